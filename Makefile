@@ -1,0 +1,70 @@
+# One place for every command. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev up demo test faults check bench program lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: setup ## start everything on this machine, play a market's life once, keep running (Ctrl-C stops all)
+	@$(BIN)/zmart up --demo
+
+test: setup-dev ## the whole test suite, under 10 minutes on 2 cores
+	$(BIN)/pytest
+
+setup: $(RUNTIME) ## virtual environment, pinned packages, the local chain's addon
+
+setup-dev: $(DEV) ## the same, with what checks and tests need
+
+demo: setup ## play a market's life against the running stack (starts one if none runs)
+	@$(BIN)/zmart demo
+
+faults: setup-dev ## the long fault and load runs
+	$(BIN)/pytest tests/faults -m "slow or not slow"
+
+check: setup-dev ## format, lint, import rules, types
+	$(BIN)/ruff format --check src tests bench programs
+	$(BIN)/ruff check src tests bench programs
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: setup-dev ## speeds, as ratios to a peer in the same run
+	$(BIN)/zmart bench
+
+program: setup-dev ## rebuild the on-chain program; the bytes must equal the shipped ones
+	$(BIN)/python programs/zmart_core/build.py
+
+lock: setup-dev ## pin the newest allowed packages again
+	$(COMPILE) -o requirements/runtime.txt requirements/runtime.in
+	$(COMPILE) -o requirements/dev.txt requirements/dev.in
+	$(COMPILE) -o requirements/node.txt requirements/node.in
+
+clean: ## remove the virtual environment and the local stack's data
+	rm -rf $(VENV) .zmart artifacts
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "ZMART needs Python 3.11 or newer: install it (Debian: apt install python3 python3-venv) and run make again."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "This Python cannot make virtual environments: install the venv package (Debian: apt install python3-venv) and run make again."; exit 1; }
+	@touch $@
+
+$(RUNTIME): requirements/runtime.txt requirements/node.txt pyproject.toml $(VENV)/.made
+	@echo "Installing the pinned packages into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null || { \
+		echo "No Node.js 20 or newer here: installing one into $(VENV) ..."; \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/node.txt; }
+	@$(BIN)/zmart setup
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUNTIME)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,64 @@
+"""The tree of errors: each says what happened, why, and what to do."""
+
+from __future__ import annotations
+
+
+class ZmartError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(ZmartError):
+    """A setting is missing or wrong; the sentence names it and says what to set."""
+
+
+class ChainError(ZmartError):
+    """An RPC endpoint failed or answered something that cannot be used."""
+
+
+class ProgramError(ChainError):
+    """The on-chain program refused: `code` and `name` as in its IDL."""
+
+    def __init__(self, code: int, name: str, message: str) -> None:
+        super().__init__(f"{name} ({code}): {message}")
+        self.code = code
+        self.name = name
+
+
+class DecodeError(ChainError):
+    """Bytes or a payload do not have the layout that they claim to have."""
+
+
+class PricingError(ZmartError):
+    """The pricing model refuses a trade; `name` is the program's error name for the same case."""
+
+    def __init__(self, name: str, message: str = "") -> None:
+        super().__init__(f"{name}: {message}" if message else name)
+        self.name = name
+
+
+class StoreError(ZmartError):
+    """PostgreSQL or Redis is away or refused."""
+
+
+class NotFound(ZmartError):
+    """What was asked for does not exist."""
+
+
+class Conflict(ZmartError):
+    """The request contradicts the present state."""
+
+
+class Invalid(ZmartError):
+    """A value does not meet its rule; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unauthenticated(ZmartError):
+    """Nobody proved who is calling."""
+
+
+class Forbidden(ZmartError):
+    """The caller is known and may not do this."""
