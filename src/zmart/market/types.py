@@ -1,0 +1,68 @@
+"""The words of the domain: ids, units and states. Units are in the names or here, never in comments."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import NewType
+
+MarketId = NewType("MarketId", str)
+"""The on-chain market_id, 32 bytes as 64 lower-case hex characters."""
+
+Address = NewType("Address", str)
+"""An account's address: base58 of 32 bytes. A wallet is one too."""
+
+Wallet = NewType("Wallet", str)
+"""A user's address: base58 of a 32-byte ed25519 key."""
+
+Signature = NewType("Signature", str)
+"""A transaction's signature: base58 of 64 bytes."""
+
+Slot = NewType("Slot", int)
+Lamports = NewType("Lamports", int)
+
+Shares = NewType("Shares", int)
+"""Outcome shares in units of 1e-9; in the reference program one winning unit pays one lamport."""
+
+PriceE9 = NewType("PriceE9", int)
+"""A price from 0 to 1_000_000_000."""
+
+Bps = NewType("Bps", int)
+"""Basis points, 0 to 10_000."""
+
+ChainTime = NewType("ChainTime", int)
+"""Unix seconds as the chain's Clock tells them."""
+
+PRICE_ONE = 1_000_000_000
+
+
+class MarketState(IntEnum):
+    """States as the program numbers them; the names are what clients see in upper case."""
+
+    PROPOSED = 0
+    APPROVED = 1
+    ACTIVE = 2
+    RESOLVING = 3
+    DISPUTED = 4
+    FINALIZED = 5
+    CANCELLED = 6
+
+
+class VoteKind(Enum):
+    """What is voted on."""
+
+    PROPOSAL = "proposal"
+    DISPUTE = "dispute"
+
+
+class Side(Enum):
+    """The direction of a trade."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Finality(Enum):
+    """How far the cluster has settled a transaction."""
+
+    CONFIRMED = "confirmed"
+    FINALIZED = "finalized"
