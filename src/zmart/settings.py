@@ -1,0 +1,186 @@
+"""Every setting, with the names of the deployment plan. `.env` is read; the environment wins.
+
+A setting is asked for only by the service that uses it: `require(...)` raises ConfigError with one sentence.
+Secrets are SecretStr, so that no log, error or status page can print them.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from zmart.errors import ConfigError
+
+DEFAULT_PROGRAM_ID = "6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw"
+
+
+class Settings(BaseSettings):
+    """All settings. Field names in upper case are the names in the environment."""
+
+    model_config = SettingsConfigDict(
+        env_file=os.environ.get("ZMART_ENV_FILE", ".env"),
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    # Where this runs
+    zmart_env: Literal["local", "devnet", "production"] = "production"
+    zmart_home: Path = Path(".zmart")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = True
+
+    # Solana
+    solana_rpc_url: str = ""
+    helius_rpc_url: str = ""
+    solana_ws_url: str = ""
+    solana_program_id_core: str = DEFAULT_PROGRAM_ID
+    solana_idl_path: Path | None = None
+    backend_keypair_path: Path | None = None
+    backend_authority_private_key: SecretStr = SecretStr("")
+    admin_keypair_path: Path | None = None
+    pricing_model: Literal["v069", "reference"] = "reference"
+    rpc_timeout_s: float = Field(default=10.0, gt=0)
+    max_priority_fee_lamports: int = Field(default=1_000_000, ge=0)
+
+    # Data
+    database_url: SecretStr = SecretStr("")
+    database_pool_size: int = Field(default=8, ge=1, le=200)
+    redis_url: SecretStr = SecretStr("")
+    supabase_url: str = ""
+    supabase_service_role_key: SecretStr = SecretStr("")
+    feed_keep_hours: int = Field(default=24, ge=1)
+
+    # Ports. Every service listens on `bind_host`.
+    bind_host: str = "127.0.0.1"
+    api_port: int = Field(default=4000, ge=0, le=65535)
+    ws_port: int = Field(default=4001, ge=0, le=65535)
+    indexer_port: int = Field(default=4002, ge=0, le=65535)
+    aggregator_port: int = Field(default=4003, ge=0, le=65535)
+    monitor_port: int = Field(default=4004, ge=0, le=65535)
+    snapshots_port: int = Field(default=4005, ge=0, le=65535)
+    public_api_url: str = ""
+    public_ws_url: str = ""
+
+    # Indexer
+    helius_api_key: SecretStr = SecretStr("")
+    helius_api_url: str = "https://api.helius.xyz"
+    helius_webhook_secret: SecretStr = SecretStr("")
+    helius_webhook_hmac: bool = False
+    webhook_max_body_bytes: int = 5 * 1024 * 1024
+    indexer_batch_size: int = Field(default=500, ge=1)
+    indexer_scan_interval_s: float = Field(default=2.0, gt=0)
+    indexer_logs_subscribe: bool = True
+
+    # Votes, decisions, finalization
+    aggregator_cron: str = "*/5 * * * *"
+    monitor_cron: str = "*/5 * * * *"
+    aggregate_on_threshold: bool = False
+    min_proposal_votes: int = Field(default=10, ge=1)
+    proposal_ttl_days: int = Field(default=7, ge=1)
+    dispute_window_hours: int = Field(default=48, ge=0)
+    dispute_voting_hours: int = Field(default=72, ge=0)
+    finalize_safety_s: int = Field(default=60, ge=0)
+    votes_require_statement: bool = True
+
+    # Gateway
+    cors_origin: str = ""
+    cors_origins: str = ""
+    trusted_proxies: str = ""
+    max_body_bytes: int = 64 * 1024
+    auth_legacy_signatures: bool = True
+    auth_domain: str = ""
+    auth_token_secret: SecretStr = SecretStr("")
+    operator_token: SecretStr = SecretStr("")
+
+    # WebSocket
+    ws_max_connections: int = Field(default=10_000, ge=1)
+    ws_max_per_ip: int = Field(default=1_000, ge=1)
+    ws_heartbeat_s: float = Field(default=30.0, gt=0)
+
+    # Snapshots
+    snapshots_cron: str = "0 0 * * *"
+    snapshot_keep_days: int = Field(default=30, ge=1)
+    pinata_jwt: SecretStr = SecretStr("")
+    pinata_api_key: SecretStr = SecretStr("")
+    pinata_secret_key: SecretStr = SecretStr("")
+    pinata_api_url: str = "https://api.pinata.cloud"
+    ipfs_gateway_url: str = "https://gateway.pinata.cloud"
+
+    # Operation
+    alert_webhook_url: SecretStr = SecretStr("")
+
+    # Local stack: empty means "find it"
+    postgres_bin_dir: Path | None = None
+    valkey_bin: Path | None = None
+    node_bin: Path | None = None
+    providers_port: int = Field(default=4006, ge=0, le=65535)
+    chain_rpc_port: int = Field(default=8899, ge=0, le=65535)
+    chain_ws_port: int = Field(default=8900, ge=0, le=65535)
+    postgres_port: int = Field(default=54329, ge=0, le=65535)
+    redis_port: int = Field(default=63799, ge=0, le=65535)
+
+    @field_validator("aggregator_cron", "monitor_cron", "snapshots_cron")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        if len(value.split()) not in (5, 6):
+            raise ValueError(
+                "must be a cron expression of 5 fields (a sixth means seconds), like '*/5 * * * *'"
+            )
+        return value
+
+    @field_validator(
+        "solana_rpc_url", "helius_rpc_url", "pinata_api_url", "ipfs_gateway_url", "helius_api_url"
+    )
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @property
+    def rpc_urls(self) -> tuple[str, ...]:
+        """The preferred RPC first; the other one is the second opinion."""
+        return tuple(url for url in (self.helius_rpc_url, self.solana_rpc_url) if url)
+
+    @property
+    def rpc_ws_url(self) -> str:
+        """SOLANA_WS_URL, or the preferred RPC's address with ws:// for http://."""
+        return self.solana_ws_url or (self.rpc_urls[0].replace("http", "ws", 1) if self.rpc_urls else "")
+
+    @property
+    def is_local(self) -> bool:
+        return self.zmart_env == "local"
+
+    def require(self, name: str) -> str:
+        """The text of a setting that the caller cannot do without; ConfigError names it when it is empty."""
+        value = getattr(self, name)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+        if not text:
+            raise ConfigError(
+                f"{name.upper()} is not set: put it into .env or the environment (see .env.example)."
+            )
+        return text
+
+
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # pydantic checks the values
+    """Settings from the environment and `.env`; ConfigError with one sentence about the first wrong one."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{name} is wrong: {reason}. Fix it in .env or the environment.") from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()

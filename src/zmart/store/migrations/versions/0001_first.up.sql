@@ -1,0 +1,531 @@
+-- The first schema. Chain-derived rows (program_config, markets, positions, trades, onchain_votes) are a fold of
+-- chain_events and can be emptied and computed again; everything else is written down because it happened here.
+-- Ids are 64 lower-case hex characters, addresses base58, money integer lamports, shares integer 1e-9 units.
+-- u64 values that can pass 2^63 are NUMERIC(20).
+
+CREATE DOMAIN u64 AS numeric(20, 0) CHECK (VALUE >= 0 AND VALUE <= 18446744073709551615);
+CREATE DOMAIN market_key AS text CHECK (VALUE ~ '^[0-9a-f]{64}$');
+CREATE DOMAIN address AS text CHECK (length(VALUE) BETWEEN 32 AND 44);
+
+---------------------------------------------------------------------------------------------- what the chain said
+
+-- One row: how far the index is known to be complete.
+CREATE TABLE index_progress (
+    id                    smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    program_id            address NOT NULL,
+    genesis_hash          text NOT NULL,
+    start_slot            bigint NOT NULL DEFAULT 0,
+    gap_free_through_slot bigint NOT NULL DEFAULT 0,
+    tip_slot              bigint NOT NULL DEFAULT 0,
+    scanned_at            timestamptz
+);
+
+-- Every hint of a transaction, from whichever source, before anything is done with it.
+CREATE TABLE inbox (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    signature       text NOT NULL UNIQUE,
+    source          text NOT NULL CHECK (source IN ('webhook', 'logs', 'scan')),
+    slot            bigint,
+    payload         bytea,             -- the transaction as delivered; NULL: to be fetched by RPC
+    state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'dead')),
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    last_error      text,
+    received_at     timestamptz NOT NULL DEFAULT now(),
+    settled_at      timestamptz
+);
+CREATE INDEX inbox_pending ON inbox (next_attempt_at, id) WHERE state = 'pending';
+CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
+CREATE INDEX inbox_slot ON inbox (slot) WHERE state <> 'done';
+
+-- Every transaction of the program that was looked at, the failed ones too.
+CREATE TABLE chain_transactions (
+    signature      text PRIMARY KEY,
+    slot           bigint NOT NULL,
+    index_in_block integer,
+    failed         boolean NOT NULL,
+    finality       text NOT NULL DEFAULT 'confirmed' CHECK (finality IN ('confirmed', 'finalized')),
+    event_count    integer NOT NULL,
+    unknown_events integer NOT NULL DEFAULT 0,
+    indexed_at     timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX chain_transactions_unfinal ON chain_transactions (slot) WHERE finality = 'confirmed';
+CREATE INDEX chain_transactions_slot ON chain_transactions (slot);
+
+CREATE TABLE chain_events (
+    signature      text NOT NULL REFERENCES chain_transactions ON DELETE CASCADE,
+    ordinal        integer NOT NULL,
+    slot           bigint NOT NULL,
+    index_in_block integer,
+    name           text NOT NULL,
+    market_id      market_key,
+    event          jsonb NOT NULL,
+    PRIMARY KEY (signature, ordinal)
+);
+CREATE INDEX chain_events_of_market ON chain_events (market_id, slot, index_in_block, ordinal);
+CREATE INDEX chain_events_in_order ON chain_events (slot, index_in_block, ordinal);
+
+--------------------------------------------------------------------------------------------------- the fold of it
+
+CREATE TABLE program_config (
+    id                          smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    admin                       address NOT NULL,
+    backend_authority           address NOT NULL,
+    protocol_fee_bps            integer NOT NULL,
+    resolver_reward_bps         integer NOT NULL,
+    liquidity_provider_fee_bps  integer NOT NULL,
+    proposal_approval_threshold integer NOT NULL,
+    dispute_success_threshold   integer NOT NULL,
+    min_resolution_delay        bigint NOT NULL,
+    dispute_period              bigint NOT NULL,
+    is_paused                   boolean NOT NULL,
+    updated_slot                bigint NOT NULL
+);
+
+CREATE TABLE markets (
+    market_id                 market_key PRIMARY KEY,
+    address                   address NOT NULL UNIQUE,
+    creator                   address NOT NULL,
+    state                     text NOT NULL CHECK (state IN
+        ('PROPOSED', 'APPROVED', 'ACTIVE', 'RESOLVING', 'DISPUTED', 'FINALIZED', 'CANCELLED')),
+    b_parameter               u64 NOT NULL,
+    initial_liquidity         u64 NOT NULL,
+    current_liquidity         u64 NOT NULL,
+    shares_yes                u64 NOT NULL,
+    shares_no                 u64 NOT NULL,
+    price_yes_e9              bigint NOT NULL,
+    total_volume              u64 NOT NULL,
+    trades_count              integer NOT NULL DEFAULT 0,
+    traders                   integer NOT NULL DEFAULT 0,
+    accumulated_protocol_fees u64 NOT NULL DEFAULT 0,
+    accumulated_resolver_fees u64 NOT NULL DEFAULT 0,
+    accumulated_lp_fees       u64 NOT NULL DEFAULT 0,
+    claimed_shares            u64 NOT NULL DEFAULT 0,
+    question_cid              text,
+    evidence_cid              text,
+    resolver                  address,
+    proposed_outcome          boolean,
+    final_outcome             boolean,            -- NULL in FINALIZED: INVALID
+    was_disputed              boolean NOT NULL DEFAULT false,
+    dispute_initiator         address,
+    proposal_likes            bigint NOT NULL DEFAULT 0,
+    proposal_dislikes         bigint NOT NULL DEFAULT 0,
+    dispute_agree             bigint NOT NULL DEFAULT 0,
+    dispute_disagree          bigint NOT NULL DEFAULT 0,
+    created_at                timestamptz NOT NULL,
+    proposal_aggregated_at    timestamptz,
+    approved_at               timestamptz,
+    activated_at              timestamptz,
+    resolution_proposed_at    timestamptz,
+    dispute_initiated_at      timestamptz,
+    finalized_at              timestamptz,
+    cancelled_at              timestamptz,
+    created_slot              bigint NOT NULL,
+    updated_slot              bigint NOT NULL,
+    events_count              integer NOT NULL
+);
+CREATE INDEX markets_newest ON markets (created_at DESC, market_id DESC);
+CREATE INDEX markets_by_volume ON markets (total_volume DESC, market_id DESC);
+CREATE INDEX markets_by_state ON markets (state, created_at DESC, market_id DESC);
+CREATE INDEX markets_by_creator ON markets (creator, created_at DESC, market_id DESC);
+
+CREATE TABLE positions (
+    market_id             market_key NOT NULL,
+    wallet                address NOT NULL,
+    shares_yes            u64 NOT NULL,
+    shares_no             u64 NOT NULL,
+    total_invested        u64 NOT NULL,
+    trades_count          integer NOT NULL,
+    has_claimed           boolean NOT NULL DEFAULT false,
+    claimed_lamports      u64 NOT NULL DEFAULT 0,
+    cost_basis_yes        numeric(20, 0) NOT NULL DEFAULT 0,   -- average cost of what is still held, fees included
+    cost_basis_no         numeric(20, 0) NOT NULL DEFAULT 0,
+    realized_pnl_lamports numeric(20, 0) NOT NULL DEFAULT 0,
+    first_trade_at        timestamptz NOT NULL,
+    last_trade_at         timestamptz NOT NULL,
+    updated_slot          bigint NOT NULL,
+    PRIMARY KEY (market_id, wallet)
+);
+CREATE INDEX positions_of_wallet ON positions (wallet, last_trade_at DESC);
+
+CREATE TABLE trades (
+    signature             text NOT NULL,
+    ordinal               integer NOT NULL,
+    market_id             market_key NOT NULL,
+    wallet                address NOT NULL,
+    side                  text NOT NULL CHECK (side IN ('buy', 'sell')),
+    outcome               boolean NOT NULL,
+    shares                u64 NOT NULL,
+    cost_lamports         bigint NOT NULL,    -- buy: paid, fees included; sell: received, fees taken off
+    protocol_fee_lamports bigint NOT NULL,
+    resolver_fee_lamports bigint NOT NULL,
+    lp_fee_lamports       bigint NOT NULL,
+    price_yes_after_e9    bigint NOT NULL,
+    slot                  bigint NOT NULL,
+    index_in_block        integer NOT NULL,
+    traded_at             timestamptz NOT NULL,
+    PRIMARY KEY (signature, ordinal)
+);
+CREATE INDEX trades_of_market ON trades (market_id, slot DESC, index_in_block DESC, ordinal DESC);
+CREATE INDEX trades_of_wallet ON trades (wallet, slot DESC, index_in_block DESC, ordinal DESC);
+CREATE INDEX trades_newest ON trades (slot DESC, index_in_block DESC, ordinal DESC);
+CREATE INDEX trades_in_time ON trades (market_id, traded_at);
+
+-- Votes cast on chain (VoteRecord accounts); `vote` true: like, or agree that the proposed outcome is wrong.
+CREATE TABLE onchain_votes (
+    market_id market_key NOT NULL,
+    kind      text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    wallet    address NOT NULL,
+    vote      boolean NOT NULL,
+    signature text NOT NULL,
+    slot      bigint NOT NULL,
+    voted_at  timestamptz NOT NULL,
+    PRIMARY KEY (market_id, kind, wallet)
+);
+
+---------------------------------------------------------------------------------------------- votes as statements
+
+CREATE TABLE votes (
+    id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    market_id  market_key NOT NULL,
+    kind       text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    wallet     address NOT NULL,
+    vote       boolean NOT NULL,
+    proven     boolean NOT NULL,
+    statement  text,
+    signature  text,
+    log_index  bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (market_id, kind, wallet)
+);
+CREATE INDEX votes_of_wallet ON votes (wallet, created_at DESC);
+
+-- The append-only Merkle log of a market: entries without holes, and the hashes of all complete subtrees.
+CREATE TABLE vote_logs (
+    market_id market_key PRIMARY KEY,
+    size      bigint NOT NULL DEFAULT 0
+);
+CREATE TABLE vote_log_entries (
+    market_id  market_key NOT NULL,
+    log_index  bigint NOT NULL,
+    kind       text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    wallet     address NOT NULL,
+    channel    text NOT NULL CHECK (channel IN ('statement', 'session', 'onchain')),
+    entry      bytea NOT NULL,             -- the canonical bytes that the leaf hash covers
+    leaf_hash  bytea NOT NULL CHECK (length(leaf_hash) = 32),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (market_id, log_index),
+    UNIQUE (market_id, kind, wallet, channel)
+);
+CREATE TABLE vote_log_nodes (
+    market_id  market_key NOT NULL,
+    level      smallint NOT NULL,          -- 0: leaves; a node covers 2^level of them
+    node_index bigint NOT NULL,
+    hash       bytea NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (market_id, level, node_index)
+);
+
+-- Every count that was taken for the chain, with the log that proves it.
+CREATE TABLE tallies (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    market_id     market_key NOT NULL,
+    kind          text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    round         integer NOT NULL,
+    votes_for     bigint NOT NULL,
+    votes_against bigint NOT NULL,
+    unproven      bigint NOT NULL,
+    onchain       bigint NOT NULL,
+    threshold_bps integer NOT NULL,
+    passed        boolean NOT NULL,
+    log_size      bigint NOT NULL,
+    log_root      bytea NOT NULL CHECK (length(log_root) = 32),
+    taken_at      timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (market_id, kind, round)
+);
+
+------------------------------------------------------------------------------------------------ effects on chain
+
+CREATE TABLE intents (
+    id                      uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    market_id               market_key,
+    action                  text NOT NULL,
+    round                   integer NOT NULL DEFAULT 0,
+    arguments               jsonb NOT NULL DEFAULT '{}',
+    state                   text NOT NULL DEFAULT 'planned' CHECK (state IN
+        ('planned', 'signed', 'sent', 'landed', 'already_done', 'dead', 'failed', 'uncertain')),
+    attempts                integer NOT NULL DEFAULT 0,
+    signature               text,
+    raw_transaction         bytea,
+    last_valid_block_height bigint,
+    landed_slot             bigint,
+    error_code              integer,
+    error_name              text,
+    error                   text,
+    created_at              timestamptz NOT NULL DEFAULT now(),
+    updated_at              timestamptz NOT NULL DEFAULT now(),
+    UNIQUE NULLS NOT DISTINCT (market_id, action, round)
+);
+CREATE INDEX intents_open ON intents (created_at) WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain');
+
+-- Every signature that was ever made for an intent, so that none is forgotten.
+CREATE TABLE intent_signatures (
+    signature               text PRIMARY KEY,
+    intent_id               uuid NOT NULL REFERENCES intents ON DELETE CASCADE,
+    attempt                 integer NOT NULL,
+    raw_transaction         bytea NOT NULL,
+    last_valid_block_height bigint NOT NULL,
+    signed_at               timestamptz NOT NULL DEFAULT now(),
+    verdict                 text
+);
+CREATE INDEX intent_signatures_of ON intent_signatures (intent_id, attempt);
+
+-- What a service is doing about a market, and why it does not get on.
+CREATE TABLE market_work (
+    market_id       market_key NOT NULL,
+    job             text NOT NULL CHECK (job IN ('proposal', 'dispute', 'finalize')),
+    status          text NOT NULL DEFAULT 'waiting',
+    attempts        integer NOT NULL DEFAULT 0,
+    last_error      text,
+    last_attempt_at timestamptz,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (market_id, job)
+);
+
+------------------------------------------------------------------------------------------- people and their words
+
+-- What a market is about; written before the market exists on chain (then it is a draft).
+CREATE TABLE market_documents (
+    market_id   market_key PRIMARY KEY,
+    creator     address NOT NULL,
+    question    text NOT NULL,
+    description text NOT NULL DEFAULT '',
+    category    text NOT NULL DEFAULT 'other',
+    tags        text[] NOT NULL DEFAULT '{}',
+    ends_at     timestamptz,
+    cid         text NOT NULL,
+    document    bytea NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    words       tsvector GENERATED ALWAYS AS (
+        setweight(to_tsvector('english', question), 'A') ||
+        setweight(to_tsvector('english', description), 'B') ||
+        setweight(to_tsvector('english', category), 'C')) STORED
+);
+CREATE INDEX market_documents_words ON market_documents USING gin (words);
+CREATE INDEX market_documents_category ON market_documents (category);
+CREATE INDEX market_documents_creator ON market_documents (creator);
+
+CREATE TABLE users (
+    wallet         address PRIMARY KEY,
+    display_name   text,
+    bio            text,
+    avatar_url     text,
+    twitter_handle text,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    updated_at     timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE discussions (
+    id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    market_id  market_key NOT NULL,
+    wallet     address NOT NULL,
+    content    text NOT NULL CHECK (length(content) BETWEEN 1 AND 1000),
+    parent_id  uuid REFERENCES discussions,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz
+);
+CREATE INDEX discussions_of_market ON discussions (market_id, created_at DESC, id DESC);
+CREATE INDEX discussions_of_wallet ON discussions (wallet, created_at DESC);
+
+-- Everything that was pinned; the row stays when the pin is gone.
+CREATE TABLE ipfs_anchors (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind           text NOT NULL CHECK (kind IN ('snapshot', 'question', 'evidence')),
+    market_id      market_key NOT NULL,
+    snapshot_day   date,
+    cid            text NOT NULL,
+    previous_cid   text,
+    content        bytea,                  -- our own bytes, kept until they have been read back
+    size_bytes     bigint NOT NULL,
+    comments_count integer NOT NULL DEFAULT 0,
+    provider       text NOT NULL,
+    provider_id    text,
+    attempts       integer NOT NULL DEFAULT 0,
+    last_error     text,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    pinned_at      timestamptz,
+    verified_at    timestamptz,
+    unpin_after    timestamptz,
+    unpinned_at    timestamptz,
+    UNIQUE NULLS NOT DISTINCT (market_id, kind, snapshot_day, cid, provider)
+);
+CREATE INDEX ipfs_anchors_of_market ON ipfs_anchors (market_id, kind, snapshot_day DESC);
+CREATE INDEX ipfs_anchors_due ON ipfs_anchors (unpin_after) WHERE unpinned_at IS NULL AND pinned_at IS NOT NULL;
+CREATE INDEX ipfs_anchors_open ON ipfs_anchors (id) WHERE verified_at IS NULL;
+
+------------------------------------------------------------------------------------------------------- operation
+
+CREATE TABLE alerts (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key         text NOT NULL,              -- what the alert is about; one open alert per key
+    severity    text NOT NULL CHECK (severity IN ('warning', 'critical')),
+    message     text NOT NULL,
+    times       integer NOT NULL DEFAULT 1,
+    raised_at   timestamptz NOT NULL DEFAULT now(),
+    last_at     timestamptz NOT NULL DEFAULT now(),
+    notified_at timestamptz,
+    resolved_at timestamptz
+);
+CREATE UNIQUE INDEX alerts_open ON alerts (key) WHERE resolved_at IS NULL;
+
+CREATE TABLE service_status (
+    service  text NOT NULL,
+    instance text NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT now(),
+    ready    boolean NOT NULL,
+    reason   text NOT NULL DEFAULT '',
+    details  jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (service, instance)
+);
+
+------------------------------------------------------------------------------------------------- the change feed
+-- A commit of any writer to a published table is a message. Statement triggers write its rows to feed_changes
+-- under the transaction's id; a deferred trigger, the last thing before the commit, takes the next offsets from
+-- feed_head. The row lock on feed_head is held until the commit is done, so offsets are dense, follow the order of
+-- commits, and nobody can see offset n+1 before n.
+
+CREATE TABLE feed_head (
+    id        smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+    epoch     uuid NOT NULL DEFAULT gen_random_uuid(),
+    head      bigint NOT NULL DEFAULT 0,
+    kept_from bigint NOT NULL DEFAULT 1
+);
+INSERT INTO feed_head DEFAULT VALUES;
+
+CREATE TABLE feed_commits (
+    xid          xid8 PRIMARY KEY,
+    row_count    integer NOT NULL,
+    base         bigint,
+    committed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE UNIQUE INDEX feed_commits_base ON feed_commits (base);
+CREATE INDEX feed_commits_age ON feed_commits (committed_at);
+
+CREATE TABLE feed_changes (
+    xid       xid8 NOT NULL,
+    n         integer NOT NULL,
+    topic     text NOT NULL,
+    op        text NOT NULL,
+    market_id text,
+    old_row   jsonb,
+    new_row   jsonb,
+    PRIMARY KEY (xid, n)
+);
+
+CREATE VIEW change_feed WITH (security_invoker = true) AS
+SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f USING (xid) WHERE c.base IS NOT NULL;
+
+CREATE FUNCTION feed_reserve(added integer) RETURNS integer LANGUAGE sql AS $$
+    INSERT INTO feed_commits (xid, row_count) VALUES (pg_current_xact_id(), added)
+    ON CONFLICT (xid) DO UPDATE SET row_count = feed_commits.row_count + excluded.row_count
+    RETURNING row_count - added
+$$;
+
+CREATE FUNCTION feed_publish() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    added integer;
+    first integer;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT count(*) INTO added FROM new_rows;
+        IF added > 0 THEN
+            first := feed_reserve(added);
+            INSERT INTO feed_changes (xid, n, topic, op, market_id, new_row)
+            SELECT pg_current_xact_id(), first + row_number() OVER (), TG_TABLE_NAME, 'created', r.market_id, to_jsonb(r)
+            FROM new_rows r;
+        END IF;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT count(*) INTO added FROM old_rows;
+        IF added > 0 THEN
+            first := feed_reserve(added);
+            INSERT INTO feed_changes (xid, n, topic, op, market_id, old_row)
+            SELECT pg_current_xact_id(), first + row_number() OVER (), TG_TABLE_NAME, 'deleted', r.market_id, to_jsonb(r)
+            FROM old_rows r;
+        END IF;
+    ELSE
+        -- An update that changes nothing is no message. The key columns come from the trigger's definition.
+        EXECUTE format('SELECT count(*) FROM old_rows o JOIN new_rows n USING (%s) WHERE o IS DISTINCT FROM n', TG_ARGV[0])
+            INTO added;
+        IF added > 0 THEN
+            first := feed_reserve(added);
+            EXECUTE format(
+                'INSERT INTO feed_changes (xid, n, topic, op, market_id, old_row, new_row) '
+                'SELECT pg_current_xact_id(), $1 + row_number() OVER (), $2, ''updated'', n.market_id, to_jsonb(o), to_jsonb(n) '
+                'FROM old_rows o JOIN new_rows n USING (%s) WHERE o IS DISTINCT FROM n', TG_ARGV[0])
+                USING first, TG_TABLE_NAME;
+        END IF;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION feed_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    taken integer;
+    last bigint;
+BEGIN
+    SELECT row_count INTO taken FROM feed_commits WHERE xid = NEW.xid;
+    UPDATE feed_head SET head = head + taken RETURNING head INTO last;
+    UPDATE feed_commits SET base = last - taken, committed_at = clock_timestamp() WHERE xid = NEW.xid;
+    PERFORM pg_notify('zmart_feed', last::text);
+    RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER feed_commit AFTER INSERT ON feed_commits
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION feed_commit();
+
+DO $$
+DECLARE
+    published record;
+BEGIN
+    FOR published IN SELECT * FROM (VALUES
+        ('markets', 'market_id'), ('trades', 'signature, ordinal'), ('onchain_votes', 'market_id, kind, wallet'),
+        ('votes', 'id'), ('discussions', 'id')) AS t (name, key)
+    LOOP
+        EXECUTE format('CREATE TRIGGER feed_created AFTER INSERT ON %I REFERENCING NEW TABLE AS new_rows '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION feed_publish()', published.name);
+        EXECUTE format('CREATE TRIGGER feed_updated AFTER UPDATE ON %I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION feed_publish(%L)', published.name, published.key);
+        EXECUTE format('CREATE TRIGGER feed_deleted AFTER DELETE ON %I REFERENCING OLD TABLE AS old_rows '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION feed_publish()', published.name);
+    END LOOP;
+END $$;
+
+------------------------------------------------------------------------------------------------ who may read what
+-- The service connects as the owner, for whom these rules do not count. Roles of a hosted PostgreSQL that faces the
+-- public see what the API shows to everybody, and nothing else.
+
+DO $$
+DECLARE
+    t text;
+BEGIN
+    FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema()
+             AND tablename NOT LIKE 'alembic%' AND tablename NOT LIKE 'pgqueuer%' LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
+    END LOOP;
+    FOREACH t IN ARRAY ARRAY['index_progress', 'chain_transactions', 'chain_events', 'program_config', 'markets', 'positions',
+        'trades', 'onchain_votes', 'votes', 'vote_logs', 'vote_log_entries', 'vote_log_nodes', 'tallies', 'users'] LOOP
+        EXECUTE format('CREATE POLICY public_read ON %I FOR SELECT USING (true)', t);
+    END LOOP;
+END $$;
+CREATE POLICY public_read ON discussions FOR SELECT USING (deleted_at IS NULL);
+CREATE POLICY public_read ON market_documents FOR SELECT USING
+    (EXISTS (SELECT 1 FROM markets m WHERE m.market_id = market_documents.market_id));
+CREATE POLICY public_read ON ipfs_anchors FOR SELECT USING (pinned_at IS NOT NULL);
+
+-- Supabase pushes these tables' changes by itself where its publication exists.
+DO $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pg_publication WHERE pubname = 'supabase_realtime') THEN
+        ALTER PUBLICATION supabase_realtime ADD TABLE markets, trades, votes, onchain_votes, discussions;
+    END IF;
+END $$;

@@ -1,0 +1,181 @@
+"""A small FIFO pool of asyncpg connections.
+
+No reset round trip: a connection that comes back inside a transaction, or closed, is thrown away instead.
+Waiters are served in order of arrival: without that, load starves the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from zmart.errors import StoreError
+
+# asyncpg publishes no types; a record behaves as a read-only mapping of column names to values.
+Record = Any
+Connection = Any
+
+_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+class Busy(StoreError):
+    """Every connection is taken and stayed so for longer than the caller may wait."""
+
+
+def is_away(problem: BaseException) -> bool:
+    """Whether an exception means that PostgreSQL itself is not there (and not that a statement is wrong)."""
+    return isinstance(problem, (*_AWAY, StoreError))
+
+
+def _number(text: str) -> int | Decimal:
+    """NUMERIC columns here are integers; only a computed one may carry a fraction."""
+    return Decimal(text) if "." in text else int(text)
+
+
+async def _prepare(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "numeric", encoder=str, decoder=_number, schema="pg_catalog", format="text"
+    )
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=str, decoder=str, schema="pg_catalog", format="text")
+
+
+class Pool:
+    """`Pool.open(url, size)`; then fetch/fetchrow/fetchval/execute, or `acquire()` and `transaction()`.
+
+    jsonb travels as text (encode and decode with msgspec), numeric as int. Raises StoreError when PostgreSQL
+    is away, Busy when no connection becomes free within `wait_s`.
+    """
+
+    def __init__(self, database_url: str, size: int, wait_s: float) -> None:
+        self._url = database_url
+        self._wait_s = wait_s
+        self._free: deque[Connection] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._permits = size
+        self._size = size
+        self._closed = False
+
+    @classmethod
+    async def open(cls, database_url: str, size: int = 8, wait_s: float = 2.0) -> Pool:
+        """Connects once at the start, so that a wrong address is known at once."""
+        pool = cls(database_url, size, wait_s)
+        pool._free.append(await pool._connect())
+        return pool
+
+    @property
+    def in_use(self) -> int:
+        return self._size - self._permits
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._free:
+            await self._free.popleft().close()
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """One connection for the block."""
+        await self._take_permit()
+        connection: Connection | None = None
+        try:
+            connection = await self._connection()
+            yield connection
+        finally:
+            try:
+                if connection is not None:
+                    await self._give_back(connection)
+            finally:
+                self._give_permit()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One connection inside a transaction: committed at the end, rolled back by an exception."""
+        async with self.acquire() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, sql: str, *arguments: object) -> Sequence[Record]:
+        async with self.acquire() as connection:
+            rows: Sequence[Record] = await connection.fetch(sql, *arguments)
+            return rows
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
+        async with self.acquire() as connection:
+            return await connection.fetchrow(sql, *arguments)
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
+        async with self.acquire() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        async with self.acquire() as connection:
+            status: str = await connection.execute(sql, *arguments)
+            return status
+
+    async def _connect(self) -> Connection:
+        try:
+            connection = await asyncpg.connect(self._url, timeout=5, command_timeout=60)
+            await _prepare(connection)
+            return connection
+        except (*_AWAY, TimeoutError, asyncpg.PostgresError) as problem:
+            raise StoreError(
+                f"PostgreSQL does not answer ({type(problem).__name__}): check DATABASE_URL and that it runs."
+            ) from problem
+
+    async def _connection(self) -> Connection:
+        while self._free:
+            connection = self._free.popleft()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+    async def _give_back(self, connection: Connection) -> None:
+        if self._closed or connection.is_closed() or connection.is_in_transaction():
+            connection.terminate()
+        else:
+            self._free.append(connection)
+
+    async def _take_permit(self) -> None:
+        if self._permits > 0 and not self._waiters:
+            self._permits -= 1
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait_for(asyncio.shield(waiter), self._wait_s)
+        except TimeoutError:
+            self._forget(waiter)
+            raise Busy(
+                f"All {self._size} database connections are busy: try again, or raise DATABASE_POOL_SIZE."
+            ) from None
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        # A permit may have been handed over in the same moment: pass it on.
+        if waiter.done() and not waiter.cancelled():
+            self._give_permit()
+        else:
+            waiter.cancel()
+
+    def _give_permit(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._permits += 1
