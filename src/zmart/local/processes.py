@@ -1,0 +1,121 @@
+"""Starting, awaiting and ending the programs of the local stack."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from zmart.errors import ConfigError, ZmartError
+
+POLL_SECONDS = 0.01
+
+
+class RunAs(StrEnum):
+    """As whom a program runs: as we are, as root seen as nobody, or as nobody."""
+
+    SELF = "self"
+    NAMESPACE = "namespace"
+    NOBODY = "nobody"
+
+
+class StartError(ZmartError):
+    """A program of the local stack did not start; the sentence holds its last words."""
+
+
+def launched(
+    command: Sequence[object], run_as: RunAs = RunAs.SELF, die_with_parent: signal.Signals | None = None
+) -> list[str]:
+    """`command` behind launch.py: as `run_as`, sent `die_with_parent` by the kernel when its parent ends."""
+    options: list[str] = [] if run_as is RunAs.SELF else ["--as", run_as.value]
+    if die_with_parent is not None:
+        options += ["--die-with-parent", str(int(die_with_parent))]
+    if not options:
+        return [str(part) for part in command]
+    script = Path(__file__).with_name("launch.py")
+    return [sys.executable, "-I", "-S", str(script), *options, "--", *map(str, command)]
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server of ours could listen on `port` of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+        return False
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    seconds: float,
+    process: subprocess.Popen[bytes] | None = None,
+    log: Path | None = None,
+) -> None:
+    """Return when `condition` holds.
+
+    Raises StartError when `process` has ended or `seconds` have passed, with the last line of `log`.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if process is not None and process.poll() is not None:
+            raise StartError(f"{what} ended at its start (exit code {process.returncode}): {last_line(log)}")
+        if time.monotonic() > deadline:
+            raise StartError(f"{what} was not ready after {seconds:.0f} s: {last_line(log)}")
+        time.sleep(POLL_SECONDS)
+
+
+def last_line(log: Path | None) -> str:
+    """The last words of a program, for a sentence."""
+    lines = log.read_text("utf-8", "replace").split("\n") if log is not None and log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = 10.0) -> None:
+    """End a child with signal `how`, with SIGKILL after `seconds`."""
+    if process.poll() is not None:
+        return
+    process.send_signal(how)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` for us alone."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else can read, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def executable(path: str, setting: str) -> Path:
+    """The program that a setting names. Raises ConfigError when there is none."""
+    if not os.access(path, os.X_OK):
+        raise ConfigError(f"{setting} names {path}, which is no program that can be run here.")
+    return Path(path)

