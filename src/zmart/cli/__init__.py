@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import typer
+
+# Each module registers its own commands; they import what they need only when they run.
+MODULES = ("run", "migrate")
 
 app = typer.Typer(
     name="zmart",
@@ -19,4 +24,6 @@ def root() -> None:
 
 def main() -> None:
     """Entry point of the `zmart` script."""
+    for name in MODULES:
+        import_module(f"zmart.cli.{name}").register(app)
     app()

@@ -1,0 +1,28 @@
+"""Errors on the command line: one sentence that says what to do, and exit status 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from zmart.errors import ZmartError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn a ZmartError into its sentence on standard error; anything else stays a traceback, as it is a bug."""
+
+    @wraps(command)
+    def guarded(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            return command(*arguments, **options)
+        except ZmartError as problem:
+            typer.secho(str(problem), fg=typer.colors.RED, err=True)
+            raise typer.Exit(1) from None
+
+    return guarded

@@ -1,0 +1,45 @@
+"""`zmart run <service>`: one service in the foreground, as a supervisor or a container wants it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from zmart.cli.errors import one_sentence
+
+
+class Name(StrEnum):
+    """What can be run."""
+
+    indexer = "indexer"
+    aggregator = "aggregator"
+    monitor = "monitor"
+    gateway = "gateway"
+    websocket = "websocket"
+    snapshots = "snapshots"
+    providers = "providers"
+
+
+@one_sentence
+def run(
+    service: Annotated[
+        Name, typer.Argument(help="which service; providers: local stand-ins for Pinata, Helius")
+    ],
+) -> None:
+    """Run one service in the foreground until SIGTERM or Ctrl-C."""
+    from zmart.settings import settings
+
+    if service is Name.providers:
+        from zmart.local.providers import run as run_providers
+
+        run_providers(settings())
+        return
+    from zmart.ops.host import run as run_service
+
+    run_service(service.value, settings())
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)

@@ -1,0 +1,137 @@
+"""Runs one service as a process: its HTTP port, its loop, its heartbeat, an orderly end on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+from importlib import import_module
+
+import structlog
+import uvicorn
+import uvloop
+
+from zmart.errors import ConfigError
+from zmart.ops import logs
+from zmart.ops.probes import Probes
+from zmart.services.contract import Service
+from zmart.settings import Settings
+from zmart.store import service_status
+from zmart.store.pool import Pool
+
+SERVICES = {
+    "indexer": "indexer_port",
+    "aggregator": "aggregator_port",
+    "monitor": "monitor_port",
+    "gateway": "api_port",
+    "websocket": "ws_port",
+    "snapshots": "snapshots_port",
+}
+"""The six, with the setting that names their port."""
+
+_HEARTBEAT_S = 5.0
+_GRACE_S = 10.0
+log = structlog.get_logger()
+
+
+def run(name: str, settings: Settings) -> None:
+    """Blocks until SIGTERM or SIGINT; raises what ended the service otherwise."""
+    logs.configure(settings, name)
+    uvloop.run(_run(name, settings))
+
+
+async def _run(name: str, settings: Settings) -> None:
+    service: Service = await import_module(f"zmart.services.{name}").create(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    probes = Probes(service)
+    helpers = [asyncio.create_task(_heartbeat(service.name, probes, settings))]
+    server = None if getattr(service, "own_server", False) else _server(settings, SERVICES[name], probes)
+    if server is not None:
+        helpers.append(asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])])))
+    log.info("service started", pid=os.getpid())
+    try:
+        await _until_stopped(service, stop)
+    finally:
+        if server is not None:
+            server.should_exit = True
+            await asyncio.wait({helpers[1]}, timeout=_GRACE_S)
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        log.info("service stopped")
+
+
+async def _until_stopped(service: Service, stop: asyncio.Event) -> None:
+    """Run the service; after `stop` it has the grace time to finish what it began."""
+    running = asyncio.create_task(service.run(stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not running.done():
+        _, late = await asyncio.wait({running}, timeout=_GRACE_S)
+        if late:
+            log.warning("service did not stop in time", grace_s=_GRACE_S)
+            running.cancel()
+            await asyncio.wait(late)
+            return
+    running.result()
+    if not stop.is_set():
+        raise RuntimeError(f"the {service.name} ended although nobody stopped it")
+
+
+def _listen(settings: Settings, port_setting: str) -> socket.socket:
+    """Bind before anything runs, so that a taken port is one sentence and not a stack of lines."""
+    port: int = getattr(settings, port_setting)
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.bind_host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.bind_host, port))
+    except OSError as problem:
+        listener.close()
+        raise ConfigError(
+            f"Port {port} on {settings.bind_host} cannot be used ({problem.strerror}): "
+            f"stop what listens there or set {port_setting.upper()} to a free one."
+        ) from None
+    return listener
+
+
+def _server(settings: Settings, port_setting: str, probes: Probes) -> uvicorn.Server:
+    config = uvicorn.Config(
+        probes,
+        host=settings.bind_host,
+        port=getattr(settings, port_setting),
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(_GRACE_S) - 2,
+    )
+    server = uvicorn.Server(config)
+    # The host ends the server itself; uvicorn must not take the signals.
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign,unused-ignore]
+    return server
+
+
+async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
+    """Say every few seconds how this process is; a database that is away costs nothing but the word."""
+    instance = f"{socket.gethostname()}:{os.getpid()}"
+    pool: Pool | None = None
+    try:
+        while True:
+            with suppress(Exception):  # the next beat tries again; /ready tells the trouble itself
+                pool = pool or await Pool.open(settings.require("database_url"), size=1)
+                said = await probes.readiness()
+                await service_status.say(pool, name, instance, said.ready, said.reason, said.details)
+            await asyncio.sleep(_HEARTBEAT_S)
+    finally:
+        if pool is not None:
+            with suppress(Exception):
+                await service_status.forget(pool, name, instance)
+            await pool.close()

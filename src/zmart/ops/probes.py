@@ -1,0 +1,81 @@
+"""The three questions every service answers over HTTP: alive? caught up? with which figures?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
+
+_READINESS_WAIT_S = 3.0
+
+
+class Probes:
+    """An ASGI application in front of the service's own: /health, /ready, /metrics, then the service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._inner: AsgiApp | None = service.asgi()
+        self._started = time.time()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        path = scope.get("path", "")
+        own = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if own and path == "/health":
+            await _answer(send, 200, msgspec.json.encode(self.health()))
+        elif own and path == "/ready":
+            readiness = await self.readiness()
+            await _answer(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
+        elif own and path == "/metrics":
+            await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+        elif self._inner is not None:
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "http":
+            await _answer(send, 404, _not_found(path))
+
+    def health(self) -> Mapping[str, object]:
+        uptime_s = round(time.time() - self._started, 1)
+        return {"status": "ok", "service": self._service.name, "uptime_s": uptime_s, **self._service.health()}
+
+    async def readiness(self) -> Readiness:
+        """The service's own word, bounded in time: one that cannot answer is not ready."""
+        try:
+            return await asyncio.wait_for(self._service.readiness(), _READINESS_WAIT_S)
+        except TimeoutError:
+            return Readiness(
+                ready=False, reason=f"the service did not answer within {_READINESS_WAIT_S:.0f} s"
+            )
+        except Exception as problem:  # whatever it is, the operator must see it as the reason
+            return Readiness(ready=False, reason=f"{type(problem).__name__}: {problem}")
+
+
+def _not_found(path: str) -> bytes:
+    message = f"There is no {path} here: this service answers /health, /ready and /metrics."
+    return msgspec.json.encode({"error": "Not Found", "message": message, "status": 404, "path": path})
+
+
+async def _answer(send: Send, status: int, body: bytes, content_type: str = "application/json") -> None:
+    headers = [
+        (b"content-type", content_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

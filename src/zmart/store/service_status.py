@@ -1,0 +1,53 @@
+"""Each running process says every few seconds how it is; the status page and /health/<service> read it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from zmart.store.pool import Pool
+
+_SAY = """
+INSERT INTO service_status (service, instance, ready, reason, details) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (service, instance) DO UPDATE
+SET seen_at = now(), ready = excluded.ready, reason = excluded.reason, details = excluded.details
+"""
+_FORGET = "DELETE FROM service_status WHERE service = $1 AND instance = $2"
+_FORGET_OLD = "DELETE FROM service_status WHERE seen_at < now() - interval '1 day'"
+_ALL = """
+SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
+FROM service_status ORDER BY service, instance
+"""
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process last said; `age_s` is the age of that in seconds by PostgreSQL's clock."""
+
+    service: str
+    instance: str
+    seen_at: datetime
+    age_s: float
+    ready: bool
+    reason: str
+    details: Mapping[str, object]
+
+
+async def say(
+    pool: Pool, service: str, instance: str, ready: bool, reason: str, details: Mapping[str, object]
+) -> None:
+    """Write this process's row."""
+    await pool.execute(_SAY, service, instance, ready, reason, msgspec.json.encode(details).decode())
+
+
+async def forget(pool: Pool, service: str, instance: str) -> None:
+    """Take the row back at an orderly end, and rows that nobody renewed for a day."""
+    await pool.execute(_FORGET, service, instance)
+    await pool.execute(_FORGET_OLD)
+
+
+async def all_statuses(pool: Pool) -> list[ServiceStatus]:
+    """Every process that said something within the last day."""
+    rows = await pool.fetch(_ALL)
+    return [ServiceStatus(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows]
