@@ -1,0 +1,91 @@
+"""A committed change is a message: offsets are dense, follow the order of commits, and nothing else makes one."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from zmart.store.pool import Pool
+
+MARKET = "ab" * 32
+COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', repeat('1', 32), $1)"
+FEED = 'SELECT "offset", op, topic, old_row, new_row ->> \'content\' AS content FROM change_feed ORDER BY "offset"'
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=8, wait_s=30)
+    yield opened
+    await opened.close()
+
+
+async def test_insert_update_and_delete_are_messages_in_the_order_of_the_statements(pool: Pool) -> None:
+    async with pool.transaction() as connection:
+        await connection.execute(COMMENT, "one")
+        await connection.execute(COMMENT, "two")
+        await connection.execute("UPDATE discussions SET content = 'changed' WHERE content = 'one'")
+    await pool.execute("DELETE FROM discussions WHERE content = 'two'")
+    rows = await pool.fetch(FEED)
+    assert [(r["offset"], r["op"], r["content"]) for r in rows] == [
+        (1, "created", "one"),
+        (2, "created", "two"),
+        (3, "updated", "changed"),
+        (4, "deleted", None),
+    ]
+
+
+async def test_a_rolled_back_change_is_no_message_and_leaves_no_hole(pool: Pool) -> None:
+    await pool.execute(COMMENT, "before")
+    with pytest.raises(ZeroDivisionError):
+        async with pool.transaction() as connection:
+            await connection.execute(COMMENT, "never")
+            raise ZeroDivisionError
+    await pool.execute(COMMENT, "after")
+    assert [(r["offset"], r["content"]) for r in await pool.fetch(FEED)] == [(1, "before"), (2, "after")]
+
+
+async def test_an_update_that_changes_nothing_is_no_message(pool: Pool) -> None:
+    await pool.execute(COMMENT, "same")
+    await pool.execute("UPDATE discussions SET content = 'same'")
+    assert len(await pool.fetch(FEED)) == 1
+
+
+async def test_offsets_are_dense_and_a_reader_never_sees_one_before_its_predecessor(pool: Pool) -> None:
+    chance = random.Random(7)
+    done = asyncio.Event()
+
+    async def write(name: int) -> None:
+        for number in range(30):
+            async with pool.transaction() as connection:
+                for part in range(chance.randint(1, 3)):
+                    await connection.execute(COMMENT, f"{name}.{number}.{part}")
+                    await asyncio.sleep(0)
+
+    async def read() -> list[int]:
+        seen: list[int] = []
+        while True:
+            finished = done.is_set()
+            last = seen[-1] if seen else 0
+            rows = await pool.fetch('SELECT "offset" FROM change_feed WHERE "offset" > $1 ORDER BY 1', last)
+            seen += [row["offset"] for row in rows]
+            if finished:
+                return seen
+
+    reader = asyncio.create_task(read())
+    await asyncio.gather(*(write(name) for name in range(5)))
+    done.set()
+    seen = await reader
+    assert seen == list(range(1, len(seen) + 1))
+    assert len(seen) == await pool.fetchval("SELECT count(*) FROM discussions")
+
+
+async def test_a_commit_notifies_with_the_last_offset(pool: Pool) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with pool.acquire() as listener:
+        await listener.add_listener("zmart_feed", lambda *event: heard.put_nowait(event[3]))
+        async with pool.transaction() as connection:
+            await connection.execute(COMMENT, "one")
+            await connection.execute(COMMENT, "two")
+        assert await asyncio.wait_for(heard.get(), 5) == "2"
+        await listener.reset()
