@@ -1,0 +1,174 @@
+"""The program's four accounts: bytes to frozen structs. Layouts come from the IDL; longer data is accepted.
+
+Times are chain seconds, 0 where it has not happened; `reserved` is what a build keeps beyond the public
+interface, as text of `borsh.text_of`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from zmart.chain.idl import Idl
+from zmart.chain.mirror import Mirror
+from zmart.errors import ConfigError, DecodeError
+from zmart.market.types import (
+    Address,
+    Bps,
+    ChainTime,
+    Lamports,
+    MarketId,
+    MarketState,
+    Shares,
+    VoteKind,
+    Wallet,
+)
+
+
+class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as an RPC node tells it."""
+
+    address: Address
+    owner: Address
+    lamports: Lamports
+    data: bytes
+    executable: bool = False
+
+
+class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True):
+    admin: Wallet
+    backend_authority: Wallet
+    protocol_fee_wallet: Wallet
+    protocol_fee_bps: Bps
+    resolver_reward_bps: Bps
+    liquidity_provider_fee_bps: Bps
+    proposal_approval_threshold: Bps
+    dispute_success_threshold: Bps
+    min_resolution_delay: int
+    dispute_period: int
+    min_resolver_reputation: int
+    is_paused: bool
+    reserved: str
+    bump: int
+
+
+class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """`ipfs_evidence_hash` holds the question's CID until resolve_market overwrites it."""
+
+    market_id: MarketId
+    creator: Wallet
+    state: MarketState
+    b_parameter: Shares
+    initial_liquidity: Lamports
+    current_liquidity: Lamports
+    shares_yes: Shares
+    shares_no: Shares
+    total_volume: Lamports
+    created_at: ChainTime
+    approved_at: ChainTime
+    activated_at: ChainTime
+    resolution_proposed_at: ChainTime
+    resolved_at: ChainTime
+    finalized_at: ChainTime
+    resolver: Wallet
+    proposed_outcome: bool | None
+    final_outcome: bool | None
+    ipfs_evidence_hash: str
+    dispute_initiated_at: ChainTime
+    dispute_initiator: Wallet
+    accumulated_protocol_fees: Lamports
+    accumulated_resolver_fees: Lamports
+    accumulated_lp_fees: Lamports
+    proposal_likes: int
+    proposal_dislikes: int
+    proposal_total_votes: int
+    resolution_agree: int
+    resolution_disagree: int
+    resolution_total_votes: int
+    dispute_agree: int
+    dispute_disagree: int
+    dispute_total_votes: int
+    was_disputed: bool
+    is_cancelled: bool
+    cancelled_at: ChainTime | None
+    is_locked: bool
+    reserved: str
+    bump: int
+
+
+class UserPosition(msgspec.Struct, frozen=True, kw_only=True):
+    market: Address
+    user: Wallet
+    shares_yes: Shares
+    shares_no: Shares
+    total_invested: Lamports
+    trades_count: int
+    last_trade_at: ChainTime
+    has_claimed: bool
+    claimed_amount: Lamports
+    reserved: str
+    bump: int
+
+
+class VoteRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`vote` of a dispute: true agrees with the dispute."""
+
+    market: Address
+    user: Wallet
+    vote_type: VoteKind
+    vote: bool
+    voted_at: ChainTime
+    bump: int
+
+
+Decoded = TypeVar("Decoded", bound=msgspec.Struct)
+
+
+class AccountCodec:
+    """Decoders that test owner and discriminator. Raises ConfigError if the IDL diverges."""
+
+    def __init__(self, program_id: Address, idl: Idl) -> None:
+        self._program_id = program_id
+        self._discriminators = idl.accounts
+        self._config = Mirror(idl, GlobalConfig)
+        self._market = Mirror(idl, MarketAccount)
+        self._position = Mirror(idl, UserPosition)
+        self._vote = Mirror(idl, VoteRecord)
+        if missing := {m.cls.__name__ for m in self._mirrors()} - idl.accounts.keys():
+            raise ConfigError(f"The IDL lacks the accounts {', '.join(sorted(missing))}.")
+
+    def global_config(self, info: AccountInfo) -> GlobalConfig:
+        return self._decode(self._config, info)
+
+    def market(self, info: AccountInfo) -> MarketAccount:
+        return self._decode(self._market, info)
+
+    def position(self, info: AccountInfo) -> UserPosition:
+        return self._decode(self._position, info)
+
+    def vote_record(self, info: AccountInfo) -> VoteRecord:
+        return self._decode(self._vote, info)
+
+    def discriminator(self, cls: type[msgspec.Struct]) -> bytes:
+        """The first 8 bytes of every account of that kind, for getProgramAccounts filters."""
+        return self._discriminators[cls.__name__]
+
+    def encode(self, value: msgspec.Struct) -> bytes:
+        """Account data as the program would write it, without the slack behind."""
+        mirror = next(m for m in self._mirrors() if isinstance(value, m.cls))
+        return self._discriminators[mirror.cls.__name__] + mirror.write(value)
+
+    def _mirrors(self) -> tuple[Mirror[msgspec.Struct], ...]:
+        return (self._config, self._market, self._position, self._vote)
+
+    def _decode(self, mirror: Mirror[Decoded], info: AccountInfo) -> Decoded:
+        name = mirror.cls.__name__
+        if info.owner != self._program_id:
+            raise DecodeError(
+                f"Account {info.address} is owned by {info.owner}, not by the program {self._program_id}."
+            )
+        if info.data[:8] != self._discriminators[name]:
+            raise DecodeError(f"Account {info.address} is no {name}: its discriminator differs.")
+        value, _end = mirror.read(info.data, 8)
+        return value

@@ -1,0 +1,47 @@
+"""What must hold on chain before a service that signs may start; one sentence for each thing that doesn't."""
+
+from __future__ import annotations
+
+from solders.pubkey import Pubkey
+
+from zmart.chain.accounts import GlobalConfig
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.errors import ConfigError, DecodeError
+
+
+async def check_program(
+    rpc: Rpc, program: Program, *, backend: Pubkey | None = None, admin: Pubkey | None = None
+) -> GlobalConfig:
+    """The program's GlobalConfig, if it is there, is the program's own, and names these keys.
+
+    Raises ConfigError; ChainError when the RPC cannot be asked.
+    """
+    config_address = program.addresses.global_config()
+    code, info = await rpc.get_multiple_accounts([program.address, config_address])
+    if code is None or not code.executable:
+        raise ConfigError(
+            f"There is no program at {program.address} on this cluster; "
+            "check SOLANA_PROGRAM_ID_CORE and SOLANA_RPC_URL."
+        )
+    if info is None:
+        raise ConfigError(
+            f"The program {program.address} has no GlobalConfig at {config_address}; "
+            "its admin must send initialize_global_config first."
+        )
+    if info.owner != program.address:
+        raise ConfigError(
+            f"GlobalConfig {config_address} is owned by {info.owner}, not by the program {program.address}."
+        )
+    try:
+        config = program.accounts.global_config(info)
+    except DecodeError as error:
+        raise ConfigError(f"GlobalConfig cannot be read with this IDL: {error}") from error
+    _same(backend, config.backend_authority, "backend key", "backend_authority")
+    _same(admin, config.admin, "admin key", "admin")
+    return config
+
+
+def _same(key: Pubkey | None, named: str, ours: str, field: str) -> None:
+    if key is not None and str(key) != named:
+        raise ConfigError(f"The {ours} is {key}, but GlobalConfig names {named} as {field}; use that key.")

@@ -1,0 +1,266 @@
+"""One builder per instruction of the program. Account order and flags come from the IDL, PDAs are derived.
+
+Addresses are base58 text, a CID is exactly the 46 characters of a CIDv0. Invalid names an argument that does
+not fit; ConfigError means that the IDL in use names other accounts or arguments than this backend sends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from zmart.chain.addresses import Addresses, to_pubkey
+from zmart.chain.borsh import StructCodec, compile_struct
+from zmart.chain.idl import Idl, InstructionDef
+from zmart.errors import ConfigError, DecodeError, Invalid
+from zmart.market.types import Address, Bps, Lamports, MarketId, Shares, VoteKind, Wallet
+
+_CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
+
+
+class DecodedInstruction(msgspec.Struct, frozen=True):
+    name: str
+    args: dict[str, object]
+
+
+class Instructions:
+    """Builders and decoder for one program id."""
+
+    def __init__(self, program_id: Pubkey, idl: Idl, addresses: Addresses) -> None:
+        self._program_id = program_id
+        self._addresses = addresses
+        self._by_name: dict[str, tuple[InstructionDef, StructCodec]] = {
+            name: (item, compile_struct(idl, name, item.args)) for name, item in idl.instructions.items()
+        }
+        self._by_discriminator = {item.discriminator: name for name, item in idl.instructions.items()}
+
+    def initialize_global_config(
+        self, admin: Wallet, backend_authority: Wallet, protocol_fee_wallet: Wallet
+    ) -> Instruction:
+        return self._build(
+            "initialize_global_config",
+            {"admin": admin, "protocol_fee_wallet": protocol_fee_wallet, **self._config()},
+            {"backend_authority": backend_authority},
+        )
+
+    def update_global_config(
+        self,
+        admin: Wallet,
+        *,
+        protocol_fee_bps: Bps,
+        resolver_reward_bps: Bps,
+        liquidity_provider_fee_bps: Bps,
+        proposal_approval_threshold: Bps,
+        dispute_success_threshold: Bps,
+        min_resolution_delay: int | None = None,
+        dispute_period: int | None = None,
+    ) -> Instruction:
+        """The five bps are always overwritten; None keeps a time (seconds)."""
+        return self._build(
+            "update_global_config",
+            {"admin": admin, **self._config()},
+            {
+                "protocol_fee_bps": protocol_fee_bps,
+                "resolver_reward_bps": resolver_reward_bps,
+                "liquidity_provider_fee_bps": liquidity_provider_fee_bps,
+                "proposal_approval_threshold": proposal_approval_threshold,
+                "dispute_success_threshold": dispute_success_threshold,
+                "min_resolution_delay": min_resolution_delay,
+                "dispute_period": dispute_period,
+            },
+        )
+
+    def emergency_pause(self, admin: Wallet) -> Instruction:
+        """Toggles: two calls cancel each other."""
+        return self._build("emergency_pause", {"admin": admin, **self._config()}, {})
+
+    def create_market(
+        self,
+        creator: Wallet,
+        market_id: MarketId,
+        *,
+        b_parameter: Shares,
+        initial_liquidity: Lamports,
+        ipfs_question_hash: str,
+    ) -> Instruction:
+        return self._build(
+            "create_market",
+            {"creator": creator, **self._market(market_id), **self._config()},
+            {
+                "market_id": market_id,
+                "b_parameter": b_parameter,
+                "initial_liquidity": initial_liquidity,
+                "ipfs_question_hash": _cid("ipfs_question_hash", ipfs_question_hash),
+            },
+        )
+
+    def submit_proposal_vote(self, user: Wallet, market_id: MarketId, vote: bool) -> Instruction:
+        return self._vote("submit_proposal_vote", user, market_id, vote, VoteKind.PROPOSAL)
+
+    def submit_dispute_vote(self, user: Wallet, market_id: MarketId, vote: bool) -> Instruction:
+        """`vote` true agrees with the dispute: the proposed outcome is wrong."""
+        return self._vote("submit_dispute_vote", user, market_id, vote, VoteKind.DISPUTE)
+
+    def aggregate_proposal_votes(
+        self, backend_authority: Wallet, market_id: MarketId, likes: int, dislikes: int
+    ) -> Instruction:
+        return self._build(
+            "aggregate_proposal_votes",
+            {"backend_authority": backend_authority, **self._market(market_id), **self._config()},
+            {"final_likes": likes, "final_dislikes": dislikes},
+        )
+
+    def aggregate_dispute_votes(
+        self, backend_authority: Wallet, market_id: MarketId, agrees: int, disagrees: int
+    ) -> Instruction:
+        """A trap on v0.69 (it loses the outcome); finalize_market settles a dispute."""
+        return self._build(
+            "aggregate_dispute_votes",
+            {"backend_authority": backend_authority, **self._market(market_id), **self._config()},
+            {"final_agrees": agrees, "final_disagrees": disagrees},
+        )
+
+    def approve_proposal(self, admin: Wallet, market_id: MarketId) -> Instruction:
+        return self._build(
+            "approve_proposal", {"admin": admin, **self._market(market_id), **self._config()}, {}
+        )
+
+    def activate_market(self, authority: Wallet, market_id: MarketId) -> Instruction:
+        """`authority` is the admin or the creator."""
+        return self._build(
+            "activate_market", {"authority": authority, **self._market(market_id), **self._config()}, {}
+        )
+
+    def cancel_market(self, admin: Wallet, market_id: MarketId) -> Instruction:
+        return self._build("cancel_market", {"admin": admin, **self._market(market_id), **self._config()}, {})
+
+    def buy_shares(
+        self,
+        user: Wallet,
+        market_id: MarketId,
+        protocol_fee_wallet: Wallet,
+        *,
+        outcome: bool,
+        target_cost: Lamports,
+    ) -> Instruction:
+        """`target_cost` is the most that is paid, fees included."""
+        return self._build(
+            "buy_shares",
+            {"protocol_fee_wallet": protocol_fee_wallet, **self._trader(user, market_id), **self._config()},
+            {"outcome": outcome, "target_cost": target_cost},
+        )
+
+    def sell_shares(
+        self,
+        user: Wallet,
+        market_id: MarketId,
+        protocol_fee_wallet: Wallet,
+        *,
+        outcome: bool,
+        shares_to_sell: Shares,
+        min_proceeds: Lamports,
+    ) -> Instruction:
+        """`min_proceeds` is the least that is received, fees taken off."""
+        return self._build(
+            "sell_shares",
+            {"protocol_fee_wallet": protocol_fee_wallet, **self._trader(user, market_id), **self._config()},
+            {"outcome": outcome, "shares_to_sell": shares_to_sell, "min_proceeds": min_proceeds},
+        )
+
+    def resolve_market(
+        self, resolver: Wallet, market_id: MarketId, *, proposed_outcome: bool, ipfs_evidence_hash: str
+    ) -> Instruction:
+        return self._build(
+            "resolve_market",
+            {"resolver": resolver, **self._market(market_id), **self._config()},
+            {
+                "proposed_outcome": proposed_outcome,
+                "ipfs_evidence_hash": _cid("ipfs_evidence_hash", ipfs_evidence_hash),
+            },
+        )
+
+    def initiate_dispute(self, initiator: Wallet, market_id: MarketId) -> Instruction:
+        return self._build(
+            "initiate_dispute", {"initiator": initiator, **self._market(market_id), **self._config()}, {}
+        )
+
+    def finalize_market(
+        self, backend_authority: Wallet, market_id: MarketId, dispute: tuple[int, int] | None = None
+    ) -> Instruction:
+        """`dispute` = (agree, disagree) from Disputed, None from Resolving."""
+        agree, disagree = dispute if dispute else (None, None)
+        return self._build(
+            "finalize_market",
+            {"backend_authority": backend_authority, **self._market(market_id), **self._config()},
+            {"dispute_agree": agree, "dispute_disagree": disagree},
+        )
+
+    def claim_winnings(self, user: Wallet, market_id: MarketId, resolver: Wallet) -> Instruction:
+        """`resolver` must be the one that the market's account names."""
+        return self._build(
+            "claim_winnings",
+            {"resolver": resolver, **self._trader(user, market_id), **self._config()},
+            {},
+        )
+
+    def withdraw_liquidity(self, creator: Wallet, market_id: MarketId) -> Instruction:
+        return self._build("withdraw_liquidity", {"creator": creator, **self._market(market_id)}, {})
+
+    def decode(self, data: bytes) -> DecodedInstruction:
+        """Name and arguments of instruction data. Raises DecodeError; bytes behind the arguments are
+        accepted, as the program accepts them."""
+        name = self._by_discriminator.get(data[:8])
+        if name is None:
+            raise DecodeError(f"The discriminator {data[:8].hex()} is no instruction of the program's IDL.")
+        args, _end = self._by_name[name][1].read(data, 8)
+        return DecodedInstruction(name, args)
+
+    def account_of(self, name: str, account: str, accounts: Sequence[Address]) -> Address | None:
+        """The address that stands at the place of `account` in a fetched instruction, if it is there."""
+        for item, address in zip(self._by_name[name][0].accounts, accounts, strict=False):
+            if item.name == account:
+                return address
+        return None
+
+    def _config(self) -> dict[str, str]:
+        return {"global_config": self._addresses.global_config()}
+
+    def _market(self, market_id: MarketId) -> dict[str, str]:
+        return {"market": self._addresses.market(market_id)}
+
+    def _trader(self, user: Wallet, market_id: MarketId) -> dict[str, str]:
+        market = self._addresses.market(market_id)
+        return {"market": market, "position": self._addresses.position(market, user), "user": user}
+
+    def _vote(self, name: str, user: Wallet, market_id: MarketId, vote: bool, kind: VoteKind) -> Instruction:
+        market = self._addresses.market(market_id)
+        record = self._addresses.vote_record(market, user, kind)
+        return self._build(name, {"market": market, "vote_record": record, "user": user}, {"vote": vote})
+
+    def _build(self, name: str, accounts: Mapping[str, str], args: Mapping[str, object]) -> Instruction:
+        if name not in self._by_name:
+            raise ConfigError(f"The IDL has no instruction {name}.")
+        item, codec = self._by_name[name]
+        expected = {account.name for account in item.accounts if account.address is None}
+        if expected != accounts.keys() or {arg.name for arg in item.args} != args.keys():
+            raise ConfigError(
+                f"The IDL's {name} takes {sorted(expected)} and {[arg.name for arg in item.args]}, "
+                f"not {sorted(accounts)} and {sorted(args)}; use the IDL of the deployed program."
+            )
+        metas = [
+            AccountMeta(
+                to_pubkey(account.address or accounts[account.name]), account.signer, account.writable
+            )
+            for account in item.accounts
+        ]
+        return Instruction(self._program_id, item.discriminator + codec.write(args), metas)
+
+
+def _cid(field: str, text: str) -> str:
+    if not _CID_V0.fullmatch(text):
+        raise Invalid(field, f"{field} must be a CIDv0: the 46 characters of 'Qm...'; a CIDv1 does not fit.")
+    return text

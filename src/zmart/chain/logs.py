@@ -1,0 +1,78 @@
+"""Which program wrote which log line: a walk over a transaction's log with the stack of invocations.
+
+Anybody can make another program log any bytes; a `Program data:` line counts only while the program that is
+running is ours. The walk stops at `Log truncated`: the runtime may still log short lines behind it, but the
+invocations between them are lost.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+_ID = r"[1-9A-HJ-NP-Za-km-z]{32,44}"
+_INVOKE = re.compile(rf"Program ({_ID}) invoke \[(\d{{1,3}})\]")
+_RETURN = re.compile(rf"Program ({_ID}) (?:success|failed: .*)", re.DOTALL)
+_DATA = "Program data: "
+_TRUNCATED = "Log truncated"
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What the program logged as data. `invocation` counts the program's own invocations in the transaction,
+    from 0, in execution order; `data` is None when the line is not one piece of base64."""
+
+    invocation: int
+    data: bytes | None
+
+
+class LogWalk(msgspec.Struct, frozen=True):
+    payloads: tuple[Payload, ...]
+    truncated: bool
+
+
+def walk(lines: Sequence[str], program_id: str) -> LogWalk:
+    """Every payload that `program_id` itself logged, in order. Never raises, whatever the lines say."""
+    payloads: list[Payload] = []
+    stack: list[tuple[str, int]] = []
+    invocations = 0
+    for line in lines:
+        if line.startswith("Program log: "):
+            continue
+        if line == _TRUNCATED:
+            return LogWalk(tuple(payloads), truncated=True)
+        if line.startswith(_DATA):
+            if stack and stack[-1][0] == program_id:
+                payloads.append(Payload(stack[-1][1], _base64(line[len(_DATA) :])))
+        elif invoked := _INVOKE.fullmatch(line):
+            ours = invoked[1] == program_id
+            _enter(stack, invoked[1], int(invoked[2]), invocations if ours else -1)
+            invocations += ours
+        elif returned := _RETURN.fullmatch(line):
+            _leave(stack, returned[1])
+    return LogWalk(tuple(payloads), truncated=False)
+
+
+def _enter(stack: list[tuple[str, int]], program: str, depth: int, invocation: int) -> None:
+    """A depth that does not follow from the stack means lost lines: nobody is trusted below the gap."""
+    del stack[max(depth - 1, 0) :]
+    if depth == len(stack) + 1:
+        stack.append((program, invocation))
+    else:
+        stack.clear()
+
+
+def _leave(stack: list[tuple[str, int]], program: str) -> None:
+    if stack and stack[-1][0] == program:
+        stack.pop()
+    else:
+        stack.clear()
+
+
+def _base64(text: str) -> bytes | None:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return None

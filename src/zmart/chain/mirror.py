@@ -1,0 +1,69 @@
+"""A struct of ours that mirrors a struct of the IDL: checked field by field when it is built."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar, get_args
+
+import msgspec
+
+from zmart.chain.borsh import ENUMS, compile_struct
+from zmart.chain.idl import ByteArray, Defined, Field, FieldType, Idl, OptionOf, Primitive
+from zmart.errors import ConfigError
+from zmart.market import types as words
+
+Mirrored = TypeVar("Mirrored", bound=msgspec.Struct, covariant=True)
+
+
+class Mirror(Generic[Mirrored]):
+    """Reads and writes `cls` with the layout that the IDL gives `cls.__name__`.
+
+    Raises ConfigError at once when a field is missing, new, or of another kind than in the IDL. Fields of
+    `cls` with a default are not on chain and are left alone.
+    """
+
+    def __init__(self, idl: Idl, cls: type[Mirrored]) -> None:
+        definition = idl.struct(cls.__name__)
+        _check(cls, definition.fields)
+        self.cls = cls
+        self._codec = compile_struct(idl, cls.__name__, definition.fields)
+        self._names = tuple(field.name for field in definition.fields)
+
+    def read(self, data: bytes, at: int) -> tuple[Mirrored, int]:
+        """The value and the offset behind it. Raises DecodeError."""
+        values, end = self._codec.read(data, at)
+        return self.cls(**values), end
+
+    def write(self, value: msgspec.Struct) -> bytes:
+        return self._codec.write({name: getattr(value, name) for name in self._names})
+
+
+def _check(cls: type[msgspec.Struct], on_chain: tuple[Field, ...]) -> None:
+    ours = {field.name: field.type for field in msgspec.structs.fields(cls) if field.required}
+    theirs = {field.name: field.type for field in on_chain}
+    differing = sorted(
+        ours.keys() ^ theirs.keys()
+        | {name for name in ours.keys() & theirs.keys() if not _alike(ours[name], theirs[name])}
+    )
+    if differing:
+        raise ConfigError(
+            f"The IDL's {cls.__name__} is not the one this backend knows: {', '.join(differing)} differ; "
+            "set SOLANA_IDL_PATH to the IDL of the deployed program, or leave it unset."
+        )
+
+
+def _alike(ours: object, theirs: FieldType) -> bool:
+    match theirs:
+        case OptionOf(inner):
+            return type(None) in get_args(ours) and _alike(get_args(ours)[0], inner)
+        case Primitive("bool"):
+            return ours is bool
+        case Primitive("pubkey"):
+            return ours in (words.Address, words.Wallet)
+        case Primitive():
+            return getattr(ours, "__supertype__", ours) is int
+        case ByteArray(32):
+            return ours is words.MarketId
+        case ByteArray():
+            return ours is str
+        case Defined(name):
+            return ours is type(ENUMS[name][0]) if name in ENUMS else False

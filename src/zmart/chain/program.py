@@ -1,0 +1,49 @@
+"""The program as services carry it: one object with its id, interface, addresses, codecs and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from solders.pubkey import Pubkey
+
+from zmart.chain import program_errors
+from zmart.chain.accounts import AccountCodec
+from zmart.chain.addresses import Addresses
+from zmart.chain.events import EventCodec
+from zmart.chain.idl import Idl, load_idl
+from zmart.chain.instructions import Instructions
+from zmart.errors import ConfigError, ProgramError
+from zmart.market.types import Address
+from zmart.settings import Settings
+
+
+class Program:
+    """Raises ConfigError when the IDL is not one that this backend can serve."""
+
+    def __init__(self, program_id: Pubkey, idl: Idl) -> None:
+        self.id = program_id
+        self.address = Address(str(program_id))
+        self.idl = idl
+        self.addresses = Addresses(program_id)
+        self.events = EventCodec(idl)
+        self.accounts = AccountCodec(self.address, idl)
+        self.instructions = Instructions(program_id, idl, self.addresses)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Program:
+        try:
+            program_id = Pubkey.from_string(settings.solana_program_id_core)
+        except ValueError as error:
+            raise ConfigError(
+                f"SOLANA_PROGRAM_ID_CORE is {settings.solana_program_id_core!r}; "
+                "it must be the base58 address of the deployed program."
+            ) from error
+        return cls(program_id, load_idl(settings.solana_idl_path))
+
+    def error(self, code: int) -> ProgramError:
+        """The error that the program means by a custom code."""
+        return program_errors.named(self.idl, code)
+
+    def transaction_error(self, err: object, logs: Sequence[str] = ()) -> ProgramError:
+        """The error of a failed transaction or simulation; the code is -1 for one of the runtime's own."""
+        return program_errors.from_transaction(self.idl, err, logs)

@@ -1,0 +1,355 @@
+"""The RPC methods that services use, each giving plain typed values. Failures are ChainError, with a sentence.
+
+Shapes: https://solana.com/docs/rpc. Commitment is "confirmed" unless a method says otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+
+from zmart.chain.accounts import AccountInfo
+from zmart.chain.json_rpc import JsonRpc, RpcError, decode_answer
+from zmart.errors import ChainError, DecodeError
+from zmart.market.types import Address, ChainTime, Lamports, Signature, Slot
+from zmart.settings import Settings
+
+Commitment = Literal["processed", "confirmed", "finalized"]
+CLOCK = Address("SysvarC1ock11111111111111111111111111111111")
+_NO_SUCH_BLOCK = (-32001, -32007, -32009)
+
+
+class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """One line of getSignaturesForAddress. `err` is None for a transaction that succeeded."""
+
+    signature: Signature
+    slot: Slot
+    err: object = None
+    block_time: ChainTime | None = None
+    confirmation_status: str | None = None
+
+
+class SignatureStatus(msgspec.Struct, frozen=True, rename="camel"):
+    slot: Slot
+    err: object = None
+    confirmation_status: str | None = None
+
+
+class Statuses(msgspec.Struct, frozen=True):
+    """Statuses in the order asked for, as a node knew them at `context_slot`."""
+
+    context_slot: Slot
+    values: list[SignatureStatus | None]
+
+
+class Height(msgspec.Struct, frozen=True):
+    """A block height and the slot that had it."""
+
+    block_height: int
+    slot: Slot
+
+
+class Blockhash(msgspec.Struct, frozen=True):
+    blockhash: str
+    last_valid_block_height: int
+
+
+class Simulation(msgspec.Struct, frozen=True):
+    ok: bool
+    units: int
+    err: object
+    logs: tuple[str, ...]
+    accounts: tuple[AccountInfo | None, ...] = ()
+
+
+class ChainClock(msgspec.Struct, frozen=True):
+    slot: Slot
+    unix_timestamp: ChainTime
+
+
+class _Context(msgspec.Struct):
+    slot: int
+
+
+class _Account(msgspec.Struct):
+    lamports: int
+    owner: str
+    data: tuple[str, str]
+    executable: bool = False
+
+
+class _WithContext(msgspec.Struct):
+    context: _Context
+
+
+class _OneAccount(_WithContext):
+    value: _Account | None
+
+
+class _Accounts(_WithContext):
+    value: list[_Account | None]
+
+
+class _Keyed(msgspec.Struct):
+    pubkey: str
+    account: _Account
+
+
+class _LatestBlockhash(_WithContext):
+    value: _Latest
+
+
+class _Latest(msgspec.Struct, rename="camel"):
+    blockhash: str
+    last_valid_block_height: int
+
+
+class _Integer(_WithContext):
+    value: int
+
+
+class _Flag(_WithContext):
+    value: bool
+
+
+class _StatusList(_WithContext):
+    value: list[SignatureStatus | None]
+
+
+class _EpochInfo(msgspec.Struct, rename="camel"):
+    absolute_slot: int
+    block_height: int
+
+
+class _BlockSignatures(msgspec.Struct):
+    signatures: list[Signature]
+
+
+class _Simulated(msgspec.Struct, rename="camel"):
+    err: object = None
+    logs: list[str] | None = None
+    units_consumed: int | None = None
+    accounts: list[_Account | None] | None = None
+
+
+class _SimulatedValue(_WithContext):
+    value: _Simulated
+
+
+class _Fee(msgspec.Struct, rename="camel"):
+    prioritization_fee: int
+
+
+class Rpc:
+    """One cluster behind one or more URLs; see JsonRpc for retries and failover."""
+
+    def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, attempts: int = 5) -> None:
+        self._rpc = JsonRpc(urls, timeout_s, attempts)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Rpc:
+        return cls(settings.rpc_urls, settings.rpc_timeout_s)
+
+    async def __aenter__(self) -> Rpc:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._rpc.aclose()
+
+    async def call(self, method: str, params: Sequence[object] = ()) -> object:
+        """Any method, also a local chain's own; the result as plain JSON values."""
+        return await self._rpc.typed(object, method, params)
+
+    async def get_slot(self, commitment: Commitment = "confirmed") -> Slot:
+        return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}]))
+
+    async def get_block_height(self, commitment: Commitment = "confirmed") -> int:
+        return await self._rpc.typed(int, "getBlockHeight", [{"commitment": commitment}])
+
+    async def get_height(self, commitment: Commitment = "finalized") -> Height:
+        """Block height and slot from one answer (getEpochInfo)."""
+        info = await self._rpc.typed(_EpochInfo, "getEpochInfo", [{"commitment": commitment}])
+        return Height(info.block_height, Slot(info.absolute_slot))
+
+    async def get_latest_blockhash(self, commitment: Commitment = "confirmed") -> Blockhash:
+        answer = await self._rpc.typed(_LatestBlockhash, "getLatestBlockhash", [{"commitment": commitment}])
+        return Blockhash(answer.value.blockhash, answer.value.last_valid_block_height)
+
+    async def is_blockhash_valid(self, blockhash: str, commitment: Commitment = "processed") -> bool:
+        params = [blockhash, {"commitment": commitment}]
+        return (await self._rpc.typed(_Flag, "isBlockhashValid", params)).value
+
+    async def get_account(self, address: Address, commitment: Commitment = "confirmed") -> AccountInfo | None:
+        params = [address, {"encoding": "base64", "commitment": commitment}]
+        return _info(address, (await self._rpc.typed(_OneAccount, "getAccountInfo", params)).value)
+
+    async def get_multiple_accounts(
+        self, addresses: Sequence[Address], commitment: Commitment = "confirmed"
+    ) -> list[AccountInfo | None]:
+        """In the order asked for; more than 100 are asked for in pieces, which may differ in their slot."""
+        found: list[AccountInfo | None] = []
+        for start in range(0, len(addresses), 100):
+            piece = list(addresses[start : start + 100])
+            params = [piece, {"encoding": "base64", "commitment": commitment}]
+            answer = await self._rpc.typed(_Accounts, "getMultipleAccounts", params)
+            if len(answer.value) != len(piece):
+                raise ChainError("The RPC answered getMultipleAccounts with another number of accounts.")
+            found += [_info(address, account) for address, account in zip(piece, answer.value, strict=True)]
+        return found
+
+    async def get_program_accounts(
+        self,
+        program_id: Address,
+        *,
+        data_size: int | None = None,
+        memcmp: Sequence[tuple[int, bytes]] = (),
+        commitment: Commitment = "confirmed",
+    ) -> list[AccountInfo]:
+        """Accounts owned by the program that have that size and those bytes at those offsets."""
+        filters: list[object] = [{"dataSize": data_size}] if data_size is not None else []
+        for offset, raw in memcmp:
+            encoded = base64.b64encode(raw).decode()
+            filters.append({"memcmp": {"offset": offset, "bytes": encoded, "encoding": "base64"}})
+        params = [program_id, {"encoding": "base64", "commitment": commitment, "filters": filters}]
+        keyed = await self._rpc.typed(list[_Keyed], "getProgramAccounts", params)
+        return [_account(Address(item.pubkey), item.account) for item in keyed]
+
+    async def get_signatures_for_address(
+        self,
+        address: Address,
+        *,
+        before: Signature | None = None,
+        until: Signature | None = None,
+        limit: int = 1000,
+        commitment: Commitment = "confirmed",
+    ) -> list[SignatureInfo]:
+        """Newest first, failed ones included; `before` and `until` are exclusive."""
+        options: dict[str, object] = {"limit": limit, "commitment": commitment}
+        options |= {name: value for name, value in (("before", before), ("until", until)) if value}
+        return await self._rpc.typed(list[SignatureInfo], "getSignaturesForAddress", [address, options])
+
+    async def get_transaction_json(
+        self, signature: Signature, commitment: Commitment = "confirmed"
+    ) -> bytes | None:
+        """The node's own bytes, for `transactions.parse_transaction`; None if it knows no such transaction."""
+        options = {"encoding": "json", "commitment": commitment, "maxSupportedTransactionVersion": 0}
+        raw = await self._rpc.request("getTransaction", [signature, options])
+        return None if raw == b"null" else raw
+
+    async def get_block_signatures(
+        self, slot: Slot, commitment: Commitment = "confirmed"
+    ) -> list[Signature] | None:
+        """All signatures of a block in block order; None if the slot holds no block or it is gone."""
+        options = {
+            "transactionDetails": "signatures",
+            "rewards": False,
+            "commitment": commitment,
+            "maxSupportedTransactionVersion": 0,
+        }
+        try:
+            raw = await self._rpc.request("getBlock", [slot, options])
+        except RpcError as error:
+            if error.code in _NO_SUCH_BLOCK:
+                return None
+            raise
+        return None if raw == b"null" else decode_answer(_BlockSignatures, "getBlock", raw).signatures
+
+    async def get_signature_statuses(
+        self, signatures: Sequence[Signature], *, search_history: bool = False
+    ) -> Statuses:
+        """At most 256 at once."""
+        params = [list(signatures), {"searchTransactionHistory": search_history}]
+        answer = await self._rpc.typed(_StatusList, "getSignatureStatuses", params)
+        if len(answer.value) != len(signatures):
+            raise ChainError("The RPC answered getSignatureStatuses with another number of statuses.")
+        return Statuses(Slot(answer.context.slot), answer.value)
+
+    async def send_raw_transaction(
+        self, raw: bytes, *, skip_preflight: bool = False, max_retries: int | None = None
+    ) -> Signature:
+        """Hands the bytes to the node. Sending the same bytes again is harmless."""
+        options: dict[str, object] = {
+            "encoding": "base64",
+            "skipPreflight": skip_preflight,
+            "preflightCommitment": "confirmed",
+        }
+        if max_retries is not None:
+            options["maxRetries"] = max_retries
+        params = [base64.b64encode(raw).decode(), options]
+        return Signature(await self._rpc.typed(str, "sendTransaction", params))
+
+    async def simulate(
+        self, raw: bytes, *, accounts: Sequence[Address] = (), verify_signatures: bool = False
+    ) -> Simulation:
+        """Runs the transaction against the confirmed bank; `accounts` are returned as it would leave them."""
+        options: dict[str, object] = {
+            "encoding": "base64",
+            "commitment": "confirmed",
+            "sigVerify": verify_signatures,
+        }
+        if accounts:
+            options["accounts"] = {"encoding": "base64", "addresses": list(accounts)}
+        params = [base64.b64encode(raw).decode(), options]
+        value = (await self._rpc.typed(_SimulatedValue, "simulateTransaction", params)).value
+        after = zip(accounts, value.accounts or [None] * len(accounts), strict=False)
+        return Simulation(
+            ok=value.err is None,
+            units=value.units_consumed or 0,
+            err=value.err,
+            logs=tuple(value.logs or ()),
+            accounts=tuple(_info(address, account) for address, account in after),
+        )
+
+    async def get_balance(self, address: Address) -> Lamports:
+        params = [address, {"commitment": "confirmed"}]
+        return Lamports((await self._rpc.typed(_Integer, "getBalance", params)).value)
+
+    async def request_airdrop(self, address: Address, lamports: Lamports) -> Signature:
+        return Signature(await self._rpc.typed(str, "requestAirdrop", [address, lamports]))
+
+    async def get_minimum_balance_for_rent_exemption(self, data_len: int) -> Lamports:
+        return Lamports(await self._rpc.typed(int, "getMinimumBalanceForRentExemption", [data_len]))
+
+    async def get_genesis_hash(self) -> str:
+        return await self._rpc.typed(str, "getGenesisHash")
+
+    async def get_recent_prioritization_fees(self, addresses: Sequence[Address] = ()) -> list[int]:
+        """Micro-lamports per compute unit of recent slots, for transactions that write these accounts."""
+        fees = await self._rpc.typed(list[_Fee], "getRecentPrioritizationFees", [list(addresses)])
+        return [fee.prioritization_fee for fee in fees]
+
+    async def get_clock(self, commitment: Commitment = "confirmed") -> ChainClock:
+        """The time that programs see: slot @0 and unix_timestamp @32 of the Clock sysvar."""
+        info = await self.get_account(CLOCK, commitment)
+        if info is None or len(info.data) < 40:
+            raise ChainError("The RPC has no Clock sysvar; it is no Solana node.")
+        slot, unix_timestamp = struct.unpack_from("<Q24xq", info.data)
+        return ChainClock(Slot(slot), ChainTime(unix_timestamp))
+
+
+def _info(address: Address, account: _Account | None) -> AccountInfo | None:
+    return _account(address, account) if account else None
+
+
+def _account(address: Address, account: _Account) -> AccountInfo:
+    try:
+        data = base64.b64decode(account.data[0], validate=True)
+    except ValueError as error:
+        raise DecodeError(f"The RPC sent the data of {address} not in base64.") from error
+    return AccountInfo(
+        address=address,
+        owner=Address(account.owner),
+        lamports=Lamports(account.lamports),
+        data=data,
+        executable=account.executable,
+    )

@@ -1,0 +1,120 @@
+"""Live notices over the RPC's WebSocket. A stream never ends by itself: it reconnects with backoff, and what
+happened in between is lost to it, so a scan must close the gap (`on_connect` tells when one may have opened).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Literal, TypeVar
+
+import msgspec
+import structlog
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from zmart.errors import ChainError
+from zmart.market.types import Address, Signature, Slot
+
+Result = TypeVar("Result")
+Connected = Callable[[], None]
+
+_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_log = structlog.get_logger(__name__)
+
+
+class LogNotice(msgspec.Struct, frozen=True):
+    """A transaction that mentions the program, as logsSubscribe tells it."""
+
+    signature: Signature
+    slot: Slot
+    err: object
+    logs: tuple[str, ...]
+
+
+class _Context(msgspec.Struct):
+    slot: int
+
+
+class _LogValue(msgspec.Struct):
+    signature: str
+    err: object
+    logs: list[str]
+
+
+class _LogResult(msgspec.Struct):
+    context: _Context
+    value: _LogValue
+
+
+class _SlotResult(msgspec.Struct):
+    slot: int
+
+
+class _Params(msgspec.Struct):
+    result: msgspec.Raw
+
+
+class _Message(msgspec.Struct):
+    params: _Params | None = None
+    error: object = None
+
+
+async def logs(
+    ws_url: str,
+    program_id: Address,
+    commitment: Literal["confirmed", "finalized"] = "confirmed",
+    on_connect: Connected | None = None,
+) -> AsyncGenerator[LogNotice, None]:
+    """Every transaction that mentions the program, as soon as the node has it at that commitment."""
+    params = [{"mentions": [program_id]}, {"commitment": commitment}]
+    async with aclosing(_notices(_LogResult, ws_url, "logsSubscribe", params, on_connect)) as results:
+        async for result in results:
+            value = result.value
+            yield LogNotice(
+                Signature(value.signature), Slot(result.context.slot), value.err, tuple(value.logs)
+            )
+
+
+async def slots(ws_url: str, on_connect: Connected | None = None) -> AsyncGenerator[Slot, None]:
+    """Each slot that the node starts to process."""
+    async with aclosing(_notices(_SlotResult, ws_url, "slotSubscribe", [], on_connect)) as results:
+        async for result in results:
+            yield Slot(result.slot)
+
+
+async def _notices(
+    kind: type[Result], ws_url: str, method: str, params: Sequence[object], on_connect: Connected | None
+) -> AsyncGenerator[Result, None]:
+    wait_s = _FIRST_WAIT_S
+    while True:
+        try:
+            async with aclosing(_one_connection(ws_url, method, params, on_connect)) as raws:
+                async for raw in raws:
+                    wait_s = _FIRST_WAIT_S
+                    yield msgspec.json.decode(raw, type=kind)
+        except (OSError, TimeoutError, WebSocketException, msgspec.MsgspecError) as error:
+            _log.warning("subscription_lost", method=method, error=type(error).__name__, retry_s=wait_s)
+        await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - spreads reconnects, no secret
+        wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+async def _one_connection(
+    ws_url: str, method: str, params: Sequence[object], on_connect: Connected | None
+) -> AsyncGenerator[msgspec.Raw, None]:
+    request = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    async with connect(ws_url, max_size=_MAX_MESSAGE_BYTES, ping_interval=15, ping_timeout=15) as socket:
+        await socket.send(request.decode())
+        async with asyncio.timeout(15):
+            first = msgspec.json.decode(await socket.recv(), type=_Message)
+        if first.error is not None:
+            raise ChainError(f"The RPC's WebSocket refuses {method}: {str(first.error)[:200]}")
+        if on_connect:
+            on_connect()
+        async for text in socket:
+            message = msgspec.json.decode(text, type=_Message)
+            if message.params is not None:
+                yield message.params.result

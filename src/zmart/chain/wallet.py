@@ -1,0 +1,67 @@
+"""Keypairs. One rule for all of them: a JSON array of 64 numbers (as the Solana CLI writes) or base58 of 64
+bytes, in a file or in a setting. No message of this module ever contains key material.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import base58
+import msgspec
+from solders.keypair import Keypair
+
+from zmart.errors import ConfigError
+from zmart.settings import Settings
+
+_RULE = "it must hold a JSON array of 64 numbers (as `solana-keygen` writes) or base58 of 64 bytes"
+_MAX_FILE_BYTES = 4_096
+
+
+def keypair_from_text(text: str, name: str) -> Keypair:
+    """`name` is the setting that the ConfigError speaks of."""
+    try:
+        raw = bytes(msgspec.json.decode(text, type=list[int])) if text.lstrip()[:1] == "[" else _base58(text)
+        if len(raw) != 64:
+            raise ValueError
+        return Keypair.from_bytes(raw)
+    except (ValueError, msgspec.MsgspecError):
+        # `from None`: the cause's own text can quote the key.
+        raise ConfigError(f"{name} is not a keypair: {_RULE}.") from None
+
+
+def keypair_from_file(path: Path, name: str) -> Keypair:
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ConfigError(f"{name} names {path}, which is too long for a keypair: {_RULE}.")
+        text = path.read_text(encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"{name} names {path}, which cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} names {path}, which is not a keypair: {_RULE}.") from None
+    return keypair_from_text(text.strip(), f"The file {path} of {name}")
+
+
+def backend_keypair(settings: Settings) -> Keypair:
+    """The backend authority's key, from BACKEND_KEYPAIR_PATH or BACKEND_AUTHORITY_PRIVATE_KEY."""
+    if settings.backend_keypair_path:
+        return keypair_from_file(settings.backend_keypair_path, "BACKEND_KEYPAIR_PATH")
+    secret = settings.backend_authority_private_key.get_secret_value()
+    if not secret:
+        raise ConfigError(
+            "No backend key is set; set BACKEND_KEYPAIR_PATH to a keypair file "
+            "(or BACKEND_AUTHORITY_PRIVATE_KEY to base58)."
+        )
+    return keypair_from_text(secret, "BACKEND_AUTHORITY_PRIVATE_KEY")
+
+
+def admin_keypair(settings: Settings) -> Keypair | None:
+    """The admin's key if the service is entrusted with it (ADMIN_KEYPAIR_PATH)."""
+    if not settings.admin_keypair_path:
+        return None
+    return keypair_from_file(settings.admin_keypair_path, "ADMIN_KEYPAIR_PATH")
+
+
+def _base58(text: str) -> bytes:
+    if len(text) > 100:
+        raise ValueError
+    return base58.b58decode(text)

@@ -1,0 +1,23 @@
+"""Who may post to the webhook: Helius echoes the Authorization header that the registration gave it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+
+def authorization_matches(header: str | None, secret: str) -> bool:
+    """Constant-time; an optional `Bearer ` before the secret is accepted. An empty secret matches nothing."""
+    if not header or not secret:
+        return False
+    given = header.removeprefix("Bearer ")
+    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
+
+
+def hmac_matches(signature_header: str | None, secret: str, body: bytes) -> bool:
+    """`x-helius-signature`: hex HMAC-SHA256 of the raw body, an optional `sha256=` in front."""
+    if not signature_header or not secret:
+        return False
+    given = signature_header.removeprefix("sha256=").lower()
+    expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
