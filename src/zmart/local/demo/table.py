@@ -1,0 +1,62 @@
+"""The demo on a terminal: progress while it plays, a table when it is over."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from zmart.local.demo.report import Report, StepResult
+
+
+def live_line(result: StepResult) -> str:
+    """One line for a step that is over."""
+    mark = "[green]✓[/]" if result.ok else "[red]✗[/]"
+    seen = " · ".join(part for part in (result.index, result.socket, result.snapshot) if part)
+    tail = f"[red]{result.error}[/]" if result.error else f"[dim]{seen}[/]"
+    return f"{mark} [bold]{result.market:<10}[/] {result.step:<34} {result.seconds:5.2f} s  {tail}"
+
+
+def show(report: Report, console: Console) -> None:
+    """The steps, then the books, then one sentence."""
+    console.print(_steps(report))
+    console.print(_books(report))
+    if report.ok:
+        console.print(
+            f"[bold green]All {len(report.steps)} steps and {len(report.books)} checks hold, "
+            f"in {report.seconds:.1f} s.[/]"
+        )
+    else:
+        failed = report.failed_step or ", ".join(check.name for check in report.books if not check.ok)
+        console.print(f"[bold red]Failed: {failed}[/]")
+
+
+def _steps(report: Report) -> Table:
+    table = Table(title="A market's life", title_justify="left", header_style="bold", expand=False)
+    for heading, justify in (
+        ("", "left"), ("market", "left"), ("step", "left"), ("transaction", "left"), ("slot", "right"),
+        ("index", "left"), ("socket", "left"), ("snapshot", "left"), ("s", "right"),
+    ):  # fmt: skip
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for step in report.steps:
+        table.add_row(
+            "[green]✓[/]" if step.ok else "[red]✗[/]",
+            step.market,
+            step.step,
+            f"{step.transaction[:8]}…" if step.transaction else "",
+            "" if step.slot is None else str(step.slot),
+            step.index if step.ok else f"[red]{step.error}[/]",
+            step.socket,
+            step.snapshot,
+            f"{step.seconds:.2f}",
+        )
+    return table
+
+
+def _books(report: Report) -> Table:
+    table = Table(title="The books", title_justify="left", header_style="bold", expand=False)
+    table.add_column("")
+    table.add_column("check")
+    table.add_column("found")
+    for check in report.books:
+        table.add_row("[green]✓[/]" if check.ok else "[red]✗[/]", check.name, check.detail)
+    return table

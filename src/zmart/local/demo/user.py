@@ -1,0 +1,99 @@
+"""One person of the play: a key of their own, a session, and what a wallet does with the API's answers."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+
+import msgspec
+from solders.keypair import Keypair
+from solders.transaction import VersionedTransaction
+
+from zmart.errors import ZmartError
+from zmart.local.demo.api import Api, Json, Refused, until
+
+
+class Landed(msgspec.Struct, frozen=True):
+    """A transaction that is on chain."""
+
+    signature: str
+    slot: int
+
+
+class User:
+    """Acts over HTTP only; signs with its own key only."""
+
+    def __init__(self, name: str, api: Api, key: Keypair | None = None) -> None:
+        self.name = name
+        self.key = key or Keypair()
+        self.wallet = str(self.key.pubkey())
+        self._api = api
+        self._token = ""
+
+    async def sign_in(self) -> None:
+        """Sign-In With Solana: ask for the text, sign it, get a session."""
+        text = await self._api.post("/api/auth/nonce", {"wallet": self.wallet})
+        answer = await self._api.post(
+            "/api/auth/verify",
+            {
+                "wallet": self.wallet,
+                "message": text["message"],
+                "signature": str(self.key.sign_message(str(text["message"]).encode())),
+            },
+        )
+        self._token = str(answer["token"])
+
+    async def post(self, path: str, body: Json) -> Json:
+        return await self._api.post(path, body, self._token)
+
+    async def delete(self, path: str) -> None:
+        await self._api.delete(path, self._token)
+
+    async def transact(self, path: str, body: Json) -> tuple[Json, Landed]:
+        """Ask for a transaction, sign it, send it through the API, wait until it landed."""
+        answer = await self.post(path, body)
+        return answer, await self.send(answer)
+
+    async def send(self, answer: Json) -> Landed:
+        """Sign and relay a transaction that the API built."""
+        if not answer["simulation"]["ok"]:
+            raise ZmartError(f"the simulation of {self.name}'s transaction failed: {answer['simulation']}")
+        unsigned = VersionedTransaction.from_bytes(base64.b64decode(str(answer["transaction"])))
+        return await self.relay(VersionedTransaction(unsigned.message, [self.key]))
+
+    async def relay(self, transaction: VersionedTransaction) -> Landed:
+        """Send a signed transaction; safe to repeat, since its signature is its identity."""
+        signature = str(transaction.signatures[0])
+        raw = base64.b64encode(bytes(transaction)).decode()
+        await self._api.post("/api/transactions", {"transaction": raw})
+        state = await until(
+            lambda: self._api.get(f"/api/transactions/{signature}"),
+            lambda found: found["status"] not in ("live", "unknown"),
+            f"the fate of transaction {signature}",
+        )
+        if state["status"] != "landed":
+            raise ZmartError(
+                f"{self.name}'s transaction {signature} is {state['status']}: {state.get('error')}"
+            )
+        return Landed(signature, int(state["slot"]))
+
+    async def vote(self, program_id: str, market_id: str, kind: str, choice: str, at: datetime) -> Json:
+        """A signed statement that anybody can check, sent once; a repeated send that meets itself is fine."""
+        issued = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        statement = (
+            f"ZMART vote\nprogram: {program_id}\nmarket: {market_id}\nkind: {kind}\n"
+            f"choice: {choice}\nwallet: {self.wallet}\nissued: {issued}"
+        )
+        body: Json = {
+            "market_id": market_id,
+            "vote_choice": choice,
+            "wallet": self.wallet,
+            "statement": statement,
+            "signature": str(self.key.sign_message(statement.encode())),
+        }
+        try:
+            return await self.post(f"/api/votes/{kind}", body)
+        except Refused as refused:
+            if refused.status == 409 and refused.again:
+                return {"receipt": None}
+            raise
