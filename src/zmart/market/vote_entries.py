@@ -1,0 +1,67 @@
+"""Entries of a market's vote log: the canonical bytes that its Merkle leaves cover. Format: docs/votes.md."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.votes import MAX_STATEMENT_CHARS, Statement, parse_statement
+
+_HEAD = "ZMART vote log entry 1"
+_SIGNATURE = r"[1-9A-HJ-NP-Za-km-z]{64,88}"
+_FORMS = {
+    "statement": re.compile(
+        rf"{_HEAD}\nchannel: statement\nsignature: (?P<proof>{_SIGNATURE})\n(?P<text>.+)", re.S
+    ),
+    "session": re.compile(rf"{_HEAD}\nchannel: session\n(?P<text>.+)", re.S),
+    "onchain": re.compile(
+        rf"{_HEAD}\nchannel: onchain\ntransaction: (?P<proof>{_SIGNATURE})\n(?P<text>.+)", re.S
+    ),
+}
+MAX_ENTRY_BYTES = MAX_STATEMENT_CHARS + 200
+
+
+class Channel(Enum):
+    """How a vote reached the log, and so what proves it."""
+
+    STATEMENT = "statement"
+    """Signed by the wallet as a statement: provable by anybody."""
+    SESSION = "session"
+    """Only a session of this backend says so: unproven."""
+    ONCHAIN = "onchain"
+    """A VoteRecord account of the program; it counts instead of the wallet's other vote."""
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """`proof`: the signature over the statement's text, the transaction of an on-chain vote, or None."""
+
+    channel: Channel
+    statement: Statement
+    proof: str | None = None
+
+    def encode(self) -> bytes:
+        lines = [_HEAD, f"channel: {self.channel.value}"]
+        match self.channel:
+            case Channel.STATEMENT:
+                lines.append(f"signature: {self.proof}")
+            case Channel.ONCHAIN:
+                lines.append(f"transaction: {self.proof}")
+            case Channel.SESSION:
+                pass
+        return "\n".join([*lines, self.statement.text()]).encode()
+
+
+def parse_entry(raw: bytes) -> LogEntry:
+    """The entry of canonical bytes; `parse_entry(raw).encode() == raw`. Raises Invalid("entry") or ("statement")."""
+    try:
+        text = raw.decode("ascii") if len(raw) <= MAX_ENTRY_BYTES else ""
+    except UnicodeDecodeError:
+        text = ""
+    for name, form in _FORMS.items():
+        if found := form.fullmatch(text):
+            statement = parse_statement(found["text"])
+            return LogEntry(channel=Channel(name), statement=statement, proof=found.groupdict().get("proof"))
+    raise Invalid("entry", "These bytes are no entry of a ZMART vote log (see docs/votes.md).")

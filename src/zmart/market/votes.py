@@ -1,0 +1,101 @@
+"""A vote as a statement that a wallet signs: its exact text, and the reading of it. Format: docs/votes.md."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.types import Address, MarketId, VoteKind, Wallet
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_CHOICES = {
+    (VoteKind.PROPOSAL, True): "like",
+    (VoteKind.PROPOSAL, False): "dislike",
+    (VoteKind.DISPUTE, True): "agree",
+    (VoteKind.DISPUTE, False): "disagree",
+}
+_VOTES = {choice: key for key, choice in _CHOICES.items()}
+_WORDS = {
+    VoteKind.PROPOSAL: {"like": True, "support": True, "dislike": False, "reject": False},
+    VoteKind.DISPUTE: {"agree": True, "support": True, "disagree": False, "reject": False},
+}
+_ADDRESS = r"[1-9A-HJ-NP-Za-km-z]{32,44}"
+_TEXT = re.compile(
+    "ZMART vote\n"
+    rf"program: (?P<program>{_ADDRESS})\n"
+    r"market: (?P<market>[0-9a-f]{64})\n"
+    r"kind: (?P<kind>proposal|dispute)\n"
+    r"choice: (?P<choice>like|dislike|agree|disagree)\n"
+    rf"wallet: (?P<wallet>{_ADDRESS})\n"
+    r"issued: (?P<issued>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)",
+    re.ASCII,
+)
+MAX_STATEMENT_CHARS = 400
+"""Longer text cannot be a statement and is not looked at."""
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vote says. `vote` true: like, or agree that the proposed outcome is wrong."""
+
+    program: Address
+    market_id: MarketId
+    kind: VoteKind
+    vote: bool
+    wallet: Wallet
+    issued_ms: int
+
+    @property
+    def choice(self) -> str:
+        return _CHOICES[self.kind, self.vote]
+
+    def text(self) -> str:
+        """The text to sign: UTF-8, lines parted by a line feed, none at the end."""
+        return (
+            f"ZMART vote\nprogram: {self.program}\nmarket: {self.market_id}\nkind: {self.kind.value}\n"
+            f"choice: {self.choice}\nwallet: {self.wallet}\nissued: {iso_ms(self.issued_ms)}"
+        )
+
+
+def parse_statement(text: str) -> Statement:
+    """The statement that `text` is, to the letter. Raises Invalid("statement") for anything else."""
+    found = _TEXT.fullmatch(text) if len(text) <= MAX_STATEMENT_CHARS else None
+    if found is None:
+        raise Invalid(
+            "statement", "The statement is not the seven lines of a ZMART vote (see docs/votes.md)."
+        )
+    kind, vote = _VOTES[found["choice"]]
+    if kind.value != found["kind"]:
+        raise Invalid("statement", f"A {found['kind']} vote cannot choose {found['choice']!r}.")
+    return Statement(
+        program=Address(found["program"]),
+        market_id=MarketId(found["market"]),
+        kind=kind,
+        vote=vote,
+        wallet=Wallet(found["wallet"]),
+        issued_ms=parse_iso_ms(found["issued"]),
+    )
+
+
+def vote_of_choice(kind: VoteKind, choice: str) -> bool:
+    """true for like, agree, support; false for their opposites. Raises Invalid("vote_choice")."""
+    words = _WORDS[kind]
+    if choice not in words:
+        raise Invalid("vote_choice", f"A {kind.value} vote is one of {', '.join(words)}.")
+    return words[choice]
+
+
+def iso_ms(unix_ms: int) -> str:
+    """Milliseconds since 1970 as 2025-01-31T12:00:00.000Z."""
+    return (_EPOCH + timedelta(milliseconds=unix_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def parse_iso_ms(text: str) -> int:
+    """The inverse of `iso_ms`. Raises Invalid("statement") for a day or an hour that does not exist."""
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise Invalid("statement", f"{text} is no moment in time.") from None
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -1,0 +1,167 @@
+"""The append-only Merkle tree of RFC 6962: roots, inclusion and consistency proofs.
+
+A log stores the hashes of all complete subtrees, so that appending and proving touch O(log n) of them: a
+function here first says which nodes it wants (`*_nodes`), the caller reads those, and then it computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+EMPTY_ROOT = sha256().digest()
+
+
+class Node(NamedTuple):
+    """A complete subtree: the leaves from index * 2^level on, 2^level of them."""
+
+    level: int
+    index: int
+
+
+Span = tuple[int, int]
+"""Leaves from `start` (in) to `end` (out), where start is a multiple of the size rounded up to a power of 2."""
+
+Nodes = Mapping[Node, bytes]
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    return sha256(b"\0" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return sha256(b"\1" + left + right).digest()
+
+
+def complete_subtrees(start: int, end: int) -> list[Node]:
+    """The complete subtrees that make up a span, from left to right."""
+    nodes: list[Node] = []
+    while start < end:
+        level = (end - start).bit_length() - 1
+        nodes.append(Node(level, start >> level))
+        start += 1 << level
+    return nodes
+
+
+def span_hash(start: int, end: int, known: Nodes) -> bytes:
+    """The Merkle tree hash of a span out of its complete subtrees."""
+    hashes = [known[node] for node in complete_subtrees(start, end)]
+    if not hashes:
+        return EMPTY_ROOT
+    result = hashes.pop()
+    while hashes:
+        result = node_hash(hashes.pop(), result)
+    return result
+
+
+def root(size: int, known: Nodes) -> bytes:
+    """The root of the first `size` leaves; `known` holds complete_subtrees(0, size)."""
+    return span_hash(0, size, known)
+
+
+def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[Node, bytes]:
+    """The nodes that `leaves` (hashes) add to a log of `size`; `known` holds complete_subtrees(0, size)."""
+    added: dict[Node, bytes] = {}
+    for position, leaf in enumerate(leaves, start=size):
+        node, value = Node(0, position), leaf
+        added[node] = value
+        while node.index & 1:
+            sibling = Node(node.level, node.index - 1)
+            value = node_hash(added[sibling] if sibling in added else known[sibling], value)
+            node = Node(node.level + 1, node.index >> 1)
+            added[node] = value
+    return added
+
+
+def inclusion_spans(index: int, size: int) -> list[Span]:
+    """The spans whose hashes are the audit path PATH(index, D[size]) of RFC 6962 2.1.1. 0 <= index < size."""
+    spans: list[Span] = []
+    start, end = 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            spans.append((middle, end))
+            end = middle
+        else:
+            spans.append((start, middle))
+            start = middle
+    return spans[::-1]
+
+
+def consistency_spans(old_size: int, size: int) -> list[Span]:
+    """The spans whose hashes are PROOF(old_size, D[size]) of RFC 6962 2.1.2. 0 < old_size <= size."""
+    spans: list[Span] = []
+    start, end, whole = 0, size, True
+    while old_size < end:
+        middle = start + _split(end - start)
+        if old_size <= middle:
+            spans.append((middle, end))
+            end = middle
+        else:
+            spans.append((start, middle))
+            start, whole = middle, False
+    if not whole:
+        spans.append((start, end))
+    return spans[::-1]
+
+
+def nodes_of(spans: Iterable[Span]) -> set[Node]:
+    """The stored nodes that a proof over these spans needs."""
+    return {node for start, end in spans for node in complete_subtrees(start, end)}
+
+
+def proof(spans: Iterable[Span], known: Nodes) -> list[bytes]:
+    """The hashes of a proof, out of nodes_of(spans)."""
+    return [span_hash(start, end, known) for start, end in spans]
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], expected_root: bytes) -> bool:
+    """RFC 9162 2.1.3.2: whether the leaf (a hash) is number `index` of the log with that size and root."""
+    if not 0 <= index < size:
+        return False
+    position, last, value = index, size - 1, leaf
+    for step in path:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            value = node_hash(step, value)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            value = node_hash(value, step)
+        position, last = position >> 1, last >> 1
+    return last == 0 and value == expected_root
+
+
+def verify_consistency(
+    old_size: int, size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
+) -> bool:
+    """RFC 9162 2.1.4.2: whether the log with `new_root` begins with the log that had `old_root`."""
+    if not 0 < old_size <= size:
+        return old_size == 0 and old_root == EMPTY_ROOT and not path
+    if old_size == size:
+        return not path and old_root == new_root
+    steps = list(path) if old_size & (old_size - 1) else [old_root, *path]
+    if not steps:
+        return False
+    position, last = old_size - 1, size - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    old_value = new_value = steps[0]
+    for step in steps[1:]:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            old_value, new_value = node_hash(step, old_value), node_hash(step, new_value)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            new_value = node_hash(new_value, step)
+        position, last = position >> 1, last >> 1
+    return last == 0 and old_value == old_root and new_value == new_root
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`."""
+    return 1 << (size - 1).bit_length() - 1

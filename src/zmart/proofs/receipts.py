@@ -1,0 +1,49 @@
+"""The receipt of an accepted vote: the log's head after it, signed by the backend authority.
+
+Whoever holds one can prove later that the log was cut or rewritten. Format: docs/votes.md.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from solders.keypair import Keypair
+
+from zmart.market.types import Address, MarketId, Wallet
+from zmart.proofs.signatures import signed_text
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """`index`, `leaf_hash` say where the vote stands, `tree_size` and `root` the log's head with it in (hex).
+    `authority` and `signature` are None where this process does not hold the backend authority's key."""
+
+    program: Address
+    market_id: MarketId
+    index: int
+    leaf_hash: str
+    tree_size: int
+    root: str
+    authority: Wallet | None = None
+    signature: str | None = None
+
+    def text(self) -> str:
+        """What the backend authority signs."""
+        return (
+            f"ZMART vote receipt\nprogram: {self.program}\nmarket: {self.market_id}\nindex: {self.index}\n"
+            f"leaf: {self.leaf_hash}\nsize: {self.tree_size}\nroot: {self.root}"
+        )
+
+
+def sign_receipt(receipt: Receipt, authority: Keypair | None) -> Receipt:
+    """The receipt with the authority's signature over its text."""
+    if authority is None:
+        return receipt
+    return msgspec.structs.replace(
+        receipt,
+        authority=Wallet(str(authority.pubkey())),
+        signature=str(authority.sign_message(receipt.text().encode())),
+    )
+
+
+def receipt_holds(receipt: Receipt, authority: Wallet) -> bool:
+    """Whether the backend authority that GlobalConfig names signed this receipt."""
+    return receipt.signature is not None and signed_text(authority, receipt.text(), receipt.signature)

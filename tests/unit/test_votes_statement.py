@@ -1,0 +1,144 @@
+"""The statement that a wallet signs, the log's entries, and who signed them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from solders.keypair import Keypair
+
+from zmart.errors import Invalid
+from zmart.market.types import Address, MarketId, VoteKind, Wallet
+from zmart.market.vote_entries import Channel, LogEntry, parse_entry
+from zmart.market.votes import Statement, iso_ms, parse_iso_ms, parse_statement, vote_of_choice
+from zmart.proofs.signatures import signed_text
+
+PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
+WALLET = Keypair.from_seed(bytes(range(32)))
+LAST_MS = 253_402_300_799_999
+
+STATEMENT = Statement(
+    program=PROGRAM,
+    market_id=MarketId("ab" * 32),
+    kind=VoteKind.PROPOSAL,
+    vote=True,
+    wallet=Wallet(str(WALLET.pubkey())),
+    issued_ms=1_735_732_800_007,
+)
+TEXT = f"""ZMART vote
+program: 6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw
+market: {"ab" * 32}
+kind: proposal
+choice: like
+wallet: {WALLET.pubkey()}
+issued: 2025-01-01T12:00:00.007Z"""
+
+statements = st.builds(
+    Statement,
+    program=st.just(PROGRAM),
+    market_id=st.binary(min_size=32, max_size=32).map(lambda raw: MarketId(raw.hex())),
+    kind=st.sampled_from(VoteKind),
+    vote=st.booleans(),
+    wallet=st.binary(min_size=32, max_size=32).map(
+        lambda seed: Wallet(str(Keypair.from_seed(seed).pubkey()))
+    ),
+    issued_ms=st.integers(0, LAST_MS),
+)
+
+
+def test_the_text_is_the_promised_one() -> None:
+    assert STATEMENT.text() == TEXT
+    assert parse_statement(TEXT) == STATEMENT
+
+
+@given(statements)
+def test_every_statement_reads_back(statement: Statement) -> None:
+    assert parse_statement(statement.text()) == statement
+
+
+@given(st.integers(0, len(TEXT) - 1), st.characters())
+def test_no_other_text_reads_as_the_same_statement(at: int, character: str) -> None:
+    text = TEXT[:at] + character + TEXT[at + 1 :]
+    try:
+        assert parse_statement(text) != STATEMENT or text == TEXT
+    except Invalid as problem:
+        assert problem.field == "statement"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        TEXT + "\n",
+        "\n" + TEXT,
+        TEXT.replace("\n", "\r\n"),
+        TEXT.replace("choice: like", "choice: agree"),
+        TEXT.replace("kind: proposal", "kind: dispute"),
+        TEXT.replace("2025-01-01", "2025-02-30"),
+        TEXT.replace("12:00", "25:00"),
+        TEXT.replace("12:00:00", "12:00:60"),
+        TEXT.replace("ab" * 32, "AB" * 32),
+        TEXT.replace("2025", "\N{ARABIC-INDIC DIGIT TWO}025"),
+        TEXT + " " * 100_000,
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_statement(text)
+    assert refused.value.field == "statement"
+
+
+@given(st.integers(0, LAST_MS))
+def test_times_read_back(unix_ms: int) -> None:
+    assert parse_iso_ms(iso_ms(unix_ms)) == unix_ms
+
+
+def test_words_of_clients_mean_votes() -> None:
+    assert vote_of_choice(VoteKind.PROPOSAL, "like") and vote_of_choice(VoteKind.DISPUTE, "support")
+    assert not vote_of_choice(VoteKind.PROPOSAL, "reject") and not vote_of_choice(
+        VoteKind.DISPUTE, "disagree"
+    )
+    with pytest.raises(Invalid, match="dispute vote"):
+        vote_of_choice(VoteKind.DISPUTE, "like")
+
+
+@given(statements, st.sampled_from(Channel), st.binary(min_size=64, max_size=64))
+def test_every_log_entry_reads_back(statement: Statement, channel: Channel, raw: bytes) -> None:
+    import base58
+
+    proof = None if channel is Channel.SESSION else base58.b58encode(raw).decode()
+    entry = LogEntry(channel=channel, statement=statement, proof=proof)
+    assert parse_entry(entry.encode()) == entry
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff", b"ZMART vote log entry 1", TEXT.encode(), b"x" * 10_000_000])
+def test_other_bytes_are_no_log_entry(raw: bytes) -> None:
+    with pytest.raises(Invalid):
+        parse_entry(raw)
+
+
+def envelope(form: int, text: bytes, application: bytes | None) -> bytes:
+    head = b"\xffsolana offchain\0"
+    if application is not None:
+        head += application
+    head += bytes([form])
+    if application is not None:
+        head += b"\1" + bytes(WALLET.pubkey())
+    return head + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize("application", [None, bytes(32)])
+@pytest.mark.parametrize("form", [0, 1])
+def test_signatures_over_the_text_and_over_its_envelopes_count(form: int, application: bytes | None) -> None:
+    wallet, raw = STATEMENT.wallet, TEXT.encode()
+    for message in (raw, envelope(form, raw, application)):
+        assert signed_text(wallet, TEXT, str(WALLET.sign_message(message)), PROGRAM)
+
+
+def test_a_signature_over_another_text_or_by_another_wallet_does_not_count() -> None:
+    signature = str(WALLET.sign_message(TEXT.encode()))
+    assert not signed_text(STATEMENT.wallet, TEXT.replace("like", "dislike"), signature)
+    assert not signed_text(Wallet(str(Keypair.from_seed(bytes(32)).pubkey())), TEXT, signature)
+    for nonsense in ("", "x", "1" * 64, "1" * 88, "0OIl"):
+        assert not signed_text(STATEMENT.wallet, TEXT, nonsense)
+    assert not signed_text(Wallet("nobody"), TEXT, signature)
