@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from zmart.errors import Invalid
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHOICES = {
     (VoteKind.PROPOSAL, True): "like",
     (VoteKind.PROPOSAL, False): "dislike",
@@ -95,7 +95,7 @@ def iso_ms(unix_ms: int) -> str:
 def parse_iso_ms(text: str) -> int:
     """The inverse of `iso_ms`. Raises Invalid("statement") for a day or an hour that does not exist."""
     try:
-        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:
         raise Invalid("statement", f"{text} is no moment in time.") from None
     return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -14,10 +14,10 @@ EMPTY_ROOT = sha256().digest()
 
 
 class Node(NamedTuple):
-    """A complete subtree: the leaves from index * 2^level on, 2^level of them."""
+    """A complete subtree: the leaves from number * 2^level on, 2^level of them."""
 
     level: int
-    index: int
+    number: int
 
 
 Span = tuple[int, int]
@@ -66,10 +66,10 @@ def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[Node, bytes
     for position, leaf in enumerate(leaves, start=size):
         node, value = Node(0, position), leaf
         added[node] = value
-        while node.index & 1:
-            sibling = Node(node.level, node.index - 1)
+        while node.number & 1:
+            sibling = Node(node.level, node.number - 1)
             value = node_hash(added[sibling] if sibling in added else known[sibling], value)
-            node = Node(node.level + 1, node.index >> 1)
+            node = Node(node.level + 1, node.number >> 1)
             added[node] = value
     return added
 
