@@ -1,0 +1,113 @@
+"""Builds the on-chain program: `build.py` writes the shipped file, `build.py --check` compares with it.
+
+Needs ziglang (clang with the BPF target) from requirements/dev.txt and nothing of Solana's tool chain.
+The same compiler version gives the same bytes on every machine: no path, time or debug data gets in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from interface import write_interface  # noqa: E402  (a neighbour, not a package)
+from linker import LinkError, link  # noqa: E402
+
+ROOT = HERE.parents[1]
+DATA = ROOT / "src" / "zmart" / "chain" / "data"
+SHIPPED = DATA / "zmart_core.so"
+IDL = DATA / "zmart_core.idl.json"
+INTERFACE = HERE / "interface.h"
+CACHE = ROOT / ".zmart" / "cache" / "program"
+
+FLAGS = [
+    *("-target", "bpfel-freestanding"),
+    "-mcpu=v2",  # what sBPF v3 understands; later BPF levels use instructions it refuses
+    *("-std=gnu11", "-O2", "-ffreestanding", "-fno-builtin", "-fno-jump-tables", "-fno-strict-aliasing"),
+    "-fno-sanitize=all",  # zig adds undefined-behaviour traps otherwise
+    *("-fno-ident", "-g0"),
+    *("-mllvm", "-bpf-stack-size=4096"),
+    *("-Wall", "-Wextra", "-Werror"),
+]
+
+
+class BuildError(Exception):
+    """The program cannot be built; the message says what to do."""
+
+
+def build() -> bytes:
+    """The bytes of the program made from the sources in this folder."""
+    return link(compile_object(HERE / "prog.c"))
+
+
+def compile_object(source: Path) -> bytes:
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError(
+            "The compiler is missing: install requirements/dev.txt (it brings ziglang), then build again."
+        )
+    CACHE.mkdir(parents=True, exist_ok=True)
+    target = CACHE / f"prog-{os.getpid()}.o"
+    caches = {"ZIG_GLOBAL_CACHE_DIR": str(CACHE / "zig"), "ZIG_LOCAL_CACHE_DIR": str(CACHE / "zig")}
+    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, "-c", source.name, "-o", str(target)]
+    try:
+        done = subprocess.run(
+            command, cwd=source.parent, env=os.environ | caches, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BuildError(f"The compiler refused {source.name}:\n{done.stderr}")
+        return target.read_bytes()
+    finally:
+        target.unlink(missing_ok=True)
+
+
+def check() -> str:
+    """Compare a fresh build with the shipped files. Raises BuildError when they differ."""
+    if INTERFACE.read_text() != write_interface(IDL):
+        raise BuildError("interface.h is not what the IDL says: run build.py and commit the result.")
+    built, shipped = build(), SHIPPED.read_bytes()
+    if built != shipped:
+        raise BuildError(
+            f"The shipped program differs from its sources: shipped {describe(shipped)}, built {describe(built)}. "
+            "Run build.py and commit the result."
+        )
+    return f"The shipped program equals its sources: {describe(built)}."
+
+
+def write() -> str:
+    """Build and put the result in its place; says whether the shipped bytes changed."""
+    INTERFACE.write_text(write_interface(IDL))
+    built = build()
+    before = SHIPPED.read_bytes() if SHIPPED.exists() else b""
+    if built == before:
+        return f"Unchanged: {SHIPPED.relative_to(ROOT)} is {describe(built)}."
+    SHIPPED.write_bytes(built)
+    return f"CHANGED: {SHIPPED.relative_to(ROOT)} is now {describe(built)}."
+
+
+def describe(program: bytes) -> str:
+    return f"{len(program)} bytes, sha256 {hashlib.sha256(program).hexdigest()[:16]}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the on-chain program.")
+    parser.add_argument(
+        "--check", action="store_true", help="compare a rebuild with the shipped file, write nothing"
+    )
+    arguments = parser.parse_args()
+    try:
+        print(check() if arguments.check else write())
+    except (BuildError, LinkError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,370 @@
+"""The program in LiteSVM: real signed transactions, a clock to set, money checked in every transaction."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from borsh_oracle import (
+    DATA,
+    ERRORS,
+    IDL,
+    INSTRUCTIONS,
+    Values,
+    decode_account,
+    decode_event,
+    encode_instruction,
+)
+from solders.account import Account
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.litesvm import LiteSVM
+from solders.message import Message
+from solders.pubkey import Pubkey
+from solders.system_program import ID as SYSTEM
+from solders.transaction import Transaction
+from solders.transaction_metadata import FailedTransactionMetadata
+
+PROGRAM = Pubkey.from_string(IDL["address"])
+SOL = 1_000_000_000
+START = 1_762_772_000
+DAY = 86_400
+DISPUTE_PERIOD = 3 * DAY
+CID = b"QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWKPbdG"
+EVIDENCE = b"QmT5NvUtoM5nWFfrQdVrFtvGfKFmG7AHE8P34isapyhCxX"
+FEE_LAMPORTS = 5_000  # per signature
+SPACES = {"GlobalConfig": 206, "MarketAccount": 488, "UserPosition": 182, "VoteRecord": 83}
+FRAMEWORK = {
+    "InstructionFallbackNotFound": 101,
+    "InstructionDidNotDeserialize": 102,
+    "ConstraintMut": 2000,
+    "ConstraintHasOne": 2001,
+    "ConstraintSeeds": 2006,
+    "AccountDiscriminatorNotFound": 3001,
+    "AccountDiscriminatorMismatch": 3002,
+    "AccountDidNotDeserialize": 3003,
+    "AccountNotEnoughKeys": 3005,
+    "AccountOwnedByWrongProgram": 3007,
+    "InvalidProgramId": 3008,
+    "AccountNotSigner": 3010,
+    "AccountNotInitialized": 3012,
+}
+CODES = ERRORS | FRAMEWORK
+_numbers = count(1)
+
+
+def pda(*seeds: bytes) -> tuple[Pubkey, int]:
+    return Pubkey.find_program_address(list(seeds), PROGRAM)
+
+
+def config_address() -> Pubkey:
+    return pda(b"global-config")[0]
+
+
+def market_address(market_id: bytes) -> Pubkey:
+    return pda(b"market", market_id)[0]
+
+
+def position_address(market: Pubkey, user: Pubkey) -> Pubkey:
+    return pda(b"position", bytes(market), bytes(user))[0]
+
+
+def vote_address(market: Pubkey, user: Pubkey, vote_type: int) -> Pubkey:
+    return pda(b"vote", bytes(market), bytes(user), bytes([vote_type]))[0]
+
+
+class ProgramFailed(Exception):  # noqa: N818
+    """A transaction the program refused. `code` is the custom error, `name` what its log line calls it."""
+
+    def __init__(self, failed: FailedTransactionMetadata) -> None:
+        self.logs = failed.meta().logs()
+        self.error = failed.err()
+        found = re.search(
+            r"code=Custom\((\d+)\)|Custom\((\d+)\)|custom: (\d+)", str(self.error), re.IGNORECASE
+        )
+        inner = getattr(self.error, "err", None)
+        self.code = getattr(inner, "code", int(next(filter(None, found.groups()))) if found else None)
+        line = next((log for log in self.logs if "Error Code: " in log), "")
+        self.name = line.partition("Error Code: ")[2].partition(".")[0]
+        super().__init__(f"{self.error!r}\n" + "\n".join(self.logs))
+
+
+@dataclass
+class Sent:
+    """A transaction that went through."""
+
+    logs: list[str]
+    units: int
+    fee: int
+    events: list[tuple[str, Values]] = field(init=False)
+    raw_events: list[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        prefix = "Program data: "
+        self.raw_events = [
+            base64.b64decode(log[len(prefix) :]) for log in self.logs if log.startswith(prefix)
+        ]
+        self.events = [decode_event(raw) for raw in self.raw_events]
+
+    @property
+    def event(self) -> Values:
+        [(_, fields)] = self.events
+        return fields
+
+
+class Chain:
+    """A LiteSVM with the program. Transactions are paid by a wallet of their own, so that the balances of all
+    others move by what the program does and nothing else."""
+
+    def __init__(self, *, sigverify: bool = True) -> None:
+        self.svm = LiteSVM().with_sigverify(sigverify)
+        self.svm.add_program(PROGRAM, (DATA / "zmart_core.so").read_bytes())
+        self.sigverify = sigverify
+        self.payer = self.wallet(1_000_000)
+        self.at(START)
+
+    def wallet(self, sol: float = 1_000) -> Keypair:
+        keypair = Keypair()
+        self.put(keypair.pubkey(), b"", lamports=int(sol * SOL), owner=SYSTEM)
+        return keypair
+
+    @property
+    def now(self) -> int:
+        return self.svm.get_clock().unix_timestamp
+
+    def at(self, unix_timestamp: int) -> None:
+        clock = self.svm.get_clock()
+        clock.unix_timestamp = unix_timestamp
+        self.svm.set_clock(clock)
+
+    def wait(self, seconds: int) -> None:
+        self.at(self.now + seconds)
+
+    def lamports(self, key: Pubkey) -> int:
+        return self.svm.get_balance(key) or 0
+
+    def data(self, key: Pubkey) -> bytes:
+        account = self.svm.get_account(key)
+        assert account is not None, f"no account at {key}"
+        return bytes(account.data)
+
+    def read(self, name: str, key: Pubkey) -> Values:
+        return decode_account(name, self.data(key))
+
+    def put(self, key: Pubkey, data: bytes, *, lamports: int | None = None, owner: Pubkey = PROGRAM) -> None:
+        held = self.svm.minimum_balance_for_rent_exemption(len(data)) if lamports is None else lamports
+        self.svm.set_account(key, Account(held, data, owner))
+
+    def send(self, *instructions: Instruction, signers: list[Keypair] | None = None) -> Sent:
+        """Sign and send. Every lamport of every account in the transaction is accounted for, or this fails."""
+        self.svm.expire_blockhash()
+        message = Message.new_with_blockhash(
+            list(instructions), self.payer.pubkey(), self.svm.latest_blockhash()
+        )
+        if self.sigverify:
+            transaction = Transaction([self.payer, *(signers or [])], message, message.recent_blockhash)
+        else:
+            transaction = Transaction.new_unsigned(message)
+        before = sum(self.lamports(key) for key in message.account_keys)
+        result = self.svm.send_transaction(transaction)
+        if isinstance(result, FailedTransactionMetadata):
+            raise ProgramFailed(result)
+        fee = FEE_LAMPORTS * message.header.num_required_signatures
+        after = sum(self.lamports(key) for key in message.account_keys)
+        assert after == before - fee, f"{before - fee - after} lamports went missing"
+        return Sent(result.logs(), result.compute_units_consumed(), fee)
+
+
+def instruction(name: str, accounts: dict[str, Pubkey], **arguments: Any) -> Instruction:
+    """An instruction of the IDL with its accounts in order and flagged as the IDL says."""
+    metas = [
+        AccountMeta(accounts[slot["name"]], slot.get("signer", False), slot.get("writable", False))
+        for slot in INSTRUCTIONS[name]["accounts"]
+    ]
+    return Instruction(PROGRAM, encode_instruction(name, **arguments), metas)
+
+
+@dataclass
+class Market:
+    id: bytes
+    creator: Keypair
+    b: int
+    deposit: int
+
+    @property
+    def key(self) -> Pubkey:
+        return market_address(self.id)
+
+
+class Protocol:
+    """A deployed and initialized program, and one method per instruction with its usual accounts and signer."""
+
+    def __init__(self, chain: Chain | None = None) -> None:
+        self.chain = chain or Chain()
+        self.admin, self.backend = self.chain.wallet(), self.chain.wallet()
+        self.fee_wallet, self.creator = self.chain.wallet(1).pubkey(), self.chain.wallet(1_000_000)
+        self.config = config_address()
+        self.initialized = self._run(
+            "initialize_global_config",
+            self.admin,
+            admin=self.admin.pubkey(),
+            protocol_fee_wallet=self.fee_wallet,
+            args={"backend_authority": self.backend.pubkey()},
+        )
+
+    def build(self, name: str, args: Values | None = None, **accounts: Pubkey) -> Instruction:
+        usual = {
+            "global_config": self.config,
+            "protocol_fee_wallet": self.fee_wallet,
+            "system_program": SYSTEM,
+        }
+        return instruction(name, usual | accounts, **(args or {}))
+
+    def _run(self, name: str, signer: Keypair, args: Values | None = None, **accounts: Pubkey) -> Sent:
+        return self.chain.send(self.build(name, args, **accounts), signers=[signer])
+
+    # --- settings
+
+    def update_config(self, signer: Keypair | None = None, **changes: Any) -> Sent:
+        admin = signer or self.admin
+        current = self.chain.read("GlobalConfig", self.config)
+        names = [argument["name"] for argument in INSTRUCTIONS["update_global_config"]["args"]]
+        args = {name: current[name] for name in names} | changes
+        return self._run("update_global_config", admin, args, admin=admin.pubkey())
+
+    def pause(self, signer: Keypair | None = None) -> Sent:
+        admin = signer or self.admin
+        return self._run("emergency_pause", admin, admin=admin.pubkey())
+
+    # --- a market's way to being open
+
+    def create(self, b: int = 10 * SOL, deposit: int | None = None, creator: Keypair | None = None) -> Market:
+        market_id = next(_numbers).to_bytes(32, "big")
+        market = Market(market_id, creator or self.creator, b, b if deposit is None else deposit)
+        self.create_sent(market)
+        return market
+
+    def create_sent(self, market: Market) -> Sent:
+        args = {"market_id": market.id, "b_parameter": market.b, "initial_liquidity": market.deposit}
+        args["ipfs_question_hash"] = CID
+        accounts = {"creator": market.creator.pubkey(), "market": market.key}
+        return self._run("create_market", market.creator, args, **accounts)
+
+    def vote(self, market: Market, user: Keypair, vote: bool, *, dispute: bool = False) -> Sent:
+        name = "submit_dispute_vote" if dispute else "submit_proposal_vote"
+        record = vote_address(market.key, user.pubkey(), int(dispute))
+        return self._run(
+            name, user, {"vote": vote}, market=market.key, vote_record=record, user=user.pubkey()
+        )
+
+    def aggregate_proposal(
+        self, market: Market, likes: int, dislikes: int, signer: Keypair | None = None
+    ) -> Sent:
+        authority = signer or self.backend
+        args = {"final_likes": likes, "final_dislikes": dislikes}
+        accounts = {"market": market.key, "backend_authority": authority.pubkey()}
+        return self._run("aggregate_proposal_votes", authority, args, **accounts)
+
+    def approve(self, market: Market, signer: Keypair | None = None) -> Sent:
+        admin = signer or self.admin
+        return self._run("approve_proposal", admin, admin=admin.pubkey(), market=market.key)
+
+    def activate(self, market: Market, signer: Keypair | None = None) -> Sent:
+        authority = signer or market.creator
+        return self._run("activate_market", authority, authority=authority.pubkey(), market=market.key)
+
+    def cancel(self, market: Market, signer: Keypair | None = None) -> Sent:
+        admin = signer or self.admin
+        return self._run("cancel_market", admin, admin=admin.pubkey(), market=market.key)
+
+    def open(self, b: int = 10 * SOL, deposit: int | None = None, creator: Keypair | None = None) -> Market:
+        """An Active market."""
+        market = self.create(b, deposit, creator)
+        self.aggregate_proposal(market, 7, 3)
+        self.approve(market)
+        self.activate(market)
+        return market
+
+    # --- trades
+
+    def buy(self, market: Market, user: Keypair, outcome: bool, target_cost: int) -> Sent:
+        args = {"outcome": outcome, "target_cost": target_cost}
+        return self._run("buy_shares", user, args, **self.position_accounts(market, user))
+
+    def sell(self, market: Market, user: Keypair, outcome: bool, shares: int, min_proceeds: int = 0) -> Sent:
+        args = {"outcome": outcome, "shares_to_sell": shares, "min_proceeds": min_proceeds}
+        return self._run("sell_shares", user, args, **self.position_accounts(market, user))
+
+    def position_accounts(self, market: Market, user: Keypair) -> dict[str, Pubkey]:
+        position = position_address(market.key, user.pubkey())
+        return {"market": market.key, "position": position, "user": user.pubkey()}
+
+    # --- resolution, dispute, settlement
+
+    def resolve(self, market: Market, resolver: Keypair, outcome: bool) -> Sent:
+        args = {"proposed_outcome": outcome, "ipfs_evidence_hash": EVIDENCE}
+        return self._run("resolve_market", resolver, args, market=market.key, resolver=resolver.pubkey())
+
+    def dispute(self, market: Market, initiator: Keypair) -> Sent:
+        return self._run("initiate_dispute", initiator, market=market.key, initiator=initiator.pubkey())
+
+    def aggregate_dispute(
+        self, market: Market, agrees: int, disagrees: int, signer: Keypair | None = None
+    ) -> Sent:
+        authority = signer or self.backend
+        args = {"final_agrees": agrees, "final_disagrees": disagrees}
+        accounts = {"market": market.key, "backend_authority": authority.pubkey()}
+        return self._run("aggregate_dispute_votes", authority, args, **accounts)
+
+    def finalize(
+        self,
+        market: Market,
+        agree: int | None = None,
+        disagree: int | None = None,
+        signer: Keypair | None = None,
+    ) -> Sent:
+        authority = signer or self.backend
+        args = {"dispute_agree": agree, "dispute_disagree": disagree}
+        accounts = {"market": market.key, "backend_authority": authority.pubkey()}
+        return self._run("finalize_market", authority, args, **accounts)
+
+    def claim(self, market: Market, user: Keypair, resolver: Pubkey | None = None) -> Sent:
+        to = resolver or self.market(market)["resolver"]
+        return self._run("claim_winnings", user, resolver=to, **self.position_accounts(market, user))
+
+    def withdraw(self, market: Market, signer: Keypair | None = None) -> Sent:
+        creator = signer or market.creator
+        return self._run("withdraw_liquidity", creator, market=market.key, creator=creator.pubkey())
+
+    def finish(self, market: Market, resolver: Keypair, outcome: bool | None) -> None:
+        """Take an Active market to Finalized with this outcome (None: the one way to INVALID)."""
+        self.chain.wait(DAY)
+        self.resolve(market, resolver, bool(outcome))
+        self.chain.wait(1)
+        if outcome is None:
+            self.dispute(market, resolver)
+            self.aggregate_dispute(market, 1, 9)
+        else:
+            self.chain.wait(DISPUTE_PERIOD)
+            self.finalize(market)
+
+    # --- reading
+
+    def market(self, market: Market) -> Values:
+        return self.chain.read("MarketAccount", market.key)
+
+    def position(self, market: Market, user: Keypair) -> Values:
+        return self.chain.read("UserPosition", position_address(market.key, user.pubkey()))
+
+    def claimed_shares(self, market: Market) -> int:
+        return int.from_bytes(self.market(market)["reserved"][:8], "little")
+
+    def books_hold(self, market: Market) -> None:
+        """Lamports = rent + pool + fees not yet paid, exactly."""
+        state = self.market(market)
+        rent = self.chain.svm.minimum_balance_for_rent_exemption(SPACES["MarketAccount"])
+        fees = state["accumulated_resolver_fees"] + state["accumulated_lp_fees"]
+        assert self.chain.lamports(market.key) == rent + state["current_liquidity"] + fees
