@@ -23,7 +23,13 @@ Answer = TypeVar("Answer")
 
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 _REST_S = 15.0
-_RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NO_ANSWER = {
+    401: "HTTP 401, it wants a valid API key",
+    403: "HTTP 403, it refuses the API key",
+    404: "HTTP 404, the URL is wrong",
+    429: "HTTP 429, too many requests",
+    **{status: f"HTTP {status}" for status in (408, 425, 500, 502, 503, 504)},
+}
 # Node is behind or unhealthy, block or slot not there yet, min context slot not reached.
 _RETRYABLE_CODES = frozenset({-32004, -32005, -32014, -32016, 429})
 
@@ -122,10 +128,8 @@ class JsonRpc:
 
     async def _post(self, url: str, body: bytes) -> bytes:
         async with self._http.stream("POST", url, content=body) as response:
-            if response.status_code in _RETRYABLE_STATUS:
-                raise httpx.HTTPError(f"HTTP status {response.status_code}")
-            if response.status_code in (401, 403):
-                raise ChainError(f"{_host(url)} refused the key (HTTP {response.status_code}).")
+            if response.status_code in _NO_ANSWER:
+                raise httpx.HTTPError(_NO_ANSWER[response.status_code])
             chunks, size = [], 0
             async for chunk in response.aiter_bytes():
                 size += len(chunk)

@@ -47,13 +47,6 @@ class Statuses(msgspec.Struct, frozen=True):
     values: list[SignatureStatus | None]
 
 
-class Height(msgspec.Struct, frozen=True):
-    """A block height and the slot that had it."""
-
-    block_height: int
-    slot: Slot
-
-
 class Blockhash(msgspec.Struct, frozen=True):
     blockhash: str
     last_valid_block_height: int
@@ -121,11 +114,6 @@ class _StatusList(_WithContext):
     value: list[SignatureStatus | None]
 
 
-class _EpochInfo(msgspec.Struct, rename="camel"):
-    absolute_slot: int
-    block_height: int
-
-
 class _BlockSignatures(msgspec.Struct):
     signatures: list[Signature]
 
@@ -175,11 +163,6 @@ class Rpc:
 
     async def get_block_height(self, commitment: Commitment = "confirmed") -> int:
         return await self._rpc.typed(int, "getBlockHeight", [{"commitment": commitment}])
-
-    async def get_height(self, commitment: Commitment = "finalized") -> Height:
-        """Block height and slot from one answer (getEpochInfo)."""
-        info = await self._rpc.typed(_EpochInfo, "getEpochInfo", [{"commitment": commitment}])
-        return Height(info.block_height, Slot(info.absolute_slot))
 
     async def get_latest_blockhash(self, commitment: Commitment = "confirmed") -> Blockhash:
         answer = await self._rpc.typed(_LatestBlockhash, "getLatestBlockhash", [{"commitment": commitment}])

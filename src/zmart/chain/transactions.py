@@ -82,7 +82,7 @@ class Extracted(msgspec.Struct, frozen=True):
 
 
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
-_Uint = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_Uint = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Compiled(msgspec.Struct, rename="camel"):

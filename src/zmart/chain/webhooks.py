@@ -17,7 +17,7 @@ from zmart.market.types import Signature, Slot
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_ITEMS = 1_000
 _SIGNATURE = re.compile(r"[1-9A-HJ-NP-Za-km-z]{64,88}")
-_SlotNumber = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_SlotNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class WebhookItem(msgspec.Struct, frozen=True):

@@ -1,0 +1,74 @@
+"""What became of a signed transaction: it was seen, it may still land, or it never can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from solders.transaction import VersionedTransaction
+
+from zmart.chain.rpc import Rpc, SignatureStatus
+from zmart.market.types import Signature, Slot
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A signed transaction as it is stored before it is first sent."""
+
+    signature: Signature
+    raw_tx: bytes
+    last_valid_block_height: int
+
+    @property
+    def transaction(self) -> VersionedTransaction:
+        return VersionedTransaction.from_bytes(self.raw_tx)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The cluster executed it and a majority has confirmed that. `err` is None if it succeeded."""
+
+    slot: Slot
+    err: object
+
+
+class Live(msgspec.Struct, frozen=True):
+    """It may still land."""
+
+
+class Dead(msgspec.Struct, frozen=True):
+    """It did not land and never can: every endpoint asked agrees."""
+
+
+Verdict = Seen | Live | Dead
+
+
+async def judge(rpcs: Sequence[Rpc], attempt: Attempt) -> Verdict:
+    """Raises ChainError when an endpoint that must agree cannot be asked."""
+    status = (await rpcs[0].get_signature_statuses([attempt.signature])).values[0]
+    if status is not None:
+        return _seen(status)
+    for rpc in rpcs:
+        verdict = await _expired(rpc, attempt)
+        if not isinstance(verdict, Dead):
+            return verdict
+    return Dead()
+
+
+async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
+    """Dead needs all of it from one endpoint: a finalized height past the last valid one, a blockhash that is
+    no longer accepted, and a status, looked up in history by a node not behind that height, which is absent.
+
+    The blockhash is asked for too because a height alone can be wrong after a local chain's clock was moved.
+    """
+    if await rpc.get_block_height("finalized") <= attempt.last_valid_block_height:
+        return Live()
+    finalized = await rpc.get_slot("finalized")
+    if await rpc.is_blockhash_valid(str(attempt.transaction.message.recent_blockhash), "confirmed"):
+        return Live()
+    statuses = await rpc.get_signature_statuses([attempt.signature], search_history=True)
+    if (status := statuses.values[0]) is not None:
+        return _seen(status)
+    return Dead() if statuses.context_slot >= finalized else Live()
+
+
+def _seen(status: SignatureStatus) -> Seen | Live:
+    return Live() if status.confirmation_status == "processed" else Seen(status.slot, status.err)

@@ -1,0 +1,252 @@
+"""An effect on chain happens once.
+
+already done? -> build, simulate, sign -> store the signature -> send -> send the same bytes again -> judge.
+Only a transaction that is judged Dead is signed anew. Whoever is killed at any line resumes from what the
+journal stored: the stored signature is judged before anything else is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+import msgspec
+import structlog
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+
+from zmart.chain import compose
+from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc, Simulation
+from zmart.errors import ChainError, ProgramError
+from zmart.market.types import Address, Lamports, Signature, Slot
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One effect that is wanted. `instructions` builds it afresh for every signing; `already_done` looks at the
+    account on chain. `pending` is the stored transaction of an intent that is taken up again."""
+
+    id: str
+    instructions: Callable[[], Awaitable[Sequence[Instruction]]]
+    signers: Sequence[Keypair]
+    already_done: Callable[[], Awaitable[bool]]
+    pending: Attempt | None = None
+
+
+class IntentJournal(Protocol):
+    """Where intents are written down. Each method returns only when it is durable."""
+
+    async def save_signed(
+        self, intent_id: str, signature: Signature, raw_tx: bytes, last_valid_block_height: int
+    ) -> None: ...
+    async def mark_sent(self, intent_id: str, signature: Signature) -> None: ...
+    async def mark_landed(self, intent_id: str, signature: Signature, slot: Slot) -> None: ...
+    async def mark_dead(self, intent_id: str, signature: Signature) -> None: ...
+    async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None: ...
+    async def mark_uncertain(self, intent_id: str, reason: str) -> None: ...
+
+
+class AlreadyDone(msgspec.Struct, frozen=True, tag=True):
+    """The account on chain shows the effect; nothing was sent, or somebody else did it first."""
+
+
+class Landed(msgspec.Struct, frozen=True, tag=True):
+    """Confirmed. `fee_lamports` is what the payer paid."""
+
+    signature: Signature
+    slot: Slot
+    fee_lamports: Lamports
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Refused, by the program or (code -1) by the runtime. `signature` is None if the simulation said so,
+    and nothing was sent."""
+
+    code: int
+    name: str
+    message: str
+    signature: Signature | None = None
+
+
+class Expired(msgspec.Struct, frozen=True, tag=True):
+    """Every signing died without landing. Nothing is in flight; it may be carried out again."""
+
+    signings: int
+
+
+class Uncertain(msgspec.Struct, frozen=True, tag=True):
+    """It may have landed and cannot be judged: a person, or a later resume with the stored signature."""
+
+    signature: Signature
+    reason: str
+
+
+Outcome = AlreadyDone | Landed | Failed | Expired | Uncertain
+
+
+class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """`uncertain_after_s` must be longer than a blockhash lives (about 60 to 90 s on a real cluster)."""
+
+    max_signings: int = 3
+    rebroadcast_s: float = 2.0
+    poll_s: float = 0.4
+    uncertain_after_s: float = 180.0
+    max_priority_fee_lamports: Lamports = Lamports(1_000_000)
+
+
+class Sender:
+    """Carries out intents with one paying key. `second_rpc` must agree before anything is judged Dead."""
+
+    def __init__(
+        self,
+        program: Program,
+        rpc: Rpc,
+        payer: Keypair,
+        journal: IntentJournal,
+        *,
+        second_rpc: Rpc | None = None,
+        policy: SendPolicy | None = None,
+    ) -> None:
+        self._program = program
+        self._rpc = rpc
+        self._rpcs = (rpc, second_rpc) if second_rpc else (rpc,)
+        self._payer = payer
+        self._journal = journal
+        self._policy = policy or SendPolicy()
+
+    async def carry_out(self, intent: Intent) -> Outcome:
+        """Runs until there is an outcome. ChainError means that no RPC could be asked before anything was
+        signed anew: nothing is lost, and it may be called again."""
+        attempt = intent.pending
+        if attempt and (outcome := await self._follow(intent, attempt, judge_first=True)):
+            return outcome
+        for signing in range(1, self._policy.max_signings + 1):
+            if await intent.already_done():
+                return AlreadyDone()
+            prepared = await self._prepare(intent, signing)
+            if isinstance(prepared, ProgramError):
+                return await self._failed(intent, prepared, None)
+            await self._journal.save_signed(
+                intent.id, prepared.signature, prepared.raw_tx, prepared.last_valid_block_height
+            )
+            if outcome := await self._follow(intent, prepared, judge_first=False):
+                return outcome
+        return AlreadyDone() if await intent.already_done() else Expired(self._policy.max_signings)
+
+    async def _prepare(self, intent: Intent, signing: int) -> Attempt | ProgramError:
+        """Simulates, then signs with the compute units that the simulation used and a margin."""
+        instructions = await intent.instructions()
+        simulation = await self._simulate(intent, instructions)
+        if not simulation.ok:
+            return self._program.transaction_error(simulation.err, simulation.logs)
+        units = min(simulation.units + simulation.units // 5 + 2_000, compose.MAX_COMPUTE_UNITS)
+        price = await self._price(instructions, units, signing)
+        latest = await self._rpc.get_latest_blockhash()
+        message = compose.compile(
+            self._payer.pubkey(),
+            instructions,
+            latest.blockhash,
+            compute_unit_limit=units,
+            priority_fee_micro_lamports=price,
+        )
+        tx = compose.sign(message, [self._payer, *intent.signers])
+        return Attempt(Signature(str(tx.signatures[0])), bytes(tx), latest.last_valid_block_height)
+
+    async def _simulate(self, intent: Intent, instructions: Sequence[Instruction]) -> Simulation:
+        latest = await self._rpc.get_latest_blockhash()
+        message = compose.compile(
+            self._payer.pubkey(),
+            instructions,
+            latest.blockhash,
+            compute_unit_limit=compose.MAX_COMPUTE_UNITS,
+        )
+        simulation = await self._rpc.simulate(
+            bytes(compose.sign(message, [self._payer, *intent.signers])), verify_signatures=True
+        )
+        if simulation.err == "BlockhashNotFound":
+            raise ChainError("The RPC that simulates does not know the latest blockhash yet.")
+        return simulation
+
+    async def _price(self, instructions: Sequence[Instruction], units: int, signing: int) -> int:
+        """Micro-lamports per unit: the 75th percentile of what others paid of late for the accounts written,
+        four times as much for every further signing, never above the policy's limit in lamports."""
+        written = {str(meta.pubkey) for i in instructions for meta in i.accounts if meta.is_writable}
+        try:
+            fees = sorted(
+                await self._rpc.get_recent_prioritization_fees([Address(a) for a in sorted(written)])
+            )
+        except ChainError as error:
+            _log.warning("priority_fees_unknown", reason=str(error))
+            fees = []
+        usual = fees[len(fees) * 3 // 4] if fees else 0
+        price = usual if signing == 1 else max(usual, 1_000) * 4 ** (signing - 1)
+        return min(price, self._policy.max_priority_fee_lamports * 1_000_000 // units)
+
+    async def _follow(self, intent: Intent, attempt: Attempt, *, judge_first: bool) -> Outcome | None:
+        """Sends the same bytes until they are judged; None when they are dead and buried."""
+        started = time.monotonic()
+        send_at = started + (self._policy.rebroadcast_s if judge_first else 0.0)
+        sent, reason = False, "it was neither seen nor expired in time"
+        while True:
+            if time.monotonic() >= send_at:
+                reason = await self._broadcast(attempt) or reason
+                send_at = time.monotonic() + self._policy.rebroadcast_s
+                if not sent:
+                    await self._journal.mark_sent(intent.id, attempt.signature)
+                    sent = True
+            try:
+                verdict: Verdict = await judge(self._rpcs, attempt)
+            except ChainError as error:
+                verdict, reason = Live(), str(error)
+            match verdict:
+                case Seen(slot, err):
+                    return await self._settle(intent, attempt, slot, err)
+                case Dead():
+                    await self._journal.mark_dead(intent.id, attempt.signature)
+                    return None
+                case Live():
+                    if time.monotonic() - started > self._policy.uncertain_after_s:
+                        return await self._uncertain(intent, attempt, reason)
+                    await asyncio.sleep(self._policy.poll_s)
+                case _:
+                    assert_never(verdict)
+
+    async def _broadcast(self, attempt: Attempt) -> str:
+        """Sends to every endpoint; why the last one refused, or "". A refusal decides nothing: the bytes may
+        be in flight already, and only `judge` tells."""
+        refusal = ""
+        for rpc in self._rpcs:
+            try:
+                await rpc.send_raw_transaction(attempt.raw_tx, skip_preflight=True, max_retries=0)
+            except ChainError as error:
+                refusal = str(error)
+        return refusal
+
+    async def _settle(self, intent: Intent, attempt: Attempt, slot: Slot, err: object) -> Outcome:
+        if err is not None:
+            return await self._failed(intent, self._program.transaction_error(err), attempt.signature)
+        await self._journal.mark_landed(intent.id, attempt.signature, slot)
+        return Landed(attempt.signature, slot, compose.fee_lamports(attempt.transaction))
+
+    async def _failed(self, intent: Intent, error: ProgramError, signature: Signature | None) -> Outcome:
+        """The program refuses what has been done already, so the account is asked before a failure is told."""
+        if await intent.already_done():
+            return AlreadyDone()
+        await self._journal.mark_failed(intent.id, error.code, error.name, str(error))
+        return Failed(error.code, error.name, str(error), signature)
+
+    async def _uncertain(self, intent: Intent, attempt: Attempt, reason: str) -> Outcome:
+        try:
+            if await intent.already_done():
+                return AlreadyDone()
+        except ChainError as error:
+            reason = str(error)
+        await self._journal.mark_uncertain(intent.id, reason)
+        return Uncertain(attempt.signature, reason)
