@@ -170,6 +170,7 @@ CREATE INDEX trades_of_market ON trades (market_id, slot DESC, index_in_block DE
 CREATE INDEX trades_of_wallet ON trades (wallet, slot DESC, index_in_block DESC, ordinal DESC);
 CREATE INDEX trades_newest ON trades (slot DESC, index_in_block DESC, ordinal DESC);
 CREATE INDEX trades_in_time ON trades (market_id, traded_at);
+CREATE INDEX trades_recent ON trades (traded_at);
 
 -- Votes cast on chain (VoteRecord accounts); `vote` true: like, or agree that the proposed outcome is wrong.
 CREATE TABLE onchain_votes (
@@ -200,6 +201,15 @@ CREATE TABLE votes (
 );
 CREATE INDEX votes_of_wallet ON votes (wallet, created_at DESC);
 
+-- What counts now: the vote on chain where a wallet cast one, else its off-chain vote. (A tally counts the log, see below.)
+CREATE VIEW counted_votes WITH (security_invoker = true) AS
+SELECT o.market_id, o.kind, o.wallet, o.vote, 'onchain' AS channel FROM onchain_votes o
+UNION ALL
+SELECT v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END
+FROM votes v
+WHERE NOT EXISTS (SELECT FROM onchain_votes o
+                  WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet));
+
 -- The append-only Merkle log of a market: entries without holes, and the hashes of all complete subtrees.
 CREATE TABLE vote_logs (
     market_id market_key PRIMARY KEY,
@@ -210,6 +220,7 @@ CREATE TABLE vote_log_entries (
     log_index  bigint NOT NULL,
     kind       text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
     wallet     address NOT NULL,
+    vote       boolean NOT NULL,
     channel    text NOT NULL CHECK (channel IN ('statement', 'session', 'onchain')),
     entry      bytea NOT NULL,             -- the canonical bytes that the leaf hash covers
     leaf_hash  bytea NOT NULL CHECK (length(leaf_hash) = 32),
@@ -313,6 +324,8 @@ CREATE TABLE market_documents (
 CREATE INDEX market_documents_words ON market_documents USING gin (words);
 CREATE INDEX market_documents_category ON market_documents (category);
 CREATE INDEX market_documents_creator ON market_documents (creator);
+CREATE INDEX market_documents_ending ON market_documents (ends_at, market_id);
+CREATE INDEX market_documents_tags ON market_documents USING gin (tags);
 
 CREATE TABLE users (
     wallet         address PRIMARY KEY,

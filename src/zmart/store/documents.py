@@ -1,0 +1,87 @@
+"""What markets are about: written down before the market exists on chain, and then it is a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from zmart.market.types import MarketId, Wallet
+from zmart.store.pool import Connection, Pool
+
+_COLUMNS = (
+    "d.market_id, d.creator, d.question, d.description, d.category, d.tags, d.ends_at, d.cid, d.created_at"
+)
+_ADD = """
+INSERT INTO market_documents (market_id, creator, question, description, category, tags, ends_at, cid, document)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+_ANCHOR = """
+INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO UPDATE SET cid = excluded.cid RETURNING id
+"""
+_PINNED = "UPDATE ipfs_anchors SET pinned_at = coalesce(pinned_at, now()), provider_id = $2 WHERE id = $1"
+_DRAFT = f"""
+SELECT {_COLUMNS} FROM market_documents d WHERE d.market_id = $1 AND d.creator = $2
+AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id)
+"""
+_DRAFTS = f"""
+SELECT {_COLUMNS} FROM market_documents d WHERE d.creator = $1
+AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id)
+ORDER BY d.created_at DESC, d.market_id LIMIT $2
+"""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A question as its creator wrote it; `cid` names its canonical bytes."""
+
+    market_id: MarketId
+    creator: Wallet
+    question: str
+    description: str
+    category: str
+    tags: Sequence[str]
+    ends_at: datetime | None
+    cid: str
+    created_at: datetime
+
+
+async def add(pool: Pool, document: Document, raw: bytes, provider: str) -> int:
+    """Writes the draft and its pin to come in one commit; the answer is the id of that pin."""
+    async with pool.transaction() as connection:
+        await connection.execute(
+            _ADD,
+            document.market_id,
+            document.creator,
+            document.question,
+            document.description,
+            document.category,
+            list(document.tags),
+            document.ends_at,
+            document.cid,
+            raw,
+        )
+        return await anchor(connection, "question", document.market_id, document.cid, raw, provider)
+
+
+async def anchor(
+    connection: Connection | Pool, kind: str, market_id: MarketId, cid: str, raw: bytes, provider: str
+) -> int:
+    """Notes bytes that are to be pinned (kind: question, evidence); noting them twice gives the same id."""
+    found: int = await connection.fetchval(_ANCHOR, kind, market_id, cid, raw, len(raw), provider)
+    return found
+
+
+async def pinned(pool: Pool, anchor_id: int, provider_id: str) -> None:
+    await pool.execute(_PINNED, anchor_id, provider_id)
+
+
+async def draft(pool: Pool, market_id: MarketId, creator: Wallet) -> Document | None:
+    """A document of `creator` whose market is not indexed yet."""
+    row = await pool.fetchrow(_DRAFT, market_id, creator)
+    return None if row is None else Document(**row)
+
+
+async def drafts(pool: Pool, creator: Wallet, limit: int) -> list[Document]:
+    return [Document(**row) for row in await pool.fetch(_DRAFTS, creator, limit)]

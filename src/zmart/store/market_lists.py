@@ -1,0 +1,91 @@
+"""Short lists about markets: what trends, which categories there are, what belongs together, what matches words."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.market.types import Lamports, MarketId, PriceE9
+from zmart.store.markets import DAY, LATEST_CHAIN_TIME
+from zmart.store.pool import Pool
+
+_TRENDING = f"""
+WITH recent AS (
+    SELECT market_id, sum(cost_lamports) AS volume, count(DISTINCT wallet) AS wallets FROM trades
+    WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id
+)
+SELECT m.market_id, coalesce(d.question, '') AS question, m.price_yes_e9,
+    coalesce(before.price_yes_after_e9, 500000000) AS price_before_e9,
+    r.volume AS volume_24h, r.wallets
+FROM recent r JOIN markets m USING (market_id) LEFT JOIN market_documents d USING (market_id)
+LEFT JOIN LATERAL (
+    SELECT price_yes_after_e9 FROM trades t
+    WHERE t.market_id = m.market_id AND t.traded_at <= {LATEST_CHAIN_TIME} - {DAY}
+    ORDER BY t.traded_at DESC, t.slot DESC, t.index_in_block DESC, t.ordinal DESC LIMIT 1) before ON true
+ORDER BY r.volume * r.wallets DESC, m.market_id LIMIT $1
+"""
+_CATEGORIES = f"""
+SELECT d.category, count(*) AS markets,
+    count(*) FILTER (WHERE m.created_at > now() - {DAY} * 7) AS this_week,
+    count(*) FILTER (WHERE m.created_at > now() - {DAY} * 14 AND m.created_at <= now() - {DAY} * 7) AS week_before
+FROM markets m JOIN market_documents d USING (market_id) GROUP BY d.category ORDER BY markets DESC, d.category
+"""
+_RELATED = """
+SELECT m.market_id, d.question, m.price_yes_e9, d.category, d.category = me.category AS same_category
+FROM market_documents me JOIN market_documents d ON d.market_id <> me.market_id
+    AND (d.category = me.category OR d.tags && me.tags)
+JOIN markets m ON m.market_id = d.market_id
+WHERE me.market_id = $1
+ORDER BY (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) DESC,
+    (d.category = me.category) DESC, m.total_volume DESC, m.market_id LIMIT $2
+"""
+_SEARCH = """
+SELECT m.market_id, ts_rank_cd(d.words, websearch_to_tsquery('english', $1)) AS rank
+FROM market_documents d JOIN markets m USING (market_id)
+WHERE d.words @@ websearch_to_tsquery('english', $1) ORDER BY rank DESC, m.market_id LIMIT $2
+"""
+
+
+class Trending(msgspec.Struct, frozen=True, kw_only=True):
+    """A market with trades in the last 24 hours; `price_before_e9` is the price at the window's start."""
+
+    market_id: MarketId
+    question: str
+    price_yes_e9: PriceE9
+    price_before_e9: PriceE9
+    volume_24h: Lamports
+    wallets: int
+
+
+class Category(msgspec.Struct, frozen=True, kw_only=True):
+    category: str
+    markets: int
+    this_week: int
+    week_before: int
+
+
+class Related(msgspec.Struct, frozen=True, kw_only=True):
+    market_id: MarketId
+    question: str
+    price_yes_e9: PriceE9
+    category: str
+    same_category: bool
+
+
+async def trending(pool: Pool, limit: int) -> list[Trending]:
+    """By volume times traders of the last 24 hours of chain time."""
+    return [Trending(**row) for row in await pool.fetch(_TRENDING, limit)]
+
+
+async def categories(pool: Pool) -> list[Category]:
+    """Every category in use, the largest first."""
+    return [Category(**row) for row in await pool.fetch(_CATEGORIES)]
+
+
+async def related(pool: Pool, market_id: MarketId, limit: int) -> list[Related]:
+    """Markets that share tags or the category, those with most in common first."""
+    return [Related(**row) for row in await pool.fetch(_RELATED, market_id, limit)]
+
+
+async def search(pool: Pool, words: str, limit: int) -> list[tuple[MarketId, float]]:
+    """Ids and ranks of the markets that match `words`, the best first."""
+    return [(row["market_id"], float(row["rank"])) for row in await pool.fetch(_SEARCH, words, limit)]

@@ -1,0 +1,233 @@
+"""Markets as lists and one by one, joined with what they are about.
+
+Every statement is put together from the constants of this module; values travel as parameters only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import assert_never
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.types import Address, Lamports, MarketId, PriceE9, Shares, Slot, Wallet
+from zmart.store.pool import Pool, Record
+
+DAY = "interval '24 hours'"
+LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
+"""Windows of the tape end now, or at its newest trade where the chain's clock is ahead of ours."""
+
+_COLUMNS = """
+m.market_id, m.address, m.creator, m.state, m.b_parameter, m.initial_liquidity, m.current_liquidity,
+m.shares_yes, m.shares_no, m.price_yes_e9, m.total_volume, m.trades_count, m.traders,
+m.accumulated_protocol_fees, m.accumulated_resolver_fees, m.accumulated_lp_fees, m.claimed_shares,
+coalesce(m.question_cid, d.cid) AS question_cid, m.evidence_cid, m.resolver, m.proposed_outcome, m.final_outcome,
+m.was_disputed, m.dispute_initiator, m.proposal_likes, m.proposal_dislikes, m.dispute_agree, m.dispute_disagree,
+m.created_at, m.proposal_aggregated_at, m.approved_at, m.activated_at, m.resolution_proposed_at,
+m.dispute_initiated_at, m.finalized_at, m.cancelled_at, m.created_slot, m.updated_slot,
+coalesce(d.question, '') AS question, coalesce(d.description, '') AS description,
+coalesce(d.category, 'other') AS category, coalesce(d.tags, '{}') AS tags, d.ends_at
+"""
+_SELECT = f"SELECT {_COLUMNS} FROM markets m LEFT JOIN market_documents d USING (market_id)"
+_COUNT = "SELECT count(*) FROM markets m"
+_JOIN = " LEFT JOIN market_documents d USING (market_id)"
+_ONE = f"{_SELECT} WHERE m.market_id = $1"
+_ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
+_SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
+_ID_OF_ADDRESS = "SELECT market_id FROM markets WHERE address = $1"
+_EXISTS = "SELECT market_id FROM markets WHERE market_id = $1"
+
+
+class MarketRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A market of the index. `question` is empty where nobody gave us its document."""
+
+    market_id: MarketId
+    address: Address
+    creator: Wallet
+    state: str
+    b_parameter: Shares
+    initial_liquidity: Lamports
+    current_liquidity: Lamports
+    shares_yes: Shares
+    shares_no: Shares
+    price_yes_e9: PriceE9
+    total_volume: Lamports
+    trades_count: int
+    traders: int
+    accumulated_protocol_fees: Lamports
+    accumulated_resolver_fees: Lamports
+    accumulated_lp_fees: Lamports
+    claimed_shares: Shares
+    question_cid: str | None
+    evidence_cid: str | None
+    resolver: Wallet | None
+    proposed_outcome: bool | None
+    final_outcome: bool | None
+    was_disputed: bool
+    dispute_initiator: Wallet | None
+    proposal_likes: int
+    proposal_dislikes: int
+    dispute_agree: int
+    dispute_disagree: int
+    created_at: datetime
+    proposal_aggregated_at: datetime | None
+    approved_at: datetime | None
+    activated_at: datetime | None
+    resolution_proposed_at: datetime | None
+    dispute_initiated_at: datetime | None
+    finalized_at: datetime | None
+    cancelled_at: datetime | None
+    created_slot: Slot
+    updated_slot: Slot
+    question: str
+    description: str
+    category: str
+    tags: Sequence[str]
+    ends_at: datetime | None
+
+
+class Sort(Enum):
+    """Orders of a list of markets."""
+
+    NEWEST = "newest"
+    VOLUME = "volume"
+    ENDING = "ending"
+    TRENDING = "trending"
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list is narrowed to; None does not narrow. `q` is full text as people type it."""
+
+    state: str | None = None
+    category: str | None = None
+    creator: str | None = None
+    q: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a page begins: behind `after` = (value of the sort key, market id), else at `offset`."""
+
+    limit: int
+    offset: int = 0
+    after: tuple[int | str, str] | None = None
+
+
+async def one(pool: Pool, key: str) -> MarketRow | None:
+    """A market by its id or by its address."""
+    row = await pool.fetchrow(_ONE if len(key) == 64 else _ONE_BY_ADDRESS, key)
+    return None if row is None else MarketRow(**row)
+
+
+async def id_of(pool: Pool, key: str) -> MarketId | None:
+    """The id of the market that an id or an address names, if it is indexed."""
+    found: MarketId | None = await pool.fetchval(_EXISTS if len(key) == 64 else _ID_OF_ADDRESS, key)
+    return found
+
+
+async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, MarketRow]:
+    """The markets among `market_ids` that are indexed."""
+    rows = await pool.fetch(_SEVERAL, list(market_ids))
+    return {row["market_id"]: MarketRow(**row) for row in rows}
+
+
+async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
+    """How many markets match."""
+    arguments: list[object] = []
+    where = [*_where(filters, arguments), *_implied(sort)]
+    documents = filters.category is not None or filters.q is not None or sort is Sort.ENDING
+    sql = _COUNT + (_JOIN if documents else "") + _clause(where)
+    found: int = await pool.fetchval(sql, *arguments)
+    return found
+
+
+async def page(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[MarketRow]:
+    """One page of the list; `at.limit` may be raised by one by the caller to see whether there is more."""
+    if sort is Sort.TRENDING:
+        return _rows(await _trending_page(pool, filters, at))
+    arguments: list[object] = []
+    where = [*_where(filters, arguments), *_implied(sort)]
+    key, cast, direction = _order(sort)
+    if at.after is not None:
+        arguments += [_key_value(sort, at.after[0]), at.after[1]]
+        compare = "<" if direction == "DESC" else ">"
+        where.append(f"({key}, m.market_id) {compare} (${len(arguments) - 1}::{cast}, ${len(arguments)})")
+    arguments += [at.limit, at.offset]
+    order = f" ORDER BY {key} {direction}, m.market_id {direction}"
+    paging = f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
+    return _rows(await pool.fetch(_SELECT + _clause(where) + order + paging, *arguments))
+
+
+async def _trending_page(pool: Pool, filters: Filters, at: Page) -> Sequence[Record]:
+    arguments: list[object] = []
+    where = _clause(_where(filters, arguments))
+    arguments += [at.limit, at.offset]
+    return await pool.fetch(
+        f"WITH recent AS (SELECT market_id, sum(cost_lamports) AS volume, count(DISTINCT wallet) AS wallets "
+        f"FROM trades WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id) "
+        f"{_SELECT} LEFT JOIN recent r USING (market_id){where} "
+        f"ORDER BY coalesce(r.volume * r.wallets, 0) DESC, m.created_at DESC, m.market_id DESC "
+        f"LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}",
+        *arguments,
+    )
+
+
+def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
+    """What a cursor must remember of the last row of a page. Trending has no such key: it pages by offset."""
+    match sort:
+        case Sort.NEWEST | Sort.TRENDING:
+            return row.created_at.isoformat(), row.market_id
+        case Sort.VOLUME:
+            return row.total_volume, row.market_id
+        case Sort.ENDING:
+            return (row.ends_at or row.created_at).isoformat(), row.market_id
+    assert_never(sort)
+
+
+def _order(sort: Sort) -> tuple[str, str, str]:
+    match sort:
+        case Sort.NEWEST | Sort.TRENDING:
+            return "m.created_at", "timestamptz", "DESC"
+        case Sort.VOLUME:
+            return "m.total_volume", "numeric", "DESC"
+        case Sort.ENDING:
+            return "d.ends_at", "timestamptz", "ASC"
+    assert_never(sort)
+
+
+def _key_value(sort: Sort, value: int | str) -> object:
+    try:
+        return int(value) if sort is Sort.VOLUME else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise Invalid("cursor", "This cursor is not one of ours: start again without it.") from None
+
+
+def _implied(sort: Sort) -> list[str]:
+    """A list by end holds what still has one."""
+    open_states = "m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE')"
+    return ["d.ends_at > now()", open_states] if sort is Sort.ENDING else []
+
+
+def _where(filters: Filters, arguments: list[object]) -> list[str]:
+    parts = (
+        ("m.state = ", filters.state, ""),
+        ("d.category = ", filters.category, ""),
+        ("m.creator = ", filters.creator, ""),
+        ("d.words @@ websearch_to_tsquery('english', ", filters.q, ")"),
+    )
+    where = []
+    for before, value, behind in parts:
+        if value is not None:
+            arguments.append(value)
+            where.append(f"{before}${len(arguments)}{behind}")
+    return where
+
+
+def _clause(where: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(where)}" if where else ""
+
+
+def _rows(rows: Sequence[Record]) -> list[MarketRow]:
+    return [MarketRow(**row) for row in rows]

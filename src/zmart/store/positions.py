@@ -1,0 +1,75 @@
+"""Who holds what: positions of a market and of a wallet."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Wallet
+from zmart.store.pool import Pool
+
+_COLUMNS = """p.market_id, p.wallet, p.shares_yes, p.shares_no, p.total_invested, p.trades_count, p.has_claimed,
+p.claimed_lamports, p.cost_basis_yes, p.cost_basis_no, p.realized_pnl_lamports, p.first_trade_at, p.last_trade_at"""
+_ONE = f"SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.wallet = $2"
+_OF_WALLET = f"""
+SELECT {_COLUMNS}, m.state, m.price_yes_e9, m.final_outcome, coalesce(d.question, '') AS question
+FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d USING (market_id)
+WHERE p.wallet = $1 ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3
+"""
+_HOLDERS = f"""
+SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND (p.shares_yes > 0 OR p.shares_no > 0)
+ORDER BY p.shares_yes + p.shares_no DESC, p.wallet LIMIT $2 OFFSET $3
+"""
+_HOLDERS_COUNT = """
+SELECT count(*) FILTER (WHERE shares_yes > 0) AS yes, count(*) FILTER (WHERE shares_no > 0) AS no
+FROM positions WHERE market_id = $1
+"""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """What a wallet has in a market; cost bases are average cost of what is still held, fees included."""
+
+    market_id: MarketId
+    wallet: Wallet
+    shares_yes: Shares
+    shares_no: Shares
+    total_invested: Lamports
+    trades_count: int
+    has_claimed: bool
+    claimed_lamports: Lamports
+    cost_basis_yes: Lamports
+    cost_basis_no: Lamports
+    realized_pnl_lamports: Lamports
+    first_trade_at: datetime
+    last_trade_at: datetime
+
+
+class Held(Position, frozen=True, kw_only=True):
+    """A position with what its market says about its worth."""
+
+    state: str
+    price_yes_e9: PriceE9
+    final_outcome: bool | None
+    question: str
+
+
+async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> Position | None:
+    row = await pool.fetchrow(_ONE, market_id, wallet)
+    return None if row is None else Position(**row)
+
+
+async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[Held]:
+    """The positions traded last come first."""
+    return [Held(**row) for row in await pool.fetch(_OF_WALLET, wallet, limit, offset)]
+
+
+async def holders(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[Position]:
+    """The largest holdings first; positions that hold nothing are left out."""
+    return [Position(**row) for row in await pool.fetch(_HOLDERS, market_id, limit, offset)]
+
+
+async def holder_counts(pool: Pool, market_id: MarketId) -> tuple[int, int]:
+    """How many wallets hold YES, and how many NO."""
+    row = await pool.fetchrow(_HOLDERS_COUNT, market_id)
+    return (0, 0) if row is None else (row["yes"], row["no"])

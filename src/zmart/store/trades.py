@@ -1,0 +1,150 @@
+"""The tape: trades in chain order, and what is added up from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Side, Signature, Slot, Wallet
+from zmart.store.pool import Pool, Record
+
+Place = tuple[int, int, int]
+"""Where a trade stands on chain: slot, index in the block, ordinal in the transaction."""
+
+_COLUMNS = """signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
+resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at"""
+_ORDER = "ORDER BY slot DESC, index_in_block DESC, ordinal DESC"
+_OF_MARKET = f"SELECT {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
+_OF_MARKET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE market_id = $1
+AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
+_OF_WALLET = f"SELECT {_COLUMNS} FROM trades WHERE wallet = $1 {_ORDER} LIMIT $2 OFFSET $3"
+_OF_WALLET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE wallet = $1
+AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
+_STATS = """
+SELECT coalesce(sum(cost_lamports), 0) AS volume, count(*) AS trades, count(DISTINCT wallet) AS wallets,
+    coalesce(sum(cost_lamports) FILTER (WHERE side = 'buy'), 0) AS bought,
+    coalesce(sum(cost_lamports) FILTER (WHERE side = 'sell'), 0) AS sold
+FROM trades WHERE market_id = $1
+"""
+_POINTS = """
+SELECT traded_at, price_yes_after_e9 FROM trades WHERE market_id = $1 AND traded_at >= $2 AND traded_at < $3
+ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT $4
+"""
+_CANDLES = """
+SELECT extract(epoch FROM traded_at)::bigint / $4 * $4 AS start_s,
+    (array_agg(price_yes_after_e9 ORDER BY slot, index_in_block, ordinal))[1] AS open_e9,
+    max(price_yes_after_e9) AS high_e9, min(price_yes_after_e9) AS low_e9,
+    (array_agg(price_yes_after_e9 ORDER BY slot DESC, index_in_block DESC, ordinal DESC))[1] AS close_e9,
+    sum(cost_lamports) AS volume, count(*) AS trades
+FROM trades WHERE market_id = $1 AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s ORDER BY start_s
+"""
+_PRICE_BEFORE = """
+SELECT price_yes_after_e9 FROM trades WHERE market_id = $1 AND traded_at < $2
+ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1
+"""
+
+
+class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One trade. `cost_lamports`: paid with fees included (buy), or received with fees taken off (sell)."""
+
+    signature: Signature
+    ordinal: int
+    market_id: MarketId
+    wallet: Wallet
+    side: str
+    outcome: bool
+    shares: Shares
+    cost_lamports: Lamports
+    protocol_fee_lamports: Lamports
+    resolver_fee_lamports: Lamports
+    lp_fee_lamports: Lamports
+    price_yes_after_e9: PriceE9
+    slot: Slot
+    index_in_block: int
+    traded_at: datetime
+
+    @property
+    def place(self) -> Place:
+        return self.slot, self.index_in_block, self.ordinal
+
+    @property
+    def fees_lamports(self) -> Lamports:
+        return Lamports(self.protocol_fee_lamports + self.resolver_fee_lamports + self.lp_fee_lamports)
+
+
+class TapeStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over a market's whole tape."""
+
+    volume: Lamports
+    trades: int
+    wallets: int
+    bought: Lamports
+    sold: Lamports
+
+
+class Candle(msgspec.Struct, frozen=True, kw_only=True):
+    """YES prices of the trades in one interval that begins at `start_s` (unix seconds)."""
+
+    start_s: int
+    open_e9: PriceE9
+    high_e9: PriceE9
+    low_e9: PriceE9
+    close_e9: PriceE9
+    volume: Lamports
+    trades: int
+
+
+async def of_market(
+    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, behind: Place | None = None
+) -> list[TradeRow]:
+    """The newest first, behind `behind` or from `offset` on."""
+    if behind is None:
+        return _rows(await pool.fetch(_OF_MARKET, market_id, limit, offset))
+    return _rows(await pool.fetch(_OF_MARKET_BEHIND, market_id, limit, *behind))
+
+
+async def of_wallet(
+    pool: Pool, wallet: Wallet, limit: int, offset: int = 0, behind: Place | None = None
+) -> list[TradeRow]:
+    """The same for one wallet over all markets."""
+    if behind is None:
+        return _rows(await pool.fetch(_OF_WALLET, wallet, limit, offset))
+    return _rows(await pool.fetch(_OF_WALLET_BEHIND, wallet, limit, *behind))
+
+
+async def stats(pool: Pool, market_id: MarketId) -> TapeStats:
+    return TapeStats(**await pool.fetchrow(_STATS, market_id) or {})
+
+
+async def points(
+    pool: Pool, market_id: MarketId, start: datetime, end: datetime, limit: int
+) -> list[tuple[datetime, PriceE9]]:
+    """YES prices after the newest `limit` trades of the window, the oldest of them first."""
+    rows = await pool.fetch(_POINTS, market_id, start, end, limit)
+    return [(row["traded_at"], row["price_yes_after_e9"]) for row in reversed(rows)]
+
+
+async def candles(
+    pool: Pool, market_id: MarketId, start: datetime, end: datetime, interval_s: int
+) -> list[Candle]:
+    """The intervals of the window in which anything was traded."""
+    if interval_s <= 0:
+        raise Invalid("interval", "An interval is longer than nothing.")
+    return [Candle(**row) for row in await pool.fetch(_CANDLES, market_id, start, end, interval_s)]
+
+
+async def price_before(pool: Pool, market_id: MarketId, moment: datetime) -> PriceE9 | None:
+    """The YES price after the last trade before `moment`."""
+    price: PriceE9 | None = await pool.fetchval(_PRICE_BEFORE, market_id, moment)
+    return price
+
+
+def side_of(row: TradeRow) -> Side:
+    return Side(row.side)
+
+
+def _rows(rows: Sequence[Record]) -> list[TradeRow]:
+    return [TradeRow(**row) for row in rows]
