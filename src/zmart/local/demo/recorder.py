@@ -13,6 +13,7 @@ from websockets.exceptions import WebSocketException
 from zmart.errors import ZmartError
 
 _COME_BACK_S = 0.2
+_QUIET = {"subscribed", "unsubscribed", "welcome", "pong", "gap", "error"}
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +30,12 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 class Recorder:
     """Subscribes to channels and records. After a lost connection it resumes each channel from its last offset."""
 
-    def __init__(self, url: str, channels: list[str]) -> None:
+    def __init__(self, url: str, channels: list[str], since: tuple[str, int] | None = None) -> None:
         self._url = url
         self._channels = channels
         self._last: dict[str, int] = {}
-        self._epoch = ""
+        self._since = since
+        self.epoch = since[0] if since else ""
         self._news = asyncio.Condition()
         self._connection: ClientConnection | None = None
         self.heard: list[Heard] = []
@@ -42,17 +44,38 @@ class Recorder:
 
     @classmethod
     @asynccontextmanager
-    async def listening(cls, url: str, channels: list[str]) -> AsyncIterator[Recorder]:
-        """A recorder whose task runs for the block; entered once the first subscriptions are confirmed."""
-        recorder = cls(url, channels)
+    async def listening(
+        cls, url: str, channels: list[str], since: tuple[str, int] | None = None
+    ) -> AsyncIterator[Recorder]:
+        """A recorder whose task runs for the block; entered once it is connected and its channels are confirmed.
+
+        `since` is an (epoch, offset) from which every channel is asked for again.
+        """
+        recorder = cls(url, list(channels), since)
         task = asyncio.create_task(recorder._run())
         try:
-            await recorder.wait_for(lambda m: m.type == "subscribed", "the subscription", within_s=15)
+            await recorder.wait_for(lambda m: m.type == "welcome", "its welcome", within_s=15)
+            for channel in channels:
+                await recorder.subscribed(channel)
             yield recorder
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+    async def subscribed(self, channel: str) -> None:
+        """Wait for the server's confirmation of a channel."""
+        await self.wait_for(lambda m: m.type == "subscribed" and m.channel == channel, f"channel {channel}")
+
+    async def message(self, channel: str, what: str, **data: object) -> Heard:
+        """The message of `channel` whose data holds all of `data`, past or coming."""
+        return await self.wait_for(
+            lambda m: m.channel == channel and m.type not in _QUIET and data.items() <= m.data.items(), what
+        )
+
+    async def through(self, channel: str, offset: int) -> None:
+        """Wait until a channel has been heard through `offset`."""
+        await self.wait_for(lambda m: m.channel == channel and m.offset >= offset, f"{channel} #{offset}")
 
     async def add(self, channel: str) -> None:
         """Listen to one more channel from now on."""
@@ -80,10 +103,14 @@ class Recorder:
             raise ZmartError(f"the socket did not tell {what} within {within_s:.0f} s") from None
         return self.heard[position]
 
+    @property
+    def first_offset(self) -> int:
+        """The first offset that was heard on any channel."""
+        return min((m.offset for m in self.heard if m.offset and m.type not in _QUIET), default=1)
+
     def tape(self, channel: str) -> list[Heard]:
         """What one channel said, without the confirmations of subscriptions."""
-        quiet = {"subscribed", "unsubscribed", "welcome", "pong", "gap", "error"}
-        return [m for m in self.heard if m.channel == channel and m.type not in quiet]
+        return [m for m in self.heard if m.channel == channel and m.type not in _QUIET]
 
     async def _run(self) -> None:
         while True:
@@ -102,14 +129,15 @@ class Recorder:
 
     def _subscribe(self, channel: str) -> str:
         request: dict[str, object] = {"action": "subscribe", "channel": channel}
-        if channel in self._last:
-            request |= {"epoch": self._epoch, "offset": self._last[channel]}
+        last = self._last.get(channel, self._since[1] if self._since else None)
+        if last is not None:
+            request |= {"epoch": self.epoch, "offset": last}
         return msgspec.json.encode(request).decode()
 
     async def _take(self, frame: str | bytes) -> None:
         message = msgspec.json.decode(frame, type=Heard)
         self.gaps += message.type == "gap"
-        self._epoch = message.epoch or self._epoch
+        self.epoch = message.epoch or self.epoch
         if message.channel and message.offset:
             self._last[message.channel] = max(self._last.get(message.channel, 0), message.offset)
         async with self._news:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import ParamSpec
 
 from zmart.local.demo.report import Done, StepResult
 
+P = ParamSpec("P")
 
-class StepFailed(Exception):  # noqa: N818  # it ends the play; the step's row tells the error
+
+class StepFailed(Exception):  # it ends the play; the row of the step tells the error
     """A step did not come about; its row is in `results`."""
 
 
@@ -20,12 +23,19 @@ class Stage:
         self._on_step = on_step
         self.results: list[StepResult] = []
 
-    async def play(self, market: str, step: str, action: Callable[[], Awaitable[Done]]) -> None:
+    async def play(
+        self,
+        market: str,
+        step: str,
+        action: Callable[P, Awaitable[Done]],
+        *arguments: P.args,
+        **options: P.kwargs,
+    ) -> None:
         """Raises StepFailed when the action raised anything."""
         self._on_start(market, step)
         start = time.monotonic()
         try:
-            done, error = await action(), ""
+            done, error = await action(*arguments, **options), ""
         except Exception as problem:  # every failure belongs into the table, with its step
             done, error = Done(), f"{type(problem).__name__}: {problem}"
         result = StepResult(

@@ -32,11 +32,8 @@ def show(report: Report, console: Console) -> None:
 
 def _steps(report: Report) -> Table:
     table = Table(title="A market's life", title_justify="left", header_style="bold", expand=False)
-    for heading, justify in (
-        ("", "left"), ("market", "left"), ("step", "left"), ("transaction", "left"), ("slot", "right"),
-        ("index", "left"), ("socket", "left"), ("snapshot", "left"), ("s", "right"),
-    ):  # fmt: skip
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for heading in ("", "market", "step", "transaction", "slot", "index", "socket", "snapshot", "s"):
+        table.add_column(heading, justify="right" if heading in ("slot", "s") else "left")
     for step in report.steps:
         table.add_row(
             "[green]✓[/]" if step.ok else "[red]✗[/]",

@@ -1,0 +1,220 @@
+"""After the play: independent sources must agree. Each check compares the chain, the API, the socket and the store
+of content with one another, never one with itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from zmart.chain.accounts import AccountInfo, MarketAccount, UserPosition, VoteRecord
+from zmart.chain.addresses import to_pubkey
+from zmart.errors import ZmartError
+from zmart.local.demo.api import Json, until
+from zmart.local.demo.recorder import Recorder
+from zmart.local.demo.report import BookCheck
+from zmart.local.demo.world import FUNDS_LAMPORTS, MarketPlay, World
+from zmart.market.types import Address, Signature
+
+_SAME_NAMES = ("b_parameter", "initial_liquidity", "current_liquidity", "shares_yes", "shares_no", "total_volume",
+               "proposed_outcome", "final_outcome", "was_disputed")  # fmt: skip
+
+
+async def check(world: World) -> list[BookCheck]:
+    """Run every check; one that breaks is a failed check, not a broken report."""
+    checks: list[tuple[str, Callable[[World], Awaitable[str]]]] = [
+        ("market accounts = index", _markets_agree),
+        ("position accounts = index", _positions_agree),
+        ("lamports conserved", _lamports_conserved),
+        ("socket = feed replayed", _replay_agrees),
+        ("socket trades = index", _tape_agrees),
+        ("timeline in order", _timeline_in_order),
+        ("index gap-free past the end", _gap_free),
+    ]
+    return [await _one(world, name, run) for name, run in checks]
+
+
+async def _one(world: World, name: str, run: Callable[[World], Awaitable[str]]) -> BookCheck:
+    try:
+        return BookCheck(name=name, ok=True, detail=await run(world))
+    except Exception as problem:  # the row must say what did not agree, whatever it was
+        return BookCheck(name=name, ok=False, detail=f"{type(problem).__name__}: {problem}"[:400])
+
+
+async def market_account(world: World, play: MarketPlay) -> tuple[MarketAccount, int]:
+    """The account as the chain has it, and its lamports."""
+    info = await world.rpc.get_account(Address(play.address))
+    if info is None:
+        raise ZmartError(f"{play.address} does not exist on chain")
+    return world.program.accounts.market(info), info.lamports
+
+
+async def _markets_agree(world: World) -> str:
+    for play in world.markets:
+        account, _ = await market_account(world, play)
+        row = await world.market(play)
+        differ = {n: (getattr(account, n), row[n]) for n in _SAME_NAMES if getattr(account, n) != row[n]}
+        if account.state.name != row["state"]:
+            differ["state"] = (account.state.name, row["state"])
+        if differ:
+            raise ZmartError(f"{play.label}: chain and index differ: {differ}")
+    return f"{len(world.markets)} markets, {len(_SAME_NAMES) + 1} fields each"
+
+
+async def positions_on_chain(world: World, play: MarketPlay) -> list[tuple[UserPosition, int]]:
+    """Every position account of a market, with its lamports."""
+    found = await _accounts(world, play, UserPosition)
+    return [(world.program.accounts.position(info), info.lamports) for info in found]
+
+
+async def _accounts(
+    world: World, play: MarketPlay, kind: type[UserPosition | VoteRecord]
+) -> list[AccountInfo]:
+    """The program's accounts of one kind that belong to a market; both kinds hold its key at offset 8."""
+    memcmp = [(0, world.program.accounts.discriminator(kind)), (8, bytes(to_pubkey(play.address)))]
+    return await world.rpc.get_program_accounts(world.program.address, memcmp=memcmp)
+
+
+async def _positions_agree(world: World) -> str:
+    count = 0
+    for play in world.markets:
+        chain = {p.user: p for p, _ in await positions_on_chain(world, play)}
+        holders = (await world.api.get(f"/api/markets/{play.id}/holders", limit=200))["holders"]
+        index = {row["wallet"]: row for row in holders}
+        if chain.keys() != index.keys():
+            raise ZmartError(f"{play.label}: {len(chain)} positions on chain, {len(index)} in the index")
+        for wallet, account in chain.items():
+            row = index[wallet]
+            pairs = {
+                "shares_yes": (account.shares_yes, row["shares_yes"]),
+                "shares_no": (account.shares_no, row["shares_no"]),
+                "total_invested": (account.total_invested, row["total_invested"]),
+                "has_claimed": (account.has_claimed, row["has_claimed"]),
+                "claimed": (account.claimed_amount, row["claimed_lamports"]),
+            }
+            differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+            if differ:
+                raise ZmartError(f"{play.label}, {wallet}: chain and index differ: {differ}")
+            count += 1
+    return f"{count} positions, 5 fields each"
+
+
+class _Fee(msgspec.Struct):
+    fee: int
+
+
+class _Message(msgspec.Struct):
+    accountKeys: list[str]  # noqa: N815  # the RPC's own name
+
+
+class _Body(msgspec.Struct):
+    message: _Message
+
+
+class _Fetched(msgspec.Struct):
+    meta: _Fee
+    transaction: _Body
+
+
+async def _lamports_conserved(world: World) -> str:
+    """What the faucet gave = what the wallets have + what their accounts hold + protocol fees + network fees."""
+    wallets = [Address(user.wallet) for user in world.users]
+    balances = sum(await asyncio.gather(*(world.rpc.get_balance(wallet) for wallet in wallets)))
+    held = protocol = 0
+    for play in world.markets:
+        account, lamports = await market_account(world, play)
+        protocol += account.accumulated_protocol_fees
+        held += lamports + sum(amount for _, amount in await positions_on_chain(world, play))
+        held += sum(info.lamports for info in await _accounts(world, play, VoteRecord))
+    fees = await _network_fees(world, wallets)
+    given = FUNDS_LAMPORTS * len(wallets)
+    found = balances + held + protocol + fees
+    if given != found:
+        raise ZmartError(f"{given} lamports were given, {found} are found ({given - found} missing)")
+    parts = {"wallets": balances, "accounts": held, "protocol": protocol, "network": fees}
+    return f"{given / 1e9:.0f} SOL = " + " + ".join(
+        f"{name} {part / 1e9:.6f}" for name, part in parts.items()
+    )
+
+
+async def _network_fees(world: World, wallets: list[Address]) -> int:
+    """The fees that the wallets paid, from their own transactions on chain."""
+    signatures: set[Signature] = set()
+    for wallet in wallets:
+        signatures |= {info.signature for info in await world.rpc.get_signatures_for_address(wallet)}
+    raw = await asyncio.gather(*(world.rpc.get_transaction_json(signature) for signature in signatures))
+    total = 0
+    for answer in raw:
+        if answer is None:
+            raise ZmartError("a transaction of a wallet is not on chain any more")
+        fetched = msgspec.json.decode(answer, type=_Fetched)
+        if fetched.transaction.message.accountKeys[0] in wallets:
+            total += fetched.meta.fee
+    return total
+
+
+async def _replay_agrees(world: World) -> str:
+    """A client that comes now and asks for everything since the first offset hears what the first client heard."""
+    channels = [f"{kind}:{play.id}" for play in world.markets for kind in ("trades", "votes", "discussions")]
+    live = {channel: world.socket.tape(channel) for channel in channels}
+    url = f"ws://127.0.0.1:{world.settings.ws_port}"
+    async with Recorder.listening(url, [], since=(world.socket.epoch, world.socket.first_offset - 1)) as late:
+        for channel in channels:
+            await late.add(channel)
+        for channel in channels:
+            if live[channel]:
+                await late.through(channel, live[channel][-1].offset)
+        replayed = {channel: late.tape(channel)[: len(live[channel])] for channel in channels}
+    for channel in channels:
+        offsets = [message.offset for message in live[channel]]
+        if offsets != sorted(set(offsets)):
+            raise ZmartError(f"{channel}: offsets are not strictly rising: {offsets}")
+        if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
+            raise ZmartError(f"{channel}: the replay differs from what was heard live")
+    total = sum(len(messages) for messages in live.values())
+    again, gaps = world.socket.reconnects, world.socket.gaps
+    return f"{total} messages in {len(channels)} channels, {again} reconnects, {gaps} gaps"
+
+
+async def _tape_agrees(world: World) -> str:
+    count = 0
+    for play in world.markets:
+        trades = (await world.api.get(f"/api/markets/{play.id}/trades", limit=200))["trades"]
+        heard = [m.data for m in world.socket.tape(f"trades:{play.id}")]
+        names = ("tx_signature", "shares", "cost", "outcome", "trade_type", "user_wallet")
+        if [[row[n] for n in names] for row in trades] != [[data[n] for n in names] for data in heard]:
+            raise ZmartError(
+                f"{play.label}: {len(trades)} trades in the index, {len(heard)} on the socket, not the same"
+            )
+        count += len(trades)
+    return f"{count} trades in the same order"
+
+
+async def _timeline_in_order(world: World) -> str:
+    a, b, c = world.markets
+    expected = {
+        a.label: ["MarketCreated", "ProposalAggregated", "ProposalApproved", "MarketActivated", "MarketResolved",
+                  "MarketFinalized", "LiquidityWithdrawn"],
+        b.label: ["MarketCreated", "ProposalAggregated", "ProposalApproved", "MarketActivated", "MarketResolved",
+                  "DisputeInitiated", "MarketFinalized", "LiquidityWithdrawn"],
+        c.label: ["MarketCreated", "MarketCancelled", "LiquidityWithdrawn"],
+    }  # fmt: skip
+    for play in world.markets:
+        answer: Json = await world.api.get(f"/api/markets/{play.id}/timeline", limit=200)
+        names = [row["event"] for row in answer["timeline"]]
+        found = [name for name in names if name in expected[play.label]]
+        if found != expected[play.label]:
+            raise ZmartError(f"{play.label}: the timeline is {names}")
+    return "three lives, every step where it belongs"
+
+
+async def _gap_free(world: World) -> str:
+    """The index itself must know that it has everything through the end of the play."""
+    end = await world.rpc.get_slot()
+    status = await until(
+        lambda: world.api.get("/api/status"),
+        lambda found: int(found["gap_free_through_slot"]) >= end,
+        f"a gap-free index through slot {end}",
+    )
+    return f"through slot {status['gap_free_through_slot']}"

@@ -1,0 +1,210 @@
+"""From an active market to its end: trade, talk, snapshot, resolve, dispute, finalize, claim, withdraw."""
+
+from __future__ import annotations
+
+import httpx
+
+from zmart.errors import ZmartError
+from zmart.local.demo.api import Json, Refused, until
+from zmart.local.demo.report import Done
+from zmart.local.demo.user import Landed, User
+from zmart.local.demo.world import MarketPlay, World
+from zmart.proofs.cid import cid_of
+
+EVIDENCE = {
+    True: "The organisers' announcement of the first of June.",
+    False: "The gauge's own record of the whole spring.",
+}
+
+
+async def buy(world: World, play: MarketPlay, user: User, outcome: bool, max_cost: int) -> Landed:
+    answer, landed = await user.transact(
+        "/api/trades/buy", {"market_id": play.id, "outcome": outcome, "max_cost": max_cost}
+    )
+    play.trades[landed.signature] = answer["quote"]["total"]
+    return landed
+
+
+async def sell(world: World, play: MarketPlay, user: User, outcome: bool, shares: int) -> Landed:
+    answer, landed = await user.transact(
+        "/api/trades/sell",
+        {"market_id": play.id, "outcome": outcome, "shares": shares, "min_proceeds": 1},
+    )
+    play.trades[landed.signature] = answer["quote"]["net"]
+    return landed
+
+
+async def trade(world: World, play: MarketPlay) -> Done:
+    """Both sides, one after the other so that each quote is exact; then two sell a part again."""
+    landed = None
+    for number, user in enumerate(world.users):
+        landed = await buy(world, play, user, number % 3 != 2, (number + 1) * 100_000_000)
+        await world.socket.message(f"trades:{play.id}", "the purchase", tx_signature=landed.signature)
+    for user, outcome in ((world.users[3], True), (world.users[5], False)):
+        held = await holding(world, play, user, outcome)
+        landed = await sell(world, play, user, outcome, held // 2)
+        await world.socket.message(f"trades:{play.id}", "the sale", tx_signature=landed.signature)
+    assert landed is not None
+    return await _tape_agrees(world, play, landed)
+
+
+async def holding(world: World, play: MarketPlay, user: User, outcome: bool) -> int:
+    positions = await world.api.get(f"/api/positions/{user.wallet}")
+    mine: Json = next((p for p in positions if p["market_id"] == play.id), {"yes_shares": 0, "no_shares": 0})
+    return int(mine["yes_shares"] if outcome else mine["no_shares"])
+
+
+async def _tape_agrees(world: World, play: MarketPlay, last: Landed) -> Done:
+    """Each trade was charged what its quote said, in the index and on the socket alike."""
+    heard = await world.socket.message(f"trades:{play.id}", "the last trade", tx_signature=last.signature)
+    found = await until(
+        lambda: world.api.get(f"/api/markets/{play.id}/trades", limit=200),
+        lambda tape: {t["tx_signature"] for t in tape["trades"]} >= set(play.trades),
+        "every trade in the index",
+    )
+    for row in found["trades"]:
+        promised = play.trades.get(row["tx_signature"])
+        if promised is not None and row["cost"] != promised:
+            raise ZmartError(f"quoted {promised} lamports, charged {row['cost']}: {row['tx_signature']}")
+    market = await world.market(play)
+    return Done(
+        transaction=last.signature,
+        slot=last.slot,
+        index=f"{len(play.trades)} trades as quoted, YES {market['current_price_yes']}",
+        socket=f"#{heard.offset} trade",
+    )
+
+
+async def talk(world: World, play: MarketPlay) -> Done:
+    """Comments, an answer, and one taken back."""
+    first = await world.users[4].post(
+        "/api/discussions", {"market_id": play.id, "content": "The stage is already being built."}
+    )
+    comment_id = _comment_id(first)
+    await world.users[5].post(
+        "/api/discussions",
+        {"market_id": play.id, "content": "Seen it too, near the east pier.", "parent_id": comment_id},
+    )
+    regretted = await world.users[6].post(
+        "/api/discussions", {"market_id": play.id, "content": "I regret this."}
+    )
+    await world.users[6].delete(f"/api/discussions/{_comment_id(regretted)}")
+    heard = await world.socket.message(
+        f"discussions:{play.id}", "the comment that was taken back", action="deleted"
+    )
+    found = await world.api.get(f"/api/discussions/{play.id}")
+    if found["count"] != 2:
+        raise ZmartError(f"two comments should be shown, the API shows {found['count']}")
+    return Done(index="2 shown, 1 taken back", socket=f"#{heard.offset} discussion")
+
+
+def _comment_id(answer: Json) -> str:
+    return str(answer.get("discussion", answer)["id"])
+
+
+async def snapshot(world: World, play: MarketPlay) -> Done:
+    """Wait for a new snapshot, fetch it from the gateway, and compute its CID from the bytes that came."""
+    url = f"http://127.0.0.1:{world.settings.snapshots_port}/api/snapshots/run"
+    headers = {"authorization": f"Bearer {world.operator_token}"}
+    async with httpx.AsyncClient(timeout=30) as http:
+        asked = await http.post(url, json={"market_id": play.id}, headers=headers)
+        asked.raise_for_status()
+        found = await until(
+            lambda: world.api.get(f"/api/discussions/{play.id}/snapshots"),
+            lambda answer: any(
+                s["verified_at"] and s["cid"] not in play.snapshots for s in answer["snapshots"]
+            ),
+            "a verified snapshot",
+        )
+        cid = next(s["cid"] for s in found["snapshots"] if s["cid"] not in play.snapshots)
+        content = (await http.get(f"{world.settings.ipfs_gateway_url}/ipfs/{cid}")).raise_for_status().content
+    if cid_of(content, 1 if cid.startswith("b") else 0) != cid:
+        raise ZmartError(f"the gateway's bytes are not those of {cid}")
+    play.snapshots.append(cid)
+    return Done(index=f"{len(content)} bytes", snapshot=f"{cid[:12]}…")
+
+
+async def travel(world: World, hours: int) -> Done:
+    now = await world.travel(hours * 3600)
+    return Done(slot=(await world.rpc.get_clock()).slot, index=f"chain time {now:%Y-%m-%d %H:%M}")
+
+
+async def resolve(world: World, play: MarketPlay, user: User, outcome: bool) -> Done:
+    _, landed = await user.transact(
+        f"/api/markets/{play.id}/resolve", {"outcome": outcome, "evidence": EVIDENCE[outcome]}
+    )
+    return await world.reached(play, "RESOLVING", landed)
+
+
+async def dispute(world: World, play: MarketPlay, user: User) -> Done:
+    _, landed = await user.transact(f"/api/markets/{play.id}/dispute", {})
+    return await world.reached(play, "DISPUTED", landed)
+
+
+async def finalized(world: World, play: MarketPlay, outcome: bool) -> Done:
+    """Nobody calls anything: the monitor sees that the time has come."""
+    done = await world.reached(play, "FINALIZED")
+    row = await world.market(play)
+    if row["final_outcome"] is not outcome:
+        raise ZmartError(f"finalized as {row['final_outcome']}, expected {outcome}")
+    word = "YES" if outcome else "NO"
+    return Done(slot=done.slot, index=f"FINALIZED {word}", socket=done.socket, snapshot=done.snapshot)
+
+
+async def claim(world: World, play: MarketPlay, outcome: bool) -> Done:
+    """Every winner claims; a loser is told that there is nothing."""
+    winners = [u for u in world.users if await holding(world, play, u, outcome) > 0]
+    losers = [u for u in world.users if u not in winners]
+    landed = None
+    for user in winners:
+        before = await holding(world, play, user, outcome)
+        answer, landed = await user.transact("/api/trades/claim", {"market_id": play.id})
+        if answer["payout"] != before:
+            raise ZmartError(f"{user.name} holds {before} winning shares and was promised {answer['payout']}")
+    if losers:
+        await _refused_claim(play, losers[0])
+    assert landed is not None
+    paid = await until(
+        lambda: world.api.get(f"/api/markets/{play.id}/holders", limit=200),
+        lambda found: sum(bool(h["has_claimed"]) for h in found["holders"]) == len(winners),
+        "every claim in the index",
+    )
+    heard = await world.socket.wait_for(
+        lambda m: m.market_id == play.id and m.type == "market_state" and _claimed(m.data),
+        "the claims",
+    )
+    total = sum(int(h["claimed_lamports"]) for h in paid["holders"])
+    return Done(
+        transaction=landed.signature,
+        slot=landed.slot,
+        index=f"{len(winners)} winners, {total / 1e9:.3f} SOL",
+        socket=f"#{heard.offset} pool",
+    )
+
+
+def _claimed(data: dict[str, object]) -> bool:
+    market = data.get("market")
+    return isinstance(market, dict) and int(market.get("claimed_shares") or 0) > 0
+
+
+async def _refused_claim(play: MarketPlay, loser: User) -> None:
+    try:
+        answer = await loser.post("/api/trades/claim", {"market_id": play.id})
+    except Refused as refused:
+        if refused.status in (400, 409):
+            return
+        raise
+    if answer["simulation"]["ok"]:
+        raise ZmartError(f"{loser.name} holds nothing that won and could claim")
+
+
+async def withdraw(world: World, play: MarketPlay) -> Done:
+    answer, landed = await play.creator.transact("/api/trades/withdraw", {"market_id": play.id})
+    row = await until(
+        lambda: world.market(play), lambda m: int(m["current_liquidity"]) == 0, "an empty pool in the index"
+    )
+    return Done(
+        transaction=landed.signature,
+        slot=landed.slot,
+        index=f"{int(answer['amount']) / 1e9:.3f} SOL back, pool {row['current_liquidity']}",
+    )

@@ -1,0 +1,61 @@
+"""Light traffic after the play, so that the pages and the socket have something to show: a market that stays open,
+a small trade every second or two, now and then a word."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+import structlog
+
+from zmart.errors import ZmartError
+from zmart.local.demo import scenes_early as early
+from zmart.local.demo import scenes_late as late
+from zmart.local.demo.user import User
+from zmart.local.demo.world import MarketPlay, World
+from zmart.settings import Settings
+
+log = structlog.get_logger()
+_WORDS = (
+    "Interesting.",
+    "The price looks low to me.",
+    "Changed my mind.",
+    "Who sells here?",
+    "Waiting for news.",
+)
+
+
+async def light_traffic(settings: Settings, seed: int = 1) -> None:
+    """Runs until it is cancelled; a service that is being restarted only makes it wait."""
+    chance = random.Random(seed)  # noqa: S311  # it chooses trades for show, nothing secret
+    while True:
+        with suppress(ZmartError, OSError):
+            async with World.open(settings) as world:
+                play = await _open_market(world)
+                while True:
+                    await _one_act(world, play, chance.choice(world.users), chance)
+                    await asyncio.sleep(chance.uniform(0.5, 2.0))
+        await asyncio.sleep(2)
+
+
+async def _open_market(world: World) -> MarketPlay:
+    play = MarketPlay("open", world.users[0])
+    await early.fund(world)
+    await early.sign_in(world)
+    await early.create(world, play)
+    await early.vote(world, play, "proposal", [(user, "like") for user in world.users[:10]])
+    await early.decided(world, play)
+    await early.activate(world, play)
+    return play
+
+
+async def _one_act(world: World, play: MarketPlay, user: User, chance: random.Random) -> None:
+    what = chance.random()
+    outcome = chance.random() < 0.5
+    if what < 0.1:
+        await user.post("/api/discussions", {"market_id": play.id, "content": chance.choice(_WORDS)})
+    elif what < 0.3 and (held := await late.holding(world, play, user, outcome)) > 10**8:
+        await late.sell(world, play, user, outcome, held // 3)
+    else:
+        await late.buy(world, play, user, outcome, chance.randint(20, 400) * 10**6)

@@ -1,0 +1,112 @@
+"""Everything the play acts on: the API, the socket, the chain's RPC as any user has it, and twelve wallets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.local.demo.api import Api, Json, until
+from zmart.local.demo.recorder import Recorder
+from zmart.local.demo.report import Done
+from zmart.local.demo.user import Landed, User
+from zmart.market.types import Address, Lamports
+from zmart.settings import Settings
+
+FUNDS_LAMPORTS = Lamports(100 * 10**9)
+NAMES = ("Ada", "Bo", "Chen", "Dina", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jun", "Kim", "Lea")
+
+
+class MarketPlay:
+    """One market as the play knows it."""
+
+    def __init__(self, label: str, creator: User) -> None:
+        self.label = label
+        self.creator = creator
+        self.id = ""
+        self.address = ""
+        self.snapshots: list[str] = []
+        self.trades: dict[str, int] = {}
+        """Signature of each trade -> lamports that the quote promised (cost of a buy, proceeds of a sell)."""
+
+
+class World:
+    """Made by `World.open`; the three markets are undisputed, overturned, cancelled."""
+
+    def __init__(self, settings: Settings, api: Api, rpc: Rpc, recorder: Recorder) -> None:
+        self.settings = settings
+        self.api = api
+        self.rpc = rpc
+        self.socket = recorder
+        self.program = Program.from_settings(settings)
+        self.users = [User(name, api) for name in NAMES]
+        self.operator_token = settings.require("operator_token")
+        self.undisputed = MarketPlay("undisputed", self.users[0])
+        self.overturned = MarketPlay("overturned", self.users[1])
+        self.cancelled = MarketPlay("cancelled", self.users[2])
+
+    @property
+    def markets(self) -> tuple[MarketPlay, ...]:
+        return (self.undisputed, self.overturned, self.cancelled)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[World]:
+        """Connect to a running stack."""
+        api = Api(f"http://127.0.0.1:{settings.api_port}")
+        rpc = Rpc.from_settings(settings)
+        try:
+            async with Recorder.listening(
+                f"ws://127.0.0.1:{settings.ws_port}", ["markets", "activity"]
+            ) as recorder:
+                yield cls(settings, api, rpc, recorder)
+        finally:
+            await rpc.aclose()
+            await api.close()
+
+    async def fund(self) -> None:
+        """The local faucet gives every wallet the same."""
+        await asyncio.gather(
+            *(self.rpc.request_airdrop(Address(user.wallet), FUNDS_LAMPORTS) for user in self.users)
+        )
+        await asyncio.gather(*(self._funded(user) for user in self.users))
+
+    async def _funded(self, user: User) -> None:
+        await until(
+            lambda: self.rpc.get_balance(Address(user.wallet)),
+            lambda lamports: lamports == FUNDS_LAMPORTS,
+            f"the funds of {user.name}",
+        )
+
+    async def travel(self, seconds: int) -> datetime:
+        """Move the local chain's clock forward; gives the new chain time."""
+        clock = await self.rpc.get_clock()
+        target = clock.unix_timestamp + seconds
+        await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
+        found = await until(
+            self.rpc.get_clock, lambda now: now.unix_timestamp >= target, "the new time on the chain's clock"
+        )
+        return datetime.fromtimestamp(found.unix_timestamp, UTC)
+
+    async def market(self, play: MarketPlay) -> Json:
+        row: Json = await self.api.get(f"/api/markets/{play.id}")
+        return row
+
+    async def reached(self, play: MarketPlay, state: str, landed: Landed | None = None) -> Done:
+        """Wait until index and socket say that the market is in `state`."""
+        row = await until(lambda: self.market(play), lambda m: m["state"] == state, f"{state} in the index")
+        heard = await self.socket.wait_for(
+            lambda m: (
+                m.type == "market_state" and m.market_id == play.id and m.data.get("new_state") == state
+            ),
+            f"{play.label} becoming {state}",
+        )
+        return Done(
+            transaction=landed.signature if landed else "",
+            slot=landed.slot if landed else int(row.get("updated_slot") or 0) or None,
+            index=state,
+            socket=f"#{heard.offset} {heard.data.get('old_state') or 'new'} → {state}",
+        )
