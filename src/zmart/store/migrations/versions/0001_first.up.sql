@@ -15,7 +15,8 @@ CREATE TABLE index_progress (
     program_id            address NOT NULL,
     genesis_hash          text NOT NULL,
     start_slot            bigint NOT NULL DEFAULT 0,
-    gap_free_through_slot bigint NOT NULL DEFAULT 0,
+    gap_free_through_slot bigint NOT NULL DEFAULT 0,   -- every transaction up to here is known and settled
+    listed_through_slot   bigint NOT NULL DEFAULT 0,   -- every transaction up to here is in the inbox
     tip_slot              bigint NOT NULL DEFAULT 0,
     scanned_at            timestamptz
 );
@@ -34,9 +35,11 @@ CREATE TABLE inbox (
     received_at     timestamptz NOT NULL DEFAULT now(),
     settled_at      timestamptz
 );
-CREATE INDEX inbox_pending ON inbox (next_attempt_at, id) WHERE state = 'pending';
+CREATE INDEX inbox_to_fold ON inbox (slot, id) WHERE state = 'pending' AND payload IS NOT NULL;
+CREATE INDEX inbox_to_fetch ON inbox (slot, id) WHERE state = 'pending' AND payload IS NULL;
+CREATE INDEX inbox_slot ON inbox (slot) WHERE state = 'pending';
+CREATE INDEX inbox_waiting ON inbox (received_at) WHERE state = 'pending';
 CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
-CREATE INDEX inbox_slot ON inbox (slot) WHERE state <> 'done';
 
 -- Every transaction of the program that was looked at, the failed ones too.
 CREATE TABLE chain_transactions (
@@ -64,8 +67,27 @@ CREATE TABLE chain_events (
 );
 CREATE INDEX chain_events_of_market ON chain_events (market_id, slot, index_in_block, ordinal);
 CREATE INDEX chain_events_in_order ON chain_events (slot, index_in_block, ordinal);
+CREATE INDEX chain_events_of_config ON chain_events (slot, index_in_block, ordinal)
+    WHERE name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged');
+CREATE INDEX chain_events_unmapped ON chain_events ((event ->> 'market'))
+    WHERE market_id IS NULL AND name = 'WinningsClaimed';
 
 --------------------------------------------------------------------------------------------------- the fold of it
+
+-- How far each market's events are folded, and why not further.
+CREATE TABLE market_folds (
+    market_id            market_key PRIMARY KEY,
+    signature            text,               -- the last event that was applied; NULL: none yet
+    slot                 bigint,
+    index_in_block       integer,
+    ordinal              integer,
+    error                text,               -- set: the event below and all after it wait
+    error_slot           bigint,
+    error_index_in_block integer,
+    error_ordinal        integer
+);
+CREATE INDEX market_folds_signature ON market_folds (signature);
+CREATE INDEX market_folds_stuck ON market_folds (error_slot) WHERE error IS NOT NULL;
 
 CREATE TABLE program_config (
     id                          smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),

@@ -1,0 +1,65 @@
+"""What an event of a trade does not say: its cost before fees, and how the fees were split."""
+
+from __future__ import annotations
+
+from zmart.errors import PricingError
+from zmart.market.events import SharesBought, SharesSold
+from zmart.market.fold_state import MarketFold
+from zmart.market.lifecycle import FoldError
+from zmart.market.pricing import Fees, FeeSchedule, PricingModel
+from zmart.market.pricing.words import BPS_ONE
+from zmart.market.types import Lamports
+
+
+def price_buy(
+    model: PricingModel, market: MarketFold, schedule: FeeSchedule, event: SharesBought
+) -> tuple[Lamports, Fees]:
+    """Cost before fees and the fees of a buy.
+
+    The cost follows from the total and the rates alone, and must be what the model asks for the shares: a
+    difference means a missing trade or another PRICING_MODEL than the program's. Raises FoldError.
+    """
+    try:
+        cost, fees = _before_fees(event.cost, schedule)
+        asked = _potential_after(model, market, event.outcome, event.shares) - model.cost(
+            market.shares_yes, market.shares_no, market.b_parameter
+        )
+    except PricingError as error:
+        raise FoldError(f"the model {model.name} refuses this buy: {error}") from error
+    if asked != cost:
+        raise FoldError(f"the buy cost {cost} lamports before fees, the model {model.name} asks {asked}")
+    return cost, fees
+
+
+def price_sell(
+    model: PricingModel, market: MarketFold, schedule: FeeSchedule, event: SharesSold
+) -> tuple[Lamports, Fees]:
+    """Gross proceeds and the fees of a sale, from the model. Raises FoldError if the net is not the event's."""
+    try:
+        gross = model.sell(
+            market.shares_yes, market.shares_no, market.b_parameter, event.outcome, event.shares
+        )
+        fees = schedule.split(gross)
+    except PricingError as error:
+        raise FoldError(f"the model {model.name} refuses this sale: {error}") from error
+    if gross - fees.total != event.proceeds:
+        raise FoldError(
+            f"the sale paid {event.proceeds} lamports, the model {model.name} {gross - fees.total}"
+        )
+    return gross, fees
+
+
+def _potential_after(model: PricingModel, market: MarketFold, outcome: bool, shares: int) -> int:
+    if outcome:
+        return model.cost(market.shares_yes + shares, market.shares_no, market.b_parameter)
+    return model.cost(market.shares_yes, market.shares_no + shares, market.b_parameter)
+
+
+def _before_fees(total_lamports: int, schedule: FeeSchedule) -> tuple[Lamports, Fees]:
+    """total = cost + floor(cost * bps / 10000) grows with cost and is met by one of two neighbours, or by none."""
+    guess = total_lamports * BPS_ONE // (BPS_ONE + schedule.total_bps)
+    for cost in (guess, guess + 1):
+        fees = schedule.split(cost)
+        if cost + fees.total == total_lamports:
+            return Lamports(cost), fees
+    raise FoldError(f"no cost makes a total of {total_lamports} lamports at {schedule.total_bps} bps of fees")
