@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from solders.compute_budget import ID as COMPUTE_BUDGET
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.errors import SignerError
-from solders.hash import Hash
+from solders.hash import Hash, ParseHashError
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.signature import Signature
+from solders.solders import CompileError
 from solders.transaction import VersionedTransaction
 
 from zmart.errors import ChainError, Invalid
@@ -41,7 +42,7 @@ def compile(
         budget.append(set_compute_unit_price(priority_fee_micro_lamports))
     try:
         return MessageV0.try_compile(payer, [*budget, *instructions], [], Hash.from_string(blockhash))
-    except ValueError as error:
+    except (CompileError, ParseHashError, ValueError) as error:
         raise ChainError(f"The transaction cannot be compiled: {error}") from error
 
 

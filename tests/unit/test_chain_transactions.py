@@ -1,0 +1,366 @@
+"""From a fetched transaction or a webhook to the program's events."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import base58
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from solders.pubkey import Pubkey
+
+from zmart.chain.idl import load_idl
+from zmart.chain.program import Program
+from zmart.chain.transactions import extract_events, parse_transaction, parse_webhook
+from zmart.chain.webhook_auth import authorization_matches, hmac_matches
+from zmart.chain.webhooks import MAX_BODY_BYTES, MAX_ITEMS
+from zmart.errors import DecodeError
+from zmart.market.events import MarketCreated, MarketFinalized, SharesBought
+
+WIRE = json.loads((Path(__file__).parents[1] / "vectors/pricing_and_wire_vectors.json").read_text())["wire"]
+PROGRAM = Program(Pubkey.from_string(WIRE["program_id"]), load_idl())
+OURS = PROGRAM.address
+EVIL = "Fg6PaFpoGXkYsidMpWTK6W2BeZ7FEfcYkg476zPFsLnS"
+SIGNATURE = base58.b58encode(bytes([7]) * 64).decode()
+MARKET_ID = "01" * 32
+CID = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWKPbdG"
+AUTHORITY = PROGRAM.addresses.event_authority()
+
+
+def event(name):
+    return base64.b64decode(WIRE["event_program_data_base64"][name])
+
+
+def ran(program, *inside, depth=1):
+    return [f"Program {program} invoke [{depth}]", *inside, f"Program {program} success"]
+
+
+def said(name):
+    return "Program data: " + WIRE["event_program_data_base64"][name]
+
+
+def call_of(name):
+    return base58.b58encode(bytes.fromhex(WIRE["instruction_data_hex"][name])).decode()
+
+
+class Builder:
+    """A getTransaction answer with the parts that a test names."""
+
+    def __init__(self):
+        self.keys = [base58.b58encode(bytes([50]) * 32).decode()]
+        self.outer, self.inner, self.logs = [], [], []
+
+    def index(self, key):
+        if key not in self.keys:
+            self.keys.append(key)
+        return self.keys.index(key)
+
+    def compiled(self, program, data="", accounts=(), height=None):
+        return {
+            "programIdIndex": self.index(program),
+            "accounts": [self.index(a) for a in accounts],
+            "data": data,
+            "stackHeight": height,
+        }
+
+    def call(self, program, *logs, data="", accounts=()):
+        self.outer.append(self.compiled(program, data, accounts))
+        self.logs += ran(program, *logs)
+        return self
+
+    def cpi(self, outer, program, data="", accounts=(), height=2):
+        self.inner.append({"index": outer, "instructions": [self.compiled(program, data, accounts, height)]})
+        return self
+
+    def json(self, **changes):
+        raw = {
+            "blockTime": 1_762_772_000,
+            "slot": 420_641_215,
+            "version": 0,
+            "meta": {
+                "err": None,
+                "fee": 5000,
+                "innerInstructions": self.inner,
+                "logMessages": self.logs,
+                "loadedAddresses": {"readonly": [], "writable": []},
+            },
+            "transaction": {
+                "signatures": [SIGNATURE],
+                "message": {
+                    "accountKeys": self.keys,
+                    "header": {},
+                    "instructions": self.outer,
+                    "recentBlockhash": "1" * 32,
+                },
+            },
+        }
+        meta = changes.pop("meta", {})
+        return raw | changes | {"meta": raw["meta"] | meta}
+
+    def extract(self, **changes):
+        return extract_events(PROGRAM, parse_transaction(json.dumps(self.json(**changes)).encode()))
+
+
+def kinds(extracted):
+    return [(e.ordinal, type(e.event).__name__) for e in extracted.events]
+
+
+def test_several_events_of_one_kind_keep_their_order_and_number():
+    found = (
+        Builder()
+        .call(OURS, said("SharesBought"), said("SharesBought"))
+        .call(OURS, said("SharesSold"))
+        .extract(indexWithinBlock=12)
+    )
+    assert kinds(found) == [(0, "SharesBought"), (1, "SharesBought"), (2, "SharesSold")]
+    first = found.events[0]
+    assert (first.signature, first.slot, first.index_in_block) == (SIGNATURE, 420_641_215, 12)
+    assert isinstance(first.event, SharesBought)
+    assert (found.unknown, found.needs_account_fallback) == (0, False)
+
+
+def test_another_programs_copy_of_our_event_is_ignored():
+    assert Builder().call(EVIL, said("SharesBought")).extract().events == []
+    mixed = Builder().call(OURS, *ran(EVIL, said("SharesBought"), depth=2), said("SharesSold")).cpi(0, EVIL)
+    assert kinds(mixed.extract()) == [(0, "SharesSold")]
+
+
+def test_a_failed_transaction_gives_nothing():
+    failed = Builder().call(OURS, said("SharesBought"))
+    found = failed.extract(meta={"err": {"InstructionError": [0, {"Custom": 6007}]}})
+    assert (found.events, found.unknown, found.needs_account_fallback) == ([], 0, False)
+
+
+def test_a_market_is_created_with_the_arguments_of_its_own_instruction():
+    other = WIRE["instruction_data_hex"]["create_market"].replace("01" * 32, "02" * 32)
+    found = (
+        Builder()
+        .call(OURS, data=base58.b58encode(bytes.fromhex(other)).decode())
+        .call(OURS, said("MarketCreated"), data=call_of("create_market"))
+        .extract()
+    )
+    (created,) = [e.event for e in found.events]
+    assert isinstance(created, MarketCreated)
+    assert (created.initial_liquidity, created.ipfs_question_hash) == (100_000_000, CID)
+
+
+def test_a_market_created_through_another_program_has_its_arguments_too():
+    inner = ran(OURS, said("MarketCreated"), depth=2)
+    found = Builder().call(EVIL, *inner).cpi(0, OURS, data=call_of("create_market")).extract()
+    assert found.events[0].event.ipfs_question_hash == CID
+
+
+def test_arguments_of_another_market_are_not_taken():
+    other = WIRE["instruction_data_hex"]["create_market"].replace("01" * 32, "02" * 32)
+    data = base58.b58encode(bytes.fromhex(other)).decode()
+    (created,) = Builder().call(OURS, said("MarketCreated"), data=data).extract().events
+    assert (created.event.initial_liquidity, created.event.ipfs_question_hash) == (None, None)
+
+
+def finalized(*, was_disputed):
+    event = MarketFinalized(market_id=MARKET_ID, final_outcome=False, was_disputed=was_disputed, timestamp=1)
+    return "Program data: " + base64.b64encode(PROGRAM.events.encode(event)).decode()
+
+
+def test_a_disputed_market_is_finalized_with_the_counts_of_its_instruction():
+    accounts = (PROGRAM.addresses.global_config(), PROGRAM.addresses.market(MARKET_ID))
+    found = (
+        Builder()
+        .call(OURS, finalized(was_disputed=True), data=call_of("finalize_market_some"), accounts=accounts)
+        .extract()
+    )
+    (final,) = [e.event for e in found.events]
+    assert (final.dispute_agree, final.dispute_disagree) == (60, 40)
+
+
+def test_counts_that_the_program_ignored_are_not_reported():
+    accounts = (PROGRAM.addresses.global_config(), PROGRAM.addresses.market(MARKET_ID))
+    found = (
+        Builder()
+        .call(OURS, finalized(was_disputed=False), data=call_of("finalize_market_some"), accounts=accounts)
+        .extract()
+    )
+    assert found.events[0].event.dispute_agree is None
+
+
+def test_a_cut_log_asks_for_the_accounts_and_keeps_what_came_before():
+    found = Builder().call(OURS, said("SharesBought"), "Log truncated", said("SharesSold")).extract()
+    assert kinds(found) == [(0, "SharesBought")]
+    assert found.needs_account_fallback
+
+
+def test_missing_logs_ask_for_the_accounts():
+    found = Builder().call(OURS).extract(meta={"logMessages": None})
+    assert (found.events, found.needs_account_fallback) == ([], True)
+
+
+def test_a_foreign_transaction_with_a_cut_log_asks_for_nothing():
+    assert not Builder().call(EVIL, "Log truncated").extract().needs_account_fallback
+
+
+def test_an_unknown_payload_is_counted_and_keeps_its_ordinal():
+    unknown = "Program data: " + base64.b64encode(bytes(40)).decode()
+    found = Builder().call(OURS, unknown, said("SharesBought"), "Program data: %").extract()
+    assert kinds(found) == [(1, "SharesBought")]
+    assert found.unknown == 2
+
+
+def emitted(name):
+    return base58.b58encode(bytes.fromhex("e445a52e51cb9a1d") + event(name)).decode()
+
+
+def test_events_by_self_call_are_read_also_when_the_log_is_cut():
+    call = Builder().call(OURS, "Log truncated").cpi(0, OURS, emitted("SharesBought"), (AUTHORITY,))
+    assert kinds(call.extract()) == [(0, "SharesBought")]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda b: b.call(OURS, data=emitted("SharesBought"), accounts=(AUTHORITY,)),
+        lambda b: b.call(EVIL).cpi(0, OURS, emitted("SharesBought"), (AUTHORITY,)),
+        lambda b: b.call(OURS).cpi(0, OURS, emitted("SharesBought"), (EVIL,)),
+        lambda b: b.call(OURS).cpi(0, EVIL, emitted("SharesBought"), (AUTHORITY,)),
+    ],
+)
+def test_a_self_call_that_is_none_is_ignored(forge):
+    assert forge(Builder()).extract().events == []
+
+
+def test_addresses_from_lookup_tables_are_resolved():
+    builder = Builder().call(OURS, said("SharesBought"))
+    raw = builder.json(meta={"loadedAddresses": {"writable": [EVIL], "readonly": [AUTHORITY]}})
+    raw["transaction"]["message"]["instructions"][0]["accounts"] = [len(builder.keys), len(builder.keys) + 1]
+    tx = parse_transaction(json.dumps(raw).encode())
+    assert tx.instructions[0].accounts == (EVIL, AUTHORITY)
+
+
+def test_an_index_outside_the_keys_is_a_decode_error():
+    raw = Builder().call(OURS).json()
+    raw["transaction"]["message"]["instructions"][0]["accounts"] = [99]
+    with pytest.raises(DecodeError):
+        parse_transaction(json.dumps(raw).encode())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.data())
+def test_a_mangled_transaction_is_a_decode_error_or_still_safe(choices):
+    """Any one value of a good transaction is replaced by any other JSON."""
+    raw = Builder().call(OURS, said("MarketCreated"), data=call_of("create_market")).json()
+    node = raw
+    while True:
+        at = choices.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
+        if not isinstance(node[at], dict | list) or not node[at] or choices.draw(st.booleans()):
+            node[at] = choices.draw(json_values)
+            break
+        node = node[at]
+    body = json.dumps(raw).encode()
+    try:
+        found = extract_events(PROGRAM, parse_transaction(body))
+    except DecodeError:
+        return
+    assert len(found.events) <= 1
+
+
+# Webhooks
+
+
+def test_a_raw_array_keeps_each_element_for_later():
+    raw = Builder().call(OURS, said("SharesBought")).json(indexWithinBlock=3)
+    failed = raw | {"meta": {"err": {"InstructionError": [0, "GenericError"]}}}
+    items = parse_webhook(json.dumps([raw, failed]).encode())
+    assert [(i.signature, i.slot, i.failed) for i in items] == [
+        (SIGNATURE, 420_641_215, False),
+        (SIGNATURE, 420_641_215, True),
+    ]
+    (found,) = extract_events(PROGRAM, parse_transaction(items[0].raw)).events
+    assert (found.index_in_block, type(found.event)) == (3, SharesBought)
+
+
+def test_an_enhanced_element_is_only_a_signature():
+    enhanced = {"signature": SIGNATURE, "slot": 5, "type": "UNKNOWN", "source": "X", "transactionError": None}
+    (item,) = parse_webhook(json.dumps(enhanced).encode())
+    assert (item.signature, item.slot, item.raw, item.failed) == (SIGNATURE, 5, None, False)
+    (item,) = parse_webhook(json.dumps([enhanced | {"transactionError": {"error": "x"}}]).encode())
+    assert item.failed
+
+
+def test_an_empty_delivery_is_no_error():
+    assert parse_webhook(b"[]") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"7",
+        b'"x"',
+        b"[7]",
+        b"[{}]",
+        b"{",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\xff\xfe",
+        json.dumps({"signature": "short"}).encode(),
+        json.dumps({"signature": "0" * 88}).encode(),
+        json.dumps({"signature": SIGNATURE, "slot": -1}).encode(),
+        json.dumps({"signature": SIGNATURE, "slot": 2**63}).encode(),
+        json.dumps({"slot": 1, "meta": {}, "transaction": {"signatures": []}}).encode(),
+        json.dumps({"meta": {}, "transaction": {"signatures": [SIGNATURE]}}).encode(),
+    ],
+)
+def test_anything_else_is_a_decode_error(body):
+    with pytest.raises(DecodeError):
+        parse_webhook(body)
+
+
+def test_a_delivery_is_bounded():
+    one = json.dumps({"signature": SIGNATURE}).encode()
+    with pytest.raises(DecodeError, match="elements"):
+        parse_webhook(b"[" + b",".join([one] * (MAX_ITEMS + 1)) + b"]")
+    with pytest.raises(DecodeError, match="bytes"):
+        parse_webhook(b" " * (MAX_BODY_BYTES + 1))
+
+
+@given(st.one_of(st.binary(max_size=200), json_values.map(lambda v: json.dumps(v).encode())))
+def test_no_body_raises_anything_but_a_decode_error(body):
+    try:
+        parse_webhook(body)
+    except DecodeError:
+        return
+
+
+def test_items_are_plain_values_that_can_be_stored():
+    (item,) = parse_webhook(json.dumps(Builder().call(OURS).json()).encode())
+    assert isinstance(item.raw, bytes)
+    assert json.loads(item.raw)["slot"] == 420_641_215
+    assert msgspec.structs.asdict(item).keys() == {"signature", "slot", "raw", "failed"}
+
+
+def test_the_echoed_header_must_equal_the_secret():
+    assert authorization_matches("s3cret", "s3cret")
+    assert authorization_matches("Bearer s3cret", "s3cret")
+    for header in (None, "", "s3cre", "s3cret ", "Basic s3cret", "\udcff"):
+        assert not authorization_matches(header, "s3cret")
+    assert not authorization_matches("", "")
+
+
+def test_the_hmac_is_over_the_raw_body():
+    good = hmac.new(b"key", b"{}", hashlib.sha256).hexdigest()
+    assert hmac_matches(good, "key", b"{}")
+    assert hmac_matches("sha256=" + good.upper(), "key", b"{}")
+    assert not hmac_matches(good, "key", b"{ }")
+    assert not hmac_matches(good, "", b"{}")
