@@ -14,12 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from interface import write_interface
+from linker import LinkError, link
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from interface import write_interface  # noqa: E402  (a neighbour, not a package)
-from linker import LinkError, link  # noqa: E402
-
 ROOT = HERE.parents[1]
 DATA = ROOT / "src" / "zmart" / "chain" / "data"
 SHIPPED = DATA / "zmart_core.so"
@@ -32,7 +30,7 @@ FLAGS = [
     "-mcpu=v2",  # what sBPF v3 understands; later BPF levels use instructions it refuses
     *("-std=gnu11", "-O2", "-ffreestanding", "-fno-builtin", "-fno-jump-tables", "-fno-strict-aliasing"),
     "-fno-sanitize=all",  # zig adds undefined-behaviour traps otherwise
-    *("-fno-ident", "-g0"),
+    *("-fno-ident", "-fno-asynchronous-unwind-tables", "-g0"),
     *("-mllvm", "-bpf-stack-size=4096"),
     *("-Wall", "-Wextra", "-Werror"),
 ]
@@ -57,7 +55,7 @@ def compile_object(source: Path) -> bytes:
     caches = {"ZIG_GLOBAL_CACHE_DIR": str(CACHE / "zig"), "ZIG_LOCAL_CACHE_DIR": str(CACHE / "zig")}
     command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, "-c", source.name, "-o", str(target)]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - a fixed command on our own source
             command, cwd=source.parent, env=os.environ | caches, capture_output=True, text=True, check=False
         )
         if done.returncode:

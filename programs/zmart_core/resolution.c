@@ -45,7 +45,7 @@ static NOINLINE u64 resolve_market(Ctx *c) {
   market.state = Resolving;
   market.resolver = *ACCOUNT(resolve_market, resolver)->key;
   market.proposed_outcome = outcome ? OutcomeYes : OutcomeNo;
-  market.ipfs_evidence_hash = evidence;
+  sol_memcpy_(&market.ipfs_evidence_hash, &evidence, sizeof evidence);
   market.resolution_proposed_at = now;
   TRY(store_market(c, resolve_market_market, &market));
 

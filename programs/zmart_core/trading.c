@@ -30,8 +30,7 @@ static u64 book_fees(Market *market, const Fees *fees) {
 static u64 *market_side(Market *market, Flag yes) { return yes ? &market->shares_yes : &market->shares_no; }
 static u64 *position_side(Position *position, Flag yes) { return yes ? &position->shares_yes : &position->shares_no; }
 
-static u64 check_tradable(const Config *config, const Market *market, const Account *fee_wallet) {
-  REQUIRE(market->state == Active, ErrInvalidMarketState);
+static u64 check_protocol(const Config *config, const Account *fee_wallet) {
   REQUIRE(same_key(fee_wallet->key, &config->protocol_fee_wallet), ErrUnauthorized);
   REQUIRE(!config->is_paused, ErrProtocolPaused);
   return 0;
@@ -124,7 +123,8 @@ static NOINLINE u64 buy_shares(Ctx *c) {
   TRY(open_position(c, &position));
 
   const Account *user = ACCOUNT(buy_shares, user), *fee_wallet = ACCOUNT(buy_shares, protocol_fee_wallet);
-  TRY(check_tradable(&config, &market, fee_wallet));
+  REQUIRE(market.state == Active, ErrInvalidMarketState);
+  TRY(check_protocol(&config, fee_wallet));
   REQUIRE(target_cost >= SMALLEST_TRADE, ErrTradeTooSmall);
   TRY(price_buy(&config, &market, target_cost, &trade, &cost));
   TRY(split_fees(&config, cost, &fees));
@@ -181,7 +181,7 @@ static NOINLINE u64 sell_shares(Ctx *c) {
 
   REQUIRE(market.state == Active, ErrInvalidMarketState);
   REQUIRE(same_key(&position.user, user->key), ErrUnauthorized);
-  TRY(check_tradable(&config, &market, fee_wallet));
+  TRY(check_protocol(&config, fee_wallet));
   REQUIRE(!market.is_locked, ErrReentrant);
   REQUIRE(*position_side(&position, trade.outcome) >= trade.shares, ErrInsufficientShares);
   TRY(price_sell(&market, &trade, &gross));

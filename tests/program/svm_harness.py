@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
+import pytest
 from borsh_oracle import (
     DATA,
     ERRORS,
@@ -25,8 +27,10 @@ from solders.litesvm import LiteSVM
 from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM
+from solders.signature import Signature
 from solders.transaction import Transaction
 from solders.transaction_metadata import FailedTransactionMetadata
+from solders.transaction_status import InstructionErrorCustom, TransactionErrorInstructionError
 
 PROGRAM = Pubkey.from_string(IDL["address"])
 SOL = 1_000_000_000
@@ -46,6 +50,7 @@ FRAMEWORK = {
     "AccountDiscriminatorNotFound": 3001,
     "AccountDiscriminatorMismatch": 3002,
     "AccountDidNotDeserialize": 3003,
+    "AccountDidNotSerialize": 3004,
     "AccountNotEnoughKeys": 3005,
     "AccountOwnedByWrongProgram": 3007,
     "InvalidProgramId": 3008,
@@ -76,20 +81,52 @@ def vote_address(market: Pubkey, user: Pubkey, vote_type: int) -> Pubkey:
     return pda(b"vote", bytes(market), bytes(user), bytes([vote_type]))[0]
 
 
-class ProgramFailed(Exception):  # noqa: N818
-    """A transaction the program refused. `code` is the custom error, `name` what its log line calls it."""
+class Wallet(Protocol):
+    def pubkey(self) -> Pubkey: ...
+
+
+@dataclass(frozen=True)
+class NamedKey:
+    """A wallet with a chosen address and no secret, for a chain that does not verify signatures."""
+
+    key: Pubkey
+
+    def pubkey(self) -> Pubkey:
+        return self.key
+
+
+class ProgramFailed(Exception):
+    """A transaction the chain refused. `code` is the custom error, if it was one, `name` what the log calls it."""
 
     def __init__(self, failed: FailedTransactionMetadata) -> None:
         self.logs = failed.meta().logs()
         self.error = failed.err()
-        found = re.search(
-            r"code=Custom\((\d+)\)|Custom\((\d+)\)|custom: (\d+)", str(self.error), re.IGNORECASE
-        )
-        inner = getattr(self.error, "err", None)
-        self.code = getattr(inner, "code", int(next(filter(None, found.groups()))) if found else None)
+        inner = self.error.err if isinstance(self.error, TransactionErrorInstructionError) else None
+        self.code = inner.code if isinstance(inner, InstructionErrorCustom) else None
         line = next((log for log in self.logs if "Error Code: " in log), "")
         self.name = line.partition("Error Code: ")[2].partition(".")[0]
         super().__init__(f"{self.error!r}\n" + "\n".join(self.logs))
+
+
+@contextmanager
+def refused(name: str) -> Iterator[None]:
+    """The block must fail with this error of the program or of Anchor, by number and by log line."""
+    with pytest.raises(ProgramFailed) as caught:
+        yield
+    assert (caught.value.name, caught.value.code) == (name, CODES[name])
+    start = (
+        f"Program log: AnchorError occurred. Error Code: {name}. Error Number: {CODES[name]}. Error Message: "
+    )
+    assert any(line.startswith(start) for line in caught.value.logs)
+
+
+@contextmanager
+def refused_by_system(code: int) -> Iterator[None]:
+    """The block must fail in the System program (0: account in use, 1: too few lamports)."""
+    with pytest.raises(ProgramFailed) as caught:
+        yield
+    assert (caught.value.code, caught.value.name) == (code, "")
+    assert f"Program {SYSTEM} failed: custom program error: {code:#x}" in caught.value.logs
 
 
 @dataclass
@@ -158,7 +195,7 @@ class Chain:
         held = self.svm.minimum_balance_for_rent_exemption(len(data)) if lamports is None else lamports
         self.svm.set_account(key, Account(held, data, owner))
 
-    def send(self, *instructions: Instruction, signers: list[Keypair] | None = None) -> Sent:
+    def send(self, *instructions: Instruction, signers: list[Wallet] | None = None) -> Sent:
         """Sign and send. Every lamport of every account in the transaction is accounted for, or this fails."""
         self.svm.expire_blockhash()
         message = Message.new_with_blockhash(
@@ -167,7 +204,8 @@ class Chain:
         if self.sigverify:
             transaction = Transaction([self.payer, *(signers or [])], message, message.recent_blockhash)
         else:
-            transaction = Transaction.new_unsigned(message)
+            needed = message.header.num_required_signatures
+            transaction = Transaction.populate(message, [Signature.new_unique() for _ in range(needed)])
         before = sum(self.lamports(key) for key in message.account_keys)
         result = self.svm.send_transaction(transaction)
         if isinstance(result, FailedTransactionMetadata):
@@ -190,7 +228,7 @@ def instruction(name: str, accounts: dict[str, Pubkey], **arguments: Any) -> Ins
 @dataclass
 class Market:
     id: bytes
-    creator: Keypair
+    creator: Wallet
     b: int
     deposit: int
 
@@ -199,13 +237,16 @@ class Market:
         return market_address(self.id)
 
 
-class Protocol:
+class Zmart:
     """A deployed and initialized program, and one method per instruction with its usual accounts and signer."""
 
-    def __init__(self, chain: Chain | None = None) -> None:
+    def __init__(self, chain: Chain | None = None, roles: dict[str, Wallet] | None = None) -> None:
         self.chain = chain or Chain()
-        self.admin, self.backend = self.chain.wallet(), self.chain.wallet()
-        self.fee_wallet, self.creator = self.chain.wallet(1).pubkey(), self.chain.wallet(1_000_000)
+        given = roles or {}
+        self.admin = given.get("admin") or self.chain.wallet()
+        self.backend = given.get("backend") or self.chain.wallet()
+        self.creator = given.get("creator") or self.chain.wallet(1_000_000)
+        self.fee_wallet = (given.get("fee_wallet") or self.chain.wallet(1)).pubkey()
         self.config = config_address()
         self.initialized = self._run(
             "initialize_global_config",
@@ -223,25 +264,25 @@ class Protocol:
         }
         return instruction(name, usual | accounts, **(args or {}))
 
-    def _run(self, name: str, signer: Keypair, args: Values | None = None, **accounts: Pubkey) -> Sent:
+    def _run(self, name: str, signer: Wallet, args: Values | None = None, **accounts: Pubkey) -> Sent:
         return self.chain.send(self.build(name, args, **accounts), signers=[signer])
 
     # --- settings
 
-    def update_config(self, signer: Keypair | None = None, **changes: Any) -> Sent:
+    def update_config(self, signer: Wallet | None = None, **changes: Any) -> Sent:
         admin = signer or self.admin
         current = self.chain.read("GlobalConfig", self.config)
         names = [argument["name"] for argument in INSTRUCTIONS["update_global_config"]["args"]]
         args = {name: current[name] for name in names} | changes
         return self._run("update_global_config", admin, args, admin=admin.pubkey())
 
-    def pause(self, signer: Keypair | None = None) -> Sent:
+    def pause(self, signer: Wallet | None = None) -> Sent:
         admin = signer or self.admin
         return self._run("emergency_pause", admin, admin=admin.pubkey())
 
     # --- a market's way to being open
 
-    def create(self, b: int = 10 * SOL, deposit: int | None = None, creator: Keypair | None = None) -> Market:
+    def create(self, b: int = 10 * SOL, deposit: int | None = None, creator: Wallet | None = None) -> Market:
         market_id = next(_numbers).to_bytes(32, "big")
         market = Market(market_id, creator or self.creator, b, b if deposit is None else deposit)
         self.create_sent(market)
@@ -253,7 +294,7 @@ class Protocol:
         accounts = {"creator": market.creator.pubkey(), "market": market.key}
         return self._run("create_market", market.creator, args, **accounts)
 
-    def vote(self, market: Market, user: Keypair, vote: bool, *, dispute: bool = False) -> Sent:
+    def vote(self, market: Market, user: Wallet, vote: bool, *, dispute: bool = False) -> Sent:
         name = "submit_dispute_vote" if dispute else "submit_proposal_vote"
         record = vote_address(market.key, user.pubkey(), int(dispute))
         return self._run(
@@ -261,26 +302,26 @@ class Protocol:
         )
 
     def aggregate_proposal(
-        self, market: Market, likes: int, dislikes: int, signer: Keypair | None = None
+        self, market: Market, likes: int, dislikes: int, signer: Wallet | None = None
     ) -> Sent:
         authority = signer or self.backend
         args = {"final_likes": likes, "final_dislikes": dislikes}
         accounts = {"market": market.key, "backend_authority": authority.pubkey()}
         return self._run("aggregate_proposal_votes", authority, args, **accounts)
 
-    def approve(self, market: Market, signer: Keypair | None = None) -> Sent:
+    def approve(self, market: Market, signer: Wallet | None = None) -> Sent:
         admin = signer or self.admin
         return self._run("approve_proposal", admin, admin=admin.pubkey(), market=market.key)
 
-    def activate(self, market: Market, signer: Keypair | None = None) -> Sent:
+    def activate(self, market: Market, signer: Wallet | None = None) -> Sent:
         authority = signer or market.creator
         return self._run("activate_market", authority, authority=authority.pubkey(), market=market.key)
 
-    def cancel(self, market: Market, signer: Keypair | None = None) -> Sent:
+    def cancel(self, market: Market, signer: Wallet | None = None) -> Sent:
         admin = signer or self.admin
         return self._run("cancel_market", admin, admin=admin.pubkey(), market=market.key)
 
-    def open(self, b: int = 10 * SOL, deposit: int | None = None, creator: Keypair | None = None) -> Market:
+    def open(self, b: int = 10 * SOL, deposit: int | None = None, creator: Wallet | None = None) -> Market:
         """An Active market."""
         market = self.create(b, deposit, creator)
         self.aggregate_proposal(market, 7, 3)
@@ -290,29 +331,29 @@ class Protocol:
 
     # --- trades
 
-    def buy(self, market: Market, user: Keypair, outcome: bool, target_cost: int) -> Sent:
+    def buy(self, market: Market, user: Wallet, outcome: bool, target_cost: int) -> Sent:
         args = {"outcome": outcome, "target_cost": target_cost}
         return self._run("buy_shares", user, args, **self.position_accounts(market, user))
 
-    def sell(self, market: Market, user: Keypair, outcome: bool, shares: int, min_proceeds: int = 0) -> Sent:
+    def sell(self, market: Market, user: Wallet, outcome: bool, shares: int, min_proceeds: int = 0) -> Sent:
         args = {"outcome": outcome, "shares_to_sell": shares, "min_proceeds": min_proceeds}
         return self._run("sell_shares", user, args, **self.position_accounts(market, user))
 
-    def position_accounts(self, market: Market, user: Keypair) -> dict[str, Pubkey]:
+    def position_accounts(self, market: Market, user: Wallet) -> dict[str, Pubkey]:
         position = position_address(market.key, user.pubkey())
         return {"market": market.key, "position": position, "user": user.pubkey()}
 
     # --- resolution, dispute, settlement
 
-    def resolve(self, market: Market, resolver: Keypair, outcome: bool) -> Sent:
+    def resolve(self, market: Market, resolver: Wallet, outcome: bool) -> Sent:
         args = {"proposed_outcome": outcome, "ipfs_evidence_hash": EVIDENCE}
         return self._run("resolve_market", resolver, args, market=market.key, resolver=resolver.pubkey())
 
-    def dispute(self, market: Market, initiator: Keypair) -> Sent:
+    def dispute(self, market: Market, initiator: Wallet) -> Sent:
         return self._run("initiate_dispute", initiator, market=market.key, initiator=initiator.pubkey())
 
     def aggregate_dispute(
-        self, market: Market, agrees: int, disagrees: int, signer: Keypair | None = None
+        self, market: Market, agrees: int, disagrees: int, signer: Wallet | None = None
     ) -> Sent:
         authority = signer or self.backend
         args = {"final_agrees": agrees, "final_disagrees": disagrees}
@@ -324,22 +365,22 @@ class Protocol:
         market: Market,
         agree: int | None = None,
         disagree: int | None = None,
-        signer: Keypair | None = None,
+        signer: Wallet | None = None,
     ) -> Sent:
         authority = signer or self.backend
         args = {"dispute_agree": agree, "dispute_disagree": disagree}
         accounts = {"market": market.key, "backend_authority": authority.pubkey()}
         return self._run("finalize_market", authority, args, **accounts)
 
-    def claim(self, market: Market, user: Keypair, resolver: Pubkey | None = None) -> Sent:
+    def claim(self, market: Market, user: Wallet, resolver: Pubkey | None = None) -> Sent:
         to = resolver or self.market(market)["resolver"]
         return self._run("claim_winnings", user, resolver=to, **self.position_accounts(market, user))
 
-    def withdraw(self, market: Market, signer: Keypair | None = None) -> Sent:
+    def withdraw(self, market: Market, signer: Wallet | None = None) -> Sent:
         creator = signer or market.creator
         return self._run("withdraw_liquidity", creator, market=market.key, creator=creator.pubkey())
 
-    def finish(self, market: Market, resolver: Keypair, outcome: bool | None) -> None:
+    def finish(self, market: Market, resolver: Wallet, outcome: bool | None) -> None:
         """Take an Active market to Finalized with this outcome (None: the one way to INVALID)."""
         self.chain.wait(DAY)
         self.resolve(market, resolver, bool(outcome))
@@ -356,11 +397,22 @@ class Protocol:
     def market(self, market: Market) -> Values:
         return self.chain.read("MarketAccount", market.key)
 
-    def position(self, market: Market, user: Keypair) -> Values:
+    def position(self, market: Market, user: Wallet) -> Values:
         return self.chain.read("UserPosition", position_address(market.key, user.pubkey()))
 
     def claimed_shares(self, market: Market) -> int:
         return int.from_bytes(self.market(market)["reserved"][:8], "little")
+
+    def change_market(self, market: Market, lamports: int | None = None, **changes: Any) -> None:
+        """Write fields straight into the account, for states that no sequence of instructions reaches."""
+        held = self.chain.lamports(market.key) if lamports is None else lamports
+        data = encode_account("MarketAccount", self.market(market) | changes, SPACES["MarketAccount"])
+        self.chain.put(market.key, data, lamports=held)
+
+    def change_position(self, market: Market, user: Wallet, **changes: Any) -> None:
+        key = position_address(market.key, user.pubkey())
+        data = encode_account("UserPosition", self.position(market, user) | changes, SPACES["UserPosition"])
+        self.chain.put(key, data)
 
     def books_hold(self, market: Market) -> None:
         """Lamports = rent + pool + fees not yet paid, exactly."""
