@@ -15,6 +15,7 @@ import uvloop
 
 from zmart.errors import ConfigError
 from zmart.ops import logs
+from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
 from zmart.services.contract import Service
 from zmart.settings import Settings
@@ -48,7 +49,8 @@ async def _run(name: str, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    probes = Probes(service)
+    # The page belongs to operation, not to a service; the gateway's port is the one that people know.
+    probes = Probes(service, Dashboard(settings) if name == "gateway" else None)
     helpers = [asyncio.create_task(_heartbeat(service.name, probes, settings))]
     server = None if getattr(service, "own_server", False) else _server(settings, SERVICES[name], probes)
     if server is not None:
@@ -63,6 +65,7 @@ async def _run(name: str, settings: Settings) -> None:
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
+        await probes.close()
         log.info("service stopped")
 
 

@@ -9,16 +9,19 @@ from collections.abc import Mapping
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from zmart.ops.dashboard import Dashboard
 from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
 
 _READINESS_WAIT_S = 3.0
 
 
 class Probes:
-    """An ASGI application in front of the service's own: /health, /ready, /metrics, then the service."""
+    """An ASGI application in front of the service's own: /health, /ready, /metrics, /dashboard where there is one,
+    then the service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, dashboard: Dashboard | None = None) -> None:
         self._service = service
+        self._dashboard = dashboard
         self._inner: AsgiApp | None = service.asgi()
         self._started = time.time()
 
@@ -35,10 +38,16 @@ class Probes:
             await _answer(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
         elif own and path == "/metrics":
             await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+        elif own and path == "/dashboard" and self._dashboard is not None:
+            await self._dashboard.answer(send)
         elif self._inner is not None:
             await self._inner(scope, receive, send)
         elif scope["type"] == "http":
             await _answer(send, 404, _not_found(path))
+
+    async def close(self) -> None:
+        if self._dashboard is not None:
+            await self._dashboard.close()
 
     def health(self) -> Mapping[str, object]:
         uptime_s = round(time.time() - self._started, 1)

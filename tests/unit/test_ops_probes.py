@@ -1,0 +1,93 @@
+"""The probes tell the truth about a service, whatever it does."""
+
+import asyncio
+from collections.abc import Mapping
+
+import httpx
+import msgspec
+import pytest
+
+from zmart.ops import probes as probes_module
+from zmart.ops.probes import Probes
+from zmart.services.contract import AsgiApp, Readiness
+
+
+class Scripted:
+    """A service that answers as the test says."""
+
+    name = "scripted"
+
+    def __init__(self, said: Readiness | Exception | None, inner: AsgiApp | None = None) -> None:
+        self._said = said
+        self._inner = inner
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+
+    async def readiness(self) -> Readiness:
+        if self._said is None:
+            await asyncio.Event().wait()
+        if isinstance(self._said, Exception):
+            raise self._said
+        assert self._said is not None
+        return self._said
+
+    def health(self) -> Mapping[str, object]:
+        return {"events": 7}
+
+    def asgi(self) -> AsgiApp | None:
+        return self._inner
+
+
+async def _get(service: Scripted, path: str, method: str = "GET") -> httpx.Response:
+    transport = httpx.ASGITransport(app=Probes(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+        return await http.request(method, path)
+
+
+async def test_alive_and_caught_up() -> None:
+    service = Scripted(Readiness(ready=True, details={"lag_slots": 0}))
+    health = await _get(service, "/health")
+    assert health.json() | {"uptime_s": 0} == {
+        "status": "ok",
+        "service": "scripted",
+        "uptime_s": 0,
+        "events": 7,
+    }
+    assert (await _get(service, "/ready")).status_code == 200
+    metrics = await _get(service, "/metrics")
+    assert "python_info" in metrics.text
+    assert metrics.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (Readiness(ready=False, reason="12 s behind"), "12 s behind"),
+        (RuntimeError("broken"), "RuntimeError: broken"),
+        (None, "did not answer within"),
+    ],
+)
+async def test_not_ready_is_503_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, said: Readiness | Exception | None, reason: str
+) -> None:
+    monkeypatch.setattr(probes_module, "_READINESS_WAIT_S", 0.05)
+    answer = await _get(Scripted(said), "/ready")
+    assert answer.status_code == 503
+    assert reason in answer.json()["reason"]
+
+
+async def test_other_paths_belong_to_the_service() -> None:
+    async def inner(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 299, "headers": []})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    service = Scripted(Readiness(ready=True), inner)
+    assert (await _get(service, "/api/x")).text == "/api/x"
+    assert (await _get(service, "/health", "POST")).status_code == 299
+
+
+async def test_an_unknown_path_of_a_service_without_routes_says_what_there_is() -> None:
+    answer = await _get(Scripted(Readiness(ready=True)), "/nothing")
+    assert answer.status_code == 404
+    assert "/ready" in msgspec.json.decode(answer.content)["message"]
