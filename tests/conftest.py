@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.local.chain.genesis import prepare_chain, shipped_program
+from zmart.local.chain.keys import Keys, load_keys
+from zmart.local.chain.server import Chain
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
+from zmart.settings import Settings
 
 TEMPLATE = "migrated"
 
@@ -84,3 +92,44 @@ def redis_url(valkey: Valkey) -> str:
         with connection.makefile("rb") as answers:
             assert list(answers) == [b"+OK\r\n"] * 3
     return valkey.url()
+
+
+@dataclass(frozen=True)
+class LocalChain:
+    """A running chain with the program deployed and GlobalConfig initialized, and who acts on it."""
+
+    server: Chain
+    keys: Keys
+    program: Program
+
+    @property
+    def rpc_url(self) -> str:
+        return self.server.rpc_url
+
+    @property
+    def ws_url(self) -> str:
+        return self.server.ws_url
+
+
+@pytest.fixture(scope="session")
+def local_chain(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[LocalChain]:
+    """Surfpool with the program, its GlobalConfig, and keys of its own: admin, backend, fees, faucet (rich)."""
+    folder = tmp_path_factory.mktemp("chain")
+    addon = request.config.rootpath / ".zmart" / "node"
+    server = Chain(folder / "chain", free_port(), free_port(), addon)
+    chain = LocalChain(server, load_keys(folder / "keys"), Program.from_settings(Settings(_env_file=None)))
+
+    async def prepare() -> None:
+        async with Rpc([server.rpc_url]) as rpc:
+            await prepare_chain(rpc, chain.program, chain.keys, shipped_program())
+
+    try:
+        server.start()
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, prepare()).result()
+        yield chain
+    finally:
+        server.stop()
+        server.erase()

@@ -1,0 +1,80 @@
+'use strict';
+// node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms>
+// A Solana chain for one machine: Surfpool on fixed ports, with a memory that survives restarts.
+const path = require('path');
+const { Journal } = require('./journal.js');
+const { Recorder, chainTime, exportAccounts } = require('./recorder.js');
+const { base58 } = require('./base58.js');
+const { methods } = require('./history.js');
+const { caller, forward, serveRpc } = require('./rpc.js');
+
+const HOST = '127.0.0.1';
+const MARGIN_MS = 10000; // a chain that was killed may have been this much further than what it wrote
+const BLOCKHASH_LIVES_BLOCKS = 151;
+const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
+const PROGRAM_HEADER = 36; // after which 4 bytes of kind and 32 of address have named the account with the code
+const PROGRAM_DATA_HEADER = 45;
+
+const [addonFolder, stateFolder, rpcPort, wsPort, slotMs] = process.argv.slice(2);
+
+async function main() {
+  const { Surfnet } = require(path.join(addonFolder, 'node_modules', '@solana', 'surfpool-linux-x64-gnu'));
+  const journal = new Journal(stateFolder);
+  const chain = Surfnet.startWithConfig({
+    offline: true, blockProductionMode: 'clock', slotTimeMs: Number(slotMs),
+  });
+  const call = caller(chain.rpcUrl);
+  const genesis = await exportAccounts(call);
+  const isNew = journal.clock === null;
+  const margin = journal.clock?.ended ? 1 : Math.ceil(MARGIN_MS / Number(slotMs));
+  if (!isNew) await restore(call, journal, margin);
+  // Surfpool counts blocks, and numbers blockhashes, from 0 again. To whoever asks us the height goes on, past
+  // every blockhash of the run before: what was signed then and never landed is expired now.
+  const heightOffset = isNew ? 0 : journal.clock.height + margin + BLOCKHASH_LIVES_BLOCKS;
+  const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, fail });
+  if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
+
+  const special = methods(journal, heightOffset, () => recorder.save(), (slot) => recorder.jumped(slot));
+  await serveRpc(chain.rpcUrl, special, HOST, Number(rpcPort));
+  await forward(Number(new URL(chain.wsUrl).port), HOST, Number(wsPort));
+  recorder.run();
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => finish(recorder));
+  const memory = `it remembers ${journal.accounts.size} accounts and ${journal.past.size} transactions`;
+  console.log(`the chain answers on ${rpcPort} (RPC) and ${wsPort} (WebSocket); ${isNew ? 'it is new' : memory}`);
+}
+
+async function finish(recorder) {
+  await recorder.save().catch(fail);
+  process.exit(0); // the kernel frees the ports quicker than Surfnet.stop(), which waits for its servers
+}
+
+/** Put accounts and programs back, then move the clock: slots and time never go backwards. */
+async function restore(call, journal, margin) {
+  for (const [address, account] of journal.accounts) {
+    if (account.owner !== LOADER) await setAccount(call, address, account);
+    else if (account.executable) await writeProgram(call, address, account, journal);
+  }
+  const { slot, unixTimestamp } = journal.clock;
+  await call('surfnet_timeTravel', { absoluteSlot: slot + margin });
+  if ((await chainTime(call)) < unixTimestamp) {
+    await call('surfnet_timeTravel', { absoluteTimestamp: unixTimestamp * 1000 });
+  }
+}
+
+function setAccount(call, address, { lamports, owner, data, executable }) {
+  const update = { lamports, owner, executable, data: Buffer.from(data, 'base64').toString('hex') };
+  return call('surfnet_setAccount', address, update);
+}
+
+function writeProgram(call, address, account, journal) {
+  const dataAddress = base58(Buffer.from(account.data, 'base64').subarray(4, PROGRAM_HEADER));
+  const code = Buffer.from(journal.accounts.get(dataAddress).data, 'base64').subarray(PROGRAM_DATA_HEADER);
+  return call('surfnet_writeProgram', address, code.toString('hex'), 0);
+}
+
+function fail(problem) {
+  console.error(`the local chain stopped: ${problem.message}`);
+  process.exit(1);
+}
+
+main().catch(fail);

@@ -1,0 +1,93 @@
+"""The first thing on a new local chain: the program, its GlobalConfig, and wallets with something in them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib.resources import files
+
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+
+from zmart.chain import compose
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
+from zmart.local.chain.keys import Keys
+from zmart.market.types import Address, Lamports, Wallet
+
+LAMPORTS_PER_SOL = 1_000_000_000
+FUNDS = {
+    "admin": Lamports(1_000 * LAMPORTS_PER_SOL),
+    "backend": Lamports(1_000 * LAMPORTS_PER_SOL),
+    "fees": Lamports(1 * LAMPORTS_PER_SOL),
+    "faucet": Lamports(1_000_000 * LAMPORTS_PER_SOL),
+}
+# The upgradeable loader keeps the slot and the upgrade authority before a program's bytes.
+PROGRAM_DATA_HEADER_BYTES = 45
+CONFIRM_SECONDS = 20.0
+
+
+def shipped_program() -> bytes:
+    """The program that comes with this package."""
+    return files("zmart.chain.data").joinpath("zmart_core.so").read_bytes()
+
+
+async def prepare_chain(rpc: Rpc, program: Program, keys: Keys, elf: bytes) -> list[str]:
+    """Bring the chain to where services can start; what is there already stays. Returns what was done.
+
+    Raises ChainError when the chain refuses a step.
+    """
+    done: list[str] = []
+    if await _deployed(rpc, program) != elf:
+        await rpc.call("surfnet_writeProgram", [program.address, elf.hex(), 0])
+        done.append(f"deployed the program {program.address}")
+    if await rpc.get_account(program.addresses.global_config()) is None:
+        for name, lamports in FUNDS.items():
+            await fund(rpc, _wallet(getattr(keys, name)), lamports)
+        await send(rpc, [_initialize(program, keys)], [keys.admin])
+        done.append("initialized GlobalConfig")
+    if done:
+        await rpc.call("zmart_save")
+    return done
+
+
+async def fund(rpc: Rpc, wallet: Wallet, lamports: Lamports) -> None:
+    """Give a wallet of the local chain a balance of exactly `lamports`."""
+    await rpc.call("surfnet_setAccount", [wallet, {"lamports": lamports}])
+
+
+async def send(rpc: Rpc, instructions: list[Instruction], signers: list[Keypair]) -> None:
+    """Send a transaction paid by the first signer and wait until it is confirmed. Raises ChainError."""
+    blockhash = (await rpc.get_latest_blockhash()).blockhash
+    message = compose.compile(signers[0].pubkey(), instructions, blockhash)
+    signature = await rpc.send_raw_transaction(bytes(compose.sign(message, signers)))
+    deadline = time.monotonic() + CONFIRM_SECONDS
+    while time.monotonic() < deadline:
+        status = (await rpc.get_signature_statuses([signature])).values[0]
+        if status is not None and status.err is not None:
+            raise ChainError(f"The local chain refused {signature}: {status.err}")
+        if status is not None and status.confirmation_status in ("confirmed", "finalized"):
+            return
+        await asyncio.sleep(0.02)
+    raise ChainError(f"The local chain did not confirm {signature} in {CONFIRM_SECONDS:.0f} s.")
+
+
+async def _deployed(rpc: Rpc, program: Program) -> bytes | None:
+    from solders.pubkey import Pubkey
+
+    code = await rpc.get_account(program.address)
+    if code is None or len(code.data) < 36:
+        return None
+    holder = await rpc.get_account(Address(str(Pubkey.from_bytes(code.data[4:36]))))
+    return holder.data[PROGRAM_DATA_HEADER_BYTES:] if holder is not None else None
+
+
+def _initialize(program: Program, keys: Keys) -> Instruction:
+    return program.instructions.initialize_global_config(
+        _wallet(keys.admin), _wallet(keys.backend), _wallet(keys.fees)
+    )
+
+
+def _wallet(keypair: Keypair) -> Wallet:
+    return Wallet(str(keypair.pubkey()))

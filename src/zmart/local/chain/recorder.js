@@ -1,0 +1,140 @@
+'use strict';
+// Writes down what the chain does, a moment after it did it: long before a slot is finalized.
+
+const DRAIN_MS = 50;
+const CLOCK_EVERY_MS = 1000;
+const ACCOUNTS_AT_ONCE = 100;
+const CLOCK = 'SysvarC1ock11111111111111111111111111111111';
+const EVERYTHING = { includeParsedAccounts: false, scope: 'network', filter: { includeProgramAccounts: true } };
+// Every new chain brings these itself.
+const BUILT_IN_OWNERS = new Set([
+  'NativeLoader1111111111111111111111111111111',
+  'Feature111111111111111111111111111111111111',
+  'Sysvar1111111111111111111111111111111111111',
+]);
+
+class Recorder {
+  /** `genesis`: the accounts of a chain on which nothing has happened; `fail(problem)` ends the process. */
+  constructor(chain, call, journal, { genesis, heightOffset, fail }) {
+    Object.assign(this, { chain, call, journal, genesis, heightOffset, fail });
+    Object.assign(this, { turn: Promise.resolve(), writtenAt: 0 });
+    this.clock = { slot: 0, unixTimestamp: 0, height: 0, ended: false };
+    this.seen = []; // [signature, chain time] in the order of execution
+    this.touched = new Set(); // addresses
+    this.drain();
+    this.seen = []; // what restoring did is written down already
+    this.touched.clear();
+  }
+
+  run() {
+    setInterval(() => { this.turn = this.turn.then(() => this.record()).catch(this.fail); }, DRAIN_MS);
+  }
+
+  drain() {
+    for (const event of this.chain.drainEvents()) {
+      if (event.kind === 'aborted') this.fail(new Error(JSON.stringify(event)));
+      const { clock, transactionSignature, accountPubkey } = event;
+      if (clock) Object.assign(this.clock, { slot: clock.slot, unixTimestamp: clock.unixTimestamp, ended: false });
+      if (transactionSignature) this.seen.push([transactionSignature, this.clock.unixTimestamp]);
+      if (accountPubkey) this.touched.add(accountPubkey);
+    }
+  }
+
+  async record() {
+    this.drain();
+    const { seen, touched } = this;
+    if (!seen.length && !touched.size && Date.now() - this.writtenAt < CLOCK_EVERY_MS) return;
+    this.seen = [];
+    this.touched = new Set();
+    this.clock.height = this.heightOffset + (await this.call('getBlockHeight', { commitment: 'processed' }));
+    const fetched = await Promise.all(seen.map(([signature, time]) => this.transaction(signature, time)));
+    const transactions = fetched.filter(Boolean);
+    for (const { addresses } of transactions) for (const address of addresses) touched.add(address);
+    this.write(transactions, await this.accounts([...touched]));
+  }
+
+  /** The present state of accounts; null for one that is gone. */
+  async accounts(addresses) {
+    const found = {};
+    for (let from = 0; from < addresses.length; from += ACCOUNTS_AT_ONCE) {
+      const some = addresses.slice(from, from + ACCOUNTS_AT_ONCE);
+      const options = { encoding: 'base64', commitment: 'processed' };
+      const { value } = await this.call('getMultipleAccounts', some, options);
+      some.forEach((address, at) => {
+        if (!value[at]) found[address] = null;
+        else if (!BUILT_IN_OWNERS.has(value[at].owner)) found[address] = kept(value[at], value[at].data[0]);
+      });
+    }
+    return found;
+  }
+
+  /** A transaction as history answers it, in both encodings that clients ask for. */
+  async transaction(signature, blockTime) {
+    const options = { commitment: 'processed', maxSupportedTransactionVersion: 0 };
+    const json = await this.call('getTransaction', signature, { ...options, encoding: 'json' });
+    if (!json) return null; // dropped: its blockhash had expired
+    const bytes = await this.call('getTransaction', signature, { ...options, encoding: 'base64' });
+    const { message } = json.transaction;
+    const { writable = [], readonly = [] } = json.meta.loadedAddresses ?? {};
+    return {
+      signature, slot: json.slot, height: this.clock.height, blockTime, err: json.meta.err,
+      blockhash: message.recentBlockhash,
+      addresses: [...message.accountKeys, ...writable, ...readonly],
+      meta: json.meta, version: json.version, json: json.transaction, base64: bytes.transaction[0],
+    };
+  }
+
+  write(transactions, accounts) {
+    this.journal.commit(transactions, accounts, this.clock);
+    this.writtenAt = Date.now();
+  }
+
+  /** Somebody moved the clock to `slot`: written down before the caller hears of it. */
+  jumped(slot) {
+    this.clock.slot = slot;
+    this.write([], {});
+  }
+
+  /** Write everything down, exactly; what a clean end does. */
+  save() {
+    const done = this.turn.then(() => this.record()).then(() => this.snapshot());
+    this.turn = done.catch(() => {});
+    return done;
+  }
+
+  async snapshot() {
+    const now = await exportAccounts(this.call);
+    const changed = {};
+    for (const [address, account] of Object.entries(now)) {
+      const before = this.journal.accounts.get(address) ?? this.genesis[address];
+      if (JSON.stringify(account) !== JSON.stringify(before)) changed[address] = account;
+    }
+    for (const address of this.journal.accounts.keys()) if (!(address in now)) changed[address] = null;
+    const slot = await this.call('getSlot', { commitment: 'processed' });
+    Object.assign(this.clock, { slot, unixTimestamp: await chainTime(this.call), ended: true });
+    this.write([], changed);
+    return { slot, accounts: this.journal.accounts.size, transactions: this.journal.transactions.size };
+  }
+}
+
+/** Every account that a new chain would not have by itself: {address: {lamports, owner, data, executable}}. */
+async function exportAccounts(call) {
+  const { value } = await call('surfnet_exportSnapshot', EVERYTHING);
+  const found = {};
+  for (const [address, account] of Object.entries(value)) {
+    if (!BUILT_IN_OWNERS.has(account.owner)) found[address] = kept(account, account.data);
+  }
+  return found;
+}
+
+function kept({ lamports, owner, executable }, data) {
+  return { lamports, owner, data, executable };
+}
+
+/** The chain's own time, in seconds. */
+async function chainTime(call) {
+  const { value } = await call('getAccountInfo', CLOCK, { encoding: 'base64' });
+  return Number(Buffer.from(value.data[0], 'base64').readBigInt64LE(32));
+}
+
+module.exports = { Recorder, chainTime, exportAccounts };

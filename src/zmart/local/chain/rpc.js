@@ -1,0 +1,96 @@
+'use strict';
+// The chain's JSON-RPC and WebSocket on fixed ports: Surfpool chooses others at every start.
+const http = require('http');
+const net = require('net');
+
+const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
+const HEADERS = {
+  'content-type': 'application/json',
+  'access-control-allow-origin': '*',
+  'access-control-allow-headers': '*',
+  'access-control-allow-methods': 'POST, GET, OPTIONS',
+};
+
+/** Send `body` to Surfpool; resolves to the text of its answer. */
+function post(url, body) {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+    const request = http.request(url, { method: 'POST', agent, headers }, (answer) => {
+      const parts = [];
+      answer.on('data', (part) => parts.push(part));
+      answer.on('end', () => resolve(Buffer.concat(parts).toString('utf8')));
+      answer.on('error', reject);
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+/** `call(method, ...params)` resolves to the result; rejects with the JSON-RPC error. */
+function caller(url) {
+  return async (method, ...params) => {
+    const answer = JSON.parse(await post(url, JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));
+    if (answer.error) throw Object.assign(new Error(`${method}: ${answer.error.message}`), { rpc: answer.error });
+    return answer.result;
+  };
+}
+
+/** Serve JSON-RPC on `port` of `host`: `special` methods by us, everything else by Surfpool at `url`. */
+function serveRpc(url, special, host, port) {
+  const call = caller(url);
+  const isSpecial = (request) => Object.hasOwn(special, request?.method);
+
+  async function answerSpecial({ id = null, method, params = [] }) {
+    try {
+      return { jsonrpc: '2.0', result: await special[method]((...asked) => call(method, ...asked), params), id };
+    } catch (problem) {
+      return { jsonrpc: '2.0', error: problem.rpc ?? { code: -32603, message: problem.message }, id };
+    }
+  }
+
+  // Answers that are not ours pass as text: numbers above 2^53 would not survive a parse in JavaScript.
+  async function answerOne(request, text) {
+    return isSpecial(request) ? JSON.stringify(await answerSpecial(request)) : post(url, text);
+  }
+
+  async function answer(text) {
+    let request;
+    try { request = JSON.parse(text); } catch { return post(url, text); }
+    if (!Array.isArray(request)) return answerOne(request, text);
+    if (!request.some(isSpecial)) return post(url, text);
+    return `[${(await Promise.all(request.map((one) => answerOne(one, JSON.stringify(one))))).join()}]`;
+  }
+
+  const server = http.createServer((request, response) => {
+    const parts = [];
+    request.on('data', (part) => parts.push(part));
+    request.on('end', () => {
+      const said = request.method === 'POST' ? answer(Buffer.concat(parts).toString('utf8')) : Promise.resolve('ok');
+      said.then((text) => response.writeHead(200, HEADERS).end(text))
+        .catch((problem) => response.writeHead(502, HEADERS).end(problem.message));
+    });
+  });
+  return listening(server, host, port);
+}
+
+/** Pass TCP connections on `port` of `host` to `target` (Surfpool's WebSocket port). */
+function forward(target, host, port) {
+  const server = net.createServer((client) => {
+    const inner = net.connect(target, '127.0.0.1');
+    client.pipe(inner).pipe(client);
+    for (const socket of [client, inner]) {
+      socket.setNoDelay(true);
+      socket.on('error', () => { client.destroy(); inner.destroy(); });
+    }
+  });
+  return listening(server, host, port);
+}
+
+function listening(server, host, port) {
+  return new Promise((resolve, reject) => {
+    server.on('error', reject);
+    server.listen(port, host, () => resolve(server));
+  });
+}
+
+module.exports = { caller, serveRpc, forward };

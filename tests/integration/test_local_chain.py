@@ -1,0 +1,220 @@
+"""The local chain: real Surfpool with a memory. What happened stays, whatever ended the process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solders.keypair import Keypair
+
+from zmart.chain.program import Program
+from zmart.chain.rpc import ChainClock, Rpc
+from zmart.errors import ConfigError
+from zmart.local.chain import node
+from zmart.local.chain.genesis import fund, prepare_chain, send, shipped_program
+from zmart.local.chain.keys import Keys, load_keys
+from zmart.local.chain.server import Chain
+from zmart.local.processes import free_port
+from zmart.market.types import Address, Lamports, Signature, Wallet
+from zmart.settings import Settings
+
+
+@pytest.fixture
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Chain]:
+    server = Chain(tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def rpc(chain: Chain) -> AsyncIterator[Rpc]:
+    async with Rpc([chain.rpc_url]) as client:
+        yield client
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return load_keys(tmp_path / "keys")
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program.from_settings(Settings(_env_file=None))
+
+
+async def toggle_pause(rpc: Rpc, program: Program, keys: Keys) -> None:
+    await send(rpc, [program.instructions.emergency_pause(Wallet(str(keys.admin.pubkey())))], [keys.admin])
+
+
+async def is_paused(rpc: Rpc, program: Program) -> bool:
+    info = await rpc.get_account(program.addresses.global_config())
+    assert info is not None
+    return program.accounts.global_config(info).is_paused
+
+
+async def history(rpc: Rpc, program: Program) -> list[Signature]:
+    return [line.signature for line in await rpc.get_signatures_for_address(program.address)]
+
+
+async def finalized(rpc: Rpc, signature: Signature) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        status = (await rpc.get_signature_statuses([signature])).values[0]
+        if status is not None and status.confirmation_status == "finalized":
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("never finalized")
+
+
+def restart(chain: Chain, *, kill: bool) -> None:
+    assert chain._process is not None
+    if kill:
+        chain._process.kill()
+        chain._process.wait()
+    else:
+        chain.stop()
+    chain.start()
+
+
+async def test_a_new_chain_has_the_program_and_its_config_once(
+    rpc: Rpc, program: Program, keys: Keys
+) -> None:
+    done = await prepare_chain(rpc, program, keys, shipped_program())
+    assert len(done) == 2
+    assert await prepare_chain(rpc, program, keys, shipped_program()) == []
+    info = await rpc.get_account(program.addresses.global_config())
+    assert info is not None
+    config = program.accounts.global_config(info)
+    assert config.admin == str(keys.admin.pubkey())
+    assert config.backend_authority == str(keys.backend.pubkey())
+    assert config.protocol_fee_wallet == str(keys.fees.pubkey())
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stop", "kill -9"])
+async def test_accounts_history_and_identity_survive_a_restart(
+    chain: Chain, rpc: Rpc, program: Program, keys: Keys, kill: bool
+) -> None:
+    await prepare_chain(rpc, program, keys, shipped_program())
+    await toggle_pause(rpc, program, keys)
+    before = await history(rpc, program)
+    await finalized(rpc, before[0])
+    genesis_hash, raw = await rpc.get_genesis_hash(), await rpc.get_transaction_json(before[0])
+    slot_of = (await rpc.get_signatures_for_address(program.address))[0].slot
+    restart(chain, kill=kill)
+    assert await is_paused(rpc, program)
+    assert await history(rpc, program) == before
+    assert await rpc.get_genesis_hash() == genesis_hash
+    assert await rpc.get_transaction_json(before[0]) == raw
+    assert await rpc.get_block_signatures(slot_of) == [before[0]]
+    assert (await rpc.get_signature_statuses(before)).values[0] is not None
+    await toggle_pause(rpc, program, keys)
+    assert not await is_paused(rpc, program)
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stop", "kill -9"])
+async def test_slots_time_and_block_height_never_go_back(chain: Chain, rpc: Rpc, kill: bool) -> None:
+    later = int(time.time() * 1000) + 49 * 3600 * 1000
+    await rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": later}])
+    slot, height, clock = (
+        await rpc.get_slot("processed"),
+        await rpc.get_block_height("processed"),
+        await now(rpc),
+    )
+    restart(chain, kill=kill)
+    assert await rpc.get_slot("processed") > slot
+    assert await rpc.get_block_height("processed") > height
+    assert (await now(rpc)).unix_timestamp >= clock.unix_timestamp
+
+
+async def now(rpc: Rpc) -> ChainClock:
+    return await rpc.get_clock("processed")
+
+
+async def test_pages_of_history_go_on_across_a_restart(
+    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+) -> None:
+    await prepare_chain(rpc, program, keys, shipped_program())
+    for _ in range(3):
+        await toggle_pause(rpc, program, keys)
+    restart(chain, kill=False)
+    for _ in range(3):
+        await toggle_pause(rpc, program, keys)
+    whole = await history(rpc, program)
+    assert len(whole) == 7
+    paged: list[Signature] = []
+    while True:
+        page = await rpc.get_signatures_for_address(
+            program.address, before=paged[-1] if paged else None, limit=2
+        )
+        if not page:
+            break
+        paged += [line.signature for line in page]
+    assert paged == whole
+    for at, until in enumerate(whole):
+        newer = await rpc.get_signatures_for_address(program.address, until=until)
+        assert [line.signature for line in newer] == whole[:at]
+
+
+async def test_the_same_act_after_a_restart_is_another_transaction(
+    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+) -> None:
+    await prepare_chain(rpc, program, keys, shipped_program())
+    for _ in range(3):  # Surfpool numbers its blockhashes from the same start every time
+        await toggle_pause(rpc, program, keys)
+        restart(chain, kill=False)
+    assert len(set(await history(rpc, program))) == 4
+
+
+async def test_what_was_signed_before_a_restart_cannot_land_after_it(
+    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+) -> None:
+    await prepare_chain(rpc, program, keys, shipped_program())
+    blockhash = await rpc.get_latest_blockhash()
+    restart(chain, kill=True)
+    assert await rpc.get_block_height("processed") > blockhash.last_valid_block_height
+
+
+async def test_an_account_that_was_emptied_stays_empty(chain: Chain, rpc: Rpc) -> None:
+    wallet = Wallet(str(Keypair().pubkey()))
+    await fund(rpc, wallet, Lamports(5_000_000_000))
+    await rpc.call("zmart_save")
+    await rpc.call("surfnet_resetAccount", [wallet])
+    restart(chain, kill=False)
+    assert await rpc.get_account(Address(wallet)) is None
+
+
+async def test_block_times_are_the_chains_seconds(rpc: Rpc, program: Program, keys: Keys) -> None:
+    await prepare_chain(rpc, program, keys, shipped_program())
+    line = (await rpc.get_signatures_for_address(program.address))[0]
+    assert line.block_time is not None
+    assert abs(line.block_time - (await now(rpc)).unix_timestamp) <= 2
+
+
+async def test_batches_of_requests_are_answered_in_order(rpc: Rpc, chain: Chain) -> None:
+    import httpx
+
+    async with httpx.AsyncClient() as client:
+        asked: list[dict[str, Any]] = [
+            {"jsonrpc": "2.0", "id": 1, "method": "getGenesisHash"},
+            {"jsonrpc": "2.0", "id": 2, "method": "getSlot"},
+            {"jsonrpc": "2.0", "id": 3, "method": "noSuchMethod"},
+        ]
+        answers = (await client.post(chain.rpc_url, json=asked)).json()
+    assert [answer["id"] for answer in answers] == [1, 2, 3]
+    assert answers[0]["result"] == await rpc.get_genesis_hash()
+    assert answers[2]["error"]["code"] == -32601
+
+
+def test_a_node_that_is_too_old_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    old = tmp_path / "node"
+    old.write_text("#!/bin/sh\necho v16.20.0\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(node, "_wheel_folder", lambda: None)
+    with pytest.raises(ConfigError, match="version 16: run `make setup`"):
+        node.find_node()
