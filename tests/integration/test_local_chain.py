@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 from solders.keypair import Keypair
 
+from zmart.chain.compose import memo
 from zmart.chain.program import Program
 from zmart.chain.rpc import ChainClock, Rpc
 from zmart.errors import ConfigError
@@ -47,8 +49,9 @@ def program() -> Program:
     return Program.from_settings(Settings(_env_file=None))
 
 
-async def toggle_pause(rpc: Rpc, program: Program, keys: Keys) -> None:
-    await send(rpc, [program.instructions.emergency_pause(Wallet(str(keys.admin.pubkey())))], [keys.admin])
+async def toggle_pause(rpc: Rpc, program: Program, keys: Keys, *, unique: bool = True) -> None:
+    pause = program.instructions.emergency_pause(Wallet(str(keys.admin.pubkey())))
+    await send(rpc, [pause, memo(token_hex(8))] if unique else [pause], [keys.admin])
 
 
 async def is_paused(rpc: Rpc, program: Program) -> bool:
@@ -165,7 +168,7 @@ async def test_the_same_act_after_a_restart_is_another_transaction(
 ) -> None:
     await prepare_chain(rpc, program, keys, shipped_program())
     for _ in range(3):  # Surfpool numbers its blockhashes from the same start every time
-        await toggle_pause(rpc, program, keys)
+        await toggle_pause(rpc, program, keys, unique=False)
         restart(chain, kill=False)
     assert len(set(await history(rpc, program))) == 4
 
