@@ -30,6 +30,10 @@ class Tally(msgspec.Struct, frozen=True):
         """Whether the votes meet the threshold (>=). Without a vote none is met, not even 0."""
         return self.total > 0 and self.bps >= threshold_bps
 
+    def passes(self, threshold_bps: Bps, min_votes: int) -> bool:
+        """Whether the votes meet the chain's threshold and are enough by policy."""
+        return self.total >= min_votes and self.reaches(threshold_bps)
+
 
 def memo(kind: VoteKind, log_size: int, log_root: bytes) -> str:
     """The note that goes on chain with the counts: which log, at which size, proves them."""

@@ -149,6 +149,8 @@ CREATE TABLE markets (
 CREATE INDEX markets_newest ON markets (created_at DESC, market_id DESC);
 CREATE INDEX markets_by_volume ON markets (total_volume DESC, market_id DESC);
 CREATE INDEX markets_by_state ON markets (state, created_at DESC, market_id DESC);
+CREATE INDEX markets_resolving ON markets (resolution_proposed_at) WHERE state = 'RESOLVING';
+CREATE INDEX markets_disputed ON markets (dispute_initiated_at) WHERE state = 'DISPUTED';
 CREATE INDEX markets_by_creator ON markets (creator, created_at DESC, market_id DESC);
 
 CREATE TABLE positions (
@@ -466,6 +468,17 @@ CREATE FUNCTION feed_reserve(added integer) RETURNS integer LANGUAGE sql AS $$
     RETURNING row_count - added
 $$;
 
+-- How the votes of one kind stand: a wallet's vote on chain counts instead of its other one.
+CREATE FUNCTION vote_tally(of_market text, of_kind text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('for', count(*) FILTER (WHERE vote), 'against', count(*) FILTER (WHERE NOT vote),
+                              'total', count(*))
+    FROM (SELECT vote FROM onchain_votes WHERE market_id = of_market AND kind = of_kind
+          UNION ALL
+          SELECT v.vote FROM votes v WHERE v.market_id = of_market AND v.kind = of_kind AND NOT EXISTS
+              (SELECT FROM onchain_votes o WHERE o.market_id = v.market_id AND o.kind = v.kind AND o.wallet = v.wallet)
+         ) counted
+$$;
+
 CREATE FUNCTION feed_publish() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     added integer;
@@ -475,9 +488,18 @@ BEGIN
         SELECT count(*) INTO added FROM new_rows;
         IF added > 0 THEN
             first := feed_reserve(added);
-            INSERT INTO feed_changes (xid, n, topic, op, market_id, new_row)
-            SELECT pg_current_xact_id(), first + row_number() OVER (), TG_TABLE_NAME, 'created', r.market_id, to_jsonb(r)
-            FROM new_rows r;
+            -- A vote's message says how the count stands; it is taken here, so that every replay says the same.
+            IF TG_TABLE_NAME IN ('votes', 'onchain_votes') THEN
+                INSERT INTO feed_changes (xid, n, topic, op, market_id, new_row)
+                SELECT pg_current_xact_id(), first + row_number() OVER (), TG_TABLE_NAME, 'created', r.market_id,
+                       to_jsonb(r) || jsonb_build_object('tally', t.tally)
+                FROM new_rows r JOIN (SELECT d.market_id, d.kind, vote_tally(d.market_id, d.kind) AS tally
+                                      FROM (SELECT DISTINCT market_id, kind FROM new_rows) d) t USING (market_id, kind);
+            ELSE
+                INSERT INTO feed_changes (xid, n, topic, op, market_id, new_row)
+                SELECT pg_current_xact_id(), first + row_number() OVER (), TG_TABLE_NAME, 'created', r.market_id, to_jsonb(r)
+                FROM new_rows r;
+            END IF;
         END IF;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT count(*) INTO added FROM old_rows;

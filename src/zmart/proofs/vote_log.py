@@ -1,0 +1,163 @@
+"""The Merkle log of a market's votes: append, head, proofs, pages. Pure hashing is in merkle, rows in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from zmart.errors import Invalid, NotFound
+from zmart.market.types import MarketId, Wallet
+from zmart.market.vote_entries import LogEntry
+from zmart.proofs import merkle
+from zmart.proofs.merkle import Node, Span
+from zmart.store import vote_log
+from zmart.store.pool import Connection, Pool
+
+MAX_PAGE = 1_000
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The log's size and root at one moment; `root` is SHA-256 of nothing while it is empty."""
+
+    size: int
+    root: bytes
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """Where the first new entry stands, the hashes of the new leaves, and the head with them in."""
+
+    first_index: int
+    leaf_hashes: list[bytes]
+    head: Head
+
+
+class Inclusion(msgspec.Struct, frozen=True):
+    """One entry of a wallet and its audit path to the root (hex); `entry` is the text that the leaf covers."""
+
+    index: int
+    entry: str
+    leaf_hash: str
+    path: list[str]
+
+
+class Consistency(msgspec.Struct, frozen=True):
+    """That the present log begins with the one that had `old_root` at `old_size` (hex)."""
+
+    old_size: int
+    old_root: str
+    path: list[str]
+
+
+class VoteProof(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one wallet's votes on a market, against one head of its log."""
+
+    market_id: MarketId
+    wallet: Wallet
+    tree_size: int
+    root: str
+    entries: list[Inclusion]
+    consistency: Consistency | None = None
+
+
+class LogPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries from `start` on, as text; `size` and `root` are the head when the page was read."""
+
+    market_id: MarketId
+    size: int
+    root: str
+    start: int
+    entries: list[str]
+
+
+async def append(connection: Connection, market_id: MarketId, entries: Sequence[LogEntry]) -> Appended:
+    """Add entries in one go; holds the log until the transaction ends. No entry: only the head."""
+    size = await vote_log.lock(connection, market_id)
+    known = await _nodes(connection, market_id, merkle.complete_subtrees(0, size))
+    raw = [entry.encode() for entry in entries]
+    leaves = [merkle.leaf_hash(item) for item in raw]
+    added = merkle.append(size, leaves, known)
+    rows = [
+        vote_log.NewEntry(
+            kind=entry.statement.kind,
+            wallet=entry.statement.wallet,
+            vote=entry.statement.vote,
+            channel=entry.channel.value,
+            entry=item,
+            leaf_hash=leaf,
+        )
+        for entry, item, leaf in zip(entries, raw, leaves, strict=True)
+    ]
+    if rows:
+        nodes = {(node.level, node.number): value for node, value in added.items()}
+        await vote_log.append(connection, market_id, size, rows, nodes)
+    new_size = size + len(rows)
+    return Appended(size, leaves, Head(new_size, merkle.root(new_size, {**known, **added})))
+
+
+async def head(db: Pool | Connection, market_id: MarketId, size: int | None = None) -> Head:
+    """The present head, or the one the log had at `size`."""
+    at = await vote_log.size_of(db, market_id) if size is None else size
+    return Head(at, merkle.root(at, await _nodes(db, market_id, merkle.complete_subtrees(0, at))))
+
+
+async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | None = None) -> VoteProof:
+    """Inclusion of every entry of the wallet and, with `since`, consistency with the log of that size.
+
+    Raises NotFound when the log holds nothing of the wallet, Invalid("since") beyond the log.
+    """
+    size = await vote_log.size_of(pool, market_id)
+    found = [item for item in await vote_log.of_wallet(pool, market_id, wallet) if item.log_index < size]
+    if not found:
+        raise NotFound(f"The vote log of market {market_id} holds no vote of {wallet}.")
+    if since is not None and not 0 <= since <= size:
+        raise Invalid("since", f"The log has {size} entries; since must be between 0 and that.")
+    paths = [merkle.inclusion_spans(item.log_index, size) for item in found]
+    growth = merkle.consistency_spans(since, size) if since else []
+    known = await _proof_nodes(pool, market_id, [*paths, growth, [(0, size)], [(0, since or 0)]])
+    return VoteProof(
+        market_id=market_id,
+        wallet=wallet,
+        tree_size=size,
+        root=merkle.root(size, known).hex(),
+        entries=[
+            Inclusion(
+                item.log_index,
+                item.entry.decode(),
+                merkle.leaf_hash(item.entry).hex(),
+                _hex(merkle.proof(spans, known)),
+            )
+            for item, spans in zip(found, paths, strict=True)
+        ],
+        consistency=None
+        if since is None
+        else Consistency(since, merkle.root(since, known).hex(), _hex(merkle.proof(growth, known))),
+    )
+
+
+async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX_PAGE) -> LogPage:
+    """The log itself, for whoever wants to count it again. An unknown market has an empty one."""
+    now = await head(pool, market_id)
+    rows = await vote_log.page(pool, market_id, start, min(limit, MAX_PAGE))
+    return LogPage(
+        market_id=market_id,
+        size=now.size,
+        root=now.root.hex(),
+        start=start,
+        entries=[row.entry.decode() for row in rows if row.log_index < now.size],
+    )
+
+
+async def _proof_nodes(pool: Pool, market_id: MarketId, proofs: Sequence[list[Span]]) -> dict[Node, bytes]:
+    return await _nodes(pool, market_id, merkle.nodes_of(span for spans in proofs for span in spans))
+
+
+async def _nodes(
+    db: Pool | Connection, market_id: MarketId, wanted: Sequence[Node] | set[Node]
+) -> dict[Node, bytes]:
+    rows = await vote_log.nodes(db, market_id, wanted) if wanted else {}
+    return {Node(*key): value for key, value in rows.items()}
+
+
+def _hex(hashes: Sequence[bytes]) -> list[str]:
+    return [item.hex() for item in hashes]

@@ -1,0 +1,71 @@
+"""Alerts by key: one is open per key at a time; raising it again counts, resolving closes it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from zmart.store.pool import Connection, Pool, Record
+
+Severity = Literal["warning", "critical"]
+
+_COLUMNS = "id, key, severity, message, times, raised_at, last_at, notified_at, resolved_at"
+_RAISE = """
+INSERT INTO alerts (key, severity, message) VALUES ($1, $2, $3)
+ON CONFLICT (key) WHERE resolved_at IS NULL DO UPDATE
+SET times = alerts.times + 1, last_at = now(), severity = excluded.severity, message = excluded.message
+RETURNING times
+"""
+_RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE key = $1 AND resolved_at IS NULL RETURNING id"
+_OPEN = f"SELECT {_COLUMNS} FROM alerts WHERE resolved_at IS NULL ORDER BY severity, raised_at, id"
+_UNNOTIFIED = f"""
+SELECT {_COLUMNS} FROM alerts
+WHERE notified_at IS NULL OR (resolved_at IS NOT NULL AND notified_at < resolved_at)
+ORDER BY id LIMIT $1
+"""
+_NOTIFIED = "UPDATE alerts SET notified_at = now() WHERE id = ANY($1)"
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """`times`: how often it was raised while open; `notified_at`: when somebody was last told of it."""
+
+    id: int
+    key: str
+    severity: Severity
+    message: str
+    times: int
+    raised_at: datetime
+    last_at: datetime
+    notified_at: datetime | None
+    resolved_at: datetime | None
+
+
+async def raise_alert(db: Pool | Connection, key: str, severity: Severity, message: str) -> int:
+    """Open the alert or count it once more; how often it has been raised since it opened."""
+    times: int = await db.fetchval(_RAISE, key, severity, message)
+    return times
+
+
+async def resolve_alert(db: Pool | Connection, key: str) -> bool:
+    """Close the open alert of that key; False when there was none."""
+    return await db.fetchval(_RESOLVE, key) is not None
+
+
+async def open_alerts(db: Pool | Connection) -> list[Alert]:
+    """What is open, critical ones first."""
+    return [_alert(row) for row in await db.fetch(_OPEN)]
+
+
+async def to_notify(db: Pool | Connection, limit: int = 100) -> list[Alert]:
+    """Alerts whose opening or closing nobody was told of yet."""
+    return [_alert(row) for row in await db.fetch(_UNNOTIFIED, limit)]
+
+
+async def mark_notified(db: Pool | Connection, ids: list[int]) -> None:
+    await db.execute(_NOTIFIED, ids)
+
+
+def _alert(row: Record) -> Alert:
+    return Alert(*row)

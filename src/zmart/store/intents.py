@@ -1,0 +1,265 @@
+"""Effects wanted on chain: planned once per (market, action, round), carried out by one process at a time.
+
+States: planned -> signed -> sent -> landed; dead (every signing so far expired, nothing in flight; signed anew),
+already_done (the account showed the effect), failed (refused; tried again later), uncertain (a person looks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+import msgspec
+
+from zmart.errors import NotFound, StoreError
+from zmart.market.types import MarketId, Signature, Slot
+from zmart.store.pool import Connection, Pool, Record
+
+_COLUMNS = """id, market_id, action, round, arguments, state, attempts, signature, raw_transaction,
+last_valid_block_height, landed_slot, error_code, error_name, error, created_at, updated_at"""
+_PLAN = """
+INSERT INTO intents (market_id, action, round, arguments) VALUES ($1, $2, $3, $4)
+ON CONFLICT (market_id, action, round) DO NOTHING
+"""
+_OF_ROUND = f"SELECT {_COLUMNS} FROM intents WHERE (market_id, action, round) = ($1, $2, $3)"
+_ONE = f"SELECT {_COLUMNS} FROM intents WHERE id = $1"
+_OPEN = f"""
+SELECT {_COLUMNS} FROM intents
+WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain') AND action = ANY($1) ORDER BY created_at, id
+"""
+_RECENT = f"""
+SELECT {_COLUMNS} FROM intents
+WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR market_id = $2)
+ORDER BY created_at DESC, id LIMIT $3
+"""
+_SIGNATURES = """
+SELECT signature, attempt, last_valid_block_height, signed_at, verdict FROM intent_signatures
+WHERE intent_id = $1 ORDER BY attempt, signed_at
+"""
+_COUNT_BY_STATE = "SELECT state, count(*) AS intents FROM intents GROUP BY state"
+_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('zmart intent ' || $1, 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('zmart intent ' || $1, 0))"
+_SAVE_SIGNED = """
+WITH intent AS (
+    UPDATE intents SET state = 'signed', attempts = attempts + 1, signature = $2, raw_transaction = $3,
+           last_valid_block_height = $4, error_code = NULL, error_name = NULL, error = NULL, updated_at = now()
+    WHERE id = $1 RETURNING id, attempts)
+INSERT INTO intent_signatures (signature, intent_id, attempt, raw_transaction, last_valid_block_height)
+SELECT $2, id, attempts, $3, $4 FROM intent RETURNING intent_id
+"""
+_SENT = "UPDATE intents SET state = 'sent', updated_at = now() WHERE id = $1 AND signature = $2 RETURNING id"
+_JUDGED = """
+WITH judged AS (UPDATE intent_signatures SET verdict = $3 WHERE signature = $2)
+UPDATE intents SET state = $3, landed_slot = $4, error = NULL, updated_at = now() WHERE id = $1 RETURNING id
+"""
+_FAILED = """
+WITH judged AS (
+    UPDATE intent_signatures s SET verdict = 'failed' FROM intents i
+    WHERE i.id = $1 AND s.signature = i.signature AND i.state = 'sent')
+UPDATE intents SET state = 'failed', error_code = $2, error_name = $3, error = $4, updated_at = now()
+WHERE id = $1 RETURNING id
+"""
+_STATE = "UPDATE intents SET state = $2, error = $3, updated_at = now() WHERE id = $1 RETURNING id"
+_REOPEN = """
+UPDATE intents SET state = CASE WHEN signature IS NULL OR state = 'failed' THEN 'planned' ELSE 'sent' END,
+       landed_slot = NULL, updated_at = now()
+WHERE id = $1 RETURNING id
+"""
+
+
+class Action(Enum):
+    """What the backend sends by itself; the names are the program's instructions."""
+
+    AGGREGATE_PROPOSAL_VOTES = "aggregate_proposal_votes"
+    APPROVE_PROPOSAL = "approve_proposal"
+    FINALIZE_MARKET = "finalize_market"
+
+
+class IntentState(Enum):
+    PLANNED = "planned"
+    SIGNED = "signed"
+    SENT = "sent"
+    LANDED = "landed"
+    ALREADY_DONE = "already_done"
+    DEAD = "dead"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+
+    @property
+    def is_done(self) -> bool:
+        return self in (IntentState.LANDED, IntentState.ALREADY_DONE)
+
+
+Arguments = Mapping[str, int | str]
+
+
+class IntentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """`signature` to `last_valid_block_height` are those of the newest signing, all None before it."""
+
+    id: UUID
+    market_id: MarketId
+    action: Action
+    round: int
+    arguments: Arguments
+    state: IntentState
+    attempts: int
+    signature: Signature | None
+    raw_transaction: bytes | None
+    last_valid_block_height: int | None
+    landed_slot: Slot | None
+    error_code: int | None
+    error_name: str | None
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the newest signing may still land, as far as anybody wrote down."""
+        return self.signature is not None and self.state in (
+            IntentState.SIGNED,
+            IntentState.SENT,
+            IntentState.UNCERTAIN,
+        )
+
+
+class IntentSignature(msgspec.Struct, frozen=True):
+    """One signing of an intent and what became of it; `verdict` None: not judged."""
+
+    signature: Signature
+    attempt: int
+    last_valid_block_height: int
+    signed_at: datetime
+    verdict: str | None
+
+
+async def plan(
+    connection: Connection, market_id: MarketId, action: Action, round_: int, arguments: Arguments
+) -> IntentRow:
+    """The intent of that round; written now unless it was before (then with its first arguments)."""
+    encoded = msgspec.json.encode(arguments).decode()
+    await connection.execute(_PLAN, market_id, action.value, round_, encoded)
+    found = await of_round(connection, market_id, action, round_)
+    assert found is not None
+    return found
+
+
+async def of_round(
+    db: Pool | Connection, market_id: MarketId, action: Action, round_: int
+) -> IntentRow | None:
+    row = await db.fetchrow(_OF_ROUND, market_id, action.value, round_)
+    return None if row is None else _intent(row)
+
+
+async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
+    """Raises NotFound."""
+    row = await db.fetchrow(_ONE, intent_id)
+    if row is None:
+        raise NotFound(f"There is no intent {intent_id}: `zmart intents list` shows them.")
+    return _intent(row)
+
+
+async def open_intents(db: Pool | Connection, actions: Sequence[Action]) -> list[IntentRow]:
+    """What was begun and not ended, oldest first: taken up again at a start and by every tick."""
+    return [_intent(row) for row in await db.fetch(_OPEN, [action.value for action in actions])]
+
+
+async def recent(
+    db: Pool | Connection,
+    limit: int,
+    *,
+    state: IntentState | None = None,
+    market_id: MarketId | None = None,
+) -> list[IntentRow]:
+    """The newest first."""
+    rows = await db.fetch(_RECENT, state.value if state else None, market_id, limit)
+    return [_intent(row) for row in rows]
+
+
+async def signatures(db: Pool | Connection, intent_id: UUID) -> list[IntentSignature]:
+    """Every signing of an intent, in order."""
+    return [IntentSignature(*row) for row in await db.fetch(_SIGNATURES, intent_id)]
+
+
+async def counts(db: Pool | Connection) -> dict[IntentState, int]:
+    """How many intents are in each state."""
+    found = {row["state"]: row["intents"] for row in await db.fetch(_COUNT_BY_STATE)}
+    return {state: found.get(state.value, 0) for state in IntentState}
+
+
+async def reopen(db: Pool | Connection, intent_id: UUID) -> None:
+    """Take a closed intent up again, since the account on chain does not show its effect. A signing that may
+    still be in flight stays with it and is judged first."""
+    await db.execute(_REOPEN, intent_id)
+
+
+class Journal:
+    """Writes what becomes of one intent, over the connection that holds its lock: whoever loses the lock, and
+    the connection with it, can no longer write, and so never sends. The sender's IntentJournal."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def save_signed(
+        self, intent_id: str, signature: Signature, raw_tx: bytes, last_valid_block_height: int
+    ) -> None:
+        await self._write(_SAVE_SIGNED, intent_id, signature, raw_tx, last_valid_block_height)
+
+    async def mark_sent(self, intent_id: str, signature: Signature) -> None:
+        await self._write(_SENT, intent_id, signature)
+
+    async def mark_landed(self, intent_id: str, signature: Signature, slot: Slot) -> None:
+        await self._write(_JUDGED, intent_id, signature, IntentState.LANDED.value, slot)
+
+    async def mark_dead(self, intent_id: str, signature: Signature) -> None:
+        await self._write(_JUDGED, intent_id, signature, IntentState.DEAD.value, None)
+
+    async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None:
+        await self._write(_FAILED, intent_id, code, name, message)
+
+    async def mark_uncertain(self, intent_id: str, reason: str) -> None:
+        await self._write(_STATE, intent_id, IntentState.UNCERTAIN.value, reason)
+
+    async def mark_already_done(self, intent_id: str) -> None:
+        await self._write(_STATE, intent_id, IntentState.ALREADY_DONE.value, None)
+
+    async def _write(self, sql: str, intent_id: str, *values: object) -> None:
+        if await self._connection.fetchval(sql, UUID(intent_id), *values) is None:
+            raise StoreError(f"The intent {intent_id} changed under its sender: nothing further is sent.")
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """An intent that this process alone may carry out, as it was when the lock was taken."""
+
+    intent: IntentRow
+    journal: Journal
+
+
+@asynccontextmanager
+async def claim(pool: Pool, intent_id: UUID) -> AsyncIterator[Claim | None]:
+    """The intent's lock for the block, on a connection of its own; None when another process holds it."""
+    async with pool.acquire() as connection:
+        if not await connection.fetchval(_TRY_LOCK, str(intent_id)):
+            yield None
+            return
+        released = False
+        try:
+            yield Claim(await one(connection, intent_id), Journal(connection))
+            await connection.execute(_UNLOCK, str(intent_id))
+            released = True
+        finally:
+            if not released:
+                connection.terminate()  # the server lets go of the lock with the session
+
+
+def _intent(row: Record) -> IntentRow:
+    fields = dict(row)
+    return IntentRow(
+        action=Action(fields.pop("action")),
+        state=IntentState(fields.pop("state")),
+        arguments=msgspec.json.decode(fields.pop("arguments"), type=dict[str, int | str]),
+        **fields,
+    )

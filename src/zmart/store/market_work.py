@@ -1,0 +1,218 @@
+"""What the services have to decide about markets, what is due, and why a market does not get on.
+
+Times that the chain judges come in as chain time; only the pauses between our own attempts follow our clock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from zmart.market.tally import Tally
+from zmart.market.types import Address, Bps, ChainTime, MarketId, MarketState
+from zmart.store.pool import Connection, Pool
+
+FIRST_PAUSE_S = 5
+LONGEST_PAUSE_S = 3_600
+
+# Markets to look at: enough votes for, too old, or counted before (then something may be left to do).
+_PROPOSALS = """
+SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS created_at,
+       coalesce(c.votes_for, 0) AS votes_for, coalesce(c.votes_against, 0) AS votes_against
+FROM markets m
+LEFT JOIN market_work w ON w.market_id = m.market_id AND w.job = 'proposal'
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE v.vote) AS votes_for, count(*) FILTER (WHERE NOT v.vote) AS votes_against
+    FROM counted_votes v WHERE v.market_id = m.market_id AND v.kind = 'proposal') AS c
+WHERE m.state = 'PROPOSED' AND w.status IS DISTINCT FROM 'rejected'
+  AND coalesce(w.next_attempt_at, '-infinity') <= now()
+  AND (m.created_at <= to_timestamp($1)
+       OR (c.votes_for + c.votes_against >= $2
+           AND c.votes_for * 10000 / greatest(c.votes_for + c.votes_against, 1) >= $3)
+       OR EXISTS (SELECT FROM tallies t WHERE t.market_id = m.market_id AND t.kind = 'proposal'))
+ORDER BY m.created_at, m.market_id LIMIT $4
+"""
+_FINALIZATIONS = """
+SELECT m.market_id, m.address, m.state, m.was_disputed,
+       extract(epoch FROM CASE m.state WHEN 'DISPUTED' THEN m.dispute_initiated_at
+                          ELSE m.resolution_proposed_at END)::bigint AS since
+FROM markets m
+LEFT JOIN market_work w
+       ON w.market_id = m.market_id AND w.job = CASE m.state WHEN 'DISPUTED' THEN 'dispute' ELSE 'finalize' END
+WHERE ((m.state = 'RESOLVING' AND m.resolution_proposed_at <= to_timestamp($1))
+       OR (m.state = 'DISPUTED' AND m.dispute_initiated_at <= to_timestamp($2)))
+  AND coalesce(w.next_attempt_at, '-infinity') <= now()
+ORDER BY since, m.market_id LIMIT $3
+"""
+_STUCK = """
+SELECT m.market_id, m.state, extract(epoch FROM s.since)::bigint AS since
+FROM markets m
+LEFT JOIN market_work w ON w.market_id = m.market_id AND w.job = 'proposal'
+LEFT JOIN market_documents d ON d.market_id = m.market_id
+CROSS JOIN LATERAL (SELECT CASE m.state
+    WHEN 'PROPOSED' THEN m.created_at WHEN 'APPROVED' THEN m.approved_at WHEN 'ACTIVE' THEN d.ends_at
+    WHEN 'RESOLVING' THEN m.resolution_proposed_at WHEN 'DISPUTED' THEN m.dispute_initiated_at END AS since) AS s
+WHERE m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE', 'RESOLVING', 'DISPUTED')
+  AND w.status IS DISTINCT FROM 'rejected' AND s.since <= to_timestamp($1)
+ORDER BY s.since, m.market_id LIMIT $2
+"""
+_PENDING = """
+SELECT count(DISTINCT v.market_id) FILTER (WHERE v.kind = 'proposal') AS proposal_sets,
+       count(DISTINCT v.market_id) FILTER (WHERE v.kind = 'dispute') AS dispute_sets, count(*) AS votes
+FROM counted_votes v JOIN markets m USING (market_id)
+WHERE (m.state, v.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute'))
+"""
+_OPEN_COUNTS = """
+SELECT v.market_id, v.kind, count(*) FILTER (WHERE v.vote) AS votes_for,
+       count(*) FILTER (WHERE NOT v.vote) AS votes_against
+FROM counted_votes v JOIN markets m USING (market_id)
+WHERE (m.state, v.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute')) GROUP BY v.market_id, v.kind
+"""
+_COLUMNS = "market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at"
+_NOTE = """
+INSERT INTO market_work (market_id, job, status, last_attempt_at) VALUES ($1, $2, $3, now())
+ON CONFLICT (market_id, job) DO UPDATE
+SET status = excluded.status, attempts = 0, last_error = NULL, last_attempt_at = now(), next_attempt_at = now()
+"""
+_FAILED = """
+INSERT INTO market_work (market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at)
+VALUES ($1, $2, 'failing', 1, $3, now(), now() + make_interval(secs => $4))
+ON CONFLICT (market_id, job) DO UPDATE
+SET status = 'failing', attempts = market_work.attempts + 1, last_error = $3, last_attempt_at = now(),
+    next_attempt_at = now() + make_interval(secs => least($5, $4 * 2 ^ least(market_work.attempts, 20)))
+RETURNING attempts, (SELECT last_error FROM market_work w WHERE w.market_id = $1 AND w.job = $2) AS error_before
+"""
+_DONE = "DELETE FROM market_work WHERE market_id = $1 AND job = $2 AND status <> 'rejected'"
+_OF_MARKET = f"SELECT {_COLUMNS} FROM market_work WHERE market_id = $1 ORDER BY job"
+_ALL = f"SELECT {_COLUMNS} FROM market_work ORDER BY next_attempt_at, market_id, job LIMIT $1"
+_COUNT_BY_STATUS = "SELECT job, status, count(*) AS markets FROM market_work GROUP BY job, status"
+
+
+class Job(Enum):
+    """What is decided about a market."""
+
+    PROPOSAL = "proposal"
+    DISPUTE = "dispute"
+    FINALIZE = "finalize"
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A market in PROPOSED and its votes as they count now."""
+
+    market_id: MarketId
+    address: Address
+    created_at: ChainTime
+    tally: Tally
+
+
+class Finalization(msgspec.Struct, frozen=True):
+    """A market whose waiting time is over by the index; `since`: when the resolution was proposed, or, for
+    DISPUTED, when the dispute began."""
+
+    market_id: MarketId
+    address: Address
+    state: MarketState
+    was_disputed: bool
+    since: ChainTime
+
+
+class Stuck(msgspec.Struct, frozen=True):
+    """A market that made no progress since then."""
+
+    market_id: MarketId
+    state: MarketState
+    since: ChainTime
+
+
+class Work(msgspec.Struct, frozen=True):
+    """Where a job stands; `attempts` failed ones in a row since the last that got on."""
+
+    market_id: MarketId
+    job: Job
+    status: str
+    attempts: int
+    last_error: str | None
+    last_attempt_at: datetime | None
+    next_attempt_at: datetime
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """How often in a row a job failed; whether the time before with the very same error."""
+
+    attempts: int
+    same_again: bool
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """Votes that no decision has used: markets with such votes by kind, and the votes."""
+
+    proposal_sets: int
+    dispute_sets: int
+    votes: int
+
+
+async def proposals_to_decide(
+    db: Pool | Connection, expired_before: ChainTime, min_votes: int, threshold_bps: Bps, limit: int = 500
+) -> list[Proposal]:
+    """Markets in PROPOSED where something may be due: votes that pass, age, or an earlier count."""
+    rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit)
+    return [Proposal(market, address, at, Tally(yes, no)) for market, address, at, yes, no in rows]
+
+
+async def finalizations_due(
+    db: Pool | Connection, proposed_before: ChainTime, disputed_before: ChainTime, limit: int = 500
+) -> list[Finalization]:
+    """Markets in RESOLVING or DISPUTED whose time is over and whose pause after a failure is, too."""
+    rows = await db.fetch(_FINALIZATIONS, proposed_before, disputed_before, limit)
+    return [
+        Finalization(market, address, MarketState[state], disputed, since)
+        for market, address, state, disputed, since in rows
+    ]
+
+
+async def stuck_markets(db: Pool | Connection, since: ChainTime, limit: int = 500) -> list[Stuck]:
+    """Markets that are not at their end and made no progress since then; an ACTIVE one since its end date."""
+    rows = await db.fetch(_STUCK, since, limit)
+    return [Stuck(market, MarketState[state], at) for market, state, at in rows]
+
+
+async def pending(db: Pool | Connection) -> Pending:
+    return Pending(*(await db.fetch(_PENDING))[0])
+
+
+async def open_counts(db: Pool | Connection) -> list[tuple[MarketId, str, Tally]]:
+    """(market, kind, votes) of everything that is being voted on now."""
+    return [(market, kind, Tally(yes, no)) for market, kind, yes, no in await db.fetch(_OPEN_COUNTS)]
+
+
+async def note(db: Pool | Connection, market_id: MarketId, job: Job, status: str) -> None:
+    """The job got on: it stands at `status`, earlier failures are forgotten."""
+    await db.execute(_NOTE, market_id, job.value, status)
+
+
+async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: str) -> Failure:
+    """The job failed: write it down and pause, twice as long as the last time, at most an hour."""
+    pauses = (float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
+    row = (await db.fetch(_FAILED, market_id, job.value, error, *pauses))[0]
+    return Failure(row["attempts"], row["error_before"] == error)
+
+
+async def done(db: Pool | Connection, market_id: MarketId, job: Job) -> None:
+    """Nothing is left to do."""
+    await db.execute(_DONE, market_id, job.value)
+
+
+async def of_market(db: Pool | Connection, market_id: MarketId) -> list[Work]:
+    return [Work(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_OF_MARKET, market_id)]
+
+
+async def everything(db: Pool | Connection, limit: int = 500) -> list[Work]:
+    """All open jobs, those first that come next."""
+    return [Work(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_ALL, limit)]
+
+
+async def counts(db: Pool | Connection) -> dict[tuple[Job, str], int]:
+    """How many markets stand at which status of which job."""
+    return {(Job(job), status): n for job, status, n in await db.fetch(_COUNT_BY_STATUS)}

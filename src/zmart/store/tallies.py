@@ -1,0 +1,78 @@
+"""Counts that were taken for the chain, each with the log's head that proves it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from zmart.market.tally import Tally
+from zmart.market.types import Bps, MarketId, VoteKind
+from zmart.store.pool import Connection, Pool, Record
+
+_COLUMNS = """market_id, kind, round, votes_for, votes_against, unproven, onchain, threshold_bps, passed,
+log_size, log_root, taken_at"""
+_INSERT = f"""
+INSERT INTO tallies (market_id, kind, round, votes_for, votes_against, unproven, onchain, threshold_bps, passed,
+                     log_size, log_root)
+SELECT $1::text, $2::text, 1 + coalesce(max(round), 0), $3, $4, $5, $6, $7, $8, $9, $10
+FROM tallies WHERE market_id = $1::text AND kind = $2::text RETURNING {_COLUMNS}
+"""
+_LATEST = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 AND kind = $2 ORDER BY round DESC LIMIT 1"
+_OF_MARKET = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 ORDER BY kind, round"
+
+
+class NewTally(msgspec.Struct, frozen=True, kw_only=True):
+    """`unproven`, `onchain`: how many of the counted votes came by a session, or on chain; `passed`: whether
+    they meet the threshold and are enough by policy."""
+
+    market_id: MarketId
+    kind: VoteKind
+    tally: Tally
+    unproven: int
+    onchain: int
+    threshold_bps: Bps
+    passed: bool
+    log_size: int
+    log_root: bytes
+
+
+class TallyRow(NewTally, frozen=True, kw_only=True):
+    """`round` counts from 1 for each market and kind; an intent of that round carries it to the chain."""
+
+    round: int
+    taken_at: datetime
+
+
+async def insert(connection: Connection, new: NewTally) -> TallyRow:
+    """Write a count down as the next round. Needs the lock of the market's log."""
+    row = await connection.fetchrow(
+        _INSERT,
+        new.market_id,
+        new.kind.value,
+        new.tally.votes_for,
+        new.tally.votes_against,
+        new.unproven,
+        new.onchain,
+        new.threshold_bps,
+        new.passed,
+        new.log_size,
+        new.log_root,
+    )
+    return _tally(row)
+
+
+async def latest(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> TallyRow | None:
+    row = await db.fetchrow(_LATEST, market_id, kind.value)
+    return None if row is None else _tally(row)
+
+
+async def of_market(db: Pool | Connection, market_id: MarketId) -> list[TallyRow]:
+    """Every round of both kinds, in order."""
+    return [_tally(row) for row in await db.fetch(_OF_MARKET, market_id)]
+
+
+def _tally(row: Record) -> TallyRow:
+    fields = dict(row)
+    tally = Tally(fields.pop("votes_for"), fields.pop("votes_against"))
+    return TallyRow(tally=tally, kind=VoteKind(fields.pop("kind")), **fields)

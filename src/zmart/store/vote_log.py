@@ -1,0 +1,154 @@
+"""The append-only log of a market's votes: entries without holes, and the hashes of all complete subtrees.
+
+Whoever appends holds the log's row (`lock`) until the commit, so positions are dense and heads never fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from zmart.market.tally import Tally
+from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.store.pool import Connection, Pool
+
+_LOCK = """
+INSERT INTO vote_logs (market_id) VALUES ($1)
+ON CONFLICT (market_id) DO UPDATE SET size = vote_logs.size RETURNING size
+"""
+_SIZE = "SELECT size FROM vote_logs WHERE market_id = $1"
+_ADD_ENTRY = """
+INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, vote, channel, entry, leaf_hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+_ADD_NODES = """
+INSERT INTO vote_log_nodes (market_id, level, node_index, hash)
+SELECT $1, * FROM unnest($2::smallint[], $3::bigint[], $4::bytea[])
+"""
+_SET_SIZE = "UPDATE vote_logs SET size = $2 WHERE market_id = $1"
+_NODES = """
+SELECT n.level, n.node_index, n.hash
+FROM unnest($2::smallint[], $3::bigint[]) AS wanted (level, node_index)
+JOIN vote_log_nodes n ON n.market_id = $1 AND (n.level, n.node_index) = (wanted.level, wanted.node_index)
+"""
+_PAGE = """
+SELECT log_index, entry, created_at FROM vote_log_entries
+WHERE market_id = $1 AND log_index >= $2 ORDER BY log_index LIMIT $3
+"""
+_OF_WALLET = """
+SELECT log_index, entry, created_at FROM vote_log_entries WHERE market_id = $1 AND wallet = $2 ORDER BY log_index
+"""
+# One vote per wallet: the one on chain where there is one.
+_COUNTS = """
+SELECT count(*) FILTER (WHERE vote) AS votes_for, count(*) FILTER (WHERE NOT vote) AS votes_against,
+       count(*) FILTER (WHERE channel = 'session') AS unproven, count(*) FILTER (WHERE channel = 'onchain') AS onchain
+FROM (SELECT DISTINCT ON (wallet) vote, channel FROM vote_log_entries
+      WHERE market_id = $1 AND kind = $2 AND log_index < $3
+      ORDER BY wallet, channel = 'onchain' DESC, log_index) AS counted
+"""
+# The log cannot forget: a vote on chain enters it when its transaction can no longer be rolled back.
+_UNLOGGED = """
+SELECT o.wallet, o.vote, o.signature, o.voted_at
+FROM onchain_votes o JOIN chain_transactions t USING (signature)
+WHERE o.market_id = $1 AND o.kind = $2 AND t.finality = 'finalized'
+  AND NOT EXISTS (SELECT FROM vote_log_entries e
+                  WHERE (e.market_id, e.kind, e.wallet, e.channel) = ($1, $2, o.wallet, 'onchain'))
+ORDER BY o.slot, o.signature, o.wallet
+"""
+
+
+class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry to append; `entry` are the bytes that `leaf_hash` covers."""
+
+    kind: VoteKind
+    wallet: Wallet
+    vote: bool
+    channel: str
+    entry: bytes
+    leaf_hash: bytes
+
+
+class StoredEntry(msgspec.Struct, frozen=True):
+    log_index: int
+    entry: bytes
+    created_at: datetime
+
+
+class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """One vote per wallet; `unproven` and `onchain` say how many of them came over those channels."""
+
+    tally: Tally
+    unproven: int
+    onchain: int
+
+
+class OnchainVote(msgspec.Struct, frozen=True):
+    wallet: Wallet
+    vote: bool
+    signature: str
+    voted_at: datetime
+
+
+NodeHashes = Mapping[tuple[int, int], bytes]
+"""Hashes of complete subtrees by (level, number)."""
+
+
+async def lock(connection: Connection, market_id: MarketId) -> int:
+    """Take the log until the end of the transaction; its size, 0 for a new one."""
+    size: int = await connection.fetchval(_LOCK, market_id)
+    return size
+
+
+async def size_of(db: Pool | Connection, market_id: MarketId) -> int:
+    """How many entries the log has; 0 when nobody voted yet."""
+    return await db.fetchval(_SIZE, market_id) or 0
+
+
+async def append(
+    connection: Connection, market_id: MarketId, size: int, entries: Sequence[NewEntry], nodes: NodeHashes
+) -> None:
+    """Add entries from position `size` on, and the tree's nodes that they complete. Needs the lock."""
+    rows = [
+        (market_id, size + n, e.kind.value, e.wallet, e.vote, e.channel, e.entry, e.leaf_hash)
+        for n, e in enumerate(entries)
+    ]
+    await connection.executemany(_ADD_ENTRY, rows)
+    levels, numbers = [level for level, _ in nodes], [number for _, number in nodes]
+    await connection.execute(_ADD_NODES, market_id, levels, numbers, list(nodes.values()))
+    await connection.execute(_SET_SIZE, market_id, size + len(entries))
+
+
+async def nodes(
+    db: Pool | Connection, market_id: MarketId, wanted: Iterable[tuple[int, int]]
+) -> dict[tuple[int, int], bytes]:
+    """The hashes of these complete subtrees."""
+    keys = list(wanted)
+    rows = await db.fetch(_NODES, market_id, [level for level, _ in keys], [number for _, number in keys])
+    return {(row["level"], row["node_index"]): row["hash"] for row in rows}
+
+
+async def page(db: Pool | Connection, market_id: MarketId, start: int, limit: int) -> list[StoredEntry]:
+    """Entries in order, from position `start` on."""
+    return [StoredEntry(*row) for row in await db.fetch(_PAGE, market_id, start, limit)]
+
+
+async def of_wallet(db: Pool | Connection, market_id: MarketId, wallet: Wallet) -> list[StoredEntry]:
+    """What the log holds of one wallet: at most one entry for each kind and channel."""
+    return [StoredEntry(*row) for row in await db.fetch(_OF_WALLET, market_id, wallet)]
+
+
+async def counts(connection: Connection, market_id: MarketId, kind: VoteKind, size: int) -> LogCounts:
+    """The count of the first `size` entries."""
+    row = await connection.fetchrow(_COUNTS, market_id, kind.value, size)
+    return LogCounts(
+        tally=Tally(row["votes_for"], row["votes_against"]), unproven=row["unproven"], onchain=row["onchain"]
+    )
+
+
+async def unlogged_onchain_votes(
+    connection: Connection, market_id: MarketId, kind: VoteKind
+) -> list[OnchainVote]:
+    """Votes cast on chain, beyond rollback, that the log does not hold yet; in chain order."""
+    return [OnchainVote(*row) for row in await connection.fetch(_UNLOGGED, market_id, kind.value)]

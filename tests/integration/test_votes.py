@@ -1,0 +1,246 @@
+"""Votes are accepted once, in the promised order of checks, and every one is in the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from votes_harness import (
+    AUTHORITY,
+    NOW,
+    PROGRAM,
+    add_market,
+    add_onchain_vote,
+    address_of,
+    market_id,
+    statement_of,
+    vote_by_session,
+    vote_signed,
+    wallet,
+)
+
+from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
+from zmart.market.tally import Tally
+from zmart.market.types import Address, Bps, VoteKind, Wallet
+from zmart.market.vote_entries import Channel, parse_entry
+from zmart.proofs import merkle, vote_log
+from zmart.proofs.receipts import receipt_holds
+from zmart.proofs.tallying import memo_of, take_tally
+from zmart.proofs.voting import STATEMENT_WINDOW_S, cast_vote
+from zmart.store import votes
+from zmart.store.pool import Pool
+
+MARKET = market_id(1)
+SEVENTY = Bps(7000)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=6)
+    await add_market(opened, MARKET)
+    yield opened
+    await opened.close()
+
+
+async def test_an_accepted_vote_is_a_row_an_entry_and_a_receipt_that_holds(pool: Pool) -> None:
+    cast = await vote_signed(pool, MARKET, wallet(5))
+    assert cast.row.proven
+    assert cast.row.log_index == cast.receipt.index == 0
+    assert receipt_holds(cast.receipt, address_of(AUTHORITY))
+    page = await vote_log.page(pool, MARKET)
+    assert (page.size, page.root) == (1, cast.receipt.root)
+    entry = parse_entry(page.entries[0].encode())
+    assert entry.channel is Channel.STATEMENT
+    assert merkle.leaf_hash(page.entries[0].encode()).hex() == cast.receipt.leaf_hash
+
+
+async def test_second_vote_of_a_wallet_is_refused(pool: Pool) -> None:
+    await vote_signed(pool, MARKET, wallet(5))
+    with pytest.raises(Conflict, match="has cast"):
+        await vote_signed(pool, MARKET, wallet(5), vote=False)
+    assert await votes.counts(pool, MARKET) == {
+        VoteKind.PROPOSAL: Tally(1, 0),
+        VoteKind.DISPUTE: Tally(0, 0),
+    }
+
+
+async def test_a_wallet_that_voted_on_chain_cannot_vote_here_besides(pool: Pool) -> None:
+    await add_onchain_vote(pool, MARKET, VoteKind.PROPOSAL, wallet(5), False)
+    with pytest.raises(Conflict):
+        await vote_signed(pool, MARKET, wallet(5))
+
+
+async def test_checks_come_in_the_promised_order(pool: Pool) -> None:
+    """Each request has all the later faults, too."""
+    voter, kind = address_of(wallet(5)), VoteKind.DISPUTE
+    text = statement_of(wallet(5), MARKET, kind, True, NOW - timedelta(hours=1)).text()
+    unknown = market_id(99)
+    unknown_text = statement_of(wallet(5), unknown, kind, True, NOW - timedelta(hours=1)).text()
+
+    async def cast(market: str, statement: str, vote: bool = True) -> None:
+        await cast_vote(pool, PROGRAM, market, kind, vote, voter, statement, "1" * 64, NOW, True)  # type: ignore[arg-type]
+
+    with pytest.raises(Invalid, match="differs from the request"):
+        await cast(MARKET, unknown_text)
+    with pytest.raises(NotFound):
+        await cast(unknown, unknown_text)
+    with pytest.raises(Unauthenticated, match="minutes"):
+        await cast(MARKET, text)
+    await add_onchain_vote(pool, MARKET, kind, wallet(5), True)
+    with pytest.raises(Conflict, match="has cast"):
+        await cast(MARKET, text)
+
+
+async def test_a_market_in_another_state_takes_no_vote(pool: Pool) -> None:
+    await add_market(pool, market_id(2), "ACTIVE")
+    with pytest.raises(Conflict, match="ACTIVE"):
+        await vote_signed(pool, market_id(2), wallet(5))
+    with pytest.raises(Conflict, match="PROPOSED"):
+        await vote_signed(pool, MARKET, wallet(5), kind=VoteKind.DISPUTE)
+
+
+@pytest.mark.parametrize("offset_s", [-STATEMENT_WINDOW_S - 1, STATEMENT_WINDOW_S + 1])
+async def test_a_statement_outside_its_window_does_not_authenticate(pool: Pool, offset_s: int) -> None:
+    said = statement_of(wallet(5), MARKET, VoteKind.PROPOSAL, True, NOW + timedelta(seconds=offset_s))
+    signature = str(wallet(5).sign_message(said.text().encode()))
+    with pytest.raises(Unauthenticated):
+        await cast_vote(
+            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True
+        )
+
+
+async def test_somebody_elses_signature_does_not_authenticate(pool: Pool) -> None:
+    said = statement_of(wallet(5), MARKET, VoteKind.PROPOSAL, True)
+    signature = str(wallet(6).sign_message(said.text().encode()))
+    with pytest.raises(Unauthenticated, match="signature"):
+        await cast_vote(
+            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True
+        )
+    assert await vote_log.head(pool, MARKET) == vote_log.Head(0, merkle.EMPTY_ROOT)
+
+
+async def test_without_a_statement_a_vote_is_refused_or_marked_unproven(pool: Pool) -> None:
+    voter = address_of(wallet(5))
+    with pytest.raises(Unauthenticated, match="statement"):
+        await cast_vote(pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, None, NOW, True)
+    with pytest.raises(Invalid, match="together"):
+        await cast_vote(pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, "1" * 64, NOW, False)
+    cast = await vote_by_session(pool, MARKET, wallet(5))
+    assert not cast.row.proven
+    async with pool.transaction() as connection:
+        tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+    assert (tally.tally, tally.unproven) == (Tally(1, 0), 1)
+
+
+async def test_a_statement_for_another_program_or_market_is_refused(pool: Pool) -> None:
+    with pytest.raises(Invalid, match="differs"):
+        said = statement_of(wallet(5), market_id(2), VoteKind.PROPOSAL, True)
+        signature = str(wallet(5).sign_message(said.text().encode()))
+        await cast_vote(
+            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True
+        )
+    other = Address("7h3gXfBfYFueFVLYyfL5Qo1QGsf4GQUfW96FKVgnUsJS")
+    with pytest.raises(Invalid, match=PROGRAM):
+        said = statement_of(wallet(5), MARKET, VoteKind.PROPOSAL, True)
+        await cast_vote(pool, other, MARKET, said.kind, True, said.wallet, said.text(), "1" * 64, NOW, True)
+
+
+async def test_simultaneous_votes_of_many_wallets_leave_no_hole(pool: Pool) -> None:
+    casts = await asyncio.gather(*(vote_signed(pool, MARKET, wallet(n)) for n in range(10, 40)))
+    assert sorted(cast.row.log_index for cast in casts) == list(range(30))
+    page = await vote_log.page(pool, MARKET)
+    leaves = [merkle.leaf_hash(entry.encode()) for entry in page.entries]
+    assert page.root == merkle.root(30, merkle.append(0, leaves, {})).hex()
+    newest = max(casts, key=lambda cast: cast.receipt.tree_size)
+    assert newest.receipt.root == page.root
+
+
+async def test_simultaneous_votes_of_one_wallet_count_once(pool: Pool) -> None:
+    tries = await asyncio.gather(
+        *(vote_signed(pool, MARKET, wallet(5), vote=n % 2 == 0) for n in range(12)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, Conflict) for outcome in tries) == 11
+    assert (await vote_log.head(pool, MARKET)).size == 1
+
+
+async def test_every_receipt_is_provable_against_every_later_head(pool: Pool) -> None:
+    casts = [await vote_signed(pool, MARKET, wallet(n)) for n in range(10, 23)]
+    for cast in casts:
+        since = cast.receipt.tree_size
+        proof = await vote_log.proof(pool, MARKET, cast.row.wallet, since)
+        (entry,) = proof.entries
+        root = bytes.fromhex(proof.root)
+        path = [bytes.fromhex(step) for step in entry.path]
+        leaf = merkle.leaf_hash(entry.entry.encode())
+        assert merkle.verify_inclusion(leaf, entry.index, proof.tree_size, path, root)
+        assert proof.consistency is not None
+        assert proof.consistency.old_root == cast.receipt.root
+        growth = [bytes.fromhex(step) for step in proof.consistency.path]
+        old_root = bytes.fromhex(cast.receipt.root)
+        assert merkle.verify_consistency(since, proof.tree_size, old_root, root, growth)
+
+
+async def test_proofs_of_what_is_not_there_are_refused(pool: Pool) -> None:
+    with pytest.raises(NotFound):
+        await vote_log.proof(pool, MARKET, address_of(wallet(5)))
+    await vote_signed(pool, MARKET, wallet(5))
+    with pytest.raises(Invalid, match="since"):
+        await vote_log.proof(pool, MARKET, address_of(wallet(5)), since=2)
+    with pytest.raises(NotFound):
+        await vote_log.proof(pool, MARKET, Wallet("nobody"))
+    empty = await vote_log.proof(pool, MARKET, address_of(wallet(5)), since=0)
+    assert empty.consistency is not None
+    assert empty.consistency.old_root == merkle.EMPTY_ROOT.hex()
+
+
+async def test_a_vote_on_chain_counts_instead_of_the_one_here(pool: Pool) -> None:
+    await vote_signed(pool, MARKET, wallet(5), vote=True)
+    await vote_signed(pool, MARKET, wallet(6), vote=True)
+    await add_onchain_vote(pool, MARKET, VoteKind.PROPOSAL, wallet(5), False)
+    assert (await votes.counts(pool, MARKET))[VoteKind.PROPOSAL] == Tally(1, 1)
+    async with pool.transaction() as connection:
+        tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+    assert (tally.tally, tally.onchain, tally.log_size, tally.passed) == (Tally(1, 1), 1, 3, False)
+    entries = [parse_entry(entry.encode()) for entry in (await vote_log.page(pool, MARKET)).entries]
+    assert [entry.channel for entry in entries] == [Channel.STATEMENT, Channel.STATEMENT, Channel.ONCHAIN]
+
+
+async def test_a_vote_on_chain_enters_the_log_once_and_only_when_it_is_final(pool: Pool) -> None:
+    signature = await add_onchain_vote(pool, MARKET, VoteKind.PROPOSAL, wallet(5), True, "confirmed")
+    sizes = []
+    for finality in ("confirmed", "finalized", "finalized"):
+        await pool.execute(
+            "UPDATE chain_transactions SET finality = $2 WHERE signature = $1", signature, finality
+        )
+        async with pool.transaction() as connection:
+            tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+        sizes.append((tally.round, tally.log_size, tally.tally))
+    assert sizes == [(1, 0, Tally(0, 0)), (2, 1, Tally(1, 0)), (3, 1, Tally(1, 0))]
+
+
+async def test_a_tally_counts_its_own_kind_and_names_the_log_it_counted(pool: Pool) -> None:
+    await vote_signed(pool, MARKET, wallet(5))
+    await pool.execute("UPDATE markets SET state = 'DISPUTED' WHERE market_id = $1", MARKET)
+    await vote_signed(pool, MARKET, wallet(5), False, VoteKind.DISPUTE)
+    await vote_signed(pool, MARKET, wallet(6), True, VoteKind.DISPUTE)
+    async with pool.transaction() as connection:
+        tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.DISPUTE, Bps(6000))
+    head = await vote_log.head(pool, MARKET)
+    assert tally.tally == Tally(1, 1)
+    assert memo_of(tally) == f"zmart:tally:v1:dispute:3:{head.root.hex()}"
+    with pytest.raises(Conflict, match="voting is over"):
+        await vote_signed(pool, MARKET, wallet(7), True, VoteKind.DISPUTE)
+
+
+async def test_a_vote_is_in_the_tally_or_is_accepted_after_it(pool: Pool) -> None:
+    async def tally() -> int:
+        async with pool.transaction() as connection:
+            row = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+        return row.tally.total
+
+    voting = [vote_signed(pool, MARKET, wallet(n)) for n in range(10, 25)]
+    counted, *casts = await asyncio.gather(tally(), *voting)
+    assert counted == sum(1 for cast in casts if cast.row.log_index < counted)
+    assert await tally() == 15

@@ -1,0 +1,113 @@
+"""What the tests of votes, tallies and decisions share: a market's row, wallets, signed statements."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from solders.keypair import Keypair
+
+from zmart.market.types import Address, MarketId, VoteKind, Wallet
+from zmart.market.votes import Statement
+from zmart.proofs.voting import CastVote, cast_vote
+from zmart.store.pool import Pool
+
+PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
+AUTHORITY = Keypair.from_seed(b"backend authority".ljust(32, b"."))
+NOW = datetime(2025, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+
+_MARKET = """
+INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
+    shares_no, price_yes_e9, total_volume, created_at, resolution_proposed_at, dispute_initiated_at, was_disputed,
+    created_slot, updated_slot, events_count)
+VALUES ($1, $2, $3, $4, 1000000000, 1000000000, 1000000000, 0, 0, 500000000, 0, $5, $6, $7, $8, 1, 1, 1)
+"""
+_TRANSACTION = """
+INSERT INTO chain_transactions (signature, slot, failed, finality, event_count) VALUES ($1, $2, false, $3, 1)
+"""
+_ONCHAIN_VOTE = """
+INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+
+def market_id(number: int) -> MarketId:
+    return MarketId(f"{number:064x}")
+
+
+def wallet(number: int) -> Keypair:
+    return Keypair.from_seed(number.to_bytes(32, "big"))
+
+
+def address_of(keypair: Keypair) -> Wallet:
+    return Wallet(str(keypair.pubkey()))
+
+
+async def add_market(
+    pool: Pool,
+    market: MarketId,
+    state: str = "PROPOSED",
+    *,
+    address: str | None = None,
+    created_at: datetime = NOW,
+    proposed_at: datetime | None = None,
+    disputed_at: datetime | None = None,
+    was_disputed: bool = False,
+) -> None:
+    where = address or str(Keypair.from_seed(bytes.fromhex(market)).pubkey())
+    creator = address_of(wallet(1))
+    times = (created_at, proposed_at, disputed_at)
+    await pool.execute(_MARKET, market, where, creator, state, *times, was_disputed)
+
+
+async def add_onchain_vote(
+    pool: Pool, market: MarketId, kind: VoteKind, voter: Keypair, vote: bool, finality: str = "finalized"
+) -> str:
+    """A vote as the indexer would have written it; its transaction's signature."""
+    signature = str(voter.sign_message(f"{market}{kind}".encode()))
+    await pool.execute(_TRANSACTION, signature, 7, finality)
+    await pool.execute(_ONCHAIN_VOTE, market, kind.value, address_of(voter), vote, signature, 7, NOW)
+    return signature
+
+
+def statement_of(
+    voter: Keypair, market: MarketId, kind: VoteKind, vote: bool, at: datetime = NOW
+) -> Statement:
+    return Statement(
+        program=PROGRAM,
+        market_id=market,
+        kind=kind,
+        vote=vote,
+        wallet=address_of(voter),
+        issued_ms=int(at.timestamp() * 1000),
+    )
+
+
+async def vote_signed(
+    pool: Pool,
+    market: MarketId,
+    voter: Keypair,
+    vote: bool = True,
+    kind: VoteKind = VoteKind.PROPOSAL,
+    at: datetime = NOW,
+    program: Address = PROGRAM,
+) -> CastVote:
+    said = Statement(
+        program=program,
+        market_id=market,
+        kind=kind,
+        vote=vote,
+        wallet=address_of(voter),
+        issued_ms=int(at.timestamp() * 1000),
+    )
+    signature = str(voter.sign_message(said.text().encode()))
+    return await cast_vote(
+        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, AUTHORITY
+    )
+
+
+async def vote_by_session(
+    pool: Pool, market: MarketId, voter: Keypair, vote: bool = True, kind: VoteKind = VoteKind.PROPOSAL
+) -> CastVote:
+    return await cast_vote(
+        pool, PROGRAM, market, kind, vote, address_of(voter), None, None, NOW, False, AUTHORITY
+    )
