@@ -1,0 +1,95 @@
+"""The feed as a Redis Stream: entry ids are offsets, entries follow each other without holes.
+
+A script appends atomically and only right behind the last entry, so two relays, a Redis that forgot its last
+second, or a repeated call can neither leave a hole nor write a change twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from zmart.feed.wire import WireMessage
+
+WIRE_VERSION = 1
+"""Part of the stream's name: processes of two releases never read each other's encoding."""
+
+MAX_ENTRIES = 20_000
+"""About this many newest changes are kept in Redis; older ones come from PostgreSQL."""
+
+_KEEP_SECONDS = 2 * 24 * 3600
+
+# KEYS[1] stream; ARGV: first offset, most entries, seconds to keep, then type, market, channels, tail of each.
+# Returns the last offset in the stream afterwards, or -1 for an empty one.
+_APPEND = """
+local last = -1
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if newest[1] then last = tonumber(string.match(newest[1][1], '^%d+')) end
+local offset = tonumber(ARGV[1])
+for i = 4, #ARGV, 4 do
+    if last == -1 or offset == last + 1 then
+        redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], string.format('%d-0', offset),
+                   't', ARGV[i], 'm', ARGV[i + 1], 'c', ARGV[i + 2], 'b', ARGV[i + 3])
+        last = offset
+    end
+    offset = offset + 1
+end
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return last
+"""
+
+
+class FeedStream:
+    """The stream of one epoch. All methods raise redis.RedisError when Redis is away."""
+
+    def __init__(self, redis: Redis, epoch: str) -> None:
+        self._redis = redis
+        self._append = redis.register_script(_APPEND)
+        self.name = f"zmart:feed:{WIRE_VERSION}:{epoch}"
+
+    async def last(self) -> int | None:
+        """The newest offset in the stream; None when it is empty."""
+        newest = await self._redis.xrevrange(self.name, count=1)
+        return _offset(newest[0][0]) if newest else None
+
+    async def reset(self) -> None:
+        """Empty the stream, when what follows its last entry is no longer kept anywhere."""
+        await self._redis.delete(self.name)
+
+    async def append(self, messages: Sequence[WireMessage]) -> int:
+        """Add messages with consecutive offsets; the last offset in the stream afterwards, which is smaller than
+        the last of `messages` when they did not follow it: then go on from there."""
+        arguments: list[str | bytes | int] = [messages[0].offset, MAX_ENTRIES, _KEEP_SECONDS]
+        for message in messages:
+            arguments += (message.type, message.market_id, " ".join(message.channels), message.tail)
+        return int(await self._append(keys=[self.name], args=arguments))
+
+    async def read_after(self, offset: int, limit: int, wait_ms: int) -> list[WireMessage]:
+        """The next messages; waits up to `wait_ms` for the first. May begin later than `offset` + 1 when the
+        stream no longer holds what came before."""
+        found = await self._redis.xread({self.name: f"{offset}-0"}, count=limit, block=wait_ms)
+        if not found:
+            return []
+        return [_message(identity, fields) for identity, fields in _entries(found)]
+
+
+def _entries(answer: Any) -> Any:  # noqa: ANN401  # redis-py types neither of the two shapes of an answer
+    # RESP2: [[stream, entries]]; RESP3: {stream: [entries]}
+    return answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))[0]
+
+
+def _message(identity: bytes, fields: dict[bytes, bytes]) -> WireMessage:
+    return WireMessage(
+        offset=_offset(identity),
+        type=fields[b"t"].decode(),
+        market_id=fields[b"m"].decode(),
+        channels=tuple(fields[b"c"].decode().split(" ")),
+        tail=fields[b"b"],
+    )
+
+
+def _offset(identity: bytes | str | None) -> int:
+    assert isinstance(identity, bytes), "this client decodes nothing"
+    return int(identity.partition(b"-")[0])

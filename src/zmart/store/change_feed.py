@@ -1,0 +1,136 @@
+"""The change feed: every committed change of a published table, with dense offsets in the order of commits."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from zmart.errors import StoreError
+from zmart.store.pool import Connection, Pool, Record
+
+NOTIFICATION = "zmart_feed"
+"""The NOTIFY channel; its payload is the last offset of a commit."""
+
+_RELAY_LOCK = 0x7A6D66656564  # any number that nobody else uses: one process carries the feed to Redis
+
+_HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
+_TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
+
+# Offsets are dense: the commit that holds offset n+1 is the last one whose base is at most n, and k offsets behind n
+# end at n+k. Both bounds together keep the scan of the index short.
+_AFTER = """
+SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f USING (xid)
+WHERE c.base >= coalesce((SELECT max(base) FROM feed_commits WHERE base <= $1), 0) AND c.base < $2
+  AND c.base + f.n > $1 AND c.base + f.n <= $2
+ORDER BY c.base, f.n
+"""
+_AFTER_FILTERED = """
+SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f USING (xid)
+WHERE c.base >= coalesce((SELECT max(base) FROM feed_commits WHERE base <= $1), 0) AND c.base < $2
+  AND c.base + f.n > $1 AND c.base + f.n <= $2
+  AND f.topic = ANY ($3) AND ($4::text IS NULL OR f.market_id = $4)
+ORDER BY c.base, f.n
+"""
+_RENEW_EPOCH = "UPDATE feed_head SET epoch = gen_random_uuid() RETURNING epoch::text"
+
+# kept_from moves before the rows go: whoever reads rows first and kept_from second knows what it missed.
+_FORGET = """
+UPDATE feed_head SET kept_from = old.next FROM
+    (SELECT max(base + row_count) + 1 AS next FROM feed_commits
+     WHERE committed_at < now() - $1 * interval '1 hour') old
+WHERE old.next > kept_from
+"""
+_PRUNE = """
+WITH old AS (SELECT xid FROM feed_commits WHERE base + row_count < (SELECT kept_from FROM feed_head)
+             ORDER BY base LIMIT $1),
+     changes AS (DELETE FROM feed_changes WHERE xid IN (SELECT xid FROM old))
+DELETE FROM feed_commits WHERE xid IN (SELECT xid FROM old)
+"""
+_PRUNE_COMMITS = 2_000
+
+
+class Topic(Enum):
+    """The published tables."""
+
+    MARKETS = "markets"
+    TRADES = "trades"
+    VOTES = "votes"
+    ONCHAIN_VOTES = "onchain_votes"
+    DISCUSSIONS = "discussions"
+
+
+class Op(Enum):
+    """What a commit did to the row."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One changed row. `old_row` and `new_row` are JSON text as PostgreSQL writes it; None where there is none."""
+
+    offset: int
+    committed_at: datetime
+    topic: Topic
+    op: Op
+    market_id: str | None
+    old_row: str | None
+    new_row: str | None
+
+
+class FeedHead(msgspec.Struct, frozen=True):
+    """`head` is the last offset, `kept_from` the first that can still be read; offsets count within `epoch`."""
+
+    epoch: str
+    head: int
+    kept_from: int
+
+
+async def head(db: Pool | Connection) -> FeedHead:
+    """Where the feed stands."""
+    row = await db.fetchrow(_HEAD)
+    if row is None:
+        raise StoreError("The change feed has no head: run `zmart migrate up`.")
+    return FeedHead(row["epoch"], row["head"], row["kept_from"])
+
+
+async def read_after(db: Pool | Connection, after: int, limit: int) -> list[Change]:
+    """The next `limit` offsets behind `after`, as far as they are committed and kept, in order."""
+    return [_change(row) for row in await db.fetch(_AFTER, after, after + limit)]
+
+
+async def read_filtered(
+    db: Pool | Connection, after: int, upto: int, topics: frozenset[Topic], market_id: str | None
+) -> list[Change]:
+    """Changes of some topics (and of one market) with `after` < offset <= `upto`, in order."""
+    names = [topic.value for topic in topics]
+    return [_change(row) for row in await db.fetch(_AFTER_FILTERED, after, upto, names, market_id)]
+
+
+async def try_relay_lock(connection: Connection) -> bool:
+    """Take the lock of the relay for as long as this connection lives; False when another process has it."""
+    taken: bool = await connection.fetchval(_TRY_LOCK, _RELAY_LOCK)
+    return taken
+
+
+async def renew_epoch(db: Pool | Connection) -> str:
+    """Begin a new epoch, because offsets that readers have seen are no longer in the database (it was restored
+    from a backup): every resume then says that there is a gap."""
+    epoch: str = await db.fetchval(_RENEW_EPOCH)
+    return epoch
+
+
+async def prune(db: Pool | Connection, keep_hours: int) -> int:
+    """Forget commits that are older than `keep_hours`; how many were deleted now (call again until 0)."""
+    await db.execute(_FORGET, keep_hours)
+    status: str = await db.execute(_PRUNE, _PRUNE_COMMITS)
+    return int(status.rpartition(" ")[2])
+
+
+def _change(row: Record) -> Change:
+    return msgspec.convert(dict(row), Change)

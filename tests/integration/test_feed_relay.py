@@ -1,0 +1,265 @@
+"""What was committed reaches the stream and every reader: in commit order, once, whatever dies in between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from zmart.feed import redis_client
+from zmart.feed.relay import Relay
+from zmart.feed.stream import FeedStream
+from zmart.feed.tail import FeedBroken, Tail
+from zmart.feed.wire import WireMessage
+from zmart.store import change_feed
+from zmart.store.pool import Pool
+
+MARKET = "ab" * 32
+WALLET = "1" * 32
+COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=4, wait_s=30)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str):
+    client = redis_client.connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@asynccontextmanager
+async def relaying(database_url: str, redis, on_commit: Callable[[], None] = lambda: None):
+    relay = Relay(database_url, redis, keep_hours=24, on_commit=on_commit)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def read(tail: Tail, count: int) -> list[WireMessage]:
+    found: list[WireMessage] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            found += await tail.next()
+    return found
+
+
+def contents(messages: list[WireMessage]) -> list[str]:
+    return [
+        msgspec.json.decode(message.payload("activity"))["data"]["discussion"]["content"]
+        for message in messages
+    ]
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_committed_rows_reach_a_reader_of_the_stream_in_commit_order_once(database_url, pool, redis):
+    tail = Tail(pool, redis)
+    await tail.start()
+    async with relaying(database_url, redis, tail.wake):
+        for number in range(30):
+            await pool.execute(COMMENT, str(number))
+        found = await read(tail, 30)
+    assert [message.offset for message in found] == list(range(1, 31))
+    assert contents(found) == [str(number) for number in range(30)]
+
+
+async def test_two_relays_write_each_change_once(database_url, pool, redis):
+    head = await change_feed.head(pool)
+    stream = FeedStream(redis, head.epoch)
+    async with relaying(database_url, redis) as first, relaying(database_url, redis) as second:
+        for number in range(20):
+            await pool.execute(COMMENT, str(number))
+
+        async def carried() -> bool:
+            return await stream.last() == 20
+
+        await until(carried)
+        assert first.leading != second.leading
+    assert await redis.xlen(stream.name) == 20
+
+
+async def test_the_other_relay_takes_over_when_the_leader_ends(database_url, pool, redis):
+    head = await change_feed.head(pool)
+    stream = FeedStream(redis, head.epoch)
+    async with relaying(database_url, redis) as second_starts_later:
+        async with relaying(database_url, redis):
+            await pool.execute(COMMENT, "one")
+        await pool.execute(COMMENT, "two")
+
+        async def carried() -> bool:
+            return await stream.last() == 2
+
+        await until(carried)
+
+        async def leads() -> bool:
+            return second_starts_later.leading
+
+        await until(leads)
+
+
+async def test_appending_again_or_with_a_hole_changes_nothing(redis):
+    def messages(*offsets: int) -> list[WireMessage]:
+        return [
+            WireMessage(offset=n, type="trade", market_id=MARKET, channels=("trades",), tail=b"%d}" % n)
+            for n in offsets
+        ]
+
+    stream = FeedStream(redis, "an-epoch")
+    assert await stream.append(messages(5, 6, 7)) == 7
+    assert await stream.append(messages(6, 7, 8)) == 8
+    assert await stream.append(messages(11, 12)) == 8
+    found = await stream.read_after(0, 10, 10)
+    assert [message.offset for message in found] == [5, 6, 7, 8]
+    assert found == messages(5, 6, 7, 8)
+
+
+async def test_without_redis_the_feed_is_read_from_postgresql_and_from_redis_again_later(
+    database_url, pool, redis
+):
+    tail = Tail(pool, redis_client.connect("redis://127.0.0.1:1/0"))
+    await tail.start()
+    async with relaying(database_url, redis, tail.wake):
+        await pool.execute(COMMENT, "one")
+        assert contents(await read(tail, 1)) == ["one"]
+        assert tail.source == "postgresql"
+        tail._redis = redis
+        tail._stream = FeedStream(redis, tail.epoch)
+
+        async def from_redis() -> bool:
+            await pool.execute(COMMENT, "more")
+            await read(tail, 1)
+            return tail.source == "redis"
+
+        await until(from_redis)
+
+
+async def test_a_redis_that_forgot_everything_is_filled_again_and_no_reader_notices(
+    database_url, pool, redis
+):
+    tail = Tail(pool, redis)
+    await tail.start()
+    async with relaying(database_url, redis, tail.wake):
+        await pool.execute(COMMENT, "0")
+        found = await read(tail, 1)
+        await redis.flushall()
+        for number in range(1, 10):
+            await pool.execute(COMMENT, str(number))
+        found += await read(tail, 9)
+    assert contents(found) == [str(number) for number in range(10)]
+
+
+async def test_a_lost_postgresql_connection_is_replaced_and_nothing_is_lost(database_url, pool, redis):
+    tail = Tail(pool, redis)
+    await tail.start()
+    async with relaying(database_url, redis, tail.wake):
+        await pool.execute(COMMENT, "0")
+        found = await read(tail, 1)
+        async with pool.transaction() as connection:
+            await connection.execute(COMMENT, "1")
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        await pool.execute(COMMENT, "2")
+        found += await read(tail, 2)
+    assert contents(found) == ["0", "1", "2"]
+
+
+async def test_a_database_restored_from_a_backup_begins_a_new_epoch(database_url, pool, redis):
+    tail = Tail(pool, redis)
+    await tail.start()
+    async with relaying(database_url, redis, tail.wake):
+        await pool.execute(COMMENT, "0")
+        await read(tail, 1)
+    await pool.execute("UPDATE feed_head SET head = 0")
+    async with relaying(database_url, redis, tail.wake):
+        with pytest.raises(FeedBroken):
+            await read(tail, 1)
+
+        async def renewed() -> bool:
+            return (await change_feed.head(pool)).epoch != tail.epoch
+
+        await until(renewed)
+
+
+async def test_old_changes_are_pruned_and_what_is_kept_is_told_truly(pool):
+    await pool.execute(COMMENT, "old")
+    await pool.execute(COMMENT, "older than a day too")
+    await pool.execute("UPDATE feed_commits SET committed_at = now() - interval '25 hours'")
+    await pool.execute(COMMENT, "new")
+    assert await change_feed.prune(pool, keep_hours=24) == 2
+    assert await change_feed.prune(pool, keep_hours=24) == 0
+    head = await change_feed.head(pool)
+    assert (head.kept_from, head.head) == (3, 3)
+    assert [change.offset for change in await change_feed.read_after(pool, 2, 10)] == [3]
+    assert await pool.fetchval("SELECT count(*) FROM feed_changes") == 1
+
+
+async def test_a_stream_that_fell_behind_what_is_kept_starts_anew_and_its_readers_are_told(
+    database_url, pool, redis
+):
+    tail = Tail(pool, redis)
+    await tail.start()
+    async with relaying(database_url, redis):
+        await pool.execute(COMMENT, "0")
+        await read(tail, 1)
+    for number in range(1, 4):
+        await pool.execute(COMMENT, str(number))
+    await pool.execute("UPDATE feed_commits SET committed_at = now() - interval '25 hours'")
+    await change_feed.prune(pool, keep_hours=24)
+    await pool.execute(COMMENT, "4")
+    fresh = Tail(pool, redis)
+    await fresh.start()
+    async with relaying(database_url, redis):
+        with pytest.raises(FeedBroken):
+            await read(tail, 1)
+        await pool.execute(COMMENT, "5")
+        assert contents(await read(fresh, 1)) == ["5"]
+
+
+async def test_reading_on_from_an_offset_uses_the_indexes(pool):
+    await pool.execute(
+        "DO $$ BEGIN FOR n IN 1..3000 LOOP INSERT INTO discussions (market_id, wallet, content) "
+        f"VALUES ('{MARKET}', '{WALLET}', n::text); COMMIT; END LOOP; END $$"
+    )
+    await pool.execute("ANALYZE feed_commits, feed_changes")
+    plan = "\n".join(row[0] for row in await pool.fetch(f"EXPLAIN {change_feed._AFTER}", 2900, 2950))
+    assert "feed_commits_base" in plan
+    assert "feed_changes_pkey" in plan
+    assert "Seq Scan" not in plan
+
+
+async def test_votes_say_how_the_count_stands_and_a_vote_on_chain_replaces_the_other(pool):
+    vote = (
+        "INSERT INTO votes (market_id, kind, wallet, vote, proven, log_index) "
+        "VALUES ($1, 'proposal', $2, $3, true, $4)"
+    )
+    await pool.execute(vote, MARKET, "1" * 32, True, 0)
+    await pool.execute(vote, MARKET, "2" * 32, True, 1)
+    await pool.execute(
+        "INSERT INTO onchain_votes VALUES ($1, 'proposal', $2, false, 's', 7, now())", MARKET, "2" * 32
+    )
+    tallies = [
+        msgspec.json.decode(change.new_row)["tally"] for change in await change_feed.read_after(pool, 0, 9)
+    ]
+    assert tallies == [
+        {"for": 1, "against": 0, "total": 1},
+        {"for": 2, "against": 0, "total": 2},
+        {"for": 1, "against": 1, "total": 2},
+    ]
