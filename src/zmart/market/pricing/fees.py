@@ -1,0 +1,52 @@
+"""Fees of a trade, split as the program splits them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from zmart.errors import PricingError
+from zmart.market.pricing.words import BPS_ONE, fits_u64
+from zmart.market.types import Bps, Lamports
+
+
+class Fees(Struct, frozen=True):
+    """What one trade pays on top of its cost (buy) or out of its gross proceeds (sell)."""
+
+    protocol: Lamports
+    resolver: Lamports
+    lp: Lamports
+
+    @property
+    def total(self) -> Lamports:
+        """All three together."""
+        return Lamports(self.protocol + self.resolver + self.lp)
+
+
+class FeeSchedule(Struct, frozen=True):
+    """The fee rates of GlobalConfig; together at most 10,000 bps (PricingError InvalidFeeStructure)."""
+
+    protocol_bps: Bps
+    resolver_bps: Bps
+    lp_bps: Bps
+
+    def __post_init__(self) -> None:
+        if min(self.protocol_bps, self.resolver_bps, self.lp_bps) < 0 or self.total_bps > BPS_ONE:
+            raise PricingError("InvalidFeeStructure", f"fees must be 0 to {BPS_ONE} bps together: {self}")
+
+    @property
+    def total_bps(self) -> Bps:
+        """The sum of the rates."""
+        return Bps(self.protocol_bps + self.resolver_bps + self.lp_bps)
+
+    def split(self, amount_lamports: int) -> Fees:
+        """The fees of an amount: the whole first, rounded down, then its parts; LP takes what rounding leaves.
+
+        Raises PricingError OverflowError when amount * total_bps does not fit u64, as the program does.
+        """
+        total_bps = self.total_bps
+        if total_bps == 0:
+            return Fees(Lamports(0), Lamports(0), Lamports(0))
+        total = fits_u64(amount_lamports * total_bps, "amount * fee bps") // BPS_ONE
+        protocol = total * self.protocol_bps // total_bps
+        resolver = total * self.resolver_bps // total_bps
+        return Fees(Lamports(protocol), Lamports(resolver), Lamports(total - protocol - resolver))

@@ -1,0 +1,88 @@
+"""Whole trades, fees included, on top of a model's own arithmetic."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from zmart.errors import PricingError
+from zmart.market.pricing.fees import Fees, FeeSchedule
+from zmart.market.pricing.model import BuyQuote, Quantities, SellQuote, Trade
+from zmart.market.pricing.words import MIN_TRADE_LAMPORTS, fits_u64
+from zmart.market.types import Lamports, PriceE9, Shares
+
+
+class QuotingModel(ABC):
+    """The order of checks in buy_shares and sell_shares, shared by all models."""
+
+    @abstractmethod
+    def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9: ...
+
+    @abstractmethod
+    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> Trade: ...
+
+    @abstractmethod
+    def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports: ...
+
+    @abstractmethod
+    def _budget_before_fees(self, fees: FeeSchedule, target_cost_lamports: int) -> int: ...
+
+    @abstractmethod
+    def _fees_of(self, fees: FeeSchedule, amount_lamports: int) -> Fees: ...
+
+    @abstractmethod
+    def _refuse_empty(self, trade: Trade) -> None: ...
+
+    def buy_total(
+        self, quantities: Quantities, fees: FeeSchedule, outcome: bool, target_cost_lamports: int
+    ) -> BuyQuote:
+        """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or what the arithmetic refuses."""
+        fits_u64(target_cost_lamports, "target_cost")
+        if target_cost_lamports < MIN_TRADE_LAMPORTS:
+            raise PricingError("TradeTooSmall", f"a trade is at least {MIN_TRADE_LAMPORTS} lamports")
+        q_yes, q_no, b = quantities.q_yes, quantities.q_no, quantities.b
+        trade = self.buy(q_yes, q_no, b, outcome, self._budget_before_fees(fees, target_cost_lamports))
+        self._refuse_empty(trade)
+        paid = self._fees_of(fees, trade.cost)
+        total = Lamports(trade.cost + paid.total)
+        if total > target_cost_lamports:
+            raise PricingError("SlippageExceeded", f"{total} lamports is more than {target_cost_lamports}")
+        return BuyQuote(
+            shares=trade.shares,
+            cost=trade.cost,
+            protocol_fee=paid.protocol,
+            resolver_fee=paid.resolver,
+            lp_fee=paid.lp,
+            total=total,
+            price_yes_before=self.price_yes(q_yes, q_no, b),
+            price_yes_after=self._price_yes(quantities.after(outcome, trade.shares)),
+        )
+
+    def sell_total(
+        self,
+        quantities: Quantities,
+        fees: FeeSchedule,
+        outcome: bool,
+        shares: int,
+        min_proceeds_lamports: int = 0,
+    ) -> SellQuote:
+        """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or what the arithmetic refuses."""
+        gross = self.sell(quantities.q_yes, quantities.q_no, quantities.b, outcome, shares)
+        if gross < MIN_TRADE_LAMPORTS:
+            raise PricingError("TradeTooSmall", f"{gross} lamports is less than {MIN_TRADE_LAMPORTS}")
+        paid = self._fees_of(fees, gross)
+        net = Lamports(gross - paid.total)
+        if net < min_proceeds_lamports:
+            raise PricingError("SlippageExceeded", f"{net} lamports is less than {min_proceeds_lamports}")
+        return SellQuote(
+            shares=Shares(shares),
+            gross=gross,
+            protocol_fee=paid.protocol,
+            resolver_fee=paid.resolver,
+            lp_fee=paid.lp,
+            net=net,
+            price_yes_before=self._price_yes(quantities),
+            price_yes_after=self._price_yes(quantities.after(outcome, -shares)),
+        )
+
+    def _price_yes(self, quantities: Quantities) -> PriceE9:
+        return self.price_yes(quantities.q_yes, quantities.q_no, quantities.b)
