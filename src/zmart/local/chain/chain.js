@@ -34,7 +34,7 @@ async function main() {
   const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
 
-  const special = methods(journal, heightOffset, () => recorder.save(), (slot) => recorder.jumped(slot));
+  const special = methods(journal, recorder, heightOffset);
   await serveRpc(chain.rpcUrl, special, HOST, Number(rpcPort));
   await forward(Number(new URL(chain.wsUrl).port), HOST, Number(wsPort));
   recorder.run();

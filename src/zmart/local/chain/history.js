@@ -8,14 +8,20 @@ const FRESH_TRIES = 80;
 const FRESH_EVERY_MS = 25;
 
 /** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` asks Surfpool. */
-function methods(journal, heightOffset, save, jumped) {
+function methods(journal, recorder, heightOffset) {
   const past = (signatures = []) => signatures.filter((signature) => journal.past.has(signature));
   const statusOf = ({ slot, err, blockTime }) => ({ slot, err, blockTime, confirmationStatus: 'finalized' });
 
+  /** What the journal says of a transaction that the chain knows, be it only a moment old. */
+  async function recall(signature) {
+    if (!journal.transactions.has(signature)) await recorder.flush();
+    return journal.transactions.get(signature);
+  }
+
   async function getTransaction(call, params) {
     const [signature, options] = params;
-    const known = journal.transactions.get(signature);
     const result = await call(...params);
+    const known = result ? await recall(signature) : journal.transactions.get(signature);
     if (result && known) result.blockTime = known.blockTime; // Surfpool's own is 1000 times too small
     if (result || !known) return result;
     const { slot, blockTime, meta, version, ...record } = journal.read(signature);
@@ -39,8 +45,8 @@ function methods(journal, heightOffset, save, jumped) {
     const untilIsPast = journal.past.has(until);
     const asked = { limit, ...others, ...(before && { before }), ...(until && !untilIsPast && { until }) };
     const found = beforeIsPast ? [] : await call(address, asked);
-    for (const line of found) line.blockTime = journal.transactions.get(line.signature)?.blockTime ?? line.blockTime;
-    if (journal.transactions.has(until) && !untilIsPast) return found; // the past lies beyond it
+    for (const line of found) line.blockTime = (await recall(line.signature))?.blockTime ?? line.blockTime;
+    if (until && !untilIsPast && (await recall(until))) return found; // the past lies beyond it
     const older = past(journal.byAddress.get(address));
     let at = (beforeIsPast ? older.indexOf(before) : older.length) - 1;
     for (; at >= 0 && found.length < limit && older[at] !== until; at -= 1) {
@@ -90,7 +96,7 @@ function methods(journal, heightOffset, save, jumped) {
 
   async function timeTravel(call, params) {
     const result = await call(...params);
-    jumped(result.absoluteSlot);
+    recorder.jumped(result.absoluteSlot);
     return result;
   }
 
@@ -100,7 +106,7 @@ function methods(journal, heightOffset, save, jumped) {
     getEpochInfo: async (call, params) => higher(await call(...params)),
     getGenesisHash: async () => journal.clock.genesis,
     surfnet_timeTravel: timeTravel,
-    zmart_save: save,
+    zmart_save: () => recorder.save(),
   };
 }
 

@@ -27,7 +27,13 @@ class Recorder {
   }
 
   run() {
-    setInterval(() => { this.turn = this.turn.then(() => this.record()).catch(this.fail); }, DRAIN_MS);
+    setInterval(() => this.flush(), DRAIN_MS);
+  }
+
+  /** Write down what has happened until now. */
+  flush() {
+    this.turn = this.turn.then(() => this.record()).catch(this.fail);
+    return this.turn;
   }
 
   drain() {
