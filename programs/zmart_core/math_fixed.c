@@ -88,6 +88,6 @@ static u64 fx_ln_1p(u64 e_q58) {
   u64 s_q64 = fx_div_wide(z_q58 - c_q58, 0, z_q58 + c_q58);
   u64 square_q64 = fx_mul_hi(s_q64, s_q64);
   u64 series_q63 = FX_ONE_Q63 / 11;
-  for (u64 odd = 9; odd; odd -= 2) series_q63 = FX_ONE_Q63 / odd + fx_mul_hi(square_q64, series_q63);
+  for (u64 n = 5; n; n--) series_q63 = FX_ONE_Q63 / (2 * n - 1) + fx_mul_hi(square_q64, series_q63);
   return FX_LN_Q62[sixteenth] + fx_mul_hi(s_q64, series_q63);
 }
