@@ -18,6 +18,7 @@ from borsh_oracle import (
     Values,
     decode_account,
     decode_event,
+    encode_account,
     encode_instruction,
 )
 from solders.account import Account
@@ -26,8 +27,8 @@ from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
 from solders.message import Message
 from solders.pubkey import Pubkey
-from solders.system_program import ID as SYSTEM
 from solders.signature import Signature
+from solders.system_program import ID as SYSTEM
 from solders.transaction import Transaction
 from solders.transaction_metadata import FailedTransactionMetadata
 from solders.transaction_status import InstructionErrorCustom, TransactionErrorInstructionError
@@ -245,16 +246,14 @@ class Zmart:
         given = roles or {}
         self.admin = given.get("admin") or self.chain.wallet()
         self.backend = given.get("backend") or self.chain.wallet()
-        self.creator = given.get("creator") or self.chain.wallet(1_000_000)
+        self.creator = given.get("creator") or self.chain.wallet(10_000_000)
         self.fee_wallet = (given.get("fee_wallet") or self.chain.wallet(1)).pubkey()
         self.config = config_address()
-        self.initialized = self._run(
-            "initialize_global_config",
-            self.admin,
-            admin=self.admin.pubkey(),
-            protocol_fee_wallet=self.fee_wallet,
-            args={"backend_authority": self.backend.pubkey()},
-        )
+        self.initialized = self.initialize(self.admin)
+
+    def initialize(self, admin: Wallet) -> Sent:
+        args = {"backend_authority": self.backend.pubkey()}
+        return self._run("initialize_global_config", admin, args, admin=admin.pubkey())
 
     def build(self, name: str, args: Values | None = None, **accounts: Pubkey) -> Instruction:
         usual = {
@@ -403,13 +402,13 @@ class Zmart:
     def claimed_shares(self, market: Market) -> int:
         return int.from_bytes(self.market(market)["reserved"][:8], "little")
 
-    def change_market(self, market: Market, lamports: int | None = None, **changes: Any) -> None:
+    def change_market(self, market: Market, /, lamports: int | None = None, **changes: Any) -> None:
         """Write fields straight into the account, for states that no sequence of instructions reaches."""
         held = self.chain.lamports(market.key) if lamports is None else lamports
         data = encode_account("MarketAccount", self.market(market) | changes, SPACES["MarketAccount"])
         self.chain.put(market.key, data, lamports=held)
 
-    def change_position(self, market: Market, user: Wallet, **changes: Any) -> None:
+    def change_position(self, market: Market, user: Wallet, /, **changes: Any) -> None:
         key = position_address(market.key, user.pubkey())
         data = encode_account("UserPosition", self.position(market, user) | changes, SPACES["UserPosition"])
         self.chain.put(key, data)
