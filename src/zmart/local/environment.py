@@ -1,0 +1,101 @@
+"""What the local stack tells its services: settings under their names in the environment.
+
+A setting that is there already, in the environment or in `.env`, wins: the part of the stack that it would name
+is not started, and nothing is made up for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from zmart.local.chain.keys import key_path
+from zmart.local.local_secrets import LocalSecrets
+from zmart.settings import Settings
+
+# A tick every few seconds instead of every few minutes: whoever tries the stack out does not want to wait.
+QUICK_CRON = "* * * * * */2"
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """Which servers the stack brings itself."""
+
+    postgres: bool
+    valkey: bool
+    chain: bool
+    pinata: bool
+    helius: bool
+
+    @property
+    def providers(self) -> bool:
+        return self.pinata or self.helius
+
+
+def parts_of(settings: Settings) -> Parts:
+    """A server is embedded unless a setting names another one."""
+    chain = not settings.rpc_urls
+    return Parts(
+        postgres=not settings.database_url.get_secret_value(),
+        valkey=not settings.redis_url.get_secret_value(),
+        chain=chain,
+        pinata=not (settings.pinata_jwt.get_secret_value() or settings.pinata_api_key.get_secret_value()),
+        helius=chain and not settings.helius_api_key.get_secret_value(),
+    )
+
+
+def environment(
+    settings: Settings,
+    parts: Parts,
+    ports: Mapping[str, int],
+    secrets: LocalSecrets,
+    *,
+    database_url: str,
+    redis_url: str,
+) -> dict[str, str]:
+    """The settings of a stack with these parts, without those that are set already."""
+    home = settings.zmart_home.resolve()
+    wanted = {
+        "zmart_env": "local",
+        "operator_token": secrets.operator_token,
+        "auth_token_secret": secrets.auth_token_secret,
+        "aggregator_cron": QUICK_CRON,
+        "monitor_cron": QUICK_CRON,
+        "min_proposal_votes": "1",
+        **(_chain(home, ports) if parts.chain else {}),
+        **({"database_url": database_url} if parts.postgres else {}),
+        **({"redis_url": redis_url} if parts.valkey else {}),
+        **(_pinata(ports, secrets) if parts.pinata else {}),
+        **(_helius(ports, secrets) if parts.helius else {}),
+    }
+    new = {name: value for name, value in wanted.items() if name not in settings.model_fields_set}
+    given = {name: str(port) for name, port in ports.items()}
+    return {name.upper(): value for name, value in {**new, **given, "zmart_home": str(home)}.items()}
+
+
+def _chain(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
+    keys = home / "keys"
+    return {
+        "solana_rpc_url": f"http://127.0.0.1:{ports['chain_rpc_port']}",
+        "solana_ws_url": f"ws://127.0.0.1:{ports['chain_ws_port']}",
+        "backend_keypair_path": str(key_path(keys, "backend")),
+        "admin_keypair_path": str(key_path(keys, "admin")),
+    }
+
+
+def _pinata(ports: Mapping[str, int], secrets: LocalSecrets) -> dict[str, str]:
+    address = f"http://127.0.0.1:{ports['providers_port']}"
+    return {
+        "pinata_api_url": address,
+        "pinata_jwt": secrets.pinata_jwt,
+        "ipfs_gateway_url": address,
+    }
+
+
+def _helius(ports: Mapping[str, int], secrets: LocalSecrets) -> dict[str, str]:
+    return {
+        "helius_api_url": f"http://127.0.0.1:{ports['providers_port']}",
+        "helius_api_key": secrets.helius_api_key,
+        "helius_webhook_secret": secrets.helius_webhook_secret,
+    }

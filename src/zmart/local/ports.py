@@ -1,0 +1,76 @@
+"""Which port each part of the local stack gets: the setting's, last time's, the default, or a free one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+
+import psutil
+
+from zmart.errors import ConfigError
+from zmart.local.processes import free_port, port_is_free
+from zmart.settings import Settings
+
+NAMES = (
+    "api_port",
+    "ws_port",
+    "indexer_port",
+    "aggregator_port",
+    "monitor_port",
+    "snapshots_port",
+    "providers_port",
+    "chain_rpc_port",
+    "chain_ws_port",
+    "postgres_port",
+    "redis_port",
+)
+
+
+def choose_ports(
+    settings: Settings,
+    last: Mapping[str, int],
+    say: Callable[[str], None],
+    names: tuple[str, ...] = NAMES,
+) -> dict[str, int]:
+    """A port for each of `names`. Says where it had to leave the default; nobody else may have the port.
+
+    A port that a setting names explicitly is used or refused with ConfigError, never replaced.
+    """
+    chosen: dict[str, int] = {}
+    for name in names:
+        chosen[name] = _choose(name, settings, last.get(name, 0), say, taken=set(chosen.values()))
+    return chosen
+
+
+def _choose(name: str, settings: Settings, last: int, say: Callable[[str], None], taken: set[int]) -> int:
+    wanted: int = getattr(settings, name)
+
+    def is_free(port: int) -> bool:
+        return port not in taken and port_is_free(port)
+
+    if name in settings.model_fields_set and wanted:
+        if not is_free(wanted):
+            raise ConfigError(
+                f"{name.upper()} is {wanted}, which {holder(wanted)} has: stop it or set another port."
+            )
+        return wanted
+    if last and is_free(last):
+        return last
+    if wanted and is_free(wanted):
+        return wanted
+    port = free_port()
+    while port in taken:
+        port = free_port()
+    if wanted:
+        say(f"Port {wanted} is taken by {holder(wanted)}: using {port} for {name.upper()}.")
+    return port
+
+
+def holder(port: int) -> str:
+    """Who listens on a port, as far as we may see."""
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            here = connection.laddr[1:2] == (port,) and connection.status == psutil.CONN_LISTEN
+            if here and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return "another program"

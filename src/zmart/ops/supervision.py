@@ -1,0 +1,237 @@
+"""Processes that stay up: a supervisord of our own in a folder, driven over XML-RPC on a Unix socket.
+
+Every program is restarted when it ends, later each time; what it says goes to a rotated log file. All programs
+inherit supervisord's environment, so no secret is written into its configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import resource
+import shlex
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+from xmlrpc.client import Fault, ServerProxy
+
+import msgspec
+
+from zmart.errors import ZmartError
+
+LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes; supervisord appends a little while it binds
+MOST_FILES = 65_536
+
+_HEAD = """\
+[supervisord]
+nodaemon = true
+silent = true
+user = {user}
+identifier = zmart
+directory = {directory}
+logfile = {logs}/supervisord.log
+logfile_maxbytes = 5MB
+logfile_backups = 2
+pidfile = {folder}/supervisord.pid
+childlogdir = {logs}
+minfds = {files}
+
+[unix_http_server]
+file = {socket}
+chmod = 0600
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+_GROUP = """
+[group:{name}]
+programs = {programs}
+priority = {priority}
+"""
+_PROGRAM = """
+[program:{name}]
+command = {command}
+autostart = false
+autorestart = true
+startsecs = 1
+startretries = 20
+stopsignal = {stop_signal}
+stopwaitsecs = {stop_seconds}
+stopasgroup = {as_group}
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {logs}/{name}.log
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 3
+"""
+
+
+class SupervisionError(ZmartError):
+    """supervisord is away or refused."""
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """One process to keep up. Groups start in the order of their first program and stop in the reverse order."""
+
+    name: str
+    group: str
+    command: tuple[str, ...]
+    stop_signal: str = "TERM"
+    stop_seconds: int = 15
+    stop_as_group: bool = True
+
+
+class ProcessInfo(msgspec.Struct, frozen=True):
+    """What supervisord knows of a process; `state` as it spells it: RUNNING, STARTING, BACKOFF, FATAL, STOPPED..."""
+
+    name: str
+    group: str
+    state: str
+    pid: int
+    start: int
+    now: int
+    exitstatus: int
+    spawnerr: str
+
+    @property
+    def is_up(self) -> bool:
+        return self.state in ("RUNNING", "STARTING")
+
+    @property
+    def uptime_s(self) -> int:
+        return self.now - self.start if self.is_up else 0
+
+
+class Supervisor:
+    """The supervisord whose files are in `folder` and whose programs log into `logs`."""
+
+    def __init__(self, folder: Path, logs: Path) -> None:
+        self.folder = folder.resolve()
+        self.logs = logs.resolve()
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "supervisord.conf"
+
+    @property
+    def socket(self) -> Path:
+        """In `folder`, or for a folder with a long name in a private one below the temporary folder."""
+        path = self.folder / "supervisor.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"zmart-{os.getuid()}-{name}" / "supervisor.sock"
+
+    def write_config(self, programs: Sequence[Program], directory: Path) -> None:
+        """Write supervisord's configuration; programs run in `directory`."""
+        for folder in (self.folder, self.logs, self.socket.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._check_private(self.socket.parent)
+        groups = list(dict.fromkeys(program.group for program in programs))
+        parts = [self._head(directory), *(self._program(program) for program in programs)]
+        for priority, group in enumerate(groups, start=1):
+            members = ",".join(program.name for program in programs if program.group == group)
+            parts.append(_GROUP.format(name=group, programs=members, priority=priority))
+        self.config.write_text("".join(parts), encoding="utf-8")
+
+    def _check_private(self, folder: Path) -> None:
+        if folder.stat().st_uid != os.getuid():
+            raise SupervisionError(f"{folder} belongs to another user: remove it and try again.")
+
+    def _head(self, directory: Path) -> str:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return _HEAD.format(
+            user=os.getuid(),
+            directory=_plain(directory),
+            logs=_plain(self.logs),
+            folder=_plain(self.folder),
+            socket=_plain(self.socket),
+            files=MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES),
+        )
+
+    def _program(self, program: Program) -> str:
+        return _PROGRAM.format(
+            name=program.name,
+            command=_plain(shlex.join(program.command)),
+            stop_signal=program.stop_signal,
+            stop_seconds=program.stop_seconds,
+            as_group="true" if program.stop_as_group else "false",
+            logs=_plain(self.logs),
+        )
+
+    def command(self) -> list[str]:
+        """What starts supervisord in the foreground."""
+        return [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config)]
+
+    def answers(self) -> bool:
+        """Whether supervisord runs and listens."""
+        with contextlib.suppress(SupervisionError):
+            self.call("supervisor.getState")
+            return True
+        return False
+
+    def call(self, method: str, *arguments: object) -> object:
+        """One XML-RPC call. Raises SupervisionError."""
+        from supervisor.xmlrpc import SupervisorTransport
+
+        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        try:
+            return cast(object, getattr(ServerProxy("http://127.0.0.1", transport), method)(*arguments))
+        except Fault as fault:
+            raise SupervisionError(f"supervisord refused: {fault.faultString}") from None
+        except (OSError, http.client.HTTPException) as problem:
+            raise SupervisionError(f"no supervisord answers at {self.socket} ({problem})") from None
+        finally:
+            transport.close()
+
+    def processes(self) -> list[ProcessInfo]:
+        """Every process, in the order of starting."""
+        found = self.call("supervisor.getAllProcessInfo")
+        return [msgspec.convert({**info, "state": info["statename"]}, ProcessInfo) for info in _dicts(found)]
+
+    def start(self, *names: str) -> None:
+        """Start programs by their "group:name" without waiting; those that run stay."""
+        for name in names:
+            try:
+                self.call("supervisor.startProcess", name, False)
+            except SupervisionError as problem:
+                if "ALREADY_STARTED" not in str(problem):
+                    raise
+
+    def stop(self, *names: str) -> None:
+        """Stop programs by their "group:name" and wait until each has ended."""
+        for name in names:
+            try:
+                self.call("supervisor.stopProcess", name, True)
+            except SupervisionError as problem:
+                if "NOT_RUNNING" not in str(problem):
+                    raise
+
+    def shut_down(self) -> None:
+        """Ask supervisord to end everything, group after group, and itself."""
+        self.call("supervisor.shutdown")
+
+    def spawns(self) -> Mapping[str, int]:
+        """How often each program was started since supervisord itself was."""
+        log = self.logs / "supervisord.log"
+        counts: dict[str, int] = {}
+        lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+        for line in lines:
+            if "supervisord started with pid" in line:
+                counts.clear()
+            elif "spawned: '" in line:
+                name = line.split("'")[1]
+                counts[name] = counts.get(name, 0) + 1
+        return counts
+
+
+def _plain(value: object) -> str:
+    return str(value).replace("%", "%%")
+
+
+def _dicts(found: object) -> list[dict[str, object]]:
+    return cast("list[dict[str, object]]", found)
