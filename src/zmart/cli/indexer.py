@@ -1,0 +1,199 @@
+"""`zmart indexer backfill|rebuild|audit|dead-letters`: look after the index."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zmart.cli.errors import one_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from rich.progress import Progress
+
+    from zmart.services.indexer.engine import Engine
+    from zmart.store.pool import Pool
+
+app = typer.Typer(no_args_is_help=True, help="Fill, rebuild and check the index of the chain.")
+letters = typer.Typer(no_args_is_help=True, help="Transactions that could not be indexed.")
+app.add_typer(letters, name="dead-letters")
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Which = Annotated[str, typer.Argument(help="its id or signature, or `all`")]
+
+
+@app.command()
+@one_sentence
+def backfill(
+    from_slot: Annotated[
+        int | None, typer.Option(min=0, help="list the chain again from this slot (default: where it ended)")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Find every transaction of the program that is not indexed yet, and index it. May run beside the service."""
+    from zmart.market.types import Slot
+    from zmart.services.indexer.backfill import backfill as run
+
+    async def work(engine: Engine) -> None:
+        with _bar(json) as bar:
+            task = bar.add_task("indexing", total=None)
+            slot = None if from_slot is None else Slot(from_slot)
+            done = await run(engine, slot, lambda n, of: bar.update(task, completed=n, total=of))
+        _print(done, json, f"{done.found} transactions found; complete through slot {done.gap_free_slot}")
+        if done.dead:
+            typer.echo(f"{done.dead} dead letters: see `zmart indexer dead-letters list`", err=True)
+            raise typer.Exit(1)
+
+    _with_engine(work)
+
+
+@app.command()
+@one_sentence
+def rebuild(json: Json = False) -> None:
+    """Compute every projection again from the stored events; rows that were right are not touched."""
+    from zmart.services.indexer.rebuild import rebuild as run
+
+    async def work(engine: Engine) -> None:
+        with _bar(json) as bar:
+            task = bar.add_task("folding markets", total=None)
+            markets = await run(engine.pool, engine.folder, lambda n: bar.update(task, completed=n))
+        _print({"markets": markets}, json, f"{markets} markets folded again")
+
+    _with_engine(work)
+
+
+@app.command()
+@one_sentence
+def audit(json: Json = False) -> None:
+    """Compare the index with the accounts on chain, field by field; exit status 1 if anything differs."""
+    from zmart.services.indexer.audit import audit as run
+
+    async def work(engine: Engine) -> None:
+        report = await run(engine.pool, engine.rpc, engine.program)
+        counted = f"{report.markets} markets, {report.positions} positions, {report.votes} votes on chain"
+        lines = [
+            f"{d.kind} {d.account}: {d.field} is {d.index!r} here and {d.chain!r} on chain"
+            for d in report.differences
+        ]
+        _print(report, json, "\n".join([*lines, f"{counted}; {len(lines)} differences"]))
+        if report.differences:
+            raise typer.Exit(1)
+
+    _with_engine(work)
+
+
+@letters.command("list")
+@one_sentence
+def list_letters(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 100, json: Json = False
+) -> None:
+    """List them, the oldest first."""
+    from zmart.store import inbox
+
+    async def work(pool: Pool) -> None:
+        found = await inbox.dead_letters(pool, limit=limit)
+        lines = [
+            f"{one.id:>8}  {one.signature}  slot {one.slot}  {one.attempts} attempts  {one.last_error}"
+            for one in found
+        ]
+        _print(found, json, "\n".join(lines) or "no dead letters")
+
+    _with_pool(work)
+
+
+@letters.command()
+@one_sentence
+def show(which: Annotated[str, typer.Argument(help="its id or signature")], json: Json = False) -> None:
+    """Show one with what was delivered."""
+    from zmart.store import inbox
+
+    async def work(pool: Pool) -> None:
+        one = await inbox.dead_letter(pool, which)
+        payload = (one.payload or b"").decode(errors="replace")
+        about = f"{one.signature} ({one.source}, slot {one.slot}): {one.last_error}"
+        _print({"letter": one, "payload": payload}, json, f"{about}\n{payload}")
+
+    _with_pool(work)
+
+
+@letters.command()
+@one_sentence
+def replay(which: Which, json: Json = False) -> None:
+    """Try it again; a running indexer does so at once."""
+    from zmart.store import inbox
+
+    async def work(pool: Pool) -> None:
+        number = await inbox.replay(pool, None if which == "all" else which)
+        _print({"replayed": number}, json, f"{number} will be tried again")
+        _none_is_an_error(number)
+
+    _with_pool(work)
+
+
+@letters.command()
+@one_sentence
+def drop(
+    which: Which, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False, json: Json = False
+) -> None:
+    """Give it up: its events are not in the index, and nobody is told again."""
+    from zmart.store import inbox
+
+    if not yes:
+        typer.confirm("The index stays without these transactions. Go on?", abort=True)
+
+    async def work(pool: Pool) -> None:
+        number = await inbox.drop(pool, None if which == "all" else which)
+        _print({"dropped": number}, json, f"{number} given up")
+        _none_is_an_error(number)
+
+    _with_pool(work)
+
+
+def _none_is_an_error(number: int) -> None:
+    if number == 0:
+        raise typer.Exit(1)
+
+
+def _with_engine(work: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
+    from zmart.local.addresses import stack_settings
+    from zmart.services.indexer.engine import opened
+
+    async def run() -> None:
+        async with opened(stack_settings()) as engine:
+            await work(engine)
+
+    asyncio.run(run())
+
+
+def _with_pool(work: Callable[[Pool], Coroutine[Any, Any, None]]) -> None:
+    from zmart.local.addresses import database_url
+    from zmart.store.pool import Pool
+
+    async def run() -> None:
+        pool = await Pool.open(database_url(), size=1)
+        try:
+            await work(pool)
+        finally:
+            await pool.close()
+
+    asyncio.run(run())
+
+
+def _print(value: object, json: bool, text: str) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value).decode() if json else text)
+
+
+def _bar(quiet: bool) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=quiet)
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="indexer")

@@ -1,0 +1,67 @@
+"""The parts of the indexer, wired: the service runs them all, the commands some of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from zmart.chain.config_check import check_program
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.services.indexer.fetcher import Fetcher
+from zmart.services.indexer.finality import FinalityWatcher
+from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.sources import Scanner
+from zmart.services.indexer.worker import Worker
+from zmart.settings import Settings
+from zmart.store import index_progress
+from zmart.store.pool import Pool
+
+_OWN_CONNECTIONS = 4
+
+
+class Engine:
+    """Everything between the chain and the rows."""
+
+    def __init__(self, settings: Settings, pool: Pool, rpc: Rpc, program: Program) -> None:
+        self.pool = pool
+        self.rpc = rpc
+        self.program = program
+        self.folder = Folder(program, settings.pricing_model)
+        self.worker = Worker(pool, rpc, program, self.folder, settings.indexer_batch_size)
+        self.fetcher = Fetcher(pool, rpc, settings.rpc_timeout_s)
+        self.scanner = Scanner(pool, rpc, program, settings.indexer_scan_interval_s)
+        self.finality = FinalityWatcher(pool, rpc, self.folder, settings.indexer_scan_interval_s)
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Engine:
+        """Raises ConfigError when the program, its config or the database are not the ones that are set."""
+        program = Program.from_settings(settings)
+        rpc = Rpc.from_settings(settings)
+        try:
+            await check_program(rpc, program)
+            genesis = await rpc.get_genesis_hash()
+            size = settings.database_pool_size + _OWN_CONNECTIONS
+            pool = await Pool.open(settings.require("database_url"), size)
+            try:
+                await index_progress.claim(pool, program.address, genesis)
+            except BaseException:
+                await pool.close()
+                raise
+        except BaseException:
+            await rpc.aclose()
+            raise
+        return cls(settings, pool, rpc, program)
+
+    async def close(self) -> None:
+        await self.pool.close()
+        await self.rpc.aclose()
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Engine]:
+    engine = await Engine.open(settings)
+    try:
+        yield engine
+    finally:
+        await engine.close()

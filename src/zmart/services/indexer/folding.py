@@ -1,0 +1,159 @@
+"""Fold events that were just stored into the projections: each market once, from its row or from its beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from zmart.chain.program import Program
+from zmart.market.events import ChainEvent, MarketCreated, SharesBought, SharesSold, WinningsClaimed
+from zmart.market.fold import Folded, ImpossibleEvent, Rules, fold
+from zmart.market.fold_config import CONFIG_EVENTS, ChainKey, ConfigHistory, chain_key
+from zmart.market.pricing import PricingModelName
+from zmart.market.types import Address, MarketId, Wallet
+from zmart.services.indexer import metrics
+from zmart.store import chain_events, projections
+from zmart.store.pool import Connection
+from zmart.store.projections import Head, Rows
+
+Mapped = tuple[ChainEvent, MarketId | None]
+
+
+class Folder:
+    """Every method runs inside the caller's transaction, under the writer's lock."""
+
+    def __init__(self, program: Program, pricing: PricingModelName) -> None:
+        self._address_of = program.addresses.market
+        self._pricing: PricingModelName = pricing
+
+    async def map_markets(self, connection: Connection, events: Sequence[ChainEvent]) -> list[Mapped]:
+        """Each event with its market's id; claims name only the account."""
+        claimed = {e.event.market for e in events if isinstance(e.event, WinningsClaimed)}
+        known = await chain_events.markets_at(connection, claimed) | self._created(events)
+        return [(event, chain_events.market_named(event.event, known)) for event in events]
+
+    async def apply(self, connection: Connection, events: Sequence[Mapped]) -> None:
+        """Fold events that are in chain_events already and were not before."""
+        created = self._created(event for event, _ in events)
+        again = await chain_events.map_claims(connection, created)
+        rules = await self._rules(connection)
+        config_keys = [chain_key(event) for event, _ in events if isinstance(event.event, CONFIG_EVENTS)]
+        if config_keys:
+            await projections.write_config(connection, rules.configs.latest)
+            again |= await projections.folded_after(connection, min(config_keys))
+        by_market: dict[MarketId, list[ChainEvent]] = {}
+        for event, market_id in events:
+            if market_id is not None:
+                by_market.setdefault(market_id, []).append(event)
+        for news in by_market.values():
+            news.sort(key=chain_key)
+        heads = await projections.read_heads(connection, by_market.keys())
+        on_top = {}
+        for market_id, news in by_market.items():
+            match _plan(heads.get(market_id), chain_key(news[0])):
+                case "on top" if market_id not in again:
+                    on_top[market_id] = news
+                case "again":
+                    again.add(market_id)
+        await self._extend(connection, rules, on_top, heads)
+        await self.refold(connection, again, rules)
+
+    async def refold(
+        self, connection: Connection, market_ids: Collection[MarketId], rules: Rules | None = None
+    ) -> None:
+        """Compute markets from their first event; what they had and the fold does not give is deleted."""
+        if not market_ids:
+            return
+        rules = rules or await self._rules(connection)
+        rows = Rows()
+        for market_id, events in (await chain_events.of_markets(connection, market_ids)).items():
+            if events:
+                _run(market_id, Folded(), events, rules, Head(market_id=market_id), rows)
+        await projections.delete_stale(connection, market_ids, rows)
+        await projections.write(connection, rows)
+        metrics.REFOLDS.inc(len(market_ids))
+
+    async def refold_config(self, connection: Connection) -> None:
+        await projections.write_config(connection, (await self._rules(connection)).configs.latest)
+
+    async def _extend(
+        self,
+        connection: Connection,
+        rules: Rules,
+        news: Mapping[MarketId, Sequence[ChainEvent]],
+        heads: Mapping[MarketId, Head],
+    ) -> None:
+        if not news:
+            return
+        markets = await projections.read_markets(connection, [m for m in news if m in heads])
+        positions = await projections.read_positions(connection, _holders(news))
+        rows = Rows()
+        for market_id, events in news.items():
+            state = Folded(markets.get(market_id), positions.get(market_id, {}))
+            _run(market_id, state, events, rules, heads.get(market_id) or Head(market_id=market_id), rows)
+        await projections.write(connection, rows)
+
+    async def _rules(self, connection: Connection) -> Rules:
+        configs = ConfigHistory(await chain_events.of_config(connection))
+        return Rules.of(self._pricing, configs, self._address_of)
+
+    def _created(self, events: Iterable[ChainEvent]) -> dict[Address, MarketId]:
+        created = (e.event.market_id for e in events if isinstance(e.event, MarketCreated))
+        return {self._address_of(market_id): market_id for market_id in created}
+
+
+def _plan(head: Head | None, first: ChainKey) -> str:
+    """On top of what is folded; again from the beginning, because something came late; or not at all, because
+    an earlier event is missing still."""
+    if head is None:
+        return "on top"
+    if head.error_key is not None:
+        return "again" if first[0] <= head.error_key[0] else "wait"
+    if head.key is None or first > head.key:
+        return "on top"
+    return "again"
+
+
+def _holders(news: Mapping[MarketId, Sequence[ChainEvent]]) -> set[tuple[MarketId, Wallet]]:
+    return {
+        (market_id, event.event.user)
+        for market_id, events in news.items()
+        for event in events
+        if isinstance(event.event, SharesBought | SharesSold | WinningsClaimed)
+    }
+
+
+def _run(
+    market_id: MarketId, state: Folded, events: Sequence[ChainEvent], rules: Rules, head: Head, rows: Rows
+) -> None:
+    """Fold as far as it goes and note how far that was."""
+    try:
+        fold(state, events, rules)
+        head = _head(market_id, events[-1])
+    except ImpossibleEvent as problem:
+        failed = problem.event
+        place = next(i for i, event in enumerate(events) if event is failed)
+        head = msgspec.structs.replace(
+            _head(market_id, events[place - 1]) if place else head,
+            error=str(problem),
+            error_slot=failed.slot,
+            error_index_in_block=failed.index_in_block,
+            error_ordinal=failed.ordinal,
+        )
+    rows.heads.append(head)
+    if state.market is not None:
+        rows.markets.append(state.market)
+    rows.positions.extend((market_id, position) for position in state.positions.values())
+    rows.trades.extend(state.trades)
+    rows.votes.extend(state.votes)
+
+
+def _head(market_id: MarketId, event: ChainEvent) -> Head:
+    return Head(
+        market_id=market_id,
+        signature=event.signature,
+        slot=event.slot,
+        index_in_block=event.index_in_block,
+        ordinal=event.ordinal,
+    )

@@ -1,0 +1,28 @@
+"""What the indexer tells Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS = Counter("zmart_indexer_events", "events written to chain_events", ["name"])
+UNKNOWN_EVENTS = Counter("zmart_indexer_decode_errors", "payloads of the program that could not be decoded")
+TRANSACTIONS = Counter("zmart_indexer_transactions", "transactions settled", ["kind"])
+REFOLDS = Counter("zmart_indexer_refolds", "markets folded again from their first event")
+WRITE_SECONDS = Histogram(
+    "zmart_indexer_write_seconds",
+    "one batch, from claimed to committed",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+VISIBLE_SECONDS = Histogram(
+    "zmart_indexer_visible_seconds",
+    "from a transaction's receipt to its rows being visible",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)
+TIP_SLOT = Gauge("zmart_indexer_tip_slot", "the chain's newest confirmed slot")
+GAP_FREE_SLOT = Gauge("zmart_indexer_gap_free_slot", "the slot through which the index is complete")
+LAG_SLOTS = Gauge("zmart_indexer_lag_slots", "tip minus gap-free slot")
+INBOX_DEPTH = Gauge("zmart_indexer_inbox_depth", "transactions that wait to be settled")
+INBOX_OLDEST_SECONDS = Gauge("zmart_indexer_inbox_oldest_seconds", "age of the oldest of them")
+DEAD_LETTERS = Gauge("zmart_indexer_dead_letters", "transactions that could not be indexed")
+STUCK_MARKETS = Gauge("zmart_indexer_stuck_markets", "markets with an event that cannot be folded")
+VANISHED = Counter("zmart_indexer_vanished_transactions", "confirmed transactions that left the chain")

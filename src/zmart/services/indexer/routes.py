@@ -1,0 +1,52 @@
+"""The indexer's one route: the webhook. Written on bare ASGI, for it must answer before anything else does."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.services.contract import AsgiApp, Receive, Scope, Send
+from zmart.services.webhook import PATH, Answer, WebhookReceiver
+
+
+def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
+    """POST to PATH; anything else is 404 or 405."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        await _send(send, await _answer(receiver, scope, receive))
+
+    return app
+
+
+async def _answer(receiver: WebhookReceiver, scope: Scope, receive: Receive) -> Answer:
+    if scope["path"] != PATH:
+        return Answer(404, {"error": "not_found", "message": f"Only {PATH} is here.", "status": 404})
+    if scope["method"] != "POST":
+        return Answer(405, {"error": "method_not_allowed", "message": "Use POST.", "status": 405})
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    body = await _body(receive, headers.get(b"content-length"), receiver.max_body_bytes)
+    if body is None:
+        return receiver.too_large()
+    return await receiver.receive(body, headers.get(b"authorization"), headers.get(b"x-helius-signature"))
+
+
+async def _body(receive: Receive, announced: str | None, most: int) -> bytes | None:
+    """None when it is longer than `most`; what announces itself so is not read."""
+    if announced is not None and (not announced.isdigit() or int(announced) > most):
+        return None
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > most:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    body = msgspec.json.encode(answer.body)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,150 @@
+"""The service: its loops, and the truth about how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+
+import structlog
+
+from zmart.errors import StoreError
+from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.indexer import metrics
+from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.routes import webhook_app
+from zmart.services.indexer.sources import LiveLog
+from zmart.services.webhook import WebhookReceiver
+from zmart.settings import Settings
+from zmart.store import inbox, index_progress, projections
+from zmart.store.inbox import Depth
+from zmart.store.index_progress import IndexProgress
+from zmart.store.pool import is_away
+
+BEHIND_S = 10.0
+_LISTEN_AGAIN_S = 0.5
+log = structlog.get_logger()
+
+
+class Indexer:
+    """See services/contract.py."""
+
+    name = "indexer"
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._app = webhook_app(WebhookReceiver(engine.pool, settings))
+        self._rate = Rate()
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Indexer:
+        engine = await Engine.open(settings)
+        try:
+            return cls(settings, engine)
+        except BaseException:
+            await engine.close()
+            raise
+
+    async def run(self, stop: asyncio.Event) -> None:
+        engine = self._engine
+        work, fetch, scan, final = (Bell(stop) for _ in range(4))
+        helpers = [asyncio.create_task(self._wake((work, fetch)))]
+        if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
+            live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
+            helpers.append(asyncio.create_task(live.run()))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(engine.worker.run(work))
+                group.create_task(engine.fetcher.run(fetch))
+                group.create_task(engine.scanner.run(scan))
+                group.create_task(engine.finality.run(final))
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await engine.close()
+
+    async def readiness(self) -> Readiness:
+        try:
+            progress = await index_progress.read(self._engine.pool)
+            depth = await inbox.depth(self._engine.pool)
+            stuck = await projections.stuck(self._engine.pool)
+        except Exception as error:
+            if not is_away(error) and not isinstance(error, StoreError):
+                raise
+            return Readiness(ready=False, reason=f"PostgreSQL is away: {error}")
+        assert progress is not None  # claimed when the service was opened
+        _publish(progress, depth, len(stuck))
+        reason = _why_not_ready(progress, depth, self._settings.indexer_scan_interval_s)
+        details = {
+            "tip_slot": progress.tip_slot,
+            "gap_free_slot": progress.gap_free_through_slot,
+            "inbox_pending": depth.pending,
+            "inbox_oldest_s": depth.oldest_s,
+            "dead_letters": depth.dead,
+            "stuck_markets": dict(stuck[:10]),
+            "scan_age_s": progress.scan_age_s,
+        }
+        return Readiness(ready=not reason, reason=reason, details=details)
+
+    def health(self) -> Mapping[str, object]:
+        total = self._engine.worker.events_total
+        return {"events_total": total, "events_per_minute": self._rate.per_minute(total)}
+
+    def asgi(self) -> AsgiApp:
+        return self._app
+
+    async def _wake(self, bells: tuple[Bell, ...]) -> None:
+        """Ring when the database says that something was stored."""
+
+        def ring() -> None:
+            for bell in bells:
+                bell.ring()
+
+        while True:
+            try:
+                await inbox.listen(self._engine.pool, ring)
+                log.warning("listening connection lost")
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await asyncio.sleep(_LISTEN_AGAIN_S)
+
+
+class Rate:
+    """Events per minute from looks at a counter that only grows."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def per_minute(self, total: int) -> float:
+        now = time.monotonic()
+        while len(self._looks) > 1 and self._looks[1][0] < now - 60:
+            self._looks.popleft()
+        then, before = self._looks[0]
+        if now - self._looks[-1][0] >= 1:
+            self._looks.append((now, total))
+        return round((total - before) * 60 / max(now - then, 1), 1)
+
+
+def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float) -> str:
+    if progress.scan_age_s is None:
+        return "the first scan of the chain has not ended"
+    if progress.scan_age_s > BEHIND_S + scan_interval_s:
+        return f"the chain was last scanned {progress.scan_age_s:.0f} s ago: is the RPC there?"
+    if depth.oldest_s is not None and depth.oldest_s > BEHIND_S:
+        return f"{depth.pending} transactions wait to be indexed, the oldest for {depth.oldest_s:.0f} s"
+    return ""
+
+
+def _publish(progress: IndexProgress, depth: Depth, stuck: int) -> None:
+    metrics.TIP_SLOT.set(progress.tip_slot)
+    metrics.GAP_FREE_SLOT.set(progress.gap_free_through_slot)
+    metrics.LAG_SLOTS.set(max(0, progress.tip_slot - progress.gap_free_through_slot))
+    metrics.INBOX_DEPTH.set(depth.pending)
+    metrics.INBOX_OLDEST_SECONDS.set(depth.oldest_s or 0)
+    metrics.DEAD_LETTERS.set(depth.dead)
+    metrics.STUCK_MARKETS.set(stuck)

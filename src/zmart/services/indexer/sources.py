@@ -1,0 +1,122 @@
+"""Where hints come from besides the webhook: a scan of the program's signatures, and the RPC's live log."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import structlog
+
+from zmart.chain import subscriptions
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc, SignatureInfo
+from zmart.errors import ChainError, StoreError
+from zmart.market.types import Signature, Slot
+from zmart.services.indexer.bell import Bell
+from zmart.store import chain_events, inbox, index_progress
+from zmart.store.chain_events import TransactionRow
+from zmart.store.inbox import Hint
+from zmart.store.pool import Pool, is_away
+
+_OVERLAP_SLOTS = 64
+"""Twice what a cluster takes to finalize: what a fork replaced there is listed again."""
+_PAGE = 1000
+_QUEUE = 10_000
+log = structlog.get_logger()
+
+
+class Scanner:
+    """Lists what the chain has from the frontier to a tip that was sampled before; so nothing stays unseen,
+    whatever the webhook lost."""
+
+    def __init__(self, pool: Pool, rpc: Rpc, program: Program, interval_s: float) -> None:
+        self._pool = pool
+        self._rpc = rpc
+        self._program = program
+        self._interval_s = interval_s
+
+    async def run(self, bell: Bell) -> None:
+        while not bell.stopped:
+            bell.clear()
+            try:
+                await self.scan()
+            except (ChainError, StoreError, OSError) as error:
+                log.warning("scan failed", error=str(error))
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await bell.wait(self._interval_s)
+
+    async def scan(self) -> int:
+        """One scan; returns how many transactions were new."""
+        progress = await index_progress.read(self._pool)
+        assert progress is not None  # claimed when the service started
+        tip = await self._rpc.get_slot("confirmed")
+        floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
+        until = await chain_events.last_final_before(self._pool, floor)
+        before: Signature | None = None
+        fresh = 0
+        while True:
+            page = await self._rpc.get_signatures_for_address(
+                self._program.address, before=before, until=until, limit=_PAGE
+            )
+            fresh += await self._store([info for info in page if info.slot >= floor])
+            if len(page) < _PAGE or page[-1].slot < floor:
+                break
+            before = page[-1].signature
+        await index_progress.listed(self._pool, tip)
+        await index_progress.advance(self._pool)
+        return fresh
+
+    async def _store(self, page: list[SignatureInfo]) -> int:
+        """Failed transactions have no effect and need no fetch."""
+        unknown = await inbox.unknown(self._pool, [info.signature for info in page])
+        new = [info for info in page if info.signature in unknown]
+        failed = [_failed(info.signature, info.slot) for info in new if info.err is not None]
+        if failed:
+            await chain_events.add(self._pool, failed)
+        hints = [Hint(info.signature, info.slot, None) for info in new if info.err is None]
+        return len(failed) + await inbox.store(self._pool, "scan", hints)
+
+
+class LiveLog:
+    """logsSubscribe: names transactions within a block time. What it misses while reconnecting, a scan finds."""
+
+    def __init__(self, pool: Pool, program: Program, ws_url: str, scan_again: Bell) -> None:
+        self._pool = pool
+        self._program = program
+        self._ws_url = ws_url
+        self._scan_again = scan_again
+        self._queue: asyncio.Queue[Hint] = asyncio.Queue(_QUEUE)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._write())
+
+    async def _listen(self) -> None:
+        notices = subscriptions.logs(self._ws_url, self._program.address, on_connect=self._scan_again.ring)
+        try:
+            async with aclosing(notices) as stream:
+                async for notice in stream:
+                    if notice.err is None and not self._queue.full():
+                        self._queue.put_nowait(Hint(notice.signature, notice.slot, None))
+        except ChainError as error:
+            log.warning("no live log: the scan alone finds transactions", error=str(error))
+
+    async def _write(self) -> None:
+        while True:
+            hints = [await self._queue.get()]
+            while not self._queue.empty() and len(hints) < _PAGE:
+                hints.append(self._queue.get_nowait())
+            try:
+                await inbox.store(self._pool, "logs", hints)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                self._scan_again.ring()
+
+
+def _failed(signature: Signature, slot: Slot) -> TransactionRow:
+    return TransactionRow(signature=signature, slot=slot, index_in_block=None, failed=True, event_count=0)

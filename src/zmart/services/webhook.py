@@ -1,0 +1,86 @@
+"""Receiving Helius' webhook, the same on the gateway's port and on the indexer's: check, write down, answer.
+
+A delivery is only a hint: it is stored raw and acknowledged; the indexer works on it later.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from prometheus_client import Counter
+
+from zmart.chain.webhook_auth import authorization_matches, hmac_matches
+from zmart.chain.webhooks import parse_webhook
+from zmart.errors import ConfigError, DecodeError, StoreError
+from zmart.settings import Settings
+from zmart.store import inbox
+from zmart.store.pool import Pool, is_away
+
+PATH = "/api/webhooks/helius"
+
+DELIVERIES = Counter("zmart_webhook_deliveries", "webhook deliveries by HTTP status", ["status"])
+TRANSACTIONS = Counter("zmart_webhook_transactions", "transactions named by webhooks", ["kind"])
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP status and the object of its JSON body."""
+
+    status: int
+    body: dict[str, object]
+
+
+class WebhookReceiver:
+    """`await receive(...)` never raises for what a caller may send. Raises ConfigError when no secret is set
+    outside of ZMART_ENV=local."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._secret = settings.helius_webhook_secret.get_secret_value()
+        self._with_hmac = settings.helius_webhook_hmac
+        self.max_body_bytes = settings.webhook_max_body_bytes
+        if not self._secret and not settings.is_local:
+            raise ConfigError(
+                "HELIUS_WEBHOOK_SECRET is not set: anybody could post to the webhook. Set it to the Authorization "
+                "value that the webhook was registered with, or ZMART_ENV=local on your own machine."
+            )
+
+    async def receive(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> Answer:
+        """One delivery, its body at most `max_body_bytes` long."""
+        answer = await self._judge(body, authorization, hmac_signature)
+        DELIVERIES.labels(str(answer.status)).inc()
+        return answer
+
+    def too_large(self) -> Answer:
+        """For a body that is longer; the caller does not read it."""
+        DELIVERIES.labels("413").inc()
+        return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
+
+    async def _judge(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> Answer:
+        if not self._is_helius(body, authorization, hmac_signature):
+            return _refusal(401, "unauthorized", "The Authorization header is not the registered one.")
+        if len(body) > self.max_body_bytes:
+            return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
+        try:
+            items = parse_webhook(body)
+        except DecodeError as error:
+            return _refusal(400, "bad_request", str(error))
+        hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in items]
+        try:
+            fresh = await inbox.store(self._pool, "webhook", hints)
+        except Exception as error:
+            if not is_away(error) and not isinstance(error, StoreError):
+                raise
+            return _refusal(503, "unavailable", "The database is away; deliver again.")
+        TRANSACTIONS.labels("fresh").inc(fresh)
+        TRANSACTIONS.labels("duplicate").inc(len(hints) - fresh)
+        return Answer(200, {"received": len(hints), "duplicates": len(hints) - fresh})
+
+    def _is_helius(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> bool:
+        if not self._secret:
+            return True
+        if authorization_matches(authorization, self._secret):
+            return True
+        return self._with_hmac and hmac_matches(hmac_signature, self._secret, body)
+
+
+def _refusal(status: int, error: str, message: str) -> Answer:
+    return Answer(status, {"error": error, "message": message, "status": status})

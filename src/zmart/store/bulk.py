@@ -1,0 +1,83 @@
+"""Many rows in one statement: `INSERT ... SELECT FROM unnest(...)`, built once from a list of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import msgspec
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def enum_value(value: object) -> object:
+    assert isinstance(value, Enum)
+    return value.value
+
+
+def enum_name(value: object) -> object:
+    assert isinstance(value, Enum)
+    return value.name
+
+
+class Column(msgspec.Struct, frozen=True):
+    """`array_type` is the element type of the array that is sent; `time` sends seconds for a timestamptz."""
+
+    name: str
+    array_type: str
+    encode: Callable[[object], object] = _same
+
+    @property
+    def parameter_type(self) -> str:
+        return "bigint" if self.array_type == "time" else self.array_type
+
+    @property
+    def expression(self) -> str:
+        return f"to_timestamp(r.{self.name})" if self.array_type == "time" else f"r.{self.name}"
+
+    @property
+    def read_expression(self) -> str:
+        if self.array_type == "time":
+            return f"extract(epoch FROM {self.name})::bigint AS {self.name}"
+        return self.name
+
+
+def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[list[object]]:
+    """One array per column from the rows' attributes of the same name."""
+    result: list[list[object]] = []
+    for column in columns:
+        name, encode = column.name, column.encode
+        if encode is _same:
+            result.append([getattr(row, name) for row in rows])
+        else:
+            result.append([encode(getattr(row, name)) for row in rows])
+    return result
+
+
+def unnest(columns: Sequence[Column], first: int = 1) -> str:
+    """`unnest($1::text[], ...) AS r (a, ...)`."""
+    parameters = ", ".join(f"${n}::{c.parameter_type}[]" for n, c in enumerate(columns, first))
+    return f"unnest({parameters}) AS r ({', '.join(c.name for c in columns)})"
+
+
+def insert(table: str, columns: Sequence[Column]) -> str:
+    names = ", ".join(c.name for c in columns)
+    return f"INSERT INTO {table} ({names}) SELECT {', '.join(c.expression for c in columns)} FROM {unnest(columns)}"
+
+
+def upsert(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
+    """Rows that are there already and equal are not written again, so they are no change to publish."""
+    values = [c.name for c in columns if c.name not in key]
+    assignments = ", ".join(f"{name} = excluded.{name}" for name in values)
+    before = ", ".join(f"{table}.{name}" for name in values)
+    after = ", ".join(f"excluded.{name}" for name in values)
+    return (
+        f"{insert(table, columns)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {assignments} "
+        f"WHERE ({before}) IS DISTINCT FROM ({after})"
+    )
+
+
+def select(table: str, columns: Sequence[Column]) -> str:
+    return f"SELECT {', '.join(c.read_expression for c in columns)} FROM {table}"

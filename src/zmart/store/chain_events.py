@@ -1,0 +1,250 @@
+"""What the chain said: every transaction that was looked at and its events, kept for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from zmart.market.events import AnyEvent, ChainEvent, WinningsClaimed
+from zmart.market.types import Address, Finality, MarketId, Signature, Slot
+from zmart.store.bulk import Column, enum_value, insert
+from zmart.store.bulk import arrays as arrays_of
+from zmart.store.pool import Connection, Pool, Record
+
+_TRANSACTIONS = (
+    Column("signature", "text"),
+    Column("slot", "bigint"),
+    Column("index_in_block", "integer"),
+    Column("failed", "boolean"),
+    Column("finality", "text", enum_value),
+    Column("event_count", "integer"),
+    Column("unknown_events", "integer"),
+)
+_EVENTS = (
+    Column("signature", "text"),
+    Column("ordinal", "integer"),
+    Column("slot", "bigint"),
+    Column("index_in_block", "integer"),
+    Column("name", "text"),
+    Column("market_id", "text"),
+    Column("event", "jsonb"),
+)
+_COLUMNS = "signature, ordinal, slot, index_in_block, market_id, event"
+
+_ADD_TRANSACTIONS = f"{insert('chain_transactions', _TRANSACTIONS)} ON CONFLICT DO NOTHING"
+_ADD_EVENTS = f"{insert('chain_events', _EVENTS)} ON CONFLICT DO NOTHING"
+_KNOWN = "SELECT signature FROM chain_transactions WHERE signature = ANY($1::text[])"
+_NEIGHBOURS = """
+SELECT slot, signature, index_in_block FROM chain_transactions
+WHERE slot = ANY($1::bigint[]) AND event_count > 0
+"""
+_PLACES = """
+FROM unnest($1::text[], $2::integer[]) AS p (signature, place)
+WHERE t.signature = p.signature AND t.index_in_block IS NULL
+"""
+_PLACE = tuple(
+    f"UPDATE {table} t SET index_in_block = p.place {_PLACES}"
+    for table in ("chain_transactions", "chain_events")
+)
+_PLACE_TRADES = """
+UPDATE trades t SET index_in_block = p.place FROM unnest($1::text[], $2::integer[]) AS p (signature, place)
+WHERE t.signature = p.signature AND t.index_in_block <> p.place
+"""
+_PLACE_HEADS = f"UPDATE market_folds t SET index_in_block = p.place {_PLACES}"
+_MAP = """
+UPDATE chain_events t SET market_id = m.market_id FROM unnest($1::text[], $2::text[]) AS m (address, market_id)
+WHERE t.market_id IS NULL AND t.name = 'WinningsClaimed' AND t.event ->> 'market' = m.address
+RETURNING t.market_id
+"""
+_MARKETS_AT = "SELECT address, market_id FROM markets WHERE address = ANY($1::text[])"
+_OF_MARKETS = f"""
+SELECT {_COLUMNS} FROM chain_events WHERE market_id = ANY($1::text[])
+ORDER BY market_id, slot, index_in_block NULLS FIRST, ordinal
+"""
+_OF_CONFIG = f"""
+SELECT {_COLUMNS} FROM chain_events
+WHERE name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged')
+ORDER BY slot, index_in_block NULLS FIRST, ordinal
+"""
+_MARKET_IDS = """
+SELECT market_id FROM (SELECT DISTINCT market_id FROM chain_events WHERE market_id IS NOT NULL
+    UNION SELECT market_id FROM markets UNION SELECT market_id FROM market_folds) AS all_of_them
+WHERE market_id > $1 ORDER BY market_id LIMIT $2
+"""
+_COUNT = "SELECT count(*) FROM chain_events"
+_UNFINAL = """
+SELECT signature, slot, failed FROM chain_transactions WHERE finality = 'confirmed' AND slot <= $1
+ORDER BY slot, signature LIMIT $2
+"""
+_FINALIZE = "UPDATE chain_transactions SET finality = 'finalized' WHERE signature = ANY($1::text[])"
+_MARKETS_OF = """
+SELECT DISTINCT market_id, name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged') AS config
+FROM chain_events WHERE signature = ANY($1::text[])
+"""
+_REMOVE = "DELETE FROM chain_transactions WHERE signature = ANY($1::text[])"
+_LAST_FINAL = """
+SELECT signature FROM chain_transactions WHERE slot < $1 AND finality = 'finalized' ORDER BY slot DESC LIMIT 1
+"""
+
+_event = msgspec.json.Decoder(AnyEvent)
+
+
+class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction that was looked at. `unknown_events`: payloads of the program that could not be decoded."""
+
+    signature: Signature
+    slot: Slot
+    index_in_block: int | None
+    failed: bool
+    event_count: int
+    unknown_events: int = 0
+    finality: Finality = Finality.CONFIRMED
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """A transaction with events in a slot that holds others too."""
+
+    slot: Slot
+    signature: Signature
+    index_in_block: int | None
+
+
+class Unfinal(msgspec.Struct, frozen=True):
+    """A transaction that may still leave the chain."""
+
+    signature: Signature
+    slot: Slot
+    failed: bool
+
+
+class Affected(msgspec.Struct, frozen=True):
+    """What a set of transactions had told about."""
+
+    markets: set[MarketId]
+    config: bool
+
+
+async def known(connection: Connection, signatures: Collection[Signature]) -> set[Signature]:
+    """Those that are indexed already."""
+    return {row["signature"] for row in await connection.fetch(_KNOWN, list(signatures))}
+
+
+async def add(
+    connection: Connection | Pool,
+    transactions: Sequence[TransactionRow],
+    events: Iterable[tuple[ChainEvent, MarketId | None]] = (),
+) -> None:
+    """Write transactions and their events; those known already stay as they are."""
+    await connection.execute(_ADD_TRANSACTIONS, *arrays_of(_TRANSACTIONS, transactions))
+    rows = [
+        (
+            e.signature,
+            e.ordinal,
+            e.slot,
+            e.index_in_block,
+            type(e.event).__name__,
+            market_id,
+            _encode(e.event),
+        )
+        for e, market_id in events
+    ]
+    if rows:
+        await connection.execute(_ADD_EVENTS, *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def neighbours(connection: Connection, slots: Collection[Slot]) -> list[Neighbour]:
+    """Indexed transactions with events in these slots."""
+    return [Neighbour(*row) for row in await connection.fetch(_NEIGHBOURS, list(slots))]
+
+
+async def place(connection: Connection, places: Mapping[Signature, int]) -> None:
+    """Write the index in the block of transactions that had none, wherever it is kept."""
+    arguments = list(places.keys()), list(places.values())
+    for statement in (*_PLACE, _PLACE_TRADES, _PLACE_HEADS):
+        await connection.execute(statement, *arguments)
+
+
+async def map_claims(connection: Connection, markets: Mapping[Address, MarketId]) -> set[MarketId]:
+    """Give claims that were told before their market its id. Returns the markets that had such."""
+    if not markets:
+        return set()
+    rows = await connection.fetch(_MAP, list(markets.keys()), list(markets.values()))
+    return {row["market_id"] for row in rows}
+
+
+async def markets_at(connection: Connection, addresses: Collection[Address]) -> dict[Address, MarketId]:
+    """The ids of markets by the addresses of their accounts."""
+    if not addresses:
+        return {}
+    return {row["address"]: row["market_id"] for row in await connection.fetch(_MARKETS_AT, list(addresses))}
+
+
+async def of_markets(
+    connection: Connection, market_ids: Collection[MarketId]
+) -> dict[MarketId, list[ChainEvent]]:
+    """All events of these markets, each list in chain order."""
+    found: dict[MarketId, list[ChainEvent]] = {market_id: [] for market_id in market_ids}
+    for row in await connection.fetch(_OF_MARKETS, list(market_ids)):
+        found[row["market_id"]].append(_chain_event(row))
+    return found
+
+
+async def of_config(connection: Connection | Pool) -> list[ChainEvent]:
+    """All events of GlobalConfig in chain order."""
+    return [_chain_event(row) for row in await connection.fetch(_OF_CONFIG)]
+
+
+async def market_ids(connection: Connection, after: str, limit: int) -> list[MarketId]:
+    """Every market that any event or projection names, in pages."""
+    return [row["market_id"] for row in await connection.fetch(_MARKET_IDS, after, limit)]
+
+
+async def count(connection: Connection | Pool) -> int:
+    total: int = await connection.fetchval(_COUNT)
+    return total
+
+
+async def unfinal(pool: Pool, through: Slot, limit: int) -> list[Unfinal]:
+    """Transactions up to a finalized slot that are not known to be finalized, the oldest first."""
+    return [Unfinal(*row) for row in await pool.fetch(_UNFINAL, through, limit)]
+
+
+async def finalize(pool: Pool, signatures: Sequence[Signature]) -> None:
+    await pool.execute(_FINALIZE, list(signatures))
+
+
+async def remove(connection: Connection, signatures: Sequence[Signature]) -> Affected:
+    """Take back transactions that left the chain, with their events."""
+    rows = await connection.fetch(_MARKETS_OF, list(signatures))
+    await connection.execute(_REMOVE, list(signatures))
+    markets = {row["market_id"] for row in rows if row["market_id"] is not None}
+    return Affected(markets, any(row["config"] for row in rows))
+
+
+async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:
+    """A transaction below `slot` that can never leave the chain: a scan needs not look behind it."""
+    signature: Signature | None = await pool.fetchval(_LAST_FINAL, slot)
+    return signature
+
+
+def _encode(event: AnyEvent) -> str:
+    return msgspec.json.encode(event).decode()
+
+
+def _chain_event(row: Record) -> ChainEvent:
+    return ChainEvent(
+        signature=row["signature"],
+        ordinal=row["ordinal"],
+        slot=row["slot"],
+        index_in_block=row["index_in_block"],
+        event=_event.decode(row["event"]),
+    )
+
+
+def market_named(event: AnyEvent, at: Mapping[Address, MarketId]) -> MarketId | None:
+    """The market that an event is about: None for the config's, and for a claim of a market not known yet."""
+    if isinstance(event, WinningsClaimed):
+        return at.get(event.market)
+    market_id: MarketId | None = getattr(event, "market_id", None)
+    return market_id

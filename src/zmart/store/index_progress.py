@@ -1,0 +1,102 @@
+"""How far the index is complete: one row, and the lock under which the projections are written."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.errors import ConfigError
+from zmart.market.types import Address, Slot
+from zmart.store.pool import Connection, Pool
+
+_WRITER_LOCK = 0x7A6D666F6C64
+
+_CLAIM = """
+INSERT INTO index_progress (program_id, genesis_hash) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING
+"""
+_READ = """
+SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, listed_through_slot, tip_slot,
+    extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
+FROM index_progress
+"""
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
+_LOCK = "SELECT pg_advisory_xact_lock($1)"
+_LISTED = """
+UPDATE index_progress
+SET listed_through_slot = GREATEST(listed_through_slot, $1), tip_slot = $1, scanned_at = now()
+"""
+_REWIND = "UPDATE index_progress SET listed_through_slot = $1, gap_free_through_slot = $1"
+_ADVANCE = """
+WITH open AS (SELECT min(slot) AS slot FROM inbox WHERE state = 'pending'),
+through AS (
+    SELECT GREATEST(gap_free_through_slot, LEAST(listed_through_slot, open.slot - 1)) AS slot FROM index_progress, open
+)
+UPDATE index_progress SET gap_free_through_slot = through.slot FROM through
+WHERE gap_free_through_slot <> through.slot
+"""
+
+
+class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Slots of the chain. Through `listed_through_slot` every transaction is in the inbox, through
+    `gap_free_through_slot` each is settled too. `scan_age_s` is None before the first scan ended."""
+
+    program_id: Address
+    genesis_hash: str
+    start_slot: Slot
+    gap_free_through_slot: Slot
+    listed_through_slot: Slot
+    tip_slot: Slot
+    scan_age_s: float | None
+
+
+async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProgress:
+    """The row, made if this database is new. Raises ConfigError when it belongs to another program or chain."""
+    await pool.execute(_CLAIM, program_id, genesis_hash)
+    found = await read(pool)
+    assert found is not None
+    if found.program_id != program_id:
+        raise ConfigError(
+            f"This database is an index of the program {found.program_id}, not of {program_id}: "
+            "check SOLANA_PROGRAM_ID_CORE, or use another DATABASE_URL."
+        )
+    if found.genesis_hash != genesis_hash:
+        raise ConfigError(
+            f"This database is an index of the chain with genesis {found.genesis_hash}, the RPC's is "
+            f"{genesis_hash}: check SOLANA_RPC_URL, or use another DATABASE_URL."
+        )
+    return found
+
+
+async def read(pool: Pool) -> IndexProgress | None:
+    """None before an indexer has ever run here."""
+    row = await pool.fetchrow(_READ)
+    return IndexProgress(**row) if row else None
+
+
+async def try_lock_writer(connection: Connection) -> bool:
+    """Take the right to write projections until the transaction ends, if nobody has it.
+
+    One writer at a time, because the order inside a slot, the config in force and claims that wait for their
+    market reach across markets; and every commit queues for the change feed's head anyway.
+    """
+    locked: bool = await connection.fetchval(_TRY_LOCK, _WRITER_LOCK)
+    return locked
+
+
+async def lock_writer(connection: Connection) -> None:
+    """The same, waiting for it."""
+    await connection.execute(_LOCK, _WRITER_LOCK)
+
+
+async def listed(pool: Pool, tip: Slot) -> None:
+    """Every transaction up to `tip` has been put into the inbox."""
+    await pool.execute(_LISTED, tip)
+
+
+async def rewind(pool: Pool, slot: Slot) -> None:
+    """Have everything after `slot` listed again."""
+    await pool.execute(_REWIND, slot)
+
+
+async def advance(connection: Connection | Pool) -> None:
+    """Move the gap-free slot up to what is listed and settled."""
+    await connection.execute(_ADVANCE)
