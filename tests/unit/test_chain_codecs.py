@@ -21,6 +21,7 @@ from zmart.chain.idl import load_idl
 from zmart.chain.program import Program
 from zmart.errors import ConfigError, DecodeError, Invalid
 from zmart.market.types import MarketState, VoteKind
+from zmart.settings import Settings
 
 WIRE = json.loads((Path(__file__).parents[1] / "vectors/pricing_and_wire_vectors.json").read_text())["wire"]
 PROGRAM = Program(Pubkey.from_string(WIRE["program_id"]), load_idl())
@@ -345,6 +346,11 @@ def test_an_instruction_whose_accounts_differ_in_the_idl_fails_loudly(tmp_path):
     program = Program(PROGRAM.id, load_idl(idl_without(tmp_path, other)))
     with pytest.raises(ConfigError, match="approve_proposal"):
         program.instructions.approve_proposal(ADMIN, MARKET_ID)
+
+
+def test_a_program_id_that_is_none_names_its_setting():
+    with pytest.raises(ConfigError, match="SOLANA_PROGRAM_ID_CORE"):
+        Program.from_settings(Settings(_env_file=None, solana_program_id_core="6s8b"))
 
 
 def test_error_codes_are_named_by_the_idl_and_by_anchor():

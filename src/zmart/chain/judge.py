@@ -55,19 +55,22 @@ async def judge(rpcs: Sequence[Rpc], attempt: Attempt) -> Verdict:
 
 async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
     """Dead needs all of it from one endpoint: a finalized height past the last valid one, a blockhash that is
-    no longer accepted, and a status, looked up in history by a node not behind that height, which is absent.
+    no longer accepted, and a status, looked up in history, which is absent.
 
-    The blockhash is asked for too because a height alone can be wrong after a local chain's clock was moved.
+    An endpoint may be many nodes of different age, so the status must come from one that knows at least the
+    slot at which the blockhash was refused. The blockhash is asked for besides the height because a height
+    alone can be wrong after a local chain's clock was moved.
     """
     if await rpc.get_block_height("finalized") <= attempt.last_valid_block_height:
         return Live()
-    finalized = await rpc.get_slot("finalized")
-    if await rpc.is_blockhash_valid(str(attempt.transaction.message.recent_blockhash), "confirmed"):
+    blockhash = str(attempt.transaction.message.recent_blockhash)
+    validity = await rpc.get_blockhash_validity(blockhash)
+    if validity.valid:
         return Live()
     statuses = await rpc.get_signature_statuses([attempt.signature], search_history=True)
     if (status := statuses.values[0]) is not None:
         return _seen(status)
-    return Dead() if statuses.context_slot >= finalized else Live()
+    return Dead() if statuses.context_slot >= validity.context_slot else Live()
 
 
 def _seen(status: SignatureStatus) -> Seen | Live:

@@ -52,6 +52,13 @@ class Blockhash(msgspec.Struct, frozen=True):
     last_valid_block_height: int
 
 
+class BlockhashValidity(msgspec.Struct, frozen=True):
+    """As a node knew it at `context_slot`."""
+
+    valid: bool
+    context_slot: Slot
+
+
 class Simulation(msgspec.Struct, frozen=True):
     ok: bool
     units: int
@@ -168,9 +175,13 @@ class Rpc:
         answer = await self._rpc.typed(_LatestBlockhash, "getLatestBlockhash", [{"commitment": commitment}])
         return Blockhash(answer.value.blockhash, answer.value.last_valid_block_height)
 
-    async def is_blockhash_valid(self, blockhash: str, commitment: Commitment = "processed") -> bool:
+    async def get_blockhash_validity(
+        self, blockhash: str, commitment: Commitment = "confirmed"
+    ) -> BlockhashValidity:
+        """Whether a transaction with that blockhash can still be processed (isBlockhashValid)."""
         params = [blockhash, {"commitment": commitment}]
-        return (await self._rpc.typed(_Flag, "isBlockhashValid", params)).value
+        answer = await self._rpc.typed(_Flag, "isBlockhashValid", params)
+        return BlockhashValidity(answer.value, Slot(answer.context.slot))
 
     async def get_account(self, address: Address, commitment: Commitment = "confirmed") -> AccountInfo | None:
         params = [address, {"encoding": "base64", "commitment": commitment}]
@@ -232,7 +243,7 @@ class Rpc:
     async def get_block_signatures(
         self, slot: Slot, commitment: Commitment = "confirmed"
     ) -> list[Signature] | None:
-        """All signatures of a block in block order; None if the slot holds no block or it is gone."""
+        """All signatures of a block in block order; None if the slot holds none, none yet, or it is gone."""
         options = {
             "transactionDetails": "signatures",
             "rewards": False,

@@ -57,7 +57,9 @@ class TxInstruction(msgspec.Struct, frozen=True):
 
 
 class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """`instructions` are all, inner ones included, in execution order; `logs` is None if the node kept none."""
+    """`instructions` are all, inner ones included, in execution order; `logs` is None if the node kept none.
+
+    `block_time` is the node's; Surfpool's is 1000 times too small, so the time of an event is its own."""
 
     signature: Signature
     slot: Slot
