@@ -39,7 +39,7 @@ check: setup-dev ## format, lint, import rules, types
 bench: setup-dev ## speeds, as ratios to a peer in the same run
 	$(BIN)/zmart bench
 
-program: setup-dev ## rebuild the on-chain program; the bytes must equal the shipped ones
+program: setup-dev ## build the on-chain program; says whether the shipped bytes changed
 	$(BIN)/python programs/zmart_core/build.py
 
 lock: setup-dev ## pin the newest allowed packages again
