@@ -10,9 +10,8 @@ import msgspec
 from zmart.market.types import MarketId, Wallet
 from zmart.store.pool import Connection, Pool
 
-_COLUMNS = (
-    "d.market_id, d.creator, d.question, d.description, d.category, d.tags, d.ends_at, d.cid, d.created_at"
-)
+_COLUMNS = """d.market_id, d.creator, d.question, d.description, d.category, d.tags, d.ends_at, d.cid, d.document,
+d.created_at"""
 _ADD = """
 INSERT INTO market_documents (market_id, creator, question, description, category, tags, ends_at, cid, document)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -34,7 +33,7 @@ ORDER BY d.created_at DESC, d.market_id LIMIT $2
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A question as its creator wrote it; `cid` names its canonical bytes."""
+    """A question as its creator wrote it; `cid` names the canonical bytes `document`."""
 
     market_id: MarketId
     creator: Wallet
@@ -44,10 +43,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     tags: Sequence[str]
     ends_at: datetime | None
     cid: str
+    document: bytes
     created_at: datetime
 
 
-async def add(pool: Pool, document: Document, raw: bytes, provider: str) -> int:
+async def add(pool: Pool, document: Document, provider: str) -> int:
     """Writes the draft and its pin to come in one commit; the answer is the id of that pin."""
     async with pool.transaction() as connection:
         await connection.execute(
@@ -60,9 +60,11 @@ async def add(pool: Pool, document: Document, raw: bytes, provider: str) -> int:
             list(document.tags),
             document.ends_at,
             document.cid,
-            raw,
+            document.document,
         )
-        return await anchor(connection, "question", document.market_id, document.cid, raw, provider)
+        return await anchor(
+            connection, "question", document.market_id, document.cid, document.document, provider
+        )
 
 
 async def anchor(

@@ -17,10 +17,11 @@ SELECT {_COLUMNS}, m.state, m.price_yes_e9, m.final_outcome, coalesce(d.question
 FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d USING (market_id)
 WHERE p.wallet = $1 ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3
 """
-_HOLDERS = f"""
-SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND (p.shares_yes > 0 OR p.shares_no > 0)
-ORDER BY p.shares_yes + p.shares_no DESC, p.wallet LIMIT $2 OFFSET $3
-"""
+_HOLDERS = {
+    outcome: f"""SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.{side} > 0
+    ORDER BY p.{side} DESC, p.wallet LIMIT $2 OFFSET $3"""
+    for outcome, side in ((True, "shares_yes"), (False, "shares_no"))
+}
 _HOLDERS_COUNT = """
 SELECT count(*) FILTER (WHERE shares_yes > 0) AS yes, count(*) FILTER (WHERE shares_no > 0) AS no
 FROM positions WHERE market_id = $1
@@ -64,9 +65,11 @@ async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> 
     return [Held(**row) for row in await pool.fetch(_OF_WALLET, wallet, limit, offset)]
 
 
-async def holders(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[Position]:
-    """The largest holdings first; positions that hold nothing are left out."""
-    return [Position(**row) for row in await pool.fetch(_HOLDERS, market_id, limit, offset)]
+async def holders(
+    pool: Pool, market_id: MarketId, outcome: bool, limit: int, offset: int = 0
+) -> list[Position]:
+    """Who holds that side, the largest holding first."""
+    return [Position(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 
 async def holder_counts(pool: Pool, market_id: MarketId) -> tuple[int, int]:

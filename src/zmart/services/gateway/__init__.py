@@ -1,0 +1,13 @@
+"""The HTTP API (docs/api.md): reads from the index, transactions for wallets to sign, votes, comments, pages."""
+
+from __future__ import annotations
+
+from zmart.services.contract import Service
+from zmart.settings import Settings
+
+
+async def create(settings: Settings) -> Service:
+    """Opens the database and Redis. Raises ConfigError or StoreError, one sentence each."""
+    from zmart.services.gateway.service import open_gateway
+
+    return await open_gateway(settings)

@@ -1,0 +1,184 @@
+"""Markets: the row of a list, the whole market, lists about markets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from zmart.market.types import Address, Bps, Lamports, MarketId, Shares, Slot, Wallet
+
+
+class Market(Struct, frozen=True, kw_only=True):
+    """A row of a list. Several values stand under two names, since older clients read the second one.
+
+    `proposed_outcome` and `final_outcome`: true YES, false NO, null not decided; `outcome` says it in a word,
+    INVALID included. `state` is DRAFT for a market that its creator has not sent to the chain yet.
+    """
+
+    id: MarketId
+    on_chain_address: Address
+    question: str
+    description: str
+    category: str
+    tags: Sequence[str]
+    state: str
+    status: str
+    creator_wallet: Wallet
+    creator: Wallet
+    b_parameter: Shares
+    liquidity_parameter: Shares
+    initial_liquidity: Lamports
+    current_liquidity: Lamports
+    shares_yes: Shares
+    shares_no: Shares
+    total_yes_shares: Shares
+    total_no_shares: Shares
+    current_price_yes: str
+    current_price_no: str
+    total_volume: Lamports
+    total_trades: int
+    traders: int
+    created_at: str
+    approved_at: str | None
+    activated_at: str | None
+    resolution_proposed_at: str | None
+    finalize_after: str | None
+    ends_at: str | None
+    finalized_at: str | None
+    cancelled_at: str | None
+    proposed_outcome: bool | None
+    final_outcome: bool | None
+    outcome: str | None
+    was_disputed: bool
+
+
+class VoteTally(Struct, frozen=True, kw_only=True):
+    """Counts as recorded on chain; `votes_for` are likes, or agreements that the proposed outcome is wrong."""
+
+    votes_for: int
+    votes_against: int
+    total: int
+    bps: Bps
+    threshold_bps: Bps | None
+    recorded_at: str | None = None
+
+
+class DisputeWindow(Struct, frozen=True, kw_only=True):
+    """When a proposed outcome can be disputed, and who did; voting ends `voting_ends_at`."""
+
+    opens_at: str | None
+    closes_at: str | None
+    initiator: Wallet | None
+    initiated_at: str | None
+    voting_ends_at: str | None
+
+
+class Fees(Struct, frozen=True, kw_only=True):
+    """Fees that a market has collected so far."""
+
+    protocol: Lamports
+    resolver: Lamports
+    liquidity_provider: Lamports
+
+
+class MarketDetail(Market, frozen=True, kw_only=True):
+    """The whole market."""
+
+    resolver: Wallet | None
+    question_cid: str | None
+    evidence_cid: str | None
+    ipfs_evidence_hash: str | None
+    proposal: VoteTally
+    dispute: VoteTally
+    dispute_window: DisputeWindow
+    accumulated_fees: Fees
+    claimed_shares: Shares
+    pricing_model: str
+    created_slot: Slot
+    updated_slot: Slot
+
+
+class Markets(Struct, frozen=True, kw_only=True):
+    """`count` is the number of all that match, not of this page."""
+
+    markets: Sequence[Market]
+    count: int
+    offset: int
+    limit: int
+    next_cursor: str | None = None
+
+
+class TrendingMarket(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Prices 0 to 1, the change over 24 hours in percentage points, the volume in SOL."""
+
+    id: MarketId
+    question: str
+    yes_price: float
+    change24h: float
+    volume24h: float
+    unique_traders: int
+    trending_score: float
+
+
+class TrendingMarkets(Struct, frozen=True, kw_only=True):
+    trending: Sequence[TrendingMarket]
+    count: int
+
+
+class Category(Struct, frozen=True, kw_only=True):
+    """`trend` compares this week's new markets with those of the week before: up, down or stable."""
+
+    id: str
+    name: str
+    count: int
+    emoji: str
+    trend: str
+
+
+class Categories(Struct, frozen=True, kw_only=True):
+    categories: Sequence[Category]
+    count: int
+
+
+class RelatedMarket(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: MarketId
+    question: str
+    yes_price: float
+    category: str
+    category_match: bool
+
+
+class RelatedMarkets(Struct, frozen=True, kw_only=True):
+    related: Sequence[RelatedMarket]
+    count: int
+
+
+class FoundMarket(Market, frozen=True, kw_only=True):
+    rank: float
+
+
+class SearchResult(Struct, frozen=True, kw_only=True):
+    """Markets that match the words, the best first."""
+
+    markets: Sequence[FoundMarket]
+    count: int
+    q: str
+
+
+class TimelineEntry(Struct, frozen=True, kw_only=True):
+    """A state change or another event of the market that the chain knows, with who caused it."""
+
+    event: str
+    state: str | None
+    timestamp: str
+    actor: Wallet | None
+    slot: Slot
+    signature: str
+    details: dict[str, object]
+
+
+class Timeline(Struct, frozen=True, kw_only=True):
+    market_id: MarketId
+    timeline: Sequence[TimelineEntry]
+    count: int

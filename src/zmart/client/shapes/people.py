@@ -1,0 +1,202 @@
+"""Wallets as people: profile, positions, results, comments, sign-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from zmart.market.types import Lamports, MarketId, Shares, Wallet
+
+
+class UserCounts(Struct, frozen=True, kw_only=True):
+    total_trades: int
+    total_votes: int
+    proposal_votes: int
+    dispute_votes: int
+    discussions: int
+    markets_created: int
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """A wallet without a profile has the same shape with nulls."""
+
+    wallet: Wallet
+    display_name: str | None
+    bio: str | None
+    avatar_url: str | None
+    twitter_handle: str | None
+    created_at: str | None
+    updated_at: str | None
+    stats: UserCounts
+
+
+class UserStats(Struct, frozen=True, kw_only=True):
+    """PnL in lamports; `win_rate` is the percentage of settled positions that gained."""
+
+    wallet: Wallet
+    total_trades: int
+    total_volume: Lamports
+    realized_pnl: Lamports
+    unrealized_pnl: Lamports
+    total_pnl: Lamports
+    total_invested: Lamports
+    active_positions: int
+    settled_positions: int
+    won_positions: int
+    win_rate: float
+    total_votes: int
+    comments: int
+
+
+class UserPosition(Struct, frozen=True, kw_only=True):
+    """Amounts as decimal text in SOL and shares with nine places; `roi` in percent."""
+
+    market_id: MarketId
+    question: str
+    shares_yes: str
+    shares_no: str
+    total_invested: str
+    current_value: str
+    unrealized_pnl: str
+    roi: str
+    state: int
+
+
+class Position(Struct, frozen=True, kw_only=True):
+    id: str
+    market_id: MarketId
+    user: Wallet
+    yes_shares: Shares
+    no_shares: Shares
+    created_at: str
+    updated_at: str
+
+
+class PortfolioPosition(Struct, frozen=True, kw_only=True):
+    market_id: MarketId
+    question: str
+    state: str
+    shares_yes: Shares
+    shares_no: Shares
+    average_cost_yes: str
+    average_cost_no: str
+    cost_basis: Lamports
+    current_value: Lamports
+    realized_pnl: Lamports
+    unrealized_pnl: Lamports
+    has_claimed: bool
+    claimed: Lamports
+
+
+class ValuePoint(Struct, frozen=True, kw_only=True):
+    """`invested` is the cost of what was held at that time, `realized_pnl` what had been made by then."""
+
+    timestamp: str
+    value: Lamports
+    invested: Lamports
+    realized_pnl: Lamports
+
+
+class Portfolio(Struct, frozen=True, kw_only=True):
+    wallet: Wallet
+    value: Lamports
+    cost_basis: Lamports
+    realized_pnl: Lamports
+    unrealized_pnl: Lamports
+    open_positions: Sequence[PortfolioPosition]
+    closed_positions: Sequence[PortfolioPosition]
+    history: Sequence[ValuePoint]
+
+
+class Leader(Struct, frozen=True, kw_only=True):
+    rank: int
+    wallet: Wallet
+    display_name: str | None
+    pnl: Lamports
+    volume: Lamports
+    trades: int
+
+
+class Leaderboard(Struct, frozen=True, kw_only=True):
+    leaders: Sequence[Leader]
+    count: int
+    by: str
+    window: str
+
+
+class Holder(Struct, frozen=True, kw_only=True):
+    wallet: Wallet
+    shares: Shares
+    share_percent: float
+
+
+class Holders(Struct, frozen=True, kw_only=True):
+    """The largest first, on each side; counts are of all."""
+
+    market_id: MarketId
+    yes: Sequence[Holder]
+    no: Sequence[Holder]
+    yes_count: int
+    no_count: int
+
+
+class Discussion(Struct, frozen=True, kw_only=True):
+    id: str
+    market_id: MarketId
+    user_wallet: Wallet
+    user: Wallet
+    content: str
+    parent_id: str | None
+    created_at: str
+
+
+class Discussions(Struct, frozen=True, kw_only=True):
+    discussions: Sequence[Discussion]
+    count: int
+    market_id: MarketId
+    next_cursor: str | None = None
+
+
+class DiscussionAnswer(Struct, frozen=True, kw_only=True):
+    message: str
+    discussion: Discussion
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    message: str
+
+
+class DiscussionSnapshot(Struct, frozen=True, kw_only=True):
+    """A snapshot that was pinned; `unpinned_at` tells that it is not kept any more."""
+
+    cid: str
+    date: str
+    comments: int
+    previous_cid: str | None
+    size_bytes: int
+    provider: str
+    pinned_at: str
+    verified_at: str | None
+    unpin_after: str | None
+    unpinned_at: str | None
+
+
+class DiscussionSnapshots(Struct, frozen=True, kw_only=True):
+    snapshots: Sequence[DiscussionSnapshot]
+    count: int
+    market_id: MarketId
+
+
+class Nonce(Struct, frozen=True, kw_only=True):
+    """`message` is the text to sign, to the letter."""
+
+    nonce: str
+    message: str
+    expires_at: str
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    token: str
+    expires_at: str
+    wallet: Wallet

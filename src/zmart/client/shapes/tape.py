@@ -1,0 +1,143 @@
+"""The tape of trades and what is computed from it; quotes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from zmart.market.types import Lamports, MarketId, Shares, Signature, Slot, Wallet
+
+
+class Trade(Struct, frozen=True, kw_only=True):
+    """`cost`: paid with fees included (buy), received with fees taken off (sell)."""
+
+    id: str
+    market_id: MarketId
+    user: Wallet
+    user_wallet: Wallet
+    trade_type: str
+    outcome: str
+    outcome_bool: bool
+    shares: Shares
+    cost: Lamports
+    fees: Lamports
+    price_after: str
+    tx_signature: Signature
+    slot: Slot
+    timestamp: str
+    created_at: str
+
+
+class MarketTrades(Struct, frozen=True, kw_only=True):
+    """The newest trades, given oldest first; `next_cursor` leads to older ones."""
+
+    trades: Sequence[Trade]
+    count: int
+    market_id: MarketId
+    next_cursor: str | None = None
+
+
+class WalletTrades(Struct, frozen=True, kw_only=True):
+    """Newest first."""
+
+    trades: Sequence[Trade]
+    count: int
+    wallet: Wallet
+    next_cursor: str | None = None
+
+
+class TapeStats(Struct, frozen=True, kw_only=True):
+    total_volume: Lamports
+    total_trades: int
+    unique_traders: int
+    buy_volume: Lamports
+    sell_volume: Lamports
+
+
+class MarketStats(Struct, frozen=True, kw_only=True):
+    market_id: MarketId
+    stats: TapeStats
+
+
+class PricePoint(Struct, frozen=True, kw_only=True):
+    """In percent."""
+
+    timestamp: str
+    yes: float
+    no: float
+
+
+class PriceHistory(Struct, frozen=True, kw_only=True):
+    market_id: MarketId
+    price_history: Sequence[PricePoint]
+    count: int
+
+
+class Candle(Struct, frozen=True, kw_only=True):
+    """YES prices of one interval; without trades all four are the close before it and the volume is 0."""
+
+    timestamp: str
+    open_price_yes: str
+    high_price_yes: str
+    low_price_yes: str
+    close_price_yes: str
+    volume: Lamports
+    trades: int
+
+
+class Candles(Struct, frozen=True, kw_only=True):
+    market_id: MarketId
+    interval: str
+    start: str
+    end: str
+    candles: Sequence[Candle]
+    count: int
+
+
+class QuotedFees(Struct, frozen=True, kw_only=True):
+    protocol: Lamports
+    resolver: Lamports
+    liquidity_provider: Lamports
+    total: Lamports
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """A trade as the configured program would do it now.
+
+    `cost` is before fees, `total` what the buyer pays or the seller receives. `max_cost` (buy) or `min_proceeds`
+    (sell) is the bound to sign. `max_loss` is what the market maker can lose at most (b ln 2).
+    """
+
+    market_id: MarketId
+    side: str
+    outcome: str
+    shares: Shares
+    cost: Lamports
+    fees: QuotedFees
+    total: Lamports
+    average_price: str
+    price_yes: str
+    price_yes_after: str
+    price_impact_percent: float
+    max_cost: Lamports | None
+    min_proceeds: Lamports | None
+    slippage_bps: int
+    max_loss: Lamports
+    pricing_model: str
+
+
+class Activity(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    type: str
+    user: Wallet
+    action: str
+    market: str
+    market_id: MarketId
+    time: str
+    amount: float | None = None
+
+
+class Activities(Struct, frozen=True, kw_only=True):
+    activities: Sequence[Activity]
+    count: int

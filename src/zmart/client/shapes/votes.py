@@ -1,0 +1,90 @@
+"""Votes, their receipts and proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from zmart.market.types import MarketId, Wallet
+
+
+class Vote(Struct, frozen=True, kw_only=True):
+    """`vote` true: like, or agree that the proposed outcome is wrong. `proven`: signed by the wallet itself."""
+
+    id: str
+    market_id: MarketId
+    user_wallet: Wallet
+    user: Wallet
+    vote: bool
+    vote_choice: str
+    vote_type: str
+    channel: str
+    proven: bool
+    created_at: str
+    voted_at: str
+
+
+class VoteStats(Struct, frozen=True, kw_only=True):
+    """`approval_rate` in percent."""
+
+    likes: int
+    dislikes: int
+    total: int
+    approval_rate: float
+    unproven: int
+
+
+class MarketVotes(Struct, frozen=True, kw_only=True):
+    votes: Sequence[Vote]
+    stats: VoteStats
+    market_id: MarketId
+    type: str
+    next_cursor: str | None = None
+
+
+class UserVotes(Struct, frozen=True, kw_only=True):
+    proposal_votes: Sequence[Vote]
+    dispute_votes: Sequence[Vote]
+    total: int
+    wallet: Wallet
+
+
+class ProposalCount(Struct, frozen=True, kw_only=True):
+    likes: int
+    dislikes: int
+
+
+class DisputeCount(Struct, frozen=True, kw_only=True):
+    agrees: int
+    disagrees: int
+
+
+class VoteCounts(Struct, frozen=True, kw_only=True):
+    proposal_votes: ProposalCount
+    dispute_votes: DisputeCount
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """The vote's place in the market's log and the log's head, signed by the backend authority."""
+
+    index: int
+    leaf_hash: str
+    tree_size: int
+    root: str
+    signer: Wallet | None
+    signature: str | None
+
+
+class VoteMetadata(Struct, frozen=True, kw_only=True):
+    message: str
+    market_id: MarketId
+    vote_type: str
+    user_wallet: Wallet
+
+
+class VoteAnswer(Struct, frozen=True, kw_only=True):
+    data: Sequence[Vote]
+    count: int
+    metadata: VoteMetadata
+    receipt: Receipt

@@ -1,0 +1,60 @@
+"""The application: routes, one shape of errors, one kind of answers, the doorman before all of them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from zmart.services.contract import AsgiApp
+from zmart.services.gateway.answers import Answer
+from zmart.services.gateway.auth.addresses import parse_proxies
+from zmart.services.gateway.calls import CALL
+from zmart.services.gateway.doorman import Doorman
+from zmart.services.gateway.front import Front
+from zmart.services.gateway.openapi import OPENAPI
+from zmart.services.gateway.problems import problem_answer
+from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.routes.table import HANDLERS
+from zmart.settings import Settings
+
+READ_WITHIN_S = 1.8
+WRITE_WITHIN_S = 20.0
+
+
+def build(rooms: Rooms) -> AsgiApp:
+    """The gateway as an ASGI application."""
+    settings = rooms.settings
+
+    def provide_rooms() -> Rooms:
+        return rooms
+
+    app = Litestar(
+        route_handlers=[*HANDLERS],
+        dependencies={"rooms": Provide(provide_rooms, sync_to_thread=False), "call": CALL},
+        middleware=[Doorman(rooms, parse_proxies(settings.trusted_proxies))],
+        exception_handlers={HTTPException: problem_answer, Exception: problem_answer},
+        response_class=Answer,
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=OPENAPI,
+        debug=False,
+    )
+    return Front(app, cors_origins(settings), socket_origin(settings), READ_WITHIN_S, WRITE_WITHIN_S)  # type: ignore[arg-type]
+
+
+def cors_origins(settings: Settings) -> list[str]:
+    """CORS_ORIGIN, or under its old name CORS_ORIGINS."""
+    listed = settings.cors_origin or settings.cors_origins
+    return [origin.strip().rstrip("/") for origin in listed.split(",") if origin.strip()]
+
+
+def socket_url(settings: Settings) -> str:
+    """Where pages find the WebSocket server."""
+    return settings.public_ws_url or f"ws://{settings.bind_host}:{settings.ws_port}"
+
+
+def socket_origin(settings: Settings) -> str:
+    parts = urlsplit(socket_url(settings))
+    return f"{parts.scheme}://{parts.netloc}"

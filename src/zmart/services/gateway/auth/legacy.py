@@ -1,0 +1,103 @@
+"""Requests that existing clients sign themselves: in the body, or in the header `Authorization: Signature ...`.
+
+A signature proves a wallet for a while, not what the request says. So each one is bound to the first write it
+comes with and refused for any other (`Replays`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from zmart.errors import StoreError, Unauthenticated
+from zmart.market.types import Wallet
+from zmart.proofs.signatures import signed_text
+
+BODY_WINDOW_S = 300
+HEADER_WINDOW_S = 3600
+HEADER_PREFIX = "Signature "
+_BODY_TEXT = re.compile(r"Sign this message to authenticate with ZMART: (\d{13})")
+_HEADER_TEXT = re.compile(r"Sign in to ZMART\nTimestamp: (\d{13})")
+_MAX_HEADER_CHARS = 2048
+_ANOTHER = "This signature was used for another request: sign a new message for each one."
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A text that a wallet signed; `window_s` is how long it counts."""
+
+    wallet: Wallet
+    signature: str
+    window_s: int
+
+
+class _Fields(msgspec.Struct, frozen=True):
+    message: str = ""
+    signature: str = ""
+    wallet: str = ""
+
+
+class _Body(_Fields, frozen=True):
+    auth: _Fields | None = msgspec.field(default=None, name="_auth")
+
+
+def in_body(body: bytes) -> Signed | None:
+    """The signature of a signed body, None if there is none. Raises Unauthenticated when it does not hold."""
+    try:
+        found = msgspec.json.decode(body, type=_Body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    fields = found.auth or found
+    if not (fields.message and fields.signature and fields.wallet):
+        return None
+    return _checked(fields, _BODY_TEXT, BODY_WINDOW_S)
+
+
+def in_header(value: str) -> Signed:
+    """The signature of the header. Raises Unauthenticated."""
+    if len(value) > _MAX_HEADER_CHARS:
+        raise Unauthenticated("The Authorization header is too long.")
+    pairs: Mapping[str, str] = dict(parse_qsl(value.removeprefix(HEADER_PREFIX)))
+    fields = _Fields(pairs.get("message", ""), pairs.get("signature", ""), pairs.get("wallet", ""))
+    return _checked(fields, _HEADER_TEXT, HEADER_WINDOW_S)
+
+
+def _checked(fields: _Fields, text: re.Pattern[str], window_s: int) -> Signed:
+    found = text.fullmatch(fields.message)
+    if found is None:
+        raise Unauthenticated("The signed message is not the text that this API asks for.")
+    if abs(time.time() * 1000 - int(found[1])) > window_s * 1000:
+        raise Unauthenticated(f"The signed message is older than {window_s // 60} minutes: sign a new one.")
+    wallet = Wallet(fields.wallet)
+    if not signed_text(wallet, fields.message, fields.signature):
+        raise Unauthenticated("The signature is not this wallet's over this message.")
+    return Signed(wallet, fields.signature, window_s)
+
+
+class Replays:
+    """Remembers which write a signature came with. Raises StoreError while Redis is away: no guess is made."""
+
+    def __init__(self, redis: Redis | None) -> None:
+        self._redis = redis
+
+    async def bind(self, signed: Signed, method: str, path: str, body: bytes) -> None:
+        """Raises Unauthenticated when the signature came with another write before."""
+        if self._redis is None:
+            raise StoreError("Signed requests need Redis: set REDIS_URL, or sign in for a session.")
+        digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()
+        key = f"auth:bound:{hashlib.sha256(signed.signature.encode()).hexdigest()}"
+        try:
+            first = await self._redis.set(key, digest, nx=True, ex=signed.window_s * 2)
+            bound = digest.encode() if first else await self._redis.get(key)
+        except (RedisError, OSError) as problem:
+            raise StoreError(
+                f"Signed requests cannot be checked: Redis does not answer ({type(problem).__name__})."
+            ) from problem
+        if bound != digest.encode():
+            raise Unauthenticated(_ANOTHER)

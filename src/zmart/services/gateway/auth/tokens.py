@@ -1,0 +1,99 @@
+"""Session tokens: signed by the gateway, valid for an hour, revocable before that.
+
+Form: `zs1.<payload>.<seal>`; payload = base64url of JSON {wallet, id, expires}, seal = HMAC-SHA256 over it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+import time
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from zmart.errors import Unauthenticated
+from zmart.market.types import Wallet
+
+log = structlog.get_logger()
+
+PREFIX = "zs1."
+LIFETIME_S = 3600
+_MAX_CHARS = 400
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session says. `expires` in unix seconds."""
+
+    wallet: Wallet
+    id: str
+    expires: int
+
+
+class Tokens:
+    """Makes, reads and revokes. Revocations live in Redis; while it is away this process remembers its own."""
+
+    def __init__(self, secret: str, redis: Redis | None) -> None:
+        self._secret = secret.encode()
+        self._redis = redis
+        self._revoked: dict[str, int] = {}
+
+    def issue(self, wallet: Wallet) -> tuple[str, Token]:
+        token = Token(wallet=wallet, id=secrets.token_urlsafe(12), expires=int(time.time()) + LIFETIME_S)
+        payload = _encode(msgspec.json.encode(token))
+        return f"{PREFIX}{payload}.{self._seal(payload)}", token
+
+    def read(self, text: str) -> Token:
+        """Raises Unauthenticated for one that is not ours or has expired."""
+        payload, _, seal = text.removeprefix(PREFIX).partition(".")
+        if len(text) > _MAX_CHARS or not hmac.compare_digest(self._seal(payload).encode(), seal.encode()):
+            raise Unauthenticated("The session token is not one of ours: sign in again.")
+        token = msgspec.json.decode(_decode(payload), type=Token)
+        if token.expires <= time.time():
+            raise Unauthenticated("The session has expired: sign in again.")
+        return token
+
+    async def check(self, token: Token) -> None:
+        """Raises Unauthenticated for a revoked session."""
+        if token.id in self._revoked:
+            raise Unauthenticated("This session was signed out: sign in again.")
+        if self._redis is None:
+            return
+        try:
+            revoked = await self._redis.exists(_key(token))
+        except (RedisError, OSError) as problem:
+            log.warning("revocations cannot be read", reason=f"{type(problem).__name__}: {problem}")
+            return
+        if revoked:
+            raise Unauthenticated("This session was signed out: sign in again.")
+
+    async def revoke(self, token: Token) -> None:
+        now = int(time.time())
+        self._revoked = {key: end for key, end in self._revoked.items() if end > now} | {
+            token.id: token.expires
+        }
+        if self._redis is not None:
+            await self._redis.set(_key(token), 1, ex=max(1, token.expires - now))
+
+    def _seal(self, payload: str) -> str:
+        return _encode(hmac.new(self._secret, payload.encode(), hashlib.sha256).digest())
+
+
+def _key(token: Token) -> str:
+    return f"auth:revoked:{token.id}"
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        raise Unauthenticated("The session token is not one of ours: sign in again.") from None

@@ -1,0 +1,82 @@
+"""Candles without gaps: where nothing was traded the last price stands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from zmart.client.shapes.tape import Candle, Candles
+from zmart.errors import Invalid
+from zmart.market.types import PRICE_ONE, Lamports, PriceE9
+from zmart.services.gateway import lookup
+from zmart.services.gateway.texts import iso_of_seconds, price_text
+from zmart.store import trades
+from zmart.store.markets import MarketRow
+from zmart.store.pool import Pool
+
+INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
+MAX_CANDLES = 1000
+_USUAL_CANDLES = 200
+
+
+async def of(pool: Pool, market: MarketRow, interval: str, start: str | None, end: str | None) -> Candles:
+    """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
+    step_s = INTERVALS_S.get(interval)
+    if step_s is None:
+        raise Invalid("interval", f"interval is one of {', '.join(INTERVALS_S)}.")
+    until = lookup.moment("end", end, _end_of(market))
+    since = lookup.moment("start", start, until - timedelta(seconds=step_s * _USUAL_CANDLES))
+    first_s = int(since.timestamp()) // step_s * step_s
+    last_s = -(-int(until.timestamp()) // step_s) * step_s
+    if last_s <= first_s:
+        raise Invalid("end", "end must lie behind start.")
+    if (last_s - first_s) // step_s > MAX_CANDLES:
+        raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
+    found = await _filled(pool, market, first_s, last_s, step_s)
+    return Candles(
+        market_id=market.market_id,
+        interval=interval,
+        start=iso_of_seconds(first_s),
+        end=iso_of_seconds(last_s),
+        candles=found,
+        count=len(found),
+    )
+
+
+async def _filled(pool: Pool, market: MarketRow, first_s: int, last_s: int, step_s: int) -> list[Candle]:
+    """From the market's opening on, one candle for each interval."""
+    opened = market.activated_at
+    if opened is None:
+        return []
+    first_s = max(first_s, int(opened.timestamp()) // step_s * step_s)
+    start, end = datetime.fromtimestamp(first_s, UTC), datetime.fromtimestamp(last_s, UTC)
+    traded = {row.start_s: row for row in await trades.candles(pool, market.market_id, start, end, step_s)}
+    price = await trades.price_before(pool, market.market_id, start) or PriceE9(PRICE_ONE // 2)
+    filled = []
+    for moment_s in range(first_s, last_s, step_s):
+        row = traded.get(moment_s)
+        if row is None:
+            filled.append(_candle(moment_s, price, price, price, price))
+        else:
+            prices = (row.open_e9, row.high_e9, row.low_e9, row.close_e9)
+            filled.append(_candle(moment_s, *prices, row.volume, row.trades))
+            price = row.close_e9
+    return filled
+
+
+def _candle(
+    moment_s: int, first: int, high: int, low: int, last: int, volume: int = 0, count: int = 0
+) -> Candle:
+    return Candle(
+        timestamp=iso_of_seconds(moment_s),
+        open_price_yes=price_text(first),
+        high_price_yes=price_text(high),
+        low_price_yes=price_text(low),
+        close_price_yes=price_text(last),
+        volume=Lamports(volume),
+        trades=count,
+    )
+
+
+def _end_of(market: MarketRow) -> datetime:
+    """Now; for a market that is over, the moment it ended."""
+    return market.finalized_at or market.cancelled_at or datetime.now(UTC)

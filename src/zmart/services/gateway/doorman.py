@@ -1,0 +1,92 @@
+"""What happens to a request after its route is known and before its handler: size, kind, caller, limit."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from litestar import Request
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from zmart.services.gateway import metrics
+from zmart.services.gateway.answers import AS_OF, CHAIN
+from zmart.services.gateway.auth.addresses import Networks, client_address
+from zmart.services.gateway.auth.statements import signer_of
+from zmart.services.gateway.limits import POLICIES, Policy, Verdict
+from zmart.services.gateway.problems import GatewayRequest, TooManyRequests, UnsupportedBody
+from zmart.services.gateway.rooms import Rooms
+
+LIMIT = "limit"
+"""Route option: the name of the policy that counts its requests."""
+NO_LIMIT = "none"
+CALLER = "caller"
+BODY = "body"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class Doorman(ASGIMiddleware):
+    """Puts the caller, the body and the slot of the index into the scope."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, rooms: Rooms, trusted: Networks) -> None:
+        self._rooms = rooms
+        self._trusted = trusted
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        notes = cast("dict[str, Any]", scope)  # Litestar types what it puts there; we add our own keys
+        request: GatewayRequest = Request(scope, receive, send)
+        notes[BODY] = b"" if request.method in _SAFE else await _json_body(request)
+        notes[CALLER] = self._rooms.doors.caller(request.headers.get("authorization"), notes[BODY])
+        options = notes["route_handler"].opt
+        policy = POLICIES.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
+        if policy is not None:
+            key = notes[CALLER].claimed or signer_of(notes[BODY]) or self._address(request)
+            send = _counted(send, policy, await self._take(policy, key))
+        if CHAIN in options:
+            notes[AS_OF] = await self._rooms.as_of_slot.get()
+        notes["numeric_string"] = b"numeric=string" in notes.get("query_string", b"")
+        await next_app(scope, receive, send)
+
+    async def _take(self, policy: Policy, key: str) -> Verdict:
+        verdict = await self._rooms.limiter.take(policy, key)
+        if not verdict.allowed:
+            metrics.LIMITED.labels(policy.name).inc()
+            raise TooManyRequests(
+                f"More than {policy.per_minute} {policy.name} a minute: wait {verdict.reset_s} s.",
+                {**limit_headers(policy, verdict), "Retry-After": str(verdict.reset_s)},
+            )
+        return verdict
+
+    def _address(self, request: GatewayRequest) -> str:
+        peer = request.client.host if request.client else "unknown"
+        return client_address(peer, request.headers.get("x-forwarded-for"), self._trusted)
+
+
+async def _json_body(request: GatewayRequest) -> bytes:
+    """The body, read once and kept for the handler; 413 before it is read, 415 when it is not JSON."""
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedBody("Bodies are JSON: send Content-Type: application/json.")
+    return body
+
+
+def limit_headers(policy: Policy, verdict: Verdict) -> dict[str, str]:
+    """draft-ietf-httpapi-ratelimit-headers."""
+    return {
+        "RateLimit-Policy": f'"{policy.name}";q={policy.per_minute};w=60',
+        "RateLimit": f'"{policy.name}";r={verdict.remaining};t={verdict.reset_s}',
+    }
+
+
+def _counted(send: Send, policy: Policy, verdict: Verdict) -> Send:
+    headers = [(k.lower().encode(), v.encode()) for k, v in limit_headers(policy, verdict).items()]
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return with_headers

@@ -1,0 +1,135 @@
+"""Rate limits: a sliding window per caller, counted in Redis for all gateways, per process when Redis is away.
+
+The checks of one turn of the event loop travel together: one Lua call counts all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger()
+
+WINDOW_S = 60
+_REST_S = 1.0
+_ANSWER_WITHIN_S = 0.25
+_MAX_LOCAL_KEYS = 100_000
+
+# KEYS: one per check. ARGV: now in ms, window in ms, then the limit of each key.
+# A window is the count of this minute and the share of the last minute that still lies in it.
+_LUA = """
+local now, window, out = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
+local this = math.floor(now / window)
+local share = 1 - (now % window) / window
+for i, key in ipairs(KEYS) do
+  local limit = tonumber(ARGV[i + 2])
+  local held = redis.call('HMGET', key, 'w', 'n', 'p')
+  local w, n, p = tonumber(held[1]) or this, tonumber(held[2]) or 0, tonumber(held[3]) or 0
+  if w == this - 1 then p, n = n, 0 elseif w ~= this then p, n = 0, 0 end
+  local used = n + p * share
+  local allowed = used < limit
+  if allowed then n = n + 1; used = used + 1 end
+  redis.call('HSET', key, 'w', this, 'n', n, 'p', p)
+  redis.call('PEXPIRE', key, window * 2)
+  out[#out + 1] = allowed and 1 or 0
+  out[#out + 1] = math.max(0, math.floor(limit - used))
+end
+return out
+"""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """So many requests a minute; `name` is what clients see."""
+
+    name: str
+    per_minute: int
+
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        Policy("reads", 1200),
+        Policy("writes", 60),
+        Policy("votes", 30),
+        Policy("comments", 10),
+        Policy("nonce", 20),
+    )
+}
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a request may go on, how many are left, and in how many seconds the window has moved on."""
+
+    allowed: bool
+    remaining: int
+    reset_s: int
+
+
+class Limiter:
+    """`take(policy, key)` counts one request."""
+
+    def __init__(self, redis: Redis | None) -> None:
+        self._redis = redis
+        self._script = None if redis is None else redis.register_script(_LUA)
+        self._local = LocalCounts()
+        self._waiting: list[tuple[str, int, asyncio.Future[Verdict]]] = []
+        self._flush: asyncio.Task[None] | None = None
+        self._rests_until = 0.0
+
+    async def take(self, policy: Policy, key: str) -> Verdict:
+        if self._script is None or time.monotonic() < self._rests_until:
+            return self._local.take(f"{policy.name}:{key}", policy.per_minute)
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._waiting.append((f"rate:{policy.name}:{key}", policy.per_minute, answer))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._count_all())
+        return await answer
+
+    async def _count_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            for (_, _, answer), verdict in zip(batch, await self._counted(batch), strict=True):
+                if not answer.done():
+                    answer.set_result(verdict)
+
+    async def _counted(self, batch: Sequence[tuple[str, int, asyncio.Future[Verdict]]]) -> list[Verdict]:
+        assert self._script is not None
+        now_ms = int(time.time() * 1000)
+        limits = [limit for _, limit, _ in batch]
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                said = await self._script(
+                    keys=[key for key, _, _ in batch], args=[now_ms, WINDOW_S * 1000, *limits]
+                )
+        except (RedisError, OSError, TimeoutError) as problem:
+            log.warning("rate limits are kept by this process", reason=f"{type(problem).__name__}: {problem}")
+            self._rests_until = time.monotonic() + _REST_S
+            return [self._local.take(key, limit) for key, limit, _ in batch]
+        reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S
+        return [Verdict(bool(said[i]), int(said[i + 1]), reset_s) for i in range(0, len(batch) * 2, 2)]
+
+
+class LocalCounts:
+    """The same window in this process alone."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[int, int, int]] = {}
+
+    def take(self, key: str, limit: int) -> Verdict:
+        now = time.time()
+        this = int(now // WINDOW_S)
+        window, count, before = self._counts.get(key, (this, 0, 0))
+        if window != this:
+            before, count = (count, 0) if window == this - 1 else (0, 0)
+        used = count + before * (1 - now % WINDOW_S / WINDOW_S)
+        allowed = used < limit
+        if len(self._counts) > _MAX_LOCAL_KEYS:
+            self._counts.clear()
+        self._counts[key] = (this, count + allowed, before)
+        return Verdict(allowed, max(0, int(limit - used - allowed)), WINDOW_S - int(now) % WINDOW_S)

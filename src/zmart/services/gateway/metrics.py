@@ -1,0 +1,17 @@
+"""What the gateway counts."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+REQUESTS = Counter("zmart_gateway_requests", "Requests answered", ["method", "route", "status"])
+SECONDS = Histogram(
+    "zmart_gateway_request_seconds",
+    "Time until a request was answered",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+LIMITED = Counter("zmart_gateway_limited", "Requests refused by a rate limit", ["policy"])
+SIMULATIONS = Counter(
+    "zmart_gateway_simulations", "Transactions built, by what their simulation said", ["result"]
+)

@@ -1,0 +1,93 @@
+"""Limits, offsets and cursors. A cursor is opaque to clients and stable while rows are added."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import msgspec
+from litestar.params import Parameter
+
+from zmart.errors import Invalid
+
+MAX_LIMIT = 200
+MAX_OFFSET = 100_000
+_MAX_CURSOR_CHARS = 500
+_BAD_CURSOR = "This cursor is not one of ours: start again without it."
+
+Limit = Annotated[int, Parameter(description="0 to 200; more is taken as 200", ge=0)]
+Offset = Annotated[int, Parameter(description="rows to skip; `cursor` is better", ge=0)]
+Cursor = Annotated[str | None, Parameter(description="`next_cursor` of the page before")]
+
+Kind = TypeVar("Kind", bound=msgspec.Struct)
+Row = TypeVar("Row")
+
+
+class TapeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A trade's place on chain."""
+
+    slot: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+    index_in_block: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    ordinal: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        return self.slot, self.index_in_block, self.ordinal
+
+
+class MarketKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The value that a list of markets is sorted by, and the market's id."""
+
+    value: Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(max_length=40)]
+    market_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class OffsetKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """For lists without a stable key."""
+
+    offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
+
+
+class TimeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """When a row was made, and its id."""
+
+    moment: datetime
+    id: UUID
+
+
+def bounded(limit: int) -> int:
+    """The page size that is really used."""
+    return min(limit, MAX_LIMIT)
+
+
+def bounded_offset(offset: int) -> int:
+    if offset > MAX_OFFSET:
+        raise Invalid("offset", f"offset goes up to {MAX_OFFSET}: use next_cursor to read on.")
+    return offset
+
+
+def cursor_of(key: msgspec.Struct) -> str:
+    """A cursor that remembers the key of a page's last row."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+def key_of(cursor: str | None, kind: type[Kind]) -> Kind | None:
+    """The key that a cursor of this list remembers; Invalid when it is none of ours."""
+    if not cursor:
+        return None
+    try:
+        if len(cursor) > _MAX_CURSOR_CHARS:
+            raise ValueError
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=kind)
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        raise Invalid("cursor", _BAD_CURSOR) from None
+
+
+def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:
+    """The page, and whether there is more: one row more than the limit was asked for."""
+    return rows[:limit], len(rows) > limit

@@ -1,0 +1,130 @@
+"""Quotes: what a trade costs or brings, with the bound that the wallet should sign."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.client.shapes.tape import Quote, QuotedFees
+from zmart.errors import Invalid
+from zmart.market.pricing import FeeSchedule, PricingModel, Quantities
+from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
+from zmart.services.gateway.texts import price_text, ratio_text
+
+DEFAULT_SELL_SLIPPAGE_BPS = 100
+_FULL_BPS = 10_000
+_OUTCOMES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to trade: `shares`, or for a buy `max_cost` in lamports with fees."""
+
+    side: Side
+    outcome: bool
+    shares: int | None = None
+    max_cost: int | None = None
+    min_proceeds: int | None = None
+    slippage_bps: int | None = None
+
+    def check(self) -> None:
+        """Raises Invalid when the order does not say how much, or says it twice."""
+        if self.side is Side.SELL and self.shares is None:
+            raise Invalid("shares", "A sale needs `shares`.")
+        if self.side is Side.BUY and (self.shares is None) == (self.max_cost is None):
+            raise Invalid("max_cost", "A buy needs either `max_cost` or `shares`.")
+
+
+def outcome_of(text: str) -> bool:
+    """YES or NO, however it is spelt."""
+    if text.lower() not in _OUTCOMES:
+        raise Invalid("outcome", "outcome is YES or NO.")
+    return _OUTCOMES[text.lower()]
+
+
+def quote(
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+) -> Quote:
+    """The trade as the program would do it at these quantities. Raises PricingError where it would refuse."""
+    if order.side is Side.BUY:
+        return _buy(pricing, market_id, quantities, fees, order)
+    return _sell(pricing, market_id, quantities, fees, order)
+
+
+def _buy(
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+) -> Quote:
+    """The program spends up to target_cost, whatever that buys: so the quote is for the bound that is signed."""
+    slippage = order.slippage_bps or 0
+    target = order.max_cost
+    if target is None:
+        assert order.shares is not None
+        exact = pricing.cost_of_shares(quantities, fees, order.outcome, order.shares)
+        target = -(-exact * (_FULL_BPS + slippage) // _FULL_BPS)
+    found = pricing.buy_total(quantities, fees, order.outcome, target)
+    split = QuotedFees(
+        protocol=found.protocol_fee,
+        resolver=found.resolver_fee,
+        liquidity_provider=found.lp_fee,
+        total=Lamports(found.total - found.cost),
+    )
+    return Quote(
+        market_id=market_id,
+        side="buy",
+        outcome=_word(order.outcome),
+        shares=found.shares,
+        cost=found.cost,
+        fees=split,
+        total=found.total,
+        average_price=ratio_text(found.total, found.shares),
+        price_yes=price_text(found.price_yes_before),
+        price_yes_after=price_text(found.price_yes_after),
+        price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
+        max_cost=Lamports(target),
+        min_proceeds=None,
+        slippage_bps=slippage,
+        max_loss=pricing.min_deposit(quantities.b),
+        pricing_model=pricing.name,
+    )
+
+
+def _sell(
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+) -> Quote:
+    assert order.shares is not None
+    found = pricing.sell_total(quantities, fees, order.outcome, order.shares)
+    slippage = DEFAULT_SELL_SLIPPAGE_BPS if order.slippage_bps is None else order.slippage_bps
+    least = found.net * (_FULL_BPS - slippage) // _FULL_BPS
+    split = QuotedFees(
+        protocol=found.protocol_fee,
+        resolver=found.resolver_fee,
+        liquidity_provider=found.lp_fee,
+        total=Lamports(found.gross - found.net),
+    )
+    return Quote(
+        market_id=market_id,
+        side="sell",
+        outcome=_word(order.outcome),
+        shares=Shares(order.shares),
+        cost=found.gross,
+        fees=split,
+        total=found.net,
+        average_price=ratio_text(found.net, order.shares),
+        price_yes=price_text(found.price_yes_before),
+        price_yes_after=price_text(found.price_yes_after),
+        price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
+        max_cost=None,
+        min_proceeds=Lamports(least if order.min_proceeds is None else order.min_proceeds),
+        slippage_bps=slippage,
+        max_loss=pricing.min_deposit(quantities.b),
+        pricing_model=pricing.name,
+    )
+
+
+def _word(outcome: bool) -> str:
+    return "YES" if outcome else "NO"
+
+
+def _impact(outcome: bool, before_e9: int, after_e9: int) -> float:
+    """By how many percent the traded side's price moves."""
+    before = before_e9 if outcome else PRICE_ONE - before_e9
+    after = after_e9 if outcome else PRICE_ONE - after_e9
+    return round((after - before) * 100 / before, 4) if before else 0.0

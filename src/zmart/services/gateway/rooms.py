@@ -1,0 +1,98 @@
+"""Everything that handlers use, in one typed object."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from redis.asyncio import Redis
+from solders.keypair import Keypair
+
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
+from zmart.market.pricing import FeeSchedule, PricingModel
+from zmart.market.types import Slot
+from zmart.proofs.pinning import PinClient
+from zmart.services.gateway.auth.callers import Doors
+from zmart.services.gateway.auth.signin import SignIn
+from zmart.services.gateway.limits import Limiter
+from zmart.services.gateway.views import Policy
+from zmart.settings import Settings
+from zmart.store import status
+from zmart.store.pool import Pool
+from zmart.store.status import Rules
+
+Value = TypeVar("Value")
+
+
+class Cached(Generic[Value]):
+    """A value that may be `ttl_s` old. Callers that come at the same time wait for one reading."""
+
+    def __init__(self, read: Callable[[], Awaitable[Value]], ttl_s: float) -> None:
+        self._read = read
+        self._ttl_s = ttl_s
+        self._value: Value | None = None
+        self._until = 0.0
+        self._reading = asyncio.Lock()
+
+    async def get(self) -> Value:
+        if self._value is not None and time.monotonic() < self._until:
+            return self._value
+        async with self._reading:
+            if self._value is None or time.monotonic() >= self._until:
+                self._value = await self._read()
+                self._until = time.monotonic() + self._ttl_s
+            return self._value
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """`rpc`, `pins` and `admin` are None where nothing is configured for them."""
+
+    settings: Settings
+    pool: Pool
+    redis: Redis | None
+    program: Program
+    pricing: PricingModel
+    rpc: Rpc | None
+    pins: PinClient | None
+    admin: Keypair | None
+    doors: Doors
+    sign_in: SignIn
+    limiter: Limiter
+    rules: Cached[Rules | None]
+    as_of_slot: Cached[Slot]
+
+    def chain(self) -> Rpc:
+        """The RPC; ChainError (503) where none is configured."""
+        if self.rpc is None:
+            raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to build transactions.")
+        return self.rpc
+
+    async def policy(self) -> Policy:
+        """What decides when a market can be finalized."""
+        return Policy(await self.rules.get(), self.settings)
+
+    async def fees(self) -> FeeSchedule:
+        """The fees of GlobalConfig as indexed; ChainError before the index has seen it."""
+        rules = await self.rules.get()
+        if rules is None:
+            raise ChainError("The program's configuration is not indexed yet: try again in a moment.")
+        return FeeSchedule(
+            protocol_bps=rules.protocol_fee_bps,
+            resolver_bps=rules.resolver_reward_bps,
+            lp_bps=rules.liquidity_provider_fee_bps,
+        )
+
+
+def cached_rules(pool: Pool) -> Cached[Rules | None]:
+    return Cached(lambda: status.rules(pool), ttl_s=1.0)
+
+
+def cached_slot(pool: Pool) -> Cached[Slot]:
+    """An older slot is still a true one: data read later is complete through it."""
+    return Cached(lambda: status.as_of_slot(pool), ttl_s=0.2)

@@ -1,0 +1,59 @@
+"""Sign-in with a wallet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+from litestar import post
+
+from zmart.client.shapes.people import Message, Nonce, Session
+from zmart.errors import Unauthenticated
+from zmart.services.gateway import lookup
+from zmart.services.gateway.calls import Call, checked_length
+from zmart.services.gateway.doorman import LIMIT
+from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.texts import iso
+
+_NONCE = {LIMIT: "nonce"}
+
+
+class WalletOnly(msgspec.Struct, frozen=True):
+    wallet: str
+
+
+class SignedMessage(msgspec.Struct, frozen=True):
+    wallet: str
+    message: str
+    signature: str
+
+
+@post("/api/auth/nonce", status_code=200, opt=_NONCE, tags=["auth"])
+async def nonce(rooms: Rooms, data: WalletOnly) -> Nonce:
+    """A text for the wallet to sign; it counts once, within 5 minutes."""
+    challenge = await rooms.sign_in.challenge(lookup.wallet_in_body(data.wallet))
+    return Nonce(nonce=challenge.nonce, message=challenge.message, expires_at=iso(challenge.expires_at))
+
+
+@post("/api/auth/verify", status_code=200, opt=_NONCE, tags=["auth"])
+async def verify(rooms: Rooms, data: SignedMessage) -> Session:
+    """The signed text for a session token of an hour."""
+    wallet = lookup.wallet_in_body(data.wallet)
+    message = checked_length("message", data.message, 1, 2000)
+    signature = checked_length("signature", data.signature, 1, 200)
+    await rooms.sign_in.verify(wallet, message, signature)
+    text, token = rooms.doors.tokens.issue(wallet)
+    return Session(token=text, expires_at=iso(datetime.fromtimestamp(token.expires, UTC)), wallet=wallet)
+
+
+@post("/api/auth/logout", status_code=200, tags=["auth"])
+async def logout(rooms: Rooms, call: Call) -> Message:
+    """Revoke the session token that this request carries."""
+    token = call.caller.token
+    if token is None:
+        raise Unauthenticated(call.caller.problem or "Send the session token that you want to revoke.")
+    await rooms.doors.tokens.revoke(token)
+    return Message(message="Signed out")
+
+
+HANDLERS = [nonce, verify, logout]

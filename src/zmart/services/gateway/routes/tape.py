@@ -1,0 +1,124 @@
+"""A market's tape: trades, sums, prices over time, quotes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from litestar import get
+from litestar.params import Parameter
+
+from zmart.client.shapes import tape as shapes
+from zmart.errors import Invalid
+from zmart.market.pricing import Quantities
+from zmart.market.types import PRICE_ONE, PriceE9, Side
+from zmart.services.gateway import candles, lookup, paging, quotes, views
+from zmart.services.gateway.answers import CHAIN
+from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
+from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.texts import iso, price_percent
+from zmart.store import trades
+
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+_FAR_AHEAD = timedelta(days=3650)
+_MAX_POINTS = 5000
+
+
+@get("/api/markets/{key:str}/trades", opt={CHAIN: True}, tags=["tape"])
+async def market_trades(
+    rooms: Rooms, key: str, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+) -> shapes.MarketTrades:
+    """The newest trades, given oldest first."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    size, behind = paging.bounded(limit), paging.key_of(cursor, TapeKey)
+    found = await trades.of_market(
+        rooms.pool, market_id, size + 1, paging.bounded_offset(offset), behind.place if behind else None
+    )
+    rows, more = paging.cut(found, size)
+    return shapes.MarketTrades(
+        trades=[views.trade(row) for row in reversed(rows)],
+        count=len(rows),
+        market_id=market_id,
+        next_cursor=paging.cursor_of(TapeKey(*rows[-1].place)) if more and rows else None,
+    )
+
+
+@get("/api/markets/{key:str}/stats", opt={CHAIN: True}, tags=["tape"])
+async def market_stats(rooms: Rooms, key: str) -> shapes.MarketStats:
+    """Sums over the whole tape."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    sums = await trades.stats(rooms.pool, market_id)
+    return shapes.MarketStats(
+        market_id=market_id,
+        stats=shapes.TapeStats(
+            total_volume=sums.volume,
+            total_trades=sums.trades,
+            unique_traders=sums.wallets,
+            buy_volume=sums.bought,
+            sell_volume=sums.sold,
+        ),
+    )
+
+
+@get("/api/markets/{key:str}/price-history", opt={CHAIN: True}, tags=["tape"])
+async def price_history(
+    rooms: Rooms,
+    key: str,
+    start: str | None = None,
+    end: str | None = None,
+    limit: Annotated[int, Parameter(ge=0, description="0 to 5000")] = 1000,
+) -> shapes.PriceHistory:
+    """The price after each trade, in percent, oldest first; the market's opening is the first point."""
+    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    since = lookup.moment("start", start, _LONG_AGO)
+    until = lookup.moment("end", end, datetime.now(UTC) + _FAR_AHEAD)
+    size = min(limit, _MAX_POINTS)
+    points = await trades.points(rooms.pool, row.market_id, since, until, size)
+    opened = row.activated_at
+    if opened is not None and since <= opened < until and len(points) < size:
+        points.insert(0, (opened, PriceE9(PRICE_ONE // 2)))
+    history = [
+        shapes.PricePoint(
+            timestamp=iso(moment), yes=price_percent(price), no=price_percent(PRICE_ONE - price)
+        )
+        for moment, price in points
+    ]
+    return shapes.PriceHistory(market_id=row.market_id, price_history=history, count=len(history))
+
+
+@get("/api/markets/{key:str}/candles", opt={CHAIN: True}, tags=["tape"])
+async def market_candles(
+    rooms: Rooms, key: str, interval: str = "1h", start: str | None = None, end: str | None = None
+) -> shapes.Candles:
+    """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
+    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    return await candles.of(rooms.pool, row, interval, start, end)
+
+
+@get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])
+async def market_quote(
+    rooms: Rooms,
+    key: str,
+    outcome: str,
+    side: Side = Side.BUY,
+    shares: Annotated[int | None, Parameter(gt=0, lt=2**64)] = None,
+    max_cost: Annotated[int | None, Parameter(gt=0, lt=2**64, description="lamports, fees included")] = None,
+    slippage_bps: Annotated[int | None, Parameter(ge=0, le=10_000)] = None,
+) -> shapes.Quote:
+    """What a trade would cost or bring now, exact to the lamport against the configured program."""
+    order = quotes.Order(
+        side=side,
+        outcome=quotes.outcome_of(outcome),
+        shares=shares,
+        max_cost=max_cost,
+        slippage_bps=slippage_bps,
+    )
+    order.check()
+    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    if row.state != "ACTIVE":
+        raise Invalid("market", f"Only an ACTIVE market is traded; this one is {row.state}.")
+    quantities = Quantities(row.shares_yes, row.shares_no, row.b_parameter)
+    return quotes.quote(rooms.pricing, row.market_id, quantities, await rooms.fees(), order)
+
+
+HANDLERS = [market_trades, market_stats, price_history, market_candles, market_quote]

@@ -1,0 +1,154 @@
+"""The gateway as a service: what it opens, how ready it is, what it closes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from solders.keypair import Keypair
+
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.chain.wallet import admin_keypair
+from zmart.errors import ConfigError, StoreError
+from zmart.market.pricing import pricing_model
+from zmart.proofs.pinning import PinataClient
+from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.gateway.app import build
+from zmart.services.gateway.auth.callers import Doors
+from zmart.services.gateway.auth.legacy import Replays
+from zmart.services.gateway.auth.signin import SignIn
+from zmart.services.gateway.auth.tokens import Tokens
+from zmart.services.gateway.limits import Limiter
+from zmart.services.gateway.rooms import Rooms, cached_rules, cached_slot
+from zmart.settings import Settings
+from zmart.store import status
+from zmart.store.pool import Pool
+
+log = structlog.get_logger()
+
+_DATABASE_WAIT_S = 1.5
+_REDIS_TIMEOUT_S = 1.0
+_CHAIN_IDS = {"local": "localnet", "devnet": "devnet", "production": "mainnet"}
+
+
+class Gateway:
+    """See services.contract.Service."""
+
+    name = "gateway"
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self._app = build(rooms)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        if self.rooms.rpc is not None:
+            await self.rooms.rpc.aclose()
+        if isinstance(self.rooms.pins, PinataClient):
+            await self.rooms.pins.close()
+
+    async def close(self) -> None:
+        """Let go of the database and Redis once nothing is answered any more."""
+        if self.rooms.redis is not None:
+            await self.rooms.redis.aclose()
+        await self.rooms.pool.close()
+
+    async def readiness(self) -> Readiness:
+        """Ready when the database answers; the chain is only needed to build transactions."""
+        try:
+            async with asyncio.timeout(2):
+                await status.alive(self.rooms.pool)
+        except (StoreError, OSError, TimeoutError) as problem:
+            return Readiness(ready=False, reason=f"the database does not answer: {problem}")
+        return Readiness(ready=True, details={"database_connections": self.rooms.pool.in_use})
+
+    def health(self) -> Mapping[str, object]:
+        return {"pricing_model": self.rooms.pricing.name, "program_id": self.rooms.program.address}
+
+    def asgi(self) -> AsgiApp:
+        return self._app
+
+
+async def open_gateway(settings: Settings) -> Gateway:
+    """Raises ConfigError for a setting that is wrong, StoreError when the database is away."""
+    program = Program.from_settings(settings)
+    redis = _redis(settings)
+    pool = await Pool.open(
+        settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
+    )
+    rooms = Rooms(
+        settings=settings,
+        pool=pool,
+        redis=redis,
+        program=program,
+        pricing=pricing_model(settings.pricing_model),
+        rpc=Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, 5.0), attempts=2)
+        if settings.rpc_urls
+        else None,
+        pins=_pins(settings),
+        admin=_admin(settings),
+        doors=_doors(settings, redis),
+        sign_in=_sign_in(settings, redis),
+        limiter=Limiter(redis),
+        rules=cached_rules(pool),
+        as_of_slot=cached_slot(pool),
+    )
+    return Gateway(rooms)
+
+
+def _redis(settings: Settings) -> Redis | None:
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        log.warning("no REDIS_URL: sign-in is off and rate limits are kept per process")
+        return None
+    connections: BlockingConnectionPool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=16,
+        timeout=_REDIS_TIMEOUT_S,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis.from_pool(connections)
+
+
+def _doors(settings: Settings, redis: Redis | None) -> Doors:
+    secret = settings.auth_token_secret.get_secret_value()
+    if not secret and settings.is_local:
+        secret = secrets.token_urlsafe(32)
+    if not secret:
+        raise ConfigError(
+            "AUTH_TOKEN_SECRET is not set: session tokens are signed with it. Set 32 random characters, "
+            "the same for all gateways (see .env.example)."
+        )
+    return Doors(
+        Tokens(secret, redis),
+        Replays(redis),
+        settings.operator_token.get_secret_value(),
+        legacy_signatures=settings.auth_legacy_signatures,
+    )
+
+
+def _sign_in(settings: Settings, redis: Redis | None) -> SignIn:
+    uri = settings.public_api_url or f"http://localhost:{settings.api_port}"
+    domain = settings.auth_domain or urlsplit(uri).netloc
+    return SignIn(redis, domain, uri, _CHAIN_IDS[settings.zmart_env])
+
+
+def _pins(settings: Settings) -> PinataClient | None:
+    try:
+        return PinataClient.from_settings(settings)
+    except ConfigError as problem:
+        log.warning("documents are stored but not pinned", reason=str(problem))
+        return None
+
+
+def _admin(settings: Settings) -> Keypair | None:
+    return admin_keypair(settings)
