@@ -92,7 +92,9 @@ async def test_a_refusal_is_not_tried_again_and_tells_its_code():
         assert (error.value.code, error.value.data, len(seen)) == (-32602, {"why": 1}, 1)
 
 
-@pytest.mark.parametrize("fault", [(401, b""), (403, b"bad api key s3cret"), (500, b"s3cret"), (200, b"s3cret")])
+@pytest.mark.parametrize(
+    "fault", [(401, b""), (403, b"bad api key s3cret"), (500, b"s3cret"), (200, b"s3cret")]
+)
 async def test_no_message_tells_the_key_in_the_url(fault):
     async with playing(fault) as (url, _), Rpc([url], attempts=2) as rpc:
         with pytest.raises(ChainError) as error:
