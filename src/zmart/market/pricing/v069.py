@@ -19,8 +19,10 @@ MIN_B: Final = 100 * PRICE_ONE
 LN2_E9: Final = 693_147_180
 MAX_EXPONENT_E9: Final = 20 * PRICE_ONE
 _ASSUMED_FEE_BPS: Final = 1_000
+_SEARCH_WIDTH_IN_B: Final = 20
 _SEARCH_STEPS: Final = 50
 _SEARCH_TOLERANCE: Final = 1_000_000
+_TOO_LITTLE_OR_TOO_MUCH: Final = frozenset({"UnderflowError", "ExponentTooLarge"})
 
 
 class V069Model(QuotingModel):
@@ -57,7 +59,7 @@ class V069Model(QuotingModel):
         fits_u64(budget_lamports, "budget")
         market = Quantities(q_yes, q_no, b)
         before = self.cost(q_yes, q_no, b)
-        low, high = 0, fits_u64(20 * b, "20 b")
+        low, high = 0, fits_u64(_SEARCH_WIDTH_IN_B * b, "the search's end")
         for _ in range(_SEARCH_STEPS):
             if high - low <= _SEARCH_TOLERANCE:
                 break
@@ -92,6 +94,8 @@ class V069Model(QuotingModel):
         """As in PricingModel, found by halving: exact as far as the program's search grows with its budget."""
         if fits_u64(shares, "shares") == 0:
             raise PricingError("TradeTooSmall", "no shares asked for")
+        if shares > _SEARCH_WIDTH_IN_B * quantities.b:
+            raise PricingError("ExponentTooLarge", f"one buy gets at most {_SEARCH_WIDTH_IN_B} b")
         high = MIN_TRADE_LAMPORTS
         while not self._buys(quantities, fees, outcome, shares, high):
             high *= 2
@@ -102,6 +106,7 @@ class V069Model(QuotingModel):
                 high = middle
             else:
                 low = middle
+        self.buy_total(quantities, fees, outcome, high)
         return Lamports(high)
 
     def _buys(
@@ -110,9 +115,9 @@ class V069Model(QuotingModel):
         try:
             quote = self.buy_total(quantities, fees, outcome, target_cost_lamports)
         except PricingError as error:
-            if error.name != "UnderflowError":
-                raise
-            return False
+            if error.name in _TOO_LITTLE_OR_TOO_MUCH:
+                return error.name == "ExponentTooLarge"
+            raise
         return quote.shares >= shares
 
     def _cost_after(self, market: Quantities, outcome: bool, shares: int, before: int) -> Lamports:
