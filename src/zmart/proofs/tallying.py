@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from zmart.errors import Conflict
-from zmart.market.tally import MAX_COUNT, memo
+from zmart.market.tally import MAX_COUNT, Tally, memo
 from zmart.market.types import Address, Bps, MarketId, VoteKind
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement
@@ -14,14 +16,55 @@ from zmart.store.pool import Connection
 from zmart.store.tallies import NewTally, TallyRow
 
 
-async def log_onchain_votes(
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """The count of a log as it stood at `head`."""
+
+    market_id: MarketId
+    kind: VoteKind
+    tally: Tally
+    unproven: int
+    onchain: int
+    head: vote_log.Head
+
+
+async def count_log(
     connection: Connection, program_id: Address, market_id: MarketId, kind: VoteKind
-) -> vote_log.Head:
-    """Append the votes cast on chain that the log lacks; the head with them in. Holds the log."""
+) -> Counted:
+    """Append the votes cast on chain that the log lacks, and count it. Holds the log until the transaction ends,
+    so that a vote is either in this count or accepted after it. Raises Conflict beyond 32 bits of votes."""
     await rows.lock(connection, market_id)
     new = await rows.unlogged_onchain_votes(connection, market_id, kind)
     entries = [_onchain_entry(program_id, market_id, kind, vote) for vote in new]
-    return (await vote_log.append(connection, market_id, entries)).head
+    head = (await vote_log.append(connection, market_id, entries)).head
+    found = await rows.counts(connection, market_id, kind, head.size)
+    if found.tally.total > MAX_COUNT:
+        raise Conflict(f"Market {market_id} has more votes than the program can count.")
+    return Counted(
+        market_id=market_id,
+        kind=kind,
+        tally=found.tally,
+        unproven=found.unproven,
+        onchain=found.onchain,
+        head=head,
+    )
+
+
+async def record(
+    connection: Connection, counted: Counted, threshold_bps: Bps, min_votes: int = 1
+) -> TallyRow:
+    """Write the count down as the next round, in the transaction that counted."""
+    new = NewTally(
+        market_id=counted.market_id,
+        kind=counted.kind,
+        tally=counted.tally,
+        unproven=counted.unproven,
+        onchain=counted.onchain,
+        threshold_bps=threshold_bps,
+        passed=counted.tally.passes(threshold_bps, min_votes),
+        log_size=counted.head.size,
+        log_root=counted.head.root,
+    )
+    return await tallies.insert(connection, new)
 
 
 async def take_tally(
@@ -32,26 +75,9 @@ async def take_tally(
     threshold_bps: Bps,
     min_votes: int = 1,
 ) -> TallyRow:
-    """Count the log as it is now and write the count down as the next round. Holds the log until the commit, so
-    that a vote is either in this count or accepted after it. Raises Conflict beyond 32 bits of votes."""
-    head = await log_onchain_votes(connection, program_id, market_id, kind)
-    counted = await rows.counts(connection, market_id, kind, head.size)
-    if counted.tally.total > MAX_COUNT:
-        raise Conflict(f"Market {market_id} has more votes than the program can count.")
-    return await tallies.insert(
-        connection,
-        NewTally(
-            market_id=market_id,
-            kind=kind,
-            tally=counted.tally,
-            unproven=counted.unproven,
-            onchain=counted.onchain,
-            threshold_bps=threshold_bps,
-            passed=counted.tally.passes(threshold_bps, min_votes),
-            log_size=head.size,
-            log_root=head.root,
-        ),
-    )
+    """Count and write down, whatever comes out."""
+    counted = await count_log(connection, program_id, market_id, kind)
+    return await record(connection, counted, threshold_bps, min_votes)
 
 
 def memo_of(row: TallyRow) -> str:

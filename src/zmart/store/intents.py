@@ -137,12 +137,12 @@ class IntentSignature(msgspec.Struct, frozen=True):
 
 
 async def plan(
-    connection: Connection, market_id: MarketId, action: Action, round_: int, arguments: Arguments
+    db: Pool | Connection, market_id: MarketId, action: Action, round_: int, arguments: Arguments
 ) -> IntentRow:
     """The intent of that round; written now unless it was before (then with its first arguments)."""
     encoded = msgspec.json.encode(arguments).decode()
-    await connection.execute(_PLAN, market_id, action.value, round_, encoded)
-    found = await of_round(connection, market_id, action, round_)
+    await db.execute(_PLAN, market_id, action.value, round_, encoded)
+    found = await of_round(db, market_id, action, round_)
     assert found is not None
     return found
 

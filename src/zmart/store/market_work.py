@@ -5,6 +5,7 @@ Times that the chain judges come in as chain time; only the pauses between our o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 
@@ -32,7 +33,8 @@ WHERE m.state = 'PROPOSED' AND w.status IS DISTINCT FROM 'rejected'
        OR (c.votes_for + c.votes_against >= $2
            AND c.votes_for * 10000 / greatest(c.votes_for + c.votes_against, 1) >= $3)
        OR EXISTS (SELECT FROM tallies t WHERE t.market_id = m.market_id AND t.kind = 'proposal'))
-ORDER BY m.created_at, m.market_id LIMIT $4
+  AND ($5::text[] IS NULL OR m.market_id = ANY ($5))
+ORDER BY w.next_attempt_at NULLS FIRST, m.created_at, m.market_id LIMIT $4
 """
 _FINALIZATIONS = """
 SELECT m.market_id, m.address, m.state, m.was_disputed,
@@ -72,9 +74,11 @@ WHERE (m.state, v.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute')) G
 """
 _COLUMNS = "market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at"
 _NOTE = """
-INSERT INTO market_work (market_id, job, status, last_attempt_at) VALUES ($1, $2, $3, now())
+INSERT INTO market_work (market_id, job, status, last_attempt_at, next_attempt_at)
+VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4))
 ON CONFLICT (market_id, job) DO UPDATE
-SET status = excluded.status, attempts = 0, last_error = NULL, last_attempt_at = now(), next_attempt_at = now()
+SET status = excluded.status, attempts = 0, last_error = NULL, last_attempt_at = now(),
+    next_attempt_at = excluded.next_attempt_at
 """
 _FAILED = """
 INSERT INTO market_work (market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at)
@@ -85,6 +89,12 @@ SET status = 'failing', attempts = market_work.attempts + 1, last_error = $3, la
 RETURNING attempts, (SELECT last_error FROM market_work w WHERE w.market_id = $1 AND w.job = $2) AS error_before
 """
 _DONE = "DELETE FROM market_work WHERE market_id = $1 AND job = $2 AND status <> 'rejected'"
+_FORGET_FINISHED = """
+DELETE FROM market_work w USING markets m
+WHERE m.market_id = w.market_id AND m.state <> CASE w.job
+    WHEN 'proposal' THEN 'PROPOSED' WHEN 'dispute' THEN 'DISPUTED' WHEN 'finalize' THEN 'RESOLVING' END
+RETURNING w.market_id, w.job
+"""
 _OF_MARKET = f"SELECT {_COLUMNS} FROM market_work WHERE market_id = $1 ORDER BY job"
 _ALL = f"SELECT {_COLUMNS} FROM market_work ORDER BY next_attempt_at, market_id, job LIMIT $1"
 _COUNT_BY_STATUS = "SELECT job, status, count(*) AS markets FROM market_work GROUP BY job, status"
@@ -154,10 +164,16 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 async def proposals_to_decide(
-    db: Pool | Connection, expired_before: ChainTime, min_votes: int, threshold_bps: Bps, limit: int = 500
+    db: Pool | Connection,
+    expired_before: ChainTime,
+    min_votes: int,
+    threshold_bps: Bps,
+    *,
+    only: Sequence[MarketId] | None = None,
+    limit: int = 500,
 ) -> list[Proposal]:
     """Markets in PROPOSED where something may be due: votes that pass, age, or an earlier count."""
-    rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit)
+    rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit, only)
     return [Proposal(market, address, at, Tally(yes, no)) for market, address, at, yes, no in rows]
 
 
@@ -187,9 +203,11 @@ async def open_counts(db: Pool | Connection) -> list[tuple[MarketId, str, Tally]
     return [(market, kind, Tally(yes, no)) for market, kind, yes, no in await db.fetch(_OPEN_COUNTS)]
 
 
-async def note(db: Pool | Connection, market_id: MarketId, job: Job, status: str) -> None:
-    """The job got on: it stands at `status`, earlier failures are forgotten."""
-    await db.execute(_NOTE, market_id, job.value, status)
+async def note(
+    db: Pool | Connection, market_id: MarketId, job: Job, status: str, pause_s: float = 0.0
+) -> None:
+    """The job got on: it stands at `status`, earlier failures are forgotten; look again after the pause."""
+    await db.execute(_NOTE, market_id, job.value, status, pause_s)
 
 
 async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: str) -> Failure:
@@ -202,6 +220,11 @@ async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: st
 async def done(db: Pool | Connection, market_id: MarketId, job: Job) -> None:
     """Nothing is left to do."""
     await db.execute(_DONE, market_id, job.value)
+
+
+async def forget_finished(db: Pool | Connection) -> list[tuple[MarketId, Job]]:
+    """Delete jobs whose market has left the state that they are about; which those were."""
+    return [(market, Job(job)) for market, job in await db.fetch(_FORGET_FINISHED)]
 
 
 async def of_market(db: Pool | Connection, market_id: MarketId) -> list[Work]:

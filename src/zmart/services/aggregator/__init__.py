@@ -1,0 +1,17 @@
+"""The vote aggregator: counts votes, records the counts on chain with their log's root, approves."""
+
+from __future__ import annotations
+
+from zmart.services.contract import Service
+from zmart.settings import Settings
+
+
+async def create(settings: Settings) -> Service:
+    """Checks settings, database, chain and keys; raises ConfigError with one sentence."""
+    from zmart.services.aggregator.cache import TallyCache
+    from zmart.services.aggregator.service import Aggregator
+    from zmart.services.authority import Authority
+
+    redis_url = settings.redis_url.get_secret_value()
+    authority = await Authority.open(settings)
+    return Aggregator(settings, authority, TallyCache(redis_url) if redis_url else None)

@@ -1,0 +1,55 @@
+"""The tallies in Redis, one hash per vote: a cache for readers that can be deleted at any time."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from redis import RedisError
+from redis.asyncio import BlockingConnectionPool, Redis
+
+from zmart.market.tally import Tally
+from zmart.market.types import MarketId
+from zmart.store import market_work
+from zmart.store.pool import Pool
+
+KEEP_S = 86_400
+_BATCH = 500
+log = structlog.get_logger()
+
+
+def key_of(kind: str, market_id: MarketId) -> str:
+    return f"votes:{kind}:{market_id}"
+
+
+class TallyCache:
+    """Redis being away is a warning and nothing more: PostgreSQL is what counts."""
+
+    def __init__(self, redis_url: str) -> None:
+        connections = BlockingConnectionPool.from_url(
+            redis_url, max_connections=2, timeout=5, socket_connect_timeout=2, socket_timeout=5
+        )
+        self._redis = Redis.from_pool(connections)
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
+
+    async def refresh(self, pool: Pool) -> None:
+        """Write the counts of everything that is being voted on."""
+        found = await market_work.open_counts(pool)
+        try:
+            for start in range(0, len(found), _BATCH):
+                await self._write(found[start : start + _BATCH])
+        except (RedisError, OSError) as problem:
+            log.warning("tally cache not written: Redis is away", problem=str(problem))
+
+    async def _write(self, counts: list[tuple[MarketId, str, Tally]]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for market_id, kind, tally in counts:
+                key = key_of(kind, market_id)
+                counted = [("for", tally.votes_for), ("against", tally.votes_against), ("total", tally.total)]
+                fields = [*counted, ("bps", tally.bps), ("updated_at", now_ms)]
+                pipe.hset(key, items=[word for field in fields for word in field])
+                pipe.expire(key, KEEP_S)
+            await pipe.execute()

@@ -1,0 +1,60 @@
+"""What comes next for a proposal: a pure function of what was counted, recorded, and is shown on chain."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from zmart.market.tally import Tally
+from zmart.market.types import Bps, ChainTime
+
+
+class Step(Enum):
+    WAIT = "wait"
+    COUNT = "count"
+    """Count the log, write the tally down and plan to record it on chain."""
+    RECORD = "record"
+    """Bring the planned counts to the chain."""
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """`threshold_bps` from GlobalConfig, the rest from our settings."""
+
+    threshold_bps: Bps
+    min_votes: int
+    ttl_s: int
+
+    def passes(self, tally: Tally) -> bool:
+        return tally.passes(self.threshold_bps, self.min_votes)
+
+    def expired(self, created_at: ChainTime, now: ChainTime) -> bool:
+        return now - created_at >= self.ttl_s
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The newest tally. `on_chain`: its intent is done; `fresh`: just now, so that a node may not show it yet."""
+
+    tally: Tally
+    passed: bool
+    on_chain: bool
+    fresh: bool
+
+
+def next_step(policy: Policy, counts: Tally, expired: bool, recorded: Recorded | None, shown: Tally) -> Step:
+    """`shown` are the counts on the market's account. A new count is taken when there is none and the proposal
+    passes or is too old, when the recorded verdict has turned, or when the account shows other counts."""
+    passes = policy.passes(counts)
+    if recorded is None:
+        return Step.COUNT if passes or expired else Step.WAIT
+    if not recorded.on_chain:
+        return Step.RECORD
+    if shown != recorded.tally:
+        return Step.WAIT if recorded.fresh else Step.COUNT
+    if passes != recorded.passed:
+        return Step.COUNT
+    if passes:
+        return Step.APPROVE
+    return Step.REJECT if expired else Step.WAIT

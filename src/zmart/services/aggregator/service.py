@@ -1,0 +1,104 @@
+"""The vote aggregator: each tick decides the proposals that are due and refreshes the tally cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from zmart.market.types import Address, ChainTime, MarketId
+from zmart.services.aggregator import metrics
+from zmart.services.aggregator.api import StatsApi
+from zmart.services.aggregator.cache import TallyCache
+from zmart.services.aggregator.policy import Policy
+from zmart.services.aggregator.proposals import Proposals
+from zmart.services.aggregator.waking import wake_by_votes
+from zmart.services.authority import Authority
+from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.schedule import run_schedule
+from zmart.services.ticks import Ticks
+from zmart.services.workers import Workers, forget_finished
+from zmart.settings import Settings
+from zmart.store import market_work
+from zmart.store.market_work import Job
+
+_DAY_S = 86_400
+
+
+class Aggregator:
+    """One of the six services; `decide_due` is also what `zmart aggregate` runs once."""
+
+    name = "aggregator"
+
+    def __init__(self, settings: Settings, authority: Authority, cache: TallyCache | None) -> None:
+        self._settings = settings
+        self._authority = authority
+        self._cache = cache
+        self._workers = Workers(authority.pool)
+        self._ticks = Ticks(metrics.ticks, metrics.tick_seconds)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        url = self._settings.require("database_url")
+        jobs = [run_schedule(url, "aggregator", self._settings.aggregator_cron, self._tick, stop)]
+        if self._settings.aggregate_on_threshold:
+            jobs.append(wake_by_votes(self._authority.pool, url, self._woken, stop))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in jobs:
+                    group.create_task(job)
+            await self._workers.drain()
+        finally:
+            await self._close()
+
+    async def decide_due(self, only: Sequence[MarketId] | None = None) -> None:
+        """Begin work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig."""
+        authority = self._authority
+        config, clock = await authority.check(), await authority.rpc.get_clock()
+        ttl_s = self._settings.proposal_ttl_days * _DAY_S
+        policy = Policy(config.proposal_approval_threshold, self._settings.min_proposal_votes, ttl_s)
+        proposals = Proposals(authority, policy, clock.unix_timestamp)
+        expired_before = ChainTime(clock.unix_timestamp - ttl_s)
+        due = await market_work.proposals_to_decide(
+            authority.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
+        )
+        for proposal in due:
+            work = partial(proposals.decide, proposal.market_id)
+            self._workers.start(proposal.market_id, Job.PROPOSAL, work)
+
+    async def finish(self) -> None:
+        """Wait for the work that was begun."""
+        await self._workers.drain()
+
+    async def readiness(self) -> Readiness:
+        pending = await market_work.pending(self._authority.pool)
+        slot = await self._authority.rpc.get_slot()
+        details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
+        return Readiness(ready=not self._ticks.error, reason=self._ticks.error, details=details)
+
+    def health(self) -> Mapping[str, object]:
+        return {**self._ticks.health(), "service": "zmart-vote-aggregator"}
+
+    def asgi(self) -> AsgiApp:
+        return StatsApi(self._authority.pool)
+
+    async def _tick(self) -> None:
+        await self._ticks.guard(self._everything)
+
+    async def _woken(self, markets: Sequence[MarketId]) -> None:
+        await self._ticks.guard(partial(self.decide_due, markets))
+
+    async def _everything(self) -> None:
+        authority = self._authority
+        await self.decide_due()
+        await forget_finished(authority.pool)
+        if self._cache is not None:
+            await self._cache.refresh(authority.pool)
+        metrics.pending_votes.set((await market_work.pending(authority.pool)).votes)
+        payer = Address(str(authority.backend.pubkey()))
+        metrics.payer_lamports.set(await authority.rpc.get_balance(payer))
+
+    async def _close(self) -> None:
+        self._workers.cancel()
+        if self._cache is not None:
+            await self._cache.aclose()
+        await self._authority.aclose()

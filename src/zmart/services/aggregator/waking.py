@@ -1,0 +1,70 @@
+"""AGGREGATE_ON_THRESHOLD: votes wake the aggregator at once, by the change feed's own notification."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from zmart.market.types import MarketId
+from zmart.services.schedule import pause
+from zmart.store import change_feed
+from zmart.store.change_feed import NOTIFICATION, Topic
+from zmart.store.listening import listening
+from zmart.store.pool import Pool, is_away
+
+_VOTES = frozenset({Topic.VOTES, Topic.ONCHAIN_VOTES})
+_GATHER_S = 0.1
+_AGAIN_S = 2.0
+_LOOK_S = 30.0
+_MOST = 5_000
+log = structlog.get_logger()
+
+
+async def wake_by_votes(
+    pool: Pool,
+    database_url: str,
+    decide: Callable[[Sequence[MarketId]], Awaitable[None]],
+    stop: asyncio.Event,
+) -> None:
+    """Call `decide` with the markets that were voted on, soon after the commit, until `stop` is set."""
+    while not stop.is_set():
+        try:
+            await _follow(pool, database_url, decide, stop)
+        except Exception as problem:
+            if not is_away(problem):
+                raise
+            log.warning("votes wake nobody: PostgreSQL is away", problem=str(problem))
+            await pause(stop, _AGAIN_S)
+
+
+async def _follow(
+    pool: Pool,
+    database_url: str,
+    decide: Callable[[Sequence[MarketId]], Awaitable[None]],
+    stop: asyncio.Event,
+) -> None:
+    position = (await change_feed.head(pool)).head
+    async with listening(database_url, NOTIFICATION) as heard:
+        while not stop.is_set():
+            await _first(heard, stop)
+            await pause(stop, _GATHER_S)  # votes come in bursts
+            heard.clear()
+            head = (await change_feed.head(pool)).head
+            if head <= position:
+                continue
+            changes = await change_feed.read_filtered(pool, max(position, head - _MOST), head, _VOTES, None)
+            position = head
+            if voted_on := sorted({MarketId(c.market_id) for c in changes if c.market_id}):
+                await decide(voted_on)
+
+
+async def _first(heard: asyncio.Event, stop: asyncio.Event) -> None:
+    """Until something was heard, `stop` is set, or it is time to look all the same."""
+    waiting = {asyncio.create_task(heard.wait()), asyncio.create_task(stop.wait())}
+    try:
+        await asyncio.wait(waiting, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -1,0 +1,104 @@
+"""The market monitor: each tick finalizes what is due and reports what is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+
+from zmart.market.types import ChainTime, MarketId, MarketState
+from zmart.services.authority import Authority
+from zmart.services.contract import Readiness
+from zmart.services.monitor import metrics
+from zmart.services.monitor.finalizing import Finalizing, Waits
+from zmart.services.schedule import run_schedule
+from zmart.services.ticks import Ticks
+from zmart.services.workers import Workers, forget_finished
+from zmart.settings import Settings
+from zmart.store import alerts, market_work
+from zmart.store.market_work import Job
+
+STUCK_AFTER_S = 7 * 86_400
+
+
+class Monitor:
+    """One of the six services; `settle_due` is also what `zmart finalize` runs once."""
+
+    name = "monitor"
+
+    def __init__(self, settings: Settings, authority: Authority) -> None:
+        self._settings = settings
+        self._authority = authority
+        self._workers = Workers(authority.pool)
+        self._ticks = Ticks(metrics.ticks, metrics.tick_seconds)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        url = self._settings.require("database_url")
+        try:
+            await run_schedule(url, "monitor", self._settings.monitor_cron, self._tick, stop)
+            await self._workers.drain()
+        finally:
+            self._workers.cancel()
+            await self._authority.aclose()
+
+    async def settle_due(self, only: MarketId | None = None) -> None:
+        """Begin to finalize every market whose time is over, by the chain's clock and GlobalConfig of now."""
+        authority = self._authority
+        config, clock = await authority.check(), await authority.rpc.get_clock()
+        now, waits = clock.unix_timestamp, Waits.of(self._settings, config)
+        finalizing = Finalizing(authority, waits, config, now)
+        proposed_before, disputed_before = now - waits.resolution_s, now - waits.dispute_s
+        due = await market_work.finalizations_due(
+            authority.pool, ChainTime(proposed_before), ChainTime(disputed_before)
+        )
+        metrics.due.set(len(due))
+        for market in due:
+            if only in (None, market.market_id):
+                job = Job.DISPUTE if market.state is MarketState.DISPUTED else Job.FINALIZE
+                self._workers.start(market.market_id, job, partial(finalizing.settle, market.market_id))
+        if only is None:
+            await self._report_stuck(now)
+
+    async def finish(self) -> None:
+        """Wait for the work that was begun."""
+        await self._workers.drain()
+
+    async def readiness(self) -> Readiness:
+        slot = await self._authority.rpc.get_slot()
+        work = await market_work.counts(self._authority.pool)
+        failing = sum(n for (_, status), n in work.items() if status == "failing")
+        details = {"slot": slot, "failing_markets": failing, **self._ticks.health()}
+        return Readiness(ready=not self._ticks.error, reason=self._ticks.error, details=details)
+
+    def health(self) -> Mapping[str, object]:
+        return self._ticks.health()
+
+    def asgi(self) -> None:
+        return None
+
+    async def _tick(self) -> None:
+        await self._ticks.guard(self._everything)
+
+    async def _everything(self) -> None:
+        await self.settle_due()
+        await forget_finished(self._authority.pool)
+        metrics.waiting.clear()
+        for (job, status), markets in (await market_work.counts(self._authority.pool)).items():
+            metrics.waiting.labels(job.value, status).set(markets)
+
+    async def _report_stuck(self, now: ChainTime) -> None:
+        """One alert about all of them: what to do is the same, and a list of keys would grow without end."""
+        found = await market_work.stuck_markets(self._authority.pool, ChainTime(now - STUCK_AFTER_S))
+        by_state = Counter(market.state for market in found)
+        for state in MarketState:
+            metrics.stuck.labels(state.name).set(by_state[state])
+        if not found:
+            await alerts.resolve_alert(self._authority.pool, "stuck markets")
+            return
+        oldest = found[0]
+        text = (
+            f"{len(found)} market(s) made no progress for 7 days, the oldest is {oldest.market_id} in "
+            f"{oldest.state.name}: see docs/operations.md, `zmart indexer audit` and /api/markets/{oldest.market_id}."
+        )
+        await alerts.raise_alert(self._authority.pool, "stuck markets", "warning", text)

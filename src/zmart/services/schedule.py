@@ -1,0 +1,67 @@
+"""A cron schedule that many processes share: PgQueuer gives each tick to one of them.
+
+PgQueuer keeps one row per (entrypoint, expression) and takes it with FOR UPDATE SKIP LOCKED, moving next_run to the
+next tick in the same statement; a holder that stopped its heartbeat for 30 s loses it. So one tick may, after a
+stall, run twice: what runs here must be harmless twice, and effects on chain are (intents).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import structlog
+from pgqueuer.core.sm import SchedulerManager
+from pgqueuer.db import AsyncpgDriver
+from pgqueuer.models import Schedule
+from pgqueuer.queries import Queries
+
+from zmart.errors import StoreError
+from zmart.store.pool import is_away
+
+_AGAIN_S = 2.0
+log = structlog.get_logger()
+
+
+async def run_schedule(
+    database_url: str, name: str, cron: str, tick: Callable[[], Awaitable[None]], stop: asyncio.Event
+) -> None:
+    """Call `tick` at each time of `cron` that no other process takes, until `stop` is set. A tick that raises is
+    logged and the schedule goes on; PostgreSQL being away is waited for."""
+    while not stop.is_set():
+        try:
+            await _run(database_url, name, cron, tick, stop)
+        except Exception as problem:
+            if not is_away(problem):
+                raise
+            log.warning("schedule waits for PostgreSQL", schedule=name, problem=str(problem))
+            await pause(stop, _AGAIN_S)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until `stop` is set."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _run(
+    database_url: str, name: str, cron: str, tick: Callable[[], Awaitable[None]], stop: asyncio.Event
+) -> None:
+    try:
+        connection = await asyncpg.connect(database_url, timeout=5, command_timeout=60)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
+        raise StoreError(f"PostgreSQL does not answer ({type(problem).__name__}).") from problem
+    manager = SchedulerManager(Queries(AsyncpgDriver(connection)))
+    manager.shutdown = stop
+
+    @manager.schedule(name, cron)
+    async def run(schedule: Schedule) -> None:
+        await tick()
+
+    try:
+        await manager.run()
+    finally:
+        await connection.close()

@@ -1,0 +1,48 @@
+"""How the ticks of a service went: never an exception to the schedule, always a word for /ready and /health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from zmart.errors import ZmartError
+
+log = structlog.get_logger()
+
+
+class Ticks:
+    """`await guard(tick)` runs it; afterwards `error` says why it failed, or "" when it went well."""
+
+    def __init__(self, counter: Counter, seconds: Histogram) -> None:
+        self._counter = counter
+        self._seconds = seconds
+        self.error = ""
+        self.last_at_s: float | None = None
+        self.runs = 0
+
+    async def guard(self, tick: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it went well."""
+        started = time.monotonic()
+        try:
+            await tick()
+            self.error = ""
+        except Exception as problem:
+            self.error = str(problem) or type(problem).__name__
+            log.warning("tick failed", error=self.error, exc_info=not isinstance(problem, ZmartError))
+        self.runs += 1
+        self.last_at_s = time.time()
+        self._counter.labels("failed" if self.error else "ok").inc()
+        self._seconds.observe(time.monotonic() - started)
+        return not self.error
+
+    def health(self) -> dict[str, object]:
+        """Fields of /health."""
+        return {
+            "status": "degraded" if self.error else "ok",
+            "last_tick_at": self.last_at_s,
+            "ticks": self.runs,
+            "last_error": self.error,
+        }

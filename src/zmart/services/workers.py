@@ -1,0 +1,104 @@
+"""Work on many markets at once: one task for each, a slow or broken one holds up nobody, failures are remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from zmart.errors import ZmartError
+from zmart.market.types import MarketId
+from zmart.store import alerts, market_work
+from zmart.store.alerts import Severity
+from zmart.store.market_work import Job
+from zmart.store.pool import Pool
+
+failures = Counter("zmart_market_work_failures_total", "Decisions that failed and are tried again", ["job"])
+running = Gauge("zmart_market_work_running", "Markets that are being worked on")
+
+WAITING_PAUSE_S = 30.0
+"""Between two looks at a market that waits for somebody else."""
+
+log = structlog.get_logger()
+
+
+class Workers:
+    """`start` begins work on a market unless it is under way; `drain` waits for all of it."""
+
+    def __init__(self, pool: Pool, limit: int = 4) -> None:
+        self._pool = pool
+        self._permits = asyncio.Semaphore(limit)
+        self._tasks: dict[MarketId, asyncio.Task[None]] = {}
+
+    def start(self, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> None:
+        if market_id in self._tasks:
+            return
+        task = asyncio.create_task(self._work(market_id, job, work))
+        self._tasks[market_id] = task
+        running.set(len(self._tasks))
+        task.add_done_callback(lambda _: self._ended(market_id))
+
+    async def drain(self) -> None:
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def cancel(self) -> None:
+        """Stop at once, as a crash would: everything is written down, the next start goes on."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _ended(self, market_id: MarketId) -> None:
+        del self._tasks[market_id]
+        running.set(len(self._tasks))
+
+    async def _work(self, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> None:
+        async with self._permits:
+            try:
+                await attempt(self._pool, market_id, job, work)
+            except (
+                Exception
+            ) as problem:  # PostgreSQL is away: nothing can be written down, the next tick tries
+                log.warning(
+                    "work on a market was lost", market=market_id, job=job.value, problem=str(problem)
+                )
+
+
+async def attempt(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do the work; a failure is written down with a growing pause, and alerts when it comes the same again."""
+    try:
+        await work()
+    except Exception as problem:
+        unforeseen = not isinstance(problem, ZmartError)
+        log.warning(
+            "decision failed", market=market_id, job=job.value, error=str(problem), exc_info=unforeseen
+        )
+        failures.labels(job.value).inc()
+        error = f"{type(problem).__name__}: {problem}"
+        failure = await market_work.failed(pool, market_id, job, error)
+        if failure.same_again:
+            text = f"The {job.value} of market {market_id} failed {failure.attempts} times in a row: {error}"
+            await alerts.raise_alert(pool, _key("failing", job, market_id), "critical", text)
+        return False
+    await alerts.resolve_alert(pool, _key("failing", job, market_id))
+    return True
+
+
+async def waits(
+    pool: Pool, market_id: MarketId, job: Job, status: str, severity: Severity, message: str
+) -> None:
+    """The job cannot go on until somebody else acts: say so in its row and by an alert."""
+    await market_work.note(pool, market_id, job, status, WAITING_PAUSE_S)
+    await alerts.raise_alert(pool, _key("waiting", job, market_id), severity, message)
+
+
+async def forget_finished(pool: Pool) -> None:
+    """Close the work and the alerts about markets that have gone on, whoever saw to that."""
+    for market_id, job in await market_work.forget_finished(pool):
+        for topic in ("failing", "waiting"):
+            await alerts.resolve_alert(pool, _key(topic, job, market_id))
+
+
+def _key(topic: str, job: Job, market_id: MarketId) -> str:
+    return f"{topic}:{job.value}:{market_id}"
