@@ -25,7 +25,7 @@ def usual(random: Random) -> tuple[int, int, int, int]:
 def hardest(random: Random) -> tuple[int, int, int, int]:
     """The most flat markets there are: the largest b, the side bought next to worthless, a budget of few lamports."""
     b = random.choice([MIN_B, MAX_B])
-    return 0, int(random.uniform(15, MAX_EXPONENT) * b), b, random.randrange(1, 200)
+    return 0, int(random.uniform(15, MAX_EXPONENT) * b), b, random.randrange(200)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_the_pool_covers_every_winning_share(market: Quantities) -> None:
 
 
 def test_the_least_deposit_of_one_sol_is_ln_2_rounded_up() -> None:
-    assert MODEL.min_deposit(ONE) == 693_147_181
+    assert MODEL.min_deposit(ONE) == MODEL.max_loss(ONE) == 693_147_181
 
 
 @pytest.mark.parametrize(

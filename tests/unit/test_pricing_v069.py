@@ -11,7 +11,7 @@ import pytest
 
 from zmart.errors import PricingError
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
-from zmart.market.pricing.v069 import b_from_max_loss, exp, ln, max_loss
+from zmart.market.pricing.v069 import b_from_max_loss, exp, ln
 from zmart.market.types import Bps
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "pricing_and_wire_vectors.json").read_text())[
@@ -108,7 +108,7 @@ def test_fees_are_the_programs(vector: Vector) -> None:
 
 @each("max_loss")
 def test_max_loss_is_the_programs(vector: Vector) -> None:
-    assert max_loss(vector["b"]) == vector["out"]
+    assert V069.max_loss(vector["b"]) == vector["out"]
 
 
 @each("b_from_max_loss")

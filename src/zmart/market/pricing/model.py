@@ -83,6 +83,9 @@ class PricingModel(Protocol):
     def min_deposit(self, b: int) -> Lamports:
         """The least initial liquidity that create_market takes."""
 
+    def max_loss(self, b: int) -> Lamports:
+        """The most that the market maker can lose: b ln 2, rounded as the program rounds."""
+
     def buy_total(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, target_cost_lamports: int
     ) -> BuyQuote:

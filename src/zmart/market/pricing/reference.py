@@ -80,6 +80,10 @@ class ReferenceModel(QuotingModel):
         """C(0, 0), at least b ln 2: with it the pool covers every winning share at all times."""
         return self.cost(0, 0, b)
 
+    def max_loss(self, b: int) -> Lamports:
+        """The least deposit: the pool ends empty in the worst case, never below."""
+        return self.min_deposit(b)
+
     def cost_of_shares(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, shares: int
     ) -> Lamports:

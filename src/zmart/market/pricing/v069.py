@@ -88,6 +88,11 @@ class V069Model(QuotingModel):
         _check_b(b)
         return Lamports(1)
 
+    def max_loss(self, b: int) -> Lamports:
+        """As in PricingModel. Raises InvalidBParameter."""
+        _check_b(b)
+        return Lamports(_mul(b, LN2_E9))
+
     def cost_of_shares(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, shares: int
     ) -> Lamports:
@@ -136,11 +141,6 @@ class V069Model(QuotingModel):
 
     def _refuse_empty(self, trade: Trade) -> None:
         """The program lets a trade of nothing pass."""
-
-
-def max_loss(b: int) -> Lamports:
-    """The maker's bounded loss b ln 2, by the program's arithmetic."""
-    return Lamports(_mul(b, LN2_E9))
 
 
 def b_from_max_loss(max_loss_lamports: int) -> int:
