@@ -1,0 +1,85 @@
+"""Driving the indexer's parts against a real PostgreSQL, and comparing what they leave there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import asyncpg
+from chain_story import Tx
+
+from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.worker import Turn
+from zmart.settings import Settings
+from zmart.store import inbox
+from zmart.store.inbox import Hint
+
+TABLES = {
+    "program_config": "id",
+    "markets": "market_id",
+    "positions": "market_id, wallet",
+    "trades": "signature, ordinal",
+    "onchain_votes": "market_id, kind, wallet",
+    "market_folds": "market_id",
+    "chain_events": "signature, ordinal",
+}
+
+
+def settings_of(database_url: str, rpc_url: str, **more) -> Settings:
+    return Settings(
+        _env_file=None,
+        zmart_env="local",
+        database_url=database_url,
+        solana_rpc_url=rpc_url,
+        database_pool_size=4,
+        indexer_scan_interval_s=0.2,
+        indexer_logs_subscribe=False,
+        **more,
+    )
+
+
+@asynccontextmanager
+async def engine_on(database_url: str, rpc_url: str, **more):
+    engine = await Engine.open(settings_of(database_url, rpc_url, **more))
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def hint(tx: Tx, *, with_index: bool = True) -> Hint:
+    return Hint(tx.signature, tx.slot, tx.raw(with_index=with_index))
+
+
+async def deliver(engine: Engine, txs, *, with_index: bool = True) -> None:
+    """Webhooks with these transactions, then all work that they make."""
+    await inbox.store(engine.pool, "webhook", [hint(tx, with_index=with_index) for tx in txs])
+    await settle(engine)
+
+
+async def settle(engine: Engine) -> None:
+    """Work until nothing waits but what has to be tried later."""
+    while await engine.fetcher.turn() or await engine.worker.turn() is Turn.WORKED:
+        pass
+
+
+async def tables(database_url: str, *, without: tuple[str, ...] = ()) -> dict[str, list[tuple]]:
+    """The rows of every projection, for comparison."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        return {
+            name: [tuple(row) for row in await connection.fetch(f"SELECT * FROM {name} ORDER BY {order}")]
+            for name, order in TABLES.items()
+            if name not in without
+        }
+    finally:
+        await connection.close()
+
+
+async def until(condition, seconds: float = 20.0) -> None:
+    """Wait for an async condition."""
+    end = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < end, "the condition did not come true in time"
+        await asyncio.sleep(0.02)

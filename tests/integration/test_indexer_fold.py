@@ -1,0 +1,264 @@
+"""From the inbox to the tables: any order, any repetition, any gap that closes ends with the same rows."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from chain_story import PROGRAM, Story, Tx, key
+from indexer_harness import deliver, engine_on, settle, tables
+from story_node import serving
+
+from zmart.market import events as e
+from zmart.services.indexer.rebuild import rebuild
+from zmart.store import index_progress, inbox, projections
+
+
+STORY = Story(11, markets=3, trades=10)
+_once: dict[str, dict] = {}
+
+
+@pytest.fixture
+def story():
+    return STORY
+
+
+@pytest.fixture
+async def perfect(story, new_database, migrated_template):
+    """The tables after every transaction came once and in order."""
+    if "tables" not in _once:
+        _once["tables"] = await _one_by_one(story, new_database(migrated_template))
+    return _once["tables"]
+
+
+async def _one_by_one(story, other):
+    async with serving(story) as node, engine_on(other, node.url) as engine:
+        for tx in story.txs:
+            await deliver(engine, [tx])
+        assert not await projections.stuck(engine.pool)
+        assert (await inbox.depth(engine.pool)).dead == 0
+    return await tables(other)
+
+
+async def test_one_batch_gives_what_single_deliveries_give(story, database_url, perfect):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, story.txs)
+    assert await tables(database_url) == perfect
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_shuffled_and_repeated_delivery_gives_the_same_tables(story, database_url, perfect, seed):
+    chance = random.Random(seed)
+    told = [*story.txs, *chance.sample(story.txs, len(story.txs) // 2)]
+    chance.shuffle(told)
+    async with serving(story) as node, engine_on(database_url, node.url, indexer_batch_size=7) as engine:
+        while told:
+            size = chance.randint(1, 9)
+            await deliver(engine, told[:size])
+            del told[:size]
+    assert await tables(database_url) == perfect
+
+
+async def test_transactions_that_are_only_named_are_fetched_and_put_in_order(story, database_url, perfect):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+        assert node.calls["getTransaction"] == sum(tx.err is None for tx in story.txs)
+    assert _without_lone_places(await tables(database_url)) == _without_lone_places(perfect)
+
+
+async def test_members_of_one_slot_that_come_one_by_one_are_put_in_order(story, database_url, perfect):
+    chance = random.Random(3)
+    told = chance.sample(story.txs, len(story.txs))
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        for tx in told:
+            await deliver(engine, [tx], with_index=False)
+        assert node.calls["getBlock"] > 0
+    assert _without_lone_places(await tables(database_url)) == _without_lone_places(perfect)
+
+
+def _without_lone_places(found):
+    """A transaction alone in its slot has no place unless a webhook told it."""
+    events = found["chain_events"]
+    members: dict[int, set] = {}
+    for row in events:
+        members.setdefault(row[2], set()).add(row[0])
+    lone = {next(iter(names)) for names in members.values() if len(names) == 1}
+    assert len(lone) < len({row[0] for row in events})
+    return {
+        "chain_events": [(*row[:3], None if row[0] in lone else row[3], *row[4:]) for row in events],
+        "trades": [(*row[:13], None if row[0] in lone else row[13], *row[14:]) for row in found["trades"]],
+        **{name: found[name] for name in ("markets", "positions", "onchain_votes", "program_config")},
+    }
+
+
+async def test_a_late_event_refolds_its_market(story, database_url, perfect):
+    late = next(tx for tx in story.txs if any(isinstance(event, e.SharesBought) for event in tx.events))
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, [tx for tx in story.txs if tx is not late])
+        assert await tables(database_url) != perfect
+        await deliver(engine, [late])
+    assert await tables(database_url) == perfect
+
+
+async def test_a_late_config_refolds_the_trades_that_paid_its_fees(story, database_url, perfect):
+    late = next(tx for tx in story.txs if any(isinstance(event, e.ConfigUpdated) for event in tx.events))
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, [tx for tx in story.txs if tx is not late])
+        await deliver(engine, [late])
+    assert await tables(database_url) == perfect
+
+
+async def test_a_claim_before_its_market_waits_for_it(story, database_url, perfect):
+    claims = [tx for tx in story.txs if any(isinstance(event, e.WinningsClaimed) for event in tx.events)]
+    assert claims
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, claims)
+        await deliver(engine, [tx for tx in story.txs if tx not in claims])
+    assert await tables(database_url) == perfect
+
+
+async def test_rebuild_equals_the_live_rows_and_changes_nothing(story, database_url, perfect):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, story.txs)
+        head = await engine.pool.fetchval("SELECT head FROM feed_head")
+        assert await rebuild(engine.pool, engine.folder) == 3
+        assert await engine.pool.fetchval("SELECT head FROM feed_head") == head
+    assert await tables(database_url) == perfect
+
+
+async def test_rebuild_restores_what_was_spoilt(story, database_url, perfect):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, story.txs)
+        for spoil in (
+            "UPDATE markets SET total_volume = total_volume + 1, traders = 99",
+            "UPDATE positions SET cost_basis_yes = 7",
+            "DELETE FROM trades WHERE outcome",
+            "INSERT INTO onchain_votes SELECT market_id, kind, 'Vote111111111111111111111111111111111111111', "
+            "vote, signature, slot, voted_at FROM onchain_votes LIMIT 1",
+            "UPDATE program_config SET is_paused = true, dispute_period = 1",
+            "UPDATE market_folds SET ordinal = 12",
+        ):
+            await engine.pool.execute(spoil)
+        assert await tables(database_url) != perfect
+        await rebuild(engine.pool, engine.folder)
+    assert await tables(database_url) == perfect
+
+
+async def test_failed_and_foreign_transactions_leave_no_events(story, database_url, perfect):
+    first = story.txs[-1]
+    failed = Tx(
+        key(5), first.slot + 1, 3, list(first.events), err={"InstructionError": [0, {"Custom": 6007}]}
+    )
+    foreign = Tx(key(6), first.slot + 1, 4, list(first.events), program=key(66))
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, [*story.txs, failed, foreign])
+        assert (await inbox.depth(engine.pool)) == inbox.Depth(pending=0, dead=0, oldest_s=None)
+        rows = await engine.pool.fetch(
+            "SELECT signature, failed, event_count FROM chain_transactions WHERE slot > $1", first.slot
+        )
+    assert [tuple(row) for row in rows] == [(failed.signature, True, 0)]
+    assert await tables(database_url) == perfect
+
+
+async def test_an_impossible_event_stops_its_market_only_and_says_so(story, database_url, perfect):
+    bought = next(tx for tx in story.txs if any(isinstance(event, e.SharesBought) for event in tx.events))
+    event = next(event for event in bought.events if isinstance(event, e.SharesBought))
+    forged = Tx(
+        key(5), bought.slot, bought.index + 100, [msgspec.structs.replace(event, cost=event.cost + 7)]
+    )
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, [*story.txs, forged])
+        await index_progress.listed(engine.pool, story.txs[-1].slot)
+        await index_progress.advance(engine.pool)
+        [(market_id, reason)] = await projections.stuck(engine.pool)
+    assert market_id == event.market_id
+    assert forged.signature in reason
+    found = await tables(database_url)
+    assert [row for row in found["markets"] if row[0] != market_id] == [
+        row for row in perfect["markets"] if row[0] != market_id
+    ]
+
+
+async def test_a_vanished_transaction_is_taken_back_and_its_market_refolded(story, database_url, perfect):
+    gone = next(
+        tx for tx in reversed(story.txs) if any(isinstance(event, e.SharesBought) for event in tx.events)
+    )
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, [tx for tx in story.txs if tx.slot <= gone.slot])
+        whole = await tables(database_url)
+        node.shown = [tx for tx in story.txs if tx.slot <= gone.slot and tx is not gone]
+        node.final_slot = gone.slot
+        await engine.finality.look()
+        assert await tables(database_url) == whole, "one look is no proof"
+        await engine.finality.look()
+        found = await tables(database_url)
+        assert gone.signature not in {row[0] for row in found["trades"]}
+        assert (
+            await engine.pool.fetchval("SELECT count(*) FROM chain_transactions WHERE finality = 'confirmed'")
+            == 0
+        )
+        node.shown = [tx for tx in story.txs if tx.slot <= gone.slot]
+        await deliver(engine, [gone])
+        assert await tables(database_url) == whole
+
+
+async def test_the_index_is_gap_free_only_through_what_is_settled(story, database_url):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        missing = story.txs[len(story.txs) // 2]
+        node.shown = [tx for tx in story.txs if tx is not missing]
+        await engine.scanner.scan()
+        await inbox.store(engine.pool, "webhook", [inbox.Hint(missing.signature, missing.slot, None)])
+        await settle(engine)
+        progress = await index_progress.read(engine.pool)
+        assert progress.gap_free_through_slot == missing.slot - 1
+        assert progress.listed_through_slot == node.tip()
+        node.shown = story.txs
+        await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
+        await settle(engine)
+        progress = await index_progress.read(engine.pool)
+        assert progress.gap_free_through_slot == progress.listed_through_slot
+
+
+async def test_a_garbled_delivery_is_fetched_instead(story, database_url, perfect):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        spoilt = story.txs[5]
+        await inbox.store(
+            engine.pool, "webhook", [inbox.Hint(spoilt.signature, spoilt.slot, b'{"not": "a transaction"}')]
+        )
+        await deliver(engine, [tx for tx in story.txs if tx is not spoilt])
+        await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
+        await settle(engine)
+    assert _without_lone_places(await tables(database_url)) == _without_lone_places(perfect)
+
+
+async def test_what_cannot_be_fetched_becomes_a_dead_letter_that_can_be_replayed(story, database_url):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        hidden = story.txs[0]
+        node.shown = story.txs[1:]
+        await inbox.store(engine.pool, "webhook", [inbox.Hint(hidden.signature, hidden.slot, None)])
+        for _ in range(inbox.MAX_ATTEMPTS):
+            await settle(engine)
+            await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
+        [letter] = await inbox.dead_letters(engine.pool)
+        assert letter.signature == hidden.signature
+        assert "does not know" in letter.last_error
+        node.shown = story.txs
+        assert await inbox.replay(engine.pool, hidden.signature) == 1
+        await settle(engine)
+        assert await inbox.dead_letters(engine.pool) == []
+        assert await engine.pool.fetchval("SELECT admin FROM program_config") is not None
+
+
+async def test_an_rpc_that_is_away_costs_no_attempts(story, database_url):
+    async with serving(story) as node, engine_on(database_url, node.url, rpc_timeout_s=0.3) as engine:
+        node.away = True
+        await inbox.store(engine.pool, "webhook", [inbox.Hint(story.txs[0].signature, None, None)])
+        await engine.fetcher.turn()
+        assert await engine.pool.fetchval("SELECT attempts FROM inbox") == 0
+
+
+def test_the_story_uses_every_event_of_the_program():
+    told = {type(event) for seed in range(8) for tx in Story(seed).txs for event in tx.events}
+    assert {kind.__name__ for kind in told} == set(PROGRAM.idl.events)

@@ -1,0 +1,143 @@
+"""A node that knows one story: the RPC methods that the indexer asks, over real HTTP, with a chain that can grow,
+fork and fail on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from contextlib import asynccontextmanager
+
+import msgspec
+import uvicorn
+from chain_story import ADMIN, BACKEND, PROGRAM, Story, Tx, key
+
+from zmart.chain.accounts import GlobalConfig
+
+GENESIS = key(77)
+
+
+class StoryNode:
+    """`shown` transactions exist for this node; set it to grow or to fork the chain."""
+
+    def __init__(self, story: Story) -> None:
+        self.shown: list[Tx] = list(story.txs)
+        self.calls: dict[str, int] = {}
+        self.away = False
+        self.final_slot = 0
+        self.url = ""
+
+    def tip(self) -> int:
+        return self.shown[-1].slot + 5 if self.shown else 10
+
+    async def app(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        request = msgspec.json.decode(body)
+        status = 503 if self.away else 200
+        answer = {"jsonrpc": "2.0", "id": request["id"]}
+        if not self.away:
+            self.calls[request["method"]] = self.calls.get(request["method"], 0) + 1
+            answer["result"] = msgspec.Raw(getattr(self, request["method"])(*request["params"]))
+        raw = msgspec.json.encode(answer)
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": raw})
+
+    def getGenesisHash(self):  # noqa: N802 - the RPC's own names from here on
+        return msgspec.json.encode(GENESIS)
+
+    def getSlot(self, options):  # noqa: N802
+        return msgspec.json.encode(self.final_slot if options["commitment"] == "finalized" else self.tip())
+
+    def getMultipleAccounts(self, addresses, options):  # noqa: N802
+        return msgspec.json.encode(
+            {"context": {"slot": self.tip()}, "value": [self._account(a) for a in addresses]}
+        )
+
+    def _account(self, address):
+        if address == PROGRAM.address:
+            return {"lamports": 1, "owner": key(9), "data": ["", "base64"], "executable": True}
+        config = GlobalConfig(
+            admin=ADMIN,
+            backend_authority=BACKEND,
+            protocol_fee_wallet=key(3),
+            protocol_fee_bps=300,
+            resolver_reward_bps=200,
+            liquidity_provider_fee_bps=500,
+            proposal_approval_threshold=7000,
+            dispute_success_threshold=6000,
+            min_resolution_delay=60,
+            dispute_period=120,
+            min_resolver_reputation=0,
+            is_paused=False,
+            reserved="",
+            bump=255,
+        )
+        data = base64.b64encode(PROGRAM.accounts.encode(config)).decode()
+        return {"lamports": 1, "owner": PROGRAM.address, "data": [data, "base64"], "executable": False}
+
+    def getSignaturesForAddress(self, address, options):  # noqa: N802
+        lines = [tx for tx in reversed(self.shown) if tx.program == PROGRAM.address]
+        names = [tx.signature for tx in lines]
+        if options.get("before") in names:
+            lines = lines[names.index(options["before"]) + 1 :]
+        names = [tx.signature for tx in lines]
+        if options.get("until") in names:
+            lines = lines[: names.index(options["until"])]
+        return msgspec.json.encode(
+            [
+                {"signature": tx.signature, "slot": tx.slot, "err": tx.err, "confirmationStatus": "confirmed"}
+                for tx in lines[: options["limit"]]
+            ]
+        )
+
+    def getTransaction(self, signature, options):  # noqa: N802
+        found = next((tx for tx in self.shown if tx.signature == signature), None)
+        return found.raw(with_index=False) if found else b"null"
+
+    def getBlock(self, slot, options):  # noqa: N802
+        members = sorted((tx.index, tx.signature) for tx in self.shown if tx.slot == slot)
+        signatures = [key(number) for number in range(members[-1][0] + 1)] if members else []
+        for index, signature in members:
+            signatures[index] = signature
+        return msgspec.json.encode({"signatures": signatures})
+
+    def getSignatureStatuses(self, signatures, options):  # noqa: N802
+        by_name = {tx.signature: tx for tx in self.shown}
+        values = [
+            {
+                "slot": by_name[s].slot,
+                "err": by_name[s].err,
+                "confirmationStatus": "finalized" if by_name[s].slot <= self.final_slot else "confirmed",
+            }
+            if s in by_name
+            else None
+            for s in signatures
+        ]
+        return msgspec.json.encode({"context": {"slot": self.tip()}, "value": values})
+
+
+@asynccontextmanager
+async def serving(story: Story):
+    """The node on a free port of this machine."""
+    node = StoryNode(story)
+    config = uvicorn.Config(
+        node.app, interface="asgi3", port=0, log_config=None, access_log=False, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.005)
+    node.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        yield node
+    finally:
+        server.should_exit = True
+        await task
