@@ -18,9 +18,10 @@ def demo(
     Twelve wallets vote, trade, discuss and dispute over HTTP and WebSocket; the chain's clock is moved by days and the
     services must notice by themselves. Ends with a table and the check of the books; exit status 1 names what failed.
     """
-    from zmart.local.stack import running_stack
+    from zmart.local.bring_up import running_stack
+    from zmart.settings import settings
 
-    with running_stack(quiet=json):
+    with running_stack(settings(), lambda sentence: typer.echo(sentence, err=json)):
         raise typer.Exit(0 if perform(json=json) else 1)
 
 

@@ -109,16 +109,24 @@ class Valkey:
 
     def wait_ready(self, seconds: float = 30.0) -> None:
         """Return once the server answers and has read its file."""
-        wait_until(self._answers, "Valkey", seconds, self._process, self.log)
+        wait_until(self.answers, "Valkey", seconds, self._process, self.log)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the server serves requests now."""
+        return b"+PONG\r\n" in self._ask("PING")
+
+    def flush(self) -> None:
+        """Forget every key."""
+        self._ask("FLUSHALL")
+
+    def _ask(self, command: str) -> list[bytes]:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(f"AUTH {self.password}\r\nPING\r\nQUIT\r\n".encode())
+                connection.sendall(f"AUTH {self.password}\r\n{command}\r\nQUIT\r\n".encode())
                 with connection.makefile("rb") as answers:
-                    return b"+PONG\r\n" in answers
+                    return list(answers)
         except OSError:
-            return False
+            return []
 
     def stop(self) -> None:
         """End the server that `start` started."""

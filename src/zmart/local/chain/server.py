@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,13 @@ class Chain:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    def genesis_hash(self) -> str:
+        """Which chain this is: another one after its memory was erased."""
+        question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "getGenesisHash"}).encode()
+        request = urllib.request.Request(self.rpc_url, question, {"content-type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  (our own port)
+            return str(json.load(answer)["result"])
 
     def stop(self) -> None:
         """End the chain that `start` started; it writes everything down first."""

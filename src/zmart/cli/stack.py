@@ -1,0 +1,122 @@
+"""`zmart up|stop|restart|ps|monit|logs|doctor|setup`: the local stack from start to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zmart.cli.errors import one_sentence
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
+
+
+@one_sentence
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="start, then leave it running")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="forget all data of an earlier stack first")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="play a market's whole life once all is ready")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Start everything on this machine and wait until it is ready; Ctrl-C ends it.
+
+    PostgreSQL, Valkey, a Solana chain and stand-ins for Pinata and Helius are embedded, unless DATABASE_URL,
+    REDIS_URL, SOLANA_RPC_URL or the keys of those services are set.
+    """
+    from zmart.cli.stack_up import run
+
+    raise typer.Exit(run(detach=detach, fresh=fresh, demo=demo, as_json=json))
+
+
+@one_sentence
+def stop() -> None:
+    """End the stack, wherever it was started; nothing is left running."""
+    from zmart.local.bring_up import take_down
+    from zmart.ops.supervision_kin import members
+
+    home = _home()
+    if not members(home):
+        typer.echo("Nothing runs here.")
+        return
+    take_down(home)
+    typer.echo("Stopped.")
+
+
+@one_sentence
+def restart(
+    service: Annotated[str, typer.Argument(help="a name that `zmart ps` shows, or all: the six services")],
+) -> None:
+    """Restart one process, or all services; nothing is lost by it."""
+    from zmart.cli.stack_views import full_names
+    from zmart.local.stack import supervisor_of
+
+    supervisor = supervisor_of(_home())
+    names = full_names(supervisor, service)
+    supervisor.stop(*names)
+    supervisor.start(*names)
+    typer.echo(f"Restarted {', '.join(name.partition(':')[2] for name in names)}.")
+
+
+@one_sentence
+def ps(json: Json = False) -> None:
+    """Show every process: state, uptime, restarts, memory, and whether it is ready or why not."""
+    from zmart.cli.stack_views import print_processes
+
+    raise typer.Exit(print_processes(_home(), as_json=json))
+
+
+@one_sentence
+def monit(
+    every: Annotated[float, typer.Option(help="seconds between two looks", min=0.2)] = 1.0,
+) -> None:
+    """Watch the processes live; Ctrl-C ends the view, not the stack."""
+    from zmart.cli.stack_views import watch
+
+    watch(_home(), every)
+
+
+@one_sentence
+def logs(
+    service: Annotated[str, typer.Argument(help="a name that `zmart ps` shows; empty: all")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with what comes")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="how many of the last lines", min=0)] = 50,
+) -> None:
+    """Print what processes said last, and with -f what they say from now on."""
+    from zmart.cli.stack_logs import show
+
+    show(_home() / "logs", service, lines, follow=follow)
+
+
+@one_sentence
+def doctor(json: Json = False) -> None:
+    """Check settings, programs, ports, disk and a running stack: one sentence each; exit status 1 on trouble."""
+    from zmart.cli.stack_views import print_findings
+    from zmart.local.doctor import examine
+
+    raise typer.Exit(print_findings(examine(), as_json=json))
+
+
+@one_sentence
+def setup() -> None:
+    """Install what the local chain needs (one native addon, pinned by its hash) into ZMART_HOME."""
+    from zmart.local.chain import node
+    from zmart.local.stack import addon_folder
+    from zmart.settings import settings
+
+    folder = addon_folder(settings())
+    done = node.is_installed(folder) or node.install(folder, node.find_node(settings().node_bin))
+    typer.echo(f"The local chain is installed in {folder}." if done else f"{folder} is complete.")
+
+
+def _home() -> Path:
+    from zmart.settings import settings
+
+    return settings().zmart_home.resolve()
+
+
+def register(app: typer.Typer) -> None:
+    for command in (up, stop, restart, ps, monit, logs, doctor, setup):
+        app.command()(command)

@@ -1,0 +1,58 @@
+"""What `zmart up` shows while it starts: a line a process on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from zmart.ops.host import SERVICES
+
+
+class StartView:
+    """A context in which `tell(name, state)` is shown; safe to call from any thread."""
+
+    def __init__(self, console: Console, servers: list[str]) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._begun = time.monotonic()
+        self._since: dict[str, float] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/green]"),
+            TextColumn("{task.description}"),
+            TextColumn("[dim]{task.fields[state]}[/dim]"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        for name in [*servers, "schema", *SERVICES]:
+            self._tasks[name] = self._progress.add_task(f"{name:<11}", total=1, start=False, state="waiting")
+
+    def __enter__(self) -> StartView:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if error is None:
+            self._console.print(f"Everything is ready after {time.monotonic() - self._begun:.1f} s.")
+
+    def tell(self, name: str, state: str) -> None:
+        """A process is "starting" or "ready"."""
+        with self._lock:
+            task = self._tasks[name]
+            if state == "starting":
+                self._since[name] = time.monotonic()
+                self._progress.start_task(task)
+                self._progress.update(task, state=state)
+                return
+            self._progress.update(task, state=state, completed=1)
+            if not self._console.is_terminal:
+                took = time.monotonic() - self._since.get(name, self._begun)
+                self._console.print(f"{name} is ready ({took:.1f} s)")

@@ -1,0 +1,159 @@
+"""`zmart up`: one start, shown while it happens, and one orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.table import Table
+
+from zmart.cli.stack_progress import StartView
+from zmart.errors import ConfigError
+from zmart.local.bring_up import BringUp, is_up, take_down
+from zmart.local.stack import Stack, read_record
+from zmart.ops.supervision import SupervisionError
+from zmart.ops.supervision_kin import end_members
+from zmart.settings import settings
+
+LOOK_SECONDS = 1.0
+OK, FAILED = 0, 1
+
+
+def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
+    """Start the stack; the exit status."""
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    home = settings().zmart_home.resolve()
+    with _only_one_start(home):
+        if is_up(home):
+            if fresh:
+                raise ConfigError("The stack is running: `zmart stop` first, then `zmart up --fresh`.")
+            console.print("The stack is already running (`zmart ps`, `zmart stop`).")
+            return _show(console, home, as_json) or (_demo(as_json) if demo else OK)
+        session = Session(console, home)
+        session.start(fresh=fresh, detach=detach)
+    _show(console, home, as_json)
+    status = _demo(as_json) if demo else OK
+    return status if detach else session.stay()
+
+
+class Session:
+    """A start in the foreground: it owns the signals, and the stack ends with it."""
+
+    def __init__(self, console: Console, home: Path) -> None:
+        self._console = console
+        self._home = home
+        self._stop = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, fresh: bool, detach: bool) -> None:
+        """Clean up after an earlier stack, then start; on any trouble nothing is left running."""
+        if left := end_members(self._home):
+            self._console.print(f"Ended {left} processes that an earlier stack had left behind.")
+        if fresh:
+            Stack(settings()).erase()
+        stack = Stack(settings(), self._say)
+        names = [program.name for program in stack.servers()]
+        with StartView(self._console, names) as view:
+            begin = BringUp(stack, view.tell, self._say)
+            self._on_signals(begin.stop)
+            try:
+                self._process = begin.start(stay_with_us=not detach)
+            except BaseException:
+                take_down(self._home)
+                raise
+
+    def _on_signals(self, starting: threading.Event) -> None:
+        def end(number: int, frame: FrameType | None) -> None:
+            starting.set()
+            self._stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, end)
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence)
+
+    def stay(self) -> int:
+        """Return when the stack was stopped: by a signal here, or by `zmart stop` elsewhere."""
+        assert self._process is not None
+        watcher = Watcher(self._home)
+        while not self._stop.wait(LOOK_SECONDS):
+            if self._process.poll() is not None:
+                end_members(self._home)
+                return self._ended(self._process.returncode)
+            for sentence in watcher.news():
+                self._say(sentence)
+        with self._console.status("Stopping ..."):
+            take_down(self._home)
+            self._process.wait()
+        self._say("Stopped.")
+        return OK
+
+    def _ended(self, code: int) -> int:
+        if code == 0:
+            self._say("Stopped.")
+            return OK
+        self._say(f"supervisord ended with {code} and everything with it: run `zmart up` again.")
+        return FAILED
+
+
+class Watcher:
+    """Notices processes that ended and were started again."""
+
+    def __init__(self, home: Path) -> None:
+        from zmart.local.stack import supervisor_of
+
+        self._supervisor = supervisor_of(home)
+        self._states: dict[str, tuple[str, int]] = {}
+
+    def news(self) -> list[str]:
+        """One sentence for each process whose state or pid changed since the last look."""
+        try:
+            now = {info.name: (info.state, info.pid) for info in self._supervisor.processes()}
+        except SupervisionError:
+            return []
+        before, self._states = self._states, now
+        return [
+            f"{name}: {state.lower()}" + (f" (pid {pid})" if pid else "") + f", see `zmart logs {name}`"
+            for name, (state, pid) in now.items()
+            if name in before and before[name] != (state, pid) and before[name][1] != pid
+        ]
+
+
+@contextlib.contextmanager
+def _only_one_start(home: Path) -> Iterator[None]:
+    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (home / ".starting").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"Another `zmart up` is starting in {home}: wait for it.") from None
+        yield
+
+
+def _show(console: Console, home: Path, as_json: bool) -> int:
+    record = read_record(home)
+    if record is None:
+        raise ConfigError(f"The stack in {home} is not ready yet: see `zmart ps`.")
+    if as_json:
+        print(json.dumps({"addresses": record.addresses, "ready": record.ready_paths, "home": str(home)}))
+        return OK
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, address in record.addresses.items():
+        table.add_row(name, f"[link={address}]{address}[/link]" if address.startswith("http") else address)
+    console.print(table)
+    return OK
+
+
+def _demo(as_json: bool) -> int:
+    from zmart.cli.demo import perform
+
+    return OK if perform(json=as_json) else FAILED

@@ -1,0 +1,144 @@
+"""Tables of what runs, once or live, and of what the doctor found."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from zmart.errors import ConfigError
+from zmart.local.doctor import Finding
+from zmart.local.readiness import Answer, ask
+from zmart.local.stack import read_record, supervisor_of
+from zmart.ops.supervision import ProcessInfo, SupervisionError, Supervisor
+from zmart.ops.supervision_kin import memory_bytes
+
+MIB = 1024 * 1024
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One process as `zmart ps` tells it. `ready` is None for what does not say."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+    restarts: int
+    memory_mib: float
+    ready: bool | None
+    reason: str
+
+
+def full_names(supervisor: Supervisor, wanted: str) -> list[str]:
+    """The "group:name" of a process, or of all six. Raises ConfigError naming those that there are."""
+    found = supervisor.processes()
+    if wanted == "all":
+        return [f"{info.group}:{info.name}" for info in found if info.group == "services"]
+    for info in found:
+        if info.name == wanted:
+            return [f"{info.group}:{info.name}"]
+    names = ", ".join(info.name for info in found)
+    raise ConfigError(f"There is no process {wanted!r} here: all, or one of {names}.")
+
+
+def rows(home: Path) -> list[Row]:
+    """Every process of the running stack. Raises ConfigError when none runs."""
+    supervisor = supervisor_of(home)
+    try:
+        found = supervisor.processes()
+    except SupervisionError:
+        raise ConfigError(f"No stack runs in {home}: start it with `zmart up`.") from None
+    record = read_record(home)
+    urls = record.ready_paths if record else {}
+    asked = [info for info in found if info.is_up and info.name in urls]
+    with ThreadPoolExecutor(8) as threads:
+        answers = dict(
+            zip((i.name for i in asked), threads.map(lambda i: ask(urls[i.name]), asked), strict=True)
+        )
+    spawns = supervisor.spawns()
+    return [_row(info, spawns.get(info.name, 0), answers.get(info.name)) for info in found]
+
+
+def _row(info: ProcessInfo, spawns: int, answer: Answer | None) -> Row:
+    return Row(
+        name=info.name,
+        state=info.state.lower(),
+        pid=info.pid,
+        uptime_s=info.uptime_s,
+        restarts=max(0, spawns - 1),
+        memory_mib=round(memory_bytes(info.pid) / MIB, 1) if info.pid else 0.0,
+        ready=answer.ready if answer else None,
+        reason=(answer.reason if answer else "") or (info.spawnerr if not info.is_up else ""),
+    )
+
+
+def print_processes(home: Path, *, as_json: bool) -> int:
+    """Print the processes; 1 when one is down or not ready."""
+    found = rows(home)
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(row) for row in found]))
+    else:
+        Console(highlight=False).print(_table(found))
+    return 0 if all(row.state == "running" and row.ready is not False for row in found) else 1
+
+
+def _table(found: list[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (("process", "left"), ("state", "left"), ("pid", "right"), ("up", "right")):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]  # rich names its literals privately
+    for title in ("restarts", "memory"):
+        table.add_column(title, justify="right")
+    table.add_column("ready")
+    for row in found:
+        style = "green" if row.state == "running" else "red"
+        ready = {None: "", True: "[green]yes[/green]", False: "[red]no[/red]"}[row.ready]
+        table.add_row(
+            row.name,
+            f"[{style}]{row.state}[/{style}]",
+            str(row.pid or ""),
+            duration(row.uptime_s),
+            str(row.restarts),
+            f"{row.memory_mib:.0f} MiB",
+            f"{ready} {row.reason}".strip(),
+        )
+    total = sum(row.memory_mib for row in found)
+    table.add_row("", "", "", "", "", f"[dim]{total:.0f} MiB[/dim]", "")
+    return table
+
+
+def duration(seconds: int) -> str:
+    """A short text: 45s, 12m, 3h 5m, 2d 4h."""
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    if days:
+        return f"{days}d {hours % 24}h"
+    if hours:
+        return f"{hours}h {minutes % 60}m"
+    return f"{minutes}m" if minutes else f"{seconds}s"
+
+
+def watch(home: Path, every_s: float) -> None:
+    """Show the processes live until Ctrl-C."""
+    with Live(_table(rows(home)), console=Console(highlight=False), auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(_table(rows(home)), refresh=True)
+                time.sleep(every_s)
+        except KeyboardInterrupt:
+            return
+
+
+def print_findings(found: list[Finding], *, as_json: bool) -> int:
+    """Print what the doctor found; 1 when something is wrong."""
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(finding) for finding in found]))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for finding in found:
+            console.print(f"{'[green]✓[/green]' if finding.ok else '[red]✗[/red]'} {finding.sentence}")
+    return 0 if all(finding.ok for finding in found) else 1

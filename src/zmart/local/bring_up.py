@@ -1,0 +1,250 @@
+"""Starting the local stack and ending it: servers side by side, then schema and program, then the six services."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from zmart.local.chain.keys import load_keys
+from zmart.local.postgres import DATABASE, accepts_connections
+from zmart.local.processes import launched
+from zmart.local.readiness import Answer, Waiter, ask
+from zmart.local.stack import SERVICE_GROUP, Stack, process_environment, supervisor_of
+from zmart.ops import supervision_kin
+from zmart.ops.host import SERVICES
+from zmart.ops.supervision import SupervisionError
+from zmart.settings import Settings
+
+START_SECONDS = 90.0
+STOP_SECONDS = 45.0
+CLOCK_AHEAD_WORTH_SAYING_S = 120
+
+Tell = Callable[[str, str], None]
+"""`tell(name, state)`: a part of the stack is "starting" or "ready"."""
+
+
+class BringUp:
+    """One start of a stack. `start` may be ended from another thread or a signal handler by `stop.set()`."""
+
+    def __init__(self, stack: Stack, tell: Tell, say: Callable[[str], None]) -> None:
+        self._stack = stack
+        self._tell = tell
+        self._say = say
+        self._waiter = Waiter(stack.supervisor, START_SECONDS)
+
+    @property
+    def stop(self) -> threading.Event:
+        return self._waiter.stop
+
+    def start(self, *, stay_with_us: bool) -> subprocess.Popen[bytes]:
+        """Start everything and return supervisord once all is ready; call it from the main thread.
+
+        `stay_with_us` ends the stack with this process, however that ends. Raises StartError or ConfigError.
+        """
+        process = self._supervisord(stay_with_us)
+        self._waiter.is_alive = lambda: process.poll() is None
+        try:
+            self._waiter.until("supervisord", self._stack.supervisor.answers)
+            self._servers()
+            self._services()
+        except BaseException:
+            self.stop.set()
+            raise
+        self._stack.record()
+        return process
+
+    def _supervisord(self, stay_with_us: bool) -> subprocess.Popen[bytes]:
+        stack = self._stack
+        supervisor = stack.supervisor
+        supervisor.write_config(stack.programs(), Path.cwd())
+        command = supervisor.command()
+        if stay_with_us:
+            # The kernel tells supervisord when we are gone, even by kill -9.
+            command = launched(command, die_with_parent=signal.SIGTERM)
+        with (supervisor.logs / "supervisord.out").open("wb") as out:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**process_environment(stack), **supervision_kin.mark(stack.home)},
+                start_new_session=True,
+            )
+
+    def _servers(self) -> None:
+        stack = self._stack
+        with ThreadPoolExecutor(4) as threads:
+            started: list[Future[None]] = []
+            for part, job in (
+                (stack.chain, self._start_chain),
+                (stack.postgres, self._start_postgres),
+                (stack.valkey, self._start_valkey),
+                (stack.parts.providers, self._start_providers),
+            ):
+                if part:
+                    started.append(threads.submit(self._guarded, job))
+            _all(started)
+            _all([threads.submit(self._guarded, job) for job in (self._schema, self._program)])
+
+    def _guarded(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException:
+            self.stop.set()  # the others need not wait for what cannot come any more
+            raise
+
+    def _start_postgres(self) -> None:
+        server = self._stack.postgres
+        assert server is not None
+        self._tell("postgres", "starting")
+        server.prepare()
+        self._run("postgres", lambda: accepts_connections(server.port))
+        server.ensure_database()
+        self._tell("postgres", "ready")
+
+    def _start_valkey(self) -> None:
+        server = self._stack.valkey
+        assert server is not None
+        self._tell("valkey", "starting")
+        server.prepare()
+        self._run("valkey", server.answers)
+        self._tell("valkey", "ready")
+
+    def _start_chain(self) -> None:
+        server = self._stack.chain
+        assert server is not None
+        self._tell("chain", "starting")
+        server.prepare()
+        self._run("chain", server.answers)
+
+    def _start_providers(self) -> None:
+        self._tell("providers", "starting")
+        url = f"http://127.0.0.1:{self._stack.ports['providers_port']}/health"
+        self._run("providers", lambda: ask(url).ready)
+        self._tell("providers", "ready")
+
+    def _run(self, name: str, condition: Callable[[], bool]) -> None:
+        self._stack.supervisor.start(f"{name}:{name}")
+        self._waiter.until(name, condition)
+
+    def _program(self) -> None:
+        """The chain counts as ready once the program and its GlobalConfig are there."""
+        stack = self._stack
+        if stack.chain is None:
+            return
+        from zmart.chain.program import Program
+        from zmart.chain.rpc import Rpc
+        from zmart.local.chain.genesis import prepare_chain, shipped_program
+
+        async def prepare() -> int:
+            async with Rpc.from_settings(stack.effective) as rpc:
+                program = Program.from_settings(stack.effective)
+                await prepare_chain(rpc, program, load_keys(stack.home / "keys"), shipped_program())
+                return (await rpc.get_clock("processed")).unix_timestamp
+
+        ahead_s = asyncio.run(prepare()) - int(time.time())
+        if ahead_s > CLOCK_AHEAD_WORTH_SAYING_S:
+            self._say(
+                f"The local chain's clock is {_duration(ahead_s)} ahead: its slots and its time never go back."
+            )
+        self._tell("chain", "ready")
+
+    def _schema(self) -> None:
+        """Bring the database up to date; one that holds another chain's markets starts over."""
+        from zmart.store import migrate
+
+        self._tell("schema", "starting")
+        if self._stack.postgres is not None and self._stack.chain is not None:
+            self._same_chain()
+        migrate.upgrade(self._stack.effective.require("database_url"))
+        self._tell("schema", "ready")
+
+    def _same_chain(self) -> None:
+        postgres, chain = self._stack.postgres, self._stack.chain
+        assert postgres is not None
+        assert chain is not None
+        record = postgres.folder / "chain"
+        here = chain.genesis_hash()
+        if record.exists() and record.read_text("ascii") != here:
+            self._say("This is a new chain: the database held what happened on another one and starts over.")
+            postgres.drop_database(DATABASE)
+            postgres.create_database(DATABASE)
+            if self._stack.valkey is not None:
+                self._stack.valkey.flush()
+        record.write_text(here, "ascii")
+
+    def _services(self) -> None:
+        for name in SERVICES:
+            self._tell(name, "starting")
+        self._stack.supervisor.start(*(f"{SERVICE_GROUP}:{name}" for name in SERVICES))
+        answers: dict[str, Answer] = {}
+        with ThreadPoolExecutor(len(SERVICES)) as threads:
+            waits = [partial(self._service, name, answers) for name in SERVICES]
+            _all([threads.submit(self._guarded, wait) for wait in waits])
+
+    def _service(self, name: str, answers: dict[str, Answer]) -> None:
+        url = self._stack.ready_urls()[name]
+
+        def is_ready() -> bool:
+            answers[name] = ask(url)
+            return answers[name].ready
+
+        self._waiter.until(name, is_ready, lambda: answers[name].reason)
+        self._tell(name, "ready")
+
+
+@contextmanager
+def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
+    """The stack of these settings: the one that runs, or one that lives as long as this context."""
+    home = settings.zmart_home.resolve()
+    if is_up(home):
+        yield
+        return
+    say("No stack runs here: starting one for this ...")
+    supervision_kin.end_members(home)
+    try:
+        BringUp(Stack(settings, say), lambda name, state: None, say).start(stay_with_us=True)
+        yield
+    finally:
+        take_down(home)
+
+
+def take_down(home: Path) -> None:
+    """End the stack of `home`, whatever is left of it; returns when no process is there any more."""
+    supervisor = supervisor_of(home)
+    with suppress(SupervisionError):
+        supervisor.shut_down()
+        supervision_kin.wait_gone(home, STOP_SECONDS)
+    supervision_kin.end_members(home)
+    for path in (supervisor.socket, home / "run" / "supervisord.pid"):
+        path.unlink(missing_ok=True)
+    if supervisor.socket.parent != supervisor.folder:
+        with suppress(OSError):
+            supervisor.socket.parent.rmdir()
+
+
+def is_up(home: Path) -> bool:
+    """Whether a stack of `home` runs under its supervisor."""
+    return supervisor_of(home).answers()
+
+
+def _all(futures: list[Future[None]]) -> None:
+    """Wait for all; raise the first trouble that is not merely the echo of another."""
+    troubles = [trouble for future in futures if (trouble := future.exception()) is not None]
+    for trouble in sorted(troubles, key=lambda trouble: type(trouble).__name__ == "Interrupted"):
+        raise trouble
+
+
+def _duration(seconds: int) -> str:
+    hours, minutes = divmod(seconds // 60, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{days} d" if days else "", f"{hours} h" if hours else "", f"{minutes} min" if minutes else ""]
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,129 @@
+"""Looks at everything that the local stack needs: one finding each, with what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from zmart.errors import ZmartError
+from zmart.local.chain import node
+from zmart.local.environment import parts_of
+from zmart.local.ports import NAMES, holder
+from zmart.local.postgres import find_bin_dir
+from zmart.local.processes import port_is_free
+from zmart.local.readiness import ask
+from zmart.local.stack import addon_folder, read_record, supervisor_of
+from zmart.local.valkey import find_binary
+from zmart.settings import Settings, load_settings
+
+LEAST_FREE_BYTES = 2 * 1024**3
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was checked: fine, or wrong with what to do."""
+
+    name: str
+    ok: bool
+    sentence: str
+
+
+def examine() -> list[Finding]:
+    """Check everything; the settings first, since nothing can be told without them."""
+    try:
+        settings = load_settings()
+    except ZmartError as problem:
+        return [Finding("settings", False, str(problem))]
+    return [
+        Finding("settings", True, f"The settings are valid (ZMART_HOME is {settings.zmart_home})."),
+        *_programs(settings),
+        _disk(settings.zmart_home),
+        *(_running(settings) if supervisor_of(settings.zmart_home).answers() else _ports(settings)),
+    ]
+
+
+def _programs(settings: Settings) -> Iterator[Finding]:
+    parts = parts_of(settings)
+    if parts.postgres:
+        yield _found("PostgreSQL", lambda: find_bin_dir(settings.postgres_bin_dir))
+    else:
+        yield Finding("PostgreSQL", True, "PostgreSQL is the one of DATABASE_URL.")
+    if parts.valkey:
+        yield _found("Valkey", lambda: find_binary(settings.valkey_bin))
+    else:
+        yield Finding("Valkey", True, "Redis is the one of REDIS_URL.")
+    if not parts.chain:
+        yield Finding("chain", True, "The chain is the one of SOLANA_RPC_URL or HELIUS_RPC_URL.")
+        return
+    yield _found("Node.js", lambda: node.find_node(settings.node_bin))
+    folder = addon_folder(settings)
+    is_there = node.is_installed(folder)
+    missing = f"The local chain is not installed in {folder}: run `zmart setup`."
+    yield Finding("addon", is_there, f"The local chain is installed in {folder}." if is_there else missing)
+
+
+def _found(name: str, find: Callable[[], Path]) -> Finding:
+    try:
+        return Finding(name, True, f"{name} is {find()}.")
+    except ZmartError as problem:
+        return Finding(name, False, str(problem))
+
+
+def _disk(home: Path) -> Finding:
+    place = next(path for path in (home, *home.resolve().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    gib = f"{free / 1024**3:.1f} GiB are free where ZMART_HOME is"
+    ok = free >= LEAST_FREE_BYTES
+    return Finding(
+        "disk", ok, f"{gib}." if ok else f"Only {gib}: make room, or set ZMART_HOME to another disk."
+    )
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    for name in NAMES:
+        port: int = getattr(settings, name)
+        if port and not port_is_free(port):
+            explicit = name in settings.model_fields_set
+            what = f"Port {port} ({name.upper()}) is taken by {holder(port)}"
+            advice = "stop it or set another port" if explicit else "`zmart up` will use a free one"
+            yield Finding(name, not explicit, f"{what}: {advice}.")
+    yield Finding("stack", True, "No stack runs here; `zmart up` starts one.")
+
+
+def _running(settings: Settings) -> Iterator[Finding]:
+    for info in supervisor_of(settings.zmart_home).processes():
+        ok = info.state == "RUNNING"
+        state = "runs" if ok else f"is {info.state.lower()}: see `zmart logs {info.name}`"
+        yield Finding(info.name, ok, f"The process {info.name} {state}.")
+    record = read_record(settings.zmart_home)
+    for name, url in record.ready_paths.items() if record else ():
+        answer = ask(url)
+        if not answer.ready:
+            yield Finding(name, False, f"The {name} is not ready: {answer.reason}.")
+    yield _chain()
+
+
+def _chain() -> Finding:
+    """The RPC, the program, its GlobalConfig and the keys, as the services would find them."""
+    from zmart.chain.config_check import check_program
+    from zmart.chain.program import Program
+    from zmart.chain.rpc import Rpc
+    from zmart.chain.wallet import admin_keypair, backend_keypair
+    from zmart.local.addresses import stack_settings
+
+    settings = stack_settings()
+
+    async def check() -> None:
+        backend, admin = backend_keypair(settings), admin_keypair(settings)
+        async with Rpc(settings.rpc_urls, settings.rpc_timeout_s, attempts=1) as rpc:
+            keys = {"backend": backend.pubkey(), "admin": admin.pubkey() if admin else None}
+            await check_program(rpc, Program.from_settings(settings), **keys)
+
+    try:
+        asyncio.run(check())
+    except ZmartError as problem:
+        return Finding("GlobalConfig", False, str(problem))
+    return Finding("GlobalConfig", True, "The chain answers, and its GlobalConfig names our keys.")
