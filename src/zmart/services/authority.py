@@ -31,6 +31,8 @@ from zmart.store.pool import Pool
 
 log = structlog.get_logger()
 
+_OF_ADMIN = (Action.APPROVE_PROPOSAL, Action.CANCEL_MARKET)
+
 
 @dataclass(frozen=True)
 class Authority:
@@ -123,7 +125,7 @@ class Authority:
         return Intent(
             id=str(row.id),
             instructions=self._instructions(row),
-            signers=[self.admin] if row.action is Action.APPROVE_PROPOSAL and self.admin else [],
+            signers=[self.admin] if row.action in _OF_ADMIN and self.admin else [],
             already_done=self._already_done(row),
             pending=_pending(row),
         )
@@ -151,10 +153,12 @@ def instructions_of(
         case Action.AGGREGATE_PROPOSAL_VOTES:
             counts = (int(row.arguments["votes_for"]), int(row.arguments["votes_against"]))
             return [build.aggregate_proposal_votes(us, row.market_id, *counts), *notes]
-        case Action.APPROVE_PROPOSAL:
+        case Action.APPROVE_PROPOSAL | Action.CANCEL_MARKET:
             if admin is None:
-                raise ConfigError("approve_proposal needs the admin's key: set ADMIN_KEYPAIR_PATH.")
-            return [build.approve_proposal(Wallet(str(admin.pubkey())), row.market_id)]
+                raise ConfigError(f"{row.action.value} needs the admin's key: set ADMIN_KEYPAIR_PATH.")
+            approves = row.action is Action.APPROVE_PROPOSAL
+            make = build.approve_proposal if approves else build.cancel_market
+            return [make(Wallet(str(admin.pubkey())), row.market_id)]
         case Action.FINALIZE_MARKET:
             return [build.finalize_market(us, row.market_id, _dispute(row)), *notes]
     assert_never(row.action)
@@ -170,6 +174,8 @@ def shows_effect(account: MarketAccount, row: IntentRow) -> bool:
             return account.state is not MarketState.PROPOSED
         case Action.FINALIZE_MARKET:
             return account.state is MarketState.FINALIZED
+        case Action.CANCEL_MARKET:
+            return account.state is MarketState.CANCELLED
     assert_never(row.action)
 
 

@@ -76,6 +76,7 @@ class Action(Enum):
     AGGREGATE_PROPOSAL_VOTES = "aggregate_proposal_votes"
     APPROVE_PROPOSAL = "approve_proposal"
     FINALIZE_MARKET = "finalize_market"
+    CANCEL_MARKET = "cancel_market"
 
 
 class IntentState(Enum):

@@ -22,8 +22,12 @@ _HOLDERS = {
     ORDER BY p.{side} DESC, p.wallet LIMIT $2 OFFSET $3"""
     for outcome, side in ((True, "shares_yes"), (False, "shares_no"))
 }
+_OF_MARKET = f"""
+SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1
+ORDER BY p.shares_yes + p.shares_no DESC, p.wallet LIMIT $2 OFFSET $3
+"""
 _HOLDERS_COUNT = """
-SELECT count(*) FILTER (WHERE shares_yes > 0) AS yes, count(*) FILTER (WHERE shares_no > 0) AS no
+SELECT count(*) AS positions, count(*) FILTER (WHERE shares_yes > 0) AS yes, count(*) FILTER (WHERE shares_no > 0) AS no
 FROM positions WHERE market_id = $1
 """
 
@@ -72,7 +76,12 @@ async def holders(
     return [Position(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 
-async def holder_counts(pool: Pool, market_id: MarketId) -> tuple[int, int]:
-    """How many wallets hold YES, and how many NO."""
+async def of_market(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[Position]:
+    """All positions, those that hold nothing any more too; the largest first."""
+    return [Position(**row) for row in await pool.fetch(_OF_MARKET, market_id, limit, offset)]
+
+
+async def holder_counts(pool: Pool, market_id: MarketId) -> tuple[int, int, int]:
+    """How many positions there are, and how many hold YES and NO."""
     row = await pool.fetchrow(_HOLDERS_COUNT, market_id)
-    return (0, 0) if row is None else (row["yes"], row["no"])
+    return (0, 0, 0) if row is None else (row["positions"], row["yes"], row["no"])

@@ -126,17 +126,27 @@ class Leaderboard(Struct, frozen=True, kw_only=True):
 
 
 class Holder(Struct, frozen=True, kw_only=True):
+    """A wallet's position; percentages are of all shares of that side."""
+
     wallet: Wallet
-    shares: Shares
-    share_percent: float
+    shares_yes: Shares
+    shares_no: Shares
+    percent_yes: float
+    percent_no: float
+    total_invested: Lamports
+    trades: int
+    has_claimed: bool
+    claimed_lamports: Lamports
 
 
 class Holders(Struct, frozen=True, kw_only=True):
-    """The largest first, on each side; counts are of all."""
+    """`holders` are all positions, the largest first; `yes` and `no` the largest of each side. Counts are of all."""
 
     market_id: MarketId
+    holders: Sequence[Holder]
     yes: Sequence[Holder]
     no: Sequence[Holder]
+    count: int
     yes_count: int
     no_count: int
 

@@ -105,7 +105,7 @@ class QuotedFees(Struct, frozen=True, kw_only=True):
 class Quote(Struct, frozen=True, kw_only=True):
     """A trade as the configured program would do it now.
 
-    `cost` is before fees, `total` what the buyer pays or the seller receives. `max_cost` (buy) or `min_proceeds`
+    `cost` is before fees, `total` what the buyer pays or the seller receives (then also called `net`). `max_cost` (buy) or `min_proceeds`
     (sell) is the bound to sign. `max_loss` is what the market maker can lose at most (b ln 2).
     """
 
@@ -116,6 +116,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     cost: Lamports
     fees: QuotedFees
     total: Lamports
+    net: Lamports | None
     average_price: str
     price_yes: str
     price_yes_after: str

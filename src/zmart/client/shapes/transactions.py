@@ -57,19 +57,28 @@ class TradeTransaction(MarketTransaction, frozen=True, kw_only=True):
     quote: Quote
 
 
-class AmountTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`amount` is what the wallet receives (payout of a claim, liquidity of a withdrawal)."""
+class ClaimTransaction(MarketTransaction, frozen=True, kw_only=True):
+    """`payout` is what the wallet receives; 0 when the simulation says that it would be refused."""
+
+    payout: Lamports
+
+
+class WithdrawTransaction(MarketTransaction, frozen=True, kw_only=True):
+    """`amount` is what the creator receives; 0 when the simulation says that it would be refused."""
 
     amount: Lamports
 
 
 class OperatorTransaction(Struct, frozen=True, kw_only=True):
-    """Either the backend holds the admin key and has sent it, or the admin has to sign `transaction`."""
+    """Either the backend holds the admin key and sends it, or the admin has to sign `transaction`.
+
+    `status`: landed, already_done, pending (sent, not judged yet), or unsigned.
+    """
 
     market_id: MarketId
     on_chain_address: Address
     sent: bool
-    state: str
+    status: str
     signature: Signature | None = None
     transaction: str | None = None
     signers: Sequence[Wallet] = ()

@@ -51,7 +51,7 @@ class Cached(Generic[Value]):
 
 @dataclass(frozen=True)
 class Rooms:
-    """`rpc`, `pins` and `admin` are None where nothing is configured for them."""
+    """`rpc`, `pins`, `admin` and `backend` are None where nothing is configured for them."""
 
     settings: Settings
     pool: Pool
@@ -61,6 +61,7 @@ class Rooms:
     rpc: Rpc | None
     pins: PinClient | None
     admin: Keypair | None
+    backend: Keypair | None
     doors: Doors
     sign_in: SignIn
     limiter: Limiter

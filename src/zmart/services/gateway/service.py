@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
-from zmart.chain.wallet import admin_keypair
+from zmart.chain.wallet import admin_keypair, backend_keypair
 from zmart.errors import ConfigError, StoreError
 from zmart.market.pricing import pricing_model
 from zmart.proofs.pinning import PinataClient
@@ -93,7 +93,8 @@ async def open_gateway(settings: Settings) -> Gateway:
         if settings.rpc_urls
         else None,
         pins=_pins(settings),
-        admin=_admin(settings),
+        admin=admin_keypair(settings),
+        backend=_backend(settings),
         doors=_doors(settings, redis),
         sign_in=_sign_in(settings, redis),
         limiter=Limiter(redis),
@@ -150,5 +151,8 @@ def _pins(settings: Settings) -> PinataClient | None:
         return None
 
 
-def _admin(settings: Settings) -> Keypair | None:
-    return admin_keypair(settings)
+def _backend(settings: Settings) -> Keypair | None:
+    """The key that signs vote receipts; a gateway without it gives unsigned ones."""
+    if settings.backend_keypair_path or settings.backend_authority_private_key.get_secret_value():
+        return backend_keypair(settings)
+    return None

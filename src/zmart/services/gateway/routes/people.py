@@ -11,7 +11,7 @@ from litestar.params import Parameter
 from zmart.client.shapes import people as shapes
 from zmart.client.shapes.tape import WalletTrades
 from zmart.errors import Forbidden, Invalid
-from zmart.market.types import Lamports, MarketState, Shares, Wallet
+from zmart.market.types import Lamports, MarketState, Wallet
 from zmart.services.gateway import lookup, paging, views, worth
 from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.calls import Call, checked_length
@@ -19,6 +19,7 @@ from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.texts import iso, percent, units_text
 from zmart.store import positions, trades, users
+from zmart.store.markets import MarketRow
 from zmart.store.positions import Held, Position
 from zmart.store.users import Counts, Profile
 
@@ -188,27 +189,38 @@ async def portfolio(rooms: Rooms, wallet: str) -> shapes.Portfolio:
 
 @get("/api/markets/{key:str}/holders", opt={CHAIN: True}, tags=["tape"])
 async def holders(rooms: Rooms, key: str, limit: Limit = 50, offset: Offset = 0) -> shapes.Holders:
-    """Who holds YES and who holds NO, the largest first."""
+    """All positions, and who holds YES and who holds NO, the largest first."""
     row = await lookup.market_of(rooms, lookup.key_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
-    yes, no = await positions.holder_counts(rooms.pool, row.market_id)
+    count, yes, no = await positions.holder_counts(rooms.pool, row.market_id)
+    everybody = await positions.of_market(rooms.pool, row.market_id, size, skipped)
+    sides = [
+        await positions.holders(rooms.pool, row.market_id, side, size, skipped) for side in (True, False)
+    ]
+    shown = [[_holder(item, row) for item in found] for found in (everybody, *sides)]
     return shapes.Holders(
         market_id=row.market_id,
-        yes=[
-            _holder(item, item.shares_yes, row.shares_yes)
-            for item in await positions.holders(rooms.pool, row.market_id, True, size, skipped)
-        ],
-        no=[
-            _holder(item, item.shares_no, row.shares_no)
-            for item in await positions.holders(rooms.pool, row.market_id, False, size, skipped)
-        ],
+        holders=shown[0],
+        yes=shown[1],
+        no=shown[2],
+        count=count,
         yes_count=yes,
         no_count=no,
     )
 
 
-def _holder(row: Position, shares: Shares, of_all: Shares) -> shapes.Holder:
-    return shapes.Holder(wallet=row.wallet, shares=shares, share_percent=percent(shares, of_all))
+def _holder(item: Position, market: MarketRow) -> shapes.Holder:
+    return shapes.Holder(
+        wallet=item.wallet,
+        shares_yes=item.shares_yes,
+        shares_no=item.shares_no,
+        percent_yes=percent(item.shares_yes, market.shares_yes),
+        percent_no=percent(item.shares_no, market.shares_no),
+        total_invested=item.total_invested,
+        trades=item.trades_count,
+        has_claimed=item.has_claimed,
+        claimed_lamports=item.claimed_lamports,
+    )
 
 
 @get("/api/leaderboard", opt={CHAIN: True}, tags=["users"])

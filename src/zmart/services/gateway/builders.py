@@ -1,0 +1,155 @@
+"""Transactions for a user's wallet to sign: built against the chain as it is now, simulated, never signed here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import TypedDict
+
+import msgspec
+from solders.instruction import Instruction
+from solders.transaction import VersionedTransaction
+
+from zmart.chain import compose, logs
+from zmart.chain.accounts import GlobalConfig, MarketAccount, UserPosition
+from zmart.chain.addresses import to_pubkey
+from zmart.chain.rpc import Simulation as RpcSimulation
+from zmart.client.shapes.transactions import Simulation
+from zmart.errors import ChainError, DecodeError, NotFound
+from zmart.market.events import AnyEvent
+from zmart.market.pricing import FeeSchedule, Quantities
+from zmart.market.types import Address, Lamports, MarketId, Wallet
+from zmart.services.gateway import metrics
+from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.sentences import explained
+
+_UNITS_MARGIN = 2_000
+_MAX_LOGS = 50
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction without signatures; `events` are those that its simulation logged."""
+
+    transaction: str
+    signers: Sequence[Wallet]
+    last_valid_block_height: int
+    fee_lamports: Lamports
+    simulation: Simulation
+    events: Sequence[AnyEvent]
+
+
+class TransactionParts(TypedDict):
+    """The fields of UnsignedTransaction."""
+
+    transaction: str
+    signers: Sequence[Wallet]
+    last_valid_block_height: int
+    fee_lamports: Lamports
+    simulation: Simulation
+
+
+class MarketParts(TransactionParts):
+    """The fields of MarketTransaction."""
+
+    market_id: MarketId
+    on_chain_address: Address
+
+
+class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
+    """A market's account as it is now, with the program's rules and, if asked for, a wallet's position."""
+
+    address: Address
+    account: MarketAccount
+    config: GlobalConfig
+    position: UserPosition | None
+
+    @property
+    def quantities(self) -> Quantities:
+        return Quantities(self.account.shares_yes, self.account.shares_no, self.account.b_parameter)
+
+    @property
+    def fees(self) -> FeeSchedule:
+        return FeeSchedule(
+            protocol_bps=self.config.protocol_fee_bps,
+            resolver_bps=self.config.resolver_reward_bps,
+            lp_bps=self.config.liquidity_provider_fee_bps,
+        )
+
+
+async def on_chain(rooms: Rooms, key: str, wallet: Wallet | None = None) -> MarketOnChain:
+    """The market that an id or an address names, in one RPC call. Raises NotFound, ChainError."""
+    program = rooms.program
+    address = program.addresses.market(MarketId(key)) if len(key) == 64 else Address(key)
+    wanted = [address, program.addresses.global_config()]
+    if wallet is not None:
+        wanted.append(program.addresses.position(address, wallet))
+    market, config, *rest = await rooms.chain().get_multiple_accounts(wanted)
+    if market is None:
+        raise NotFound(f"There is no market {key} on chain.")
+    if config is None:
+        raise ChainError("The program has no GlobalConfig on this cluster.")
+    try:
+        account = program.accounts.market(market)
+    except DecodeError:
+        raise NotFound(f"There is no market {key} on chain: that account is something else.") from None
+    position = program.accounts.position(rest[0]) if rest and rest[0] is not None else None
+    return MarketOnChain(
+        address=address,
+        account=account,
+        config=program.accounts.global_config(config),
+        position=position,
+    )
+
+
+async def build(rooms: Rooms, payer: Wallet, instructions: Sequence[Instruction]) -> Built:
+    """Simulated first; a refusal is told beside the transaction. Raises ChainError when no RPC answers."""
+    rpc, who = rooms.chain(), to_pubkey(payer)
+    latest = await rpc.get_latest_blockhash()
+    trial = compose.unsigned(compose.compile(who, instructions, latest.blockhash))
+    said = await rpc.simulate(bytes(trial))
+    limit = said.units + said.units // 5 + _UNITS_MARGIN if said.ok else None
+    message = compose.compile(who, instructions, latest.blockhash, compute_unit_limit=limit)
+    transaction = compose.unsigned(message)
+    metrics.SIMULATIONS.labels("ok" if said.ok else "refused").inc()
+    return Built(
+        transaction=base64.b64encode(bytes(transaction)).decode(),
+        signers=_signers(transaction),
+        last_valid_block_height=latest.last_valid_block_height,
+        fee_lamports=compose.fee_lamports(transaction),
+        simulation=_simulation(rooms, said),
+        events=_events(rooms, said),
+    )
+
+
+def transaction_parts(built: Built) -> TransactionParts:
+    return TransactionParts(
+        transaction=built.transaction,
+        signers=built.signers,
+        last_valid_block_height=built.last_valid_block_height,
+        fee_lamports=built.fee_lamports,
+        simulation=built.simulation,
+    )
+
+
+def parts(found: MarketOnChain, built: Built) -> MarketParts:
+    return MarketParts(
+        **transaction_parts(built), market_id=found.account.market_id, on_chain_address=found.address
+    )
+
+
+def _signers(transaction: VersionedTransaction) -> list[Wallet]:
+    message = transaction.message
+    return [Wallet(str(key)) for key in message.account_keys[: message.header.num_required_signatures]]
+
+
+def _simulation(rooms: Rooms, said: RpcSimulation) -> Simulation:
+    if said.ok:
+        return Simulation(ok=True, units=said.units)
+    error = rooms.program.transaction_error(said.err, said.logs)
+    return Simulation(ok=False, units=said.units, error=explained(error), logs=said.logs[:_MAX_LOGS])
+
+
+def _events(rooms: Rooms, said: RpcSimulation) -> list[AnyEvent]:
+    """What the program said it would do; the payout of a claim is in its event, whatever its rule is."""
+    payloads = logs.walk(said.logs, rooms.program.address).payloads if said.ok else ()
+    return [rooms.program.events.decode(payload.data) for payload in payloads if payload.data is not None]

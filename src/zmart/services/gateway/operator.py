@@ -1,0 +1,97 @@
+"""What only the admin may do: sent once with the admin's key where it is held, else built for the admin to sign."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import assert_never
+
+from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
+from zmart.client.shapes.transactions import OperatorTransaction
+from zmart.errors import ChainError, ProgramError
+from zmart.market.types import Lamports, Signature
+from zmart.services.authority import Authority
+from zmart.services.gateway import builders
+from zmart.services.gateway.builders import MarketOnChain
+from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.sentences import refusal
+from zmart.store import intents
+from zmart.store.intents import Action
+
+_WAIT_S = 12.0
+_PENDING: set[asyncio.Task[Outcome | None]] = set()
+"""Effects that outlive the request which asked for them."""
+
+
+async def send_as_admin(rooms: Rooms, found: MarketOnChain, action: Action) -> OperatorTransaction:
+    """Raises ProgramError when the program refuses, ChainError when nobody can tell."""
+    if rooms.admin is None or str(rooms.admin.pubkey()) != found.config.admin:
+        return await _unsigned(rooms, found, action)
+    intent = await intents.plan(rooms.pool, found.account.market_id, action, 0, {})
+    if intent.state.is_done:
+        await intents.reopen(rooms.pool, intent.id)  # the account does not show its effect
+    task = asyncio.create_task(_authority(rooms).carry_out(intent))
+    _PENDING.add(task)
+    task.add_done_callback(_PENDING.discard)
+    await asyncio.wait({task}, timeout=_WAIT_S)
+    if not task.done():
+        return _answer(found, "pending", sent=True)
+    return _told(found, task.result())
+
+
+def _told(found: MarketOnChain, outcome: Outcome | None) -> OperatorTransaction:
+    match outcome:
+        case None:
+            return _answer(found, "pending", sent=True)
+        case Landed():
+            return _answer(found, "landed", sent=True, signature=outcome.signature)
+        case AlreadyDone():
+            return _answer(found, "already_done", sent=False)
+        case Failed():
+            raise refusal(ProgramError(outcome.code, outcome.name, outcome.message))
+        case Expired():
+            raise ChainError(f"Signed {outcome.signings} times and never landed: try again.")
+        case Uncertain():
+            raise ChainError(f"Nobody can tell whether {outcome.signature} landed: {outcome.reason}.")
+    assert_never(outcome)
+
+
+def _answer(
+    found: MarketOnChain, status: str, *, sent: bool, signature: Signature | None = None
+) -> OperatorTransaction:
+    return OperatorTransaction(
+        market_id=found.account.market_id,
+        on_chain_address=found.address,
+        sent=sent,
+        status=status,
+        signature=signature,
+    )
+
+
+async def _unsigned(rooms: Rooms, found: MarketOnChain, action: Action) -> OperatorTransaction:
+    build, admin = rooms.program.instructions, found.config.admin
+    make = build.approve_proposal if action is Action.APPROVE_PROPOSAL else build.cancel_market
+    built = await builders.build(rooms, admin, [make(admin, found.account.market_id)])
+    return OperatorTransaction(
+        market_id=found.account.market_id,
+        on_chain_address=found.address,
+        sent=False,
+        status="unsigned",
+        transaction=built.transaction,
+        signers=built.signers,
+        last_valid_block_height=built.last_valid_block_height,
+        simulation=built.simulation,
+    )
+
+
+def _authority(rooms: Rooms) -> Authority:
+    assert rooms.admin is not None
+    settings = rooms.settings
+    return Authority(
+        pool=rooms.pool,
+        rpc=rooms.chain(),
+        second_rpc=None,
+        program=rooms.program,
+        backend=rooms.backend or rooms.admin,
+        admin=rooms.admin,
+        policy=SendPolicy(max_priority_fee_lamports=Lamports(settings.max_priority_fee_lamports)),
+    )

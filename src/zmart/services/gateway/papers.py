@@ -1,0 +1,111 @@
+"""Documents of a market: the question it asks and the evidence of its outcome, stored here and pinned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from zmart.errors import Invalid
+from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
+from zmart.proofs.canonical import canonical_json
+from zmart.proofs.cid import cid_of
+from zmart.proofs.pinning import PinError
+from zmart.services.gateway.calls import checked_length
+from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.texts import iso
+from zmart.store import documents
+from zmart.store.documents import Document
+
+log = structlog.get_logger()
+
+_CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
+_MAX_EVIDENCE_CHARS = 20_000
+_NO_PROVIDER = "none"
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """What a creator says about a market."""
+
+    question: str
+    description: str
+    category: str
+    tags: Sequence[str]
+    ends_at: datetime
+    b_parameter: Shares
+    initial_liquidity: Lamports
+
+
+def question(program: Address, market_id: MarketId, creator: Wallet, paper: Paper) -> Document:
+    """The question as its canonical document; anybody can compute its CID again."""
+    raw = canonical_json(
+        {
+            "type": "zmart-question",
+            "version": 1,
+            "program": program,
+            "market_id": market_id,
+            "creator": creator,
+            "question": paper.question,
+            "description": paper.description,
+            "category": paper.category,
+            "tags": list(paper.tags),
+            "ends_at": iso(paper.ends_at),
+            "b_parameter": paper.b_parameter,
+            "initial_liquidity": paper.initial_liquidity,
+        }
+    )
+    return Document(
+        market_id=market_id,
+        creator=creator,
+        question=paper.question,
+        description=paper.description,
+        category=paper.category,
+        tags=list(paper.tags),
+        ends_at=paper.ends_at,
+        cid=cid_of(raw, 0),
+        document=raw,
+        created_at=datetime.now(UTC),
+    )
+
+
+def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
+    """The CID to propose with, and the bytes to keep where the evidence was given as text. Raises Invalid."""
+    if (cid is None) == (text is None):
+        raise Invalid("ipfs_evidence_hash", "Send either ipfs_evidence_hash or evidence.")
+    if cid is not None:
+        if not _CID_V0.fullmatch(cid):
+            raise Invalid("ipfs_evidence_hash", "ipfs_evidence_hash must be a CIDv0: 46 characters, Qm...")
+        return cid, None
+    assert text is not None
+    raw = checked_length("evidence", text, 1, _MAX_EVIDENCE_CHARS).encode()
+    return cid_of(raw, 0), raw
+
+
+async def keep_question(rooms: Rooms, document: Document) -> None:
+    """Written down first, then pinned; a provider that is away costs nothing but time: the pin stays open."""
+    anchor = await documents.add(rooms.pool, document, _provider(rooms))
+    await _pin(rooms, anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
+
+
+async def keep_evidence(rooms: Rooms, market_id: MarketId, cid: str, raw: bytes) -> None:
+    """The same for evidence."""
+    anchor = await documents.anchor(rooms.pool, "evidence", market_id, cid, raw, _provider(rooms))
+    await _pin(rooms, anchor, cid, raw, f"zmart-evidence-{market_id}")
+
+
+async def _pin(rooms: Rooms, anchor: int, cid: str, raw: bytes, name: str) -> None:
+    if rooms.pins is None:
+        return
+    try:
+        pinned = await rooms.pins.pin(raw, name, cid_version=0)
+    except PinError as problem:
+        log.warning("document not pinned yet", cid=cid, reason=str(problem))
+        return
+    await documents.pinned(rooms.pool, anchor, pinned.provider_id)
+
+
+def _provider(rooms: Rooms) -> str:
+    return _NO_PROVIDER if rooms.pins is None else rooms.pins.name

@@ -1,0 +1,193 @@
+"""A market's life: create, activate, resolve, dispute for its people; approve, cancel for the operator."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import post
+from solders.instruction import Instruction
+
+from zmart.client.shapes import transactions as shapes
+from zmart.errors import Conflict, Forbidden, Invalid
+from zmart.market.types import Lamports, MarketId, MarketState, Shares, Wallet
+from zmart.services.gateway import builders, lookup, papers
+from zmart.services.gateway.builders import MarketOnChain
+from zmart.services.gateway.calls import Call, checked_length
+from zmart.services.gateway.operator import send_as_admin
+from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.texts import moment_of
+from zmart.store.intents import Action
+
+_U64 = Annotated[int, msgspec.Meta(gt=0, lt=2**64)]
+_MAX_TAGS = 10
+
+
+class NewMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """`b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the future."""
+
+    question: str
+    end_date: str | int
+    b_parameter: _U64
+    initial_liquidity: _U64
+    description: str = ""
+    category: str = "other"
+    tags: list[str] = []
+
+
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+    """`outcome` true is YES; the evidence as the CID of a document, or as text that is pinned for you."""
+
+    outcome: bool
+    ipfs_evidence_hash: str | None = None
+    evidence: str | None = None
+
+
+@post("/api/markets", tags=["lifecycle"])
+async def create_market(rooms: Rooms, call: Call, data: NewMarket) -> shapes.CreatedMarket:
+    """Store and pin the question, and build the transaction that makes the market."""
+    paper = _checked(rooms, data)
+    creator = await call.wallet()
+    market_id = MarketId(secrets.token_hex(32))
+    address = rooms.program.addresses.market(market_id)
+    document = papers.question(rooms.program.address, market_id, creator, paper)
+    instruction = rooms.program.instructions.create_market(
+        creator,
+        market_id,
+        b_parameter=paper.b_parameter,
+        initial_liquidity=paper.initial_liquidity,
+        ipfs_question_hash=document.cid,
+    )
+    built = await builders.build(rooms, creator, [instruction])
+    await papers.keep_question(rooms, document)
+    return shapes.CreatedMarket(
+        id=market_id,
+        market_id=market_id,
+        on_chain_address=address,
+        cid=document.cid,
+        message="Sign and send the transaction; until it has landed the market is a draft that only you see.",
+        **builders.transaction_parts(built),
+    )
+
+
+def _checked(rooms: Rooms, data: NewMarket) -> papers.Paper:
+    ends_at = moment_of("end_date", str(data.end_date))
+    if ends_at <= datetime.now(UTC):
+        raise Invalid("end_date", "end_date must lie in the future.")
+    b, deposit = data.b_parameter, data.initial_liquidity
+    if b < rooms.pricing.min_b:
+        raise Invalid(
+            "b_parameter", f"b_parameter must be at least {rooms.pricing.min_b}, else nobody can trade."
+        )
+    if deposit < rooms.pricing.min_deposit(b):
+        least = rooms.pricing.min_deposit(b)
+        raise Invalid("initial_liquidity", f"initial_liquidity must be at least {least} lamports for this b.")
+    return papers.Paper(
+        question=checked_length("question", data.question, 10, 200),
+        description=checked_length("description", data.description, 0, 2000),
+        category=checked_length("category", data.category, 1, 50).lower(),
+        tags=_tags(data.tags),
+        ends_at=ends_at,
+        b_parameter=Shares(b),
+        initial_liquidity=Lamports(deposit),
+    )
+
+
+def _tags(tags: list[str]) -> list[str]:
+    if len(tags) > _MAX_TAGS:
+        raise Invalid("tags", f"A market has at most {_MAX_TAGS} tags.")
+    return list(dict.fromkeys(checked_length("tags", tag, 1, 30).lower() for tag in tags))
+
+
+@post("/api/markets/{key:str}/activate", status_code=200, tags=["lifecycle"])
+async def activate(rooms: Rooms, call: Call, key: str) -> shapes.MarketTransaction:
+    """Open an approved market for trading: its creator, or the operator with the admin's key."""
+    name = lookup.key_in_path(key)
+    if call.caller.operator:
+        found = await builders.on_chain(rooms, name)
+        return await _answer(rooms, found, found.config.admin, _activation(rooms, found, found.config.admin))
+    wallet = await call.wallet()
+    found = await builders.on_chain(rooms, name)
+    if wallet not in (found.account.creator, found.config.admin):
+        raise Forbidden("A market is activated by its creator or the admin.")
+    return await _answer(rooms, found, wallet, _activation(rooms, found, wallet))
+
+
+def _activation(rooms: Rooms, found: MarketOnChain, authority: Wallet) -> Instruction:
+    needs(found, MarketState.APPROVED)
+    return rooms.program.instructions.activate_market(authority, found.account.market_id)
+
+
+@post("/api/markets/{key:str}/resolve", status_code=200, tags=["lifecycle"])
+async def resolve(rooms: Rooms, call: Call, key: str, data: Resolution) -> shapes.ResolveTransaction:
+    """Propose the outcome; evidence given as text is stored and pinned."""
+    name = lookup.key_in_path(key)
+    cid, evidence = papers.evidence(data.ipfs_evidence_hash, data.evidence)
+    wallet = await call.wallet()
+    found = await builders.on_chain(rooms, name)
+    needs(found, MarketState.ACTIVE)
+    instruction = rooms.program.instructions.resolve_market(
+        wallet, found.account.market_id, proposed_outcome=data.outcome, ipfs_evidence_hash=cid
+    )
+    built = await builders.build(rooms, wallet, [instruction])
+    if evidence is not None:
+        await papers.keep_evidence(rooms, found.account.market_id, cid, evidence)
+    return shapes.ResolveTransaction(
+        **builders.parts(found, built), outcome=data.outcome, ipfs_evidence_hash=cid
+    )
+
+
+@post("/api/markets/{key:str}/dispute", status_code=200, tags=["lifecycle"])
+async def dispute(rooms: Rooms, call: Call, key: str) -> shapes.MarketTransaction:
+    """Dispute the proposed outcome, so that it is voted on."""
+    name = lookup.key_in_path(key)
+    wallet = await call.wallet()
+    found = await builders.on_chain(rooms, name)
+    needs(found, MarketState.RESOLVING)
+    instruction = rooms.program.instructions.initiate_dispute(wallet, found.account.market_id)
+    return await _answer(rooms, found, wallet, instruction)
+
+
+@post("/api/markets/{key:str}/approve", status_code=200, tags=["operator"])
+async def approve(rooms: Rooms, call: Call, key: str) -> shapes.OperatorTransaction:
+    """Approve a proposal whose recorded votes reach the threshold."""
+    return await _as_admin(rooms, call, key, Action.APPROVE_PROPOSAL)
+
+
+@post("/api/markets/{key:str}/cancel", status_code=200, tags=["operator"])
+async def cancel(rooms: Rooms, call: Call, key: str) -> shapes.OperatorTransaction:
+    """Cancel a proposed or approved market."""
+    return await _as_admin(rooms, call, key, Action.CANCEL_MARKET)
+
+
+async def _as_admin(rooms: Rooms, call: Call, key: str, action: Action) -> shapes.OperatorTransaction:
+    name = lookup.key_in_path(key)
+    await call.operator()
+    found = await builders.on_chain(rooms, name)
+    state = found.account.state
+    allowed: tuple[MarketState, ...] = (MarketState.PROPOSED,)
+    if action is Action.CANCEL_MARKET:
+        allowed = (MarketState.PROPOSED, MarketState.APPROVED)
+    if state not in allowed:
+        words = " or ".join(item.name for item in allowed)
+        raise Conflict(f"This needs a market in {words}; this one is {state.name}.")
+    return await send_as_admin(rooms, found, action)
+
+
+async def _answer(
+    rooms: Rooms, found: MarketOnChain, payer: Wallet, instruction: Instruction
+) -> shapes.MarketTransaction:
+    return shapes.MarketTransaction(
+        **builders.parts(found, await builders.build(rooms, payer, [instruction]))
+    )
+
+
+def needs(found: MarketOnChain, state: MarketState) -> None:
+    """Conflict unless the market is in that state on chain."""
+    if found.account.state is not state:
+        raise Conflict(f"This needs a market in {state.name}; this one is {found.account.state.name}.")
+
+
+HANDLERS = [create_market, activate, resolve, dispute, approve, cancel]

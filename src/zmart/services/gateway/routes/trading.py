@@ -1,0 +1,159 @@
+"""Trades, claims and withdrawals: a quote and the transaction that the user's wallet signs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from litestar import post
+
+from zmart.client.shapes import transactions as shapes
+from zmart.errors import Conflict, Forbidden
+from zmart.market.events import LiquidityWithdrawn, WinningsClaimed
+from zmart.market.types import Lamports, MarketState, Side, Wallet
+from zmart.services.gateway import builders, lookup, quotes
+from zmart.services.gateway.builders import MarketOnChain
+from zmart.services.gateway.calls import Call
+from zmart.services.gateway.quotes import Order
+from zmart.services.gateway.rooms import Rooms
+
+_U64 = Annotated[int, msgspec.Meta(gt=0, lt=2**64)]
+_Bps = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+
+
+class Buy(msgspec.Struct, frozen=True, kw_only=True):
+    """Either `max_cost` (lamports, fees included: what is signed) or `shares`. outcome: true or YES is YES."""
+
+    market_id: str
+    outcome: bool | str
+    max_cost: _U64 | None = None
+    shares: _U64 | None = None
+    slippage_bps: _Bps | None = None
+
+
+class Sell(msgspec.Struct, frozen=True, kw_only=True):
+    """`min_proceeds` (lamports, fees taken off) is signed, or follows from `slippage_bps` (100 unless given)."""
+
+    market_id: str
+    outcome: bool | str
+    shares: _U64
+    min_proceeds: Annotated[int, msgspec.Meta(ge=0, lt=2**64)] | None = None
+    slippage_bps: _Bps | None = None
+
+
+class OnMarket(msgspec.Struct, frozen=True, kw_only=True):
+    market_id: str
+
+
+@post("/api/trades/buy", status_code=200, tags=["trading"])
+async def buy(rooms: Rooms, call: Call, data: Buy) -> shapes.TradeTransaction:
+    """Buy shares."""
+    order = Order(
+        side=Side.BUY,
+        outcome=_outcome(data.outcome),
+        shares=data.shares,
+        max_cost=data.max_cost,
+        slippage_bps=data.slippage_bps,
+    )
+    return await _trade(rooms, call, data.market_id, order)
+
+
+@post("/api/trades/sell", status_code=200, tags=["trading"])
+async def sell(rooms: Rooms, call: Call, data: Sell) -> shapes.TradeTransaction:
+    """Sell shares."""
+    order = Order(
+        side=Side.SELL,
+        outcome=_outcome(data.outcome),
+        shares=data.shares,
+        min_proceeds=data.min_proceeds,
+        slippage_bps=data.slippage_bps,
+    )
+    return await _trade(rooms, call, data.market_id, order)
+
+
+def _outcome(value: bool | str) -> bool:
+    return value if isinstance(value, bool) else quotes.outcome_of(value)
+
+
+async def _trade(rooms: Rooms, call: Call, market: str, order: Order) -> shapes.TradeTransaction:
+    order.check()
+    key = lookup.key_in_body(market)
+    wallet = await call.wallet()
+    found = await builders.on_chain(rooms, key, wallet)
+    _needs(found, MarketState.ACTIVE, "trade")
+    if order.side is Side.SELL:
+        _holds(found, order)
+    market_id = found.account.market_id
+    quote = quotes.quote(rooms.pricing, market_id, found.quantities, found.fees, order)
+    fee_wallet = found.config.protocol_fee_wallet
+    build = rooms.program.instructions
+    if order.side is Side.BUY:
+        bound = quote.max_cost or Lamports(0)
+        instruction = build.buy_shares(
+            wallet, market_id, fee_wallet, outcome=order.outcome, target_cost=bound
+        )
+    else:
+        instruction = build.sell_shares(
+            wallet,
+            market_id,
+            fee_wallet,
+            outcome=order.outcome,
+            shares_to_sell=quote.shares,
+            min_proceeds=quote.min_proceeds or Lamports(0),
+        )
+    built = await builders.build(rooms, wallet, [instruction])
+    return shapes.TradeTransaction(**builders.parts(found, built), quote=quote)
+
+
+def _holds(found: MarketOnChain, order: Order) -> None:
+    held = 0
+    if found.position is not None:
+        held = found.position.shares_yes if order.outcome else found.position.shares_no
+    if held < (order.shares or 0):
+        raise Conflict(f"You hold {held} shares of that side, fewer than you want to sell.")
+
+
+@post("/api/trades/claim", status_code=200, tags=["trading"])
+async def claim(rooms: Rooms, call: Call, data: OnMarket) -> shapes.ClaimTransaction:
+    """Claim what won."""
+    key = lookup.key_in_body(data.market_id)
+    wallet = await call.wallet()
+    found = await builders.on_chain(rooms, key, wallet)
+    _needs(found, MarketState.FINALIZED, "claim")
+    if found.position is None:
+        raise Conflict("This wallet never traded in this market: there is nothing to claim.")
+    if found.position.has_claimed:
+        raise Conflict("This wallet has claimed its winnings already.")
+    account = found.account
+    instruction = rooms.program.instructions.claim_winnings(wallet, account.market_id, account.resolver)
+    built = await builders.build(rooms, wallet, [instruction])
+    paid = sum(event.amount for event in built.events if isinstance(event, WinningsClaimed))
+    return shapes.ClaimTransaction(**builders.parts(found, built), payout=Lamports(paid))
+
+
+@post("/api/trades/withdraw", status_code=200, tags=["trading"])
+async def withdraw(rooms: Rooms, call: Call, data: OnMarket) -> shapes.WithdrawTransaction:
+    """Withdraw the liquidity that no claim can need any more."""
+    key = lookup.key_in_body(data.market_id)
+    wallet = await call.wallet()
+    found = await builders.on_chain(rooms, key)
+    _is_creator(found, wallet)
+    if found.account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
+        raise Conflict(f"Liquidity is withdrawn after the end; this market is {found.account.state.name}.")
+    instruction = rooms.program.instructions.withdraw_liquidity(wallet, found.account.market_id)
+    built = await builders.build(rooms, wallet, [instruction])
+    paid = sum(event.amount for event in built.events if isinstance(event, LiquidityWithdrawn))
+    return shapes.WithdrawTransaction(**builders.parts(found, built), amount=Lamports(paid))
+
+
+def _is_creator(found: MarketOnChain, wallet: Wallet) -> None:
+    if found.account.creator != wallet:
+        raise Forbidden("Only the creator of the market may withdraw its liquidity.")
+
+
+def _needs(found: MarketOnChain, state: MarketState, what: str) -> None:
+    if found.account.state is not state:
+        raise Conflict(f"To {what} needs a market in {state.name}; this one is {found.account.state.name}.")
+
+
+HANDLERS = [buy, sell, claim, withdraw]
