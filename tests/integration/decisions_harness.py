@@ -1,0 +1,198 @@
+"""Markets on the real local chain for the tests of who decides what, with the rows that the indexer would write."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from votes_harness import add_market, address_of, vote_signed
+
+from zmart.chain.accounts import MarketAccount
+from zmart.chain.compose import MEMO_PROGRAM
+from zmart.chain.rpc import Rpc
+from zmart.chain.transactions import ChainTransaction, extract_events, parse_transaction
+from zmart.local.chain.genesis import fund, send
+from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
+from zmart.proofs.voting import CastVote
+from zmart.services.authority import Authority
+from zmart.settings import Settings
+from zmart.store.pool import Pool
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+QUESTION = "Qm" + "a" * 44
+_SET_STATE = """
+UPDATE markets SET state = $2, resolution_proposed_at = to_timestamp(nullif($3::bigint, 0)),
+    dispute_initiated_at = to_timestamp(nullif($4::bigint, 0)), was_disputed = $5 WHERE market_id = $1
+"""
+
+
+@dataclass
+class Scene:
+    """One database, one chain, one backend; markets are made and moved by wallets, as in life."""
+
+    chain: LocalChain
+    rpc: Rpc
+    pool: Pool
+    settings: Settings
+    creator: Keypair
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, chain: LocalChain, database_url: str, **settings: object) -> AsyncIterator[Scene]:
+        values = {
+            "zmart_env": "local",
+            "solana_rpc_url": chain.rpc_url,
+            "database_url": database_url,
+            "backend_keypair_path": chain.keys.path("backend"),
+            "admin_keypair_path": chain.keys.path("admin"),
+            "min_proposal_votes": 1,
+        }
+        pool = await Pool.open(database_url, size=4)
+        async with Rpc([chain.rpc_url]) as rpc:
+            creator = Keypair()
+            await fund(rpc, address_of(creator), Lamports(10**12))
+            yield cls(chain, rpc, pool, Settings(_env_file=None, **(values | settings)), creator)
+        await pool.close()
+
+    def with_settings(self, **changes: object) -> Settings:
+        return self.settings.model_copy(update=changes)
+
+    async def now(self) -> int:
+        return (await self.rpc.get_clock()).unix_timestamp
+
+    async def travel(self, seconds: int) -> None:
+        target = await self.now() + seconds
+        await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
+        await until(self.now, lambda now: now >= target)
+
+    async def send(self, instructions: list[Instruction], *signers: Keypair) -> None:
+        await send(self.rpc, instructions, list(signers))
+
+    async def market(self) -> MarketId:
+        """A new market in PROPOSED, on chain and in the index."""
+        market_id = MarketId(secrets.token_hex(32))
+        make = self.chain.program.instructions.create_market(
+            address_of(self.creator),
+            market_id,
+            b_parameter=Shares(10**9),
+            initial_liquidity=Lamports(10**9),
+            ipfs_question_hash=QUESTION,
+        )
+        await self.send([make], self.creator)
+        account = await self.account(market_id)
+        address = self.chain.program.addresses.market(market_id)
+        created_at = datetime.fromtimestamp(account.created_at, UTC)
+        await add_market(self.pool, market_id, address=address, created_at=created_at)
+        return market_id
+
+    async def resolving(self) -> MarketId:
+        """A new market, taken by its admin and a resolver to RESOLVING with YES proposed."""
+        market_id, build = await self.market(), self.chain.program.instructions
+        keys, creator = self.chain.keys, address_of(self.creator)
+        await self.send(
+            [
+                build.aggregate_proposal_votes(address_of(keys.backend), market_id, 1, 0),
+                build.approve_proposal(address_of(keys.admin), market_id),
+                build.activate_market(creator, market_id),
+            ],
+            self.creator,
+            keys.backend,
+            keys.admin,
+        )
+        await self.travel(86_401)
+        resolve = build.resolve_market(creator, market_id, proposed_outcome=True, ipfs_evidence_hash=QUESTION)
+        await self.send([resolve], self.creator)
+        await self.index(market_id)
+        return market_id
+
+    async def disputed(self) -> MarketId:
+        market_id = await self.resolving()
+        await self.travel(2)
+        await self.send(
+            [self.chain.program.instructions.initiate_dispute(address_of(self.creator), market_id)],
+            self.creator,
+        )
+        await self.index(market_id)
+        return market_id
+
+    async def index(self, market_id: MarketId) -> None:
+        """Bring the market's row to what its account says, as the indexer would."""
+        account = await self.account(market_id)
+        times = (account.resolution_proposed_at, account.dispute_initiated_at)
+        await self.pool.execute(_SET_STATE, market_id, account.state.name, *times, account.was_disputed)
+
+    async def account(self, market_id: MarketId) -> MarketAccount:
+        info = await self.rpc.get_account(self.chain.program.addresses.market(market_id))
+        assert info is not None
+        return self.chain.program.accounts.market(info)
+
+    async def state(self, market_id: MarketId) -> MarketState:
+        return (await self.account(market_id)).state
+
+    async def vote(
+        self,
+        market_id: MarketId,
+        yes: int,
+        no: int = 0,
+        kind: VoteKind = VoteKind.PROPOSAL,
+        start: int = 1_000,
+    ) -> list[CastVote]:
+        """Signed votes of that many wallets."""
+        program = self.chain.program.address
+        return [
+            await vote_signed(self.pool, market_id, voter, n < yes, kind, datetime.now(UTC), program)
+            for n in range(yes + no)
+            for voter in [Keypair.from_seed((start + n).to_bytes(32, "big"))]
+        ]
+
+    async def transactions(self, market_id: MarketId) -> list[ChainTransaction]:
+        """All that succeeded on the market's account, oldest first."""
+        address = self.chain.program.addresses.market(market_id)
+        found = []
+        for line in reversed(await self.rpc.get_signatures_for_address(address)):
+            if line.err is None:
+                raw = await self.rpc.get_transaction_json(line.signature)
+                assert raw is not None
+                found.append(parse_transaction(raw))
+        return found
+
+    async def events(self, market_id: MarketId) -> list[str]:
+        """The names of the program's events about the market, oldest first."""
+        found = [extract_events(self.chain.program, tx) for tx in await self.transactions(market_id)]
+        return [type(item.event).__name__ for extracted in found for item in extracted.events]
+
+    async def memos(self, market_id: MarketId) -> list[str]:
+        return [
+            instruction.data.decode()
+            for tx in await self.transactions(market_id)
+            for instruction in tx.instructions
+            if instruction.program_id == str(MEMO_PROGRAM)
+        ]
+
+    @asynccontextmanager
+    async def authority(self, **changes: object) -> AsyncIterator[Authority]:
+        authority = await Authority.open(self.with_settings(**changes))
+        try:
+            yield authority
+        finally:
+            await authority.aclose()
+
+
+async def until(
+    look: Callable[[], Awaitable[object]], wanted: Callable[[object], bool], seconds: float = 20.0
+) -> None:
+    """Look again and again until what is seen is wanted; AssertionError when that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not wanted(seen := await look()):
+        assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
+        await asyncio.sleep(0.02)

@@ -1,0 +1,264 @@
+"""The vote aggregator on the real chain: counts with their proof, approvals, rejections, each of them once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import redis
+from decisions_harness import Scene, until
+from solders.keypair import Keypair
+from votes_harness import address_of
+
+from zmart.chain.wallet import backend_keypair
+from zmart.errors import ConfigError, Conflict
+from zmart.market.tally import Tally
+from zmart.market.types import MarketId, MarketState, VoteKind
+from zmart.ops.probes import Probes
+from zmart.proofs import vote_log
+from zmart.services import aggregator
+from zmart.services.aggregator.service import Aggregator
+from zmart.store import alerts, intents, market_work, tallies
+from zmart.store.intents import IntentState, Journal
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened
+
+
+async def tick(scene: Scene, **settings: object) -> None:
+    """What one process does at one tick of the schedule."""
+    async with scene.authority(**settings) as authority:
+        service = Aggregator(scene.with_settings(**settings), authority, None)
+        await service.decide_due()
+        await service.finish()
+
+
+async def work_of(scene: Scene, market_id: MarketId) -> list[str]:
+    return [work.status for work in await market_work.of_market(scene.pool, market_id)]
+
+
+async def open_alerts(scene: Scene, market_id: MarketId) -> list[str]:
+    return [a.key.split(":")[0] for a in await alerts.open_alerts(scene.pool) if market_id in a.key]
+
+
+async def test_votes_over_the_threshold_are_recorded_with_their_root_and_approved(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=7, no=3)
+    await tick(scene)
+    account = await scene.account(market)
+    assert account.state is MarketState.APPROVED
+    assert (account.proposal_likes, account.proposal_dislikes) == (7, 3)
+    head = await vote_log.head(scene.pool, market)
+    assert await scene.memos(market) == [f"zmart:tally:v1:proposal:10:{head.root.hex()}"]
+    assert await scene.events(market) == ["MarketCreated", "ProposalAggregated", "ProposalApproved"]
+    assert {i.state for i in await intents.recent(scene.pool, 10)} == {IntentState.LANDED}
+
+
+async def test_below_the_threshold_nothing_is_sent(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=69, no=31)
+    await tick(scene)
+    assert await scene.events(market) == ["MarketCreated"]
+    assert await tallies.latest(scene.pool, market, VoteKind.PROPOSAL) is None
+    await scene.vote(market, yes=4, start=5_000)
+    await tick(scene)
+    assert (await scene.account(market)).proposal_total_votes == 104
+    assert await scene.state(market) is MarketState.APPROVED
+
+
+async def test_too_few_votes_are_not_enough_however_they_agree(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=2)
+    await tick(scene, min_proposal_votes=3)
+    assert await scene.events(market) == ["MarketCreated"]
+
+
+async def test_without_the_admin_key_the_counts_are_recorded_and_a_person_is_asked(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=1)
+    for _ in range(2):
+        await tick(scene, admin_keypair_path=None)
+    assert await scene.events(market) == ["MarketCreated", "ProposalAggregated"]
+    assert await work_of(scene, market) == ["awaiting admin"]
+    assert await open_alerts(scene, market) == ["waiting"]
+
+
+async def test_a_vote_that_turns_the_verdict_is_recorded_before_anybody_approves(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=1)
+    await tick(scene, admin_keypair_path=None)
+    await scene.vote(market, yes=0, no=1, start=5_000)
+    await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
+    await tick(scene)
+    account = await scene.account(market)
+    assert account.state is MarketState.PROPOSED
+    assert (account.proposal_likes, account.proposal_dislikes) == (1, 1)
+    rounds = [(t.round, t.tally, t.passed) for t in await tallies.of_market(scene.pool, market)]
+    assert rounds == [(1, Tally(1, 0), True), (2, Tally(1, 1), False)]
+
+
+async def test_an_old_failing_proposal_is_recorded_once_and_rejected(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=1, no=1)
+    await scene.travel(7 * 86_400)
+    for _ in range(2):
+        await tick(scene)
+    assert await scene.events(market) == ["MarketCreated", "ProposalAggregated"]
+    assert await work_of(scene, market) == ["rejected"]
+    with pytest.raises(Conflict, match="voting is over"):
+        await scene.vote(market, yes=1, start=5_000)
+
+
+async def test_counts_that_somebody_else_overwrote_are_recorded_again(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=2)
+    await tick(scene, admin_keypair_path=None)
+    keys = scene.chain.keys
+    overwrite = scene.chain.program.instructions.aggregate_proposal_votes(
+        address_of(keys.backend), market, 9, 9
+    )
+    await scene.send([overwrite], keys.backend)
+    await scene.pool.execute("UPDATE intents SET updated_at = now() - interval '2 minutes'")
+    await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
+    await tick(scene)
+    assert (await scene.account(market)).proposal_likes == 2
+    assert await scene.state(market) is MarketState.APPROVED
+
+
+async def test_two_aggregators_at_once_produce_one_effect(scene: Scene) -> None:
+    markets = [await scene.market() for _ in range(3)]
+    for market in markets:
+        await scene.vote(market, yes=3)
+    await asyncio.gather(*(tick(scene) for _ in range(3)))
+    await tick(scene)
+    for market in markets:
+        assert await scene.events(market) == ["MarketCreated", "ProposalAggregated", "ProposalApproved"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_killed_at_any_step_it_resumes_with_one_effect(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Killed before or after the writing of one of the journal's steps, again and again, at random."""
+    chance, kills = random.Random(seed), 0
+    real = Journal._write
+
+    async def dying(journal: Journal, *arguments: object) -> None:
+        nonlocal kills
+        fate = chance.random()
+        kills += fate < 0.5
+        if fate < 0.25:
+            raise Killed
+        await real(journal, *arguments)  # type: ignore[arg-type]
+        if fate < 0.5:
+            raise Killed
+
+    market = await scene.market()
+    await scene.vote(market, yes=3)
+    monkeypatch.setattr(Journal, "_write", dying)
+    for _ in range(30):
+        await tick(scene)
+        if await scene.state(market) is MarketState.APPROVED:
+            break
+    monkeypatch.undo()
+    await tick(scene)
+    assert kills > 0
+    assert await scene.events(market) == ["MarketCreated", "ProposalAggregated", "ProposalApproved"]
+
+
+async def test_a_broken_market_holds_up_nobody_and_alerts_the_second_time(scene: Scene) -> None:
+    broken, sound = MarketId("ff" * 32), await scene.market()
+    await scene.pool.execute(
+        "INSERT INTO markets SELECT * FROM jsonb_populate_record(NULL::markets, (SELECT to_jsonb(m) || "
+        "jsonb_build_object('market_id', $1::text, 'address', $2::text, 'created_at', '2020-01-01') FROM markets m))",
+        broken,
+        str(Keypair().pubkey()),
+    )
+    await scene.vote(sound, yes=1)
+    await tick(scene)
+    assert await scene.state(sound) is MarketState.APPROVED
+    assert await open_alerts(scene, broken) == []
+    await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
+    await tick(scene)
+    (work,) = await market_work.of_market(scene.pool, broken)
+    assert (work.status, work.attempts) == ("failing", 2)
+    assert "no account" in str(work.last_error)
+    assert await open_alerts(scene, broken) == ["failing"]
+
+
+async def test_the_service_decides_by_its_schedule_and_answers_its_clients(
+    scene: Scene, redis_url: str
+) -> None:
+    passing, pending = await scene.market(), await scene.market()
+    await scene.vote(passing, yes=1)
+    await scene.vote(pending, yes=1, no=2)
+    settings = scene.with_settings(aggregator_cron="* * * * * *", redis_url=redis_url)
+    settings = type(settings)(
+        _env_file=None, **settings.model_dump(exclude={"redis_url"}), redis_url=redis_url
+    )
+    service, stop = await aggregator.create(settings), asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    try:
+        await until(lambda: scene.state(passing), lambda state: state is MarketState.APPROVED)
+        transport = httpx.ASGITransport(Probes(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://aggregator") as client:
+            health = (await client.get("/health")).json()
+            assert (health["status"], health["service"]) == ("ok", "zmart-vote-aggregator")
+            assert (await client.get("/ready")).json()["ready"]
+            stats = (await client.get("/api/stats")).json()
+            assert stats.pop("timestamp").endswith("Z")
+            assert set(stats) == {"proposalVoteSets", "disputeVoteSets", "totalPendingVotes"}
+            assert (await client.get("/api/other")).status_code == 404
+            assert (await client.post("/api/stats")).status_code == 405
+        with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+
+            async def cached() -> dict[str, str]:
+                return await asyncio.to_thread(client.hgetall, f"votes:proposal:{pending}")
+
+            await until(cached, bool)
+            fields = await cached()
+            fields.pop("updated_at")
+            assert fields == {"for": "1", "against": "2", "total": "3", "bps": "3333"}
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)
+
+
+async def test_a_vote_over_the_threshold_wakes_it_at_once(scene: Scene) -> None:
+    market = await scene.market()
+    settings = scene.with_settings(aggregator_cron="0 0 1 1 *", aggregate_on_threshold=True)
+    service, stop = await aggregator.create(settings), asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    try:
+        listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%zmart_feed%'"
+        await until(lambda: scene.pool.fetchval(listens), bool)
+        await scene.vote(market, yes=1)
+        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)
+
+
+async def test_it_does_not_start_with_a_key_that_globalconfig_does_not_name(scene: Scene) -> None:
+    path = scene.chain.keys.path("faucet")
+    with pytest.raises(ConfigError, match=r"backend key is .* GlobalConfig names"):
+        await aggregator.create(scene.with_settings(backend_keypair_path=path))
+    with pytest.raises(ConfigError, match=r"admin key is .* GlobalConfig names"):
+        await aggregator.create(scene.with_settings(admin_keypair_path=path))
+    with pytest.raises(ConfigError, match="SOLANA_RPC_URL"):
+        await aggregator.create(scene.with_settings(solana_rpc_url=""))
+    assert backend_keypair(scene.settings).pubkey() == scene.chain.keys.backend.pubkey()

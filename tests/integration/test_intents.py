@@ -1,0 +1,216 @@
+"""Intents: one for each effect, one process at a time, every signature kept; and schedules that processes share."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import asyncpg
+import pytest
+from decisions_harness import until
+from votes_harness import add_market, market_id
+
+from zmart.errors import NotFound, StoreError
+from zmart.market.types import Signature, Slot
+from zmart.services.schedule import run_schedule
+from zmart.services.workers import Workers
+from zmart.store import alerts, intents, market_work
+from zmart.store.intents import Action, IntentRow, IntentState
+from zmart.store.market_work import Job
+from zmart.store.pool import Pool
+
+MARKET = market_id(1)
+ONE, TWO = Signature("1" * 64), Signature("2" * 64)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=4)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def intent(pool: Pool) -> IntentRow:
+    return await intents.plan(pool, MARKET, Action.FINALIZE_MARKET, 0, {"votes_for": 1, "memo": "m"})
+
+
+async def test_an_effect_is_planned_once_and_keeps_its_first_arguments(pool: Pool, intent: IntentRow) -> None:
+    plans = await asyncio.gather(
+        *(intents.plan(pool, MARKET, Action.FINALIZE_MARKET, 0, {"votes_for": n}) for n in range(2, 6))
+    )
+    assert {plan.id for plan in plans} == {intent.id}
+    assert {plan.arguments["votes_for"] for plan in plans} == {1}
+    other = await intents.plan(pool, MARKET, Action.FINALIZE_MARKET, 1, {})
+    assert other.id != intent.id
+
+
+async def test_one_process_at_a_time_holds_an_intent(
+    pool: Pool, database_url: str, intent: IntentRow
+) -> None:
+    stranger = await Pool.open(database_url, size=1)
+    async with intents.claim(pool, intent.id) as mine:
+        assert mine is not None
+        async with intents.claim(stranger, intent.id) as theirs:
+            assert theirs is None
+    async with intents.claim(stranger, intent.id) as theirs:
+        assert theirs is not None
+    await stranger.close()
+
+
+async def test_who_loses_the_lock_can_no_longer_write(pool: Pool, intent: IntentRow) -> None:
+    """The session is killed, as when the network to PostgreSQL breaks; then nothing is signed in its name."""
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        async with intents.claim(pool, intent.id) as mine:
+            assert mine is not None
+            backends = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            pid = await pool.fetchval(backends)
+            await pool.execute("SELECT pg_terminate_backend($1)", pid)
+            await mine.journal.save_signed(str(intent.id), ONE, b"raw", 10)
+    async with intents.claim(pool, intent.id) as again:
+        assert again is not None
+        assert again.intent.state is IntentState.PLANNED
+
+
+async def test_a_journal_keeps_every_signature_and_what_became_of_it(pool: Pool, intent: IntentRow) -> None:
+    key = str(intent.id)
+    async with intents.claim(pool, intent.id) as claim:
+        assert claim is not None
+        await claim.journal.save_signed(key, ONE, b"one", 10)
+        await claim.journal.mark_sent(key, ONE)
+        assert (await intents.one(pool, intent.id)).in_flight
+        await claim.journal.mark_dead(key, ONE)
+        dead = await intents.one(pool, intent.id)
+        assert (dead.state, dead.in_flight) == (IntentState.DEAD, False)
+        await claim.journal.save_signed(key, TWO, b"two", 20)
+        await claim.journal.mark_sent(key, TWO)
+        await claim.journal.mark_landed(key, TWO, Slot(7))
+    landed = await intents.one(pool, intent.id)
+    assert (landed.state, landed.attempts, landed.landed_slot) == (IntentState.LANDED, 2, 7)
+    kept = [(s.signature, s.attempt, s.verdict) for s in await intents.signatures(pool, intent.id)]
+    assert kept == [(ONE, 1, "dead"), (TWO, 2, "landed")]
+
+
+async def test_open_intents_are_those_that_were_begun_and_not_ended(pool: Pool, intent: IntentRow) -> None:
+    actions = [Action.FINALIZE_MARKET]
+    assert [i.id for i in await intents.open_intents(pool, actions)] == [intent.id]
+    async with intents.claim(pool, intent.id) as claim:
+        assert claim is not None
+        await claim.journal.mark_failed(str(intent.id), 6027, "DisputePeriodNotEnded", "too early")
+    assert await intents.open_intents(pool, actions) == []
+    await intents.reopen(pool, intent.id)
+    assert (await intents.open_intents(pool, actions))[0].state is IntentState.PLANNED
+    assert (await intents.counts(pool))[IntentState.PLANNED] == 1
+
+
+async def test_a_landed_intent_that_is_taken_up_again_is_judged_by_its_signature_first(
+    pool: Pool, intent: IntentRow
+) -> None:
+    async with intents.claim(pool, intent.id) as claim:
+        assert claim is not None
+        await claim.journal.save_signed(str(intent.id), ONE, b"one", 10)
+        await claim.journal.mark_landed(str(intent.id), ONE, Slot(7))
+    await intents.reopen(pool, intent.id)
+    assert (await intents.one(pool, intent.id)).in_flight
+
+
+async def test_an_unknown_intent_is_not_found(pool: Pool) -> None:
+    with pytest.raises(NotFound, match="zmart intents list"):
+        await intents.one(pool, UUID(int=0))
+    async with pool.acquire() as connection:
+        with pytest.raises(StoreError, match="changed under its sender"):
+            await intents.Journal(connection).mark_already_done(str(UUID(int=0)))
+
+
+async def test_one_run_per_tick_whatever_the_number_of_schedulers(database_url: str) -> None:
+    stop, runs = asyncio.Event(), []
+
+    async def tick() -> None:
+        runs.append(time.time())
+
+    schedulers = [
+        asyncio.create_task(run_schedule(database_url, "shared", "* * * * * */2", tick, stop))
+        for _ in range(3)
+    ]
+
+    async def enough() -> int:
+        return len(runs)
+
+    await until(enough, lambda number: int(str(number)) >= 4, 15)
+    stop.set()
+    await asyncio.gather(*schedulers)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(runs)]
+    assert min(gaps) > 1.0, f"two schedulers ran one tick: {gaps}"
+
+
+async def test_a_schedule_outlives_the_end_of_its_connection(database_url: str, pool: Pool) -> None:
+    stop, runs = asyncio.Event(), []
+
+    async def tick() -> None:
+        runs.append(1)
+        raise RuntimeError("a tick that fails is logged, and the next one comes")
+
+    scheduler = asyncio.create_task(run_schedule(database_url, "lonely", "* * * * * *", tick, stop))
+
+    async def ran() -> int:
+        return len(runs)
+
+    await until(ran, bool)
+    await pool.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    before = len(runs)
+    await until(ran, lambda number: int(str(number)) > before + 1)
+    stop.set()
+    await asyncio.wait_for(scheduler, 10)
+
+
+async def test_a_slow_market_does_not_hold_up_the_others(pool: Pool) -> None:
+    workers, release, done = Workers(pool, limit=2), asyncio.Event(), []
+
+    async def slow() -> None:
+        await release.wait()
+        done.append("slow")
+
+    async def quick() -> None:
+        done.append("quick")
+
+    workers.start(market_id(1), Job.FINALIZE, slow)
+    workers.start(market_id(1), Job.FINALIZE, quick)  # the market is being worked on: not begun
+    for number in (2, 3, 4):
+        workers.start(market_id(number), Job.FINALIZE, quick)
+
+    async def finished() -> int:
+        return len(done)
+
+    await until(finished, lambda number: number == 3)
+    release.set()
+    await workers.drain()
+    assert done == ["quick"] * 3 + ["slow"]
+
+
+async def test_alerts_open_once_count_and_close(pool: Pool) -> None:
+    assert [await alerts.raise_alert(pool, "k", "warning", f"m{n}") for n in range(3)] == [1, 2, 3]
+    await alerts.raise_alert(pool, "other", "critical", "m")
+    first, second = await alerts.open_alerts(pool)
+    assert (first.key, second.key, second.times, second.message) == ("other", "k", 3, "m2")
+    await alerts.mark_notified(pool, [alert.id for alert in await alerts.to_notify(pool)])
+    assert await alerts.to_notify(pool) == []
+    assert await alerts.resolve_alert(pool, "k")
+    assert not await alerts.resolve_alert(pool, "k")
+    assert [alert.key for alert in await alerts.to_notify(pool)] == ["k"]
+    assert await alerts.raise_alert(pool, "k", "warning", "again") == 1
+
+
+async def test_finished_work_is_forgotten_and_rejections_are_kept(pool: Pool) -> None:
+    await add_market(pool, market_id(1), "FINALIZED")
+    await add_market(pool, market_id(2), "PROPOSED")
+    await market_work.note(pool, market_id(1), Job.FINALIZE, "failing")
+    await market_work.note(pool, market_id(2), Job.PROPOSAL, "rejected")
+    assert await market_work.forget_finished(pool) == [(market_id(1), Job.FINALIZE)]
+    await market_work.done(pool, market_id(2), Job.PROPOSAL)
+    assert [work.status for work in await market_work.everything(pool)] == ["rejected"]

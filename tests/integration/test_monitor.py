@@ -1,0 +1,249 @@
+"""The market monitor on the real chain: finalizes when the chain's time has come, never before, each market once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+from decisions_harness import Scene, until
+from votes_harness import NOW, add_market, address_of, market_id
+
+from zmart.errors import ConfigError, Conflict
+from zmart.market.tally import Tally
+from zmart.market.types import ChainTime, MarketState, VoteKind
+from zmart.proofs import vote_log
+from zmart.services import monitor
+from zmart.services.monitor import metrics
+from zmart.services.monitor.service import Monitor
+from zmart.store import alerts, intents, market_work, tallies
+from zmart.store.market_work import Job
+from zmart.store.pool import Pool
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+DAY_S = 86_400
+HOUR_S = 3_600
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened
+
+
+async def tick(scene: Scene, **settings: object) -> None:
+    async with scene.authority(**settings) as authority:
+        service = Monitor(scene.with_settings(**settings), authority)
+        await service.settle_due()
+        await service.finish()
+
+
+async def open_alerts(scene: Scene, needle: str) -> list[str]:
+    return [alert.key.split(":")[0] for alert in await alerts.open_alerts(scene.pool) if needle in alert.key]
+
+
+def lateness() -> tuple[float, float]:
+    """How many markets were finalized in this process, and the sum of their lateness."""
+    values = {s.name: s.value for m in metrics.lateness_seconds.collect() for s in m.samples}
+    return values["zmart_monitor_lateness_seconds_count"], values["zmart_monitor_lateness_seconds_sum"]
+
+
+async def test_an_undisputed_market_is_finalized_when_the_longer_window_is_over(scene: Scene) -> None:
+    """Our 48 hours are over a day before the program's own 72: the program's count."""
+    market = await scene.resolving()
+    await scene.travel(2 * DAY_S + 120)
+    await tick(scene)
+    assert await scene.state(market) is MarketState.RESOLVING
+    await scene.travel(DAY_S - 120)
+    await tick(scene)
+    assert await scene.state(market) is MarketState.RESOLVING
+    before = lateness()
+    await scene.travel(60)
+    for _ in range(2):
+        await tick(scene)
+    account = await scene.account(market)
+    assert (account.state, account.final_outcome, account.was_disputed) == (
+        MarketState.FINALIZED,
+        True,
+        False,
+    )
+    assert (await scene.events(market)).count("MarketFinalized") == 1
+    assert lateness()[0] == before[0] + 1
+    assert 0 <= lateness()[1] - before[1] < 60
+
+
+async def test_our_own_window_counts_when_it_is_the_longer_one(scene: Scene) -> None:
+    market = await scene.resolving()
+    await scene.travel(3 * DAY_S + 120)
+    await tick(scene, dispute_window_hours=96)
+    assert await scene.state(market) is MarketState.RESOLVING
+
+
+@pytest.mark.parametrize(("agree", "disagree", "outcome"), [(6, 4, False), (59, 41, True)])
+async def test_a_dispute_is_settled_by_its_votes(
+    scene: Scene, agree: int, disagree: int, outcome: bool
+) -> None:
+    """YES was proposed; at 60 % the dispute turns it, at 59 % it stands."""
+    market = await scene.disputed()
+    await scene.vote(market, agree, disagree, VoteKind.DISPUTE)
+    await scene.travel(72 * HOUR_S)
+    await tick(scene)
+    assert await scene.state(market) is MarketState.DISPUTED
+    await scene.travel(60)
+    for _ in range(2):
+        await tick(scene)
+    account = await scene.account(market)
+    assert (account.state, account.final_outcome, account.was_disputed) == (
+        MarketState.FINALIZED,
+        outcome,
+        True,
+    )
+    assert (account.dispute_agree, account.dispute_disagree) == (agree, disagree)
+    head = await vote_log.head(scene.pool, market)
+    assert await scene.memos(market) == [f"zmart:tally:v1:dispute:{head.size}:{head.root.hex()}"]
+    assert (await scene.events(market)).count("MarketFinalized") == 1
+
+
+async def test_a_dispute_without_votes_is_left_and_alerts_until_somebody_votes(scene: Scene) -> None:
+    market = await scene.disputed()
+    await scene.travel(72 * HOUR_S + 60)
+    await tick(scene)
+    assert await scene.state(market) is MarketState.DISPUTED
+    assert await open_alerts(scene, market) == ["waiting"]
+    assert [w.status for w in await market_work.of_market(scene.pool, market)] == ["no votes"]
+    await scene.vote(market, 1, 0, VoteKind.DISPUTE)
+    await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
+    await tick(scene)
+    assert (await scene.account(market)).final_outcome is False
+
+
+async def test_after_the_tally_of_a_dispute_voting_is_over(scene: Scene) -> None:
+    market = await scene.disputed()
+    await scene.vote(market, 1, 0, VoteKind.DISPUTE)
+    await scene.travel(72 * HOUR_S + 60)
+    await tick(scene)
+    row = await tallies.latest(scene.pool, market, VoteKind.DISPUTE)
+    assert row is not None
+    assert (row.tally, row.round) == (Tally(1, 0), 1)
+    with pytest.raises(Conflict, match="voting is over"):
+        await scene.vote(market, 1, 0, VoteKind.DISPUTE, start=9_000)
+
+
+async def test_a_market_that_was_disputed_is_never_finalized_by_itself(scene: Scene) -> None:
+    """aggregate_dispute_votes, sent by somebody, puts the refused outcome back to where time would confirm it."""
+    market = await scene.disputed()
+    trap = scene.chain.program.instructions.aggregate_dispute_votes(
+        address_of(scene.chain.keys.backend), market, 9, 1
+    )
+    await scene.send([trap], scene.chain.keys.backend)
+    await scene.index(market)
+    await scene.travel(30 * DAY_S)
+    await tick(scene)
+    account = await scene.account(market)
+    assert (account.state, account.was_disputed) == (MarketState.RESOLVING, True)
+    assert await open_alerts(scene, market) == ["waiting"]
+    assert await intents.recent(scene.pool, 10) == []
+
+
+async def test_monitors_at_once_finalize_each_market_once(scene: Scene) -> None:
+    markets = [await scene.resolving() for _ in range(2)]
+    await scene.travel(3 * DAY_S + 60)
+    await asyncio.gather(*(tick(scene) for _ in range(3)))
+    await tick(scene)
+    for market in markets:
+        assert (await scene.events(market)).count("MarketFinalized") == 1
+        assert await scene.state(market) is MarketState.FINALIZED
+
+
+async def test_a_market_that_somebody_else_finalized_is_left_alone(scene: Scene) -> None:
+    market = await scene.resolving()
+    await scene.travel(3 * DAY_S + 60)
+    finalize = scene.chain.program.instructions.finalize_market(address_of(scene.chain.keys.backend), market)
+    await scene.send([finalize], scene.chain.keys.backend)
+    await tick(scene)  # the index still says RESOLVING
+    assert await intents.recent(scene.pool, 10) == []
+    assert await open_alerts(scene, market) == []
+
+
+async def test_the_service_notices_by_itself_that_time_has_moved(scene: Scene) -> None:
+    market = await scene.resolving()
+    service, stop = await monitor.create(scene.with_settings(monitor_cron="* * * * * *")), asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    try:
+        await scene.travel(3 * DAY_S + 60)
+        await until(lambda: scene.state(market), lambda state: state is MarketState.FINALIZED)
+        assert service.health()["status"] == "ok"
+        assert (await service.readiness()).ready
+        await scene.index(market)
+        await until(lambda: market_work.of_market(scene.pool, market), lambda rows: rows == [])
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)
+
+
+async def test_it_does_not_start_without_a_program_on_the_chain(scene: Scene) -> None:
+    nowhere = "7h3gXfBfYFueFVLYyfL5Qo1QGsf4GQUfW96FKVgnUsJS"
+    with pytest.raises(ConfigError, match="There is no program at"):
+        await monitor.create(scene.with_settings(solana_program_id_core=nowhere))
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=2)
+    yield opened
+    await opened.close()
+
+
+async def test_what_is_due_is_found_by_indexes(pool: Pool) -> None:
+    await pool.execute(
+        "INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, "
+        "current_liquidity, shares_yes, shares_no, price_yes_e9, total_volume, created_at, "
+        "resolution_proposed_at, created_slot, updated_slot, events_count) "
+        "SELECT lpad(to_hex(n), 64, '0'), lpad(n::text, 40, 'x'), lpad('', 40, 'x'), "
+        "CASE WHEN n % 100 = 0 THEN 'RESOLVING' ELSE 'FINALIZED' END, 1, 1, 1, 0, 0, 1, 0, now(), "
+        "to_timestamp(n), 1, 1, 1 FROM generate_series(1, 20000) AS n"
+    )
+    await pool.execute("ANALYZE markets")
+    plan = "\n".join(
+        row[0] for row in await pool.fetch(f"EXPLAIN {market_work._FINALIZATIONS}", 5_000, 5_000, 100)
+    )
+    assert "markets_resolving" in plan
+    assert "Seq Scan on markets" not in plan
+    due = await market_work.finalizations_due(pool, ChainTime(5_000), ChainTime(5_000))
+    assert [market.since for market in due] == list(range(100, 5_001, 100))
+
+
+async def test_a_failing_market_waits_longer_each_time_and_others_go_first(pool: Pool) -> None:
+    for number in (1, 2):
+        await add_market(pool, market_id(number), "RESOLVING", proposed_at=NOW)
+    first = await market_work.failed(pool, market_id(1), Job.FINALIZE, "x")
+    second = await market_work.failed(pool, market_id(1), Job.FINALIZE, "x")
+    third = await market_work.failed(pool, market_id(1), Job.FINALIZE, "y")
+    assert [(f.attempts, f.same_again) for f in (first, second, third)] == [(1, False), (2, True), (3, False)]
+    (work,) = await market_work.of_market(pool, market_id(1))
+    assert work.last_attempt_at is not None
+    assert (work.next_attempt_at - work.last_attempt_at).total_seconds() == 20
+    at = ChainTime(int(NOW.timestamp()) + 1)
+    assert [m.market_id for m in await market_work.finalizations_due(pool, at, at)] == [market_id(2)]
+    for _ in range(30):
+        await market_work.failed(pool, market_id(1), Job.FINALIZE, "x")
+    (work,) = await market_work.of_market(pool, market_id(1))
+    assert work.last_attempt_at is not None
+    assert (work.next_attempt_at - work.last_attempt_at).total_seconds() == market_work.LONGEST_PAUSE_S
+
+
+async def test_markets_without_progress_for_seven_days_are_found(pool: Pool) -> None:
+    await add_market(pool, market_id(1), "PROPOSED")
+    await add_market(pool, market_id(2), "DISPUTED", disputed_at=NOW)
+    await add_market(pool, market_id(3), "ACTIVE")  # without an end date it may go on for ever
+    await add_market(pool, market_id(4), "FINALIZED")
+    await add_market(pool, market_id(5), "PROPOSED")
+    await market_work.note(pool, market_id(5), Job.PROPOSAL, "rejected")
+    found = await market_work.stuck_markets(pool, ChainTime(int(NOW.timestamp()) + 1))
+    assert [(stuck.market_id, stuck.state) for stuck in found] == [
+        (market_id(1), MarketState.PROPOSED),
+        (market_id(2), MarketState.DISPUTED),
+    ]
