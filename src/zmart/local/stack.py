@@ -210,4 +210,5 @@ def _effective(settings: Settings, given: dict[str, str]) -> Settings:
 
 def process_environment(stack: Stack) -> dict[str, str]:
     """The environment of every process of the stack."""
-    return {**os.environ, **stack.environment, "PYTHONUNBUFFERED": "1"}
+    plain = {"PYTHONUNBUFFERED": "1", "TYPER_STANDARD_TRACEBACK": "1"}  # logs, not terminals
+    return {**os.environ, **stack.environment, **plain}

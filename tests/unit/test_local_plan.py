@@ -1,0 +1,111 @@
+"""The local stack's plan: which ports, which settings, which servers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zmart.errors import ConfigError
+from zmart.local.environment import environment, parts_of
+from zmart.local.local_secrets import LocalSecrets, load_secrets
+from zmart.local.ports import NAMES, choose_ports
+from zmart.local.processes import free_port
+from zmart.settings import Settings
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def plain_settings(**given: object) -> Settings:
+    return Settings(_env_file=None, **given)  # type: ignore[arg-type]
+
+
+def filled(settings: Settings, home: Path) -> dict[str, str]:
+    ports = dict.fromkeys(NAMES, 1)
+    secrets = load_secrets(home / "keys")
+    parts = parts_of(settings)
+    return environment(settings, parts, ports, secrets, database_url="postgresql://x", redis_url="redis://x")
+
+
+def test_a_default_port_that_is_taken_is_replaced_and_said(
+    taken_port: int,
+) -> None:
+    settings = Settings.model_construct(
+        _fields_set=set(), **{**plain_settings().__dict__, "api_port": taken_port}
+    )
+    said: list[str] = []
+    ports = choose_ports(settings, {}, said.append, ("api_port",))
+    assert ports["api_port"] != taken_port
+    assert str(taken_port) in said[0]
+    assert "API_PORT" in said[0]
+
+
+def test_a_port_that_a_setting_names_is_never_replaced(taken_port: int) -> None:
+    with pytest.raises(ConfigError, match=f"API_PORT is {taken_port}"):
+        choose_ports(plain_settings(api_port=taken_port), {}, print, ("api_port",))
+
+
+def test_a_port_chosen_once_is_chosen_again() -> None:
+    last = free_port()
+    said: list[str] = []
+    assert choose_ports(plain_settings(ws_port=0), {"ws_port": last}, said.append, ("ws_port",)) == {
+        "ws_port": last
+    }
+    assert said == []
+
+
+def test_no_two_parts_get_the_same_port() -> None:
+    ports = choose_ports(plain_settings(**dict.fromkeys(NAMES, 0)), {}, print)
+    assert len(set(ports.values())) == len(NAMES)
+
+
+def test_everything_is_embedded_when_nothing_is_set() -> None:
+    parts = parts_of(plain_settings())
+    assert (parts.postgres, parts.valkey, parts.chain, parts.pinata, parts.helius) == (True,) * 5
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "part"),
+    [
+        ("database_url", "postgresql://elsewhere/zmart", "postgres"),
+        ("redis_url", "redis://elsewhere", "valkey"),
+        ("solana_rpc_url", "https://api.devnet.solana.com", "chain"),
+        ("helius_rpc_url", "https://devnet.helius-rpc.com", "chain"),
+        ("pinata_jwt", "a.b.c", "pinata"),
+        ("pinata_api_key", "key", "pinata"),
+        ("helius_api_key", "key", "helius"),
+    ],
+)
+def test_a_server_that_a_setting_names_is_not_brought(
+    setting: str, value: str, part: str, tmp_path: Path
+) -> None:
+    settings = plain_settings(zmart_home=tmp_path, **{setting: value})
+    assert not getattr(parts_of(settings), part)
+    assert setting.upper() not in filled(settings, tmp_path)
+
+
+def test_what_a_person_has_set_is_not_overwritten(tmp_path: Path) -> None:
+    settings = plain_settings(
+        zmart_home=tmp_path, zmart_env="devnet", monitor_cron="0 * * * *", operator_token="mine"
+    )
+    given = filled(settings, tmp_path)
+    assert {"ZMART_ENV", "MONITOR_CRON", "OPERATOR_TOKEN"}.isdisjoint(given)
+    assert given["AGGREGATOR_CRON"]
+
+
+def test_every_name_that_the_stack_gives_is_a_setting(tmp_path: Path) -> None:
+    given = filled(plain_settings(zmart_home=tmp_path), tmp_path)
+    assert {name.lower() for name in given} <= set(Settings.model_fields)
+
+
+def test_secrets_are_made_once_and_read_by_us_alone(tmp_path: Path) -> None:
+    first = load_secrets(tmp_path / "keys")
+    assert load_secrets(tmp_path / "keys") == first
+    assert first != LocalSecrets()
+    assert (tmp_path / "keys" / "secrets.json").stat().st_mode & 0o077 == 0
