@@ -298,7 +298,7 @@ class Life:
     def settle(self, outcome: bool | None):
         winners = {user: self._closed(user, outcome) for user in self.users}
         open_shares = sum(winners.values())
-        if outcome is not None and open_shares == 0 or outcome is None:
+        if (outcome is not None and open_shares == 0) or outcome is None:
             self.lp, self.reward = self.lp + self.reward, 0
         for user in sorted(winners):
             if self.random.random() < 0.2:

@@ -7,8 +7,8 @@ import time
 from contextlib import asynccontextmanager
 
 import asyncpg
-from chain_story import Tx
 
+from chain_story import Tx
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.worker import Turn
 from zmart.settings import Settings
@@ -77,9 +77,10 @@ async def tables(database_url: str, *, without: tuple[str, ...] = ()) -> dict[st
         await connection.close()
 
 
-async def until(condition, seconds: float = 20.0) -> None:
-    """Wait for an async condition."""
+async def until(condition, seconds: float = 20.0, why=None) -> None:
+    """Wait for an async condition; `why` is awaited for the message when it stays false."""
     end = time.monotonic() + seconds
     while not await condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
+        if time.monotonic() > end:
+            raise AssertionError(f"the condition did not come true in time: {await why() if why else ''}")
         await asyncio.sleep(0.02)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import uvicorn
-from chain_story import ADMIN, BACKEND, PROGRAM, Story, Tx, key
 
+from chain_story import ADMIN, BACKEND, PROGRAM, Story, Tx, key
 from zmart.chain.accounts import GlobalConfig
 
 GENESIS = key(77)
@@ -133,7 +133,7 @@ async def serving(story: Story):
     server.install_signal_handlers = lambda: None
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
     node.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:

@@ -6,14 +6,13 @@ import random
 
 import msgspec
 import pytest
+
 from chain_story import PROGRAM, Story, Tx, key
 from indexer_harness import deliver, engine_on, settle, tables
 from story_node import serving
-
 from zmart.market import events as e
 from zmart.services.indexer.rebuild import rebuild
-from zmart.store import index_progress, inbox, projections
-
+from zmart.store import inbox, index_progress, projections
 
 STORY = Story(11, markets=3, trades=10)
 _once: dict[str, dict] = {}
