@@ -197,6 +197,14 @@ def test_halves_that_nobody_could_claim_become_free_after_the_claims(zmart: Zmar
     zmart.books_hold(market)
 
 
+def test_an_odd_number_of_open_shares_keeps_the_half_lamport_back(zmart: Zmart) -> None:
+    market, _, no = traded(zmart)
+    zmart.change_market(market, shares_yes=2 * SOL + 1, shares_no=2 * SOL)
+    zmart.finish(market, no, None)
+    zmart.withdraw(market)
+    assert zmart.market(market)["current_liquidity"] == 2 * SOL + 1
+
+
 def test_resolver_fees_that_no_claim_can_trigger_go_to_the_creator(zmart: Zmart) -> None:
     market, yes = zmart.open(), zmart.chain.wallet()
     zmart.buy(market, yes, True, SOL)
