@@ -7,9 +7,9 @@ import itertools
 import secrets
 
 import pytest
-from indexer_harness import tables, until
 from solders.keypair import Keypair
 
+from indexer_harness import tables, until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
