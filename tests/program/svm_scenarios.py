@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.system_program import ID as SYSTEM
-from svm_harness import (
+from svm_chain import (
     CID,
     DAY,
     DISPUTE_PERIOD,
     EVIDENCE,
     SOL,
     Chain,
-    Market,
-    Zmart,
     config_address,
     instruction,
     market_address,
     vote_address,
 )
+from svm_harness import Market, Zmart
 
 
 @dataclass(frozen=True)

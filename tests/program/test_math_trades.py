@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 from solders.keypair import Keypair
-from svm_harness import SOL, Market, ProgramFailed, Zmart
+from svm_chain import (SOL, ProgramFailed)
+from svm_harness import Market, Zmart
 
 from zmart.errors import PricingError
 from zmart.market.pricing import BuyQuote, FeeSchedule, Quantities, SellQuote, pricing_model

@@ -8,7 +8,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM
-from svm_harness import PROGRAM, SOL, Chain, ProgramFailed, Sent, refused
+from svm_chain import PROGRAM, SOL, Chain, ProgramFailed, Sent, refused
 from svm_scenarios import SCENARIOS, Scenario
 
 MADE_HERE = {

@@ -12,7 +12,8 @@ from decimal import Decimal, getcontext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from solders.keypair import Keypair
-from svm_harness import SOL, Market, ProgramFailed, Sent, Zmart, refused
+from svm_chain import SOL, ProgramFailed, Sent, refused
+from svm_harness import Market, Zmart
 
 getcontext().prec = 50
 ZMART = Zmart()

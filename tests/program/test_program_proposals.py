@@ -5,17 +5,8 @@ from __future__ import annotations
 from decimal import Decimal, getcontext
 
 import pytest
-from svm_harness import (
-    CID,
-    SOL,
-    SPACES,
-    START,
-    Market,
-    Zmart,
-    refused,
-    refused_by_system,
-    vote_address,
-)
+from svm_chain import CID, SOL, SPACES, START, refused, refused_by_system, vote_address
+from svm_harness import Market, Zmart
 
 getcontext().prec = 50
 LN2 = Decimal(2).ln()

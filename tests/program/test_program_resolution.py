@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from svm_harness import (
-    DAY,
-    DISPUTE_PERIOD,
-    EVIDENCE,
-    SOL,
-    Market,
-    Zmart,
-    refused,
-    refused_by_system,
-    vote_address,
-)
+from svm_chain import DAY, DISPUTE_PERIOD, EVIDENCE, SOL, refused, refused_by_system, vote_address
+from svm_harness import Market, Zmart
 
 TEN_YEARS = 315_360_000
 

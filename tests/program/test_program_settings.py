@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from solders.keypair import Keypair
-from svm_harness import SOL, START, Zmart, refused, refused_by_system
+from svm_chain import SOL, START, refused, refused_by_system
+from svm_harness import Zmart
 
 DEFAULTS = {
     "protocol_fee_bps": 300,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from solders.keypair import Keypair
-from svm_harness import DAY, SOL, Market, Zmart, position_address, refused
+from svm_chain import DAY, SOL, position_address, refused
+from svm_harness import Market, Zmart
 
 
 def traded(zmart: Zmart) -> tuple[Market, Keypair, Keypair]:

@@ -5,19 +5,10 @@ from __future__ import annotations
 from decimal import Decimal, getcontext
 
 import pytest
+from borsh_oracle import encode_account
 from solders.keypair import Keypair
-from svm_harness import (
-    SOL,
-    SPACES,
-    Market,
-    ProgramFailed,
-    Zmart,
-    config_address,
-    encode_account,
-    position_address,
-    refused,
-    refused_by_system,
-)
+from svm_chain import SOL, SPACES, ProgramFailed, config_address, position_address, refused, refused_by_system
+from svm_harness import Market, Zmart
 
 getcontext().prec = 60
 SMALLEST = 10_000

@@ -13,7 +13,7 @@ from borsh_oracle import IDL, decode_account, decode_event, encode_account, enco
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
-from svm_harness import (
+from svm_chain import (
     CID,
     DAY,
     PROGRAM,
@@ -21,15 +21,14 @@ from svm_harness import (
     SPACES,
     START,
     Chain,
-    Market,
     NamedKey,
     Sent,
-    Zmart,
     config_address,
     pda,
     position_address,
     vote_address,
 )
+from svm_harness import Market, Zmart
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "pricing_and_wire_vectors.json").read_text())[
     "wire"
