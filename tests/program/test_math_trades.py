@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 from solders.keypair import Keypair
-from svm_chain import (SOL, ProgramFailed)
+from svm_chain import SOL, ProgramFailed
 from svm_harness import Market, Zmart
 
 from zmart.errors import PricingError
