@@ -8,7 +8,8 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.types import Bps, MarketId, Slot, Wallet
-from zmart.store.pool import Pool, Record
+from zmart.store.change_feed import Change, Topic
+from zmart.store.pool import Pool
 
 _PROGRESS = """
 SELECT program_id, start_slot, gap_free_through_slot, tip_slot, scanned_at FROM index_progress
@@ -30,19 +31,25 @@ SELECT (SELECT count(*) FROM inbox WHERE state = 'pending') AS inbox_pending,
     (SELECT count(*) FROM ipfs_anchors WHERE verified_at IS NULL) AS pins_unverified,
     (SELECT count(*) FROM alerts WHERE resolved_at IS NULL) AS alerts_open
 """
-_FEED = "SELECT epoch::text, head, kept_from FROM feed_head"
 _ALIVE = "SELECT 1"
 _EVENTS = """
 SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at
 FROM chain_events e JOIN chain_transactions t USING (signature)
-WHERE e.market_id = $1 ORDER BY e.slot, e.index_in_block NULLS LAST, e.ordinal LIMIT $2
+WHERE e.market_id = $1 AND e.name = ANY($3) ORDER BY e.slot, e.index_in_block NULLS FIRST, e.ordinal LIMIT $2
 """
 _CHANGES = """
-SELECT "offset", committed_at, topic, op, market_id, old_row, new_row FROM change_feed
-WHERE committed_at > $1 {narrowed} ORDER BY "offset" DESC LIMIT $2
+SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f USING (xid)
+WHERE c.base IS NOT NULL AND c.committed_at > $1 AND f.topic = ANY($3) {narrowed}
+ORDER BY c.committed_at {direction}, c.base {direction}, f.n {direction} LIMIT $2
 """
-_CHANGES_ALL = _CHANGES.format(narrowed="AND topic = ANY($3)")
-_CHANGES_OF = _CHANGES.format(narrowed="AND topic = ANY($3) AND market_id = $4")
+_SINCE, _NEWEST = (
+    {
+        narrowed: _CHANGES.format(direction=direction, narrowed="AND f.market_id = $4" if narrowed else "")
+        for narrowed in (False, True)
+    }
+    for direction in ("ASC", "DESC")
+)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +88,6 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
     alerts_open: int
 
 
-class FeedHead(msgspec.Struct, frozen=True, kw_only=True):
-    epoch: str
-    head: int
-    kept_from: int
-
-
 class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a market as it stands in chain_events; `event` is its JSON."""
 
@@ -96,18 +97,6 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     event: msgspec.Raw
     indexed_at: datetime
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of the change feed; rows are their JSON."""
-
-    offset: int
-    committed_at: datetime
-    topic: str
-    op: str
-    market_id: MarketId | None
-    old_row: msgspec.Raw | None
-    new_row: msgspec.Raw | None
 
 
 async def alive(pool: Pool) -> None:
@@ -135,29 +124,23 @@ async def queues(pool: Pool) -> Queues:
     return Queues(**await pool.fetchrow(_QUEUES) or {})
 
 
-async def feed(pool: Pool) -> FeedHead:
-    return FeedHead(**await pool.fetchrow(_FEED) or {})
-
-
-async def events_of(pool: Pool, market_id: MarketId, limit: int) -> list[MarketEvent]:
-    """A market's events in chain order."""
-    rows = await pool.fetch(_EVENTS, market_id, limit)
+async def events_of(pool: Pool, market_id: MarketId, names: Sequence[str], limit: int) -> list[MarketEvent]:
+    """A market's events of these names in chain order."""
+    rows = await pool.fetch(_EVENTS, market_id, limit, list(names))
     return [MarketEvent(**{**row, "event": msgspec.Raw(row["event"].encode())}) for row in rows]
 
 
 async def changes_since(
-    pool: Pool, since: datetime, topics: Sequence[str], limit: int, market_id: MarketId | None = None
+    pool: Pool,
+    since: datetime,
+    topics: Sequence[Topic],
+    limit: int,
+    market_id: MarketId | None,
+    *,
+    newest: bool,
 ) -> list[Change]:
-    """The newest changes committed after `since`, the newest first."""
-    if market_id is None:
-        rows = await pool.fetch(_CHANGES_ALL, since, limit, list(topics))
-    else:
-        rows = await pool.fetch(_CHANGES_OF, since, limit, list(topics), market_id)
-    return [_change(row) for row in rows]
-
-
-def _change(row: Record) -> Change:
-    old, new = (
-        None if text is None else msgspec.Raw(text.encode()) for text in (row["old_row"], row["new_row"])
-    )
-    return Change(**{**row, "old_row": old, "new_row": new})
+    """Changes committed after `since`, in order: the first `limit` of them, or with `newest` the last ones."""
+    narrowed = () if market_id is None else (market_id,)
+    sql = (_NEWEST if newest else _SINCE)[bool(narrowed)]
+    rows = await pool.fetch(sql, since, limit, [topic.value for topic in topics], *narrowed)
+    return [msgspec.convert(dict(row), Change) for row in (reversed(rows) if newest else rows)]

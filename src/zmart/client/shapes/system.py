@@ -75,8 +75,11 @@ class Status(Struct, frozen=True, kw_only=True):
     timestamp: str
     program_id: str
     pricing_model: str
+    gap_free_through_slot: Slot | None
+    lag_slots: int | None
     index: IndexState | None
     services: Sequence[ServiceState]
+    service_status: Mapping[str, str]
     queues: QueueState
     feed: FeedState
     fee_payer: str | None
@@ -90,6 +93,7 @@ class LatestEvent(Struct, frozen=True, kw_only=True):
     id: str
     type: str
     market_id: MarketId | None
+    epoch: str
     offset: int
     timestamp: str
     data: Mapping[str, object]

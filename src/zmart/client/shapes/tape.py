@@ -105,8 +105,9 @@ class QuotedFees(Struct, frozen=True, kw_only=True):
 class Quote(Struct, frozen=True, kw_only=True):
     """A trade as the configured program would do it now.
 
-    `cost` is before fees, `total` what the buyer pays or the seller receives (then also called `net`). `max_cost` (buy) or `min_proceeds`
-    (sell) is the bound to sign. `max_loss` is what the market maker can lose at most (b ln 2).
+    `cost` is before fees; `total` is what the buyer pays, or the seller receives (then also called `net`).
+    `max_cost` (buy) or `min_proceeds` (sell) is the bound to sign. `max_loss` is what the market maker can lose
+    at most (b ln 2).
     """
 
     market_id: MarketId

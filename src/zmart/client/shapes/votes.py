@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from zmart.market.types import MarketId, Wallet
+from zmart.market.types import Address, MarketId, Wallet
 
 
 class Vote(Struct, frozen=True, kw_only=True):
@@ -66,13 +66,16 @@ class VoteCounts(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The vote's place in the market's log and the log's head, signed by the backend authority."""
+    """The vote's place in the market's log and the log's head after it. `signature` is the backend authority's
+    over the receipt's text (docs/votes.md); None from a gateway that does not hold that key."""
 
+    program: Address
+    market_id: MarketId
     index: int
     leaf_hash: str
     tree_size: int
     root: str
-    signer: Wallet | None
+    authority: Wallet | None
     signature: str | None
 
 

@@ -41,7 +41,7 @@ def build(rooms: Rooms) -> AsgiApp:
         openapi_config=OPENAPI,
         debug=False,
     )
-    return Front(app, cors_origins(settings), socket_origin(settings), READ_WITHIN_S, WRITE_WITHIN_S)  # type: ignore[arg-type]
+    return Front(app, cors_origins(settings), socket_origin(rooms.socket_url), READ_WITHIN_S, WRITE_WITHIN_S)  # type: ignore[arg-type]
 
 
 def cors_origins(settings: Settings) -> list[str]:
@@ -50,11 +50,6 @@ def cors_origins(settings: Settings) -> list[str]:
     return [origin.strip().rstrip("/") for origin in listed.split(",") if origin.strip()]
 
 
-def socket_url(settings: Settings) -> str:
-    """Where pages find the WebSocket server."""
-    return settings.public_ws_url or f"ws://{settings.bind_host}:{settings.ws_port}"
-
-
-def socket_origin(settings: Settings) -> str:
-    parts = urlsplit(socket_url(settings))
+def socket_origin(socket_url: str) -> str:
+    parts = urlsplit(socket_url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -20,7 +20,9 @@ from zmart.proofs.pinning import PinClient
 from zmart.services.gateway.auth.callers import Doors
 from zmart.services.gateway.auth.signin import SignIn
 from zmart.services.gateway.limits import Limiter
+from zmart.services.gateway.relay import Relay
 from zmart.services.gateway.views import Policy
+from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import status
 from zmart.store.pool import Pool
@@ -65,8 +67,15 @@ class Rooms:
     doors: Doors
     sign_in: SignIn
     limiter: Limiter
+    relay: Relay
+    webhook: WebhookReceiver
     rules: Cached[Rules | None]
     as_of_slot: Cached[Slot]
+
+    @property
+    def socket_url(self) -> str:
+        """Where clients find the WebSocket server."""
+        return self.settings.public_ws_url or f"ws://{self.settings.bind_host}:{self.settings.ws_port}"
 
     def chain(self) -> Rpc:
         """The RPC; ChainError (503) where none is configured."""

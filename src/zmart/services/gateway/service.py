@@ -26,7 +26,9 @@ from zmart.services.gateway.auth.legacy import Replays
 from zmart.services.gateway.auth.signin import SignIn
 from zmart.services.gateway.auth.tokens import Tokens
 from zmart.services.gateway.limits import Limiter
+from zmart.services.gateway.relay import Relay
 from zmart.services.gateway.rooms import Rooms, cached_rules, cached_slot
+from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import status
 from zmart.store.pool import Pool
@@ -48,7 +50,7 @@ class Gateway:
         self._app = build(rooms)
 
     async def run(self, stop: asyncio.Event) -> None:
-        await stop.wait()
+        await self.rooms.relay.run(stop)
         if self.rooms.rpc is not None:
             await self.rooms.rpc.aclose()
         if isinstance(self.rooms.pins, PinataClient):
@@ -83,6 +85,7 @@ async def open_gateway(settings: Settings) -> Gateway:
     pool = await Pool.open(
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
+    rpc = Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, 5.0), attempts=2) if settings.rpc_urls else None
     rooms = Rooms(
         settings=settings,
         pool=pool,
@@ -98,6 +101,8 @@ async def open_gateway(settings: Settings) -> Gateway:
         doors=_doors(settings, redis),
         sign_in=_sign_in(settings, redis),
         limiter=Limiter(redis),
+        relay=Relay(program, rpc, redis),
+        webhook=WebhookReceiver(pool, settings),
         rules=cached_rules(pool),
         as_of_slot=cached_slot(pool),
     )

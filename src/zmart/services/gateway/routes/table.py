@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from zmart.services.gateway.routes import auth, discussions, markets, people, tape
+from zmart.services.gateway.routes import (
+    auth,
+    discussions,
+    lifecycle,
+    markets,
+    people,
+    system,
+    tape,
+    trading,
+    transactions,
+    votes,
+)
 
 HANDLERS = [
     *markets.HANDLERS,
+    *lifecycle.HANDLERS,
     *tape.HANDLERS,
-    *people.HANDLERS,
+    *trading.HANDLERS,
+    *transactions.HANDLERS,
+    *votes.HANDLERS,
     *discussions.HANDLERS,
+    *people.HANDLERS,
     *auth.HANDLERS,
+    *system.HANDLERS,
 ]

@@ -207,6 +207,7 @@ CREATE TABLE onchain_votes (
     voted_at  timestamptz NOT NULL,
     PRIMARY KEY (market_id, kind, wallet)
 );
+CREATE INDEX onchain_votes_of_wallet ON onchain_votes (wallet, voted_at DESC);
 
 ---------------------------------------------------------------------------------------------- votes as statements
 
@@ -224,6 +225,7 @@ CREATE TABLE votes (
     UNIQUE (market_id, kind, wallet)
 );
 CREATE INDEX votes_of_wallet ON votes (wallet, created_at DESC);
+CREATE INDEX votes_newest ON votes (created_at DESC);
 
 -- What counts now: the vote on chain where a wallet cast one, else its off-chain vote. (A tally counts the log, see below.)
 CREATE VIEW counted_votes WITH (security_invoker = true) AS
@@ -372,6 +374,7 @@ CREATE TABLE discussions (
 );
 CREATE INDEX discussions_of_market ON discussions (market_id, created_at DESC, id DESC);
 CREATE INDEX discussions_of_wallet ON discussions (wallet, created_at DESC);
+CREATE INDEX discussions_newest ON discussions (created_at DESC) WHERE deleted_at IS NULL;
 
 -- Everything that was pinned; the row stays when the pin is gone.
 CREATE TABLE ipfs_anchors (

@@ -1,0 +1,192 @@
+"""Signed transactions on their way: checked, sent, sent again until they landed or never can."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from solders.transaction import VersionedTransaction
+
+from zmart.chain.compose import MAX_TRANSACTION_BYTES
+from zmart.chain.json_rpc import RpcError
+from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.client.shapes.transactions import TransactionState
+from zmart.errors import ChainError, Invalid, NotFound, ProgramError
+from zmart.market.types import Signature
+from zmart.services.gateway.sentences import explained, refusal
+
+log = structlog.get_logger()
+
+_PREFLIGHT_FAILED = -32002
+_REMEMBERED_S = 86_400
+_AGAIN_S = 2.0
+_GIVE_UP_S = 120.0
+_MAX_IN_FLIGHT = 2_000
+
+
+class Relay:
+    """Sends for users. What was sent is remembered in Redis, so that every gateway can tell what became of it."""
+
+    def __init__(self, program: Program, rpc: Rpc | None, redis: Redis | None) -> None:
+        self._program = program
+        self._rpc = rpc
+        self._redis = redis
+        self._in_flight: dict[Signature, tuple[bytes, float]] = {}
+
+    async def send(self, text: str) -> Signature:
+        """Raises Invalid for what is no signed transaction of the program, ProgramError when it would fail."""
+        raw = _decode(text)
+        signature = _checked(self._program, raw)
+        await self._remember(signature, raw)
+        try:
+            await self._chain().send_raw_transaction(raw)
+        except RpcError as problem:
+            if not _is_known(problem):
+                raise _as_refusal(self._program, problem) from problem
+        if len(self._in_flight) < _MAX_IN_FLIGHT:
+            self._in_flight[signature] = (raw, time.monotonic() + _GIVE_UP_S)
+        return signature
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send the same bytes again until they are seen: a node may drop what it was given."""
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), _AGAIN_S)
+            except TimeoutError:
+                await self._again()
+
+    async def _again(self) -> None:
+        for signature, (raw, until) in list(self._in_flight.items()):
+            try:
+                settled = time.monotonic() > until or not isinstance(
+                    await judge([self._chain()], Attempt(signature, raw, 0)), Live
+                )
+                if settled:
+                    self._in_flight.pop(signature, None)
+                else:
+                    await self._chain().send_raw_transaction(raw, skip_preflight=True)
+            except ChainError as problem:
+                log.info("transaction not sent again", signature=signature, reason=str(problem))
+
+    async def state_of(self, signature: Signature) -> TransactionState:
+        """Raises NotFound for one that nobody sent through a gateway and that the chain does not know."""
+        status = (await self._chain().get_signature_statuses([signature], search_history=True)).values[0]
+        if status is not None:
+            if status.confirmation_status == "processed":
+                return TransactionState(signature=signature, status="live", slot=status.slot)
+            return _settled(
+                self._program, signature, Seen(status.slot, status.err), status.confirmation_status
+            )
+        raw = await self._recall(signature)
+        if raw is None:
+            raise NotFound("The chain does not know this transaction, and it was not sent through this API.")
+        return _judged(self._program, signature, await judge([self._chain()], Attempt(signature, raw, 0)))
+
+    def _chain(self) -> Rpc:
+        if self._rpc is None:
+            raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to send transactions.")
+        return self._rpc
+
+    async def _remember(self, signature: Signature, raw: bytes) -> None:
+        if self._redis is None:
+            return
+        try:
+            await self._redis.set(_key(signature), raw, ex=_REMEMBERED_S)
+        except (RedisError, OSError) as problem:
+            log.warning("relayed transaction not remembered", signature=signature, reason=str(problem))
+
+    async def _recall(self, signature: Signature) -> bytes | None:
+        if (mine := self._in_flight.get(signature)) is not None:
+            return mine[0]
+        if self._redis is None:
+            return None
+        try:
+            found = await self._redis.get(_key(signature))
+        except (RedisError, OSError):
+            return None
+        return bytes(found) if isinstance(found, bytes) else None
+
+
+def _key(signature: Signature) -> str:
+    return f"relay:{signature}"
+
+
+def _decode(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise Invalid("transaction", "transaction must be base64.") from None
+    if not 0 < len(raw) <= MAX_TRANSACTION_BYTES:
+        raise Invalid("transaction", f"A transaction has at most {MAX_TRANSACTION_BYTES} bytes.")
+    return raw
+
+
+def _checked(program: Program, raw: bytes) -> Signature:
+    """Only transactions of the program, with all signatures: this is no relay for everything."""
+    try:
+        transaction = VersionedTransaction.from_bytes(raw)
+        signed = all(transaction.verify_with_results())
+        keys = transaction.message.account_keys
+        programs = {keys[item.program_id_index] for item in transaction.message.instructions}
+    except (ValueError, IndexError, TypeError):
+        raise Invalid("transaction", "These bytes are no Solana transaction.") from None
+    if not signed:
+        raise Invalid("transaction", "The transaction is not signed by everybody who has to sign it.")
+    if program.id not in programs:
+        raise Invalid("transaction", f"The transaction does not call the program {program.address}.")
+    return Signature(str(transaction.signatures[0]))
+
+
+class _Preflight(msgspec.Struct):
+    err: object = None
+    logs: list[str] | None = None
+
+
+def _is_known(problem: RpcError) -> bool:
+    """The cluster has it already: sending it again changes nothing."""
+    return "already been processed" in str(problem) or "AlreadyProcessed" in str(problem.data)
+
+
+def _as_refusal(program: Program, problem: RpcError) -> ChainError:
+    if problem.code != _PREFLIGHT_FAILED:
+        return problem
+    try:
+        said = msgspec.convert(problem.data, _Preflight)
+    except msgspec.ValidationError:
+        return problem
+    return refusal(program.transaction_error(said.err, said.logs or ()))
+
+
+def _judged(program: Program, signature: Signature, verdict: Verdict) -> TransactionState:
+    match verdict:
+        case Seen():
+            return _settled(program, signature, verdict, "confirmed")
+        case Live():
+            return TransactionState(signature=signature, status="live")
+        case Dead():
+            return TransactionState(signature=signature, status="expired")
+
+
+def _settled(
+    program: Program, signature: Signature, seen: Seen, confirmation: str | None
+) -> TransactionState:
+    if seen.err is None:
+        return TransactionState(
+            signature=signature, status="landed", slot=seen.slot, confirmation=confirmation
+        )
+    error: ProgramError = program.transaction_error(seen.err)
+    return TransactionState(
+        signature=signature,
+        status="failed",
+        slot=seen.slot,
+        confirmation=confirmation,
+        error=explained(error),
+    )

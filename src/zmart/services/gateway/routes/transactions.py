@@ -1,0 +1,38 @@
+"""Signed transactions: relayed, and what became of them."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import get, post
+from solders.signature import Signature as SoldersSignature
+
+from zmart.client.shapes.transactions import Relayed, TransactionState
+from zmart.errors import NotFound
+from zmart.market.types import Signature
+from zmart.services.gateway.rooms import Rooms
+
+
+class SignedTransaction(msgspec.Struct, frozen=True):
+    """A whole transaction in base64, signed by everybody who has to."""
+
+    transaction: str
+
+
+@post("/api/transactions", status_code=202, tags=["transactions"])
+async def send_transaction(rooms: Rooms, data: SignedTransaction) -> Relayed:
+    """Relay a signed transaction of the program. Sending the same one again is harmless."""
+    signature = await rooms.relay.send(data.transaction)
+    return Relayed(signature=signature, status="live")
+
+
+@get("/api/transactions/{signature:str}", tags=["transactions"])
+async def transaction_state(rooms: Rooms, signature: str) -> TransactionState:
+    """landed, failed (with the program's error), live (it may still land) or expired (it never will)."""
+    try:
+        SoldersSignature.from_string(signature)
+    except ValueError:
+        raise NotFound("There is no such transaction: a signature is base58 of 64 bytes.") from None
+    return await rooms.relay.state_of(Signature(signature))
+
+
+HANDLERS = [send_transaction, transaction_state]

@@ -1,0 +1,56 @@
+"""A market's life as its events tell it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.client.shapes.markets import Timeline, TimelineEntry
+from zmart.market.types import MarketId, Wallet
+from zmart.services.gateway.texts import iso_of_seconds
+from zmart.store import status
+from zmart.store.pool import Pool
+from zmart.store.status import MarketEvent
+
+_STATES = {
+    "MarketCreated": "PROPOSED",
+    "ProposalAggregated": None,
+    "ProposalApproved": "APPROVED",
+    "MarketActivated": "ACTIVE",
+    "MarketResolved": "RESOLVING",
+    "DisputeInitiated": "DISPUTED",
+    "DisputeAggregated": None,
+    "MarketFinalized": "FINALIZED",
+    "MarketCancelled": "CANCELLED",
+    "LiquidityWithdrawn": None,
+}
+"""Events of a market's life, and the state that each leads to; None where it leaves the state alone."""
+
+_ACTORS = ("creator", "approved_by", "resolver", "initiator", "cancelled_by")
+_PLAIN = {"event", "market_id", "timestamp", "cancelled_at", *_ACTORS}
+
+
+async def of(pool: Pool, market_id: MarketId, limit: int) -> Timeline:
+    """State changes in chain order."""
+    found = [_entry(row) for row in await status.events_of(pool, market_id, list(_STATES), limit)]
+    return Timeline(market_id=market_id, timeline=found, count=len(found))
+
+
+def _entry(row: MarketEvent) -> TimelineEntry:
+    said = msgspec.json.decode(row.event, type=dict[str, object])
+    actor = next((said[name] for name in _ACTORS if said.get(name)), None)
+    moment = said.get("timestamp", said.get("cancelled_at"))
+    return TimelineEntry(
+        event=row.name,
+        state=_state(row.name, said),
+        timestamp=iso_of_seconds(int(str(moment))),
+        actor=None if actor is None else Wallet(str(actor)),
+        slot=row.slot,
+        signature=row.signature,
+        details={name: value for name, value in said.items() if name not in _PLAIN},
+    )
+
+
+def _state(name: str, said: dict[str, object]) -> str | None:
+    if name == "DisputeAggregated":
+        return "RESOLVING" if said.get("dispute_succeeded") else "FINALIZED"
+    return _STATES[name]

@@ -1,0 +1,54 @@
+"""What happened lately, everywhere: trades, votes, comments and new markets in one list."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from zmart.market.types import Lamports, MarketId, Wallet
+from zmart.store.pool import Pool
+
+_NEWEST = {
+    "trade": """SELECT signature || ':' || ordinal AS id, 'trade' AS type, wallet,
+        side || CASE WHEN outcome THEN ' YES' ELSE ' NO' END AS action, market_id, traded_at AS moment,
+        cost_lamports AS amount FROM trades ORDER BY traded_at DESC LIMIT $1""",
+    "vote": """SELECT id::text, 'vote' AS type, wallet,
+        kind || CASE WHEN vote THEN ' for' ELSE ' against' END AS action, market_id,
+        created_at AS moment, NULL::bigint AS amount FROM votes ORDER BY created_at DESC LIMIT $1""",
+    "discussion": """SELECT id::text, 'discussion' AS type, wallet, 'comment' AS action, market_id,
+        created_at AS moment, NULL::bigint AS amount FROM discussions WHERE deleted_at IS NULL
+        ORDER BY created_at DESC LIMIT $1""",
+    "market": """SELECT market_id::text AS id, 'market' AS type, creator AS wallet, 'created' AS action, market_id,
+        created_at AS moment, NULL::bigint AS amount FROM markets ORDER BY created_at DESC, market_id DESC LIMIT $1""",
+}
+TYPES = tuple(_NEWEST)
+
+
+class Happening(msgspec.Struct, frozen=True, kw_only=True):
+    """`amount` is a trade's lamports; `question` is what its market asks."""
+
+    id: str
+    type: str
+    wallet: Wallet
+    action: str
+    market_id: MarketId
+    moment: datetime
+    amount: Lamports | None
+    question: str
+
+
+def _union(types: tuple[str, ...]) -> str:
+    parts = " UNION ALL ".join(f"({_NEWEST[name]})" for name in types)
+    return f"""SELECT a.*, coalesce(d.question, '') AS question
+    FROM (SELECT * FROM ({parts}) AS newest ORDER BY moment DESC, id LIMIT $1) AS a
+    LEFT JOIN market_documents d USING (market_id) ORDER BY a.moment DESC, a.id"""
+
+
+_ALL = _union(TYPES)
+_ONE = {name: _union((name,)) for name in TYPES}
+
+
+async def newest(pool: Pool, limit: int, only: str | None = None) -> list[Happening]:
+    """The newest of all kinds, or of one of TYPES."""
+    return [Happening(**row) for row in await pool.fetch(_ONE[only] if only else _ALL, limit)]

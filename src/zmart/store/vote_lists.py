@@ -1,0 +1,68 @@
+"""Votes as lists: those of a market, those of a wallet; a vote cast on chain stands for the wallet's other one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.store.pool import Pool, Record
+
+_OFF_CHAIN = """
+SELECT v.id::text, v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END
+    AS channel, v.created_at FROM votes v
+WHERE NOT EXISTS (SELECT FROM onchain_votes o
+    WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet))
+"""
+_ON_CHAIN = """
+SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.vote, 'onchain', o.voted_at FROM onchain_votes o
+"""
+_OF_MARKET = f"""
+SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
+    UNION ALL {_ON_CHAIN} WHERE o.market_id = $1 AND o.kind = $2) AS cast_votes
+ORDER BY created_at DESC, wallet LIMIT $3 OFFSET $4
+"""
+_OF_WALLET = f"""
+SELECT * FROM ({_OFF_CHAIN} AND v.wallet = $1 AND v.kind = $2
+    UNION ALL {_ON_CHAIN} WHERE o.wallet = $1 AND o.kind = $2) AS cast_votes
+ORDER BY created_at DESC, market_id LIMIT $3 OFFSET $4
+"""
+_UNPROVEN = "SELECT count(*) FROM counted_votes WHERE market_id = $1 AND kind = $2 AND channel = 'session'"
+
+
+class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
+    """One vote that counts; `channel`: statement (signed), session (unproven) or onchain."""
+
+    id: str
+    market_id: MarketId
+    kind: VoteKind
+    wallet: Wallet
+    vote: bool
+    channel: str
+    created_at: datetime
+
+
+async def of_market(
+    pool: Pool, market_id: MarketId, kind: VoteKind, limit: int, offset: int = 0
+) -> list[ListedVote]:
+    """The newest first."""
+    return _votes(await pool.fetch(_OF_MARKET, market_id, kind.value, limit, offset))
+
+
+async def of_wallet(
+    pool: Pool, wallet: Wallet, kind: VoteKind, limit: int, offset: int = 0
+) -> list[ListedVote]:
+    """The newest first."""
+    return _votes(await pool.fetch(_OF_WALLET, wallet, kind.value, limit, offset))
+
+
+async def unproven(pool: Pool, market_id: MarketId, kind: VoteKind) -> int:
+    """How many of the votes that count only a session vouches for."""
+    found: int = await pool.fetchval(_UNPROVEN, market_id, kind.value)
+    return found
+
+
+def _votes(rows: Sequence[Record]) -> list[ListedVote]:
+    return [ListedVote(**{**row, "kind": VoteKind(row["kind"])}) for row in rows]
