@@ -53,15 +53,24 @@ def backfill(
 @one_sentence
 def rebuild(json: Json = False) -> None:
     """Compute every projection again from the stored events; rows that were right are not touched."""
+    from zmart.chain.program import Program
+    from zmart.local.addresses import stack_settings
+    from zmart.services.indexer.folding import Folder
     from zmart.services.indexer.rebuild import rebuild as run
+    from zmart.store import index_progress
 
-    async def work(engine: Engine) -> None:
+    settings = stack_settings()
+    program = Program.from_settings(settings)
+    folder = Folder(program, settings.pricing_model)
+
+    async def work(pool: Pool) -> None:
+        await index_progress.of_program(pool, program.address)
         with _bar(json) as bar:
             task = bar.add_task("folding markets", total=None)
-            markets = await run(engine.pool, engine.folder, lambda n: bar.update(task, completed=n))
+            markets = await run(pool, folder, lambda n: bar.update(task, completed=n))
         _print({"markets": markets}, json, f"{markets} markets folded again")
 
-    _with_engine(work)
+    _with_pool(work)
 
 
 @app.command()
@@ -156,9 +165,23 @@ def _none_is_an_error(number: int) -> None:
         raise typer.Exit(1)
 
 
+def _quiet_logs() -> None:
+    """Standard output is for what was asked; what happens on the way goes to standard error."""
+    import sys
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def _with_engine(work: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
     from zmart.local.addresses import stack_settings
     from zmart.services.indexer.engine import opened
+
+    _quiet_logs()
 
     async def run() -> None:
         async with opened(stack_settings()) as engine:
@@ -170,6 +193,8 @@ def _with_engine(work: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
 def _with_pool(work: Callable[[Pool], Coroutine[Any, Any, None]]) -> None:
     from zmart.local.addresses import database_url
     from zmart.store.pool import Pool
+
+    _quiet_logs()
 
     async def run() -> None:
         pool = await Pool.open(database_url(), size=1)

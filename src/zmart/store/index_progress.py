@@ -51,13 +51,8 @@ class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
 async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProgress:
     """The row, made if this database is new. Raises ConfigError when it belongs to another program or chain."""
     await pool.execute(_CLAIM, program_id, genesis_hash)
-    found = await read(pool)
+    found = await of_program(pool, program_id)
     assert found is not None
-    if found.program_id != program_id:
-        raise ConfigError(
-            f"This database is an index of the program {found.program_id}, not of {program_id}: "
-            "check SOLANA_PROGRAM_ID_CORE, or use another DATABASE_URL."
-        )
     if found.genesis_hash != genesis_hash:
         raise ConfigError(
             f"This database is an index of the chain with genesis {found.genesis_hash}, the RPC's is "
@@ -70,6 +65,17 @@ async def read(pool: Pool) -> IndexProgress | None:
     """None before an indexer has ever run here."""
     row = await pool.fetchrow(_READ)
     return IndexProgress(**row) if row else None
+
+
+async def of_program(pool: Pool, program_id: Address) -> IndexProgress | None:
+    """As `read`. Raises ConfigError when the database belongs to another program."""
+    found = await read(pool)
+    if found is not None and found.program_id != program_id:
+        raise ConfigError(
+            f"This database is an index of the program {found.program_id}, not of {program_id}: "
+            "check SOLANA_PROGRAM_ID_CORE, or use another DATABASE_URL."
+        )
+    return found
 
 
 async def try_lock_writer(connection: Connection) -> bool:
