@@ -11,6 +11,7 @@ from zmart.feed import redis_client
 from zmart.feed.relay import Relay
 from zmart.feed.stream import FeedStream
 from zmart.feed.tail import FeedBroken, Tail
+from zmart.feed.tasks import end
 from zmart.feed.wire import WireMessage
 from zmart.store import change_feed
 from zmart.store.pool import Pool
@@ -41,8 +42,7 @@ async def relaying(database_url: str, redis, on_commit: Callable[[], None] = lam
     try:
         yield relay
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end([task])
 
 
 async def read(tail: Tail, count: int) -> list[WireMessage]:

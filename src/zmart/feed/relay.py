@@ -124,7 +124,8 @@ class Relay:
 
     async def _wait(self) -> None:
         try:
-            await asyncio.wait_for(self._woken.wait(), _SAFETY_LOOK_S)
+            async with asyncio.timeout(_SAFETY_LOOK_S):
+                await self._woken.wait()
         except TimeoutError:
             metrics.safety_looks.inc()
 

@@ -116,7 +116,8 @@ class Tail:
     async def _wait(self) -> None:
         """Until a commit is heard of, or Redis is worth another try."""
         try:
-            await asyncio.wait_for(self._woken.wait(), max(0.05, self._redis_again_at - time.monotonic()))
+            async with asyncio.timeout(max(0.05, self._redis_again_at - time.monotonic())):
+                await self._woken.wait()
         except TimeoutError:
             return
         finally:

@@ -1,0 +1,48 @@
+"""WebSocket frames from a server (RFC 6455 section 5.2): unmasked, so one frame serves every reader."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+_FIN = 0x80
+_CONTROL_PAYLOAD_MAX = 125
+
+
+class Opcode(IntEnum):
+    """What this server sends."""
+
+    TEXT = 0x1
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(IntEnum):
+    """Why this server closes."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    POLICY = 1008
+    INTERNAL = 1011
+    RESTART = 1012
+    TOO_SLOW = 4008
+
+
+def frame(opcode: Opcode, payload: bytes) -> bytes:
+    """One whole frame."""
+    length = len(payload)
+    if length < 126:
+        return bytes((_FIN | opcode, length)) + payload
+    if length < 65_536:
+        return bytes((_FIN | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((_FIN | opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+def text(payload: bytes) -> bytes:
+    """A text frame of UTF-8 bytes."""
+    return frame(Opcode.TEXT, payload)
+
+
+def close(code: CloseCode, reason: str) -> bytes:
+    """A close frame; the reason is cut to what a control frame can hold."""
+    return frame(Opcode.CLOSE, (code.to_bytes(2, "big") + reason.encode())[:_CONTROL_PAYLOAD_MAX])

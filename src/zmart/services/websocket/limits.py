@@ -1,0 +1,48 @@
+"""How much one client may ask of the server."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Per connection, except the two that say otherwise."""
+
+    frame_bytes: int = 64 * 1024
+    subscriptions: int = 200
+    messages_per_s: int = 20
+    queue_bytes: int = 1024 * 1024
+    connections_per_process: int = 10_000
+    connections_per_address: int = 1_000
+
+    def told(self) -> dict[str, int]:
+        """What a client should know, for the welcome message."""
+        return {
+            "frame_bytes": self.frame_bytes,
+            "subscriptions": self.subscriptions,
+            "messages_per_s": self.messages_per_s,
+            "queue_bytes": self.queue_bytes,
+        }
+
+
+class Allowance:
+    """A token bucket: `per_s` messages a second, and as many at once after a quiet second."""
+
+    __slots__ = ("_filled_at", "_per_s", "_tokens")
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._tokens = float(per_s)
+        self._filled_at = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether one more message is allowed now."""
+        now = time.monotonic()
+        self._tokens = min(self._per_s, self._tokens + (now - self._filled_at) * self._per_s)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

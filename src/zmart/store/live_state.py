@@ -1,0 +1,89 @@
+"""What a subscriber of the live feed sees first: the state as it was at one offset of the change feed.
+
+Each statement reads feed_head and the rows in one snapshot of the database, so `head` is exactly the last change
+that `state` contains.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.store.pool import Pool
+
+NEWEST = 50
+"""How many rows the lists have at most."""
+
+_AT = "SELECT h.epoch::text AS epoch, h.head, h.kept_from, ({state})::text AS state FROM feed_head h"
+_DOCUMENT = """
+coalesce((SELECT jsonb_build_object('question', d.question, 'description', d.description, 'category', d.category,
+                                    'tags', d.tags, 'ends_at', d.ends_at)
+          FROM market_documents d WHERE d.market_id = m.market_id), '{}')
+"""
+_MARKET = _AT.format(state=f"SELECT to_jsonb(m) || {_DOCUMENT} FROM markets m WHERE m.market_id = $1")
+_MARKETS = _AT.format(
+    state=f"""SELECT jsonb_build_object(
+        'count', (SELECT count(*) FROM markets),
+        'rows', coalesce(jsonb_agg(r.row ORDER BY r.created_at DESC, r.market_id DESC), '[]'))
+    FROM (SELECT m.created_at, m.market_id, to_jsonb(m) || {_DOCUMENT} AS row FROM markets m
+          ORDER BY m.created_at DESC, m.market_id DESC LIMIT {NEWEST}) r"""
+)
+_TRADES = """SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.slot, t.index_in_block, t.ordinal), '[]')
+    FROM (SELECT * FROM trades {where} ORDER BY slot DESC, index_in_block DESC, ordinal DESC LIMIT {newest}) t"""
+_ALL_TRADES = _AT.format(state=_TRADES.format(where="", newest=NEWEST))
+_TRADES_OF = _AT.format(state=_TRADES.format(where="WHERE market_id = $1", newest=NEWEST))
+_VOTES_OF = _AT.format(
+    state="SELECT jsonb_build_object('proposal', vote_tally($1, 'proposal'), 'dispute', vote_tally($1, 'dispute'))"
+)
+_DISCUSSIONS_OF = _AT.format(
+    state=f"""SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.created_at, c.id), '[]')
+    FROM (SELECT * FROM discussions WHERE market_id = $1 AND deleted_at IS NULL
+          ORDER BY created_at DESC, id DESC LIMIT {NEWEST}) c"""
+)
+_MARKET_ID = "SELECT market_id FROM markets WHERE address = $1"
+
+
+class LiveState(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is JSON text (None where there is no such row), true as of offset `head` of `epoch`."""
+
+    epoch: str
+    head: int
+    kept_from: int
+    state: str | None
+
+
+async def market(pool: Pool, market_id: str) -> LiveState:
+    """The market's row with what its document says."""
+    return await _read(pool, _MARKET, market_id)
+
+
+async def markets(pool: Pool) -> LiveState:
+    """{count, rows}: the newest markets."""
+    return await _read(pool, _MARKETS)
+
+
+async def trades(pool: Pool, market_id: str | None) -> LiveState:
+    """The newest trades of a market, or of all, oldest first."""
+    if market_id is None:
+        return await _read(pool, _ALL_TRADES)
+    return await _read(pool, _TRADES_OF, market_id)
+
+
+async def votes(pool: Pool, market_id: str) -> LiveState:
+    """{proposal, dispute}, each {for, against, total}."""
+    return await _read(pool, _VOTES_OF, market_id)
+
+
+async def discussions(pool: Pool, market_id: str) -> LiveState:
+    """The newest comments that are not deleted, oldest first."""
+    return await _read(pool, _DISCUSSIONS_OF, market_id)
+
+
+async def market_id_at(pool: Pool, address: str) -> str | None:
+    """The id of the market that has this account, None when none has."""
+    found: str | None = await pool.fetchval(_MARKET_ID, address)
+    return found
+
+
+async def _read(pool: Pool, sql: str, *arguments: object) -> LiveState:
+    row = await pool.fetchrow(sql, *arguments)
+    return msgspec.convert(dict(row or {}), LiveState)
