@@ -57,11 +57,20 @@ async def create(world: World, play: MarketPlay) -> Done:
 
 
 async def vote(world: World, play: MarketPlay, kind: str, voters: list[tuple[User, str]]) -> Done:
-    """Signed statements, all at once; each must come back on the socket with the tally it made."""
-    program_id = world.program.address
-    receipts = await asyncio.gather(
-        *(user.vote(program_id, play.id, kind, choice, datetime.now(UTC)) for user, choice in voters)
-    )
+    """Signed statements; each must come back on the socket with the tally it made.
+
+    Those against go first: so the threshold is not passed before the last one for it has voted, however quick the
+    backend is.
+    """
+    receipts: list[Json] = []
+    for turn in (("dislike", "disagree"), ("like", "agree")):
+        ballots = [(user, choice) for user, choice in voters if choice in turn]
+        receipts += await asyncio.gather(
+            *(
+                user.vote(world.program.address, play.id, kind, choice, datetime.now(UTC))
+                for user, choice in ballots
+            )
+        )
     heard = [await vote_heard(world, play, kind, user) for user, _ in voters]
     names = ("likes", "dislikes") if kind == "proposal" else ("agrees", "disagrees")
     tally = await until(
