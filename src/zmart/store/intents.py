@@ -227,6 +227,10 @@ class Journal:
     async def mark_already_done(self, intent_id: str) -> None:
         await self._write(_STATE, intent_id, IntentState.ALREADY_DONE.value, None)
 
+    async def settle_by_hand(self, intent_id: str, state: IntentState, reason: str) -> None:
+        """What a person found out; DEAD lets it be signed anew."""
+        await self._write(_STATE, intent_id, state.value, reason)
+
     async def _write(self, sql: str, intent_id: str, *values: object) -> None:
         if await self._connection.fetchval(sql, UUID(intent_id), *values) is None:
             raise StoreError(f"The intent {intent_id} changed under its sender: nothing further is sent.")

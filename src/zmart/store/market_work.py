@@ -89,6 +89,7 @@ SET status = 'failing', attempts = market_work.attempts + 1, last_error = $3, la
 RETURNING attempts, (SELECT last_error FROM market_work w WHERE w.market_id = $1 AND w.job = $2) AS error_before
 """
 _DONE = "DELETE FROM market_work WHERE market_id = $1 AND job = $2 AND status <> 'rejected'"
+_AT_ONCE = "UPDATE market_work SET next_attempt_at = now() WHERE market_id = $1"
 _FORGET_FINISHED = """
 DELETE FROM market_work w USING markets m
 WHERE m.market_id = w.market_id AND m.state <> CASE w.job
@@ -220,6 +221,11 @@ async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: st
 async def done(db: Pool | Connection, market_id: MarketId, job: Job) -> None:
     """Nothing is left to do."""
     await db.execute(_DONE, market_id, job.value)
+
+
+async def without_pause(db: Pool | Connection, market_id: MarketId) -> None:
+    """Let the market be looked at again at once, whatever it waits for."""
+    await db.execute(_AT_ONCE, market_id)
 
 
 async def forget_finished(db: Pool | Connection) -> list[tuple[MarketId, Job]]:

@@ -1,0 +1,115 @@
+"""`zmart aggregate` and `zmart finalize`: what the next tick of a service would do, now; and `zmart intents`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zmart.cli import intents
+from zmart.cli.errors import one_sentence
+from zmart.cli.intent_views import json_of, line_of, market_id_of, plain
+
+if TYPE_CHECKING:
+    from zmart.market.types import MarketId
+    from zmart.services.authority import Authority
+    from zmart.settings import Settings
+
+    Work = Callable[[Settings, Authority, MarketId | None], Awaitable[None]]
+
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Market = Annotated[str | None, typer.Argument(help="a market's id (64 hex); without it, all that is due")]
+_MOST = 1_000
+
+
+@one_sentence
+def aggregate(market: Market = None, json: Json = False) -> None:
+    """Decide proposals once, as the aggregator's next tick would: count, record on chain, approve or reject."""
+    from zmart.services.aggregator.service import Aggregator
+
+    async def work(settings: Settings, authority: Authority, only: MarketId | None) -> None:
+        service = Aggregator(settings, authority, None)
+        await service.decide_due(None if only is None else [only])
+        await service.finish()
+
+    _once(market, json, work)
+
+
+@one_sentence
+def finalize(market: Market = None, json: Json = False) -> None:
+    """Finalize once what is due, as the monitor's next tick would; the chain's clock says what is due."""
+    from zmart.services.monitor.service import Monitor
+
+    async def work(settings: Settings, authority: Authority, only: MarketId | None) -> None:
+        service = Monitor(settings, authority)
+        await service.settle_due(only)
+        await service.finish()
+
+    _once(market, json, work)
+
+
+def _once(market: str | None, json: bool, work: Work) -> None:
+    from zmart.local.addresses import stack_settings
+    from zmart.services.authority import Authority
+
+    only = None if market is None else market_id_of(market)
+    _log_to_stderr()
+
+    async def run() -> bool:
+        settings = stack_settings()
+        authority = await Authority.open(settings)
+        try:
+            return await _tell(authority, only, json, lambda: work(settings, authority, only))
+        finally:
+            await authority.aclose()
+
+    if not asyncio.run(run()):
+        raise typer.Exit(1)
+
+
+async def _tell(
+    authority: Authority, only: MarketId | None, json: bool, work: Callable[[], Awaitable[None]]
+) -> bool:
+    """Do the work and print which intents it changed and what is left open; False when something failed."""
+    from zmart.store import intents as store
+    from zmart.store import market_work
+
+    pool = authority.pool
+    if only is not None:
+        await authority.market(only)
+        await market_work.without_pause(pool, only)
+    before = {row.id: row.state for row in await store.recent(pool, _MOST, market_id=only)}
+    await work()
+    after = await store.recent(pool, _MOST, market_id=only)
+    changed = [row for row in after if before.get(row.id) is not row.state]
+    left = await (market_work.everything(pool) if only is None else market_work.of_market(pool, only))
+    if json:
+        typer.echo(json_of({"intents": [plain(row) for row in changed], "open": left}))
+    else:
+        lines = [line_of(row) for row in changed]
+        lines += [
+            f"{job.market_id} {job.job.value}: {job.status} {job.last_error or ''}".rstrip() for job in left
+        ]
+        typer.echo("\n".join(lines) if lines else "nothing was due")
+    return all(job.status != "failing" for job in left)
+
+
+def _log_to_stderr() -> None:
+    """Standard output belongs to the answer."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+
+
+def register(root: typer.Typer) -> None:
+    root.command()(aggregate)
+    root.command()(finalize)
+    root.add_typer(intents.app, name="intents")

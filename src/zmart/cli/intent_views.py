@@ -1,0 +1,61 @@
+"""How commands show intents and read market ids."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zmart.market.types import MarketId
+    from zmart.store.intents import IntentRow
+    from zmart.store.pool import Pool
+
+
+def market_id_of(text: str) -> MarketId:
+    """Raises Invalid when it is not 64 hex characters."""
+    from zmart.errors import Invalid
+    from zmart.market.types import MarketId
+
+    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+        raise Invalid("market", f"{text[:70]!r} is not a market's id: 64 hex characters (see /api/markets).")
+    return MarketId(text.lower())
+
+
+def line_of(row: IntentRow) -> str:
+    """One intent on one line."""
+    what = f"{row.id}  {row.created_at:%Y-%m-%d %H:%M:%S}  {row.action.value} of {row.market_id} round {row.round}"
+    fate = row.state.value if not row.landed_slot else f"{row.state.value} in slot {row.landed_slot}"
+    signed = f" {row.signature}" if row.signature else ""
+    error = f" ({row.error_name or row.error})" if row.error_name or row.error else ""
+    return f"{what}: {fate}{signed}{error}"
+
+
+def plain(row: IntentRow) -> dict[str, object]:
+    """An intent as JSON fields, without the bytes of its transaction."""
+    import msgspec
+
+    fields: dict[str, object] = msgspec.to_builtins(row)
+    del fields["raw_transaction"]
+    return fields
+
+
+def json_of(value: object) -> str:
+    import msgspec
+
+    return msgspec.json.encode(value).decode()
+
+
+def with_pool(work: Callable[[Pool], Awaitable[None]]) -> None:
+    """Run `work` on the database of the settings or of the local stack."""
+    from zmart.local.addresses import database_url
+    from zmart.store.pool import Pool
+
+    async def run() -> None:
+        pool = await Pool.open(database_url(), size=2)
+        try:
+            await work(pool)
+        finally:
+            await pool.close()
+
+    asyncio.run(run())

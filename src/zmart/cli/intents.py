@@ -1,0 +1,120 @@
+"""`zmart intents list|show|resolve`: effects on chain that the backend wants, and what became of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from zmart.cli.errors import one_sentence
+from zmart.cli.intent_views import json_of, line_of, market_id_of, plain, with_pool
+
+if TYPE_CHECKING:
+    from zmart.store.pool import Pool
+
+app = typer.Typer(
+    no_args_is_help=True, help="Effects on chain that the backend wants, and what became of them."
+)
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+IntentId = Annotated[UUID, typer.Argument(help="the intent's id, from `zmart intents list`")]
+
+
+class State(StrEnum):
+    """The states of an intent."""
+
+    planned = "planned"
+    signed = "signed"
+    sent = "sent"
+    landed = "landed"
+    already_done = "already_done"
+    dead = "dead"
+    failed = "failed"
+    uncertain = "uncertain"
+
+
+class Fate(StrEnum):
+    """What a person can find out about an intent."""
+
+    landed = "landed"
+    already_done = "already_done"
+    dead = "dead"
+
+
+@app.command("list")
+@one_sentence
+def list_intents(
+    state: Annotated[State | None, typer.Option(help="only this state, such as uncertain")] = None,
+    market: Annotated[str | None, typer.Option(help="only this market")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    json: Json = False,
+) -> None:
+    """The newest intents."""
+
+    async def work(pool: Pool) -> None:
+        from zmart.store import intents
+
+        wanted = None if state is None else intents.IntentState(state.value)
+        about = None if market is None else market_id_of(market)
+        found = await intents.recent(pool, limit, state=wanted, market_id=about)
+        if json:
+            typer.echo(json_of([plain(row) for row in found]))
+        else:
+            typer.echo("\n".join(line_of(row) for row in found) if found else "no intents")
+
+    with_pool(work)
+
+
+@app.command()
+@one_sentence
+def show(intent: IntentId, json: Json = False) -> None:
+    """One intent, with every signature that was made for it."""
+
+    async def work(pool: Pool) -> None:
+        from zmart.store import intents
+
+        row = await intents.one(pool, intent)
+        signatures = await intents.signatures(pool, intent)
+        if json:
+            typer.echo(json_of({**plain(row), "signatures": signatures}))
+            return
+        typer.echo(line_of(row))
+        typer.echo(f"  arguments: {json_of(row.arguments)}")
+        for made in signatures:
+            typer.echo(
+                f"  signing {made.attempt} at {made.signed_at:%Y-%m-%d %H:%M:%S}: {made.signature}, valid through "
+                f"block {made.last_valid_block_height}: {made.verdict or 'not judged'}"
+            )
+
+    with_pool(work)
+
+
+@app.command()
+@one_sentence
+def resolve(
+    intent: IntentId,
+    fate: Annotated[Fate, typer.Option("--as", help="dead: it never landed and may be signed anew")],
+    reason: Annotated[str, typer.Option(help="what you saw; kept with the intent")],
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Say what became of an intent that nothing could judge (state uncertain)."""
+    if fate is Fate.dead and not yes:
+        typer.confirm(
+            "If a signature did land, the effect may be sent twice. Are all of them dead?", abort=True
+        )
+
+    async def work(pool: Pool) -> None:
+        from zmart.errors import Conflict
+        from zmart.store import alerts, intents
+
+        async with intents.claim(pool, intent) as claim:
+            if claim is None:
+                raise Conflict(f"The intent {intent} is being carried out now: look again in a minute.")
+            if claim.intent.state.is_done:
+                raise Conflict(f"The intent {intent} is {claim.intent.state.value} already.")
+            await claim.journal.settle_by_hand(str(intent), intents.IntentState(fate.value), reason)
+        await alerts.resolve_alert(pool, f"uncertain:{intent}")
+        typer.echo(line_of(await intents.one(pool, intent)))
+
+    with_pool(work)

@@ -1,0 +1,132 @@
+"""What the chain itself says about a market's tallies: counts sent with their memo, votes cast on chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from zmart.chain.accounts import GlobalConfig, MarketAccount, VoteRecord
+from zmart.chain.compose import MEMO_PROGRAM
+from zmart.chain.config_check import check_program
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc, SignatureInfo
+from zmart.chain.transactions import ChainTransaction, TxInstruction, extract_events, parse_transaction
+from zmart.errors import DecodeError, NotFound
+from zmart.market.events import MarketFinalized, ProposalAggregated
+from zmart.market.tally import Tally, TallyMemo, parse_memo
+from zmart.market.types import Address, ChainTime, MarketId, Signature, VoteKind, Wallet
+
+_VOTE_RECORD_BYTES = 83
+_MARKET_OFFSET = 8
+_PAGE = 1_000
+_MOST_PAGES = 100
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """Counts as a transaction of the backend authority brought them; `memo` None if it carried none."""
+
+    kind: VoteKind
+    tally: Tally
+    signature: Signature
+    at: ChainTime
+    memo: TallyMemo | None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest anchor of each kind, and every VoteRecord of the market."""
+
+    program: Address
+    market_id: MarketId
+    config: GlobalConfig
+    account: MarketAccount
+    anchors: Mapping[VoteKind, Anchor]
+    vote_records: Mapping[tuple[VoteKind, Wallet], VoteRecord]
+
+
+async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
+    """Asks the RPC alone. Raises NotFound for an unknown market, ChainError, ConfigError."""
+    config = await check_program(rpc, program)
+    address = program.addresses.market(market_id)
+    info = await rpc.get_account(address)
+    if info is None:
+        raise NotFound(f"There is no market {market_id} at {address} on this cluster.")
+    anchors: dict[VoteKind, Anchor] = {}
+    for line in await _of_both(rpc, address, Address(config.backend_authority)):
+        raw = await rpc.get_transaction_json(line.signature)
+        if raw is not None and (found := _anchor(program, market_id, config, parse_transaction(raw))):
+            anchors.setdefault(found.kind, found)
+    return Evidence(
+        program=program.address,
+        market_id=market_id,
+        config=config,
+        account=program.accounts.market(info),
+        anchors=anchors,
+        vote_records=await _vote_records(rpc, program, address),
+    )
+
+
+async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[SignatureInfo]:
+    """Successful transactions that name the market and its authority, newest first: only those bring counts."""
+    by_authority = {line.signature for line in await _history(rpc, authority)}
+    return [
+        line for line in await _history(rpc, market) if line.signature in by_authority and line.err is None
+    ]
+
+
+async def _history(rpc: Rpc, address: Address) -> list[SignatureInfo]:
+    found: list[SignatureInfo] = []
+    for _ in range(_MOST_PAGES):
+        before = found[-1].signature if found else None
+        page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
+        found += page
+        if len(page) < _PAGE:
+            break
+    return found
+
+
+def _anchor(
+    program: Program, market_id: MarketId, config: GlobalConfig, tx: ChainTransaction
+) -> Anchor | None:
+    """The counts that a transaction brought, from the event that the program made of them."""
+    memo = _memo(tx, config.backend_authority)
+    for item in extract_events(program, tx).events:
+        match item.event:
+            case ProposalAggregated(market_id=about, likes=likes, dislikes=dislikes, timestamp=at):
+                found = Anchor(VoteKind.PROPOSAL, Tally(likes, dislikes), tx.signature, at, memo)
+            case MarketFinalized(
+                market_id=about, dispute_agree=int(agree), dispute_disagree=int(disagree), timestamp=at
+            ):
+                found = Anchor(VoteKind.DISPUTE, Tally(agree, disagree), tx.signature, at, memo)
+            case _:
+                continue
+        if about == market_id:
+            return found
+    return None
+
+
+def _memo(tx: ChainTransaction, authority: Wallet) -> TallyMemo | None:
+    """The tally's memo among the transaction's, if the authority signed it."""
+    signed = [
+        i for i in tx.instructions if i.program_id == str(MEMO_PROGRAM) and Address(authority) in i.accounts
+    ]
+    return next((found for i in signed if (found := parse_memo(_text(i))) is not None), None)
+
+
+def _text(instruction: TxInstruction) -> str:
+    try:
+        return instruction.data.decode()
+    except (DecodeError, UnicodeDecodeError):
+        return ""
+
+
+async def _vote_records(
+    rpc: Rpc, program: Program, market: Address
+) -> dict[tuple[VoteKind, Wallet], VoteRecord]:
+    from solders.pubkey import Pubkey
+
+    discriminator = program.accounts.discriminator(VoteRecord)
+    filters = [(0, discriminator), (_MARKET_OFFSET, bytes(Pubkey.from_string(market)))]
+    infos = await rpc.get_program_accounts(program.address, data_size=_VOTE_RECORD_BYTES, memcmp=filters)
+    records = [program.accounts.vote_record(info) for info in infos]
+    return {(record.vote_type, record.user): record for record in records}

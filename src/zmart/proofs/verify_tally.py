@@ -1,0 +1,208 @@
+"""Counting a tally again, from the log's entries and what the chain says; nothing of this trusts the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.tally import Tally
+from zmart.market.types import VoteKind, Wallet
+from zmart.market.vote_entries import Channel, LogEntry, parse_entry
+from zmart.proofs import merkle
+from zmart.proofs.signatures import signed_text
+from zmart.proofs.tally_evidence import Anchor, Evidence
+
+FINAL_AFTER_S = 120
+"""A vote on chain younger than this may be missing in a tally: its transaction was not final."""
+
+
+class Verdict(Enum):
+    HOLDS = "holds"
+    NOTE = "note"
+    """True, and worth knowing."""
+    BROKEN = "broken"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    verdict: Verdict
+    text: str
+
+
+class TallyReport(msgspec.Struct, frozen=True):
+    """All that was looked at for one kind of vote; it holds when nothing is broken."""
+
+    kind: VoteKind
+    tally: Tally
+    transaction: str
+    findings: list[Finding]
+
+    @property
+    def holds(self) -> bool:
+        return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
+
+
+def verify_tally(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> TallyReport:
+    """`log`: the market's entries from the first on, at least as many as the anchor's memo names."""
+    findings = list(_findings(evidence, anchor, log))
+    return TallyReport(anchor.kind, anchor.tally, anchor.signature, findings)
+
+
+def _findings(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> Iterator[Finding]:
+    if anchor.memo is None:
+        yield _broken(f"Transaction {anchor.signature} carries no memo of a log: its counts prove nothing.")
+        return
+    size = anchor.memo.log_size
+    yield _check(
+        anchor.memo.kind is anchor.kind,
+        f"The memo speaks of the {anchor.kind.value} votes.",
+        f"The memo speaks of {anchor.memo.kind.value} votes.",
+    )
+    if len(log) < size:
+        yield _broken(f"The memo names {size} entries; the log that was given has only {len(log)}.")
+        return
+    root = _root(log[:size]).hex()
+    yield _check(
+        root == anchor.memo.log_root,
+        f"The log's first {size} entries hash to the root {root[:16]}... that went on chain.",
+        f"The log's first {size} entries hash to {root}, but {anchor.memo.log_root} went on chain.",
+    )
+    entries = [entry for raw in log[:size] if (entry := _entry(raw)) is not None]
+    if len(entries) < size:
+        yield _broken(f"{size - len(entries)} entries of the log are not in its format.")
+    yield from _about_votes(evidence, anchor, [e for e in entries if e.statement.kind is anchor.kind])
+    yield from _about_account(evidence, anchor)
+
+
+def _about_votes(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Iterator[Finding]:
+    strangers = [e for e in entries if _names(e) != (evidence.program, evidence.market_id)]
+    yield _check(
+        not strangers,
+        "Every vote is about this market of this program.",
+        f"{len(strangers)} votes are about another market or program.",
+    )
+    signed = [e for e in entries if e.channel is Channel.STATEMENT]
+    forged = [e for e in signed if not _is_signed(e)]
+    yield _check(
+        not forged,
+        f"All {len(signed)} signed statements carry their wallet's signature.",
+        f"{len(forged)} of {len(signed)} statements are not signed by their wallet: {_wallets(forged)}.",
+    )
+    yield from _about_records(evidence, anchor, [e for e in entries if e.channel is Channel.ONCHAIN])
+    twice = _seen_twice(entries)
+    yield _check(
+        not twice,
+        f"{len({e.statement.wallet for e in entries})} wallets voted, none twice by the same way.",
+        f"Wallets stand twice in the log: {', '.join(twice[:5])}.",
+    )
+    counted = _counted(entries)
+    unproven = sum(1 for entry in counted if entry.channel is Channel.SESSION)
+    if unproven:
+        yield Finding(
+            Verdict.NOTE, f"{unproven} of {len(counted)} votes are unproven: only the backend says so."
+        )
+    tally = Tally(sum(e.statement.vote for e in counted), sum(not e.statement.vote for e in counted))
+    yield _check(
+        tally == anchor.tally,
+        f"Counted again: {tally.votes_for} for, {tally.votes_against} against, as went on chain.",
+        f"Counted again: {tally.votes_for} for, {tally.votes_against} against; on chain went "
+        f"{anchor.tally.votes_for} and {anchor.tally.votes_against}.",
+    )
+
+
+def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -> Iterator[Finding]:
+    records = {wallet: r for (kind, wallet), r in evidence.vote_records.items() if kind is anchor.kind}
+    invented = [
+        e
+        for e in logged
+        if e.statement.wallet not in records or records[e.statement.wallet].vote != e.statement.vote
+    ]
+    yield _check(
+        not invented,
+        f"All {len(logged)} votes on chain have their VoteRecord.",
+        f"{len(invented)} votes are said to be on chain and are not there like that: {_wallets(invented)}.",
+    )
+    known = {entry.statement.wallet for entry in logged}
+    old = anchor.at - FINAL_AFTER_S
+    missing = [wallet for wallet, r in records.items() if wallet not in known and r.voted_at < old]
+    yield _check(
+        not missing,
+        "No vote that was on chain in time was left out.",
+        f"{len(missing)} votes on chain were left out: {', '.join(missing[:5])}.",
+    )
+
+
+def _about_account(evidence: Evidence, anchor: Anchor) -> Iterator[Finding]:
+    account, config = evidence.account, evidence.config
+    if anchor.kind is VoteKind.PROPOSAL:
+        shown = Tally(account.proposal_likes, account.proposal_dislikes)
+        threshold = config.proposal_approval_threshold
+    else:
+        shown, threshold = (
+            Tally(account.dispute_agree, account.dispute_disagree),
+            config.dispute_success_threshold,
+        )
+    yield _check(
+        shown == anchor.tally,
+        "The market's account records the same counts.",
+        f"The market's account records {shown.votes_for} and {shown.votes_against}.",
+    )
+    met = "meets" if shown.reaches(threshold) else "does not meet"
+    yield Finding(Verdict.NOTE, f"{shown.bps} bps {met} the threshold of {threshold}, as it is now.")
+
+
+def _root(log: Sequence[bytes]) -> bytes:
+    leaves = [merkle.leaf_hash(entry) for entry in log]
+    return merkle.root(len(leaves), merkle.append(0, leaves, {}))
+
+
+def _entry(raw: bytes) -> LogEntry | None:
+    try:
+        return parse_entry(raw)
+    except Invalid:
+        return None
+
+
+def _names(entry: LogEntry) -> tuple[str, str]:
+    return entry.statement.program, entry.statement.market_id
+
+
+def _is_signed(entry: LogEntry) -> bool:
+    said = entry.statement
+    return signed_text(said.wallet, said.text(), entry.proof or "", said.program)
+
+
+def _seen_twice(entries: list[LogEntry]) -> list[Wallet]:
+    """Wallets with two votes off chain (signed or not), or two on chain."""
+    seen: set[tuple[Wallet, bool]] = set()
+    twice: list[Wallet] = []
+    for entry in entries:
+        key = (entry.statement.wallet, entry.channel is Channel.ONCHAIN)
+        if key in seen:
+            twice.append(entry.statement.wallet)
+        seen.add(key)
+    return twice
+
+
+def _counted(entries: list[LogEntry]) -> list[LogEntry]:
+    """One entry per wallet: the one on chain, else its first."""
+    chosen: dict[Wallet, LogEntry] = {}
+    for entry in entries:
+        have = chosen.setdefault(entry.statement.wallet, entry)
+        if entry.channel is Channel.ONCHAIN and have.channel is not Channel.ONCHAIN:
+            chosen[entry.statement.wallet] = entry
+    return list(chosen.values())
+
+
+def _wallets(entries: list[LogEntry]) -> str:
+    return ", ".join(entry.statement.wallet for entry in entries[:5])
+
+
+def _check(holds: bool, good: str, bad: str) -> Finding:
+    return Finding(Verdict.HOLDS, good) if holds else _broken(bad)
+
+
+def _broken(text: str) -> Finding:
+    return Finding(Verdict.BROKEN, text)
