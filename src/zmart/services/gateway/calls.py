@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import msgspec
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 
 from zmart.errors import Forbidden, Invalid
 from zmart.market.types import Wallet
 from zmart.services.gateway.auth.callers import Caller, Request
 from zmart.services.gateway.doorman import BODY, CALLER
 from zmart.services.gateway.problems import GatewayRequest
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import Rooms, TheRooms
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -40,7 +40,11 @@ class Call(msgspec.Struct, frozen=True):
         await self.rooms.doors.operator(self.caller, self.request, rules.admin if rules else None)
 
 
-async def provide_call(request: GatewayRequest, rooms: Rooms) -> Call:
+TheCall = NamedDependency[Call]
+"""How a handler asks for it."""
+
+
+async def provide_call(request: GatewayRequest, rooms: TheRooms) -> Call:
     scope = request.scope
     caller: Caller = scope[CALLER]  # type: ignore[literal-required]
     body: bytes = scope[BODY]  # type: ignore[literal-required]

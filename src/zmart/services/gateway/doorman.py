@@ -9,6 +9,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from zmart.errors import Invalid
 from zmart.services.gateway import metrics
 from zmart.services.gateway.answers import AS_OF, CHAIN
 from zmart.services.gateway.auth.addresses import Networks, client_address
@@ -37,6 +38,8 @@ class Doorman(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         notes = cast("dict[str, Any]", scope)  # Litestar types what it puts there; we add our own keys
         request: GatewayRequest = Request(scope, receive, send)
+        if b"%00" in notes.get("query_string", b"") or "\0" in notes["path"]:
+            raise Invalid("path", "The address holds a character that no name can have (NUL).")
         notes[BODY] = b"" if request.method in _SAFE else await _json_body(request)
         notes[CALLER] = self._rooms.doors.caller(request.headers.get("authorization"), notes[BODY])
         options = notes["route_handler"].opt

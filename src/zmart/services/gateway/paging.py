@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from zmart.errors import Invalid
 
@@ -19,9 +19,9 @@ MAX_OFFSET = 100_000
 _MAX_CURSOR_CHARS = 500
 _BAD_CURSOR = "This cursor is not one of ours: start again without it."
 
-Limit = Annotated[int, Parameter(description="0 to 200; more is taken as 200", ge=0)]
-Offset = Annotated[int, Parameter(description="rows to skip; `cursor` is better", ge=0)]
-Cursor = Annotated[str | None, Parameter(description="`next_cursor` of the page before")]
+Limit = Annotated[int, QueryParameter(description="0 to 200; more is taken as 200", ge=0)]
+Offset = Annotated[int, QueryParameter(description="rows to skip; `cursor` is better", ge=0)]
+Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before")]
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Row = TypeVar("Row")

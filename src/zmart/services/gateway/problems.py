@@ -25,6 +25,7 @@ from zmart.errors import (
     Unauthenticated,
     ZmartError,
 )
+from zmart.services.gateway.pages.render import page
 from zmart.services.gateway.texts import now_iso
 from zmart.store.pool import is_away
 
@@ -74,7 +75,7 @@ class TooManyRequests(ZmartError):
         self.headers = headers
 
 
-def problem_answer(request: GatewayRequest, problem: Exception) -> Response[bytes]:
+def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]:
     """The answer to any exception; a 500 is logged with its trace and tells the client only the request id."""
     status, message, details = explain(problem)
     if status == 500:
@@ -84,8 +85,18 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[byte
         headers |= problem.headers
     if isinstance(problem, HTTPException) and problem.headers:
         headers |= {name: value for name, value in problem.headers.items() if name.lower() == "allow"}
-    body = problem_body(status, message, request.url.path, request_id_of(request.scope), details)
+    request_id = request_id_of(request.scope)
+    if _wants_page(request):
+        title = NAMES.get(status, "Problem")
+        return page("problem.html", status_code=status, title=title, message=message, request_id=request_id)
+    body = problem_body(status, message, request.url.path, request_id, details)
     return Response(body, status_code=status, media_type="application/json", headers=headers)
+
+
+def _wants_page(request: GatewayRequest) -> bool:
+    """A browser that follows a link of the pages."""
+    is_api = request.url.path.startswith(("/api", "/health"))
+    return not is_api and "text/html" in request.headers.get("accept", "")
 
 
 def problem_body(

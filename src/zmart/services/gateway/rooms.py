@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from litestar.di import NamedDependency
 from redis.asyncio import Redis
 from solders.keypair import Keypair
 
@@ -97,6 +98,10 @@ class Rooms:
             resolver_bps=rules.resolver_reward_bps,
             lp_bps=rules.liquidity_provider_fee_bps,
         )
+
+
+TheRooms = NamedDependency[Rooms]
+"""How a handler asks for them."""
 
 
 def cached_rules(pool: Pool) -> Cached[Rules | None]:

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 import msgspec
 from litestar import post
+from litestar.params import JSONBody
 
 from zmart.client.shapes.people import Message, Nonce, Session
 from zmart.errors import Unauthenticated
 from zmart.services.gateway import lookup
-from zmart.services.gateway.calls import Call, checked_length
+from zmart.services.gateway.calls import TheCall, checked_length
 from zmart.services.gateway.doorman import LIMIT
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import TheRooms
 from zmart.services.gateway.texts import iso
 
 _NONCE = {LIMIT: "nonce"}
@@ -29,14 +30,14 @@ class SignedMessage(msgspec.Struct, frozen=True):
 
 
 @post("/api/auth/nonce", status_code=200, opt=_NONCE, tags=["auth"])
-async def nonce(rooms: Rooms, data: WalletOnly) -> Nonce:
+async def nonce(rooms: TheRooms, data: JSONBody[WalletOnly]) -> Nonce:
     """A text for the wallet to sign; it counts once, within 5 minutes."""
     challenge = await rooms.sign_in.challenge(lookup.wallet_in_body(data.wallet))
     return Nonce(nonce=challenge.nonce, message=challenge.message, expires_at=iso(challenge.expires_at))
 
 
 @post("/api/auth/verify", status_code=200, opt=_NONCE, tags=["auth"])
-async def verify(rooms: Rooms, data: SignedMessage) -> Session:
+async def verify(rooms: TheRooms, data: JSONBody[SignedMessage]) -> Session:
     """The signed text for a session token of an hour."""
     wallet = lookup.wallet_in_body(data.wallet)
     message = checked_length("message", data.message, 1, 2000)
@@ -47,7 +48,7 @@ async def verify(rooms: Rooms, data: SignedMessage) -> Session:
 
 
 @post("/api/auth/logout", status_code=200, tags=["auth"])
-async def logout(rooms: Rooms, call: Call) -> Message:
+async def logout(rooms: TheRooms, call: TheCall) -> Message:
     """Revoke the session token that this request carries."""
     token = call.caller.token
     if token is None:

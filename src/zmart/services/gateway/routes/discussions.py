@@ -6,15 +6,16 @@ from uuid import UUID
 
 import msgspec
 from litestar import delete, get, post
+from litestar.params import FromPath, JSONBody
 
 from zmart.client.shapes import people as shapes
 from zmart.errors import Forbidden, Invalid, NotFound
 from zmart.services.gateway import lookup, paging, views
 from zmart.services.gateway.answers import CHAIN
-from zmart.services.gateway.calls import Call, checked_length
+from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.doorman import LIMIT
 from zmart.services.gateway.paging import Cursor, Limit, Offset, TimeKey
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import iso
 from zmart.store import discussions
 
@@ -31,7 +32,7 @@ class NewComment(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/api/discussions/{key:str}", opt={CHAIN: True}, tags=["discussions"])
 async def market_discussions(
-    rooms: Rooms, key: str, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.Discussions:
     """Comments, newest first; deleted ones are left out. `count` is the number of all."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
@@ -54,7 +55,7 @@ async def market_discussions(
 
 @get("/api/discussions/{key:str}/snapshots", opt={CHAIN: True}, tags=["discussions"])
 async def snapshots(
-    rooms: Rooms, key: str, limit: Limit = 50, offset: Offset = 0
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
 ) -> shapes.DiscussionSnapshots:
     """The snapshots that were pinned, newest first."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
@@ -80,7 +81,7 @@ async def snapshots(
 
 
 @post("/api/discussions", opt=_COMMENTS, tags=["discussions"])
-async def post_comment(rooms: Rooms, call: Call, data: NewComment) -> shapes.DiscussionAnswer:
+async def post_comment(rooms: TheRooms, call: TheCall, data: JSONBody[NewComment]) -> shapes.DiscussionAnswer:
     """Comment on a market."""
     if data.market_id is None:
         raise Invalid("market_id", "market_id is missing: which market do you comment on?")
@@ -88,7 +89,9 @@ async def post_comment(rooms: Rooms, call: Call, data: NewComment) -> shapes.Dis
 
 
 @post("/api/discussions/{key:str}", opt=_COMMENTS, tags=["discussions"])
-async def post_comment_on(rooms: Rooms, call: Call, key: str, data: NewComment) -> shapes.DiscussionAnswer:
+async def post_comment_on(
+    rooms: TheRooms, call: TheCall, key: FromPath[str], data: JSONBody[NewComment]
+) -> shapes.DiscussionAnswer:
     """The same, with the market in the path."""
     return await _comment(rooms, call, lookup.key_in_path(key), data)
 
@@ -116,7 +119,7 @@ def _parent_id(text: str | None) -> UUID | None:
 
 
 @delete("/api/discussions/{comment_id:str}", status_code=200, opt=_COMMENTS, tags=["discussions"])
-async def delete_comment(rooms: Rooms, call: Call, comment_id: str) -> shapes.Message:
+async def delete_comment(rooms: TheRooms, call: TheCall, comment_id: FromPath[str]) -> shapes.Message:
     """Take back your own comment; it stays as a tombstone in the snapshots."""
     named = lookup.comment_in_path(comment_id)
     wallet = await call.wallet()

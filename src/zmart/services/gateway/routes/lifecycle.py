@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import post
+from litestar.params import FromPath, JSONBody
 from solders.instruction import Instruction
 
 from zmart.client.shapes import transactions as shapes
@@ -15,13 +16,13 @@ from zmart.errors import Conflict, Forbidden, Invalid
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, Wallet
 from zmart.services.gateway import builders, lookup, papers
 from zmart.services.gateway.builders import MarketOnChain
-from zmart.services.gateway.calls import Call, checked_length
+from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.operator import send_as_admin
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import moment_of
 from zmart.store.intents import Action
 
-_U64 = Annotated[int, msgspec.Meta(gt=0, lt=2**64)]
+_Amount = Annotated[int, msgspec.Meta(gt=0, le=2**63 - 1)]
 _MAX_TAGS = 10
 
 
@@ -30,8 +31,8 @@ class NewMarket(msgspec.Struct, frozen=True, kw_only=True):
 
     question: str
     end_date: str | int
-    b_parameter: _U64
-    initial_liquidity: _U64
+    b_parameter: _Amount
+    initial_liquidity: _Amount
     description: str = ""
     category: str = "other"
     tags: list[str] = []
@@ -46,7 +47,7 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/api/markets", tags=["lifecycle"])
-async def create_market(rooms: Rooms, call: Call, data: NewMarket) -> shapes.CreatedMarket:
+async def create_market(rooms: TheRooms, call: TheCall, data: JSONBody[NewMarket]) -> shapes.CreatedMarket:
     """Store and pin the question, and build the transaction that makes the market."""
     paper = _checked(rooms, data)
     creator = await call.wallet()
@@ -102,7 +103,7 @@ def _tags(tags: list[str]) -> list[str]:
 
 
 @post("/api/markets/{key:str}/activate", status_code=200, tags=["lifecycle"])
-async def activate(rooms: Rooms, call: Call, key: str) -> shapes.MarketTransaction:
+async def activate(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.MarketTransaction:
     """Open an approved market for trading: its creator, or the operator with the admin's key."""
     name = lookup.key_in_path(key)
     if call.caller.operator:
@@ -121,7 +122,9 @@ def _activation(rooms: Rooms, found: MarketOnChain, authority: Wallet) -> Instru
 
 
 @post("/api/markets/{key:str}/resolve", status_code=200, tags=["lifecycle"])
-async def resolve(rooms: Rooms, call: Call, key: str, data: Resolution) -> shapes.ResolveTransaction:
+async def resolve(
+    rooms: TheRooms, call: TheCall, key: FromPath[str], data: JSONBody[Resolution]
+) -> shapes.ResolveTransaction:
     """Propose the outcome; evidence given as text is stored and pinned."""
     name = lookup.key_in_path(key)
     cid, evidence = papers.evidence(data.ipfs_evidence_hash, data.evidence)
@@ -140,7 +143,7 @@ async def resolve(rooms: Rooms, call: Call, key: str, data: Resolution) -> shape
 
 
 @post("/api/markets/{key:str}/dispute", status_code=200, tags=["lifecycle"])
-async def dispute(rooms: Rooms, call: Call, key: str) -> shapes.MarketTransaction:
+async def dispute(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.MarketTransaction:
     """Dispute the proposed outcome, so that it is voted on."""
     name = lookup.key_in_path(key)
     wallet = await call.wallet()
@@ -151,13 +154,13 @@ async def dispute(rooms: Rooms, call: Call, key: str) -> shapes.MarketTransactio
 
 
 @post("/api/markets/{key:str}/approve", status_code=200, tags=["operator"])
-async def approve(rooms: Rooms, call: Call, key: str) -> shapes.OperatorTransaction:
+async def approve(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.OperatorTransaction:
     """Approve a proposal whose recorded votes reach the threshold."""
     return await _as_admin(rooms, call, key, Action.APPROVE_PROPOSAL)
 
 
 @post("/api/markets/{key:str}/cancel", status_code=200, tags=["operator"])
-async def cancel(rooms: Rooms, call: Call, key: str) -> shapes.OperatorTransaction:
+async def cancel(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.OperatorTransaction:
     """Cancel a proposed or approved market."""
     return await _as_admin(rooms, call, key, Action.CANCEL_MARKET)
 

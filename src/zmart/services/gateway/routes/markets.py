@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.client.shapes import markets as shapes
 from zmart.errors import Invalid, NotFound, Unauthenticated
 from zmart.market.types import PRICE_ONE, MarketId
 from zmart.services.gateway import lookup, paging, views
 from zmart.services.gateway.answers import CHAIN, PRIVATE
-from zmart.services.gateway.calls import Call
+from zmart.services.gateway.calls import Call, TheCall
 from zmart.services.gateway.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
 from zmart.services.gateway.problems import GatewayRequest
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.store import documents, market_lists, markets
 from zmart.store.documents import Document
 from zmart.store.markets import Filters, Page, Sort
@@ -28,14 +28,14 @@ _EMOJI = {
 
 @get("/api/markets", opt={CHAIN: True}, tags=["markets"])
 async def list_markets(
-    rooms: Rooms,
-    call: Call,
+    rooms: TheRooms,
+    call: TheCall,
     request: GatewayRequest,
-    market_state: Annotated[str | None, Parameter(query="state", description="a name, or 0-6")] = None,
-    category: str | None = None,
-    creator: str | None = None,
-    q: Annotated[str | None, Parameter(description="full text", max_length=200)] = None,
-    sort: Sort = Sort.NEWEST,
+    market_state: Annotated[str | None, QueryParameter(name="state", description="a name, or 0-6")] = None,
+    category: FromQuery[str | None] = None,
+    creator: FromQuery[str | None] = None,
+    q: Annotated[str | None, QueryParameter(description="full text", max_length=200)] = None,
+    sort: FromQuery[Sort] = Sort.NEWEST,
     limit: Limit = 20,
     offset: Offset = 0,
     cursor: Cursor = None,
@@ -101,7 +101,7 @@ def _draft(rooms: Rooms, document: Document, policy: views.Policy) -> shapes.Mar
 
 @get("/api/markets/{key:str}", opt={CHAIN: True}, tags=["markets"])
 async def market(
-    rooms: Rooms, call: Call, request: GatewayRequest, key: str
+    rooms: TheRooms, call: TheCall, request: GatewayRequest, key: FromPath[str]
 ) -> shapes.MarketDetail | shapes.Market:
     """One market, by its id or its address. A draft is shown to its creator."""
     name = lookup.key_in_path(key)
@@ -117,7 +117,7 @@ async def market(
 
 
 @get("/api/markets/trending", opt={CHAIN: True}, tags=["markets"])
-async def trending(rooms: Rooms, limit: Limit = 10) -> shapes.TrendingMarkets:
+async def trending(rooms: TheRooms, limit: Limit = 10) -> shapes.TrendingMarkets:
     """Markets by volume times traders of the last 24 hours."""
     found = [
         shapes.TrendingMarket(
@@ -135,7 +135,7 @@ async def trending(rooms: Rooms, limit: Limit = 10) -> shapes.TrendingMarkets:
 
 
 @get("/api/markets/categories", opt={CHAIN: True}, tags=["markets"])
-async def categories(rooms: Rooms) -> shapes.Categories:
+async def categories(rooms: TheRooms) -> shapes.Categories:
     """Categories in use, with their number of markets."""
     found = [
         shapes.Category(
@@ -155,7 +155,7 @@ def _trend(now: int, before: int) -> str:
 
 
 @get("/api/markets/{key:str}/related", opt={CHAIN: True}, tags=["markets"])
-async def related(rooms: Rooms, key: str, limit: Limit = 5) -> shapes.RelatedMarkets:
+async def related(rooms: TheRooms, key: FromPath[str], limit: Limit = 5) -> shapes.RelatedMarkets:
     """Markets that share tags or the category."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
     found = [
@@ -173,7 +173,7 @@ async def related(rooms: Rooms, key: str, limit: Limit = 5) -> shapes.RelatedMar
 
 @get("/api/search", opt={CHAIN: True}, tags=["markets"])
 async def search(
-    rooms: Rooms, q: Annotated[str, Parameter(max_length=200)], limit: Limit = 20
+    rooms: TheRooms, q: Annotated[str, QueryParameter(max_length=200)], limit: Limit = 20
 ) -> shapes.SearchResult:
     """Markets that match the words, the best first."""
     words = q.strip()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import get, put
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from zmart.client.shapes import people as shapes
 from zmart.client.shapes.tape import WalletTrades
@@ -14,9 +14,9 @@ from zmart.errors import Forbidden, Invalid
 from zmart.market.types import Lamports, MarketState, Wallet
 from zmart.services.gateway import lookup, paging, views, worth
 from zmart.services.gateway.answers import CHAIN
-from zmart.services.gateway.calls import Call, checked_length
+from zmart.services.gateway.calls import TheCall, checked_length
 from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import TheRooms
 from zmart.services.gateway.texts import iso, percent, units_text
 from zmart.store import positions, trades, users
 from zmart.store.markets import MarketRow
@@ -36,14 +36,16 @@ class ProfileChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/api/users/{wallet:str}", opt={CHAIN: True}, tags=["users"])
-async def user(rooms: Rooms, wallet: str) -> shapes.User:
+async def user(rooms: TheRooms, wallet: FromPath[str]) -> shapes.User:
     """Profile and counts. A wallet that never did anything has the same shape with zeros."""
     who = lookup.wallet_in_path(wallet)
     return _user(who, await users.profile(rooms.pool, who), await users.counts(rooms.pool, who))
 
 
 @put("/api/users/{wallet:str}", tags=["users"])
-async def put_user(rooms: Rooms, call: Call, wallet: str, data: ProfileChange) -> shapes.User:
+async def put_user(
+    rooms: TheRooms, call: TheCall, wallet: FromPath[str], data: JSONBody[ProfileChange]
+) -> shapes.User:
     """Change your own profile."""
     who = lookup.wallet_in_path(wallet)
     change = _checked(data)
@@ -94,7 +96,7 @@ def _user(wallet: Wallet, profile: Profile | None, counts: Counts) -> shapes.Use
 
 
 @get("/api/users/{wallet:str}/stats", opt={CHAIN: True}, tags=["users"])
-async def user_stats(rooms: Rooms, wallet: str) -> shapes.UserStats:
+async def user_stats(rooms: TheRooms, wallet: FromPath[str]) -> shapes.UserStats:
     """Volume, results and how often a settled position gained."""
     who = lookup.wallet_in_path(wallet)
     counts, results = await users.counts(rooms.pool, who), await users.results(rooms.pool, who)
@@ -117,7 +119,7 @@ async def user_stats(rooms: Rooms, wallet: str) -> shapes.UserStats:
 
 @get("/api/users/{wallet:str}/trades", opt={CHAIN: True}, tags=["users"])
 async def user_trades(
-    rooms: Rooms, wallet: str, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    rooms: TheRooms, wallet: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> WalletTrades:
     """The wallet's trades, newest first."""
     who, size = lookup.wallet_in_path(wallet), paging.bounded(limit)
@@ -136,7 +138,7 @@ async def user_trades(
 
 @get("/api/users/{wallet:str}/positions", opt={CHAIN: True}, tags=["users"])
 async def user_positions(
-    rooms: Rooms, wallet: str, limit: Limit = 200, offset: Offset = 0
+    rooms: TheRooms, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.UserPosition]:
     """Positions with their worth, as decimal text in SOL and shares."""
     who = lookup.wallet_in_path(wallet)
@@ -162,7 +164,7 @@ def _valued(row: Held) -> shapes.UserPosition:
 
 @get("/api/positions/{wallet:str}", opt={CHAIN: True}, tags=["users"])
 async def plain_positions(
-    rooms: Rooms, wallet: str, limit: Limit = 200, offset: Offset = 0
+    rooms: TheRooms, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.Position]:
     """Positions as the program keeps them."""
     who = lookup.wallet_in_path(wallet)
@@ -182,13 +184,15 @@ async def plain_positions(
 
 
 @get("/api/users/{wallet:str}/portfolio", opt={CHAIN: True}, tags=["users"])
-async def portfolio(rooms: Rooms, wallet: str) -> shapes.Portfolio:
+async def portfolio(rooms: TheRooms, wallet: FromPath[str]) -> shapes.Portfolio:
     """Open and closed positions with average cost, and the portfolio's value over time."""
     return await worth.portfolio(rooms.pool, lookup.wallet_in_path(wallet))
 
 
 @get("/api/markets/{key:str}/holders", opt={CHAIN: True}, tags=["tape"])
-async def holders(rooms: Rooms, key: str, limit: Limit = 50, offset: Offset = 0) -> shapes.Holders:
+async def holders(
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
+) -> shapes.Holders:
     """All positions, and who holds YES and who holds NO, the largest first."""
     row = await lookup.market_of(rooms, lookup.key_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
@@ -225,9 +229,9 @@ def _holder(item: Position, market: MarketRow) -> shapes.Holder:
 
 @get("/api/leaderboard", opt={CHAIN: True}, tags=["users"])
 async def leaderboard(
-    rooms: Rooms,
-    window: Annotated[str, Parameter(description="24h, 7d, 30d or all")] = "all",
-    by: Literal["pnl", "volume"] = "pnl",
+    rooms: TheRooms,
+    window: Annotated[str, QueryParameter(description="24h, 7d, 30d or all")] = "all",
+    by: FromQuery[Literal["pnl", "volume"]] = "pnl",
     limit: Limit = 50,
 ) -> shapes.Leaderboard:
     """Wallets that traded within the window, the best first."""

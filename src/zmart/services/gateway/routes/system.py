@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.client.shapes import system as shapes
 from zmart.client.shapes.markets import Timeline
@@ -21,7 +21,7 @@ from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.doorman import BODY, LIMIT, NO_LIMIT
 from zmart.services.gateway.paging import Limit
 from zmart.services.gateway.problems import GatewayRequest, problem_body, request_id_of
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import TheRooms
 from zmart.services.gateway.texts import iso
 from zmart.store import activity, change_feed, status
 from zmart.store.change_feed import Change, Topic
@@ -37,13 +37,13 @@ _KEPT = timedelta(days=7)
 
 
 @get("/api/status", opt={LIMIT: "reads"}, tags=["system"])
-async def api_status(rooms: Rooms) -> shapes.Status:
+async def api_status(rooms: TheRooms) -> shapes.Status:
     """What each service last did, how far the index is, what waits."""
     return await health.status_of(rooms)
 
 
 @get("/health/{service:str}", opt={LIMIT: NO_LIMIT}, tags=["system"])
-async def service_health(rooms: Rooms, service: str) -> Response[bytes]:
+async def service_health(rooms: TheRooms, service: FromPath[str]) -> Response[bytes]:
     """Whether one of the other services is alive, by what it last said itself; 503 when it is silent."""
     found = await health.of_service(rooms, service)
     down = found.status == "down"
@@ -54,10 +54,10 @@ async def service_health(rooms: Rooms, service: str) -> Response[bytes]:
 
 @get("/api/markets/activity", opt={CHAIN: True}, tags=["markets"])
 async def market_activity(
-    rooms: Rooms,
+    rooms: TheRooms,
     limit: Limit = 20,
     kind: Annotated[
-        str | None, Parameter(query="type", description="trade, vote, discussion or market")
+        str | None, QueryParameter(name="type", description="trade, vote, discussion or market")
     ] = None,
 ) -> Activities:
     """What happened lately in all markets."""
@@ -82,7 +82,7 @@ async def market_activity(
 
 
 @get("/api/markets/{key:str}/timeline", opt={CHAIN: True}, tags=["markets"])
-async def market_timeline(rooms: Rooms, key: str, limit: Limit = 100) -> Timeline:
+async def market_timeline(rooms: TheRooms, key: FromPath[str], limit: Limit = 100) -> Timeline:
     """Every change of the market's state, in chain order, with slot, signature and who did it."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
     return await timeline.of(rooms.pool, market_id, paging.bounded(limit))
@@ -90,12 +90,12 @@ async def market_timeline(rooms: Rooms, key: str, limit: Limit = 100) -> Timelin
 
 @get("/api/events/latest", opt={LIMIT: "reads"}, tags=["system"])
 async def latest_events(
-    rooms: Rooms,
-    market_id: str | None = None,
-    since: Annotated[int | None, Parameter(ge=0, le=10**14, description="unix ms")] = None,
-    limit: Annotated[int, Parameter(ge=1)] = 50,
+    rooms: TheRooms,
+    market_id: FromQuery[str | None] = None,
+    since: Annotated[int | None, QueryParameter(ge=0, le=10**14, description="unix ms")] = None,
+    limit: Annotated[int, QueryParameter(ge=1)] = 50,
     types: Annotated[
-        str | None, Parameter(description="comma list: market_state,trade,vote,discussion")
+        str | None, QueryParameter(description="comma list: market_state,trade,vote,discussion")
     ] = None,
 ) -> shapes.LatestEvents:
     """The messages of the WebSocket, for a client that polls. Pass `timestamp` of the answer as the next `since`."""
@@ -151,7 +151,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     request_max_body_size=None,
     include_in_schema=False,
 )
-async def helius(rooms: Rooms, request: GatewayRequest) -> Response[bytes]:
+async def helius(rooms: TheRooms, request: GatewayRequest) -> Response[bytes]:
     """A delivery of Helius: written down, acknowledged; the indexer works on it."""
     body: bytes = request.scope[BODY]  # type: ignore[literal-required]
     said = await rooms.webhook.receive(

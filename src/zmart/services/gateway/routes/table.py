@@ -7,7 +7,9 @@ from zmart.services.gateway.routes import (
     discussions,
     lifecycle,
     markets,
+    pages,
     people,
+    reference,
     system,
     tape,
     trading,
@@ -26,4 +28,6 @@ HANDLERS = [
     *people.HANDLERS,
     *auth.HANDLERS,
     *system.HANDLERS,
+    *reference.HANDLERS,
+    *pages.HANDLERS,
 ]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.client.shapes import tape as shapes
 from zmart.errors import Invalid
@@ -15,7 +15,7 @@ from zmart.market.types import PRICE_ONE, PriceE9, Side
 from zmart.services.gateway import candles, lookup, paging, quotes, views
 from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import TheRooms
 from zmart.services.gateway.texts import iso, price_percent
 from zmart.store import trades
 
@@ -26,7 +26,7 @@ _MAX_POINTS = 5000
 
 @get("/api/markets/{key:str}/trades", opt={CHAIN: True}, tags=["tape"])
 async def market_trades(
-    rooms: Rooms, key: str, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.MarketTrades:
     """The newest trades, given oldest first."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
@@ -44,7 +44,7 @@ async def market_trades(
 
 
 @get("/api/markets/{key:str}/stats", opt={CHAIN: True}, tags=["tape"])
-async def market_stats(rooms: Rooms, key: str) -> shapes.MarketStats:
+async def market_stats(rooms: TheRooms, key: FromPath[str]) -> shapes.MarketStats:
     """Sums over the whole tape."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
     sums = await trades.stats(rooms.pool, market_id)
@@ -62,11 +62,11 @@ async def market_stats(rooms: Rooms, key: str) -> shapes.MarketStats:
 
 @get("/api/markets/{key:str}/price-history", opt={CHAIN: True}, tags=["tape"])
 async def price_history(
-    rooms: Rooms,
-    key: str,
-    start: str | None = None,
-    end: str | None = None,
-    limit: Annotated[int, Parameter(ge=0, description="0 to 5000")] = 1000,
+    rooms: TheRooms,
+    key: FromPath[str],
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=0, description="0 to 5000")] = 1000,
 ) -> shapes.PriceHistory:
     """The price after each trade, in percent, oldest first; the market's opening is the first point."""
     row = await lookup.market_of(rooms, lookup.key_in_path(key))
@@ -88,7 +88,11 @@ async def price_history(
 
 @get("/api/markets/{key:str}/candles", opt={CHAIN: True}, tags=["tape"])
 async def market_candles(
-    rooms: Rooms, key: str, interval: str = "1h", start: str | None = None, end: str | None = None
+    rooms: TheRooms,
+    key: FromPath[str],
+    interval: FromQuery[str] = "1h",
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
 ) -> shapes.Candles:
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
     row = await lookup.market_of(rooms, lookup.key_in_path(key))
@@ -97,13 +101,15 @@ async def market_candles(
 
 @get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])
 async def market_quote(
-    rooms: Rooms,
-    key: str,
-    outcome: str,
-    side: Side = Side.BUY,
-    shares: Annotated[int | None, Parameter(gt=0, lt=2**64)] = None,
-    max_cost: Annotated[int | None, Parameter(gt=0, lt=2**64, description="lamports, fees included")] = None,
-    slippage_bps: Annotated[int | None, Parameter(ge=0, le=10_000)] = None,
+    rooms: TheRooms,
+    key: FromPath[str],
+    outcome: FromQuery[str],
+    side: FromQuery[Side] = Side.BUY,
+    shares: Annotated[int | None, QueryParameter(gt=0, le=2**63 - 1)] = None,
+    max_cost: Annotated[
+        int | None, QueryParameter(gt=0, le=2**63 - 1, description="lamports, fees included")
+    ] = None,
+    slippage_bps: Annotated[int | None, QueryParameter(ge=0, le=10_000)] = None,
 ) -> shapes.Quote:
     """What a trade would cost or bring now, exact to the lamport against the configured program."""
     order = quotes.Order(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import post
+from litestar.params import JSONBody
 
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import Conflict, Forbidden
@@ -13,11 +14,11 @@ from zmart.market.events import LiquidityWithdrawn, WinningsClaimed
 from zmart.market.types import Lamports, MarketState, Side, Wallet
 from zmart.services.gateway import builders, lookup, quotes
 from zmart.services.gateway.builders import MarketOnChain
-from zmart.services.gateway.calls import Call
+from zmart.services.gateway.calls import Call, TheCall
 from zmart.services.gateway.quotes import Order
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import Rooms, TheRooms
 
-_U64 = Annotated[int, msgspec.Meta(gt=0, lt=2**64)]
+_Amount = Annotated[int, msgspec.Meta(gt=0, le=2**63 - 1)]
 _Bps = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 
 
@@ -26,8 +27,8 @@ class Buy(msgspec.Struct, frozen=True, kw_only=True):
 
     market_id: str
     outcome: bool | str
-    max_cost: _U64 | None = None
-    shares: _U64 | None = None
+    max_cost: _Amount | None = None
+    shares: _Amount | None = None
     slippage_bps: _Bps | None = None
 
 
@@ -36,8 +37,8 @@ class Sell(msgspec.Struct, frozen=True, kw_only=True):
 
     market_id: str
     outcome: bool | str
-    shares: _U64
-    min_proceeds: Annotated[int, msgspec.Meta(ge=0, lt=2**64)] | None = None
+    shares: _Amount
+    min_proceeds: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     slippage_bps: _Bps | None = None
 
 
@@ -46,7 +47,7 @@ class OnMarket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/api/trades/buy", status_code=200, tags=["trading"])
-async def buy(rooms: Rooms, call: Call, data: Buy) -> shapes.TradeTransaction:
+async def buy(rooms: TheRooms, call: TheCall, data: JSONBody[Buy]) -> shapes.TradeTransaction:
     """Buy shares."""
     order = Order(
         side=Side.BUY,
@@ -59,7 +60,7 @@ async def buy(rooms: Rooms, call: Call, data: Buy) -> shapes.TradeTransaction:
 
 
 @post("/api/trades/sell", status_code=200, tags=["trading"])
-async def sell(rooms: Rooms, call: Call, data: Sell) -> shapes.TradeTransaction:
+async def sell(rooms: TheRooms, call: TheCall, data: JSONBody[Sell]) -> shapes.TradeTransaction:
     """Sell shares."""
     order = Order(
         side=Side.SELL,
@@ -114,7 +115,7 @@ def _holds(found: MarketOnChain, order: Order) -> None:
 
 
 @post("/api/trades/claim", status_code=200, tags=["trading"])
-async def claim(rooms: Rooms, call: Call, data: OnMarket) -> shapes.ClaimTransaction:
+async def claim(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> shapes.ClaimTransaction:
     """Claim what won."""
     key = lookup.key_in_body(data.market_id)
     wallet = await call.wallet()
@@ -132,7 +133,7 @@ async def claim(rooms: Rooms, call: Call, data: OnMarket) -> shapes.ClaimTransac
 
 
 @post("/api/trades/withdraw", status_code=200, tags=["trading"])
-async def withdraw(rooms: Rooms, call: Call, data: OnMarket) -> shapes.WithdrawTransaction:
+async def withdraw(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> shapes.WithdrawTransaction:
     """Withdraw the liquidity that no claim can need any more."""
     key = lookup.key_in_body(data.market_id)
     wallet = await call.wallet()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 from litestar import get, post
+from litestar.params import FromPath, JSONBody
 from solders.signature import Signature as SoldersSignature
 
 from zmart.client.shapes.transactions import Relayed, TransactionState
 from zmart.errors import NotFound
 from zmart.market.types import Signature
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import TheRooms
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):
@@ -19,14 +20,14 @@ class SignedTransaction(msgspec.Struct, frozen=True):
 
 
 @post("/api/transactions", status_code=202, tags=["transactions"])
-async def send_transaction(rooms: Rooms, data: SignedTransaction) -> Relayed:
+async def send_transaction(rooms: TheRooms, data: JSONBody[SignedTransaction]) -> Relayed:
     """Relay a signed transaction of the program. Sending the same one again is harmless."""
     signature = await rooms.relay.send(data.transaction)
     return Relayed(signature=signature, status="live")
 
 
 @get("/api/transactions/{signature:str}", tags=["transactions"])
-async def transaction_state(rooms: Rooms, signature: str) -> TransactionState:
+async def transaction_state(rooms: TheRooms, signature: FromPath[str]) -> TransactionState:
     """landed, failed (with the program's error), live (it may still land) or expired (it never will)."""
     try:
         SoldersSignature.from_string(signature)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid
@@ -19,10 +19,10 @@ from zmart.proofs.vote_log import LogPage, VoteProof
 from zmart.proofs.voting import CastVote
 from zmart.services.gateway import lookup, paging
 from zmart.services.gateway.answers import CHAIN
-from zmart.services.gateway.calls import Call, checked_length
+from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.doorman import LIMIT
 from zmart.services.gateway.paging import Limit, Offset
-from zmart.services.gateway.rooms import Rooms
+from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import iso, percent
 from zmart.store import vote_lists, votes
 from zmart.store.vote_lists import ListedVote
@@ -52,13 +52,13 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/api/votes/proposal", opt=_VOTES, tags=["votes"])
-async def vote_on_proposal(rooms: Rooms, call: Call, data: Ballot) -> shapes.VoteAnswer:
+async def vote_on_proposal(rooms: TheRooms, call: TheCall, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
     """Like or dislike a proposal."""
     return await _cast(rooms, call, VoteKind.PROPOSAL, data)
 
 
 @post("/api/votes/dispute", opt=_VOTES, tags=["votes"])
-async def vote_on_dispute(rooms: Rooms, call: Call, data: Ballot) -> shapes.VoteAnswer:
+async def vote_on_dispute(rooms: TheRooms, call: TheCall, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
     """Agree with a dispute (the proposed outcome is wrong) or disagree."""
     return await _cast(rooms, call, VoteKind.DISPUTE, data)
 
@@ -181,7 +181,7 @@ def _vote(row: ListedVote) -> shapes.Vote:
 
 
 @get("/api/votes/{key:str}", opt={CHAIN: True}, tags=["votes"])
-async def vote_counts(rooms: Rooms, key: str) -> shapes.VoteCounts:
+async def vote_counts(rooms: TheRooms, key: FromPath[str]) -> shapes.VoteCounts:
     """What counts now, one vote for each wallet; a vote on chain stands for the wallet's other one."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
     found = await votes.counts(rooms.pool, market_id)
@@ -194,10 +194,12 @@ async def vote_counts(rooms: Rooms, key: str) -> shapes.VoteCounts:
 
 @get("/api/votes/{key:str}/proof", opt={CHAIN: True}, tags=["votes"])
 async def vote_proof(
-    rooms: Rooms,
-    key: str,
-    wallet: str,
-    since: Annotated[int | None, Parameter(ge=0, description="size of the log that you saw before")] = None,
+    rooms: TheRooms,
+    key: FromPath[str],
+    wallet: FromQuery[str],
+    since: Annotated[
+        int | None, QueryParameter(ge=0, description="size of the log that you saw before")
+    ] = None,
 ) -> VoteProof:
     """That a wallet's votes are in the market's log, and that the log only grew since you looked."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
@@ -206,10 +208,10 @@ async def vote_proof(
 
 @get("/api/votes/{key:str}/log", opt={CHAIN: True}, tags=["votes"])
 async def log_page(
-    rooms: Rooms,
-    key: str,
-    start: Annotated[int, Parameter(ge=0, le=2**40)] = 0,
-    limit: Annotated[int, Parameter(ge=0)] = 100,
+    rooms: TheRooms,
+    key: FromPath[str],
+    start: Annotated[int, QueryParameter(ge=0, le=2**40)] = 0,
+    limit: Annotated[int, QueryParameter(ge=0)] = 100,
 ) -> LogPage:
     """The market's log itself, for whoever counts it again."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
@@ -218,9 +220,9 @@ async def log_page(
 
 @get("/api/markets/{key:str}/votes", opt={CHAIN: True}, tags=["votes"])
 async def market_votes(
-    rooms: Rooms,
-    key: str,
-    kind: Annotated[VoteKind, Parameter(query="type")] = VoteKind.PROPOSAL,
+    rooms: TheRooms,
+    key: FromPath[str],
+    kind: Annotated[VoteKind, QueryParameter(name="type")] = VoteKind.PROPOSAL,
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> shapes.MarketVotes:
@@ -245,9 +247,9 @@ async def market_votes(
 
 @get("/api/users/{wallet:str}/votes", opt={CHAIN: True}, tags=["votes"])
 async def user_votes(
-    rooms: Rooms,
-    wallet: str,
-    kind: Annotated[str, Parameter(query="type", description="all, proposal or dispute")] = "all",
+    rooms: TheRooms,
+    wallet: FromPath[str],
+    kind: Annotated[str, QueryParameter(name="type", description="all, proposal or dispute")] = "all",
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> shapes.UserVotes:

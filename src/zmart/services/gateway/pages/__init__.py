@@ -1,0 +1,1 @@
+"""Pages for people: what the API says, rendered here, readable without JavaScript."""

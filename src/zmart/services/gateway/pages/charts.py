@@ -1,0 +1,25 @@
+"""A price line as SVG, drawn here so that it is there without JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from zmart.market.types import PRICE_ONE
+
+WIDTH = 640
+HEIGHT = 180
+
+
+def price_path(points: Sequence[tuple[datetime, int]]) -> str:
+    """The `d` of a stepped line through (time, YES price in 1e-9), the window's width, 0 at the bottom."""
+    if not points:
+        return ""
+    first, last = points[0][0].timestamp(), points[-1][0].timestamp()
+    span = max(last - first, 1.0)
+    parts: list[str] = []
+    for moment, price in points:
+        x = (moment.timestamp() - first) / span * WIDTH
+        y = HEIGHT - price / PRICE_ONE * HEIGHT
+        parts.append(f"M0 {y:.1f}" if not parts else f"H{x:.1f}V{y:.1f}")
+    return "".join([*parts, f"H{WIDTH}"])
