@@ -23,7 +23,7 @@ from zmart.proofs import vote_log
 from zmart.services import aggregator
 from zmart.services.aggregator.service import Aggregator
 from zmart.store import alerts, intents, market_work, tallies
-from zmart.store.intents import IntentState, Journal
+from zmart.store.intents import Action, IntentState, Journal
 
 if TYPE_CHECKING:
     from conftest import LocalChain
@@ -236,6 +236,23 @@ async def test_the_service_decides_by_its_schedule_and_answers_its_clients(
     finally:
         stop.set()
         await asyncio.wait_for(running, 10)
+
+
+async def test_what_an_operator_asked_for_and_a_crash_left_open_is_brought_to_its_end(scene: Scene) -> None:
+    market = await scene.market()
+    await intents.plan(scene.pool, market, Action.CANCEL_MARKET, 0, {})
+    await scene.pool.execute("UPDATE intents SET updated_at = now() - interval '2 minutes'")
+    service, stop = (
+        await aggregator.create(scene.with_settings(aggregator_cron="* * * * * *")),
+        asyncio.Event(),
+    )
+    running = asyncio.create_task(service.run(stop))
+    try:
+        await until(lambda: scene.state(market), lambda state: state is MarketState.CANCELLED)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)
+    assert {i.state for i in await intents.recent(scene.pool, 10)} == {IntentState.LANDED}
 
 
 async def test_a_vote_over_the_threshold_wakes_it_at_once(scene: Scene) -> None:

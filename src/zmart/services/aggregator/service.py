@@ -15,14 +15,17 @@ from zmart.services.aggregator.proposals import Proposals
 from zmart.services.aggregator.waking import wake_by_votes
 from zmart.services.authority import Authority
 from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.effects import close, left_open
 from zmart.services.schedule import run_schedule
 from zmart.services.ticks import Ticks
 from zmart.services.workers import Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import market_work
+from zmart.store.intents import Action
 from zmart.store.market_work import Job
 
 _DAY_S = 86_400
+_ACTIONS = (Action.AGGREGATE_PROPOSAL_VOTES, Action.APPROVE_PROPOSAL, Action.CANCEL_MARKET)
 
 
 class Aggregator:
@@ -91,6 +94,8 @@ class Aggregator:
         authority = self._authority
         await self.decide_due()
         await forget_finished(authority.pool)
+        for intent in await left_open(authority, _ACTIONS):
+            self._workers.start(intent.market_id, Job.PROPOSAL, partial(close, authority, intent))
         if self._cache is not None:
             await self._cache.refresh(authority.pool)
         metrics.pending_votes.set((await market_work.pending(authority.pool)).votes)

@@ -10,6 +10,7 @@ from functools import partial
 from zmart.market.types import ChainTime, MarketId, MarketState
 from zmart.services.authority import Authority
 from zmart.services.contract import Readiness
+from zmart.services.effects import close, left_open
 from zmart.services.monitor import metrics
 from zmart.services.monitor.finalizing import Finalizing, Waits
 from zmart.services.schedule import run_schedule
@@ -17,6 +18,7 @@ from zmart.services.ticks import Ticks
 from zmart.services.workers import Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import alerts, market_work
+from zmart.store.intents import Action
 from zmart.store.market_work import Job
 
 STUCK_AFTER_S = 7 * 86_400
@@ -83,6 +85,8 @@ class Monitor:
     async def _everything(self) -> None:
         await self.settle_due()
         await forget_finished(self._authority.pool)
+        for intent in await left_open(self._authority, [Action.FINALIZE_MARKET]):
+            self._workers.start(intent.market_id, Job.FINALIZE, partial(close, self._authority, intent))
         metrics.waiting.clear()
         for (job, status), markets in (await market_work.counts(self._authority.pool)).items():
             metrics.waiting.labels(job.value, status).set(markets)
