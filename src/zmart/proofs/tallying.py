@@ -32,10 +32,10 @@ async def count_log(
 ) -> Counted:
     """Append the votes cast on chain that the log lacks, and count it. Holds the log until the transaction ends,
     so that a vote is either in this count or accepted after it. Raises Conflict beyond 32 bits of votes."""
-    await rows.lock(connection, market_id)
+    log = await vote_log.OpenLog.hold(connection, market_id)
     new = await rows.unlogged_onchain_votes(connection, market_id, kind)
     entries = [_onchain_entry(program_id, market_id, kind, vote) for vote in new]
-    head = (await vote_log.append(connection, market_id, entries)).head
+    head = (await log.append(entries)).head
     found = await rows.counts(connection, market_id, kind, head.size)
     if found.tally.total > MAX_COUNT:
         raise Conflict(f"Market {market_id} has more votes than the program can count.")

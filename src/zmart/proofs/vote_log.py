@@ -70,29 +70,50 @@ class LogPage(msgspec.Struct, frozen=True, kw_only=True):
     entries: list[str]
 
 
-async def append(connection: Connection, market_id: MarketId, entries: Sequence[LogEntry]) -> Appended:
-    """Add entries in one go; holds the log until the transaction ends. No entry: only the head."""
-    size = await vote_log.lock(connection, market_id)
-    known = await _nodes(connection, market_id, merkle.complete_subtrees(0, size))
-    raw = [entry.encode() for entry in entries]
-    leaves = [merkle.leaf_hash(item) for item in raw]
-    added = merkle.append(size, leaves, known)
-    rows = [
-        vote_log.NewEntry(
-            kind=entry.statement.kind,
-            wallet=entry.statement.wallet,
-            vote=entry.statement.vote,
-            channel=entry.channel.value,
-            entry=item,
-            leaf_hash=leaf,
-        )
-        for entry, item, leaf in zip(entries, raw, leaves, strict=True)
-    ]
-    if rows:
-        nodes = {(node.level, node.number): value for node, value in added.items()}
-        await vote_log.append(connection, market_id, size, rows, nodes)
-    new_size = size + len(rows)
-    return Appended(size, leaves, Head(new_size, merkle.root(new_size, {**known, **added})))
+class OpenLog:
+    """A market's log, held until the transaction ends: nobody else appends meanwhile."""
+
+    def __init__(
+        self, connection: Connection, market_id: MarketId, size: int, known: dict[Node, bytes]
+    ) -> None:
+        self._connection = connection
+        self._market_id = market_id
+        self._known = known
+        self.size = size
+
+    @classmethod
+    async def hold(cls, connection: Connection, market_id: MarketId) -> OpenLog:
+        size = await vote_log.lock(connection, market_id)
+        known = await _nodes(connection, market_id, merkle.complete_subtrees(0, size))
+        return cls(connection, market_id, size, known)
+
+    @property
+    def head(self) -> Head:
+        return Head(self.size, merkle.root(self.size, self._known))
+
+    async def append(self, entries: Sequence[LogEntry]) -> Appended:
+        """Add entries in one go; none is fine, too."""
+        first, raw = self.size, [entry.encode() for entry in entries]
+        leaves = [merkle.leaf_hash(item) for item in raw]
+        added = merkle.append(first, leaves, self._known)
+        rows = [_row(*parts) for parts in zip(entries, raw, leaves, strict=True)]
+        if rows:
+            nodes = {(node.level, node.number): value for node, value in added.items()}
+            await vote_log.append(self._connection, self._market_id, first, rows, nodes)
+        self._known |= added
+        self.size += len(rows)
+        return Appended(first, leaves, self.head)
+
+
+def _row(entry: LogEntry, raw: bytes, leaf: bytes) -> vote_log.NewEntry:
+    return vote_log.NewEntry(
+        kind=entry.statement.kind,
+        wallet=entry.statement.wallet,
+        vote=entry.statement.vote,
+        channel=entry.channel.value,
+        entry=raw,
+        leaf_hash=leaf,
+    )
 
 
 async def head(db: Pool | Connection, market_id: MarketId, size: int | None = None) -> Head:

@@ -11,9 +11,9 @@ from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.types import Address, MarketId, MarketState, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement, parse_statement
-from zmart.proofs import vote_log
 from zmart.proofs.receipts import Receipt, sign_receipt
 from zmart.proofs.signatures import signed_text
+from zmart.proofs.vote_log import Appended, OpenLog
 from zmart.store import votes
 from zmart.store.pool import Pool
 from zmart.store.votes import NewVote, VoteRow
@@ -133,9 +133,7 @@ async def _accept(
     pool: Pool, ballot: _Ballot, entry: LogEntry, now: datetime, authority: Keypair | None
 ) -> CastVote:
     async with pool.transaction() as connection:
-        appended = await vote_log.append(
-            connection, ballot.market_id, []
-        )  # the lock, before anything is judged
+        log = await OpenLog.hold(connection, ballot.market_id)  # before anything is judged
         if await votes.voting_closed(connection, ballot.market_id, ballot.kind):
             raise Conflict(f"The {ballot.kind.value} votes of this market have been counted: voting is over.")
         new = NewVote(
@@ -145,17 +143,17 @@ async def _accept(
             vote=ballot.vote,
             statement=ballot.statement,
             signature=ballot.signature,
-            log_index=appended.head.size,
+            log_index=log.size,
             created_at=now,
         )
         row = await votes.insert(connection, new)
         if row is None:
             raise _has_voted(ballot)
-        appended = await vote_log.append(connection, ballot.market_id, [entry])
+        appended = await log.append([entry])
     return CastVote(row, sign_receipt(_receipt(ballot, appended), authority))
 
 
-def _receipt(ballot: _Ballot, appended: vote_log.Appended) -> Receipt:
+def _receipt(ballot: _Ballot, appended: Appended) -> Receipt:
     return Receipt(
         program=ballot.program_id,
         market_id=ballot.market_id,

@@ -19,11 +19,18 @@ INSERT INTO vote_logs (market_id) VALUES ($1)
 ON CONFLICT (market_id) DO UPDATE SET size = vote_logs.size RETURNING size
 """
 _SIZE = "SELECT size FROM vote_logs WHERE market_id = $1"
-_ADD_ENTRY = """
-INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, vote, channel, entry, leaf_hash)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+_APPEND = """
+WITH entries AS (
+    INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, vote, channel, entry, leaf_hash)
+    SELECT $1, $2 + e.n - 1, e.kind, e.wallet, e.vote, e.channel, e.entry, e.leaf_hash
+    FROM unnest($3::text[], $4::text[], $5::boolean[], $6::text[], $7::bytea[], $8::bytea[])
+         WITH ORDINALITY AS e (kind, wallet, vote, channel, entry, leaf_hash, n)),
+nodes AS (
+    INSERT INTO vote_log_nodes (market_id, level, node_index, hash)
+    SELECT $1, * FROM unnest($9::smallint[], $10::bigint[], $11::bytea[]))
+UPDATE vote_logs SET size = $2 + cardinality($3::text[]) WHERE market_id = $1
 """
-_ADD_NODES = """
+_NODES = """
 INSERT INTO vote_log_nodes (market_id, level, node_index, hash)
 SELECT $1, * FROM unnest($2::smallint[], $3::bigint[], $4::bytea[])
 """
@@ -110,14 +117,20 @@ async def append(
     connection: Connection, market_id: MarketId, size: int, entries: Sequence[NewEntry], nodes: NodeHashes
 ) -> None:
     """Add entries from position `size` on, and the tree's nodes that they complete. Needs the lock."""
-    rows = [
-        (market_id, size + n, e.kind.value, e.wallet, e.vote, e.channel, e.entry, e.leaf_hash)
-        for n, e in enumerate(entries)
-    ]
-    await connection.executemany(_ADD_ENTRY, rows)
-    levels, numbers = [level for level, _ in nodes], [number for _, number in nodes]
-    await connection.execute(_ADD_NODES, market_id, levels, numbers, list(nodes.values()))
-    await connection.execute(_SET_SIZE, market_id, size + len(entries))
+    await connection.execute(
+        _APPEND,
+        market_id,
+        size,
+        [entry.kind.value for entry in entries],
+        [entry.wallet for entry in entries],
+        [entry.vote for entry in entries],
+        [entry.channel for entry in entries],
+        [entry.entry for entry in entries],
+        [entry.leaf_hash for entry in entries],
+        [level for level, _ in nodes],
+        [number for _, number in nodes],
+        list(nodes.values()),
+    )
 
 
 async def nodes(
