@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import msgspec
@@ -12,7 +13,8 @@ from indexer_harness import deliver, engine_on, settle, tables
 from story_node import serving
 from zmart.market import events as e
 from zmart.services.indexer.rebuild import rebuild
-from zmart.store import inbox, index_progress, projections
+from zmart.store import chain_events, inbox, index_progress, projections
+from zmart.store.pool import Pool
 
 STORY = Story(11, markets=3, trades=10)
 _once: dict[str, dict] = {}
@@ -261,3 +263,64 @@ async def test_an_rpc_that_is_away_costs_no_attempts(story, database_url):
 def test_the_story_uses_every_event_of_the_program():
     told = {type(event) for seed in range(8) for tx in Story(seed).txs for event in tx.events}
     assert {kind.__name__ for kind in told} == set(PROGRAM.idl.events)
+
+
+async def test_two_workers_on_one_inbox_never_disturb_each_other(story, database_url, perfect):
+    async with (
+        serving(story) as node,
+        engine_on(database_url, node.url, indexer_batch_size=3) as one,
+        engine_on(database_url, node.url, indexer_batch_size=5) as other,
+    ):
+        chance = random.Random(9)
+        hints = [inbox.Hint(tx.signature, tx.slot, tx.raw()) for tx in story.txs]
+        chance.shuffle(hints)
+
+        async def work(engine):
+            while (await inbox.depth(engine.pool)).pending:
+                await engine.worker.turn()
+
+        await inbox.store(one.pool, "webhook", hints)
+        await asyncio.gather(work(one), work(other))
+        assert one.worker.events_total
+        assert other.worker.events_total
+    assert await tables(database_url) == perfect
+
+
+async def test_a_row_that_breaks_its_batch_becomes_a_dead_letter_and_holds_nobody_up(
+    story, database_url, perfect
+):
+    beyond_time = e.ProposalApproved(market_id="ee" * 32, approved_by=key(1), timestamp=0)
+    created = e.MarketCreated(
+        market_id="ee" * 32, creator=key(4), b_parameter=10**10, state=0, timestamp=2**62
+    )
+    poison = Tx(key(5), story.txs[9].slot, 5_000, [created, beyond_time])
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, [*story.txs[:20], poison, *story.txs[20:]])
+        assert await tables(database_url) == perfect
+        for _ in range(inbox.MAX_ATTEMPTS):
+            await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
+            await settle(engine)
+        [letter] = await inbox.dead_letters(engine.pool)
+    assert letter.signature == poison.signature
+    assert "timestamp" in letter.last_error
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "index"),
+    [
+        (inbox._READY, [100], "inbox_to_fold"),
+        (inbox._TO_FETCH, [100, 5.0], "inbox_to_fetch"),
+        (index_progress._ADVANCE, [], "inbox_slot"),
+        (chain_events._OF_MARKETS, [["aa" * 32]], "chain_events_of_market"),
+        (chain_events._OF_CONFIG, [], "chain_events_of_config"),
+        (chain_events._NEIGHBOURS, [[1, 2, 3]], "chain_transactions_slot"),
+        (chain_events._UNFINAL, [100, 256], "chain_transactions_unfinal"),
+    ],
+)
+async def test_hot_statements_use_their_index(database_url, statement, arguments, index):
+    pool = await Pool.open(database_url, size=1)
+    async with pool.acquire() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        plan = await connection.fetch(f"EXPLAIN {statement}", *arguments)
+    await pool.close()
+    assert index in "\n".join(row[0] for row in plan)

@@ -6,49 +6,19 @@ on chain field for field (`zmart indexer audit` compares).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable
 
 import msgspec
 from msgspec.structs import replace
 
 from zmart.errors import ZmartError
 from zmart.market import events as e
-from zmart.market.fold_books import Books, books
-from zmart.market.fold_config import ConfigHistory, chain_key
-from zmart.market.fold_positions import after_buy, after_claim, after_sell
+from zmart.market.fold_handlers import HANDLERS, Rules, created
 from zmart.market.fold_state import MarketFold, PositionFold, Step, TradeRow, VoteRow
-from zmart.market.fold_trades import price_buy, price_sell
 from zmart.market.lifecycle import FoldError, next_state
-from zmart.market.pricing import Fees, PricingModel, PricingModelName, pricing_model
-from zmart.market.types import (
-    PRICE_ONE,
-    Address,
-    Lamports,
-    MarketId,
-    MarketState,
-    PriceE9,
-    Side,
-    VoteKind,
-    Wallet,
-)
+from zmart.market.types import Wallet
 
-BIGINT_MAX = 2**63 - 1
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """What the program's code and its config add to an event."""
-
-    model: PricingModel
-    books: Books
-    configs: ConfigHistory
-    address_of: Callable[[MarketId], Address]
-
-    @classmethod
-    def of(
-        cls, name: PricingModelName, configs: ConfigHistory, address_of: Callable[[MarketId], Address]
-    ) -> Rules:
-        return cls(pricing_model(name), books(name), configs, address_of)
+__all__ = ["Folded", "ImpossibleEvent", "Rules", "apply", "fold"]
 
 
 class ImpossibleEvent(FoldError):
@@ -95,7 +65,7 @@ def apply(
     if isinstance(body, e.MarketCreated):
         if market is not None:
             raise FoldError("the market exists already")
-        return Step(_created(body, event, rules))
+        return Step(created(body, event, rules))
     if market is None:
         raise FoldError("its market has not been created")
     base = replace(
@@ -104,212 +74,4 @@ def apply(
         updated_slot=event.slot,
         events_count=market.events_count + 1,
     )
-    return _HANDLERS[type(body)](base, position, event, rules)
-
-
-def _created(body: e.MarketCreated, event: e.ChainEvent, rules: Rules) -> MarketFold:
-    opening = rules.books.opening_shares(body.b_parameter)
-    return MarketFold(
-        market_id=body.market_id,
-        address=rules.address_of(body.market_id),
-        creator=body.creator,
-        state=MarketState.PROPOSED,
-        b_parameter=body.b_parameter,
-        initial_liquidity=body.initial_liquidity,
-        current_liquidity=body.initial_liquidity or Lamports(0),
-        shares_yes=opening,
-        shares_no=opening,
-        price_yes_e9=PriceE9(PRICE_ONE // 2),
-        question_cid=body.ipfs_question_hash,
-        created_at=body.timestamp,
-        created_slot=event.slot,
-        updated_slot=event.slot,
-    )
-
-
-Body = TypeVar("Body", bound=e.Event)
-_Handler = Callable[[MarketFold, PositionFold | None, e.ChainEvent, Rules], Step]
-
-
-def _simply(change: Callable[[Any], dict[str, object]]) -> _Handler:
-    """A handler for events that only set fields of the market."""
-
-    def handle(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
-        return Step(replace(market, **change(event.event)))
-
-    return handle
-
-
-def _voted(kind: VoteKind) -> _Handler:
-    def handle(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
-        body = event.event
-        assert isinstance(body, e.ProposalVoteSubmitted | e.DisputeVoteSubmitted)
-        vote = VoteRow(
-            market_id=market.market_id,
-            kind=kind,
-            wallet=body.user,
-            vote=body.vote,
-            signature=event.signature,
-            slot=event.slot,
-            voted_at=body.timestamp,
-        )
-        return Step(market, None, vote)
-
-    return handle
-
-
-def _activated(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
-    body = event.event
-    assert isinstance(body, e.MarketActivated)
-    after = replace(market, activated_at=body.timestamp)
-    if market.initial_liquidity is None:
-        return Step(
-            replace(
-                after,
-                initial_liquidity=body.initial_liquidity,
-                current_liquidity=market.current_liquidity + body.initial_liquidity,
-            )
-        )
-    if market.initial_liquidity != body.initial_liquidity:
-        raise FoldError(f"the deposit was {market.initial_liquidity} lamports, now {body.initial_liquidity}")
-    return Step(after)
-
-
-def _bought(market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
-    body = event.event
-    assert isinstance(body, e.SharesBought)
-    cost, fees = price_buy(rules.model, market, rules.configs.fees_at(chain_key(event)), body)
-    after = _traded(rules.books.buy(market, cost, fees), position, body, body.shares)
-    return Step(after, after_buy(position, body, event.slot), _trade(event, body, body.cost, Side.BUY, fees))
-
-
-def _sold(market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
-    body = event.event
-    assert isinstance(body, e.SharesSold)
-    held = after_sell(position, body, event.slot)
-    gross, fees = price_sell(rules.model, market, rules.configs.fees_at(chain_key(event)), body)
-    after = _traded(rules.books.sell(market, gross, fees), position, body, -body.shares)
-    return Step(after, held, _trade(event, body, body.proceeds, Side.SELL, fees))
-
-
-def _traded(
-    market: MarketFold, position: PositionFold | None, body: e.SharesBought | e.SharesSold, shares: int
-) -> MarketFold:
-    side = "shares_yes" if body.outcome else "shares_no"
-    return replace(
-        market,
-        **{side: getattr(market, side) + shares},
-        price_yes_e9=body.new_price_yes,
-        trades_count=market.trades_count + 1,
-        traders=market.traders + (position is None),
-    )
-
-
-def _trade(
-    event: e.ChainEvent,
-    body: e.SharesBought | e.SharesSold,
-    cost_lamports: Lamports,
-    side: Side,
-    fees: Fees,
-) -> TradeRow:
-    if cost_lamports > BIGINT_MAX:
-        raise FoldError(f"{cost_lamports} lamports are more than there are")
-    return TradeRow(
-        signature=event.signature,
-        ordinal=event.ordinal,
-        market_id=body.market_id,
-        wallet=body.user,
-        side=side,
-        outcome=body.outcome,
-        shares=body.shares,
-        cost_lamports=cost_lamports,
-        protocol_fee_lamports=fees.protocol,
-        resolver_fee_lamports=fees.resolver,
-        lp_fee_lamports=fees.lp,
-        price_yes_after_e9=body.new_price_yes,
-        slot=event.slot,
-        index_in_block=event.index_in_block or 0,
-        traded_at=body.timestamp,
-    )
-
-
-def _dispute_counted(body: e.DisputeAggregated) -> dict[str, object]:
-    return {"dispute_agree": body.agrees, "dispute_disagree": body.disagrees, "was_disputed": True}
-
-
-def _disputed(body: e.DisputeInitiated) -> dict[str, object]:
-    return {
-        "dispute_initiator": body.initiator,
-        "dispute_initiated_at": body.timestamp,
-        "dispute_agree": 0,
-        "dispute_disagree": 0,
-    }
-
-
-def _resolved(body: e.MarketResolved) -> dict[str, object]:
-    return {
-        "resolver": body.resolver,
-        "proposed_outcome": body.outcome,
-        "evidence_cid": body.evidence_hash,
-        "resolution_proposed_at": body.timestamp,
-    }
-
-
-def _finalized(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
-    body = event.event
-    assert isinstance(body, e.MarketFinalized)
-    if not body.was_disputed and body.final_outcome != market.proposed_outcome:
-        raise FoldError("an undisputed market is finalized with another outcome than the proposed one")
-    counts: dict[str, object] = {}
-    if body.was_disputed and body.dispute_agree is not None and body.dispute_disagree is not None:
-        counts = {"dispute_agree": body.dispute_agree, "dispute_disagree": body.dispute_disagree}
-    after = replace(
-        market,
-        final_outcome=body.final_outcome,
-        was_disputed=body.was_disputed,
-        finalized_at=body.timestamp,
-        **counts,
-    )
-    return Step(after)
-
-
-def _claimed(market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
-    body = event.event
-    assert isinstance(body, e.WinningsClaimed)
-    held = after_claim(position, body, event.slot)
-    assert position is not None  # after_claim refuses otherwise
-    if body.outcome != market.final_outcome:
-        raise FoldError("the claim names another outcome than the final one")
-    return Step(rules.books.claim(market, position, body.amount), held)
-
-
-def _withdrawn(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
-    body = event.event
-    assert isinstance(body, e.LiquidityWithdrawn)
-    if market.initial_liquidity is None:  # cancelled before any event told the deposit: all of it goes back
-        market = replace(market, initial_liquidity=body.amount, current_liquidity=body.amount)
-    return Step(rules.books.withdraw(market, body.amount))
-
-
-_HANDLERS: Mapping[type[e.Event], _Handler] = {
-    e.ProposalVoteSubmitted: _voted(VoteKind.PROPOSAL),
-    e.ProposalAggregated: _simply(
-        lambda body: {
-            "proposal_likes": body.likes,
-            "proposal_dislikes": body.dislikes,
-            "proposal_aggregated_at": body.timestamp,
-        }
-    ),
-    e.ProposalApproved: _simply(lambda body: {"approved_at": body.timestamp}),
-    e.MarketActivated: _activated,
-    e.SharesBought: _bought,
-    e.SharesSold: _sold,
-    e.MarketResolved: _simply(_resolved),
-    e.DisputeInitiated: _simply(_disputed),
-    e.DisputeVoteSubmitted: _voted(VoteKind.DISPUTE),
-    e.DisputeAggregated: _simply(_dispute_counted),
-    e.MarketFinalized: _finalized,
-    e.WinningsClaimed: _claimed,
-    e.LiquidityWithdrawn: _withdrawn,
-    e.MarketCancelled: _simply(lambda body: {"cancelled_at": body.cancelled_at}),
-}
+    return HANDLERS[type(body)](base, position, event, rules)

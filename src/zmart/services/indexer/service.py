@@ -51,20 +51,21 @@ class Indexer:
     async def run(self, stop: asyncio.Event) -> None:
         engine = self._engine
         work, fetch, scan, final = (Bell(stop) for _ in range(4))
-        helpers = [asyncio.create_task(self._wake((work, fetch)))]
+        endless = [self._wake((work, fetch))]
         if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
             live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
-            helpers.append(asyncio.create_task(live.run()))
+            endless.append(live.run())
         try:
             async with asyncio.TaskGroup() as group:
+                helpers = [group.create_task(helper) for helper in endless]
                 group.create_task(engine.worker.run(work))
                 group.create_task(engine.fetcher.run(fetch))
                 group.create_task(engine.scanner.run(scan))
                 group.create_task(engine.finality.run(final))
+                await stop.wait()
+                for helper in helpers:
+                    helper.cancel()
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
             await engine.close()
 
     async def readiness(self) -> Readiness:

@@ -18,7 +18,7 @@ from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
 from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.folding import Folder, Mapped
 from zmart.store import chain_events, inbox, index_progress
-from zmart.store.inbox import Failure
+from zmart.store.inbox import Failure, Ready
 from zmart.store.pool import Connection, Pool, is_away
 
 _BLOCKS_KEPT = 4096
@@ -43,6 +43,7 @@ class Worker:
         self._program = program
         self._folder = folder
         self._largest = self._limit = batch_size
+        self._rows: list[Ready] = []
         self._blocks: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
         self.events_total = 0
 
@@ -68,16 +69,19 @@ class Worker:
 
     async def turn(self) -> Turn:
         """One batch. A batch that fails is tried in halves, down to the row that is to blame."""
-        limit = self._limit
+        limit, self._rows = self._limit, []
         try:
             turn = await self._with_order(limit)
         except Exception as error:
-            if is_away(error):
+            if is_away(error) or not self._rows:
                 raise
-            log.exception("batch failed", rows=limit)
-            self._limit = max(1, limit // 2)
-            if limit == 1:
-                await self._blame(f"{type(error).__name__}: {error}")
+            rows = self._rows
+            reason = f"{type(error).__name__}: {error}"
+            first_time = len(rows) == 1 and rows[0].attempts == 0
+            log.warning("batch failed", rows=len(rows), reason=reason, exc_info=first_time)
+            self._limit = max(1, len(rows) // 2)
+            if len(rows) == 1:
+                await self._blame(reason)
             return Turn.WORKED
         self._limit = min(self._largest, limit * 2)
         return turn
@@ -96,7 +100,7 @@ class Worker:
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
                 return Turn.ELSEWHERE
-            rows = await inbox.ready(connection, limit)
+            rows = self._rows = await inbox.ready(connection, limit)
             if not rows:
                 return Turn.IDLE
             batch = batches.read(self._program, rows)
