@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +17,11 @@ import redis
 
 from zmart.errors import ConfigError
 from zmart.local.postgres import Postgres
-from zmart.local.processes import RunAs, StartError, free_port
+from zmart.local.processes import RunAs, StartError, free_port, launched
 from zmart.local.valkey import Valkey
 
 IS_ROOT = os.getuid() == 0
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -106,6 +109,47 @@ def test_valkey_keeps_its_keys_after_kill_9(new_valkey: Valkey) -> None:
     new_valkey.start()
     with redis.Redis.from_url(new_valkey.url()) as client:
         assert client.xlen("votes") == 1
+
+
+def test_an_ordinary_user_runs_both_servers_as_oneself(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from zmart.local.postgres import Postgres
+from zmart.local.processes import free_port
+from zmart.local.valkey import Valkey
+home = Path({str(tmp_path.parent)!r}) / "own"
+for server in (Postgres(home / "postgres", free_port()), Valkey(home / "valkey", free_port())):
+    server.start()
+    server.stop()
+print(Postgres(home / "postgres", free_port()).run_as.value)
+"""
+    own = tmp_path.parent / "own"
+    own.mkdir(mode=0o700)
+    as_user: dict[str, object] = {}
+    if IS_ROOT:
+        os.chown(own, NOBODY, NOBODY)
+        os.chmod(tmp_path.parent, 0o711)
+        os.chmod(tmp_path.parent.parent, 0o711)
+        as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    done = subprocess.run(
+        [python_for_everybody(), "-c", code],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
+        **as_user,  # type: ignore[call-overload]
+    )
+    assert done.stdout.strip() == "self", done.stderr
+
+
+def python_for_everybody() -> str:
+    """An interpreter that nobody may run, too: root's own may lie in root's home."""
+    for path in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        probe = launched([path, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], RunAs.NOBODY)
+        if not IS_ROOT or subprocess.run(probe, capture_output=True, cwd="/", check=False).returncode == 0:
+            return path
+    raise AssertionError("there is no Python 3.11 here that an ordinary user can run")
 
 
 async def test_every_test_gets_databases_of_its_own(empty_database_url: str, redis_url: str) -> None:

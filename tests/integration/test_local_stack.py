@@ -253,7 +253,9 @@ def test_a_service_that_cannot_start_is_named_with_its_reason(home: Home) -> Non
     home.environment["ADMIN_KEYPAIR_PATH"] = "/nowhere/key.json"
     refused = home.zmart("up")
     assert refused.returncode == 1
-    assert re.fullmatch(r"\w+ does not start: ADMIN_KEYPAIR_PATH names /nowhere/key.json, .*\n", refused.stderr)
+    assert re.fullmatch(
+        r"\w+ does not start: ADMIN_KEYPAIR_PATH names /nowhere/key.json, .*\n", refused.stderr
+    )
     assert members(home.folder) == []
 
 
@@ -264,6 +266,17 @@ def test_a_new_chain_starts_the_database_over(home: Home) -> None:
     again = home.zmart("up", "--detach")
     assert again.returncode == 0
     assert "starts over" in again.stdout
+
+
+def test_servers_that_settings_name_are_used_and_not_started(
+    home: Home, empty_database_url: str, redis_url: str
+) -> None:
+    home.environment |= {"DATABASE_URL": empty_database_url, "REDIS_URL": redis_url}
+    up = home.up().ready()
+    assert set(home.ps()) == {"chain", "providers", *SERVICES}
+    assert home.zmart("migrate", "status").returncode == 0
+    assert home.zmart("doctor").returncode == 0
+    assert up.end() == 0
 
 
 def test_commands_without_a_stack_say_how_to_start_one(home: Home) -> None:

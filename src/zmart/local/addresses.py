@@ -6,7 +6,6 @@ to its services (DATABASE_URL, REDIS_URL, SOLANA_RPC_URL, ports, key paths ...),
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -25,17 +24,20 @@ def stack_file(home: Path) -> Path:
 
 
 def stack_settings() -> Settings:
-    """The settings of this process, completed by those of the local stack where DATABASE_URL is not set.
+    """The settings of this process, completed by those that the local stack gave to its services.
 
-    The environment wins over the file, so that one value can be changed for one command.
+    What is set, in the environment or in `.env`, wins. A stack with a database of its own says nothing to a
+    command that was given another one: the two must not be mixed.
     """
     own = settings()
     path = stack_file(own.zmart_home)
-    if own.database_url.get_secret_value() or not path.exists():
+    if not path.exists():
         return own
     environment = msgspec.json.decode(path.read_bytes(), type=StackFile).environment
-    given = {name.lower(): value for name, value in environment.items() if name not in os.environ}
-    return load_settings(**given)
+    if own.database_url.get_secret_value() and "DATABASE_URL" in environment:
+        return own
+    given = {name.lower(): value for name, value in environment.items()}
+    return load_settings(**{name: value for name, value in given.items() if name not in own.model_fields_set})
 
 
 def database_url() -> str:

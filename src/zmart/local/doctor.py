@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.local.addresses import stack_settings
 from zmart.local.chain import node
 from zmart.local.environment import parts_of
 from zmart.local.ports import NAMES, holder
@@ -50,13 +51,13 @@ def _programs(settings: Settings) -> Iterator[Finding]:
     if parts.postgres:
         yield _found("PostgreSQL", lambda: find_bin_dir(settings.postgres_bin_dir))
     else:
-        yield Finding("PostgreSQL", True, "PostgreSQL is the one of DATABASE_URL.")
+        yield _database(settings)
     if parts.valkey:
         yield _found("Valkey", lambda: find_binary(settings.valkey_bin))
     else:
-        yield Finding("Valkey", True, "Redis is the one of REDIS_URL.")
+        yield _redis(settings)
     if not parts.chain:
-        yield Finding("chain", True, "The chain is the one of SOLANA_RPC_URL or HELIUS_RPC_URL.")
+        yield _chain(settings)
         return
     yield _found("Node.js", lambda: node.find_node(settings.node_bin))
     folder = addon_folder(settings)
@@ -70,6 +71,31 @@ def _found(name: str, find: Callable[[], Path]) -> Finding:
         return Finding(name, True, f"{name} is {find()}.")
     except ZmartError as problem:
         return Finding(name, False, str(problem))
+
+
+def _database(settings: Settings) -> Finding:
+    from zmart.store import migrate
+
+    try:
+        found = asyncio.run(migrate.status(settings.require("database_url")))
+    except ZmartError as problem:
+        return Finding("PostgreSQL", False, str(problem))
+    schema = "up to date" if found.up_to_date else "not up to date: run `zmart migrate up`"
+    return Finding(
+        "PostgreSQL", found.up_to_date, f"PostgreSQL of DATABASE_URL answers; its schema is {schema}."
+    )
+
+
+def _redis(settings: Settings) -> Finding:
+    import redis
+
+    try:
+        with redis.Redis.from_url(settings.require("redis_url"), socket_timeout=5, retry=None) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as problem:
+        sentence = f"Redis does not answer ({type(problem).__name__}): check REDIS_URL and that it runs."
+        return Finding("Redis", False, sentence)
+    return Finding("Redis", True, "Redis of REDIS_URL answers.")
 
 
 def _disk(home: Path) -> Finding:
@@ -103,18 +129,16 @@ def _running(settings: Settings) -> Iterator[Finding]:
         answer = ask(url)
         if not answer.ready:
             yield Finding(name, False, f"The {name} is not ready: {answer.reason}.")
-    yield _chain()
+    if parts_of(settings).chain:
+        yield _chain(stack_settings())
 
 
-def _chain() -> Finding:
+def _chain(settings: Settings) -> Finding:
     """The RPC, the program, its GlobalConfig and the keys, as the services would find them."""
     from zmart.chain.config_check import check_program
     from zmart.chain.program import Program
     from zmart.chain.rpc import Rpc
     from zmart.chain.wallet import admin_keypair, backend_keypair
-    from zmart.local.addresses import stack_settings
-
-    settings = stack_settings()
 
     async def check() -> None:
         backend, admin = backend_keypair(settings), admin_keypair(settings)
