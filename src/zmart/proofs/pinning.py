@@ -104,10 +104,11 @@ class PinataClient:
         self, data: bytes, name: str, *, cid_version: int = 1, keyvalues: Mapping[str, str] | None = None
     ) -> Pinned:
         expected = cid_of(data, cid_version)
+        mime_type = "application/json" if name.endswith(".json") else "application/octet-stream"
         answer = await self._call(
             "POST",
             "/pinning/pinFileToIPFS",
-            files={"file": (name, data, "application/octet-stream")},
+            files={"file": (name, data, mime_type)},
             data={
                 "pinataMetadata": _text({"name": name, "keyvalues": dict(keyvalues or {})}),
                 "pinataOptions": _text({"cidVersion": cid_version}),
