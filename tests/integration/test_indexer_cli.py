@@ -7,11 +7,14 @@ import json
 import os
 import sys
 
+import httpx
 import pytest
 
 from chain_story import Story
-from indexer_harness import tables
+from indexer_harness import tables, until
 from story_node import serving
+from zmart.local.processes import free_port
+from zmart.services.webhook import PATH
 from zmart.store import inbox
 from zmart.store.pool import Pool
 
@@ -98,3 +101,48 @@ async def test_a_chain_that_is_not_there_is_one_sentence(zmart):
     assert (status, out) == (1, "")
     assert "did not answer getMultipleAccounts" in err
     assert "Traceback" not in err
+
+
+async def test_the_hosted_service_takes_webhooks_and_tells_how_it_is(database_url):
+    port = free_port()
+    async with serving(STORY) as node, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from zmart.cli import main; main()",
+            "run",
+            "indexer",
+            env={
+                **os.environ,
+                "ZMART_ENV": "production",
+                "ZMART_ENV_FILE": os.devnull,
+                "DATABASE_URL": database_url,
+                "SOLANA_RPC_URL": node.url,
+                "INDEXER_PORT": str(port),
+                "INDEXER_LOGS_SUBSCRIBE": "false",
+                "INDEXER_SCAN_INTERVAL_S": "0.2",
+                "HELIUS_WEBHOOK_SECRET": "s3cret",
+            },
+            stdout=asyncio.subprocess.PIPE,
+        )
+
+        async def complete():
+            try:
+                answer = await client.get("/ready")
+            except httpx.TransportError:
+                return False
+            return answer.status_code == 200 and answer.json()["details"]["gap_free_slot"] == node.tip()
+
+        await until(complete)
+        sent = {"content": b"[" + STORY.txs[0].raw() + b"]"}
+        assert (await client.post(PATH, **sent)).status_code == 401
+        answer = await client.post(PATH, **sent, headers={"authorization": "s3cret"})
+        assert (answer.status_code, answer.json()) == (200, {"received": 1, "duplicates": 1})
+        told = (await client.get("/metrics")).text
+        assert f"zmart_indexer_gap_free_slot {float(node.tip())}" in told
+        assert 'zmart_webhook_deliveries_total{status="200"} 1.0' in told
+        assert (await client.get("/health")).json()["events_total"] > 0
+        process.terminate()
+        out, _ = await asyncio.wait_for(process.communicate(), 15)
+        assert process.returncode == 0
+        assert b"s3cret" not in out
