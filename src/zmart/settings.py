@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     providers_port: int = Field(default=4006, ge=0, le=65535)
     chain_rpc_port: int = Field(default=8899, ge=0, le=65535)
     chain_ws_port: int = Field(default=8900, ge=0, le=65535)
+    chain_slot_ms: int = Field(default=100, ge=10, le=10_000)
     postgres_port: int = Field(default=54329, ge=0, le=65535)
     redis_port: int = Field(default=63799, ge=0, le=65535)
 

@@ -86,7 +86,13 @@ class Stack:
 
     def _chain(self) -> Chain:
         ports = self.ports["chain_rpc_port"], self.ports["chain_ws_port"]
-        return Chain(self.home / "chain", *ports, addon_folder(self.settings), self.settings.node_bin)
+        return Chain(
+            self.home / "chain",
+            *ports,
+            addon_folder(self.settings),
+            self.settings.node_bin,
+            self.settings.chain_slot_ms,
+        )
 
     @property
     def supervisor(self) -> Supervisor:
