@@ -69,9 +69,14 @@ def script(world: World) -> list[Step]:
 def _proposals(world: World) -> list[Step]:
     a, b, c = world.markets
     users = world.users
-    # With the dislike on chain, seven of ten like it: 70.00 %, the threshold to the point.
-    voters = [*((user, "like") for user in users[:7]), *((user, "dislike") for user in users[7:9])]
-    few = [(users[0], "like"), (users[1], "dislike"), (users[2], "dislike")]
+    # Seven of ten like it: 70.00 %, the threshold to the point, passed by nobody but the last voter. One wallet votes
+    # on chain and by statement; it counts once.
+    rounds = [
+        [(user, "dislike") for user in users[7:10]],
+        [(users[6], "like")],
+        [(user, "like") for user in users[:6]],
+    ]
+    few = [[(users[1], "dislike"), (users[2], "dislike")], [(users[0], "like")]]
     return [
         Step("all", "faucet funds the wallets", early.fund),
         Step("all", "sign in with Solana", early.sign_in),
@@ -81,12 +86,12 @@ def _proposals(world: World) -> list[Step]:
                 market.label,
                 "vote sent to the chain",
                 early.vote_on_chain,
-                (market, "proposal", users[10], False),
+                (market, "proposal", users[6], True),
             )
             for market in (a, b)
         ),
         *(
-            Step(market.label, "voted on by nine more", early.vote, (market, "proposal", voters))
+            Step(market.label, "voted on by ten wallets", early.vote, (market, "proposal", rounds))
             for market in (a, b)
         ),
         Step(c.label, "voted on by three wallets", early.vote, (c, "proposal", few)),
@@ -123,7 +128,7 @@ def _endings(world: World) -> list[Step]:
         Step(b.label, "resolved YES, wrongly", late.resolve, (b, users[11], True)),
         Step(b.label, "disputed", late.dispute, (b, users[7])),
         Step(b.label, "vote sent to the chain", early.vote_on_chain, (b, "dispute", users[11], False)),
-        Step(b.label, "dispute voted on by eleven", early.vote, (b, "dispute", disputants)),
+        Step(b.label, "dispute voted on by eleven", early.vote, (b, "dispute", [disputants])),
         Step("all", "three days pass on chain", late.travel, (DISPUTE_HOURS,)),
         Step(a.label, "finalized by itself", late.finalized, (a, True)),
         Step(b.label, "overturned by itself", late.finalized, (b, False)),

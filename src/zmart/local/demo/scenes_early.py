@@ -56,21 +56,20 @@ async def create(world: World, play: MarketPlay) -> Done:
     return done
 
 
-async def vote(world: World, play: MarketPlay, kind: str, voters: list[tuple[User, str]]) -> Done:
-    """Signed statements; each must come back on the socket with the tally it made.
+Round = list[tuple[User, str]]
 
-    Those against go first: so the threshold is not passed before the last one for it has voted, however quick the
-    backend is.
-    """
+
+async def vote(world: World, play: MarketPlay, kind: str, rounds: list[Round]) -> Done:
+    """Signed statements, one round after the other; each must come back on the socket with the tally it made."""
     receipts: list[Json] = []
-    for turn in (("dislike", "disagree"), ("like", "agree")):
-        ballots = [(user, choice) for user, choice in voters if choice in turn]
+    for ballots in rounds:
         receipts += await asyncio.gather(
             *(
                 user.vote(world.program.address, play.id, kind, choice, datetime.now(UTC))
                 for user, choice in ballots
             )
         )
+    voters = [ballot for ballots in rounds for ballot in ballots]
     heard = [await vote_heard(world, play, kind, user) for user, _ in voters]
     names = ("likes", "dislikes") if kind == "proposal" else ("agrees", "disagrees")
     tally = await until(
