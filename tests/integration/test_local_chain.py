@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -180,6 +181,57 @@ async def test_what_was_signed_before_a_restart_cannot_land_after_it(
     blockhash = await rpc.get_latest_blockhash()
     restart(chain, kill=True)
     assert await rpc.get_block_height("processed") > blockhash.last_valid_block_height
+
+
+async def test_a_line_that_was_cut_by_the_end_does_not_count(
+    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+) -> None:
+    await prepare_chain(rpc, program, keys, shipped_program())
+    before = await history(rpc, program)
+    chain.stop()
+    with (chain.folder / "journal").open("ab") as journal:
+        journal.write(b'T {"signature":"never","addresses":[]}\nC {"accounts":{"' + str(program.id).encode())
+    chain.start()
+    assert await history(rpc, program) == before
+    assert await prepare_chain(rpc, program, keys, shipped_program()) == []
+
+
+def test_a_journal_made_compact_says_the_same(tmp_path: Path) -> None:
+    script = tmp_path / "check.js"
+    script.write_text(COMPACT_AND_COMPARE)
+    source = Path(node.__file__).parent / "journal.js"
+    done = subprocess.run(
+        [node.find_node(), script, source, tmp_path / "chain"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "same, and smaller\n"), done.stderr
+
+
+COMPACT_AND_COMPARE = """
+const assert = require('assert');
+const fs = require('fs');
+const { Journal } = require(process.argv[2]);
+const journal = new Journal(process.argv[3]);
+for (let i = 0; i < 200; i += 1) {
+  const transaction = { signature: `s${i}`, slot: i >> 1, blockTime: i, err: null, blockhash: `b${i}`,
+    addresses: ['ä', `a${i % 7}`], meta: { note: 'ü'.repeat(i) } };
+  const account = { lamports: i, owner: 'o', data: 'eA=='.repeat(50), executable: false };
+  journal.commit([transaction], { [`a${i % 7}`]: account, gone: i % 2 ? null : account }, { slot: i, height: i });
+}
+const seen = (j) => [[...j.accounts], [...j.byAddress], [...j.bySlot], j.clock,
+  [...j.transactions.keys()].map((s) => j.read(s))];
+const before = seen(journal);
+const size = fs.statSync(journal.file).size;
+journal.compact();
+assert.deepStrictEqual(seen(journal), before);
+assert.ok(fs.statSync(journal.file).size < size);
+journal.commit([], { late: { lamports: 1, owner: 'o', data: '', executable: false } }, { slot: 999 });
+const again = new Journal(process.argv[3]);
+assert.strictEqual(again.clock.slot, 999);
+assert.strictEqual(again.clock.height, 199);
+assert.deepStrictEqual(seen(again)[4], before[4]);
+assert.strictEqual(again.past.size, 200);
+console.log('same, and smaller');
+"""
 
 
 async def test_an_account_that_was_emptied_stays_empty(chain: Chain, rpc: Rpc) -> None:
