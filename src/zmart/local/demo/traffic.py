@@ -44,7 +44,8 @@ async def _open_market(world: World) -> MarketPlay:
     await early.fund(world)
     await early.sign_in(world)
     await early.create(world, play)
-    await early.vote(world, play, "proposal", [(user, "like") for user in world.users[:10]])
+    enough = world.users[: world.settings.min_proposal_votes]
+    await early.vote(world, play, "proposal", [[(user, "like") for user in enough]])
     await early.decided(world, play)
     await early.activate(world, play)
     return play
