@@ -1,0 +1,117 @@
+"""A market's whole life on a real chain, as its users see it: over HTTP, the socket and their own wallets."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from zmart.local.demo.play import play
+from zmart.local.demo.report import Report
+from zmart.settings import Settings
+from zmart.store.pool import Pool
+
+EVENTS = "SELECT name FROM chain_events WHERE market_id = $1 ORDER BY slot, index_in_block, ordinal"
+SINGLE = {"SharesBought", "SharesSold", "WinningsClaimed", "ProposalVoteSubmitted", "DisputeVoteSubmitted"}
+
+
+@pytest.fixture(scope="module")
+def report(stack: Settings) -> Report:
+    """The play, once for all tests here."""
+    return asyncio.run(play(stack, on_step=lambda result: print(result)))
+
+
+def test_every_step_of_the_life_happens(report: Report) -> None:
+    assert report.failed_step == ""
+    assert all(step.ok for step in report.steps)
+    assert len(report.steps) > 30
+
+
+def test_the_books_agree(report: Report) -> None:
+    assert [check for check in report.books if not check.ok] == []
+    assert {check.name for check in report.books} >= {
+        "market accounts = index",
+        "position accounts = index",
+        "lamports conserved",
+        "socket = feed replayed",
+        "timeline in order",
+    }
+
+
+def _names(stack: Settings, market_id: str) -> list[str]:
+    async def read() -> list[str]:
+        pool = await Pool.open(stack.require("database_url"), size=1)
+        try:
+            return [row["name"] for row in await pool.fetch(EVENTS, market_id)]
+        finally:
+            await pool.close()
+
+    return asyncio.run(read())
+
+
+def _runs(names: list[str]) -> list[str]:
+    """Names in order, repeated trades, votes and claims told once."""
+    found: list[str] = []
+    for name in names:
+        if not (name in SINGLE and name in found):
+            found.append(name)
+    return found
+
+
+def test_every_event_of_the_undisputed_life_is_indexed_in_order(stack: Settings, report: Report) -> None:
+    assert _runs(_names(stack, report.markets["undisputed"])) == [
+        "MarketCreated",
+        "ProposalVoteSubmitted",
+        "ProposalAggregated",
+        "ProposalApproved",
+        "MarketActivated",
+        "SharesBought",
+        "SharesSold",
+        "MarketResolved",
+        "MarketFinalized",
+        "WinningsClaimed",
+        "LiquidityWithdrawn",
+    ]
+
+
+def test_every_event_of_the_overturned_life_is_indexed_in_order(stack: Settings, report: Report) -> None:
+    assert _runs(_names(stack, report.markets["overturned"])) == [
+        "MarketCreated",
+        "ProposalVoteSubmitted",
+        "ProposalAggregated",
+        "ProposalApproved",
+        "MarketActivated",
+        "SharesBought",
+        "SharesSold",
+        "MarketResolved",
+        "DisputeInitiated",
+        "DisputeVoteSubmitted",
+        "MarketFinalized",
+        "WinningsClaimed",
+        "LiquidityWithdrawn",
+    ]
+
+
+def test_every_event_of_the_cancelled_life_is_indexed_in_order(stack: Settings, report: Report) -> None:
+    assert _names(stack, report.markets["cancelled"]) == [
+        "MarketCreated",
+        "MarketCancelled",
+        "LiquidityWithdrawn",
+    ]
+
+
+def test_each_effect_of_the_backend_is_on_chain_exactly_once(stack: Settings, report: Report) -> None:
+    for label in ("undisputed", "overturned"):
+        names = _names(stack, report.markets[label])
+        assert [names.count(n) for n in ("ProposalAggregated", "ProposalApproved", "MarketFinalized")] == [
+            1,
+            1,
+            1,
+        ]
+
+
+def test_the_dashboard_says_that_all_is_well(stack: Settings, report: Report) -> None:
+    page = httpx.get(f"http://127.0.0.1:{stack.api_port}/dashboard", timeout=10)
+    assert page.status_code == 200
+    assert "all well" in page.text
