@@ -1,0 +1,144 @@
+"""`zmart snapshot` makes snapshots now; `zmart verify snapshot` checks one without trusting this backend."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zmart.cli.errors import one_sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zmart.proofs.verify_snapshot import SnapshotReport
+    from zmart.services.snapshots.runs import Made
+
+_MARKS = {"holds": "ok  ", "note": "note", "broken": "BAD "}
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@one_sentence
+def snapshot(
+    market: Annotated[str | None, typer.Option(help="one market, by id or address (default: all)")] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="the day it belongs to (default: today, UTC)"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make the day's snapshots, pin them and read them back; harmless when they are there already.
+
+    Exit status 1 when one could not be pinned or read back: the service tries again by itself.
+    """
+    made = asyncio.run(_make(market, day.date() if day else None, quiet=json))
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(made))
+    else:
+        for each in made:
+            word = "new" if each.is_new else "unchanged"
+            typer.echo(f"{each.market_id}  {each.cid}  {word}, {each.error or 'pinned and read back'}")
+        typer.echo(f"{len(made)} snapshot(s).")
+    if not all(each.verified for each in made):
+        raise typer.Exit(1)
+
+
+@one_sentence
+def verify(
+    cid: Annotated[str, typer.Argument(help="the snapshot's CID")],
+    gateway: Annotated[str | None, typer.Option(help="an IPFS gateway (default: IPFS_GATEWAY_URL)")] = None,
+    rpc: Annotated[str | None, typer.Option(help="also compare with the chain, through this RPC")] = None,
+    history: Annotated[int, typer.Option(min=1, max=10_000, help="how many snapshots back to look")] = 10,
+    json: Json = False,
+) -> None:
+    """Fetch a snapshot and those before it from a gateway and check them: CIDs, canonical form, nothing gone.
+
+    Exit status 0: all holds; 1: something is broken.
+    """
+    import msgspec
+
+    reports = asyncio.run(_verify(cid, gateway, rpc, history))
+    if json:
+        typer.echo(
+            msgspec.json.encode([{**msgspec.to_builtins(each), "holds": each.holds} for each in reports])
+        )
+    else:
+        for each in reports:
+            _print(each)
+    if not all(each.holds for each in reports):
+        raise typer.Exit(1)
+
+
+def register(root: typer.Typer) -> None:
+    from zmart.cli.verify import app as verify_app
+
+    root.command()(snapshot)
+    verify_app.command("snapshot")(verify)
+
+
+async def _make(market: str | None, day: date | None, *, quiet: bool) -> list[Made]:
+    from zmart.local.addresses import stack_settings
+    from zmart.proofs.pinning import PinataClient
+    from zmart.services.snapshots.runs import Runs
+    from zmart.store.pool import Pool
+
+    settings = stack_settings()
+    async with PinataClient.from_settings(settings) as pins:
+        pool = await Pool.open(settings.require("database_url"), wait_s=30)
+        try:
+            runs = Runs.with_provider(pool, pins, settings)
+            if market is not None:
+                return [await runs.one(market, day)]
+            with _progress(quiet) as told:
+                return await runs.everything(day, told)
+        finally:
+            await pool.close()
+
+
+class _progress:  # noqa: N801  # used like a function
+    """A bar on standard error, unless a script reads the output."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), disable=quiet, transient=True)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._bar.start()
+        task = self._bar.add_task("writing snapshots down", total=None)
+        return lambda done, of: self._bar.update(task, completed=done, total=of)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+async def _verify(cid: str, gateway: str | None, rpc_url: str | None, history: int) -> list[SnapshotReport]:
+    from zmart.chain.program import Program
+    from zmart.chain.rpc import Rpc
+    from zmart.local.addresses import stack_settings
+    from zmart.market.types import MarketId
+    from zmart.proofs.tally_evidence import gather
+    from zmart.proofs.verify_snapshot import against_chain, report, verify_history
+
+    settings = stack_settings()
+    found = [each async for each in verify_history(gateway or settings.ipfs_gateway_url, cid, history)]
+    if rpc_url is None:
+        return [told for _, told in found]
+    async with Rpc([rpc_url]) as rpc:
+        evidence = await gather(rpc, Program.from_settings(settings), MarketId(found[0][0].market_id))
+    return [
+        report(told.cid, snapshot, [*told.findings, *against_chain(snapshot, evidence)])
+        for snapshot, told in found
+    ]
+
+
+def _print(report: SnapshotReport) -> None:
+    typer.echo(f"{report.cid}: market {report.market_id}, {report.day}, {report.comments} comment(s)")
+    for finding in report.findings:
+        typer.echo(f"  {_MARKS[finding.verdict.value]} {finding.text}")
+    typer.echo("  The snapshot holds." if report.holds else "  THE SNAPSHOT DOES NOT HOLD.")

@@ -1,0 +1,160 @@
+"""The snapshot of a market: what was said, how the votes stand, where the market is, as one canonical document.
+
+Two machines with the same rows make the same bytes, so anybody can compute the CID. `previous` chains the
+snapshots of a market; there are no times but those of the data, and the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.proofs.canonical import Json, canonical_json, parse_canonical
+from zmart.proofs.merkle import Node, root
+
+TYPE = "zmart-snapshot"
+VERSION = 1
+CID_VERSION = 1
+"""Snapshots are pinned with raw leaves: a document of up to 256 KiB is one block whose hash is its SHA-256."""
+
+Row = Mapping[str, object]
+
+_MARKET_TIMES = (
+    "created_at",
+    "proposal_aggregated_at",
+    "approved_at",
+    "activated_at",
+    "resolution_proposed_at",
+    "dispute_initiated_at",
+    "finalized_at",
+    "cancelled_at",
+)
+_MARKET_FIELDS = (
+    "address",
+    "creator",
+    "state",
+    "b_parameter",
+    "initial_liquidity",
+    "current_liquidity",
+    "shares_yes",
+    "shares_no",
+    "total_volume",
+    "trades_count",
+    "traders",
+    "question_cid",
+    "evidence_cid",
+    "resolver",
+    "proposed_outcome",
+    "final_outcome",
+    "was_disputed",
+    "proposal_likes",
+    "proposal_dislikes",
+    "dispute_agree",
+    "dispute_disagree",
+    "updated_slot",
+)
+_TALLY_FIELDS = ("kind", "round", "votes_for", "votes_against", "threshold_bps", "passed", "log_size")
+
+
+class LogHead(msgspec.Struct, frozen=True):
+    """A vote log: how many entries, and the RFC 6962 root over them in hex."""
+
+    size: int
+    root: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A document as it reads; `document` are its canonical bytes."""
+
+    program: str
+    market_id: str
+    day: date
+    previous: str | None
+    market: Mapping[str, Json]
+    comments: Sequence[Mapping[str, Json]]
+    vote_log: LogHead
+
+
+def log_head(size: int, peaks: Sequence[tuple[int, int, str]]) -> LogHead:
+    """The head of a log of `size` entries; `peaks` are its complete subtrees (level, number, hash in hex)."""
+    known = {Node(level, number): bytes.fromhex(hash_hex) for level, number, hash_hex in peaks}
+    return LogHead(size, root(size, known).hex())
+
+
+def document(
+    *,
+    program: str,
+    genesis_hash: str | None,
+    day: date,
+    previous: str | None,
+    market: Row,
+    comments: Sequence[Row],
+    log: LogHead,
+    tallies: Sequence[Row],
+) -> bytes:
+    """The canonical bytes. `market`, `comments` and `tallies` are rows of the database as JSON objects, in the
+    order of (created_at, id) and (kind, round). Raises Invalid for a row that has no canonical form."""
+    return canonical_json(
+        {
+            "type": TYPE,
+            "version": VERSION,
+            "program": program,
+            "genesis_hash": genesis_hash,
+            "market_id": _json(market["market_id"]),
+            "day": day.isoformat(),
+            "previous": previous,
+            "market": {
+                **{name: _json(market[name]) for name in _MARKET_FIELDS},
+                **{name: _time(market[name]) for name in _MARKET_TIMES},
+            },
+            "comments": [_comment(row) for row in comments],
+            "vote_log": {"size": log.size, "root": log.root},
+            "tallies": [_tally(row) for row in tallies],
+        }
+    )
+
+
+def parse(data: bytes) -> Snapshot:
+    """What a document says. Raises Invalid for bytes that are not canonical or no snapshot of this version."""
+    value = parse_canonical(data)
+    if not isinstance(value, Mapping) or value.get("type") != TYPE or value.get("version") != VERSION:
+        raise Invalid("snapshot", f"This document is not a {TYPE} of version {VERSION}.")
+    try:
+        return msgspec.convert(value, Snapshot)
+    except msgspec.ValidationError as problem:
+        raise Invalid("snapshot", f"The snapshot cannot be read: {problem}.") from None
+
+
+def _comment(row: Row) -> dict[str, Json]:
+    told: dict[str, Json] = {
+        "id": _json(row["id"]),
+        "author": _json(row["wallet"]),
+        "parent_id": _json(row["parent_id"]),
+        "created_at": _time(row["created_at"]),
+    }
+    deleted_at = _time(row["deleted_at"])
+    # Who takes a comment back takes its words back; that there was one stays.
+    return {**told, "deleted_at": deleted_at} if deleted_at else {**told, "content": _json(row["content"])}
+
+
+def _tally(row: Row) -> dict[str, Json]:
+    log_root = str(row["log_root"]).removeprefix("\\x")
+    told = {name: _json(row[name]) for name in _TALLY_FIELDS}
+    return {**told, "log_root": log_root, "taken_at": _time(row["taken_at"])}
+
+
+def _time(value: object) -> str | None:
+    """Microseconds in UTC: the database's own precision."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(str(value)).astimezone(UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _json(value: object) -> Json:
+    if value is None or isinstance(value, str | int):
+        return value
+    raise Invalid("snapshot", f"A {type(value).__name__} does not belong into a snapshot.")

@@ -1,0 +1,169 @@
+"""Checking a snapshot without its maker: against its CID, its predecessors, and what an RPC says of the market."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+import msgspec
+
+from zmart.chain.accounts import MarketAccount
+from zmart.errors import Invalid
+from zmart.market.types import MarketState
+from zmart.proofs.canonical import Json
+from zmart.proofs.pinning import fetch_from_gateway
+from zmart.proofs.snapshot import Snapshot, parse
+from zmart.proofs.tally_evidence import Evidence
+from zmart.proofs.verify_tally import Finding, Verdict
+
+# What never changes in a market, as (name here, name in the account).
+_FIXED = ("creator", "b_parameter", "initial_liquidity")
+_MOVING = (
+    "current_liquidity",
+    "shares_yes",
+    "shares_no",
+    "total_volume",
+    "proposed_outcome",
+    "final_outcome",
+)
+_LAST = (MarketState.FINALIZED, MarketState.CANCELLED)
+
+
+class SnapshotReport(msgspec.Struct, frozen=True):
+    """All that was looked at for one document; it holds when nothing is broken."""
+
+    cid: str
+    market_id: str
+    day: str
+    comments: int
+    findings: list[Finding]
+
+    @property
+    def holds(self) -> bool:
+        return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
+
+
+async def verify_history(
+    gateway_url: str, cid: str, most: int
+) -> AsyncIterator[tuple[Snapshot, SnapshotReport]]:
+    """The document `cid` and up to `most` - 1 before it, newest first, each checked against its CID and against
+    the one after it. Raises PinError when the newest cannot be fetched, Invalid when it is no snapshot."""
+    newer: Snapshot | None = None
+    next_cid: str | None = cid
+    while next_cid is not None and most > 0:
+        snapshot = parse(await fetch_from_gateway(gateway_url, next_cid))
+        findings = [_holds("The bytes are canonical and hash to the CID.")]
+        if newer is not None:
+            findings += compare(snapshot, newer)
+        yield snapshot, report(next_cid, snapshot, findings)
+        newer, next_cid, most = snapshot, snapshot.previous, most - 1
+
+
+def report(cid: str, snapshot: Snapshot, findings: Sequence[Finding]) -> SnapshotReport:
+    """The findings about one document."""
+    return SnapshotReport(
+        cid, snapshot.market_id, snapshot.day.isoformat(), len(snapshot.comments), list(findings)
+    )
+
+
+def compare(older: Snapshot, newer: Snapshot) -> list[Finding]:
+    """Whether `newer` continues `older`: same market, later, a log that only grew, no comment gone or changed."""
+    return list(_compared(older, newer))
+
+
+def against_chain(snapshot: Snapshot, evidence: Evidence) -> list[Finding]:
+    """Whether the market on chain can have become what it is from what the snapshot says."""
+    return list(_on_chain(snapshot, evidence))
+
+
+def _compared(older: Snapshot, newer: Snapshot) -> Iterator[Finding]:
+    yield _check(
+        (older.program, older.market_id) == (newer.program, newer.market_id),
+        "It is about the same market as its successor.",
+        "It is about another market than its successor.",
+    )
+    yield _check(
+        older.day <= newer.day, "It is not younger than its successor.", "It is younger than its successor."
+    )
+    old_log, new_log = older.vote_log, newer.vote_log
+    same_size_same_root = old_log.size != new_log.size or old_log.root == new_log.root
+    yield _check(
+        old_log.size <= new_log.size and same_size_same_root,
+        f"The vote log grew from {old_log.size} to {new_log.size} entries.",
+        f"The vote log of {old_log.size} entries is not the beginning of that of {new_log.size}.",
+    )
+    yield from _comments_compared(older, newer)
+
+
+def _comments_compared(older: Snapshot, newer: Snapshot) -> Iterator[Finding]:
+    later = {comment["id"]: comment for comment in newer.comments}
+    gone = [comment["id"] for comment in older.comments if comment["id"] not in later]
+    changed = [
+        comment["id"]
+        for comment in older.comments
+        if comment["id"] in later and not _same_comment(comment, later[comment["id"]])
+    ]
+    yield _check(
+        not gone,
+        f"All of its {len(older.comments)} comments are in its successor.",
+        f"{len(gone)} comments are missing in its successor: {gone[:5]}.",
+    )
+    yield _check(
+        not changed,
+        "None of them was changed, except by its author taking it back.",
+        f"{len(changed)} comments were changed: {changed[:5]}.",
+    )
+
+
+def _same_comment(old: Mapping[str, Json], new: Mapping[str, Json]) -> bool:
+    names = ("author", "created_at", "parent_id")
+    if any(old[name] != new[name] for name in names):
+        return False
+    if "deleted_at" in old:
+        return old.get("deleted_at") == new.get("deleted_at")
+    return "deleted_at" in new or old["content"] == new["content"]
+
+
+def _on_chain(snapshot: Snapshot, evidence: Evidence) -> Iterator[Finding]:
+    account = evidence.account
+    yield _check(
+        snapshot.program == evidence.program,
+        "It names the program that was asked.",
+        f"It is of program {snapshot.program}, not of {evidence.program}.",
+    )
+    different = [name for name in _FIXED if snapshot.market[name] != getattr(account, name)]
+    yield _check(
+        not different,
+        "Creator, b and first liquidity are those of the account.",
+        f"The account says otherwise about {', '.join(different)}.",
+    )
+    yield _state(snapshot, account)
+    for anchor in evidence.anchors.values():
+        memo = anchor.memo
+        if memo is not None and memo.log_size == snapshot.vote_log.size:
+            yield _check(
+                memo.log_root == snapshot.vote_log.root,
+                f"Its vote log is the one whose root went on chain with the {anchor.kind.value} votes.",
+                f"Its vote log is not the one whose root went on chain with the {anchor.kind.value} votes.",
+            )
+
+
+def _state(snapshot: Snapshot, account: MarketAccount) -> Finding:
+    said = str(snapshot.market["state"])
+    if said not in MarketState.__members__:
+        raise Invalid("snapshot", f"{said[:40]!r} is no state of a market.")
+    moved = [name for name in _MOVING if snapshot.market[name] != getattr(account, name)]
+    if said == account.state.name and not moved:
+        return _holds(f"The market is {said}, with these figures, on chain too.")
+    if MarketState[said] in _LAST and said != account.state.name:
+        return Finding(
+            Verdict.BROKEN, f"It says {said}, which is for ever, but the market is {account.state.name}."
+        )
+    return Finding(Verdict.NOTE, f"The market went on: {said} then, {account.state.name} now.")
+
+
+def _check(holds: bool, good: str, bad: str) -> Finding:
+    return _holds(good) if holds else Finding(Verdict.BROKEN, bad)
+
+
+def _holds(text: str) -> Finding:
+    return Finding(Verdict.HOLDS, text)

@@ -1,0 +1,83 @@
+"""Makes a market's snapshot out of the database and writes it down with its bytes, before anybody else hears of it."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from zmart.errors import Conflict, NotFound
+from zmart.market.types import MarketId
+from zmart.proofs.cid import cid_of
+from zmart.proofs.snapshot import CID_VERSION, document, log_head
+from zmart.services.snapshots import metrics
+from zmart.store import anchors, snapshot_source
+from zmart.store.anchors import NewSnapshot
+from zmart.store.pool import Pool
+from zmart.store.snapshot_source import SnapshotSource
+
+_ROW = msgspec.json.Decoder(dict[str, object])
+_ROWS = msgspec.json.Decoder(list[dict[str, object]])
+_PEAKS = msgspec.json.Decoder(list[tuple[int, int, str]])
+
+
+class Built(msgspec.Struct, frozen=True):
+    """`is_new` is false when the day's snapshot says the same already."""
+
+    market_id: MarketId
+    cid: str
+    is_new: bool
+
+
+class Builder:
+    """`provider` is where the documents are going to be pinned."""
+
+    def __init__(self, pool: Pool, program: str, provider: str) -> None:
+        self._pool = pool
+        self._program = program
+        self._provider = provider
+
+    async def build(self, market_id: MarketId, day: date) -> Built:
+        """The snapshot of `day`; one that changed since follows its predecessor, one that did not is not made
+        again. Raises NotFound, and Conflict for a day before the market's newest snapshot."""
+        async with self._pool.transaction() as connection:
+            await anchors.lock(connection, market_id)
+            latest = await anchors.latest(connection, market_id)
+            source = await snapshot_source.read(connection, market_id)
+            if source is None:
+                raise NotFound(f"There is no market {market_id}.")
+            if latest is not None and day < latest.day:
+                raise Conflict(f"The market has a snapshot of {latest.day} already: {day} is over.")
+            if latest is not None and day == latest.day:
+                same, _ = self._document(source, day, latest.previous_cid)
+                if cid_of(same, CID_VERSION) == latest.cid:
+                    return Built(market_id, latest.cid, is_new=False)
+            previous = latest.cid if latest else None
+            content, comments = self._document(source, day, previous)
+            new = NewSnapshot(
+                market_id=market_id,
+                day=day,
+                cid=cid_of(content, CID_VERSION),
+                previous_cid=previous,
+                content=content,
+                comments=comments,
+                provider=self._provider,
+            )
+            await anchors.add(connection, new)
+        metrics.built.inc()
+        return Built(market_id, new.cid, is_new=True)
+
+    def _document(self, source: SnapshotSource, day: date, previous: str | None) -> tuple[bytes, int]:
+        """The bytes, and how many comments are in them."""
+        comments = _ROWS.decode(source.comments)
+        content = document(
+            program=self._program,
+            genesis_hash=source.genesis_hash,
+            day=day,
+            previous=previous,
+            market=_ROW.decode(source.market),
+            comments=comments,
+            log=log_head(source.log_size, _PEAKS.decode(source.log_peaks)),
+            tallies=_ROWS.decode(source.tallies),
+        )
+        return content, len(comments)

@@ -1,0 +1,96 @@
+"""Brings what was written down to a provider, reads it back through its gateway, and gives it up after its time.
+
+Every step may be repeated: an upload of the same bytes is the same pin, and only bytes that came back count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from zmart.errors import Invalid
+from zmart.market.types import MarketId
+from zmart.proofs.cid import parse_cid, same_file
+from zmart.proofs.pinning import PinClient, PinError, fetch_from_gateway
+from zmart.services.snapshots import metrics
+from zmart.store import anchors
+from zmart.store.anchors import Due, Open
+from zmart.store.pool import Pool
+
+_BATCH = 500
+_AT_ONCE = 4
+
+log = structlog.get_logger()
+
+
+class Keeper:
+    """What is pinned at one provider."""
+
+    def __init__(self, pool: Pool, pins: PinClient, gateway_url: str, keep_days: int) -> None:
+        self._pool = pool
+        self._pins = pins
+        self._gateway_url = gateway_url
+        self._keep_days = keep_days
+
+    @property
+    def provider(self) -> str:
+        return self._pins.name
+
+    async def settle(self, market_id: MarketId | None = None) -> int:
+        """Pin and read back what is open, of one market or of all; how many are proven now. One that fails is
+        noted and tried again by the next call. Raises PinError when the provider cannot be used at all."""
+        waiting = await anchors.open_ones(self._pool, _BATCH, market_id)
+        if not waiting:
+            return 0
+        await self._pins.check()
+        permits = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(anchor: Open) -> bool:
+            async with permits:
+                return await self._settle(anchor)
+
+        return sum(await asyncio.gather(*(one(anchor) for anchor in waiting)))
+
+    async def give_up_old(self) -> int:
+        """Unpin what was kept for its time; how many rows were marked. Raises PinError."""
+        due = await anchors.due(self._pool, self.provider, _BATCH)
+        for pin in due:
+            await self._unpin(pin)
+        return len(due)
+
+    async def _settle(self, anchor: Open) -> bool:
+        try:
+            await self._pin_and_read(anchor)
+        except (PinError, Invalid) as problem:
+            metrics.failures.inc()
+            log.warning("pin not proven", cid=anchor.cid, problem=str(problem))
+            await anchors.failed(self._pool, anchor.id, str(problem))
+            return False
+        return True
+
+    async def _pin_and_read(self, anchor: Open) -> None:
+        if not same_file(anchor.cid, anchor.content):
+            raise PinError(f"The bytes that were noted for {anchor.cid} are not those of that CID.")
+        if anchor.pinned_at is None or anchor.attempts > 0:
+            name = "-".join(
+                filter(None, ("zmart", anchor.kind.value, anchor.market_id, str(anchor.snapshot_day or "")))
+            )
+            version = parse_cid(anchor.cid).version
+            keyvalues = {"market": anchor.market_id, "kind": anchor.kind.value}
+            pinned = await self._pins.pin(
+                anchor.content, f"{name}.json", cid_version=version, keyvalues=keyvalues
+            )
+            await anchors.pinned(self._pool, anchor.id, pinned.provider, pinned.provider_id, self._keep_days)
+            metrics.pinned.inc()
+        if await fetch_from_gateway(self._gateway_url, anchor.cid) != anchor.content:
+            raise PinError(f"The gateway gave other bytes for {anchor.cid} than were pinned.")
+        await anchors.verified(self._pool, anchor.id)
+        metrics.verified.inc()
+
+    async def _unpin(self, pin: Due) -> None:
+        if not pin.needed:
+            await self._pins.unpin(pin.cid)
+        await anchors.unpinned(self._pool, pin.id)
+        metrics.unpinned.inc()
+        log.info("pin given up after its time", cid=pin.cid, market=pin.market_id)

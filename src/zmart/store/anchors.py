@@ -1,0 +1,200 @@
+"""Everything that is pinned: written down with its bytes before the upload, proven by reading it back."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from enum import Enum
+
+import msgspec
+
+from zmart.market.types import MarketId
+from zmart.store.pool import Connection, Pool
+
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('snapshot:' || $1, 0))"
+_LATEST = """
+SELECT cid, previous_cid, snapshot_day FROM ipfs_anchors WHERE market_id = $1 AND kind = 'snapshot'
+ORDER BY id DESC LIMIT 1
+"""
+_ADD = """
+INSERT INTO ipfs_anchors
+    (kind, market_id, snapshot_day, cid, previous_cid, content, size_bytes, comments_count, provider)
+VALUES ('snapshot', $1, $2, $3, $4, $5, length($5), $6, $7)
+ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO NOTHING
+"""
+_COLUMNS = "id, kind, market_id, snapshot_day, cid, content, provider, pinned_at, attempts"
+# Failed ones come last, so that one which cannot be pinned holds up no other.
+_OPEN = f"""
+SELECT {_COLUMNS} FROM ipfs_anchors WHERE verified_at IS NULL AND content IS NOT NULL AND unpinned_at IS NULL
+  AND ($1::text IS NULL OR market_id = $1)
+ORDER BY attempts, id LIMIT $2
+"""
+# What the bytes were noted for before any provider was known belongs to the one that pins them, unless that has
+# such a row already.
+_PINNED = """
+UPDATE ipfs_anchors SET provider = $2, provider_id = $3, last_error = NULL, pinned_at = coalesce(pinned_at, now()),
+    unpin_after = CASE WHEN kind = 'snapshot' THEN coalesce(unpin_after, now() + $4 * interval '1 day') END
+WHERE id = $1
+"""
+_TWIN = """
+DELETE FROM ipfs_anchors a USING ipfs_anchors b
+WHERE a.id = $1 AND b.id <> a.id AND b.provider = $2
+  AND (b.market_id, b.kind, b.cid) = (a.market_id, a.kind, a.cid)
+  AND b.snapshot_day IS NOT DISTINCT FROM a.snapshot_day
+"""
+_STANDING = """
+SELECT cid, snapshot_day, pinned_at, verified_at, last_error FROM ipfs_anchors
+WHERE market_id = $1 AND kind = 'snapshot' ORDER BY id DESC LIMIT 1
+"""
+_VERIFIED = """
+UPDATE ipfs_anchors SET verified_at = now(), content = NULL, last_error = NULL WHERE id = $1 AND verified_at IS NULL
+"""
+_FAILED = "UPDATE ipfs_anchors SET attempts = attempts + 1, last_error = $2 WHERE id = $1"
+# A pin that something else still needs stays at the provider; only its row is marked.
+_DUE = """
+SELECT a.id, a.cid, a.market_id, EXISTS (
+    SELECT FROM ipfs_anchors o WHERE o.cid = a.cid AND o.provider = a.provider AND o.id <> a.id
+      AND o.pinned_at IS NOT NULL AND o.unpinned_at IS NULL AND (o.unpin_after IS NULL OR o.unpin_after > now())
+) AS needed
+FROM ipfs_anchors a
+WHERE a.unpin_after <= now() AND a.unpinned_at IS NULL AND a.pinned_at IS NOT NULL AND a.provider = $1
+ORDER BY a.unpin_after LIMIT $2
+"""
+_UNPINNED = (
+    "UPDATE ipfs_anchors SET unpinned_at = now(), content = NULL WHERE id = $1 AND unpinned_at IS NULL"
+)
+_COUNTS = """
+SELECT count(*) FILTER (WHERE verified_at IS NULL AND content IS NOT NULL) AS open,
+       count(*) FILTER (WHERE verified_at IS NULL AND attempts > 0 AND content IS NOT NULL) AS failing,
+       max(last_error) FILTER (WHERE verified_at IS NULL AND content IS NOT NULL) AS last_error,
+       max(verified_at) FILTER (WHERE kind = 'snapshot') AS last_snapshot_at
+FROM ipfs_anchors WHERE unpinned_at IS NULL
+"""
+
+
+class Kind(Enum):
+    """What was pinned."""
+
+    SNAPSHOT = "snapshot"
+    QUESTION = "question"
+    EVIDENCE = "evidence"
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """The newest snapshot of a market."""
+
+    cid: str
+    previous_cid: str | None
+    day: date
+
+
+class NewSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A document to be pinned; `cid` names exactly `content`."""
+
+    market_id: MarketId
+    day: date
+    cid: str
+    previous_cid: str | None
+    content: bytes
+    comments: int
+    provider: str
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that are not proven to be pinned yet; `pinned_at` tells that a provider took them."""
+
+    id: int
+    kind: Kind
+    market_id: MarketId
+    snapshot_day: date | None
+    cid: str
+    content: bytes
+    provider: str
+    pinned_at: datetime | None
+    attempts: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the newest snapshot of a market got."""
+
+    cid: str
+    snapshot_day: date
+    pinned_at: datetime | None
+    verified_at: datetime | None
+    last_error: str | None
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A pin whose time is over; `needed` when another row keeps the same bytes at the same provider."""
+
+    id: int
+    cid: str
+    market_id: MarketId
+    needed: bool
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How the pins stand."""
+
+    open: int
+    failing: int
+    last_error: str | None
+    last_snapshot_at: datetime | None
+
+
+async def lock(connection: Connection, market_id: MarketId) -> None:
+    """One builder at a time for a market, until the end of the transaction: the chain of snapshots never forks."""
+    await connection.execute(_LOCK, market_id)
+
+
+async def latest(db: Pool | Connection, market_id: MarketId) -> Latest | None:
+    """The snapshot that was written down last, pinned or not."""
+    row = await db.fetchrow(_LATEST, market_id)
+    return None if row is None else Latest(row["cid"], row["previous_cid"], row["snapshot_day"])
+
+
+async def standing(db: Pool | Connection, market_id: MarketId) -> Standing | None:
+    """None when there is no snapshot of the market."""
+    row = await db.fetchrow(_STANDING, market_id)
+    return None if row is None else Standing(**row)
+
+
+async def add(connection: Connection, new: NewSnapshot) -> None:
+    """Write a snapshot down with its bytes; the same one again changes nothing."""
+    await connection.execute(
+        _ADD, new.market_id, new.day, new.cid, new.previous_cid, new.content, new.comments, new.provider
+    )
+
+
+async def open_ones(db: Pool | Connection, limit: int, market_id: MarketId | None = None) -> list[Open]:
+    """What is still to be pinned or read back, of one market or of all."""
+    return [msgspec.convert(dict(row), Open) for row in await db.fetch(_OPEN, market_id, limit)]
+
+
+async def pinned(pool: Pool, anchor_id: int, provider: str, provider_id: str, keep_days: int) -> None:
+    """A provider took the bytes: it keeps a snapshot for so many days, documents for ever."""
+    async with pool.transaction() as connection:
+        await connection.execute(_TWIN, anchor_id, provider)
+        await connection.execute(_PINNED, anchor_id, provider, provider_id, keep_days)
+
+
+async def verified(db: Pool | Connection, anchor_id: int) -> None:
+    """The bytes were read back through a gateway: our own copy may go."""
+    await db.execute(_VERIFIED, anchor_id)
+
+
+async def failed(db: Pool | Connection, anchor_id: int, error: str) -> None:
+    await db.execute(_FAILED, anchor_id, error[:500])
+
+
+async def due(db: Pool | Connection, provider: str, limit: int) -> list[Due]:
+    """Pins at `provider` whose time is over."""
+    return [Due(**row) for row in await db.fetch(_DUE, provider, limit)]
+
+
+async def unpinned(db: Pool | Connection, anchor_id: int) -> None:
+    """The provider let go; the row stays."""
+    await db.execute(_UNPINNED, anchor_id)
+
+
+async def counts(db: Pool | Connection) -> Counts:
+    return Counts(**await db.fetchrow(_COUNTS) or {})

@@ -1,0 +1,53 @@
+"""What a snapshot of a market tells, read in one statement: one consistent state of the database."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.market.types import MarketId
+from zmart.store.pool import Connection, Pool
+
+# The log's peaks are the complete subtrees that its size is made of: one node for each bit that is set.
+_SOURCE = """
+SELECT to_jsonb(m)::text AS market, p.genesis_hash,
+    (SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.created_at, c.id), '[]')::text
+     FROM discussions c WHERE c.market_id = m.market_id) AS comments,
+    (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.kind, t.round), '[]')::text
+     FROM tallies t WHERE t.market_id = m.market_id) AS tallies,
+    coalesce(l.size, 0) AS log_size,
+    (SELECT coalesce(jsonb_agg(jsonb_build_array(n.level, n.node_index, encode(n.hash, 'hex'))), '[]')::text
+     FROM generate_series(0, 62) bit JOIN vote_log_nodes n
+       ON n.market_id = m.market_id AND n.level = bit AND (l.size >> bit) & 1 = 1 AND n.node_index = (l.size >> bit) - 1
+    ) AS log_peaks
+FROM markets m LEFT JOIN vote_logs l USING (market_id) LEFT JOIN index_progress p ON true
+WHERE m.market_id = $1
+"""
+# Worth keeping: somebody said something or voted.
+_MARKETS = """
+SELECT m.market_id FROM markets m
+WHERE EXISTS (SELECT FROM discussions d WHERE d.market_id = m.market_id)
+   OR EXISTS (SELECT FROM vote_logs l WHERE l.market_id = m.market_id AND l.size > 0)
+ORDER BY m.market_id
+"""
+
+
+class SnapshotSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows as JSON text of PostgreSQL; `log_peaks` holds [level, number, hash in hex]."""
+
+    market: str
+    genesis_hash: str | None
+    comments: str
+    tallies: str
+    log_size: int
+    log_peaks: str
+
+
+async def read(db: Pool | Connection, market_id: MarketId) -> SnapshotSource | None:
+    """None for a market that is not indexed."""
+    row = await db.fetchrow(_SOURCE, market_id)
+    return None if row is None else SnapshotSource(**row)
+
+
+async def markets(db: Pool | Connection) -> list[MarketId]:
+    """The markets that a day's run is about."""
+    return [row["market_id"] for row in await db.fetch(_MARKETS)]
