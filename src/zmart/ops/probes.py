@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from zmart.ops.dashboard import Dashboard
 from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
+
+if TYPE_CHECKING:
+    from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
 
 _READINESS_WAIT_S = 3.0
 

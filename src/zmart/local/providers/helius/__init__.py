@@ -1,0 +1,9 @@
+"""Helius as www.helius.dev/docs describes its webhooks, as far as this project uses them.
+
+Modelled: the management API (API reference, "Webhooks": create, get, get all, update, delete at /v0/webhooks with
+`?api-key=`), raw and enhanced payloads (docs, "Webhooks"), and delivery (docs, "Webhooks FAQ"): as soon as a
+transaction is confirmed, at least once, in no order, with the registered authHeader as Authorization; an answer that
+is not 200-299 within a second is tried again up to three times (not after 403), then the transaction is lost to the
+webhook. The FAQ has named one minute and one second between the tries; here it is `retry_gap_s`, one second.
+Not modelled: filters by transaction type, Helius' parsing in enhanced payloads, Discord, credits.
+"""

@@ -1,0 +1,123 @@
+"""Posting transactions to one webhook: a bounded queue, a few posts at a time, three more tries, then forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+import structlog
+
+from zmart.errors import ChainError
+from zmart.local.providers import metrics
+from zmart.local.providers.helius.payloads import RawTransaction, TransactionSource, enhanced, meta_of
+from zmart.local.providers.helius.registry import Webhook
+from zmart.market.types import Signature
+
+QUEUE_MAX = 1_000
+RETRIES = 3
+RETRY_GAP_S = 1.0
+ACKNOWLEDGE_WITHIN_S = 1.0
+
+_AT_ONCE = 4
+_PER_POST_MAX = 10
+_REMEMBERED = 4_096
+_log = structlog.get_logger(__name__)
+
+
+class Delivery:
+    """What goes to one webhook. `offer` never waits: what a full queue cannot take is lost to the webhook."""
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        source: TransactionSource,
+        http: httpx.AsyncClient,
+        *,
+        queue_max: int = QUEUE_MAX,
+        retry_gap_s: float = RETRY_GAP_S,
+    ) -> None:
+        self.webhook = webhook
+        self._source = source
+        self._http = http
+        self._retry_gap_s = retry_gap_s
+        self._queue: asyncio.Queue[Signature] = asyncio.Queue(queue_max)
+        self._seen: OrderedDict[Signature, None] = OrderedDict()
+        self._workers = [asyncio.create_task(self._work()) for _ in range(_AT_ONCE)]
+
+    def offer(self, signature: Signature) -> None:
+        """One that was offered lately is not posted twice: it may touch several of the addresses."""
+        if signature in self._seen:
+            return
+        self._seen[signature] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        try:
+            self._queue.put_nowait(signature)
+        except asyncio.QueueFull:
+            metrics.HINTS.labels("overflow").inc()
+
+    async def close(self) -> None:
+        """What is not posted yet is lost to the webhook."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while True:
+            signatures = [await self._queue.get(), *self._waiting()]
+            fetched = await asyncio.gather(*map(self._fetch, signatures))
+            if wanted := [transaction for transaction in fetched if transaction is not None]:
+                await self._deliver(wanted)
+
+    def _waiting(self) -> Iterator[Signature]:
+        for _ in range(min(self._queue.qsize(), _PER_POST_MAX - 1)):
+            yield self._queue.get_nowait()
+
+    async def _fetch(self, signature: Signature) -> RawTransaction | None:
+        try:
+            transaction = await self._source.fetch(signature)
+        except ChainError as problem:
+            _log.warning("transaction not fetched", signature=signature, reason=str(problem))
+            transaction = None
+        if transaction is None:
+            metrics.HINTS.labels("unfindable").inc()
+            return None
+        return transaction if self._wants(transaction) else None
+
+    def _wants(self, transaction: RawTransaction) -> bool:
+        failed = meta_of(transaction).err is not None
+        if failed and self.webhook.webhook_type.startswith("enhanced"):
+            return False  # as documented: only raw webhooks tell of failed transactions
+        return self.webhook.txn_status == "all" or (self.webhook.txn_status == "failed") == failed
+
+    async def _deliver(self, transactions: list[RawTransaction]) -> None:
+        is_raw = self.webhook.webhook_type.startswith("raw")
+        body = msgspec.json.encode(transactions if is_raw else [enhanced(each) for each in transactions])
+        headers = {"content-type": "application/json", "authorization": self.webhook.auth_header}
+        if not self.webhook.auth_header:
+            del headers["authorization"]
+        for attempt in range(1 + RETRIES):
+            if attempt:
+                await asyncio.sleep(self._retry_gap_s)
+            answer = await self._post(body, headers)
+            metrics.POSTS.labels(answer).inc()
+            if answer.startswith("2"):
+                metrics.HINTS.labels("delivered").inc(len(transactions))
+                return
+            if answer == "403":
+                break
+        metrics.HINTS.labels("dropped").inc(len(transactions))
+        _log.warning("webhook gave up", url=self.webhook.webhook_url, answer=answer, count=len(transactions))
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> str:
+        """The status, or why there was none."""
+        try:
+            async with self._http.stream(
+                "POST", self.webhook.webhook_url, content=body, headers=headers, timeout=ACKNOWLEDGE_WITHIN_S
+            ) as answer:
+                return str(answer.status_code)
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            return type(problem).__name__

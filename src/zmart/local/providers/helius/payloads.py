@@ -1,0 +1,149 @@
+"""A transaction as Helius posts it, made from what the node says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from base64 import b64decode
+from collections import OrderedDict
+from itertools import count
+
+import msgspec
+
+from zmart.chain.json_rpc import JsonRpc, decode_answer
+from zmart.errors import ChainError
+from zmart.market.types import Signature
+
+_CLOCK = "SysvarC1ock11111111111111111111111111111111"
+_EARLIEST_TIME = 1_000_000_000
+_SLOTS_REMEMBERED = 32
+_TRIES, _FIRST_WAIT_S = 8, 0.05
+
+
+class RawTransaction(msgspec.Struct, frozen=True, rename="camel"):
+    """An element of a raw webhook."""
+
+    block_time: int | None
+    index_within_block: int
+    meta: msgspec.Raw
+    slot: int
+    transaction: msgspec.Raw
+    version: msgspec.Raw
+
+
+class _Fetched(msgspec.Struct, rename="camel"):
+    slot: int
+    meta: msgspec.Raw
+    transaction: msgspec.Raw
+    block_time: int | None = None
+    version: msgspec.Raw = msgspec.Raw(b'"legacy"')
+
+
+class _Block(msgspec.Struct):
+    signatures: list[str]
+
+
+class _ClockAccount(msgspec.Struct):
+    data: tuple[str, str]
+
+
+class _ClockAnswer(msgspec.Struct):
+    value: _ClockAccount
+
+
+class Meta(msgspec.Struct):
+    """What decides whether a webhook wants a transaction, and what an enhanced element tells."""
+
+    err: object = None
+    fee: int = 0
+
+
+class _Message(msgspec.Struct, rename="camel"):
+    account_keys: list[str]
+
+
+class _Parsed(msgspec.Struct):
+    signatures: list[str]
+    message: _Message
+
+
+class TransactionSource:
+    """Fetches transactions that a node has just told of."""
+
+    def __init__(self, rpc: JsonRpc) -> None:
+        self._rpc = rpc
+        self._blocks: OrderedDict[int, list[str]] = OrderedDict()
+
+    async def fetch(self, signature: Signature) -> RawTransaction | None:
+        """None when the node does not have it, although it was asked for two seconds or so. Raises ChainError."""
+        for tries in count(1):
+            fetched = await self._transaction(signature)
+            index = await self._index(fetched.slot, signature) if fetched else None
+            if fetched is not None and index is not None:
+                time = await self._time(fetched.block_time)
+                return RawTransaction(
+                    time, index, fetched.meta, fetched.slot, fetched.transaction, fetched.version
+                )
+            if tries == _TRIES:
+                return None
+            await asyncio.sleep(_FIRST_WAIT_S * tries)
+        raise AssertionError("the loop ends by returning")
+
+    async def _transaction(self, signature: Signature) -> _Fetched | None:
+        options = {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0}
+        raw = await self._rpc.request("getTransaction", [signature, options])
+        return None if raw == b"null" else decode_answer(_Fetched, "getTransaction", raw)
+
+    async def _index(self, slot: int, signature: Signature) -> int | None:
+        known = self._blocks.get(slot, [])
+        if signature not in known:
+            options = {
+                "transactionDetails": "signatures",
+                "rewards": False,
+                "commitment": "confirmed",
+                "maxSupportedTransactionVersion": 0,
+            }
+            block = await self._rpc.typed(_Block, "getBlock", [slot, options])
+            known = self._blocks[slot] = block.signatures
+            while len(self._blocks) > _SLOTS_REMEMBERED:
+                self._blocks.popitem(last=False)
+        return known.index(signature) if signature in known else None
+
+    async def _time(self, block_time: int | None) -> int:
+        """The block's time in seconds; the chain's present time where the node has none that can be true (Surfpool
+        itself tells a thousandth of it)."""
+        if block_time is not None and block_time >= _EARLIEST_TIME:
+            return block_time
+        answer = await self._rpc.typed(_ClockAnswer, "getAccountInfo", [_CLOCK, {"encoding": "base64"}])
+        unix_timestamp: int = struct.unpack_from("<q", b64decode(answer.value.data[0]), 32)[0]
+        return unix_timestamp
+
+
+def meta_of(transaction: RawTransaction) -> Meta:
+    """Raises ChainError."""
+    try:
+        return msgspec.json.decode(transaction.meta, type=Meta)
+    except msgspec.MsgspecError as problem:
+        raise ChainError(f"The node's transaction has no usable meta: {problem}.") from None
+
+
+def enhanced(transaction: RawTransaction) -> dict[str, object]:
+    """An element of an enhanced webhook for a transaction that Helius has no parser for."""
+    meta = meta_of(transaction)
+    parsed = msgspec.json.decode(transaction.transaction, type=_Parsed)
+    return {
+        "description": "",
+        "type": "UNKNOWN",
+        "source": "UNKNOWN",
+        "fee": meta.fee,
+        "feePayer": parsed.message.account_keys[0],
+        "signature": parsed.signatures[0],
+        "slot": transaction.slot,
+        "timestamp": transaction.block_time,
+        "nativeTransfers": [],
+        "tokenTransfers": [],
+        "accountData": [],
+        "transactionError": meta.err,
+        "instructions": [],
+        "events": {},
+    }

@@ -1,0 +1,109 @@
+"""Listening to the chain for the addresses of all webhooks, and telling their deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from functools import partial
+
+import httpx
+
+from zmart.chain import subscriptions
+from zmart.chain.json_rpc import JsonRpc
+from zmart.errors import ChainError
+from zmart.local.providers.helius.delivery import RETRY_GAP_S, Delivery
+from zmart.local.providers.helius.payloads import TransactionSource
+from zmart.local.providers.helius.registry import Registry, Webhook
+from zmart.market.types import Address
+
+_CONNECTIONS = httpx.Limits(max_connections=16, max_keepalive_connections=8)
+
+
+class Watch:
+    """One subscription per address, one delivery per webhook; `follow` makes them those of the registry."""
+
+    def __init__(
+        self, registry: Registry, rpc: JsonRpc, ws_url: str, *, retry_gap_s: float = RETRY_GAP_S
+    ) -> None:
+        self._registry = registry
+        self._rpc = rpc
+        self._ws_url = ws_url
+        self._retry_gap_s = retry_gap_s
+        self._http = httpx.AsyncClient(limits=_CONNECTIONS)
+        self._source = TransactionSource(rpc)
+        self._listeners: dict[Address, asyncio.Task[None]] = {}
+        self._connected: set[Address] = set()
+        self._deliveries: dict[str, Delivery] = {}
+        self._wake = asyncio.Event()
+
+    def changed(self) -> None:
+        """The registry is another one now."""
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. Raises what ended a listener."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                self._wake.clear()
+                await self._follow()
+                waking = asyncio.create_task(self._wake.wait())
+                tasks = {stopping, waking, *self._listeners.values()}
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                waking.cancel()
+                for listener in done - {stopping, waking}:
+                    listener.result()
+        finally:
+            stopping.cancel()
+            await self._close()
+
+    async def missing(self) -> str:
+        """Why nothing can be told of the chain now; empty when all is well."""
+        silent = {Address(each) for each in self._addresses()} - self._connected
+        if silent:
+            return f"not subscribed yet: {', '.join(sorted(silent))}"
+        try:
+            await self._rpc.request("getSlot", [])
+        except ChainError as problem:
+            return str(problem)
+        return ""
+
+    def _addresses(self) -> set[Address]:
+        return {Address(each) for webhook in self._registry.all() for each in webhook.account_addresses}
+
+    async def _follow(self) -> None:
+        wanted = self._addresses()
+        for address in self._listeners.keys() - wanted:
+            self._connected.discard(address)
+            await _end(self._listeners.pop(address))
+        for address in wanted - self._listeners.keys():
+            self._listeners[address] = asyncio.create_task(self._listen(address))
+        webhooks = {webhook.webhook_id: webhook for webhook in self._registry.all()}
+        for webhook_id in list(self._deliveries):
+            if webhooks.get(webhook_id) != self._deliveries[webhook_id].webhook:
+                await self._deliveries.pop(webhook_id).close()
+        for webhook_id in webhooks.keys() - self._deliveries.keys():
+            self._deliveries[webhook_id] = self._delivery(webhooks[webhook_id])
+
+    def _delivery(self, webhook: Webhook) -> Delivery:
+        return Delivery(webhook, self._source, self._http, retry_gap_s=self._retry_gap_s)
+
+    async def _listen(self, address: Address) -> None:
+        connected = partial(self._connected.add, address)
+        async with aclosing(subscriptions.logs(self._ws_url, address, on_connect=connected)) as notices:
+            async for notice in notices:
+                for delivery in self._deliveries.values():
+                    if address in delivery.webhook.account_addresses:
+                        delivery.offer(notice.signature)
+
+    async def _close(self) -> None:
+        for listener in self._listeners.values():
+            await _end(listener)
+        for delivery in self._deliveries.values():
+            await delivery.close()
+        await self._http.aclose()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

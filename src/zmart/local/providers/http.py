@@ -1,0 +1,91 @@
+"""As much HTTP as these stand-ins need, on bare ASGI: a request, a reply, a refusal with the provider's own body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from zmart.errors import ZmartError
+from zmart.services.contract import Receive, Scope, Send
+
+JSON = {"content-type": "application/json"}
+
+
+class Refusal(ZmartError):
+    """The answer is `status` with `body` as JSON."""
+
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(str(body))
+        self.status = status
+        self.body = body
+
+
+class Disconnected(ZmartError):
+    """The client went away while it sent its body."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """`body` is sent piece by piece; without a content-length header it is sent chunked."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Iterable[bytes] = ()
+
+
+Handler = Callable[["Request"], Awaitable[Reply]]
+
+
+class Request:
+    """`query` has the last value of each name; header names are in lower case."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        self._receive = receive
+
+    async def chunks(self, most: int) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises Refusal 413 beyond `most` bytes, Disconnected when it is cut off."""
+        announced = self.headers.get("content-length", "0")
+        size = int(announced) if announced.isdigit() else 0
+        more = True
+        while more:
+            if size > most:
+                raise Refusal(413, {"error": f"The body is larger than {most} bytes."})
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected("The client went away.")
+            more = message.get("more_body", False)
+            if piece := message.get("body", b""):
+                yield piece
+            size = max(size, 0) if announced.isdigit() else size + len(piece)
+
+    async def body(self, most: int) -> bytes:
+        return b"".join([piece async for piece in self.chunks(most)])
+
+
+def json_reply(value: object, status: int = 200) -> Reply:
+    body = msgspec.json.encode(value)
+    return Reply(status, {**JSON, "content-length": str(len(body))}, (body,))
+
+
+async def answer(handler: Handler, scope: Scope, receive: Receive, send: Send) -> int:
+    """Let `handler` answer one request; the status that went out. A body that breaks off raises: the server then cuts
+    the connection, so that nobody takes a part for the whole."""
+    request = Request(scope, receive)
+    try:
+        reply = await handler(request)
+    except Refusal as refusal:
+        reply = json_reply(refusal.body, refusal.status)
+    except Disconnected:
+        return 499
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if request.method != "HEAD":
+        for piece in reply.body:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    return reply.status

@@ -1,0 +1,105 @@
+"""A small map on disk: each change is a line, appended and synced before the caller hears of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from zmart.errors import StoreError
+
+Value = TypeVar("Value")
+
+_SPARE_LINES = 100
+
+
+class _Line(msgspec.Struct, array_like=True):
+    """`value` is null for a key that was dropped."""
+
+    key: str
+    value: msgspec.Raw
+
+
+_lines = msgspec.json.Decoder(_Line)
+
+
+class Journal(Generic[Value]):
+    """`values` as the file at `path` tells them. A last line that was cut off by a crash was never acknowledged and is
+    forgotten. Raises StoreError when the file is damaged otherwise."""
+
+    def __init__(self, path: Path, kind: type[Value]) -> None:
+        self._path = path
+        self.values: dict[str, Value] = {}
+        self._decoder = msgspec.json.Decoder(kind)
+        lines = self._read() if path.exists() else 0
+        if lines > 2 * len(self.values) + _SPARE_LINES:
+            self._rewrite()
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        sync_folder(path.parent)
+
+    def put(self, key: str, value: Value) -> None:
+        self._append(key, value)
+        self.values[key] = value
+
+    def drop(self, key: str) -> None:
+        self._append(key, None)
+        self.values.pop(key, None)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _append(self, key: str, value: Value | None) -> None:
+        line = _line(key, value)
+        if os.write(self._file, line) != len(line):
+            raise StoreError(f"{self._path} could not be written: is the disk full?")
+        os.fsync(self._file)
+
+    def _read(self) -> int:
+        content = self._path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(self._path, whole)
+        lines = content[:whole].splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                self._apply(_lines.decode(line))
+            except msgspec.MsgspecError as problem:
+                raise StoreError(f"{self._path} is damaged in line {number}: {problem}.") from None
+        return len(lines)
+
+    def _apply(self, line: _Line) -> None:
+        if line.value == msgspec.Raw(b"null"):
+            self.values.pop(line.key, None)
+        else:
+            self.values[line.key] = self._decoder.decode(line.value)
+
+    def _rewrite(self) -> None:
+        write_synced(self._path, b"".join(_line(key, value) for key, value in self.values.items()))
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Whole or not at all, and on disk before this returns (its name needs `sync_folder`)."""
+    draft = path.with_name(f"{path.name}.draft")
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(file, "wb", closefd=False) as stream:
+            stream.write(content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    draft.replace(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Names of files survive a crash only once their folder is synced."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _line(key: str, value: object) -> bytes:
+    return msgspec.json.encode((key, value)) + b"\n"

@@ -1,0 +1,60 @@
+"""Blocks on disk: one file each, named after its SHA-256, checked on every read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zmart.errors import NotFound, StoreError
+from zmart.local.providers.journal import sync_folder, write_synced
+from zmart.proofs.multiformats import Cid
+
+
+class BlockStore:
+    """The blocks of one network. CIDs of version 0 and 1 that name the same bytes share their block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._unsynced: set[Path] = set()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def put(self, cid: Cid, block: bytes) -> None:
+        """Keep `block`; one that is there already and whole is not written again. `sync` completes it."""
+        path = self._path(cid.digest)
+        if path.exists() and cid.matches(path.read_bytes()):
+            return
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700)
+            self._unsynced.add(self._folder)
+        write_synced(path, block)
+        self._unsynced.add(path.parent)
+
+    def sync(self) -> None:
+        """After this the blocks put so far survive any crash."""
+        while self._unsynced:
+            sync_folder(self._unsynced.pop())
+
+    def get(self, cid: Cid) -> bytes:
+        """Raises NotFound, or StoreError when the disk has other bytes than were put there."""
+        try:
+            block = self._path(cid.digest).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"{cid} is not here.") from None
+        if not cid.matches(block):
+            raise StoreError(f"The stored block of {cid} is damaged; pin the file again to repair it.")
+        return block
+
+    def delete(self, digests: set[bytes]) -> None:
+        for digest in digests:
+            self._path(digest).unlink(missing_ok=True)
+
+    def keep_only(self, digests: set[bytes]) -> int:
+        """Remove everything else, drafts of a crash included; how many files that were."""
+        names = {digest.hex() for digest in digests}
+        superfluous = [path for path in self._folder.glob("*/*") if path.name not in names]
+        for path in superfluous:
+            path.unlink()
+        return len(superfluous)
+
+    def _path(self, digest: bytes) -> Path:
+        name = digest.hex()
+        return self._folder / name[:2] / name

@@ -1,0 +1,60 @@
+"""Reading a file out of its blocks: its size, a range of it, its blocks in order, a CAR of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zmart.local.providers.pinata.blocks import BlockStore
+from zmart.proofs.multiformats import RAW, Cid, varint
+from zmart.proofs.unixfs import CHUNK_BYTES, decode_node
+
+
+def file_bytes(blocks: BlockStore, cid: Cid) -> int:
+    """The size of the file; only its root is read. Raises NotFound, StoreError, ValueError when it is no file."""
+    block = blocks.get(cid)
+    return len(block) if cid.codec == RAW else decode_node(block).file_bytes
+
+
+def file_range(blocks: BlockStore, cid: Cid, start: int, stop: int) -> Iterator[bytes]:
+    """The bytes from `start` up to `stop`; blocks that hold none of them are not read."""
+    block = blocks.get(cid)
+    if cid.codec == RAW:
+        yield block[start:stop]
+        return
+    node = decode_node(block)
+    if own := node.data[start:stop]:
+        yield own
+    at = len(node.data)
+    for link in node.links:
+        if at < stop and start < at + link.file_bytes:
+            yield from file_range(blocks, link.cid, max(start - at, 0), min(stop - at, link.file_bytes))
+        at += link.file_bytes
+
+
+def walk(blocks: BlockStore, cid: Cid) -> Iterator[tuple[Cid, bytes]]:
+    """Every block, depth first, one that comes twice twice."""
+    block = blocks.get(cid)
+    yield cid, block
+    if cid.codec != RAW:
+        for link in decode_node(block).links:
+            yield from walk(blocks, link.cid)
+
+
+def digests(blocks: BlockStore, cid: Cid, size_bytes: int) -> Iterator[bytes]:
+    """The names of all blocks of a file of that size. Raw leaves are named without being read."""
+    yield cid.digest
+    if size_bytes > CHUNK_BYTES and cid.codec != RAW:
+        for link in decode_node(blocks.get(cid)).links:
+            yield from digests(blocks, link.cid, link.file_bytes)
+
+
+def car(blocks: BlockStore, root: Cid) -> Iterator[bytes]:
+    """A CARv1 (ipld.io/specs/transport/car/carv1): its header, then each block once, depth first."""
+    link = b"\xd8\x2a\x58" + bytes([len(root.binary) + 1]) + b"\x00" + root.binary
+    header = b"\xa2\x65roots\x81" + link + b"\x67version\x01"
+    yield varint(len(header)) + header
+    seen: set[bytes] = set()
+    for cid, block in walk(blocks, root):
+        if cid.binary not in seen:
+            seen.add(cid.binary)
+            yield varint(len(cid.binary) + len(block)) + cid.binary + block

@@ -1,0 +1,114 @@
+"""Uploads: multipart/form-data with one file, which goes to disk as it comes, so that its size costs no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from types import TracebackType
+from typing import TypeVar
+
+import msgspec
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from zmart.local.providers.http import Refusal, Request
+
+FILE_MAX_BYTES = 100 * 1024 * 1024
+FIELD_MAX_BYTES = 64 * 1024
+_PARTS_MAX = 16
+_FRAME_MAX_BYTES = 1024 * 1024
+_IN_MEMORY_BYTES = 256 * 1024
+
+Shape = TypeVar("Shape")
+
+
+class Form:
+    """A form while it is read and after; `file` is at its start once `read` is done. Use it as a context manager."""
+
+    def __init__(self, folder: Path, known: Collection[str]) -> None:
+        self.fields: dict[str, str] = {}
+        self.filename = ""
+        self.mime = "application/octet-stream"
+        self.file = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115 - see __exit__
+        self._known = known
+        self._has_file = False
+        self._field = bytearray()
+
+    def __enter__(self) -> Form:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    async def read(self, request: Request) -> None:
+        """Raises Refusal: 400 for what is no such form or has unknown parts, 413 when it is too large."""
+        try:
+            parser = PushMultipartParser(
+                _boundary(request), max_segment_size=FILE_MAX_BYTES, max_segment_count=_PARTS_MAX, strict=True
+            )
+            segment: MultipartSegment | None = None
+            async for chunk in request.chunks(FILE_MAX_BYTES + _FRAME_MAX_BYTES):
+                for event in parser.parse(chunk):
+                    if isinstance(event, MultipartSegment):
+                        self._begin(segment := event)
+                    elif segment is not None:
+                        self._end(segment) if event is None else self._take(segment, bytes(event))
+            parser.close()
+        except MultipartError as problem:
+            raise bad_request(f"Invalid request format. {problem}") from None
+        if not self._has_file:
+            raise bad_request("Invalid request format. There is no part named file.")
+        self.file.seek(0)
+
+    def json(self, name: str, kind: type[Shape]) -> Shape:
+        """The field `name`, which holds JSON; `{}` when it is absent. Raises Refusal 400."""
+        try:
+            return msgspec.json.decode(self.fields.get(name, "{}"), type=kind)
+        except (msgspec.MsgspecError, RecursionError) as problem:
+            raise bad_request(f"{name} is wrong: {problem}") from None
+
+    def _begin(self, segment: MultipartSegment) -> None:
+        is_file = segment.name == "file"
+        if (not is_file and segment.name not in self._known) or segment.name in self.fields:
+            raise bad_request("Unexpected field")
+        if is_file and (self._has_file or segment.filename is None):
+            raise bad_request("Invalid request format. One file at a time, with a filename.")
+        if is_file:
+            self._has_file = True
+            self.filename = segment.filename or ""
+            self.mime = segment.content_type or self.mime
+        self._field.clear()
+
+    def _take(self, segment: MultipartSegment, piece: bytes) -> None:
+        if segment.name == "file":
+            self.file.write(piece)
+            return
+        self._field += piece
+        if len(self._field) > FIELD_MAX_BYTES:
+            raise bad_request(f"{segment.name} is larger than {FIELD_MAX_BYTES} bytes.")
+
+    def _end(self, segment: MultipartSegment) -> None:
+        if segment.name == "file":
+            return
+        try:
+            self.fields[segment.name] = self._field.decode()
+        except UnicodeDecodeError:
+            raise bad_request(f"{segment.name} is not UTF-8.") from None
+
+
+def bad_request(message: str) -> Refusal:
+    """In the shape of the legacy API; v3 puts its own around it."""
+    return Refusal(400, {"error": message})
+
+
+def _boundary(request: Request) -> str:
+    boundary = ""
+    with suppress(ValueError):
+        kind, options = parse_options_header(request.headers.get("content-type", ""))
+        boundary = options.get("boundary", "") if kind.lower() == "multipart/form-data" else ""
+    if not boundary:
+        raise bad_request("Invalid request format. Send multipart/form-data with a boundary.")
+    return boundary

@@ -1,0 +1,138 @@
+"""The IPFS gateway: GET and HEAD of /ipfs/<cid>, without credentials, for what is pinned publicly.
+
+Source: specs.ipfs.tech/http-gateways/path-gateway and trustless-gateway; ranges as in RFC 9110 section 14.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+
+from zmart.errors import Invalid, NotFound, StoreError
+from zmart.local.providers.http import Refusal, Reply, Request
+from zmart.local.providers.pinata import dags
+from zmart.local.providers.pinata.pins import PinStore
+from zmart.proofs.multiformats import RAW, Cid, parse_cid
+
+PREFIX = "/ipfs/"
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_IMMUTABLE = "public, max-age=29030400, immutable"
+
+
+class Format(Enum):
+    """How a file is asked for: put together again, its block as it is, or all its blocks."""
+
+    FILE = ""
+    RAW = "raw"
+    CAR = "car"
+
+
+_TYPES = {
+    Format.RAW: "application/vnd.ipld.raw",
+    Format.CAR: "application/vnd.ipld.car; version=1; order=dfs; dups=n",
+}
+
+
+class Gateway:
+    """Every block is checked against its CID before it goes out."""
+
+    def __init__(self, store: PinStore) -> None:
+        self._store = store
+        self._blocks = store.blocks["public"]
+
+    async def __call__(self, request: Request) -> Reply:
+        if request.method not in ("GET", "HEAD"):
+            raise Refusal(405, {"error": "Use GET or HEAD."})
+        try:
+            cid = parse_cid(request.path.removeprefix(PREFIX).removesuffix("/"))
+            return self._answer(request, cid, _format(request))
+        except Invalid as problem:
+            raise Refusal(400, {"error": str(problem)}) from None
+        except NotFound as problem:
+            raise Refusal(404, {"error": f"{problem} It is not pinned, or not any more."}) from None
+        except StoreError as problem:
+            raise Refusal(500, {"error": str(problem)}) from None
+        except ValueError:
+            raise Refusal(
+                422, {"error": "This block is no file of UnixFS; ask for it with ?format=raw."}
+            ) from None
+
+    def _answer(self, request: Request, cid: Cid, wanted: Format) -> Reply:
+        total = self._total(cid, wanted)
+        headers = self._headers(request, cid, wanted)
+        if _matches(request.headers.get("if-none-match", ""), headers["etag"]):
+            return Reply(304, headers)
+        if total is None:
+            return Reply(200, headers, dags.car(self._blocks, cid))
+        headers["accept-ranges"] = "bytes"
+        part = _range(request, total, headers["etag"])
+        if part is not None and part[0] >= part[1]:
+            return Reply(416, headers | {"content-range": f"bytes */{total}", "content-length": "0"})
+        start, stop = part or (0, total)
+        if part:
+            headers["content-range"] = f"bytes {start}-{stop - 1}/{total}"
+        headers["content-length"] = str(stop - start)
+        return Reply(206 if part else 200, headers, self._bytes(cid, wanted, start, stop))
+
+    def _total(self, cid: Cid, wanted: Format) -> int | None:
+        """The size of what will be sent; None for a CAR, whose size nobody knows before."""
+        if wanted is Format.CAR:
+            self._blocks.get(cid)
+            return None
+        return len(self._blocks.get(cid)) if wanted is Format.RAW else dags.file_bytes(self._blocks, cid)
+
+    def _bytes(self, cid: Cid, wanted: Format, start: int, stop: int) -> Iterable[bytes]:
+        if wanted is Format.RAW or cid.codec == RAW:
+            return (self._blocks.get(cid)[start:stop],)
+        return dags.file_range(self._blocks, cid, start, stop)
+
+    def _headers(self, request: Request, cid: Cid, wanted: Format) -> dict[str, str]:
+        suffix = f".{wanted.value}" if wanted.value else ""
+        pin = self._store.find("public", cid=str(cid))
+        weak = "W/" if wanted is Format.CAR else ""
+        headers = {
+            "content-type": _TYPES.get(wanted) or (pin.label.mime if pin else "application/octet-stream"),
+            "cache-control": _IMMUTABLE,
+            "etag": f'{weak}"{cid}{suffix}"',
+            "x-ipfs-path": f"{PREFIX}{cid}",
+            "x-ipfs-roots": str(cid),
+            "x-content-type-options": "nosniff",
+            "access-control-allow-origin": "*",
+            "content-security-policy": "default-src 'none'; sandbox",
+            "vary": "accept",
+        }
+        if wanted is not Format.FILE:
+            extension = {Format.RAW: "bin", Format.CAR: "car"}[wanted]
+            headers["content-disposition"] = f'attachment; filename="{cid}.{extension}"'
+        return headers
+
+
+def _format(request: Request) -> Format:
+    """`?format=` wins over `Accept`."""
+    if (named := request.query.get("format")) is not None:
+        for known in (Format.RAW, Format.CAR):
+            if named == known.value:
+                return known
+        raise Invalid("format", "format is raw or car.")
+    accepted = [kind.split(";")[0].strip() for kind in request.headers.get("accept", "").split(",")]
+    return next((known for known, kind in _TYPES.items() if kind.split(";")[0] in accepted), Format.FILE)
+
+
+def _matches(header: str, etag: str) -> bool:
+    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    return bool(header) and ("*" in tags or etag.removeprefix("W/") in tags)
+
+
+def _range(request: Request, total: int, etag: str) -> tuple[int, int] | None:
+    """The one range asked for as (start, stop); an empty one cannot be met, None asks for everything. Several ranges
+    and what is no range are ignored, as the RFC allows."""
+    match = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if match is None or request.headers.get("if-range", etag) != etag or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        return max(total - int(last), 0), total
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last) + 1, total) if last else total

@@ -1,0 +1,144 @@
+"""Which files are pinned: written down after their blocks, forgotten before them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+import structlog
+
+from zmart.errors import NotFound, StoreError
+from zmart.local.providers import metrics
+from zmart.local.providers.journal import Journal
+from zmart.local.providers.pinata import dags
+from zmart.local.providers.pinata.blocks import BlockStore
+from zmart.proofs.multiformats import parse_cid
+from zmart.proofs.unixfs import CHUNK_BYTES, FileBuilder
+
+Network = Literal["public", "private"]
+NETWORKS: tuple[Network, ...] = ("public", "private")
+REMEMBERED_UNPINNED = 1_000
+_log = structlog.get_logger(__name__)
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """What the uploader says of a file."""
+
+    name: str
+    mime: str
+    network: Network
+    keyvalues: Mapping[str, str | int | float] = {}
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """One pinned file, or one that was: then `unpinned_at` is set. Times in ISO 8601."""
+
+    id: str
+    cid: str
+    label: Label
+    file_bytes: int
+    dag_bytes: int
+    pinned_at: str
+    unpinned_at: str | None = None
+
+
+class PinStore:
+    """Everything below `folder`. Not for several threads at once. What a crash left half done is cleared here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.incoming = folder / "incoming"
+        self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.blocks = {network: BlockStore(folder / "blocks" / network) for network in NETWORKS}
+        self._journal = Journal(folder / "pins.jsonl", Pin)
+        self._forget_old()
+        self._by_cid = {(pin.label.network, pin.cid): pin.id for pin in self._all() if not pin.unpinned_at}
+        for network, blocks in self.blocks.items():
+            with self._unless_damaged():
+                blocks.keep_only(self._digests(self.pinned(network)))
+            self._count(network)
+
+    def pin(self, file: IO[bytes], version: int, label: Label) -> tuple[Pin, bool]:
+        """Keep the file; whether it was pinned already, which makes this the pin that there is."""
+        blocks = self.blocks[label.network]
+        builder = FileBuilder(version, blocks.put)
+        while piece := file.read(CHUNK_BYTES):
+            builder.write(piece)
+        dag = builder.finish()
+        blocks.sync()
+        if (known := self.find(label.network, cid=str(dag.cid))) is not None:
+            return known, True
+        pin = Pin(
+            id=str(uuid.uuid4()),
+            cid=str(dag.cid),
+            label=label,
+            file_bytes=dag.file_bytes,
+            dag_bytes=dag.dag_bytes,
+            pinned_at=_now(),
+        )
+        self._journal.put(pin.id, pin)
+        self._by_cid[label.network, pin.cid] = pin.id
+        self._count(label.network)
+        return pin, False
+
+    def unpin(self, pin: Pin) -> None:
+        """Let go of it and of its blocks, but of those that another pin needs."""
+        network = pin.label.network
+        self._journal.put(pin.id, msgspec.structs.replace(pin, unpinned_at=_now()))
+        del self._by_cid[network, pin.cid]
+        with self._unless_damaged():
+            needed = self._digests(self.pinned(network))
+            self.blocks[network].delete(self._digests([pin]) - needed)
+        self._count(network)
+
+    def find(self, network: Network, *, cid: str = "", pin_id: str = "") -> Pin | None:
+        """A file that is pinned now."""
+        pin = self._journal.values.get(pin_id or self._by_cid.get((network, cid), ""))
+        return pin if pin and pin.label.network == network and not pin.unpinned_at else None
+
+    def pinned(self, network: Network) -> list[Pin]:
+        """The oldest first."""
+        return [pin for pin in self._all() if pin.label.network == network and not pin.unpinned_at]
+
+    def history(self, network: Network) -> list[Pin]:
+        """Pinned and unpinned ones, the newest first."""
+        return [pin for pin in reversed(self._all()) if pin.label.network == network]
+
+    def close(self) -> None:
+        self._journal.close()
+
+    def _all(self) -> list[Pin]:
+        return list(self._journal.values.values())
+
+    def _digests(self, pins: Iterable[Pin]) -> set[bytes]:
+        return {
+            digest
+            for pin in pins
+            for digest in dags.digests(self.blocks[pin.label.network], parse_cid(pin.cid), pin.file_bytes)
+        }
+
+    def _forget_old(self) -> None:
+        gone = [pin.id for pin in self._all() if pin.unpinned_at]
+        for pin_id in gone[:-REMEMBERED_UNPINNED]:
+            self._journal.drop(pin_id)
+
+    @contextmanager
+    def _unless_damaged(self) -> Iterator[None]:
+        """Which blocks are superfluous is not known while a node that leads to others cannot be read: keep all."""
+        try:
+            yield
+        except (NotFound, StoreError, ValueError) as problem:
+            _log.warning("kept superfluous blocks", reason=str(problem))
+
+    def _count(self, network: Network) -> None:
+        pins = self.pinned(network)
+        metrics.PINS.labels(network).set(len(pins))
+        metrics.PINNED_BYTES.labels(network).set(sum(pin.file_bytes for pin in pins))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,181 @@
+"""The process that plays the providers: its two halves, its port, its three questions."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import structlog
+import uvicorn
+
+from zmart.chain.json_rpc import JsonRpc
+from zmart.errors import ConfigError
+from zmart.local.providers import metrics
+from zmart.local.providers.helius.api import WEBHOOKS, WebhookApi
+from zmart.local.providers.helius.registry import Order, Registry
+from zmart.local.providers.helius.watch import Watch
+from zmart.local.providers.http import Handler, Refusal, Reply, Request, answer
+from zmart.local.providers.pinata.credentials import Credentials
+from zmart.local.providers.pinata.gateway import PREFIX, Gateway
+from zmart.local.providers.pinata.legacy import LegacyApi
+from zmart.local.providers.pinata.pins import PinStore
+from zmart.local.providers.pinata.shelf import Shelf
+from zmart.local.providers.pinata.v3 import FILES, FilesApi
+from zmart.ops import logs
+from zmart.ops.probes import Probes
+from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send
+from zmart.settings import Settings
+
+HOST = "127.0.0.1"
+WEBHOOK_PATH = "/api/webhooks/helius"
+DEFAULT_WEBHOOK_ID = str(uuid.uuid5(uuid.NAMESPACE_URL, "zmart:local:default-webhook"))
+
+_GRACE_S = 3
+_log = structlog.get_logger(__name__)
+
+
+class Providers:
+    """Pinata always; Helius when HELIUS_API_URL names this process and there is a chain to watch."""
+
+    name = "providers"
+
+    def __init__(self, settings: Settings) -> None:
+        home = settings.zmart_home
+        self._shelf = Shelf(PinStore(home / "pins"))
+        credentials = Credentials(settings)
+        legacy = LegacyApi(self._shelf, credentials)
+        self._routes: dict[str, tuple[str, Handler]] = {
+            PREFIX: ("gateway", Gateway(self._shelf.store)),
+            "/pinning/": ("pinata", legacy),
+            "/data/": ("pinata", legacy),
+            FILES: ("pinata", FilesApi(self._shelf, credentials)),
+        }
+        self._rpc: JsonRpc | None = None
+        self._watch: Watch | None = None
+        self._registry: Registry | None = None
+        if plays_helius(settings):
+            self._rpc = JsonRpc(settings.rpc_urls, settings.rpc_timeout_s, attempts=2)
+            self._registry = Registry(home / "webhooks" / "webhooks.jsonl")
+            self._registry.put(default_webhook(settings), DEFAULT_WEBHOOK_ID)
+            self._watch = Watch(self._registry, self._rpc, settings.rpc_ws_url)
+            api_key = settings.helius_api_key.get_secret_value()
+            api = WebhookApi(self._registry, api_key, self._watch.changed)
+            self._routes[WEBHOOKS] = ("helius", api)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            await (self._watch.run(stop) if self._watch else stop.wait())
+        finally:
+            await self._shelf.close()
+            if self._rpc is not None:
+                await self._rpc.aclose()
+            if self._registry is not None:
+                self._registry.close()
+
+    async def readiness(self) -> Readiness:
+        reason = await self._watch.missing() if self._watch else ""
+        return Readiness(ready=not reason, reason=reason)
+
+    def health(self) -> Mapping[str, object]:
+        return {"helius": self._watch is not None}
+
+    def asgi(self) -> AsgiApp | None:
+        return self._app
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        part, handler = next(
+            (known for prefix, known in self._routes.items() if scope["path"].startswith(prefix)),
+            ("none", _nothing_here),
+        )
+        status = await answer(handler, scope, receive, send)
+        metrics.REQUESTS.labels(part, str(status)).inc()
+
+
+class _Server(uvicorn.Server):
+    """Ended by `should_exit` alone; signals are this module's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def plays_helius(settings: Settings) -> bool:
+    """Whether the settings take this process for Helius."""
+    url = urlsplit(settings.helius_api_url)
+    is_here = url.hostname in (HOST, "localhost") and url.port == settings.providers_port
+    return is_here and bool(settings.rpc_urls)
+
+
+def default_webhook(settings: Settings) -> Order:
+    """What the local stack has registered without a command, anew with each start: the program, to its indexer."""
+    return Order(
+        webhook_url=f"http://{HOST}:{settings.indexer_port}{WEBHOOK_PATH}",
+        transaction_types=["ANY"],
+        account_addresses=[settings.solana_program_id_core],
+        auth_header=settings.helius_webhook_secret.get_secret_value(),
+    )
+
+
+def run(settings: Settings) -> None:
+    """Blocks until SIGTERM or SIGINT. Raises ConfigError when the port is taken, or what ended it otherwise."""
+    logs.configure(settings, Providers.name)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listener = _listen(settings.providers_port)
+    await serve(Providers(settings), listener, stop)
+
+
+async def serve(providers: Providers, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Answer on `listener` until `stop`."""
+    config = uvicorn.Config(
+        Probes(providers),
+        loop="none",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    _log.info("providers started", port=listener.getsockname()[1], helius=providers.health()["helius"])
+    try:
+        await providers.run(stop)
+    finally:
+        server.should_exit = True
+        await serving
+        _log.info("providers stopped")
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as problem:
+        listener.close()
+        raise ConfigError(
+            f"Port {port} cannot be used ({problem.strerror}): stop what listens there or set PROVIDERS_PORT."
+        ) from None
+    return listener
+
+
+async def _nothing_here(request: Request) -> Reply:
+    message = (
+        f"There is no {request.path[:200]} here. This process plays Pinata (/pinning, /data, /v3/files, /ipfs) and, "
+        "in a local stack whose HELIUS_API_URL names it, Helius (/v0/webhooks)."
+    )
+    raise Refusal(404, {"error": message})
