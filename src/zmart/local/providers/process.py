@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 import uvicorn
 
+from zmart.chain.helius import WEBHOOK_PATH
 from zmart.chain.json_rpc import JsonRpc
 from zmart.errors import ConfigError
 from zmart.local.providers import metrics
@@ -32,7 +33,6 @@ from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send
 from zmart.settings import Settings
 
 HOST = "127.0.0.1"
-WEBHOOK_PATH = "/api/webhooks/helius"
 DEFAULT_WEBHOOK_ID = str(uuid.uuid5(uuid.NAMESPACE_URL, "zmart:local:default-webhook"))
 
 _GRACE_S = 3
