@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     cors_origins: str = ""
     trusted_proxies: str = ""
     max_body_bytes: int = 64 * 1024
+    rate_limit_reads: int = Field(default=1200, ge=1)
+    rate_limit_writes: int = Field(default=60, ge=1)
+    rate_limit_votes: int = Field(default=30, ge=1)
+    rate_limit_comments: int = Field(default=10, ge=1)
+    rate_limit_nonce: int = Field(default=20, ge=1)
     auth_legacy_signatures: bool = True
     auth_domain: str = ""
     auth_token_secret: SecretStr = SecretStr("")

@@ -17,6 +17,8 @@ from zmart.settings import Settings
 
 # A tick every few seconds instead of every few minutes: whoever tries the stack out does not want to wait.
 QUICK_CRON = "* * * * * */2"
+# Everybody on one machine comes from one address, and the demo is twelve people at once.
+ONE_ADDRESS = "100000"
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,10 @@ def environment(
         "aggregator_cron": QUICK_CRON,
         "monitor_cron": QUICK_CRON,
         "min_proposal_votes": "1",
+        **{
+            f"rate_limit_{policy}": ONE_ADDRESS
+            for policy in ("reads", "writes", "votes", "comments", "nonce")
+        },
         **(_chain(home, ports) if parts.chain else {}),
         **({"database_url": database_url} if parts.postgres else {}),
         **({"redis_url": redis_url} if parts.valkey else {}),

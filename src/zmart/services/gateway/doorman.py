@@ -14,7 +14,7 @@ from zmart.services.gateway import metrics
 from zmart.services.gateway.answers import AS_OF, CHAIN
 from zmart.services.gateway.auth.addresses import Networks, client_address
 from zmart.services.gateway.auth.statements import signer_of
-from zmart.services.gateway.limits import POLICIES, Policy, Verdict
+from zmart.services.gateway.limits import Policy, Verdict, policies
 from zmart.services.gateway.problems import GatewayRequest, TooManyRequests, UnsupportedBody
 from zmart.services.gateway.rooms import Rooms
 
@@ -34,6 +34,7 @@ class Doorman(ASGIMiddleware):
     def __init__(self, rooms: Rooms, trusted: Networks) -> None:
         self._rooms = rooms
         self._trusted = trusted
+        self._policies = policies(rooms.settings)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         notes = cast("dict[str, Any]", scope)  # Litestar types what it puts there; we add our own keys
@@ -43,7 +44,7 @@ class Doorman(ASGIMiddleware):
         notes[BODY] = b"" if request.method in _SAFE else await _json_body(request)
         notes[CALLER] = self._rooms.doors.caller(request.headers.get("authorization"), notes[BODY])
         options = notes["route_handler"].opt
-        policy = POLICIES.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
+        policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
         if policy is not None:
             key = notes[CALLER].claimed or signer_of(notes[BODY]) or self._address(request)
             send = _counted(send, policy, await self._take(policy, key))

@@ -14,6 +14,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from zmart.settings import Settings
+
 log = structlog.get_logger()
 
 WINDOW_S = 60
@@ -51,16 +53,16 @@ class Policy(msgspec.Struct, frozen=True):
     per_minute: int
 
 
-POLICIES = {
-    policy.name: policy
-    for policy in (
-        Policy("reads", 1200),
-        Policy("writes", 60),
-        Policy("votes", 30),
-        Policy("comments", 10),
-        Policy("nonce", 20),
-    )
-}
+def policies(settings: Settings) -> dict[str, Policy]:
+    """Every policy by its name."""
+    wanted = {
+        "reads": settings.rate_limit_reads,
+        "writes": settings.rate_limit_writes,
+        "votes": settings.rate_limit_votes,
+        "comments": settings.rate_limit_comments,
+        "nonce": settings.rate_limit_nonce,
+    }
+    return {name: Policy(name, per_minute) for name, per_minute in wanted.items()}
 
 
 class Verdict(msgspec.Struct, frozen=True):
