@@ -73,8 +73,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     market_id: str
     day: date
     previous: str | None
-    market: Mapping[str, Json]
-    comments: Sequence[Mapping[str, Json]]
+    market: Row
+    comments: Sequence[Row]
     vote_log: LogHead
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import msgspec
 
 from zmart.chain.accounts import MarketAccount
 from zmart.errors import Invalid
 from zmart.market.types import MarketState
-from zmart.proofs.canonical import Json
 from zmart.proofs.pinning import fetch_from_gateway
-from zmart.proofs.snapshot import Snapshot, parse
+from zmart.proofs.snapshot import Row, Snapshot, parse
 from zmart.proofs.tally_evidence import Evidence
 from zmart.proofs.verify_tally import Finding, Verdict
 
@@ -114,7 +113,7 @@ def _comments_compared(older: Snapshot, newer: Snapshot) -> Iterator[Finding]:
     )
 
 
-def _same_comment(old: Mapping[str, Json], new: Mapping[str, Json]) -> bool:
+def _same_comment(old: Row, new: Row) -> bool:
     names = ("author", "created_at", "parent_id")
     if any(old[name] != new[name] for name in names):
         return False

@@ -18,7 +18,7 @@ ORDER BY id DESC LIMIT 1
 _ADD = """
 INSERT INTO ipfs_anchors
     (kind, market_id, snapshot_day, cid, previous_cid, content, size_bytes, comments_count, provider)
-VALUES ('snapshot', $1, $2, $3, $4, $5, length($5), $6, $7)
+VALUES ('snapshot', $1, $2, $3, $4, $5, length($5::bytea), $6, $7)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO NOTHING
 """
 _COLUMNS = "id, kind, market_id, snapshot_day, cid, content, provider, pinned_at, attempts"

@@ -1,0 +1,358 @@
+"""Snapshots from the rows to the gateway: written down first, proven by reading back, given up in time."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from zmart.errors import Conflict, NotFound
+from zmart.proofs import merkle
+from zmart.proofs.pinning import PinataClient, PinError, fetch_from_gateway
+from zmart.proofs.snapshot import parse
+from zmart.proofs.verify_snapshot import verify_history
+from zmart.services.snapshots.api import RunApi
+from zmart.services.snapshots.runs import Runs, today
+from zmart.services.snapshots.service import SnapshotService
+from zmart.settings import Settings, load_settings
+from zmart.store.pool import Pool
+
+MARKET = "ab" * 32
+ADDRESS = "MarketAddress11111111111111111111111111111"
+WALLET = "1" * 32
+COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
+TOKEN = "operator-token"
+
+
+@pytest.fixture(scope="module")
+def providers(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The local pin store as a process, and the settings that name it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    names = {"pinata_api_url": address, "ipfs_gateway_url": address, "pinata_jwt": "a-test-jwt"}
+    environment = {
+        **os.environ,
+        **{name.upper(): value for name, value in names.items()},
+        "ZMART_ENV": "local",
+        "ZMART_HOME": str(tmp_path_factory.mktemp("home")),
+        "ZMART_ENV_FILE": os.devnull,
+        "PROVIDERS_PORT": str(port),
+    }
+    process = subprocess.Popen([sys.executable, "-m", "zmart.cli", "run", "providers"], env=environment)
+    try:
+        asyncio.run(_answers(f"{address}/health"))
+        yield names
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def _answers(url: str) -> None:
+    async with httpx.AsyncClient() as http, asyncio.timeout(20):
+        while True:
+            try:
+                (await http.get(url)).raise_for_status()
+            except httpx.HTTPError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=4, wait_s=30)
+    await opened.execute(
+        "INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, "
+        "current_liquidity, shares_yes, shares_no, price_yes_e9, total_volume, created_at, created_slot, "
+        f"updated_slot, events_count) VALUES ('{MARKET}', '{ADDRESS}', '{WALLET}', 'ACTIVE', 1000000000, 1, 1, 0, 0, "
+        "500000000, 0, now(), 1, 1, 1)"
+    )
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def settings(database_url: str, providers: dict[str, str]) -> Settings:
+    return load_settings(
+        _env_file=None, zmart_env="local", database_url=database_url, operator_token=TOKEN, **providers
+    )
+
+
+@pytest.fixture
+async def runs(pool: Pool, settings: Settings) -> AsyncIterator[Runs]:
+    async with PinataClient.from_settings(settings) as pins:
+        yield Runs.with_provider(pool, pins, settings)
+
+
+async def anchors(pool: Pool) -> list[dict]:
+    return [dict(row) for row in await pool.fetch("SELECT * FROM ipfs_anchors ORDER BY id")]
+
+
+async def test_a_snapshot_is_pinned_read_back_and_says_what_the_rows_say(pool, runs, settings):
+    await pool.execute(COMMENT, "first")
+    await pool.execute(COMMENT, "regretted")
+    await pool.execute("UPDATE discussions SET deleted_at = now() WHERE content = 'regretted'")
+    [made] = await runs.everything()
+    assert (made.is_new, made.verified, made.error) == (True, True, None)
+    snapshot = parse(await fetch_from_gateway(settings.ipfs_gateway_url, made.cid))
+    assert (snapshot.market_id, snapshot.previous, len(snapshot.comments)) == (MARKET, None, 2)
+    assert [comment.get("content") for comment in snapshot.comments] == ["first", None]
+    assert snapshot.market["state"] == "ACTIVE"
+    [row] = await anchors(pool)
+    assert (row["kind"], row["snapshot_day"], row["comments_count"]) == ("snapshot", today(), 2)
+    assert row["content"] is None
+    assert row["pinned_at"] is not None
+    assert row["verified_at"] >= row["pinned_at"]
+    assert (row["unpin_after"] - row["pinned_at"]).days == 30
+
+
+async def test_running_a_day_again_changes_nothing_and_a_change_follows_its_predecessor(pool, runs):
+    await pool.execute(COMMENT, "one")
+    [first] = await runs.everything()
+    [again] = await runs.everything()
+    assert (again.cid, again.is_new, again.verified) == (first.cid, False, True)
+    await pool.execute(COMMENT, "two")
+    [second] = await runs.everything()
+    assert second.is_new
+    assert [row["previous_cid"] for row in await anchors(pool)] == [None, first.cid]
+    [unchanged] = await runs.everything()
+    assert (unchanged.cid, unchanged.is_new) == (second.cid, False)
+
+
+async def test_many_builders_at_once_make_one_chain(pool, runs):
+    for number in range(4):
+        await pool.execute(COMMENT, str(number))
+        await asyncio.gather(*(runs.one(MARKET) for _ in range(4)))
+    rows = await anchors(pool)
+    assert [row["previous_cid"] for row in rows] == [None, *(row["cid"] for row in rows[:-1])]
+    assert len(rows) == 4
+
+
+async def test_two_machines_with_the_same_rows_make_the_same_cid(
+    pool, runs, settings, new_database, migrated_template
+):
+    for words in ("same", "words"):
+        await pool.execute(COMMENT, words)
+    other = await Pool.open(new_database(migrated_template))
+    try:
+        await other.execute("SET TIME ZONE 'Asia/Kolkata'")
+        for table in ("markets", "discussions"):
+            rows = await pool.fetchval(f"SELECT jsonb_agg(to_jsonb(t) ORDER BY random()) FROM {table} t")
+            await other.execute(
+                f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1)", rows
+            )
+        async with PinataClient.from_settings(settings) as pins:
+            elsewhere = await Runs.with_provider(other, pins, settings).one(MARKET)
+    finally:
+        await other.close()
+    assert elsewhere.cid == (await runs.one(MARKET)).cid
+
+
+async def test_the_head_of_the_vote_log_is_in_it(pool, runs, settings):
+    leaves = [merkle.leaf_hash(entry) for entry in (b"one", b"two", b"three")]
+    nodes = merkle.append(0, leaves, {})
+    await pool.execute("INSERT INTO vote_logs VALUES ($1, 3)", MARKET)
+    for node, value in nodes.items():
+        await pool.execute("INSERT INTO vote_log_nodes VALUES ($1, $2, $3, $4)", MARKET, *node, value)
+    [made] = await runs.everything()
+    snapshot = parse(await fetch_from_gateway(settings.ipfs_gateway_url, made.cid))
+    assert (snapshot.vote_log.size, snapshot.vote_log.root) == (3, merkle.root(3, nodes).hex())
+
+
+async def test_a_provider_that_is_away_loses_nothing(pool, runs, settings):
+    await pool.execute(COMMENT, "kept")
+    away = settings.model_copy(update={"pinata_api_url": "http://127.0.0.1:1"})
+    async with PinataClient.from_settings(away) as pins:
+        with pytest.raises(PinError):
+            await Runs.with_provider(pool, pins, away).everything()
+    [row] = await anchors(pool)
+    assert row["content"] is not None
+    assert row["pinned_at"] is None
+    await runs.look_after()
+    [row] = await anchors(pool)
+    assert row["verified_at"] is not None
+
+
+async def test_a_gateway_without_the_bytes_leaves_the_pin_open(pool, settings, runs):
+    await pool.execute(COMMENT, "kept")
+    elsewhere = settings.model_copy(update={"ipfs_gateway_url": "http://127.0.0.1:1"})
+    async with PinataClient.from_settings(elsewhere) as pins:
+        [made] = await Runs.with_provider(pool, pins, elsewhere).everything()
+    assert not made.verified
+    assert "gateway does not answer" in made.error
+    [row] = await anchors(pool)
+    assert (row["attempts"], row["verified_at"]) == (1, None)
+    await runs.look_after()
+    [row] = await anchors(pool)
+    assert (row["verified_at"] is not None, row["last_error"], row["content"]) == (True, None, None)
+
+
+async def test_a_question_that_was_noted_before_any_provider_was_set_is_pinned_for_ever(pool, runs, settings):
+    from zmart.proofs.cid import cid_of
+
+    content = b'{"question":"Will it?"}'
+    await pool.execute(
+        "INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) "
+        "VALUES ('question', $1, $2, $3, $4, 'none')",
+        MARKET,
+        cid_of(content, 0),
+        content,
+        len(content),
+    )
+    await runs.look_after()
+    [row] = await anchors(pool)
+    assert (row["provider"], row["unpin_after"], row["verified_at"] is not None) == ("local", None, True)
+    assert await fetch_from_gateway(settings.ipfs_gateway_url, row["cid"]) == content
+
+
+async def test_after_its_days_a_snapshot_is_unpinned_at_the_provider_and_marked(pool, runs, settings):
+    await pool.execute(COMMENT, "old")
+    [old] = await runs.everything()
+    await pool.execute("UPDATE ipfs_anchors SET unpin_after = now() - interval '1 second'")
+    await pool.execute(COMMENT, "new")
+    [new] = await runs.everything()
+    await runs.look_after()
+    first, second = await anchors(pool)
+    assert first["unpinned_at"] is not None
+    assert second["unpinned_at"] is None
+    async with PinataClient.from_settings(settings) as pins:
+        assert not await pins.is_pinned(old.cid)
+        assert await pins.is_pinned(new.cid)
+    with pytest.raises(PinError):
+        await fetch_from_gateway(settings.ipfs_gateway_url, old.cid)
+    await runs.look_after()
+    assert await anchors(pool) == [first, second]
+
+
+async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, runs, settings):
+    await pool.execute(COMMENT, "shared")
+    [made] = await runs.everything()
+    await pool.execute("UPDATE ipfs_anchors SET unpin_after = now() - interval '1 second'")
+    await pool.execute(
+        "INSERT INTO ipfs_anchors (kind, market_id, cid, size_bytes, provider, pinned_at, verified_at) "
+        "VALUES ('evidence', $1, $2, 1, 'local', now(), now())",
+        MARKET,
+        made.cid,
+    )
+    await runs.look_after()
+    async with PinataClient.from_settings(settings) as pins:
+        assert await pins.is_pinned(made.cid)
+    assert (await anchors(pool))[0]["unpinned_at"] is not None
+
+
+async def test_a_market_may_be_named_by_address_and_a_day_that_is_over_is_refused(pool, runs):
+    from datetime import timedelta
+
+    made = await runs.one(ADDRESS)
+    assert made.market_id == MARKET
+    with pytest.raises(Conflict):
+        await runs.one(MARKET, today() - timedelta(days=1))
+    tomorrow = await runs.one(MARKET, today() + timedelta(days=1))
+    assert (tomorrow.is_new, tomorrow.day) == (True, (today() + timedelta(days=1)).isoformat())
+    with pytest.raises(NotFound):
+        await runs.one("cd" * 32)
+
+
+async def test_the_history_is_verified_from_the_gateway_alone(pool, runs, settings):
+    for number in range(3):
+        await pool.execute(COMMENT, str(number))
+        made = await runs.one(MARKET)
+    reports = [report async for _, report in verify_history(settings.ipfs_gateway_url, made.cid, 10)]
+    assert [report.comments for report in reports] == [3, 2, 1]
+    assert all(report.holds for report in reports)
+    assert len([each async for each in verify_history(settings.ipfs_gateway_url, made.cid, 2)]) == 2
+
+
+@asynccontextmanager
+async def asking(runs: Runs) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(RunApi(runs, TOKEN))
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
+        yield http
+
+
+async def test_an_operator_gets_a_snapshot_by_http_at_once(pool, runs):
+    await pool.execute(COMMENT, "now")
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    async with asking(runs) as http:
+        answer = await http.post("/api/snapshots/run", json={"market_id": MARKET}, headers=bearer)
+        assert answer.status_code == 200
+        [made] = answer.json()["snapshots"]
+        assert (made["market_id"], made["verified"]) == (MARKET, True)
+        everything = await http.post("/api/snapshots/run", headers=bearer)
+        assert everything.json()["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("POST", "/api/snapshots/run", b"{}", {}, 401),
+        ("POST", "/api/snapshots/run", b"{}", {"authorization": "Bearer wrong"}, 401),
+        ("POST", "/api/snapshots/run", b"[", {"authorization": f"Bearer {TOKEN}"}, 400),
+        ("POST", "/api/snapshots/run", b'{"market":1}', {"authorization": f"Bearer {TOKEN}"}, 400),
+        ("POST", "/api/snapshots/run", b" " * 5000, {"authorization": f"Bearer {TOKEN}"}, 413),
+        ("GET", "/api/snapshots/run", b"", {"authorization": f"Bearer {TOKEN}"}, 405),
+        ("POST", "/api/other", b"{}", {"authorization": f"Bearer {TOKEN}"}, 404),
+        (
+            "POST",
+            "/api/snapshots/run",
+            b'{"market_id":"%s"}' % (b"cd" * 32),
+            {"authorization": f"Bearer {TOKEN}"},
+            404,
+        ),
+    ],
+)
+async def test_whoever_asks_wrongly_is_told_why(runs, method, path, body, headers, status):
+    async with asking(runs) as http:
+        answer = await http.request(method, path, content=body, headers=headers)
+        assert answer.status_code == status
+        assert set(answer.json()) == {"error", "message", "status", "timestamp", "path"}
+
+
+async def test_the_schedule_makes_snapshots_by_itself(pool, settings):
+    await pool.execute(COMMENT, "by the clock")
+    quick = settings.model_copy(update={"snapshots_cron": "* * * * * *"})
+    service = await SnapshotService.open(quick)
+    stop = asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                if any(row["verified_at"] for row in await anchors(pool)):
+                    break
+                await asyncio.sleep(0.05)
+        assert (await service.readiness()).ready
+    finally:
+        stop.set()
+        await running
+
+
+async def test_the_command_makes_and_verifies_a_snapshot(pool, settings, providers):
+    await pool.execute(COMMENT, "by command")
+    environment = {
+        **os.environ,
+        **{name.upper(): value for name, value in providers.items()},
+        "ZMART_ENV": "local",
+        "ZMART_ENV_FILE": os.devnull,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+    }
+
+    async def zmart(*arguments: str) -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "zmart.cli", *arguments, env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+        return out
+
+    [made] = json.loads(await zmart("snapshot", "--json"))
+    assert made["verified"]
+    [report] = json.loads(await zmart("verify", "snapshot", made["cid"], "--json"))
+    assert (report["holds"], report["comments"]) == (True, 1)
+    assert b"The snapshot holds." in await zmart("verify", "snapshot", made["cid"])

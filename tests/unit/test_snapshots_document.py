@@ -1,0 +1,140 @@
+"""A snapshot says the same bytes on every machine, and a changed history is found out."""
+
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmart.errors import Invalid
+from zmart.proofs import merkle
+from zmart.proofs.cid import cid_of
+from zmart.proofs.snapshot import LogHead, Snapshot, document, log_head, parse
+from zmart.proofs.verify_snapshot import compare
+from zmart.proofs.verify_tally import Verdict
+
+MARKET = "ab" * 32
+EMPTY_LOG = LogHead(0, "")
+MARKET_ROW = {
+    "market_id": MARKET, "address": "A" * 44, "creator": "C" * 44, "state": "ACTIVE", "b_parameter": 10**9,
+    "initial_liquidity": 5, "current_liquidity": 18446744073709551615, "shares_yes": 7, "shares_no": 3,
+    "total_volume": 9, "trades_count": 2, "traders": 1, "question_cid": None, "evidence_cid": None,
+    "resolver": None, "proposed_outcome": None, "final_outcome": None, "was_disputed": False, "proposal_likes": 7,
+    "proposal_dislikes": 3, "dispute_agree": 0, "dispute_disagree": 0, "updated_slot": 77,
+    "created_at": "2026-01-02T05:04:05.678901+02:00", "proposal_aggregated_at": None, "approved_at": None,
+    "activated_at": None, "resolution_proposed_at": None, "dispute_initiated_at": None, "finalized_at": None,
+    "cancelled_at": None, "price_yes_e9": 1,
+}  # fmt: skip
+
+
+def comment(name: str, **changed: Any) -> dict[str, Any]:
+    row = {"id": name, "market_id": MARKET, "wallet": "W" * 44, "content": f"I say {name}", "parent_id": None,
+           "created_at": "2026-01-02T03:04:05+00:00", "deleted_at": None}  # fmt: skip
+    return {**row, **changed}
+
+
+def made(
+    comments: list[dict[str, Any]] | None = None,
+    log: LogHead = EMPTY_LOG,
+    day: str = "2026-01-03",
+    **market: Any,
+) -> bytes:
+    return document(
+        program="P" * 44,
+        genesis_hash="G" * 44,
+        day=date.fromisoformat(day),
+        previous=None,
+        market={**MARKET_ROW, **market},
+        comments=comments or [],
+        log=log,
+        tallies=[],
+    )
+
+
+def read(*comments: dict[str, Any], **changed: Any) -> Snapshot:
+    return parse(made(list(comments), **changed))
+
+
+def test_the_document_and_its_cid_are_known():
+    assert cid_of(made([comment("a")]), 1) == KNOWN_CID
+
+
+def test_rows_in_another_order_of_columns_and_another_time_zone_give_the_same_bytes():
+    turned = dict(reversed(MARKET_ROW.items()))
+    moved = {**turned, "created_at": "2026-01-02T03:04:05.678901+00:00"}
+    assert made(**moved) == made()
+
+
+def test_a_comment_that_was_taken_back_is_a_tombstone_without_its_words():
+    gone = comment("a", deleted_at="2026-01-02T03:04:06+00:00")
+    data = made([gone])
+    assert b"I say a" not in data
+    assert parse(data).comments[0] == {
+        "id": "a",
+        "author": "W" * 44,
+        "parent_id": None,
+        "created_at": "2026-01-02T03:04:05.000000Z",
+        "deleted_at": "2026-01-02T03:04:06.000000Z",
+    }
+
+
+@given(st.lists(st.binary(min_size=1, max_size=8), max_size=40))
+def test_the_log_head_out_of_the_peaks_is_the_root_over_all_entries(entries):
+    leaves = [merkle.leaf_hash(entry) for entry in entries]
+    nodes = merkle.append(0, leaves, {})
+    size = len(leaves)
+    peaks = [(bit, (size >> bit) - 1) for bit in range(size.bit_length()) if size >> bit & 1]
+    known = [(level, number, nodes[merkle.Node(level, number)].hex()) for level, number in peaks]
+    assert log_head(size, known) == LogHead(size, merkle.root(size, nodes).hex())
+
+
+@pytest.mark.parametrize(
+    "data", [b"{}", b"[]", b"not json", b'{"type":"zmart-snapshot","version":2}', made() + b" ", made()[:-1]]
+)
+def test_what_is_no_snapshot_is_refused(data):
+    with pytest.raises(Invalid):
+        parse(data)
+
+
+def broken(older: Snapshot, newer: Snapshot) -> int:
+    return sum(finding.verdict is Verdict.BROKEN for finding in compare(older, newer))
+
+
+def test_a_history_that_only_grew_holds():
+    older = read(comment("a"), comment("b"), log=LogHead(2, "r2"))
+    newer = read(
+        comment("a"), comment("b", deleted_at="2026-01-03T00:00:00+00:00"), comment("c"), log=LogHead(3, "r3")
+    )
+    assert broken(older, newer) == 0
+    assert broken(older, older) == 0
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        read(comment("a")),
+        read(comment("a"), comment("b", content="something else")),
+        read(comment("a"), comment("b", wallet="X" * 44)),
+        read(comment("a"), comment("b"), log=LogHead(1, "r1")),
+        read(comment("a"), comment("b"), log=LogHead(2, "forked")),
+        read(comment("a"), comment("b"), log=LogHead(2, "r2"), day="2026-01-02"),
+        read(comment("a"), comment("b"), log=LogHead(2, "r2"), market_id="cd" * 32),
+    ],
+    ids=["gone", "changed", "another author", "log shrank", "log forked", "older day", "another market"],
+)
+def test_a_changed_history_is_found_out(newer):
+    assert broken(read(comment("a"), comment("b"), log=LogHead(2, "r2")), newer) >= 1
+
+
+def test_words_that_come_back_after_they_were_taken_back_are_found_out():
+    gone = read(comment("a", deleted_at="2026-01-02T03:04:06+00:00"))
+    assert broken(gone, read(comment("a"))) == 1
+
+
+def test_the_document_is_plain_json():
+    assert msgspec.json.decode(made())["market"]["current_liquidity"] == 18446744073709551615
+
+
+KNOWN_CID = "bafkreicg6crxch5l6tudzqmyc6lvptisqsiueiuh46disdgqcquzwvtpre"
