@@ -17,6 +17,8 @@ from zmart.store.pool import Connection, Pool
 
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 3_600
+MOST = 10_000
+"""As many markets one tick takes on; the next one takes the rest."""
 
 # Markets to look at: enough votes for, too old, or counted before (then something may be left to do).
 _PROPOSALS = """
@@ -24,9 +26,7 @@ SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS creat
        coalesce(c.votes_for, 0) AS votes_for, coalesce(c.votes_against, 0) AS votes_against
 FROM markets m
 LEFT JOIN market_work w ON w.market_id = m.market_id AND w.job = 'proposal'
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE v.vote) AS votes_for, count(*) FILTER (WHERE NOT v.vote) AS votes_against
-    FROM counted_votes v WHERE v.market_id = m.market_id AND v.kind = 'proposal') AS c
+LEFT JOIN vote_counts c ON c.market_id = m.market_id AND c.kind = 'proposal'
 WHERE m.state = 'PROPOSED' AND w.status IS DISTINCT FROM 'rejected'
   AND coalesce(w.next_attempt_at, '-infinity') <= now()
   AND (m.created_at <= to_timestamp($1)
@@ -61,16 +61,15 @@ WHERE m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE', 'RESOLVING', 'DISPUTED')
 ORDER BY s.since, m.market_id LIMIT $2
 """
 _PENDING = """
-SELECT count(DISTINCT v.market_id) FILTER (WHERE v.kind = 'proposal') AS proposal_sets,
-       count(DISTINCT v.market_id) FILTER (WHERE v.kind = 'dispute') AS dispute_sets, count(*) AS votes
-FROM counted_votes v JOIN markets m USING (market_id)
-WHERE (m.state, v.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute'))
+SELECT count(*) FILTER (WHERE kind = 'proposal') AS proposal_sets,
+       count(*) FILTER (WHERE kind = 'dispute') AS dispute_sets,
+       coalesce(sum(votes_for + votes_against), 0)::bigint AS votes
+FROM vote_counts c JOIN markets m USING (market_id)
+WHERE (m.state, c.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute')) AND votes_for + votes_against > 0
 """
 _OPEN_COUNTS = """
-SELECT v.market_id, v.kind, count(*) FILTER (WHERE v.vote) AS votes_for,
-       count(*) FILTER (WHERE NOT v.vote) AS votes_against
-FROM counted_votes v JOIN markets m USING (market_id)
-WHERE (m.state, v.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute')) GROUP BY v.market_id, v.kind
+SELECT market_id, kind, votes_for, votes_against FROM vote_counts c JOIN markets m USING (market_id)
+WHERE (m.state, c.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute')) AND votes_for + votes_against > 0
 """
 _COLUMNS = "market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at"
 _NOTE = """
@@ -171,7 +170,7 @@ async def proposals_to_decide(
     threshold_bps: Bps,
     *,
     only: Sequence[MarketId] | None = None,
-    limit: int = 500,
+    limit: int = MOST,
 ) -> list[Proposal]:
     """Markets in PROPOSED where something may be due: votes that pass, age, or an earlier count."""
     rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit, only)
@@ -179,7 +178,7 @@ async def proposals_to_decide(
 
 
 async def finalizations_due(
-    db: Pool | Connection, proposed_before: ChainTime, disputed_before: ChainTime, limit: int = 500
+    db: Pool | Connection, proposed_before: ChainTime, disputed_before: ChainTime, limit: int = MOST
 ) -> list[Finalization]:
     """Markets in RESOLVING or DISPUTED whose time is over and whose pause after a failure is, too."""
     rows = await db.fetch(_FINALIZATIONS, proposed_before, disputed_before, limit)

@@ -31,11 +31,6 @@ nodes AS (
 UPDATE vote_logs SET size = $2 + cardinality($3::text[]) WHERE market_id = $1
 """
 _NODES = """
-INSERT INTO vote_log_nodes (market_id, level, node_index, hash)
-SELECT $1, * FROM unnest($2::smallint[], $3::bigint[], $4::bytea[])
-"""
-_SET_SIZE = "UPDATE vote_logs SET size = $2 WHERE market_id = $1"
-_NODES = """
 SELECT n.level, n.node_index, n.hash
 FROM unnest($2::smallint[], $3::bigint[]) AS wanted (level, node_index)
 JOIN vote_log_nodes n ON n.market_id = $1 AND (n.level, n.node_index) = (wanted.level, wanted.node_index)
@@ -47,13 +42,17 @@ WHERE market_id = $1 AND log_index >= $2 ORDER BY log_index LIMIT $3
 _OF_WALLET = """
 SELECT log_index, entry, created_at FROM vote_log_entries WHERE market_id = $1 AND wallet = $2 ORDER BY log_index
 """
-# One vote per wallet: the one on chain where there is one.
+# One vote per wallet: the one on chain where there is one (off chain a wallet has one entry, signed or not).
 _COUNTS = """
-SELECT count(*) FILTER (WHERE vote) AS votes_for, count(*) FILTER (WHERE NOT vote) AS votes_against,
-       count(*) FILTER (WHERE channel = 'session') AS unproven, count(*) FILTER (WHERE channel = 'onchain') AS onchain
-FROM (SELECT DISTINCT ON (wallet) vote, channel FROM vote_log_entries
-      WHERE market_id = $1 AND kind = $2 AND log_index < $3
-      ORDER BY wallet, channel = 'onchain' DESC, log_index) AS counted
+SELECT count(*) FILTER (WHERE e.vote) AS votes_for, count(*) FILTER (WHERE NOT e.vote) AS votes_against,
+       count(*) FILTER (WHERE e.channel = 'session') AS unproven,
+       count(*) FILTER (WHERE e.channel = 'onchain') AS onchain
+FROM vote_log_entries e
+WHERE e.market_id = $1 AND e.kind = $2 AND e.log_index < $3
+  AND (e.channel = 'onchain'
+       OR NOT EXISTS (SELECT FROM vote_log_entries o
+                      WHERE (o.market_id, o.kind, o.wallet) = ($1, $2, e.wallet) AND o.channel = 'onchain'
+                        AND o.log_index < $3))
 """
 # The log cannot forget: a vote on chain enters it when its transaction can no longer be rolled back.
 _UNLOGGED = """

@@ -27,10 +27,7 @@ _CLOSED = """
 SELECT CASE WHEN $2 = 'dispute' THEN EXISTS (SELECT FROM tallies WHERE market_id = $1 AND kind = 'dispute')
        ELSE EXISTS (SELECT FROM market_work WHERE market_id = $1 AND job = 'proposal' AND status = 'rejected') END
 """
-_COUNTS = """
-SELECT kind, count(*) FILTER (WHERE vote) AS votes_for, count(*) FILTER (WHERE NOT vote) AS votes_against
-FROM counted_votes WHERE market_id = $1 GROUP BY kind
-"""
+_COUNTS = "SELECT kind, votes_for, votes_against FROM vote_counts WHERE market_id = $1"
 
 
 class VoteRow(msgspec.Struct, frozen=True):

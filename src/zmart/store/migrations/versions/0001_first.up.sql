@@ -236,6 +236,82 @@ FROM votes v
 WHERE NOT EXISTS (SELECT FROM onchain_votes o
                   WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet));
 
+-- The count of counted_votes, kept by triggers: nobody has to count a million rows to say how a vote stands.
+CREATE TABLE vote_counts (
+    market_id     market_key NOT NULL,
+    kind          text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    votes_for     bigint NOT NULL DEFAULT 0,
+    votes_against bigint NOT NULL DEFAULT 0,
+    unproven      bigint NOT NULL DEFAULT 0,   -- of both, those that only a session carried
+    PRIMARY KEY (market_id, kind)
+);
+
+-- `gone` and `come` are rows of one of the two tables, as json: {market_id, kind, wallet, vote, proven}. The count's
+-- row is locked before anything is looked up, so that the two channels of one wallet cannot miss each other.
+CREATE FUNCTION recount_votes(of_table text, gone jsonb, come jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO vote_counts (market_id, kind)
+    SELECT DISTINCT r.market_id, r.kind FROM jsonb_to_recordset(gone || come) AS r (market_id text, kind text)
+    ORDER BY 1, 2 ON CONFLICT DO NOTHING;
+    PERFORM FROM vote_counts c
+    WHERE (c.market_id, c.kind) IN
+          (SELECT r.market_id, r.kind FROM jsonb_to_recordset(gone || come) AS r (market_id text, kind text))
+    ORDER BY c.market_id, c.kind FOR UPDATE;
+    UPDATE vote_counts c
+    SET votes_for = c.votes_for + d.votes_for, votes_against = c.votes_against + d.votes_against,
+        unproven = c.unproven + d.unproven
+    FROM (
+        SELECT market_id, kind, coalesce(sum(n) FILTER (WHERE vote), 0) AS votes_for,
+               coalesce(sum(n) FILTER (WHERE NOT vote), 0) AS votes_against, coalesce(sum(n) FILTER (WHERE unproven), 0) AS unproven
+        FROM (
+            SELECT r.market_id, r.kind, r.vote, of_table = 'votes' AND NOT r.proven AS unproven, s.n
+            FROM (VALUES (gone, -1), (come, 1)) AS s (rows, n), LATERAL jsonb_to_recordset(s.rows)
+                 AS r (market_id text, kind text, wallet text, vote boolean, proven boolean)
+            WHERE of_table = 'onchain_votes' OR NOT EXISTS
+                  (SELECT FROM onchain_votes o WHERE (o.market_id, o.kind, o.wallet) = (r.market_id, r.kind, r.wallet))
+            UNION ALL
+            SELECT v.market_id, v.kind, v.vote, NOT v.proven, -s.n
+            FROM (VALUES (gone, -1), (come, 1)) AS s (rows, n), LATERAL jsonb_to_recordset(s.rows)
+                 AS r (market_id text, kind text, wallet text)
+            JOIN votes v ON (v.market_id, v.kind, v.wallet) = (r.market_id, r.kind, r.wallet)
+            WHERE of_table = 'onchain_votes') AS one
+        GROUP BY market_id, kind) AS d
+    WHERE (c.market_id, c.kind) = (d.market_id, d.kind);
+END $$;
+
+CREATE FUNCTION votes_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    gone jsonb := '[]';
+    come jsonb := '[]';
+    bulky constant text[] := ARRAY['id', 'statement', 'signature', 'log_index', 'created_at', 'slot', 'voted_at'];
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        SELECT coalesce(jsonb_agg(to_jsonb(r) - bulky), '[]') INTO gone FROM old_rows r;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        SELECT coalesce(jsonb_agg(to_jsonb(r) - bulky), '[]') INTO come FROM new_rows r;
+    END IF;
+    IF gone <> come THEN
+        PERFORM recount_votes(TG_TABLE_NAME, gone, come);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- These names come before feed_*: a vote's message tells the count with the vote in it.
+DO $$
+DECLARE
+    counted text;
+BEGIN
+    FOREACH counted IN ARRAY ARRAY['votes', 'onchain_votes'] LOOP
+        EXECUTE format('CREATE TRIGGER counts_created AFTER INSERT ON %I REFERENCING NEW TABLE AS new_rows '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION votes_changed()', counted);
+        EXECUTE format('CREATE TRIGGER counts_updated AFTER UPDATE ON %I REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION votes_changed()', counted);
+        EXECUTE format('CREATE TRIGGER counts_deleted AFTER DELETE ON %I REFERENCING OLD TABLE AS old_rows '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION votes_changed()', counted);
+    END LOOP;
+END $$;
+
 -- The append-only Merkle log of a market: entries without holes, and the hashes of all complete subtrees.
 CREATE TABLE vote_logs (
     market_id market_key PRIMARY KEY,
@@ -254,6 +330,7 @@ CREATE TABLE vote_log_entries (
     PRIMARY KEY (market_id, log_index),
     UNIQUE (market_id, kind, wallet, channel)
 );
+CREATE INDEX vote_log_onchain ON vote_log_entries (market_id, kind, wallet) INCLUDE (log_index) WHERE channel = 'onchain';
 CREATE TABLE vote_log_nodes (
     market_id  market_key NOT NULL,
     level      smallint NOT NULL,          -- 0: leaves; a node covers 2^level of them
@@ -473,13 +550,9 @@ $$;
 
 -- How the votes of one kind stand: a wallet's vote on chain counts instead of its other one.
 CREATE FUNCTION vote_tally(of_market text, of_kind text) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_object('for', count(*) FILTER (WHERE vote), 'against', count(*) FILTER (WHERE NOT vote),
-                              'total', count(*))
-    FROM (SELECT vote FROM onchain_votes WHERE market_id = of_market AND kind = of_kind
-          UNION ALL
-          SELECT v.vote FROM votes v WHERE v.market_id = of_market AND v.kind = of_kind AND NOT EXISTS
-              (SELECT FROM onchain_votes o WHERE o.market_id = v.market_id AND o.kind = v.kind AND o.wallet = v.wallet)
-         ) counted
+    SELECT jsonb_build_object('for', coalesce(sum(votes_for), 0), 'against', coalesce(sum(votes_against), 0),
+                              'total', coalesce(sum(votes_for + votes_against), 0))
+    FROM vote_counts WHERE market_id = of_market AND kind = of_kind
 $$;
 
 CREATE FUNCTION feed_publish() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -573,7 +646,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
     END LOOP;
     FOREACH t IN ARRAY ARRAY['index_progress', 'chain_transactions', 'chain_events', 'program_config', 'markets', 'positions',
-        'trades', 'onchain_votes', 'votes', 'vote_logs', 'vote_log_entries', 'vote_log_nodes', 'tallies', 'users'] LOOP
+        'trades', 'onchain_votes', 'votes', 'vote_counts', 'vote_logs', 'vote_log_entries', 'vote_log_nodes', 'tallies', 'users'] LOOP
         EXECUTE format('CREATE POLICY public_read ON %I FOR SELECT USING (true)', t);
     END LOOP;
 END $$;
