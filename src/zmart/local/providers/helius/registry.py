@@ -43,7 +43,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
         if not self.account_addresses or not all(map(_ADDRESS.fullmatch, self.account_addresses)):
             raise Invalid("accountAddresses", "accountAddresses must be base58 addresses, at least one.")
         if len(self.account_addresses) > ADDRESSES_MAX:
-            raise Invalid("accountAddresses", f"The local Helius watches {ADDRESSES_MAX} addresses at most.")
+            raise Invalid(
+                "accountAddresses", f"accountAddresses: the local Helius watches {ADDRESSES_MAX} at most."
+            )
         if not _HEADER.fullmatch(self.auth_header):
             raise Invalid("authHeader", "authHeader must be printable ASCII, 1000 characters at most.")
 
