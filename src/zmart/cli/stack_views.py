@@ -66,9 +66,11 @@ def rows(home: Path) -> list[Row]:
 
 
 def _row(info: ProcessInfo, spawns: int, answer: Answer | None) -> Row:
+    # To supervisord a process is STARTING for its first seconds; one that says it is ready has started.
+    has_started = info.state == "STARTING" and answer is not None and answer.ready
     return Row(
         name=info.name,
-        state=info.state.lower(),
+        state="running" if has_started else info.state.lower(),
         pid=info.pid,
         uptime_s=info.uptime_s,
         restarts=max(0, spawns - 1),

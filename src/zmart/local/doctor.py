@@ -121,7 +121,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 def _running(settings: Settings) -> Iterator[Finding]:
     for info in supervisor_of(settings.zmart_home).processes():
-        ok = info.state == "RUNNING"
+        ok = info.is_up
         state = "runs" if ok else f"is {info.state.lower()}: see `zmart logs {info.name}`"
         yield Finding(info.name, ok, f"The process {info.name} {state}.")
     record = read_record(settings.zmart_home)

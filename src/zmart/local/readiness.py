@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,9 +17,9 @@ from zmart.local.processes import StartError, last_line
 from zmart.ops.supervision import ProcessInfo, SupervisionError, Supervisor
 
 ASK_SECONDS = 4.0
-POLL_SECONDS = 0.03
+POLL_SECONDS = 0.05
 LOOK_AT_SUPERVISOR_SECONDS = 0.25
-STARTS_BEFORE_GIVING_UP = 2
+FAILED_STARTS_BEFORE_GIVING_UP = 2
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -63,6 +63,7 @@ class Waiter:
         self._deadline = time.monotonic() + seconds
         self._looked_at = 0.0
         self._seen: list[ProcessInfo] = []
+        self._spawns: Mapping[str, int] = {}
         self._lock = threading.Lock()
         self.stop = threading.Event()
         self.is_alive: Callable[[], bool] = lambda: True
@@ -87,9 +88,11 @@ class Waiter:
             said = last_line(self._supervisor.logs / "supervisord.out")
             raise StartError(f"supervisord ended while {name} was starting: {said}")
         info = next((info for info in self._processes() if info.name == name), None)
-        if info is None or info.state not in ("FATAL", "BACKOFF"):
+        if info is None:
             return
-        if info.state == "FATAL" or self._supervisor.spawns().get(name, 0) >= STARTS_BEFORE_GIVING_UP:
+        has_ended = info.state in ("FATAL", "BACKOFF", "EXITED")
+        failed_starts = self._spawns.get(name, 0) - (0 if has_ended else 1)
+        if info.state == "FATAL" or failed_starts >= FAILED_STARTS_BEFORE_GIVING_UP:
             raise StartError(f"{name} does not start: {self.last_words(name) or info.spawnerr}")
 
     def _processes(self) -> list[ProcessInfo]:
@@ -97,6 +100,7 @@ class Waiter:
             if time.monotonic() - self._looked_at > LOOK_AT_SUPERVISOR_SECONDS:
                 with suppress(SupervisionError):  # it is starting, too
                     self._seen = self._supervisor.processes()
+                    self._spawns = self._supervisor.spawns()
                 self._looked_at = time.monotonic()
             return self._seen
 

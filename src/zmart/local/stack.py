@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from pathlib import Path
 import msgspec
 
 from zmart.local.addresses import stack_file
-from zmart.local.chain import server as chain_server
 from zmart.local.chain.server import Chain
 from zmart.local.environment import Parts, environment, parts_of
 from zmart.local.local_secrets import load_secrets
@@ -199,10 +199,8 @@ def _server(name: str, command: list[str], stop_signal: str = "TERM", *, as_grou
 
 
 def _python(name: str, group: str, *arguments: str) -> Program:
-    command = [sys.executable, "-m", "zmart.cli", *arguments]
-    return Program(
-        name=name, group=group, command=tuple(launched(command, die_with_parent=chain_server.STOP))
-    )
+    command = launched([sys.executable, "-m", "zmart.cli", *arguments], die_with_parent=signal.SIGTERM)
+    return Program(name=name, group=group, command=tuple(command), start_seconds=5)
 
 
 def _effective(settings: Settings, given: dict[str, str]) -> Settings:

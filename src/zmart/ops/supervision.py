@@ -57,7 +57,7 @@ _PROGRAM = """
 command = {command}
 autostart = false
 autorestart = true
-startsecs = 1
+startsecs = {start_seconds}
 startretries = 20
 stopsignal = {stop_signal}
 stopwaitsecs = {stop_seconds}
@@ -80,6 +80,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     group: str
     command: tuple[str, ...]
+    start_seconds: int = 1
+    """Ending sooner than this counts as a failed start: the next one waits longer, the twenty-first never comes."""
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     stop_as_group: bool = True
@@ -157,6 +159,7 @@ class Supervisor:
         return _PROGRAM.format(
             name=program.name,
             command=_plain(shlex.join(program.command)),
+            start_seconds=program.start_seconds,
             stop_signal=program.stop_signal,
             stop_seconds=program.stop_seconds,
             as_group="true" if program.stop_as_group else "false",

@@ -12,8 +12,10 @@ from zmart.local.demo import books
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.report import BookCheck, Done, Report, StepResult
+from zmart.local.demo.scenes_early import Round
 from zmart.local.demo.stage import Stage, StepFailed
-from zmart.local.demo.world import World
+from zmart.local.demo.user import User
+from zmart.local.demo.world import MarketPlay, World
 from zmart.settings import Settings
 
 Scene = Callable[Concatenate[World, ...], Awaitable[Done]]
@@ -70,30 +72,16 @@ def _proposals(world: World) -> list[Step]:
     a, b, c = world.markets
     users = world.users
     # Seven of ten like it: 70.00 %, the threshold to the point, passed by nobody but the last voter. One wallet votes
-    # on chain and by statement; it counts once.
-    rounds = [
-        [(user, "dislike") for user in users[7:10]],
-        [(users[6], "like")],
-        [(user, "like") for user in users[:6]],
-    ]
+    # by statement and on chain; it counts once.
+    first = [[(user, "dislike") for user in users[7:10]], [(users[6], "like")]]
+    rest = [[(user, "like") for user in users[:6]]]
     few = [[(users[1], "dislike"), (users[2], "dislike")], [(users[0], "like")]]
     return [
         Step("all", "faucet funds the wallets", early.fund),
         Step("all", "sign in with Solana", early.sign_in),
         *(Step(market.label, "created", early.create, (market,)) for market in world.markets),
-        *(
-            Step(
-                market.label,
-                "vote sent to the chain",
-                early.vote_on_chain,
-                (market, "proposal", users[6], True),
-            )
-            for market in (a, b)
-        ),
-        *(
-            Step(market.label, "voted on by ten wallets", early.vote, (market, "proposal", rounds))
-            for market in (a, b)
-        ),
+        *_ballots(a, first, rest, users[6]),
+        *_ballots(b, first, rest, users[6]),
         Step(c.label, "voted on by three wallets", early.vote, (c, "proposal", few)),
         Step(c.label, "second vote of a wallet refused", early.vote_again, (c, users[0])),
         *(
@@ -102,6 +90,19 @@ def _proposals(world: World) -> list[Step]:
         ),
         Step(c.label, "cancelled by the operator", early.cancel, (c,)),
         Step(c.label, "deposit back to its creator", late.withdraw, (c,)),
+    ]
+
+
+def _ballots(market: MarketPlay, first: list[Round], rest: list[Round], twice: User) -> list[Step]:
+    return [
+        Step(market.label, "voted on by four wallets", early.vote, (market, "proposal", first)),
+        Step(
+            market.label,
+            "one of them votes on chain too",
+            early.vote_on_chain,
+            (market, "proposal", twice, True),
+        ),
+        Step(market.label, "voted on by six more", early.vote, (market, "proposal", rest)),
     ]
 
 
