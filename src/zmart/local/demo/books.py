@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from zmart.chain.accounts import AccountInfo, MarketAccount, UserPosition, VoteRecord
+from zmart.chain.accounts import AccountInfo, UserPosition, VoteRecord
 from zmart.chain.addresses import to_pubkey
 from zmart.errors import ZmartError
 from zmart.local.demo.api import Json, until
@@ -42,17 +42,9 @@ async def _one(world: World, name: str, run: Callable[[World], Awaitable[str]]) 
         return BookCheck(name=name, ok=False, detail=f"{type(problem).__name__}: {problem}"[:400])
 
 
-async def market_account(world: World, play: MarketPlay) -> tuple[MarketAccount, int]:
-    """The account as the chain has it, and its lamports."""
-    info = await world.rpc.get_account(Address(play.address))
-    if info is None:
-        raise ZmartError(f"{play.address} does not exist on chain")
-    return world.program.accounts.market(info), info.lamports
-
-
 async def _markets_agree(world: World) -> str:
     for play in world.markets:
-        account, _ = await market_account(world, play)
+        account, _ = await world.account(play)
         row = await world.market(play)
         differ = {n: (getattr(account, n), row[n]) for n in _SAME_NAMES if getattr(account, n) != row[n]}
         if account.state.name != row["state"]:
@@ -123,7 +115,7 @@ async def _lamports_conserved(world: World) -> str:
     balances = sum(await asyncio.gather(*(world.rpc.get_balance(wallet) for wallet in wallets)))
     held = protocol = 0
     for play in world.markets:
-        account, lamports = await market_account(world, play)
+        account, lamports = await world.account(play)
         protocol += account.accumulated_protocol_fees
         held += lamports + sum(amount for _, amount in await positions_on_chain(world, play))
         held += sum(info.lamports for info in await _accounts(world, play, VoteRecord))

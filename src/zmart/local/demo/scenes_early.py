@@ -70,7 +70,7 @@ async def vote(world: World, play: MarketPlay, kind: str, rounds: list[Round]) -
             )
         )
     voters = [ballot for ballots in rounds for ballot in ballots]
-    heard = [await vote_heard(world, play, kind, user) for user, _ in voters]
+    heard = [await vote_heard(world, play, kind, user, "offchain") for user, _ in voters]
     names = ("likes", "dislikes") if kind == "proposal" else ("agrees", "disagrees")
     tally = await until(
         lambda: world.api.get(f"/api/votes/{play.id}"),
@@ -85,10 +85,14 @@ async def vote(world: World, play: MarketPlay, kind: str, rounds: list[Round]) -
     )
 
 
-async def vote_heard(world: World, play: MarketPlay, kind: str, user: User) -> Heard:
-    """The message that tells everybody of a wallet's vote."""
+async def vote_heard(world: World, play: MarketPlay, kind: str, user: User, source: str) -> Heard:
+    """The message that tells everybody of a wallet's vote; `source` is offchain (a statement) or onchain."""
     return await world.socket.message(
-        f"votes:{play.id}", f"the {kind} vote of {user.name}", vote_type=kind, user_wallet=user.wallet
+        f"votes:{play.id}",
+        f"the {source} {kind} vote of {user.name}",
+        vote_type=kind,
+        user_wallet=user.wallet,
+        source=source,
     )
 
 
@@ -112,7 +116,7 @@ async def vote_on_chain(world: World, play: MarketPlay, kind: str, user: User, v
         user.key.pubkey(), [make(Wallet(user.wallet), MarketId(play.id), vote)], blockhash
     )
     landed = await user.relay(compose.sign(message, [user.key]))
-    heard = await vote_heard(world, play, kind, user)
+    heard = await vote_heard(world, play, kind, user, "onchain")
     return Done(
         transaction=landed.signature, slot=landed.slot, index="VoteRecord", socket=f"#{heard.offset} vote"
     )

@@ -137,6 +137,13 @@ async def resolve(world: World, play: MarketPlay, user: User, outcome: bool) -> 
 
 
 async def dispute(world: World, play: MarketPlay, user: User) -> Done:
+    """The program wants its clock, which counts seconds, to have moved on since the resolution."""
+    account, _ = await world.account(play)
+    await until(
+        world.rpc.get_clock,
+        lambda clock: clock.unix_timestamp > account.resolution_proposed_at,
+        "a second on the chain's clock",
+    )
     _, landed = await user.transact(f"/api/markets/{play.id}/dispute", {})
     return await world.reached(play, "DISPUTED", landed)
 

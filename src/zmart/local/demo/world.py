@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from zmart.chain.accounts import MarketAccount
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.errors import ZmartError
 from zmart.local.demo.api import Api, Json, until
 from zmart.local.demo.recorder import Recorder
 from zmart.local.demo.report import Done
@@ -94,6 +96,13 @@ class World:
     async def market(self, play: MarketPlay) -> Json:
         row: Json = await self.api.get(f"/api/markets/{play.id}")
         return row
+
+    async def account(self, play: MarketPlay) -> tuple[MarketAccount, int]:
+        """The market's account as the chain has it, and its lamports."""
+        info = await self.rpc.get_account(Address(play.address))
+        if info is None:
+            raise ZmartError(f"{play.address} does not exist on chain")
+        return self.program.accounts.market(info), info.lamports
 
     async def reached(self, play: MarketPlay, state: str, landed: Landed | None = None) -> Done:
         """Wait until index and socket say that the market is in `state`."""
