@@ -6,6 +6,7 @@ import httpx
 
 from zmart.errors import ZmartError
 from zmart.local.demo.api import Json, Refused, until
+from zmart.local.demo.recorder import Heard
 from zmart.local.demo.report import Done
 from zmart.local.demo.user import Landed, User
 from zmart.local.demo.world import MarketPlay, World
@@ -176,9 +177,9 @@ async def claim(world: World, play: MarketPlay, outcome: bool) -> Done:
         lambda found: sum(bool(h["has_claimed"]) for h in found["holders"]) == len(winners),
         "every claim in the index",
     )
+    pool_lamports = (await world.market(play))["current_liquidity"]
     heard = await world.socket.wait_for(
-        lambda m: m.market_id == play.id and m.type == "market_state" and _claimed(m.data),
-        "the claims",
+        lambda m: m.market_id == play.id and _pool_of(m) == pool_lamports, "the pool after the claims"
     )
     total = sum(int(h["claimed_lamports"]) for h in paid["holders"])
     return Done(
@@ -189,9 +190,10 @@ async def claim(world: World, play: MarketPlay, outcome: bool) -> Done:
     )
 
 
-def _claimed(data: dict[str, object]) -> bool:
-    market = data.get("market")
-    return isinstance(market, dict) and int(market.get("claimed_shares") or 0) > 0
+def _pool_of(message: Heard) -> object:
+    market = message.data.get("market")
+    finalized = message.data.get("new_state") == "FINALIZED"
+    return market.get("current_liquidity") if isinstance(market, dict) and finalized else None
 
 
 async def _refused_claim(play: MarketPlay, loser: User) -> None:
