@@ -15,9 +15,20 @@ from solders.system_program import TransferParams, transfer
 from zmart.chain import compose
 from zmart.chain.judge import Attempt, Dead, Live, Seen, judge
 from zmart.chain.rpc import Rpc
-from zmart.chain.sender import AlreadyDone, Expired, Failed, Intent, Landed, Sender, SendPolicy, Uncertain
+from zmart.chain.sender import (
+    PAYER_RENT_LAMPORTS,
+    AlreadyDone,
+    Expired,
+    Failed,
+    Intent,
+    Landed,
+    Sender,
+    SendPolicy,
+    TooPoor,
+    Uncertain,
+)
 from zmart.errors import ChainError
-from zmart.local.chain.genesis import prepare_chain, shipped_program
+from zmart.local.chain.genesis import fund, prepare_chain, shipped_program
 from zmart.local.chain.keys import load_keys
 from zmart.local.chain.server import Chain
 from zmart.local.processes import free_port
@@ -87,7 +98,7 @@ class Effect:
         async def instructions():
             return [self.instruction(lamports)]
 
-        async def already_done():
+        async def already_done(since):
             return look and await self.balance() > 0
 
         return Intent("one", instructions, [], already_done, pending)
@@ -110,6 +121,13 @@ class Effect:
         while not isinstance(await judge([self.rpc], attempt), Dead):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
+
+
+def compose_units(attempt):
+    """The limit of compute units that a transaction asks for."""
+    message = attempt.transaction.message
+    budget = [i.data for i in message.instructions if i.data[:1] == bytes([2])]
+    return int.from_bytes(budget[0][1:5], "little")
 
 
 @pytest.fixture
@@ -207,7 +225,7 @@ async def test_a_refusal_by_the_program_sends_nothing(effect, local_chain):
             local_chain.program.instructions.approve_proposal(Wallet(str(effect.payer.pubkey())), "ab" * 32)
         ]
 
-    async def already_done():
+    async def already_done(since):
         return False
 
     outcome = await effect.sender().carry_out(Intent("two", instructions, [], already_done))
@@ -216,11 +234,20 @@ async def test_a_refusal_by_the_program_sends_nothing(effect, local_chain):
     assert effect.journal.names == ["mark_failed"]
 
 
-async def test_a_payer_without_lamports_is_told_by_the_runtimes_name(effect):
+@pytest.mark.parametrize("missing", [1, PAYER_RENT_LAMPORTS])
+async def test_a_payer_that_cannot_pay_the_fee_and_keep_its_rent_signs_nothing(effect, missing):
     poor = Effect(effect.program, effect.rpc, Keypair())
-    outcome = await poor.sender().carry_out(poor.intent())
-    assert isinstance(outcome, Failed)
-    assert (outcome.code, outcome.name) == (-1, "AccountNotFound")
+    enough = compose.SIGNATURE_LAMPORTS + PAYER_RENT_LAMPORTS
+    await fund(effect.rpc, Wallet(str(poor.payer.pubkey())), enough - missing)
+    with pytest.raises(TooPoor, match=f"needs {enough}: send it SOL"):
+        await poor.sender().carry_out(poor.intent())
+    assert poor.journal.names == []
+
+
+async def test_a_tenth_more_units_than_simulated_are_asked_for(effect):
+    await effect.sender().carry_out(effect.intent())
+    limit = compose_units(effect.journal.stored)
+    assert limit == -(-450 * 11 // 10)  # a transfer and two instructions of the compute budget, 150 each
 
 
 async def test_a_failure_on_chain_is_told_with_its_signature(effect):
@@ -238,7 +265,7 @@ async def test_what_somebody_else_did_first_is_done_and_no_failure(effect):
     """The simulation refuses, the account shows the effect."""
     done = False
 
-    async def already_done():
+    async def already_done(since):
         nonlocal done
         done, answer = True, done
         return answer

@@ -212,10 +212,11 @@ async def test_the_commands_decide_once_and_show_what_was_sent(scene: Scene) -> 
 
 async def test_a_person_resolves_what_nothing_could_judge(scene: Scene) -> None:
     from zmart.store import alerts, intents
+    from zmart.store.intent_claims import Claims
     from zmart.store.intents import Action, IntentState
 
     intent = await intents.plan(scene.pool, MarketId("ab" * 32), Action.FINALIZE_MARKET, 0, {})
-    async with intents.claim(scene.pool, intent.id) as claim:
+    async with Claims(scene.pool) as claims, claims.claim(intent.id) as claim:
         assert claim is not None
         await claim.journal.mark_uncertain(str(intent.id), "nobody knows")
     await alerts.raise_alert(scene.pool, f"uncertain:{intent.id}", "critical", "look")

@@ -22,7 +22,7 @@ from zmart.market.types import Lamports
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 MAX_COMPUTE_UNITS = 1_400_000
 MAX_TRANSACTION_BYTES = 1_232
-_SIGNATURE_LAMPORTS = 5_000
+SIGNATURE_LAMPORTS = 5_000
 _MAX_MEMO_BYTES = 566
 
 
@@ -80,7 +80,7 @@ def fee_lamports(tx: VersionedTransaction) -> Lamports:
         elif data[:1] == b"\3":
             price = int.from_bytes(data[1:9], "little")
     priority = -(-limit * price // 1_000_000)
-    return Lamports(tx.message.header.num_required_signatures * _SIGNATURE_LAMPORTS + priority)
+    return Lamports(tx.message.header.num_required_signatures * SIGNATURE_LAMPORTS + priority)
 
 
 def _checked(tx: VersionedTransaction) -> VersionedTransaction:

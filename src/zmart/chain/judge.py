@@ -35,7 +35,9 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """It did not land and never can: every endpoint asked agrees."""
+    """It did not land and never can: every endpoint asked agrees, as of `slot`."""
+
+    slot: Slot
 
 
 Verdict = Seen | Live | Dead
@@ -46,11 +48,13 @@ async def judge(rpcs: Sequence[Rpc], attempt: Attempt) -> Verdict:
     status = (await rpcs[0].get_signature_statuses([attempt.signature])).values[0]
     if status is not None:
         return _seen(status)
+    slot = Slot(0)
     for rpc in rpcs:
         verdict = await _expired(rpc, attempt)
         if not isinstance(verdict, Dead):
             return verdict
-    return Dead()
+        slot = max(slot, verdict.slot)
+    return Dead(slot)
 
 
 async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
@@ -70,7 +74,9 @@ async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
     statuses = await rpc.get_signature_statuses([attempt.signature], search_history=True)
     if (status := statuses.values[0]) is not None:
         return _seen(status)
-    return Dead() if statuses.context_slot >= validity.context_slot else Live()
+    if statuses.context_slot < validity.context_slot:
+        return Live()
+    return Dead(statuses.context_slot)
 
 
 def _seen(status: SignatureStatus) -> Seen | Live:

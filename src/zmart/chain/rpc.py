@@ -60,6 +60,9 @@ class BlockhashValidity(msgspec.Struct, frozen=True):
 
 
 class Simulation(msgspec.Struct, frozen=True):
+    """Against the bank that a node had at `slot`."""
+
+    slot: Slot
     ok: bool
     units: int
     err: object
@@ -183,8 +186,14 @@ class Rpc:
         answer = await self._rpc.typed(_Flag, "isBlockhashValid", params)
         return BlockhashValidity(answer.value, Slot(answer.context.slot))
 
-    async def get_account(self, address: Address, commitment: Commitment = "confirmed") -> AccountInfo | None:
-        params = [address, {"encoding": "base64", "commitment": commitment}]
+    async def get_account(
+        self, address: Address, commitment: Commitment = "confirmed", *, since: Slot | None = None
+    ) -> AccountInfo | None:
+        """As a node shows it that knows at least slot `since`; ChainError when none does in time."""
+        options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
+        if since is not None:
+            options["minContextSlot"] = since
+        params = [address, options]
         return _info(address, (await self._rpc.typed(_OneAccount, "getAccountInfo", params)).value)
 
     async def get_multiple_accounts(
@@ -294,9 +303,11 @@ class Rpc:
         if accounts:
             options["accounts"] = {"encoding": "base64", "addresses": list(accounts)}
         params = [base64.b64encode(raw).decode(), options]
-        value = (await self._rpc.typed(_SimulatedValue, "simulateTransaction", params)).value
+        answer = await self._rpc.typed(_SimulatedValue, "simulateTransaction", params)
+        value = answer.value
         after = zip(accounts, value.accounts or [None] * len(accounts), strict=False)
         return Simulation(
+            slot=Slot(answer.context.slot),
             ok=value.err is None,
             units=value.units_consumed or 0,
             err=value.err,

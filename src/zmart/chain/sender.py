@@ -25,18 +25,22 @@ from zmart.chain.rpc import Rpc, Simulation
 from zmart.errors import ChainError, ProgramError
 from zmart.market.types import Address, Lamports, Signature, Slot
 
+PAYER_RENT_LAMPORTS = Lamports(890_880)
+"""getMinimumBalanceForRentExemption(0)."""
+
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Intent:
     """One effect that is wanted. `instructions` builds it afresh for every signing; `already_done` looks at the
-    account on chain. `pending` is the stored transaction of an intent that is taken up again."""
+    account on chain, as a node shows it that knows at least the given slot. `pending` is the stored transaction of
+    an intent that is taken up again."""
 
     id: str
     instructions: Callable[[], Awaitable[Sequence[Instruction]]]
     signers: Sequence[Keypair]
-    already_done: Callable[[], Awaitable[bool]]
+    already_done: Callable[[Slot | None], Awaitable[bool]]
     pending: Attempt | None = None
 
 
@@ -91,6 +95,10 @@ class Uncertain(msgspec.Struct, frozen=True, tag=True):
 Outcome = AlreadyDone | Landed | Failed | Expired | Uncertain
 
 
+class TooPoor(ChainError):
+    """The fee payer cannot pay for the action and stay above its own rent: nothing was signed."""
+
+
 class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """`uncertain_after_s` must be longer than a blockhash lives (about 60 to 90 s on a real cluster)."""
 
@@ -102,7 +110,7 @@ class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """Carries out intents with one paying key. `second_rpc` must agree before anything is judged Dead."""
+    """Carries out one intent with one paying key. `second_rpc` must agree before anything is judged Dead."""
 
     def __init__(
         self,
@@ -120,15 +128,16 @@ class Sender:
         self._payer = payer
         self._journal = journal
         self._policy = policy or SendPolicy()
+        self._known: Slot | None = None  # what was learned as of this slot must be in what is looked at next
 
     async def carry_out(self, intent: Intent) -> Outcome:
-        """Runs until there is an outcome. ChainError means that no RPC could be asked before anything was
-        signed anew: nothing is lost, and it may be called again."""
+        """Runs until there is an outcome. ChainError (TooPoor among them) means that nothing was signed anew, as
+        no RPC could be asked or nothing can be paid: nothing is lost, and it may be called again."""
         attempt = intent.pending
         if attempt and (outcome := await self._follow(intent, attempt, judge_first=True)):
             return outcome
         for signing in range(1, self._policy.max_signings + 1):
-            if await intent.already_done():
+            if await intent.already_done(self._known):
                 return AlreadyDone()
             prepared = await self._prepare(intent, signing)
             if isinstance(prepared, ProgramError):
@@ -138,15 +147,19 @@ class Sender:
             )
             if outcome := await self._follow(intent, prepared, judge_first=False):
                 return outcome
-        return AlreadyDone() if await intent.already_done() else Expired(self._policy.max_signings)
+        done = await intent.already_done(self._known)
+        return AlreadyDone() if done else Expired(self._policy.max_signings)
 
     async def _prepare(self, intent: Intent, signing: int) -> Attempt | ProgramError:
-        """Simulates, then signs with the compute units that the simulation used and a margin."""
+        """Simulates, then signs with a tenth more compute units than the simulation used."""
         instructions = await intent.instructions()
+        balance = await self._rpc.get_balance(Address(str(self._payer.pubkey())))
+        self._can_pay(balance, Lamports(compose.SIGNATURE_LAMPORTS * (1 + len(intent.signers))))
         simulation = await self._simulate(intent, instructions)
         if not simulation.ok:
+            self._known = max(self._known or simulation.slot, simulation.slot)
             return self._program.transaction_error(simulation.err, simulation.logs)
-        units = min(simulation.units + simulation.units // 5 + 2_000, compose.MAX_COMPUTE_UNITS)
+        units = min(-(-simulation.units * 11 // 10), compose.MAX_COMPUTE_UNITS)
         price = await self._price(instructions, units, signing)
         latest = await self._rpc.get_latest_blockhash()
         message = compose.compile(
@@ -157,7 +170,16 @@ class Sender:
             priority_fee_micro_lamports=price,
         )
         tx = compose.sign(message, [self._payer, *intent.signers])
+        self._can_pay(balance, compose.fee_lamports(tx))
         return Attempt(Signature(str(tx.signatures[0])), bytes(tx), latest.last_valid_block_height)
+
+    def _can_pay(self, balance: Lamports, fee: Lamports) -> None:
+        """Raises TooPoor. A payer must keep what an account without data needs to stay, or the runtime refuses."""
+        needed = fee + PAYER_RENT_LAMPORTS
+        if balance < needed:
+            raise TooPoor(
+                f"The fee payer {self._payer.pubkey()} has {balance} lamports and needs {needed}: send it SOL."
+            )
 
     async def _simulate(self, intent: Intent, instructions: Sequence[Instruction]) -> Simulation:
         latest = await self._rpc.get_latest_blockhash()
@@ -166,6 +188,7 @@ class Sender:
             instructions,
             latest.blockhash,
             compute_unit_limit=compose.MAX_COMPUTE_UNITS,
+            priority_fee_micro_lamports=1,  # the instruction that sets a price costs units, too
         )
         simulation = await self._rpc.simulate(
             bytes(compose.sign(message, [self._payer, *intent.signers])), verify_signatures=True
@@ -208,7 +231,8 @@ class Sender:
             match verdict:
                 case Seen(slot, err):
                     return await self._settle(intent, attempt, slot, err)
-                case Dead():
+                case Dead(slot):
+                    self._known = slot
                     await self._journal.mark_dead(intent.id, attempt.signature)
                     return None
                 case Live():
@@ -231,20 +255,22 @@ class Sender:
 
     async def _settle(self, intent: Intent, attempt: Attempt, slot: Slot, err: object) -> Outcome:
         if err is not None:
+            self._known = slot
             return await self._failed(intent, self._program.transaction_error(err), attempt.signature)
         await self._journal.mark_landed(intent.id, attempt.signature, slot)
         return Landed(attempt.signature, slot, compose.fee_lamports(attempt.transaction))
 
     async def _failed(self, intent: Intent, error: ProgramError, signature: Signature | None) -> Outcome:
-        """The program refuses what has been done already, so the account is asked before a failure is told."""
-        if await intent.already_done():
+        """The program refuses what has been done already, so the account is asked before a failure is told: by a
+        node that knows the bank that refused."""
+        if await intent.already_done(self._known):
             return AlreadyDone()
         await self._journal.mark_failed(intent.id, error.code, error.name, str(error))
         return Failed(error.code, error.name, str(error), signature)
 
     async def _uncertain(self, intent: Intent, attempt: Attempt, reason: str) -> Outcome:
         try:
-            if await intent.already_done():
+            if await intent.already_done(None):
                 return AlreadyDone()
         except ChainError as error:
             reason = str(error)

@@ -107,8 +107,9 @@ def resolve(
     async def work(pool: Pool) -> None:
         from zmart.errors import Conflict
         from zmart.store import alerts, intents
+        from zmart.store.intent_claims import Claims
 
-        async with intents.claim(pool, intent) as claim:
+        async with Claims(pool) as claims, claims.claim(intent) as claim:
             if claim is None:
                 raise Conflict(f"The intent {intent} is being carried out now: look again in a minute.")
             if claim.intent.state.is_done:

@@ -6,7 +6,8 @@ re-read the market's account.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -23,9 +24,9 @@ from zmart.chain.rpc import Rpc
 from zmart.chain.sender import AlreadyDone, Intent, Outcome, Sender, SendPolicy
 from zmart.errors import ConfigError
 from zmart.market.tally import Tally
-from zmart.market.types import Lamports, MarketId, MarketState, Wallet
+from zmart.market.types import Lamports, MarketId, MarketState, Slot, Wallet
 from zmart.settings import Settings
-from zmart.store import intents
+from zmart.store.intent_claims import Claims
 from zmart.store.intents import Action, IntentRow
 from zmart.store.pool import Pool
 
@@ -45,6 +46,8 @@ class Authority:
     backend: Keypair
     admin: Keypair | None
     policy: SendPolicy
+    claims: Claims | None = None
+    """Where the locks of all its intents are; None: each on a connection of `pool` for as long as it takes."""
 
     @classmethod
     async def open(cls, settings: Settings) -> Authority:
@@ -54,9 +57,11 @@ class Authority:
         backend, admin = wallet.backend_keypair(settings), wallet.admin_keypair(settings)
         program = Program.from_settings(settings)
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=30.0)
+        claims = await Claims.open(settings.require("database_url"))
         first, *others = [Rpc([url], settings.rpc_timeout_s) for url in settings.rpc_urls]
         authority = cls(
             pool=pool,
+            claims=claims,
             rpc=first,
             second_rpc=others[0] if others else None,
             program=program,
@@ -80,12 +85,15 @@ class Authority:
         await self.rpc.aclose()
         if self.second_rpc is not None:
             await self.second_rpc.aclose()
+        if self.claims is not None:
+            await self.claims.close()
         await self.pool.close()
 
-    async def market(self, market_id: MarketId) -> MarketAccount:
-        """The market's account as it is now. Raises ConfigError when there is none."""
+    async def market(self, market_id: MarketId, since: Slot | None = None) -> MarketAccount:
+        """The market's account as it is now, or at least as it was at slot `since`. Raises ConfigError when there
+        is none."""
         address = self.program.addresses.market(market_id)
-        info = await self.rpc.get_account(address)
+        info = await self.rpc.get_account(address, since=since)
         if info is None:
             raise ConfigError(f"Market {market_id} has no account at {address} on this cluster.")
         return self.program.accounts.market(info)
@@ -95,7 +103,7 @@ class Authority:
 
         Raises ChainError or StoreError when that could not be told; nothing is lost and it may be called again.
         """
-        async with intents.claim(self.pool, intent.id) as claim:
+        async with self._claims() as claims, claims.claim(intent.id) as claim:
             if claim is None:
                 return None
             row = claim.intent
@@ -121,6 +129,14 @@ class Authority:
         )
         return outcome
 
+    @asynccontextmanager
+    async def _claims(self) -> AsyncIterator[Claims]:
+        if self.claims is not None:
+            yield self.claims
+            return
+        async with Claims(self.pool) as claims:
+            yield claims
+
     def _intent(self, row: IntentRow) -> Intent:
         return Intent(
             id=str(row.id),
@@ -136,9 +152,9 @@ class Authority:
 
         return build
 
-    def _already_done(self, row: IntentRow) -> Callable[[], Awaitable[bool]]:
-        async def look() -> bool:
-            return shows_effect(await self.market(row.market_id), row)
+    def _already_done(self, row: IntentRow) -> Callable[[Slot | None], Awaitable[bool]]:
+        async def look(since: Slot | None) -> bool:
+            return shows_effect(await self.market(row.market_id, since), row)
 
         return look
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from prometheus_client import Counter
@@ -18,7 +16,6 @@ outcomes = Counter("zmart_effects_total", "Effects carried out on chain", ["acti
 signings = Counter("zmart_effects_signings_total", "Transactions signed for effects", ["action"])
 fees = Counter("zmart_effects_fee_lamports_total", "Lamports paid for effects that landed", ["action"])
 
-_LEFT_AFTER = timedelta(minutes=1)
 _OPERATORS_ROUND = 0
 _BY_OPERATORS = (Action.APPROVE_PROPOSAL, Action.CANCEL_MARKET)
 
@@ -39,18 +36,14 @@ async def bring_about(authority: Authority, intent: IntentRow) -> bool:
     return await _settled(authority, intent, outcome)
 
 
-async def left_open(authority: Authority, actions: Sequence[Action]) -> list[IntentRow]:
-    """Open intents that nobody has touched for a minute."""
-    before = datetime.now(UTC) - _LEFT_AFTER
-    return [row for row in await intents.open_intents(authority.pool, actions) if row.updated_at < before]
-
-
-async def close(authority: Authority, intent: IntentRow) -> None:
-    """Bring an intent to its end that was left open: when the account shows its effect (a stored signature is
-    judged then), or when an operator asked for it. All others belong to who decides about the market."""
+async def close(authority: Authority, intent: IntentRow) -> bool:
+    """Bring an intent to its end that was left open, if the account shows its effect (a stored signature is judged
+    then), or if an operator asked for it. False for all others: they belong to who decides about the market."""
     by_operator = intent.round == _OPERATORS_ROUND and intent.action in _BY_OPERATORS
-    if by_operator or shows_effect(await authority.market(intent.market_id), intent):
-        await bring_about(authority, intent)
+    if not by_operator and not shows_effect(await authority.market(intent.market_id), intent):
+        return False
+    await bring_about(authority, intent)
+    return True
 
 
 async def _settled(authority: Authority, intent: IntentRow, outcome: Outcome | None) -> bool:

@@ -8,6 +8,7 @@ stall, run twice: what runs here must be harmless twice, and effects on chain ar
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
 import asyncpg
@@ -20,6 +21,8 @@ from pgqueuer.queries import Queries
 from zmart.errors import StoreError
 from zmart.store.pool import is_away
 
+JITTER_S = 5.0
+GRACE_S = 3.0
 _AGAIN_S = 2.0
 log = structlog.get_logger()
 
@@ -27,11 +30,18 @@ log = structlog.get_logger()
 async def run_schedule(
     database_url: str, name: str, cron: str, tick: Callable[[], Awaitable[None]], stop: asyncio.Event
 ) -> None:
-    """Call `tick` at each time of `cron` that no other process takes, until `stop` is set. A tick that raises is
-    logged and the schedule goes on; PostgreSQL being away is waited for."""
+    """Call `tick` at each time of `cron` that no other process takes, until `stop` is set; ticks missed while nobody
+    ran are made up for by one. A tick that raises is logged and the schedule goes on; PostgreSQL being away is
+    waited for. A tick starts up to JITTER_S late unless `cron` counts seconds; a stop leaves it GRACE_S."""
+    jitter_s = JITTER_S if len(cron.split()) == 5 else 0.0
+
+    async def late_tick() -> None:
+        await pause(stop, random.uniform(0, jitter_s))  # noqa: S311  # no secret: it spreads the load
+        await _until_stopped(tick, stop)
+
     while not stop.is_set():
         try:
-            await _run(database_url, name, cron, tick, stop)
+            await _run(database_url, name, cron, late_tick, stop)
         except Exception as problem:
             if not is_away(problem):
                 raise
@@ -45,6 +55,20 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
+
+
+async def _until_stopped(tick: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    running, stopping = asyncio.ensure_future(tick()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            await asyncio.wait({running}, timeout=GRACE_S)
+        if not running.done():
+            running.cancel()
+        await asyncio.gather(running, return_exceptions=stop.is_set())
+    finally:
+        stopping.cancel()
+        running.cancel()
 
 
 async def _run(

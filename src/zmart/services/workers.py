@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -18,6 +19,10 @@ from zmart.store.pool import Pool
 failures = Counter("zmart_market_work_failures_total", "Decisions that failed and are tried again", ["job"])
 running = Gauge("zmart_market_work_running", "Markets that are being worked on")
 
+AT_ONCE = 16
+"""Markets in work at the same time: each waits for the chain most of its time."""
+DRAIN_S = 5.0
+"""What a stop leaves to work under way; what is cut then is resumed by whoever runs next."""
 WAITING_PAUSE_S = 30.0
 """Between two looks at a market that waits for somebody else."""
 
@@ -27,10 +32,11 @@ log = structlog.get_logger()
 class Workers:
     """`start` begins work on a market unless it is under way; `drain` waits for all of it."""
 
-    def __init__(self, pool: Pool, limit: int = 4) -> None:
+    def __init__(self, pool: Pool, limit: int = AT_ONCE) -> None:
         self._pool = pool
         self._permits = asyncio.Semaphore(limit)
         self._tasks: dict[MarketId, asyncio.Task[None]] = {}
+        self._begun: set[MarketId] = set()
 
     def start(self, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> None:
         if market_id in self._tasks:
@@ -40,9 +46,18 @@ class Workers:
         running.set(len(self._tasks))
         task.add_done_callback(lambda _: self._ended(market_id))
 
-    async def drain(self) -> None:
-        while self._tasks:
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+    async def drain(self, within_s: float | None = None) -> None:
+        """Wait for all work; `within_s`: only for what is under way, then end the rest."""
+        if within_s is not None:
+            for market_id, task in self._tasks.items():
+                if market_id not in self._begun:
+                    task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._tasks:
+                    await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def cancel(self) -> None:
         """Stop at once, as a crash would: everything is written down, the next start goes on."""
@@ -51,10 +66,12 @@ class Workers:
 
     def _ended(self, market_id: MarketId) -> None:
         del self._tasks[market_id]
+        self._begun.discard(market_id)
         running.set(len(self._tasks))
 
     async def _work(self, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> None:
         async with self._permits:
+            self._begun.add(market_id)
             try:
                 await attempt(self._pool, market_id, job, work)
             except (

@@ -6,8 +6,7 @@ already_done (the account showed the effect), failed (refused; tried again later
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
@@ -27,8 +26,11 @@ ON CONFLICT (market_id, action, round) DO NOTHING
 _OF_ROUND = f"SELECT {_COLUMNS} FROM intents WHERE (market_id, action, round) = ($1, $2, $3)"
 _ONE = f"SELECT {_COLUMNS} FROM intents WHERE id = $1"
 _OPEN = f"""
-SELECT {_COLUMNS} FROM intents
-WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain') AND action = ANY($1) ORDER BY created_at, id
+SELECT {_COLUMNS} FROM intents i
+WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain') AND action = ANY($1)
+  AND updated_at <= now() - make_interval(secs => $2)
+  AND NOT EXISTS (SELECT FROM market_work w WHERE w.market_id = i.market_id AND w.next_attempt_at > now())
+ORDER BY created_at, id LIMIT $3
 """
 _RECENT = f"""
 SELECT {_COLUMNS} FROM intents
@@ -40,8 +42,6 @@ SELECT signature, attempt, last_valid_block_height, signed_at, verdict FROM inte
 WHERE intent_id = $1 ORDER BY attempt, signed_at
 """
 _COUNT_BY_STATE = "SELECT state, count(*) AS intents FROM intents GROUP BY state"
-_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('zmart intent ' || $1, 0))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('zmart intent ' || $1, 0))"
 _SAVE_SIGNED = """
 WITH intent AS (
     UPDATE intents SET state = 'signed', attempts = attempts + 1, signature = $2, raw_transaction = $3,
@@ -163,9 +163,13 @@ async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
     return _intent(row)
 
 
-async def open_intents(db: Pool | Connection, actions: Sequence[Action]) -> list[IntentRow]:
-    """What was begun and not ended, oldest first: taken up again at a start and by every tick."""
-    return [_intent(row) for row in await db.fetch(_OPEN, [action.value for action in actions])]
+async def open_intents(
+    db: Pool | Connection, actions: Sequence[Action], untouched_s: float = 0.0, limit: int = 1_000
+) -> list[IntentRow]:
+    """What was begun, not ended and not touched for so long, oldest first; without those of markets that pause
+    after a failure."""
+    wanted = [action.value for action in actions]
+    return [_intent(row) for row in await db.fetch(_OPEN, wanted, untouched_s, limit)]
 
 
 async def recent(
@@ -198,7 +202,7 @@ async def reopen(db: Pool | Connection, intent_id: UUID) -> None:
 
 
 class Journal:
-    """Writes what becomes of one intent, over the connection that holds its lock: whoever loses the lock, and
+    """Writes what becomes of intents, over the connection that holds their locks: whoever loses the lock, and
     the connection with it, can no longer write, and so never sends. The sender's IntentJournal."""
 
     def __init__(self, connection: Connection) -> None:
@@ -234,30 +238,6 @@ class Journal:
     async def _write(self, sql: str, intent_id: str, *values: object) -> None:
         if await self._connection.fetchval(sql, UUID(intent_id), *values) is None:
             raise StoreError(f"The intent {intent_id} changed under its sender: nothing further is sent.")
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """An intent that this process alone may carry out, as it was when the lock was taken."""
-
-    intent: IntentRow
-    journal: Journal
-
-
-@asynccontextmanager
-async def claim(pool: Pool, intent_id: UUID) -> AsyncIterator[Claim | None]:
-    """The intent's lock for the block, on a connection of its own; None when another process holds it."""
-    async with pool.acquire() as connection:
-        if not await connection.fetchval(_TRY_LOCK, str(intent_id)):
-            yield None
-            return
-        released = False
-        try:
-            yield Claim(await one(connection, intent_id), Journal(connection))
-            await connection.execute(_UNLOCK, str(intent_id))
-            released = True
-        finally:
-            if not released:
-                connection.terminate()  # the server lets go of the lock with the session
 
 
 def _intent(row: Record) -> IntentRow:

@@ -9,4 +9,3 @@ tick_seconds = Histogram("zmart_aggregator_tick_seconds", "From the start of a t
 tallies = Counter("zmart_aggregator_tallies_total", "Counts that were taken for the chain", ["kind"])
 decided = Counter("zmart_aggregator_decided_total", "Proposals that came to their end", ["verdict"])
 pending_votes = Gauge("zmart_aggregator_pending_votes", "Votes that no decision has used yet")
-payer_lamports = Gauge("zmart_aggregator_payer_lamports", "What the backend authority can still spend")

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from zmart.market.types import Address, ChainTime, MarketId
+from zmart.market.types import ChainTime, MarketId
+from zmart.services import payer
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.api import StatsApi
 from zmart.services.aggregator.cache import TallyCache
@@ -15,13 +16,14 @@ from zmart.services.aggregator.proposals import Proposals
 from zmart.services.aggregator.waking import wake_by_votes
 from zmart.services.authority import Authority
 from zmart.services.contract import AsgiApp, Readiness
-from zmart.services.effects import close, left_open
+from zmart.services.effects import close
 from zmart.services.schedule import run_schedule
+from zmart.services.takeover import take_over
 from zmart.services.ticks import Ticks
-from zmart.services.workers import Workers, forget_finished
+from zmart.services.workers import DRAIN_S, Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import market_work
-from zmart.store.intents import Action
+from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
 
 _DAY_S = 86_400
@@ -42,31 +44,45 @@ class Aggregator:
 
     async def run(self, stop: asyncio.Event) -> None:
         url = self._settings.require("database_url")
-        jobs = [run_schedule(url, "aggregator", self._settings.aggregator_cron, self._tick, stop)]
+        jobs = [
+            run_schedule(url, "aggregator", self._settings.aggregator_cron, self._tick, stop),
+            take_over(self._authority, _ACTIONS, self._resume, stop),
+        ]
         if self._settings.aggregate_on_threshold:
             jobs.append(wake_by_votes(self._authority.pool, url, self._woken, stop))
         try:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
                     group.create_task(job)
-            await self._workers.drain()
+            await self._workers.drain(DRAIN_S)
         finally:
             await self._close()
 
     async def decide_due(self, only: Sequence[MarketId] | None = None) -> None:
         """Begin work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig."""
-        authority = self._authority
-        config, clock = await authority.check(), await authority.rpc.get_clock()
-        ttl_s = self._settings.proposal_ttl_days * _DAY_S
-        policy = Policy(config.proposal_approval_threshold, self._settings.min_proposal_votes, ttl_s)
-        proposals = Proposals(authority, policy, clock.unix_timestamp)
-        expired_before = ChainTime(clock.unix_timestamp - ttl_s)
+        proposals = await self._proposals()
+        policy = proposals.policy
+        expired_before = ChainTime(proposals.now - policy.ttl_s)
         due = await market_work.proposals_to_decide(
-            authority.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
+            self._authority.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
         )
         for proposal in due:
             work = partial(proposals.decide, proposal.market_id)
             self._workers.start(proposal.market_id, Job.PROPOSAL, work)
+
+    async def _proposals(self) -> Proposals:
+        config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
+        ttl_s = self._settings.proposal_ttl_days * _DAY_S
+        policy = Policy(config.proposal_approval_threshold, self._settings.min_proposal_votes, ttl_s)
+        return Proposals(self._authority, policy, clock.unix_timestamp)
+
+    def _resume(self, intent: IntentRow) -> None:
+        async def work() -> None:
+            closed = await close(self._authority, intent)
+            if not closed or intent.action is Action.AGGREGATE_PROPOSAL_VOTES:  # then approve
+                await (await self._proposals()).decide(intent.market_id)
+
+        self._workers.start(intent.market_id, Job.PROPOSAL, work)
 
     async def finish(self) -> None:
         """Wait for the work that was begun."""
@@ -94,13 +110,10 @@ class Aggregator:
         authority = self._authority
         await self.decide_due()
         await forget_finished(authority.pool)
-        for intent in await left_open(authority, _ACTIONS):
-            self._workers.start(intent.market_id, Job.PROPOSAL, partial(close, authority, intent))
         if self._cache is not None:
             await self._cache.refresh(authority.pool)
         metrics.pending_votes.set((await market_work.pending(authority.pool)).votes)
-        payer = Address(str(authority.backend.pubkey()))
-        metrics.payer_lamports.set(await authority.rpc.get_balance(payer))
+        await payer.look(authority)
 
     async def _close(self) -> None:
         self._workers.cancel()

@@ -8,20 +8,23 @@ from collections.abc import Mapping
 from functools import partial
 
 from zmart.market.types import ChainTime, MarketId, MarketState
+from zmart.services import payer
 from zmart.services.authority import Authority
 from zmart.services.contract import Readiness
-from zmart.services.effects import close, left_open
+from zmart.services.effects import close
 from zmart.services.monitor import metrics
 from zmart.services.monitor.finalizing import Finalizing, Waits
 from zmart.services.schedule import run_schedule
+from zmart.services.takeover import take_over
 from zmart.services.ticks import Ticks
-from zmart.services.workers import Workers, forget_finished
+from zmart.services.workers import DRAIN_S, Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import alerts, market_work
-from zmart.store.intents import Action
+from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
 
 STUCK_AFTER_S = 7 * 86_400
+_ACTIONS = (Action.FINALIZE_MARKET,)
 
 
 class Monitor:
@@ -38,21 +41,21 @@ class Monitor:
     async def run(self, stop: asyncio.Event) -> None:
         url = self._settings.require("database_url")
         try:
-            await run_schedule(url, "monitor", self._settings.monitor_cron, self._tick, stop)
-            await self._workers.drain()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(run_schedule(url, "monitor", self._settings.monitor_cron, self._tick, stop))
+                group.create_task(take_over(self._authority, _ACTIONS, self._resume, stop))
+            await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()
             await self._authority.aclose()
 
     async def settle_due(self, only: MarketId | None = None) -> None:
         """Begin to finalize every market whose time is over, by the chain's clock and GlobalConfig of now."""
-        authority = self._authority
-        config, clock = await authority.check(), await authority.rpc.get_clock()
-        now, waits = clock.unix_timestamp, Waits.of(self._settings, config)
-        finalizing = Finalizing(authority, waits, config, now)
+        finalizing = await self._finalizing()
+        now, waits = finalizing.now, finalizing.waits
         proposed_before, disputed_before = now - waits.resolution_s, now - waits.dispute_s
         due = await market_work.finalizations_due(
-            authority.pool, ChainTime(proposed_before), ChainTime(disputed_before)
+            self._authority.pool, ChainTime(proposed_before), ChainTime(disputed_before)
         )
         metrics.due.set(len(due))
         for market in due:
@@ -61,6 +64,19 @@ class Monitor:
                 self._workers.start(market.market_id, job, partial(finalizing.settle, market.market_id))
         if only is None:
             await self._report_stuck(now)
+
+    async def _finalizing(self) -> Finalizing:
+        config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
+        waits = Waits.of(self._settings, config)
+        return Finalizing(self._authority, waits, config, clock.unix_timestamp)
+
+    def _resume(self, intent: IntentRow) -> None:
+        async def work() -> None:
+            if not await close(self._authority, intent):
+                await (await self._finalizing()).settle(intent.market_id)
+
+        job = Job.DISPUTE if intent.round else Job.FINALIZE
+        self._workers.start(intent.market_id, job, work)
 
     async def finish(self) -> None:
         """Wait for the work that was begun."""
@@ -85,8 +101,7 @@ class Monitor:
     async def _everything(self) -> None:
         await self.settle_due()
         await forget_finished(self._authority.pool)
-        for intent in await left_open(self._authority, [Action.FINALIZE_MARKET]):
-            self._workers.start(intent.market_id, Job.FINALIZE, partial(close, self._authority, intent))
+        await payer.look(self._authority)
         metrics.waiting.clear()
         for (job, status), markets in (await market_work.counts(self._authority.pool)).items():
             metrics.waiting.labels(job.value, status).set(markets)

@@ -1,0 +1,129 @@
+"""Who may carry out an intent: advisory locks, all of a process on one connection that serves nothing else.
+
+When the process dies, or its way to PostgreSQL breaks, the server ends that session, and with it every lock: a
+stand-by may take over, and whoever lost the session can no longer write into the journal, and so never sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import UUID
+
+import msgspec
+
+from zmart.store.intents import IntentRow, Journal, one
+from zmart.store.pool import Connection, Pool, Record
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('zmart intent ' || $1, 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('zmart intent ' || $1, 0))"
+_IS_FREE = """
+WITH lock AS (SELECT hashtextextended('zmart intent ' || $1, 0) AS key)
+SELECT CASE WHEN pg_try_advisory_lock(key) THEN pg_advisory_unlock(key) ELSE false END FROM lock
+"""
+# A peer that vanished without a word is given up after 8 s, so that its locks are free within 10.
+_KEEPALIVE = """
+SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives_interval', '2', false),
+       set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '8000', false)
+"""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """An intent that this process alone may carry out, as it was when the lock was taken."""
+
+    intent: IntentRow
+    journal: Journal
+
+
+class _Session:
+    """One connection that many tasks share, a statement at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._turn = asyncio.Lock()
+
+    async def fetchval(self, sql: str, *arguments: object) -> object:
+        async with self._turn:
+            return await self.connection.fetchval(sql, *arguments)
+
+    async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
+        async with self._turn:
+            return await self.connection.fetchrow(sql, *arguments)
+
+
+class Claims:
+    """All intents that this process carries out. Use as an async context manager, or call `close()`."""
+
+    def __init__(self, pool: Pool, *, owns_pool: bool = False) -> None:
+        """One connection of `pool` is kept from the first claim to `close`, which also closes a pool it owns."""
+        self._pool = pool
+        self._owns_pool = owns_pool
+        self._session: _Session | None = None
+        self._kept = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._mine: set[UUID] = set()
+
+    @classmethod
+    async def open(cls, database_url: str, wait_s: float = 30.0) -> Claims:
+        """With a connection of its own, made now. Raises StoreError."""
+        return cls(await Pool.open(database_url, size=1, wait_s=wait_s), owns_pool=True)
+
+    async def __aenter__(self) -> Claims:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def claim(self, intent_id: UUID) -> AsyncIterator[Claim | None]:
+        """The intent's lock for the block; None when another process, or another task here, holds it.
+
+        Raises NotFound for an unknown intent, StoreError while PostgreSQL is away.
+        """
+        if intent_id in self._mine:  # the server would give a session its own lock again
+            yield None
+            return
+        self._mine.add(intent_id)
+        try:
+            session = await self._alive()
+            if not await session.fetchval(_TRY_LOCK, str(intent_id)):
+                yield None
+                return
+            try:
+                yield Claim(await one(session, intent_id), Journal(session))
+            finally:
+                await asyncio.shield(_unlock(session, intent_id))
+        finally:
+            self._mine.discard(intent_id)
+
+    async def is_free(self, intent_id: UUID) -> bool:
+        """Whether nobody is at it in this moment."""
+        if intent_id in self._mine:
+            return False
+        session = await self._alive()
+        return await session.fetchval(_IS_FREE, str(intent_id)) is True
+
+    async def close(self) -> None:
+        """Ends the session, and with it every lock that is left."""
+        if self._session is not None:
+            self._session.connection.terminate()
+        await self._kept.aclose()
+        if self._owns_pool:
+            await self._pool.close()
+
+    async def _alive(self) -> _Session:
+        async with self._opening:
+            if self._session is None or self._session.connection.is_closed():
+                await self._kept.aclose()
+                connection = await self._kept.enter_async_context(self._pool.acquire())
+                await connection.execute(_KEEPALIVE)
+                self._session = _Session(connection)
+            return self._session
+
+
+async def _unlock(session: _Session, intent_id: UUID) -> None:
+    try:
+        await session.fetchval(_UNLOCK, str(intent_id))
+    except Exception:  # whatever it was, the lock must not outlive it: the server frees all with the session
+        session.connection.terminate()
