@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zmart.chain.accounts import MarketAccount
 from zmart.errors import Invalid
+from zmart.market.tally import Tally, TallyMemo
+from zmart.market.types import MarketState, VoteKind
 from zmart.proofs import merkle
 from zmart.proofs.cid import cid_of
 from zmart.proofs.snapshot import LogHead, Snapshot, document, log_head, parse
-from zmart.proofs.verify_snapshot import compare
+from zmart.proofs.tally_evidence import Anchor, Evidence
+from zmart.proofs.verify_snapshot import against_chain, compare
 from zmart.proofs.verify_tally import Verdict
 
 MARKET = "ab" * 32
@@ -131,6 +135,49 @@ def test_a_changed_history_is_found_out(newer):
 def test_words_that_come_back_after_they_were_taken_back_are_found_out():
     gone = read(comment("a", deleted_at="2026-01-02T03:04:06+00:00"))
     assert broken(gone, read(comment("a"))) == 1
+
+
+def account(**changed: Any) -> MarketAccount:
+    """The market of MARKET_ROW as its account says it."""
+    same = {name: MARKET_ROW[name] for name in MARKET_ROW if name in MarketAccount.__struct_fields__}
+    zero = dict.fromkeys(MarketAccount.__struct_fields__, 0)
+    return MarketAccount(**{**zero, **same, "state": MarketState.ACTIVE, **changed})
+
+
+def judged(snapshot: Snapshot, root: str = "", **changed: Any) -> list[Verdict]:
+    memo = TallyMemo(kind=VoteKind.PROPOSAL, log_size=2, log_root=root)
+    anchor = Anchor(VoteKind.PROPOSAL, Tally(1, 1), "sig", 1, memo)
+    evidence = Evidence(
+        program="P" * 44,
+        market_id=MARKET,
+        config=None,
+        account=account(**changed),
+        anchors={VoteKind.PROPOSAL: anchor},
+        vote_records={},
+    )
+    return [finding.verdict for finding in against_chain(snapshot, evidence)]
+
+
+def test_a_snapshot_that_says_what_the_chain_says_holds():
+    assert judged(read(log=LogHead(2, "r2")), "r2") == [Verdict.HOLDS] * 4
+
+
+def test_a_market_that_went_on_since_is_a_note():
+    assert judged(read(), shares_yes=8) == [Verdict.HOLDS, Verdict.HOLDS, Verdict.NOTE]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "root", "changed"),
+    [
+        (read(), "", {"creator": "X" * 44}),
+        (read(), "", {"b_parameter": 1}),
+        (read(state="FINALIZED"), "", {}),
+        (read(log=LogHead(2, "forged")), "r2", {}),
+    ],
+    ids=["another creator", "another b", "finalized only here", "another log"],
+)
+def test_what_the_chain_contradicts_is_broken(snapshot, root, changed):
+    assert judged(snapshot, root, **changed).count(Verdict.BROKEN) == 1
 
 
 def test_the_document_is_plain_json():
