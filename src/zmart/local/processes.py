@@ -83,7 +83,8 @@ def wait_until(
 def last_line(log: Path | None) -> str:
     """The last words of a program, for a sentence."""
     lines = log.read_text("utf-8", "replace").split("\n") if log is not None and log.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    said = (line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines))  # without the frames around tracebacks
+    return next((line for line in said if line), "it said nothing")
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = 10.0) -> None:
