@@ -62,6 +62,7 @@ async def settle(engine: Engine) -> None:
     """Work until nothing waits but what has to be tried later."""
     while await engine.fetcher.turn() or await engine.worker.turn() is Turn.WORKED:
         pass
+    await engine.finality.look()
 
 
 async def tables(database_url: str, *, without: tuple[str, ...] = ()) -> dict[str, list[tuple]]:

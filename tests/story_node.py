@@ -23,11 +23,14 @@ class StoryNode:
         self.shown: list[Tx] = list(story.txs)
         self.calls: dict[str, int] = {}
         self.away = False
-        self.final_slot = 0
+        self.final_slot: int | None = None  # None: everything is final at once
         self.url = ""
 
     def tip(self) -> int:
         return self.shown[-1].slot + 5 if self.shown else 10
+
+    def _final(self) -> int:
+        return self.tip() if self.final_slot is None else self.final_slot
 
     async def app(self, scope, receive, send) -> None:
         if scope["type"] != "http":
@@ -52,7 +55,7 @@ class StoryNode:
         return msgspec.json.encode(GENESIS)
 
     def getSlot(self, options):  # noqa: N802
-        return msgspec.json.encode(self.final_slot if options["commitment"] == "finalized" else self.tip())
+        return msgspec.json.encode(self._final() if options["commitment"] == "finalized" else self.tip())
 
     def getMultipleAccounts(self, addresses, options):  # noqa: N802
         return msgspec.json.encode(
@@ -113,7 +116,7 @@ class StoryNode:
             {
                 "slot": by_name[s].slot,
                 "err": by_name[s].err,
-                "confirmationStatus": "finalized" if by_name[s].slot <= self.final_slot else "confirmed",
+                "confirmationStatus": "finalized" if by_name[s].slot <= self._final() else "confirmed",
             }
             if s in by_name
             else None

@@ -155,7 +155,7 @@ async def test_failed_and_foreign_transactions_leave_no_events(story, database_u
     foreign = Tx(key(6), first.slot + 1, 4, list(first.events), program=key(66))
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, [*story.txs, failed, foreign])
-        assert (await inbox.depth(engine.pool)) == inbox.Depth(pending=0, dead=0, oldest_s=None)
+        assert await inbox.depth(engine.pool) == inbox.Depth(pending=0, dead=0, gap_slot=None, oldest_s=None)
         rows = await engine.pool.fetch(
             "SELECT signature, failed, event_count FROM chain_transactions WHERE slot > $1", first.slot
         )
@@ -170,7 +170,8 @@ async def test_an_impossible_event_stops_its_market_only_and_says_so(story, data
         key(5), bought.slot, bought.index + 100, [msgspec.structs.replace(event, cost=event.cost + 7)]
     )
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
-        await deliver(engine, [*story.txs, forged])
+        node.shown = [*story.txs, forged]
+        await deliver(engine, node.shown)
         await index_progress.listed(engine.pool, story.txs[-1].slot)
         await index_progress.advance(engine.pool)
         [(market_id, reason)] = await projections.stuck(engine.pool)
@@ -187,6 +188,7 @@ async def test_a_vanished_transaction_is_taken_back_and_its_market_refolded(stor
         tx for tx in reversed(story.txs) if any(isinstance(event, e.SharesBought) for event in tx.events)
     )
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        node.final_slot = 0
         await deliver(engine, [tx for tx in story.txs if tx.slot <= gone.slot])
         whole = await tables(database_url)
         node.shown = [tx for tx in story.txs if tx.slot <= gone.slot and tx is not gone]
@@ -308,13 +310,15 @@ async def test_a_row_that_breaks_its_batch_becomes_a_dead_letter_and_holds_nobod
 @pytest.mark.parametrize(
     ("statement", "arguments", "index"),
     [
-        (inbox._READY, [100], "inbox_to_fold"),
+        (inbox._READY, [100, 1_000_000, []], "inbox_to_fold"),
         (inbox._TO_FETCH, [100, 5.0], "inbox_to_fetch"),
-        (index_progress._ADVANCE, [], "inbox_slot"),
+        (index_progress._ADVANCE, [], "inbox_open"),
+        (index_progress._ADVANCE, [], "chain_transactions_unfinal"),
+        (inbox._PRUNE, [60.0, 100], "inbox_done"),
         (chain_events._OF_MARKETS, [["aa" * 32]], "chain_events_of_market"),
         (chain_events._OF_CONFIG, [], "chain_events_of_config"),
         (chain_events._NEIGHBOURS, [[1, 2, 3]], "chain_transactions_slot"),
-        (chain_events._UNFINAL, [100, 256], "chain_transactions_unfinal"),
+        (chain_events._UNFINAL, [100, "", 256], "chain_transactions_unfinal"),
     ],
 )
 async def test_hot_statements_use_their_index(database_url, statement, arguments, index):

@@ -230,7 +230,7 @@ def test_dispute_aggregated_is_a_change_of_state(succeeded, state):
         "was_disputed": True,
         "dispute_agree": event.agrees,
         "dispute_disagree": event.disagrees,
-    }
+    } | ({} if succeeded else {"resolved_at": event.timestamp})
     assert (result.market.final_outcome, result.market.finalized_at) == (None, None)
 
 

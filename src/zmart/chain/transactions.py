@@ -76,11 +76,13 @@ class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 class Extracted(msgspec.Struct, frozen=True):
     """`unknown` payloads of the program could not be decoded; each still takes an ordinal.
-    With `needs_account_fallback` the log was cut: the accounts must be read to know what happened."""
+    With `needs_account_fallback` the log was cut: `lost` are the instructions of the program whose event it does
+    not hold, in execution order; the ordinals of those go on behind the payloads that are there."""
 
     events: list[ChainEvent]
     unknown: int
     needs_account_fallback: bool
+    lost: tuple[TxInstruction, ...] = ()
 
 
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -200,7 +202,12 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
                     event=event,
                 )
             )
-    return Extracted(events, len(payloads) - len(events), log.truncated or tx.logs is None)
+    cut = log.truncated or tx.logs is None
+    told = {p.invocation for p in log.payloads}
+    # Events sent by emit_cpi! are instructions, which no node cuts: a program that sends them loses none.
+    complete = not cut or len(payloads) > len(log.payloads)
+    lost = () if complete else tuple(item for n, item in enumerate(ours) if n not in told)
+    return Extracted(events, len(payloads) - len(events), cut, lost)
 
 
 def _cpi_payloads(program: Program, ours: Sequence[TxInstruction]) -> Iterator[bytes]:

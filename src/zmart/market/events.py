@@ -6,6 +6,8 @@ Addresses are base58 text, 32-byte ids lower-case hex, `[u8; 46]` hashes the ASC
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from zmart.market.types import (
@@ -216,12 +218,52 @@ OLD_NAMES = {
 """The deployment plan's names for four of them, kept as aliases for clients."""
 
 
+class Unlogged(Event, frozen=True, kw_only=True, tag=True):
+    """An instruction that ran and whose event the node's log does not hold. Its arguments and what the market was
+    before say what it did; the fold completes it (`unlogged.complete`). `user` is who signed it; `market_id` is
+    None for the config's."""
+
+    instruction: UnloggedInstruction
+    market_id: MarketId | None
+    user: Wallet
+    arguments: dict[str, bool | int | None]
+    timestamp: ChainTime
+
+
+UnloggedInstruction = Literal[
+    "aggregate_proposal_votes",
+    "buy_shares",
+    "sell_shares",
+    "aggregate_dispute_votes",
+    "withdraw_liquidity",
+    "update_global_config",
+    "emergency_pause",
+]
+
+_EVENT_OF: dict[UnloggedInstruction, type[Event]] = {
+    "aggregate_proposal_votes": ProposalAggregated,
+    "buy_shares": SharesBought,
+    "sell_shares": SharesSold,
+    "aggregate_dispute_votes": DisputeAggregated,
+    "withdraw_liquidity": LiquidityWithdrawn,
+    "update_global_config": ConfigUpdated,
+    "emergency_pause": ProtocolPauseStatusChanged,
+}
+
+StoredEvent = AnyEvent | Unlogged
+
+
+def kind_of(event: Event) -> type[Event]:
+    """The kind of event that was emitted, also where the log lost it."""
+    return _EVENT_OF[event.instruction] if isinstance(event, Unlogged) else type(event)
+
+
 class ChainEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event and its place on chain: (slot, index_in_block, ordinal) is chain order,
-    (signature, ordinal) its identity. `market` is the market's account where the event names one."""
+    (signature, ordinal) its identity."""
 
     signature: Signature
     ordinal: int
     slot: Slot
     index_in_block: int | None
-    event: AnyEvent
+    event: StoredEvent

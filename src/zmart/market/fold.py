@@ -13,10 +13,12 @@ from msgspec.structs import replace
 
 from zmart.errors import ZmartError
 from zmart.market import events as e
+from zmart.market.fold_config import chain_key
 from zmart.market.fold_handlers import HANDLERS, Rules, created
 from zmart.market.fold_state import MarketFold, PositionFold, Step, TradeRow, VoteRow
 from zmart.market.lifecycle import FoldError, next_state
 from zmart.market.types import Wallet
+from zmart.market.unlogged import complete
 
 __all__ = ["Folded", "ImpossibleEvent", "Rules", "apply", "fold"]
 
@@ -25,7 +27,7 @@ class ImpossibleEvent(FoldError):
     """A FoldError with the event that raised it."""
 
     def __init__(self, event: e.ChainEvent, reason: ZmartError) -> None:
-        name = type(event.event).__name__
+        name = e.kind_of(event.event).__name__
         super().__init__(f"{name} {event.signature}:{event.ordinal} in slot {event.slot}: {reason}")
         self.event = event
 
@@ -68,6 +70,10 @@ def apply(
         return Step(created(body, event, rules))
     if market is None:
         raise FoldError("its market has not been created")
+    if isinstance(body, e.Unlogged):
+        config = rules.configs.at(chain_key(event))
+        body = complete(body, market, config, rules.model, rules.books)
+        event = replace(event, event=body)
     base = replace(
         market,
         state=next_state(market.state, body),

@@ -27,6 +27,10 @@ class Books(Protocol):
 
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold: ...
 
+    def free(self, market: MarketFold) -> Lamports:
+        """What a withdrawal takes now, as far as the books know."""
+        ...
+
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold: ...
 
 
@@ -79,19 +83,18 @@ class ReferenceBooks:
             accumulated_resolver_fees=reward_left,
         )
 
+    def free(self, market: MarketFold) -> Lamports:
+        above = _minus(market.current_liquidity, _open_claims(market), "the pool")
+        return Lamports(above + market.accumulated_lp_fees + _lost_reward(market))
+
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
-        reserved = _open_claims(market)
-        lost_reward = market.accumulated_resolver_fees if _nobody_can_claim(market) else 0
-        free = (
-            _minus(market.current_liquidity, reserved, "the pool") + market.accumulated_lp_fees + lost_reward
-        )
-        if amount != free:
+        if amount != (free := self.free(market)):
             raise FoldError(f"{amount} lamports were withdrawn where {free} were free")
         return replace(
             market,
-            current_liquidity=reserved,
+            current_liquidity=_open_claims(market),
             accumulated_lp_fees=0,
-            accumulated_resolver_fees=market.accumulated_resolver_fees - lost_reward,
+            accumulated_resolver_fees=market.accumulated_resolver_fees - _lost_reward(market),
         )
 
 
@@ -129,6 +132,10 @@ class DeployedBooks:
             return market
         return replace(market, accumulated_resolver_fees=0)
 
+    def free(self, market: MarketFold) -> Lamports:
+        """All lamports of the account, donated ones too; the books, which do not hold the amount, end empty."""
+        return Lamports(0)
+
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
         if market.state is MarketState.CANCELLED:
             raise FoldError("LiquidityWithdrawn cannot happen to a market that is CANCELLED")
@@ -161,5 +168,7 @@ def _open_claims(market: MarketFold) -> int:
     return _minus(_winning_shares(market), market.claimed_shares, "the winning side")
 
 
-def _nobody_can_claim(market: MarketFold) -> bool:
-    return market.final_outcome is None or _winning_shares(market) == 0
+def _lost_reward(market: MarketFold) -> int:
+    """The resolver's fees, when no claim can pay them out."""
+    nobody_can_claim = market.final_outcome is None or _winning_shares(market) == 0
+    return market.accumulated_resolver_fees if nobody_can_claim else 0

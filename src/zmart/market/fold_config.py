@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -13,6 +14,9 @@ from zmart.market.events import (
     ConfigUpdated,
     GlobalConfigInitialized,
     ProtocolPauseStatusChanged,
+    StoredEvent,
+    Unlogged,
+    kind_of,
 )
 from zmart.market.lifecycle import FoldError
 from zmart.market.pricing.fees import FeeSchedule
@@ -60,7 +64,12 @@ _UPDATED = (
 )
 
 
-def apply_config(before: ConfigFold | None, event: AnyEvent, slot: Slot) -> ConfigFold:
+def is_config(event: ChainEvent) -> bool:
+    """Whether it is about GlobalConfig, not about a market."""
+    return kind_of(event.event) in CONFIG_EVENTS
+
+
+def apply_config(before: ConfigFold | None, event: StoredEvent, slot: Slot) -> ConfigFold:
     """The config after one of its events. Raises FoldError for the first event not being the initialization."""
     if isinstance(event, GlobalConfigInitialized):
         return ConfigFold(
@@ -71,11 +80,29 @@ def apply_config(before: ConfigFold | None, event: AnyEvent, slot: Slot) -> Conf
         )
     if before is None:
         raise FoldError(f"{type(event).__name__} cannot come before GlobalConfigInitialized")
+    if isinstance(event, Unlogged):
+        event = _complete(event, before)
     if isinstance(event, ProtocolPauseStatusChanged):
         return msgspec.structs.replace(before, is_paused=event.is_paused, updated_slot=slot)
     assert isinstance(event, ConfigUpdated)
     changes = {name: getattr(event, name) for name in _UPDATED}
     return msgspec.structs.replace(before, **changes, updated_slot=slot)
+
+
+def _complete(lost: Unlogged, before: ConfigFold) -> AnyEvent:
+    """What the program emitted for an instruction whose event the log lost."""
+    if lost.instruction == "emergency_pause":
+        return ProtocolPauseStatusChanged(
+            is_paused=not before.is_paused, paused_by=lost.user, timestamp=lost.timestamp
+        )
+    if lost.instruction != "update_global_config":
+        raise FoldError(f"{lost.instruction} does not change the config")
+    values = {name: _kept(lost.arguments[name], getattr(before, name)) for name in _UPDATED}
+    return ConfigUpdated(**values, timestamp=lost.timestamp)
+
+
+def _kept(argument: int | None, before: int) -> Any:  # noqa: ANN401  # bps or seconds, as the field is
+    return before if argument is None else int(argument)
 
 
 class ConfigHistory:
@@ -98,9 +125,16 @@ class ConfigHistory:
     def latest(self) -> ConfigFold | None:
         return self._configs[-1] if self._configs else None
 
+    def at(self, key: ChainKey) -> ConfigFold:
+        """The config in force for the transaction at `key`. Raises FoldError before the first one."""
+        return self._configs[self._place(key)]
+
     def fees_at(self, key: ChainKey) -> FeeSchedule:
-        """The fees in force for the transaction at `key`. Raises FoldError before the first config."""
+        """Its fees, as `at`."""
+        return self._fees[self._place(key)]
+
+    def _place(self, key: ChainKey) -> int:
         place = bisect_left(self._keys, key)
         if place == 0:
             raise FoldError("no GlobalConfigInitialized is known from before this event")
-        return self._fees[place - 1]
+        return place - 1

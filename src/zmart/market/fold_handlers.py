@@ -171,7 +171,12 @@ def _trade(
 
 
 def _dispute_counted(body: e.DisputeAggregated) -> dict[str, object]:
-    return {"dispute_agree": body.agrees, "dispute_disagree": body.disagrees, "was_disputed": True}
+    counted: dict[str, object] = {
+        "dispute_agree": body.agrees,
+        "dispute_disagree": body.disagrees,
+        "was_disputed": True,
+    }
+    return counted if body.dispute_succeeded else {**counted, "resolved_at": body.timestamp}
 
 
 def _disputed(body: e.DisputeInitiated) -> dict[str, object]:

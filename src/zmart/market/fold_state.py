@@ -58,6 +58,7 @@ class MarketFold(msgspec.Struct, frozen=True, kw_only=True):
     activated_at: ChainTime | None = None
     resolution_proposed_at: ChainTime | None = None
     dispute_initiated_at: ChainTime | None = None
+    resolved_at: ChainTime | None = None
     finalized_at: ChainTime | None = None
     cancelled_at: ChainTime | None = None
     created_slot: Slot

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from zmart.market.events import AnyEvent, ChainEvent, WinningsClaimed
+from zmart.market.events import ChainEvent, StoredEvent, WinningsClaimed, kind_of
 from zmart.market.types import Address, Finality, MarketId, Signature, Slot
 from zmart.store.bulk import Column, enum_value, insert
 from zmart.store.bulk import arrays as arrays_of
@@ -40,16 +40,17 @@ SELECT slot, signature, index_in_block FROM chain_transactions
 WHERE slot = ANY($1::bigint[]) AND event_count > 0
 """
 _PLACES = """
-FROM unnest($1::text[], $2::integer[]) AS p (signature, place)
-WHERE t.signature = p.signature AND t.index_in_block IS NULL
+FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS p (signature, place, slot)
+WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block IS NULL
 """
 _PLACE = tuple(
     f"UPDATE {table} t SET index_in_block = p.place {_PLACES}"
     for table in ("chain_transactions", "chain_events")
 )
 _PLACE_TRADES = """
-UPDATE trades t SET index_in_block = p.place FROM unnest($1::text[], $2::integer[]) AS p (signature, place)
-WHERE t.signature = p.signature AND t.index_in_block <> p.place
+UPDATE trades t SET index_in_block = p.place
+FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS p (signature, place, slot)
+WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block <> p.place
 """
 _PLACE_HEADS = f"UPDATE market_folds t SET index_in_block = p.place {_PLACES}"
 _MAP = """
@@ -74,20 +75,24 @@ WHERE market_id > $1 ORDER BY market_id LIMIT $2
 """
 _COUNT = "SELECT count(*) FROM chain_events"
 _UNFINAL = """
-SELECT signature, slot, failed FROM chain_transactions WHERE finality = 'confirmed' AND slot <= $1
-ORDER BY slot, signature LIMIT $2
+SELECT signature, slot, failed FROM chain_transactions WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2)
+ORDER BY slot, signature LIMIT $3
 """
 _FINALIZE = "UPDATE chain_transactions SET finality = 'finalized' WHERE signature = ANY($1::text[])"
 _MARKETS_OF = """
 SELECT DISTINCT market_id, name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged') AS config
-FROM chain_events WHERE signature = ANY($1::text[])
+FROM chain_events JOIN chain_transactions USING (slot, signature) WHERE signature = ANY($1::text[])
+"""
+_REMOVE_EVENTS = """
+DELETE FROM chain_events e USING chain_transactions t
+WHERE e.slot = t.slot AND e.signature = t.signature AND t.signature = ANY($1::text[])
 """
 _REMOVE = "DELETE FROM chain_transactions WHERE signature = ANY($1::text[])"
 _LAST_FINAL = """
 SELECT signature FROM chain_transactions WHERE slot < $1 AND finality = 'finalized' ORDER BY slot DESC LIMIT 1
 """
 
-_event = msgspec.json.Decoder(AnyEvent)
+_event = msgspec.json.Decoder(StoredEvent)
 
 
 class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +148,7 @@ async def add(
             e.ordinal,
             e.slot,
             e.index_in_block,
-            type(e.event).__name__,
+            kind_of(e.event).__name__,
             market_id,
             _encode(e.event),
         )
@@ -153,14 +158,18 @@ async def add(
         await connection.execute(_ADD_EVENTS, *(list(column) for column in zip(*rows, strict=True)))
 
 
-async def neighbours(connection: Connection, slots: Collection[Slot]) -> list[Neighbour]:
+async def neighbours(connection: Connection | Pool, slots: Collection[Slot]) -> list[Neighbour]:
     """Indexed transactions with events in these slots."""
     return [Neighbour(*row) for row in await connection.fetch(_NEIGHBOURS, list(slots))]
 
 
-async def place(connection: Connection, places: Mapping[Signature, int]) -> None:
+async def place(connection: Connection, placed: Sequence[Neighbour]) -> None:
     """Write the index in the block of transactions that had none, wherever it is kept."""
-    arguments = list(places.keys()), list(places.values())
+    arguments = (
+        [p.signature for p in placed],
+        [p.index_in_block for p in placed],
+        [p.slot for p in placed],
+    )
     for statement in (*_PLACE, _PLACE_TRADES, _PLACE_HEADS):
         await connection.execute(statement, *arguments)
 
@@ -205,9 +214,10 @@ async def count(connection: Connection | Pool) -> int:
     return total
 
 
-async def unfinal(pool: Pool, through: Slot, limit: int) -> list[Unfinal]:
-    """Transactions up to a finalized slot that are not known to be finalized, the oldest first."""
-    return [Unfinal(*row) for row in await pool.fetch(_UNFINAL, through, limit)]
+async def unfinal(pool: Pool, after: Unfinal | None, limit: int) -> list[Unfinal]:
+    """Transactions that are not known to be finalized, the oldest first; the next page begins behind `after`."""
+    place = (after.slot, after.signature) if after else (-1, "")
+    return [Unfinal(*row) for row in await pool.fetch(_UNFINAL, *place, limit)]
 
 
 async def finalize(pool: Pool, signatures: Sequence[Signature]) -> None:
@@ -217,6 +227,7 @@ async def finalize(pool: Pool, signatures: Sequence[Signature]) -> None:
 async def remove(connection: Connection, signatures: Sequence[Signature]) -> Affected:
     """Take back transactions that left the chain, with their events."""
     rows = await connection.fetch(_MARKETS_OF, list(signatures))
+    await connection.execute(_REMOVE_EVENTS, list(signatures))
     await connection.execute(_REMOVE, list(signatures))
     markets = {row["market_id"] for row in rows if row["market_id"] is not None}
     return Affected(markets, any(row["config"] for row in rows))
@@ -228,7 +239,7 @@ async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:
     return signature
 
 
-def _encode(event: AnyEvent) -> str:
+def _encode(event: StoredEvent) -> str:
     return msgspec.json.encode(event).decode()
 
 
@@ -242,7 +253,7 @@ def _chain_event(row: Record) -> ChainEvent:
     )
 
 
-def market_named(event: AnyEvent, at: Mapping[Address, MarketId]) -> MarketId | None:
+def market_named(event: StoredEvent, at: Mapping[Address, MarketId]) -> MarketId | None:
     """The market that an event is about: None for the config's, and for a claim of a market not known yet."""
     if isinstance(event, WinningsClaimed):
         return at.get(event.market)

@@ -23,6 +23,7 @@ WITH hints AS (
 ), stored AS (
     INSERT INTO inbox AS old (source, signature, slot, payload)
     SELECT $1, h.signature, h.slot, h.payload FROM hints h
+    WHERE NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = h.signature)
     ON CONFLICT (signature) DO UPDATE
     SET payload = COALESCE(old.payload, excluded.payload), slot = COALESCE(old.slot, excluded.slot)
     WHERE old.state = 'pending'
@@ -36,10 +37,16 @@ SELECT h.signature FROM unnest($1::text[]) AS h (signature)
 WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature)
     AND NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = h.signature)
 """
+# A batch ends with its number of rows or of bytes, whichever comes first: a payload may have megabytes.
 _READY = """
-SELECT id, signature, slot, payload, attempts, extract(epoch FROM now() - received_at)::float8 AS age_s FROM inbox
-WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now()
-ORDER BY slot, id LIMIT $1
+WITH next AS (
+    SELECT id, octet_length(payload) AS size, row_number() OVER (ORDER BY slot, id) AS place FROM inbox
+    WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
+    ORDER BY slot, id LIMIT $1
+)
+SELECT id, signature, slot, payload, attempts, extract(epoch FROM now() - received_at)::float8 AS age_s
+FROM inbox JOIN (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) fitting USING (id)
+WHERE before < $2 ORDER BY slot, id
 """
 _TO_FETCH = """
 UPDATE inbox SET next_attempt_at = now() + make_interval(secs => $2)
@@ -56,17 +63,24 @@ WITH filled AS (
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM filled LIMIT 1)
 SELECT count(*) FROM woken
 """
-_SETTLED = """
+_SETTLED = "DELETE FROM inbox WHERE id = ANY($1::bigint[]) AND state = 'pending'"
+_FOREIGN = """
 UPDATE inbox SET state = 'done', payload = NULL, last_error = NULL, settled_at = now()
-WHERE id = ANY($1::bigint[])
+WHERE id = ANY($1::bigint[]) AND state = 'pending'
+"""
+_PRUNE = """
+DELETE FROM inbox WHERE id IN (
+    SELECT id FROM inbox WHERE state = 'done' AND settled_at < now() - make_interval(secs => $1) LIMIT $2)
 """
 _FAILED = f"""
 UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
     payload = CASE WHEN f.refetch THEN NULL ELSE payload END,
+    slot = CASE WHEN f.nowhere AND attempts + 1 >= {MAX_ATTEMPTS} THEN NULL ELSE slot END,
     state = CASE WHEN f.hopeless OR attempts + 1 >= {MAX_ATTEMPTS} THEN 'dead' ELSE 'pending' END,
     settled_at = CASE WHEN f.hopeless OR attempts + 1 >= {MAX_ATTEMPTS} THEN now() END,
     next_attempt_at = now() + make_interval(secs => LEAST(60, 0.25 * 2 ^ attempts))
-FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[]) AS f (id, error, refetch, hopeless)
+FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[], $5::boolean[])
+    AS f (id, error, refetch, hopeless, nowhere)
 WHERE i.id = f.id AND i.state = 'pending'
 RETURNING i.signature, i.state
 """
@@ -78,9 +92,10 @@ SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM inbox
 WHERE state = 'pending' AND (payload IS NOT NULL) = $1
 """
 _DEPTH = """
-SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'dead') AS dead,
-    (extract(epoch FROM now() - min(received_at) FILTER (WHERE state = 'pending')))::float8 AS oldest_s
-FROM inbox WHERE state <> 'done'
+SELECT (SELECT count(*) FROM inbox WHERE state = 'pending') AS pending,
+    (SELECT count(*) FROM inbox WHERE state = 'dead') AS dead,
+    (SELECT min(slot) FROM inbox WHERE state = 'dead') AS gap_slot,
+    (SELECT extract(epoch FROM now() - min(received_at)) FROM inbox WHERE state = 'pending')::float8 AS oldest_s
 """
 _DEAD = """
 SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at FROM inbox
@@ -98,7 +113,7 @@ WITH revived AS (
 SELECT (SELECT count(*) FROM revived) AS revived, (SELECT count(*) FROM woken) AS woken
 """
 _DROP = """
-UPDATE inbox SET state = 'done', payload = NULL, settled_at = now()
+UPDATE inbox SET state = 'dropped', payload = NULL, settled_at = now()
 WHERE state = 'dead' AND ($1::text IS NULL OR signature = $1 OR id::text = $1)
 """
 _FORGET = "DELETE FROM inbox WHERE signature = ANY($1::text[])"
@@ -134,19 +149,22 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a row could not be settled. `refetch`: what was delivered is no good, ask the RPC instead.
-    `hopeless`: another attempt cannot help."""
+    `hopeless`: another attempt cannot help. `nowhere`: the chain does not know it; if that stays so, it is no gap."""
 
     id: int
     error: str
     refetch: bool = False
     hopeless: bool = False
+    nowhere: bool = False
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
-    """`oldest_s` is the age of the oldest pending row, None if there is none."""
+    """`oldest_s` is the age of the oldest pending row, None if there is none; `gap_slot` the lowest slot that
+    has a dead letter."""
 
     pending: int
     dead: int
+    gap_slot: Slot | None
     oldest_s: float | None
 
 
@@ -186,9 +204,12 @@ async def unknown(pool: Pool, signatures: Sequence[Signature]) -> set[Signature]
     return {row["signature"] for row in await pool.fetch(_UNKNOWN, list(signatures))}
 
 
-async def ready(connection: Connection, limit: int) -> list[Ready]:
-    """The next rows to fold, in the order of their slots."""
-    return [Ready(**row) for row in await connection.fetch(_READY, limit)]
+async def ready(
+    connection: Connection | Pool, limit: int, most_bytes: int = 8_000_000, without: Sequence[int] = ()
+) -> list[Ready]:
+    """The next rows to fold, in the order of their slots; `without` those that are being worked on."""
+    rows = await connection.fetch(_READY, limit, most_bytes, list(without))
+    return [Ready(**row) for row in rows]
 
 
 async def take_to_fetch(pool: Pool, limit: int, lease_s: float) -> list[Wanted]:
@@ -204,8 +225,21 @@ async def fetched(pool: Pool, found: Sequence[tuple[int, bytes, Slot]]) -> None:
 
 
 async def settled(connection: Connection, ids: Sequence[int]) -> None:
-    """Their transactions are indexed."""
+    """Their transactions are indexed; chain_transactions remembers them."""
     await connection.execute(_SETTLED, list(ids))
+
+
+async def foreign(connection: Connection, ids: Sequence[int]) -> None:
+    """Their transactions have nothing to do with the program; the rows stay a while, so that no scan lists
+    them again at once."""
+    if ids:
+        await connection.execute(_FOREIGN, list(ids))
+
+
+async def prune(pool: Pool, older_than_s: float, limit: int = 10_000) -> int:
+    """Delete rows that were done so long ago, at most `limit`. Returns how many."""
+    status = await pool.execute(_PRUNE, older_than_s, limit)
+    return int(status.rpartition(" ")[2])
 
 
 async def failed(connection: Connection | Pool, failures: Sequence[Failure]) -> list[Signature]:
@@ -218,6 +252,7 @@ async def failed(connection: Connection | Pool, failures: Sequence[Failure]) -> 
         [failure.error[:2000].replace("\0", "") for failure in failures],
         [failure.refetch for failure in failures],
         [failure.hopeless for failure in failures],
+        [failure.nowhere for failure in failures],
     )
     return [row["signature"] for row in rows if row["state"] == "dead"]
 

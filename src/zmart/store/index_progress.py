@@ -14,7 +14,7 @@ _CLAIM = """
 INSERT INTO index_progress (program_id, genesis_hash) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING
 """
 _READ = """
-SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, listed_through_slot, tip_slot,
+SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, listed_through_slot, tip_slot, final_slot,
     extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
 FROM index_progress
 """
@@ -24,10 +24,13 @@ _LISTED = """
 UPDATE index_progress
 SET listed_through_slot = GREATEST(listed_through_slot, $1), tip_slot = $1, scanned_at = now()
 """
+_FINALIZED = "UPDATE index_progress SET final_slot = GREATEST(final_slot, $1) WHERE final_slot < $1"
 _REWIND = "UPDATE index_progress SET listed_through_slot = $1, gap_free_through_slot = $1"
 _ADVANCE = """
-WITH open AS (SELECT min(slot) AS slot FROM inbox WHERE state = 'pending'),
-through AS (
+WITH open AS (
+    SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')),
+                 (SELECT min(slot) FROM chain_transactions WHERE finality = 'confirmed')) AS slot
+), through AS (
     SELECT GREATEST(gap_free_through_slot, LEAST(listed_through_slot, open.slot - 1)) AS slot FROM index_progress, open
 )
 UPDATE index_progress SET gap_free_through_slot = through.slot FROM through
@@ -36,8 +39,9 @@ WHERE gap_free_through_slot <> through.slot
 
 
 class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Slots of the chain. Through `listed_through_slot` every transaction is in the inbox, through
-    `gap_free_through_slot` each is settled too. `scan_age_s` is None before the first scan ended."""
+    """Slots of the chain. Through `listed_through_slot` every transaction is known, through
+    `gap_free_through_slot` each is folded and can never leave the chain. `scan_age_s` is None before the first
+    scan ended."""
 
     program_id: Address
     genesis_hash: str
@@ -45,6 +49,7 @@ class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
     gap_free_through_slot: Slot
     listed_through_slot: Slot
     tip_slot: Slot
+    final_slot: Slot
     scan_age_s: float | None
 
 
@@ -98,11 +103,16 @@ async def listed(pool: Pool, tip: Slot) -> None:
     await pool.execute(_LISTED, tip)
 
 
+async def finalized(pool: Pool, slot: Slot) -> None:
+    """The chain's newest finalized slot."""
+    await pool.execute(_FINALIZED, slot)
+
+
 async def rewind(pool: Pool, slot: Slot) -> None:
     """Have everything after `slot` listed again."""
     await pool.execute(_REWIND, slot)
 
 
 async def advance(connection: Connection | Pool) -> None:
-    """Move the gap-free slot up to what is listed and settled."""
+    """Move the gap-free slot up to what is listed, settled and final: dead letters are gaps too."""
     await connection.execute(_ADVANCE)

@@ -50,6 +50,7 @@ _MARKET = (
     Column("activated_at", "time"),
     Column("resolution_proposed_at", "time"),
     Column("dispute_initiated_at", "time"),
+    Column("resolved_at", "time"),
     Column("finalized_at", "time"),
     Column("cancelled_at", "time"),
     Column("created_slot", "bigint"),
@@ -122,7 +123,7 @@ _READ_EVERY_MARKET = select("markets", _MARKET)
 _READ_EVERY_VOTE = select("onchain_votes", _VOTE)
 _WRITE_MARKETS = upsert("markets", _MARKET, ("market_id",))
 _WRITE_POSITIONS = upsert("positions", (_MARKET_ID, *_POSITION), ("market_id", "wallet"))
-_WRITE_TRADES = upsert("trades", _TRADE, ("signature", "ordinal"))
+_WRITE_TRADES = upsert("trades", _TRADE, ("slot", "signature", "ordinal"))
 _WRITE_VOTES = upsert("onchain_votes", _VOTE, ("market_id", "kind", "wallet"))
 _WRITE_HEADS = upsert("market_folds", _HEAD, ("market_id",))
 _WRITE_CONFIG = f"""
@@ -137,7 +138,7 @@ _STALE = {
     "markets": (_MARKET_ID,),
     "market_folds": (_MARKET_ID,),
     "positions": (_MARKET_ID, Column("wallet", "text")),
-    "trades": (Column("signature", "text"), Column("ordinal", "integer")),
+    "trades": (Column("slot", "bigint"), Column("signature", "text"), Column("ordinal", "integer")),
     "onchain_votes": (_MARKET_ID, Column("kind", "text", enum_value), Column("wallet", "text")),
 }
 _DELETE_STALE = {

@@ -145,7 +145,14 @@ _SAME_NAME = (
     "dispute_disagree",
     "was_disputed",
 )
-_TIMES = ("approved_at", "activated_at", "resolution_proposed_at", "dispute_initiated_at", "finalized_at")
+_TIMES = (
+    "approved_at",
+    "activated_at",
+    "resolution_proposed_at",
+    "dispute_initiated_at",
+    "resolved_at",
+    "finalized_at",
+)
 
 
 def _market_on_chain(account: MarketAccount) -> Facts:

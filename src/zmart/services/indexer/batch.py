@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from zmart.chain.program import Program
-from zmart.chain.transactions import ChainTransaction, extract_events, parse_transaction
+from zmart.chain.transactions import ChainTransaction, Extracted, extract_events, parse_transaction
 from zmart.errors import DecodeError, ZmartError
 from zmart.market.events import ChainEvent
 from zmart.market.types import Signature, Slot
 from zmart.store.chain_events import Neighbour, TransactionRow
 from zmart.store.inbox import Failure, Ready
 
+_AT_A_STRETCH = 64
+"""Rows that are decoded before others of this process get their turn: about 4 ms."""
+
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction of the program. `cut`: its log is incomplete, events may be missing."""
+    """A transaction of the program. `recovered`: events that its log did not hold."""
 
     row: TransactionRow
     events: list[ChainEvent]
-    cut: bool
+    recovered: int = 0
 
     def at(self, index_in_block: int) -> Transaction:
         """The same with its place in the block known."""
@@ -30,50 +34,76 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
             events=[msgspec.structs.replace(e, index_in_block=index_in_block) for e in self.events],
         )
 
+    def with_recovered(self, lost: Sequence[ChainEvent]) -> Transaction:
+        """The same with the events that its log had lost."""
+        return Transaction(
+            row=msgspec.structs.replace(self.row, event_count=len(self.events) + len(lost)),
+            events=[*self.events, *lost],
+            recovered=len(lost),
+        )
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A transaction whose log lost events: what it says, and what is left of them."""
+
+    found: ChainTransaction
+    extracted: Extracted
+
 
 class Batch(msgspec.Struct):
-    """Claimed rows, read. `rows` holds all of them by signature; those in `failures` are not to be settled."""
+    """Rows of the inbox, read. `rows` holds all of them by signature; those in `failures` are not to be settled,
+    those in `postponed` not even tried; `foreign` ones have nothing to do with the program."""
 
     rows: dict[Signature, Ready]
-    transactions: list[Transaction]
-    failures: list[Failure]
+    transactions: list[Transaction] = msgspec.field(default_factory=list)
+    cut: dict[Signature, Cut] = msgspec.field(default_factory=dict)
+    failures: list[Failure] = msgspec.field(default_factory=list)
+    foreign: list[int] = msgspec.field(default_factory=list)
+    postponed: list[int] = msgspec.field(default_factory=list)
+
+    @property
+    def ids(self) -> list[int]:
+        return [row.id for row in self.rows.values()]
 
     @property
     def settled(self) -> list[int]:
-        failed = {failure.id for failure in self.failures}
-        return [row.id for row in self.rows.values() if row.id not in failed]
+        others = {failure.id for failure in self.failures}.union(self.foreign, self.postponed)
+        return [row.id for row in self.rows.values() if row.id not in others]
+
+    def leave_out(self, signature: Signature) -> int:
+        """Take a transaction back out of the batch; the id of its row."""
+        self.transactions = [t for t in self.transactions if t.row.signature != signature]
+        return self.rows[signature].id
 
 
-def read(program: Program, rows: Sequence[Ready]) -> Batch:
-    """Decode the payloads. One that is no transaction is asked for again by RPC; a foreign one is settled
-    without a trace."""
-    batch = Batch({row.signature: row for row in rows}, [], [])
-    for row in rows:
-        try:
-            found = parse_transaction(row.payload)
-            if found.signature != row.signature:
-                raise DecodeError(f"the payload is another transaction, {found.signature}")
-        except DecodeError as error:
-            batch.failures.append(Failure(id=row.id, error=str(error), refetch=True))
-            continue
-        transaction = _transaction(program, found)
-        if transaction is None:
-            continue
-        batch.transactions.append(transaction)
-        if transaction.cut:
-            batch.failures.append(Failure(id=row.id, error=_CUT, hopeless=True))
+async def read(program: Program, rows: Sequence[Ready]) -> Batch:
+    """Decode the payloads. One that is no transaction is asked for again by RPC."""
+    batch = Batch({row.signature: row for row in rows})
+    for place, row in enumerate(rows, 1):
+        _read(program, batch, row)
+        if place % _AT_A_STRETCH == 0:
+            await asyncio.sleep(0)
     return batch
 
 
-_CUT = "The node cut this transaction's log: events of it may be missing. `zmart indexer audit` shows which."
-
-
-def _transaction(program: Program, found: ChainTransaction) -> Transaction | None:
-    ours = sum(1 for i in found.instructions if i.program_id == program.address)
-    if ours == 0:
-        return None
+def _read(program: Program, batch: Batch, row: Ready) -> None:
+    try:
+        found = parse_transaction(row.payload)
+        if found.signature != row.signature:
+            raise DecodeError(f"the payload is another transaction, {found.signature}")
+    except DecodeError as error:
+        batch.failures.append(Failure(id=row.id, error=str(error), refetch=True))
+        return
+    if not any(i.program_id == program.address for i in found.instructions):
+        batch.foreign.append(row.id)
+        return
     extracted = extract_events(program, found)
-    told = len(extracted.events) + extracted.unknown
+    batch.transactions.append(_transaction(found, extracted))
+    if extracted.lost:
+        batch.cut[row.signature] = Cut(found, extracted)
+
+
+def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
     row = TransactionRow(
         signature=found.signature,
         slot=found.slot,
@@ -82,15 +112,15 @@ def _transaction(program: Program, found: ChainTransaction) -> Transaction | Non
         event_count=len(extracted.events),
         unknown_events=extracted.unknown,
     )
-    # Every instruction of the program emits exactly one event, so a cut log may still hold all of them.
-    return Transaction(row=row, events=extracted.events, cut=extracted.needs_account_fallback and told < ours)
+    return Transaction(row=row, events=extracted.events)
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`places` of transactions that had none; `missing` slots whose blocks must be asked for first."""
+    """`places` of transactions that had none; `missing` slots, with the transactions that are wanted there,
+    whose blocks must be asked for first."""
 
     places: dict[Signature, int]
-    missing: set[Slot]
+    missing: dict[Slot, set[Signature]]
 
 
 def order(
@@ -105,8 +135,8 @@ def order(
             row = transaction.row
             by_slot.setdefault(row.slot, {})[row.signature] = row.index_in_block
     for neighbour in neighbours:
-        by_slot[neighbour.slot].setdefault(neighbour.signature, neighbour.index_in_block)
-    found = Order({}, set())
+        by_slot.setdefault(neighbour.slot, {}).setdefault(neighbour.signature, neighbour.index_in_block)
+    found = Order({}, {})
     for slot, members in by_slot.items():
         unplaced = [signature for signature, index in members.items() if index is None]
         if len(members) == 1 or not unplaced:
@@ -115,7 +145,7 @@ def order(
         if all(signature in block for signature in unplaced):
             found.places.update({signature: block[signature] for signature in unplaced})
         else:
-            found.missing.add(slot)
+            found.missing[slot] = set(members)
     return found
 
 

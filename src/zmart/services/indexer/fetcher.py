@@ -81,7 +81,9 @@ class Fetcher:
                 async with asyncio.timeout(self._timeout_s):
                     raw = await self._rpc.get_transaction_json(row.signature)
                 if raw is None:
-                    return Failure(id=row.id, error="The RPC does not know this transaction (yet).")
+                    return Failure(
+                        id=row.id, error="The RPC does not know this transaction (yet).", nowhere=True
+                    )
                 return row.id, raw, Slot(msgspec.json.decode(raw, type=_Placed).slot)
             except (TransientRpcError, TimeoutError) as error:
                 return _Away(str(error) or type(error).__name__)

@@ -1,12 +1,18 @@
-"""From confirmed to finalized; and what left the chain on the way is taken back."""
+"""From confirmed to finalized; and what left the chain on the way is taken back.
+
+The gap-free slot waits for this: it never passes a transaction that may still leave.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 import structlog
 
 from zmart.chain.rpc import Rpc, SignatureStatus
 from zmart.errors import ChainError
-from zmart.market.types import Signature
+from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.folding import Folder
@@ -16,11 +22,18 @@ from zmart.store.inbox import Hint
 from zmart.store.pool import Pool, is_away
 
 _AT_ONCE = 256
+_SETTLING_SLOTS = 32
+"""What a node may be behind another that confirmed a transaction already: about the time that finality takes."""
+_MARKETS_AT_ONCE = 200
 log = structlog.get_logger()
 
 
+class _Placed(msgspec.Struct):
+    slot: int
+
+
 class FinalityWatcher:
-    """Looks at every transaction once more when the cluster has finalized its slot."""
+    """Asks for every transaction that is not final again and again, until it is final or gone."""
 
     def __init__(self, pool: Pool, rpc: Rpc, folder: Folder, interval_s: float) -> None:
         self._pool = pool
@@ -32,8 +45,7 @@ class FinalityWatcher:
     async def run(self, bell: Bell) -> None:
         while not bell.stopped:
             try:
-                while await self.look() == _AT_ONCE:
-                    pass
+                await self.look()
             except ChainError as error:
                 log.warning("finality unknown", error=str(error))
             except Exception as error:
@@ -42,48 +54,64 @@ class FinalityWatcher:
             await bell.wait(self._interval_s)
 
     async def look(self) -> int:
-        """Returns how many became final."""
+        """One look at all of them. Returns how many became final."""
         finalized = await self._rpc.get_slot("finalized")
-        candidates = await chain_events.unfinal(self._pool, finalized, _AT_ONCE)
-        if not candidates:
-            return 0
-        statuses = await self._rpc.get_signature_statuses(
-            [c.signature for c in candidates], search_history=True
-        )
-        pairs = list(zip(candidates, statuses.values, strict=True))
-        final = [c.signature for c, status in pairs if c.failed or _is_final(c, status)]
-        await chain_events.finalize(self._pool, final)
-        await self._judge([c for c, status in pairs if not c.failed and _is_gone(c, status)])
-        return len(final)
+        await index_progress.finalized(self._pool, finalized)
+        final, missing = 0, list[Unfinal]()
+        after: Unfinal | None = None
+        while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):
+            found, lost = await self._ask(page, finalized)
+            await chain_events.finalize(self._pool, found)
+            final, missing, after = final + len(found), missing + lost, page[-1]
+        await self._judge(missing)
+        await index_progress.advance(self._pool)
+        return final
 
-    async def _judge(self, missing: list[Unfinal]) -> None:
-        """A node may lag or be wrong once: only what is missing twice, and cannot be fetched, has left."""
+    async def _ask(
+        self, candidates: Sequence[Unfinal], finalized: Slot
+    ) -> tuple[list[Signature], list[Unfinal]]:
+        """Those that are final, and those that the node does not know where we have them."""
+        names = [c.signature for c in candidates]
+        statuses = await self._rpc.get_signature_statuses(names, search_history=True)
+        final, missing = list[Signature](), list[Unfinal]()
+        for candidate, status in zip(candidates, statuses.values, strict=True):
+            if status is not None and _same(candidate, status):
+                if status.confirmation_status == "finalized":
+                    final.append(candidate.signature)
+            elif candidate.slot <= max(finalized, statuses.context_slot - _SETTLING_SLOTS):
+                missing.append(candidate)
+        return final, missing
+
+    async def _judge(self, missing: Sequence[Unfinal]) -> None:
+        """A node may be wrong once: only what is missing twice, and cannot be fetched, has left."""
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
         for candidate in missing:
             if candidate.signature not in suspects:
                 continue
             raw = await self._rpc.get_transaction_json(candidate.signature)
+            if raw is not None and msgspec.json.decode(raw, type=_Placed).slot == candidate.slot:
+                continue
             await self._take_back(candidate.signature)
             if raw is not None:  # it landed again, in another slot
                 await inbox.store(self._pool, "scan", [Hint(candidate.signature, None, None)])
 
     async def _take_back(self, signature: Signature) -> None:
+        """The refold writes what follows without it, and that is the correction which the feed tells."""
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
             affected = await chain_events.remove(connection, [signature])
             await inbox.forget(connection, [signature])
-            markets = affected.markets
             if affected.config:
                 await self._folder.refold_config(connection)
-                markets = set(await chain_events.market_ids(connection, "", 1_000_000))
-            await self._folder.refold(connection, markets)
+                after = ""
+                while page := await chain_events.market_ids(connection, after, _MARKETS_AT_ONCE):
+                    await self._folder.refold(connection, page)
+                    after = page[-1]
+            else:
+                await self._folder.refold(connection, affected.markets)
         metrics.VANISHED.inc()
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
 
 
-def _is_final(candidate: Unfinal, status: SignatureStatus | None) -> bool:
-    return status is not None and status.slot == candidate.slot and status.confirmation_status == "finalized"
-
-
-def _is_gone(candidate: Unfinal, status: SignatureStatus | None) -> bool:
-    return status is None or status.slot != candidate.slot
+def _same(candidate: Unfinal, status: SignatureStatus) -> bool:
+    return status.slot == candidate.slot and (status.err is not None) == candidate.failed

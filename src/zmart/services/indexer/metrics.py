@@ -7,6 +7,9 @@ from prometheus_client import Counter, Gauge, Histogram
 EVENTS = Counter("zmart_indexer_events", "events written to chain_events", ["name"])
 UNKNOWN_EVENTS = Counter("zmart_indexer_decode_errors", "payloads of the program that could not be decoded")
 TRANSACTIONS = Counter("zmart_indexer_transactions", "transactions settled", ["kind"])
+RECOVERED = Counter(
+    "zmart_indexer_recovered_events", "events that a cut log lost, told by accounts and arguments"
+)
 REFOLDS = Counter("zmart_indexer_refolds", "markets folded again from their first event")
 WRITE_SECONDS = Histogram(
     "zmart_indexer_write_seconds",

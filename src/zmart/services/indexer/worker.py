@@ -1,28 +1,36 @@
-"""The worker: inbox rows to events and projections, a batch at a time, each batch one transaction."""
+"""The worker: inbox rows to events and projections, a batch at a time, each batch one transaction.
+
+While the database works on one batch, the next one is decoded: `Preparation` runs ahead without any lock, and
+what it says is checked under the writer's lock.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
+from contextlib import suppress
 from enum import Enum, auto
 
 import structlog
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
-from zmart.errors import ChainError
-from zmart.market.types import Signature, Slot
+from zmart.market.events import kind_of
+from zmart.market.types import MarketId, Slot
 from zmart.services.indexer import batch as batches
 from zmart.services.indexer import metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
 from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.blocks import Blocks
 from zmart.services.indexer.folding import Folder, Mapped
+from zmart.services.indexer.preparation import MOST_BYTES, Preparation
 from zmart.store import chain_events, inbox, index_progress
-from zmart.store.inbox import Failure, Ready
+from zmart.store.chain_events import Neighbour
+from zmart.store.inbox import Failure
 from zmart.store.pool import Connection, Pool, is_away
 
-_BLOCKS_KEPT = 4096
-_TAKEOVER_S = 1.0
+_TAKEOVER_S = 0.25
 log = structlog.get_logger()
 
 
@@ -35,17 +43,18 @@ class Turn(Enum):
 
 
 class Worker:
-    """`turn()` settles one batch; `run(stop)` does so whenever something is in the inbox."""
+    """`turn()` settles one batch; `run(bell)` does so whenever something is in the inbox. `recovered` are
+    markets with events that no log told: somebody should compare them with their accounts."""
 
     def __init__(self, pool: Pool, rpc: Rpc, program: Program, folder: Folder, batch_size: int) -> None:
         self._pool = pool
-        self._rpc = rpc
-        self._program = program
         self._folder = folder
         self._largest = self._limit = batch_size
-        self._rows: list[Ready] = []
-        self._blocks: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
+        self._blocks = Blocks(rpc)
+        self._preparation = Preparation(pool, rpc, program, self._blocks)
+        self._ahead: asyncio.Task[Batch] | None = None
         self.events_total = 0
+        self.recovered: set[MarketId] = set()
 
     async def run(self, bell: Bell) -> None:
         """Until the bell stops. It rings when something came into the inbox."""
@@ -66,78 +75,94 @@ class Worker:
                 log.warning("database away", error=str(error))
                 pause_s = 1.0
             await bell.wait(pause_s)
+        await self._forget_ahead()
 
     async def turn(self) -> Turn:
         """One batch. A batch that fails is tried in halves, down to the row that is to blame."""
-        limit, self._rows = self._limit, []
+        limit, ahead, self._ahead = self._limit, self._ahead, None
+        batch = await ahead if ahead else await self._preparation.batch(limit)
+        if not batch.rows:
+            return Turn.IDLE
         try:
-            turn = await self._with_order(limit)
+            turn = await self._with_order(batch)
         except Exception as error:
-            if is_away(error) or not self._rows:
+            await self._forget_ahead()
+            if is_away(error):
                 raise
-            rows = self._rows
-            reason = f"{type(error).__name__}: {error}"
-            first_time = len(rows) == 1 and rows[0].attempts == 0
-            log.warning("batch failed", rows=len(rows), reason=reason, exc_info=first_time)
-            self._limit = max(1, len(rows) // 2)
-            if len(rows) == 1:
-                await self._blame(reason)
+            await self._halve(batch, f"{type(error).__name__}: {error}")
             return Turn.WORKED
-        self._limit = min(self._largest, limit * 2)
+        if turn is Turn.WORKED:
+            self._limit = min(self._largest, limit * 2)
+        else:
+            await self._forget_ahead()
         return turn
 
-    async def _with_order(self, limit: int) -> Turn:
-        """A block is asked for outside of the transaction, then the batch begins again."""
+    async def _with_order(self, batch: Batch) -> Turn:
+        """A block is asked for outside of the transaction, then the batch is written again."""
         unreadable: dict[Slot, str] = {}
         while True:
             try:
-                return await self._settle(limit, unreadable)
+                return await self._settle(batch, unreadable)
             except OrderUnknown as unknown:
-                unreadable |= await self._read_blocks(unknown)
+                unreadable |= await self._blocks.read(unknown.wanted)
 
-    async def _settle(self, limit: int, unreadable: dict[Slot, str]) -> Turn:
+    async def _settle(self, batch: Batch, unreadable: dict[Slot, str]) -> Turn:
         started = time.perf_counter()
+        failures = list(batch.failures)
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
                 return Turn.ELSEWHERE
-            rows = self._rows = await inbox.ready(connection, limit)
-            if not rows:
-                return Turn.IDLE
-            batch = batches.read(self._program, rows)
-            transactions = await self._in_order(connection, batch, unreadable)
+            self._look_ahead(batch)
+            transactions = await self._in_order(connection, batch, unreadable, failures)
             await self._write(connection, transactions)
-            await inbox.settled(connection, batch.settled)
-            dead = await inbox.failed(connection, batch.failures)
+            held = {failure.id for failure in failures}
+            await inbox.settled(connection, [row_id for row_id in batch.settled if row_id not in held])
+            await inbox.foreign(connection, batch.foreign)
+            dead = await inbox.failed(connection, failures)
             await index_progress.advance(connection)
         self._count(batch, transactions, time.perf_counter() - started)
         if dead:
             log.error("dead letters", signatures=dead)
         return Turn.WORKED
 
+    def _look_ahead(self, batch: Batch) -> None:
+        """A batch that is not full was the last one; more will ring."""
+        full = (
+            len(batch.rows) >= self._limit or sum(len(r.payload) for r in batch.rows.values()) >= MOST_BYTES
+        )
+        if full and self._ahead is None:
+            self._ahead = asyncio.create_task(self._preparation.batch(self._limit, batch.ids))
+
+    async def _forget_ahead(self) -> None:
+        """What was prepared may be old by the time that it could be written."""
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            ahead.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await ahead
+
     async def _in_order(
-        self, connection: Connection, batch: Batch, unreadable: dict[Slot, str]
+        self, connection: Connection, batch: Batch, unreadable: dict[Slot, str], failures: list[Failure]
     ) -> list[Transaction]:
         """The transactions that are new, each with its place in the block where that matters."""
         known = await chain_events.known(connection, [t.row.signature for t in batch.transactions])
         new = [t for t in batch.transactions if t.row.signature not in known and t.row.slot not in unreadable]
-        batch.failures += [
+        failures += [
             Failure(id=batch.rows[t.row.signature].id, error=unreadable[t.row.slot])
             for t in batch.transactions
             if t.row.signature not in known and t.row.slot in unreadable
         ]
         neighbours = await chain_events.neighbours(connection, {t.row.slot for t in new if t.events})
-        order = batches.order(new, neighbours, self._blocks)
+        order = batches.order(new, neighbours, self._blocks.places)
         if order.missing:
-            members: dict[Slot, set[Signature]] = {slot: set() for slot in order.missing}
-            for slot, signature in [(t.row.slot, t.row.signature) for t in new if t.events] + [
-                (n.slot, n.signature) for n in neighbours
-            ]:
-                if slot in members:
-                    members[slot].add(signature)
-            raise OrderUnknown(members)
-        old = {n.signature for n in neighbours} & order.places.keys()
+            raise OrderUnknown(order.missing)
+        old = [
+            Neighbour(n.slot, n.signature, order.places[n.signature])
+            for n in neighbours
+            if n.signature in order.places
+        ]
         if old:
-            await chain_events.place(connection, {signature: order.places[signature] for signature in old})
+            await chain_events.place(connection, old)
         return [t.at(order.places[t.row.signature]) if t.row.signature in order.places else t for t in new]
 
     async def _write(self, connection: Connection, transactions: list[Transaction]) -> None:
@@ -148,34 +173,23 @@ class Worker:
         await chain_events.add(connection, [t.row for t in transactions], mapped)
         if mapped:
             await self._folder.apply(connection, mapped)
+        doubtful = {t.row.signature for t in transactions if t.recovered}
+        self.recovered |= {m for event, m in mapped if m and event.signature in doubtful}
 
-    async def _read_blocks(self, unknown: OrderUnknown) -> dict[Slot, str]:
-        """Ask for the blocks; returns the slots whose order cannot be known now, and why."""
-        unreadable: dict[Slot, str] = {}
-        for slot, wanted in unknown.wanted.items():
-            try:
-                signatures = await self._rpc.get_block_signatures(slot)
-            except ChainError as error:
-                unreadable[slot] = f"The block of slot {slot} cannot be read: {error}"
-                continue
-            places = {s: place for place, s in enumerate(signatures or ()) if s in wanted}
-            if wanted - places.keys():
-                unreadable[slot] = f"The block of slot {slot} does not hold all transactions that name it."
-            self._blocks[slot] = places
-        while len(self._blocks) > _BLOCKS_KEPT:
-            self._blocks.popitem(last=False)
-        return unreadable
-
-    async def _blame(self, reason: str) -> None:
-        """The first row alone cannot be settled: try it again later, others go on."""
-        async with self._pool.transaction() as connection:
-            rows = await inbox.ready(connection, 1)
-            dead = await inbox.failed(connection, [Failure(id=row.id, error=reason) for row in rows])
+    async def _halve(self, batch: Batch, reason: str) -> None:
+        rows = list(batch.rows.values())
+        first_time = len(rows) == 1 and rows[0].attempts == 0
+        log.warning("batch failed", rows=len(rows), reason=reason, exc_info=first_time)
+        self._limit = max(1, len(rows) // 2)
+        if len(rows) > 1:
+            return
+        # It alone cannot be settled: try it again later, others go on.
+        dead = await inbox.failed(self._pool, [Failure(id=rows[0].id, error=reason)])
         if dead:
             log.error("dead letters", signatures=dead, reason=reason)
 
     def _count(self, batch: Batch, transactions: list[Transaction], seconds: float) -> None:
-        names = Counter(type(e.event).__name__ for t in transactions for e in t.events)
+        names = Counter(kind_of(e.event).__name__ for t in transactions for e in t.events)
         for name, number in names.items():
             metrics.EVENTS.labels(name).inc(number)
         self.events_total += names.total()

@@ -15,20 +15,23 @@ CREATE TABLE index_progress (
     program_id            address NOT NULL,
     genesis_hash          text NOT NULL,
     start_slot            bigint NOT NULL DEFAULT 0,
-    gap_free_through_slot bigint NOT NULL DEFAULT 0,   -- every transaction up to here is known and settled
+    gap_free_through_slot bigint NOT NULL DEFAULT 0,   -- every transaction up to here is known, folded and final
     listed_through_slot   bigint NOT NULL DEFAULT 0,   -- every transaction up to here is in the inbox
     tip_slot              bigint NOT NULL DEFAULT 0,
+    final_slot            bigint NOT NULL DEFAULT 0,   -- the chain's newest finalized slot
     scanned_at            timestamptz
 );
 
--- Every hint of a transaction, from whichever source, before anything is done with it.
+-- Every hint of a transaction, from whichever source, before anything is done with it. A row is deleted when its
+-- transaction is in chain_transactions; 'done' are those that have nothing to do with the program, 'dropped' those
+-- that an operator gave up.
 CREATE TABLE inbox (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     signature       text NOT NULL UNIQUE,
     source          text NOT NULL CHECK (source IN ('webhook', 'logs', 'scan')),
     slot            bigint,
     payload         bytea,             -- the transaction as delivered; NULL: to be fetched by RPC
-    state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'dead')),
+    state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'dead', 'dropped')),
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
     last_error      text,
@@ -37,9 +40,10 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_to_fold ON inbox (slot, id) WHERE state = 'pending' AND payload IS NOT NULL;
 CREATE INDEX inbox_to_fetch ON inbox (slot, id) WHERE state = 'pending' AND payload IS NULL;
-CREATE INDEX inbox_slot ON inbox (slot) WHERE state = 'pending';
+CREATE INDEX inbox_open ON inbox (slot) WHERE state IN ('pending', 'dead');
 CREATE INDEX inbox_waiting ON inbox (received_at) WHERE state = 'pending';
 CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
+CREATE INDEX inbox_done ON inbox (settled_at) WHERE state = 'done';
 
 -- Every transaction of the program that was looked at, the failed ones too.
 CREATE TABLE chain_transactions (
@@ -55,18 +59,19 @@ CREATE TABLE chain_transactions (
 CREATE INDEX chain_transactions_unfinal ON chain_transactions (slot) WHERE finality = 'confirmed';
 CREATE INDEX chain_transactions_slot ON chain_transactions (slot);
 
+-- Its identity is (signature, ordinal); the key begins with the slot, which a signature has one of, so that new rows
+-- lie together. A foreign key would look up the transaction of every event; they are written and deleted together.
 CREATE TABLE chain_events (
-    signature      text NOT NULL REFERENCES chain_transactions ON DELETE CASCADE,
+    signature      text NOT NULL,
     ordinal        integer NOT NULL,
     slot           bigint NOT NULL,
     index_in_block integer,
     name           text NOT NULL,
     market_id      market_key,
     event          jsonb NOT NULL,
-    PRIMARY KEY (signature, ordinal)
+    PRIMARY KEY (slot, signature, ordinal)
 );
 CREATE INDEX chain_events_of_market ON chain_events (market_id, slot, index_in_block, ordinal);
-CREATE INDEX chain_events_in_order ON chain_events (slot, index_in_block, ordinal);
 CREATE INDEX chain_events_of_config ON chain_events (slot, index_in_block, ordinal)
     WHERE name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged');
 CREATE INDEX chain_events_unmapped ON chain_events ((event ->> 'market'))
@@ -140,6 +145,7 @@ CREATE TABLE markets (
     activated_at              timestamptz,
     resolution_proposed_at    timestamptz,
     dispute_initiated_at      timestamptz,
+    resolved_at               timestamptz,        -- set by a failed aggregation of dispute votes alone
     finalized_at              timestamptz,
     cancelled_at              timestamptz,
     created_slot              bigint NOT NULL,
@@ -169,8 +175,8 @@ CREATE TABLE positions (
     last_trade_at         timestamptz NOT NULL,
     updated_slot          bigint NOT NULL,
     PRIMARY KEY (market_id, wallet)
-);
-CREATE INDEX positions_of_wallet ON positions (wallet, last_trade_at DESC);
+) WITH (fillfactor = 80);
+CREATE INDEX positions_of_wallet ON positions (wallet);   -- no time in it: a trade must not move index entries
 
 CREATE TABLE trades (
     signature             text NOT NULL,
@@ -188,7 +194,7 @@ CREATE TABLE trades (
     slot                  bigint NOT NULL,
     index_in_block        integer NOT NULL,
     traded_at             timestamptz NOT NULL,
-    PRIMARY KEY (signature, ordinal)
+    PRIMARY KEY (slot, signature, ordinal)
 );
 CREATE INDEX trades_of_market ON trades (market_id, slot DESC, index_in_block DESC, ordinal DESC);
 CREATE INDEX trades_of_wallet ON trades (wallet, slot DESC, index_in_block DESC, ordinal DESC);
@@ -490,7 +496,8 @@ CREATE TABLE alerts (
     raised_at   timestamptz NOT NULL DEFAULT now(),
     last_at     timestamptz NOT NULL DEFAULT now(),
     notified_at timestamptz,
-    resolved_at timestamptz
+    resolved_at timestamptz,
+    claimed_until timestamptz               -- until then one process alone may tell of it
 );
 CREATE UNIQUE INDEX alerts_open ON alerts (key) WHERE resolved_at IS NULL;
 

@@ -1,0 +1,78 @@
+"""What is done with a batch before the database has to wait for it: read, decode, recover what logs lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from zmart.chain.json_rpc import TransientRpcError
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError, DecodeError
+from zmart.market.types import Signature, Slot
+from zmart.services.indexer import batch as batches
+from zmart.services.indexer import metrics
+from zmart.services.indexer.batch import Batch
+from zmart.services.indexer.blocks import Blocks
+from zmart.services.indexer.recovery import Recovery, Unrecoverable
+from zmart.store import chain_events, inbox
+from zmart.store.inbox import Failure
+from zmart.store.pool import Pool
+
+MOST_BYTES = 8_000_000
+_REST_S = 2.0
+_RECOVERED_AT_ONCE = 8
+log = structlog.get_logger()
+
+
+class Preparation:
+    """`batch(limit, without)` holds no lock: what it says may be old when it is written, so the writer checks."""
+
+    def __init__(self, pool: Pool, rpc: Rpc, program: Program, blocks: Blocks) -> None:
+        self._pool = pool
+        self._program = program
+        self._blocks = blocks
+        self._recovery = Recovery(rpc, program)
+        self._gate = asyncio.Semaphore(_RECOVERED_AT_ONCE)
+
+    async def batch(self, limit: int, without: Sequence[int] = ()) -> Batch:
+        """The next rows of the inbox, decoded; empty when there are none."""
+        rows = await inbox.ready(self._pool, limit, MOST_BYTES, without)
+        batch = await batches.read(self._program, rows)
+        if batch.cut:
+            await asyncio.gather(*(self._recover(batch, signature) for signature in batch.cut))
+            await inbox.postpone(self._pool, batch.postponed, _REST_S)
+        await self._read_blocks(batch)
+        return batch
+
+    async def _recover(self, batch: Batch, signature: Signature) -> None:
+        cut = batch.cut[signature]
+        try:
+            async with self._gate:
+                lost = await self._recovery.events(cut.found, cut.extracted)
+        except TransientRpcError:
+            batch.postponed.append(batch.leave_out(signature))
+            return
+        except (ChainError, DecodeError) as error:
+            row_id, hopeless = batch.leave_out(signature), isinstance(error, Unrecoverable)
+            reason = f"Its log is cut and its events cannot be recovered: {error}"
+            batch.failures.append(Failure(id=row_id, error=reason, hopeless=hopeless))
+            return
+        batch.transactions = [
+            t.with_recovered(lost) if t.row.signature == signature else t for t in batch.transactions
+        ]
+        metrics.RECOVERED.inc(len(lost))
+        log.warning("a cut log lost events; recovered", signature=signature, events=len(lost))
+
+    async def _read_blocks(self, batch: Batch) -> None:
+        """Most of what the writer will have to know; the rest it asks for itself."""
+        slots: set[Slot] = {
+            t.row.slot for t in batch.transactions if t.events and t.row.index_in_block is None
+        }
+        if not slots:
+            return
+        neighbours = await chain_events.neighbours(self._pool, slots)
+        missing = batches.order(batch.transactions, neighbours, self._blocks.places).missing
+        await self._blocks.read(missing)

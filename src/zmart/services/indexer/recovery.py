@@ -1,0 +1,277 @@
+"""What a cut log lost: the instructions say what was asked for, the accounts and the fold what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from zmart.chain.accounts import AccountInfo, MarketAccount, UserPosition
+from zmart.chain.instructions import DecodedInstruction
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.chain.transactions import ChainTransaction, Extracted, TxInstruction
+from zmart.errors import ChainError, DecodeError
+from zmart.market import events as e
+from zmart.market.types import Address, Bps, ChainTime, Wallet
+
+_INITIAL_PROTOCOL_FEE = Bps(300)
+_SIGNATURES = 1000
+_FIRST_BLOCK = ChainTime(1_584_000_000)
+"""Solana's first block is of March 2020: a time before it is in another unit."""
+
+
+class Unrecoverable(DecodeError):
+    """An instruction that this backend does not know: another attempt cannot help."""
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """One instruction of a cut transaction, with its accounts by their names in the IDL."""
+
+    call: DecodedInstruction
+    accounts: Mapping[str, Address]
+    market: MarketAccount | None
+    position: UserPosition | None
+    time: ChainTime | None
+
+    def wallet(self, name: str) -> Wallet:
+        return Wallet(self.accounts[name])
+
+    @property
+    def of_market(self) -> MarketAccount:
+        if self.market is None:
+            raise ChainError(f"The account of a market is not there (yet), {self.call.name} needs it.")
+        return self.market
+
+    def at(self, own: ChainTime | None = None) -> ChainTime:
+        """When it ran: all events of a transaction have one time; else the account's own note of it."""
+        found = self.time or own
+        if not found:
+            raise ChainError(f"No account tells (yet) when {self.call.name} ran.")
+        return found
+
+
+class Recovery:
+    """`events(tx, extracted)` gives an event for each of `extracted.lost`."""
+
+    def __init__(self, rpc: Rpc, program: Program) -> None:
+        self._rpc = rpc
+        self._program = program
+
+    async def events(self, tx: ChainTransaction, extracted: Extracted) -> list[e.ChainEvent]:
+        """Raises Unrecoverable, or ChainError when an account cannot be read now or is behind."""
+        calls = [self._call(instruction) for instruction in extracted.lost]
+        accounts = await self._accounts([named for _, named in calls])
+        time = _time(extracted.events) or await self._block_time(tx)
+        first = len(extracted.events) + extracted.unknown
+        return [
+            e.ChainEvent(
+                signature=tx.signature,
+                ordinal=first + place,
+                slot=tx.slot,
+                index_in_block=tx.index_in_block,
+                event=_event(self._lost(call, named, accounts, time)),
+            )
+            for place, (call, named) in enumerate(calls)
+        ]
+
+    def _call(self, instruction: TxInstruction) -> tuple[DecodedInstruction, dict[str, Address]]:
+        try:
+            call = self._program.instructions.decode(instruction.data)
+        except DecodeError as error:
+            raise Unrecoverable(f"Its log is cut, and an instruction is unknown: {error}") from error
+        items = self._program.idl.instructions[call.name].accounts
+        if len(instruction.accounts) < len(items):
+            raise Unrecoverable(f"Its log is cut, and a {call.name} names too few accounts.")
+        return call, {i.name: a for i, a in zip(items, instruction.accounts, strict=False)}
+
+    async def _accounts(self, named: Sequence[Mapping[str, Address]]) -> dict[Address, AccountInfo]:
+        wanted = list({n[name] for n in named for name in ("market", "position") if name in n})
+        found = await self._rpc.get_multiple_accounts(wanted) if wanted else []
+        return {info.address: info for info in found if info is not None}
+
+    def _lost(
+        self,
+        call: DecodedInstruction,
+        named: Mapping[str, Address],
+        accounts: Mapping[Address, AccountInfo],
+        time: ChainTime | None,
+    ) -> Lost:
+        market, position = accounts.get(named.get("market", Address(""))), None
+        if call.name == "claim_winnings":
+            position = accounts.get(named["position"])
+        codec = self._program.accounts
+        return Lost(
+            call,
+            named,
+            codec.market(market) if market else None,
+            codec.position(position) if position else None,
+            time,
+        )
+
+    async def _block_time(self, tx: ChainTransaction) -> ChainTime | None:
+        """A block's time is the Clock that its programs saw. Surfpool tells it rightly in this method only."""
+        page = await self._rpc.get_signatures_for_address(self._program.address, limit=_SIGNATURES)
+        near = next((info for info in page if info.signature == tx.signature), None)
+        told = near.block_time if near else tx.block_time
+        return told if told and told > _FIRST_BLOCK else None
+
+
+def _time(events: Sequence[e.ChainEvent]) -> ChainTime | None:
+    for item in events:
+        event = item.event
+        return event.cancelled_at if isinstance(event, e.MarketCancelled) else event.timestamp
+    return None
+
+
+def _event(lost: Lost) -> e.StoredEvent:
+    known = _KNOWN.get(lost.call.name)
+    return known(lost) if known else _UNLOGGED[lost.call.name](lost)
+
+
+def _created(lost: Lost) -> e.StoredEvent:
+    account = lost.of_market
+    return e.MarketCreated(
+        market_id=account.market_id,
+        creator=account.creator,
+        b_parameter=account.b_parameter,
+        state=0,
+        timestamp=account.created_at,
+        initial_liquidity=account.initial_liquidity,
+        ipfs_question_hash=str(lost.call.args["ipfs_question_hash"]),
+    )
+
+
+def _voted(kind: type[e.ProposalVoteSubmitted | e.DisputeVoteSubmitted]) -> Callable[[Lost], e.StoredEvent]:
+    return lambda lost: kind(
+        market_id=lost.of_market.market_id,
+        user=lost.wallet("user"),
+        vote=bool(lost.call.args["vote"]),
+        timestamp=lost.at(),
+    )
+
+
+def _activated(lost: Lost) -> e.StoredEvent:
+    account = lost.of_market
+    return e.MarketActivated(
+        market_id=account.market_id,
+        creator=account.creator,
+        initial_liquidity=account.initial_liquidity,
+        timestamp=lost.at(account.activated_at),
+    )
+
+
+def _resolved(lost: Lost) -> e.StoredEvent:
+    account = lost.of_market
+    return e.MarketResolved(
+        market_id=account.market_id,
+        resolver=lost.wallet("resolver"),
+        outcome=bool(lost.call.args["proposed_outcome"]),
+        evidence_hash=str(lost.call.args["ipfs_evidence_hash"]),
+        timestamp=lost.at(account.resolution_proposed_at),
+    )
+
+
+def _finalized(lost: Lost) -> e.StoredEvent:
+    account, args = lost.of_market, lost.call.args
+    if not account.finalized_at:
+        raise ChainError("The account of a market is behind its finalization.")
+    counts = (args["dispute_agree"], args["dispute_disagree"]) if account.was_disputed else (None, None)
+    agree, disagree = (None if n is None else int(str(n)) for n in counts)
+    return e.MarketFinalized(
+        market_id=account.market_id,
+        final_outcome=account.final_outcome,
+        was_disputed=account.was_disputed,
+        timestamp=account.finalized_at,
+        dispute_agree=agree,
+        dispute_disagree=disagree,
+    )
+
+
+def _claimed(lost: Lost) -> e.StoredEvent:
+    account, position = lost.of_market, lost.position
+    if position is None or not position.has_claimed:
+        raise ChainError("The account of a position is behind its claim.")
+    return e.WinningsClaimed(
+        market=lost.accounts["market"],
+        user=position.user,
+        outcome=account.final_outcome,
+        amount=position.claimed_amount,
+        timestamp=lost.at(),
+    )
+
+
+_KNOWN: Mapping[str, Callable[[Lost], e.StoredEvent]] = {
+    "initialize_global_config": lambda lost: e.GlobalConfigInitialized(
+        admin=lost.wallet("admin"),
+        backend_authority=Wallet(str(lost.call.args["backend_authority"])),
+        protocol_fee_bps=_INITIAL_PROTOCOL_FEE,
+        timestamp=lost.at(),
+    ),
+    "create_market": _created,
+    "submit_proposal_vote": _voted(e.ProposalVoteSubmitted),
+    "approve_proposal": lambda lost: e.ProposalApproved(
+        market_id=lost.of_market.market_id,
+        approved_by=lost.wallet("admin"),
+        timestamp=lost.at(lost.of_market.approved_at),
+    ),
+    "activate_market": _activated,
+    "resolve_market": _resolved,
+    "initiate_dispute": lambda lost: e.DisputeInitiated(
+        market_id=lost.of_market.market_id,
+        initiator=lost.wallet("initiator"),
+        disputed_outcome=lost.of_market.proposed_outcome,
+        timestamp=lost.at(lost.of_market.dispute_initiated_at),
+    ),
+    "submit_dispute_vote": _voted(e.DisputeVoteSubmitted),
+    "finalize_market": _finalized,
+    "claim_winnings": _claimed,
+    "cancel_market": lambda lost: e.MarketCancelled(
+        market_id=lost.of_market.market_id,
+        cancelled_by=lost.wallet("admin"),
+        cancelled_at=lost.at(lost.of_market.cancelled_at),
+    ),
+}
+"""Those whose event the arguments and accounts tell alone, whatever came before or after."""
+
+
+def _unlogged(
+    instruction: e.UnloggedInstruction, signer: str, *arguments: str
+) -> Callable[[Lost], e.StoredEvent]:
+    def event(lost: Lost) -> e.StoredEvent:
+        values = {name: lost.call.args[name] for name in arguments}
+        return e.Unlogged(
+            instruction=instruction,
+            market_id=lost.of_market.market_id if "market" in lost.accounts else None,
+            user=lost.wallet(signer),
+            arguments=msgspec.convert(values, dict[str, bool | int | None]),
+            timestamp=lost.at(),
+        )
+
+    return event
+
+
+_UNLOGGED: Mapping[str, Callable[[Lost], e.StoredEvent]] = {
+    "buy_shares": _unlogged("buy_shares", "user", "outcome", "target_cost"),
+    "sell_shares": _unlogged("sell_shares", "user", "outcome", "shares_to_sell"),
+    "withdraw_liquidity": _unlogged("withdraw_liquidity", "creator"),
+    "aggregate_proposal_votes": _unlogged(
+        "aggregate_proposal_votes", "backend_authority", "final_likes", "final_dislikes"
+    ),
+    "aggregate_dispute_votes": _unlogged(
+        "aggregate_dispute_votes", "backend_authority", "final_agrees", "final_disagrees"
+    ),
+    "update_global_config": _unlogged(
+        "update_global_config",
+        "admin",
+        "protocol_fee_bps",
+        "resolver_reward_bps",
+        "liquidity_provider_fee_bps",
+        "proposal_approval_threshold",
+        "dispute_success_threshold",
+        "min_resolution_delay",
+        "dispute_period",
+    ),
+    "emergency_pause": _unlogged("emergency_pause", "admin"),
+}
+"""Those whose event depends on what the market was, or the config: the fold knows, also when it has to fold again."""
