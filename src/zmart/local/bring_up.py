@@ -210,11 +210,14 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[No
         return
     say("No stack runs here: starting one for this ...")
     supervision_kin.end_members(home)
+    process: subprocess.Popen[bytes] | None = None
     try:
-        BringUp(Stack(settings, say), lambda name, state: None, say).start(stay_with_us=True)
+        process = BringUp(Stack(settings, say), lambda name, state: None, say).start(stay_with_us=True)
         yield
     finally:
         take_down(home)
+        if process is not None:
+            process.wait()
 
 
 def take_down(home: Path) -> None:
