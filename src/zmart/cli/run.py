@@ -27,9 +27,16 @@ def run(
     service: Annotated[
         Name, typer.Argument(help="which service; providers: local stand-ins for Pinata, Helius")
     ],
+    once: Annotated[
+        bool, typer.Option("--once", help="aggregator, monitor: decide what is due now, then end")
+    ] = False,
 ) -> None:
     """Run one service in the foreground until SIGTERM or Ctrl-C."""
     from zmart.settings import settings
+
+    if once:
+        _once(service)
+        return
 
     if service is Name.providers:
         from zmart.local.providers import run as run_providers
@@ -39,6 +46,18 @@ def run(
     from zmart.ops.host import run as run_service
 
     run_service(service.value, settings())
+
+
+def _once(service: Name) -> None:
+    from zmart.cli import decisions
+    from zmart.errors import ConfigError
+
+    if service is Name.aggregator:
+        decisions.aggregate(None, False)
+    elif service is Name.monitor:
+        decisions.finalize(None, False)
+    else:
+        raise ConfigError(f"--once is for the aggregator and the monitor; the {service.value} has no rounds.")
 
 
 def register(app: typer.Typer) -> None:

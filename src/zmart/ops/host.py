@@ -15,6 +15,7 @@ import uvloop
 
 from zmart.errors import ConfigError
 from zmart.ops import logs
+from zmart.ops.alerts import tell_of_alerts
 from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
 from zmart.services.contract import Service
@@ -53,6 +54,8 @@ async def _run(name: str, settings: Settings) -> None:
     probes = Probes(service, Dashboard(settings) if name == "gateway" else None)
     helpers = [asyncio.create_task(_heartbeat(service.name, probes, settings))]
     server = None if getattr(service, "own_server", False) else _server(settings, SERVICES[name], probes)
+    if name == "monitor":
+        helpers.append(asyncio.create_task(tell_of_alerts(settings, stop)))
     if server is not None:
         helpers.append(asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])])))
     log.info("service started", pid=os.getpid())
@@ -61,7 +64,7 @@ async def _run(name: str, settings: Settings) -> None:
     finally:
         if server is not None:
             server.should_exit = True
-            await asyncio.wait({helpers[1]}, timeout=_GRACE_S)
+            await asyncio.wait({helpers[-1]}, timeout=_GRACE_S)
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)

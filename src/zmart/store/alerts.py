@@ -20,12 +20,16 @@ RETURNING times
 """
 _RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE key = $1 AND resolved_at IS NULL RETURNING id"
 _OPEN = f"SELECT {_COLUMNS} FROM alerts WHERE resolved_at IS NULL ORDER BY severity, raised_at, id"
-_UNNOTIFIED = f"""
-SELECT {_COLUMNS} FROM alerts
-WHERE notified_at IS NULL OR (resolved_at IS NOT NULL AND notified_at < resolved_at)
-ORDER BY id LIMIT $1
+# The lease is also the pause after a failure: whoever claimed and could not tell leaves it as it is.
+_CLAIM = f"""
+UPDATE alerts SET claimed_until = now() + make_interval(secs => $1)
+WHERE id = (SELECT id FROM alerts
+            WHERE (notified_at IS NULL OR (resolved_at IS NOT NULL AND notified_at < resolved_at))
+              AND coalesce(claimed_until, '-infinity') <= now()
+            ORDER BY severity, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING {_COLUMNS}, now() AS claimed_at
 """
-_NOTIFIED = "UPDATE alerts SET notified_at = now() WHERE id = ANY($1)"
+_NOTIFIED = "UPDATE alerts SET notified_at = $2, claimed_until = NULL WHERE id = $1"
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -40,6 +44,13 @@ class Alert(msgspec.Struct, frozen=True):
     last_at: datetime
     notified_at: datetime | None
     resolved_at: datetime | None
+
+
+class News(msgspec.Struct, frozen=True):
+    """An alert as it stood when it was claimed, to be told."""
+
+    alert: Alert
+    claimed_at: datetime
 
 
 async def raise_alert(db: Pool | Connection, key: str, severity: Severity, message: str) -> int:
@@ -58,13 +69,18 @@ async def open_alerts(db: Pool | Connection) -> list[Alert]:
     return [_alert(row) for row in await db.fetch(_OPEN)]
 
 
-async def to_notify(db: Pool | Connection, limit: int = 100) -> list[Alert]:
-    """Alerts whose opening or closing nobody was told of yet."""
-    return [_alert(row) for row in await db.fetch(_UNNOTIFIED, limit)]
+async def claim_news(db: Pool | Connection, lease_s: float) -> News | None:
+    """An alert whose opening or closing nobody was told of yet, for this caller alone until the lease ends."""
+    row = await db.fetchrow(_CLAIM, lease_s)
+    if row is None:
+        return None
+    *fields, claimed_at = row
+    return News(Alert(*fields), claimed_at)
 
 
-async def mark_notified(db: Pool | Connection, ids: list[int]) -> None:
-    await db.execute(_NOTIFIED, ids)
+async def mark_told(db: Pool | Connection, news: News) -> None:
+    """Somebody knows; what happened to the alert since the claim is news again."""
+    await db.execute(_NOTIFIED, news.alert.id, news.claimed_at)
 
 
 def _alert(row: Record) -> Alert:

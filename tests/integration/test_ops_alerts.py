@@ -1,0 +1,117 @@
+"""Alerts reach people: each opening and each closing once, whoever tells it, however the receiver behaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from decisions_harness import until
+
+from zmart.ops.alerts import tell_of_alerts, tell_one
+from zmart.settings import Settings
+from zmart.store import alerts
+from zmart.store.pool import Pool
+
+
+class Receiver:
+    """A webhook; `status` is what it answers, `heard` what it got."""
+
+    def __init__(self) -> None:
+        self.status, self.heard, self.url = 200, [], ""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            size = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+            self.heard.append(json.loads(await reader.readexactly(size)))
+            writer.write(b"HTTP/1.1 %d x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % self.status)
+            await writer.drain()
+        finally:
+            writer.close()
+
+    @classmethod
+    @asynccontextmanager
+    async def listening(cls) -> AsyncIterator[Receiver]:
+        receiver = cls()
+        server = await asyncio.start_server(receiver._serve, "127.0.0.1", 0)
+        receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/secret"
+        try:
+            yield receiver
+        finally:
+            server.close()
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(message["key"], message["status"]) for message in self.heard]
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver.listening() as listening:
+        yield listening
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=4)
+    yield opened
+    await opened.close()
+
+
+async def test_every_alert_is_told_by_one_of_three_tellers_when_it_opens_and_when_it_closes(
+    pool: Pool, receiver: Receiver, database_url: str
+) -> None:
+    settings = Settings(_env_file=None, database_url=database_url, alert_webhook_url=receiver.url)
+    stop = asyncio.Event()
+    tellers = [asyncio.create_task(tell_of_alerts(settings, stop, 0.02)) for _ in range(3)]
+    keys = [f"k{number}" for number in range(10)]
+
+    async def told() -> int:
+        return len(receiver.heard)
+
+    for key in keys:
+        await alerts.raise_alert(pool, key, "critical", f"about {key}")
+    await until(told, lambda number: number == 10)
+    for key in keys:
+        await alerts.raise_alert(pool, key, "critical", "again")  # no news
+        await alerts.resolve_alert(pool, key)
+    await until(told, lambda number: number == 20)
+    stop.set()
+    await asyncio.gather(*tellers)
+    assert sorted(receiver.told()) == sorted((key, status) for key in keys for status in ("open", "resolved"))
+    first = next(message for message in receiver.heard if message["key"] == "k0")
+    assert first["text"] == first["content"] == "ZMART critical: about k0"
+
+
+async def test_an_alert_that_nobody_takes_is_told_again_after_a_pause(pool: Pool, receiver: Receiver) -> None:
+    await alerts.raise_alert(pool, "k", "warning", "m")
+    await alerts.raise_alert(pool, "other", "warning", "m")
+    receiver.status = 500
+    async with httpx.AsyncClient() as http:
+        assert [await tell_one(pool, http, receiver.url) for _ in range(3)] == [True, True, False]
+        receiver.status = 200
+        await pool.execute("UPDATE alerts SET claimed_until = now()")
+        assert [await tell_one(pool, http, receiver.url) for _ in range(3)] == [True, True, False]
+        await alerts.raise_alert(pool, "third", "warning", "m")
+        assert await tell_one(pool, http, "http://127.0.0.1:1/secret")
+    assert receiver.told() == [("k", "open"), ("other", "open")] * 2
+
+
+async def test_what_closes_while_it_is_told_is_told_again(pool: Pool, receiver: Receiver) -> None:
+    await alerts.raise_alert(pool, "k", "warning", "m")
+    news = await alerts.claim_news(pool, 30)
+    assert news is not None
+    await alerts.resolve_alert(pool, "k")
+    await alerts.mark_told(pool, news)
+    again = await alerts.claim_news(pool, 30)
+    assert again is not None
+    assert again.alert.resolved_at is not None
+    await alerts.mark_told(pool, again)
+    assert await alerts.claim_news(pool, 30) is None
+
+
+async def test_without_an_address_nobody_is_told(database_url: str) -> None:
+    await asyncio.wait_for(tell_of_alerts(Settings(_env_file=None), asyncio.Event()), 1)
