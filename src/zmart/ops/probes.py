@@ -59,7 +59,8 @@ class Probes:
     async def readiness(self) -> Readiness:
         """The service's own word, bounded in time: one that cannot answer is not ready."""
         try:
-            return await asyncio.wait_for(self._service.readiness(), _READINESS_WAIT_S)
+            async with asyncio.timeout(_READINESS_WAIT_S):
+                return await self._service.readiness()
         except TimeoutError:
             return Readiness(
                 ready=False, reason=f"the service did not answer within {_READINESS_WAIT_S:.0f} s"

@@ -155,7 +155,8 @@ class Pool:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            await asyncio.wait_for(asyncio.shield(waiter), self._wait_s)
+            async with asyncio.timeout(self._wait_s):
+                await asyncio.shield(waiter)
         except TimeoutError:
             self._forget(waiter)
             raise Busy(

@@ -105,19 +105,14 @@ def _comment_id(answer: Json) -> str:
 
 async def snapshot(world: World, play: MarketPlay) -> Done:
     """Wait for a new snapshot, fetch it from the gateway, and compute its CID from the bytes that came."""
-    url = f"http://127.0.0.1:{world.settings.snapshots_port}/api/snapshots/run"
-    headers = {"authorization": f"Bearer {world.operator_token}"}
+    await world.snapshots.post("/api/snapshots/run", {"market_id": play.id}, world.operator_token)
+    found = await until(
+        lambda: world.api.get(f"/api/discussions/{play.id}/snapshots"),
+        lambda answer: any(s["verified_at"] and s["cid"] not in play.snapshots for s in answer["snapshots"]),
+        "a verified snapshot",
+    )
+    cid = next(s["cid"] for s in found["snapshots"] if s["cid"] not in play.snapshots)
     async with httpx.AsyncClient(timeout=30) as http:
-        asked = await http.post(url, json={"market_id": play.id}, headers=headers)
-        asked.raise_for_status()
-        found = await until(
-            lambda: world.api.get(f"/api/discussions/{play.id}/snapshots"),
-            lambda answer: any(
-                s["verified_at"] and s["cid"] not in play.snapshots for s in answer["snapshots"]
-            ),
-            "a verified snapshot",
-        )
-        cid = next(s["cid"] for s in found["snapshots"] if s["cid"] not in play.snapshots)
         content = (await http.get(f"{world.settings.ipfs_gateway_url}/ipfs/{cid}")).raise_for_status().content
     if cid_of(content, 1 if cid.startswith("b") else 0) != cid:
         raise ZmartError(f"the gateway's bytes are not those of {cid}")

@@ -38,9 +38,10 @@ class MarketPlay:
 class World:
     """Made by `World.open`; the three markets are undisputed, overturned, cancelled."""
 
-    def __init__(self, settings: Settings, api: Api, rpc: Rpc, recorder: Recorder) -> None:
+    def __init__(self, settings: Settings, api: Api, snapshots: Api, rpc: Rpc, recorder: Recorder) -> None:
         self.settings = settings
         self.api = api
+        self.snapshots = snapshots
         self.rpc = rpc
         self.socket = recorder
         self.program = Program.from_settings(settings)
@@ -59,14 +60,16 @@ class World:
     async def open(cls, settings: Settings) -> AsyncIterator[World]:
         """Connect to a running stack."""
         api = Api(f"http://127.0.0.1:{settings.api_port}")
+        snapshots = Api(f"http://127.0.0.1:{settings.snapshots_port}")
         rpc = Rpc.from_settings(settings)
         try:
             async with Recorder.listening(
                 f"ws://127.0.0.1:{settings.ws_port}", ["markets", "activity"]
             ) as recorder:
-                yield cls(settings, api, rpc, recorder)
+                yield cls(settings, api, snapshots, rpc, recorder)
         finally:
             await rpc.aclose()
+            await snapshots.close()
             await api.close()
 
     async def fund(self) -> None:
