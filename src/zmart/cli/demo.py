@@ -12,6 +12,9 @@ from zmart.cli.errors import one_sentence
 @one_sentence
 def demo(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
+    traffic: Annotated[
+        bool, typer.Option("--traffic", help="no play: one open market with light traffic, until Ctrl-C")
+    ] = False,
 ) -> None:
     """Play three markets from creation to payout against the running local stack (starts one if none runs).
 
@@ -22,7 +25,20 @@ def demo(
     from zmart.settings import settings
 
     with running_stack(settings(), lambda sentence: typer.echo(sentence, err=json)):
-        raise typer.Exit(0 if perform(json=json) else 1)
+        if traffic:
+            _keep_trading()
+        raise typer.Exit(0 if traffic or perform(json=json) else 1)
+
+
+def _keep_trading() -> None:
+    import asyncio
+    import contextlib
+
+    from zmart.local.addresses import stack_settings
+    from zmart.local.demo.traffic import light_traffic
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(light_traffic(stack_settings()))
 
 
 def perform(*, json: bool = False) -> bool:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.table import Table
 from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
 from zmart.local.bring_up import BringUp, is_up, take_down
+from zmart.local.processes import launched
 from zmart.local.stack import Stack, read_record
 from zmart.ops.supervision import SupervisionError
 from zmart.ops.supervision_kin import end_members
@@ -40,8 +42,15 @@ def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
         session = Session(console, home)
         session.start(fresh=fresh, detach=detach)
     _show(console, home, as_json)
-    status = _demo(as_json) if demo else OK
-    return status if detach else session.stay()
+    if not demo:
+        return OK if detach else session.stay()
+    played = _demo(as_json)
+    if detach or session.stopped:
+        return played if detach else session.stay()
+    _show(console, home, as_json)
+    with _traffic():
+        console.print("Light traffic goes on in one open market; Ctrl-C ends everything.")
+        return session.stay() or played
 
 
 class Session:
@@ -69,6 +78,11 @@ class Session:
             except BaseException:
                 take_down(self._home)
                 raise
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody asked for the end already."""
+        return self._stop.is_set()
 
     def _on_signals(self, starting: threading.Event) -> None:
         def end(number: int, frame: FrameType | None) -> None:
@@ -154,6 +168,20 @@ def _show(console: Console, home: Path, as_json: bool) -> int:
 
 
 def _demo(as_json: bool) -> int:
-    from zmart.cli.demo import perform
+    """The play is a process of its own: Ctrl-C reaches it, and what it needed of memory goes with it."""
+    command = [sys.executable, "-m", "zmart.cli", "demo", *(["--json"] if as_json else [])]
+    return OK if subprocess.run(command, check=False).returncode == 0 else FAILED
 
-    return OK if perform(json=as_json) else FAILED
+
+@contextlib.contextmanager
+def _traffic() -> Iterator[None]:
+    """Light traffic as long as the block lasts, and never longer than this process."""
+    command = launched(
+        [sys.executable, "-m", "zmart.cli", "demo", "--traffic"], die_with_parent=signal.SIGTERM
+    )
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
