@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
-from votes_harness import add_market, address_of, vote_signed
 
+from votes_harness import add_market, address_of, vote_signed
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.rpc import Rpc

@@ -1,0 +1,218 @@
+"""A real HTTP proxy in front of a chain's RPC, which misbehaves by script."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from solders.transaction import VersionedTransaction
+
+
+@dataclass
+class Call:
+    """One request; `number` counts those of its method from 1."""
+
+    method: str
+    params: list[Any]
+    number: int
+
+    @property
+    def searches_history(self) -> bool:
+        return self.method == "getSignatureStatuses" and bool(self.params[1].get("searchTransactionHistory"))
+
+
+@dataclass(frozen=True)
+class Say:
+    """Answer so, and tell the chain nothing."""
+
+    result: object
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """A JSON-RPC error."""
+
+    code: int = -32005
+    message: str = "Node is behind"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """No usable answer; with `heard`, the chain gets the call all the same."""
+
+    how: str  # "503", "429", "reset", "garbage", "half"
+    heard: bool = False
+
+
+@dataclass(frozen=True)
+class Late:
+    """The chain's own answer, so many seconds late."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The chain's own answer, changed."""
+
+    change: Callable[[Any], object]
+
+
+Fault = Say | Refuse | Broken | Late | Edit
+Script = Callable[[Call], Fault | None]
+
+
+def honest(call: Call) -> Fault | None:
+    return None
+
+
+def signature_of(call: Call) -> str:
+    """The signature that sendTransaction answers with."""
+    return str(VersionedTransaction.from_bytes(base64.b64decode(call.params[0])).signatures[0])
+
+
+def drops(call: Call) -> Fault | None:
+    """Says that it took the transaction, and throws it away."""
+    return Say(signature_of(call)) if call.method == "sendTransaction" else None
+
+
+def not_found(call: Call) -> Fault | None:
+    """Knows no signature, looked for in history or not."""
+    if call.method != "getSignatureStatuses":
+        return None
+    return Edit(lambda result: {**result, "value": [None] * len(result["value"])})
+
+
+def loses_history(call: Call) -> Fault | None:
+    """Forgets every signature that is looked up in history."""
+    return not_found(call) if call.searches_history else None
+
+
+def half(seed: int, share: float = 0.5) -> Script:
+    """Errors of every kind on that share of the calls, some of which the chain hears."""
+    chance = random.Random(seed)
+
+    def script(call: Call) -> Fault | None:
+        if chance.random() >= share:
+            return None
+        how = chance.choice(["503", "429", "reset", "garbage", "half", "behind"])
+        return Refuse() if how == "behind" else Broken(how, heard=chance.random() < 0.5)
+
+    return script
+
+
+def first_of(*scripts: Script) -> Script:
+    """The first fault that one of the scripts wants."""
+
+    def script(call: Call) -> Fault | None:
+        return next((fault for one in scripts if (fault := one(call)) is not None), None)
+
+    return script
+
+
+@dataclass
+class Proxy:
+    """`script` may be changed at any time; `calls` counts by method, `bad` those that went wrong."""
+
+    target: str
+    script: Script = honest
+    url: str = ""
+    calls: Counter[str] = field(default_factory=Counter)
+    bad: int = 0
+    sent: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, target: str, script: Script = honest) -> AsyncIterator[Proxy]:
+        proxy = cls(target, script)
+        async with httpx.AsyncClient(timeout=10.0) as http:
+            proxy._http = http
+            server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+            proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            try:
+                yield proxy
+            finally:
+                server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError, httpx.HTTPError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                size = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+                if not await self._answer(json.loads(await reader.readexactly(size)), writer):
+                    break
+        writer.close()
+
+    async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        """Whether the connection goes on."""
+        method = body["method"]
+        self.calls[method] += 1
+        if method == "sendTransaction":
+            self.sent.append(base64.b64decode(body["params"][0]))
+        fault = self.script(Call(method, body["params"], self.calls[method]))
+        self.bad += fault is not None
+        match fault:
+            case None:
+                return await _write(writer, await self._ask(body))
+            case Say(result):
+                return await _write(writer, _json({"result": result}))
+            case Refuse(code, message):
+                return await _write(writer, _json({"error": {"code": code, "message": message}}))
+            case Late(seconds):
+                answer = await self._ask(body)
+                await asyncio.sleep(seconds)
+                return await _write(writer, answer)
+            case Edit(change):
+                said = json.loads(await self._ask(body))
+                return await _write(writer, _json({**said, "result": change(said["result"])}))
+            case Broken(how, heard):
+                answer = await self._ask(body) if heard else b"{}"
+                return await _break(writer, how, answer)
+
+    async def _ask(self, body: dict[str, Any]) -> bytes:
+        return (await self._http.post(self.target, json=body)).content
+
+
+def _json(answer: dict[str, object]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, **answer}).encode()
+
+
+async def _write(writer: asyncio.StreamWriter, body: bytes, status: int = 200) -> bool:
+    writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
+    await writer.drain()
+    return True
+
+
+async def _break(writer: asyncio.StreamWriter, how: str, answer: bytes) -> bool:
+    match how:
+        case "503" | "429":
+            return await _write(writer, b"", int(how))
+        case "garbage":
+            return await _write(writer, b"<html>out of order</html>")
+        case "half":  # says more than comes
+            writer.write(b"HTTP/1.1 200 x\r\ncontent-length: %d\r\n\r\n" % (len(answer) + 9) + answer)
+        case _:
+            writer.transport.abort()
+    return False
+
+
+def chosen(seed: int, options: Sequence[Script], calls: int) -> Script:
+    """Another of the options every so many calls, at random."""
+    chance, left, now = random.Random(seed), 0, options[0]
+
+    def script(call: Call) -> Fault | None:
+        nonlocal left, now
+        if left == 0:
+            now, left = chance.choice(options), chance.randint(1, calls)
+        left -= 1
+        return now(call)
+
+    return script
