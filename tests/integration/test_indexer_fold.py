@@ -11,7 +11,9 @@ import pytest
 from chain_story import PROGRAM, Story, Tx, key
 from indexer_harness import deliver, engine_on, settle, tables
 from story_node import serving
+from zmart.errors import Conflict
 from zmart.market import events as e
+from zmart.services.indexer.folding import Folder
 from zmart.services.indexer.rebuild import rebuild
 from zmart.store import chain_events, inbox, index_progress, projections
 from zmart.store.pool import Pool
@@ -124,7 +126,8 @@ async def test_rebuild_equals_the_live_rows_and_changes_nothing(story, database_
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, story.txs)
         head = await engine.pool.fetchval("SELECT head FROM feed_head")
-        assert await rebuild(engine.pool, engine.folder) == 3
+        rebuilt = await rebuild(engine.pool, engine.folder)
+        assert (rebuilt.markets, rebuilt.was_equal) == (3, True)
         assert await engine.pool.fetchval("SELECT head FROM feed_head") == head
     assert await tables(database_url) == perfect
 
@@ -144,6 +147,54 @@ async def test_rebuild_restores_what_was_spoilt(story, database_url, perfect):
             await engine.pool.execute(spoil)
         assert await tables(database_url) != perfect
         await rebuild(engine.pool, engine.folder)
+    assert await tables(database_url) == perfect
+
+
+async def test_rebuild_goes_on_while_transactions_come_in(story, database_url, perfect, monkeypatch):
+    monkeypatch.setattr("zmart.services.indexer.rebuild._MARKETS_AT_ONCE", 1)
+    early, late = story.txs[: len(story.txs) // 2], story.txs[len(story.txs) // 2 :]
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, early)
+        folder, pieces = engine.folder, iter([late[: len(late) // 2], late[len(late) // 2 :], []])
+        fold = folder.refold
+
+        async def fold_while_more_comes(connection, *arguments):
+            await fold(connection, *arguments)
+            await deliver(engine, next(pieces, []))
+
+        monkeypatch.setattr(engine.folder, "refold", fold_while_more_comes)
+        other = Folder(PROGRAM, "reference")
+        engine.worker._folder = other
+        rebuilt = await rebuild(engine.pool, folder)
+        assert rebuilt.was_equal
+        assert await engine.pool.fetchval("SELECT to_regnamespace('zmart_rebuild')") is None
+    assert await tables(database_url) == perfect
+
+
+async def test_a_second_rebuild_at_the_same_time_is_refused(story, database_url):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, story.txs[:30])
+        first, second = await asyncio.gather(
+            *(rebuild(engine.pool, engine.folder) for _ in range(2)), return_exceptions=True
+        )
+    assert [type(r) for r in (first, second)].count(Conflict) == 1
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+async def test_a_market_too_long_for_memory_is_refolded_in_pieces(
+    story, database_url, perfect, monkeypatch, spoilt
+):
+    monkeypatch.setattr("zmart.services.indexer.folding._LONG", 5)
+    monkeypatch.setattr(chain_events.of_long_market, "__defaults__", (4,))
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, story.txs[30:])
+        await deliver(engine, story.txs[:30])
+        if spoilt:
+            await engine.pool.execute(
+                "INSERT INTO trades SELECT signature, ordinal + 1, market_id, wallet, side, outcome, shares, "
+                "cost_lamports, 0, 0, 0, 0, slot, index_in_block, traded_at FROM trades LIMIT 3"
+            )
+            assert not (await rebuild(engine.pool, engine.folder)).was_equal
     assert await tables(database_url) == perfect
 
 

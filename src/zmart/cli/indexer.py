@@ -52,7 +52,10 @@ def backfill(
 @app.command()
 @one_sentence
 def rebuild(json: Json = False) -> None:
-    """Compute every projection again from the stored events; rows that were right are not touched."""
+    """Compute every projection again from the stored events, beside the live ones, and compare byte by byte.
+
+    Reads and indexing go on. What differs is put right and told in the change feed; exit status 1 then.
+    """
     from zmart.chain.program import Program
     from zmart.local.addresses import stack_settings
     from zmart.services.indexer.folding import Folder
@@ -67,8 +70,12 @@ def rebuild(json: Json = False) -> None:
         await index_progress.of_program(pool, program.address)
         with _bar(json) as bar:
             task = bar.add_task("folding markets", total=None)
-            markets = await run(pool, folder, lambda n: bar.update(task, completed=n))
-        _print({"markets": markets}, json, f"{markets} markets folded again")
+            done = await run(pool, folder, lambda n, of: bar.update(task, completed=n, total=of))
+        counted = f"{done.markets} markets folded again, {sum(done.rows.values())} rows"
+        wrong = [f"{table}: {n} rows were different" for table, n in done.different.items() if n]
+        _print(done, json, "\n".join([f"{counted}; {'not equal' if wrong else 'all equal'}", *wrong]))
+        if wrong:
+            raise typer.Exit(1)
 
     _with_pool(work)
 

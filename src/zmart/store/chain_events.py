@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -63,6 +63,12 @@ _OF_MARKETS = f"""
 SELECT {_COLUMNS} FROM chain_events WHERE market_id = ANY($1::text[])
 ORDER BY market_id, slot, index_in_block NULLS FIRST, ordinal
 """
+_OF_LONG_MARKET = f"""
+SELECT {_COLUMNS} FROM chain_events WHERE market_id = $1 ORDER BY slot, index_in_block NULLS FIRST, ordinal
+"""
+_COUNTS = (
+    "SELECT market_id, count(*) AS n FROM chain_events WHERE market_id = ANY($1::text[]) GROUP BY market_id"
+)
 _OF_CONFIG = f"""
 SELECT {_COLUMNS} FROM chain_events
 WHERE name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged')
@@ -197,6 +203,20 @@ async def of_markets(
     for row in await connection.fetch(_OF_MARKETS, list(market_ids)):
         found[row["market_id"]].append(_chain_event(row))
     return found
+
+
+async def of_long_market(
+    connection: Connection, market_id: MarketId, piece: int = 5_000
+) -> AsyncIterator[list[ChainEvent]]:
+    """The events of one market in chain order, in pieces; inside a transaction."""
+    cursor = await connection.cursor(_OF_LONG_MARKET, market_id)
+    while rows := await cursor.fetch(piece):
+        yield [_chain_event(row) for row in rows]
+
+
+async def counts(connection: Connection, market_ids: Collection[MarketId]) -> dict[MarketId, int]:
+    """How many events each of these markets has, if any."""
+    return {row["market_id"]: row["n"] for row in await connection.fetch(_COUNTS, list(market_ids))}
 
 
 async def of_config(connection: Connection | Pool) -> list[ChainEvent]:

@@ -148,6 +148,12 @@ DELETE FROM {table} t WHERE t.market_id = ANY($1::text[]) AND NOT EXISTS (
 """
     for table, key in _STALE.items()
 }
+_DELETE_STALE_TRADES = """
+DELETE FROM trades t WHERE t.market_id = $1 AND (
+    (t.slot, t.index_in_block, t.ordinal) > ($2, $3, $4) OR NOT EXISTS (
+        SELECT FROM chain_events e
+        WHERE (e.slot, e.signature, e.ordinal) = (t.slot, t.signature, t.ordinal) AND e.market_id = $1))
+"""
 _HEADS_FROM = """
 SELECT market_id FROM market_folds
 WHERE error IS NOT NULL OR (slot, COALESCE(index_in_block, 0), ordinal) > ($1, $2, $3)
@@ -260,6 +266,20 @@ async def delete_stale(connection: Connection, market_ids: Collection[MarketId],
     }
     for table, statement in _DELETE_STALE.items():
         await connection.execute(statement, list(market_ids), *arrays(_STALE[table], kept[table]))
+
+
+async def delete_stale_of_long(connection: Connection, market_id: MarketId, rows: Rows) -> None:
+    """The same for one market whose trades are too many to name: those without an event, and those behind the
+    last event that could be folded."""
+    key = rows.heads[0].key or (-1, -1, -1)
+    await connection.execute(_DELETE_STALE_TRADES, market_id, *key)
+    kept: Mapping[str, Sequence[object]] = {
+        "markets": rows.markets,
+        "positions": [_Key(market_id, position.wallet) for _, position in rows.positions],
+        "onchain_votes": rows.votes,
+    }
+    for table, values in kept.items():
+        await connection.execute(_DELETE_STALE[table], [market_id], *arrays(_STALE[table], values))
 
 
 class _Key(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from zmart.market.events import (
 )
 from zmart.market.fold import Folded, ImpossibleEvent, Rules, fold
 from zmart.market.fold_config import ChainKey, ConfigHistory, chain_key, is_config
+from zmart.market.fold_state import VoteRow
 from zmart.market.pricing import PricingModelName
 from zmart.market.types import Address, MarketId, Wallet
 from zmart.services.indexer import metrics
@@ -28,6 +29,8 @@ from zmart.store.projections import Head, Rows
 Mapped = tuple[ChainEvent, MarketId | None]
 _AT_A_STRETCH = 128
 """Events that are folded before others of this process get their turn: about 5 ms."""
+_LONG = 20_000
+"""Events that are held in memory at once when markets are folded again."""
 
 
 class Folder:
@@ -76,13 +79,50 @@ class Folder:
         if not market_ids:
             return
         rules = rules or await self._rules(connection)
+        counts = await chain_events.counts(connection, market_ids)
+        together: list[MarketId] = []
+        waiting = 0
+        for market_id in market_ids:
+            if (count := counts.get(market_id, 0)) > _LONG:
+                await self._refold_long(connection, market_id, rules)
+                continue
+            if waiting + count > _LONG:
+                await self._refold_together(connection, together, rules)
+                together, waiting = [], 0
+            together.append(market_id)
+            waiting += count
+        await self._refold_together(connection, together, rules)
+        metrics.REFOLDS.inc(len(market_ids))
+
+    async def _refold_together(
+        self, connection: Connection, market_ids: Collection[MarketId], rules: Rules
+    ) -> None:
         rows = Rows()
         for market_id, events in (await chain_events.of_markets(connection, market_ids)).items():
             if events:
                 _run(market_id, Folded(), events, rules, Head(market_id=market_id), rows)
+                await asyncio.sleep(0)
         await projections.delete_stale(connection, market_ids, rows)
         await projections.write(connection, rows)
-        metrics.REFOLDS.inc(len(market_ids))
+
+    async def _refold_long(self, connection: Connection, market_id: MarketId, rules: Rules) -> None:
+        """In pieces, so that a market of any length fits into memory."""
+        state, head, rows = Folded(), Head(market_id=market_id), Rows()
+        votes: list[VoteRow] = []
+        async for events in chain_events.of_long_market(connection, market_id):
+            rows = Rows()
+            _run(market_id, state, events, rules, head, rows)
+            [head] = rows.heads
+            votes += state.votes
+            state.trades, state.votes = [], []
+            await projections.write(connection, Rows(trades=rows.trades, votes=rows.votes))
+            if head.error is not None:
+                break
+        last = Rows(markets=rows.markets, positions=rows.positions, heads=[head], votes=votes)
+        await projections.delete_stale_of_long(connection, market_id, last)
+        await projections.write(
+            connection, Rows(markets=last.markets, positions=last.positions, heads=[head])
+        )
 
     async def refold_config(self, connection: Connection) -> None:
         await projections.write_config(connection, (await self._rules(connection)).configs.latest)

@@ -1,28 +1,72 @@
-"""Every projection computed again from chain_events, beside the old rows: what is equal is not written again."""
+"""Every projection computed again from chain_events beside the live ones, then compared and merged.
+
+Reads and indexing go on while it folds. Only at the end it takes the writer's lock, folds once more those markets
+whose events have changed since, and merges.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+import msgspec
+
+from zmart.market.types import MarketId
 from zmart.services.indexer.folding import Folder
-from zmart.store import chain_events, index_progress
-from zmart.store.pool import Pool
+from zmart.store import index_progress, shadow
+from zmart.store.pool import Connection, Pool
 
 _MARKETS_AT_ONCE = 200
-Progress = Callable[[int], None]
+_CONFIG = ""
+Progress = Callable[[int, int], None]
 
 
-async def rebuild(pool: Pool, folder: Folder, progress: Progress = lambda _: None) -> int:
-    """One transaction under the writer's lock: readers see the old rows until all new ones are there.
-    `progress` is told the number of markets done. Returns how many markets there are."""
-    done = 0
-    async with pool.transaction() as connection:
-        await index_progress.lock_writer(connection)
-        await folder.refold_config(connection)
-        after = ""
-        while market_ids := await chain_events.market_ids(connection, after, _MARKETS_AT_ONCE):
-            await folder.refold(connection, market_ids)
-            after = market_ids[-1]
-            done += len(market_ids)
-            progress(done)
-    return done
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """`rows` there are now by table; `different` of them were not, byte for byte, what the events say."""
+
+    markets: int
+    rows: dict[str, int]
+    different: dict[str, int]
+
+    @property
+    def was_equal(self) -> bool:
+        return not any(self.different.values())
+
+
+async def rebuild(pool: Pool, folder: Folder, progress: Progress = lambda done, of: None) -> Rebuilt:
+    """`progress` is told (markets done, markets). Raises Conflict while another rebuild runs."""
+    async with pool.acquire() as connection, shadow.schema(connection):
+        seen = await shadow.digests(connection)
+        markets = sorted(MarketId(m) for m in seen if m != _CONFIG)
+        async with connection.transaction():
+            await shadow.write_here(connection)
+            await folder.refold_config(connection)
+        for start in range(0, len(markets), _MARKETS_AT_ONCE):
+            await _fold(connection, folder, markets[start : start + _MARKETS_AT_ONCE])
+            progress(min(start + _MARKETS_AT_ONCE, len(markets)), len(markets))
+        async with connection.transaction():
+            await index_progress.lock_writer(connection)
+            now = await shadow.digests(connection)
+            await _catch_up(connection, folder, seen, now)
+            rows, different = await shadow.merge(connection)
+    return Rebuilt(markets=len(now.keys() - {_CONFIG}), rows=rows, different=different)
+
+
+async def _fold(connection: Connection, folder: Folder, markets: Collection[MarketId]) -> None:
+    async with connection.transaction():
+        await shadow.write_here(connection)
+        await folder.refold(connection, markets)
+
+
+async def _catch_up(
+    connection: Connection, folder: Folder, seen: shadow.Digests, now: shadow.Digests
+) -> None:
+    """Fold what came or went meanwhile; another config concerns every market. Inside the merge's transaction."""
+    every = now.keys() | seen.keys()
+    if now.get(_CONFIG) == seen.get(_CONFIG):
+        every = {m for m in every if now.get(m) != seen.get(m)}
+    changed = sorted(MarketId(m) for m in every if m != _CONFIG)
+    await shadow.write_here(connection)
+    await folder.refold_config(connection)
+    for start in range(0, len(changed), _MARKETS_AT_ONCE):
+        await folder.refold(connection, changed[start : start + _MARKETS_AT_ONCE])
+    await shadow.write_live(connection)

@@ -1,0 +1,116 @@
+"""A second set of projections, built beside the live ones, compared with them row by row and merged into them.
+
+The merge is one transaction: readers see the old rows or the new ones. It writes only what differs, so that the
+change feed tells every correction and nothing else; exchanging the tables themselves would hide them from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from zmart.errors import Conflict
+from zmart.market.types import MarketId
+from zmart.store.pool import Connection
+
+_SCHEMA = "zmart_rebuild"
+_LOCK_ID = 0x7A6D7265626C64
+_KEYS = {
+    "program_config": "id",
+    "markets": "market_id",
+    "positions": "market_id, wallet",
+    "trades": "slot, signature, ordinal",
+    "onchain_votes": "market_id, kind, wallet",
+    "market_folds": "market_id",
+}
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
+_UNLOCK = "SELECT pg_advisory_unlock($1)"
+_LIVE = "SELECT current_schema()"
+_DROP = f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE"
+_CREATE = f"CREATE SCHEMA {_SCHEMA}"
+_TABLE = (
+    "CREATE UNLOGGED TABLE {schema}.{table} (LIKE {live}.{table} INCLUDING DEFAULTS, PRIMARY KEY ({key}))"
+)
+_INTO = f"SELECT set_config('search_path', '{_SCHEMA}, ' || current_setting('search_path'), true)"
+_BACK = f"SELECT set_config('search_path', regexp_replace(current_setting('search_path'), '^{_SCHEMA}, ', ''), true)"
+_DIGESTS = """
+SELECT COALESCE(market_id, '') AS market_id, count(*) || ':' || sum(hashtextextended(concat_ws(
+    ':', signature, slot, ordinal, COALESCE(index_in_block, -1)), 0)) AS digest
+FROM chain_events GROUP BY 1
+"""
+_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_COUNT_DIFFERENT = """
+SELECT count(*) FROM {live}.{table} l FULL JOIN {schema}.{table} s USING ({key}) WHERE l::text IS DISTINCT FROM s::text
+"""
+_DELETE = """
+DELETE FROM {live}.{table} l WHERE NOT EXISTS (SELECT FROM {schema}.{table} s WHERE ({s_key}) = ({l_key}))
+"""
+_MERGE = """
+INSERT INTO {live}.{table} ({columns}) SELECT {columns} FROM {schema}.{table} s
+WHERE NOT EXISTS (SELECT FROM {live}.{table} l WHERE ({s_key}) = ({l_key}) AND l::text = s::text)
+ON CONFLICT ({key}) DO UPDATE SET {assignments}
+"""
+_ROWS = "SELECT count(*) FROM {schema}.{table}"
+
+Digests = Mapping[MarketId | str, str]
+
+
+@asynccontextmanager
+async def schema(connection: Connection) -> AsyncIterator[None]:
+    """Empty shadow tables for the block. Raises Conflict while another rebuild has them."""
+    if not await connection.fetchval(_TRY_LOCK, _LOCK_ID):
+        raise Conflict("Another rebuild is running: wait for it.")
+    try:
+        await connection.execute(_DROP)
+        await connection.execute(_CREATE)
+        for table in _KEYS:
+            await connection.execute(_TABLE.format(**await _names(connection, table)))
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.execute(_DROP)
+            await connection.execute(_UNLOCK, _LOCK_ID)
+
+
+async def write_here(connection: Connection) -> None:
+    """Until the transaction ends, projections are written to the shadow; chain_events stays the live one."""
+    await connection.execute(_INTO)
+
+
+async def write_live(connection: Connection) -> None:
+    """The end of `write_here` before the transaction's."""
+    await connection.execute(_BACK)
+
+
+async def digests(connection: Connection) -> Digests:
+    """A fingerprint of each market's events; under "" that of all events without a market, the config's above all."""
+    return {row["market_id"]: row["digest"] for row in await connection.fetch(_DIGESTS)}
+
+
+async def merge(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
+    """Make the live tables equal to the shadow. Returns how many rows each has, and how many were different."""
+    rows, different = {}, {}
+    for table, key in _KEYS.items():
+        names = await _names(connection, table)
+        rows[table] = await connection.fetchval(_ROWS.format(**names))
+        different[table] = await connection.fetchval(_COUNT_DIFFERENT.format(**names))
+        if not different[table]:
+            continue
+        columns = [r["attname"] for r in await connection.fetch(_COLUMNS, f"{_SCHEMA}.{table}")]
+        names |= {
+            "columns": ", ".join(columns),
+            "assignments": ", ".join(f"{c} = excluded.{c}" for c in columns),
+            "s_key": ", ".join(f"s.{c}" for c in key.split(", ")),
+            "l_key": ", ".join(f"l.{c}" for c in key.split(", ")),
+        }
+        await connection.execute(_DELETE.format(**names))
+        await connection.execute(_MERGE.format(**names))
+    return rows, different
+
+
+async def _names(connection: Connection, table: str) -> dict[str, str]:
+    live = await connection.fetchval(_LIVE)
+    return {"schema": _SCHEMA, "live": f'"{live}"', "table": table, "key": _KEYS[table]}
