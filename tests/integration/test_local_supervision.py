@@ -98,6 +98,12 @@ def test_kill_9_of_the_supervisor_ends_its_programs(running: Running, tmp_path: 
     wait_for(lambda: not supervision_kin.members(tmp_path))
 
 
+def test_a_program_whose_parent_ended_before_it_began_does_not_begin() -> None:
+    command = launched(["/bin/echo", "begun"], die_with_parent=signal.SIGTERM, parent=1)
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (126, b"")
+
+
 def test_what_survives_its_supervisor_is_known_by_its_mark_and_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import threading
@@ -68,7 +69,7 @@ class BringUp:
         command = supervisor.command()
         if stay_with_us:
             # The kernel tells supervisord when we are gone, even by kill -9.
-            command = launched(command, die_with_parent=signal.SIGTERM)
+            command = launched(command, die_with_parent=signal.SIGTERM, parent=os.getpid())
         with (supervisor.logs / "supervisord.out").open("wb") as out:
             return subprocess.Popen(
                 command,

@@ -2,7 +2,7 @@
 
 Run as a script with nothing but the standard library, so that it costs a few milliseconds:
 
-    python -I -S launch.py [--as namespace|nobody] [--die-with-parent SIGNAL] -- program arguments
+    python -I -S launch.py [--as namespace|nobody] [--die-with-parent SIGNAL [--parent PID]] -- program arguments
 
 PostgreSQL refuses to run as root. `namespace` puts it into a user namespace in which root is called nobody
 (no new user, works below a 0700 home); `nobody` gives the rights away for good. `--die-with-parent` asks the
@@ -42,6 +42,17 @@ def become_nobody() -> None:
     os.setuid(NOBODY)
 
 
+def parent_of_ours(options: dict[str, str]) -> int:
+    """The process whose end is ours. It may have ended while Python started: then we end here."""
+    parent = int(options.get("--parent", os.getppid()))
+    stack = os.environ.get("ZMART_STACK")
+    if stack and "SUPERVISOR_ENABLED" in os.environ and sys.platform == "linux":
+        with open(f"/proc/{parent}/environ", "rb") as file:
+            if f"ZMART_STACK={stack}".encode() not in file.read().split(b"\0"):
+                sys.exit(CANNOT_START)  # whoever took us over is not our supervisor
+    return parent
+
+
 def die_with_parent(signal_number: int, parent: int) -> None:
     """Ask the kernel for `signal_number` when the parent ends; end at once when it is gone already."""
     if sys.platform == "linux":
@@ -52,11 +63,11 @@ def die_with_parent(signal_number: int, parent: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Read the options, change over, and become the program."""
-    parent = os.getppid()
     split = arguments.index("--")
     options = dict(zip(arguments[:split:2], arguments[1:split:2], strict=True))
     command = arguments[split + 1 :]
     try:
+        parent = parent_of_ours(options)
         if options.get("--as") == "namespace":
             enter_namespace()
         elif options.get("--as") == "nobody":

@@ -31,12 +31,20 @@ class StartError(ZmartError):
 
 
 def launched(
-    command: Sequence[object], run_as: RunAs = RunAs.SELF, die_with_parent: signal.Signals | None = None
+    command: Sequence[object],
+    run_as: RunAs = RunAs.SELF,
+    die_with_parent: signal.Signals | None = None,
+    parent: int | None = None,
 ) -> list[str]:
-    """`command` behind launch.py: as `run_as`, sent `die_with_parent` by the kernel when its parent ends."""
+    """`command` behind launch.py: as `run_as`, sent `die_with_parent` by the kernel when its parent ends.
+
+    With the pid of its `parent` it also notices a parent that ended before it could ask the kernel.
+    """
     options: list[str] = [] if run_as is RunAs.SELF else ["--as", run_as.value]
     if die_with_parent is not None:
         options += ["--die-with-parent", str(int(die_with_parent))]
+    if parent is not None:
+        options += ["--parent", str(parent)]
     if not options:
         return [str(part) for part in command]
     script = Path(__file__).with_name("launch.py")
