@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -29,6 +29,7 @@ from zmart.store.pool import Pool
 if TYPE_CHECKING:
     from conftest import LocalChain
 
+Result = TypeVar("Result")
 QUESTION = "Qm" + "a" * 44
 _SET_STATE = """
 UPDATE markets SET state = $2, resolution_proposed_at = to_timestamp(nullif($3::bigint, 0)),
@@ -97,33 +98,45 @@ class Scene:
 
     async def resolving(self) -> MarketId:
         """A new market, taken by its admin and a resolver to RESOLVING with YES proposed."""
-        market_id, build = await self.market(), self.chain.program.instructions
-        keys, creator = self.chain.keys, address_of(self.creator)
-        await self.send(
-            [
-                build.aggregate_proposal_votes(address_of(keys.backend), market_id, 1, 0),
-                build.approve_proposal(address_of(keys.admin), market_id),
-                build.activate_market(creator, market_id),
-            ],
-            self.creator,
-            keys.backend,
-            keys.admin,
-        )
+        return (await self.many_resolving(1))[0]
+
+    async def many_resolving(self, number: int) -> list[MarketId]:
+        markets = await _some_at_once([self.market() for _ in range(number)])
+        await _some_at_once([self._activate(market_id) for market_id in markets])
         await self.travel(86_401)
-        resolve = build.resolve_market(creator, market_id, proposed_outcome=True, ipfs_evidence_hash=QUESTION)
-        await self.send([resolve], self.creator)
-        await self.index(market_id)
-        return market_id
+        await _some_at_once([self._resolve(market_id) for market_id in markets])
+        return markets
 
     async def disputed(self) -> MarketId:
         market_id = await self.resolving()
-        await self.travel(2)
-        await self.send(
-            [self.chain.program.instructions.initiate_dispute(address_of(self.creator), market_id)],
-            self.creator,
-        )
-        await self.index(market_id)
+        await self.dispute([market_id])
         return market_id
+
+    async def dispute(self, markets: list[MarketId]) -> None:
+        """Dispute markets in RESOLVING."""
+        await self.travel(2)
+        await _some_at_once([self._dispute(market_id) for market_id in markets])
+
+    async def _activate(self, market_id: MarketId) -> None:
+        build, keys = self.chain.program.instructions, self.chain.keys
+        steps = [
+            build.aggregate_proposal_votes(address_of(keys.backend), market_id, 1, 0),
+            build.approve_proposal(address_of(keys.admin), market_id),
+            build.activate_market(address_of(self.creator), market_id),
+        ]
+        await self.send(steps, self.creator, keys.backend, keys.admin)
+
+    async def _resolve(self, market_id: MarketId) -> None:
+        resolve = self.chain.program.instructions.resolve_market(
+            address_of(self.creator), market_id, proposed_outcome=True, ipfs_evidence_hash=QUESTION
+        )
+        await self.send([resolve], self.creator)
+        await self.index(market_id)
+
+    async def _dispute(self, market_id: MarketId) -> None:
+        dispute = self.chain.program.instructions.initiate_dispute(address_of(self.creator), market_id)
+        await self.send([dispute], self.creator)
+        await self.index(market_id)
 
     async def index(self, market_id: MarketId) -> None:
         """Bring the market's row to what its account says, as the indexer would."""
@@ -186,6 +199,16 @@ class Scene:
             yield authority
         finally:
             await authority.aclose()
+
+
+async def _some_at_once(work: list[Coroutine[None, None, Result]], at_once: int = 16) -> list[Result]:
+    permits = asyncio.Semaphore(at_once)
+
+    async def one(item: Coroutine[None, None, Result]) -> Result:
+        async with permits:
+            return await item
+
+    return await asyncio.gather(*map(one, work))
 
 
 async def until(

@@ -1,0 +1,115 @@
+"""A real process with a real service in it, which can be made to die by SIGKILL at any of its awaits.
+
+Processes are forked from a server that has imported everything, so that one starts in some 20 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+from contextvars import ContextVar
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["zmart.services.aggregator.service", "zmart.services.monitor.service", "pgqueuer.core.sm", "replica"]
+)
+_at_work: ContextVar[bool] = ContextVar("at_work", default=False)
+
+
+class Replica:
+    """`die_at`: the await of its work, counted from 1, at which it dies; 0: never."""
+
+    def __init__(
+        self, service: str, settings: dict[str, Any], *, die_at: int = 0, patience_s: float | None = None
+    ) -> None:
+        self.process: BaseProcess = _FORKS.Process(  # type: ignore[attr-defined]
+            target=_main, args=(service, settings, die_at, patience_s), daemon=True
+        )
+        self.process.start()
+
+    @property
+    def was_killed(self) -> bool:
+        return self.process.exitcode == -signal.SIGKILL
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.is_alive()
+
+    async def stop(self, within_s: float = 10.0) -> int | None:
+        """An orderly end; its exit code, None if it did not come in time."""
+        if self.process.is_alive():
+            self.process.terminate()
+        await asyncio.to_thread(self.process.join, within_s)
+        code = self.process.exitcode
+        self.kill()
+        return code
+
+    def kill(self) -> None:
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+
+
+def _main(service: str, settings: dict[str, Any], die_at: int, patience_s: float | None) -> None:
+    import structlog
+
+    from zmart.services import takeover
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    if patience_s is not None:
+        takeover.EVERY_S = takeover.UNTOUCHED_S = patience_s
+    if die_at:
+        _arm(die_at)
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_run(service, settings))
+
+
+async def _run(service: str, settings: dict[str, Any]) -> None:
+    from importlib import import_module
+
+    from zmart.settings import Settings
+
+    running = await import_module(f"zmart.services.{service}").create(Settings(_env_file=None, **settings))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await running.run(stop)
+
+
+def _arm(die_at: int) -> None:
+    """Every await of the work is a request to the chain or a statement to PostgreSQL, or a pause between two."""
+    from asyncpg.connection import Connection
+
+    from zmart.chain.json_rpc import JsonRpc
+    from zmart.services import workers
+
+    steps = 0
+
+    def mortal(real: Any) -> Any:
+        async def step(*arguments: Any, **options: Any) -> Any:
+            nonlocal steps
+            if _at_work.get():
+                steps += 1
+                if steps == die_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return await real(*arguments, **options)
+
+        return step
+
+    JsonRpc.request = mortal(JsonRpc.request)  # type: ignore[method-assign]
+    for name in ("execute", "fetch", "fetchrow", "fetchval"):
+        setattr(Connection, name, mortal(getattr(Connection, name)))
+    real_attempt = workers.attempt
+
+    async def attempt(*arguments: Any) -> bool:
+        _at_work.set(True)
+        try:
+            return await real_attempt(*arguments)
+        finally:
+            _at_work.set(False)
+
+    workers.attempt = attempt
