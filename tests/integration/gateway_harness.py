@@ -21,7 +21,8 @@ ADMIN = Keypair.from_seed(b"admin".ljust(32, b"."))
 
 _CONFIG = """
 INSERT INTO program_config (admin, backend_authority, protocol_fee_bps, resolver_reward_bps, liquidity_provider_fee_bps,
-    proposal_approval_threshold, dispute_success_threshold, min_resolution_delay, dispute_period, is_paused, updated_slot)
+    proposal_approval_threshold, dispute_success_threshold, min_resolution_delay, dispute_period, is_paused,
+    updated_slot)
 VALUES ($1, $1, 300, 200, 500, 7000, 6000, 86400, 259200, false, 1)
 """
 _MARKET = """
@@ -78,8 +79,11 @@ class Site:
 
 
 @asynccontextmanager
-async def site(database_url: str, redis_url: str = "", **settings: object) -> AsyncIterator[Site]:
-    """A gateway, reached without a socket; the database has the program's rules and an indexed slot."""
+async def site(
+    database_url: str, redis_url: str = "", *, with_rules: bool = True, **settings: object
+) -> AsyncIterator[Site]:
+    """A gateway, reached without a socket; `with_rules`: the database gets the program's rules and an indexed
+    slot, which otherwise the indexer writes."""
     values: dict[str, object] = {
         "zmart_env": "local",
         "database_url": database_url,
@@ -88,7 +92,7 @@ async def site(database_url: str, redis_url: str = "", **settings: object) -> As
         "auth_token_secret": "a secret of the tests",
     }
     gateway = await open_gateway(Settings(_env_file=None, **{**values, **settings}))
-    if not await gateway.rooms.pool.fetchval("SELECT count(*) FROM program_config"):
+    if with_rules:
         await gateway.rooms.pool.execute(_CONFIG, str(ADMIN.pubkey()))
         await gateway.rooms.pool.execute(_PROGRESS, gateway.rooms.program.address, 777)
     transport = httpx.ASGITransport(app=gateway.asgi(), raise_app_exceptions=False)

@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 _DATABASE_WAIT_S = 1.5
 _REDIS_TIMEOUT_S = 1.0
+_RPC_TIMEOUT_S = 5.0
 _CHAIN_IDS = {"local": "localnet", "devnet": "devnet", "production": "mainnet"}
 
 
@@ -50,14 +51,15 @@ class Gateway:
         self._app = build(rooms)
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Returns at once when stopped: requests that are under way still use what is open."""
         await self.rooms.relay.run(stop)
+
+    async def close(self) -> None:
+        """Let go of everything, once nothing is answered any more."""
         if self.rooms.rpc is not None:
             await self.rooms.rpc.aclose()
         if isinstance(self.rooms.pins, PinataClient):
             await self.rooms.pins.close()
-
-    async def close(self) -> None:
-        """Let go of the database and Redis once nothing is answered any more."""
         if self.rooms.redis is not None:
             await self.rooms.redis.aclose()
         await self.rooms.pool.close()
@@ -85,16 +87,14 @@ async def open_gateway(settings: Settings) -> Gateway:
     pool = await Pool.open(
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
-    rpc = Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, 5.0), attempts=2) if settings.rpc_urls else None
+    rpc = _rpc(settings)
     rooms = Rooms(
         settings=settings,
         pool=pool,
         redis=redis,
         program=program,
         pricing=pricing_model(settings.pricing_model),
-        rpc=Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, 5.0), attempts=2)
-        if settings.rpc_urls
-        else None,
+        rpc=rpc,
         pins=_pins(settings),
         admin=admin_keypair(settings),
         backend=_backend(settings),
@@ -107,6 +107,13 @@ async def open_gateway(settings: Settings) -> Gateway:
         as_of_slot=cached_slot(pool),
     )
     return Gateway(rooms)
+
+
+def _rpc(settings: Settings) -> Rpc | None:
+    """People wait for the answer: fewer attempts than a service makes that has time."""
+    if not settings.rpc_urls:
+        return None
+    return Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, _RPC_TIMEOUT_S), attempts=2)
 
 
 def _redis(settings: Settings) -> Redis | None:

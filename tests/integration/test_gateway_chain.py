@@ -1,0 +1,379 @@
+"""Transactions that the gateway builds, signed and sent to the real program, read back through the real indexer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from gateway_harness import OPERATOR, Site, site
+from solders.keypair import Keypair
+from solders.transaction import VersionedTransaction
+
+from zmart.chain import compose
+from zmart.local.chain.genesis import fund, send
+from zmart.local.processes import free_port
+from zmart.market.types import Lamports, MarketId, Wallet
+from zmart.proofs.cid import cid_of
+
+SOL = 10**9
+B = 20 * SOL
+HOUR = 3_600
+
+
+class Stage:
+    """A gateway and an indexer on the local chain, with wallets that sign."""
+
+    def __init__(self, here: Site, chain: object) -> None:
+        self.here = here
+        self.chain = chain
+        self.rpc = here.gateway.rooms.chain()
+        self.build = here.gateway.rooms.program.instructions
+        self.tokens: dict[str, str] = {}
+
+    async def user(self) -> Keypair:
+        key = Keypair()
+        await fund(self.rpc, Wallet(str(key.pubkey())), Lamports(100 * SOL))
+        self.tokens[str(key.pubkey())] = await self.here.sign_in(key)
+        return key
+
+    async def ask(self, key: Keypair, path: str, body: object = None) -> httpx.Response:
+        return await self.here.post(path, body, self.tokens[str(key.pubkey())])
+
+    async def transact(self, key: Keypair, path: str, body: object = None) -> dict:
+        """Ask, sign, relay, wait until it landed; the answer that held the transaction."""
+        answer = await self.ask(key, path, body)
+        assert answer.status_code in (200, 201), answer.text
+        built = answer.json()
+        assert built["simulation"]["ok"], built["simulation"]
+        assert built["signers"] == [str(key.pubkey())]
+        await self.relay(key, built["transaction"])
+        return built
+
+    async def relay(self, key: Keypair, text: str) -> str:
+        unsigned = VersionedTransaction.from_bytes(base64.b64decode(text))
+        signed = base64.b64encode(bytes(VersionedTransaction(unsigned.message, [key]))).decode()
+        sent = await self.here.post("/api/transactions", {"transaction": signed})
+        assert sent.status_code == 202, sent.text
+        signature = sent.json()["signature"]
+        await self.until(
+            lambda: self.here.get(f"/api/transactions/{signature}"), lambda b: b["status"] == "landed"
+        )
+        return signature
+
+    async def until(
+        self,
+        look: Callable[[], Awaitable[httpx.Response]],
+        wanted: Callable[[dict], bool],
+        within_s: float = 20,
+    ) -> dict:
+        deadline = time.monotonic() + within_s
+        while True:
+            answer = await look()
+            if answer.status_code == 200 and wanted(answer.json()):
+                return answer.json()
+            assert time.monotonic() < deadline, answer.text
+            await asyncio.sleep(0.05)
+
+    async def state(self, market: str, wanted: str) -> dict:
+        return await self.until(
+            lambda: self.here.get(f"/api/markets/{market}"), lambda body: body["state"] == wanted
+        )
+
+    async def create(self, creator: Keypair, **changes: object) -> dict:
+        body = {
+            "question": "Will the harbour be frozen in February?",
+            "category": "Weather",
+            "tags": ["ice", "Harbour", "ice"],
+            "end_date": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+            "b_parameter": B,
+            "initial_liquidity": 15 * SOL,
+            **changes,
+        }
+        return await self.transact(creator, "/api/markets", body)
+
+    async def active(self, creator: Keypair) -> str:
+        market = (await self.create(creator))["id"]
+        await self.state(market, "PROPOSED")
+        await self.count(market, 1, 0)
+        answer = await self.here.post(f"/api/markets/{market}/approve", token=OPERATOR)
+        assert answer.json()["status"] == "landed", answer.text
+        await self.transact(creator, f"/api/markets/{market}/activate")
+        await self.state(market, "ACTIVE")
+        return market
+
+    async def count(self, market: str, likes: int, dislikes: int) -> None:
+        backend = self.chain.keys.backend
+        count = self.build.aggregate_proposal_votes(
+            Wallet(str(backend.pubkey())), MarketId(market), likes, dislikes
+        )
+        await send(self.rpc, [count], [backend])
+
+    async def finalize(self, market: str, agree: int, disagree: int) -> None:
+        backend = self.chain.keys.backend
+        ended = self.build.finalize_market(Wallet(str(backend.pubkey())), MarketId(market), (agree, disagree))
+        await send(self.rpc, [ended], [backend])
+
+    async def travel(self, seconds: int) -> None:
+        clock = await self.rpc.get_clock()
+        target = (clock.unix_timestamp + seconds) * 1000
+        await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target}])
+
+    async def later(self) -> None:
+        """Wait for the chain's next second: a second small jump would move its slots backwards."""
+        before = (await self.rpc.get_clock()).unix_timestamp
+        async with asyncio.timeout(20):
+            while (await self.rpc.get_clock()).unix_timestamp <= before + 1:  # noqa: ASYNC110  # the chain's clock
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def indexing(environment: dict[str, str]) -> AsyncIterator[None]:
+    """The real indexer, a process of its own."""
+    command = [sys.executable, "-c", "from zmart.cli import main; main()", "run", "indexer"]
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **environment}, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.fixture
+async def stage(local_chain: object, database_url: str, redis_url: str) -> AsyncIterator[Stage]:
+    values = {
+        "zmart_env": "local",
+        "solana_rpc_url": local_chain.rpc_url,
+        "solana_ws_url": local_chain.ws_url,
+        "admin_keypair_path": str(local_chain.keys.path("admin")),
+        "backend_keypair_path": str(local_chain.keys.path("backend")),
+    }
+    environment = {name.upper(): value for name, value in values.items()}
+    environment |= {
+        "DATABASE_URL": database_url,
+        "INDEXER_SCAN_INTERVAL_S": "0.2",
+        "INDEXER_PORT": str(free_port()),
+    }
+    async with indexing(environment), site(database_url, redis_url, with_rules=False, **values) as here:
+        stage = Stage(here, local_chain)
+        stop = asyncio.Event()
+        relaying = asyncio.create_task(here.gateway.rooms.relay.run(stop))
+        yield stage
+        stop.set()
+        await relaying
+
+
+async def test_a_draft_is_its_creators_alone_until_the_chain_has_it(stage: Stage) -> None:
+    creator, stranger = await stage.user(), await stage.user()
+    body = {
+        "question": "Will this draft ever be sent?", "end_date": "2100-01-01", "b_parameter": B,
+        "initial_liquidity": 15 * SOL,
+    }  # fmt: skip
+    answer = await stage.ask(creator, "/api/markets", body)
+    assert answer.status_code == 201
+    made = answer.json()
+    assert len(made["cid"]) == 46
+    path = f"/api/markets/{made['id']}"
+    mine = {"authorization": f"Bearer {stage.tokens[str(creator.pubkey())]}"}
+    theirs = {"authorization": f"Bearer {stage.tokens[str(stranger.pubkey())]}"}
+    assert (await stage.here.get(path)).status_code == 404
+    assert (await stage.here.get(path, headers=theirs)).status_code == 404
+    shown = await stage.here.get(path, headers=mine)
+    assert shown.json()["state"] == "DRAFT"
+    assert shown.json()["b_parameter"] == B
+    assert "no-store" in shown.headers["cache-control"]
+    listed = await stage.here.get("/api/markets?state=DRAFT", headers=mine)
+    assert [row["id"] for row in listed.json()["markets"]] == [made["id"]]
+    await stage.relay(creator, made["transaction"])
+    row = await stage.state(made["id"], "PROPOSED")
+    assert row["question_cid"] == made["cid"]
+    assert row["on_chain_address"] == made["on_chain_address"]
+    assert (await stage.here.get(f"/api/markets/{made['on_chain_address']}")).json()["id"] == made["id"]
+    raw = await stage.here.pool.fetchval("SELECT document FROM market_documents")
+    assert cid_of(raw, 0) == made["cid"]
+
+
+async def test_the_operator_approves_and_cancels_and_nobody_else(stage: Stage) -> None:
+    creator = await stage.user()
+    market = (await stage.create(creator))["id"]
+    post = stage.here.post
+    assert (await post(f"/api/markets/{market}/cancel")).status_code == 401
+    assert (await stage.ask(creator, f"/api/markets/{market}/cancel")).status_code == 403
+    refused = await post(f"/api/markets/{market}/approve", token=OPERATOR)
+    assert refused.status_code == 409
+    assert "No votes are recorded" in refused.json()["message"]
+    answer = await post(f"/api/markets/{market}/cancel", token=OPERATOR)
+    assert (answer.status_code, answer.json()["status"]) == (200, "landed"), answer.text
+    await stage.state(market, "CANCELLED")
+    assert (await post(f"/api/markets/{market}/cancel", token=OPERATOR)).status_code == 409
+
+
+async def test_without_the_admins_key_the_operator_gets_a_transaction_to_sign(
+    stage: Stage, database_url: str, redis_url: str, local_chain: object
+) -> None:
+    market = (await stage.create(await stage.user()))["id"]
+    async with site(database_url, redis_url, with_rules=False, solana_rpc_url=local_chain.rpc_url) as keyless:
+        answer = (await keyless.post(f"/api/markets/{market}/cancel", token=OPERATOR)).json()
+        assert (answer["sent"], answer["status"]) == (False, "unsigned")
+        assert answer["signers"] == [str(local_chain.keys.admin.pubkey())]
+        await stage.relay(local_chain.keys.admin, answer["transaction"])
+    await stage.state(market, "CANCELLED")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("question", "Too short"),
+        ("question", "x" * 201),
+        ("description", "x" * 2001),
+        ("end_date", "2020-01-01"),
+        ("end_date", "tomorrow"),
+        ("b_parameter", 1000),
+        ("b_parameter", -5),
+        ("initial_liquidity", 1),
+        ("tags", ["x"] * 11),
+        ("category", ""),
+    ],
+)
+async def test_a_wrong_field_of_a_new_market_is_named(database_url: str, field: str, value: object) -> None:
+    body = {
+        "question": "Will this ever be accepted?", "end_date": "2100-01-01T00:00:00Z", "b_parameter": B,
+        "initial_liquidity": 15 * SOL, field: value,
+    }  # fmt: skip
+    async with site(database_url) as here:
+        answer = await here.post("/api/markets", body)
+        assert answer.status_code == 400
+        assert field in str(answer.json()["details"])
+
+
+async def test_trades_that_cannot_be_are_told_apart(stage: Stage) -> None:
+    creator, user = await stage.user(), await stage.user()
+    proposed = (await stage.create(creator))["id"]
+    await stage.state(proposed, "PROPOSED")
+    buy = {"market_id": proposed, "outcome": True, "max_cost": SOL}
+    assert (await stage.ask(user, "/api/trades/buy", buy)).status_code == 409
+    market = await stage.active(creator)
+    buy["market_id"] = market
+    assert (await stage.ask(user, "/api/trades/buy", {**buy, "max_cost": 9_999})).status_code == 400
+    assert (await stage.ask(user, "/api/trades/buy", {**buy, "shares": 5})).status_code == 400
+    sale = {"market_id": market, "outcome": True, "shares": 5}
+    assert (await stage.ask(user, "/api/trades/sell", sale)).status_code == 409
+    poor = Keypair()
+    stage.tokens[str(poor.pubkey())] = await stage.here.sign_in(poor)
+    told = (await stage.ask(poor, "/api/trades/buy", buy)).json()
+    assert told["simulation"]["ok"] is False
+    assert "SOL" in told["simulation"]["error"]["message"]
+    assert told["transaction"]
+    unknown = {**buy, "market_id": "ab" * 32}
+    assert (await stage.ask(user, "/api/trades/buy", unknown)).status_code == 404
+
+
+async def test_only_signed_transactions_of_the_program_are_relayed(stage: Stage) -> None:
+    user = await stage.user()
+    blockhash = (await stage.rpc.get_latest_blockhash()).blockhash
+
+    async def relayed(transaction: VersionedTransaction | bytes) -> httpx.Response:
+        text = base64.b64encode(bytes(transaction)).decode()
+        return await stage.here.post("/api/transactions", {"transaction": text})
+
+    foreign = compose.compile(user.pubkey(), [compose.memo("hello")], blockhash)
+    assert "does not call" in (await relayed(compose.sign(foreign, [user]))).json()["message"]
+    vote = stage.build.submit_proposal_vote(Wallet(str(user.pubkey())), MarketId("cd" * 32), True)
+    message = compose.compile(user.pubkey(), [vote], blockhash)
+    assert "not signed" in (await relayed(compose.unsigned(message))).json()["message"]
+    refused = await relayed(compose.sign(message, [user]))
+    assert refused.status_code == 409, refused.text
+    assert (await relayed(b"rubbish")).status_code == 400
+    assert (await stage.here.post("/api/transactions", {"transaction": "%%"})).status_code == 400
+    unknown = str(user.sign_message(b"never sent"))
+    assert (await stage.here.get(f"/api/transactions/{unknown}")).status_code == 404
+
+
+async def test_reads_go_on_and_builders_say_503_while_the_chain_is_away(
+    database_url: str, redis_url: str
+) -> None:
+    async with site(database_url, redis_url, solana_rpc_url="http://127.0.0.1:9") as here:
+        key = Keypair()
+        token = await here.sign_in(key)
+        assert (await here.get("/api/markets")).status_code == 200
+        assert (await here.gateway.readiness()).ready
+        answer = await here.post(
+            "/api/trades/buy", {"market_id": "ab" * 32, "outcome": True, "max_cost": SOL}, token
+        )
+        assert answer.status_code == 503
+
+
+async def test_a_markets_whole_life_through_the_api(stage: Stage) -> None:
+    creator, winner, loser = [await stage.user() for _ in range(3)]
+    market = await stage.active(creator)
+    get = stage.here.get
+
+    quoted = (await get(f"/api/markets/{market}/quote?outcome=YES&max_cost={5 * SOL}")).json()
+    bought = await stage.transact(
+        winner, "/api/trades/buy", {"market_id": market, "outcome": True, "max_cost": 5 * SOL}
+    )
+    assert bought["quote"] == quoted
+    by_shares = {"market_id": market, "outcome": "NO", "shares": 2 * SOL}
+    lost = await stage.transact(loser, "/api/trades/buy", by_shares)
+    assert lost["quote"]["shares"] >= 2 * SOL
+    sale = {"market_id": market, "outcome": True, "shares": quoted["shares"] // 4}
+    sold = await stage.transact(winner, "/api/trades/sell", sale)
+    tape = (await stage.until(lambda: get(f"/api/markets/{market}/trades"), lambda b: b["count"] == 3))[
+        "trades"
+    ]
+    assert [row["cost"] for row in tape] == [
+        bought["quote"]["total"], lost["quote"]["total"], sold["quote"]["net"],
+    ]  # fmt: skip
+    assert [row["shares"] for row in tape] == [
+        bought["quote"]["shares"], lost["quote"]["shares"], sold["quote"]["shares"],
+    ]  # fmt: skip
+    assert tape[-1]["price_after"] == sold["quote"]["price_yes_after"]
+    assert tape[0]["fees"] == quoted["fees"]["total"]
+
+    resolution = {"outcome": False, "evidence": "The harbour master's log."}
+    early = await stage.ask(winner, f"/api/markets/{market}/resolve", resolution)
+    assert early.json()["simulation"]["error"]["name"] == "InvalidTimestamp"
+    assert "too early" in early.json()["simulation"]["error"]["message"]
+    await stage.travel(25 * HOUR)
+    resolved = await stage.transact(loser, f"/api/markets/{market}/resolve", resolution)
+    assert (await stage.state(market, "RESOLVING"))["evidence_cid"] == resolved["ipfs_evidence_hash"]
+    await stage.later()
+    await stage.transact(winner, f"/api/markets/{market}/dispute")
+    assert (await stage.state(market, "DISPUTED"))["dispute_window"]["initiator"] == str(winner.pubkey())
+    await stage.finalize(market, 3, 1)
+    final = await stage.state(market, "FINALIZED")
+    assert (final["final_outcome"], final["outcome"], final["was_disputed"]) == (True, "YES", True)
+
+    held = quoted["shares"] - quoted["shares"] // 4
+    claimed = await stage.transact(winner, "/api/trades/claim", {"market_id": market})
+    assert claimed["payout"] == held
+    nothing = (await stage.ask(loser, "/api/trades/claim", {"market_id": market})).json()
+    assert (nothing["payout"], nothing["simulation"]["error"]["name"]) == (0, "NoWinnings")
+    assert (await stage.ask(winner, "/api/trades/withdraw", {"market_id": market})).status_code == 403
+    back = await stage.transact(creator, "/api/trades/withdraw", {"market_id": market})
+    assert back["amount"] > 0
+    await stage.until(lambda: get(f"/api/markets/{market}"), lambda b: b["current_liquidity"] == 0)
+    names = [row["event"] for row in (await get(f"/api/markets/{market}/timeline")).json()["timeline"]]
+    assert names == [
+        "MarketCreated", "ProposalAggregated", "ProposalApproved", "MarketActivated", "MarketResolved",
+        "DisputeInitiated", "MarketFinalized", "LiquidityWithdrawn",
+    ]  # fmt: skip
+    holders = (await get(f"/api/markets/{market}/holders")).json()
+    assert {row["wallet"]: row["has_claimed"] for row in holders["holders"]} == {
+        str(winner.pubkey()): True, str(loser.pubkey()): False,
+    }  # fmt: skip
+    stats = (await get(f"/api/users/{winner.pubkey()}/stats")).json()
+    assert stats["realized_pnl"] == sold["quote"]["net"] + held - bought["quote"]["total"]
+    assert stats["win_rate"] == (100.0 if stats["realized_pnl"] > 0 else 0.0)
+    portfolio = (await get(f"/api/users/{winner.pubkey()}/portfolio")).json()
+    assert portfolio["open_positions"] == []
+    assert portfolio["realized_pnl"] == stats["realized_pnl"]
