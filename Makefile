@@ -57,14 +57,14 @@ $(VENV)/.made:
 
 $(RUNTIME): requirements/runtime.txt requirements/node.txt pyproject.toml $(VENV)/.made
 	@echo "Installing the pinned packages into $(VENV) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/runtime.txt
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null || { \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null || { \
 		echo "No Node.js 20 or newer here: installing one into $(VENV) ..."; \
-		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/node.txt; }
+		$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/node.txt; }
 	@$(BIN)/zmart setup
 	@touch $@
 
 $(DEV): requirements/dev.txt $(RUNTIME)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
