@@ -74,8 +74,10 @@ class Settings(BaseSettings):
     helius_webhook_secret: SecretStr = SecretStr("")
     helius_webhook_hmac: bool = False
     webhook_max_body_bytes: int = 5 * 1024 * 1024
-    indexer_batch_size: int = Field(default=500, ge=1)
+    indexer_batch_size: int = Field(default=2_000, ge=1)
     indexer_scan_interval_s: float = Field(default=2.0, gt=0)
+    indexer_audit_interval_s: float = Field(default=900.0, ge=0)
+    indexer_rpc_per_s: float = Field(default=0.0, ge=0)
     indexer_logs_subscribe: bool = True
 
     # Votes, decisions, finalization

@@ -91,7 +91,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_dropped(zmart, databas
         assert (await zmart(node.url, "dead-letters", "replay", first))[0] == 0
         assert (await zmart(node.url, "dead-letters", "drop", second, "--yes"))[0] == 0
         assert await pool.fetchval("SELECT state FROM inbox WHERE signature = $1", first) == "pending"
-        assert await pool.fetchval("SELECT state FROM inbox WHERE signature = $1", second) == "done"
+        assert await pool.fetchval("SELECT state FROM inbox WHERE signature = $1", second) == "dropped"
         status, out, err = await zmart(node.url, "dead-letters", "show", second)
         assert (status, err) == (1, f"There is no dead letter {second}.\n")
         assert (await zmart(node.url, "dead-letters", "replay", "all"))[0] == 1

@@ -191,7 +191,7 @@ async def test_a_market_too_long_for_memory_is_refolded_in_pieces(
         await deliver(engine, story.txs[:30])
         if spoilt:
             await engine.pool.execute(
-                "INSERT INTO trades SELECT signature, ordinal + 1, market_id, wallet, side, outcome, shares, "
+                "INSERT INTO trades SELECT signature, ordinal + 100, market_id, wallet, side, outcome, shares, "
                 "cost_lamports, 0, 0, 0, 0, slot, index_in_block, traded_at FROM trades LIMIT 3"
             )
             assert not (await rebuild(engine.pool, engine.folder)).was_equal

@@ -75,7 +75,8 @@ class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Extracted(msgspec.Struct, frozen=True):
-    """`unknown` payloads of the program could not be decoded; each still takes an ordinal.
+    """`unknown` payloads of the program could not be decoded; each still takes an ordinal, and `strange` keeps
+    its bytes.
     With `needs_account_fallback` the log was cut: `lost` are the instructions of the program whose event it does
     not hold, in execution order; the ordinals of those go on behind the payloads that are there."""
 
@@ -83,6 +84,7 @@ class Extracted(msgspec.Struct, frozen=True):
     unknown: int
     needs_account_fallback: bool
     lost: tuple[TxInstruction, ...] = ()
+    strange: tuple[tuple[int, bytes], ...] = ()
 
 
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -191,6 +193,7 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
         *((p.data, ours[p.invocation] if p.invocation < len(ours) else None) for p in log.payloads),
     ]
     events: list[ChainEvent] = []
+    strange: list[tuple[int, bytes]] = []
     for ordinal, (payload, emitter) in enumerate(payloads):
         if (event := _event(program, payload, emitter)) is not None:
             events.append(
@@ -202,12 +205,14 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
                     event=event,
                 )
             )
+        else:
+            strange.append((ordinal, payload or b""))
     cut = log.truncated or tx.logs is None
     told = {p.invocation for p in log.payloads}
     # Events sent by emit_cpi! are instructions, which no node cuts: a program that sends them loses none.
     complete = not cut or len(payloads) > len(log.payloads)
     lost = () if complete else tuple(item for n, item in enumerate(ours) if n not in told)
-    return Extracted(events, len(payloads) - len(events), cut, lost)
+    return Extracted(events, len(strange), cut, lost, tuple(strange))
 
 
 def _cpi_payloads(program: Program, ours: Sequence[TxInstruction]) -> Iterator[bytes]:

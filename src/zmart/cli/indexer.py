@@ -28,19 +28,36 @@ Which = Annotated[str, typer.Argument(help="its id or signature, or `all`")]
 @one_sentence
 def backfill(
     from_slot: Annotated[
-        int | None, typer.Option(min=0, help="list the chain again from this slot (default: where it ended)")
+        int | None,
+        typer.Option(
+            "--from", "--from-slot", min=0, help="list the chain from this slot (default: where it ended)"
+        ),
+    ] = None,
+    to_slot: Annotated[
+        int | None, typer.Option("--to", "--to-slot", min=0, help="through this slot (default: the tip)")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Find every transaction of the program that is not indexed yet, and index it. May run beside the service."""
+    """Find every transaction of the program that is not indexed yet, and index it. May run beside the service.
+
+    Broken off (Ctrl-C, kill -9), the same command goes on where it was.
+    """
     from zmart.market.types import Slot
     from zmart.services.indexer.backfill import backfill as run
 
+    if to_slot is not None and (from_slot is None or to_slot < from_slot):
+        raise typer.BadParameter("--to needs a --from that is not above it")
+
     async def work(engine: Engine) -> None:
+        first, last = (None if slot is None else Slot(slot) for slot in (from_slot, to_slot))
         with _bar(json) as bar:
-            task = bar.add_task("indexing", total=None)
-            slot = None if from_slot is None else Slot(from_slot)
-            done = await run(engine, slot, lambda n, of: bar.update(task, completed=n, total=of))
+            tasks = {what: bar.add_task(what, total=None, visible=False) for what in ("listing", "indexing")}
+            done = await run(
+                engine,
+                first,
+                last,
+                lambda what, n, of: bar.update(tasks[what], completed=n, total=of, visible=True),
+            )
         _print(done, json, f"{done.found} transactions found; complete through slot {done.gap_free_slot}")
         if done.dead:
             typer.echo(f"{done.dead} dead letters: see `zmart indexer dead-letters list`", err=True)
@@ -96,6 +113,19 @@ def audit(json: Json = False) -> None:
         _print(report, json, "\n".join([*lines, f"{counted}; {len(lines)} differences"]))
         if report.differences:
             raise typer.Exit(1)
+
+    _with_engine(work)
+
+
+@app.command()
+@one_sentence
+def reread(json: Json = False) -> None:
+    """Read transactions again whose events this version could not decode before (after an update or another IDL)."""
+    from zmart.services.indexer.reread import reread as run
+
+    async def work(engine: Engine) -> None:
+        number = await run(engine)
+        _print({"reread": number}, json, f"{number} transactions will be read again")
 
     _with_engine(work)
 

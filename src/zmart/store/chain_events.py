@@ -34,6 +34,17 @@ _COLUMNS = "signature, ordinal, slot, index_in_block, market_id, event"
 
 _ADD_TRANSACTIONS = f"{insert('chain_transactions', _TRANSACTIONS)} ON CONFLICT DO NOTHING"
 _ADD_EVENTS = f"{insert('chain_events', _EVENTS)} ON CONFLICT DO NOTHING"
+_ADD_UNKNOWN = """
+INSERT INTO unknown_events (slot, signature, ordinal, payload)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bytea[]) ON CONFLICT DO NOTHING
+"""
+_UNKNOWN = (
+    "SELECT signature FROM unknown_events GROUP BY slot, signature ORDER BY slot DESC, signature LIMIT $1"
+)
+_REMOVE_UNKNOWN = "DELETE FROM unknown_events WHERE signature = ANY($1::text[])"
+_FIRST_FINAL = """
+SELECT signature FROM chain_transactions WHERE slot > $1 AND finality = 'finalized' ORDER BY slot LIMIT 1
+"""
 _KNOWN = "SELECT signature FROM chain_transactions WHERE signature = ANY($1::text[])"
 _NEIGHBOURS = """
 SELECT slot, signature, index_in_block FROM chain_transactions
@@ -102,7 +113,8 @@ _event = msgspec.json.Decoder(StoredEvent)
 
 
 class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that was looked at. `unknown_events`: payloads of the program that could not be decoded."""
+    """A transaction that was looked at. `unknown_events`: payloads of the program that could not be decoded;
+    `strange` are these with their ordinals."""
 
     signature: Signature
     slot: Slot
@@ -110,6 +122,7 @@ class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool
     event_count: int
     unknown_events: int = 0
+    strange: tuple[tuple[int, bytes], ...] = ()
     finality: Finality = Finality.CONFIRMED
 
 
@@ -160,6 +173,9 @@ async def add(
         )
         for e, market_id in events
     ]
+    strange = [(t.slot, t.signature, *one) for t in transactions for one in t.strange]
+    if strange:
+        await connection.execute(_ADD_UNKNOWN, *(list(column) for column in zip(*strange, strict=True)))
     if rows:
         await connection.execute(_ADD_EVENTS, *(list(column) for column in zip(*rows, strict=True)))
 
@@ -247,6 +263,7 @@ async def finalize(pool: Pool, signatures: Sequence[Signature]) -> None:
 async def remove(connection: Connection, signatures: Sequence[Signature]) -> Affected:
     """Take back transactions that left the chain, with their events."""
     rows = await connection.fetch(_MARKETS_OF, list(signatures))
+    await connection.execute(_REMOVE_UNKNOWN, list(signatures))
     await connection.execute(_REMOVE_EVENTS, list(signatures))
     await connection.execute(_REMOVE, list(signatures))
     markets = {row["market_id"] for row in rows if row["market_id"] is not None}
@@ -257,6 +274,17 @@ async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:
     """A transaction below `slot` that can never leave the chain: a scan needs not look behind it."""
     signature: Signature | None = await pool.fetchval(_LAST_FINAL, slot)
     return signature
+
+
+async def first_final_after(pool: Pool, slot: Slot) -> Signature | None:
+    """A transaction above `slot` that can never leave the chain: the list of those below may begin at it."""
+    signature: Signature | None = await pool.fetchval(_FIRST_FINAL, slot)
+    return signature
+
+
+async def unknown(connection: Connection | Pool, limit: int) -> list[Signature]:
+    """Transactions with payloads of the program that could not be decoded, the newest first."""
+    return [row["signature"] for row in await connection.fetch(_UNKNOWN, limit)]
 
 
 def _encode(event: StoredEvent) -> str:

@@ -182,7 +182,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes | None = None
 
 
-async def store(pool: Pool, source: Source, hints: Sequence[Hint]) -> int:
+async def store(pool: Pool | Connection, source: Source, hints: Sequence[Hint]) -> int:
     """Write the hints down, one round trip, and wake the workers. Returns how many were not known before."""
     unique = list({hint.signature: hint for hint in hints}.values())
     if not unique:

@@ -25,7 +25,6 @@ UPDATE index_progress
 SET listed_through_slot = GREATEST(listed_through_slot, $1), tip_slot = $1, scanned_at = now()
 """
 _FINALIZED = "UPDATE index_progress SET final_slot = GREATEST(final_slot, $1) WHERE final_slot < $1"
-_REWIND = "UPDATE index_progress SET listed_through_slot = $1, gap_free_through_slot = $1"
 _ADVANCE = """
 WITH open AS (
     SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')),
@@ -106,11 +105,6 @@ async def listed(pool: Pool, tip: Slot) -> None:
 async def finalized(pool: Pool, slot: Slot) -> None:
     """The chain's newest finalized slot."""
     await pool.execute(_FINALIZED, slot)
-
-
-async def rewind(pool: Pool, slot: Slot) -> None:
-    """Have everything after `slot` listed again."""
-    await pool.execute(_REWIND, slot)
 
 
 async def advance(connection: Connection | Pool) -> None:

@@ -1,4 +1,4 @@
-"""List the chain from a slot on and settle everything, beside a running indexer or without one."""
+"""List the chain through a range of slots and settle everything, beside a running indexer or without one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import msgspec
 
 from zmart.market.types import Slot
 from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.listing import pages
+from zmart.services.indexer.sources import store_listed
 from zmart.services.indexer.worker import Turn
-from zmart.store import inbox, index_progress
+from zmart.store import backfills, chain_events, inbox, index_progress
 
 _LOOK_AGAIN_S = 0.5
+Progress = Callable[[str, int, int], None]
 
 
 class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,12 +28,41 @@ class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def backfill(
-    engine: Engine, from_slot: Slot | None, progress: Callable[[int, int], None] = lambda done, of: None
+    engine: Engine,
+    from_slot: Slot | None = None,
+    to_slot: Slot | None = None,
+    progress: Progress = lambda what, done, of: None,
 ) -> Backfilled:
-    """`progress` is told (settled, found). Safe to break off and to run again."""
+    """From slot to slot, both included; by default from where the index is complete to the tip. `progress` is
+    told ("listing" or "indexing", done, of). Broken off, it goes on where it was when it is run again."""
+    found = await engine.scanner.scan() if to_slot is None else 0
     if from_slot is not None:
-        await index_progress.rewind(engine.pool, from_slot)
-    found = await engine.scanner.scan()
+        found += await _list(engine, from_slot, backfills.OPEN_END if to_slot is None else to_slot, progress)
+    dead = await _settle(engine, progress)
+    await engine.finality.look()
+    end = await index_progress.read(engine.pool)
+    assert end is not None  # claimed when the engine was opened
+    return Backfilled(found=found, dead=dead, gap_free_slot=end.gap_free_through_slot, tip_slot=end.tip_slot)
+
+
+async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progress) -> int:
+    cursor = await backfills.begin(engine.pool, from_slot, to_slot)
+    before = cursor.reached or await chain_events.first_final_after(engine.pool, to_slot)
+    top = cursor.slot or min(to_slot, await engine.rpc.get_slot())
+    found = cursor.found
+    listed = pages(engine.rpc, engine.program.address, engine.pace, floor=from_slot, before=before)
+    async for page in listed:
+        fresh = await store_listed(engine.pool, [info for info in page if info.slot <= to_slot])
+        found += fresh
+        if page:
+            last = page[-1]
+            await backfills.reached(engine.pool, from_slot, to_slot, last.signature, last.slot, fresh)
+            progress("listing", max(0, top - last.slot), max(1, top - from_slot))
+    await backfills.ended(engine.pool, from_slot, to_slot)
+    return found
+
+
+async def _settle(engine: Engine, progress: Progress) -> int:
     waiting = await inbox.depth(engine.pool)
     total = waiting.pending
     while waiting.pending:
@@ -39,12 +71,7 @@ async def backfill(
             pass
         waiting = await inbox.depth(engine.pool)
         total = max(total, waiting.pending)
-        progress(total - waiting.pending, total)
+        progress("indexing", total - waiting.pending, total)
         if not fetched and waiting.pending:
             await asyncio.sleep(_LOOK_AGAIN_S)  # leased by another process, or waiting for its next attempt
-    await index_progress.advance(engine.pool)
-    end = await index_progress.read(engine.pool)
-    assert end is not None  # claimed when the engine was opened
-    return Backfilled(
-        found=found, dead=waiting.dead, gap_free_slot=end.gap_free_through_slot, tip_slot=end.tip_slot
-    )
+    return waiting.dead

@@ -111,6 +111,7 @@ def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
         failed=found.err is not None,
         event_count=len(extracted.events),
         unknown_events=extracted.unknown,
+        strange=extracted.strange,
     )
     return Transaction(row=row, events=extracted.events)
 

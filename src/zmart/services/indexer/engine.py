@@ -11,6 +11,7 @@ from zmart.chain.rpc import Rpc
 from zmart.services.indexer.fetcher import Fetcher
 from zmart.services.indexer.finality import FinalityWatcher
 from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.listing import Pace
 from zmart.services.indexer.sources import Scanner
 from zmart.services.indexer.worker import Worker
 from zmart.settings import Settings
@@ -29,8 +30,9 @@ class Engine:
         self.program = program
         self.folder = Folder(program, settings.pricing_model)
         self.worker = Worker(pool, rpc, program, self.folder, settings.indexer_batch_size)
-        self.fetcher = Fetcher(pool, rpc, settings.rpc_timeout_s)
-        self.scanner = Scanner(pool, rpc, program, settings.indexer_scan_interval_s)
+        self.pace = Pace(settings.indexer_rpc_per_s)
+        self.fetcher = Fetcher(pool, rpc, self.pace, settings.rpc_timeout_s)
+        self.scanner = Scanner(pool, rpc, program, self.pace, settings.indexer_scan_interval_s)
         self.finality = FinalityWatcher(pool, rpc, self.folder, settings.indexer_scan_interval_s)
 
     @classmethod

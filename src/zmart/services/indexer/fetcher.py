@@ -13,6 +13,7 @@ from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.market.types import Slot
 from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.listing import Pace
 from zmart.store import inbox
 from zmart.store.inbox import Failure, Wanted
 from zmart.store.pool import Pool, is_away
@@ -39,7 +40,8 @@ _Outcome = tuple[int, bytes, Slot] | Failure | _Away
 class Fetcher:
     """`turn()` fetches some; `run(bell)` does so whenever there are any."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, timeout_s: float) -> None:
+    def __init__(self, pool: Pool, rpc: Rpc, pace: Pace, timeout_s: float) -> None:
+        self._pace = pace
         self._pool = pool
         self._rpc = rpc
         self._timeout_s = timeout_s
@@ -77,6 +79,7 @@ class Fetcher:
 
     async def _fetch(self, row: Wanted) -> _Outcome:
         async with self._gate:
+            await self._pace.turn()
             try:
                 async with asyncio.timeout(self._timeout_s):
                     raw = await self._rpc.get_transaction_json(row.signature)

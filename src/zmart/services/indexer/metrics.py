@@ -28,4 +28,10 @@ INBOX_DEPTH = Gauge("zmart_indexer_inbox_depth", "transactions that wait to be s
 INBOX_OLDEST_SECONDS = Gauge("zmart_indexer_inbox_oldest_seconds", "age of the oldest of them")
 DEAD_LETTERS = Gauge("zmart_indexer_dead_letters", "transactions that could not be indexed")
 STUCK_MARKETS = Gauge("zmart_indexer_stuck_markets", "markets with an event that cannot be folded")
+AUDIT_DIFFERENCES = Gauge(
+    "zmart_indexer_audit_differences", "fields that the last audit found different from the chain"
+)
+SCAN_AGE_SECONDS = Gauge("zmart_indexer_scan_age_seconds", "since the chain was last listed to its tip")
+EVENTS_PER_MINUTE = Gauge("zmart_indexer_events_per_minute", "events folded in the last minute")
+FINAL_SLOT = Gauge("zmart_indexer_final_slot", "the chain's newest finalized slot")
 VANISHED = Counter("zmart_indexer_vanished_transactions", "confirmed transactions that left the chain")

@@ -13,6 +13,7 @@ from zmart.errors import StoreError
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.indexer import metrics
 from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.sources import LiveLog
@@ -36,6 +37,7 @@ class Indexer:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
+        self._caretaker = Caretaker(engine, settings.indexer_audit_interval_s)
         self._app = webhook_app(WebhookReceiver(engine.pool, settings))
         self._rate = Rate()
 
@@ -50,7 +52,7 @@ class Indexer:
 
     async def run(self, stop: asyncio.Event) -> None:
         engine = self._engine
-        work, fetch, scan, final = (Bell(stop) for _ in range(4))
+        work, fetch, scan, final, care = (Bell(stop) for _ in range(5))
         endless = [self._wake((work, fetch))]
         if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
             live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
@@ -62,6 +64,7 @@ class Indexer:
                 group.create_task(engine.fetcher.run(fetch))
                 group.create_task(engine.scanner.run(scan))
                 group.create_task(engine.finality.run(final))
+                group.create_task(self._caretaker.run(care))
                 await stop.wait()
                 for helper in helpers:
                     helper.cancel()
@@ -79,9 +82,11 @@ class Indexer:
             return Readiness(ready=False, reason=f"PostgreSQL is away: {error}")
         assert progress is not None  # claimed when the service was opened
         _publish(progress, depth, len(stuck))
+        metrics.EVENTS_PER_MINUTE.set(self._rate.per_minute(self._engine.worker.events_total))
         reason = _why_not_ready(progress, depth, self._settings.indexer_scan_interval_s)
         details = {
             "tip_slot": progress.tip_slot,
+            "final_slot": progress.final_slot,
             "gap_free_slot": progress.gap_free_through_slot,
             "inbox_pending": depth.pending,
             "inbox_oldest_s": depth.oldest_s,
@@ -138,6 +143,11 @@ def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float
         return f"the chain was last scanned {progress.scan_age_s:.0f} s ago: is the RPC there?"
     if depth.oldest_s is not None and depth.oldest_s > BEHIND_S:
         return f"{depth.pending} transactions wait to be indexed, the oldest for {depth.oldest_s:.0f} s"
+    if depth.gap_slot is not None:
+        return (
+            f"a gap in slot {depth.gap_slot}: {depth.dead} transactions could not be indexed, "
+            "see `zmart indexer dead-letters list`"
+        )
     return ""
 
 
@@ -145,6 +155,8 @@ def _publish(progress: IndexProgress, depth: Depth, stuck: int) -> None:
     metrics.TIP_SLOT.set(progress.tip_slot)
     metrics.GAP_FREE_SLOT.set(progress.gap_free_through_slot)
     metrics.LAG_SLOTS.set(max(0, progress.tip_slot - progress.gap_free_through_slot))
+    metrics.FINAL_SLOT.set(progress.final_slot)
+    metrics.SCAN_AGE_SECONDS.set(progress.scan_age_s or 0)
     metrics.INBOX_DEPTH.set(depth.pending)
     metrics.INBOX_OLDEST_SECONDS.set(depth.oldest_s or 0)
     metrics.DEAD_LETTERS.set(depth.dead)

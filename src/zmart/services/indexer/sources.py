@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import structlog
@@ -13,6 +14,7 @@ from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.errors import ChainError, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.listing import PAGE, Pace, backwards, pages
 from zmart.store import chain_events, inbox, index_progress
 from zmart.store.chain_events import TransactionRow
 from zmart.store.inbox import Hint
@@ -20,7 +22,6 @@ from zmart.store.pool import Pool, is_away
 
 _OVERLAP_SLOTS = 64
 """Twice what a cluster takes to finalize: what a fork replaced there is listed again."""
-_PAGE = 1000
 _QUEUE = 10_000
 log = structlog.get_logger()
 
@@ -29,11 +30,13 @@ class Scanner:
     """Lists what the chain has from the frontier to a tip that was sampled before; so nothing stays unseen,
     whatever the webhook lost."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, program: Program, interval_s: float) -> None:
+    def __init__(self, pool: Pool, rpc: Rpc, program: Program, pace: Pace, interval_s: float) -> None:
         self._pool = pool
         self._rpc = rpc
         self._program = program
+        self._pace = pace
         self._interval_s = interval_s
+        self.backwards: tuple[Slot, Slot] | None = None
 
     async def run(self, bell: Bell) -> None:
         while not bell.stopped:
@@ -54,29 +57,35 @@ class Scanner:
         tip = await self._rpc.get_slot("confirmed")
         floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
         until = await chain_events.last_final_before(self._pool, floor)
-        before: Signature | None = None
         fresh = 0
-        while True:
-            page = await self._rpc.get_signatures_for_address(
-                self._program.address, before=before, until=until, limit=_PAGE
-            )
-            fresh += await self._store([info for info in page if info.slot >= floor])
-            if len(page) < _PAGE or page[-1].slot < floor:
-                break
-            before = page[-1].signature
+        async for page in pages(self._rpc, self._program.address, self._pace, floor=floor, until=until):
+            fresh += await store_listed(self._pool, page)
+            self._watch_order(page)
         await index_progress.listed(self._pool, tip)
         await index_progress.advance(self._pool)
         return fresh
 
-    async def _store(self, page: list[SignatureInfo]) -> int:
-        """Failed transactions have no effect and need no fetch."""
-        unknown = await inbox.unknown(self._pool, [info.signature for info in page])
-        new = [info for info in page if info.signature in unknown]
-        failed = [_failed(info.signature, info.slot) for info in new if info.err is not None]
-        if failed:
-            await chain_events.add(self._pool, failed)
-        hints = [Hint(info.signature, info.slot, None) for info in new if info.err is None]
-        return len(failed) + await inbox.store(self._pool, "scan", hints)
+    def _watch_order(self, page: Sequence[SignatureInfo]) -> None:
+        found = backwards(page)
+        if found and found != self.backwards:
+            self.backwards = found
+            log.error(
+                "the chain's slots go backwards: was its clock moved? events are folded in the order of slots",
+                slot=found[0],
+                then=found[1],
+            )
+
+
+async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
+    """Write down what was listed; returns how many were not known. Failed transactions have no effect and need
+    no fetch."""
+    unknown = await inbox.unknown(pool, [info.signature for info in page])
+    new = [info for info in page if info.signature in unknown]
+    failed = [_failed(info.signature, info.slot) for info in new if info.err is not None]
+    if failed:
+        await chain_events.add(pool, failed)
+    hints = [Hint(info.signature, info.slot, None) for info in new if info.err is None]
+    return len(failed) + await inbox.store(pool, "scan", hints)
 
 
 class LiveLog:
@@ -108,7 +117,7 @@ class LiveLog:
     async def _write(self) -> None:
         while True:
             hints = [await self._queue.get()]
-            while not self._queue.empty() and len(hints) < _PAGE:
+            while not self._queue.empty() and len(hints) < PAGE:
                 hints.append(self._queue.get_nowait())
             try:
                 await inbox.store(self._pool, "logs", hints)

@@ -58,24 +58,26 @@ class Worker:
 
     async def run(self, bell: Bell) -> None:
         """Until the bell stops. It rings when something came into the inbox."""
-        while not bell.stopped:
-            bell.clear()
-            try:
-                turn = await self.turn()
-                if turn is Turn.WORKED:
-                    continue
-                pause_s = (
-                    _TAKEOVER_S
-                    if turn is Turn.ELSEWHERE
-                    else await inbox.next_due_s(self._pool, has_payload=True)
-                )
-            except Exception as error:
-                if not is_away(error):
-                    raise
-                log.warning("database away", error=str(error))
-                pause_s = 1.0
-            await bell.wait(pause_s)
-        await self._forget_ahead()
+        try:
+            while not bell.stopped:
+                bell.clear()
+                try:
+                    turn = await self.turn()
+                    if turn is Turn.WORKED:
+                        continue
+                    pause_s = (
+                        _TAKEOVER_S
+                        if turn is Turn.ELSEWHERE
+                        else await inbox.next_due_s(self._pool, has_payload=True)
+                    )
+                except Exception as error:
+                    if not is_away(error):
+                        raise
+                    log.warning("database away", error=str(error))
+                    pause_s = 1.0
+                await bell.wait(pause_s)
+        finally:
+            await self._forget_ahead()
 
     async def turn(self) -> Turn:
         """One batch. A batch that fails is tried in halves, down to the row that is to blame."""

@@ -45,6 +45,18 @@ CREATE INDEX inbox_waiting ON inbox (received_at) WHERE state = 'pending';
 CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
 CREATE INDEX inbox_done ON inbox (settled_at) WHERE state = 'done';
 
+-- Listings of a range of slots that an operator asked for; `reached` is where a broken one goes on.
+CREATE TABLE backfills (
+    from_slot  bigint NOT NULL,
+    to_slot    bigint NOT NULL,
+    reached    text,                   -- the oldest signature that was listed
+    slot       bigint,                 -- and its slot
+    found      bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    ended_at   timestamptz,
+    PRIMARY KEY (from_slot, to_slot)
+);
+
 -- Every transaction of the program that was looked at, the failed ones too.
 CREATE TABLE chain_transactions (
     signature      text PRIMARY KEY,
@@ -76,6 +88,15 @@ CREATE INDEX chain_events_of_config ON chain_events (slot, index_in_block, ordin
     WHERE name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged');
 CREATE INDEX chain_events_unmapped ON chain_events ((event ->> 'market'))
     WHERE market_id IS NULL AND name = 'WinningsClaimed';
+
+-- What the program logged and this version cannot decode, kept for one that can.
+CREATE TABLE unknown_events (
+    slot      bigint NOT NULL,
+    signature text NOT NULL,
+    ordinal   integer NOT NULL,
+    payload   bytea NOT NULL,
+    PRIMARY KEY (slot, signature, ordinal)
+);
 
 --------------------------------------------------------------------------------------------------- the fold of it
 

@@ -1,0 +1,110 @@
+"""What nobody asks for: audits on a schedule, alerts for people, old rows out of the inbox."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from zmart.errors import ChainError
+from zmart.services.indexer import metrics
+from zmart.services.indexer.audit import Difference, Report, audit
+from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.engine import Engine
+from zmart.store import alerts, chain_events, inbox, projections
+from zmart.store.pool import is_away
+
+_LOOK_S = 5.0
+_KEEP_DONE_S = 3600.0
+_SHOWN = 5
+log = structlog.get_logger()
+
+
+class Caretaker:
+    """`run(bell)` looks every few seconds; an audit is due every `audit_interval_s` (0: never), and at once when
+    events had to be recovered from a cut log."""
+
+    def __init__(self, engine: Engine, audit_interval_s: float) -> None:
+        self._engine = engine
+        self._interval_s = audit_interval_s
+        self._audited_at = time.monotonic()
+
+    async def run(self, bell: Bell) -> None:
+        while not bell.stopped:
+            try:
+                await self.look()
+            except ChainError as error:
+                log.warning("audit impossible", error=str(error))
+            except Exception as error:
+                if not is_away(error):
+                    raise
+            await bell.wait(_LOOK_S)
+
+    async def look(self) -> None:
+        """One round of everything that is due."""
+        await inbox.prune(self._engine.pool, _KEEP_DONE_S)
+        await self._alert_dead_letters()
+        await self._alert_stuck()
+        await self._alert_unknown()
+        await self._alert_backwards()
+        if self._is_due():
+            await self.audit()
+
+    async def audit(self) -> Report:
+        """Compare with the chain now; a difference is an alert, and no difference ends it."""
+        recovered, self._engine.worker.recovered = self._engine.worker.recovered, set()
+        self._audited_at = time.monotonic()
+        try:
+            report = await audit(self._engine.pool, self._engine.rpc, self._engine.program)
+        except BaseException:
+            self._engine.worker.recovered |= recovered
+            raise
+        metrics.AUDIT_DIFFERENCES.set(len(report.differences))
+        await self._alert("index-differs", "critical", _about(report.differences))
+        return report
+
+    def _is_due(self) -> bool:
+        if self._engine.worker.recovered:
+            return True
+        return bool(self._interval_s) and time.monotonic() - self._audited_at >= self._interval_s
+
+    async def _alert_dead_letters(self) -> None:
+        dead = (await inbox.depth(self._engine.pool)).dead
+        text = f"{dead} transactions could not be indexed: see `zmart indexer dead-letters list`."
+        await self._alert("index-dead-letters", "critical", text if dead else "")
+
+    async def _alert_stuck(self) -> None:
+        stuck = await projections.stuck(self._engine.pool, _SHOWN)
+        text = "; ".join(f"market {market_id} is stuck: {reason}" for market_id, reason in stuck)
+        await self._alert("index-stuck-markets", "critical", text)
+
+    async def _alert_unknown(self) -> None:
+        unknown = await chain_events.unknown(self._engine.pool, _SHOWN)
+        text = (
+            f"The program emitted events that this version does not know, last in {', '.join(unknown)}: "
+            "check SOLANA_IDL_PATH, update, then `zmart indexer reread`."
+        )
+        await self._alert("index-unknown-events", "warning", text if unknown else "")
+
+    async def _alert_backwards(self) -> None:
+        found = self._engine.scanner.backwards
+        text = found and (
+            f"After slot {found[0]} the chain went on with slot {found[1]}: its clock was moved (a local chain only). "
+            "Events are folded in the order of slots; if markets are stuck, start over with `zmart up --fresh`."
+        )
+        await self._alert("index-slots-backwards", "warning", text or "")
+
+    async def _alert(self, key: str, severity: alerts.Severity, text: str) -> None:
+        if text:
+            await alerts.raise_alert(self._engine.pool, key, severity, text)
+        else:
+            await alerts.resolve_alert(self._engine.pool, key)
+
+
+def _about(differences: list[Difference]) -> str:
+    if not differences:
+        return ""
+    lines = [
+        f"{d.kind} {d.account} {d.field}: {d.index!r}, on chain {d.chain!r}" for d in differences[:_SHOWN]
+    ]
+    return f"The index differs from the chain in {len(differences)} fields: {'; '.join(lines)}."

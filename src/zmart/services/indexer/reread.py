@@ -1,0 +1,24 @@
+"""Transactions with payloads that could not be decoded, put back into the inbox for a version that can."""
+
+from __future__ import annotations
+
+from zmart.services.indexer.engine import Engine
+from zmart.store import chain_events, inbox, index_progress
+from zmart.store.inbox import Hint
+
+_AT_ONCE = 1000
+
+
+async def reread(engine: Engine) -> int:
+    """Returns how many. Their events are taken back until a worker has read them again, moments later."""
+    done = 0
+    while signatures := await chain_events.unknown(engine.pool, _AT_ONCE):
+        async with engine.pool.transaction() as connection:
+            await index_progress.lock_writer(connection)
+            affected = await chain_events.remove(connection, signatures)
+            await engine.folder.refold(connection, affected.markets)
+            if affected.config:
+                await engine.folder.refold_config(connection)
+            await inbox.store(connection, "scan", [Hint(signature, None, None) for signature in signatures])
+        done += len(signatures)
+    return done
