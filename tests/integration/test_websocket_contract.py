@@ -471,6 +471,8 @@ async def test_health_readiness_and_metrics_are_plain_http_on_the_same_port(sett
         assert (ready.status_code, ready.json()["ready"]) == (200, True)
         assert "zmart_websocket_connections 1.0" in (await http.get(f"{base}/metrics")).text
         assert (await http.get(f"{base}/")).status_code == 426
+        described = (await http.get(f"{base}/asyncapi.json")).json()
+        assert described["servers"]["socket"]["host"] == f"127.0.0.1:{service.port}"
 
 
 async def test_addresses_behind_a_trusted_proxy_are_counted_apart(settings):

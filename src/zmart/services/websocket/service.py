@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.asyncio import Redis
 
 from zmart.errors import ConfigError
-from zmart.feed import redis_client
+from zmart.feed import asyncapi, redis_client
 from zmart.feed.relay import Relay
 from zmart.feed.tail import FeedBroken, Tail
 from zmart.feed.tasks import end
@@ -95,7 +95,12 @@ class WebSocketService:
 
     async def _listen(self) -> asyncio.Server:
         host, port = self._settings.bind_host, self._settings.ws_port
-        pages = {"/health": self._health_page, "/ready": self._ready_page, "/metrics": _metrics_page}
+        pages = {
+            "/health": self._health_page,
+            "/ready": self._ready_page,
+            "/metrics": _metrics_page,
+            asyncapi.PATH: self._description_page,
+        }
         try:
             listening = await socket.listen(
                 self._server, pages, self._trusted, self._limits.frame_bytes, host, port
@@ -160,6 +165,10 @@ class WebSocketService:
             **self.health(),
         }
         return 200, "application/json", msgspec.json.encode(told)
+
+    def _description_page(self) -> tuple[int, str, bytes]:
+        url = self._settings.public_ws_url or f"ws://{self._settings.bind_host}:{self.port}"
+        return 200, "application/json", asyncapi.published(url)
 
     def _ready_page(self) -> tuple[int, str, bytes]:
         said = self._readiness()

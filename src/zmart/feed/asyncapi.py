@@ -1,0 +1,99 @@
+"""The published description of the live feed: AsyncAPI 3.0, generated from the message types."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+import zmart
+from zmart.feed.messages import ANSWERS, CHANGES, FROM_CLIENTS
+from zmart.feed.shapes import SNAPSHOTS
+
+PATH = "/asyncapi.json"
+
+# The document is plain JSON: its shape is AsyncAPI's.
+Document = dict[str, Any]
+
+_SCHEMAS = "#/components/schemas/"
+_SOCKET = "#/channels/socket"
+_DESCRIPTION = """\
+Every committed change of the ZMART backend, in commit order, once per offset. Lamports and shares are integers in
+units of 1e-9. Channels: `markets`, `trades`, `activity` for all markets; `market:<id>`, `trades:<id>`, `votes:<id>`,
+`discussions:<id>` for one. Remember the last `epoch` and `offset`; after a reconnect subscribe with both and miss
+nothing, or be told of a gap. The server pings; a client that is silent for two heartbeats is closed."""
+_REPLIES = {
+    "Subscribe": ("Subscribed", "SubscribedToMarket", "Gap", "Error"),
+    "Unsubscribe": ("Unsubscribed", "UnsubscribedFromMarket", "Error"),
+    "Ping": ("Pong",),
+}
+
+
+@lru_cache(maxsize=4)
+def published(socket_url: str) -> bytes:
+    """The document's JSON, for the socket that clients reach at `socket_url` (ws:// or wss://)."""
+    return msgspec.json.encode(document(socket_url))
+
+
+def document(socket_url: str) -> Document:
+    """The AsyncAPI document; `receive` and `send` are the server's, as AsyncAPI 3 has it."""
+    every = [kind.__name__ for kind in (*FROM_CLIENTS, *ANSWERS, *CHANGES)]
+    url = urlsplit(socket_url)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "ZMART live feed", "version": zmart.__version__, "description": _DESCRIPTION},
+        "defaultContentType": "application/json",
+        "servers": {"socket": {"host": url.netloc, "pathname": url.path or "/", "protocol": url.scheme}},
+        "channels": {
+            "socket": {
+                "address": "/",
+                "description": "One connection carries all subscriptions. Any path will do.",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in every},
+            }
+        },
+        "operations": _operations(),
+        "components": {"messages": _messages(), "schemas": _schemas()},
+    }
+
+
+def _operations() -> Document:
+    operations: Document = {}
+    for kind in FROM_CLIENTS:
+        name = kind.__name__
+        operation = {"action": "receive", "channel": {"$ref": _SOCKET}, "messages": _refs([name])}
+        if name in _REPLIES:
+            operation["reply"] = {"channel": {"$ref": _SOCKET}, "messages": _refs(_REPLIES[name])}
+        operations[f"receive{name}"] = operation
+    told = {"welcome": ("Welcome",), "changes": tuple(kind.__name__ for kind in CHANGES)}
+    for name, messages in told.items():
+        operations[name] = {"action": "send", "channel": {"$ref": _SOCKET}, "messages": _refs(messages)}
+    return operations
+
+
+def _refs(names: list[str] | tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"$ref": f"{_SOCKET}/messages/{name}"} for name in names]
+
+
+def _messages() -> Document:
+    return {
+        kind.__name__: {
+            "name": kind.__name__,
+            "summary": (kind.__doc__ or "").strip(),
+            "payload": {"$ref": _SCHEMAS + kind.__name__},
+        }
+        for kind in (*FROM_CLIENTS, *ANSWERS, *CHANGES)
+    }
+
+
+def _schemas() -> Document:
+    snapshots = tuple(SNAPSHOTS.values())
+    every = (*FROM_CLIENTS, *ANSWERS, *CHANGES)
+    parts, schemas = msgspec.json.schema_components((*every, *snapshots), ref_template=_SCHEMAS + "{name}")
+    states = {str(part): part for part in parts[len(every) :]}
+    schemas["Began"]["properties"]["snapshot"] = {
+        "description": "the state at `offset`, by the kind of channel",
+        "anyOf": list(states.values()),
+    }
+    return schemas

@@ -1,0 +1,183 @@
+"""The data of the live feed's messages, typed: what a reader finds under `data`, and in snapshots.
+
+What is sent is written by rows.py, wire.py and the socket server; tests/unit/test_asyncapi.py holds both equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from zmart.feed.channels import Kind
+
+Moment = Annotated[str, Meta(description="ISO 8601 in UTC with milliseconds")]
+Units = Annotated[int, Meta(description="lamports or shares, in 1e-9")]
+Price = Annotated[str, Meta(description="decimal text with nine places")]
+Action = Literal["created", "updated", "deleted"]
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """Votes as they count: `for` likes a proposal, or agrees with a dispute."""
+
+    for_: int = field(name="for")
+    against: int
+    total: int
+
+
+class Market(Struct, frozen=True, kw_only=True):
+    """The market's row under the names of the HTTP API."""
+
+    market_id: str
+    id: str
+    on_chain_address: str
+    state: str
+    status: str
+    creator: str
+    creator_wallet: str
+    b_parameter: Units
+    liquidity_parameter: Units
+    initial_liquidity: Units
+    current_liquidity: Units
+    shares_yes: Units
+    shares_no: Units
+    total_yes_shares: Units
+    total_no_shares: Units
+    current_price_yes: Price
+    current_price_no: Price
+    total_volume: Units
+    trades_count: int
+    traders: int
+    question_cid: str | None
+    evidence_cid: str | None
+    resolver: str | None
+    proposed_outcome: bool | None
+    final_outcome: bool | None
+    was_disputed: bool
+    proposal_likes: int
+    proposal_dislikes: int
+    dispute_agree: int
+    dispute_disagree: int
+    created_at: Moment | None
+    proposal_aggregated_at: Moment | None
+    approved_at: Moment | None
+    activated_at: Moment | None
+    resolution_proposed_at: Moment | None
+    dispute_initiated_at: Moment | None
+    finalized_at: Moment | None
+    cancelled_at: Moment | None
+    updated_slot: int
+
+
+class MarketNow(Market, frozen=True, kw_only=True):
+    """In snapshots: with its question document, null until that is known, and the figures of a price display."""
+
+    question: str | None
+    description: str | None
+    category: str | None
+    tags: list[str] | None
+    ends_at: Moment | None
+    price_yes: float = field(name="priceYes")
+    price_no: float = field(name="priceNo")
+    total_shares: Units = field(name="totalShares")
+
+
+class MarketChange(Struct, frozen=True, kw_only=True):
+    """A market is new, has moved on, or has another price. `new_state` is null for one that is gone."""
+
+    action: Action
+    old_state: str | None
+    new_state: str | None
+    market: Market
+    price_yes: float = field(name="priceYes")
+    price_no: float = field(name="priceNo")
+    total_shares: Units = field(name="totalShares")
+
+
+class Trade(Struct, frozen=True, kw_only=True):
+    """`price`: of one share on average; `price_after`: of YES, after it."""
+
+    trade_id: str = field(name="tradeId")
+    id: str
+    market_id: str
+    trade_type: Literal["buy", "sell"]
+    outcome: Literal["YES", "NO"]
+    shares: Units
+    cost: Units
+    price: Price
+    price_after: Price
+    user_wallet: str
+    trader: str
+    user: str
+    tx_signature: str
+    slot: int
+    created_at: Moment
+
+
+class TradeChange(Trade, frozen=True, kw_only=True):
+    """`deleted`: its transaction has left the chain."""
+
+    action: Action
+
+
+class VoteChange(Struct, frozen=True, kw_only=True):
+    """`tally`: all votes of that kind in the market, this one included."""
+
+    action: Action
+    vote_type: Literal["proposal", "dispute"]
+    vote: bool
+    choice: Literal["like", "dislike", "agree", "disagree"]
+    user_wallet: str
+    source: Literal["offchain", "onchain"]
+    created_at: Moment | None
+    tally: Tally | None
+
+
+class Comment(Struct, frozen=True, kw_only=True):
+    """`content` is null once it is deleted."""
+
+    id: str
+    market_id: str
+    user_wallet: str
+    content: str | None
+    parent_id: str | None
+    created_at: Moment | None
+    deleted_at: Moment | None
+
+
+class CommentChange(Struct, frozen=True, kw_only=True):
+    """`deleted` also when its author took it back."""
+
+    action: Action
+    discussion: Comment
+    post_id: str = field(name="postId")
+    author: str
+    parent_id: str | None = field(name="parentId")
+
+
+class MarketsNow(Struct, frozen=True, kw_only=True):
+    """The newest 50 of `count`."""
+
+    count: int
+    markets: list[MarketNow]
+
+
+class Tallies(Struct, frozen=True, kw_only=True):
+    proposal: Tally
+    dispute: Tally
+
+
+class VotesNow(Struct, frozen=True, kw_only=True):
+    tally: Tallies
+
+
+SNAPSHOTS: Mapping[Kind, object] = {
+    Kind.MARKETS: MarketsNow,
+    Kind.MARKET: MarketNow | None,
+    Kind.TRADES: list[Trade],
+    Kind.ACTIVITY: list[Trade],
+    Kind.VOTES: VotesNow,
+    Kind.DISCUSSIONS: list[Comment],
+}
+"""The state that a subscription begins with, by the kind of its channel. Lists hold the newest 50, oldest first."""
