@@ -82,7 +82,7 @@ def _buy(
         max_cost=Lamports(target),
         min_proceeds=None,
         slippage_bps=slippage,
-        max_loss=pricing.min_deposit(quantities.b),
+        max_loss=pricing.max_loss(quantities.b),
         pricing_model=pricing.name,
     )
 
@@ -116,7 +116,7 @@ def _sell(
         max_cost=None,
         min_proceeds=Lamports(least if order.min_proceeds is None else order.min_proceeds),
         slippage_bps=slippage,
-        max_loss=pricing.min_deposit(quantities.b),
+        max_loss=pricing.max_loss(quantities.b),
         pricing_model=pricing.name,
     )
 
