@@ -14,7 +14,8 @@ from rich.table import Table
 
 from zmart.errors import ConfigError
 from zmart.local.doctor import Finding
-from zmart.local.readiness import Answer, ask
+from zmart.local.processes import last_line
+from zmart.local.readiness import Answer, ask, readable
 from zmart.local.stack import read_record, supervisor_of
 from zmart.ops.supervision import ProcessInfo, SupervisionError, Supervisor
 from zmart.ops.supervision_kin import memory_bytes
@@ -62,10 +63,16 @@ def rows(home: Path) -> list[Row]:
             zip((i.name for i in asked), threads.map(lambda i: ask(urls[i.name]), asked), strict=True)
         )
     spawns = supervisor.spawns()
-    return [_row(info, spawns.get(info.name, 0), answers.get(info.name)) for info in found]
+    last_words = {
+        i.name: readable(last_line(supervisor.logs / f"{i.name}.log")) for i in found if not i.is_up
+    }
+    return [
+        _row(info, spawns.get(info.name, 0), answers.get(info.name), last_words.get(info.name, ""))
+        for info in found
+    ]
 
 
-def _row(info: ProcessInfo, spawns: int, answer: Answer | None) -> Row:
+def _row(info: ProcessInfo, spawns: int, answer: Answer | None, last_words: str) -> Row:
     # To supervisord a process is STARTING for its first seconds; one that says it is ready has started.
     has_started = info.state == "STARTING" and answer is not None and answer.ready
     return Row(
@@ -76,7 +83,7 @@ def _row(info: ProcessInfo, spawns: int, answer: Answer | None) -> Row:
         restarts=max(0, spawns - 1),
         memory_mib=round(memory_bytes(info.pid) / MIB, 1) if info.pid else 0.0,
         ready=answer.ready if answer else None,
-        reason=(answer.reason if answer else "") or (info.spawnerr if not info.is_up else ""),
+        reason=answer.reason if answer else last_words,
     )
 
 
