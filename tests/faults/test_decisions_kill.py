@@ -171,7 +171,10 @@ async def test_killed_at_every_await_there_is_one_effect(
 
     async def one(die_at: int) -> None:
         stage = await Stage.of(scene, service, next(markets), new_database(migrated_template))
-        died[die_at] = await stage.run(die_at)
+        try:
+            died[die_at] = await stage.run(die_at)
+        except AssertionError as problem:
+            raise AssertionError(f"killed at await {die_at}: {problem}") from problem
 
     for start in range(1, MOST_AWAITS, lanes):
         await asyncio.gather(*(one(at) for at in range(start, start + lanes)))

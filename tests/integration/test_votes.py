@@ -25,10 +25,11 @@ from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, parse_entry
+from zmart.market.votes import STATEMENT_WINDOW_S
 from zmart.proofs import merkle, vote_log
 from zmart.proofs.receipts import receipt_holds
 from zmart.proofs.tallying import memo_of, take_tally
-from zmart.proofs.voting import STATEMENT_WINDOW_S, cast_vote
+from zmart.proofs.voting import cast_vote
 from zmart.store import votes
 from zmart.store.pool import Pool
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,87 +14,157 @@ from zmart.cli.intent_views import json_of, market_id_of
 
 if TYPE_CHECKING:
     from zmart.market.types import MarketId
+    from zmart.proofs.verify_receipts import ReceiptsReport
     from zmart.proofs.verify_tally import TallyReport
     from zmart.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Check what this backend says, without trusting it.")
 _MARKS = {"holds": "ok  ", "note": "note", "broken": "BAD "}
+Market = Annotated[str, typer.Argument(help="the market's id, 64 hex characters")]
+Api = Annotated[str | None, typer.Option(help="take the log from this API (default: PUBLIC_API_URL)")]
+Database = Annotated[bool, typer.Option("--database", help="take the log from DATABASE_URL")]
 
 
 @app.command()
 @one_sentence
 def tally(
-    market: Annotated[str, typer.Argument(help="the market's id, 64 hex characters")],
-    api: Annotated[
-        str | None, typer.Option(help="take the log from this API (default: PUBLIC_API_URL)")
-    ] = None,
+    market: Market,
+    api: Api = None,
     file: Annotated[
-        Path | None, typer.Option(help="take the log from a file, as GET /api/votes/<market>/log answers")
+        Path | None, typer.Option(help="take the log from a file, as `zmart verify log` saves it")
     ] = None,
-    database: Annotated[bool, typer.Option("--database", help="take the log from DATABASE_URL")] = False,
+    cid: Annotated[str | None, typer.Option(help="take the saved log with this CID from IPFS")] = None,
+    gateway: Annotated[str | None, typer.Option(help="an IPFS gateway (default: IPFS_GATEWAY_URL)")] = None,
+    database: Database = False,
+    receipt: Annotated[
+        list[Path] | None, typer.Option(help="also check this receipt of a vote (a file; may be repeated)")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Count a market's votes again and compare with the chain: signatures, one vote per wallet, counts, root.
 
-    Exit status 0: every tally on chain holds; 1: something is broken, or there is no tally to check.
+    Exit status 0: every tally on chain, and every receipt, holds; 1: something is broken, or there is no tally to
+    check.
     """
     from zmart.errors import NotFound
 
     market_id = market_id_of(market)
-    reports = asyncio.run(_reports(market_id, api, file, database))
-    if not reports:
-        raise NotFound(f"No tally of market {market_id} is on chain yet.")
+    source = _Source(market_id, api, file, cid, gateway, database)
+    reports, receipts = asyncio.run(_reports(source, receipt or []))
+    if not reports and receipts is None:
+        raise NotFound(f"No tally of market {market} is on chain yet.")
+    told: list[TallyReport | ReceiptsReport] = [*reports]
+    if receipts is not None:
+        told.append(receipts)
     if json:
-        typer.echo(json_of([{**_fields(report), "holds": report.holds} for report in reports]))
+        typer.echo(json_of([{**_fields(report), "holds": report.holds} for report in told]))
     else:
-        for report in reports:
+        for report in told:
             _print(report)
-    if not all(report.holds for report in reports):
+    if not all(report.holds for report in told):
         raise typer.Exit(1)
+
+
+@app.command()
+@one_sentence
+def log(
+    market: Market,
+    file: Annotated[Path, typer.Argument(help="where to save it")],
+    api: Api = None,
+    database: Database = False,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="also pin it to IPFS, with PINATA_JWT or its keys")
+    ] = False,
+) -> None:
+    """Save a market's vote log as one file and tell its CID: the same log is the same file everywhere."""
+    from zmart.proofs.cid import cid_of
+    from zmart.proofs.log_sources import as_file
+
+    market_id = market_id_of(market)
+    entries = asyncio.run(_Source(market_id, api, None, None, None, database).read())
+    saved = as_file(entries, market_id)
+    file.write_bytes(saved)
+    if pin:
+        asyncio.run(_pin(saved, file.name))
+    typer.echo(f"{cid_of(saved, 1)}  {len(entries)} entries, {len(saved)} bytes")
 
 
 def register(root: typer.Typer) -> None:
     root.add_typer(app, name="verify")
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where the log comes from: the first of those that are given, else the API."""
+
+    market_id: MarketId
+    api: str | None
+    file: Path | None
+    cid: str | None
+    gateway: str | None
+    database: bool
+
+    async def read(self) -> list[bytes]:
+        from zmart.local.addresses import stack_settings
+        from zmart.proofs import log_sources
+
+        settings = stack_settings()
+        if self.file is not None:
+            return log_sources.from_file(self.file, self.market_id)
+        if self.cid is not None:
+            gateway = self.gateway or settings.ipfs_gateway_url
+            return await log_sources.from_ipfs(gateway, self.cid, self.market_id)
+        if self.database:
+            return await log_sources.from_database(settings.require("database_url"), self.market_id)
+        return await log_sources.from_api(self.api or _api(settings), self.market_id)
+
+
 async def _reports(
-    market_id: MarketId, api: str | None, file: Path | None, database: bool
-) -> list[TallyReport]:
+    source: _Source, receipt_files: list[Path]
+) -> tuple[list[TallyReport], ReceiptsReport | None]:
     from zmart.chain.program import Program
     from zmart.chain.rpc import Rpc
     from zmart.local.addresses import stack_settings
-    from zmart.proofs import log_sources
     from zmart.proofs.tally_evidence import gather
+    from zmart.proofs.verify_receipts import ReceiptsReport, read_receipt, verify_receipts
     from zmart.proofs.verify_tally import verify_tally
 
+    receipts = [read_receipt(path) for path in receipt_files]
     settings = stack_settings()
     async with Rpc.from_settings(settings) as rpc:
-        evidence = await gather(rpc, Program.from_settings(settings), market_id)
-    if not evidence.anchors:
-        return []
-    if file is not None:
-        log = log_sources.from_file(file, market_id)
-    elif database:
-        log = await log_sources.from_database(settings.require("database_url"), market_id)
-    else:
-        log = await log_sources.from_api(api or _api(settings), market_id)
-    return [verify_tally(evidence, anchor, log) for anchor in evidence.anchors.values()]
+        evidence = await gather(rpc, Program.from_settings(settings), source.market_id)
+    if not evidence.anchors and not receipts:
+        return [], None
+    entries = await source.read()
+    reports = [verify_tally(evidence, anchor, entries) for anchor in evidence.anchors.values()]
+    if not receipts:
+        return reports, None
+    authority = evidence.config.backend_authority
+    findings = verify_receipts(receipts, entries, evidence.program, source.market_id, authority)
+    return reports, ReceiptsReport(len(receipts), findings)
+
+
+async def _pin(saved: bytes, name: str) -> None:
+    from zmart.local.addresses import stack_settings
+    from zmart.proofs.pinning import PinataClient
+
+    async with PinataClient.from_settings(stack_settings()) as pins:
+        await pins.pin(saved, name)
 
 
 def _api(settings: Settings) -> str:
     return settings.public_api_url or f"http://{settings.bind_host}:{settings.api_port}"
 
 
-def _fields(report: TallyReport) -> dict[str, object]:
+def _fields(report: TallyReport | ReceiptsReport) -> dict[str, object]:
     import msgspec
 
     fields: dict[str, object] = msgspec.to_builtins(report)
     return fields
 
 
-def _print(report: TallyReport) -> None:
-    counts = f"{report.tally.votes_for} for, {report.tally.votes_against} against"
-    typer.echo(f"{report.kind.value} votes: {counts}, transaction {report.transaction}")
+def _print(report: TallyReport | ReceiptsReport) -> None:
+    typer.echo(report.title)
     for finding in report.findings:
         typer.echo(f"  {_MARKS[finding.verdict.value]} {finding.text}")
-    typer.echo("  The tally holds." if report.holds else "  THE TALLY DOES NOT HOLD.")
+    typer.echo(f"  {report.verdict}")

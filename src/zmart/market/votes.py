@@ -33,6 +33,8 @@ _TEXT = re.compile(
     r"issued: (?P<issued>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)",
     re.ASCII,
 )
+STATEMENT_WINDOW_S = 300
+"""A statement counts within five minutes of the moment it says it was issued at, either way."""
 MAX_STATEMENT_CHARS = 400
 """Longer text cannot be a statement and is not looked at."""
 

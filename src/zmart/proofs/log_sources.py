@@ -1,8 +1,9 @@
-"""A market's vote log from wherever there is a copy: an API, a file, the database."""
+"""A market's vote log from wherever there is a copy: an API, a file, IPFS, the database."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -10,11 +11,13 @@ import msgspec
 
 from zmart.errors import Invalid, NotFound, ZmartError
 from zmart.market.types import MarketId
-from zmart.proofs import vote_log
+from zmart.proofs import merkle, vote_log
+from zmart.proofs.pinning import fetch_from_gateway
 from zmart.proofs.vote_log import MAX_PAGE, LogPage
 from zmart.store.pool import Pool
 
 _MAX_FILE_BYTES = 512 * 1024 * 1024
+_MOST_WAITS = 5
 
 
 async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
@@ -24,7 +27,7 @@ async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
         async def page(start: int) -> LogPage:
             query = {"start": start, "limit": MAX_PAGE}
             try:
-                answer = await client.get(f"/api/votes/{market_id}/log", params=query)
+                answer = await _patient(lambda: client.get(f"/api/votes/{market_id}/log", params=query))
             except (httpx.HTTPError, httpx.InvalidURL) as problem:
                 raise ZmartError(
                     f"{base_url} does not answer ({type(problem).__name__}): give --api."
@@ -46,6 +49,20 @@ async def from_database(database_url: str, market_id: MarketId) -> list[bytes]:
         await pool.close()
 
 
+async def from_ipfs(gateway_url: str, cid: str, market_id: MarketId) -> list[bytes]:
+    """A saved log that somebody pinned, its bytes checked against the CID. Raises Invalid, PinError."""
+    raw = await fetch_from_gateway(gateway_url, cid, max_bytes=_MAX_FILE_BYTES)
+    return [entry.encode() for entry in _page(raw, market_id).entries]
+
+
+def as_file(log: Sequence[bytes], market_id: MarketId) -> bytes:
+    """The whole log as one page of the API: the same log makes the same bytes, and so the same CID."""
+    root = merkle.roots_at(map(merkle.leaf_hash, log), [len(log)])[len(log)]
+    entries = [entry.decode() for entry in log]
+    page = LogPage(market_id=market_id, size=len(log), root=root.hex(), start=0, entries=entries)
+    return msgspec.json.encode(page, order="deterministic")
+
+
 def from_file(path: Path, market_id: MarketId) -> list[bytes]:
     """A saved answer of the API with the whole log. Raises Invalid."""
     try:
@@ -55,6 +72,17 @@ def from_file(path: Path, market_id: MarketId) -> list[bytes]:
     except OSError as problem:
         raise Invalid("file", f"{path} cannot be read ({problem.strerror}).") from None
     return [entry.encode() for entry in _page(raw, market_id).entries]
+
+
+async def _patient(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """A long log is more pages than the API gives away in a minute: wait as it says."""
+    for _ in range(_MOST_WAITS):
+        answer = await ask()
+        if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            break
+        seconds = answer.headers.get("retry-after", "1")
+        await asyncio.sleep(min(int(seconds), 60) if seconds.isdigit() else 1)
+    return answer
 
 
 async def _all(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:

@@ -74,6 +74,27 @@ def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[Node, bytes
     return added
 
 
+def roots_at(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
+    """The roots that a log of these leaves (hashes) had at those sizes, in one pass that keeps O(log n) hashes."""
+    wanted, peaks = set(sizes), list[tuple[int, bytes]]()
+    roots = {0: EMPTY_ROOT} if 0 in wanted else {}
+    for size, leaf in enumerate(leaves, start=1):
+        level, value = 0, leaf
+        while peaks and peaks[-1][0] == level:
+            level, value = level + 1, node_hash(peaks.pop()[1], value)
+        peaks.append((level, value))
+        if size in wanted:
+            roots[size] = _joined(peaks)
+    return roots
+
+
+def _joined(peaks: Sequence[tuple[int, bytes]]) -> bytes:
+    result = peaks[-1][1]
+    for _, left in reversed(peaks[:-1]):
+        result = node_hash(left, result)
+    return result
+
+
 def inclusion_spans(index: int, size: int) -> list[Span]:
     """The spans whose hashes are the audit path PATH(index, D[size]) of RFC 6962 2.1.1. 0 <= index < size."""
     spans: list[Span] = []

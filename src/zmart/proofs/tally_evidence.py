@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -34,7 +35,8 @@ class Anchor(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest anchor of each kind, and every VoteRecord of the market."""
+    """The newest anchor of each kind, and every VoteRecord of the market; `clock_ahead_s`: the chain's clock
+    against this machine's."""
 
     program: Address
     market_id: MarketId
@@ -42,6 +44,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     account: MarketAccount
     anchors: Mapping[VoteKind, Anchor]
     vote_records: Mapping[tuple[VoteKind, Wallet], VoteRecord]
+    clock_ahead_s: int = 0
 
 
 async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
@@ -63,6 +66,7 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
         account=program.accounts.market(info),
         anchors=anchors,
         vote_records=await _vote_records(rpc, program, address),
+        clock_ahead_s=(await rpc.get_clock()).unix_timestamp - int(time.time()),
     )
 
 

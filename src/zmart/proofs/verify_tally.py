@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
 
 import msgspec
 
@@ -11,24 +10,19 @@ from zmart.errors import Invalid
 from zmart.market.tally import Tally
 from zmart.market.types import VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry, parse_entry
+from zmart.market.votes import STATEMENT_WINDOW_S
 from zmart.proofs import merkle
+from zmart.proofs.findings import Finding as Finding
+from zmart.proofs.findings import Verdict as Verdict
+from zmart.proofs.findings import broken, check, note
 from zmart.proofs.signatures import signed_text
 from zmart.proofs.tally_evidence import Anchor, Evidence
 
 FINAL_AFTER_S = 120
 """A vote on chain younger than this may be missing in a tally: its transaction was not final."""
 
-
-class Verdict(Enum):
-    HOLDS = "holds"
-    NOTE = "note"
-    """True, and worth knowing."""
-    BROKEN = "broken"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    verdict: Verdict
-    text: str
+CLOCKS_AGREE_S = 600
+"""Within this, a cluster's clock and ours say the same; only a local chain's can be moved further."""
 
 
 class TallyReport(msgspec.Struct, frozen=True):
@@ -43,6 +37,15 @@ class TallyReport(msgspec.Struct, frozen=True):
     def holds(self) -> bool:
         return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
 
+    @property
+    def title(self) -> str:
+        counts = f"{self.tally.votes_for} for, {self.tally.votes_against} against"
+        return f"{self.kind.value} votes: {counts}, transaction {self.transaction}"
+
+    @property
+    def verdict(self) -> str:
+        return "The tally holds." if self.holds else "THE TALLY DOES NOT HOLD."
+
 
 def verify_tally(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> TallyReport:
     """`log`: the market's entries from the first on, at least as many as the anchor's memo names."""
@@ -52,47 +55,48 @@ def verify_tally(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> Ta
 
 def _findings(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> Iterator[Finding]:
     if anchor.memo is None:
-        yield _broken(f"Transaction {anchor.signature} carries no memo of a log: its counts prove nothing.")
+        yield broken(f"Transaction {anchor.signature} carries no memo of a log: its counts prove nothing.")
         return
     size = anchor.memo.log_size
-    yield _check(
+    yield check(
         anchor.memo.kind is anchor.kind,
         f"The memo speaks of the {anchor.kind.value} votes.",
         f"The memo speaks of {anchor.memo.kind.value} votes.",
     )
     if len(log) < size:
-        yield _broken(f"The memo names {size} entries; the log that was given has only {len(log)}.")
+        yield broken(f"The memo names {size} entries; the log that was given has only {len(log)}.")
         return
-    root = _root(log[:size]).hex()
-    yield _check(
+    root = merkle.roots_at(map(merkle.leaf_hash, log[:size]), [size])[size].hex()
+    yield check(
         root == anchor.memo.log_root,
         f"The log's first {size} entries hash to the root {root[:16]}... that went on chain.",
         f"The log's first {size} entries hash to {root}, but {anchor.memo.log_root} went on chain.",
     )
     entries = [entry for raw in log[:size] if (entry := _entry(raw)) is not None]
     if len(entries) < size:
-        yield _broken(f"{size - len(entries)} entries of the log are not in its format.")
+        yield broken(f"{size - len(entries)} entries of the log are not in its format.")
     yield from _about_votes(evidence, anchor, [e for e in entries if e.statement.kind is anchor.kind])
     yield from _about_account(evidence, anchor)
 
 
 def _about_votes(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Iterator[Finding]:
     strangers = [e for e in entries if _names(e) != (evidence.program, evidence.market_id)]
-    yield _check(
+    yield check(
         not strangers,
         "Every vote is about this market of this program.",
         f"{len(strangers)} votes are about another market or program.",
     )
     signed = [e for e in entries if e.channel is Channel.STATEMENT]
     forged = [e for e in signed if not _is_signed(e)]
-    yield _check(
+    yield check(
         not forged,
         f"All {len(signed)} signed statements carry their wallet's signature.",
         f"{len(forged)} of {len(signed)} statements are not signed by their wallet: {_wallets(forged)}.",
     )
+    yield _in_time(evidence, anchor, [e for e in entries if e.channel is not Channel.ONCHAIN])
     yield from _about_records(evidence, anchor, [e for e in entries if e.channel is Channel.ONCHAIN])
     twice = _seen_twice(entries)
-    yield _check(
+    yield check(
         not twice,
         f"{len({e.statement.wallet for e in entries})} wallets voted, none twice by the same way.",
         f"Wallets stand twice in the log: {', '.join(twice[:5])}.",
@@ -100,15 +104,35 @@ def _about_votes(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) ->
     counted = _counted(entries)
     unproven = sum(1 for entry in counted if entry.channel is Channel.SESSION)
     if unproven:
-        yield Finding(
-            Verdict.NOTE, f"{unproven} of {len(counted)} votes are unproven: only the backend says so."
-        )
+        yield note(f"{unproven} of {len(counted)} votes are unproven: only the backend says so.")
     tally = Tally(sum(e.statement.vote for e in counted), sum(not e.statement.vote for e in counted))
-    yield _check(
+    yield check(
         tally == anchor.tally,
         f"Counted again: {tally.votes_for} for, {tally.votes_against} against, as went on chain.",
         f"Counted again: {tally.votes_for} for, {tally.votes_against} against; on chain went "
         f"{anchor.tally.votes_for} and {anchor.tally.votes_against}.",
+    )
+
+
+def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Finding:
+    """Votes off chain name their own time; those on chain had theirs judged by the program."""
+    began = (
+        evidence.account.created_at
+        if anchor.kind is VoteKind.PROPOSAL
+        else evidence.account.dispute_initiated_at
+    )
+    earliest, latest = began - STATEMENT_WINDOW_S, anchor.at + STATEMENT_WINDOW_S
+    outside = [e for e in entries if not earliest <= e.statement.issued_ms / 1000 <= latest]
+    if outside and abs(evidence.clock_ahead_s) > CLOCKS_AGREE_S:
+        hours = evidence.clock_ahead_s / 3600
+        return note(
+            f"This chain's clock is {hours:+.1f} h off ours, as only a local one can be: whether {len(outside)} votes "
+            "were in time cannot be told."
+        )
+    return check(
+        not outside,
+        "Every vote was issued while its vote was open.",
+        f"{len(outside)} votes were issued before voting began or after the count: {_wallets(outside)}.",
     )
 
 
@@ -119,7 +143,7 @@ def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -
         for e in logged
         if e.statement.wallet not in records or records[e.statement.wallet].vote != e.statement.vote
     ]
-    yield _check(
+    yield check(
         not invented,
         f"All {len(logged)} votes on chain have their VoteRecord.",
         f"{len(invented)} votes are said to be on chain and are not there like that: {_wallets(invented)}.",
@@ -127,7 +151,7 @@ def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -
     known = {entry.statement.wallet for entry in logged}
     old = anchor.at - FINAL_AFTER_S
     missing = [wallet for wallet, r in records.items() if wallet not in known and r.voted_at < old]
-    yield _check(
+    yield check(
         not missing,
         "No vote that was on chain in time was left out.",
         f"{len(missing)} votes on chain were left out: {', '.join(missing[:5])}.",
@@ -144,18 +168,13 @@ def _about_account(evidence: Evidence, anchor: Anchor) -> Iterator[Finding]:
             Tally(account.dispute_agree, account.dispute_disagree),
             config.dispute_success_threshold,
         )
-    yield _check(
+    yield check(
         shown == anchor.tally,
         "The market's account records the same counts.",
         f"The market's account records {shown.votes_for} and {shown.votes_against}.",
     )
     met = "meets" if shown.reaches(threshold) else "does not meet"
-    yield Finding(Verdict.NOTE, f"{shown.bps} bps {met} the threshold of {threshold}, as it is now.")
-
-
-def _root(log: Sequence[bytes]) -> bytes:
-    leaves = [merkle.leaf_hash(entry) for entry in log]
-    return merkle.root(len(leaves), merkle.append(0, leaves, {}))
+    yield note(f"{shown.bps} bps {met} the threshold of {threshold}, as it is now.")
 
 
 def _entry(raw: bytes) -> LogEntry | None:
@@ -198,11 +217,3 @@ def _counted(entries: list[LogEntry]) -> list[LogEntry]:
 
 def _wallets(entries: list[LogEntry]) -> str:
     return ", ".join(entry.statement.wallet for entry in entries[:5])
-
-
-def _check(holds: bool, good: str, bad: str) -> Finding:
-    return Finding(Verdict.HOLDS, good) if holds else _broken(bad)
-
-
-def _broken(text: str) -> Finding:
-    return Finding(Verdict.BROKEN, text)

@@ -10,16 +10,13 @@ from solders.keypair import Keypair
 from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.types import Address, MarketId, MarketState, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry
-from zmart.market.votes import Statement, parse_statement
+from zmart.market.votes import STATEMENT_WINDOW_S, Statement, parse_statement
 from zmart.proofs.receipts import Receipt, sign_receipt
 from zmart.proofs.signatures import signed_text
 from zmart.proofs.vote_log import Appended, OpenLog
 from zmart.store import votes
 from zmart.store.pool import Pool
 from zmart.store.votes import NewVote, VoteRow
-
-STATEMENT_WINDOW_S = 300
-"""A statement counts within five minutes of the moment it says it was issued at, either way."""
 
 _STATE_FOR = {VoteKind.PROPOSAL: MarketState.PROPOSED, VoteKind.DISPUTE: MarketState.DISPUTED}
 

@@ -22,7 +22,7 @@ from zmart.errors import StoreError
 from zmart.store.pool import is_away
 
 JITTER_S = 5.0
-GRACE_S = 3.0
+GRACE_S = 8.0
 _AGAIN_S = 2.0
 log = structlog.get_logger()
 

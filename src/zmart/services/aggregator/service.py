@@ -54,6 +54,7 @@ class Aggregator:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
                     group.create_task(job)
+            await self._ticks.end()
             await self._workers.drain(DRAIN_S)
         finally:
             await self._close()
@@ -101,7 +102,7 @@ class Aggregator:
         return StatsApi(self._authority.pool)
 
     async def _tick(self) -> None:
-        await self._ticks.guard(self._everything)
+        self._ticks.begin(self._everything)
 
     async def _woken(self, markets: Sequence[MarketId]) -> None:
         await self._ticks.guard(partial(self.decide_due, markets))

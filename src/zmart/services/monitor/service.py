@@ -44,6 +44,7 @@ class Monitor:
             async with asyncio.TaskGroup() as group:
                 group.create_task(run_schedule(url, "monitor", self._settings.monitor_cron, self._tick, stop))
                 group.create_task(take_over(self._authority, _ACTIONS, self._resume, stop))
+            await self._ticks.end()
             await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()
@@ -96,7 +97,7 @@ class Monitor:
         return None
 
     async def _tick(self) -> None:
-        await self._ticks.guard(self._everything)
+        self._ticks.begin(self._everything)
 
     async def _everything(self) -> None:
         await self.settle_due()

@@ -1,0 +1,139 @@
+"""Receipts against a copy of the log: what was promised to a voter is there, at its place, after the same beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.types import Address, MarketId, Wallet
+from zmart.market.vote_entries import parse_entry
+from zmart.proofs import merkle
+from zmart.proofs.findings import Finding, Verdict, broken, check, note
+from zmart.proofs.receipts import Receipt, receipt_holds
+
+MAX_RECEIPT_BYTES = 1_000_000
+_Shape = TypeVar("_Shape")
+
+
+class _Answer(msgspec.Struct):
+    """What the API answers to a vote."""
+
+    receipt: Receipt
+
+
+class ReceiptsReport(msgspec.Struct, frozen=True):
+    """What became of so many receipts; it holds when nothing is broken."""
+
+    receipts: int
+    findings: list[Finding]
+
+    @property
+    def holds(self) -> bool:
+        return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
+
+    @property
+    def title(self) -> str:
+        return f"{self.receipts} receipt(s) against the log"
+
+    @property
+    def verdict(self) -> str:
+        return "The receipts hold." if self.holds else "THE LOG IS NOT WHAT THE RECEIPTS PROMISED."
+
+
+def read_receipt(path: Path) -> Receipt:
+    """A receipt, or the whole answer of the API with a receipt in it, from a file. Raises Invalid."""
+    try:
+        raw = path.read_bytes()[:MAX_RECEIPT_BYTES]
+    except OSError as problem:
+        raise Invalid("receipt", f"{path} cannot be read ({problem.strerror}).") from None
+    answer, bare = _decoded(raw, _Answer), _decoded(raw, Receipt)
+    found = bare if answer is None else answer.receipt
+    if found is None:
+        raise Invalid("receipt", f"{path} holds no receipt of a vote.")
+    return found
+
+
+def _decoded(raw: bytes, shape: type[_Shape]) -> _Shape | None:
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def verify_receipts(
+    receipts: Sequence[Receipt],
+    log: Sequence[bytes],
+    program: Address,
+    market_id: MarketId,
+    authority: Wallet,
+) -> list[Finding]:
+    """Everything about every receipt; `authority` is who GlobalConfig says signs for the backend."""
+    leaves = [merkle.leaf_hash(entry) for entry in log]
+    roots = merkle.roots_at(leaves, {receipt.tree_size for receipt in receipts})
+    places = {leaf.hex(): place for place, leaf in enumerate(leaves)}
+    findings: list[Finding] = []
+    for receipt in receipts:
+        if (receipt.program, receipt.market_id) != (program, market_id):
+            findings.append(
+                broken(f"The receipt of entry {receipt.index} is about another market or program.")
+            )
+            continue
+        findings.append(_signature(receipt, authority))
+        findings.extend(_entry(receipt, log, places))
+        findings.append(_beginning(receipt, len(log), roots))
+    return findings
+
+
+def _signature(receipt: Receipt, authority: Wallet) -> Finding:
+    if receipt.signature is None:
+        return note(f"The receipt of entry {receipt.index} is not signed: it proves nothing by itself.")
+    return check(
+        receipt_holds(receipt, authority),
+        f"The receipt of entry {receipt.index} is signed by the backend authority {authority}.",
+        f"The receipt of entry {receipt.index} is not signed by the backend authority {authority}.",
+    )
+
+
+def _entry(receipt: Receipt, log: Sequence[bytes], places: Mapping[str, int]) -> Iterator[Finding]:
+    place, short = receipt.index, f"{receipt.leaf_hash[:16]}..."
+    where = places.get(receipt.leaf_hash)
+    if where == place:
+        yield check(True, f"Entry {place} is the vote of its receipt ({_said(log[place])}).", "")
+    elif where is not None:
+        yield broken(
+            f"Reordered: the vote of the receipt for entry {place} ({_said(log[where])}) stands at {where} now."
+        )
+    elif place >= len(log):
+        yield broken(f"Removed: the log ends before entry {place} ({short}), for which there is a receipt.")
+    else:
+        yield broken(
+            f"Removed or changed: entry {place} ({short}) of the receipt is nowhere in the log; at its place stands "
+            f"{_said(log[place])}."
+        )
+
+
+def _beginning(receipt: Receipt, size: int, roots: Mapping[int, bytes]) -> Finding:
+    if receipt.tree_size > size:
+        return broken(
+            f"Cut: the log has {size} entries; when the receipt of entry {receipt.index} was given it had "
+            f"{receipt.tree_size}."
+        )
+    root = roots[receipt.tree_size].hex()
+    return check(
+        root == receipt.root,
+        f"The first {receipt.tree_size} entries are those that its receipt saw.",
+        f"Rewritten: the first {receipt.tree_size} entries hash to {root[:16]}..., but when the receipt of entry "
+        f"{receipt.index} was given they hashed to {receipt.root[:16]}...: something up to there was changed.",
+    )
+
+
+def _said(raw: bytes) -> str:
+    try:
+        said = parse_entry(raw).statement
+    except Invalid:
+        return "something that is no vote"
+    return f"{said.choice} of {said.wallet}"
