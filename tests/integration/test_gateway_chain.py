@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,9 +17,10 @@ from solders.transaction import VersionedTransaction
 
 from zmart.chain import compose
 from zmart.local.chain.genesis import fund, send
-from zmart.local.processes import free_port
 from zmart.market.types import Lamports, MarketId, Wallet
 from zmart.proofs.cid import cid_of
+from zmart.services.indexer.service import Indexer
+from zmart.settings import Settings
 
 SOL = 10**9
 B = 20 * SOL
@@ -135,17 +134,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def indexing(environment: dict[str, str]) -> AsyncIterator[None]:
-    """The real indexer, a process of its own."""
-    command = [sys.executable, "-c", "from zmart.cli import main; main()", "run", "indexer"]
-    process = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **environment}, stdout=asyncio.subprocess.DEVNULL
-    )
+async def indexing(settings: Settings) -> AsyncIterator[None]:
+    """The real indexer, beside the gateway."""
+    indexer = await Indexer.open(settings)
+    stop = asyncio.Event()
+    running = asyncio.create_task(indexer.run(stop))
     try:
         yield
     finally:
-        process.terminate()
-        await process.wait()
+        stop.set()
+        await running
 
 
 @pytest.fixture
@@ -154,16 +152,15 @@ async def stage(local_chain: object, database_url: str, redis_url: str) -> Async
         "zmart_env": "local",
         "solana_rpc_url": local_chain.rpc_url,
         "solana_ws_url": local_chain.ws_url,
-        "admin_keypair_path": str(local_chain.keys.path("admin")),
-        "backend_keypair_path": str(local_chain.keys.path("backend")),
+        "admin_keypair_path": local_chain.keys.path("admin"),
+        "backend_keypair_path": local_chain.keys.path("backend"),
+        "indexer_scan_interval_s": 0.2,
     }
-    environment = {name.upper(): value for name, value in values.items()}
-    environment |= {
-        "DATABASE_URL": database_url,
-        "INDEXER_SCAN_INTERVAL_S": "0.2",
-        "INDEXER_PORT": str(free_port()),
-    }
-    async with indexing(environment), site(database_url, redis_url, with_rules=False, **values) as here:
+    settings = Settings(_env_file=None, database_url=database_url, **values)
+    async with (
+        indexing(settings),
+        site(database_url, redis_url, with_rules=False, **values) as here,
+    ):
         stage = Stage(here, local_chain)
         stop = asyncio.Event()
         relaying = asyncio.create_task(here.gateway.rooms.relay.run(stop))
