@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from chain_story import Tx
+from zmart.chain.transactions import parse_transaction
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.worker import Turn
 from zmart.settings import Settings
@@ -58,6 +59,14 @@ async def deliver(engine: Engine, txs, *, with_index: bool = True) -> None:
     await settle(engine)
 
 
+async def deliver_raw(engine: Engine, raws) -> None:
+    """The same with transactions as a node tells them."""
+    found = [parse_transaction(raw) for raw in raws]
+    hints = [Hint(tx.signature, tx.slot, raw) for tx, raw in zip(found, raws, strict=True)]
+    await inbox.store(engine.pool, "webhook", hints)
+    await settle(engine)
+
+
 async def settle(engine: Engine) -> None:
     """Work until nothing waits but what has to be tried later."""
     while await engine.fetcher.turn() or await engine.worker.turn() is Turn.WORKED:
@@ -76,6 +85,21 @@ async def tables(database_url: str, *, without: tuple[str, ...] = ()) -> dict[st
         }
     finally:
         await connection.close()
+
+
+def without_lone_places(found):
+    """A transaction alone in its slot has no place unless a webhook told it."""
+    events = found["chain_events"]
+    members: dict[int, set] = {}
+    for row in events:
+        members.setdefault(row[2], set()).add(row[0])
+    lone = {next(iter(names)) for names in members.values() if len(names) == 1}
+    assert len(lone) < len({row[0] for row in events})
+    return {
+        "chain_events": [(*row[:3], None if row[0] in lone else row[3], *row[4:]) for row in events],
+        "trades": [(*row[:13], None if row[0] in lone else row[13], *row[14:]) for row in found["trades"]],
+        **{name: found[name] for name in ("markets", "positions", "onchain_votes", "program_config")},
+    }
 
 
 async def until(condition, seconds: float = 20.0, why=None) -> None:

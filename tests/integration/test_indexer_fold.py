@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from chain_story import PROGRAM, Story, Tx, key
-from indexer_harness import deliver, engine_on, settle, tables
+from indexer_harness import deliver, engine_on, settle, tables, without_lone_places
 from story_node import serving
 from zmart.errors import Conflict
 from zmart.market import events as e
@@ -68,7 +68,7 @@ async def test_transactions_that_are_only_named_are_fetched_and_put_in_order(sto
         await engine.scanner.scan()
         await settle(engine)
         assert node.calls["getTransaction"] == sum(tx.err is None for tx in story.txs)
-    assert _without_lone_places(await tables(database_url)) == _without_lone_places(perfect)
+    assert without_lone_places(await tables(database_url)) == without_lone_places(perfect)
 
 
 async def test_members_of_one_slot_that_come_one_by_one_are_put_in_order(story, database_url, perfect):
@@ -78,22 +78,7 @@ async def test_members_of_one_slot_that_come_one_by_one_are_put_in_order(story, 
         for tx in told:
             await deliver(engine, [tx], with_index=False)
         assert node.calls["getBlock"] > 0
-    assert _without_lone_places(await tables(database_url)) == _without_lone_places(perfect)
-
-
-def _without_lone_places(found):
-    """A transaction alone in its slot has no place unless a webhook told it."""
-    events = found["chain_events"]
-    members: dict[int, set] = {}
-    for row in events:
-        members.setdefault(row[2], set()).add(row[0])
-    lone = {next(iter(names)) for names in members.values() if len(names) == 1}
-    assert len(lone) < len({row[0] for row in events})
-    return {
-        "chain_events": [(*row[:3], None if row[0] in lone else row[3], *row[4:]) for row in events],
-        "trades": [(*row[:13], None if row[0] in lone else row[13], *row[14:]) for row in found["trades"]],
-        **{name: found[name] for name in ("markets", "positions", "onchain_votes", "program_config")},
-    }
+    assert without_lone_places(await tables(database_url)) == without_lone_places(perfect)
 
 
 async def test_a_late_event_refolds_its_market(story, database_url, perfect):
@@ -284,7 +269,7 @@ async def test_a_garbled_delivery_is_fetched_instead(story, database_url, perfec
         await deliver(engine, [tx for tx in story.txs if tx is not spoilt])
         await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
         await settle(engine)
-    assert _without_lone_places(await tables(database_url)) == _without_lone_places(perfect)
+    assert without_lone_places(await tables(database_url)) == without_lone_places(perfect)
 
 
 async def test_what_cannot_be_fetched_becomes_a_dead_letter_that_can_be_replayed(story, database_url):
