@@ -137,7 +137,9 @@ class Settings(BaseSettings):
     @field_validator("aggregator_cron", "monitor_cron", "snapshots_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
-        if len(value.split()) not in (5, 6):
+        from croniter import croniter  # PgQueuer's own reader of these; loaded only when one is set
+
+        if not croniter.is_valid(value):
             raise ValueError(
                 "must be a cron expression of 5 fields (a sixth means seconds), like '*/5 * * * *'"
             )

@@ -22,6 +22,7 @@ def no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("API_PORT", "forty", "API_PORT is wrong"),
         ("API_PORT", "70000", "API_PORT is wrong"),
         ("PRICING_MODEL", "guess", "PRICING_MODEL is wrong"),
+        ("AGGREGATOR_CRON", "61 * * * *", "AGGREGATOR_CRON is wrong: must be a cron expression"),
         ("MONITOR_CRON", "often", "MONITOR_CRON is wrong: must be a cron expression"),
         ("SOLANA_RPC_URL", "localhost:8899", "SOLANA_RPC_URL is wrong: must start with http"),
     ],
