@@ -161,9 +161,11 @@ class Scene:
         start: int = 1_000,
     ) -> list[CastVote]:
         """Signed votes of that many wallets."""
-        program = self.chain.program.address
+        program, authority = self.chain.program.address, self.chain.keys.backend
         return [
-            await vote_signed(self.pool, market_id, voter, n < yes, kind, datetime.now(UTC), program)
+            await vote_signed(
+                self.pool, market_id, voter, n < yes, kind, datetime.now(UTC), program, authority
+            )
             for n in range(yes + no)
             for voter in [Keypair.from_seed((start + n).to_bytes(32, "big"))]
         ]

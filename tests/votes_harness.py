@@ -90,6 +90,7 @@ async def vote_signed(
     kind: VoteKind = VoteKind.PROPOSAL,
     at: datetime = NOW,
     program: Address = PROGRAM,
+    authority: Keypair = AUTHORITY,
 ) -> CastVote:
     said = Statement(
         program=program,
@@ -101,7 +102,7 @@ async def vote_signed(
     )
     signature = str(voter.sign_message(said.text().encode()))
     return await cast_vote(
-        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, AUTHORITY
+        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, authority
     )
 
 

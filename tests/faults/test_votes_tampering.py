@@ -1,0 +1,311 @@
+"""A dishonest operator rewrites the log, before or after the count: `zmart verify tally` names what was done.
+
+The rewritten log is a perfect one, with its own tree; whoever has a receipt finds it out all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import msgspec
+import pytest
+
+from decisions_harness import Scene, until
+from votes_harness import address_of, vote_signed, wallet
+from zmart.local.processes import free_port
+from zmart.market.types import MarketId, MarketState, VoteKind
+from zmart.market.vote_entries import parse_entry
+from zmart.market.votes import Statement
+from zmart.proofs.findings import Finding, Verdict
+from zmart.proofs.log_sources import from_database
+from zmart.proofs.receipts import Receipt
+from zmart.proofs.tally_evidence import gather
+from zmart.proofs.verify_receipts import verify_receipts
+from zmart.proofs.verify_tally import TallyReport, verify_tally
+from zmart.proofs.vote_log import OpenLog
+from zmart.services.aggregator.service import Aggregator
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+VOTES = 7
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def market(scene: Scene) -> MarketId:
+    return await scene.market()
+
+
+@pytest.fixture
+async def receipts(scene: Scene, market: MarketId) -> list[Receipt]:
+    return [cast.receipt for cast in await scene.vote(market, yes=VOTES)]
+
+
+async def count(scene: Scene) -> None:
+    async with scene.authority() as authority:
+        service = Aggregator(scene.settings, authority, None)
+        await service.decide_due()
+        await service.finish()
+
+
+async def log_of(scene: Scene, market: MarketId) -> list[bytes]:
+    return await from_database(scene.settings.require("database_url"), market)
+
+
+async def rewrite(scene: Scene, market: MarketId, entries: list[bytes]) -> None:
+    """Another log in its place, whole and consistent."""
+    async with scene.pool.transaction() as connection:
+        for table in ("vote_log_entries", "vote_log_nodes", "vote_logs"):
+            await connection.execute(f"DELETE FROM {table} WHERE market_id = $1", market)
+        log = await OpenLog.hold(connection, market)
+        await log.append([parse_entry(entry) for entry in entries])
+
+
+async def checked(
+    scene: Scene, market: MarketId, receipts: list[Receipt]
+) -> tuple[TallyReport, list[Finding]]:
+    program = scene.chain.program
+    evidence = await gather(scene.rpc, program, market)
+    log = await log_of(scene, market)
+    report = verify_tally(evidence, evidence.anchors[VoteKind.PROPOSAL], log)
+    authority = evidence.config.backend_authority
+    return report, verify_receipts(receipts, log, program.address, market, authority)
+
+
+def broken(findings: list[Finding]) -> str:
+    return "\n".join(finding.text for finding in findings if finding.verdict is Verdict.BROKEN)
+
+
+async def test_an_honest_log_keeps_every_receipt(
+    scene: Scene, market: MarketId, receipts: list[Receipt]
+) -> None:
+    await count(scene)
+    report, found = await checked(scene, market, receipts)
+    assert report.holds
+    assert broken(found) == ""
+    assert len(found) == 3 * VOTES
+
+
+async def test_a_vote_removed_before_the_count_is_named(
+    scene: Scene, market: MarketId, receipts: list[Receipt]
+) -> None:
+    entries = await log_of(scene, market)
+    await rewrite(scene, market, entries[:2] + entries[3:])
+    await count(scene)
+    report, found = await checked(scene, market, receipts)
+    assert report.holds, "counts, signatures and root agree: only a receipt tells"
+    assert f"Removed or changed: entry 2 ({receipts[2].leaf_hash[:16]}...)" in broken(found)
+    assert f"at its place stands like of {address_of(wallet(1_003))}" in broken(found)
+    assert "Rewritten: the first 3 entries" in broken(found)
+    assert broken((await checked(scene, market, receipts[:2]))[1]) == ""
+
+
+async def test_the_newest_vote_removed_is_named(
+    scene: Scene, market: MarketId, receipts: list[Receipt]
+) -> None:
+    await rewrite(scene, market, (await log_of(scene, market))[:-1])
+    await count(scene)
+    report, found = await checked(scene, market, receipts)
+    assert report.holds
+    assert f"Removed: the log ends before entry {VOTES - 1}" in broken(found)
+    assert f"Cut: the log has {VOTES - 1} entries" in broken(found)
+
+
+async def test_reordered_votes_are_named(scene: Scene, market: MarketId, receipts: list[Receipt]) -> None:
+    entries = await log_of(scene, market)
+    await rewrite(scene, market, [entries[1], entries[0], *entries[2:]])
+    await count(scene)
+    report, found = await checked(scene, market, receipts)
+    assert report.holds
+    voter = address_of(wallet(1_000))
+    assert f"Reordered: the vote of the receipt for entry 0 (like of {voter}) stands at 1 now." in broken(
+        found
+    )
+
+
+async def test_a_changed_vote_is_named_with_and_without_its_receipt(
+    scene: Scene, market: MarketId, receipts: list[Receipt]
+) -> None:
+    entries = await log_of(scene, market)
+    forged = entries[4].replace(b"choice: like", b"choice: dislike")
+    await rewrite(scene, market, [*entries[:4], forged, *entries[5:]])
+    await count(scene)
+    report, found = await checked(scene, market, receipts[4:5])
+    voter = address_of(wallet(1_004))
+    assert f"1 of {VOTES} statements are not signed by their wallet: {voter}" in broken(report.findings)
+    assert f"at its place stands dislike of {voter}" in broken(found)
+
+
+async def test_what_is_changed_after_the_count_contradicts_the_chain(
+    scene: Scene, market: MarketId, receipts: list[Receipt]
+) -> None:
+    await count(scene)
+    entries = await log_of(scene, market)
+    for changed in (entries[:-1], [entries[1], entries[0], *entries[2:]]):
+        await rewrite(scene, market, changed)
+        report, found = await checked(scene, market, receipts)
+        assert not report.holds
+        assert broken(found)
+
+
+async def test_a_receipt_that_the_authority_did_not_sign_proves_nothing(
+    scene: Scene, market: MarketId, receipts: list[Receipt]
+) -> None:
+    await count(scene)
+    forged = msgspec.structs.replace(receipts[0], tree_size=2)
+    unsigned = msgspec.structs.replace(receipts[0], authority=None, signature=None)
+    other = msgspec.structs.replace(receipts[0], market_id=MarketId("ab" * 32))
+    _, found = await checked(scene, market, [forged, unsigned, other])
+    assert "is not signed by the backend authority" in broken(found)
+    assert "about another market" in broken(found)
+    assert any("is not signed: it proves nothing" in finding.text for finding in found)
+
+
+async def test_a_vote_from_outside_the_voting_time_is_named(scene: Scene, market: MarketId) -> None:
+    """The backend lets in a vote that was signed before the market was there."""
+    account = await scene.account(market)
+    early = datetime.fromtimestamp(account.created_at, UTC) - timedelta(hours=1)
+    program, authority = scene.chain.program.address, scene.chain.keys.backend
+    await vote_signed(scene.pool, market, wallet(77), True, VoteKind.PROPOSAL, early, program, authority)
+    await count(scene)
+    evidence = await gather(scene.rpc, scene.chain.program, market)
+    log, anchor = await log_of(scene, market), evidence.anchors[VoteKind.PROPOSAL]
+    straight = msgspec.structs.replace(evidence, clock_ahead_s=0)
+    assert f"before voting began or after the count: {address_of(wallet(77))}" in broken(
+        verify_tally(straight, anchor, log).findings
+    )
+    moved = msgspec.structs.replace(evidence, clock_ahead_s=49 * 3600)
+    report = verify_tally(moved, anchor, log)
+    assert report.holds
+    assert any("clock is +49.0 h off ours" in finding.text for finding in report.findings)
+
+
+def environment(scene: Scene, **more: str) -> dict[str, str]:
+    settings = scene.settings
+    return {
+        **os.environ,
+        "ZMART_ENV": "local",
+        "ZMART_ENV_FILE": os.devnull,
+        "SOLANA_RPC_URL": settings.solana_rpc_url,
+        **more,
+    }
+
+
+async def zmart(scene: Scene, *arguments: str, **more: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "zmart.cli", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        command,
+        env=environment(scene, **more),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@asynccontextmanager
+async def running(scene: Scene, *command: str, url: str, **more: str) -> AsyncIterator[None]:
+    """A process that serves `url`."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=environment(scene, **more),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+    async def answers() -> bool:
+        assert process.returncode is None, f"{command} ended"
+        try:
+            async with httpx.AsyncClient() as http:
+                return (await http.get(url)).status_code < 500
+        except httpx.HTTPError:
+            return False
+
+    try:
+        await until(answers, bool, 30)
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_voter_checks_everything_with_an_rpc_and_the_api(
+    scene: Scene, market: MarketId, redis_url: str, tmp_path: Path
+) -> None:
+    """A vote by HTTP, its receipt kept; the count by a process; then only the API, a file, and IPFS are asked."""
+    database, port, ipfs_port = scene.settings.require("database_url"), free_port(), free_port()
+    api, ipfs = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ipfs_port}"
+    own = {
+        "DATABASE_URL": database,
+        "BACKEND_KEYPAIR_PATH": str(scene.settings.backend_keypair_path),
+        "ADMIN_KEYPAIR_PATH": str(scene.settings.admin_keypair_path),
+        "MIN_PROPOSAL_VOTES": "1",
+    }
+    gateway = [sys.executable, "-m", "zmart.cli", "run", "gateway"]
+    more = {"API_PORT": str(port), "REDIS_URL": redis_url, "AUTH_TOKEN_SECRET": "secret", **own}
+    kept = tmp_path / "receipt.json"
+    async with running(scene, *gateway, url=f"{api}/health", **more), httpx.AsyncClient() as http:
+        said = Statement(
+            program=scene.chain.program.address,
+            market_id=market,
+            kind=VoteKind.PROPOSAL,
+            vote=True,
+            wallet=address_of(wallet(9)),
+            issued_ms=int(datetime.now(UTC).timestamp() * 1000),
+        )
+        body = {
+            "market_id": market,
+            "vote": True,
+            "wallet": said.wallet,
+            "statement": said.text(),
+            "signature": str(wallet(9).sign_message(said.text().encode())),
+        }
+        answer = await http.post(f"{api}/api/votes/proposal", json=body)
+        assert answer.status_code == 201, answer.text
+        kept.write_bytes(answer.content)
+        await scene.vote(market, yes=3)
+        status, words = await zmart(scene, "run", "aggregator", "--once", **own)
+        assert status == 0, words
+        assert await scene.state(market) is MarketState.APPROVED
+
+        ask = ["verify", "tally", market, "--receipt", str(kept)]
+        status, words = await zmart(scene, *ask, "--api", api)
+        assert status == 0, words
+        assert "Counted again: 4 for, 0 against, as went on chain." in words
+        assert "Entry 0 is the vote of its receipt" in words
+        saved = tmp_path / "log.json"
+        status, words = await zmart(scene, "verify", "log", market, str(saved), "--api", api)
+        assert status == 0, words
+        cid = words.split()[0]
+    (tmp_path / "ipfs").mkdir()
+    (tmp_path / "ipfs" / cid).write_bytes(saved.read_bytes())
+    serve = [sys.executable, "-m", "http.server", str(ipfs_port), "-b", "127.0.0.1", "-d", str(tmp_path)]
+    async with running(scene, *serve, url=ipfs):
+        status, words = await zmart(scene, *ask, "--cid", cid, "--gateway", ipfs, "--json")
+        assert status == 0, words
+        assert [report["holds"] for report in json.loads(words)] == [True, True]
+        (tmp_path / "ipfs" / cid).write_bytes(saved.read_bytes().replace(b"choice: like", b"choice: dislike"))
+        status, words = await zmart(scene, *ask, "--cid", cid, "--gateway", ipfs)
+        assert (status, "sent bytes that are not" in words) == (1, True)
+    saved.write_bytes(saved.read_bytes().replace(b"choice: like", b"choice: dislike", 1))
+    status, words = await zmart(scene, *ask, "--file", str(saved))
+    assert status == 1
+    assert "Removed or changed: entry 0" in words
+    assert "THE LOG IS NOT WHAT THE RECEIPTS PROMISED." in words
