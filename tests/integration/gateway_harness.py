@@ -43,7 +43,7 @@ VALUES ($1, 0, $2, $3, $4, $5, $6, $7, 30, 20, 50, $8, $9, 0, $10)
 _POSITION = """
 INSERT INTO positions (market_id, wallet, shares_yes, shares_no, total_invested, trades_count, cost_basis_yes,
     cost_basis_no, first_trade_at, last_trade_at, updated_slot)
-VALUES ($1, $2, $3, $4, $5, 1, $5, 0, $6, $6, 1)
+VALUES ($1, $2, $3, $4, $5::numeric, 1, $5::numeric, 0, $6, $6, 1)
 """
 _PROGRESS = """
 INSERT INTO index_progress (program_id, genesis_hash, gap_free_through_slot, tip_slot) VALUES ($1, 'g', $2, $2)

@@ -27,6 +27,7 @@ OPENAPI = OpenAPIConfig(
     version=getattr(zmart, "__version__", "0.1.0"),
     description=_DESCRIPTION,
     path="/api/schema",
+    use_handler_docstrings=True,
     render_plugins=[],
     components=Components(
         security_schemes={

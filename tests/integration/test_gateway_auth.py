@@ -1,0 +1,186 @@
+"""Who is calling: sessions, signed requests, the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import redis.asyncio
+from gateway_harness import (
+    ADMIN,
+    OPERATOR,
+    add_market,
+    address,
+    legacy_body,
+    legacy_header,
+    market_id,
+    site,
+    wallet,
+)
+
+
+async def test_a_wallet_signs_in_and_out(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url, auth_domain="zmart.example") as here:
+        market = await add_market(here.pool, 1)
+        asked = (await here.post("/api/auth/nonce", {"wallet": address(5)})).json()
+        assert asked["message"].startswith("zmart.example wants you to sign in with your Solana account:\n")
+        for line in (
+            address(5),
+            "URI: ",
+            "Version: 1",
+            "Chain ID: ",
+            f"Nonce: {asked['nonce']}",
+            "Expiration Time: ",
+        ):
+            assert line in asked["message"]
+        token = await here.sign_in(wallet(5))
+        comment = {"content": "Hello", "market_id": market}
+        assert (await here.post("/api/discussions", comment, token)).status_code == 201
+        assert (await here.post("/api/auth/logout", token=token)).status_code == 200
+        assert (await here.post("/api/discussions", comment, token)).status_code == 401
+
+
+async def test_a_nonce_is_taken_once_even_at_the_same_moment(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        key = wallet(1)
+        message = (await here.post("/api/auth/nonce", {"wallet": address(1)})).json()["message"]
+        body = {
+            "wallet": address(1),
+            "message": message,
+            "signature": str(key.sign_message(message.encode())),
+        }
+        answers = await asyncio.gather(*(here.post("/api/auth/verify", body) for _ in range(8)))
+        assert sorted(a.status_code for a in answers) == [200] + [401] * 7
+
+
+async def test_another_wallets_signature_or_text_signs_nobody_in(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        message = (await here.post("/api/auth/nonce", {"wallet": address(1)})).json()["message"]
+        forged = {
+            "wallet": address(1),
+            "message": message,
+            "signature": str(wallet(2).sign_message(message.encode())),
+        }
+        assert (await here.post("/api/auth/verify", forged)).status_code == 401
+        for changed in (message.replace("localhost", "evil"), message + " ", "Nonce: " + "a" * 32):
+            signature = str(wallet(1).sign_message(changed.encode()))
+            body = {"wallet": address(1), "message": changed, "signature": signature}
+            assert (await here.post("/api/auth/verify", body)).status_code in (400, 401)
+        assert (await here.post("/api/auth/nonce", {"wallet": "not base58"})).status_code == 400
+
+
+async def test_a_forged_or_foreign_token_is_nobodys(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        token = await here.sign_in(wallet(1))
+        body = {"content": "Hello", "market_id": market_id(1)}
+        head, payload, seal = token.split(".")
+        for bad in (
+            f"{head}.{payload}.{seal[::-1]}",
+            f"{head}.{payload[:-2]}aa.{seal}",
+            "zs1.x",
+            "junk",
+            "zs1." + "a" * 999,
+        ):
+            assert (await here.post("/api/discussions", body, bad)).status_code == 401
+    async with site(database_url, redis_url, with_rules=False, auth_token_secret="another") as elsewhere:
+        assert (await elsewhere.post("/api/discussions", body, token)).status_code == 401
+
+
+async def test_existing_clients_may_sign_their_bodies_or_a_header(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1)
+        body = legacy_body(wallet(1), content="Signed body", market_id=market)
+        assert (await here.post("/api/discussions", body)).status_code == 201
+        flat = legacy_body(wallet(2))
+        nested = {"content": "Nested", "market_id": market, "_auth": flat}
+        assert (await here.post("/api/discussions", nested)).status_code == 201
+        header = {"authorization": legacy_header(wallet(3))}
+        plain = {"content": "Header", "market_id": market}
+        assert (await here.http.post("/api/discussions", json=plain, headers=header)).status_code == 201
+
+
+async def test_a_legacy_signature_serves_one_request_and_its_repeat(
+    database_url: str, redis_url: str
+) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1)
+        first = legacy_body(wallet(1), content="First", market_id=market)
+        assert (await here.post("/api/discussions", first)).status_code == 201
+        assert (await here.post("/api/discussions", first)).status_code == 201
+        other = {**first, "content": "Second"}
+        refused = await here.post("/api/discussions", other)
+        assert refused.status_code == 401
+        assert "another request" in refused.json()["message"]
+        profile = {"display_name": "Eve", **{k: first[k] for k in ("message", "signature", "wallet")}}
+        assert (await here.http.put(f"/api/users/{address(1)}", json=profile)).status_code == 401
+
+
+async def test_old_or_altered_legacy_signatures_are_refused(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1)
+        now = int(time.time() * 1000)
+        for at in (now - 301_000, now + 301_000):
+            body = legacy_body(wallet(1), at, content="Late", market_id=market)
+            assert (await here.post("/api/discussions", body)).status_code == 401
+        body = legacy_body(wallet(1), content="Not mine", market_id=market) | {"wallet": address(2)}
+        assert (await here.post("/api/discussions", body)).status_code == 401
+    async with site(database_url, redis_url, with_rules=False, auth_legacy_signatures=False) as strict:
+        body = legacy_body(wallet(1), content="Hello", market_id=market)
+        assert (await strict.post("/api/discussions", body)).status_code == 401
+
+
+async def test_only_its_own_wallet_changes_a_profile(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        token = await here.sign_in(wallet(1))
+        headers = {"authorization": f"Bearer {token}"}
+
+        async def put(who: int, **fields: object) -> int:
+            path = f"/api/users/{address(who)}"
+            return (await here.http.put(path, json=fields, headers=headers)).status_code
+
+        assert await put(1, display_name="Ada", bio="Trades.", avatar_url="https://x.example/a.png") == 200
+        assert await put(2, display_name="Eve") == 403
+        assert await put(1, avatar_url="http://x.example/a.png") == 400
+        assert await put(1, display_name="x" * 51) == 400
+        assert await put(1, bio="") == 200
+        profile = (await here.get(f"/api/users/{address(1)}")).json()
+        assert (profile["display_name"], profile["bio"]) == ("Ada", "")
+        assert (await here.get("/api/users/nobody")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["approve", "cancel"])
+async def test_operator_calls_need_the_operator_or_the_admins_wallet(
+    database_url: str, redis_url: str, path: str
+) -> None:
+    async with site(database_url, redis_url) as here:
+        url = f"/api/markets/{market_id(1)}/{path}"
+        assert (await here.post(url)).status_code == 401
+        assert (await here.post(url, token="wrong")).status_code == 401
+        assert (await here.post(url, token=await here.sign_in(wallet(1)))).status_code == 403
+        # Beyond the door there is no chain in this test.
+        assert (await here.post(url, token=OPERATOR)).status_code == 503
+        assert (await here.post(url, token=await here.sign_in(ADMIN))).status_code == 503
+
+
+async def test_signed_requests_are_refused_and_sessions_go_on_while_redis_is_away(
+    database_url: str, redis_url: str
+) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1)
+        token = await here.sign_in(wallet(1))
+    away = "redis://127.0.0.1:9/0"
+    async with site(database_url, away, with_rules=False) as here:
+        body = {"content": "Hello", "market_id": market}
+        assert (await here.post("/api/discussions", body, token)).status_code == 201
+        signed = legacy_body(wallet(2), **body)
+        assert (await here.post("/api/discussions", signed)).status_code == 503
+        assert (await here.post("/api/auth/nonce", {"wallet": address(1)})).status_code == 503
+        assert (await here.get("/api/markets")).status_code == 200
+
+
+async def test_the_nonce_is_gone_after_five_minutes(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        nonce = (await here.post("/api/auth/nonce", {"wallet": address(1)})).json()["nonce"]
+        async with redis.asyncio.Redis.from_url(redis_url) as client:
+            assert 295 < await client.ttl(f"auth:nonce:{nonce}") <= 300

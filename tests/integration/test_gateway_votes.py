@@ -1,0 +1,140 @@
+"""Votes over HTTP: the order of checks, receipts, proofs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from gateway_harness import Site, add_market, address, legacy_body, market_id, site, wallet
+from solders.keypair import Keypair
+
+from zmart.market.types import VoteKind, Wallet
+from zmart.market.votes import Statement
+
+
+def ballot(
+    here: Site, key: Keypair, market: str, choice: bool = True, kind: str = "proposal"
+) -> dict[str, object]:
+    said = Statement(
+        program=here.gateway.rooms.program.address,
+        market_id=market,
+        kind=VoteKind(kind),
+        vote=choice,
+        wallet=Wallet(str(key.pubkey())),
+        issued_ms=int(datetime.now(UTC).timestamp() * 1000),
+    )
+    signature = str(key.sign_message(said.text().encode()))
+    return {
+        "market_id": market, "vote": choice, "wallet": said.wallet, "statement": said.text(), "signature": signature,
+    }  # fmt: skip
+
+
+async def test_a_signed_vote_is_counted_and_proved(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        for number, choice in ((1, True), (2, True), (3, False)):
+            answer = await here.post("/api/votes/proposal", ballot(here, wallet(number), market, choice))
+            assert answer.status_code == 201, answer.text
+        body = answer.json()
+        assert body["count"] == len(body["data"]) == 1
+        assert body["metadata"]["user_wallet"] == address(3)
+        assert body["data"][0]["proven"] is True
+        assert body["receipt"]["tree_size"] == 3
+        assert (await here.get(f"/api/votes/{market}")).json() == {
+            "proposal_votes": {"likes": 2, "dislikes": 1}, "dispute_votes": {"agrees": 0, "disagrees": 0},
+        }  # fmt: skip
+        proof = (await here.get(f"/api/votes/{market}/proof?wallet={address(3)}&since=1")).json()
+        assert proof["root"] == body["receipt"]["root"]
+        entry = proof["entries"][0]
+        assert hashlib.sha256(b"\0" + entry["entry"].encode()).hexdigest() == entry["leaf_hash"]
+        assert (await here.get(f"/api/votes/{market}/proof?wallet={address(9)}")).status_code == 404
+        listed = (await here.get(f"/api/markets/{market}/votes")).json()
+        assert listed["stats"] == {
+            "likes": 2,
+            "dislikes": 1,
+            "total": 3,
+            "approval_rate": 66.67,
+            "unproven": 0,
+        }
+        assert len((await here.get(f"/api/users/{address(1)}/votes")).json()["proposal_votes"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"vote": None}, 400),
+        ({"vote": "maybe"}, 400),
+        ({"market_id": "nonsense"}, 400),
+        ({"market_id": market_id(404), "statement": None, "signature": None}, 404),
+        ({"statement": None}, 400),
+        ({"vote": False}, 400),
+        ({"vote_choice": "agree", "vote": None}, 400),
+        ({"signature": str(wallet(9).sign_message(b"x"))}, 401),
+        ({"statement": None, "signature": None}, 401),
+        ({"wallet": "x"}, 400),
+    ],
+)
+async def test_a_wrong_ballot_is_told_what_is_wrong(
+    database_url: str, redis_url: str, change: dict[str, object], status: int
+) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        answer = await here.post("/api/votes/proposal", {**ballot(here, wallet(1), market), **change})
+        assert answer.status_code == status, answer.text
+
+
+async def test_second_vote_of_a_wallet_is_refused_even_without_a_signature(
+    database_url: str, redis_url: str
+) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        assert (await here.post("/api/votes/proposal", ballot(here, wallet(1), market))).status_code == 201
+        again = await here.post("/api/votes/proposal", ballot(here, wallet(1), market, choice=False))
+        assert again.status_code == 409
+        for field in ("user", "wallet"):
+            named = {"market_id": market, "vote": True, field: address(1)}
+            assert (await here.post("/api/votes/proposal", named)).status_code == 409
+        stranger = {"market_id": market, "vote": True, "user": address(2)}
+        assert (await here.post("/api/votes/proposal", stranger)).status_code == 401
+
+
+async def test_of_twenty_votes_of_a_wallet_at_once_one_counts(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        body = ballot(here, wallet(1), market)
+        answers: list[httpx.Response] = await asyncio.gather(
+            *(here.post("/api/votes/proposal", body) for _ in range(20))
+        )
+        assert sorted(a.status_code for a in answers) == [201] + [409] * 19
+
+
+@pytest.mark.parametrize(("kind", "state", "status"), [
+    ("proposal", "ACTIVE", 409), ("dispute", "RESOLVING", 409), ("dispute", "DISPUTED", 201),
+])  # fmt: skip
+async def test_votes_need_the_right_state(
+    database_url: str, redis_url: str, kind: str, state: str, status: int
+) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, state)
+        answer = await here.post(f"/api/votes/{kind}", ballot(here, wallet(1), market, kind=kind))
+        assert answer.status_code == status, answer.text
+
+
+async def test_a_session_may_vote_unproven_where_that_is_allowed(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url, votes_require_statement=False) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        token = await here.sign_in(wallet(1))
+        answer = await here.post(
+            "/api/votes/proposal", {"proposal_id": market, "vote_choice": "support"}, token
+        )
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["data"][0]["proven"] is False
+        signed = legacy_body(wallet(2), market_id=market, vote=False)
+        assert (await here.post("/api/votes/proposal", signed)).status_code == 201
+        other = {"market_id": market, "vote": True, "user": address(3)}
+        assert (await here.post("/api/votes/proposal", other, token)).status_code == 403
+        stats = (await here.get(f"/api/markets/{market}/votes")).json()["stats"]
+        assert (stats["total"], stats["unproven"]) == (2, 2)
