@@ -25,6 +25,8 @@ class StoryNode:
         self.away = False
         self.final_slot: int | None = None  # None: everything is final at once
         self.url = ""
+        self.longest_page = 1_000
+        self.ignores_before = False
 
     def tip(self) -> int:
         return self.shown[-1].slot + 5 if self.shown else 10
@@ -87,7 +89,7 @@ class StoryNode:
     def getSignaturesForAddress(self, address, options):  # noqa: N802
         lines = [tx for tx in reversed(self.shown) if tx.program == PROGRAM.address]
         names = [tx.signature for tx in lines]
-        if options.get("before") in names:
+        if options.get("before") in names and not self.ignores_before:
             lines = lines[names.index(options["before"]) + 1 :]
         names = [tx.signature for tx in lines]
         if options.get("until") in names:
@@ -95,7 +97,7 @@ class StoryNode:
         return msgspec.json.encode(
             [
                 {"signature": tx.signature, "slot": tx.slot, "err": tx.err, "confirmationStatus": "confirmed"}
-                for tx in lines[: options["limit"]]
+                for tx in lines[: min(options["limit"], self.longest_page)]
             ]
         )
 

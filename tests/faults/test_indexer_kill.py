@@ -141,7 +141,7 @@ async def test_killed_again_and_again_it_ends_with_the_same_tables(tmp_path, per
             for number, victim in enumerate(victims, 1):
                 before = await _indexed(pool)
                 node.shown = STORY.txs[: max(8, len(STORY.txs) * number // moments)]
-                goal = before + chance.randint(0, max(1, len(STORY.txs) // moments))
+                goal = min(before + chance.randint(0, max(1, len(STORY.txs) // moments)), len(node.shown))
 
                 async def reached(goal=goal):
                     return await _indexed(pool) >= goal

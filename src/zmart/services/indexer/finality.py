@@ -28,8 +28,13 @@ _MARKETS_AT_ONCE = 200
 log = structlog.get_logger()
 
 
-class _Placed(msgspec.Struct):
+class _Meta(msgspec.Struct):
+    err: object = None
+
+
+class _Told(msgspec.Struct):
     slot: int
+    meta: _Meta
 
 
 class FinalityWatcher:
@@ -89,10 +94,10 @@ class FinalityWatcher:
             if candidate.signature not in suspects:
                 continue
             raw = await self._rpc.get_transaction_json(candidate.signature)
-            if raw is not None and msgspec.json.decode(raw, type=_Placed).slot == candidate.slot:
+            if raw is not None and _tells_the_same(raw, candidate):
                 continue
             await self._take_back(candidate.signature)
-            if raw is not None:  # it landed again, in another slot
+            if raw is not None:  # it landed again, elsewhere or otherwise
                 await inbox.store(self._pool, "scan", [Hint(candidate.signature, None, None)])
 
     async def _take_back(self, signature: Signature) -> None:
@@ -111,6 +116,11 @@ class FinalityWatcher:
                 await self._folder.refold(connection, affected.markets)
         metrics.VANISHED.inc()
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
+
+
+def _tells_the_same(raw: bytes, candidate: Unfinal) -> bool:
+    told = msgspec.json.decode(raw, type=_Told)
+    return told.slot == candidate.slot and (told.meta.err is not None) == candidate.failed
 
 
 def _same(candidate: Unfinal, status: SignatureStatus) -> bool:

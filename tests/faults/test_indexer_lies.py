@@ -1,0 +1,286 @@
+"""What a chain, a node or a stranger may say that is not so, or not for long."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+import pytest
+
+from chain_story import PROGRAM, Story, Tx, key
+from indexer_harness import deliver, deliver_raw, engine_on, settle, tables
+from story_node import serving
+from zmart.errors import ChainError
+from zmart.market import events as e
+from zmart.services.indexer.backfill import backfill
+from zmart.services.indexer.caretaker import Caretaker
+from zmart.services.indexer.finality import FinalityWatcher
+from zmart.services.indexer.reread import reread
+from zmart.store import alerts, backfills, index_progress
+
+STORY = Story(17, markets=2, trades=8)
+EVIL = key(66)
+
+
+def last_buy(txs):
+    return next(tx for tx in reversed(txs) if any(isinstance(x, e.SharesBought) for x in tx.events))
+
+
+async def through(engine):
+    return (await index_progress.read(engine.pool)).gap_free_through_slot
+
+
+async def feed(engine):
+    rows = await engine.pool.fetch('SELECT topic, op, new_row, old_row FROM change_feed ORDER BY "offset"')
+    return [(row["topic"], row["op"], row["old_row"], row["new_row"]) for row in rows]
+
+
+async def test_a_confirmed_transaction_that_disappears_is_undone_and_announced(database_url):
+    last = last_buy(STORY.txs)
+    before = [tx for tx in STORY.txs if tx.slot < last.slot]
+    gone = Tx(last.signature, last.slot + 100, last.index, last.events)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = before
+        await engine.scanner.scan()
+        await settle(engine)
+        without = await tables(database_url)
+        assert await through(engine) == node.tip()
+        node.shown, node.final_slot = [*before, gone], before[-1].slot
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await tables(database_url) != without, "a confirmed transaction is visible"
+        finality = "SELECT finality FROM chain_transactions WHERE signature = $1"
+        assert await engine.pool.fetchval(finality, gone.signature) == "confirmed"
+        assert await through(engine) < gone.slot
+        told = len(await feed(engine))
+        node.shown = [*before, Tx(key(9) + key(9), gone.slot + 200, 0, [], err={"x": 1})]
+        for _ in range(2):
+            await engine.scanner.scan()
+            await engine.finality.look()
+            assert await through(engine) < gone.slot or gone.signature not in await signatures(engine)
+        assert await tables(database_url) == without
+        corrections = (await feed(engine))[told:]
+        bought = {x.market_id for x in gone.events}
+        assert ("trades", "deleted") in {(topic, op) for topic, op, _, _ in corrections}
+        updated = [
+            msgspec.json.decode(new)
+            for topic, op, _, new in corrections
+            if (topic, op) == ("markets", "updated")
+        ]
+        assert {row["market_id"] for row in updated} == bought
+        node.final_slot = None
+        await engine.finality.look()
+        assert await through(engine) == node.tip()
+
+
+async def signatures(engine):
+    return {row["signature"] for row in await engine.pool.fetch("SELECT signature FROM chain_transactions")}
+
+
+async def test_a_transaction_that_lands_again_in_another_slot_is_folded_there(database_url):
+    moved = last_buy(STORY.txs)
+    until = [tx for tx in STORY.txs if tx.slot <= moved.slot]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown, node.final_slot = until, 0
+        await deliver(engine, until)
+        other = Tx(moved.signature, moved.slot + 3, 2, moved.events)
+        node.shown = [other if tx is moved else tx for tx in until]
+        node.final_slot = None
+        for _ in range(2):
+            await engine.finality.look()
+        await settle(engine)
+        rows = await engine.pool.fetch(
+            "SELECT DISTINCT slot FROM trades WHERE signature = $1", moved.signature
+        )
+        assert [row["slot"] for row in rows] == [other.slot]
+
+
+async def test_one_who_failed_on_a_fork_and_landed_after_all_is_folded(database_url):
+    late = last_buy(STORY.txs)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = [
+            Tx(t.signature, t.slot, t.index, [], err={"x": 1}) if t is late else t for t in STORY.txs
+        ]
+        node.final_slot = 0
+        await engine.scanner.scan()
+        await settle(engine)
+        node.shown, node.final_slot = STORY.txs, None
+        for _ in range(2):
+            await engine.finality.look()
+        await settle(engine)
+        count = "SELECT count(*) FROM trades WHERE signature = $1"
+        assert await engine.pool.fetchval(count, late.signature) == len(late.events)
+
+
+async def test_one_who_is_asked_on_a_node_that_is_behind_takes_nothing_back(database_url):
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, STORY.txs[:-1])
+        whole = await tables(database_url)
+        await engine.pool.execute("UPDATE chain_transactions SET finality = 'confirmed'")
+        node.shown, node.final_slot = STORY.txs[: len(STORY.txs) // 2], 0
+        watcher = FinalityWatcher(engine.pool, engine.rpc, engine.folder, 1)
+        newest = STORY.txs[-2].slot
+        assert node.tip() - 32 < newest
+        await watcher.look()
+        late = set(watcher._suspects)
+        behind = {tx.signature for tx in STORY.txs[:-1] if tx.slot > node.tip() - 32}
+        assert not late & behind
+        assert await tables(database_url) == whole
+
+
+def forged(tx, lines):
+    value = msgspec.json.decode(tx.raw())
+    value["meta"]["logMessages"] = lines
+    keys = value["transaction"]["message"]["accountKeys"]
+    keys.append(EVIL)
+    value["transaction"]["message"]["instructions"].append(
+        {"programIdIndex": len(keys) - 1, "accounts": [], "data": "", "stackHeight": None}
+    )
+    return msgspec.json.encode(value)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        (f"Program {EVIL} invoke [1]", None, f"Program {EVIL} success"),
+        (
+            f"Program {PROGRAM.address} invoke [1]",
+            f"Program {EVIL} invoke [2]",
+            None,
+            f"Program {EVIL} success",
+            f"Program {PROGRAM.address} success",
+        ),
+        (
+            f"Program {EVIL} invoke [1]",
+            f"Program {PROGRAM.address} invoke [2]",
+            f"Program {PROGRAM.address} success",
+            None,
+            f"Program {EVIL} success",
+        ),
+        (f"Program {EVIL} invoke [1]", f"Program log: Program {PROGRAM.address} invoke [1]", None),
+        (f"Program {EVIL} invoke [1]", f"Program return: {PROGRAM.address} invoke [1]", None),
+    ],
+)
+async def test_another_programs_forged_event_is_ignored(database_url, around):
+    event = next(x for tx in STORY.txs for x in tx.events if isinstance(x, e.SharesBought))
+    line = "Program data: " + base64.b64encode(PROGRAM.events.encode(event)).decode()
+    tx = Tx(key(5) + key(6), STORY.txs[-1].slot + 1, 3, [])
+    raw = forged(tx, [line if part is None else part for part in around])
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = [*STORY.txs, tx]
+        await deliver(engine, STORY.txs)
+        before = await tables(database_url)
+        await deliver_raw(engine, [raw])
+        assert await tables(database_url) == before
+        assert tx.signature in await signatures(engine)
+
+
+async def test_a_failed_transaction_that_carries_events_is_remembered_and_ignored(database_url):
+    bought = last_buy(STORY.txs)
+    failed = Tx(key(5) + key(6), bought.slot + 1, 3, bought.events, err={"InstructionError": [0, "x"]})
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = [*STORY.txs, failed]
+        await deliver(engine, STORY.txs)
+        before = await tables(database_url)
+        await deliver(engine, [failed])
+        assert await tables(database_url) == before
+        row = await engine.pool.fetchrow(
+            "SELECT failed, event_count FROM chain_transactions WHERE signature = $1", failed.signature
+        )
+        assert tuple(row) == (True, 0)
+
+
+async def test_an_unknown_event_is_kept_counted_and_alerted_and_read_again(database_url):
+    strange = base64.b64encode(b"\x01\x02\x03\x04\x05\x06\x07\x08later version").decode()
+    tx = STORY.txs[4]
+    value = msgspec.json.decode(tx.raw())
+    value["meta"]["logMessages"][1:1] = [f"Program data: {strange}"]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await deliver_raw(engine, [msgspec.json.encode(value)])
+        await deliver(engine, [t for t in STORY.txs if t is not tx])
+        [row] = await engine.pool.fetch("SELECT signature, ordinal, payload FROM unknown_events")
+        assert tuple(row) == (tx.signature, 0, base64.b64decode(strange))
+        caretaker = Caretaker(engine, 0)
+        await caretaker.look()
+        [alert] = await alerts.open_alerts(engine.pool)
+        assert (alert.key, tx.signature in alert.message) == ("index-unknown-events", True)
+        assert await reread(engine) == 1  # now the node, like a version that knows the event, tells it well
+        await settle(engine)
+        await caretaker.look()
+        assert await alerts.open_alerts(engine.pool) == []
+        assert await engine.pool.fetchval("SELECT count(*) FROM unknown_events") == 0
+        assert await engine.pool.fetchval("SELECT count(*) FROM chain_events") == sum(
+            len(t.events) for t in STORY.txs if t.err is None
+        )
+
+
+async def test_a_node_that_answers_short_pages_hides_nothing(database_url):
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.longest_page = 7
+        assert await engine.scanner.scan() == len(STORY.txs)
+
+
+async def test_a_list_that_repeats_itself_is_not_believed(database_url):
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.longest_page, node.ignores_before = 7, True
+        with pytest.raises(ChainError, match="twice"):
+            await engine.scanner.scan()
+        assert (await index_progress.read(engine.pool)).listed_through_slot == 0
+
+
+async def test_slots_that_go_backwards_are_told_to_people(database_url):
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        turned = [
+            Tx(t.signature, t.slot - 50 if n > 20 else t.slot, t.index, t.events)
+            for n, t in enumerate(STORY.txs)
+        ]
+        node.shown = turned
+        await engine.scanner.scan()
+        await Caretaker(engine, 0).look()
+        assert "index-slots-backwards" in {alert.key for alert in await alerts.open_alerts(engine.pool)}
+
+
+async def test_a_dead_letter_is_a_gap_until_somebody_decides(database_url):
+    poison = STORY.txs[10]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await engine.pool.execute(
+            "UPDATE inbox SET state = 'dead', last_error = 'x' WHERE signature = $1", poison.signature
+        )
+        await settle(engine)
+        assert await through(engine) == poison.slot - 1
+        caretaker = Caretaker(engine, 0)
+        await caretaker.look()
+        assert "index-dead-letters" in {alert.key for alert in await alerts.open_alerts(engine.pool)}
+        await engine.pool.execute("UPDATE inbox SET state = 'dropped' WHERE state = 'dead'")
+        await settle(engine)
+        await caretaker.look()
+        assert await through(engine) == node.tip()
+        assert "index-dead-letters" not in {alert.key for alert in await alerts.open_alerts(engine.pool)}
+
+
+async def test_a_backfill_that_breaks_off_goes_on_where_it_was(database_url, monkeypatch):
+    low, high = STORY.txs[5].slot, STORY.txs[-6].slot
+    inside = [tx for tx in STORY.txs if low <= tx.slot <= high]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.longest_page = 10
+        pages = 0
+        reached = backfills.reached
+
+        async def break_off(*arguments):
+            nonlocal pages
+            await reached(*arguments)
+            pages += 1
+            if pages == 2:
+                raise ChainError("away")
+
+        monkeypatch.setattr(backfills, "reached", break_off)
+        with pytest.raises(ChainError):
+            await backfill(engine, low, high)
+        asked = node.calls["getSignaturesForAddress"]
+        said = []
+        done = await backfill(engine, low, high, lambda *what: said.append(what))
+        assert done.found == len(inside)
+        assert node.calls["getSignaturesForAddress"] - asked < len(STORY.txs) / 10
+        assert {what for what, _, _ in said} == {"listing", "indexing"}
+        assert await signatures(engine) == {tx.signature for tx in inside}
