@@ -1,0 +1,8 @@
+"""A typed client of the HTTP API: `async with Client("http://127.0.0.1:4000") as api: await api.markets()`."""
+
+from __future__ import annotations
+
+from zmart.client.api import Client, statement_now
+from zmart.client.transport import ApiError
+
+__all__ = ["ApiError", "Client", "statement_now"]

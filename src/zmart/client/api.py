@@ -1,0 +1,226 @@
+"""The calls of the API, each with the shape of its answer. Amounts are lamports and units of 1e-9 shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import httpx
+
+from zmart.client.shapes import markets as market_shapes
+from zmart.client.shapes import people, system, tape, transactions, votes
+from zmart.client.transport import Transport
+from zmart.market.types import Address, MarketId, Side, Signature, VoteKind, Wallet
+from zmart.market.votes import Statement
+
+Sign = Callable[[bytes], str]
+"""Signs bytes with the wallet's key; gives the signature in base58."""
+
+
+class Client:
+    """Use as an async context manager, or call `close()`. Raises ApiError for every refusal."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout_s: float = 20.0,
+        token: str = "",
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        self._http = Transport(base_url, timeout_s, http)
+        self._http.token = token
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def sign_in(self, wallet: Wallet, sign: Sign) -> people.Session:
+        """Sign-In-With-Solana; the client keeps the token for what follows."""
+        asked = await self._http.post(people.Nonce, "/api/auth/nonce", {"wallet": wallet})
+        body = {"wallet": wallet, "message": asked.message, "signature": sign(asked.message.encode())}
+        session = await self._http.post(people.Session, "/api/auth/verify", body)
+        self._http.token = session.token
+        return session
+
+    async def sign_out(self) -> None:
+        await self._http.post(people.Message, "/api/auth/logout")
+        self._http.token = ""
+
+    async def markets(
+        self,
+        *,
+        state: str | None = None,
+        category: str | None = None,
+        creator: str | None = None,
+        q: str | None = None,
+        sort: str = "newest",
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> market_shapes.Markets:
+        query = {"state": state, "category": category, "creator": creator, "q": q}
+        paging = {"sort": sort, "limit": limit, "cursor": cursor}
+        return await self._http.get(market_shapes.Markets, "/api/markets", {**query, **paging})
+
+    async def market(self, key: str) -> market_shapes.MarketDetail:
+        """A market that the chain has, by id or address."""
+        return await self._http.get(market_shapes.MarketDetail, f"/api/markets/{key}")
+
+    async def draft(self, market_id: MarketId) -> market_shapes.Market:
+        """Your own market before the chain has it."""
+        return await self._http.get(market_shapes.Market, f"/api/markets/{market_id}")
+
+    async def timeline(self, key: str, limit: int = 100) -> market_shapes.Timeline:
+        return await self._http.get(market_shapes.Timeline, f"/api/markets/{key}/timeline", {"limit": limit})
+
+    async def trades(self, key: str, limit: int = 50, cursor: str | None = None) -> tape.MarketTrades:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._http.get(tape.MarketTrades, f"/api/markets/{key}/trades", query)
+
+    async def candles(self, key: str, interval: str = "1h") -> tape.Candles:
+        return await self._http.get(tape.Candles, f"/api/markets/{key}/candles", {"interval": interval})
+
+    async def holders(self, key: str, limit: int = 50) -> people.Holders:
+        return await self._http.get(people.Holders, f"/api/markets/{key}/holders", {"limit": limit})
+
+    async def quote(
+        self, key: str, side: Side, outcome: bool, *, shares: int | None = None, max_cost: int | None = None
+    ) -> tape.Quote:
+        word = "YES" if outcome else "NO"
+        query = {"side": side.value, "outcome": word, "shares": shares, "max_cost": max_cost}
+        return await self._http.get(tape.Quote, f"/api/markets/{key}/quote", query)
+
+    async def create_market(
+        self,
+        question: str,
+        end_date: datetime,
+        b_parameter: int,
+        initial_liquidity: int,
+        *,
+        description: str = "",
+        category: str = "other",
+        tags: Sequence[str] = (),
+    ) -> transactions.CreatedMarket:
+        body = {
+            "question": question,
+            "description": description,
+            "category": category,
+            "tags": list(tags),
+            "end_date": end_date.isoformat(),
+            "b_parameter": b_parameter,
+            "initial_liquidity": initial_liquidity,
+        }
+        return await self._http.post(transactions.CreatedMarket, "/api/markets", body)
+
+    async def activate(self, key: str) -> transactions.MarketTransaction:
+        return await self._http.post(transactions.MarketTransaction, f"/api/markets/{key}/activate")
+
+    async def resolve(
+        self, key: str, outcome: bool, *, evidence: str | None = None, evidence_cid: str | None = None
+    ) -> transactions.ResolveTransaction:
+        body = {"outcome": outcome, "evidence": evidence, "ipfs_evidence_hash": evidence_cid}
+        return await self._http.post(transactions.ResolveTransaction, f"/api/markets/{key}/resolve", body)
+
+    async def dispute(self, key: str) -> transactions.MarketTransaction:
+        return await self._http.post(transactions.MarketTransaction, f"/api/markets/{key}/dispute")
+
+    async def approve(self, key: str) -> transactions.OperatorTransaction:
+        """The operator's."""
+        return await self._http.post(transactions.OperatorTransaction, f"/api/markets/{key}/approve")
+
+    async def cancel(self, key: str) -> transactions.OperatorTransaction:
+        """The operator's."""
+        return await self._http.post(transactions.OperatorTransaction, f"/api/markets/{key}/cancel")
+
+    async def buy(
+        self, key: str, outcome: bool, *, max_cost: int | None = None, shares: int | None = None
+    ) -> transactions.TradeTransaction:
+        body = {"market_id": key, "outcome": outcome, "max_cost": max_cost, "shares": shares}
+        return await self._http.post(transactions.TradeTransaction, "/api/trades/buy", body)
+
+    async def sell(
+        self, key: str, outcome: bool, shares: int, *, min_proceeds: int | None = None
+    ) -> transactions.TradeTransaction:
+        body = {"market_id": key, "outcome": outcome, "shares": shares, "min_proceeds": min_proceeds}
+        return await self._http.post(transactions.TradeTransaction, "/api/trades/sell", body)
+
+    async def claim(self, key: str) -> transactions.ClaimTransaction:
+        return await self._http.post(transactions.ClaimTransaction, "/api/trades/claim", {"market_id": key})
+
+    async def withdraw(self, key: str) -> transactions.WithdrawTransaction:
+        body = {"market_id": key}
+        return await self._http.post(transactions.WithdrawTransaction, "/api/trades/withdraw", body)
+
+    async def send(self, transaction: str) -> transactions.Relayed:
+        """Relay a signed transaction (base64)."""
+        body = {"transaction": transaction}
+        return await self._http.post(transactions.Relayed, "/api/transactions", body)
+
+    async def transaction(self, signature: Signature) -> transactions.TransactionState:
+        return await self._http.get(transactions.TransactionState, f"/api/transactions/{signature}")
+
+    async def vote(self, statement: Statement, sign: Sign) -> votes.VoteAnswer:
+        """Sign the statement and cast it."""
+        body = {
+            "market_id": statement.market_id,
+            "vote": statement.vote,
+            "wallet": statement.wallet,
+            "statement": statement.text(),
+            "signature": sign(statement.text().encode()),
+        }
+        return await self._http.post(votes.VoteAnswer, f"/api/votes/{statement.kind.value}", body)
+
+    async def vote_counts(self, key: str) -> votes.VoteCounts:
+        return await self._http.get(votes.VoteCounts, f"/api/votes/{key}")
+
+    async def comment(self, key: str, content: str, parent_id: str | None = None) -> people.DiscussionAnswer:
+        body = {"market_id": key, "content": content, "parent_id": parent_id}
+        return await self._http.post(people.DiscussionAnswer, "/api/discussions", body)
+
+    async def delete_comment(self, comment_id: str) -> None:
+        await self._http.delete(people.Message, f"/api/discussions/{comment_id}")
+
+    async def discussions(self, key: str, limit: int = 50, cursor: str | None = None) -> people.Discussions:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._http.get(people.Discussions, f"/api/discussions/{key}", query)
+
+    async def snapshots(self, key: str) -> people.DiscussionSnapshots:
+        return await self._http.get(people.DiscussionSnapshots, f"/api/discussions/{key}/snapshots")
+
+    async def user(self, wallet: Wallet) -> people.User:
+        return await self._http.get(people.User, f"/api/users/{wallet}")
+
+    async def user_stats(self, wallet: Wallet) -> people.UserStats:
+        return await self._http.get(people.UserStats, f"/api/users/{wallet}/stats")
+
+    async def positions(self, wallet: Wallet) -> list[people.Position]:
+        return await self._http.get(list[people.Position], f"/api/positions/{wallet}")
+
+    async def portfolio(self, wallet: Wallet) -> people.Portfolio:
+        return await self._http.get(people.Portfolio, f"/api/users/{wallet}/portfolio")
+
+    async def status(self) -> system.Status:
+        return await self._http.get(system.Status, "/api/status")
+
+    async def events(self, since_ms: int | None = None, limit: int = 50) -> system.LatestEvents:
+        query = {"since": since_ms, "limit": limit}
+        return await self._http.get(system.LatestEvents, "/api/events/latest", query)
+
+
+def statement_now(
+    program: Address, market_id: MarketId, kind: VoteKind, vote: bool, wallet: Wallet
+) -> Statement:
+    """A vote's statement, issued at this moment."""
+    return Statement(
+        program=program,
+        market_id=market_id,
+        kind=kind,
+        vote=vote,
+        wallet=wallet,
+        issued_ms=int(datetime.now(UTC).timestamp() * 1000),
+    )

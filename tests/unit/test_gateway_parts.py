@@ -1,0 +1,161 @@
+"""Parts of the gateway that need nobody else."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmart.client.shapes.markets import Fees
+from zmart.client.shapes.tape import TapeStats
+from zmart.errors import ConfigError, Invalid, Unauthenticated
+from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
+from zmart.market.types import Side
+from zmart.services.gateway import paging, quotes
+from zmart.services.gateway.answers import with_text_numbers
+from zmart.services.gateway.app import cors_origins, socket_origin
+from zmart.services.gateway.auth.addresses import client_address, parse_proxies
+from zmart.services.gateway.auth.tokens import Tokens
+from zmart.services.gateway.limits import LocalCounts
+from zmart.services.gateway.pages.charts import price_path
+from zmart.services.gateway.texts import iso, moment_of, ratio_text, units_text
+from zmart.settings import Settings
+
+FEES = FeeSchedule(300, 200, 500)
+MARKET = "ab" * 32
+
+
+@given(st.integers(-(2**64), 2**64))
+def test_amounts_as_text_are_exact(value: int) -> None:
+    text = units_text(value)
+    assert int(text.replace(".", "")) == value
+    assert len(text.partition(".")[2]) == 9
+
+
+@given(st.integers(0, 2**62 - 1), st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
+def test_a_cursor_remembers_its_place(slot: int, index: int, ordinal: int) -> None:
+    key = paging.TapeKey(slot, index, ordinal)
+    assert paging.key_of(paging.cursor_of(key), paging.TapeKey) == key
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_cursor_of_ours_or_refused(text: str) -> None:
+    for kind in (paging.TapeKey, paging.MarketKey, paging.TimeKey, paging.OffsetKey):
+        with suppress(Invalid):
+            paging.key_of(text, kind)
+
+
+def test_only_amounts_become_text() -> None:
+    stats = TapeStats(total_volume=2**63, total_trades=3, unique_traders=1, buy_volume=5, sell_volume=0)
+    assert with_text_numbers([stats]) == [
+        {
+            "total_volume": str(2**63),
+            "total_trades": 3,
+            "unique_traders": 1,
+            "buy_volume": "5",
+            "sell_volume": "0",
+        }
+    ]
+    assert with_text_numbers(Fees(protocol=1, resolver=2, liquidity_provider=3)) == {
+        "protocol": "1", "resolver": "2", "liquidity_provider": "3",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("8.8.8.8", "1.1.1.1", "8.8.8.8"),
+        ("10.0.0.1", "1.1.1.1", "1.1.1.1"),
+        ("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.9.9.9", "1.1.1.1"),
+        ("10.0.0.1", "rubbish", "10.0.0.1"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", "10.1.1.1", "10.0.0.1"),
+    ],
+)
+def test_the_client_is_the_last_address_that_no_proxy_of_ours_has(
+    peer: str, forwarded: str | None, client: str
+) -> None:
+    assert client_address(peer, forwarded, parse_proxies("10.0.0.0/8, ::1")) == client
+
+
+def test_a_proxy_that_is_no_network_is_named() -> None:
+    with pytest.raises(ConfigError, match="TRUSTED_PROXIES holds 'nonsense'"):
+        parse_proxies("10.0.0.1, nonsense")
+
+
+def test_the_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, now = LocalCounts(), [600.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    assert [counts.take("k", 3).allowed for _ in range(4)] == [True, True, True, False]
+    now[0] = 659.0
+    assert not counts.take("k", 3).allowed
+    now[0] = 690.0
+    assert [counts.take("k", 3).allowed for _ in range(3)] == [True, True, False]
+    now[0] = 800.0
+    assert counts.take("k", 3).remaining == 2
+
+
+def test_a_token_expires_and_is_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = Tokens("secret", None)
+    text, token = tokens.issue("w")
+    assert tokens.read(text) == token
+    with pytest.raises(Unauthenticated, match="not one of ours"):
+        Tokens("other", None).read(text)
+    monkeypatch.setattr(time, "time", lambda: token.expires + 1.0)
+    with pytest.raises(Unauthenticated, match="expired"):
+        tokens.read(text)
+
+
+@pytest.mark.parametrize("name", ["reference", "v069"])
+@pytest.mark.parametrize("outcome", [True, False])
+def test_a_quote_is_what_the_model_does_at_the_signed_bound(name: str, outcome: bool) -> None:
+    model, quantities = pricing_model(name), Quantities(3 * 10**11, 10**11, 10**12)
+    order = quotes.Order(side=Side.BUY, outcome=outcome, shares=5 * 10**9, slippage_bps=50)
+    quote = quotes.quote(model, MARKET, quantities, FEES, order)
+    assert quote.shares >= 5 * 10**9
+    bought = model.buy_total(quantities, FEES, outcome, quote.max_cost)
+    assert (bought.shares, bought.total) == (quote.shares, quote.total)
+    order = quotes.Order(side=Side.SELL, outcome=outcome, shares=5 * 10**9, slippage_bps=200)
+    quote = quotes.quote(model, MARKET, quantities, FEES, order)
+    assert quote.min_proceeds == quote.net * 98 // 100
+    assert quote.net == model.sell_total(quantities, FEES, outcome, 5 * 10**9).net
+
+
+def test_times_are_read_as_iso_or_milliseconds() -> None:
+    noon = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    for text in ("2026-01-15T12:00:00Z", "2026-01-15T12:00:00", "2026-01-15T14:00:00+02:00", "1768478400000"):
+        assert moment_of("start", text) == noon
+    assert iso(noon) == "2026-01-15T12:00:00.000Z"
+    for bad in ("soon", "9" * 30, ""):
+        with pytest.raises(Invalid):
+            moment_of("start", bad)
+
+
+def test_ratios_round_towards_zero() -> None:
+    assert ratio_text(1, 3) == "0.333333333"
+    assert ratio_text(-1, 3) == "-0.333333333"
+    assert ratio_text(5, 0) == "0.000000000"
+
+
+def test_origins_come_from_either_setting() -> None:
+    assert cors_origins(Settings(_env_file=None, cors_origins="https://a.example/, https://b.example")) == [
+        "https://a.example", "https://b.example",
+    ]  # fmt: skip
+    assert socket_origin("wss://live.example/ws") == "wss://live.example"
+
+
+def test_the_price_line_is_within_its_frame() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    later = datetime(2026, 1, 2, tzinfo=UTC)
+    assert price_path([(at, 0), (later, 10**9)]) == "M0 180.0H640.0V0.0H640"
+    assert price_path([]) == ""
+
+
+def test_shapes_tolerate_fields_of_a_newer_server() -> None:
+    raw = b'{"protocol":1,"resolver":2,"liquidity_provider":3,"new":4}'
+    assert msgspec.json.decode(raw, type=Fees).protocol == 1
