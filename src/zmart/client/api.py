@@ -9,7 +9,7 @@ import httpx
 
 from zmart.client.shapes import markets as market_shapes
 from zmart.client.shapes import people, system, tape, transactions, votes
-from zmart.client.transport import Transport
+from zmart.client.transport import Query, Transport
 from zmart.market.types import Address, MarketId, Side, Signature, VoteKind, Wallet
 from zmart.market.votes import Statement
 
@@ -63,9 +63,9 @@ class Client:
         limit: int = 20,
         cursor: str | None = None,
     ) -> market_shapes.Markets:
-        query = {"state": state, "category": category, "creator": creator, "q": q}
-        paging = {"sort": sort, "limit": limit, "cursor": cursor}
-        return await self._http.get(market_shapes.Markets, "/api/markets", {**query, **paging})
+        filters: Query = {"state": state, "category": category, "creator": creator, "q": q}
+        paging: Query = {"sort": sort, "limit": limit, "cursor": cursor}
+        return await self._http.get(market_shapes.Markets, "/api/markets", {**filters, **paging})
 
     async def market(self, key: str) -> market_shapes.MarketDetail:
         """A market that the chain has, by id or address."""
