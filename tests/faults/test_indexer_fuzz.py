@@ -1,0 +1,104 @@
+"""Whatever bytes a delivery carries: the worker goes on, and the index holds what the program emitted."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from chain_story import PROGRAM, Story, Tx, key
+from indexer_harness import deliver, engine_on, settle, tables, until
+from story_node import serving
+from zmart.market import events as e
+from zmart.services.indexer.worker import Turn
+from zmart.store import inbox
+from zmart.store.inbox import Hint
+
+STORY = Story(29, markets=2, trades=8)
+ODD = [
+    None,
+    True,
+    -1,
+    2**63,
+    2**70,
+    1.5,
+    "",
+    "\0",
+    "😀",
+    "x" * 70,
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    "1" * 88,
+]
+
+
+def mangled(raw, chance):
+    """One value of a transaction replaced, or its bytes cut or flipped."""
+    if chance.random() < 0.2:
+        place = chance.randrange(len(raw))
+        return (
+            raw[:place]
+            if chance.random() < 0.5
+            else raw[:place] + bytes([chance.randrange(256)]) + raw[place + 1 :]
+        )
+    value = node = msgspec.json.decode(raw)
+    while True:
+        at = chance.choice(sorted(node)) if isinstance(node, dict) else chance.randrange(len(node))
+        if not isinstance(node[at], dict | list) or not node[at] or chance.random() < 0.3:
+            node[at] = chance.choice(ODD)
+            return msgspec.json.encode(value)
+        node = node[at]
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_no_payload_stops_the_worker_or_puts_in_what_the_chain_does_not_have(
+    database_url, new_database, migrated_template, seed
+):
+    other = new_database(migrated_template)
+    async with serving(STORY) as node, engine_on(other, node.url) as engine:
+        await deliver(engine, STORY.txs)
+    chance = random.Random(seed)
+    async with serving(STORY) as node, engine_on(database_url, node.url, indexer_batch_size=16) as engine:
+        # Strangers' names, our transactions: only what parses as itself may be believed, and these do not.
+        strangers = [
+            Hint(key(9_000 + n) + key(n + 1), 1_000 + n, mangled(chance.choice(STORY.txs).raw(), chance))
+            for n in range(100)
+        ]
+        await inbox.store(engine.pool, "webhook", strangers)
+        await deliver(engine, STORY.txs)
+
+        async def worked():
+            await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
+            await settle(engine)
+            return await engine.worker.turn() is Turn.IDLE and not (await inbox.depth(engine.pool)).pending
+
+        await until(worked, 60)
+        dead = await inbox.dead_letters(engine.pool, limit=1_000)
+        assert {letter.signature for letter in dead} == {hint.signature for hint in strangers}
+        assert all(letter.last_error for letter in dead)
+    assert await tables(database_url) == await tables(other)
+
+
+@pytest.mark.parametrize("filler", [b"\0", b"\xff", b"\xc3\x28", b'"', b"\\", b"{", b"\x7f\x00"])
+async def test_any_46_bytes_that_a_caller_gives_as_hash_are_indexed(database_url, filler):
+    """resolve_market and create_market take any bytes: nobody may stop his market's index with them."""
+    resolved = next(tx for tx in STORY.txs if any(isinstance(x, e.MarketResolved) for x in tx.events))
+    [event] = resolved.events
+    payload = bytearray(PROGRAM.events.encode(event))
+    payload[8 + 32 + 32 + 1 : 8 + 32 + 32 + 1 + 46] = (filler * 46)[:46]
+    odd = PROGRAM.events.decode(bytes(payload))
+    changed = Tx(resolved.signature, resolved.slot, resolved.index, [odd])
+    txs = [changed if tx is resolved else tx for tx in STORY.txs]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = txs
+        await deliver(engine, txs)
+        assert await engine.pool.fetch("SELECT last_error FROM inbox") == []
+        assert await engine.pool.fetch("SELECT error FROM market_folds WHERE error IS NOT NULL") == []
+        found = await engine.pool.fetchval(
+            "SELECT evidence_cid FROM markets WHERE market_id = $1", event.market_id
+        )
+        assert found == odd.evidence_hash
+        assert PROGRAM.events.encode(odd) == bytes(payload)
