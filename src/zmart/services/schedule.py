@@ -22,17 +22,27 @@ from zmart.errors import StoreError
 from zmart.store.pool import is_away
 
 JITTER_S = 5.0
-GRACE_S = 8.0
+GRACE_S = 3.0
 _AGAIN_S = 2.0
 log = structlog.get_logger()
 
 
 async def run_schedule(
-    database_url: str, name: str, cron: str, tick: Callable[[], Awaitable[None]], stop: asyncio.Event
+    database_url: str,
+    name: str,
+    cron: str,
+    tick: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    *,
+    again_after_a_crash: bool = True,
 ) -> None:
     """Call `tick` at each time of `cron` that no other process takes, until `stop` is set; ticks missed while nobody
     ran are made up for by one. A tick that raises is logged and the schedule goes on; PostgreSQL being away is
-    waited for. A tick starts up to JITTER_S late unless `cron` counts seconds; a stop leaves it GRACE_S."""
+    waited for. A tick starts up to JITTER_S late unless `cron` counts seconds; a stop leaves it GRACE_S.
+
+    A tick whose process dies is run again by another after 30 s, and the next ones wait for that; with
+    `again_after_a_crash` False they don't: right for a tick that finds what is due whenever it comes.
+    """
     jitter_s = JITTER_S if len(cron.split()) == 5 else 0.0
 
     async def late_tick() -> None:
@@ -41,7 +51,7 @@ async def run_schedule(
 
     while not stop.is_set():
         try:
-            await _run(database_url, name, cron, late_tick, stop)
+            await _run(database_url, name, cron, late_tick, stop, again_after_a_crash)
         except Exception as problem:
             if not is_away(problem):
                 raise
@@ -72,7 +82,12 @@ async def _until_stopped(tick: Callable[[], Awaitable[None]], stop: asyncio.Even
 
 
 async def _run(
-    database_url: str, name: str, cron: str, tick: Callable[[], Awaitable[None]], stop: asyncio.Event
+    database_url: str,
+    name: str,
+    cron: str,
+    tick: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    again_after_a_crash: bool,
 ) -> None:
     try:
         connection = await asyncpg.connect(database_url, timeout=5, command_timeout=60)
@@ -83,6 +98,8 @@ async def _run(
 
     @manager.schedule(name, cron)
     async def run(schedule: Schedule) -> None:
+        if not again_after_a_crash:
+            await manager.queries.set_schedule_queued({schedule.id})
         await tick()
 
     try:

@@ -1,12 +1,7 @@
-"""How the ticks of a service went: never an exception to the schedule, always a word for /ready and /health.
-
-A tick runs beside the schedule that starts it: a process that dies in a tick then does not hold the schedule's row,
-which others would have to wait for.
-"""
+"""How the ticks of a service went: never an exception to the schedule, always a word for /ready and /health."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +10,6 @@ from prometheus_client import Counter, Histogram
 
 from zmart.errors import ZmartError
 
-GRACE_S = 3.0
 log = structlog.get_logger()
 
 
@@ -28,22 +22,6 @@ class Ticks:
         self.error = ""
         self.last_at_s: float | None = None
         self.runs = 0
-        self._running: asyncio.Task[bool] | None = None
-
-    def begin(self, tick: Callable[[], Awaitable[None]]) -> None:
-        """Start it, unless the one before is still running: then what is due waits for the next."""
-        if self._running is not None and not self._running.done():
-            log.warning("tick skipped: the one before is still running")
-            self._counter.labels("skipped").inc()
-            return
-        self._running = asyncio.create_task(self.guard(tick))
-
-    async def end(self, within_s: float = GRACE_S) -> None:
-        """Wait so long for a tick that is running, then cut it: whoever runs next finds what was due."""
-        if self._running is not None and not self._running.done():
-            await asyncio.wait({self._running}, timeout=within_s)
-            self._running.cancel()
-            await asyncio.wait({self._running})
 
     async def guard(self, tick: Callable[[], Awaitable[None]]) -> bool:
         """Whether it went well."""

@@ -44,8 +44,9 @@ class Aggregator:
 
     async def run(self, stop: asyncio.Event) -> None:
         url = self._settings.require("database_url")
+        cron = self._settings.aggregator_cron
         jobs = [
-            run_schedule(url, "aggregator", self._settings.aggregator_cron, self._tick, stop),
+            run_schedule(url, "aggregator", cron, self._tick, stop, again_after_a_crash=False),
             take_over(self._authority, _ACTIONS, self._resume, stop),
         ]
         if self._settings.aggregate_on_threshold:
@@ -54,7 +55,6 @@ class Aggregator:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
                     group.create_task(job)
-            await self._ticks.end()
             await self._workers.drain(DRAIN_S)
         finally:
             await self._close()
@@ -102,7 +102,7 @@ class Aggregator:
         return StatsApi(self._authority.pool)
 
     async def _tick(self) -> None:
-        self._ticks.begin(self._everything)
+        await self._ticks.guard(self._everything)
 
     async def _woken(self, markets: Sequence[MarketId]) -> None:
         await self._ticks.guard(partial(self.decide_due, markets))

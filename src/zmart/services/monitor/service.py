@@ -40,11 +40,12 @@ class Monitor:
 
     async def run(self, stop: asyncio.Event) -> None:
         url = self._settings.require("database_url")
+        cron = self._settings.monitor_cron
+        schedule = run_schedule(url, "monitor", cron, self._tick, stop, again_after_a_crash=False)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(run_schedule(url, "monitor", self._settings.monitor_cron, self._tick, stop))
+                group.create_task(schedule)
                 group.create_task(take_over(self._authority, _ACTIONS, self._resume, stop))
-            await self._ticks.end()
             await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()
@@ -97,7 +98,7 @@ class Monitor:
         return None
 
     async def _tick(self) -> None:
-        self._ticks.begin(self._everything)
+        await self._ticks.guard(self._everything)
 
     async def _everything(self) -> None:
         await self.settle_due()

@@ -1,0 +1,176 @@
+"""Votes that arrive while a tally is taken are in this round or in the next: never lost, never twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from decisions_harness import Scene
+from votes_harness import add_onchain_vote, vote_signed, wallet
+from zmart.errors import Conflict
+from zmart.market.tally import Tally, parse_memo
+from zmart.market.types import MarketId, VoteKind
+from zmart.market.vote_entries import parse_entry
+from zmart.proofs import merkle
+from zmart.proofs.log_sources import from_database
+from zmart.proofs.tallying import take_tally
+from zmart.proofs.voting import CastVote
+from zmart.services.aggregator.service import Aggregator
+from zmart.store import tallies
+from zmart.store.pool import Pool
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+WALLETS = 60
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened
+
+
+class Crowd:
+    """Wallets that vote at random: signed, on chain, or both; some twice."""
+
+    def __init__(self, scene: Scene, market: MarketId, seed: int) -> None:
+        self.scene, self.market, self.chance = scene, market, random.Random(seed)
+        self.accepted: list[CastVote] = []
+        self.onchain: set[str] = set()
+
+    async def vote(self, pool: Pool, number: int) -> None:
+        program, authority = self.scene.chain.program.address, self.scene.chain.keys.backend
+        kind, now = VoteKind.PROPOSAL, datetime.now(UTC)
+        choice = self.chance.random() < 0.5
+        if self.chance.random() < 0.15:
+            await add_onchain_vote(pool, self.market, kind, wallet(number), choice)
+            self.onchain.add(str(wallet(number).pubkey()))
+        for _ in range(self.chance.choice([0, 1, 1, 1, 2])):
+            try:
+                self.accepted.append(
+                    await vote_signed(
+                        pool, self.market, wallet(number), choice, kind, now, program, authority
+                    )
+                )
+            except Conflict:
+                continue
+
+    async def everybody(self, pool: Pool) -> None:
+        numbers = list(range(2_000, 2_000 + WALLETS))
+        self.chance.shuffle(numbers)
+        for start in range(0, WALLETS, 6):
+            await asyncio.gather(*(self.vote(pool, number) for number in numbers[start : start + 6]))
+
+
+def recount(entries: list[bytes]) -> Tally:
+    chosen: dict[str, bool] = {}
+    onchain: set[str] = set()
+    for entry in map(parse_entry, entries):
+        voter, is_onchain = entry.statement.wallet, entry.channel.value == "onchain"
+        if is_onchain or voter not in onchain:
+            chosen[voter] = entry.statement.vote
+        if is_onchain:
+            onchain.add(voter)
+    return Tally(sum(chosen.values()), len(chosen) - sum(chosen.values()))
+
+
+async def check(scene: Scene, crowd: Crowd) -> None:
+    log = await from_database(scene.settings.require("database_url"), crowd.market)
+    places = {merkle.leaf_hash(entry).hex(): place for place, entry in enumerate(log)}
+    assert len(places) == len(log), "no entry twice"
+    for cast in crowd.accepted:
+        assert places[cast.receipt.leaf_hash] == cast.receipt.index, "every receipt stands"
+    rounds = list(await tallies.of_market(scene.pool, crowd.market))
+    leaves = [merkle.leaf_hash(entry) for entry in log]
+    roots = merkle.roots_at(leaves, [row.log_size for row in rounds])
+    for row in rounds:
+        assert row.log_root == roots[row.log_size]
+        assert row.tally == recount(log[: row.log_size]), row
+    sizes = [row.log_size for row in rounds]
+    assert sizes == sorted(sizes)
+    counted = "SELECT votes_for, votes_against FROM vote_counts WHERE market_id = $1"
+    everything = (
+        "SELECT count(*) FILTER (WHERE vote), count(*) FILTER (WHERE NOT vote) FROM counted_votes "
+        "WHERE market_id = $1"
+    )
+    now = await scene.pool.fetchrow(counted, crowd.market)
+    assert tuple(now) == tuple(await scene.pool.fetchrow(everything, crowd.market))
+    last = rounds[-1]
+    assert (last.tally.votes_for, last.tally.votes_against) == tuple(now)
+    assert last.onchain == len(crowd.onchain)
+
+
+async def race(scene: Scene, seed: int) -> int:
+    """Votes and tallies at the same time; how many rounds were taken meanwhile."""
+    market = await scene.market()
+    crowd = Crowd(scene, market, seed)
+    voters = await Pool.open(scene.settings.require("database_url"), size=6, wait_s=30)
+    voting = asyncio.create_task(crowd.everybody(voters))
+
+    async def take() -> None:
+        async with scene.pool.transaction() as connection:
+            await take_tally(connection, scene.chain.program.address, market, VoteKind.PROPOSAL, 7_000)
+
+    taken = 0
+    while not voting.done():
+        await asyncio.gather(take(), take())  # two aggregators
+        taken += 2
+    await voting
+    await take()
+    await voters.close()
+    await check(scene, crowd)
+    return taken
+
+
+async def test_votes_and_tallies_at_once_agree(scene: Scene) -> None:
+    assert await race(scene, 1) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 30))
+async def test_votes_and_tallies_at_once_agree_in_long_runs(scene: Scene, seed: int) -> None:
+    assert await race(scene, seed) >= 4
+
+
+async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(scene: Scene) -> None:
+    """Two aggregators decide again and again while votes come and turn the verdict; no admin ends it."""
+    market = await scene.market()
+    crowd = Crowd(scene, market, 5)
+    voters = await Pool.open(scene.settings.require("database_url"), size=6, wait_s=30)
+    voting = asyncio.create_task(crowd.everybody(voters))
+
+    async def tick() -> None:
+        async with scene.authority(admin_keypair_path=None) as authority:
+            service = Aggregator(scene.settings, authority, None)
+            await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
+            await service.decide_due()
+            await service.finish()
+
+    await vote_signed(
+        scene.pool,
+        market,
+        wallet(1_999),
+        True,
+        VoteKind.PROPOSAL,
+        datetime.now(UTC),
+        scene.chain.program.address,
+        scene.chain.keys.backend,
+    )
+    while not voting.done():
+        await asyncio.gather(tick(), tick())
+    await voting
+    await tick()
+    await voters.close()
+    log = await from_database(scene.settings.require("database_url"), market)
+    memos = [parse_memo(memo) for memo in await scene.memos(market)]
+    rounds = await tallies.of_market(scene.pool, market)
+    assert [memo and memo.log_size for memo in memos] == [row.log_size for row in rounds]
+    account = await scene.account(market)
+    shown = Tally(account.proposal_likes, account.proposal_dislikes)
+    assert shown == rounds[-1].tally == recount(log[: rounds[-1].log_size])
