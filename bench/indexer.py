@@ -1,0 +1,179 @@
+"""How fast the indexer folds, beside the bare insert of the same rows; how it grows; what it holds in memory; how
+soon a webhook is answered and its rows are visible.
+
+    .venv/bin/python bench/indexer.py [--events 100000] [--growth 1000000] [--seconds 20] [--json]
+
+Everything runs in a PostgreSQL of its own. The figures mean something only on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from indexer_drain import Drained, drain
+from indexer_load import Load
+from indexer_rows import bare_insert
+from indexer_webhook import Webhooks, webhooks
+
+from zmart.chain.program import Program
+from zmart.local.postgres import Postgres
+from zmart.local.processes import free_port
+from zmart.settings import Settings
+from zmart.store import inbox, migrate
+from zmart.store.pool import Pool
+
+_PIECE = 1_000
+_SMALL, _WINDOW = 10_000, 20_000
+_PROMISED_EVENTS_PER_S, _PROMISED_GROWTH, _PROMISED_MB = 5_000, 1.3, 200
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """`growth`: cost per event in the last window, as a multiple of that behind the first 10,000."""
+
+    python: str
+    cores: int
+    load_before: float
+    events: int
+    events_per_s: float
+    bare_insert_rows_per_s: float
+    share_of_bare_insert: float
+    python_us_per_event: float
+    growth_events: int
+    growth: float
+    peak_mb: float
+    webhook_answer_p50_ms: float
+    webhook_answer_p99_ms: float
+    webhook_visible_p99_ms: float
+    webhook_answer_p99_ms_under_backlog: float
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    server = Postgres(Path(tempfile.mkdtemp(prefix="zmart-bench-")), free_port())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        server.erase()
+
+
+def database(server: Postgres, name: str) -> str:
+    url = server.create_database(name)
+    migrate.upgrade(url)
+    return url
+
+
+async def fill(url: str, program: Program, events: int) -> None:
+    """A backlog of so many deliveries."""
+    pool = await Pool.open(url, size=1)
+    await pool.execute(
+        "INSERT INTO index_progress (program_id, genesis_hash) VALUES ($1, 'bench')", program.address
+    )
+    hints = itertools.islice(Load(program, 1, markets=200, wallets=2_000).hints(), events)
+    while piece := list(itertools.islice(hints, _PIECE)):
+        await inbox.store(pool, "webhook", piece)
+    await pool.execute("VACUUM ANALYZE inbox")
+    await pool.close()
+
+
+def measured(server: Postgres, program: Program, options: argparse.Namespace) -> Figures:
+    load_before = os.getloadavg()[0]
+    url = database(server, "fold")
+    asyncio.run(fill(url, program, options.events))
+    folded = drain(url)
+    bare_s, rows = asyncio.run(bare_insert(url))
+    grown = folded
+    if options.growth > options.events:
+        url = database(server, "growth")
+        asyncio.run(fill(url, program, options.growth))
+        grown = drain(url)
+    heard = asyncio.run(webhooks(database(server, "webhooks"), program, options.seconds, backlog=0))
+    busy = asyncio.run(webhooks(database(server, "busy"), program, options.seconds, backlog=50_000))
+    return figures(folded, grown, bare_s, rows, heard, busy, load_before)
+
+
+def figures(
+    folded: Drained, grown: Drained, bare_s: float, rows: int, heard: Webhooks, busy: Webhooks, load: float
+) -> Figures:
+    bare_events_per_s = folded.events / bare_s
+    return Figures(
+        python=f"{sys.version.split()[0]}{'' if _optimised() else ' (not an optimised build)'}",
+        cores=os.cpu_count() or 1,
+        load_before=load,
+        events=folded.events,
+        events_per_s=round(folded.events / folded.seconds),
+        bare_insert_rows_per_s=round(rows / bare_s),
+        share_of_bare_insert=round(folded.events / folded.seconds / bare_events_per_s, 2),
+        python_us_per_event=round(folded.cpu_s / folded.events * 1e6),
+        growth_events=grown.events,
+        growth=round(
+            grown.cost(grown.events - _WINDOW, grown.events) / grown.cost(_SMALL, _SMALL + _WINDOW), 2
+        ),
+        peak_mb=round(max(folded.peak_mb, grown.peak_mb)),
+        webhook_answer_p50_ms=heard.answer_ms(0.5),
+        webhook_answer_p99_ms=heard.answer_ms(0.99),
+        webhook_visible_p99_ms=heard.visible_ms(0.99),
+        webhook_answer_p99_ms_under_backlog=busy.answer_ms(0.99),
+    )
+
+
+def _optimised() -> bool:
+    return "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+
+
+def table(found: Figures) -> str:
+    lines = [
+        ("events folded per second", found.events_per_s, f">= {_PROMISED_EVENTS_PER_S}"),
+        ("rows per second of the bare insert", found.bare_insert_rows_per_s, ""),
+        ("the fold's share of it, by events", found.share_of_bare_insert, ""),
+        ("Python per event, microseconds", found.python_us_per_event, ""),
+        (
+            f"cost per event at {found.growth_events} events, against 10000",
+            found.growth,
+            f"<= {_PROMISED_GROWTH}",
+        ),
+        (f"peak memory with a backlog of {found.growth_events}, MB", found.peak_mb, f"< {_PROMISED_MB}"),
+        ("webhook answered at 200 tx/s, p50 ms", found.webhook_answer_p50_ms, ""),
+        ("webhook answered at 200 tx/s, p99 ms", found.webhook_answer_p99_ms, "< 50"),
+        ("the same while a backlog is folded, p99 ms", found.webhook_answer_p99_ms_under_backlog, "< 50"),
+        ("rows visible after the webhook, p99 ms", found.webhook_visible_p99_ms, "< 250"),
+    ]
+    head = (
+        f"Python {found.python}, {found.cores} cores, load {found.load_before:.1f}, {found.events} events\n"
+    )
+    return head + "\n".join(f"{what:<58}{value:>10}  {promise}" for what, value, promise in lines)
+
+
+def main(arguments: list[str] | None = None) -> Figures:
+    """Run, print a table (or JSON), and give the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=100_000, help="a backlog of so many is folded")
+    parser.add_argument("--growth", type=int, default=0, help="and one of so many, for growth and memory")
+    parser.add_argument("--seconds", type=int, default=20, help="of webhooks at 200 transactions per second")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    with postgres() as server:
+        found = measured(server, Program.from_settings(Settings(_env_file=None)), options)
+    print(json.dumps(msgspec.to_builtins(found)) if options.json else table(found))
+    return found
+
+
+if __name__ == "__main__":
+    main()
