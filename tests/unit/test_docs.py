@@ -1,0 +1,288 @@
+"""What the documents name is there: tests, links, commands, alerts, figures."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+from prometheus_client import REGISTRY
+
+from zmart import cli
+from zmart.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "src" / "zmart"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+OPERATIONS = ROOT / "docs" / "operations.md"
+INVARIANTS = ROOT / "docs" / "invariants.md"
+
+_CODE = re.compile(r"^```.*?^```|^(?: {4}|\t).*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"(?:^|[\s/`\"'(])zmart((?:[ ]+[^\s`'\"|;#&]+)+)")
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    for path in PAGES:
+        yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------------ invariants
+
+
+@cache
+def every_test() -> dict[str, set[str]]:
+    """Every test function by the name of its file."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        found[path.name] = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
+    return found
+
+
+@cache
+def invariants() -> dict[int, str]:
+    """The text of each promise, its tests included, by its number."""
+    parts = re.split(r"^\*\*INV-(\d+)\*\*", INVARIANTS.read_text(), flags=re.MULTILINE)
+    return {int(number): text for number, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def test_every_promise_has_its_own_number_and_a_test():
+    assert list(invariants()) == list(range(1, len(invariants()) + 1))
+    untested = [
+        number for number, text in invariants().items() if not re.search(r"test_\w+\.py::test_\w+", text)
+    ]
+    assert untested == []
+
+
+def test_every_test_that_a_page_names_exists():
+    missing = [
+        f"{page}: {file}::{name}"
+        for page, text in pages()
+        for file, name in re.findall(r"(test_\w+\.py)::(test_\w+)", text)
+        if name not in every_test().get(file, set())
+    ]
+    assert missing == []
+
+
+def test_every_file_of_tests_that_a_page_names_exists():
+    missing = [
+        f"{page}: {name}"
+        for page, text in pages()
+        for name in re.findall(r"\b(test_\w+)\.py\b", text)
+        if f"{name}.py" not in every_test()
+    ]
+    assert missing == []
+
+
+# ----------------------------------------------------------------------------------------------------------- links
+
+
+def test_every_relative_link_leads_somewhere():
+    dead = []
+    for path in PAGES:
+        text = _CODE.sub("", path.read_text(encoding="utf-8"))
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:", target):
+                continue
+            file, _, anchor = target.partition("#")
+            found = (path.parent / file).resolve() if file else path
+            if not found.exists() or (anchor and anchor not in anchors(found)):
+                dead.append(f"{path.relative_to(ROOT)}: {target}")
+    assert dead == []
+
+
+def anchors(path: Path) -> set[str]:
+    """Headings as links of GitHub name them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# -------------------------------------------------------------------------------------------------------- commands
+
+
+@cache
+def command_tree() -> typer.core.TyperGroup:
+    for name in cli.MODULES:
+        importlib.import_module(f"zmart.cli.{name}").register(cli.app)
+    return typer.main.get_command(cli.app)
+
+
+def wrong_with(words: list[str]) -> str:
+    """Why `zmart <words>` is no command of ours; empty when it is one."""
+    command = command_tree()
+    while isinstance(command, typer.core.TyperGroup) and words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
+        if words[0] not in command.commands:
+            return f"{words[0]} is no command"
+        command, words = command.commands[words[0]], words[1:]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    unknown = [word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word) and word not in known]
+    return f"{unknown[0]} is no option" if unknown else ""
+
+
+def commands_in(code: str) -> Iterator[str]:
+    for line in code.splitlines():
+        for found in _COMMAND.findall(line):
+            yield found.strip()
+
+
+def test_every_command_that_a_page_names_exists():
+    wrong = [
+        f"{page}: zmart {command}: {why}"
+        for page, text in pages()
+        for code in _CODE.findall(text)
+        for command in commands_in(code)
+        if (why := wrong_with(command.split()))
+    ]
+    assert wrong == []
+
+
+def test_every_command_that_a_sentence_of_the_code_names_exists():
+    wrong = [
+        f"{path.relative_to(ROOT)}: zmart {command}: {why}"
+        for path in SOURCES.rglob("*.py")
+        for code in re.findall(r"`zmart [^`]+`", path.read_text(encoding="utf-8"))
+        if "|" not in code
+        for command in commands_in(code)
+        if (why := wrong_with(command.split()))
+    ]
+    assert wrong == []
+
+
+# ---------------------------------------------------------------------------------------------------------- alerts
+
+
+@cache
+def alert_keys() -> frozenset[str]:
+    """The constant beginning of every alert key in the code, as far as its first value."""
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "raise_alert(" in text and path.name != "alerts.py":
+            found |= set(keys_in(ast.parse(text)))
+    return frozenset(found)
+
+
+def keys_in(module: ast.Module) -> Iterator[str]:
+    for function in functions(module):
+        for call in calls(function, "raise_alert"):
+            yield from beginnings(call.args[1], function, module)
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [c for c in found if getattr(c.func, "attr", getattr(c.func, "id", "")) == name]
+
+
+def beginnings(
+    key: ast.expr, function: ast.FunctionDef | ast.AsyncFunctionDef, module: ast.Module
+) -> Iterator[str]:
+    """What `key` begins with, wherever in the module that is said."""
+    match key:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]):
+            yield text
+        case ast.Call(func=ast.Name(), args=[first, *_]):  # a helper that puts a key together
+            for text in beginnings(first, function, module):
+                yield f"{text}:"
+        case ast.Name(id=name):
+            yield from named(name, function, module)
+        case _:
+            raise AssertionError(
+                f"Line {key.lineno}: this test cannot tell what the alert's key begins with."
+            )
+
+
+def named(name: str, function: ast.FunctionDef | ast.AsyncFunctionDef, module: ast.Module) -> Iterator[str]:
+    parameters = [argument.arg for argument in function.args.args]
+    if name in parameters:
+        place = parameters.index(name) - (parameters[0] == "self")
+        for caller in functions(module):
+            for call in calls(caller, function.name):
+                yield from beginnings(call.args[place], caller, module)
+        return
+    for node in [*ast.walk(function), *module.body]:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                pairs = (
+                    zip(target.elts, node.value.elts, strict=True)
+                    if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+                    else [(target, node.value)]
+                )
+                for left, right in pairs:
+                    if isinstance(left, ast.Name) and left.id == name:
+                        yield from beginnings(right, function, module)
+                        return
+    raise AssertionError(f"{function.name}: this test cannot tell what {name} is.")
+
+
+def test_the_alerts_of_the_code_are_found():
+    assert {
+        "uncertain:",
+        "failing:",
+        "waiting:",
+        "payer low:",
+        "stuck markets",
+        "index-differs",
+    } <= alert_keys()
+
+
+def test_every_alert_is_in_the_runbook():
+    described = set(re.findall(r"`([a-z][a-z -]*:?)", section("Alerts")))
+    assert {key for key in alert_keys() if key not in described} == set()
+
+
+def test_every_alert_of_the_runbook_can_be_raised():
+    rows = re.findall(r"^\| (`.+?`) (?:critical|warning) ", section("Alerts"), re.MULTILINE)
+    keys = [key for row in rows for key in re.findall(r"`([a-z][a-z -]*:?)", row)]
+    assert len(keys) >= len(rows) >= len(alert_keys())
+    assert set(keys) <= alert_keys()
+
+
+def section(title: str) -> str:
+    return OPERATIONS.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+# --------------------------------------------------------------------------------------------------------- figures
+
+
+@cache
+def metrics() -> frozenset[str]:
+    """Every figure that a process of ours can tell, under the name that Prometheus stores."""
+    for path in SOURCES.rglob("*.py"):
+        if "from prometheus_client import" in path.read_text(encoding="utf-8"):
+            importlib.import_module(".".join(path.relative_to(SOURCES.parent).with_suffix("").parts))
+    found = REGISTRY.collect()
+    names = [m.name + "_total" * (m.type == "counter") for m in found if m.name.startswith("zmart_")]
+    return frozenset(names)
+
+
+def test_every_figure_is_in_the_runbook():
+    described = set(re.findall(r"\bzmart_[a-z_]+", section("Metrics")))
+    assert sorted(metrics() - described) == []
+
+
+def test_every_figure_of_the_runbook_is_told():
+    described = set(re.findall(r"\bzmart_[a-z_]+", OPERATIONS.read_text()))
+    assert sorted(described - metrics()) == []
+
+
+# -------------------------------------------------------------------------------------------------------- settings
+
+
+_NOT_OURS = {"ZMART_ENV_FILE", "MIN_B", "MAX_B"}  # the environment's own, and names of the program
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_setting_that_a_page_names_is_one(path):
+    known = {name.upper() for name in Settings.model_fields}
+    prefixes = "|".join(sorted({name.partition("_")[0] for name in known if "_" in name}))
+    code = " ".join(_CODE.findall(path.read_text(encoding="utf-8")))
+    named = set(re.findall(rf"\b(?:{prefixes})_[A-Z0-9_]*[A-Z0-9]\b", code))
+    assert sorted(named - known - _NOT_OURS) == []
