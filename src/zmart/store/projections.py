@@ -243,7 +243,7 @@ async def write(connection: Connection, rows: Rows) -> None:
     for statement, columns, values in (
         (_WRITE_MARKETS, _MARKET, rows.markets),
         (_WRITE_TRADES, _TRADE, rows.trades),
-        (_WRITE_VOTES, _VOTE, rows.votes),
+        (_WRITE_VOTES, _VOTE, list({(v.market_id, v.kind, v.wallet): v for v in rows.votes}.values())),
         (_WRITE_HEADS, _HEAD, rows.heads),
     ):
         if values:

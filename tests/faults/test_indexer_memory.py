@@ -1,0 +1,72 @@
+"""The memory of the hosted indexer does not depend on how much waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import psutil
+import pytest
+
+from chain_story import Story, Tx
+from indexer_harness import until
+from story_node import serving
+from zmart.local.processes import free_port
+from zmart.store import inbox
+from zmart.store.pool import Pool
+
+STORY = Story(31, markets=8, trades=60)
+MOST_MB = 200
+# Base58 has no 0: digits become letters, so that every number gives another signature.
+_COPIES = """
+INSERT INTO inbox (source, signature, slot, payload)
+SELECT 'webhook', s.name, 100000 + n, convert_to(replace($1, $2, s.name), 'UTF8')
+FROM generate_series(1, $3::int) n,
+    LATERAL (SELECT rpad(translate(n::text, '0123456789', 'abcdefghij'), 88, 'Z')) s (name)
+"""
+
+
+@pytest.mark.parametrize("rows", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+async def test_any_backlog_fits_into_200_mb(database_url, rows):
+    pool = await Pool.open(database_url, size=1)
+    await inbox.store(pool, "webhook", [inbox.Hint(t.signature, t.slot, t.raw()) for t in STORY.txs])
+    trade = next(t for t in STORY.txs if len(t.events) == 2)
+    failed = Tx("$", 100_000, 0, trade.events, err={"InstructionError": [0, "x"]}).raw().decode()
+    async with pool.acquire() as connection:
+        await connection.execute(_COPIES, failed, "$", rows, timeout=600)
+    async with serving(STORY) as node:
+        node.shown = []  # nothing to list, nothing final: only the backlog
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from zmart.cli import main; main()",
+            "run",
+            "indexer",
+            env={
+                **os.environ,
+                "ZMART_ENV": "local",
+                "ZMART_ENV_FILE": os.devnull,
+                "DATABASE_URL": database_url,
+                "SOLANA_RPC_URL": node.url,
+                "INDEXER_PORT": str(free_port()),
+                "INDEXER_LOGS_SUBSCRIBE": "false",
+            },
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        watched, peak = psutil.Process(process.pid), 0
+
+        async def done():
+            nonlocal peak
+            peak = max(peak, watched.memory_info().rss)
+            left = await pool.fetchval("SELECT 1 FROM inbox WHERE state = 'pending' LIMIT 1")
+            return left is None
+
+        await until(done, 60 + rows / 400)
+        process.terminate()
+        assert await process.wait() == 0
+    assert await pool.fetchval("SELECT count(*) FROM chain_transactions WHERE failed") >= rows
+    assert await pool.fetchval("SELECT count(*) FROM chain_events") > 500
+    await pool.close()
+    print(f"{rows} rows: at most {peak / 1e6:.0f} MB")
+    assert peak < MOST_MB * 1e6
