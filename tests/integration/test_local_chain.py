@@ -135,6 +135,17 @@ async def test_slots_time_and_block_height_never_go_back(chain: Chain, rpc: Rpc,
     assert (await now(rpc)).unix_timestamp >= clock.unix_timestamp
 
 
+async def test_moving_the_clock_never_takes_slots_back(rpc: Rpc) -> None:
+    last = await rpc.get_slot("processed")
+    for seconds in (25 * 3600, 5, 60, 3600, 73 * 3600, 1, 43_200, 1):
+        target = (await now(rpc)).unix_timestamp + seconds
+        await rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
+        slot = await rpc.get_slot("processed")
+        assert slot > last
+        assert target <= (await now(rpc)).unix_timestamp <= target + 5
+        last = slot
+
+
 async def now(rpc: Rpc) -> ChainClock:
     return await rpc.get_clock("processed")
 

@@ -3,8 +3,9 @@
 // A Solana chain for one machine: Surfpool on fixed ports, with a memory that survives restarts.
 const path = require('path');
 const { Journal } = require('./journal.js');
-const { Recorder, chainTime, exportAccounts } = require('./recorder.js');
+const { Recorder, exportAccounts } = require('./recorder.js');
 const { base58 } = require('./base58.js');
+const { chainTime, travel } = require('./clock.js');
 const { methods } = require('./history.js');
 const { caller, forward, serveRpc } = require('./rpc.js');
 
@@ -34,7 +35,7 @@ async function main() {
   const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
 
-  const special = methods(journal, recorder, heightOffset);
+  const special = methods(journal, recorder, heightOffset, Number(slotMs));
   await serveRpc(chain.rpcUrl, special, HOST, Number(rpcPort));
   await forward(Number(new URL(chain.wsUrl).port), HOST, Number(wsPort));
   recorder.run();
@@ -57,7 +58,7 @@ async function restore(call, journal, margin) {
   const { slot, unixTimestamp } = journal.clock;
   await call('surfnet_timeTravel', { absoluteSlot: slot + margin });
   if ((await chainTime(call)) < unixTimestamp) {
-    await call('surfnet_timeTravel', { absoluteTimestamp: unixTimestamp * 1000 });
+    await travel(call, unixTimestamp * 1000, Number(slotMs));
   }
 }
 

@@ -2,13 +2,14 @@
 // What Surfpool forgets in a restart, answered from the journal, so that a restarted chain goes on as one chain.
 const { setTimeout } = require('timers/promises');
 const { base58 } = require('./base58.js');
+const { travel } = require('./clock.js');
 
 const MOST_SIGNATURES = 1000;
 const FRESH_TRIES = 80;
 const FRESH_EVERY_MS = 25;
 
 /** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` asks Surfpool. */
-function methods(journal, recorder, heightOffset) {
+function methods(journal, recorder, heightOffset, slotMs) {
   const past = (signatures = []) => signatures.filter((signature) => journal.past.has(signature));
   const statusOf = ({ slot, err, blockTime }) => ({ slot, err, blockTime, confirmationStatus: 'finalized' });
 
@@ -95,7 +96,8 @@ function methods(journal, recorder, heightOffset) {
   }
 
   async function timeTravel(call, params) {
-    const result = await call(...params);
+    const target = params[0]?.absoluteTimestamp;
+    const result = target ? await travel(recorder.call, target, slotMs) : await call(...params);
     recorder.jumped(result.absoluteSlot);
     return result;
   }

@@ -1,10 +1,11 @@
 'use strict';
 // Writes down what the chain does, a moment after it did it: long before a slot is finalized.
 
+const { chainTime } = require('./clock.js');
+
 const DRAIN_MS = 50;
 const CLOCK_EVERY_MS = 5000; // less than the margin that a killed chain is given
 const ACCOUNTS_AT_ONCE = 100;
-const CLOCK = 'SysvarC1ock11111111111111111111111111111111';
 const EVERYTHING = { includeParsedAccounts: false, scope: 'network', filter: { includeProgramAccounts: true } };
 // Every new chain brings these itself.
 const BUILT_IN_OWNERS = new Set([
@@ -137,10 +138,4 @@ function kept({ lamports, owner, executable }, data) {
   return { lamports, owner, data, executable };
 }
 
-/** The chain's own time, in seconds. */
-async function chainTime(call) {
-  const { value } = await call('getAccountInfo', CLOCK, { encoding: 'base64' });
-  return Number(Buffer.from(value.data[0], 'base64').readBigInt64LE(32));
-}
-
-module.exports = { Recorder, chainTime, exportAccounts };
+module.exports = { Recorder, exportAccounts };
