@@ -143,7 +143,6 @@ async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(s
     market = await scene.market()
     crowd = Crowd(scene, market, 5)
     voters = await Pool.open(scene.settings.require("database_url"), size=6, wait_s=30)
-    voting = asyncio.create_task(crowd.everybody(voters))
 
     async def tick() -> None:
         async with scene.authority(admin_keypair_path=None) as authority:
@@ -162,6 +161,8 @@ async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(s
         scene.chain.program.address,
         scene.chain.keys.backend,
     )
+    await tick()
+    voting = asyncio.create_task(crowd.everybody(voters))
     while not voting.done():
         await asyncio.gather(tick(), tick())
     await voting

@@ -60,17 +60,20 @@ WHERE m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE', 'RESOLVING', 'DISPUTED')
   AND w.status IS DISTINCT FROM 'rejected' AND s.since <= to_timestamp($1)
 ORDER BY s.since, m.market_id LIMIT $2
 """
-_PENDING = """
-SELECT count(*) FILTER (WHERE kind = 'proposal') AS proposal_sets,
-       count(*) FILTER (WHERE kind = 'dispute') AS dispute_sets,
-       coalesce(sum(votes_for + votes_against), 0)::bigint AS votes
-FROM vote_counts c JOIN markets m USING (market_id)
-WHERE (m.state, c.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute')) AND votes_for + votes_against > 0
+# One look into the index for each market that is voted on, however many there ever were.
+_OPEN_VOTES = """
+FROM markets m CROSS JOIN LATERAL (
+    SELECT c.kind, c.votes_for, c.votes_against FROM vote_counts c
+    WHERE c.market_id = m.market_id AND c.votes_for + c.votes_against > 0
+      AND c.kind = CASE m.state WHEN 'PROPOSED' THEN 'proposal' ELSE 'dispute' END LIMIT 1) AS c
+WHERE m.state IN ('PROPOSED', 'DISPUTED')
 """
-_OPEN_COUNTS = """
-SELECT market_id, kind, votes_for, votes_against FROM vote_counts c JOIN markets m USING (market_id)
-WHERE (m.state, c.kind) IN (('PROPOSED', 'proposal'), ('DISPUTED', 'dispute')) AND votes_for + votes_against > 0
+_PENDING = f"""
+SELECT count(*) FILTER (WHERE c.kind = 'proposal') AS proposal_sets,
+       count(*) FILTER (WHERE c.kind = 'dispute') AS dispute_sets,
+       coalesce(sum(c.votes_for + c.votes_against), 0)::bigint AS votes {_OPEN_VOTES}
 """
+_OPEN_COUNTS = f"SELECT m.market_id, c.kind, c.votes_for, c.votes_against {_OPEN_VOTES}"
 _COLUMNS = "market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at"
 _NOTE = """
 INSERT INTO market_work (market_id, job, status, last_attempt_at, next_attempt_at)
