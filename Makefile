@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
@@ -18,7 +19,7 @@ up: setup ## start everything on this machine, play a market's life once, keep r
 	@$(BIN)/zmart up --demo
 
 test: setup-dev ## the whole test suite, under 10 minutes on 2 cores
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(CORES) --dist loadfile
 
 setup: $(RUNTIME) ## virtual environment, pinned packages, the local chain's addon
 

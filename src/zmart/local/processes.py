@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -51,11 +52,17 @@ def launched(
     return [sys.executable, "-I", "-S", str(script), *options, "--", *map(str, command)]
 
 
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+"""Below the range from which the kernel takes ports for outgoing connections, so that none of those is in the way
+between the choice of a port and its use; wide enough that two stacks that start together do not meet."""
+
+
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        if port_is_free(port):
+            return port
 
 
 def port_is_free(port: int) -> bool:
