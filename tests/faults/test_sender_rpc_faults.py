@@ -87,6 +87,7 @@ class World:
     def __init__(self, program, payer, direct, proxy):
         self.program, self.payer, self.direct, self.proxy = program, payer, direct, proxy
         self.journal, self.target = Journal(), Keypair().pubkey()
+        self.asked_since = []
 
     @classmethod
     @asynccontextmanager
@@ -112,6 +113,7 @@ class World:
                 return [self.instruction()]
 
             async def already_done(since):
+                self.asked_since.append(since)
                 return look and await self.balance(rpc) > 0
 
             sender = Sender(self.program, rpc, self.payer, self.journal, second_rpc=second, policy=policy)
@@ -185,6 +187,9 @@ async def test_what_never_arrived_is_signed_anew_when_it_is_dead(world):
     assert isinstance(await world.carry_out(), Landed)
     assert world.journal.names == ["signed", "sent", "dead", "signed", "sent", "landed"]
     assert await world.balance() == AMOUNT
+    before, after = world.asked_since
+    assert before is None
+    assert after > 0, "the account is looked at as of the slot in which the first was dead"
 
 
 async def test_an_answer_that_is_late_or_lost_decides_nothing(world):

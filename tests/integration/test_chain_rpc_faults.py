@@ -133,6 +133,14 @@ async def test_the_json_of_a_transaction_is_passed_on_untouched():
         assert await rpc.get_transaction_json("sig") == b'{"slot" : 7,\n "x":[1,2]}'
 
 
+async def test_an_account_can_be_asked_for_as_of_a_slot():
+    answer = {"result": {"context": {"slot": 9}, "value": None}}
+    async with playing(answer) as (url, seen), Rpc([url]) as rpc:
+        await rpc.get_account("address")
+        await rpc.get_account("address", since=7)
+    assert [call["params"][1].get("minContextSlot") for call in seen] == [None, 7]
+
+
 async def test_many_calls_share_the_connections():
     async with playing(OK) as (url, seen), JsonRpc([url]) as rpc:
         await asyncio.gather(*(rpc.request("getSlot") for _ in range(100)))

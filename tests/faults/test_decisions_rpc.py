@@ -1,0 +1,154 @@
+"""The services themselves behind an RPC that misbehaves: one effect, nothing stuck, and people are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+from rpc_proxy import Broken, Proxy, drops, half, honest, loses_history, not_found
+
+from decisions_harness import Scene, until
+from votes_harness import address_of
+from zmart.chain.sender import PAYER_RENT_LAMPORTS, SendPolicy
+from zmart.local.chain.genesis import FUNDS, fund
+from zmart.market.types import Lamports, MarketState
+from zmart.services import aggregator, payer
+from zmart.services.aggregator.service import Aggregator
+from zmart.services.monitor.service import Monitor
+from zmart.store import alerts, intents, market_work
+from zmart.store.intents import IntentState
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+END = ["MarketCreated", "ProposalAggregated", "ProposalApproved"]
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def proxy(scene: Scene) -> AsyncIterator[Proxy]:
+    async with Proxy.before(scene.chain.rpc_url) as opened:
+        yield opened
+
+
+async def open_alerts(scene: Scene) -> list[str]:
+    return [alert.key.split(":")[0] for alert in await alerts.open_alerts(scene.pool)]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_service_with_errors_on_half_of_its_calls_has_one_effect(
+    scene: Scene, proxy: Proxy, seed: int
+) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=3)
+    settings = scene.with_settings(solana_rpc_url=proxy.url, aggregator_cron="* * * * * *", rpc_timeout_s=1.0)
+    service, stop = await aggregator.create(settings), asyncio.Event()
+    proxy.script = half(seed)
+    running = asyncio.create_task(service.run(stop))
+    try:
+        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, 60)
+        proxy.script = honest
+
+        async def closed() -> bool:
+            rows = await intents.recent(scene.pool, 10)
+            return len(rows) == 2 and all(row.state.is_done for row in rows)
+
+        await until(closed, bool, 30)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)
+    assert proxy.bad > 10
+    assert await scene.events(market) == END
+
+
+@pytest.mark.parametrize("lie", [not_found, loses_history], ids=["not found", "no history"])
+async def test_a_finalization_that_the_rpc_denies_is_seen_on_the_account(
+    scene: Scene, proxy: Proxy, lie: object
+) -> None:
+    """The program would refuse the second one: yet it is no failure, since the account shows the first."""
+    market = await scene.resolving()
+    await scene.travel(3 * 86_400 + 60)
+    async with scene.authority(solana_rpc_url=proxy.url) as authority:
+        brief = SendPolicy(rebroadcast_s=0.1, poll_s=0.02, uncertain_after_s=0.3)
+        object.__setattr__(authority, "policy", brief)
+        service = Monitor(scene.settings, authority)
+        proxy.script = not_found
+        await service.settle_due()
+        await service.finish()
+        proxy.script = lie  # type: ignore[assignment]
+        await service.settle_due()
+        await service.finish()
+    (intent,) = await intents.recent(scene.pool, 10)
+    assert intent.state.is_done
+    assert intent.attempts == 1
+    assert (await scene.events(market)).count("MarketFinalized") == 1
+    assert await market_work.of_market(scene.pool, market) == []
+
+
+async def test_what_nobody_can_know_pages_a_person_and_is_never_signed_again(
+    scene: Scene, proxy: Proxy
+) -> None:
+    market = await scene.resolving()
+    await scene.travel(3 * 86_400 + 60)
+    async with scene.authority(solana_rpc_url=proxy.url, rpc_timeout_s=0.2) as authority:
+        object.__setattr__(
+            authority, "policy", SendPolicy(rebroadcast_s=0.1, poll_s=0.02, uncertain_after_s=0.3)
+        )
+        service = Monitor(scene.settings, authority)
+        signed = False
+
+        def nothing_known(call: object) -> object:
+            nonlocal signed
+            signed = signed or proxy.calls["sendTransaction"] > 0
+            return (drops(call) or Broken("503")) if signed else None  # type: ignore[arg-type]
+
+        proxy.script = nothing_known  # type: ignore[assignment]
+        await service.settle_due()
+        await service.finish()
+        (intent,) = await intents.recent(scene.pool, 10)
+        assert (intent.state, intent.attempts) == (IntentState.UNCERTAIN, 1)
+        assert "uncertain" in await open_alerts(scene)
+        proxy.script = honest
+        await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
+        await service.settle_due()
+        await service.finish()
+    (intent,) = await intents.recent(scene.pool, 10)
+    assert (intent.state, intent.attempts) == (IntentState.LANDED, 1), "the same bytes, once it can be told"
+    assert await open_alerts(scene) == []
+    assert (await scene.events(market)).count("MarketFinalized") == 1
+
+
+async def test_a_payer_that_runs_dry_alerts_below_one_sol_and_signs_nothing_at_the_end(scene: Scene) -> None:
+    market = await scene.market()
+    await scene.vote(market, yes=1)
+    backend = address_of(scene.chain.keys.backend)
+    try:
+        async with scene.authority() as authority:
+            service = Aggregator(scene.settings, authority, None)
+            await fund(scene.rpc, backend, Lamports(payer.LOW_LAMPORTS - 1))
+            assert await payer.look(authority) == payer.LOW_LAMPORTS - 1
+            assert await open_alerts(scene) == ["payer low"]
+            assert payer.lamports._value.get() == payer.LOW_LAMPORTS - 1
+            await fund(scene.rpc, backend, Lamports(PAYER_RENT_LAMPORTS))
+            await service.decide_due()
+            await service.finish()
+            (intent,) = await intents.recent(scene.pool, 10)
+            assert (intent.state, intent.attempts) == (IntentState.PLANNED, 0)
+            (work,) = await market_work.of_market(scene.pool, market)
+            assert "send it SOL" in str(work.last_error)
+            await fund(scene.rpc, backend, FUNDS["backend"])
+            await payer.look(authority)
+            assert await open_alerts(scene) == []
+            await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
+            await service.decide_due()
+            await service.finish()
+    finally:
+        await fund(scene.rpc, backend, FUNDS["backend"])
+    assert await scene.events(market) == END

@@ -1,0 +1,103 @@
+"""The running count of votes is the count of the votes, whatever is written and by whomever at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from decisions_harness import until
+from votes_harness import NOW, add_market, add_onchain_vote, address_of, market_id, vote_signed, wallet
+from zmart.market.tally import Tally
+from zmart.market.types import VoteKind
+from zmart.store import votes
+from zmart.store.pool import Pool
+
+MARKETS = [market_id(number) for number in (1, 2)]
+_COUNTED = """
+SELECT market_id, kind, count(*) FILTER (WHERE vote) AS votes_for, count(*) FILTER (WHERE NOT vote) AS votes_against,
+       count(*) FILTER (WHERE channel = 'session') AS unproven
+FROM counted_votes GROUP BY market_id, kind ORDER BY market_id, kind
+"""
+_KEPT = """
+SELECT market_id, kind, votes_for, votes_against, unproven FROM vote_counts
+WHERE votes_for + votes_against > 0 ORDER BY market_id, kind
+"""
+_VOTE = """
+INSERT INTO votes (market_id, kind, wallet, vote, proven, log_index) VALUES ($1, $2, $3, $4, $5, 0)
+ON CONFLICT DO NOTHING
+"""
+_ONCHAIN = """
+INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at)
+VALUES ($1, $2, $3, $4, $5, 7, $6)
+ON CONFLICT (market_id, kind, wallet) DO UPDATE SET vote = excluded.vote
+"""
+_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await Pool.open(database_url, size=6)
+    for market in MARKETS:
+        await add_market(opened, market)
+    yield opened
+    await opened.close()
+
+
+async def one_write(pool: Pool, chance: random.Random) -> None:
+    """Anything that an indexer, a gateway, or somebody with psql may do."""
+    market, kind = chance.choice(MARKETS), chance.choice(["proposal", "dispute"])
+    voter, vote = address_of(wallet(chance.randrange(20))), chance.random() < 0.5
+    match chance.randrange(7):
+        case 0 | 1 | 2:
+            await pool.execute(_VOTE, market, kind, voter, vote, chance.random() < 0.5)
+        case 3 | 4:
+            await pool.execute(_ONCHAIN, market, kind, voter, vote, f"{chance.random()}", NOW)
+        case 5:
+            table = chance.choice(["votes", "onchain_votes"])
+            await pool.execute(f"DELETE FROM {table} WHERE wallet = $1", voter)
+        case _:
+            table = chance.choice(["votes", "onchain_votes"])
+            await pool.execute(f"UPDATE {table} SET vote = NOT vote WHERE market_id = $1", market)
+
+
+async def check(pool: Pool) -> None:
+    kept = [tuple(row) for row in await pool.fetch(_KEPT)]
+    assert kept == [tuple(row) for row in await pool.fetch(_COUNTED)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_count_follows_every_write(pool: Pool, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(60):
+        await one_write(pool, chance)
+        await check(pool)
+
+
+async def test_the_two_channels_of_one_wallet_cannot_miss_each_other(pool: Pool) -> None:
+    """Both are written at once, in two transactions that do not see each other."""
+    async with pool.acquire() as first, pool.acquire() as second:
+        for number in range(10):
+            voter = address_of(wallet(number))
+            mine = first.transaction()
+            await mine.start()
+            await first.execute(_VOTE, MARKETS[0], "proposal", voter, True, True)
+            other = asyncio.create_task(
+                second.execute(_ONCHAIN, MARKETS[0], "proposal", voter, False, f"{number}", NOW)
+            )
+            await until(lambda: pool.fetchval(_WAITS), bool)
+            await mine.commit()
+            await other
+    await check(pool)
+    assert (await votes.counts(pool, MARKETS[0]))[VoteKind.PROPOSAL] == Tally(0, 10)
+
+
+async def test_a_votes_message_says_the_count_with_it_in(pool: Pool) -> None:
+    for number, vote in enumerate([True, True, False]):
+        await vote_signed(pool, MARKETS[0], wallet(number), vote)
+    await add_onchain_vote(pool, MARKETS[0], VoteKind.PROPOSAL, wallet(0), False)
+    messages = "SELECT new_row -> 'tally' ->> 'for' FROM change_feed WHERE topic LIKE '%votes' ORDER BY 1"
+    said = [row[0] for row in await pool.fetch(messages.replace("ORDER BY 1", 'ORDER BY "offset"'))]
+    assert said == ["1", "2", "2", "1"]
