@@ -7,7 +7,7 @@ from solders.pubkey import Pubkey
 from zmart.chain.accounts import GlobalConfig
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
-from zmart.errors import ConfigError, DecodeError
+from zmart.errors import ChainError, ConfigError, DecodeError
 
 
 async def check_program(
@@ -18,7 +18,10 @@ async def check_program(
     Raises ConfigError; ChainError when the RPC cannot be asked.
     """
     config_address = program.addresses.global_config()
-    code, info = await rpc.get_multiple_accounts([program.address, config_address])
+    try:
+        code, info = await rpc.get_multiple_accounts([program.address, config_address])
+    except ChainError as error:
+        raise ChainError(f"{error} Check SOLANA_RPC_URL and HELIUS_RPC_URL, and that the node runs.") from error
     if code is None or not code.executable:
         raise ConfigError(
             f"There is no program at {program.address} on this cluster; "
