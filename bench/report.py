@@ -1,0 +1,106 @@
+"""What a benchmark says: a table for people, or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+
+import machine
+from rich.console import Console
+from rich.table import Table
+
+from zmart.errors import ZmartError
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line. `ratio` compares ours with the peer's so that a higher one is better; `met` is None without a goal."""
+
+    name: str
+    ours: float
+    unit: str
+    peer: float | None = None
+    ratio: float | None = None
+    goal: str = ""
+    met: bool | None = None
+
+
+@dataclass
+class Report:
+    """All figures of one benchmark."""
+
+    title: str
+    peer: str
+    figures: list[Figure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    machine: Mapping[str, object] = field(default_factory=dict)
+
+    def faster(self, name: str, ours: float, peer: float, unit: str, goal: float | None = None) -> None:
+        """More is better."""
+        self._compared(name, ours, peer, unit, ours / peer if peer else 0.0, goal)
+
+    def smaller(self, name: str, ours: float, peer: float, unit: str, goal: float | None = None) -> None:
+        """Less is better: the ratio is how many times the peer's ours goes into it."""
+        self._compared(name, ours, peer, unit, peer / ours if ours else 0.0, goal)
+
+    def _compared(self, name: str, ours: float, peer: float, unit: str, ratio: float, goal: float | None) -> None:
+        told = "" if goal is None else f">= {goal:.1f}x"
+        met = None if goal is None else round(ratio, 2) >= goal
+        self.figures.append(Figure(name, ours, unit, peer, round(ratio, 2), told, met))
+
+    def under(self, name: str, ours: float, most: float, unit: str) -> None:
+        self.figures.append(Figure(name, ours, unit, goal=f"< {most:g} {unit}", met=ours < most))
+
+    def plain(self, name: str, ours: float, unit: str, peer: float | None = None) -> None:
+        self.figures.append(Figure(name, ours, unit, peer))
+
+
+def main(measure: Callable[[bool, Callable[[str], None]], Report]) -> None:
+    """The command line of a benchmark: `measure(quick, progress)`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quick", action="store_true", help="smaller data and shorter runs")
+    options = parser.parse_args()
+    progress = Console(stderr=True)
+    before = machine.described()
+    if before["busy"]:
+        progress.print(f"The machine is busy (load {before['load_before']}): trust the ratios only.", style="yellow")
+    try:
+        report = measure(options.quick, lambda what: progress.print(f"  {what}", style="dim"))
+    except ZmartError as problem:
+        sys.exit(str(problem))
+    report.machine = before
+    if options.json:
+        json.dump(asdict(report), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        show(report)
+
+
+def show(report: Report) -> None:
+    table = Table(title=report.title)
+    for column in ("figure", "ours", report.peer, "ratio", "goal"):
+        table.add_column(column, justify="left" if column == "figure" else "right")
+    for figure in report.figures:
+        style = {None: "", True: "green", False: "red"}[figure.met]
+        table.add_row(
+            figure.name,
+            _number(figure.ours, figure.unit),
+            "" if figure.peer is None else _number(figure.peer, figure.unit),
+            "" if figure.ratio is None else f"{figure.ratio:.2f}x",
+            f"{figure.goal} {'met' if figure.met else 'MISSED'}" if figure.goal else "",
+            style=style,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    told = report.machine
+    console.print(f"{told['python']}: {told['build']}; {told['cores']} cores, load before {told['load_before']}")
+    for note in report.notes:
+        console.print(f"- {note}")
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.2f} {unit}"
