@@ -14,7 +14,7 @@ from votes_harness import address_of
 from zmart.chain.sender import PAYER_RENT_LAMPORTS, SendPolicy
 from zmart.local.chain.genesis import FUNDS, fund
 from zmart.market.types import Lamports, MarketState
-from zmart.services import aggregator, payer
+from zmart.services import aggregator, monitor, payer
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work
@@ -123,6 +123,33 @@ async def test_what_nobody_can_know_pages_a_person_and_is_never_signed_again(
     assert (intent.state, intent.attempts) == (IntentState.LANDED, 1), "the same bytes, once it can be told"
     assert await open_alerts(scene) == []
     assert (await scene.events(market)).count("MarketFinalized") == 1
+
+
+async def test_a_stop_in_the_middle_of_sending_is_quick_and_the_next_one_goes_on(
+    scene: Scene, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmart.services.monitor.service.DRAIN_S", 0.5)
+    await scene.resolving()
+    await scene.travel(3 * 86_400 + 60)
+    proxy.script = drops
+    settings = scene.with_settings(solana_rpc_url=proxy.url, monitor_cron="* * * * * *")
+    service, stop = await monitor.create(settings), asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+
+    async def sending() -> int:
+        return proxy.calls["sendTransaction"]
+
+    await until(sending, bool)
+    stop.set()
+    await asyncio.wait_for(running, 3)
+    (intent,) = await intents.recent(scene.pool, 10)
+    assert intent.in_flight
+    async with scene.authority() as authority:
+        next_one = Monitor(scene.settings, authority)
+        await next_one.settle_due()
+        await next_one.finish()
+    (after,) = await intents.recent(scene.pool, 10)
+    assert (after.state, after.signature) == (IntentState.LANDED, intent.signature)
 
 
 async def test_a_payer_that_runs_dry_alerts_below_one_sol_and_signs_nothing_at_the_end(scene: Scene) -> None:

@@ -38,7 +38,7 @@ async def take_over(
         except Exception as problem:
             if not (is_away(problem) or isinstance(problem, ZmartError)):
                 raise
-            log.warning("nothing can be taken over: PostgreSQL is away", problem=str(problem))
+            log.warning("nothing can be taken over now", problem=str(problem))
         await pause(stop, EVERY_S)
 
 
