@@ -62,7 +62,12 @@ class Servers:
     def __init__(self, market_id: str) -> None:
         self.fresh, self.cached, self.express, self.bare = (free_port() for _ in range(4))
         one = f"/api/markets/{market_id}"
-        self.paths = {"markets": "/api/markets", "market": one, "trades": f"{one}/trades", "candles": f"{one}/candles"}
+        self.paths = {
+            "markets": "/api/markets",
+            "market": one,
+            "trades": f"{one}/trades",
+            "candles": f"{one}/candles",
+        }
 
     def contenders(self, name: str, *, cached: bool) -> dict[str, str]:
         path = self.paths[name]
@@ -95,13 +100,23 @@ def measure(quick: bool, progress: Progress) -> report.Report:
                 _compare(told, servers, name, cached, 3 if quick else 5, 1 if quick else 3, progress)
         progress(f"{IDLE:,} idle connections")
         told.under(f"{IDLE:,} idle keep-alive connections", _idle_mb(fresh, servers.fresh), 60, "MB")
-    told.notes.append(f"{wrk.CONNECTIONS} connections of wrk; database pools of {POOL_SIZE}; bare: the same bytes by uvicorn alone")
-    told.notes.append("database: the gateway's memory of answers is off; cached: on, checked against the feed's head")
+    told.notes.append(
+        f"{wrk.CONNECTIONS} connections of wrk; database pools of {POOL_SIZE}; bare: the same bytes by uvicorn alone"
+    )
+    told.notes.append(
+        "database: the gateway's memory of answers is off; cached: on, checked against the feed's head"
+    )
     return told
 
 
 def _compare(
-    told: report.Report, servers: Servers, name: str, cached: bool, rounds: int, seconds: float, progress: Progress
+    told: report.Report,
+    servers: Servers,
+    name: str,
+    cached: bool,
+    rounds: int,
+    seconds: float,
+    progress: Progress,
 ) -> None:
     where = "cached" if cached else "database"
     progress(f"{TITLES[name]}, {where}")
@@ -178,7 +193,12 @@ def _bare(servers: Servers, folder: Path) -> Iterator[None]:
     bodies.mkdir()
     for name in servers.paths:
         (bodies / name).write_bytes(_get(servers.contenders(name, cached=False)["ours"]))
-    command = [machine.fast_python(), str(Path(__file__).with_name("bare.py")), str(servers.bare), str(bodies)]
+    command = [
+        machine.fast_python(),
+        str(Path(__file__).with_name("bare.py")),
+        str(servers.bare),
+        str(bodies),
+    ]
     with _child(command, {}, folder / "bare.log"):
         _until_answers(servers.contenders("markets", cached=False)["bare"])
         yield
@@ -188,7 +208,9 @@ def _bare(servers: Servers, folder: Path) -> Iterator[None]:
 def _child(command: list[object], settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "PYTHONPATH": str(machine.CHECKOUT / "src"), **settings}
     with log.open("wb") as out:
-        process = subprocess.Popen([str(part) for part in command], cwd=log.parent, env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=log.parent, env=environment, stdout=out, stderr=out
+        )
     try:
         yield process
     finally:

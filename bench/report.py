@@ -46,7 +46,9 @@ class Report:
         """Less is better: the ratio is how many times the peer's ours goes into it."""
         self._compared(name, ours, peer, unit, peer / ours if ours else 0.0, goal)
 
-    def _compared(self, name: str, ours: float, peer: float, unit: str, ratio: float, goal: float | None) -> None:
+    def _compared(
+        self, name: str, ours: float, peer: float, unit: str, ratio: float, goal: float | None
+    ) -> None:
         told = "" if goal is None else f">= {goal:.1f}x"
         met = None if goal is None else round(ratio, 2) >= goal
         self.figures.append(Figure(name, ours, unit, peer, round(ratio, 2), told, met))
@@ -67,7 +69,9 @@ def main(measure: Callable[[bool, Callable[[str], None]], Report]) -> None:
     progress = Console(stderr=True)
     before = machine.described()
     if before["busy"]:
-        progress.print(f"The machine is busy (load {before['load_before']}): trust the ratios only.", style="yellow")
+        progress.print(
+            f"The machine is busy (load {before['load_before']}): trust the ratios only.", style="yellow"
+        )
     try:
         report = measure(options.quick, lambda what: progress.print(f"  {what}", style="dim"))
     except ZmartError as problem:
@@ -97,7 +101,9 @@ def show(report: Report) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     told = report.machine
-    console.print(f"{told['python']}: {told['build']}; {told['cores']} cores, load before {told['load_before']}")
+    console.print(
+        f"{told['python']}: {told['build']}; {told['cores']} cores, load before {told['load_before']}"
+    )
     for note in report.notes:
         console.print(f"- {note}")
 

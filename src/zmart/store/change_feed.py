@@ -16,6 +16,7 @@ NOTIFICATION = "zmart_feed"
 _RELAY_LOCK = 0x7A6D66656564  # any number that nobody else uses: one process carries the feed to Redis
 
 _HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
+_STANDING = "SELECT epoch::text AS epoch, head, listed_at FROM feed_head"
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
 # Offsets are dense: the commit that holds offset n+1 is the last one whose base is at most n, and k offsets behind n
@@ -89,6 +90,23 @@ class FeedHead(msgspec.Struct, frozen=True):
     epoch: str
     head: int
     kept_from: int
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What is known of the published tables as a whole: while it is the same, none of them has changed. While
+    `listed_at` is the same, no market came, went or changed its state."""
+
+    epoch: str
+    head: int
+    listed_at: int
+
+
+async def standing(db: Pool | Connection) -> Standing:
+    """Which commit of a published table was the last."""
+    row = await db.fetchrow(_STANDING)
+    if row is None:
+        raise StoreError("The change feed has no head: run `zmart migrate up`.")
+    return Standing(row["epoch"], row["head"], row["listed_at"])
 
 
 async def head(db: Pool | Connection) -> FeedHead:

@@ -31,12 +31,19 @@ m.dispute_initiated_at, m.finalized_at, m.cancelled_at, m.created_slot, m.update
 coalesce(d.question, '') AS question, coalesce(d.description, '') AS description,
 coalesce(d.category, 'other') AS category, coalesce(d.tags, '{}') AS tags, d.ends_at
 """
-_SELECT = f"SELECT {_COLUMNS} FROM markets m LEFT JOIN market_documents d USING (market_id)"
+_FROM = " FROM markets m LEFT JOIN market_documents d USING (market_id)"
+_SELECT = f"SELECT {_COLUMNS}{_FROM}"
 _COUNT = "SELECT count(*) FROM markets m"
 _JOIN = " LEFT JOIN market_documents d USING (market_id)"
 _ONE = f"{_SELECT} WHERE m.market_id = $1"
 _ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
 _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
+# PostgreSQL writes into every version of a row which transaction wrote it: cheaper to read than the row.
+_VERSION = "m.market_id, m.xmin AS market_xid, d.xmin AS document_xid"
+_VERSIONS = f"SELECT {_VERSION}{_FROM}"
+_VERSION_OF_ONE = f"{_VERSIONS} WHERE m.market_id = $1"
+_VERSION_BY_ADDRESS = f"{_VERSIONS} WHERE m.address = $1"
+_SEVERAL_WITH_VERSIONS = f"SELECT m.xmin, d.xmin, {_COLUMNS}{_FROM} WHERE m.market_id = ANY($1)"
 _ID_OF_ADDRESS = "SELECT market_id FROM markets WHERE address = $1"
 _EXISTS = "SELECT market_id FROM markets WHERE market_id = $1"
 
@@ -89,6 +96,21 @@ class MarketRow(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: datetime | None
 
 
+class Version(msgspec.Struct, frozen=True):
+    """Names one version of a market's row and of its document: equal versions hold equal rows."""
+
+    market_id: MarketId
+    market_xid: int
+    document_xid: int | None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A line of a list: which version of which market, and the value that the list is sorted by."""
+
+    version: Version
+    value: datetime | int | None
+
+
 class Sort(Enum):
     """Orders of a list of markets."""
 
@@ -133,6 +155,23 @@ async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, 
     return {row["market_id"]: MarketRow(**row) for row in rows}
 
 
+async def version(pool: Pool, key: str) -> Version | None:
+    """Which version of the market with this id or address is the current one."""
+    row = await pool.fetchrow(_VERSION_OF_ONE if len(key) == 64 else _VERSION_BY_ADDRESS, key)
+    return None if row is None else Version(*row)
+
+
+async def with_versions(pool: Pool, market_ids: Sequence[MarketId]) -> list[tuple[Version, MarketRow]]:
+    """The markets among `market_ids` that are indexed, each with the version that it was read in."""
+    rows = await pool.fetch(_SEVERAL_WITH_VERSIONS, list(market_ids))
+    found = []
+    for row in rows:
+        market_xid, document_xid, *values = row
+        market = MarketRow(**dict(zip(MarketRow.__struct_fields__, values, strict=True)))
+        found.append((Version(market.market_id, market_xid, document_xid), market))
+    return found
+
+
 async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
     """How many markets match."""
     arguments: list[object] = []
@@ -145,33 +184,47 @@ async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
 
 async def page(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[MarketRow]:
     """One page of the list; `at.limit` may be raised by one by the caller to see whether there is more."""
+    sql, arguments = _listed(_SELECT, filters, sort, at)
+    return _rows(await pool.fetch(sql, *arguments))
+
+
+async def places(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Place]:
+    """The same page, as versions of rows: all that is needed by who has those rows already."""
+    sql, arguments = _listed(f"SELECT {_VERSION}, {_value(sort)} AS value{_FROM}", filters, sort, at)
+    return [
+        Place(Version(market_id, market_xid, document_xid), value)
+        for market_id, market_xid, document_xid, value in await pool.fetch(sql, *arguments)
+    ]
+
+
+def _listed(select: str, filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
     if sort is Sort.TRENDING:
-        return _rows(await _trending_page(pool, filters, at))
+        return _trending(select, filters, at)
     arguments: list[object] = []
     where = [*_where(filters, arguments), *_implied(sort)]
-    key, cast, direction = _order(sort)
+    value, cast, direction = _order(sort)
     if at.after is not None:
         arguments += [_key_value(sort, at.after[0]), at.after[1]]
         compare = "<" if direction == "DESC" else ">"
-        where.append(f"({key}, m.market_id) {compare} (${len(arguments) - 1}::{cast}, ${len(arguments)})")
+        where.append(f"({value}, m.market_id) {compare} (${len(arguments) - 1}::{cast}, ${len(arguments)})")
     arguments += [at.limit, at.offset]
-    order = f" ORDER BY {key} {direction}, m.market_id {direction}"
+    order = f" ORDER BY {value} {direction}, m.market_id {direction}"
     paging = f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
-    return _rows(await pool.fetch(_SELECT + _clause(where) + order + paging, *arguments))
+    return select + _clause(where) + order + paging, arguments
 
 
-async def _trending_page(pool: Pool, filters: Filters, at: Page) -> Sequence[Record]:
+def _trending(select: str, filters: Filters, at: Page) -> tuple[str, list[object]]:
     arguments: list[object] = []
     where = _clause(_where(filters, arguments))
     arguments += [at.limit, at.offset]
-    return await pool.fetch(
+    sql = (
         f"WITH recent AS (SELECT market_id, sum(cost_lamports) AS volume, count(DISTINCT wallet) AS wallets "
         f"FROM trades WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id) "
-        f"{_SELECT} LEFT JOIN recent r USING (market_id){where} "
+        f"{select} LEFT JOIN recent r USING (market_id){where} "
         f"ORDER BY coalesce(r.volume * r.wallets, 0) DESC, m.created_at DESC, m.market_id DESC "
-        f"LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}",
-        *arguments,
+        f"LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
     )
+    return sql, arguments
 
 
 def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
@@ -184,6 +237,16 @@ def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
         case Sort.ENDING:
             return (row.ends_at or row.created_at).isoformat(), row.market_id
     assert_never(sort)
+
+
+def key_of_place(place: Place) -> tuple[int | str, str]:
+    """The same of a line."""
+    value = place.value
+    return value.isoformat() if isinstance(value, datetime) else value or 0, place.version.market_id
+
+
+def _value(sort: Sort) -> str:
+    return _order(sort)[0]
 
 
 def _order(sort: Sort) -> tuple[str, str, str]:

@@ -20,6 +20,12 @@ _ORDER = "ORDER BY slot DESC, index_in_block DESC, ordinal DESC"
 _OF_MARKET = f"SELECT {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _OF_MARKET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE market_id = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
+_VERSION = "signature, ordinal, xmin, slot, index_in_block"
+_VERSIONS = f"SELECT {_VERSION} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
+_VERSIONS_BEHIND = f"""SELECT {_VERSION} FROM trades WHERE market_id = $1
+AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
+_SEVERAL = f"""SELECT xmin, {_COLUMNS} FROM trades
+WHERE (slot, signature, ordinal) IN (SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[]))"""
 _OF_WALLET = f"SELECT {_COLUMNS} FROM trades WHERE wallet = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _OF_WALLET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE wallet = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
@@ -75,6 +81,21 @@ class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
         return Lamports(self.protocol_fee_lamports + self.resolver_fee_lamports + self.lp_fee_lamports)
 
 
+class Version(msgspec.Struct, frozen=True):
+    """Names one version of a trade's row: equal versions hold equal rows. (PostgreSQL writes into every version of a
+    row which transaction wrote it.)"""
+
+    signature: Signature
+    ordinal: int
+    xid: int
+    slot: Slot
+    index_in_block: int
+
+    @property
+    def place(self) -> Place:
+        return self.slot, self.index_in_block, self.ordinal
+
+
 class TapeStats(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over a market's whole tape."""
 
@@ -104,6 +125,28 @@ async def of_market(
     if behind is None:
         return _rows(await pool.fetch(_OF_MARKET, market_id, limit, offset))
     return _rows(await pool.fetch(_OF_MARKET_BEHIND, market_id, limit, *behind))
+
+
+async def versions(
+    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, behind: Place | None = None
+) -> list[Version]:
+    """The same page, as versions of rows: all that is needed by who has those rows already."""
+    if behind is None:
+        rows = await pool.fetch(_VERSIONS, market_id, limit, offset)
+    else:
+        rows = await pool.fetch(_VERSIONS_BEHIND, market_id, limit, *behind)
+    return [Version(*row) for row in rows]
+
+
+async def with_versions(pool: Pool, wanted: Sequence[Version]) -> list[tuple[Version, TradeRow]]:
+    """The trades that `wanted` names, each with the version that it was read in."""
+    keys = zip(*((version.slot, version.signature, version.ordinal) for version in wanted), strict=True)
+    found = []
+    for xid, *values in await pool.fetch(_SEVERAL, *(list(column) for column in keys)):
+        row = TradeRow(**dict(zip(TradeRow.__struct_fields__, values, strict=True)))
+        version = Version(row.signature, row.ordinal, xid, row.slot, row.index_in_block)
+        found.append((version, row))
+    return found
 
 
 async def of_wallet(

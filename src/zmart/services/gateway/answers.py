@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 from litestar import Response
@@ -19,9 +19,15 @@ CHAIN = "chain"
 PRIVATE = "private"
 """Scope state: this answer depends on who asks."""
 AS_OF = "as_of_slot"
-_REVALIDATE = "public, max-age=0, must-revalidate"
+AGAIN = "again"
+"""Scope state: reads the same answer again (see hot.py)."""
+SHARED = "shared"
+"""Scope state: the answer was a good one that everybody gets."""
+TEXT = "numeric_string"
+REVALIDATE = b"public, max-age=0, must-revalidate"
 _PRIVATE = "private, no-store"
 _BIG_NUMBERS = (Lamports, Shares)
+Content = TypeVar("Content")
 
 
 class Answer(Response[Any]):
@@ -29,7 +35,7 @@ class Answer(Response[Any]):
 
     def to_asgi_response(self, app: Any, request: GatewayRequest, **options: Any) -> ASGIResponse:  # noqa: ANN401
         content, headers = self.content, self.headers
-        if isinstance(content, msgspec.Struct | list) and request.scope.get("numeric_string"):
+        if isinstance(content, msgspec.Struct | list) and wants_text(request):
             self.content = with_text_numbers(content)
         route = request.scope.get("route_handler")
         if request.method == "GET" and route is not None and CHAIN in route.opt:
@@ -40,20 +46,41 @@ class Answer(Response[Any]):
     def _revalidated(
         self, request: GatewayRequest, headers: dict[str, Any], options: dict[str, Any]
     ) -> ASGIResponse:
-        body = msgspec.json.encode(self.content)
-        tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-        headers["ETag"] = tag
-        headers["X-As-Of-Slot"] = str(request.scope.get(AS_OF, 0))
-        headers["Cache-Control"] = _PRIVATE if request.scope.get(PRIVATE) else _REVALIDATE
-        if _matches(request.headers.get("if-none-match"), tag):
+        body, tag = packed(self.content)
+        state = cast("dict[str, object]", request.scope)
+        state[SHARED] = not state.get(PRIVATE)
+        headers["ETag"] = tag.decode()
+        headers["X-As-Of-Slot"] = str(state.get(AS_OF, 0))
+        headers["Cache-Control"] = REVALIDATE.decode() if state[SHARED] else _PRIVATE
+        given = request.headers.get("if-none-match")
+        if is_known_to(None if given is None else given.encode("latin-1"), tag):
             return ASGIResponse(status_code=304, headers=headers)
         return ASGIResponse(body=body, status_code=200, headers=headers, media_type="application/json")
 
 
-def _matches(given: str | None, tag: str) -> bool:
+def packed(content: object, *, text: bool = False) -> tuple[bytes, bytes]:
+    """The JSON and its ETag; with `text` every amount as text."""
+    body = msgspec.json.encode(with_text_numbers(content) if text else content)
+    return body, b'"%b"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
+
+
+def is_known_to(given: bytes | None, tag: bytes) -> bool:
+    """Whether If-None-Match names the tag."""
     if not given:
         return False
-    return given.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in given.split(","))
+    return given.strip() == b"*" or tag in (part.strip().removeprefix(b"W/") for part in given.split(b","))
+
+
+def again(request: GatewayRequest, read: Callable[[], Awaitable[Content]]) -> Awaitable[Content]:
+    """Begin `read`, and let it answer the same address from now on: it may depend on nothing but the address, and
+    on what commits tell of (or be a second old)."""
+    cast("dict[str, object]", request.scope)[AGAIN] = read
+    return read()
+
+
+def wants_text(request: GatewayRequest) -> bool:
+    """Whether the caller asked for amounts as text (`numeric=string`)."""
+    return bool(cast("dict[str, object]", request.scope).get(TEXT))
 
 
 def with_text_numbers(value: object) -> object:

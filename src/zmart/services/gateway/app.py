@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import cast
 from urllib.parse import urlsplit
 
 from litestar import Litestar
@@ -9,11 +10,14 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from zmart.services.contract import AsgiApp
+from zmart.services.gateway.access import AccessLog
 from zmart.services.gateway.answers import Answer
 from zmart.services.gateway.auth.addresses import parse_proxies
 from zmart.services.gateway.calls import CALL
 from zmart.services.gateway.doorman import Doorman
-from zmart.services.gateway.front import Front
+from zmart.services.gateway.front import Front, with_request_id
+from zmart.services.gateway.hot import Hot
+from zmart.services.gateway.limits import policies
 from zmart.services.gateway.openapi import OPENAPI
 from zmart.services.gateway.problems import problem_answer
 from zmart.services.gateway.rooms import Rooms
@@ -31,17 +35,20 @@ def build(rooms: Rooms) -> AsgiApp:
     def provide_rooms() -> Rooms:
         return rooms
 
+    trusted = parse_proxies(settings.trusted_proxies)
     app = Litestar(
         route_handlers=[*HANDLERS],
         dependencies={"rooms": Provide(provide_rooms, sync_to_thread=False), "call": CALL},
-        middleware=[Doorman(rooms, parse_proxies(settings.trusted_proxies))],
+        middleware=[Doorman(rooms, trusted)],
         exception_handlers={HTTPException: problem_answer, Exception: problem_answer},
         response_class=Answer,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=OPENAPI,
         debug=False,
     )
-    return Front(app, cors_origins(settings), socket_origin(rooms.socket_url), READ_WITHIN_S, WRITE_WITHIN_S)  # type: ignore[arg-type]
+    hot = Hot(with_request_id(cast("AsgiApp", app)), rooms, policies(settings)["reads"], trusted)
+    origins, socket = cors_origins(settings), socket_origin(rooms.socket_url)
+    return Front(hot, AccessLog(settings), origins, socket, READ_WITHIN_S, WRITE_WITHIN_S)
 
 
 def cors_origins(settings: Settings) -> list[str]:

@@ -11,10 +11,10 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from zmart.errors import Invalid
 from zmart.services.gateway import metrics
-from zmart.services.gateway.answers import AS_OF, CHAIN
+from zmart.services.gateway.answers import AS_OF, CHAIN, TEXT
 from zmart.services.gateway.auth.addresses import Networks, client_address
 from zmart.services.gateway.auth.statements import signer_of
-from zmart.services.gateway.limits import Policy, Verdict, policies
+from zmart.services.gateway.limits import Policy, Verdict, limit_header, policies, policy_header
 from zmart.services.gateway.problems import GatewayRequest, TooManyRequests, UnsupportedBody
 from zmart.services.gateway.rooms import Rooms
 
@@ -50,7 +50,7 @@ class Doorman(ASGIMiddleware):
             send = _counted(send, policy, await self._take(policy, key))
         if CHAIN in options:
             notes[AS_OF] = await self._rooms.as_of_slot.get()
-        notes["numeric_string"] = b"numeric=string" in notes.get("query_string", b"")
+        notes[TEXT] = b"numeric=string" in notes.get("query_string", b"")
         await next_app(scope, receive, send)
 
     async def _take(self, policy: Policy, key: str) -> Verdict:
@@ -80,8 +80,8 @@ async def _json_body(request: GatewayRequest) -> bytes:
 def limit_headers(policy: Policy, verdict: Verdict) -> dict[str, str]:
     """draft-ietf-httpapi-ratelimit-headers."""
     return {
-        "RateLimit-Policy": f'"{policy.name}";q={policy.per_minute};w=60',
-        "RateLimit": f'"{policy.name}";r={verdict.remaining};t={verdict.reset_s}',
+        "RateLimit-Policy": policy_header(policy).decode(),
+        "RateLimit": limit_header(policy, verdict).decode(),
     }
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.gateway import metrics
+from zmart.services.gateway.access import AccessLog
 from zmart.services.gateway.problems import problem_body
 
 log = structlog.get_logger()
@@ -50,9 +51,16 @@ class Front:
     """An ASGI application around another one. `seconds(path, method)` is how long an answer may take."""
 
     def __init__(
-        self, inner: AsgiApp, origins: Iterable[str], socket_origins: str, read_s: float, write_s: float
+        self,
+        inner: AsgiApp,
+        access: AccessLog,
+        origins: Iterable[str],
+        socket_origins: str,
+        read_s: float,
+        write_s: float,
     ) -> None:
         self._inner = inner
+        self._access = access
         self._origins = frozenset(origin.encode() for origin in origins)
         self._security = security_headers(socket_origins)
         self._read_s = read_s
@@ -62,13 +70,13 @@ class Front:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        visit = _Visit(scope, send, self._common(scope))
-        with structlog.contextvars.bound_contextvars(request_id=visit.request_id):
-            if visit.method == "OPTIONS" and _header(scope, b"access-control-request-method"):
-                await visit.preflight()
-            else:
-                await self._answer(visit, receive)
-        visit.note()
+        given = dict(scope["headers"])
+        visit = _Visit(scope, send, self._common(given.get(b"origin")), given.get(b"x-request-id"))
+        if visit.method == "OPTIONS" and b"access-control-request-method" in given:
+            await visit.preflight()
+        else:
+            await self._answer(visit, receive)
+        visit.note(self._access)
 
     async def _answer(self, visit: _Visit, receive: Receive) -> None:
         within_s = self._read_s if visit.method in ("GET", "HEAD") else self._write_s
@@ -76,11 +84,12 @@ class Front:
             async with asyncio.timeout(within_s):
                 await self._inner(visit.inner_scope(), receive, visit.send)
         except TimeoutError:
-            log.warning("request took too long", path=visit.path, within_s=within_s)
+            log.warning(
+                "request took too long", path=visit.path, within_s=within_s, request_id=visit.request_id
+            )
             await visit.give_up(503, _LATE)
 
-    def _common(self, scope: Scope) -> Headers:
-        origin = _header(scope, b"origin")
+    def _common(self, origin: bytes | None) -> Headers:
         if origin is None:
             return self._security
         headers = [*self._security, (b"vary", b"Origin")]
@@ -96,8 +105,7 @@ class Front:
 class _Visit:
     """One request on its way through."""
 
-    def __init__(self, scope: Scope, send: Send, common: Headers) -> None:
-        given = _header(scope, b"x-request-id")
+    def __init__(self, scope: Scope, send: Send, common: Headers, given: bytes | None) -> None:
         sane = given is not None and _SANE_ID.fullmatch(given)
         self.request_id = given.decode() if given and sane else secrets.token_hex(12)
         self.method: str = scope["method"]
@@ -140,24 +148,19 @@ class _Visit:
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    def note(self) -> None:
+    def note(self, access: AccessLog) -> None:
         """Count it and log it."""
         seconds = time.perf_counter() - self._started
         route = str(self._inner_scope.get("path_template") or "unknown")
-        metrics.REQUESTS.labels(self.method, route, str(self._status)).inc()
-        metrics.SECONDS.labels(route).observe(seconds)
-        log.info(
-            "request",
-            method=self.method,
-            path=self.path,
-            status=self._status,
-            ms=round(seconds * 1000, 2),
-            request_id=self.request_id,
-        )
+        metrics.count(self.method, route, self._status, seconds)
+        access.note(self.method, self.path, self._status, round(seconds * 1000, 2), self.request_id)
 
 
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return None
+def with_request_id(app: AsgiApp) -> AsgiApp:
+    """Every line that is logged while `app` works bears the request's id."""
+
+    async def bound(scope: Scope, receive: Receive, send: Send) -> None:
+        with structlog.contextvars.bound_contextvars(request_id=scope.get("request_id", "")):
+            await app(scope, receive, send)
+
+    return bound

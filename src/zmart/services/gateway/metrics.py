@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Histogram
 
 REQUESTS = Counter("zmart_gateway_requests", "Requests answered", ["method", "route", "status"])
@@ -15,3 +17,15 @@ LIMITED = Counter("zmart_gateway_limited", "Requests refused by a rate limit", [
 SIMULATIONS = Counter(
     "zmart_gateway_simulations", "Transactions built, by what their simulation said", ["result"]
 )
+
+
+def count(method: str, route: str, status: int, seconds: float) -> None:
+    """A request that was answered."""
+    requests, times = _of(method, route, status)
+    requests.inc()
+    times.observe(seconds)
+
+
+@lru_cache(maxsize=4096)
+def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, str(status)), SECONDS.labels(route)

@@ -22,6 +22,8 @@ from zmart.services.gateway.auth.callers import Doors
 from zmart.services.gateway.auth.signin import SignIn
 from zmart.services.gateway.limits import Limiter
 from zmart.services.gateway.relay import Relay
+from zmart.services.gateway.rendered import Rendered
+from zmart.services.gateway.standing import Counts, Standings
 from zmart.services.gateway.views import Policy
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
@@ -72,6 +74,9 @@ class Rooms:
     webhook: WebhookReceiver
     rules: Cached[Rules | None]
     as_of_slot: Cached[Slot]
+    standings: Standings
+    counts: Counts
+    rendered: Rendered
 
     @property
     def socket_url(self) -> str:

@@ -27,7 +27,9 @@ from zmart.services.gateway.auth.signin import SignIn
 from zmart.services.gateway.auth.tokens import Tokens
 from zmart.services.gateway.limits import Limiter
 from zmart.services.gateway.relay import Relay
+from zmart.services.gateway.rendered import Rendered
 from zmart.services.gateway.rooms import Rooms, cached_rules, cached_slot
+from zmart.services.gateway.standing import Counts, Standings
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import status
@@ -88,6 +90,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
     rpc = _rpc(settings)
+    standings = Standings(pool)
     rooms = Rooms(
         settings=settings,
         pool=pool,
@@ -105,6 +108,9 @@ async def open_gateway(settings: Settings) -> Gateway:
         webhook=WebhookReceiver(pool, settings),
         rules=cached_rules(pool),
         as_of_slot=cached_slot(pool),
+        standings=standings,
+        counts=Counts(pool, standings),
+        rendered=Rendered(pool),
     )
     return Gateway(rooms)
 

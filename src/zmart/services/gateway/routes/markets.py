@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from litestar import get
@@ -11,7 +12,7 @@ from zmart.client.shapes import markets as shapes
 from zmart.errors import Invalid, NotFound, Unauthenticated
 from zmart.market.types import PRICE_ONE, MarketId
 from zmart.services.gateway import lookup, paging, views
-from zmart.services.gateway.answers import CHAIN, PRIVATE
+from zmart.services.gateway.answers import CHAIN, PRIVATE, again, wants_text
 from zmart.services.gateway.calls import Call, TheCall
 from zmart.services.gateway.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
 from zmart.services.gateway.problems import GatewayRequest
@@ -51,11 +52,13 @@ async def list_markets(
         creator=lookup.wallet_in_path(creator) if creator else None,
         q=q.strip() or None if q else None,
     )
-    return await _page(rooms, filters, sort, paging.bounded(limit), paging.bounded_offset(offset), cursor)
+    size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
+    text = wants_text(request)
+    return await again(request, partial(_page, rooms, filters, sort, size, skipped, cursor, text=text))
 
 
 async def _page(
-    rooms: Rooms, filters: Filters, sort: Sort, size: int, offset: int, cursor: str | None
+    rooms: Rooms, filters: Filters, sort: Sort, size: int, offset: int, cursor: str | None, *, text: bool
 ) -> shapes.Markets:
     after = None
     if sort is Sort.TRENDING:
@@ -65,16 +68,17 @@ async def _page(
         after = paging.key_of(cursor, MarketKey)
     behind = (after.value, after.market_id) if after else None
     at = Page(limit=size + 1, offset=0 if after else offset, after=behind)
-    rows, more = paging.cut(await markets.page(rooms.pool, filters, sort, at), size)
-    policy = await rooms.policy()
+    places, more = paging.cut(await markets.places(rooms.pool, filters, sort, at), size)
     following = None
-    if more and rows:
+    if more and places:
         by_offset = sort is Sort.TRENDING
-        key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of(sort, rows[-1]))
+        key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_place(places[-1]))
         following = paging.cursor_of(key)
     return shapes.Markets(
-        markets=[views.market(row, policy) for row in rows],
-        count=await markets.count(rooms.pool, filters, sort),
+        markets=await rooms.rendered.rows(
+            [place.version for place in places], await rooms.policy(), text=text
+        ),
+        count=await rooms.counts.of(filters, sort),
         offset=offset,
         limit=size,
         next_cursor=following,
@@ -105,15 +109,20 @@ async def market(
 ) -> shapes.MarketDetail | shapes.Market:
     """One market, by its id or its address. A draft is shown to its creator."""
     name = lookup.key_in_path(key)
-    row = await markets.one(rooms.pool, name)
-    if row is not None:
-        return views.detail(row, await rooms.policy())
+    known = await again(request, partial(_detail, rooms, name, text=wants_text(request)))
+    if known is not None:
+        return known
     creator = await call.reader()
     draft = await documents.draft(rooms.pool, MarketId(name), creator) if creator else None
     if draft is None:
         raise NotFound(f"There is no market {name}: it does not exist, or is not indexed yet.")
     request.scope[PRIVATE] = True  # type: ignore[literal-required]
     return _draft(rooms, draft, await rooms.policy())
+
+
+async def _detail(rooms: Rooms, key: str, *, text: bool) -> shapes.MarketDetail | None:
+    version = await markets.version(rooms.pool, key)
+    return None if version is None else await rooms.rendered.detail(version, await rooms.policy(), text=text)
 
 
 @get("/api/markets/trending", opt={CHAIN: True}, tags=["markets"])

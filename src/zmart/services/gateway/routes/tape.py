@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 from litestar import get
@@ -12,10 +13,11 @@ from zmart.client.shapes import tape as shapes
 from zmart.errors import Invalid
 from zmart.market.pricing import Quantities
 from zmart.market.types import PRICE_ONE, PriceE9, Side
-from zmart.services.gateway import candles, lookup, paging, quotes, views
-from zmart.services.gateway.answers import CHAIN
+from zmart.services.gateway import candles, lookup, paging, quotes
+from zmart.services.gateway.answers import CHAIN, again, wants_text
 from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
-from zmart.services.gateway.rooms import TheRooms
+from zmart.services.gateway.problems import GatewayRequest
+from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import iso, price_percent
 from zmart.store import trades
 
@@ -26,20 +28,31 @@ _MAX_POINTS = 5000
 
 @get("/api/markets/{key:str}/trades", opt={CHAIN: True}, tags=["tape"])
 async def market_trades(
-    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    rooms: TheRooms,
+    request: GatewayRequest,
+    key: FromPath[str],
+    limit: Limit = 50,
+    offset: Offset = 0,
+    cursor: Cursor = None,
 ) -> shapes.MarketTrades:
     """The newest trades, given oldest first."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
-    size, behind = paging.bounded(limit), paging.key_of(cursor, TapeKey)
-    found = await trades.of_market(
-        rooms.pool, market_id, size + 1, paging.bounded_offset(offset), behind.place if behind else None
-    )
-    rows, more = paging.cut(found, size)
+    size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
+    behind = paging.key_of(cursor, TapeKey)
+    name, text = lookup.key_in_path(key), wants_text(request)
+    return await again(request, partial(_trades, rooms, name, size, skipped, behind, text=text))
+
+
+async def _trades(
+    rooms: Rooms, key: str, size: int, offset: int, behind: TapeKey | None, *, text: bool
+) -> shapes.MarketTrades:
+    market_id = await lookup.market_id_of(rooms, key)
+    place = behind.place if behind else None
+    versions, more = paging.cut(await trades.versions(rooms.pool, market_id, size + 1, offset, place), size)
     return shapes.MarketTrades(
-        trades=[views.trade(row) for row in reversed(rows)],
-        count=len(rows),
+        trades=await rooms.rendered.tape(versions[::-1], text=text),
+        count=len(versions),
         market_id=market_id,
-        next_cursor=paging.cursor_of(TapeKey(*rows[-1].place)) if more and rows else None,
+        next_cursor=paging.cursor_of(TapeKey(*versions[-1].place)) if more and versions else None,
     )
 
 
@@ -89,14 +102,21 @@ async def price_history(
 @get("/api/markets/{key:str}/candles", opt={CHAIN: True}, tags=["tape"])
 async def market_candles(
     rooms: TheRooms,
+    request: GatewayRequest,
     key: FromPath[str],
     interval: FromQuery[str] = "1h",
     start: FromQuery[str | None] = None,
     end: FromQuery[str | None] = None,
 ) -> shapes.Candles:
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
-    row = await lookup.market_of(rooms, lookup.key_in_path(key))
-    return await candles.of(rooms.pool, row, interval, start, end)
+    name = lookup.key_in_path(key)
+    return await again(request, partial(_candles, rooms, name, interval, start, end))
+
+
+async def _candles(
+    rooms: Rooms, key: str, interval: str, start: str | None, end: str | None
+) -> shapes.Candles:
+    return await candles.of(rooms.pool, await lookup.market_of(rooms, key), interval, start, end)
 
 
 @get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])

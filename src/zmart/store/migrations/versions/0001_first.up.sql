@@ -542,13 +542,15 @@ CREATE TABLE feed_head (
     id        smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
     epoch     uuid NOT NULL DEFAULT gen_random_uuid(),
     head      bigint NOT NULL DEFAULT 0,
-    kept_from bigint NOT NULL DEFAULT 1
+    kept_from bigint NOT NULL DEFAULT 1,
+    listed_at bigint NOT NULL DEFAULT 0    -- the last commit that added or removed a market or changed one's state
 );
 INSERT INTO feed_head DEFAULT VALUES;
 
 CREATE TABLE feed_commits (
     xid          xid8 PRIMARY KEY,
     row_count    integer NOT NULL,
+    lists        boolean NOT NULL DEFAULT false,   -- adds or removes a market or changes one's state
     base         bigint,
     committed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -587,6 +589,7 @@ CREATE FUNCTION feed_publish() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     added integer;
     first integer;
+    lists boolean := false;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         SELECT count(*) INTO added FROM new_rows;
@@ -626,16 +629,28 @@ BEGIN
                 USING first, TG_TABLE_NAME;
         END IF;
     END IF;
+    IF added > 0 AND TG_TABLE_NAME = 'markets' THEN
+        IF TG_OP = 'UPDATE' THEN
+            SELECT EXISTS (SELECT FROM old_rows o JOIN new_rows n USING (market_id) WHERE o.state <> n.state) INTO lists;
+        ELSE
+            lists := true;
+        END IF;
+        IF lists THEN
+            UPDATE feed_commits c SET lists = true WHERE c.xid = pg_current_xact_id() AND NOT c.lists;
+        END IF;
+    END IF;
     RETURN NULL;
 END $$;
 
 CREATE FUNCTION feed_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     taken integer;
+    listed boolean;
     last bigint;
 BEGIN
-    SELECT row_count INTO taken FROM feed_commits WHERE xid = NEW.xid;
-    UPDATE feed_head SET head = head + taken RETURNING head INTO last;
+    SELECT row_count, lists INTO taken, listed FROM feed_commits WHERE xid = NEW.xid;
+    UPDATE feed_head SET head = head + taken, listed_at = CASE WHEN listed THEN head + taken ELSE listed_at END
+        RETURNING head INTO last;
     UPDATE feed_commits SET base = last - taken, committed_at = clock_timestamp() WHERE xid = NEW.xid;
     PERFORM pg_notify('zmart_feed', last::text);
     RETURN NULL;

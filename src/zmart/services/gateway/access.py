@@ -1,0 +1,56 @@
+"""The access log: one line a request; the lines of one turn of the event loop are written together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from zmart.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What structlog would make of it, in its order."""
+
+    service: str
+    request_id: str
+    method: str
+    path: str
+    status: int
+    ms: float
+    event: str
+    level: str
+    timestamp: datetime
+
+
+class AccessLog:
+    """As JSON it is written here, being the one line that comes thousands of times a second; else by structlog."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._as_json = settings.log_json
+        self._is_on = getattr(logging, settings.log_level.upper()) <= logging.INFO
+        self._lines: list[bytes] = []
+
+    def note(self, method: str, path: str, status: int, ms: float, request_id: str) -> None:
+        """Say that a request was answered."""
+        if not self._is_on:
+            return
+        if not self._as_json:
+            log.info("request", method=method, path=path, status=status, ms=ms, request_id=request_id)
+            return
+        now = datetime.now(UTC)
+        line = Line("gateway", request_id, method, path, status, ms, "request", "info", now)
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._lines.append(msgspec.json.encode(line))
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        sys.stdout.write(b"\n".join(lines).decode() + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,114 @@
+"""Rows as JSON, made once for each version of a row: lists are put together from the pieces.
+
+PostgreSQL says for every row of an answer which version is the current one; bytes that were made of that version
+are right for as long as it stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from zmart.client.shapes.markets import Market, MarketDetail
+from zmart.client.shapes.tape import Trade
+from zmart.market.types import MarketId
+from zmart.services.gateway import views
+from zmart.services.gateway.answers import with_text_numbers
+from zmart.services.gateway.views import Policy
+from zmart.store import markets, trades
+from zmart.store.pool import Pool
+from zmart.store.status import Rules
+
+_MOST = 20_000
+
+Version = TypeVar("Version", bound=Hashable)
+Made = TypeVar("Made")
+
+
+class Shelf(Generic[Version]):
+    """Pieces by version; the oldest go when there are too many."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[Version, msgspec.Raw] = {}
+
+    def get(self, version: Version) -> msgspec.Raw | None:
+        return self._pieces.get(version)
+
+    def put(self, version: Version, content: msgspec.Struct, *, text: bool) -> msgspec.Raw:
+        """`text`: every amount as text (`numeric=string`)."""
+        piece = msgspec.Raw(msgspec.json.encode(with_text_numbers(content) if text else content))
+        if len(self._pieces) >= _MOST:
+            del self._pieces[next(iter(self._pieces))]
+        self._pieces[version] = piece
+        return piece
+
+    def clear(self) -> None:
+        self._pieces.clear()
+
+
+class Rendered:
+    """Markets as lists show them, markets in full, trades. A market's JSON also depends on the program's rules."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._rules: Rules | None = None
+        self._markets = _for_both(Shelf[markets.Version])
+        self._details = _for_both(Shelf[markets.Version])
+        self._trades = _for_both(Shelf[trades.Version])
+
+    async def rows(self, wanted: Sequence[markets.Version], policy: Policy, *, text: bool) -> list[Market]:
+        """Typed as what the pieces hold."""
+        self._under(policy)
+        shelf = self._markets[text]
+        missing = [version.market_id for version in wanted if shelf.get(version) is None]
+        fresh = await self._read(shelf, missing, lambda row: views.market(row, policy), text=text)
+        pieces = (shelf.get(version) or fresh.get(version.market_id) for version in wanted)
+        return [piece for piece in pieces if piece is not None]  # type: ignore[misc]  # gone: deleted meanwhile
+
+    async def detail(self, version: markets.Version, policy: Policy, *, text: bool) -> MarketDetail | None:
+        """None when the market was deleted meanwhile."""
+        self._under(policy)
+        shelf = self._details[text]
+        piece = shelf.get(version)
+        if piece is None:
+            fresh = await self._read(
+                shelf, [version.market_id], lambda row: views.detail(row, policy), text=text
+            )
+            piece = fresh.get(version.market_id)
+        return piece  # type: ignore[return-value]
+
+    async def tape(self, wanted: Sequence[trades.Version], *, text: bool) -> list[Trade]:
+        shelf = self._trades[text]
+        missing = [version for version in wanted if shelf.get(version) is None]
+        fresh = {}
+        if missing:
+            for version, row in await trades.with_versions(self._pool, missing):
+                fresh[version.signature, version.ordinal] = shelf.put(version, views.trade(row), text=text)
+        pieces = (shelf.get(each) or fresh.get((each.signature, each.ordinal)) for each in wanted)
+        return [piece for piece in pieces if piece is not None]  # type: ignore[misc]
+
+    async def _read(
+        self,
+        shelf: Shelf[markets.Version],
+        market_ids: Sequence[MarketId],
+        view: Callable[[markets.MarketRow], msgspec.Struct],
+        *,
+        text: bool,
+    ) -> dict[MarketId, msgspec.Raw]:
+        if not market_ids:
+            return {}
+        found = await markets.with_versions(self._pool, market_ids)
+        return {version.market_id: shelf.put(version, view(row), text=text) for version, row in found}
+
+    def _under(self, policy: Policy) -> None:
+        if policy.rules != self._rules:
+            self._rules = policy.rules
+            for shelf in (*self._markets.values(), *self._details.values()):
+                shelf.clear()
+
+
+def _for_both(make: Callable[[], Made]) -> dict[bool, Made]:
+    """One for numbers, one for numbers as text."""
+    return {False: make(), True: make()}

@@ -1,0 +1,61 @@
+"""Whether what was read before still holds: one look at the change feed's head for all requests of one moment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from zmart.store import change_feed, markets
+from zmart.store.change_feed import Standing
+from zmart.store.markets import Filters, Sort
+from zmart.store.pool import Pool
+
+UNPUBLISHED_S = 1.0
+"""How old may be what no commit tells of: documents that come late, the program's rules, windows that end now."""
+_MOST_COUNTS = 1_000
+
+
+class Standings:
+    """`now()` is where the feed stood at some moment after the call: no commit before the call is missed.
+
+    While one look is on its way, all who come wait for the next one together.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._next: asyncio.Task[Standing] | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def now(self) -> Standing:
+        if self._next is None:
+            self._next = asyncio.create_task(self._look())
+        return await asyncio.shield(self._next)
+
+    async def _look(self) -> Standing:
+        async with self._one_at_a_time:
+            self._next = None  # who comes from here on needs a later look
+            return await change_feed.standing(self._pool)
+
+
+class Counts:
+    """How many markets match, counted again only when a commit may have changed that."""
+
+    def __init__(self, pool: Pool, standings: Standings) -> None:
+        self._pool = pool
+        self._standings = standings
+        self._known: dict[tuple[Filters, Sort], tuple[tuple[str, int], float, int]] = {}
+
+    async def of(self, filters: Filters, sort: Sort) -> int:
+        """Documents and ends are not published: a count that depends on them is at most a second old."""
+        standing = await self._standings.now()
+        at, wanted = (standing.epoch, standing.listed_at), (filters, sort)
+        known = self._known.get(wanted)
+        if known is not None and known[0] == at and time.monotonic() < known[1]:
+            return known[2]
+        published = filters.category is None and filters.q is None and sort is not Sort.ENDING
+        until = time.monotonic() + (float("inf") if published else UNPUBLISHED_S)
+        found = await markets.count(self._pool, filters, sort)
+        if len(self._known) >= _MOST_COUNTS:
+            self._known.clear()
+        self._known[wanted] = at, until, found
+        return found
