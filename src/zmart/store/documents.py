@@ -20,6 +20,11 @@ _ANCHOR = """
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO UPDATE SET cid = excluded.cid RETURNING id
 """
+_DRAFTS_ASKING = f"""
+SELECT {_COLUMNS} FROM market_documents d WHERE d.creator = $1 AND d.question = $2
+AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id)
+ORDER BY d.created_at DESC, d.market_id LIMIT 50
+"""
 _PINNED = "UPDATE ipfs_anchors SET pinned_at = coalesce(pinned_at, now()), provider_id = $2 WHERE id = $1"
 _DRAFT = f"""
 SELECT {_COLUMNS} FROM market_documents d WHERE d.market_id = $1 AND d.creator = $2
@@ -77,6 +82,16 @@ async def anchor(
 
 async def pinned(pool: Pool, anchor_id: int, provider_id: str) -> None:
     await pool.execute(_PINNED, anchor_id, provider_id)
+
+
+async def anchor_of_question(pool: Pool, document: Document, provider: str) -> int:
+    """The pin of a question that is written down already."""
+    return await anchor(pool, "question", document.market_id, document.cid, document.document, provider)
+
+
+async def drafts_asking(pool: Pool, creator: Wallet, question: str) -> list[Document]:
+    """Drafts of `creator` with that question, the newest first."""
+    return [Document(**row) for row in await pool.fetch(_DRAFTS_ASKING, creator, question)]
 
 
 async def draft(pool: Pool, market_id: MarketId, creator: Wallet) -> Document | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from typing import TypedDict
@@ -19,11 +20,10 @@ from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import AnyEvent
 from zmart.market.pricing import FeeSchedule, Quantities
 from zmart.market.types import Address, Lamports, MarketId, Wallet
-from zmart.services.gateway import metrics
+from zmart.services.gateway import fees, metrics
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.sentences import explained
 
-_UNITS_MARGIN = 2_000
 _MAX_LOGS = 50
 
 
@@ -104,11 +104,19 @@ async def on_chain(rooms: Rooms, key: str, wallet: Wallet | None = None) -> Mark
 async def build(rooms: Rooms, payer: Wallet, instructions: Sequence[Instruction]) -> Built:
     """Simulated first; a refusal is told beside the transaction. Raises ChainError when no RPC answers."""
     rpc, who = rooms.chain(), to_pubkey(payer)
-    latest = await rpc.get_latest_blockhash()
-    trial = compose.unsigned(compose.compile(who, instructions, latest.blockhash))
+    latest, usual = await asyncio.gather(rpc.get_latest_blockhash(), fees.usual_price(rpc, instructions))
+    trial = compose.unsigned(
+        compose.compile(who, instructions, latest.blockhash, compute_unit_limit=compose.MAX_COMPUTE_UNITS)
+    )
     said = await rpc.simulate(bytes(trial))
-    limit = said.units + said.units // 5 + _UNITS_MARGIN if said.ok else None
-    message = compose.compile(who, instructions, latest.blockhash, compute_unit_limit=limit)
+    limit = fees.unit_limit(said.units) if said.ok else fees.UNKNOWN_UNITS
+    message = compose.compile(
+        who,
+        instructions,
+        latest.blockhash,
+        compute_unit_limit=limit,
+        priority_fee_micro_lamports=fees.capped(usual, limit, rooms.settings.max_priority_fee_lamports),
+    )
     transaction = compose.unsigned(message)
     metrics.SIMULATIONS.labels("ok" if said.ok else "refused").inc()
     return Built(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 _CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
 _MAX_EVIDENCE_CHARS = 20_000
 _NO_PROVIDER = "none"
+_PIN_WITHIN_S = 4.0
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +39,13 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: datetime
     b_parameter: Shares
     initial_liquidity: Lamports
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A question that is written down, and the id of its pin."""
+
+    document: Document
+    anchor: int
 
 
 def question(program: Address, market_id: MarketId, creator: Wallet, paper: Paper) -> Document:
@@ -84,10 +93,24 @@ def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
     return cid_of(raw, 0), raw
 
 
-async def keep_question(rooms: Rooms, document: Document) -> None:
-    """Written down first, then pinned; a provider that is away costs nothing but time: the pin stays open."""
-    anchor = await documents.add(rooms.pool, document, _provider(rooms))
-    await _pin(rooms, anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
+async def keep_question(
+    rooms: Rooms, program: Address, market_id: MarketId, creator: Wallet, paper: Paper
+) -> Kept:
+    """Written down with its pin to come. A creator who says the same again, since no answer came, means the same
+    draft: it keeps its id."""
+    for draft in await documents.drafts_asking(rooms.pool, creator, paper.question):
+        again = question(program, draft.market_id, creator, paper)
+        if again.cid == draft.cid:
+            return Kept(again, await documents.anchor_of_question(rooms.pool, again, _provider(rooms)))
+    document = question(program, market_id, creator, paper)
+    return Kept(document, await documents.add(rooms.pool, document, _provider(rooms)))
+
+
+async def pin_question(rooms: Rooms, kept: Kept) -> None:
+    """A provider that is away or slow costs nothing but a moment: the pin stays open, the snapshot service sees it
+    through."""
+    document = kept.document
+    await _pin(rooms, kept.anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
 
 
 async def keep_evidence(rooms: Rooms, market_id: MarketId, cid: str, raw: bytes) -> None:
@@ -100,9 +123,10 @@ async def _pin(rooms: Rooms, anchor: int, cid: str, raw: bytes, name: str) -> No
     if rooms.pins is None:
         return
     try:
-        pinned = await rooms.pins.pin(raw, name, cid_version=0)
-    except PinError as problem:
-        log.warning("document not pinned yet", cid=cid, reason=str(problem))
+        async with asyncio.timeout(_PIN_WITHIN_S):
+            pinned = await rooms.pins.pin(raw, name, cid_version=0)
+    except (PinError, TimeoutError) as problem:
+        log.warning("document not pinned yet", cid=cid, reason=str(problem) or "the provider is slow")
         return
     await documents.pinned(rooms.pool, anchor, pinned.provider_id)
 

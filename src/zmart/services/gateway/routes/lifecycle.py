@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from datetime import UTC, datetime
 from typing import Annotated
@@ -48,12 +49,13 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
 
 @post("/api/markets", tags=["lifecycle"])
 async def create_market(rooms: TheRooms, call: TheCall, data: JSONBody[NewMarket]) -> shapes.CreatedMarket:
-    """Store and pin the question, and build the transaction that makes the market."""
+    """Store and pin the question, and build the transaction that makes the market. Where no transaction can be
+    built (503), the draft is kept: the same request again answers with a transaction for it."""
     paper = _checked(rooms, data)
     creator = await call.wallet()
-    market_id = MarketId(secrets.token_hex(32))
-    address = rooms.program.addresses.market(market_id)
-    document = papers.question(rooms.program.address, market_id, creator, paper)
+    new_id, program = MarketId(secrets.token_hex(32)), rooms.program.address
+    kept = await papers.keep_question(rooms, program, new_id, creator, paper)
+    document, market_id = kept.document, kept.document.market_id
     instruction = rooms.program.instructions.create_market(
         creator,
         market_id,
@@ -61,12 +63,13 @@ async def create_market(rooms: TheRooms, call: TheCall, data: JSONBody[NewMarket
         initial_liquidity=paper.initial_liquidity,
         ipfs_question_hash=document.cid,
     )
-    built = await builders.build(rooms, creator, [instruction])
-    await papers.keep_question(rooms, document)
+    built, _ = await asyncio.gather(
+        builders.build(rooms, creator, [instruction]), papers.pin_question(rooms, kept)
+    )
     return shapes.CreatedMarket(
         id=market_id,
         market_id=market_id,
-        on_chain_address=address,
+        on_chain_address=rooms.program.addresses.market(market_id),
         cid=document.cid,
         message="Sign and send the transaction; until it has landed the market is a draft that only you see.",
         **builders.transaction_parts(built),

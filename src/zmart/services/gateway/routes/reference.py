@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from litestar import Response, get
 
+from zmart.feed import asyncapi
 from zmart.services.gateway import openapi
 from zmart.services.gateway.doorman import LIMIT, NO_LIMIT
 from zmart.services.gateway.pages.render import page
 from zmart.services.gateway.problems import GatewayRequest
+from zmart.services.gateway.rooms import TheRooms
 
 _FREE = {LIMIT: NO_LIMIT}
 
@@ -16,6 +18,12 @@ _FREE = {LIMIT: NO_LIMIT}
 async def openapi_json(request: GatewayRequest) -> Response[bytes]:
     """OpenAPI 3.1."""
     return Response(openapi.published(request.app), media_type="application/json")
+
+
+@get(asyncapi.PATH, include_in_schema=False, opt=_FREE)
+async def asyncapi_json(rooms: TheRooms) -> Response[bytes]:
+    """AsyncAPI 3.0 of the WebSocket."""
+    return Response(asyncapi.published(rooms.socket_url), media_type="application/json")
 
 
 @get("/docs", include_in_schema=False, opt=_FREE)
@@ -53,4 +61,4 @@ def _shown(schema: openapi.Schema, path: str, method: str, operation: openapi.Sc
     }
 
 
-HANDLERS = [openapi_json, docs]
+HANDLERS = [openapi_json, asyncapi_json, docs]
