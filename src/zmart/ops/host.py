@@ -18,6 +18,7 @@ from zmart.ops import logs
 from zmart.ops.alerts import tell_of_alerts
 from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
+from zmart.ops.slow_clients import PunctualProtocol
 from zmart.services.contract import Service
 from zmart.settings import Settings
 from zmart.store import service_status
@@ -112,6 +113,7 @@ def _server(settings: Settings, port_setting: str, probes: Probes) -> uvicorn.Se
         host=settings.bind_host,
         port=getattr(settings, port_setting),
         loop="none",
+        http=PunctualProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
