@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
 
 _READINESS_WAIT_S = 3.0
+_OWN_PATHS = ("/health", "/ready", "/metrics", "/dashboard")
 
 
 class Probes:
@@ -26,14 +27,21 @@ class Probes:
         self._service = service
         self._dashboard = dashboard
         self._inner: AsgiApp | None = service.asgi()
+        around: Callable[[AsgiApp], AsgiApp] | None = getattr(service, "around", None)
+        self._app = self._answer if around is None else around(self._answer)
         self._started = time.time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
+        await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         own = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if own and path in _OWN_PATHS:
+            scope["path_template"] = path
         if own and path == "/health":
             await _answer(send, 200, msgspec.json.encode(self.health()))
         elif own and path == "/ready":

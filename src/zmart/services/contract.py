@@ -39,6 +39,7 @@ class Service(Protocol):
     def asgi(self) -> AsgiApp | None:
         """The service's own routes; None when it has none besides health, readiness and metrics.
 
-        `own_server` services (the WebSocket server) answer those three by themselves.
+        `own_server` services (the WebSocket server) answer those three by themselves. One that has a method
+        `around(app: AsgiApp) -> AsgiApp` says by it what stands before every answer of its port, those three too.
         """
         ...

@@ -28,7 +28,7 @@ READ_WITHIN_S = 1.8
 WRITE_WITHIN_S = 20.0
 
 
-def build(rooms: Rooms) -> AsgiApp:
+def build(rooms: Rooms) -> Front:
     """The gateway as an ASGI application."""
     settings = rooms.settings
 

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
+from copy import copy
 
 import structlog
 
@@ -19,10 +20,16 @@ log = structlog.get_logger()
 
 Headers = list[tuple[bytes, bytes]]
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_CSP = b"content-security-policy"
+REQUEST_ID = "request_id"
+"""Scope key: the request came through a front already, under this id."""
 _EXPOSED = "ETag, X-As-Of-Slot, X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
 _ALLOWED = "Authorization, Content-Type, If-None-Match, X-Request-Id"
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_RETRY_AFTER_S = b"2"
+_BODY_WITHIN_S = 10.0
 _LATE = "This took too long, most likely because the database or the chain does not answer: try again."
+_SLOW = "The body did not arrive in time: send it again."
 
 
 def security_headers(socket_origins: str) -> Headers:
@@ -32,7 +39,7 @@ def security_headers(socket_origins: str) -> Headers:
         f"script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self' {socket_origins}"
     ).strip()
     return [
-        (b"content-security-policy", policy.encode()),
+        (_CSP, policy.encode()),
         (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
         (b"x-content-type-options", b"nosniff"),
         (b"x-frame-options", b"SAMEORIGIN"),
@@ -62,12 +69,12 @@ class Front:
         self._inner = inner
         self._access = access
         self._origins = frozenset(origin.encode() for origin in origins)
-        self._security = security_headers(socket_origins)
+        self._security = [*security_headers(socket_origins), (b"vary", b"Origin")]
         self._read_s = read_s
         self._write_s = write_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or REQUEST_ID in scope:
             await self._inner(scope, receive, send)
             return
         given = dict(scope["headers"])
@@ -78,28 +85,59 @@ class Front:
             await self._answer(visit, receive)
         visit.note(self._access)
 
+    def around(self, app: AsgiApp) -> Front:
+        """The same front before `app`, which may lead here again."""
+        other = copy(self)
+        other._inner = app
+        return other
+
     async def _answer(self, visit: _Visit, receive: Receive) -> None:
         within_s = self._read_s if visit.method in ("GET", "HEAD") else self._write_s
+        body = None if visit.method in ("GET", "HEAD") else _Body(receive, within_s)
         try:
-            async with asyncio.timeout(within_s):
-                await self._inner(visit.inner_scope(), receive, visit.send)
+            async with asyncio.timeout(within_s) as limit:
+                if body is not None:
+                    body.limit = limit
+                await self._inner(visit.inner_scope(), body or receive, visit.send)
         except TimeoutError:
             log.warning(
                 "request took too long", path=visit.path, within_s=within_s, request_id=visit.request_id
             )
-            await visit.give_up(503, _LATE)
+            is_slow = body is not None and body.is_awaited
+            await visit.give_up(*((408, _SLOW) if is_slow else (503, _LATE)))
 
     def _common(self, origin: bytes | None) -> Headers:
-        if origin is None:
+        if origin is None or origin not in self._origins:
             return self._security
-        headers = [*self._security, (b"vary", b"Origin")]
-        if origin in self._origins:
-            headers += [
-                (b"access-control-allow-origin", origin),
-                (b"access-control-allow-credentials", b"true"),
-                (b"access-control-expose-headers", _EXPOSED.encode()),
-            ]
-        return headers
+        return [
+            *self._security,
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", _EXPOSED.encode()),
+        ]
+
+
+class _Body:
+    """What the client sends. It has a time of its own to arrive; the time of the answer begins behind it."""
+
+    def __init__(self, receive: Receive, within_s: float) -> None:
+        self._receive = receive
+        self._within_s = within_s
+        self._has_ended = False
+        self._until = asyncio.get_running_loop().time() + _BODY_WITHIN_S
+        self.limit: asyncio.Timeout | None = None
+        self.is_awaited = False
+
+    async def __call__(self) -> Scope:
+        if self._has_ended or self.limit is None:
+            return await self._receive()
+        self.is_awaited = True
+        self.limit.reschedule(self._until)
+        message = await self._receive()
+        self.is_awaited = False
+        self._has_ended = not message.get("more_body", False)
+        self.limit.reschedule(asyncio.get_running_loop().time() + self._within_s)
+        return message
 
 
 class _Visit:
@@ -120,14 +158,20 @@ class _Visit:
     def inner_scope(self) -> Scope:
         """HEAD is answered as GET; the server leaves the body out."""
         method = "GET" if self.method == "HEAD" else self.method
-        self._inner_scope = {**self._scope, "method": method, "request_id": self.request_id}
+        self._inner_scope = {**self._scope, "method": method, REQUEST_ID: self.request_id}
         return self._inner_scope
 
     async def send(self, message: Scope) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+            message = {**message, "headers": self._with_ours(message)}
         await self._send(message)
+
+    def _with_ours(self, message: Scope) -> Headers:
+        """A page that brings a content policy of its own keeps it."""
+        given: Headers = [*message.get("headers", ())]
+        brings = any(name == _CSP for name, _ in given)
+        return given + ([pair for pair in self._headers if pair[0] != _CSP] if brings else self._headers)
 
     async def preflight(self) -> None:
         headers = [
@@ -145,6 +189,7 @@ class _Visit:
             return
         body = problem_body(status, message, self.path, self.request_id)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        headers.append((b"retry-after", _RETRY_AFTER_S) if status == 503 else (b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
-import structlog
-
 from zmart.client.shapes import system as shapes
-from zmart.errors import ChainError, NotFound
-from zmart.market.types import Address, Lamports
+from zmart.errors import NotFound
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.texts import iso, now_iso
 from zmart.store import change_feed, service_status, status
 from zmart.store.service_status import ServiceStatus
 from zmart.store.status import Progress
 
-log = structlog.get_logger()
-
 SILENT_AFTER_S = 30.0
-_BALANCE_WITHIN_S = 1.0
 _NAMES = {
     "event-indexer": "indexer",
     "vote-aggregator": "aggregator",
@@ -44,8 +37,7 @@ async def status_of(rooms: Rooms) -> shapes.Status:
     said = [_state(row) for row in await service_status.all_statuses(rooms.pool)]
     progress = await status.progress(rooms.pool)
     feed = await change_feed.head(rooms.pool)
-    rules = await rooms.rules.get()
-    payer = rules.backend_authority if rules else None
+    payer = await rooms.payer_balance.get()
     by_service = {name: _worst([row for row in said if row.service == name]) for name in _EXPECTED}
     return shapes.Status(
         status="ok" if set(by_service.values()) == {"ok"} else "degraded",
@@ -59,8 +51,8 @@ async def status_of(rooms: Rooms) -> shapes.Status:
         service_status=by_service,
         queues=shapes.QueueState(**_queues(await status.queues(rooms.pool))),
         feed=shapes.FeedState(epoch=feed.epoch, head=feed.head, kept_from=feed.kept_from),
-        fee_payer=payer,
-        fee_payer_balance=await _balance(rooms, payer),
+        fee_payer=payer.wallet,
+        fee_payer_balance=payer.lamports,
         websocket_url=rooms.socket_url,
     )
 
@@ -101,15 +93,3 @@ def _index(progress: Progress) -> shapes.IndexState:
 
 def _lag(progress: Progress) -> int:
     return max(0, progress.tip_slot - progress.gap_free_through_slot)
-
-
-async def _balance(rooms: Rooms, payer: str | None) -> Lamports | None:
-    """None when it cannot be asked for quickly: the status must not wait for the chain."""
-    if payer is None or rooms.rpc is None:
-        return None
-    try:
-        async with asyncio.timeout(_BALANCE_WITHIN_S):
-            return await rooms.rpc.get_balance(Address(payer))
-    except (ChainError, TimeoutError) as problem:
-        log.warning("fee payer's balance unknown", reason=str(problem))
-        return None

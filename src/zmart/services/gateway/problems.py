@@ -40,6 +40,7 @@ NAMES = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     409: "Conflict",
     413: "Payload Too Large",
     415: "Unsupported Media Type",
@@ -58,6 +59,7 @@ _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
     (StoreError, 503),
     (ChainError, 503),
 )
+_RETRY_AFTER_S = "2"
 _INPUT_PROBLEMS = {"TradeTooSmall", "InvalidBParameter", "OverflowError"}
 _HIDDEN = "Something went wrong here. Try again; if it stays, name this request_id to the operator."
 _AWAY = "The database does not answer at the moment. Try again in a few seconds."
@@ -85,6 +87,8 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
         headers |= problem.headers
     if isinstance(problem, HTTPException) and problem.headers:
         headers |= {name: value for name, value in problem.headers.items() if name.lower() == "allow"}
+    if status == 503:
+        headers["Retry-After"] = _RETRY_AFTER_S
     request_id = request_id_of(request.scope)
     if _wants_page(request):
         title = NAMES.get(status, "Problem")

@@ -18,9 +18,11 @@ from zmart.errors import ChainError
 from zmart.market.pricing import FeeSchedule, PricingModel
 from zmart.market.types import Slot
 from zmart.proofs.pinning import PinClient
+from zmart.services.gateway import payer
 from zmart.services.gateway.auth.callers import Doors
 from zmart.services.gateway.auth.signin import SignIn
 from zmart.services.gateway.limits import Limiter
+from zmart.services.gateway.payer import PayerBalance
 from zmart.services.gateway.relay import Relay
 from zmart.services.gateway.rendered import Rendered
 from zmart.services.gateway.standing import Counts, Standings
@@ -74,6 +76,7 @@ class Rooms:
     webhook: WebhookReceiver
     rules: Cached[Rules | None]
     as_of_slot: Cached[Slot]
+    payer_balance: Cached[PayerBalance]
     standings: Standings
     counts: Counts
     rendered: Rendered
@@ -111,6 +114,14 @@ TheRooms = NamedDependency[Rooms]
 
 def cached_rules(pool: Pool) -> Cached[Rules | None]:
     return Cached(lambda: status.rules(pool), ttl_s=1.0)
+
+
+def cached_balance(rpc: Rpc | None, rules: Cached[Rules | None]) -> Cached[PayerBalance]:
+    async def read() -> PayerBalance:
+        said = await rules.get()
+        return await payer.read(rpc, said.backend_authority if said else None)
+
+    return Cached(read, ttl_s=payer.FRESH_S)
 
 
 def cached_slot(pool: Pool) -> Cached[Slot]:

@@ -28,7 +28,7 @@ from zmart.services.gateway.auth.tokens import Tokens
 from zmart.services.gateway.limits import Limiter
 from zmart.services.gateway.relay import Relay
 from zmart.services.gateway.rendered import Rendered
-from zmart.services.gateway.rooms import Rooms, cached_rules, cached_slot
+from zmart.services.gateway.rooms import Rooms, cached_balance, cached_rules, cached_slot
 from zmart.services.gateway.standing import Counts, Standings
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
@@ -38,6 +38,7 @@ from zmart.store.pool import Pool
 log = structlog.get_logger()
 
 _DATABASE_WAIT_S = 1.5
+_READY_WITHIN_S = 1.5
 _REDIS_TIMEOUT_S = 1.0
 _RPC_TIMEOUT_S = 5.0
 _CHAIN_IDS = {"local": "localnet", "devnet": "devnet", "production": "mainnet"}
@@ -69,7 +70,7 @@ class Gateway:
     async def readiness(self) -> Readiness:
         """Ready when the database answers; the chain is only needed to build transactions."""
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_READY_WITHIN_S):
                 await status.alive(self.rooms.pool)
         except (StoreError, OSError, TimeoutError) as problem:
             return Readiness(ready=False, reason=f"the database does not answer: {problem}")
@@ -81,6 +82,10 @@ class Gateway:
     def asgi(self) -> AsgiApp:
         return self._app
 
+    def around(self, app: AsgiApp) -> AsgiApp:
+        """Headers, CORS, request id and access log for what the host answers on this port, too."""
+        return self._app.around(app)
+
 
 async def open_gateway(settings: Settings) -> Gateway:
     """Raises ConfigError for a setting that is wrong, StoreError when the database is away."""
@@ -90,7 +95,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
     rpc = _rpc(settings)
-    standings = Standings(pool)
+    standings, rules = Standings(pool), cached_rules(pool)
     rooms = Rooms(
         settings=settings,
         pool=pool,
@@ -106,8 +111,9 @@ async def open_gateway(settings: Settings) -> Gateway:
         limiter=Limiter(redis),
         relay=Relay(program, rpc, redis),
         webhook=WebhookReceiver(pool, settings),
-        rules=cached_rules(pool),
+        rules=rules,
         as_of_slot=cached_slot(pool),
+        payer_balance=cached_balance(rpc, rules),
         standings=standings,
         counts=Counts(pool, standings),
         rendered=Rendered(pool),
