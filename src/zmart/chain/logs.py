@@ -46,11 +46,11 @@ def walk(lines: Sequence[str], program_id: str) -> LogWalk:
         if line.startswith(_DATA):
             if stack and stack[-1][0] == program_id:
                 payloads.append(Payload(stack[-1][1], _base64(line[len(_DATA) :])))
-        elif invoked := _INVOKE.fullmatch(line):
+        elif line.endswith("]") and (invoked := _INVOKE.fullmatch(line)):
             ours = invoked[1] == program_id
             _enter(stack, invoked[1], int(invoked[2]), invocations if ours else -1)
             invocations += ours
-        elif returned := _RETURN.fullmatch(line):
+        elif (line.endswith(" success") or " failed: " in line) and (returned := _RETURN.fullmatch(line)):
             _leave(stack, returned[1])
     return LogWalk(tuple(payloads), truncated=False)
 

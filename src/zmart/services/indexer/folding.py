@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -18,7 +18,7 @@ from zmart.market.events import (
 )
 from zmart.market.fold import Folded, ImpossibleEvent, Rules, fold
 from zmart.market.fold_config import ChainKey, ConfigHistory, chain_key, is_config
-from zmart.market.fold_state import VoteRow
+from zmart.market.fold_state import MarketFold, PositionFold, VoteRow
 from zmart.market.pricing import PricingModelName
 from zmart.market.types import Address, MarketId, Wallet
 from zmart.services.indexer import metrics
@@ -27,6 +27,7 @@ from zmart.store.pool import Connection
 from zmart.store.projections import Head, Rows
 
 Mapped = tuple[ChainEvent, MarketId | None]
+Store = Callable[[], Coroutine[None, None, None]]
 _AT_A_STRETCH = 128
 """Events that are folded before others of this process get their turn: about 5 ms."""
 _LONG = 20_000
@@ -46,12 +47,16 @@ class Folder:
         known = await chain_events.markets_at(connection, claimed) | self._created(events)
         return [(event, chain_events.market_named(event.event, known)) for event in events]
 
-    async def apply(self, connection: Connection, events: Sequence[Mapped]) -> None:
-        """Fold events that are in chain_events already and were not before."""
+    async def apply(self, connection: Connection, events: Sequence[Mapped], store: Store) -> None:
+        """Have new events stored, and fold them. Most are folded while the database still stores them; a new
+        market or config has to be there first, for claims wait for the one and fees follow from the other."""
         created = self._created(event for event, _ in events)
+        config_keys = [chain_key(event) for event, _ in events if is_config(event)]
+        if created or config_keys or not events:
+            await store()
+            store = _nothing
         again = await chain_events.map_claims(connection, created)
         rules = await self._rules(connection)
-        config_keys = [chain_key(event) for event, _ in events if is_config(event)]
         if config_keys:
             await projections.write_config(connection, rules.configs.latest)
             again |= await projections.folded_after(connection, min(config_keys))
@@ -69,7 +74,7 @@ class Folder:
                     on_top[market_id] = news
                 case "again":
                     again.add(market_id)
-        await self._extend(connection, rules, on_top, heads)
+        await self._extend(connection, rules, on_top, heads, store)
         await self.refold(connection, again, rules)
 
     async def refold(
@@ -133,11 +138,26 @@ class Folder:
         rules: Rules,
         news: Mapping[MarketId, Sequence[ChainEvent]],
         heads: Mapping[MarketId, Head],
+        store: Store,
     ) -> None:
-        if not news:
-            return
         markets = await projections.read_markets(connection, [m for m in news if m in heads])
         positions = await projections.read_positions(connection, _holders(news))
+        storing = asyncio.ensure_future(store())
+        try:
+            await asyncio.sleep(0)  # let it send its statement
+            rows = await self._fold(rules, news, heads, markets, positions)
+        finally:
+            await storing
+        await projections.write(connection, rows)
+
+    async def _fold(
+        self,
+        rules: Rules,
+        news: Mapping[MarketId, Sequence[ChainEvent]],
+        heads: Mapping[MarketId, Head],
+        markets: Mapping[MarketId, MarketFold],
+        positions: Mapping[MarketId, dict[Wallet, PositionFold]],
+    ) -> Rows:
         rows = Rows()
         done = 0
         for market_id, events in news.items():
@@ -145,7 +165,7 @@ class Folder:
                 await asyncio.sleep(0)
             state = Folded(markets.get(market_id), positions.get(market_id, {}))
             _run(market_id, state, events, rules, heads.get(market_id) or Head(market_id=market_id), rows)
-        await projections.write(connection, rows)
+        return rows
 
     async def _rules(self, connection: Connection) -> Rules:
         configs = ConfigHistory(await chain_events.of_config(connection))
@@ -154,6 +174,10 @@ class Folder:
     def _created(self, events: Iterable[ChainEvent]) -> dict[Address, MarketId]:
         created = (e.event.market_id for e in events if isinstance(e.event, MarketCreated))
         return {self._address_of(market_id): market_id for market_id in created}
+
+
+async def _nothing() -> None:
+    """It is stored already."""
 
 
 def _plan(head: Head | None, first: ChainKey) -> str:

@@ -172,9 +172,8 @@ class Worker:
             return
         events = [event for transaction in transactions for event in transaction.events]
         mapped: list[Mapped] = await self._folder.map_markets(connection, events)
-        await chain_events.add(connection, [t.row for t in transactions], mapped)
-        if mapped:
-            await self._folder.apply(connection, mapped)
+        rows = [t.row for t in transactions]
+        await self._folder.apply(connection, mapped, lambda: chain_events.add(connection, rows, mapped))
         doubtful = {t.row.signature for t in transactions if t.recovered}
         self.recovered |= {m for event, m in mapped if m and event.signature in doubtful}
 

@@ -38,6 +38,7 @@ CREATE TABLE inbox (
     received_at     timestamptz NOT NULL DEFAULT now(),
     settled_at      timestamptz
 );
+ALTER TABLE inbox ALTER COLUMN payload SET STORAGE EXTERNAL;   -- it stays for moments: not worth compressing
 CREATE INDEX inbox_to_fold ON inbox (slot, id) WHERE state = 'pending' AND payload IS NOT NULL;
 CREATE INDEX inbox_to_fetch ON inbox (slot, id) WHERE state = 'pending' AND payload IS NULL;
 CREATE INDEX inbox_open ON inbox (slot) WHERE state IN ('pending', 'dead');
