@@ -9,6 +9,9 @@ import pytest
 
 from zmart.local.demo.play import play
 from zmart.local.demo.report import Report
+from zmart.services.indexer.audit import audit
+from zmart.services.indexer.engine import opened
+from zmart.services.indexer.rebuild import rebuild
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 
@@ -115,3 +118,17 @@ def test_the_dashboard_says_that_all_is_well(stack: Settings, report: Report) ->
     page = httpx.get(f"http://127.0.0.1:{stack.api_port}/dashboard", timeout=10)
     assert page.status_code == 200
     assert "all well" in page.text
+
+
+def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(
+    stack: Settings, report: Report
+) -> None:
+    async def check() -> tuple[int, int, bool]:
+        async with opened(stack) as engine:
+            audited = await audit(engine.pool, engine.rpc, engine.program)
+            rebuilt = await rebuild(engine.pool, engine.folder)
+            return audited.markets, len(audited.differences), rebuilt.was_equal
+
+    markets, differences, was_equal = asyncio.run(check())
+    assert markets >= 3
+    assert (differences, was_equal) == (0, True)
