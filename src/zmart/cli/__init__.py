@@ -7,7 +7,7 @@ from importlib import import_module
 import typer
 
 # Each module registers its own commands; they import what they need only when they run.
-MODULES = ("run", "migrate", "stack", "demo", "indexer", "decisions", "verify", "snapshots", "webhook")
+MODULES = ("run", "migrate", "stack", "demo", "indexer", "decisions", "verify", "snapshots", "webhook", "openapi")
 
 app = typer.Typer(
     name="zmart",

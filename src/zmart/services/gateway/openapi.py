@@ -1,4 +1,4 @@
-"""The published description of the API, generated from the handlers, and the reference page made from it."""
+"""The published description of the API, generated from the handlers and the shapes of what they take and answer."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
 
 import zmart
+from zmart.services.gateway.description import calls, names, shapes
+from zmart.services.gateway.description.shapes import Schema
 
 _DESCRIPTION = """\
 Markets of the ZMART program on Solana: read them, and build the transactions that your wallet signs.
 
 Lamports and shares are integers in units of 1e-9; `?numeric=string` sends each as text. Chain-derived answers carry
 `ETag` and `X-As-Of-Slot`, the slot through which the index is complete. Every error has the shape of `Problem`."""
-
-# The schema is plain JSON: its shape is OpenAPI 3.1's.
-Schema = dict[str, Any]
 
 OPENAPI = OpenAPIConfig(
     title="ZMART gateway",
@@ -32,58 +33,37 @@ OPENAPI = OpenAPIConfig(
     components=Components(
         security_schemes={
             "session": SecurityScheme(
-                type="http", scheme="bearer", description="a token of POST /api/auth/verify"
+                type="http", scheme="bearer", description="A token of POST /api/auth/verify."
             ),
-            "operator": SecurityScheme(type="http", scheme="bearer", description="OPERATOR_TOKEN"),
+            "operator": SecurityScheme(type="http", scheme="bearer", description="OPERATOR_TOKEN."),
+            "signature": SecurityScheme(
+                type="apiKey",
+                name="Authorization",
+                security_scheme_in="header",
+                description="`Signature message=...&signature=...&wallet=...`: a request of an older client, signed "
+                "by its wallet; the same three may stand in the body.",
+            ),
         }
     ),
 )
 
-_PROBLEM = {
-    "type": "object",
-    "title": "Problem",
-    "description": "The body of every answer from 400 on.",
-    "required": ["error", "message", "status", "timestamp", "path", "request_id"],
-    "properties": {
-        "error": {"type": "string"},
-        "message": {"type": "string", "description": "what happened and what to do"},
-        "status": {"type": "integer"},
-        "timestamp": {"type": "string"},
-        "path": {"type": "string"},
-        "request_id": {"type": "string"},
-        "details": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
-_REFUSED = {
-    "description": "Refused: 400, 401, 403, 404, 405, 409, 413, 415, 429 or 500, 503",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-}
-_NUMERIC = {
-    "name": "numeric",
-    "in": "query",
-    "required": False,
-    "description": "string: lamports and shares as text",
-    "schema": {"type": "string", "enum": ["number", "string"]},
-}
-_OPEN_WRITES = ("/api/auth/", "/api/transactions")
-
 
 @lru_cache(maxsize=1)
 def document(app: Litestar) -> Schema:
-    """The OpenAPI 3.1 document: what Litestar reads from the handlers, with our one shape of errors."""
+    """The OpenAPI 3.1 document."""
     schema: Schema = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    schema["components"].setdefault("schemas", {})["Problem"] = _PROBLEM
+    handlers = _handlers(app)
+    kinds: list[type] = []
     for path, item in schema["paths"].items():
         for method, operation in item.items():
-            _finish(path, method, operation)
-    return schema
+            handler = handlers[method, path]
+            kinds += _bodies(operation, handler)
+            operation["operationId"], operation["summary"] = names.of(method, path)
+            operation.pop("deprecated", None)
+            calls.describe(path, method, operation, handler)
+    schema["components"]["schemas"] |= shapes.components(kinds)
+    plain: Schema = msgspec.json.decode(msgspec.json.encode(schema))
+    return plain
 
 
 @lru_cache(maxsize=1)
@@ -92,22 +72,34 @@ def published(app: Litestar) -> bytes:
     return msgspec.json.encode(document(app))
 
 
-def _finish(path: str, method: str, operation: Schema) -> None:
-    operation["responses"] = {
-        status: answer for status, answer in operation["responses"].items() if int(status) < 400
-    } | {"default": _REFUSED}
-    if method == "get" and path.startswith("/api/"):
-        operation.setdefault("parameters", []).append(_NUMERIC)
-    if method != "get" and not path.startswith(_OPEN_WRITES):
-        only_operator = "operator" in operation.get("tags", ())
-        operation["security"] = [{"operator": []}] if only_operator else [{"session": []}]
+def _handlers(app: Litestar) -> dict[tuple[str, str], HTTPRouteHandler]:
+    return {
+        (method.lower(), route.path_format): handler
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+    }
+
+
+def _bodies(operation: Schema, handler: HTTPRouteHandler) -> list[type]:
+    """Says what goes in and out, by our own schemas; the types that these need."""
+    signature = handler.parsed_fn_signature
+    answer, kinds = shapes.of_answer(signature.return_type.annotation)
+    for status, response in operation["responses"].items():
+        if int(status) < 400 and "content" in response:
+            response["content"]["application/json"]["schema"] = answer
+    data = signature.parameters.get("data")
+    return kinds if data is None else [*kinds, data.annotation]
 
 
 def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    """Name, type and description of each field of a body or answer, for the reference page."""
+    """Name, type and description of each field of a body or answer, for pages of reference."""
     named = _resolved(schema, part or {})
     if named.get("type") == "array":
         named = _resolved(schema, named.get("items", {}))
+    if "anyOf" in named:
+        named = _resolved(schema, named["anyOf"][0])
     rows = []
     for name, field in named.get("properties", {}).items():
         optional = "" if name in named.get("required", ()) else "?"
@@ -122,6 +114,8 @@ def type_of(field: Mapping[str, Any]) -> str:
     for key in ("oneOf", "anyOf"):
         if key in field:
             return " | ".join(dict.fromkeys(type_of(option) for option in field[key]))
+    if "enum" in field:
+        return " | ".join(str(value) for value in field["enum"])
     if field.get("type") == "array":
         return f"{type_of(field.get('items', {}))}[]"
     kind = field.get("type", "any")

@@ -6,6 +6,7 @@ from litestar import Response, get
 
 from zmart.feed import asyncapi
 from zmart.services.gateway import openapi
+from zmart.services.gateway.description.shapes import Schema
 from zmart.services.gateway.doorman import LIMIT, NO_LIMIT
 from zmart.services.gateway.pages.render import page
 from zmart.services.gateway.problems import GatewayRequest
@@ -39,7 +40,7 @@ async def docs(request: GatewayRequest) -> Response[str]:
     return page("docs.html", title="API reference", groups=groups, about=schema["info"]["description"])
 
 
-def _shown(schema: openapi.Schema, path: str, method: str, operation: openapi.Schema) -> dict[str, object]:
+def _shown(schema: Schema, path: str, method: str, operation: Schema) -> dict[str, object]:
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     status, answer = next(iter(operation["responses"].items()))
     answered = answer.get("content", {}).get("application/json", {}).get("schema")

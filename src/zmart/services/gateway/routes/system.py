@@ -33,6 +33,7 @@ _TOPICS = {
     "discussion": (Topic.DISCUSSIONS,),
 }
 _LATEST_S = 300
+_LOOK_AGAIN_S = "5"
 _KEPT = timedelta(days=7)
 
 
@@ -43,13 +44,12 @@ async def api_status(rooms: TheRooms) -> shapes.Status:
 
 
 @get("/health/{service:str}", opt={LIMIT: NO_LIMIT}, tags=["system"])
-async def service_health(rooms: TheRooms, service: FromPath[str]) -> Response[bytes]:
+async def service_health(rooms: TheRooms, service: FromPath[str]) -> Response[shapes.ServiceHealth]:
     """Whether one of the other services is alive, by what it last said itself; 503 when it is silent."""
     found = await health.of_service(rooms, service)
-    down = found.status == "down"
-    return Response(
-        msgspec.json.encode(found), status_code=503 if down else 200, media_type="application/json"
-    )
+    if found.status == "down":
+        return Response(found, status_code=503, headers={"Retry-After": _LOOK_AGAIN_S})
+    return Response(found)
 
 
 @get("/api/markets/activity", opt={CHAIN: True}, tags=["markets"])

@@ -1,0 +1,37 @@
+"""`zmart openapi`: the description of the HTTP API, without a running gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zmart.cli.errors import one_sentence
+from zmart.errors import ConfigError
+
+
+@one_sentence
+def openapi(
+    page: Annotated[
+        Path | None, typer.Option(help="make the list of calls in this Markdown page anew instead")
+    ] = None,
+) -> None:
+    """Print the OpenAPI 3.1 document of the HTTP API."""
+    import msgspec
+
+    from zmart.services.gateway.description import page as pages
+    from zmart.services.gateway.description import whole
+
+    schema = whole.document()
+    if page is None:
+        typer.echo(msgspec.json.format(msgspec.json.encode(schema)).decode())
+        return
+    if not page.is_file():
+        raise ConfigError(f"There is no page {page}: --page wants a file like docs/api.md.")
+    page.write_text(pages.with_calls(page.read_text(encoding="utf-8"), schema), encoding="utf-8")
+    typer.echo(f"The list of calls in {page} is that of this version.")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(openapi)

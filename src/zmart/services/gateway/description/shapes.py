@@ -1,0 +1,124 @@
+"""The schemas of bodies and answers, from their structs: msgspec knows the rules, the types of the domain the words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from litestar import Response
+
+from zmart.client.shapes.system import Problem
+from zmart.market.types import Address, Bps, Lamports, MarketId, Shares, Signature, Slot, Wallet
+
+# A JSON Schema, whose shape is that standard's.
+Schema = dict[str, Any]
+
+REF = "#/components/schemas/{name}"
+_BASE58 = "[1-9A-HJ-NP-Za-km-z]"
+_AMOUNT = {"type": ["integer", "string"], "pattern": "^-?[0-9]+$"}
+WORDS: dict[str, Schema] = {
+    "MarketId": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "The market_id on chain, in hex."},
+    "MarketKey": {
+        "type": "string",
+        "format": "market-key",
+        "pattern": f"^([0-9a-f]{{64}}|{_BASE58}{{32,44}})$",
+        "description": "A market, by its id (64 hex characters) or its address on chain.",
+    },
+    "Address": {"type": "string", "format": "address", "pattern": f"^{_BASE58}{{32,44}}$",
+                "description": "An account: base58 of 32 bytes."},
+    "Wallet": {"type": "string", "format": "address", "pattern": f"^{_BASE58}{{32,44}}$",
+               "description": "A user's address: base58 of an ed25519 key."},
+    "Signature": {"type": "string", "format": "signature", "pattern": f"^{_BASE58}{{64,88}}$",
+                  "description": "A transaction's signature: base58 of 64 bytes."},
+    "Slot": {"type": "integer", "minimum": 0, "description": "A slot of the chain."},
+    "Lamports": {**_AMOUNT, "description": "SOL in units of 1e-9. Text with `numeric=string`, else an integer."},
+    "Shares": {**_AMOUNT, "description": "Shares in units of 1e-9. Text with `numeric=string`, else an integer."},
+    "Bps": {"type": "integer", "minimum": 0, "maximum": 10_000, "description": "Hundredths of a percent."},
+}  # fmt: skip
+"""The domain's types. In what clients send, amounts are integers."""
+_NAMED = {kind: kind.__name__ for kind in (MarketId, Address, Wallet, Signature, Slot, Lamports, Shares, Bps)}
+
+_EITHER = [
+    {"required": ["max_cost"], "properties": {"max_cost": {"type": "integer"}, "shares": {"type": "null"}}},
+    {"required": ["shares"], "properties": {"shares": {"type": "integer"}, "max_cost": {"type": "null"}}},
+]
+_EVIDENCE = [
+    {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+    for one, other in (("evidence", "ipfs_evidence_hash"), ("ipfs_evidence_hash", "evidence"))
+]
+_RULES: dict[str, Schema] = {"Buy": {"oneOf": _EITHER}, "Resolution": {"oneOf": _EVIDENCE}}
+"""What a body's fields owe to each other."""
+
+
+def of_answer(annotation: Any) -> tuple[Schema, list[type]]:  # noqa: ANN401  # a handler's annotation
+    """The schema of what a handler returns, and the types in it."""
+    if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Response):
+        annotation = get_args(annotation)[0]
+    kinds = list(get_args(annotation)) if get_origin(annotation) is UnionType else [annotation]
+    schemas = [_reference(kind) for kind in kinds]
+    inner = [get_args(kind)[0] if get_origin(kind) is list else kind for kind in kinds]
+    return (schemas[0] if len(schemas) == 1 else {"anyOf": schemas}), inner
+
+
+def _reference(kind: Any) -> Schema:  # noqa: ANN401
+    if get_origin(kind) is list:
+        return {"type": "array", "items": _reference(get_args(kind)[0])}
+    return {"$ref": REF.format(name=kind.__name__)}
+
+
+def components(kinds: Iterable[type]) -> dict[str, Schema]:
+    """Every schema that these structs need, by name."""
+    wanted = list(dict.fromkeys([*kinds, Problem]))
+    _, found = msgspec.json.schema_components(wanted, schema_hook=_anything, ref_template=REF)
+    for kind in _reachable(wanted):
+        _say_words(found[kind.__name__], kind)
+    for name, rule in _RULES.items():
+        if name in found:
+            found[name] |= rule
+    return {**WORDS, **found}
+
+
+def _anything(_: type) -> Schema:
+    """What is plainly an `object`."""
+    return {"description": "Any JSON value."}
+
+
+def _reachable(kinds: Iterable[type]) -> set[type[msgspec.Struct]]:
+    seen: set[type[msgspec.Struct]] = set()
+    waiting: list[Any] = list(kinds)
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in seen:
+            seen.add(kind)
+            waiting += get_type_hints(kind).values()
+        else:
+            waiting += [part for part in get_args(kind) if part not in waiting]
+    return seen
+
+
+def _say_words(schema: Schema, kind: type[msgspec.Struct]) -> None:
+    """Names the domain's types in the fields of a struct."""
+    hints = get_type_hints(kind, include_extras=True)
+    for name, wire in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
+        schema["properties"][wire] = _worded(schema["properties"][wire], hints[name])
+
+
+def _worded(schema: Schema, hint: Any) -> Schema:  # noqa: ANN401
+    if hint in _NAMED:
+        return {"$ref": REF.format(name=_NAMED[hint])}
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType) and "anyOf" in schema:
+        only = [part for part in parts if part not in (type(None), msgspec.UnsetType)]
+        if len(only) == 1:
+            options = [o if o == {"type": "null"} else _worded(o, only[0]) for o in schema["anyOf"]]
+            return {**schema, "anyOf": options}
+    if (
+        origin is not None
+        and origin is not Annotated
+        and "items" in schema
+        and isinstance(schema["items"], Mapping)
+    ):
+        return {**schema, "items": _worded(dict(schema["items"]), parts[0])}
+    return schema
