@@ -81,7 +81,7 @@ async def test_a_sound_tally_holds_and_says_what_is_unproven(scene: Scene, count
     assert report.holds, broken(report)
     assert report.tally == Tally(4, 1)
     notes = [finding.text for finding in report.findings if finding.verdict is Verdict.NOTE]
-    assert notes[0] == "1 of 5 votes are unproven: only the backend says so."
+    assert "1 of 5 votes are unproven: only the backend says so." in notes
 
 
 async def test_a_settled_dispute_holds(scene: Scene) -> None:
