@@ -10,7 +10,7 @@ from litestar import get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.client.shapes import tape as shapes
-from zmart.errors import Invalid
+from zmart.errors import Conflict
 from zmart.market.pricing import Quantities
 from zmart.market.types import PRICE_ONE, PriceE9, Side
 from zmart.services.gateway import candles, lookup, paging, quotes
@@ -142,7 +142,7 @@ async def market_quote(
     order.check()
     row = await lookup.market_of(rooms, lookup.key_in_path(key))
     if row.state != "ACTIVE":
-        raise Invalid("market", f"Only an ACTIVE market is traded; this one is {row.state}.")
+        raise Conflict(f"Only an ACTIVE market is traded; this one is {row.state}.")
     quantities = Quantities(row.shares_yes, row.shares_no, row.b_parameter)
     return quotes.quote(rooms.pricing, row.market_id, quantities, await rooms.fees(), order)
 
