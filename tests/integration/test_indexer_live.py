@@ -74,8 +74,10 @@ async def test_an_audit_names_what_differs(local_chain, database_url, running):
         market = await driver.propose(creator)
 
         async def indexed():
-            return await engine.pool.fetchval("SELECT true FROM markets WHERE market_id = $1", market)
+            there = await engine.pool.fetchval("SELECT true FROM markets WHERE market_id = $1", market)
+            return there and (await running.readiness()).details["gap_free_slot"] >= tip
 
+        tip = await rpc.get_slot()
         await until(indexed)
         await engine.pool.execute(
             "UPDATE markets SET current_liquidity = current_liquidity - 1 WHERE market_id = $1", market
