@@ -21,7 +21,7 @@ from zmart.services.gateway.limits import policies
 from zmart.services.gateway.openapi import OPENAPI
 from zmart.services.gateway.problems import problem_answer
 from zmart.services.gateway.rooms import Rooms
-from zmart.services.gateway.routes.table import HANDLERS
+from zmart.services.gateway.routes.table import HANDLERS, LOCAL_HANDLERS
 from zmart.settings import Settings
 
 READ_WITHIN_S = 1.8
@@ -37,7 +37,7 @@ def build(rooms: Rooms) -> Front:
 
     trusted = parse_proxies(settings.trusted_proxies)
     app = Litestar(
-        route_handlers=[*HANDLERS],
+        route_handlers=[*HANDLERS, *(LOCAL_HANDLERS if settings.is_local else ())],
         dependencies={"rooms": Provide(provide_rooms, sync_to_thread=False), "call": CALL},
         middleware=[Doorman(rooms, trusted)],
         exception_handlers={HTTPException: problem_answer, Exception: problem_answer},

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.errors import NotFound
-from zmart.market.types import PRICE_ONE, MarketState
-from zmart.services.gateway import lookup, paging, views, worth
+from zmart.market.types import MarketState
+from zmart.services.gateway import lookup, paging
 from zmart.services.gateway.doorman import LIMIT, NO_LIMIT
-from zmart.services.gateway.pages import charts
-from zmart.services.gateway.pages.render import page, static_file
+from zmart.services.gateway.pages import assets, market_page, transaction_page, wallet_page
+from zmart.services.gateway.pages.render import page
 from zmart.services.gateway.paging import MarketKey
 from zmart.services.gateway.rooms import Rooms, TheRooms
-from zmart.store import discussions, market_lists, markets, positions, trades, users
+from zmart.store import change_feed, market_lists, markets
 from zmart.store.markets import Filters, MarketRow, Page, Sort
 
-_PAGE_SIZE = 30
-_MAX_POINTS = 500
-_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-_SORTS = {"newest": Sort.NEWEST, "volume": Sort.VOLUME, "ending": Sort.ENDING, "trending": Sort.TRENDING}
-_KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_PAGE_SIZE = 24
+_SORTS = {
+    Sort.NEWEST: "newest",
+    Sort.VOLUME: "most traded",
+    Sort.ENDING: "ending soon",
+    Sort.TRENDING: "trending now",
+}
+_BY_NAME = {sort.value: sort for sort in _SORTS}
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
 
 
 @get("/", include_in_schema=False)
@@ -39,125 +42,114 @@ async def index(
 ) -> Response[str]:
     """All markets."""
     filters = Filters(
-        state=lookup.state_of(market_state) if market_state else None, category=category or None, q=q or None
+        state=lookup.state_of(market_state) if market_state else None,
+        category=category or None,
+        q=(q or "").strip() or None,
     )
-    order = _SORTS.get(sort, Sort.NEWEST)
-    key = None if order is Sort.TRENDING else paging.key_of(cursor, MarketKey)
-    at = Page(limit=_PAGE_SIZE + 1, offset=offset, after=(key.value, key.market_id) if key else None)
-    found, more = paging.cut(await markets.page(rooms.pool, filters, order, at), _PAGE_SIZE)
-    total, kinds = await asyncio.gather(
-        markets.count(rooms.pool, filters, order), market_lists.categories(rooms.pool)
-    )
-    following = None
-    if more:
-        following = (
-            {"offset": str(offset + _PAGE_SIZE)}
-            if order is Sort.TRENDING
-            else {"cursor": paging.cursor_of(MarketKey(*markets.key_of(order, found[-1])))}
-        )
+    order = _BY_NAME.get(sort, Sort.NEWEST)
+    head = await change_feed.head(rooms.pool)
+    found, following = await _listed(rooms, filters, order, offset, cursor)
     return page(
         "index.html",
         title="Markets",
         markets=found,
-        total=total,
-        categories=kinds,
+        total=await markets.count(rooms.pool, filters, order),
+        categories=await market_lists.categories(rooms.pool),
         states=[state.name for state in MarketState],
-        chosen={"state": filters.state or "", "category": category or "", "q": q or "", "sort": order.value},
-        sorts=list(_SORTS),
+        chosen=_chosen(filters, order),
+        sorts={item.value: words for item, words in _SORTS.items()},
         following=following,
+        is_first=not offset and not cursor,
+        searched=filters.q,
+        head=head,
         socket=rooms.socket_url,
-        one=PRICE_ONE,
+        local=local(rooms),
     )
+
+
+async def _listed(
+    rooms: Rooms, filters: Filters, order: Sort, offset: int, cursor: str | None
+) -> tuple[list[MarketRow], dict[str, str] | None]:
+    """The page of the list, and what names the next one; by what trends there is no key that stays."""
+    key = None if order is Sort.TRENDING else paging.key_of(cursor, MarketKey)
+    at = Page(limit=_PAGE_SIZE + 1, offset=offset, after=(key.value, key.market_id) if key else None)
+    found, more = paging.cut(await markets.page(rooms.pool, filters, order, at), _PAGE_SIZE)
+    if not more:
+        return list(found), None
+    if order is Sort.TRENDING:
+        return list(found), {"offset": str(offset + _PAGE_SIZE)}
+    return list(found), {"cursor": paging.cursor_of(MarketKey(*markets.key_of(order, found[-1])))}
+
+
+def _chosen(filters: Filters, order: Sort) -> dict[str, str]:
+    """What narrows the list now, as the parameters of an address."""
+    wanted = {"state": filters.state, "category": filters.category, "q": filters.q}
+    named = {name: value for name, value in wanted.items() if value}
+    return named if order is Sort.NEWEST else {**named, "sort": order.value}
 
 
 @get("/markets/{key:str}", include_in_schema=False)
-async def market(rooms: TheRooms, key: FromPath[str]) -> Response[str]:
-    """One market: price, tape, life, talk."""
+async def market(
+    rooms: TheRooms,
+    key: FromPath[str],
+    trades: FromQuery[str | None] = None,
+    talk: FromQuery[str | None] = None,
+) -> Response[str]:
+    """One market: price, tape, votes, life, talk."""
     row = await lookup.market_of(rooms, lookup.key_in_path(key))
-    policy = await rooms.policy()
-    tape = await trades.of_market(rooms.pool, row.market_id, 30)
-    holders = await positions.of_market(rooms.pool, row.market_id, 10)
-    talk = await discussions.of_market(rooms.pool, row.market_id, 30)
-    return page(
-        "market.html",
-        title=row.question or f"Market {row.market_id[:8]}",
-        market=row,
-        outcome=views.outcome_word(row),
-        finalize_after=views.finalize_after(row, policy),
-        tape=tape,
-        holders=holders,
-        talk=talk,
-        line=charts.price_path(await _points(rooms, row)),
-        width=charts.WIDTH,
-        height=charts.HEIGHT,
-        steps=_steps(row),
-        socket=rooms.socket_url,
-        one=PRICE_ONE,
-    )
-
-
-async def _points(rooms: Rooms, row: MarketRow) -> list[tuple[datetime, int]]:
-    until = datetime.now(UTC) + timedelta(days=3650)
-    found: list[tuple[datetime, int]] = [
-        (moment, int(price))
-        for moment, price in await trades.points(rooms.pool, row.market_id, _LONG_AGO, until, _MAX_POINTS)
-    ]
-    if row.activated_at is not None and len(found) < _MAX_POINTS:
-        found.insert(0, (row.activated_at, PRICE_ONE // 2))
-    return found
-
-
-def _steps(row: MarketRow) -> list[tuple[str, datetime]]:
-    """The moments of a market's life that have come."""
-    moments = (
-        ("Proposed", row.created_at),
-        ("Approved", row.approved_at),
-        ("Active", row.activated_at),
-        ("Outcome proposed", row.resolution_proposed_at),
-        ("Disputed", row.dispute_initiated_at),
-        ("Finalized", row.finalized_at),
-        ("Cancelled", row.cancelled_at),
-    )
-    return [(name, moment) for name, moment in moments if moment is not None]
+    values = await market_page.values(rooms, row, trades, talk)
+    return page("market.html", values, local=local(rooms))
 
 
 @get("/wallets/{wallet:str}", include_in_schema=False)
-async def wallet_page(rooms: TheRooms, wallet: FromPath[str]) -> Response[str]:
-    """One wallet: what it holds and did."""
+async def wallet_of(
+    rooms: TheRooms, wallet: FromPath[str], trades: FromQuery[str | None] = None
+) -> Response[str]:
+    """One wallet: what it holds, made and did."""
     who = lookup.wallet_in_path(wallet)
-    held = await positions.of_wallet(rooms.pool, who, 100)
-    return page(
-        "wallet.html",
-        title=f"Wallet {who[:6]}…",
-        wallet=who,
-        profile=await users.profile(rooms.pool, who),
-        counts=await users.counts(rooms.pool, who),
-        results=await users.results(rooms.pool, who),
-        held=[(row, worth.value_of(row)) for row in held],
-        tape=await trades.of_wallet(rooms.pool, who, 50),
-        socket=rooms.socket_url,
-    )
+    return page("wallet.html", await wallet_page.values(rooms, who, trades), local=local(rooms))
+
+
+@get("/transactions/{signature:str}", include_in_schema=False)
+async def transaction(rooms: TheRooms, signature: FromPath[str]) -> Response[str]:
+    """One transaction: what became of it and what it did to markets."""
+    values = await transaction_page.values(rooms, transaction_page.signature_in_path(signature))
+    return page("transaction.html", values, local=local(rooms))
 
 
 @get("/find", include_in_schema=False)
 async def find(rooms: TheRooms, q: Annotated[str, QueryParameter(max_length=200)] = "") -> Response[str]:
-    """Where the search box leads: a market, a wallet, or the list of what matches."""
+    """Where the search box leads: a market, a wallet, a transaction, or the list of what matches."""
     words = q.strip()
-    if lookup.is_market_key(words.lower() if len(words) == 64 else words):
-        known = await markets.id_of(rooms.pool, words.lower() if len(words) == 64 else words)
-        target = f"/markets/{known}" if known else f"/wallets/{words}"
+    target = await _named(rooms, words)
+    if target is not None:
         return Response("", status_code=303, headers={"Location": target}, media_type="text/html")
     return await index.fn(rooms, q=words or None)  # type: ignore[no-any-return]  # litestar keeps fn untyped
 
 
-@get("/static/{name:str}", include_in_schema=False, opt={LIMIT: NO_LIMIT})
-async def static(name: FromPath[str]) -> Response[bytes]:
-    """Style and script of the pages."""
-    content = static_file(name)
-    if content is None:
-        raise NotFound(f"There is no file {name[:40]}.")
-    kind = _KINDS[name[name.rindex(".") :]]
-    return Response(content, media_type=kind, headers={"Cache-Control": "public, max-age=3600"})
+async def _named(rooms: Rooms, words: str) -> str | None:
+    key = words.lower() if len(words) == 64 else words
+    if lookup.is_market_key(key):
+        known = await markets.id_of(rooms.pool, key)
+        return f"/markets/{known}" if known or len(key) == 64 else f"/wallets/{key}"
+    return f"/transactions/{words}" if transaction_page.is_signature(words) else None
 
 
-HANDLERS = [index, market, wallet_page, find, static]
+@get("/static/{path:path}", include_in_schema=False, opt={LIMIT: NO_LIMIT})
+async def static(path: FromPath[str]) -> Response[bytes]:
+    """Style and script of the pages, below the digest of all of them: browsers keep what cannot change."""
+    version, _, name = path.lstrip("/").partition("/")
+    content, kind = assets.files().get(name), assets.kind_of(name)
+    if content is None or kind is None:
+        raise NotFound(f"There is no file {path[:60]}.")
+    # A page of another version, from before or after an upgrade, gets what there is and does not keep it.
+    caching = _IMMUTABLE if version == assets.version() else _REVALIDATE
+    return Response(content, media_type=kind, headers={"Cache-Control": caching})
+
+
+def local(rooms: Rooms) -> dict[str, str] | None:
+    """What the demo wallet needs to know; None outside of the local stack, where there is none."""
+    return {"program": rooms.program.address} if rooms.settings.is_local else None
+
+
+HANDLERS = [index, market, wallet_of, transaction, find, static]

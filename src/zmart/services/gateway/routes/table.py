@@ -6,6 +6,7 @@ from zmart.services.gateway.routes import (
     auth,
     discussions,
     lifecycle,
+    local,
     markets,
     pages,
     people,
@@ -31,3 +32,6 @@ HANDLERS = [
     *reference.HANDLERS,
     *pages.HANDLERS,
 ]
+
+LOCAL_HANDLERS = local.HANDLERS
+"""Those of the local stack alone: elsewhere they do not exist."""

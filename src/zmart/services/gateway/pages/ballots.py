@@ -1,0 +1,67 @@
+"""How a market's votes stand against what they have to reach."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.market.tally import Tally
+from zmart.market.types import Bps, VoteKind
+from zmart.services.gateway.views import Policy
+from zmart.store.markets import MarketRow
+
+
+class Ballot(msgspec.Struct, frozen=True, kw_only=True):
+    """One vote of a market's life. `threshold_bps` None: the program's rules are not indexed yet."""
+
+    kind: str
+    title: str
+    question: str
+    word_for: str
+    word_against: str
+    choice_for: str
+    choice_against: str
+    tally: Tally
+    threshold_bps: Bps | None
+    least: int
+    is_open: bool
+
+
+def of_market(row: MarketRow, counts: dict[VoteKind, Tally], policy: Policy) -> list[Ballot]:
+    """The votes that have begun, the latest first."""
+    found = [_proposal(row, counts[VoteKind.PROPOSAL], policy)]
+    if row.dispute_initiated_at is not None:
+        found.insert(0, _dispute(row, counts[VoteKind.DISPUTE], policy))
+    return found
+
+
+def _proposal(row: MarketRow, tally: Tally, policy: Policy) -> Ballot:
+    return Ballot(
+        kind=VoteKind.PROPOSAL.value,
+        title="Vote on the proposal",
+        question="Should this become a market?",
+        word_for="for",
+        word_against="against",
+        choice_for="like",
+        choice_against="dislike",
+        tally=tally,
+        threshold_bps=policy.approval_threshold,
+        least=policy.settings.min_proposal_votes,
+        is_open=row.state == "PROPOSED",
+    )
+
+
+def _dispute(row: MarketRow, tally: Tally, policy: Policy) -> Ballot:
+    proposed = "YES" if row.proposed_outcome else "NO"
+    return Ballot(
+        kind=VoteKind.DISPUTE.value,
+        title="Vote on the dispute",
+        question=f"Is the proposed outcome {proposed} wrong?",
+        word_for="wrong",
+        word_against="right",
+        choice_for="agree",
+        choice_against="disagree",
+        tally=tally,
+        threshold_bps=policy.dispute_threshold,
+        least=1,
+        is_open=row.state == "DISPUTED",
+    )

@@ -1,0 +1,114 @@
+// One market as it changes: price, tape, votes, discussion. The page is complete without any of it.
+import { drawChart } from "./chart.js";
+import { element, gauge, glow, put, state } from "./dom.js";
+import { cents, count, shares, short, sol, when } from "./numbers.js";
+import { follow } from "./socket.js";
+
+const LONGEST_LIST = 50;
+const root = document.querySelector("[data-market]");
+const id = root.dataset.market;
+const chart = drawChart(root, id);
+
+function market({ data }) {
+  const now = data.market;
+  if (!now) return;
+  put(root, "price", cents(now.current_price_yes));
+  put(root, "volume", sol(now.total_volume));
+  put(root, "pool", sol(now.current_liquidity));
+  put(root, "shares-yes", shares(now.shares_yes));
+  put(root, "shares-no", shares(now.shares_no));
+  put(root, "trades", count(now.trades_count));
+  put(root, "traders", count(now.traders));
+  const part = root.querySelector("[data-part]");
+  const moved = state(root, now.state) || (part && part.dataset.part !== now.state);
+  if (moved) renew(["outcome", "ballots", "facts", "life", "part", "holders"]);
+  document.dispatchEvent(new CustomEvent("zmart:price"));
+}
+
+const walletLink = (address) => element("a", { class: "mono", href: `/wallets/${address}`, title: address }, short(address));
+const time = (moment) => element("time", { datetime: moment }, when(moment));
+
+function trade({ data }) {
+  if (data.action !== "created") return;
+  chart.push(data);
+  const tape = root.querySelector("[data-tape]");
+  if (!tape || tape.querySelector(`[data-id="${data.id}"]`)) return;
+  const side = element("span", { class: data.outcome.toLowerCase() }, `${data.trade_type} ${data.outcome}`);
+  const proof = element(
+    "a",
+    { class: "mono", href: `/transactions/${data.tx_signature}`, title: `Transaction ${data.tx_signature}` },
+    `${data.tx_signature.slice(0, 6)}…`,
+  );
+  const row = element("tr", { "data-id": data.id });
+  const figures = [shares(data.shares), sol(data.cost), `${cents(data.price_after)}%`];
+  row.append(element("td", {}, time(data.created_at)), element("td", {}, side));
+  row.append(...figures.map((text) => element("td", { class: "n" }, text)));
+  row.append(element("td", {}, walletLink(data.user_wallet)), element("td", {}, proof));
+  begin(tape, row, "no-tape");
+  root.querySelector("[data-tape-box]").hidden = false;
+}
+
+function vote({ data }) {
+  const ballot = root.querySelector(`[data-ballot="${data.vote_type}"]`);
+  if (!ballot || !data.tally) return;
+  const { for: likes, against, total } = data.tally;
+  const bps = total ? Math.floor((likes * 10000) / total) : 0;
+  put(ballot, "for", String(likes));
+  put(ballot, "against", String(against));
+  put(ballot, "total", String(total));
+  put(ballot, "share", bps % 100 ? (bps / 100).toFixed(2) : String(bps / 100));
+  gauge(ballot, bps / 100);
+}
+
+function discussion({ data }) {
+  const talk = root.querySelector("[data-talk]");
+  const said = data.discussion;
+  const there = talk?.querySelector(`[data-id="${said.id}"]`);
+  if (data.action === "deleted") there?.remove();
+  if (!talk || there || data.action !== "created") return;
+  const by = element("p", { class: "by" }, walletLink(said.user_wallet), " ", time(said.created_at));
+  if (said.parent_id) by.append(" · an answer");
+  begin(talk, element("li", { class: "comment", "data-id": said.id }, element("p", {}, said.content), by), "no-talk");
+}
+
+function begin(list, item, emptiness) {
+  list.prepend(item);
+  glow(item);
+  if (list.children.length > LONGEST_LIST) list.lastElementChild.remove();
+  root.querySelector(`[data-${emptiness}]`).hidden = true;
+}
+
+// What depends on more than a message says is asked of the server once more, as it renders it.
+let renewing = null;
+function renew(names) {
+  renewing ??= { names: new Set(), timer: setTimeout(replace, 200 + Math.random() * 600) };
+  for (const name of names) renewing.names.add(name);
+}
+
+async function replace() {
+  const { names } = renewing;
+  renewing = null;
+  const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const name of names) {
+    const now = fresh.querySelector(`[data-renewed="${name}"]`);
+    const before = document.querySelector(`[data-renewed="${name}"]`);
+    if (now && before) before.replaceWith(document.adoptNode(now));
+  }
+  document.dispatchEvent(new CustomEvent("zmart:renewed"));
+}
+
+function link(isUp) {
+  const spot = root.querySelector("[data-link]");
+  spot.textContent = isUp ? "live" : "connecting again";
+  spot.classList.toggle("up", isUp);
+}
+
+const TOLD = { market_state: market, trade, vote, discussion };
+follow({
+  message: (said) => TOLD[said.type]?.(said),
+  link,
+  gap: () => (root.querySelector("[data-gap]").hidden = false),
+});
+document.addEventListener("zmart:acted", () => renew(["holders"]));

@@ -1,0 +1,33 @@
+// Amounts for people, written as the server writes them (pages/numbers.py).
+const fixed = (amount, places) => {
+  const value = Number(amount) / 1e9;
+  const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
+  if (value !== 0 && Number(text) === 0) return `${value < 0 ? ">-" : "<"}0.${"1".padStart(places, "0")}`;
+  return value < 0 ? `−${text}` : text;
+};
+
+export const sol = (lamports) => fixed(lamports, 3);
+export const shares = (amount) => fixed(amount, 2);
+export const count = (number) => Number(number).toLocaleString("en");
+export const cents = (price) => (Number(price) * 100).toFixed(1);
+export const short = (address) => (address.length <= 12 ? address : `${address.slice(0, 4)}…${address.slice(-4)}`);
+
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", year: "numeric", timeZone: "UTC" });
+const HOUR = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
+export const when = (moment) => {
+  const at = new Date(moment);
+  return `${DAY.format(at).replace("Sept", "Sep")}, ${HOUR.format(at)}`;
+};
+
+// "0.5" as 500000000n units of 1e-9, exactly; null for what is no amount.
+export function units(text) {
+  const found = /^\s*(\d{0,9})(?:[.,](\d{1,9}))?\s*$/.exec(text);
+  if (!found || (!found[1] && !found[2])) return null;
+  return BigInt(found[1] || "0") * 1000000000n + BigInt((found[2] || "").padEnd(9, "0"));
+}
+
+// The inverse: 898989483 as 0.898989483.
+export function unitsText(amount) {
+  const digits = String(amount).padStart(10, "0");
+  return `${digits.slice(0, -9)}.${digits.slice(-9)}`.replace(/\.?0+$/, "");
+}
