@@ -10,7 +10,7 @@ from statistics import median
 
 from zmart.errors import ConfigError, ZmartError
 
-CONNECTIONS = 32
+CONNECTIONS = 64
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 

@@ -116,6 +116,8 @@ def _server(settings: Settings, port_setting: str, probes: Probes) -> uvicorn.Se
         http=PunctualProtocol,
         log_config=None,
         access_log=False,
+        ws="none",
+        proxy_headers=False,  # each service knows its own TRUSTED_PROXIES
         server_header=False,
         date_header=False,
         timeout_keep_alive=75,

@@ -16,7 +16,9 @@ NOTIFICATION = "zmart_feed"
 _RELAY_LOCK = 0x7A6D66656564  # any number that nobody else uses: one process carries the feed to Redis
 
 _HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
-_STANDING = "SELECT epoch::text AS epoch, head, listed_at FROM feed_head"
+_STANDING = """
+SELECT epoch::text, head, listed_at, coalesce((SELECT gap_free_through_slot FROM index_progress), 0) FROM feed_head
+"""
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
 # Offsets are dense: the commit that holds offset n+1 is the last one whose base is at most n, and k offsets behind n
@@ -93,12 +95,17 @@ class FeedHead(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What is known of the published tables as a whole: while it is the same, none of them has changed. While
-    `listed_at` is the same, no market came, went or changed its state."""
+    """What is known of the published tables as a whole: while `at` is the same, none of them has changed. While
+    `listed_at` is the same, no market came, went or changed its state. The index is gap-free through `slot`."""
 
     epoch: str
     head: int
     listed_at: int
+    slot: int
+
+    @property
+    def at(self) -> tuple[str, int]:
+        return self.epoch, self.head
 
 
 async def standing(db: Pool | Connection) -> Standing:
@@ -106,7 +113,7 @@ async def standing(db: Pool | Connection) -> Standing:
     row = await db.fetchrow(_STANDING)
     if row is None:
         raise StoreError("The change feed has no head: run `zmart migrate up`.")
-    return Standing(row["epoch"], row["head"], row["listed_at"])
+    return Standing(*row)
 
 
 async def head(db: Pool | Connection) -> FeedHead:

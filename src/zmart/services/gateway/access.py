@@ -35,22 +35,28 @@ class AccessLog:
     def __init__(self, settings: Settings) -> None:
         self._as_json = settings.log_json
         self._is_on = getattr(logging, settings.log_level.upper()) <= logging.INFO
-        self._lines: list[bytes] = []
+        self._notes: list[tuple[str, str, int, float, str]] = []
 
-    def note(self, method: str, path: str, status: int, ms: float, request_id: str) -> None:
+    def note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
         """Say that a request was answered."""
         if not self._is_on:
             return
         if not self._as_json:
+            ms = round(seconds * 1000, 2)
             log.info("request", method=method, path=path, status=status, ms=ms, request_id=request_id)
             return
-        now = datetime.now(UTC)
-        line = Line("gateway", request_id, method, path, status, ms, "request", "info", now)
-        if not self._lines:
+        if not self._notes:
             asyncio.get_running_loop().call_soon(self._write)
-        self._lines.append(msgspec.json.encode(line))
+        self._notes.append((method, path, status, seconds, request_id))
 
     def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        sys.stdout.write(b"\n".join(lines).decode() + "\n")
+        notes, self._notes = self._notes, []
+        now = datetime.now(UTC)
+        lines = [
+            Line(
+                "gateway", request_id, method, path, status, round(seconds * 1000, 2), "request", "info", now
+            )
+            for method, path, status, seconds, request_id in notes
+        ]
+        sys.stdout.write(msgspec.json.Encoder().encode_lines(lines).decode())
         sys.stdout.flush()

@@ -46,9 +46,11 @@ def build(rooms: Rooms) -> Front:
         openapi_config=OPENAPI,
         debug=False,
     )
-    hot = Hot(with_request_id(cast("AsgiApp", app)), rooms, policies(settings)["reads"], trusted)
+    access, inner = AccessLog(settings), with_request_id(cast("AsgiApp", app))
     origins, socket = cors_origins(settings), socket_origin(rooms.socket_url)
-    return Front(hot, AccessLog(settings), origins, socket, READ_WITHIN_S, WRITE_WITHIN_S)
+    front = Front(inner, access, origins, socket, READ_WITHIN_S, WRITE_WITHIN_S)
+    front.hot = Hot(rooms, policies(settings)["reads"], trusted, access, READ_WITHIN_S)
+    return front
 
 
 def cors_origins(settings: Settings) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 import time
 from collections.abc import Iterable
 from copy import copy
@@ -14,12 +12,12 @@ import structlog
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.gateway import metrics
 from zmart.services.gateway.access import AccessLog
+from zmart.services.gateway.asked import Asked, Common, Headers, request_id_of
+from zmart.services.gateway.hot import Hot
 from zmart.services.gateway.problems import problem_body
 
 log = structlog.get_logger()
 
-Headers = list[tuple[bytes, bytes]]
-_SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _CSP = b"content-security-policy"
 REQUEST_ID = "request_id"
 """Scope key: the request came through a front already, under this id."""
@@ -28,6 +26,7 @@ _ALLOWED = "Authorization, Content-Type, If-None-Match, X-Request-Id"
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _RETRY_AFTER_S = b"2"
 _BODY_WITHIN_S = 10.0
+_AT_LEAST_S = 0.05
 _LATE = "This took too long, most likely because the database or the chain does not answer: try again."
 _SLOW = "The body did not arrive in time: send it again."
 
@@ -68,22 +67,31 @@ class Front:
     ) -> None:
         self._inner = inner
         self._access = access
-        self._origins = frozenset(origin.encode() for origin in origins)
-        self._security = [*security_headers(socket_origins), (b"vary", b"Origin")]
+        security = [*security_headers(socket_origins), (b"vary", b"Origin")]
+        self._common: dict[bytes | None, Common] = {None: Common(security)}
+        for origin in (listed.encode() for listed in origins):
+            self._common[origin] = Common([*security, *_cors_headers(origin)])
         self._read_s = read_s
         self._write_s = write_s
+        self.hot: Hot | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or REQUEST_ID in scope:
             await self._inner(scope, receive, send)
             return
-        given = dict(scope["headers"])
-        visit = _Visit(scope, send, self._common(given.get(b"origin")), given.get(b"x-request-id"))
+        began, given = time.perf_counter(), dict(scope["headers"])
+        common = self._common.get(given.get(b"origin"), self._common[None])
+        asked = Asked(scope, given, common, request_id_of(given.get(b"x-request-id")), began)
+        if self.hot is not None and await self.hot.answers(asked, send):
+            return
+        visit = _Visit(asked, send)
         if visit.method == "OPTIONS" and b"access-control-request-method" in given:
             await visit.preflight()
         else:
             await self._answer(visit, receive)
         visit.note(self._access)
+        if self.hot is not None:
+            self.hot.learn(asked, visit.inner)
 
     def around(self, app: AsgiApp) -> Front:
         """The same front before `app`, which may lead here again."""
@@ -93,12 +101,13 @@ class Front:
 
     async def _answer(self, visit: _Visit, receive: Receive) -> None:
         within_s = self._read_s if visit.method in ("GET", "HEAD") else self._write_s
+        within_s = max(_AT_LEAST_S, within_s - visit.seconds())  # the short way may have waited already
         body = None if visit.method in ("GET", "HEAD") else _Body(receive, within_s)
         try:
             async with asyncio.timeout(within_s) as limit:
                 if body is not None:
                     body.limit = limit
-                await self._inner(visit.inner_scope(), body or receive, visit.send)
+                await self._inner(visit.inner, body or receive, visit.send)
         except TimeoutError:
             log.warning(
                 "request took too long", path=visit.path, within_s=within_s, request_id=visit.request_id
@@ -106,15 +115,13 @@ class Front:
             is_slow = body is not None and body.is_awaited
             await visit.give_up(*((408, _SLOW) if is_slow else (503, _LATE)))
 
-    def _common(self, origin: bytes | None) -> Headers:
-        if origin is None or origin not in self._origins:
-            return self._security
-        return [
-            *self._security,
-            (b"access-control-allow-origin", origin),
-            (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", _EXPOSED.encode()),
-        ]
+
+def _cors_headers(origin: bytes) -> Headers:
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-credentials", b"true"),
+        (b"access-control-expose-headers", _EXPOSED.encode()),
+    ]
 
 
 class _Body:
@@ -143,23 +150,21 @@ class _Body:
 class _Visit:
     """One request on its way through."""
 
-    def __init__(self, scope: Scope, send: Send, common: Headers, given: bytes | None) -> None:
-        sane = given is not None and _SANE_ID.fullmatch(given)
-        self.request_id = given.decode() if given and sane else secrets.token_hex(12)
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self._scope = scope
-        self._send = send
-        self._headers = [*common, (b"x-request-id", self.request_id.encode())]
-        self._started = time.perf_counter()
-        self._status = 0
-        self._inner_scope: Scope = scope
-
-    def inner_scope(self) -> Scope:
-        """HEAD is answered as GET; the server leaves the body out."""
+    def __init__(self, asked: Asked, send: Send) -> None:
+        self.request_id = asked.request_id
+        self.method: str = asked.scope["method"]
+        self.path: str = asked.scope["path"]
+        # HEAD is answered as GET; the server leaves the body out.
         method = "GET" if self.method == "HEAD" else self.method
-        self._inner_scope = {**self._scope, "method": method, REQUEST_ID: self.request_id}
-        return self._inner_scope
+        self.inner: Scope = {**asked.scope, "method": method, REQUEST_ID: self.request_id}
+        self._send = send
+        self._headers = [*asked.common.headers, (b"x-request-id", self.request_id.encode())]
+        self._began = asked.began
+        self._status = 0
+
+    def seconds(self) -> float:
+        """Since the request came."""
+        return time.perf_counter() - self._began
 
     async def send(self, message: Scope) -> None:
         if message["type"] == "http.response.start":
@@ -195,10 +200,10 @@ class _Visit:
 
     def note(self, access: AccessLog) -> None:
         """Count it and log it."""
-        seconds = time.perf_counter() - self._started
-        route = str(self._inner_scope.get("path_template") or "unknown")
-        metrics.count(self.method, route, self._status, seconds)
-        access.note(self.method, self.path, self._status, round(seconds * 1000, 2), self.request_id)
+        seconds = self.seconds()
+        route = str(self.inner.get("path_template") or "unknown")
+        metrics.REQUESTS.count(self.method, route, self._status, seconds)
+        access.note(self.method, self.path, self._status, seconds, self.request_id)
 
 
 def with_request_id(app: AsgiApp) -> AsgiApp:

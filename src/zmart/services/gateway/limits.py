@@ -6,8 +6,9 @@ The checks of one turn of the event loop travel together: one Lua call counts al
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
@@ -73,6 +74,18 @@ class Verdict(msgspec.Struct, frozen=True):
     reset_s: int
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """How many of a caller's requests that were counted together may go on, and how many were left before."""
+
+    granted: int
+    left: int
+    reset_s: int
+
+    def verdict(self, place: int) -> Verdict:
+        """Of the request that came after `place` others."""
+        return Verdict(place < self.granted, max(0, self.left - min(place + 1, self.granted)), self.reset_s)
+
+
 class _Crowd:
     """The requests of one caller that are counted together."""
 
@@ -109,40 +122,41 @@ class Limiter:
             self._flush = asyncio.create_task(self._count_all())
         return answer
 
+    async def count(self, policy: Policy, wanted: Mapping[str, int]) -> dict[str, Grant]:
+        """Count several requests of each of some callers at once."""
+        grants = await self._counted([(policy, key, number) for key, number in wanted.items()])
+        return dict(zip(wanted, grants, strict=True))
+
     async def _count_all(self) -> None:
         while self._crowds:
             crowds, self._crowds = list(self._crowds.values()), {}
-            for crowd, verdicts in zip(crowds, await self._counted(crowds), strict=True):
-                for answer, verdict in zip(crowd.waiting, verdicts, strict=True):
+            wanted = [(crowd.policy, crowd.key, len(crowd.waiting)) for crowd in crowds]
+            for crowd, grant in zip(crowds, await self._counted(wanted), strict=True):
+                for place, answer in enumerate(crowd.waiting):
                     if not answer.done():
-                        answer.set_result(verdict)
+                        answer.set_result(grant.verdict(place))
 
-    async def _counted(self, crowds: Sequence[_Crowd]) -> list[list[Verdict]]:
-        assert self._script is not None
+    async def _counted(self, wanted: Sequence[tuple[Policy, str, int]]) -> list[Grant]:
+        if self._script is None or time.monotonic() < self._rests_until:
+            return self._counted_here(wanted)
         now_ms = int(time.time() * 1000)
-        keys = [f"rate:{crowd.policy.name}:{crowd.key}" for crowd in crowds]
-        counts = [number for crowd in crowds for number in (crowd.policy.per_minute, len(crowd.waiting))]
+        keys = [f"rate:{policy.name}:{key}" for policy, key, _ in wanted]
+        counts = [figure for policy, _, number in wanted for figure in (policy.per_minute, number)]
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 said = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
         except (RedisError, OSError, TimeoutError) as problem:
             log.warning("rate limits are kept by this process", reason=f"{type(problem).__name__}: {problem}")
             self._rests_until = time.monotonic() + _REST_S
-            return [self._counted_here(crowd) for crowd in crowds]
+            return self._counted_here(wanted)
         reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S
+        return [Grant(int(said[i]), int(said[i + 1]), reset_s) for i in range(0, 2 * len(wanted), 2)]
+
+    def _counted_here(self, wanted: Sequence[tuple[Policy, str, int]]) -> list[Grant]:
         return [
-            _verdicts(len(crowd.waiting), int(said[2 * i]), int(said[2 * i + 1]), reset_s)
-            for i, crowd in enumerate(crowds)
+            self._local.grant(f"{policy.name}:{key}", policy.per_minute, number)
+            for policy, key, number in wanted
         ]
-
-    def _counted_here(self, crowd: _Crowd) -> list[Verdict]:
-        key = f"{crowd.policy.name}:{crowd.key}"
-        return [self._local.take(key, crowd.policy.per_minute) for _ in crowd.waiting]
-
-
-def _verdicts(wanted: int, granted: int, left: int, reset_s: int) -> list[Verdict]:
-    """In order of arrival: the first `granted` go on."""
-    return [Verdict(i < granted, max(0, left - min(i + 1, granted)), reset_s) for i in range(wanted)]
 
 
 def policy_header(policy: Policy) -> bytes:
@@ -162,14 +176,17 @@ class LocalCounts:
         self._counts: dict[str, tuple[int, int, int]] = {}
 
     def take(self, key: str, limit: int) -> Verdict:
+        return self.grant(key, limit, 1).verdict(0)
+
+    def grant(self, key: str, limit: int, wanted: int) -> Grant:
         now = time.time()
         this = int(now // WINDOW_S)
         window, count, before = self._counts.get(key, (this, 0, 0))
         if window != this:
             before, count = (count, 0) if window == this - 1 else (0, 0)
         used = count + before * (1 - now % WINDOW_S / WINDOW_S)
-        allowed = used < limit
+        granted = max(0, min(wanted, math.ceil(limit - used)))
         if len(self._counts) > _MAX_LOCAL_KEYS:
             self._counts.clear()
-        self._counts[key] = (this, count + allowed, before)
-        return Verdict(allowed, max(0, int(limit - used - allowed)), WINDOW_S - int(now) % WINDOW_S)
+        self._counts[key] = (this, count + granted, before)
+        return Grant(granted, math.floor(limit - used), WINDOW_S - int(now) % WINDOW_S)

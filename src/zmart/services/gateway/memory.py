@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
-from zmart.store.change_feed import Standing
+from zmart.services.gateway.asked import Common
+from zmart.services.gateway.wire import Head
 
 Target = tuple[str, bytes]
 """Path and query."""
+At = tuple[str, int]
+"""Epoch and head of the feed."""
 Read = Callable[[], Awaitable[object]]
 _MOST_TARGETS = 20_000
 
 
-class Packed(msgspec.Struct, frozen=True):
-    """An answer as it is sent; `tag` is its ETag."""
+class Packed:
+    """An answer as it is sent; `tag` is its ETag, `heads` what goes before the body."""
 
-    body: bytes
-    tag: bytes
+    def __init__(self, body: bytes, tag: bytes) -> None:
+        self.body = body
+        self.tag = tag
+        self.heads: dict[Common, Head] = {}
 
 
 class Known:
-    """An address; `kept` is its last answer, read when the feed stood at `standing`."""
+    """An address; `kept` is its last answer, read when the feed stood at `at`."""
 
     def __init__(self, target: Target, template: str, read: Read, *, text: bool) -> None:
         self.target = target
@@ -31,10 +34,10 @@ class Known:
         self.read = read
         self.text = text
         self.kept: Packed | None = None
-        self.standing: Standing | None = None
+        self.at: At | None = None
         self.until = 0.0
         self.reading: asyncio.Task[Packed] | None = None
-        self.reading_at: Standing | None = None
+        self.reading_at: At | None = None
 
 
 class Memory:
@@ -54,12 +57,12 @@ class Memory:
             self._forget_oldest()
         self._known.setdefault(known.target, known)
 
-    def keep(self, known: Known, answer: Packed, standing: Standing, until: float) -> None:
+    def keep(self, known: Known, answer: Packed, at: At, until: float) -> None:
         """Keep the answer of an address unless that was forgotten meanwhile."""
         if self._known.get(known.target) is not known:
             return
         self._held_bytes += len(answer.body) - _size(known)
-        known.kept, known.standing, known.until = answer, standing, until
+        known.kept, known.at, known.until = answer, at, until
         while self._held_bytes > self._most_bytes:
             self._forget_oldest()
 

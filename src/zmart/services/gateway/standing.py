@@ -34,7 +34,11 @@ class Standings:
     async def _look(self) -> Standing:
         async with self._one_at_a_time:
             self._next = None  # who comes from here on needs a later look
-            return await change_feed.standing(self._pool)
+            return await self.look()
+
+    async def look(self) -> Standing:
+        """Where the feed stands now, for this caller alone."""
+        return await change_feed.standing(self._pool)
 
 
 class Counts:
