@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from litestar import Request
+from litestar import Litestar, Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from zmart.errors import Invalid
@@ -24,6 +25,7 @@ NO_LIMIT = "none"
 CALLER = "caller"
 BODY = "body"
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_NUMERIC = ("number", "string")
 
 
 class Doorman(ASGIMiddleware):
@@ -50,7 +52,10 @@ class Doorman(ASGIMiddleware):
             send = _counted(send, policy, await self._take(policy, key))
         if CHAIN in options:
             notes[AS_OF] = await self._rooms.as_of_slot.get()
-        notes[TEXT] = b"numeric=string" in notes.get("query_string", b"")
+        notes[TEXT] = b"numeric=" in notes.get("query_string", b"") and _wants_text(request)
+        if request.method == "OPTIONS":
+            await _say_methods(notes["litestar_app"], notes["path_template"], send)
+            return
         await next_app(scope, receive, send)
 
     async def _take(self, policy: Policy, key: str) -> Verdict:
@@ -66,6 +71,21 @@ class Doorman(ASGIMiddleware):
     def _address(self, request: GatewayRequest) -> str:
         peer = request.client.host if request.client else "unknown"
         return client_address(peer, request.headers.get("x-forwarded-for"), self._trusted)
+
+
+def _wants_text(request: GatewayRequest) -> bool:
+    given = request.query_params.get("numeric")
+    if given not in _NUMERIC:
+        raise Invalid("numeric", "numeric is number or string.")
+    return given == "string"
+
+
+async def _say_methods(app: Litestar, template: str, send: Send) -> None:
+    """The framework's own answer knows the first handler of a path only."""
+    [route] = [found for found in app.routes if found.path_format == template]
+    allowed = ", ".join(sorted(route.methods)) if isinstance(route, HTTPRoute) else ""
+    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed.encode())]})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _json_body(request: GatewayRequest) -> bytes:

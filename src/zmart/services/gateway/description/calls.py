@@ -13,6 +13,7 @@ from zmart.services.gateway.description.links import LINKS
 from zmart.services.gateway.description.shapes import Schema
 from zmart.services.gateway.doorman import LIMIT, NO_LIMIT
 
+_EVENTS = "market_state|trade|vote|discussion"
 _TIME = {"type": "string", "format": "moment", "description": "ISO 8601, or milliseconds since 1970"}
 _STATES = ["PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED", "CANCELLED"]
 _PARAMETERS: dict[str, Schema] = {
@@ -21,8 +22,8 @@ _PARAMETERS: dict[str, Schema] = {
     "wallet": {"$ref": "#/components/schemas/Wallet"},
     "creator": {"$ref": "#/components/schemas/Wallet"},
     "signature": {"$ref": "#/components/schemas/Signature"},
-    "comment_id": {"type": "string", "format": "uuid"},
     "cursor": {"type": "string", "format": "cursor"},
+    "types": {"type": "string", "pattern": f"^(({_EVENTS})(,({_EVENTS}))*)?$"},
     "start": _TIME,
     "end": _TIME,
     "interval": {"type": "string", "enum": ["1m", "5m", "1h", "1d"], "default": "1h"},
@@ -30,7 +31,7 @@ _PARAMETERS: dict[str, Schema] = {
     "outcome": {"type": "string", "enum": ["YES", "NO", "yes", "no", "true", "false", "1", "0"]},
     "state": {"type": "string", "enum": [*_STATES, "DRAFT", *"0123456"], "description": "a name, or 0-6"},
     "offset": {"type": "integer", "minimum": 0, "maximum": 100_000, "default": 0},
-    "q": {"type": "string", "pattern": r"\S", "maxLength": 200, "description": "words, as people type them"},
+    "q": {"type": "string", "maxLength": 200, "description": "words, as people type them"},
     "shares": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
     "max_cost": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
     "slippage_bps": {"type": "integer", "minimum": 0, "maximum": 10_000},
@@ -41,10 +42,18 @@ _PARAMETERS: dict[str, Schema] = {
     },
 }
 """By name; the words of an enum are refused with 400 where they are not one of these."""
-_TYPES: dict[str, Schema] = {
-    "/api/markets/activity": {"type": "string", "enum": ["all", "trade", "vote", "discussion", "market"]},
-    "/api/users/{wallet}/votes": {"type": "string", "enum": ["all", "proposal", "dispute"], "default": "all"},
-}
+_OF_CALL: dict[tuple[str, str, str], Schema] = {
+    ("get", "/api/markets/activity", "type"): {
+        "type": "string", "enum": ["all", "trade", "vote", "discussion", "market"],
+    },
+    ("get", "/api/users/{wallet}/votes", "type"): {
+        "type": "string", "enum": ["all", "proposal", "dispute"], "default": "all",
+    },
+    ("get", "/api/search", "q"): {"type": "string", "pattern": r"\S", "maxLength": 200},
+    ("get", "/api/votes/{key}/log", "start"): {"type": "integer", "minimum": 0, "maximum": 2**40, "default": 0},
+    ("delete", "/api/discussions/{key}", "key"): {"type": "string", "format": "uuid", "description": "a comment"},
+}  # fmt: skip
+"""Where the same name means another thing."""
 _EXAMPLES = {"key": MARKET, "market_id": MARKET, "wallet": WALLET}
 _NUMERIC = {
     "name": "numeric",
@@ -81,7 +90,7 @@ _IF_NONE_MATCH = {
     "in": "header",
     "required": False,
     "description": "an `ETag`: 304 when it still names the answer",
-    "schema": {"type": "string", "pattern": '^("[0-9a-f]{24}"|\\*)$'},
+    "schema": {"type": "string"},
 }
 _MAY_CONFLICT = ("lifecycle", "trading", "operator", "votes", "transactions")
 
@@ -90,7 +99,7 @@ def describe(path: str, method: str, operation: Schema, handler: HTTPRouteHandle
     """Completes an operation in place."""
     is_chain, is_read = CHAIN in handler.opt, method == "get"
     tags = operation.get("tags", ["other"])
-    parameters = [_parameter(path, item) for item in operation.get("parameters", ())]
+    parameters = [_parameter(path, method, item) for item in operation.get("parameters", ())]
     if is_read and path.startswith("/api/"):
         parameters.append(_NUMERIC)
     if is_chain:
@@ -115,11 +124,11 @@ def describe(path: str, method: str, operation: Schema, handler: HTTPRouteHandle
         operation["requestBody"]["content"]["application/json"]["examples"] = {"usual": {"value": example}}
 
 
-def _parameter(path: str, item: Schema) -> Schema:
-    name = item["name"]
-    schema = _TYPES.get(path) if name == "type" else None
-    if schema is None:
-        schema = _PARAMETERS.get(name, _without_null(item["schema"]))
+def _parameter(path: str, method: str, item: Schema) -> Schema:
+    name, said = item["name"], item["schema"]
+    schema = _OF_CALL.get((method, path, name)) or _PARAMETERS.get(name) or _without_null(said)
+    if {"type": "null"} in said.get("oneOf", ()):
+        schema = {"anyOf": [schema, {"type": "null"}]}  # the word null is nothing, too: old clients send it
     kept: Schema = {"name": name, "in": item["in"], "required": item["required"], "schema": schema}
     if "description" in item:
         kept["description"] = item["description"]
@@ -129,7 +138,7 @@ def _parameter(path: str, item: Schema) -> Schema:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """In an address there is no null: the parameter is left out."""
+    """The schema of a parameter that is not left out."""
     options = [option for option in schema.get("oneOf", ()) if option != {"type": "null"}]
     rest = {name: value for name, value in schema.items() if name != "oneOf"}
     rest = {name: int(value) if isinstance(value, float) else value for name, value in rest.items()}
@@ -150,11 +159,12 @@ def _security(path: str, method: str, tags: Sequence[str]) -> list[Schema]:
 def _refusals(
     path: str, method: str, operation: Schema, handler: HTTPRouteHandler, tags: Sequence[str]
 ) -> list[int]:
-    names = {item["in"] for item in operation.get("parameters", ())}
+    places = {item["in"] for item in operation.get("parameters", ())}
+    names = {item["name"] for item in operation.get("parameters", ())}
     found = {400, 500, 503}
     if handler.opt.get(LIMIT) != NO_LIMIT:
         found.add(429)
-    if "path" in names or "requestBody" in operation or path == "/api/markets":
+    if "path" in places or "requestBody" in operation or names & {"creator", "market_id"}:
         found.add(404)
     if method != "get":
         found |= {408, 413, 415}

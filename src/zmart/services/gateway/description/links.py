@@ -38,10 +38,10 @@ LINKS: dict[tuple[str, str], dict[str, Schema]] = {
     },
     ("post", "/api/markets"): {"GetMarket": _to("GetMarket", key="$response.body#/id")},
     ("post", "/api/discussions"): {
-        "DeleteComment": _to("DeleteComment", comment_id=_COMMENT),
+        "DeleteComment": _to("DeleteComment", key=_COMMENT),
         "GetDiscussions": _to("GetDiscussions", key="$response.body#/discussion/market_id"),
     },
-    ("post", "/api/discussions/{key}"): {"DeleteComment": _to("DeleteComment", comment_id=_COMMENT)},
+    ("post", "/api/discussions/{key}"): {"DeleteComment": _to("DeleteComment", key=_COMMENT)},
     ("post", "/api/transactions"): {
         "GetTransaction": _to("GetTransaction", signature="$response.body#/signature")
     },

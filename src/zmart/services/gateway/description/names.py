@@ -25,7 +25,7 @@ _NAMES = {
     ("get", "/api/discussions/{key}/snapshots"): "GetSnapshots",
     ("post", "/api/discussions"): "Comment",
     ("post", "/api/discussions/{key}"): "CommentOn",
-    ("delete", "/api/discussions/{comment_id}"): "DeleteComment",
+    ("delete", "/api/discussions/{key}"): "DeleteComment",
     ("get", "/api/users/{wallet}"): "GetUser",
     ("put", "/api/users/{wallet}"): "PutUser",
     ("get", "/api/users/{wallet}/portfolio"): "GetPortfolio",

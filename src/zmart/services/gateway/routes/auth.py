@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 
 from zmart.client.shapes.people import Message, Nonce, Session
 from zmart.errors import Unauthenticated
-from zmart.services.gateway import lookup
+from zmart.services.gateway import fields, lookup
 from zmart.services.gateway.calls import TheCall, checked_length
 from zmart.services.gateway.doorman import LIMIT
 from zmart.services.gateway.rooms import TheRooms
@@ -20,13 +20,13 @@ _NONCE = {LIMIT: "nonce"}
 
 
 class WalletOnly(msgspec.Struct, frozen=True):
-    wallet: str
+    wallet: fields.WalletText
 
 
 class SignedMessage(msgspec.Struct, frozen=True):
-    wallet: str
-    message: str
-    signature: str
+    wallet: fields.WalletText
+    message: fields.SignInText
+    signature: fields.SignatureText
 
 
 @post("/api/auth/nonce", status_code=200, opt=_NONCE, tags=["auth"])

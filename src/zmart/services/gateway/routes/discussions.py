@@ -10,7 +10,7 @@ from litestar.params import FromPath, JSONBody
 
 from zmart.client.shapes import people as shapes
 from zmart.errors import Forbidden, Invalid, NotFound
-from zmart.services.gateway import lookup, paging, views
+from zmart.services.gateway import fields, lookup, paging, views
 from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.doorman import LIMIT
@@ -25,9 +25,9 @@ _COMMENTS = {LIMIT: "comments"}
 class NewComment(msgspec.Struct, frozen=True, kw_only=True):
     """`market_id` may be left out where the path names the market. Content: 1 to 1000 characters."""
 
-    content: str
-    market_id: str | None = None
-    parent_id: str | None = None
+    content: fields.Content
+    market_id: fields.MarketKeyText | None = None
+    parent_id: fields.CommentId | None = None
 
 
 @get("/api/discussions/{key:str}", opt={CHAIN: True}, tags=["discussions"])
@@ -118,10 +118,10 @@ def _parent_id(text: str | None) -> UUID | None:
         raise Invalid("parent_id", "parent_id must be the id of a comment.") from None
 
 
-@delete("/api/discussions/{comment_id:str}", status_code=200, opt=_COMMENTS, tags=["discussions"])
-async def delete_comment(rooms: TheRooms, call: TheCall, comment_id: FromPath[str]) -> shapes.Message:
+@delete("/api/discussions/{key:str}", status_code=200, opt=_COMMENTS, tags=["discussions"])
+async def delete_comment(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.Message:
     """Take back your own comment; it stays as a tombstone in the snapshots."""
-    named = lookup.comment_in_path(comment_id)
+    named = lookup.comment_in_path(key)
     wallet = await call.wallet()
     comment = await discussions.one(rooms.pool, named)
     if comment is None:

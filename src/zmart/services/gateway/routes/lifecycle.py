@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from datetime import UTC, datetime
-from typing import Annotated
 
 import msgspec
 from litestar import post
@@ -15,7 +14,7 @@ from solders.instruction import Instruction
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import Conflict, Forbidden, Invalid
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, Wallet
-from zmart.services.gateway import builders, lookup, papers
+from zmart.services.gateway import builders, fields, lookup, papers
 from zmart.services.gateway.builders import MarketOnChain
 from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.operator import send_as_admin
@@ -23,28 +22,27 @@ from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import moment_of
 from zmart.store.intents import Action
 
-_Amount = Annotated[int, msgspec.Meta(gt=0, le=2**63 - 1)]
 _MAX_TAGS = 10
 
 
 class NewMarket(msgspec.Struct, frozen=True, kw_only=True):
     """`b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the future."""
 
-    question: str
-    end_date: str | int
-    b_parameter: _Amount
-    initial_liquidity: _Amount
-    description: str = ""
-    category: str = "other"
-    tags: list[str] = []
+    question: fields.Question
+    end_date: fields.EndDate | fields.EndDateMs
+    b_parameter: fields.Amount
+    initial_liquidity: fields.Amount
+    description: fields.Description = ""
+    category: fields.Category = "other"
+    tags: fields.Tags = []
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """`outcome` true is YES; the evidence as the CID of a document, or as text that is pinned for you."""
 
     outcome: bool
-    ipfs_evidence_hash: str | None = None
-    evidence: str | None = None
+    ipfs_evidence_hash: fields.Cid | None = None
+    evidence: fields.Evidence | None = None
 
 
 @post("/api/markets", tags=["lifecycle"])

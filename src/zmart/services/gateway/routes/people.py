@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from zmart.client.shapes import people as shapes
 from zmart.client.shapes.tape import WalletTrades
 from zmart.errors import Forbidden, Invalid
 from zmart.market.types import Lamports, MarketState, Wallet
-from zmart.services.gateway import lookup, paging, views, worth
+from zmart.services.gateway import fields, lookup, paging, views, worth
 from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.calls import TheCall, checked_length
 from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
@@ -23,16 +24,18 @@ from zmart.store.markets import MarketRow
 from zmart.store.positions import Held, Position
 from zmart.store.users import Counts, Profile
 
+_HTTPS_URL = re.compile(r"https://[!-~]+")
+_HANDLE = re.compile(r"@?[A-Za-z0-9_]+")
 _WINDOWS_S = {"24h": 86_400, "7d": 604_800, "30d": 2_592_000, "all": 10**9}
 
 
 class ProfileChange(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that are left out stay as they are; an empty text clears one."""
 
-    display_name: str | None = None
-    bio: str | None = None
-    avatar_url: str | None = None
-    twitter_handle: str | None = None
+    display_name: fields.DisplayName | None = None
+    bio: fields.Bio | None = None
+    avatar_url: fields.HttpsUrl | None = None
+    twitter_handle: fields.Handle | None = None
 
 
 @get("/api/users/{wallet:str}", opt={CHAIN: True}, tags=["users"])
@@ -62,10 +65,10 @@ def _checked(data: ProfileChange) -> ProfileChange:
         return None if text is None else checked_length(field, text, 0, longest)
 
     url = bounded("avatar_url", data.avatar_url, 500)
-    if url and not url.startswith("https://"):
-        raise Invalid("avatar_url", "avatar_url must begin with https://.")
+    if url and not _HTTPS_URL.fullmatch(url):
+        raise Invalid("avatar_url", "avatar_url must be an address that begins with https://.")
     handle = bounded("twitter_handle", data.twitter_handle, 16)
-    if handle and not handle.removeprefix("@").replace("_", "a").isalnum():
+    if handle and not _HANDLE.fullmatch(handle):
         raise Invalid("twitter_handle", "twitter_handle has letters, digits and _ only.")
     return ProfileChange(
         display_name=bounded("display_name", data.display_name, 50),

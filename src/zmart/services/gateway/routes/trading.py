@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 from litestar import post
 from litestar.params import JSONBody
@@ -12,38 +10,35 @@ from zmart.client.shapes import transactions as shapes
 from zmart.errors import Conflict, Forbidden
 from zmart.market.events import LiquidityWithdrawn, WinningsClaimed
 from zmart.market.types import Lamports, MarketState, Side, Wallet
-from zmart.services.gateway import builders, lookup, quotes
+from zmart.services.gateway import builders, fields, lookup, quotes
 from zmart.services.gateway.builders import MarketOnChain
 from zmart.services.gateway.calls import Call, TheCall
 from zmart.services.gateway.quotes import Order
 from zmart.services.gateway.rooms import Rooms, TheRooms
 
-_Amount = Annotated[int, msgspec.Meta(gt=0, le=2**63 - 1)]
-_Bps = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
-
 
 class Buy(msgspec.Struct, frozen=True, kw_only=True):
     """Either `max_cost` (lamports, fees included: what is signed) or `shares`. outcome: true or YES is YES."""
 
-    market_id: str
-    outcome: bool | str
-    max_cost: _Amount | None = None
-    shares: _Amount | None = None
-    slippage_bps: _Bps | None = None
+    market_id: fields.MarketKeyText
+    outcome: bool | fields.Outcome
+    max_cost: fields.Amount | None = None
+    shares: fields.Amount | None = None
+    slippage_bps: fields.Bps | None = None
 
 
 class Sell(msgspec.Struct, frozen=True, kw_only=True):
     """`min_proceeds` (lamports, fees taken off) is signed, or follows from `slippage_bps` (100 unless given)."""
 
-    market_id: str
-    outcome: bool | str
-    shares: _Amount
-    min_proceeds: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
-    slippage_bps: _Bps | None = None
+    market_id: fields.MarketKeyText
+    outcome: bool | fields.Outcome
+    shares: fields.Amount
+    min_proceeds: fields.AmountOrNone | None = None
+    slippage_bps: fields.Bps | None = None
 
 
 class OnMarket(msgspec.Struct, frozen=True, kw_only=True):
-    market_id: str
+    market_id: fields.MarketKeyText
 
 
 @post("/api/trades/buy", status_code=200, tags=["trading"])

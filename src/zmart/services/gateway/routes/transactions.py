@@ -10,13 +10,14 @@ from solders.signature import Signature as SoldersSignature
 from zmart.client.shapes.transactions import Relayed, TransactionState
 from zmart.errors import NotFound
 from zmart.market.types import Signature
+from zmart.services.gateway import fields
 from zmart.services.gateway.rooms import TheRooms
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):
     """A whole transaction in base64, signed by everybody who has to."""
 
-    transaction: str
+    transaction: fields.Base64
 
 
 @post("/api/transactions", status_code=202, tags=["transactions"])

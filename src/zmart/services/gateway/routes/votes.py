@@ -17,7 +17,7 @@ from zmart.proofs import vote_log, voting
 from zmart.proofs.receipts import Receipt
 from zmart.proofs.vote_log import LogPage, VoteProof
 from zmart.proofs.voting import CastVote
-from zmart.services.gateway import lookup, paging
+from zmart.services.gateway import fields, lookup, paging
 from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.doorman import LIMIT
@@ -40,14 +40,14 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
     """`vote` or `vote_choice`; true of a dispute: the proposed outcome is wrong. A provable vote brings its
     `statement` and the wallet's `signature` over it."""
 
-    market_id: str | None = None
-    proposal_id: str | None = None
+    market_id: fields.MarketKeyText | None = None
+    proposal_id: fields.MarketKeyText | None = None
     vote: bool | None = None
-    vote_choice: str | None = None
+    vote_choice: fields.Choice | None = None
     statement: str | None = None
     signature: str | None = None
-    wallet: str | None = None
-    user: str | None = None
+    wallet: fields.WalletText | None = None
+    user: fields.WalletText | None = None
     message: str | None = None
 
 

@@ -1,0 +1,161 @@
+"""A gateway as its users meet it: a process with a port, on a database that holds a market of every state."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+
+from chain_life import Driver
+from gateway_harness import (
+    ADMIN,
+    NOW,
+    OPERATOR,
+    add_market,
+    add_position,
+    add_trade,
+    address,
+    wallet,
+)
+from zmart.chain.rpc import Rpc
+from zmart.local.processes import free_port
+from zmart.settings import Settings
+from zmart.store.pool import Pool
+
+HERE = Path(__file__).parent
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED", "CANCELLED")
+_CONFIG = """
+INSERT INTO program_config (admin, backend_authority, protocol_fee_bps, resolver_reward_bps, liquidity_provider_fee_bps,
+    proposal_approval_threshold, dispute_success_threshold, min_resolution_delay, dispute_period, is_paused,
+    updated_slot)
+VALUES ($1, $1, 300, 200, 500, 7000, 6000, 86400, 259200, false, 1)
+"""
+_PROGRESS = """
+INSERT INTO index_progress (program_id, genesis_hash, gap_free_through_slot, tip_slot) VALUES ($1, 'g', 777, 777)
+"""
+
+
+async def fill(database_url: str) -> None:
+    """A market of every state, with trades, holders, votes and comments."""
+    pool = await Pool.open(database_url, size=2)
+    try:
+        await pool.execute(_CONFIG, str(ADMIN.pubkey()))
+        await pool.execute(_PROGRESS, Settings(_env_file=None).solana_program_id_core)
+        for service in ("indexer", "aggregator", "monitor", "websocket", "snapshots"):
+            await pool.execute(
+                "INSERT INTO service_status (service, instance, ready, seen_at) "
+                "VALUES ($1, 'h:1', true, now() + interval '1 day')", service,
+            )  # fmt: skip
+        for number, state in enumerate(STATES, 1):
+            proposed = NOW if state in ("RESOLVING", "DISPUTED", "FINALIZED") else None
+            ended = NOW + timedelta(hours=1) if state == "FINALIZED" else None
+            key = await add_market(
+                pool, number, state, category="sports" if number % 2 else "crypto", tags=("cup",), proposed_at=proposed,
+                finalized_at=ended, final_outcome=True if ended else None, shares=(5 * 10**9, 10**9),
+                price_e9=600_000_000, ends_at=NOW + timedelta(days=3000),
+            )  # fmt: skip
+            for slot in range(3):
+                await add_trade(
+                    pool, key, address(2 + slot), 10 * number + slot, at=NOW + timedelta(minutes=slot)
+                )
+                await add_position(pool, key, address(2 + slot), 10**9, slot, 6 * 10**8)
+            await pool.execute(
+                "INSERT INTO discussions (market_id, wallet, content) VALUES ($1, $2, 'It froze in 1963.')",
+                key, address(2),
+            )  # fmt: skip
+            await pool.execute(
+                "INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at) "
+                "VALUES ($1, 'proposal', $2, true, 's', 5, now())", key, address(2),
+            )  # fmt: skip
+    finally:
+        await pool.close()
+
+
+@contextmanager
+def server(database_url: str, redis_url: str, **environment: str) -> Iterator[str]:
+    """`zmart run gateway` on a free port; gives its address."""
+    port = free_port()
+    values = {
+        "ZMART_ENV_FILE": "/nonexistent", "ZMART_ENV": "local", "DATABASE_URL": database_url, "REDIS_URL": redis_url,
+        "API_PORT": str(port), "OPERATOR_TOKEN": OPERATOR, "AUTH_TOKEN_SECRET": "a secret of the tests",
+        "LOG_LEVEL": "warning", "VOTES_REQUIRE_STATEMENT": "false",
+        **{f"RATE_LIMIT_{name}": "1000000" for name in ("READS", "WRITES", "VOTES", "COMMENTS", "NONCE")},
+        **environment,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "zmart.cli", "run", "gateway"]
+    process = subprocess.Popen(command, env={**os.environ, **values})
+    try:
+        _wait(f"http://127.0.0.1:{port}/ready", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the gateway ended"
+        try:
+            if httpx.get(url, timeout=1).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.05)
+    raise AssertionError("the gateway is not ready in time")
+
+
+def session(url: str, number: int) -> str:
+    """A session token of one of the test wallets."""
+    key = wallet(number)
+    asked = httpx.post(f"{url}/api/auth/nonce", json={"wallet": address(number)}).json()
+    signature = str(key.sign_message(asked["message"].encode()))
+    body = {"wallet": address(number), "message": asked["message"], "signature": signature}
+    return str(httpx.post(f"{url}/api/auth/verify", json=body).json()["token"])
+
+
+async def market_on_chain(chain, database_url: str) -> str:
+    """An active market that both the chain and the database know, so that transactions can be built."""
+    async with Rpc([chain.rpc_url]) as rpc:
+        driver = Driver(chain, rpc)
+        found: str = await driver.open(await driver.wallet(), await driver.wallet())
+    pool = await Pool.open(database_url, size=1)
+    await add_market(pool, int(found, 16), "ACTIVE")
+    await pool.close()
+    return found
+
+
+@contextmanager
+def whole_server(chain, database_url: str, redis_url: str) -> Iterator[tuple[str, str]]:
+    """A gateway with everything behind it; its address, and a market that is on chain."""
+    asyncio.run(fill(database_url))
+    market = asyncio.run(market_on_chain(chain, database_url))
+    backend = {"BACKEND_KEYPAIR_PATH": str(chain.keys.path("backend"))}
+    with server(database_url, redis_url, SOLANA_RPC_URL=chain.rpc_url, **backend) as url:
+        yield url, market
+
+
+def hold_against(url: str, market: str, folder: Path, *options: str) -> None:
+    """Run schemathesis with the description that the gateway serves; AssertionError tells what does not hold."""
+    environment = {
+        **os.environ,
+        "SCHEMATHESIS_HOOKS": "schema_hooks",
+        "PYTHONPATH": str(HERE),
+        "NO_COLOR": "1",
+    }
+    command = [
+        str(SCHEMATHESIS), "--config-file", str(HERE / "schemathesis.toml"), "run", f"{url}/api/openapi.json",
+        "--header", f"Authorization: Bearer {session(url, 1)}", "--workers", "2", "--warnings", "off",
+        "--continue-on-failure", *options,
+    ]  # fmt: skip
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]

@@ -1,0 +1,20 @@
+"""What the descriptions' formats stand for, so that generated values are often ones that exist."""
+
+import os
+
+import schemathesis
+from hypothesis import strategies as st
+from solders.signature import Signature
+
+from gateway_harness import address, market_id
+
+ids = [*filter(None, os.environ.get("MARKETS_ON_CHAIN", "").split()), *(market_id(n) for n in range(1, 9))]
+wallets = [address(number) for number in range(1, 9)]
+times = ["2026-01-15T12:00:00Z", "2026-01-15T12:02:00", "1768478400000", "2026-01-16"]
+
+schemathesis.openapi.format("market-key", st.sampled_from(ids))
+schemathesis.openapi.format("address", st.sampled_from(wallets))
+schemathesis.openapi.format("signature", st.just(str(Signature.default())))
+schemathesis.openapi.format("moment", st.sampled_from(times))
+schemathesis.openapi.format("end-date", st.sampled_from(["2100-01-01", "2099-12-31T23:59:59.999Z"]))
+schemathesis.openapi.format("cursor", st.just(""))
