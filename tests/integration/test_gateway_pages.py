@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from gateway_harness import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
+
+_VOTE = """
+INSERT INTO votes (market_id, kind, wallet, vote, proven, statement, signature, log_index)
+VALUES ($1, 'proposal', $2, $3, true, 's', 's', $4)
+"""
+_SNAPSHOT = """
+INSERT INTO ipfs_anchors (market_id, kind, snapshot_day, cid, comments_count, size_bytes, provider, pinned_at)
+VALUES ($1, 'snapshot', $2::timestamptz::date, 'bafysnapshot', 3, 2048, 'local', $2)
+"""
+_TRANSACTION = """
+INSERT INTO chain_transactions (signature, slot, failed, finality, event_count) VALUES ($1, 7, false, 'finalized', 1)
+"""
+_EVENT = """
+INSERT INTO chain_events (signature, ordinal, slot, index_in_block, name, market_id, event)
+VALUES ($1, 0, 7, 0, 'SharesBought', $2, $3::jsonb)
+"""
 
 
 async def test_pages_show_markets_wallets_and_talk_without_script(database_url: str, redis_url: str) -> None:
@@ -28,7 +45,7 @@ async def test_pages_show_markets_wallets_and_talk_without_script(database_url: 
         policy = index.headers["content-security-policy"]
         assert "connect-src 'self' wss://live.example" in policy
         assert "unsafe" not in policy
-        assert not re.search(r"style=|\son\w+=|https?://(?!www\.w3\.org)", index.text + market)
+        assert not re.search(r"style=|\son\w+=|(?:src|<link[^>]* href)=.https?:", index.text + market)
 
 
 async def test_the_list_pages_on_and_the_search_finds_markets_and_wallets(database_url: str) -> None:
@@ -39,7 +56,7 @@ async def test_the_list_pages_on_and_the_search_finds_markets_and_wallets(databa
         following = re.search(r'href="(/\?[^"]*cursor=[^"]+)"', first)
         assert following is not None
         second = (await here.get(following[1].replace("&amp;", "&"))).text
-        assert second.count('class="card"') == 5
+        assert second.count('class="card"') == 11
         to_market = await here.get(f"/find?q={market_id(3)}")
         assert (to_market.status_code, to_market.headers["location"]) == (303, f"/markets/{market_id(3)}")
         assert (await here.get(f"/find?q={address(99)}")).headers["location"] == f"/wallets/{address(99)}"
@@ -54,12 +71,115 @@ async def test_a_page_that_is_not_there_is_a_page(database_url: str) -> None:
         assert answer.headers["content-type"].startswith("text/html")
 
 
-@pytest.mark.parametrize("name", ["pages.css", "live.js", "mark.svg"])
-async def test_everything_of_a_page_comes_from_here(database_url: str, name: str) -> None:
+async def test_everything_of_a_page_comes_from_here_and_is_kept_until_it_changes(database_url: str) -> None:
     async with site(database_url) as here:
-        assert (await here.get(f"/static/{name}")).status_code == 200
-        for bad in ("render.py", "..%2Frender.py", "nothing.css"):
+        key = await add_market(here.pool, 1)
+        text = (await here.get(f"/markets/{key}")).text + (await here.get("/")).text
+        named = set(re.findall(r'(?:src|href)="(/static/[^"]+)"', text))
+        assert len(named) >= 6
+        for address_ in named:
+            answer = await here.get(address_)
+            assert answer.status_code == 200
+            assert "immutable" in answer.headers["cache-control"]
+        style = next(address_ for address_ in named if address_.endswith("css/pages.css"))
+        of_another_version = await here.get(style.replace(style.split("/")[2], "0123456789ab"))
+        assert (of_another_version.status_code, of_another_version.headers["cache-control"]) == (
+            200,
+            "no-cache",
+        )
+        for bad in (
+            "x/render.py",
+            "x/..%2Frender.py",
+            "x/nothing.css",
+            "x/vendor/THIRD_PARTY.md",
+            "css/pages.css",
+        ):
             assert (await here.get(f"/static/{bad}")).status_code == 404
+
+
+async def test_a_market_shows_votes_against_their_threshold_life_holders_and_snapshots(
+    database_url: str,
+) -> None:
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1, "PROPOSED", activated_at=None)
+        await add_position(here.pool, key, address(3), 2 * 10**9, 0, 10**9)
+        for number, vote in ((2, True), (3, True), (4, False)):
+            await here.pool.execute(_VOTE, key, address(number), vote, number)
+        await here.pool.execute(_SNAPSHOT, key, NOW)
+        page = (await here.get(f"/markets/{key}")).text
+        assert re.search(r"<b data-for>2</b> for", page)
+        assert re.search(r"<span data-share>66.66</span>%</b> <span class=\"quiet\">of 70% needed", page)
+        assert 'x1="70.0"' in page
+        assert "of at least 10 votes" in page
+        assert "2.00" in page
+        assert "bafysnapshot" in page
+        assert "Not traded yet" in page
+
+
+async def test_long_tapes_are_read_on_by_cursor(database_url: str) -> None:
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1)
+        for slot in range(1, 31):
+            await add_trade(here.pool, key, address(2), slot)
+        for path in (f"/markets/{key}", f"/wallets/{address(2)}"):
+            first = (await here.get(path)).text
+            older = re.search(r'href="(\?trades=[^#"]+)#trades"', first)
+            assert older is not None
+            second = (await here.get(path + older[1])).text
+            assert len(re.findall(r"buy YES", first)) == 25
+            assert len(re.findall(r"buy YES", second)) == 5
+
+
+async def test_a_transaction_is_told_in_words_from_the_index(database_url: str) -> None:
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1, question="Will the pier hold?")
+        signature = await add_trade(here.pool, key, address(2), 7)
+        await here.pool.execute(_TRANSACTION, signature)
+        event = {"event": "SharesBought", "market_id": key, "user": address(2), "outcome": True, "shares": 2 * 10**9,
+                 "cost": 1_100_000_000, "new_price_yes": 510_000_000, "timestamp": 1}  # fmt: skip
+        await here.pool.execute(_EVENT, signature, key, json.dumps(event))
+        page = (await here.get(f"/transactions/{signature}")).text
+        assert "Bought: 2.00 YES for 1.100 SOL" in page
+        assert "Will the pier hold?" in page
+        assert "1100000000" in page
+        found = await here.get(f"/find?q={signature}")
+        assert (found.status_code, found.headers["location"]) == (303, f"/transactions/{signature}")
+        assert (await here.get("/transactions/nonsense")).status_code == 404
+
+
+@pytest.mark.parametrize("env", ["devnet", "production"])
+async def test_outside_of_the_local_stack_there_is_no_demo_wallet(database_url: str, env: str) -> None:
+    async with site(database_url, zmart_env=env, helius_webhook_secret="known to Helius") as here:
+        key = await add_market(here.pool, 1)
+        for path in ("/", f"/markets/{key}", f"/wallets/{address(2)}"):
+            text = (await here.get(path)).text
+            assert "wallet/page.js" not in text
+            assert "data-part" not in text
+            assert "/new" not in text
+        unknown = await here.post("/api/nothing/at/all", {})
+        for answer in (
+            await here.post("/api/local/faucet", {"wallet": address(2)}),
+            await here.get("/api/local/faucet"),
+            await here.get(f"/api/local/wallets/{address(2)}"),
+            await here.get("/new"),
+        ):
+            assert answer.status_code == 404
+            assert answer.json()["message"] == unknown.json()["message"]
+
+
+async def test_the_local_faucet_says_what_is_wrong(database_url: str) -> None:
+    async with site(database_url) as here:
+        assert (await here.post("/api/local/faucet", {"wallet": "nobody"})).status_code == 400
+        assert (await here.post("/api/local/faucet", {})).status_code == 400
+        away = await here.post("/api/local/faucet", {"wallet": address(2)})
+        assert away.status_code == 503
+        assert "SOLANA_RPC_URL" in away.json()["message"]
+        for _ in range(40):
+            answer = await here.post("/api/local/faucet", {"wallet": address(2)})
+        assert answer.status_code == 429
+        assert "faucet" in answer.json()["message"]
+        assert int(answer.headers["retry-after"]) <= 60
+        assert "faucet" not in (await here.get("/api/openapi.json")).text
 
 
 async def test_the_published_description_is_openapi_and_names_every_endpoint(database_url: str) -> None:

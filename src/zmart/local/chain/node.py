@@ -53,7 +53,7 @@ def install(folder: Path, node: Path) -> bool:
             shutil.copyfile(SOURCE / name, folder / name)
         flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
         done = subprocess.run(
-            [node, _npm(node), "ci", *flags],
+            [node, npm_script(node), "ci", *flags],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -74,7 +74,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _npm(node: Path) -> Path:
+def npm_script(node: Path) -> Path:
     """npm's script, run by the Node.js that we chose whatever `node` its first line would find."""
     wheel = _wheel_folder()
     if wheel is not None and node.is_relative_to(wheel):

@@ -24,7 +24,13 @@ export async function call(method, path, body, token) {
   const said = await answer.json().catch(() => ({}));
   if (answer.ok) return said;
   const reason = said.details?.[0]?.message ?? said.message ?? `The server answered ${answer.status}.`;
-  throw new Refused(reason, answer.status);
+  throw new Refused(sentence(reason), answer.status);
+}
+
+// "SlippageExceeded: the price moved" without the program's own name of it.
+function sentence(reason) {
+  const words = reason.replace(/^[A-Z][a-z]+[A-Z]\w*: /, "");
+  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
 }
 
 export const get = (path) => call("GET", path);

@@ -80,7 +80,8 @@ async function show() {
 
 const bought = (quote) => [
   ...line("You get", `${shares(quote.shares)} ${quote.outcome}`),
-  ...line("Each pays if right", `1 SOL for ${Number(quote.average_price).toFixed(3)}`),
+  ...line("Each costs", `${Number(quote.average_price).toFixed(3)} SOL`),
+  ...line(`If it is ${quote.outcome}, pays`, `${sol(quote.shares)} SOL`),
   ...line("Fees, included", `${sol(quote.fees.total)} SOL`),
   ...line("YES after", `${cents(quote.price_yes_after)}%`),
 ];

@@ -1,0 +1,101 @@
+"""A reader of the explorer: headless Chromium, its complaints collected, its pages photographed and judged by axe."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from zmart.local.chain.node import find_node, npm_script
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "artifacts" / "explorer"
+_AXE = Path(__file__).parent / "axe"
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+_JUDGE = """async () => {
+    const {violations, passes} = await axe.run(document, {resultTypes: ["violations"]});
+    const grave = violations.filter(found => ["serious", "critical"].includes(found.impact));
+    return [passes.length,
+        grave.map(found => `${found.id}: ${found.nodes.map(node => node.target.join(" ")).slice(0, 4).join(" | ")}`)];
+}"""
+_LEAST_RULES = 15
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+def find_chromium() -> str:
+    """Its path; without one the tests fail on CI and are skipped, with the reason, elsewhere."""
+    for name in _NAMES:
+        if found := shutil.which(name):
+            return found
+    reason = "The explorer's tests need a browser: install it (Debian: apt install chromium)."
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def axe_source() -> str:
+    """axe-core of the pinned version, installed into .zmart/axe when it is not there yet."""
+    folder = ROOT / ".zmart" / "axe"
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    lock = folder / "package-lock.json"
+    with (folder / ".lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        pinned = (_AXE / "package-lock.json").read_bytes()
+        if not script.exists() or not lock.exists() or lock.read_bytes() != pinned:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copyfile(_AXE / name, folder / name)
+            node = find_node()
+            flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+            subprocess.run([node, npm_script(node), "ci", *flags], cwd=folder, check=True, timeout=120)
+    return script.read_text("utf-8")
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=_FLAGS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def reader(browser: Browser, base_url: str, **options: Any) -> AsyncIterator[Page]:
+    """A person of their own. Nothing on their pages may throw, or be refused by the content policy."""
+    context = await browser.new_context(base_url=base_url, **{"viewport": DESKTOP, **options})
+    context.set_default_timeout(15_000)
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+    try:
+        yield page
+        assert complaints == []
+    finally:
+        await context.close()
+
+
+async def keep(page: Page, name: str) -> None:
+    """A photograph under artifacts/."""
+    await page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+async def faults(page: Page, axe: str) -> list[str]:
+    """What axe finds serious or critical on the page as it is now."""
+    await page.evaluate(axe)  # by the browser's own door, which the content policy does not guard
+    passed, found = await page.evaluate(_JUDGE)
+    assert passed >= _LEAST_RULES, f"axe found only {passed} rules to apply"
+    return list(found)

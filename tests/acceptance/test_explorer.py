@@ -1,0 +1,246 @@
+"""The explorer in a real browser, on the whole stack: read, live, and used by hand."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
+from playwright.async_api import Browser, Page, WebSocketRoute, expect
+
+from zmart.local.demo import scenes_early as early
+from zmart.local.demo import scenes_late as late
+from zmart.local.demo.user import Landed
+from zmart.local.demo.world import MarketPlay, World
+from zmart.settings import Settings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+PRICE = "article [data-price]"
+PART = "[data-part]"
+
+
+@pytest.fixture(scope="module")
+def market(request: pytest.FixtureRequest) -> str:
+    """The id of a market that is open and was traded and talked about."""
+    find_chromium()  # before minutes are spent on a stack that nobody can look at
+    return asyncio.run(_opened(request.getfixturevalue("stack")))
+
+
+async def _opened(stack: Settings) -> str:
+    async with World.open(stack) as world:
+        play = MarketPlay("open", world.users[0])
+        await early.fund(world)
+        await early.sign_in(world)
+        await early.create(world, play)
+        await early.vote(world, play, "proposal", [[(world.users[0], "like")]])
+        await early.decided(world, play)
+        await early.activate(world, play)
+        for user, outcome in ((world.users[1], True), (world.users[2], False), (world.users[3], True)):
+            await late.buy(world, play, user, outcome, 400_000_000)
+        await world.users[4].post(
+            "/api/discussions", {"market_id": play.id, "content": "<b>Bold</b> claim: " + "long" * 60}
+        )
+        return play.id
+
+
+async def _bought(stack: Settings, market: str, outcome: bool) -> Landed:
+    """Somebody else trades, elsewhere."""
+    async with World.open(stack) as world:
+        user = world.users[5]
+        await world.rpc.request_airdrop(user.wallet, 10**10)
+        await user.sign_in()
+        body = {"market_id": market, "outcome": outcome, "max_cost": 900_000_000}
+        _, landed = await user.transact("/api/trades/buy", body)
+        return landed
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One for all tests; each reader has a profile of their own."""
+    async with chromium() as opened:
+        yield opened
+
+
+def base(stack: Settings) -> str:
+    return f"http://127.0.0.1:{stack.api_port}"
+
+
+async def test_a_price_changes_before_the_readers_eyes(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    async with (
+        chromium() as browser,
+        reader(browser, base(stack)) as page,
+        reader(browser, base(stack)) as other,
+    ):
+        await other.goto("/")
+        on_the_list = other.locator(f'[data-market="{market}"] [data-price]')
+        listed = await on_the_list.inner_text()
+        await page.goto("/")
+        await page.get_by_role("link", name="Will somebody trade").click()
+        await expect(page.locator("[data-link]")).to_have_text("live")
+        await expect(page.locator(".uplot canvas")).to_be_visible()
+        await page.evaluate("window.isStillHere = true")
+        before = await page.locator(PRICE).inner_text()
+        landed = await _bought(stack, market, True)
+        await expect(page.locator(PRICE)).not_to_have_text(before)
+        await expect(page.locator(f'[data-id="{landed.signature}:0"]')).to_have_count(1)
+        await expect(on_the_list).not_to_have_text(listed)
+        assert await on_the_list.inner_text() == await page.locator(PRICE).inner_text()
+        assert await page.evaluate("window.isStillHere") is True
+        await keep(page, "market-live")
+
+
+async def test_what_happened_while_the_line_was_cut_is_there_once_it_is_back(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    cut = asyncio.Event()
+    lines: list[WebSocketRoute] = []
+    asked: list[str] = []
+
+    async def line(route: WebSocketRoute) -> None:
+        if cut.is_set():
+            await route.close(code=1012)
+            return
+        lines.append(route)
+        server = route.connect_to_server()
+
+        def forward(message: str | bytes) -> None:
+            asked.append(str(message))
+            server.send(message)
+
+        route.on_message(forward)
+
+    async with reader(browser, base(stack)) as page:
+        await page.route_web_socket(re.compile(r"^ws://"), line)
+        await page.goto(f"/markets/{market}")
+        await expect(page.locator("[data-link]")).to_have_text("live")
+        first = await _bought(stack, market, False)
+        await expect(page.locator(f'[data-id="{first.signature}:0"]')).to_have_count(1)
+        cut.set()
+        await lines[-1].close(code=1012)
+        await expect(page.locator("[data-link]")).to_have_text("connecting again")
+        missed = await _bought(stack, market, True)
+        cut.clear()
+        await expect(page.locator(f'[data-id="{missed.signature}:0"]')).to_have_count(1)
+        await expect(page.locator(f'[data-id="{first.signature}:0"]')).to_have_count(1)
+        assert '"offset":' in asked[-1]
+        assert '"epoch":"' in asked[-1]
+
+
+async def test_a_newcomer_takes_a_question_from_proposal_to_trade_by_hand(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    async with (
+        chromium() as browser,
+        reader(browser, base(stack)) as page,
+        reader(browser, base(stack)) as other,
+    ):
+        await page.goto("/new")
+        await page.get_by_label("Question").fill("Will a newcomer manage all of this by hand?")
+        await page.get_by_role("button", name="Propose it").click()
+        await page.wait_for_url("**/markets/*")
+        await other.goto(page.url)
+        await page.get_by_role("button", name="Yes, it should").click()
+        await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Your vote counts")
+        await expect(other.locator('[data-ballot="proposal"] [data-for]')).to_have_text("1")
+        await page.get_by_role("button", name="Open it for trading").click()
+        await expect(page.locator("[data-quote]")).to_contain_text("You get")
+        await page.get_by_role("button", name="Buy YES").click()
+        await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Bought")
+        await expect(page.locator(PRICE)).not_to_have_text("50.0")
+        await _say_and_sell(page)
+        await expect(other.locator(".comment").first).to_contain_text("I was here first")
+        await keep(page, "market-by-hand")
+        await page.locator("[data-purse]").click()
+        await expect(page.get_by_role("heading", name="Positions")).to_be_visible()
+        await expect(page.get_by_role("link", name="Will a newcomer").first).to_be_visible()
+        await keep(page, "wallet")
+
+
+async def _say_and_sell(page: Page) -> None:
+    await page.get_by_label("Say something").fill("I was here first")
+    await page.get_by_role("button", name="Comment").click()
+    await expect(page.locator(".comment").first).to_contain_text("I was here first")
+    await page.get_by_text("Sell", exact=True).click()
+    await expect(page.get_by_label("YES shares to sell")).to_have_value(re.compile(r"0\.\d{4,9}"))
+    await page.get_by_role("button", name="Sell YES").click()
+    await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Sold")
+
+
+async def test_what_cannot_be_done_is_said_in_words(browser: Browser, stack: Settings, market: str) -> None:
+    async with reader(browser, base(stack)) as page:
+        await page.goto(f"/markets/{market}")
+        said = page.locator(f"{PART} [data-said]")
+        await page.get_by_label("SOL to spend").fill("much")
+        await page.get_by_role("button", name="Buy YES").click()
+        await expect(said).to_contain_text("How much?")
+        await page.get_by_label("SOL to spend").fill("5000")
+        await page.get_by_role("button", name="Buy YES").click()
+        await expect(said).to_have_text("The budget is more than the market can sell.")
+
+
+async def test_a_browser_whose_crypto_does_not_know_the_curve_signs_with_noble(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    without = (
+        "SubtleCrypto.prototype.importKey = () => Promise.reject(new DOMException('no', 'NotSupportedError'))"
+    )
+    async with reader(browser, base(stack)) as page:
+        await page.add_init_script(without)
+        await page.goto(f"/markets/{market}")
+        await page.get_by_label("Say something").fill("Signed by noble")
+        await page.get_by_role("button", name="Comment").click()
+        await expect(page.locator(".comment").first).to_contain_text("Signed by noble")
+        assert await page.evaluate(
+            "performance.getEntriesByType('resource').some(e => e.name.includes('noble'))"
+        )
+
+
+async def test_pages_are_complete_without_javascript(browser: Browser, stack: Settings, market: str) -> None:
+    async with reader(browser, base(stack), java_script_enabled=False) as page:
+        await page.goto("/")
+        await page.get_by_role("link", name="active", exact=True).click()
+        await page.get_by_role("link", name="Will somebody trade").click()
+        await expect(page.locator(".chart svg path")).to_have_count(1)
+        await expect(page.locator("[data-tape] tr").first).to_be_visible()
+        await expect(page.get_by_text("<b>Bold</b> claim")).to_be_visible()
+        await expect(page.locator(f"{PART} form")).to_be_hidden()
+        await page.locator(".steps a").first.click()
+        await expect(page.get_by_role("heading", name="Transaction")).to_be_visible()
+        await expect(page.get_by_text("Proposed")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    return axe_source()
+
+
+async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
+    browser: Browser, stack: Settings, market: str, axe: str
+) -> None:
+    found: dict[str, list[str]] = {}
+    async with reader(browser, base(stack)) as page:
+        landed = await _bought(stack, market, True)
+        wallet = await _wallet_of(page, market)
+        pages = {
+            "list": "/", "none": "/?q=nothingmatchesthis", "market": f"/markets/{market}", "wallet": wallet,
+            "transaction": f"/transactions/{landed.signature}", "new": "/new", "problem": "/markets/nothing",
+        }  # fmt: skip
+        for name, path in pages.items():
+            await page.goto(path, wait_until="load")
+            for scheme, size in (("light", DESKTOP), ("dark", PHONE)):
+                await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                await page.set_viewport_size(size)
+                where = f"{name}-{scheme}-{size['width']}"
+                found[where] = await faults(page, axe)
+                if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                    found[where].append("wider than the window")
+                await keep(page, where)
+    assert {where: what for where, what in found.items() if what} == {}
+
+
+async def _wallet_of(page: Page, market: str) -> str:
+    await page.goto(f"/markets/{market}")
+    return str(await page.locator('[data-tape] a[href^="/wallets/"]').first.get_attribute("href"))
