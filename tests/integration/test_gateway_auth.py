@@ -7,6 +7,7 @@ import time
 
 import pytest
 import redis.asyncio
+
 from gateway_harness import (
     ADMIN,
     OPERATOR,

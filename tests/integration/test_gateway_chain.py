@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from gateway_harness import OPERATOR, Site, site
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
+from gateway_harness import OPERATOR, Site, site
 from zmart.chain import compose
 from zmart.local.chain.genesis import fund, send
 from zmart.market.types import Lamports, MarketId, Wallet

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from gateway_harness import add_market, add_position, add_trade, address, market_id, site, wallet
 
+from gateway_harness import add_market, add_position, add_trade, address, market_id, site, wallet
 from zmart.client import ApiError, Client, statement_now
 from zmart.market.types import Side, VoteKind
 from zmart.proofs.vote_log import head

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from gateway_harness import address, market_id
 
+from gateway_harness import address, market_id
 from zmart.market.types import VoteKind
 from zmart.store import activity, discussions, markets, positions, trades, users, vote_lists
 from zmart.store.markets import Filters, Page, Sort

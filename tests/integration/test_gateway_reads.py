@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+
 from gateway_harness import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
 
 ROW = {

@@ -7,8 +7,8 @@ import re
 from datetime import timedelta
 
 import pytest
-from gateway_harness import NOW, Site, add_market, add_trade, address, legacy_body, market_id, site, wallet
 
+from gateway_harness import NOW, Site, add_market, add_trade, address, legacy_body, market_id, site, wallet
 from zmart.settings import Settings
 
 

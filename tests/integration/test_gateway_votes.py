@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from gateway_harness import Site, add_market, address, legacy_body, market_id, site, wallet
 from solders.keypair import Keypair
 
+from gateway_harness import Site, add_market, address, legacy_body, market_id, site, wallet
 from zmart.market.types import VoteKind, Wallet
 from zmart.market.votes import Statement
 

@@ -74,7 +74,7 @@ class Doorman(ASGIMiddleware):
 
 
 def _wants_text(request: GatewayRequest) -> bool:
-    given = request.query_params.get("numeric")
+    given: str | None = request.query_params.get("numeric")
     if given not in _NUMERIC:
         raise Invalid("numeric", "numeric is number or string.")
     return given == "string"
