@@ -102,7 +102,7 @@ def without_lone_places(found):
     }
 
 
-async def until(condition, seconds: float = 20.0, why=None) -> None:
+async def until(condition, seconds: float = 40.0, why=None) -> None:
     """Wait for an async condition; `why` is awaited for the message when it stays false."""
     end = time.monotonic() + seconds
     while not await condition():

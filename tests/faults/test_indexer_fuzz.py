@@ -65,7 +65,7 @@ async def test_no_payload_stops_the_worker_or_puts_in_what_the_chain_does_not_ha
         # Strangers' names, our transactions: only what parses as itself may be believed, and these do not.
         strangers = [
             Hint(key(9_000 + n) + key(n + 1), 1_000 + n, mangled(chance.choice(STORY.txs).raw(), chance))
-            for n in range(100)
+            for n in range(40)
         ]
         await inbox.store(engine.pool, "webhook", strangers)
         await deliver(engine, STORY.txs)

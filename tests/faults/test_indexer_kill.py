@@ -128,7 +128,7 @@ async def perfect(new_database, migrated_template):
     return await tables(other)
 
 
-@pytest.mark.parametrize("moments", [6, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [4, pytest.param(50, marks=pytest.mark.slow)])
 async def test_killed_again_and_again_it_ends_with_the_same_tables(tmp_path, perfect, moments):
     chance = random.Random(moments)
     victims = [("indexer", "postgres", "valkey")[n % 3] for n in range(moments)]

@@ -27,7 +27,7 @@ FROM generate_series(1, $3::int) n,
 """
 
 
-@pytest.mark.parametrize("rows", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", [5_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 async def test_any_backlog_fits_into_200_mb(database_url, rows):
     pool = await Pool.open(database_url, size=1)
     await inbox.store(pool, "webhook", [inbox.Hint(t.signature, t.slot, t.raw()) for t in STORY.txs])
