@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from zmart.local.chain.node import find_node, npm_script
 
@@ -29,6 +29,8 @@ _JUDGE = """async () => {
         grave.map(found => `${found.id}: ${found.nodes.map(node => node.target.join(" ")).slice(0, 4).join(" | ")}`)];
 }"""
 _LEAST_RULES = 15
+_PATIENCE_MS = 15_000
+expect.set_options(timeout=_PATIENCE_MS)
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -76,7 +78,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def reader(browser: Browser, base_url: str, **options: Any) -> AsyncIterator[Page]:
     """A person of their own. Nothing on their pages may throw, or be refused by the content policy."""
     context = await browser.new_context(base_url=base_url, **{"viewport": DESKTOP, **options})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(_PATIENCE_MS)
     page = await context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -179,6 +179,9 @@ async def test_what_cannot_be_done_is_said_in_words(browser: Browser, stack: Set
         await page.get_by_label("SOL to spend").fill("5000")
         await page.get_by_role("button", name="Buy YES").click()
         await expect(said).to_have_text("The budget is more than the market can sell.")
+        await page.get_by_label("SOL to spend").fill("99.9999")
+        await page.get_by_role("button", name="Buy YES").click()
+        await expect(said).to_have_text("The wallet does not hold enough SOL for this.")
 
 
 async def test_a_browser_whose_crypto_does_not_know_the_curve_signs_with_noble(

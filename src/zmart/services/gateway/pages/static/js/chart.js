@@ -7,6 +7,7 @@ const STEPS_S = { "1m": 60, "5m": 300, "1h": 3600, "1d": 86400 };
 const WORDS = { trades: "each trade", "1m": "1 min", "5m": "5 min", "1h": "1 hour", "1d": "1 day" };
 const MOST_CANDLES = 600;
 const MOST_POINTS = 3000;
+const LEAST_WIDTH_S = 20;
 
 // Which steps make sense for a market that was traded for so many seconds, and which one is shown first.
 function choices(span_s) {
@@ -170,7 +171,7 @@ function options(box, interval, tell) {
     tzDate: (at_s) => uPlot.tzDate(new Date(at_s * 1000), "Etc/UTC"),
     legend: { show: false },
     cursor: { y: false, drag: { x: true, y: false } },
-    scales: { x: { time: true, range: (_, first, last) => [first, Math.max(last, first + 20)] }, y: { range: (_, low, high) => room(low, high) }, v: { range: (_, low, high) => [0, (high || 1) * 5] } },
+    scales: { x: { time: true, range: shownTimes }, y: { range: (_, low, high) => room(low, high) }, v: { range: (_, low, high) => [0, (high || 1) * 5] } },
     axes: [
       { ...axis, ticks, space: 80, values: (_, splits, axis_, space, step_s) => times(splits, step_s) },
       { ...axis, ticks, size: 46, values: (_, splits) => splits.map((value) => `${value}%`) },
@@ -185,6 +186,12 @@ function options(box, interval, tell) {
     bands: [{ series: [3, 2], fill: colour("--range") }],
     hooks: { setCursor: [tell] },
   };
+}
+
+// What was zoomed into; a market whose trades lie within a moment gets a width all the same.
+function shownTimes(plot, first, last) {
+  const [begin, end] = [plot.data[0][0], plot.data[0].at(-1)];
+  return end - begin < LEAST_WIDTH_S ? [begin, begin + LEAST_WIDTH_S] : [first, last];
 }
 
 // At least ten points of height, never beyond what a chance can be.
