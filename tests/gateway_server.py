@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
-from chain_life import Driver
+from chain_life import CID, Driver
 from gateway_harness import (
     ADMIN,
     NOW,
@@ -32,6 +32,10 @@ from zmart.store.pool import Pool
 
 HERE = Path(__file__).parent
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+CREATED = (
+    '{"event": "MarketCreated", "market_id": "%s", "creator": "%s", "timestamp": 1768478400, '
+    '"b_parameter": 1000000000, "initial_liquidity": 700000000}'
+)
 STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED", "CANCELLED")
 _CONFIG = """
 INSERT INTO program_config (admin, backend_authority, protocol_fee_bps, resolver_reward_bps, liquidity_provider_fee_bps,
@@ -68,6 +72,21 @@ async def fill(database_url: str) -> None:
                     pool, key, address(2 + slot), 10 * number + slot, at=NOW + timedelta(minutes=slot)
                 )
                 await add_position(pool, key, address(2 + slot), 10**9, slot, 6 * 10**8)
+            await add_trade(
+                pool, key, address(2), 1000 + number, at=datetime.now(UTC) - timedelta(minutes=number)
+            )
+            await pool.execute(
+                "INSERT INTO ipfs_anchors (kind, market_id, snapshot_day, cid, size_bytes, comments_count, provider, "
+                "pinned_at) VALUES ('snapshot', $1, '2026-01-15', $2, 9, 1, 'local', now())", key, CID,
+            )  # fmt: skip
+            await pool.execute(
+                "INSERT INTO chain_events (signature, ordinal, slot, name, market_id, event) VALUES ($1, 0, 1, "
+                "'MarketCreated', $2, $3)", f"s{number}", key, CREATED % (key, address(1)),
+            )  # fmt: skip
+            await pool.execute(
+                "INSERT INTO chain_transactions (signature, slot, failed, event_count) VALUES ($1, 1, false, 1)",
+                f"s{number}",
+            )
             await pool.execute(
                 "INSERT INTO discussions (market_id, wallet, content) VALUES ($1, $2, 'It froze in 1963.')",
                 key, address(2),

@@ -11,6 +11,8 @@ import msgspec
 from litestar import Response
 from litestar.response.base import ASGIResponse
 
+from zmart.feed import shapes
+from zmart.market.events import AnyEvent
 from zmart.market.types import Lamports, Shares
 from zmart.services.gateway.problems import GatewayRequest
 
@@ -26,7 +28,7 @@ SHARED = "shared"
 TEXT = "numeric_string"
 REVALIDATE = b"public, max-age=0, must-revalidate"
 _PRIVATE = "private, no-store"
-_BIG_NUMBERS = (Lamports, Shares)
+_BIG_NUMBERS = (Lamports, Shares, shapes.Units)
 Content = TypeVar("Content")
 
 
@@ -92,7 +94,11 @@ def with_text_numbers(value: object) -> object:
             for name, wire, item in _items(value)
         }
     if isinstance(value, Mapping):
-        return {key: with_text_numbers(item) for key, item in value.items()}
+        named = _amounts_by_name()
+        return {
+            key: str(item) if key in named and isinstance(item, int) else with_text_numbers(item)
+            for key, item in value.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [with_text_numbers(item) for item in value]
     return value
@@ -109,6 +115,18 @@ def _marked(kind: type[msgspec.Struct]) -> frozenset[str]:
     """The fields of a struct that hold lamports or shares."""
     hints = get_type_hints(kind, include_extras=True)
     return frozenset(name for name, hint in hints.items() if _is_amount(hint))
+
+
+@cache
+def _amounts_by_name() -> frozenset[str]:
+    """What holds an amount in events and messages, which travel as plain objects."""
+    kinds = [*get_args(AnyEvent), shapes.Market, shapes.MarketNow, shapes.MarketChange, shapes.Trade]
+    return frozenset(
+        wire
+        for kind in kinds
+        for name, wire in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+        if name in _marked(kind)
+    )
 
 
 def _is_amount(hint: object) -> bool:
