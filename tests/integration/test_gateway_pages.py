@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+
 from gateway_harness import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
 
 _VOTE = """
@@ -194,7 +195,7 @@ async def test_the_published_description_is_openapi_and_names_every_endpoint(dat
             ("post", "/api/markets/{key}/dispute"), ("post", "/api/trades/buy"), ("post", "/api/trades/sell"),
             ("post", "/api/trades/claim"), ("post", "/api/trades/withdraw"), ("post", "/api/votes/proposal"),
             ("post", "/api/votes/dispute"), ("get", "/api/discussions/{key}"), ("post", "/api/discussions"),
-            ("post", "/api/discussions/{key}"), ("delete", "/api/discussions/{comment_id}"),
+            ("post", "/api/discussions/{key}"), ("delete", "/api/discussions/{key}"),
             ("get", "/api/discussions/{key}/snapshots"), ("get", "/api/users/{wallet}"),
             ("put", "/api/users/{wallet}"), ("get", "/api/users/{wallet}/stats"), ("post", "/api/auth/nonce"),
             ("post", "/api/auth/verify"), ("post", "/api/auth/logout"), ("post", "/api/transactions"),
