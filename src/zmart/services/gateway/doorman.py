@@ -94,6 +94,10 @@ async def _json_body(request: GatewayRequest) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedBody("Bodies are JSON: send Content-Type: application/json.")
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise Invalid("body", "The body is no UTF-8, as JSON must be.") from None
     return body
 
 
