@@ -90,17 +90,11 @@ class Pool:
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
         """One connection for the block."""
-        await self._take_permit()
-        connection: Connection | None = None
+        connection = await self._lend()
         try:
-            connection = await self._connection()
             yield connection
         finally:
-            try:
-                if connection is not None:
-                    await self._give_back(connection)
-            finally:
-                self._give_permit()
+            self._take_back(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -109,17 +103,26 @@ class Pool:
             yield connection
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence[Record]:
-        async with self.acquire() as connection:
+        connection = await self._lend()
+        try:
             rows: Sequence[Record] = await connection.fetch(sql, *arguments)
             return rows
+        finally:
+            self._take_back(connection)
 
     async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
-        async with self.acquire() as connection:
+        connection = await self._lend()
+        try:
             return await connection.fetchrow(sql, *arguments)
+        finally:
+            self._take_back(connection)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
-        async with self.acquire() as connection:
+        connection = await self._lend()
+        try:
             return await connection.fetchval(sql, *arguments)
+        finally:
+            self._take_back(connection)
 
     async def execute(self, sql: str, *arguments: object) -> str:
         async with self.acquire() as connection:
@@ -143,7 +146,21 @@ class Pool:
                 return connection
         return await self._connect()
 
-    async def _give_back(self, connection: Connection) -> None:
+    async def _lend(self) -> Connection:
+        await self._take_permit()
+        try:
+            return await self._connection()
+        except BaseException:
+            self._give_permit()
+            raise
+
+    def _take_back(self, connection: Connection) -> None:
+        try:
+            self._keep_or_end(connection)
+        finally:
+            self._give_permit()
+
+    def _keep_or_end(self, connection: Connection) -> None:
         if self._closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
         else:

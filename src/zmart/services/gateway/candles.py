@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import msgspec
 
 from zmart.client.shapes.tape import Candle, Candles
 from zmart.errors import Invalid
 from zmart.market.types import PRICE_ONE, Lamports, PriceE9
 from zmart.services.gateway import lookup
+from zmart.services.gateway.answers import with_text_numbers
 from zmart.services.gateway.texts import iso_of_seconds, price_text
 from zmart.store import trades
 from zmart.store.markets import MarketRow
@@ -16,9 +20,12 @@ from zmart.store.pool import Pool
 INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 MAX_CANDLES = 1000
 _USUAL_CANDLES = 200
+_BEGINS = b'{"timestamp":"'
 
 
-async def of(pool: Pool, market: MarketRow, interval: str, start: str | None, end: str | None) -> Candles:
+async def of(
+    pool: Pool, market: MarketRow, interval: str, start: str | None, end: str | None, *, text: bool = False
+) -> Candles:
     """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
     step_s = INTERVALS_S.get(interval)
     if step_s is None:
@@ -31,7 +38,7 @@ async def of(pool: Pool, market: MarketRow, interval: str, start: str | None, en
         raise Invalid("end", "end must lie behind start.")
     if (last_s - first_s) // step_s > MAX_CANDLES:
         raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
-    found = await _filled(pool, market, first_s, last_s, step_s)
+    found = await _filled(pool, market, first_s, last_s, step_s, text=text)
     return Candles(
         market_id=market.market_id,
         interval=interval,
@@ -42,8 +49,10 @@ async def of(pool: Pool, market: MarketRow, interval: str, start: str | None, en
     )
 
 
-async def _filled(pool: Pool, market: MarketRow, first_s: int, last_s: int, step_s: int) -> list[Candle]:
-    """From the market's opening on, one candle for each interval."""
+async def _filled(
+    pool: Pool, market: MarketRow, first_s: int, last_s: int, step_s: int, *, text: bool
+) -> list[Candle]:
+    """From the market's opening on, one candle for each interval, typed as what the pieces of JSON hold."""
     opened = market.activated_at
     if opened is None:
         return []
@@ -51,23 +60,30 @@ async def _filled(pool: Pool, market: MarketRow, first_s: int, last_s: int, step
     start, end = datetime.fromtimestamp(first_s, UTC), datetime.fromtimestamp(last_s, UTC)
     traded = {row.start_s: row for row in await trades.candles(pool, market.market_id, start, end, step_s)}
     price = await trades.price_before(pool, market.market_id, start) or PriceE9(PRICE_ONE // 2)
+    flat = _tail(price, price, price, price, text=text)
     filled = []
     for moment_s in range(first_s, last_s, step_s):
         row = traded.get(moment_s)
         if row is None:
-            filled.append(_candle(moment_s, price, price, price, price))
-        else:
-            prices = (row.open_e9, row.high_e9, row.low_e9, row.close_e9)
-            filled.append(_candle(moment_s, *prices, row.volume, row.trades))
-            price = row.close_e9
-    return filled
+            filled.append(msgspec.Raw(_begin(moment_s) + flat))
+            continue
+        prices = (row.open_e9, row.high_e9, row.low_e9, row.close_e9)
+        filled.append(msgspec.Raw(_begin(moment_s) + _tail(*prices, row.volume, row.trades, text=text)))
+        flat = _tail(row.close_e9, row.close_e9, row.close_e9, row.close_e9, text=text)
+    return filled  # type: ignore[return-value]
 
 
-def _candle(
-    moment_s: int, first: int, high: int, low: int, last: int, volume: int = 0, count: int = 0
-) -> Candle:
-    return Candle(
-        timestamp=iso_of_seconds(moment_s),
+@lru_cache(maxsize=20_000)
+def _begin(moment_s: int) -> bytes:
+    return _BEGINS + iso_of_seconds(moment_s).encode()
+
+
+def _tail(
+    first: int, high: int, low: int, last: int, volume: int = 0, count: int = 0, *, text: bool
+) -> bytes:
+    """A candle's JSON behind its time: where nothing is traded, one serves for many."""
+    candle = Candle(
+        timestamp="",
         open_price_yes=price_text(first),
         high_price_yes=price_text(high),
         low_price_yes=price_text(low),
@@ -75,6 +91,8 @@ def _candle(
         volume=Lamports(volume),
         trades=count,
     )
+    whole = msgspec.json.encode(with_text_numbers(candle) if text else candle)
+    return whole[len(_BEGINS) :]
 
 
 def _end_of(market: MarketRow) -> datetime:

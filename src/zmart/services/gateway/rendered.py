@@ -32,9 +32,7 @@ class Shelf(Generic[Version]):
 
     def __init__(self) -> None:
         self._pieces: dict[Version, msgspec.Raw] = {}
-
-    def get(self, version: Version) -> msgspec.Raw | None:
-        return self._pieces.get(version)
+        self.get = self._pieces.get
 
     def put(self, version: Version, content: msgspec.Struct, *, text: bool) -> msgspec.Raw:
         """`text`: every amount as text (`numeric=string`)."""
@@ -62,9 +60,12 @@ class Rendered:
         """Typed as what the pieces hold."""
         self._under(policy)
         shelf = self._markets[text]
+        pieces = [shelf.get(version) for version in wanted]
+        if None not in pieces:
+            return pieces  # type: ignore[return-value]
         missing = [version.market_id for version in wanted if shelf.get(version) is None]
         fresh = await self._read(shelf, missing, lambda row: views.market(row, policy), text=text)
-        pieces = (shelf.get(version) or fresh.get(version.market_id) for version in wanted)
+        pieces = [shelf.get(version) or fresh.get(version.market_id) for version in wanted]
         return [piece for piece in pieces if piece is not None]  # type: ignore[misc]  # gone: deleted meanwhile
 
     async def detail(self, version: markets.Version, policy: Policy, *, text: bool) -> MarketDetail | None:
@@ -81,12 +82,14 @@ class Rendered:
 
     async def tape(self, wanted: Sequence[trades.Version], *, text: bool) -> list[Trade]:
         shelf = self._trades[text]
+        pieces = [shelf.get(version) for version in wanted]
+        if None not in pieces:
+            return pieces  # type: ignore[return-value]
         missing = [version for version in wanted if shelf.get(version) is None]
         fresh = {}
-        if missing:
-            for version, row in await trades.with_versions(self._pool, missing):
-                fresh[version.signature, version.ordinal] = shelf.put(version, views.trade(row), text=text)
-        pieces = (shelf.get(each) or fresh.get((each.signature, each.ordinal)) for each in wanted)
+        for version, row in await trades.with_versions(self._pool, missing):
+            fresh[version.signature, version.ordinal] = shelf.put(version, views.trade(row), text=text)
+        pieces = [shelf.get(each) or fresh.get((each.signature, each.ordinal)) for each in wanted]
         return [piece for piece in pieces if piece is not None]  # type: ignore[misc]
 
     async def _read(

@@ -12,7 +12,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from zmart.client.shapes import tape as shapes
 from zmart.errors import Conflict
 from zmart.market.pricing import Quantities
-from zmart.market.types import PRICE_ONE, PriceE9, Side
+from zmart.market.types import PRICE_ONE, MarketId, PriceE9, Side
 from zmart.services.gateway import candles, lookup, paging, quotes
 from zmart.services.gateway.answers import CHAIN, again, wants_text
 from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
@@ -45,9 +45,12 @@ async def market_trades(
 async def _trades(
     rooms: Rooms, key: str, size: int, offset: int, behind: TapeKey | None, *, text: bool
 ) -> shapes.MarketTrades:
-    market_id = await lookup.market_id_of(rooms, key)
+    is_id = len(key) == 64
+    market_id = MarketId(key) if is_id else await lookup.market_id_of(rooms, key)
     place = behind.place if behind else None
     versions, more = paging.cut(await trades.versions(rooms.pool, market_id, size + 1, offset, place), size)
+    if is_id and not versions:
+        await lookup.market_id_of(rooms, key)  # what is traded exists
     return shapes.MarketTrades(
         trades=await rooms.rendered.tape(versions[::-1], text=text),
         count=len(versions),
@@ -110,13 +113,15 @@ async def market_candles(
 ) -> shapes.Candles:
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
     name = lookup.key_in_path(key)
-    return await again(request, partial(_candles, rooms, name, interval, start, end))
+    text = wants_text(request)
+    return await again(request, partial(_candles, rooms, name, interval, start, end, text=text))
 
 
 async def _candles(
-    rooms: Rooms, key: str, interval: str, start: str | None, end: str | None
+    rooms: Rooms, key: str, interval: str, start: str | None, end: str | None, *, text: bool
 ) -> shapes.Candles:
-    return await candles.of(rooms.pool, await lookup.market_of(rooms, key), interval, start, end)
+    market = await lookup.market_of(rooms, key)
+    return await candles.of(rooms.pool, market, interval, start, end, text=text)
 
 
 @get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])
