@@ -75,6 +75,12 @@ class Client:
         """Your own market before the chain has it."""
         return await self._http.get(market_shapes.Market, f"/api/markets/{market_id}")
 
+    async def search(self, q: str, limit: int = 20) -> market_shapes.SearchResult:
+        return await self._http.get(market_shapes.SearchResult, "/api/search", {"q": q, "limit": limit})
+
+    async def trending(self, limit: int = 10) -> market_shapes.TrendingMarkets:
+        return await self._http.get(market_shapes.TrendingMarkets, "/api/markets/trending", {"limit": limit})
+
     async def timeline(self, key: str, limit: int = 100) -> market_shapes.Timeline:
         return await self._http.get(market_shapes.Timeline, f"/api/markets/{key}/timeline", {"limit": limit})
 
@@ -84,6 +90,9 @@ class Client:
 
     async def candles(self, key: str, interval: str = "1h") -> tape.Candles:
         return await self._http.get(tape.Candles, f"/api/markets/{key}/candles", {"interval": interval})
+
+    async def market_stats(self, key: str) -> tape.MarketStats:
+        return await self._http.get(tape.MarketStats, f"/api/markets/{key}/stats")
 
     async def holders(self, key: str, limit: int = 50) -> people.Holders:
         return await self._http.get(people.Holders, f"/api/markets/{key}/holders", {"limit": limit})
@@ -178,6 +187,11 @@ class Client:
     async def vote_counts(self, key: str) -> votes.VoteCounts:
         return await self._http.get(votes.VoteCounts, f"/api/votes/{key}")
 
+    async def vote_proof(self, key: str, wallet: Wallet, since: int | None = None) -> votes.Proof:
+        """That the wallet's votes are in the market's log; entries and hashes as docs/votes.md has them."""
+        query: Query = {"wallet": wallet, "since": since}
+        return await self._http.get(votes.Proof, f"/api/votes/{key}/proof", query)
+
     async def comment(self, key: str, content: str, parent_id: str | None = None) -> people.DiscussionAnswer:
         body = {"market_id": key, "content": content, "parent_id": parent_id}
         return await self._http.post(people.DiscussionAnswer, "/api/discussions", body)
@@ -194,6 +208,41 @@ class Client:
 
     async def user(self, wallet: Wallet) -> people.User:
         return await self._http.get(people.User, f"/api/users/{wallet}")
+
+    async def change_profile(
+        self,
+        wallet: Wallet,
+        *,
+        display_name: str | None = None,
+        bio: str | None = None,
+        avatar_url: str | None = None,
+        twitter_handle: str | None = None,
+    ) -> people.User:
+        """What is None stays, an empty text clears."""
+        body = {
+            "display_name": display_name,
+            "bio": bio,
+            "avatar_url": avatar_url,
+            "twitter_handle": twitter_handle,
+        }
+        return await self._http.put(people.User, f"/api/users/{wallet}", body)
+
+    async def user_trades(
+        self, wallet: Wallet, limit: int = 50, cursor: str | None = None
+    ) -> tape.WalletTrades:
+        query = {"limit": limit, "cursor": cursor}
+        return await self._http.get(tape.WalletTrades, f"/api/users/{wallet}/trades", query)
+
+    async def user_votes(self, wallet: Wallet, limit: int = 50) -> votes.UserVotes:
+        return await self._http.get(votes.UserVotes, f"/api/users/{wallet}/votes", {"limit": limit})
+
+    async def leaderboard(self, window: str = "all", by: str = "pnl", limit: int = 50) -> people.Leaderboard:
+        query = {"window": window, "by": by, "limit": limit}
+        return await self._http.get(people.Leaderboard, "/api/leaderboard", query)
+
+    async def activity(self, limit: int = 20, kind: str | None = None) -> tape.Activities:
+        """`kind`: trade, vote, discussion or market."""
+        return await self._http.get(tape.Activities, "/api/markets/activity", {"limit": limit, "type": kind})
 
     async def user_stats(self, wallet: Wallet) -> people.UserStats:
         return await self._http.get(people.UserStats, f"/api/users/{wallet}/stats")

@@ -91,3 +91,31 @@ class VoteAnswer(Struct, frozen=True, kw_only=True):
     count: int
     metadata: VoteMetadata
     receipt: Receipt
+
+
+class Inclusion(Struct, frozen=True):
+    """One entry of a wallet and its audit path to the root (hex); `entry` is the text that the leaf covers."""
+
+    index: int
+    entry: str
+    leaf_hash: str
+    path: Sequence[str]
+
+
+class Consistency(Struct, frozen=True):
+    """That the present log begins with the one that had `old_root` at `old_size` (hex)."""
+
+    old_size: int
+    old_root: str
+    path: Sequence[str]
+
+
+class Proof(Struct, frozen=True, kw_only=True):
+    """Everything about one wallet's votes on a market, against one head of its log."""
+
+    market_id: MarketId
+    wallet: Wallet
+    tree_size: int
+    root: str
+    entries: Sequence[Inclusion]
+    consistency: Consistency | None = None
