@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import socket
 import subprocess
 import tempfile
@@ -41,6 +40,7 @@ TITLES = {
     "trades": "GET /api/markets/:id/trades (50 rows)",
     "candles": "GET /api/markets/:id/candles (200)",
 }
+MARKETS, PAGES = 500, 20
 DATABASE_GOAL, CACHE_GOAL, P99_GOAL = 2.0, 2.5, 2.0
 STATEMENTS = {
     "page": f"{markets._SELECT} ORDER BY m.created_at DESC, m.market_id DESC LIMIT $1 OFFSET $2",
@@ -57,25 +57,32 @@ TERMS = {
 
 
 class Servers:
-    """Ports of the contenders, and the paths that are asked for."""
+    """Ports of the contenders, and what is asked of them: the same addresses in the same order."""
 
-    def __init__(self, market_id: str) -> None:
+    def __init__(self, market_ids: list[str]) -> None:
         self.fresh, self.cached, self.express, self.bare = (free_port() for _ in range(4))
-        one = f"/api/markets/{market_id}"
+        pages = [f"/api/markets?limit=20&offset={20 * page}" for page in range(PAGES)]
+        ones = [f"/api/markets/{market_id}" for market_id in market_ids]
         self.paths = {
-            "markets": "/api/markets",
-            "market": one,
-            "trades": f"{one}/trades",
-            "candles": f"{one}/candles",
+            "markets": pages,
+            "market": ones,
+            "trades": [f"{one}/trades" for one in ones],
+            "candles": [f"{one}/candles" for one in ones],
         }
 
-    def contenders(self, name: str, *, cached: bool) -> dict[str, str]:
-        path = self.paths[name]
+    def contenders(self, name: str, *, cached: bool) -> dict[str, tuple[str, list[str]]]:
+        """Base address and paths by who answers."""
+        paths = self.paths[name]
+        at_peer = [f"/cached{path}" for path in paths] if cached else paths
         return {
-            "ours": f"http://127.0.0.1:{self.cached if cached else self.fresh}{path}",
-            "peer": f"http://127.0.0.1:{self.express}{'/cached' if cached else ''}{path}",
-            "bare": f"http://127.0.0.1:{self.bare}/{name}",
+            "ours": (f"http://127.0.0.1:{self.cached if cached else self.fresh}", paths),
+            "peer": (f"http://127.0.0.1:{self.express}", at_peer),
+            "bare": (f"http://127.0.0.1:{self.bare}", [f"/{name}"]),
         }
+
+    def first(self, name: str, who: str) -> str:
+        base, paths = self.contenders(name, cached=False)[who]
+        return base + paths[0]
 
 
 def measure(quick: bool, progress: Progress) -> report.Report:
@@ -89,7 +96,7 @@ def measure(quick: bool, progress: Progress) -> report.Report:
         postgres, valkey = stack.enter_context(_stores(folder))
         progress(f"filling {size.markets:,} markets and {size.trades:,} trades")
         migrate.upgrade(postgres.url())
-        servers = Servers(asyncio.run(market_data.fill(postgres.url(), size)))
+        servers = Servers(asyncio.run(market_data.fill(postgres.url(), size, MARKETS)))
         fresh = stack.enter_context(_gateway(servers.fresh, postgres, valkey, folder, cache_bytes=0))
         stack.enter_context(_gateway(servers.cached, postgres, valkey, folder, cache_bytes=64 << 20))
         stack.enter_context(_express(servers, postgres, size, folder))
@@ -97,7 +104,7 @@ def measure(quick: bool, progress: Progress) -> report.Report:
         stack.enter_context(_bare(servers, folder))
         for cached in (False, True):
             for name in servers.paths:
-                _compare(told, servers, name, cached, 3 if quick else 5, 1 if quick else 3, progress)
+                _compare(told, servers, name, cached, folder, quick, progress)
         progress(f"{IDLE:,} idle connections")
         told.under(f"{IDLE:,} idle keep-alive connections", _idle_mb(fresh, servers.fresh), 60, "MB")
     told.notes.append(
@@ -114,19 +121,23 @@ def _compare(
     servers: Servers,
     name: str,
     cached: bool,
-    rounds: int,
-    seconds: float,
+    folder: Path,
+    quick: bool,
     progress: Progress,
 ) -> None:
     where = "cached" if cached else "database"
     progress(f"{TITLES[name]}, {where}")
-    urls = servers.contenders(name, cached=cached)
-    for url in urls.values():
-        wrk.run(url, 1)
-    loads: dict[str, list[wrk.Load]] = {who: [] for who in urls}
+    rounds, seconds = (3, 1) if quick else (5, 3)
+    asked = {}
+    for who, (base, paths) in servers.contenders(name, cached=cached).items():
+        listed = folder / f"{who}.paths"
+        listed.write_text("\n".join(paths) + "\n", "utf-8")
+        asked[who] = base, listed
+        wrk.run(base, listed, seconds)
+    loads: dict[str, list[wrk.Load]] = {who: [] for who in asked}
     for _ in range(rounds):
-        for who, url in urls.items():
-            loads[who].append(wrk.run(url, seconds))
+        for who, (base, listed) in asked.items():
+            loads[who].append(wrk.run(base, listed, seconds))
     ours, peer, bare = (wrk.middle(loads[who]) for who in ("ours", "peer", "bare"))
     goal = CACHE_GOAL if cached else DATABASE_GOAL
     told.faster(f"{TITLES[name]}, {where}", ours.per_second, peer.per_second, "/s", goal)
@@ -180,7 +191,7 @@ def _express(servers: Servers, postgres: Postgres, size: market_data.Size, folde
     }
     process = peers.start("express", environment, folder / "express.log")
     try:
-        _until_answers(servers.contenders("markets", cached=False)["peer"])
+        _until_answers(servers.first("markets", "peer"))
         yield
     finally:
         process.kill()
@@ -192,7 +203,7 @@ def _bare(servers: Servers, folder: Path) -> Iterator[None]:
     bodies = folder / "bodies"
     bodies.mkdir()
     for name in servers.paths:
-        (bodies / name).write_bytes(_get(servers.contenders(name, cached=False)["ours"]))
+        (bodies / name).write_bytes(_get(servers.first(name, "ours")))
     command = [
         machine.fast_python(),
         str(Path(__file__).with_name("bare.py")),
@@ -200,7 +211,7 @@ def _bare(servers: Servers, folder: Path) -> Iterator[None]:
         str(bodies),
     ]
     with _child(command, {}, folder / "bare.log"):
-        _until_answers(servers.contenders("markets", cached=False)["bare"])
+        _until_answers(servers.first("markets", "bare"))
         yield
 
 
@@ -238,10 +249,10 @@ def _until_answers(url: str, seconds: float = 30) -> None:
 def _same_answers(servers: Servers, told: report.Report) -> None:
     """Both must say the same, or the comparison means nothing. Cursors are opaque and may differ."""
     for name in servers.paths:
-        urls = servers.contenders(name, cached=False)
-        ours, theirs = (re.sub(rb'"next_cursor":"[^"]*"', b"", _get(urls[who])) for who in ("ours", "peer"))
-        if json.loads(ours.replace(b",}", b"}")) != json.loads(theirs.replace(b",}", b"}")):
-            told.notes.append(f"the answers differ: {name}")
+        ours, theirs = (json.loads(_get(servers.first(name, who))) for who in ("ours", "peer"))
+        different = {key for key in {*ours, *theirs} - {"next_cursor"} if ours.get(key) != theirs.get(key)}
+        if different:
+            told.notes.append(f"{name}: the answers differ in {', '.join(sorted(different))}")
 
 
 def _idle_mb(process: subprocess.Popen[bytes], port: int) -> float:

@@ -8,7 +8,10 @@ from pathlib import Path
 import asyncpg
 
 _SQL = Path(__file__).with_suffix(".sql")
-_BUSIEST = "SELECT market_id FROM markets WHERE state = 'ACTIVE' ORDER BY trades_count DESC LIMIT 1"
+# Markets that people look at: open, and traded on more than one page is long.
+_TYPICAL = """
+SELECT market_id FROM markets WHERE state = 'ACTIVE' AND trades_count BETWEEN 50 AND 500 ORDER BY market_id LIMIT $1
+"""
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ FULL = Size(100_000, 1_000_000)
 QUICK = Size(10_000, 100_000)
 
 
-async def fill(database_url: str, size: Size) -> str:
-    """Fill a migrated database; the id of the open market with the most trades."""
+async def fill(database_url: str, size: Size, wanted: int) -> list[str]:
+    """Fill a migrated database; the ids of some open markets that are traded on."""
     connection = await asyncpg.connect(database_url, command_timeout=600)
     try:
         # Without triggers: the change feed of a year is not what is measured here.
@@ -33,6 +36,6 @@ async def fill(database_url: str, size: Size) -> str:
             sql.replace(":markets", str(size.markets)).replace(":trades", str(size.trades))
         )
         await connection.execute("VACUUM ANALYZE")
-        return str(await connection.fetchval(_BUSIEST))
+        return [row["market_id"] for row in await connection.fetch(_TYPICAL, wanted)]
     finally:
         await connection.close()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from zmart.errors import ConfigError, ZmartError
 
 CONNECTIONS = 64
+_SCRIPT = Path(__file__).with_name("targets.lua")
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
@@ -30,10 +33,11 @@ def find() -> str:
     return program
 
 
-def run(url: str, seconds: float) -> Load:
-    """Raises ZmartError when an answer was not a 200."""
-    command = [find(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", url]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def run(url: str, paths: Path, seconds: float) -> Load:
+    """Asks for the paths of a file in turn. Raises ZmartError when an answer was not a 200."""
+    command = [find(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", "-s", str(_SCRIPT), url]
+    environment = {**os.environ, "PATHS": str(paths)}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         raise ZmartError(f"{url} did not always answer 200 under load: {said}")
     speed = re.search(r"Requests/sec:\s+([\d.]+)", said)
