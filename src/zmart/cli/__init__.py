@@ -7,7 +7,19 @@ from importlib import import_module
 import typer
 
 # Each module registers its own commands; they import what they need only when they run.
-MODULES = ("run", "migrate", "stack", "demo", "indexer", "decisions", "verify", "snapshots", "webhook", "openapi")
+MODULES = (
+    "run",
+    "migrate",
+    "stack",
+    "demo",
+    "indexer",
+    "decisions",
+    "verify",
+    "snapshots",
+    "webhook",
+    "openapi",
+    "bench",
+)
 
 app = typer.Typer(
     name="zmart",

@@ -1,0 +1,79 @@
+"""`zmart bench`: speeds, as ratios to a peer in the same run. The benchmarks are in the source, not in the package."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zmart.cli.errors import one_sentence
+from zmart.errors import ConfigError
+
+NAMES = ("indexer", "gateway", "websocket")
+_QUICK = {"indexer": ("--events", "20000", "--growth", "50000", "--seconds", "5")}
+"""What makes a benchmark short; `--quick` where nothing else is said."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("bench")(bench)
+
+
+@one_sentence
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"which: {', '.join(NAMES)} (default: all)")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="smaller data and shorter runs")] = False,
+) -> None:
+    """Measure how fast this is, beside peers in the same run, one benchmark after the other.
+
+    Run it on a machine that does nothing else. It needs a checkout, Node.js with npm, and wrk for the gateway.
+    """
+    folder = _folder()
+    wanted = names or list(NAMES)
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown:
+        raise ConfigError(f"There is no benchmark {unknown[0]}: choose from {', '.join(NAMES)}.")
+    python = _python(folder)
+    found = {name: _run(python, folder, name, json=json, quick=quick) for name in wanted}
+    if json:
+        typer.echo(json_module.dumps({name: said for name, (_, said) in found.items() if said}, indent=2))
+    if any(status for status, _ in found.values()):
+        raise typer.Exit(1)
+
+
+def _python(folder: Path) -> str:
+    """The optimised CPython of the distribution where ours is a plain build; made ready once."""
+    typer.echo(
+        "Looking for an optimised CPython (the first time this installs the packages for it) ...", err=True
+    )
+    found = subprocess.run(
+        [sys.executable, folder / "machine.py"], capture_output=True, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
+def _run(python: str, folder: Path, name: str, *, json: bool, quick: bool) -> tuple[int, object]:
+    options = [*(["--json"] if json else []), *(_QUICK.get(name, ("--quick",)) if quick else ())]
+    command = [python, str(folder / f"{name}.py"), *options]
+    environment = {**os.environ, "PYTHONPATH": str(folder.parent / "src")}
+    if not json:
+        return subprocess.run(command, check=False, env=environment).returncode, None
+    ran = subprocess.run(command, check=False, env=environment, stdout=subprocess.PIPE)
+    return ran.returncode, json_module.loads(ran.stdout) if ran.returncode == 0 else None
+
+
+def _folder() -> Path:
+    """Where the benchmarks are. Raises ConfigError outside of a checkout."""
+    folder = Path(__file__).resolve().parents[3] / "bench"
+    if not (folder / "gateway.py").exists():
+        raise ConfigError(
+            "The benchmarks are not part of the installed package: run `make bench` in a checkout of the source."
+        )
+    return folder
