@@ -23,7 +23,7 @@ WITH hints AS (
 ), stored AS (
     INSERT INTO inbox AS old (source, signature, slot, payload)
     SELECT $1, h.signature, h.slot, h.payload FROM hints h
-    WHERE NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = h.signature)
+    WHERE h.signature <> ALL (ARRAY(SELECT signature FROM chain_transactions WHERE signature = ANY ($2::text[])))
     ON CONFLICT (signature) DO UPDATE
     SET payload = COALESCE(old.payload, excluded.payload), slot = COALESCE(old.slot, excluded.slot)
     WHERE old.state = 'pending'
@@ -45,8 +45,9 @@ WITH next AS (
     ORDER BY slot, id LIMIT $1
 )
 SELECT id, signature, slot, payload, attempts, extract(epoch FROM now() - received_at)::float8 AS age_s
-FROM inbox JOIN (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) fitting USING (id)
-WHERE before < $2 ORDER BY slot, id
+FROM inbox WHERE id = ANY (ARRAY(
+    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) f WHERE before < $2))
+ORDER BY slot, id
 """
 _TO_FETCH = """
 UPDATE inbox SET next_attempt_at = now() + make_interval(secs => $2)

@@ -18,7 +18,8 @@ SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, listed_throu
     extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
 FROM index_progress
 """
-_TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1)"
+# A plan is made for a table as it is then; these tables grow from nothing to millions of rows while it is kept.
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1) FROM set_config('enable_seqscan', 'off', true)"
 _LOCK = "SELECT pg_advisory_xact_lock($1)"
 _LISTED = """
 UPDATE index_progress
