@@ -237,12 +237,13 @@ class Client:
         return await self._http.get(votes.UserVotes, f"/api/users/{wallet}/votes", {"limit": limit})
 
     async def leaderboard(self, window: str = "all", by: str = "pnl", limit: int = 50) -> people.Leaderboard:
-        query = {"window": window, "by": by, "limit": limit}
+        query: Query = {"window": window, "by": by, "limit": limit}
         return await self._http.get(people.Leaderboard, "/api/leaderboard", query)
 
     async def activity(self, limit: int = 20, kind: str | None = None) -> tape.Activities:
         """`kind`: trade, vote, discussion or market."""
-        return await self._http.get(tape.Activities, "/api/markets/activity", {"limit": limit, "type": kind})
+        query: Query = {"limit": limit, "type": kind}
+        return await self._http.get(tape.Activities, "/api/markets/activity", query)
 
     async def user_stats(self, wallet: Wallet) -> people.UserStats:
         return await self._http.get(people.UserStats, f"/api/users/{wallet}/stats")

@@ -26,6 +26,9 @@ _ALLOWED = "Authorization, Content-Type, If-None-Match, X-Request-Id"
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _RETRY_AFTER_S = b"2"
 _BODY_WITHIN_S = 10.0
+_WRITE_OFF_CHAIN_S = 5.0
+_ON_CHAIN = ("/api/markets", "/api/trades", "/api/transactions", "/api/local")
+"""Writes that wait for an RPC or a pin provider."""
 _AT_LEAST_S = 0.05
 _LATE = "This took too long, most likely because the database or the chain does not answer: try again."
 _SLOW = "The body did not arrive in time: send it again."
@@ -99,9 +102,15 @@ class Front:
         other._inner = app
         return other
 
+    def _within_s(self, visit: _Visit) -> float:
+        if visit.method in ("GET", "HEAD"):
+            return self._read_s
+        return self._write_s if visit.path.startswith(_ON_CHAIN) else min(self._write_s, _WRITE_OFF_CHAIN_S)
+
     async def _answer(self, visit: _Visit, receive: Receive) -> None:
-        within_s = self._read_s if visit.method in ("GET", "HEAD") else self._write_s
-        within_s = max(_AT_LEAST_S, within_s - visit.seconds())  # the short way may have waited already
+        within_s = max(
+            _AT_LEAST_S, self._within_s(visit) - visit.seconds()
+        )  # the short way may have waited already
         body = None if visit.method in ("GET", "HEAD") else _Body(receive, within_s)
         try:
             async with asyncio.timeout(within_s) as limit:
