@@ -175,19 +175,6 @@ async def test_another_programs_forged_event_is_ignored(database_url, around):
         assert tx.signature in await signatures(engine)
 
 
-async def test_a_delivery_that_names_a_slot_which_has_not_come_is_not_believed(database_url):
-    event = next(x for tx in STORY.txs for x in tx.events if isinstance(x, e.SharesBought))
-    made_up = Tx(key(5) + key(6), 10**9, 3, [event])
-    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        await engine.scanner.scan()
-        await settle(engine)
-        before = await tables(database_url)
-        await deliver(engine, [made_up])
-        assert await tables(database_url) == before
-        [row] = await engine.pool.fetch("SELECT payload, last_error FROM inbox")
-        assert row["payload"] is None
-
-
 async def test_a_failed_transaction_that_carries_events_is_remembered_and_ignored(database_url):
     bought = last_buy(STORY.txs)
     failed = Tx(key(5) + key(6), bought.slot + 1, 3, bought.events, err={"InstructionError": [0, "x"]})

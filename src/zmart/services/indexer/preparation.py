@@ -17,15 +17,13 @@ from zmart.services.indexer import metrics
 from zmart.services.indexer.batch import Batch
 from zmart.services.indexer.blocks import Blocks
 from zmart.services.indexer.recovery import Recovery, Unrecoverable
-from zmart.store import chain_events, inbox, index_progress
+from zmart.store import chain_events, inbox
 from zmart.store.inbox import Failure
 from zmart.store.pool import Pool
 
 MOST_BYTES = 8_000_000
 _REST_S = 2.0
 _RECOVERED_AT_ONCE = 8
-_AHEAD_SLOTS = 1_000
-"""More than the chain does between two scans, also when one was missed."""
 log = structlog.get_logger()
 
 
@@ -43,26 +41,11 @@ class Preparation:
         """The next rows of the inbox, decoded; empty when there are none."""
         rows = await inbox.ready(self._pool, limit, MOST_BYTES, without)
         batch = await batches.read(self._program, rows)
-        await self._doubt_the_future(batch)
         if batch.cut:
-            there = {t.row.signature for t in batch.transactions}
-            await asyncio.gather(*(self._recover(batch, name) for name in batch.cut if name in there))
+            await asyncio.gather(*(self._recover(batch, signature) for signature in batch.cut))
             await inbox.postpone(self._pool, batch.postponed, _REST_S)
         await self._read_blocks(batch)
         return batch
-
-    async def _doubt_the_future(self, batch: Batch) -> None:
-        """Who knows the webhook's secret can name a slot that has not come, where nobody could tell for long that
-        the transaction is none: the node is asked instead."""
-        progress = await index_progress.read(self._pool) if batch.rows else None
-        if progress is None or progress.scan_age_s is None:
-            return
-        horizon = progress.tip_slot + _AHEAD_SLOTS
-        for signature in [t.row.signature for t in batch.transactions if t.row.slot > horizon]:
-            row_id = batch.leave_out(signature)
-            batch.failures.append(
-                Failure(id=row_id, error="It names a slot that has not come.", refetch=True)
-            )
 
     async def _recover(self, batch: Batch, signature: Signature) -> None:
         cut = batch.cut[signature]
