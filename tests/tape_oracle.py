@@ -1,0 +1,169 @@
+"""What the API computes from the tape, computed again in the plainest way: trade by trade, in Python integers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+ONE = 10**9
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One trade as the tape tells it; `cost` paid with fees (buy), or received after fees (sell)."""
+
+    market: str
+    wallet: str
+    side: str
+    outcome: bool
+    shares: int
+    cost: int
+    fees: int
+    price_e9: int
+    at: datetime
+
+
+def read(row: dict) -> Trade:
+    return Trade(
+        row["market_id"], row["user"], row["trade_type"], row["outcome_bool"], row["shares"], row["cost"], row["fees"],
+        int(row["price_after"].replace(".", "")), datetime.fromisoformat(row["timestamp"]),
+    )  # fmt: skip
+
+
+@dataclass
+class Holding:
+    """One wallet on one market, by average cost."""
+
+    shares: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+    basis: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+    realized: int = 0
+    claimed: bool = False
+    last_at: datetime | None = None
+    trades: int = 0
+
+    def take(self, trade: Trade) -> None:
+        self.last_at, self.trades = trade.at, self.trades + 1
+        side = trade.outcome
+        if trade.side == "buy":
+            self.shares[side] += trade.shares
+            self.basis[side] += trade.cost
+            return
+        sold = self.basis[side] * trade.shares // self.shares[side]
+        self.shares[side] -= trade.shares
+        self.basis[side] -= sold
+        self.realized += trade.cost - sold
+
+    def claim(self, amount: int) -> None:
+        self.realized += amount - sum(self.basis.values())
+        self.basis, self.claimed = {True: 0, False: 0}, True
+
+    def worth(self, market: dict) -> int:
+        if self.claimed:
+            return 0
+        yes = int(market["current_price_yes"].replace(".", ""))
+        if market["state"] == "FINALIZED":
+            yes = {True: ONE, False: 0, None: ONE // 2}[market["final_outcome"]]
+        return (self.shares[True] * yes + self.shares[False] * (ONE - yes)) // ONE
+
+    def unrealized(self, market: dict) -> int:
+        return self.worth(market) - sum(self.basis.values())
+
+
+class Oracle:
+    """`markets` by id as the API shows them, `trades` of all in chain order, `claims` (market, wallet): paid."""
+
+    def __init__(
+        self, markets: dict[str, dict], trades: list[Trade], claims: dict[tuple[str, str], int]
+    ) -> None:
+        self.markets, self.trades = markets, trades
+        self.held: dict[tuple[str, str], Holding] = defaultdict(Holding)
+        for trade in trades:
+            self.held[trade.market, trade.wallet].take(trade)
+        for place, amount in claims.items():
+            self.held[place].claim(amount)
+
+    def of_market(self, market: str) -> list[Trade]:
+        return [trade for trade in self.trades if trade.market == market]
+
+    def of_wallet(self, wallet: str) -> dict[str, Holding]:
+        return {market: held for (market, who), held in self.held.items() if who == wallet}
+
+    def market_stats(self, market: str) -> dict[str, int]:
+        tape = self.of_market(market)
+        return {
+            "total_volume": sum(t.cost for t in tape),
+            "total_trades": len(tape),
+            "unique_traders": len({t.wallet for t in tape}),
+            "buy_volume": sum(t.cost for t in tape if t.side == "buy"),
+            "sell_volume": sum(t.cost for t in tape if t.side == "sell"),
+        }
+
+    def volume_on_chain(self, market: str) -> int:
+        """The program counts a sale before its fees."""
+        return sum(t.cost + (t.fees if t.side == "sell" else 0) for t in self.of_market(market))
+
+    def candle(self, market: str, start: datetime, step: timedelta) -> tuple[list[int], int, int]:
+        """Open, high, low, close, then the volume and the number of trades."""
+        inside = [t for t in self.of_market(market) if start <= t.at < start + step]
+        before = [t for t in self.of_market(market) if t.at < start]
+        last = before[-1].price_e9 if before else ONE // 2
+        prices = [t.price_e9 for t in inside] or [last]
+        return [prices[0], max(prices), min(prices), prices[-1]], sum(t.cost for t in inside), len(inside)
+
+    def trending(self, now: datetime) -> list[tuple[str, float, float, int]]:
+        """Market, change within a day in points of percent, volume in SOL, traders; the first by both together."""
+        found = []
+        for market, row in self.markets.items():
+            recent = [t for t in self.of_market(market) if t.at > now - DAY]
+            older = [t for t in self.of_market(market) if t.at <= now - DAY]
+            if recent:
+                before = older[-1].price_e9 if older else ONE // 2
+                change = (int(row["current_price_yes"].replace(".", "")) - before) / 10**7
+                volume, traders = sum(t.cost for t in recent), len({t.wallet for t in recent})
+                found.append((volume * traders, market, round(change, 4), volume / ONE, traders))
+        found.sort(key=lambda item: (-item[0], item[1]))
+        return [tuple(item[1:]) for item in found]
+
+    def user_stats(self, wallet: str) -> dict[str, int | float]:
+        mine = [t for t in self.trades if t.wallet == wallet]
+        held = self.of_wallet(wallet)
+        settled = {m: h for m, h in held.items() if self.markets[m]["state"] == "FINALIZED"}
+        won = [m for m, h in settled.items() if h.realized + h.unrealized(self.markets[m]) > 0]
+        realized = sum(h.realized for h in held.values())
+        unrealized = sum(h.unrealized(self.markets[m]) for m, h in held.items())
+        return {
+            "total_trades": len(mine),
+            "total_volume": sum(t.cost for t in mine),
+            "realized_pnl": realized,
+            "unrealized_pnl": unrealized,
+            "total_pnl": realized + unrealized,
+            "settled_positions": len(settled),
+            "won_positions": len(won),
+            "win_rate": round(100 * len(won) / len(settled), 2) if settled else 0.0,
+        }
+
+    def leaders(self, by: str, window: timedelta, now: datetime) -> list[tuple[str, int, int]]:
+        """Wallet, PnL of the positions that it touched within the window, volume in it."""
+        found = []
+        for wallet in {t.wallet for t in self.trades if t.at > now - window}:
+            volume = sum(t.cost for t in self.trades if t.wallet == wallet and t.at > now - window)
+            touched = {
+                m: h for m, h in self.of_wallet(wallet).items() if h.last_at and h.last_at > now - window
+            }
+            pnl = sum(h.realized + h.unrealized(self.markets[m]) for m, h in touched.items())
+            found.append((wallet, pnl, volume))
+        place = 1 if by == "pnl" else 2
+        return sorted(found, key=lambda item: (-item[place], item[0]))
+
+
+def history(tape: list[Trade]) -> list[tuple[int, int]]:
+    """After each trade of one wallet: what it had made, and what it had put into what it held."""
+    held: dict[str, Holding] = defaultdict(Holding)
+    found = []
+    for trade in tape:
+        held[trade.market].take(trade)
+        basis = sum(sum(one.basis.values()) for one in held.values())
+        found.append((sum(one.realized for one in held.values()), basis))
+    return found
