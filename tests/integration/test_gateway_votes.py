@@ -138,3 +138,20 @@ async def test_a_session_may_vote_unproven_where_that_is_allowed(database_url: s
         assert (await here.post("/api/votes/proposal", other, token)).status_code == 403
         stats = (await here.get(f"/api/markets/{market}/votes")).json()["stats"]
         assert (stats["total"], stats["unproven"]) == (2, 2)
+
+
+async def test_a_list_of_votes_pages_on_while_votes_come_in(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        for number in range(1, 6):
+            await here.post("/api/votes/proposal", ballot(here, wallet(number), market))
+        seen: list[str] = []
+        cursor = ""
+        while True:
+            page = (await here.get(f"/api/markets/{market}/votes?limit=2&cursor={cursor}")).json()
+            seen += [row["user_wallet"] for row in page["votes"]]
+            await here.post("/api/votes/proposal", ballot(here, wallet(50 + len(seen)), market))
+            if not (cursor := page["next_cursor"] or ""):
+                break
+        assert seen == [address(number) for number in range(5, 0, -1)]
+        assert (await here.get(f"/api/markets/{market}/votes?cursor=nonsense")).status_code == 400

@@ -35,7 +35,7 @@ _ALIVE = "SELECT 1"
 _EVENTS = """
 SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at
 FROM chain_events e JOIN chain_transactions t USING (signature)
-WHERE e.market_id = $1 AND e.name = ANY($3) ORDER BY e.slot, e.index_in_block NULLS FIRST, e.ordinal LIMIT $2
+WHERE e.market_id = $1 AND e.name = ANY($3) ORDER BY e.slot, e.index_in_block NULLS FIRST, e.ordinal LIMIT $2 OFFSET $4
 """
 _CHANGES = """
 SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
@@ -124,9 +124,11 @@ async def queues(pool: Pool) -> Queues:
     return Queues(**await pool.fetchrow(_QUEUES) or {})
 
 
-async def events_of(pool: Pool, market_id: MarketId, names: Sequence[str], limit: int) -> list[MarketEvent]:
+async def events_of(
+    pool: Pool, market_id: MarketId, names: Sequence[str], limit: int, offset: int = 0
+) -> list[MarketEvent]:
     """A market's events of these names in chain order."""
-    rows = await pool.fetch(_EVENTS, market_id, limit, list(names))
+    rows = await pool.fetch(_EVENTS, market_id, limit, list(names), offset)
     return [MarketEvent(**{**row, "event": msgspec.Raw(row["event"].encode())}) for row in rows]
 
 

@@ -24,6 +24,12 @@ SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.market_id = $1 AND o.kind = $2) AS cast_votes
 ORDER BY created_at DESC, wallet LIMIT $3 OFFSET $4
 """
+_OF_MARKET_BEHIND = f"""
+SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
+    UNION ALL {_ON_CHAIN} WHERE o.market_id = $1 AND o.kind = $2) AS cast_votes
+WHERE created_at < $4 OR (created_at = $4 AND wallet > $5)
+ORDER BY created_at DESC, wallet LIMIT $3
+"""
 _OF_WALLET = f"""
 SELECT * FROM ({_OFF_CHAIN} AND v.wallet = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.wallet = $1 AND o.kind = $2) AS cast_votes
@@ -45,9 +51,16 @@ class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def of_market(
-    pool: Pool, market_id: MarketId, kind: VoteKind, limit: int, offset: int = 0
+    pool: Pool,
+    market_id: MarketId,
+    kind: VoteKind,
+    limit: int,
+    offset: int = 0,
+    behind: tuple[datetime, str] | None = None,
 ) -> list[ListedVote]:
-    """The newest first."""
+    """The newest first, behind `behind` = (when, wallet) or from `offset` on."""
+    if behind is not None:
+        return _votes(await pool.fetch(_OF_MARKET_BEHIND, market_id, kind.value, limit, *behind))
     return _votes(await pool.fetch(_OF_MARKET, market_id, kind.value, limit, offset))
 
 

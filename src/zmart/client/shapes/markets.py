@@ -182,3 +182,4 @@ class Timeline(Struct, frozen=True, kw_only=True):
     market_id: MarketId
     timeline: Sequence[TimelineEntry]
     count: int
+    next_cursor: str | None = None

@@ -59,6 +59,13 @@ class TimeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     id: UUID
 
 
+class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """When a vote was cast, and by whom."""
+
+    moment: datetime
+    wallet: Annotated[str, msgspec.Meta(max_length=44)]
+
+
 def bounded(limit: int) -> int:
     """The page size that is really used."""
     return min(limit, MAX_LIMIT)

@@ -6,6 +6,8 @@ import msgspec
 
 from zmart.client.shapes.markets import Timeline, TimelineEntry
 from zmart.market.types import MarketId, Wallet
+from zmart.services.gateway import paging
+from zmart.services.gateway.paging import OffsetKey
 from zmart.services.gateway.texts import iso_of_seconds
 from zmart.store import status
 from zmart.store.pool import Pool
@@ -29,10 +31,12 @@ _ACTORS = ("creator", "approved_by", "resolver", "initiator", "cancelled_by")
 _PLAIN = {"event", "market_id", "timestamp", "cancelled_at", *_ACTORS}
 
 
-async def of(pool: Pool, market_id: MarketId, limit: int) -> Timeline:
-    """State changes in chain order."""
-    found = [_entry(row) for row in await status.events_of(pool, market_id, list(_STATES), limit)]
-    return Timeline(market_id=market_id, timeline=found, count=len(found))
+async def of(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> Timeline:
+    """State changes in chain order; new ones come last, so an offset names the same place for ever."""
+    rows, more = paging.cut(await status.events_of(pool, market_id, list(_STATES), limit + 1, offset), limit)
+    found = [_entry(row) for row in rows]
+    following = paging.cursor_of(OffsetKey(offset + limit)) if more and rows else None
+    return Timeline(market_id=market_id, timeline=found, count=len(found), next_cursor=following)
 
 
 def _entry(row: MarketEvent) -> TimelineEntry:

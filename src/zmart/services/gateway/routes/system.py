@@ -19,7 +19,7 @@ from zmart.services import webhook
 from zmart.services.gateway import health, lookup, paging, timeline
 from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.doorman import BODY, LIMIT, NO_LIMIT
-from zmart.services.gateway.paging import Limit
+from zmart.services.gateway.paging import Cursor, Limit, OffsetKey
 from zmart.services.gateway.problems import GatewayRequest, problem_body, request_id_of
 from zmart.services.gateway.rooms import TheRooms
 from zmart.services.gateway.texts import iso
@@ -82,10 +82,13 @@ async def market_activity(
 
 
 @get("/api/markets/{key:str}/timeline", opt={CHAIN: True}, tags=["markets"])
-async def market_timeline(rooms: TheRooms, key: FromPath[str], limit: Limit = 100) -> Timeline:
+async def market_timeline(
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 100, cursor: Cursor = None
+) -> Timeline:
     """Every change of the market's state, in chain order, with slot, signature and who did it."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
-    return await timeline.of(rooms.pool, market_id, paging.bounded(limit))
+    behind = paging.key_of(cursor, OffsetKey)
+    return await timeline.of(rooms.pool, market_id, paging.bounded(limit), behind.offset if behind else 0)
 
 
 @get("/api/events/latest", opt={LIMIT: "reads"}, tags=["system"])

@@ -21,7 +21,7 @@ from zmart.services.gateway import fields, lookup, paging
 from zmart.services.gateway.answers import CHAIN
 from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.doorman import LIMIT
-from zmart.services.gateway.paging import Limit, Offset
+from zmart.services.gateway.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import iso, percent
 from zmart.store import vote_lists, votes
@@ -225,11 +225,15 @@ async def market_votes(
     kind: Annotated[VoteKind, QueryParameter(name="type")] = VoteKind.PROPOSAL,
     limit: Limit = 50,
     offset: Offset = 0,
+    cursor: Cursor = None,
 ) -> shapes.MarketVotes:
     """The votes themselves, newest first, and their count."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
-    rows = await vote_lists.of_market(rooms.pool, market_id, kind, size, skipped)
+    place = paging.key_of(cursor, VoteKey)
+    behind = (place.moment, place.wallet) if place else None
+    found = await vote_lists.of_market(rooms.pool, market_id, kind, size + 1, skipped, behind)
+    rows, more = paging.cut(found, size)
     tally = (await votes.counts(rooms.pool, market_id))[kind]
     return shapes.MarketVotes(
         votes=[_vote(row) for row in rows],
@@ -242,6 +246,9 @@ async def market_votes(
         ),
         market_id=market_id,
         type=kind.value,
+        next_cursor=paging.cursor_of(VoteKey(rows[-1].created_at, rows[-1].wallet))
+        if more and rows
+        else None,
     )
 
 
