@@ -90,6 +90,7 @@ class Hub:
         return batches
 
     def _write(self, parts: dict[Connection, list[list[Outgoing]]]) -> None:
+        count = 0
         joined: dict[int, bytes] = {}  # readers of one channel alone share the joined bytes too
         for connection, batches in parts.items():
             if len(batches) == 1:
@@ -101,7 +102,8 @@ class Hub:
                 batch = sorted((part for each in batches for part in each), key=_by_offset)
                 data = b"".join([part.frame for part in batch])
             connection.write_batch(batch, data)
-            metrics.frames.inc(len(batch))
+            count += len(batch)
+        metrics.frames.inc(count)
 
     def _stir(self) -> None:
         self._moved.set()
