@@ -29,12 +29,18 @@ SELECT d.category, count(*) AS markets,
     count(*) FILTER (WHERE m.created_at > now() - {DAY} * 14 AND m.created_at <= now() - {DAY} * 7) AS week_before
 FROM markets m JOIN market_documents d USING (market_id) GROUP BY d.category ORDER BY markets DESC, d.category
 """
+# Of a tag or a category that thousands have, some are looked at: those with most volume of the category.
 _RELATED = """
+WITH me AS MATERIALIZED (SELECT market_id, category, tags FROM market_documents WHERE market_id = $1), near AS (
+    (SELECT d.market_id FROM market_documents d WHERE d.tags && (SELECT tags FROM me) LIMIT 150)
+    UNION
+    (SELECT m.market_id FROM markets m JOIN market_documents d USING (market_id)
+     WHERE d.category = (SELECT category FROM me) ORDER BY m.total_volume DESC, m.market_id DESC LIMIT 50)
+)
 SELECT m.market_id, d.question, m.price_yes_e9, d.category, d.category = me.category AS same_category
-FROM market_documents me JOIN market_documents d ON d.market_id <> me.market_id
-    AND (d.category = me.category OR d.tags && me.tags)
-JOIN markets m ON m.market_id = d.market_id
-WHERE me.market_id = $1
+FROM me CROSS JOIN near JOIN market_documents d ON d.market_id = near.market_id
+JOIN markets m ON m.market_id = near.market_id
+WHERE near.market_id <> me.market_id
 ORDER BY (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) DESC,
     (d.category = me.category) DESC, m.total_volume DESC, m.market_id LIMIT $2
 """
