@@ -23,7 +23,7 @@ from zmart.services.gateway.description import whole
 
 INJECTIONS = [
     "' OR '1'='1", "'; DROP TABLE markets; --", "1 UNION SELECT version()", "${jndi:ldap://x}", "{{7*7}}",
-    "%27%20OR%201=1",    '{"$gt": ""}', "../../etc/passwd", "a" * 4000, "\u202e\u0000".replace("\0", ""), "-1", "1e400", "NaN", "[]", "\\",
+    "%27%20OR%201=1", '{"$gt": ""}', "../../etc/passwd", "a" * 4000, "\u202e", "-1", "1e400", "NaN", "[]", "\\",
     "'||pg_sleep(5)||'", "*", "(", "a & | b", ":*", "😀",
 ]  # fmt: skip
 HTML = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -111,6 +111,14 @@ async def test_odd_json_is_refused_at_the_door(database_url: str, text: str) -> 
             answer = await here.http.post(path, content=raw, headers=headers)
             assert answer.status_code == 400, answer.text
             assert answer.json()["status"] == 400
+
+
+async def test_a_parameter_that_is_given_twice_is_refused(database_url: str) -> None:
+    async with site(database_url) as here:
+        for _ in range(2):
+            answer = await here.get("/api/markets?limit=1&limit=5")
+            assert answer.status_code == 400
+            assert answer.json()["details"][0]["field"] == "limit"
 
 
 async def test_a_body_without_a_length_is_cut_off_when_it_is_too_large(database_url: str) -> None:

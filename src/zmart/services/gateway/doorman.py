@@ -43,6 +43,7 @@ class Doorman(ASGIMiddleware):
         request: GatewayRequest = Request(scope, receive, send)
         if b"%00" in notes.get("query_string", b"") or "\0" in notes["path"]:
             raise Invalid("path", "The address holds a character that no name can have (NUL).")
+        _refuse_repeats(request)
         notes[BODY] = b"" if request.method in _SAFE else await _json_body(request)
         notes[CALLER] = self._rooms.doors.caller(request.headers.get("authorization"), notes[BODY])
         options = notes["route_handler"].opt
@@ -71,6 +72,14 @@ class Doorman(ASGIMiddleware):
     def _address(self, request: GatewayRequest) -> str:
         peer = request.client.host if request.client else "unknown"
         return client_address(peer, request.headers.get("x-forwarded-for"), self._trusted)
+
+
+def _refuse_repeats(request: GatewayRequest) -> None:
+    """Which of two values counts is a question that a proxy may answer in another way than we do."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) > len(set(names)):
+        name = next(name for name in names if names.count(name) > 1)[:40]
+        raise Invalid(name, f"{name} is given more than once.")
 
 
 def _wants_text(request: GatewayRequest) -> bool:

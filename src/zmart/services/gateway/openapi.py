@@ -107,6 +107,11 @@ def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str,
     return rows
 
 
+def type_of_parameter(schema: Mapping[str, Any]) -> str:
+    """The same for a parameter, where nothing is said by leaving it out."""
+    return type_of(schema["anyOf"][0] if "anyOf" in schema else schema)
+
+
 def type_of(field: Mapping[str, Any]) -> str:
     """The type of a field in a word or two."""
     if "$ref" in field:

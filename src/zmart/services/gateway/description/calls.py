@@ -54,6 +54,7 @@ _OF_CALL: dict[tuple[str, str, str], Schema] = {
     ("delete", "/api/discussions/{key}", "key"): {"type": "string", "format": "uuid", "description": "a comment"},
 }  # fmt: skip
 """Where the same name means another thing."""
+_MAY_BE_EMPTY = ("state", "creator", "market_id", "type")
 _EXAMPLES = {"key": MARKET, "market_id": MARKET, "wallet": WALLET}
 _NUMERIC = {
     "name": "numeric",
@@ -127,8 +128,9 @@ def describe(path: str, method: str, operation: Schema, handler: HTTPRouteHandle
 def _parameter(path: str, method: str, item: Schema) -> Schema:
     name, said = item["name"], item["schema"]
     schema = _OF_CALL.get((method, path, name)) or _PARAMETERS.get(name) or _without_null(said)
-    if {"type": "null"} in said.get("oneOf", ()):
-        schema = {"anyOf": [schema, {"type": "null"}]}  # the word null is nothing, too: old clients send it
+    if {"type": "null"} in said.get("oneOf", ()):  # the word null is nothing, too: old clients send it
+        nothing: list[Schema] = [{"type": "null"}, *([{"const": ""}] if name in _MAY_BE_EMPTY else [])]
+        schema = {"anyOf": [schema, *nothing]}
     kept: Schema = {"name": name, "in": item["in"], "required": item["required"], "schema": schema}
     if "description" in item:
         kept["description"] = item["description"]

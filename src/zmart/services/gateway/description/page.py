@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from zmart.services.gateway.description.shapes import WORDS, Schema
-from zmart.services.gateway.openapi import fields_of, type_of
+from zmart.services.gateway.openapi import fields_of, type_of, type_of_parameter
 
 MARKER = "<!-- Made by `zmart openapi --page`. Write above this line. -->"
 _PROOFS = {"session": "session", "signature": "signed request", "operator": "operator"}
@@ -53,7 +53,7 @@ def _call(schema: Schema, method: str, path: str, operation: Schema) -> Iterator
     rows = [
         (
             item["name"] + ("" if item["required"] else "?"),
-            type_of(item["schema"]),
+            type_of_parameter(item["schema"]),
             item.get("description", ""),
         )
         for item in operation.get("parameters", ())
