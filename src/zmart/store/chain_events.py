@@ -8,7 +8,7 @@ import msgspec
 
 from zmart.market.events import ChainEvent, StoredEvent, WinningsClaimed, kind_of
 from zmart.market.types import Address, Finality, MarketId, Signature, Slot
-from zmart.store.bulk import Column, enum_value, insert
+from zmart.store.bulk import Column, array, enum_value, insert
 from zmart.store.bulk import arrays as arrays_of
 from zmart.store.pool import Connection, Pool, Record
 
@@ -177,7 +177,8 @@ async def add(
     if strange:
         await connection.execute(_ADD_UNKNOWN, *(list(column) for column in zip(*strange, strict=True)))
     if rows:
-        await connection.execute(_ADD_EVENTS, *(list(column) for column in zip(*rows, strict=True)))
+        columns = zip(_EVENTS, zip(*rows, strict=True), strict=True)
+        await connection.execute(_ADD_EVENTS, *(array(c.array_type, values) for c, values in columns))
 
 
 async def neighbours(connection: Connection | Pool, slots: Collection[Slot]) -> list[Neighbour]:

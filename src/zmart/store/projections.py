@@ -10,7 +10,7 @@ import msgspec
 from zmart.market.fold_config import ChainKey, ConfigFold
 from zmart.market.fold_state import MarketFold, PositionFold, TradeRow, VoteRow
 from zmart.market.types import MarketId, MarketState, Signature, VoteKind, Wallet
-from zmart.store.bulk import Column, arrays, enum_name, enum_value, select, unnest, upsert
+from zmart.store.bulk import Column, array, arrays, enum_name, enum_value, select, unnest, upsert
 from zmart.store.pool import Connection, Pool, Record
 
 _U64 = "numeric"
@@ -238,8 +238,12 @@ async def read_every_vote(connection: Connection) -> list[VoteRow]:
     return [VoteRow(**{**row, "kind": VoteKind(row["kind"])}) for row in rows]
 
 
-async def write(connection: Connection, rows: Rows) -> None:
-    """Write what changed, one statement per table; rows that are equal already are left alone."""
+Statements = list[tuple[str, list[str]]]
+
+
+def statements(rows: Rows) -> Statements:
+    """What writes them, one statement per table, each with its arguments ready to be sent."""
+    found: Statements = []
     for statement, columns, values in (
         (_WRITE_MARKETS, _MARKET, rows.markets),
         (_WRITE_TRADES, _TRADE, rows.trades),
@@ -247,11 +251,23 @@ async def write(connection: Connection, rows: Rows) -> None:
         (_WRITE_HEADS, _HEAD, rows.heads),
     ):
         if values:
-            await connection.execute(statement, *arrays(columns, values))
+            found.append((statement, arrays(columns, values)))
     if rows.positions:
-        ids = [market_id for market_id, _ in rows.positions]
+        ids = array("text", [market_id for market_id, _ in rows.positions])
         columns_of = arrays(_POSITION, [position for _, position in rows.positions])
-        await connection.execute(_WRITE_POSITIONS, ids, *columns_of)
+        found.append((_WRITE_POSITIONS, [ids, *columns_of]))
+    return found
+
+
+async def execute(connection: Connection, ready: Statements) -> None:
+    """Write what changed; rows that are equal already are left alone."""
+    for statement, arguments in ready:
+        await connection.execute(statement, *arguments)
+
+
+async def write(connection: Connection, rows: Rows) -> None:
+    """`statements`, executed."""
+    await execute(connection, statements(rows))
 
 
 async def delete_stale(connection: Connection, market_ids: Collection[MarketId], rows: Rows) -> None:

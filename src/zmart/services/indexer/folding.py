@@ -145,10 +145,10 @@ class Folder:
         storing = asyncio.ensure_future(store())
         try:
             await asyncio.sleep(0)  # let it send its statement
-            rows = await self._fold(rules, news, heads, markets, positions)
+            ready = projections.statements(await self._fold(rules, news, heads, markets, positions))
         finally:
             await storing
-        await projections.write(connection, rows)
+        await projections.execute(connection, ready)
 
     async def _fold(
         self,
