@@ -172,7 +172,7 @@ def hold_against(url: str, market: str, folder: Path, *options: str) -> None:
     }
     command = [
         str(SCHEMATHESIS), "--config-file", str(HERE / "schemathesis.toml"), "run", f"{url}/api/openapi.json",
-        "--header", f"Authorization: Bearer {session(url, 1)}", "--workers", "2", "--warnings", "off",
+        "--header", f"Authorization: Bearer {session(url, 1)}", "--workers", "1", "--warnings", "off",
         "--continue-on-failure", *options,
     ]  # fmt: skip
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)

@@ -6,12 +6,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
+_INK = r"[^\s\u001c-\u001f\u0085]"
+"""What is no white space, neither to Python nor to ECMAScript."""
 _BASE58 = "[1-9A-HJ-NP-Za-km-z]"
 
 
 def text(shortest: int, longest: int) -> Meta:
     """So many characters once white space around them is gone; none of them NUL."""
-    pattern = r"^[^\u0000]*\S[^\u0000]*$" if shortest else r"^[^\u0000]*$"
+    pattern = rf"^[^\u0000]*{_INK}[^\u0000]*$" if shortest else r"^[^\u0000]*$"
     return Meta(extra_json_schema={"minLength": shortest, "maxLength": longest, "pattern": pattern})
 
 

@@ -49,7 +49,6 @@ _OF_CALL: dict[tuple[str, str, str], Schema] = {
     ("get", "/api/users/{wallet}/votes", "type"): {
         "type": "string", "enum": ["all", "proposal", "dispute"], "default": "all",
     },
-    ("get", "/api/search", "q"): {"type": "string", "pattern": r"\S", "maxLength": 200},
     ("get", "/api/votes/{key}/log", "start"): {"type": "integer", "minimum": 0, "maximum": 2**40, "default": 0},
     ("delete", "/api/discussions/{key}", "key"): {"type": "string", "format": "uuid", "description": "a comment"},
 }  # fmt: skip

@@ -9,7 +9,7 @@ from litestar import get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.client.shapes import markets as shapes
-from zmart.errors import Invalid, NotFound, Unauthenticated
+from zmart.errors import NotFound, Unauthenticated
 from zmart.market.types import PRICE_ONE, MarketId
 from zmart.services.gateway import lookup, paging, views
 from zmart.services.gateway.answers import CHAIN, PRIVATE, again, wants_text
@@ -184,10 +184,8 @@ async def related(rooms: TheRooms, key: FromPath[str], limit: Limit = 5) -> shap
 async def search(
     rooms: TheRooms, q: Annotated[str, QueryParameter(max_length=200)], limit: Limit = 20
 ) -> shapes.SearchResult:
-    """Markets that match the words, the best first."""
+    """Markets that match the words, the best first; nothing matches no words."""
     words = q.strip()
-    if not words:
-        raise Invalid("q", "q must hold at least one word.")
     ranked = await market_lists.search(rooms.pool, words, paging.bounded(limit))
     rows = await markets.several(rooms.pool, [market_id for market_id, _ in ranked])
     policy = await rooms.policy()
