@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.h11_impl import H11Protocol as AutoHTTPProtocol
-else:
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol  # whichever parser is installed
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_WITHIN_S = 10.0
 
 
-class PunctualProtocol(AutoHTTPProtocol):
+class PunctualProtocol(HttpToolsProtocol):
     """uvicorn's own, which times idle connections only after their first answer."""
 
     _closing: asyncio.TimerHandle | None = None

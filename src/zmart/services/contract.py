@@ -15,6 +15,27 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+WIRE = "zmart.wire"
+"""ASGI extension: the very bytes of the request, where a ShortWay may learn them."""
+
+
+class Line(Protocol):
+    """A connection with a request that a ShortWay has taken: one of the two must be called once."""
+
+    @property
+    def peer(self) -> str: ...
+
+    def answer(self, answer: bytes) -> None: ...
+
+    def refuse(self, request: bytes) -> None: ...
+
+
+class ShortWay(Protocol):
+    """Takes a request that is known by its very bytes, or says False; see ops/short_way.py."""
+
+    def __call__(self, request: bytes, line: Line) -> bool: ...
+
+
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a service is caught up, the reason when it is not, and figures for the operator."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from zmart.market.types import Lamports, MarketId, PriceE9
-from zmart.store.markets import DAY, LATEST_CHAIN_TIME
+from zmart.store.markets import DAY, LATEST_CHAIN_TIME, TRADED_LATELY
 from zmart.store.pool import Pool
 
 _TRENDING = f"""
 WITH recent AS (
-    SELECT market_id, sum(cost_lamports) AS volume, count(DISTINCT wallet) AS wallets FROM trades
-    WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id
+    SELECT * FROM {TRADED_LATELY} t JOIN markets USING (market_id) ORDER BY volume * wallets DESC, market_id LIMIT $1
 )
 SELECT m.market_id, coalesce(d.question, '') AS question, m.price_yes_e9,
     coalesce(before.price_yes_after_e9, 500000000) AS price_before_e9,
@@ -38,8 +37,9 @@ WITH me AS MATERIALIZED (SELECT market_id, category, tags FROM market_documents 
      WHERE d.category = (SELECT category FROM me) ORDER BY m.total_volume DESC, m.market_id DESC LIMIT 50)
 )
 SELECT m.market_id, d.question, m.price_yes_e9, d.category, d.category = me.category AS same_category
-FROM me CROSS JOIN near JOIN market_documents d ON d.market_id = near.market_id
-JOIN markets m ON m.market_id = near.market_id
+FROM me CROSS JOIN near
+CROSS JOIN LATERAL (SELECT * FROM market_documents x WHERE x.market_id = near.market_id OFFSET 0) d
+CROSS JOIN LATERAL (SELECT * FROM markets x WHERE x.market_id = near.market_id OFFSET 0) m
 WHERE near.market_id <> me.market_id
 ORDER BY (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) DESC,
     (d.category = me.category) DESC, m.total_volume DESC, m.market_id LIMIT $2

@@ -20,6 +20,13 @@ DAY = "interval '24 hours'"
 LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
 """Windows of the tape end now, or at its newest trade where the chain's clock is ahead of ours."""
 
+TRADED_LATELY = f"""
+(SELECT market_id, sum(cost) AS volume, count(*) AS wallets FROM
+    (SELECT market_id, wallet, sum(cost_lamports) AS cost FROM trades
+     WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id, wallet) w GROUP BY market_id)
+"""
+"""Markets with trades in the last 24 hours: `volume` in lamports, and how many wallets."""
+
 _COLUMNS = """
 m.market_id, m.address, m.creator, m.state, m.b_parameter, m.initial_liquidity, m.current_liquidity,
 m.shares_yes, m.shares_no, m.price_yes_e9, m.total_volume, m.trades_count, m.traders,
@@ -39,8 +46,10 @@ _ONE = f"{_SELECT} WHERE m.market_id = $1"
 _ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
 _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
 # PostgreSQL writes into every version of a row which transaction wrote it: cheaper to read than the row.
-_VERSION = "m.market_id, m.xmin AS market_xid, d.xmin AS document_xid"
-_VERSIONS = f"SELECT {_VERSION}{_FROM}"
+_ROWS = "(SELECT xmin AS xid, * FROM markets) m"
+_LISTED_AT = "(SELECT listed_at FROM feed_head)"
+_VERSION = "m.market_id, m.xid, d.xmin"
+_VERSIONS = f"SELECT {_VERSION} FROM {_ROWS} LEFT JOIN market_documents d USING (market_id)"
 _VERSION_OF_ONE = f"{_VERSIONS} WHERE m.market_id = $1"
 _VERSION_BY_ADDRESS = f"{_VERSIONS} WHERE m.address = $1"
 _SEVERAL_WITH_VERSIONS = f"SELECT m.xmin, d.xmin, {_COLUMNS}{_FROM} WHERE m.market_id = ANY($1)"
@@ -105,10 +114,12 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A line of a list: which version of which market, and the value that the list is sorted by."""
+    """A line of a list: which version of which market, the value that the list is sorted by, and the offset of the
+    last commit that added or removed a market or changed one's state."""
 
     version: Version
     value: datetime | int | None
+    listed_at: int
 
 
 class Sort(Enum):
@@ -176,25 +187,23 @@ async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
     """How many markets match."""
     arguments: list[object] = []
     where = [*_where(filters, arguments), *_implied(sort)]
-    documents = filters.category is not None or filters.q is not None or sort is Sort.ENDING
-    sql = _COUNT + (_JOIN if documents else "") + _clause(where)
+    sql = _COUNT + (_JOIN if _needs_documents(filters, sort) else "") + _clause(where)
     found: int = await pool.fetchval(sql, *arguments)
     return found
 
 
 async def page(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[MarketRow]:
     """One page of the list; `at.limit` may be raised by one by the caller to see whether there is more."""
-    sql, arguments = _listed(_SELECT, filters, sort, at)
+    sql, arguments = _listed(f"SELECT {_COLUMNS}", filters, sort, at)
     return _rows(await pool.fetch(sql, *arguments))
 
 
 async def places(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Place]:
     """The same page, as versions of rows: all that is needed by who has those rows already."""
-    sql, arguments = _listed(f"SELECT {_VERSION}, {_value(sort)} AS value{_FROM}", filters, sort, at)
-    return [
-        Place(Version(market_id, market_xid, document_xid), value)
-        for market_id, market_xid, document_xid, value in await pool.fetch(sql, *arguments)
-    ]
+    sql, arguments = _listed(
+        f"SELECT {_VERSION}, {_order(sort)[0]} AS value, {_LISTED_AT}", filters, sort, at
+    )
+    return [Place(Version(*row[:3]), *row[3:]) for row in map(tuple, await pool.fetch(sql, *arguments))]
 
 
 def _listed(select: str, filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
@@ -210,20 +219,30 @@ def _listed(select: str, filters: Filters, sort: Sort, at: Page) -> tuple[str, l
     arguments += [at.limit, at.offset]
     order = f" ORDER BY {value} {direction}, m.market_id {direction}"
     paging = f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
-    return select + _clause(where) + order + paging, arguments
+    narrowed = _clause(where)
+    if _needs_documents(filters, sort):
+        return f"{select} FROM {_ROWS}{_JOIN}{narrowed}{order}{paging}", arguments
+    # Rows that are skipped need no document.
+    return f"{select} FROM (SELECT * FROM {_ROWS}{narrowed}{order}{paging}) m{_JOIN}{order}", arguments
 
 
 def _trending(select: str, filters: Filters, at: Page) -> tuple[str, list[object]]:
     arguments: list[object] = []
-    where = _clause(_where(filters, arguments))
+    where = _where(filters, arguments)
+    join = _JOIN if _needs_documents(filters, Sort.TRENDING) else ""
     arguments += [at.limit, at.offset]
-    sql = (
-        f"WITH recent AS (SELECT market_id, sum(cost_lamports) AS volume, count(DISTINCT wallet) AS wallets "
-        f"FROM trades WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id) "
-        f"{select} LEFT JOIN recent r USING (market_id){where} "
-        f"ORDER BY coalesce(r.volume * r.wallets, 0) DESC, m.created_at DESC, m.market_id DESC "
-        f"LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
-    )
+    limit, offset = f"${len(arguments) - 1}::bigint", f"${len(arguments)}::bigint"
+    # Behind what was traded lately come the others, the newest first: no more of them than the page can need.
+    sql = f"""WITH recent AS MATERIALIZED (SELECT * FROM {TRADED_LATELY} t), placed AS (
+        (SELECT m.market_id, r.volume * r.wallets AS score, m.created_at
+         FROM recent r JOIN markets m USING (market_id){join}{_clause(where)})
+        UNION ALL
+        (SELECT m.market_id, 0, m.created_at FROM markets m{join}
+         {_clause([*where, "m.market_id NOT IN (SELECT market_id FROM recent)"])}
+         ORDER BY m.created_at DESC, m.market_id DESC LIMIT {limit} + {offset})
+        ORDER BY score DESC, created_at DESC, market_id DESC LIMIT {limit} OFFSET {offset})
+    {select} FROM placed p JOIN {_ROWS} USING (market_id){_JOIN}
+    ORDER BY p.score DESC, p.created_at DESC, p.market_id DESC"""
     return sql, arguments
 
 
@@ -245,8 +264,8 @@ def key_of_place(place: Place) -> tuple[int | str, str]:
     return value.isoformat() if isinstance(value, datetime) else value or 0, place.version.market_id
 
 
-def _value(sort: Sort) -> str:
-    return _order(sort)[0]
+def _needs_documents(filters: Filters, sort: Sort) -> bool:
+    return filters.category is not None or filters.q is not None or sort is Sort.ENDING
 
 
 def _order(sort: Sort) -> tuple[str, str, str]:

@@ -44,6 +44,7 @@ def build(rooms: Rooms) -> Front:
         response_class=Answer,
         request_max_body_size=settings.max_body_bytes,
         openapi_config=OPENAPI,
+        logging_config=None,  # the process has its own (ops/logs.py)
         debug=False,
     )
     access, inner = AccessLog(settings), with_request_id(cast("AsgiApp", app))

@@ -21,7 +21,7 @@ from zmart.proofs.pinning import PinClient
 from zmart.services.gateway import payer
 from zmart.services.gateway.auth.callers import Doors
 from zmart.services.gateway.auth.signin import SignIn
-from zmart.services.gateway.limits import Limiter
+from zmart.services.gateway.limiter import Limiter
 from zmart.services.gateway.payer import PayerBalance
 from zmart.services.gateway.relay import Relay
 from zmart.services.gateway.rendered import Rendered

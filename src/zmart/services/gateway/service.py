@@ -19,13 +19,13 @@ from zmart.chain.wallet import admin_keypair, backend_keypair
 from zmart.errors import ConfigError, StoreError
 from zmart.market.pricing import pricing_model
 from zmart.proofs.pinning import PinataClient
-from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.contract import AsgiApp, Line, Readiness
 from zmart.services.gateway.app import build
 from zmart.services.gateway.auth.callers import Doors
 from zmart.services.gateway.auth.legacy import Replays
 from zmart.services.gateway.auth.signin import SignIn
 from zmart.services.gateway.auth.tokens import Tokens
-from zmart.services.gateway.limits import Limiter
+from zmart.services.gateway.limiter import Limiter
 from zmart.services.gateway.relay import Relay
 from zmart.services.gateway.rendered import Rendered
 from zmart.services.gateway.rooms import Rooms, cached_balance, cached_rules, cached_slot
@@ -59,6 +59,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Let go of everything, once nothing is answered any more."""
+        await self.rooms.limiter.close()
         if self.rooms.rpc is not None:
             await self.rooms.rpc.aclose()
         if isinstance(self.rooms.pins, PinataClient):
@@ -81,6 +82,10 @@ class Gateway:
 
     def asgi(self) -> AsgiApp:
         return self._app
+
+    def short_way(self, request: bytes, line: Line) -> bool:
+        """See services.contract.ShortWay."""
+        return self._app.hot is not None and self._app.hot.short_way(request, line)
 
     def around(self, app: AsgiApp) -> AsgiApp:
         """Headers, CORS, request id and access log for what the host answers on this port, too."""

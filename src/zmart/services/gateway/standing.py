@@ -13,6 +13,7 @@ from zmart.store.pool import Pool
 UNPUBLISHED_S = 1.0
 """How old may be what no commit tells of: documents that come late, the program's rules, windows that end now."""
 _MOST_COUNTS = 1_000
+_MOST_COUNT_AGE_S = 60.0
 
 
 class Standings:
@@ -47,17 +48,18 @@ class Counts:
     def __init__(self, pool: Pool, standings: Standings) -> None:
         self._pool = pool
         self._standings = standings
-        self._known: dict[tuple[Filters, Sort], tuple[tuple[str, int], float, int]] = {}
+        self._known: dict[tuple[Filters, Sort], tuple[int, float, int]] = {}
 
-    async def of(self, filters: Filters, sort: Sort) -> int:
-        """Documents and ends are not published: a count that depends on them is at most a second old."""
-        standing = await self._standings.now()
-        at, wanted = (standing.epoch, standing.listed_at), (filters, sort)
+    async def of(self, filters: Filters, sort: Sort, listed_at: int | None) -> int:
+        """`listed_at`: see store.change_feed.Standing; None where it is not known yet. Documents and ends are not
+        published: a count that depends on them is at most a second old."""
+        at = (await self._standings.now()).listed_at if listed_at is None else listed_at
+        wanted = filters, sort
         known = self._known.get(wanted)
         if known is not None and known[0] == at and time.monotonic() < known[1]:
             return known[2]
         published = filters.category is None and filters.q is None and sort is not Sort.ENDING
-        until = time.monotonic() + (float("inf") if published else UNPUBLISHED_S)
+        until = time.monotonic() + (_MOST_COUNT_AGE_S if published else UNPUBLISHED_S)
         found = await markets.count(self._pool, filters, sort)
         if len(self._known) >= _MOST_COUNTS:
             self._known.clear()

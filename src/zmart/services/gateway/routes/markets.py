@@ -78,7 +78,7 @@ async def _page(
         markets=await rooms.rendered.rows(
             [place.version for place in places], await rooms.policy(), text=text
         ),
-        count=await rooms.counts.of(filters, sort),
+        count=await rooms.counts.of(filters, sort, places[0].listed_at if places else None),
         offset=offset,
         limit=size,
         next_cursor=following,
@@ -126,8 +126,12 @@ async def _detail(rooms: Rooms, key: str, *, text: bool) -> shapes.MarketDetail 
 
 
 @get("/api/markets/trending", opt={CHAIN: True}, tags=["markets"])
-async def trending(rooms: TheRooms, limit: Limit = 10) -> shapes.TrendingMarkets:
+async def trending(rooms: TheRooms, request: GatewayRequest, limit: Limit = 10) -> shapes.TrendingMarkets:
     """Markets by volume times traders of the last 24 hours."""
+    return await again(request, partial(_trending, rooms, paging.bounded(limit)))
+
+
+async def _trending(rooms: Rooms, size: int) -> shapes.TrendingMarkets:
     found = [
         shapes.TrendingMarket(
             id=row.market_id,
@@ -138,14 +142,18 @@ async def trending(rooms: TheRooms, limit: Limit = 10) -> shapes.TrendingMarkets
             unique_traders=row.wallets,
             trending_score=row.volume_24h * row.wallets / PRICE_ONE,
         )
-        for row in await market_lists.trending(rooms.pool, paging.bounded(limit))
+        for row in await market_lists.trending(rooms.pool, size)
     ]
     return shapes.TrendingMarkets(trending=found, count=len(found))
 
 
 @get("/api/markets/categories", opt={CHAIN: True}, tags=["markets"])
-async def categories(rooms: TheRooms) -> shapes.Categories:
+async def categories(rooms: TheRooms, request: GatewayRequest) -> shapes.Categories:
     """Categories in use, with their number of markets."""
+    return await again(request, partial(_categories, rooms))
+
+
+async def _categories(rooms: Rooms) -> shapes.Categories:
     found = [
         shapes.Category(
             id=row.category,

@@ -1,0 +1,151 @@
+"""Lists answer from indexes at the planner's own choice, on data of the shape that a year leaves behind.
+
+The data is that of the benchmarks, smaller: some markets and wallets are far busier than most. Not here: what trends
+and which categories there are. Both are added up, from a day's trades and from all documents, once for all who ask.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from zmart.market.types import MarketId, Wallet
+from zmart.store import change_feed, discussions, market_lists, markets, positions, trades
+from zmart.store.markets import Filters, Page, Sort
+from zmart.store.pool import Pool
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+
+from market_data import Size, fill
+
+_SIZE = Size(markets=20_000, trades=60_000)
+_PAGE = 21
+_MOST_SORTED = 1_000
+"""Rows that one answer may sort: what a creator, a rare word or a small state leaves, never a table."""
+_AT = Page(limit=_PAGE)
+_DEEP = (datetime.now(UTC) - timedelta(days=200)).isoformat()
+_MOST_SKIPPED = 5_000
+"""And may read for nothing: the largest markets of a state that one in a hundred is in."""
+_STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED", "CANCELLED")
+
+Read = Callable[[Pool, MarketId, Wallet], Awaitable[object]]
+READS: dict[str, Read] = {
+    "newest": lambda p, m, w: markets.places(p, Filters(), Sort.NEWEST, _AT),
+    "newest, deep": lambda p, m, w: markets.places(
+        p, Filters(), Sort.NEWEST, Page(limit=_PAGE, after=(_DEEP, m))
+    ),
+    "by volume": lambda p, m, w: markets.places(p, Filters(), Sort.VOLUME, _AT),
+    "by volume, deep": lambda p, m, w: markets.places(
+        p, Filters(), Sort.VOLUME, Page(limit=_PAGE, after=(5, m))
+    ),
+    "ending": lambda p, m, w: markets.places(p, Filters(), Sort.ENDING, _AT),
+    **{
+        f"{sort.value} of {state}": lambda p, m, w, s=state, o=sort: markets.places(
+            p, Filters(state=s), o, _AT
+        )
+        for state in _STATES
+        for sort in (Sort.NEWEST, Sort.VOLUME)
+    },
+    **{
+        f"{sort.value} in {category}": lambda p, m, w, c=category, o=sort: markets.places(
+            p, Filters(category=c), o, _AT
+        )
+        for category in ("crypto", "other")
+        for sort in (Sort.NEWEST, Sort.VOLUME)
+    },
+    "by creator": lambda p, m, w: markets.places(p, Filters(creator=w), Sort.NEWEST, _AT),
+    "rare words": lambda p, m, w: markets.places(p, Filters(q="4711"), Sort.NEWEST, _AT),
+    "one": lambda p, m, w: markets.version(p, m),
+    "rows of a page": lambda p, m, w: markets.with_versions(p, [m]),
+    "trades": lambda p, m, w: trades.versions(p, m, 51),
+    "trades, deep": lambda p, m, w: trades.versions(p, m, 51, behind=(300_010_000, 0, 0)),
+    "trades of a wallet": lambda p, m, w: trades.of_wallet(p, w, 51),
+    "price before": lambda p, m, w: trades.price_before(p, m, datetime.now(UTC)),
+    "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
+    "comments": lambda p, m, w: discussions.of_market(p, m, 50),
+    "the feed's head": lambda p, m, w: change_feed.standing(p),
+    "related": lambda p, m, w: market_lists.related(p, m, 5),
+}
+
+
+class Explained(msgspec.Struct):
+    """What was really done, as EXPLAIN ANALYZE says."""
+
+    text: str
+
+    @property
+    def scanned(self) -> list[str]:
+        return re.findall(r"Seq Scan on (\w+)", self.text)
+
+    @property
+    def most_skipped(self) -> int:
+        """Rows that were read for nothing in one step."""
+        return max(
+            (int(float(n)) for n in re.findall(r"Rows Removed by \w+(?: Recheck)?: ([\d.]+)", self.text)),
+            default=0,
+        )
+
+    @property
+    def most_sorted(self) -> int:
+        """Rows that went into the largest sort."""
+        lines = self.text.splitlines()
+        inputs = [
+            int(float(found[1]))
+            for line, below in zip(lines, _below(lines), strict=True)
+            if re.search(r"->  Sort|^Sort|Incremental Sort", line)
+            and (found := re.search(r"actual .*?rows=([\d.]+)", below))
+        ]
+        return max(inputs, default=0)
+
+
+def _below(lines: list[str]) -> list[str]:
+    """For each line the next one that is a step of the plan."""
+    return [next((line for line in lines[i + 1 :] if "->" in line), "") for i in range(len(lines))]
+
+
+class Explaining(Pool):
+    """Plans each statement as the planner likes, runs it, and keeps what was done; answers with the true rows."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.plans: list[Explained] = []
+
+    async def fetch(self, sql: str, *arguments: object) -> list[object]:
+        async with self._pool.transaction() as connection:
+            rows = await connection.fetch(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}", *arguments)
+            self.plans.append(Explained("\n".join(row[0] for row in rows)))
+            return list(await connection.fetch(sql, *arguments))
+
+    async def fetchrow(self, sql: str, *arguments: object) -> object:
+        return next(iter(await self.fetch(sql, *arguments)), None)
+
+    async def fetchval(self, sql: str, *arguments: object) -> object:
+        row = await self.fetchrow(sql, *arguments)
+        return None if row is None else row[0]  # type: ignore[index]
+
+
+@pytest.fixture
+async def filled(database_url: str) -> AsyncIterator[tuple[Pool, MarketId, Wallet]]:
+    market_id = MarketId((await fill(database_url, _SIZE, 1))[0])
+    pool = await Pool.open(database_url)
+    yield pool, market_id, await pool.fetchval("SELECT creator FROM markets WHERE market_id = $1", market_id)
+    await pool.close()
+
+
+async def test_lists_read_a_page_and_not_a_table(filled: tuple[Pool, MarketId, Wallet]) -> None:
+    pool, market_id, wallet = filled
+    faults = {}
+    for name, read in READS.items():
+        explaining = Explaining(pool)
+        await read(explaining, market_id, wallet)
+        for plan in explaining.plans:
+            large = [table for table in plan.scanned if table not in ("feed_head", "index_progress")]
+            if large or plan.most_sorted > _MOST_SORTED or plan.most_skipped > _MOST_SKIPPED:
+                faults[name] = plan.text
+    assert not faults, "\n\n".join(f"{name}:\n{plan}" for name, plan in faults.items())
