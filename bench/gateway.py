@@ -43,7 +43,9 @@ TITLES = {
 MARKETS, PAGES = 500, 20
 DATABASE_GOAL, CACHE_GOAL, P99_GOAL = 2.0, 2.5, 2.0
 STATEMENTS = {
-    "page": f"{markets._SELECT} ORDER BY m.created_at DESC, m.market_id DESC LIMIT $1 OFFSET $2",
+    "page": markets._listed(
+        f"SELECT {markets._COLUMNS}", markets.Filters(), markets.Sort.NEWEST, markets.Page(limit=0)
+    )[0],
     "one": markets._ONE,
     "exists": markets._EXISTS,
     "trades": trades._OF_MARKET,

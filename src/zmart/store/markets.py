@@ -200,15 +200,36 @@ async def page(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Marke
 
 async def places(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Place]:
     """The same page, as versions of rows: all that is needed by who has those rows already."""
-    sql, arguments = _listed(
-        f"SELECT {_VERSION}, {_order(sort)[0]} AS value, {_LISTED_AT}", filters, sort, at
-    )
+    if sort is Sort.TRENDING or _needs_documents(filters, sort):
+        sql, arguments = _listed(f"SELECT {_VERSION}, {_order(sort)[0]}, {_LISTED_AT}", filters, sort, at)
+    else:
+        sql, arguments = _narrow(filters, sort, at)
     return [Place(Version(*row[:3]), *row[3:]) for row in map(tuple, await pool.fetch(sql, *arguments))]
+
+
+def _narrow(filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
+    """Of a page's markets only which version is current, and of their documents."""
+    value, _, direction = _order(sort)
+    page, arguments = _ordered(
+        f"SELECT m.market_id, m.xmin AS xid, {value} FROM markets m", filters, sort, at
+    )
+    document = "(SELECT d.xmin FROM market_documents d WHERE d.market_id = m.market_id)"
+    sql = f"SELECT m.market_id, m.xid, {document}, {value}, {_LISTED_AT} FROM ({page}) m"
+    return f"{sql} ORDER BY {value} {direction}, m.market_id {direction}", arguments
 
 
 def _listed(select: str, filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
     if sort is Sort.TRENDING:
         return _trending(select, filters, at)
+    if _needs_documents(filters, sort):
+        return _ordered(f"{select} FROM {_ROWS}{_JOIN}", filters, sort, at)
+    # Rows that are skipped need no document.
+    value, _, direction = _order(sort)
+    page, arguments = _ordered(f"SELECT * FROM {_ROWS}", filters, sort, at)
+    return f"{select} FROM ({page}) m{_JOIN} ORDER BY {value} {direction}, m.market_id {direction}", arguments
+
+
+def _ordered(select: str, filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
     arguments: list[object] = []
     where = [*_where(filters, arguments), *_implied(sort)]
     value, cast, direction = _order(sort)
@@ -219,11 +240,7 @@ def _listed(select: str, filters: Filters, sort: Sort, at: Page) -> tuple[str, l
     arguments += [at.limit, at.offset]
     order = f" ORDER BY {value} {direction}, m.market_id {direction}"
     paging = f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
-    narrowed = _clause(where)
-    if _needs_documents(filters, sort):
-        return f"{select} FROM {_ROWS}{_JOIN}{narrowed}{order}{paging}", arguments
-    # Rows that are skipped need no document.
-    return f"{select} FROM (SELECT * FROM {_ROWS}{narrowed}{order}{paging}) m{_JOIN}{order}", arguments
+    return select + _clause(where) + order + paging, arguments
 
 
 def _trending(select: str, filters: Filters, at: Page) -> tuple[str, list[object]]:

@@ -41,9 +41,9 @@ ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT $4
 """
 _CANDLES = """
 SELECT extract(epoch FROM traded_at)::bigint / $4 * $4 AS start_s,
-    (array_agg(price_yes_after_e9 ORDER BY slot, index_in_block, ordinal))[1] AS open_e9,
+    (min(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS open_e9,
     max(price_yes_after_e9) AS high_e9, min(price_yes_after_e9) AS low_e9,
-    (array_agg(price_yes_after_e9 ORDER BY slot DESC, index_in_block DESC, ordinal DESC))[1] AS close_e9,
+    (max(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS close_e9,
     sum(cost_lamports) AS volume, count(*) AS trades
 FROM trades WHERE market_id = $1 AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s ORDER BY start_s
 """

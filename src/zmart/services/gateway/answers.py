@@ -73,10 +73,25 @@ def is_known_to(given: bytes | None, tag: bytes) -> bool:
     return given.strip() == b"*" or tag in (part.strip().removeprefix(b"W/") for part in given.split(b","))
 
 
-def again(request: GatewayRequest, read: Callable[[], Awaitable[Content]]) -> Awaitable[Content]:
-    """Begin `read`, and let it answer the same address from now on: it may depend on nothing but the address, and
-    on what commits tell of (or be a second old)."""
-    cast("dict[str, object]", request.scope)[AGAIN] = read
+def a_second() -> float:
+    """How long an answer holds without a commit that tells otherwise, if it also depends on what no commit tells of:
+    documents that come late, the program's rules, windows that end now."""
+    return 1.0
+
+
+def a_while() -> float:
+    """The same of one that depends on published tables alone."""
+    return 10.0
+
+
+def again(
+    request: GatewayRequest,
+    read: Callable[[], Awaitable[Content]],
+    holds_s: Callable[[], float] = a_second,
+) -> Awaitable[Content]:
+    """Begin `read`, and let it answer the same address from now on: it may depend on nothing but the address, what
+    commits tell of, and what may be `holds_s()` old."""
+    cast("dict[str, object]", request.scope)[AGAIN] = read, holds_s
     return read()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -21,6 +22,12 @@ INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 MAX_CANDLES = 1000
 _USUAL_CANDLES = 200
 _BEGINS = b'{"timestamp":"'
+
+
+def until_the_next(interval: str) -> float:
+    """Seconds until another candle begins."""
+    step_s = INTERVALS_S.get(interval, 1)
+    return min(60.0, step_s - time.time() % step_s)
 
 
 async def of(

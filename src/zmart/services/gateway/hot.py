@@ -20,7 +20,6 @@ from zmart.services.gateway.auth.addresses import Networks, client_address
 from zmart.services.gateway.limits import Policy, Verdict, policy_header
 from zmart.services.gateway.memory import At, Known, Memory, Packed, Request
 from zmart.services.gateway.rooms import Rooms
-from zmart.services.gateway.standing import UNPUBLISHED_S
 from zmart.services.gateway.turns import Turns
 from zmart.services.gateway.wire import Head, Own, write
 from zmart.store.change_feed import Standing
@@ -91,8 +90,9 @@ class Hot:
         if AGAIN in scope and scope.get(SHARED) and _is_plain(asked):
             target = asked.scope["path"], asked.scope["query_string"]
             template, text = str(scope.get("path_template", "")), bool(scope.get(TEXT))
+            read, holds_s = scope[AGAIN]
             if len(target[1]) <= _MOST_QUERY_BYTES:
-                self._memory.learn(Known(target, template, scope[AGAIN], text=text))
+                self._memory.learn(Known(target, template, read, holds_s, text=text))
 
     def _learn_request(self, asked: Asked, known: Known) -> None:
         found = (asked.scope.get("extensions") or {}).get(WIRE)
@@ -190,7 +190,7 @@ class Hot:
 
     async def _read_and_keep(self, known: Known, at: At) -> Packed:
         try:
-            until = perf_counter() + UNPUBLISHED_S
+            until = perf_counter() + known.holds_s()
             async with asyncio.timeout(self._within_s):
                 answer = await _read(known)
             self._memory.keep(known, answer, at, until)

@@ -31,10 +31,13 @@ class Packed:
 class Known:
     """An address; `kept` is its last answer, read when the feed stood at `at`."""
 
-    def __init__(self, target: Target, template: str, read: Read, *, text: bool) -> None:
+    def __init__(
+        self, target: Target, template: str, read: Read, holds_s: Callable[[], float], *, text: bool
+    ) -> None:
         self.target = target
         self.template = template
         self.read = read
+        self.holds_s = holds_s
         self.text = text
         self.kept: Packed | None = None
         self.at: At | None = None

@@ -10,8 +10,7 @@ from zmart.store.change_feed import Standing
 from zmart.store.markets import Filters, Sort
 from zmart.store.pool import Pool
 
-UNPUBLISHED_S = 1.0
-"""How old may be what no commit tells of: documents that come late, the program's rules, windows that end now."""
+_UNPUBLISHED_S = 1.0
 _MOST_COUNTS = 1_000
 _MOST_COUNT_AGE_S = 60.0
 
@@ -59,7 +58,7 @@ class Counts:
         if known is not None and known[0] == at and time.monotonic() < known[1]:
             return known[2]
         published = filters.category is None and filters.q is None and sort is not Sort.ENDING
-        until = time.monotonic() + (_MOST_COUNT_AGE_S if published else UNPUBLISHED_S)
+        until = time.monotonic() + (_MOST_COUNT_AGE_S if published else _UNPUBLISHED_S)
         found = await markets.count(self._pool, filters, sort)
         if len(self._known) >= _MOST_COUNTS:
             self._known.clear()

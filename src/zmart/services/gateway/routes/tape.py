@@ -14,7 +14,7 @@ from zmart.errors import Conflict
 from zmart.market.pricing import Quantities
 from zmart.market.types import PRICE_ONE, MarketId, PriceE9, Side
 from zmart.services.gateway import candles, lookup, paging, quotes
-from zmart.services.gateway.answers import CHAIN, again, wants_text
+from zmart.services.gateway.answers import CHAIN, a_while, again, wants_text
 from zmart.services.gateway.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.problems import GatewayRequest
 from zmart.services.gateway.rooms import Rooms, TheRooms
@@ -39,7 +39,7 @@ async def market_trades(
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     behind = paging.key_of(cursor, TapeKey)
     name, text = lookup.key_in_path(key), wants_text(request)
-    return await again(request, partial(_trades, rooms, name, size, skipped, behind, text=text))
+    return await again(request, partial(_trades, rooms, name, size, skipped, behind, text=text), a_while)
 
 
 async def _trades(
@@ -114,7 +114,8 @@ async def market_candles(
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
     name = lookup.key_in_path(key)
     text = wants_text(request)
-    return await again(request, partial(_candles, rooms, name, interval, start, end, text=text))
+    read = partial(_candles, rooms, name, interval, start, end, text=text)
+    return await again(request, read, partial(candles.until_the_next, interval))
 
 
 async def _candles(
