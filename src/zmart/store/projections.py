@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -241,8 +242,9 @@ async def read_every_vote(connection: Connection) -> list[VoteRow]:
 Statements = list[tuple[str, list[str]]]
 
 
-def statements(rows: Rows) -> Statements:
-    """What writes them, one statement per table, each with its arguments ready to be sent."""
+async def statements(rows: Rows) -> Statements:
+    """What writes them, one statement per table, each with its arguments ready to be sent. Others of this process
+    get their turn after each table."""
     found: Statements = []
     for statement, columns, values in (
         (_WRITE_MARKETS, _MARKET, rows.markets),
@@ -252,6 +254,7 @@ def statements(rows: Rows) -> Statements:
     ):
         if values:
             found.append((statement, arrays(columns, values)))
+            await asyncio.sleep(0)
     if rows.positions:
         ids = array("text", [market_id for market_id, _ in rows.positions])
         columns_of = arrays(_POSITION, [position for _, position in rows.positions])
@@ -267,7 +270,7 @@ async def execute(connection: Connection, ready: Statements) -> None:
 
 async def write(connection: Connection, rows: Rows) -> None:
     """`statements`, executed."""
-    await execute(connection, statements(rows))
+    await execute(connection, await statements(rows))
 
 
 async def delete_stale(connection: Connection, market_ids: Collection[MarketId], rows: Rows) -> None:

@@ -172,6 +172,7 @@ class Worker:
             return
         events = [event for transaction in transactions for event in transaction.events]
         mapped: list[Mapped] = await self._folder.map_markets(connection, events)
+        await asyncio.sleep(0)  # a webhook that came meanwhile is answered first
         rows = [t.row for t in transactions]
         await self._folder.apply(connection, mapped, lambda: chain_events.add(connection, rows, mapped))
         doubtful = {t.row.signature for t in transactions if t.recovered}
