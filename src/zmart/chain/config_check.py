@@ -21,7 +21,9 @@ async def check_program(
     try:
         code, info = await rpc.get_multiple_accounts([program.address, config_address])
     except ChainError as error:
-        raise ChainError(f"{error} Check SOLANA_RPC_URL and HELIUS_RPC_URL, and that the node runs.") from error
+        raise ChainError(
+            f"{error} Check SOLANA_RPC_URL and HELIUS_RPC_URL, and that the node runs."
+        ) from error
     if code is None or not code.executable:
         raise ConfigError(
             f"There is no program at {program.address} on this cluster; "

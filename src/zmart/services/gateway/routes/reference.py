@@ -53,7 +53,12 @@ def _shown(schema: Schema, path: str, method: str, operation: Schema) -> dict[st
         if {"operator": []} in operation.get("security", [])
         else "security" in operation,
         "parameters": [
-            (item["name"], item["in"], openapi.type_of_parameter(item.get("schema", {})), item.get("description", ""))
+            (
+                item["name"],
+                item["in"],
+                openapi.type_of_parameter(item.get("schema", {})),
+                item.get("description", ""),
+            )
             for item in operation.get("parameters", [])
         ],
         "body": openapi.fields_of(schema, body),
