@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import redis
-from decisions_harness import Scene, until
 from solders.keypair import Keypair
-from votes_harness import address_of
 
+from decisions_harness import Scene, until
+from votes_harness import address_of
 from zmart.chain.wallet import backend_keypair
 from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally

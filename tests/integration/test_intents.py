@@ -10,9 +10,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+
 from decisions_harness import until
 from votes_harness import add_market, market_id
-
 from zmart.errors import NotFound, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services import schedule

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,25 +112,31 @@ def test_valkey_keeps_its_keys_after_kill_9(new_valkey: Valkey) -> None:
         assert client.xlen("votes") == 1
 
 
-def test_an_ordinary_user_runs_both_servers_as_oneself(tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may pass through; pytest's own lie below one that only its user may enter."""
+    with tempfile.TemporaryDirectory(prefix="zmart-") as name:
+        os.chmod(name, 0o711)
+        yield Path(name)
+
+
+def test_an_ordinary_user_runs_both_servers_as_oneself(open_folder: Path) -> None:
     code = f"""
 from pathlib import Path
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
-home = Path({str(tmp_path.parent)!r}) / "own"
+home = Path({str(open_folder)!r}) / "own"
 for server in (Postgres(home / "postgres", free_port()), Valkey(home / "valkey", free_port())):
     server.start()
     server.stop()
 print(Postgres(home / "postgres", free_port()).run_as.value)
 """
-    own = tmp_path.parent / "own"
+    own = open_folder / "own"
     own.mkdir(mode=0o700)
     as_user: dict[str, object] = {}
     if IS_ROOT:
         os.chown(own, NOBODY, NOBODY)
-        os.chmod(tmp_path.parent, 0o711)
-        os.chmod(tmp_path.parent.parent, 0o711)
         as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     done = subprocess.run(
         [python_for_everybody(), "-c", code],

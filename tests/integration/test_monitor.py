@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
+
 from decisions_harness import Scene, until
 from votes_harness import NOW, add_market, address_of, market_id
-
 from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally
 from zmart.market.types import ChainTime, MarketState, VoteKind

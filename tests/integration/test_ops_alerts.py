@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from decisions_harness import until
 
+from decisions_harness import until
 from zmart.ops.alerts import tell_of_alerts, tell_one
 from zmart.settings import Settings
 from zmart.store import alerts

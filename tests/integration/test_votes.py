@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+
 from votes_harness import (
     AUTHORITY,
     NOW,
@@ -20,7 +21,6 @@ from votes_harness import (
     vote_signed,
     wallet,
 )
-
 from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, VoteKind, Wallet

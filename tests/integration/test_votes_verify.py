@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from decisions_harness import Scene
 from solders.keypair import Keypair
-from votes_harness import add_onchain_vote, address_of, vote_signed
 
+from decisions_harness import Scene
+from votes_harness import add_onchain_vote, address_of, vote_signed
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally
