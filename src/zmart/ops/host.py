@@ -82,6 +82,7 @@ def _leave_to_rest() -> None:
     """What a service is made of stays: without it a full collection takes a millisecond and not thirty."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(10_000, 20, 50)
 
 
