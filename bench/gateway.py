@@ -49,8 +49,8 @@ STATEMENTS = {
     "one": markets._ONE,
     "exists": markets._EXISTS,
     "trades": trades._OF_MARKET,
+    "life": markets._LIFE,
     "candles": trades._CANDLES,
-    "price_before": trades._PRICE_BEFORE,
 }
 TERMS = {
     "voting_s": 72 * 3600, "window_s": 259_200 + 60, "dispute_period_s": 259_200, "approval_bps": 7000,

@@ -66,7 +66,10 @@ READS: dict[str, Read] = {
     "trades": lambda p, m, w: trades.versions(p, m, 51),
     "trades, deep": lambda p, m, w: trades.versions(p, m, 51, behind=(300_010_000, 0, 0)),
     "trades of a wallet": lambda p, m, w: trades.of_wallet(p, w, 51),
-    "price before": lambda p, m, w: trades.price_before(p, m, datetime.now(UTC)),
+    "candles": lambda p, m, w: trades.candles(
+        p, m, datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600
+    ),
+    "from when to when": lambda p, m, w: markets.life(p, m),
     "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
     "comments": lambda p, m, w: discussions.of_market(p, m, 50),
     "the feed's head": lambda p, m, w: change_feed.standing(p),

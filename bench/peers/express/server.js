@@ -164,11 +164,11 @@ async function trades(request) {
 const STEPS = { '1m': 60, '5m': 300, '1h': 3600, '1d': 86400 }
 
 async function candles(request) {
-  const rows = await query('one', [request.params.id])
+  const rows = await query('life', [request.params.id])
   if (rows.length === 0) return null
   const row = rows[0]
   const step = STEPS[request.query.interval || '1h']
-  const until = (row.finalized_at || row.cancelled_at || new Date()).getTime() / 1000
+  const until = (row.ended_at || new Date()).getTime() / 1000
   let first = Math.floor(Math.floor(until - step * 200) / step) * step
   const last = Math.ceil(Math.floor(until) / step) * step
   const window = { start: new Date(first * 1000), end: new Date(last * 1000) }
@@ -177,9 +177,11 @@ async function candles(request) {
   first = Math.max(first, Math.floor(Math.floor(row.activated_at.getTime() / 1000) / step) * step)
   const start = new Date(first * 1000)
   const traded = new Map()
-  for (const each of await query('candles', [row.market_id, start, window.end, step])) traded.set(each.start_s, each)
-  const before = await query('price_before', [row.market_id, start])
-  let price = before.length === 0 ? 5e8 : before[0].price_yes_after_e9
+  let price = 5e8
+  for (const each of await query('candles', [row.market_id, start, window.end, step])) {
+    if (each.start_s === null) price = each.close_e9
+    else traded.set(each.start_s, each)
+  }
   for (let moment = first; moment < last; moment += step) {
     const found = traded.get(moment)
     const flat = { open_e9: price, high_e9: price, low_e9: price, close_e9: price, volume: 0, trades: 0 }

@@ -66,7 +66,7 @@ class Pool:
         self._url = database_url
         self._wait_s = wait_s
         self._free: deque[Connection] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[bool]] = deque()
         self._permits = size
         self._size = size
         self._closed = False
@@ -170,31 +170,32 @@ class Pool:
         if self._permits > 0 and not self._waiters:
             self._permits -= 1
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
         self._waiters.append(waiter)
+        patience = loop.call_later(self._wait_s, _give_up, waiter)
         try:
-            async with asyncio.timeout(self._wait_s):
-                await asyncio.shield(waiter)
-        except TimeoutError:
-            self._forget(waiter)
+            granted = await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.result():
+                self._give_permit()  # it was handed over in the same moment: pass it on
+            raise
+        finally:
+            patience.cancel()
+        if not granted:
             raise Busy(
                 f"All {self._size} database connections are busy: try again, or raise DATABASE_POOL_SIZE."
-            ) from None
-        except asyncio.CancelledError:
-            self._forget(waiter)
-            raise
-
-    def _forget(self, waiter: asyncio.Future[None]) -> None:
-        # A permit may have been handed over in the same moment: pass it on.
-        if waiter.done() and not waiter.cancelled():
-            self._give_permit()
-        else:
-            waiter.cancel()
+            )
 
     def _give_permit(self) -> None:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(True)
                 return
         self._permits += 1
+
+
+def _give_up(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)

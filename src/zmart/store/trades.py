@@ -45,11 +45,12 @@ SELECT extract(epoch FROM traded_at)::bigint / $4 * $4 AS start_s,
     max(price_yes_after_e9) AS high_e9, min(price_yes_after_e9) AS low_e9,
     (max(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS close_e9,
     sum(cost_lamports) AS volume, count(*) AS trades
-FROM trades WHERE market_id = $1 AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s ORDER BY start_s
-"""
-_PRICE_BEFORE = """
-SELECT price_yes_after_e9 FROM trades WHERE market_id = $1 AND traded_at < $2
-ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1
+FROM trades WHERE market_id = $1 AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s
+UNION ALL
+(SELECT NULL, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, 0, 0 FROM trades
+    WHERE market_id = $1 AND traded_at < $2
+    ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1)
+ORDER BY start_s NULLS FIRST
 """
 
 
@@ -106,7 +107,7 @@ class TapeStats(msgspec.Struct, frozen=True, kw_only=True):
     sold: Lamports
 
 
-class Candle(msgspec.Struct, frozen=True, kw_only=True):
+class Candle(msgspec.Struct, frozen=True):
     """YES prices of the trades in one interval that begins at `start_s` (unix seconds)."""
 
     start_s: int
@@ -172,17 +173,13 @@ async def points(
 
 async def candles(
     pool: Pool, market_id: MarketId, start: datetime, end: datetime, interval_s: int
-) -> list[Candle]:
-    """The intervals of the window in which anything was traded."""
+) -> tuple[PriceE9 | None, list[Candle]]:
+    """The YES price before the window, and its intervals in which anything was traded, in order."""
     if interval_s <= 0:
         raise Invalid("interval", "An interval is longer than nothing.")
-    return [Candle(**row) for row in await pool.fetch(_CANDLES, market_id, start, end, interval_s)]
-
-
-async def price_before(pool: Pool, market_id: MarketId, moment: datetime) -> PriceE9 | None:
-    """The YES price after the last trade before `moment`."""
-    price: PriceE9 | None = await pool.fetchval(_PRICE_BEFORE, market_id, moment)
-    return price
+    rows = [tuple(row) for row in await pool.fetch(_CANDLES, market_id, start, end, interval_s)]
+    before = rows.pop(0)[4] if rows and rows[0][0] is None else None
+    return before, [Candle(*row) for row in rows]
 
 
 def side_of(row: TradeRow) -> Side:

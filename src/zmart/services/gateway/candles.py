@@ -15,7 +15,7 @@ from zmart.services.gateway import lookup
 from zmart.services.gateway.answers import with_text_numbers
 from zmart.services.gateway.texts import iso_of_seconds, price_text
 from zmart.store import trades
-from zmart.store.markets import MarketRow
+from zmart.store.markets import Life
 from zmart.store.pool import Pool
 
 INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
@@ -31,13 +31,13 @@ def until_the_next(interval: str) -> float:
 
 
 async def of(
-    pool: Pool, market: MarketRow, interval: str, start: str | None, end: str | None, *, text: bool = False
+    pool: Pool, life: Life, interval: str, start: str | None, end: str | None, *, text: bool = False
 ) -> Candles:
     """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
     step_s = INTERVALS_S.get(interval)
     if step_s is None:
         raise Invalid("interval", f"interval is one of {', '.join(INTERVALS_S)}.")
-    until = lookup.moment("end", end, _end_of(market))
+    until = lookup.moment("end", end, _end_of(life))
     since = lookup.moment("start", start, until - timedelta(seconds=step_s * _USUAL_CANDLES))
     first_s = int(since.timestamp()) // step_s * step_s
     last_s = -(-int(until.timestamp()) // step_s) * step_s
@@ -45,39 +45,40 @@ async def of(
         raise Invalid("end", "end must lie behind start.")
     if (last_s - first_s) // step_s > MAX_CANDLES:
         raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
-    found = await _filled(pool, market, first_s, last_s, step_s, text=text)
+    found, count = await _filled(pool, life, first_s, last_s, step_s, text=text)
     return Candles(
-        market_id=market.market_id,
+        market_id=life.market_id,
         interval=interval,
         start=iso_of_seconds(first_s),
         end=iso_of_seconds(last_s),
         candles=found,
-        count=len(found),
+        count=count,
     )
 
 
 async def _filled(
-    pool: Pool, market: MarketRow, first_s: int, last_s: int, step_s: int, *, text: bool
-) -> list[Candle]:
-    """From the market's opening on, one candle for each interval, typed as what the pieces of JSON hold."""
-    opened = market.activated_at
+    pool: Pool, life: Life, first_s: int, last_s: int, step_s: int, *, text: bool
+) -> tuple[list[Candle], int]:
+    """From the market's opening on, one candle for each interval, typed as what their JSON holds; and how many."""
+    opened = life.activated_at
     if opened is None:
-        return []
+        return [], 0
     first_s = max(first_s, int(opened.timestamp()) // step_s * step_s)
     start, end = datetime.fromtimestamp(first_s, UTC), datetime.fromtimestamp(last_s, UTC)
-    traded = {row.start_s: row for row in await trades.candles(pool, market.market_id, start, end, step_s)}
-    price = await trades.price_before(pool, market.market_id, start) or PriceE9(PRICE_ONE // 2)
-    flat = _tail(price, price, price, price, text=text)
-    filled = []
-    for moment_s in range(first_s, last_s, step_s):
-        row = traded.get(moment_s)
-        if row is None:
-            filled.append(msgspec.Raw(_begin(moment_s) + flat))
-            continue
-        prices = (row.open_e9, row.high_e9, row.low_e9, row.close_e9)
-        filled.append(msgspec.Raw(_begin(moment_s) + _tail(*prices, row.volume, row.trades, text=text)))
-        flat = _tail(row.close_e9, row.close_e9, row.close_e9, row.close_e9, text=text)
-    return filled  # type: ignore[return-value]
+    before, traded = await trades.candles(pool, life.market_id, start, end, step_s)
+    price = before or PriceE9(PRICE_ONE // 2)
+    flat = _tail(price, price, price, price, 0, 0, text)
+    begins = [_begin(moment_s) for moment_s in range(first_s, last_s, step_s)]
+    pieces: list[bytes] = []
+    for row in traded:
+        at = (row.start_s - first_s) // step_s
+        pieces += [begin + flat for begin in begins[len(pieces) : at]]
+        close = row.close_e9
+        tail = _tail(row.open_e9, row.high_e9, row.low_e9, close, row.volume, row.trades, text)
+        pieces.append(begins[at] + tail)
+        flat = _tail(close, close, close, close, 0, 0, text)
+    pieces += [begin + flat for begin in begins[len(pieces) :]]
+    return msgspec.Raw(b"[" + b",".join(pieces) + b"]"), len(pieces)  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=20_000)
@@ -85,9 +86,10 @@ def _begin(moment_s: int) -> bytes:
     return _BEGINS + iso_of_seconds(moment_s).encode()
 
 
-def _tail(
-    first: int, high: int, low: int, last: int, volume: int = 0, count: int = 0, *, text: bool
-) -> bytes:
+@lru_cache(
+    maxsize=50_000
+)  # what was traded stays as it was: the next reading meets the same candles but the last
+def _tail(first: int, high: int, low: int, last: int, volume: int, count: int, text: bool) -> bytes:
     """A candle's JSON behind its time: where nothing is traded, one serves for many."""
     candle = Candle(
         timestamp="",
@@ -102,6 +104,6 @@ def _tail(
     return whole[len(_BEGINS) :]
 
 
-def _end_of(market: MarketRow) -> datetime:
+def _end_of(life: Life) -> datetime:
     """Now; for a market that is over, the moment it ended."""
-    return market.finalized_at or market.cancelled_at or datetime.now(UTC)
+    return life.ended_at or datetime.now(UTC)

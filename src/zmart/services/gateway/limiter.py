@@ -21,7 +21,7 @@ log = structlog.get_logger()
 _REST_S = 1.0
 _ANSWER_WITHIN_S = 0.25
 _CERTAIN_S = 1.0
-_COUNT_WITHIN_S = 0.005
+_COUNT_WITHIN_S = 0.02
 _MOST_CALLERS = 100_000
 
 # KEYS: one per caller. ARGV: now in ms, window in ms, then for each key its limit and how many requests it has now.

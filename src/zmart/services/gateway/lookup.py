@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from zmart.chain.addresses import is_address
@@ -12,8 +13,9 @@ from zmart.market.types import MarketId, MarketState, Wallet
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.texts import moment_of
 from zmart.store import markets
-from zmart.store.markets import MarketRow
+from zmart.store.markets import Life, MarketRow
 
+Found = TypeVar("Found")
 _MARKET_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -60,14 +62,19 @@ def comment_in_path(text: str) -> UUID:
 
 async def market_of(rooms: Rooms, key: str) -> MarketRow:
     """The market that a valid key names; NotFound when it is not indexed."""
-    row = await markets.one(rooms.pool, key)
-    if row is None:
-        raise NotFound(f"There is no market {key}: it does not exist, or is not indexed yet.")
-    return row
+    return _known(await markets.one(rooms.pool, key), key)
+
+
+async def life_of(rooms: Rooms, key: str) -> Life:
+    """From when to when it can be traded."""
+    return _known(await markets.life(rooms.pool, key), key)
 
 
 async def market_id_of(rooms: Rooms, key: str) -> MarketId:
-    found = await markets.id_of(rooms.pool, key)
+    return _known(await markets.id_of(rooms.pool, key), key)
+
+
+def _known(found: Found | None, key: str) -> Found:
     if found is None:
         raise NotFound(f"There is no market {key}: it does not exist, or is not indexed yet.")
     return found

@@ -21,7 +21,8 @@ from zmart.store import markets, trades
 from zmart.store.pool import Pool
 from zmart.store.status import Rules
 
-_MOST = 20_000
+_MOST_BYTES = 16 << 20
+"""Of JSON on one shelf: some 30,000 trades, some 12,000 markets."""
 
 Version = TypeVar("Version", bound=Hashable)
 Made = TypeVar("Made")
@@ -32,18 +33,27 @@ class Shelf(Generic[Version]):
 
     def __init__(self) -> None:
         self._pieces: dict[Version, msgspec.Raw] = {}
+        self._held_bytes = 0
         self.get = self._pieces.get
 
     def put(self, version: Version, content: msgspec.Struct, *, text: bool) -> msgspec.Raw:
         """`text`: every amount as text (`numeric=string`)."""
-        piece = msgspec.Raw(msgspec.json.encode(with_text_numbers(content) if text else content))
-        if len(self._pieces) >= _MOST:
-            del self._pieces[next(iter(self._pieces))]
+        whole = msgspec.json.encode(with_text_numbers(content) if text else content)
+        piece = msgspec.Raw(whole)
+        self._held_bytes += len(whole) - self._forget(version)
         self._pieces[version] = piece
+        while self._held_bytes > _MOST_BYTES:
+            self._held_bytes -= self._forget(next(iter(self._pieces)))
         return piece
 
     def clear(self) -> None:
         self._pieces.clear()
+        self._held_bytes = 0
+
+    def _forget(self, version: Version) -> int:
+        """How many bytes that frees."""
+        piece = self._pieces.pop(version, None)
+        return 0 if piece is None else len(memoryview(piece))
 
 
 class Rendered:

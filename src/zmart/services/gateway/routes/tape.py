@@ -121,8 +121,8 @@ async def market_candles(
 async def _candles(
     rooms: Rooms, key: str, interval: str, start: str | None, end: str | None, *, text: bool
 ) -> shapes.Candles:
-    market = await lookup.market_of(rooms, key)
-    return await candles.of(rooms.pool, market, interval, start, end, text=text)
+    life = await lookup.life_of(rooms, key)
+    return await candles.of(rooms.pool, life, interval, start, end, text=text)
 
 
 @get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])
