@@ -29,7 +29,7 @@ from zmart.errors import ZmartError
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
-from zmart.store import markets, migrate, trades
+from zmart.store import candles, markets, migrate, trades
 
 Progress = Callable[[str], None]
 POOL_SIZE = 8
@@ -49,8 +49,7 @@ STATEMENTS = {
     "one": markets._ONE,
     "exists": markets._EXISTS,
     "trades": trades._OF_MARKET,
-    "life": markets._LIFE,
-    "candles": trades._CANDLES,
+    "candles": candles._OF_ID,
 }
 TERMS = {
     "voting_s": 72 * 3600, "window_s": 259_200 + 60, "dispute_period_s": 259_200, "approval_bps": 7000,

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from zmart.market.types import MarketId, Wallet
-from zmart.store import change_feed, discussions, market_lists, markets, positions, trades
+from zmart.store import candles, change_feed, discussions, market_lists, markets, positions, trades
 from zmart.store.markets import Filters, Page, Sort
 from zmart.store.pool import Pool
 
@@ -66,10 +66,9 @@ READS: dict[str, Read] = {
     "trades": lambda p, m, w: trades.versions(p, m, 51),
     "trades, deep": lambda p, m, w: trades.versions(p, m, 51, behind=(300_010_000, 0, 0)),
     "trades of a wallet": lambda p, m, w: trades.of_wallet(p, w, 51),
-    "candles": lambda p, m, w: trades.candles(
+    "candles": lambda p, m, w: candles.of_market(
         p, m, datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600
     ),
-    "from when to when": lambda p, m, w: markets.life(p, m),
     "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
     "comments": lambda p, m, w: discussions.of_market(p, m, 50),
     "the feed's head": lambda p, m, w: change_feed.standing(p),

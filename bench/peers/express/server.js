@@ -163,26 +163,31 @@ async function trades(request) {
 
 const STEPS = { '1m': 60, '5m': 300, '1h': 3600, '1d': 86400 }
 
-async function candles(request) {
-  const rows = await query('life', [request.params.id])
-  if (rows.length === 0) return null
-  const row = rows[0]
-  const step = STEPS[request.query.interval || '1h']
-  const until = (row.ended_at || new Date()).getTime() / 1000
-  let first = Math.floor(Math.floor(until - step * 200) / step) * step
+async function chart(id, until, step) {
+  const first = Math.floor(Math.floor(until - step * 200) / step) * step
   const last = Math.ceil(Math.floor(until) / step) * step
   const window = { start: new Date(first * 1000), end: new Date(last * 1000) }
-  const answer = { market_id: row.market_id, interval: request.query.interval || '1h', ...window, candles: [], count: 0 }
+  return { first, last, window, rows: await query('candles', [id, window.start, window.end, step]) }
+}
+
+async function candles(request) {
+  const step = STEPS[request.query.interval || '1h']
+  let read = await chart(request.params.id, Date.now() / 1000, step)
+  if (read.rows.length === 0) return null
+  const ended = read.rows[0].ended_at
+  if (ended !== null) read = await chart(request.params.id, ended.getTime() / 1000, step)
+  const row = read.rows[0]
+  const interval = request.query.interval || '1h'
+  const answer = { market_id: row.market_id, interval, ...read.window, candles: [], count: 0 }
   if (row.activated_at === null) return answer
-  first = Math.max(first, Math.floor(Math.floor(row.activated_at.getTime() / 1000) / step) * step)
-  const start = new Date(first * 1000)
+  const first = Math.max(read.first, Math.floor(Math.floor(row.activated_at.getTime() / 1000) / step) * step)
   const traded = new Map()
   let price = 5e8
-  for (const each of await query('candles', [row.market_id, start, window.end, step])) {
-    if (each.start_s === null) price = each.close_e9
-    else traded.set(each.start_s, each)
+  for (const each of read.rows) {
+    if (each.start_s !== null) traded.set(each.start_s, each)
+    else if (each.close_e9 !== null) price = each.close_e9
   }
-  for (let moment = first; moment < last; moment += step) {
+  for (let moment = first; moment < read.last; moment += step) {
     const found = traded.get(moment)
     const flat = { open_e9: price, high_e9: price, low_e9: price, close_e9: price, volume: 0, trades: 0 }
     const each = found === undefined ? flat : found

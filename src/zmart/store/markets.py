@@ -55,9 +55,6 @@ _VERSION_BY_ADDRESS = f"{_VERSIONS} WHERE m.address = $1"
 _SEVERAL_WITH_VERSIONS = f"SELECT m.xmin, d.xmin, {_COLUMNS}{_FROM} WHERE m.market_id = ANY($1)"
 _ID_OF_ADDRESS = "SELECT market_id FROM markets WHERE address = $1"
 _EXISTS = "SELECT market_id FROM markets WHERE market_id = $1"
-_LIFE = """SELECT market_id, activated_at, coalesce(finalized_at, cancelled_at) AS ended_at FROM markets
-WHERE market_id = $1"""
-_LIFE_BY_ADDRESS = _LIFE.replace("market_id = $1", "address = $1")
 
 
 class MarketRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,14 +122,6 @@ class Place(msgspec.Struct, frozen=True):
     listed_at: int
 
 
-class Life(msgspec.Struct, frozen=True):
-    """From when to when a market can be traded; None for what has not come."""
-
-    market_id: MarketId
-    activated_at: datetime | None
-    ended_at: datetime | None
-
-
 class Sort(Enum):
     """Orders of a list of markets."""
 
@@ -169,12 +158,6 @@ async def id_of(pool: Pool, key: str) -> MarketId | None:
     """The id of the market that an id or an address names, if it is indexed."""
     found: MarketId | None = await pool.fetchval(_EXISTS if len(key) == 64 else _ID_OF_ADDRESS, key)
     return found
-
-
-async def life(pool: Pool, key: str) -> Life | None:
-    """When the market with this id or address was opened and ended."""
-    row = await pool.fetchrow(_LIFE if len(key) == 64 else _LIFE_BY_ADDRESS, key)
-    return None if row is None else Life(*row)
 
 
 async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, MarketRow]:

@@ -7,7 +7,6 @@ from datetime import datetime
 
 import msgspec
 
-from zmart.errors import Invalid
 from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Side, Signature, Slot, Wallet
 from zmart.store.pool import Pool, Record
 
@@ -38,19 +37,6 @@ FROM trades WHERE market_id = $1
 _POINTS = """
 SELECT traded_at, price_yes_after_e9 FROM trades WHERE market_id = $1 AND traded_at >= $2 AND traded_at < $3
 ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT $4
-"""
-_CANDLES = """
-SELECT extract(epoch FROM traded_at)::bigint / $4 * $4 AS start_s,
-    (min(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS open_e9,
-    max(price_yes_after_e9) AS high_e9, min(price_yes_after_e9) AS low_e9,
-    (max(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS close_e9,
-    sum(cost_lamports) AS volume, count(*) AS trades
-FROM trades WHERE market_id = $1 AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s
-UNION ALL
-(SELECT NULL, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, 0, 0 FROM trades
-    WHERE market_id = $1 AND traded_at < $2
-    ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1)
-ORDER BY start_s NULLS FIRST
 """
 
 
@@ -107,18 +93,6 @@ class TapeStats(msgspec.Struct, frozen=True, kw_only=True):
     sold: Lamports
 
 
-class Candle(msgspec.Struct, frozen=True):
-    """YES prices of the trades in one interval that begins at `start_s` (unix seconds)."""
-
-    start_s: int
-    open_e9: PriceE9
-    high_e9: PriceE9
-    low_e9: PriceE9
-    close_e9: PriceE9
-    volume: Lamports
-    trades: int
-
-
 async def of_market(
     pool: Pool, market_id: MarketId, limit: int, offset: int = 0, behind: Place | None = None
 ) -> list[TradeRow]:
@@ -169,17 +143,6 @@ async def points(
     """YES prices after the newest `limit` trades of the window, the oldest of them first."""
     rows = await pool.fetch(_POINTS, market_id, start, end, limit)
     return [(row["traded_at"], row["price_yes_after_e9"]) for row in reversed(rows)]
-
-
-async def candles(
-    pool: Pool, market_id: MarketId, start: datetime, end: datetime, interval_s: int
-) -> tuple[PriceE9 | None, list[Candle]]:
-    """The YES price before the window, and its intervals in which anything was traded, in order."""
-    if interval_s <= 0:
-        raise Invalid("interval", "An interval is longer than nothing.")
-    rows = [tuple(row) for row in await pool.fetch(_CANDLES, market_id, start, end, interval_s)]
-    before = rows.pop(0)[4] if rows and rows[0][0] is None else None
-    return before, [Candle(*row) for row in rows]
 
 
 def side_of(row: TradeRow) -> Side:

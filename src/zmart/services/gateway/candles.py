@@ -14,8 +14,8 @@ from zmart.market.types import PRICE_ONE, Lamports, PriceE9
 from zmart.services.gateway import lookup
 from zmart.services.gateway.answers import with_text_numbers
 from zmart.services.gateway.texts import iso_of_seconds, price_text
-from zmart.store import trades
-from zmart.store.markets import Life
+from zmart.store import candles
+from zmart.store.candles import Chart
 from zmart.store.pool import Pool
 
 INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
@@ -31,46 +31,59 @@ def until_the_next(interval: str) -> float:
 
 
 async def of(
-    pool: Pool, life: Life, interval: str, start: str | None, end: str | None, *, text: bool = False
+    pool: Pool, key: str, interval: str, start: str | None, end: str | None, *, text: bool = False
 ) -> Candles:
     """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
     step_s = INTERVALS_S.get(interval)
     if step_s is None:
         raise Invalid("interval", f"interval is one of {', '.join(INTERVALS_S)}.")
-    until = lookup.moment("end", end, _end_of(life))
-    since = lookup.moment("start", start, until - timedelta(seconds=step_s * _USUAL_CANDLES))
-    first_s = int(since.timestamp()) // step_s * step_s
-    last_s = -(-int(until.timestamp()) // step_s) * step_s
-    if last_s <= first_s:
-        raise Invalid("end", "end must lie behind start.")
-    if (last_s - first_s) // step_s > MAX_CANDLES:
+    window = _window(start, end, datetime.now(UTC), step_s)
+    chart = await _chart(pool, key, window, step_s)
+    if end is None and chart.ended_at is not None:  # seldom asked for: most who look at prices want to trade
+        window = _window(start, end, chart.ended_at, step_s)
+        chart = await _chart(pool, key, window, step_s)
+    if len(window) > MAX_CANDLES:
         raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
-    found, count = await _filled(pool, life, first_s, last_s, step_s, text=text)
+    found, count = _filled(chart, window, text=text)
     return Candles(
-        market_id=life.market_id,
+        market_id=chart.market_id,
         interval=interval,
-        start=iso_of_seconds(first_s),
-        end=iso_of_seconds(last_s),
+        start=iso_of_seconds(window.start),
+        end=iso_of_seconds(window.stop),
         candles=found,
         count=count,
     )
 
 
-async def _filled(
-    pool: Pool, life: Life, first_s: int, last_s: int, step_s: int, *, text: bool
-) -> tuple[list[Candle], int]:
+def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
+    """Where its intervals begin; `until` stands for an end that is not given."""
+    until = lookup.moment("end", end, until)
+    since = lookup.moment("start", start, until - timedelta(seconds=step_s * _USUAL_CANDLES))
+    first_s = int(since.timestamp()) // step_s * step_s
+    last_s = -(-int(until.timestamp()) // step_s) * step_s
+    if last_s <= first_s:
+        raise Invalid("end", "end must lie behind start.")
+    return range(first_s, last_s, step_s)
+
+
+async def _chart(pool: Pool, key: str, window: range, step_s: int) -> Chart:
+    """Of a window that is too long the end, which says how long the market was open."""
+    window = window[-MAX_CANDLES:]
+    start, end = datetime.fromtimestamp(window.start, UTC), datetime.fromtimestamp(window.stop, UTC)
+    return lookup.known(await candles.of_market(pool, key, start, end, step_s), key)
+
+
+def _filled(chart: Chart, window: range, *, text: bool) -> tuple[list[Candle], int]:
     """From the market's opening on, one candle for each interval, typed as what their JSON holds; and how many."""
-    opened = life.activated_at
-    if opened is None:
+    if chart.activated_at is None:
         return [], 0
-    first_s = max(first_s, int(opened.timestamp()) // step_s * step_s)
-    start, end = datetime.fromtimestamp(first_s, UTC), datetime.fromtimestamp(last_s, UTC)
-    before, traded = await trades.candles(pool, life.market_id, start, end, step_s)
-    price = before or PriceE9(PRICE_ONE // 2)
+    step_s = window.step
+    first_s = max(window.start, int(chart.activated_at.timestamp()) // step_s * step_s)
+    begins = [_begin(moment_s) for moment_s in range(first_s, window.stop, step_s)]
+    price = chart.price_before or PriceE9(PRICE_ONE // 2)
     flat = _tail(price, price, price, price, 0, 0, text)
-    begins = [_begin(moment_s) for moment_s in range(first_s, last_s, step_s)]
     pieces: list[bytes] = []
-    for row in traded:
+    for row in chart.candles:
         at = (row.start_s - first_s) // step_s
         pieces += [begin + flat for begin in begins[len(pieces) : at]]
         close = row.close_e9
@@ -102,8 +115,3 @@ def _tail(first: int, high: int, low: int, last: int, volume: int, count: int, t
     )
     whole = msgspec.json.encode(with_text_numbers(candle) if text else candle)
     return whole[len(_BEGINS) :]
-
-
-def _end_of(life: Life) -> datetime:
-    """Now; for a market that is over, the moment it ended."""
-    return life.ended_at or datetime.now(UTC)

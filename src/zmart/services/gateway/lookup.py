@@ -13,7 +13,7 @@ from zmart.market.types import MarketId, MarketState, Wallet
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.texts import moment_of
 from zmart.store import markets
-from zmart.store.markets import Life, MarketRow
+from zmart.store.markets import MarketRow
 
 Found = TypeVar("Found")
 _MARKET_ID = re.compile(r"[0-9a-f]{64}")
@@ -62,19 +62,15 @@ def comment_in_path(text: str) -> UUID:
 
 async def market_of(rooms: Rooms, key: str) -> MarketRow:
     """The market that a valid key names; NotFound when it is not indexed."""
-    return _known(await markets.one(rooms.pool, key), key)
-
-
-async def life_of(rooms: Rooms, key: str) -> Life:
-    """From when to when it can be traded."""
-    return _known(await markets.life(rooms.pool, key), key)
+    return known(await markets.one(rooms.pool, key), key)
 
 
 async def market_id_of(rooms: Rooms, key: str) -> MarketId:
-    return _known(await markets.id_of(rooms.pool, key), key)
+    return known(await markets.id_of(rooms.pool, key), key)
 
 
-def _known(found: Found | None, key: str) -> Found:
+def known(found: Found | None, key: str) -> Found:
+    """What was found under a market's key; NotFound when nothing was."""
     if found is None:
         raise NotFound(f"There is no market {key}: it does not exist, or is not indexed yet.")
     return found

@@ -114,15 +114,8 @@ async def market_candles(
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
     name = lookup.key_in_path(key)
     text = wants_text(request)
-    read = partial(_candles, rooms, name, interval, start, end, text=text)
+    read = partial(candles.of, rooms.pool, name, interval, start, end, text=text)
     return await again(request, read, partial(candles.until_the_next, interval))
-
-
-async def _candles(
-    rooms: Rooms, key: str, interval: str, start: str | None, end: str | None, *, text: bool
-) -> shapes.Candles:
-    life = await lookup.life_of(rooms, key)
-    return await candles.of(rooms.pool, life, interval, start, end, text=text)
 
 
 @get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])

@@ -1,0 +1,68 @@
+"""Prices over time: a market's trades added up by interval."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.types import Lamports, MarketId, PriceE9
+from zmart.store.pool import Pool
+
+# One row for each interval with trades, before them one without a start: the price before the window. All carry the
+# market's own columns, and where there is neither, one row carries them alone.
+_OF_ID = """
+SELECT m.market_id, m.activated_at, coalesce(m.finalized_at, m.cancelled_at) AS ended_at, c.*
+FROM markets m LEFT JOIN LATERAL (
+    SELECT extract(epoch FROM traded_at)::bigint / $4 * $4 AS start_s,
+        (min(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS open_e9,
+        max(price_yes_after_e9) AS high_e9, min(price_yes_after_e9) AS low_e9,
+        (max(ARRAY[slot, index_in_block, ordinal, price_yes_after_e9]))[4] AS close_e9,
+        sum(cost_lamports) AS volume, count(*) AS trades
+    FROM trades WHERE market_id = m.market_id AND traded_at >= $2 AND traded_at < $3 GROUP BY start_s
+    UNION ALL
+    (SELECT NULL, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, price_yes_after_e9, 0, 0 FROM trades
+        WHERE market_id = m.market_id AND traded_at < $2
+        ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT 1)
+) c ON true WHERE m.market_id = $1 ORDER BY start_s NULLS FIRST
+"""
+_OF_ADDRESS = _OF_ID.replace("m.market_id = $1", "m.address = $1")
+
+
+class Candle(msgspec.Struct, frozen=True):
+    """YES prices of the trades in one interval that begins at `start_s` (unix seconds)."""
+
+    start_s: int
+    open_e9: PriceE9
+    high_e9: PriceE9
+    low_e9: PriceE9
+    close_e9: PriceE9
+    volume: Lamports
+    trades: int
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """A market's intervals with trades, in order, and the YES price before the first; from when to when it could be
+    traded, None for what has not come."""
+
+    market_id: MarketId
+    activated_at: datetime | None
+    ended_at: datetime | None
+    price_before: PriceE9 | None
+    candles: list[Candle]
+
+
+async def of_market(pool: Pool, key: str, start: datetime, end: datetime, interval_s: int) -> Chart | None:
+    """The window of the market with this id or address; None if there is none."""
+    if interval_s <= 0:
+        raise Invalid("interval", "An interval is longer than nothing.")
+    sql = _OF_ID if len(key) == 64 else _OF_ADDRESS
+    rows = [tuple(row) for row in await pool.fetch(sql, key, start, end, interval_s)]
+    if not rows:
+        return None
+    market_id, activated_at, ended_at, start_s, *first = rows[0]
+    before = first[3] if start_s is None else None
+    return Chart(
+        market_id, activated_at, ended_at, before, [Candle(*row[3:]) for row in rows if row[3] is not None]
+    )
