@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import machine
 from indexer_drain import Drained, drain
 from indexer_load import Load
 from indexer_rows import bare_insert
@@ -117,7 +117,7 @@ def figures(
     bare_events_per_s = folded.events / bare_s
     late, early = grown.cost_s(grown.events - _WINDOW, grown.events), grown.cost_s(_SMALL, _SMALL + _WINDOW)
     return Figures(
-        python=f"{sys.version.split()[0]}{'' if _optimised() else ' (not an optimised build)'}",
+        python=f"{sys.version.split()[0]}{'' if machine.is_optimised() else ' (not an optimised build)'}",
         cores=os.cpu_count() or 1,
         load_before=load,
         events=folded.events,
@@ -135,10 +135,6 @@ def figures(
         webhook_visible_p99_ms=heard.visible_ms(0.99),
         webhook_answer_p99_ms_under_backlog=busy.answer_ms(0.99),
     )
-
-
-def _optimised() -> bool:
-    return "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
 
 
 def table(found: Figures) -> str:

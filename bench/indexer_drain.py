@@ -13,6 +13,7 @@ import psutil
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.ops.host import leave_to_rest
 from zmart.services.indexer.folding import Folder
 from zmart.services.indexer.worker import Turn, Worker
 from zmart.settings import Settings
@@ -77,6 +78,7 @@ async def _drain(url: str, server: psutil.Process) -> Drained:
     pool = await Pool.open(url, size=4)
     folder = Folder(program, settings.pricing_model)
     worker = Worker(pool, Rpc(["http://127.0.0.1:9"]), program, folder, settings.indexer_batch_size)
+    leave_to_rest()
     started, python, postgres = time.perf_counter(), time.process_time(), _used_s(server)
     marks = [(0, 0.0, 0.0)]
     while await worker.turn() is Turn.WORKED:

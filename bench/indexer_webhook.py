@@ -14,6 +14,7 @@ from indexer_load import Load
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port
+from zmart.ops.host import leave_to_rest
 from zmart.services.webhook import PATH
 from zmart.settings import Settings
 from zmart.store import inbox
@@ -63,6 +64,7 @@ async def _hosted(url: str, port: int) -> None:
     folder = Folder(program, settings.pricing_model)
     worker = Worker(pool, Rpc(["http://127.0.0.1:9"]), program, folder, settings.indexer_batch_size)
     bell = Bell(asyncio.Event())
+    leave_to_rest()
     app = webhook_app(WebhookReceiver(pool, settings))
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_config=None, access_log=False, loop="none", lifespan="off")
@@ -100,6 +102,7 @@ async def _measure(pool: Pool, port: int, fresh: list[inbox.Hint]) -> Webhooks:
     answered: list[float] = []
     visible: list[float] = []
     limits = httpx.Limits(max_connections=32)
+    leave_to_rest()  # the sender's own pauses are not the receiver's
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
         await _until_there(client)
         looking = asyncio.create_task(_look(pool, sent, visible))

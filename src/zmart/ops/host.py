@@ -49,7 +49,7 @@ def run(name: str, settings: Settings) -> None:
 
 async def _run(name: str, settings: Settings) -> None:
     service: Service = await import_module(f"zmart.services.{name}").create(settings)
-    _leave_to_rest()
+    leave_to_rest()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,7 +78,7 @@ async def _run(name: str, settings: Settings) -> None:
         log.info("service stopped")
 
 
-def _leave_to_rest() -> None:
+def leave_to_rest() -> None:
     """What a service is made of stays: without it a full collection takes a millisecond and not thirty."""
     gc.collect()
     gc.freeze()
