@@ -37,7 +37,7 @@ from zmart.store import inbox, migrate
 from zmart.store.pool import Pool
 
 _PIECE = 1_000
-_SMALL, _WINDOW = 10_000, 20_000
+_SMALL, _WINDOW = 10_000, 50_000
 _PROMISED_EVENTS_PER_S, _PROMISED_GROWTH, _PROMISED_MB = 5_000, 1.3, 200
 
 

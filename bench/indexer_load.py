@@ -76,13 +76,17 @@ class Load:
         cost = MODEL.cost(Shares(held[0]), Shares(held[1]), B) - before
         return e.SharesBought(
             market_id=market_id,
-            user=self._random.choice(self._wallets),
+            user=self._trader(),
             outcome=outcome,
             shares=shares,
             cost=Lamports(cost + FEES.split(Lamports(cost)).total),
             new_price_yes=PriceE9(500_000_000),
             timestamp=self._now(),
         )
+
+    def _trader(self) -> Wallet:
+        """Some trade far more than most, as on any market."""
+        return self._wallets[int(len(self._wallets) * self._random.random() ** 4)]
 
     def _hint(self, event: e.AnyEvent) -> Hint:
         signature = Signature(base58.b58encode(self._random.randbytes(64)).decode())

@@ -175,6 +175,23 @@ async def test_another_programs_forged_event_is_ignored(database_url, around):
         assert tx.signature in await signatures(engine)
 
 
+async def test_a_delivery_that_names_a_slot_which_does_not_come_is_taken_back(database_url):
+    event = next(x for tx in STORY.txs for x in tx.events if isinstance(x, e.SharesBought))
+    made_up = Tx(key(5) + key(6), 10**12, 3, [event])
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+        before = await tables(database_url)
+        await deliver(engine, [made_up])
+        for _ in range(2):
+            await engine.finality.look()
+        assert made_up.signature in await signatures(engine)  # the chain may come there yet
+        await engine.pool.execute("UPDATE chain_transactions SET indexed_at = now() - interval '2 minutes'")
+        for _ in range(2):
+            await engine.finality.look()
+        assert await tables(database_url) == before
+
+
 async def test_a_failed_transaction_that_carries_events_is_remembered_and_ignored(database_url):
     bought = last_buy(STORY.txs)
     failed = Tx(key(5) + key(6), bought.slot + 1, 3, bought.events, err={"InstructionError": [0, "x"]})

@@ -5,6 +5,8 @@ A delivery is only a hint: it is stored raw and acknowledged; the indexer works 
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from prometheus_client import Counter
 
@@ -36,6 +38,8 @@ class WebhookReceiver:
         self._pool = pool
         self._secret = settings.helius_webhook_secret.get_secret_value()
         self._with_hmac = settings.helius_webhook_hmac
+        self._waking: asyncio.Task[None] | None = None
+        self._wake_again = False
         self.max_body_bytes = settings.webhook_max_body_bytes
         if not self._secret and not settings.is_local:
             raise ConfigError(
@@ -65,14 +69,32 @@ class WebhookReceiver:
             return _refusal(400, "bad_request", str(error))
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in items]
         try:
-            fresh = await inbox.store(self._pool, "webhook", hints)
+            fresh = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
         except Exception as error:
             if not is_away(error) and not isinstance(error, StoreError):
                 raise
             return _refusal(503, "unavailable", "The database is away; deliver again.")
+        if fresh:
+            self._wake_workers()
         TRANSACTIONS.labels("fresh").inc(fresh)
         TRANSACTIONS.labels("duplicate").inc(len(hints) - fresh)
         return Answer(200, {"received": len(hints), "duplicates": len(hints) - fresh})
+
+    def _wake_workers(self) -> None:
+        """Behind the answer: nobody who delivers waits for it. Deliveries that come together ring once."""
+        self._wake_again = True
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._ring())
+
+    async def _ring(self) -> None:
+        while self._wake_again:
+            self._wake_again = False
+            try:
+                await inbox.wake(self._pool)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                return  # the workers look by themselves some seconds later
 
     def _is_helius(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> bool:
         if not self._secret:

@@ -92,8 +92,8 @@ WHERE market_id > $1 ORDER BY market_id LIMIT $2
 """
 _COUNT = "SELECT count(*) FROM chain_events"
 _UNFINAL = """
-SELECT signature, slot, failed FROM chain_transactions WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2)
-ORDER BY slot, signature LIMIT $3
+SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8 FROM chain_transactions
+WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2) ORDER BY slot, signature LIMIT $3
 """
 _FINALIZE = "UPDATE chain_transactions SET finality = 'finalized' WHERE signature = ANY($1::text[])"
 _MARKETS_OF = """
@@ -135,11 +135,12 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 class Unfinal(msgspec.Struct, frozen=True):
-    """A transaction that may still leave the chain."""
+    """A transaction that may still leave the chain; `age_s` is how long it has been indexed."""
 
     signature: Signature
     slot: Slot
     failed: bool
+    age_s: float
 
 
 class Affected(msgspec.Struct, frozen=True):

@@ -29,9 +29,10 @@ WITH hints AS (
     WHERE old.state = 'pending'
         AND (old.payload IS NULL AND excluded.payload IS NOT NULL OR old.slot IS NULL AND excluded.slot IS NOT NULL)
     RETURNING (xmax = 0) AS fresh
-), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM stored LIMIT 1)
+), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM stored WHERE $5 LIMIT 1)
 SELECT (SELECT count(*) FROM stored WHERE fresh) AS fresh, (SELECT count(*) FROM woken) AS woken
 """
+_WAKE = f"SELECT pg_notify('{CHANNEL}', '')"
 _UNKNOWN = """
 SELECT h.signature FROM unnest($1::text[]) AS h (signature)
 WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature)
@@ -183,8 +184,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes | None = None
 
 
-async def store(pool: Pool | Connection, source: Source, hints: Sequence[Hint]) -> int:
-    """Write the hints down, one round trip, and wake the workers. Returns how many were not known before."""
+async def store(
+    pool: Pool | Connection, source: Source, hints: Sequence[Hint], *, wake_workers: bool = True
+) -> int:
+    """Write the hints down, one round trip, and wake the workers. Returns how many were not known before.
+
+    PostgreSQL lets those who notify commit one after the other: who has somebody waiting calls `wake` afterwards.
+    """
     unique = list({hint.signature: hint for hint in hints}.values())
     if not unique:
         return 0
@@ -194,10 +200,16 @@ async def store(pool: Pool | Connection, source: Source, hints: Sequence[Hint]) 
         [hint.signature for hint in unique],
         [hint.slot for hint in unique],
         [hint.payload for hint in unique],
+        wake_workers,
     )
     assert row is not None
     fresh: int = row["fresh"]
     return fresh
+
+
+async def wake(pool: Pool) -> None:
+    """Tell the workers that something may be there; one who misses it looks some seconds later."""
+    await pool.execute(_WAKE)
 
 
 async def unknown(pool: Pool, signatures: Sequence[Signature]) -> set[Signature]:

@@ -35,7 +35,7 @@ SELECT * FROM ({_OFF_CHAIN} AND v.wallet = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.wallet = $1 AND o.kind = $2) AS cast_votes
 ORDER BY created_at DESC, market_id LIMIT $3 OFFSET $4
 """
-_UNPROVEN = "SELECT count(*) FROM counted_votes WHERE market_id = $1 AND kind = $2 AND channel = 'session'"
+_UNPROVEN = "SELECT unproven FROM vote_counts WHERE market_id = $1 AND kind = $2"
 
 
 class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +73,8 @@ async def of_wallet(
 
 async def unproven(pool: Pool, market_id: MarketId, kind: VoteKind) -> int:
     """How many of the votes that count only a session vouches for."""
-    found: int = await pool.fetchval(_UNPROVEN, market_id, kind.value)
-    return found
+    found: int | None = await pool.fetchval(_UNPROVEN, market_id, kind.value)
+    return found or 0
 
 
 def _votes(rows: Sequence[Record]) -> list[ListedVote]:

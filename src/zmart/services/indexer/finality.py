@@ -24,6 +24,8 @@ from zmart.store.pool import Pool, is_away
 _AT_ONCE = 256
 _SETTLING_SLOTS = 32
 """What a node may be behind another that confirmed a transaction already: about the time that finality takes."""
+_FAR_SLOTS, _LONG_S = 150, 60.0
+"""What is so far ahead of the node for so long was never on the chain: who knows the webhook's secret made it up."""
 _MARKETS_AT_ONCE = 200
 log = structlog.get_logger()
 
@@ -83,7 +85,7 @@ class FinalityWatcher:
             if status is not None and _same(candidate, status):
                 if status.confirmation_status == "finalized":
                     final.append(candidate.signature)
-            elif candidate.slot <= max(finalized, statuses.context_slot - _SETTLING_SLOTS):
+            elif _should_be_known(candidate, finalized, statuses.context_slot):
                 missing.append(candidate)
         return final, missing
 
@@ -116,6 +118,13 @@ class FinalityWatcher:
                 await self._folder.refold(connection, affected.markets)
         metrics.VANISHED.inc()
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
+
+
+def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot) -> bool:
+    """Whether a node that has reached this slot must know the transaction if there is one."""
+    is_behind = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
+    is_made_up = candidate.slot > reached + _FAR_SLOTS and candidate.age_s > _LONG_S
+    return is_behind or is_made_up
 
 
 def _tells_the_same(raw: bytes, candidate: Unfinal) -> bool:

@@ -31,6 +31,8 @@ from zmart.store.inbox import Failure
 from zmart.store.pool import Connection, Pool, is_away
 
 _TAKEOVER_S = 0.25
+_SAFETY_S = 3.0
+"""A process may die between what it stored and the ring."""
 log = structlog.get_logger()
 
 
@@ -65,11 +67,7 @@ class Worker:
                     turn = await self.turn()
                     if turn is Turn.WORKED:
                         continue
-                    pause_s = (
-                        _TAKEOVER_S
-                        if turn is Turn.ELSEWHERE
-                        else await inbox.next_due_s(self._pool, has_payload=True)
-                    )
+                    pause_s = _TAKEOVER_S if turn is Turn.ELSEWHERE else await self._idle_s()
                 except Exception as error:
                     if not is_away(error):
                         raise
@@ -78,6 +76,10 @@ class Worker:
                 await bell.wait(pause_s)
         finally:
             await self._forget_ahead()
+
+    async def _idle_s(self) -> float:
+        due_s = await inbox.next_due_s(self._pool, has_payload=True)
+        return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
     async def turn(self) -> Turn:
         """One batch. A batch that fails is tried in halves, down to the row that is to blame."""
