@@ -48,6 +48,7 @@ max_replication_slots = 10
 shared_buffers = 256MB
 effective_cache_size = 1GB
 max_wal_size = 2GB
+wal_writer_delay = 10ms
 jit = off
 huge_pages = off
 autovacuum_naptime = 20s
