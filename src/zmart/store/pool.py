@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,7 @@ from zmart.errors import StoreError
 Record = Any
 Connection = Any
 
+_MOST_DEADLOCKS = 3
 _AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -105,7 +106,7 @@ class Pool:
     async def fetch(self, sql: str, *arguments: object) -> Sequence[Record]:
         connection = await self._lend()
         try:
-            rows: Sequence[Record] = await connection.fetch(sql, *arguments)
+            rows: Sequence[Record] = await _again(connection.fetch, sql, arguments)
             return rows
         finally:
             self._take_back(connection)
@@ -113,21 +114,24 @@ class Pool:
     async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
         connection = await self._lend()
         try:
-            return await connection.fetchrow(sql, *arguments)
+            return await _again(connection.fetchrow, sql, arguments)
         finally:
             self._take_back(connection)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
         connection = await self._lend()
         try:
-            return await connection.fetchval(sql, *arguments)
+            return await _again(connection.fetchval, sql, arguments)
         finally:
             self._take_back(connection)
 
     async def execute(self, sql: str, *arguments: object) -> str:
-        async with self.acquire() as connection:
-            status: str = await connection.execute(sql, *arguments)
+        connection = await self._lend()
+        try:
+            status: str = await _again(connection.execute, sql, arguments)
             return status
+        finally:
+            self._take_back(connection)
 
     async def _connect(self) -> Connection:
         try:
@@ -194,6 +198,16 @@ class Pool:
                 waiter.set_result(True)
                 return
         self._permits += 1
+
+
+async def _again(run: Callable[..., Awaitable[Any]], sql: str, arguments: tuple[object, ...]) -> Any:  # noqa: ANN401
+    """Run a statement alone; one that PostgreSQL chose as the victim of a deadlock did nothing, and is repeated."""
+    for _ in range(_MOST_DEADLOCKS):
+        try:
+            return await run(sql, *arguments)
+        except asyncpg.DeadlockDetectedError:
+            continue
+    return await run(sql, *arguments)
 
 
 def _give_up(waiter: asyncio.Future[bool]) -> None:
