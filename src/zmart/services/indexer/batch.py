@@ -146,7 +146,7 @@ def order(
         if all(signature in block for signature in unplaced):
             found.places.update({signature: block[signature] for signature in unplaced})
         else:
-            found.missing[slot] = set(members)
+            found.missing[slot] = set(unplaced)
     return found
 
 
