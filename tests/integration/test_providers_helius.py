@@ -194,6 +194,23 @@ async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_ch
     assert not endpoint.bodies
 
 
+async def test_a_block_that_is_still_closing_is_asked_for_again(local_chain, trader, monkeypatch):
+    monkeypatch.setattr("zmart.local.providers.helius.payloads._FIRST_WAIT_S", 0.001)
+    signature = await trader.propose()
+    async with JsonRpc([local_chain.rpc_url]) as json_rpc:
+        request, asked = json_rpc.request, itertools.count()
+
+        async def closing(method, params):
+            if method == "getBlock" and next(asked) < 2:
+                return b"null"
+            return await request(method, params)
+
+        monkeypatch.setattr(json_rpc, "request", closing)
+        found = await TransactionSource(json_rpc).fetch(signature)
+    assert found is not None
+    assert next(asked) >= 3
+
+
 async def test_surfpools_own_block_time_is_put_right(local_chain, rpc, trader):
     signature = await trader.propose()
     async with JsonRpc([local_chain.rpc_url]) as json_rpc:

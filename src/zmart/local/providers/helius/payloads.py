@@ -103,8 +103,10 @@ class TransactionSource:
                 "commitment": "confirmed",
                 "maxSupportedTransactionVersion": 0,
             }
-            block = await self._rpc.typed(_Block, "getBlock", [slot, options])
-            known = self._blocks[slot] = block.signatures
+            raw = await self._rpc.request("getBlock", [slot, options])
+            if raw == b"null":  # the node has the transaction, and is still closing its block
+                return None
+            known = self._blocks[slot] = decode_answer(_Block, "getBlock", raw).signatures
             while len(self._blocks) > _SLOTS_REMEMBERED:
                 self._blocks.popitem(last=False)
         return known.index(signature) if signature in known else None

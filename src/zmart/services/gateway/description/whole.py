@@ -17,6 +17,7 @@ def document() -> Schema:
         route_handlers=[*HANDLERS],
         dependencies={"rooms": Provide(_nothing, sync_to_thread=False), "call": CALL},
         openapi_config=openapi.OPENAPI,
+        logging_config=None,  # describing sets up nothing in the process that asked
     )
     return openapi.document(app)
 
