@@ -24,7 +24,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parent))
 
 import machine
-from indexer_drain import Drained, drain
+from indexer_drain import Compared, Drained, History, compare, drain
 from indexer_load import Load
 from indexer_rows import bare_insert
 from indexer_webhook import Webhooks, webhooks
@@ -37,13 +37,13 @@ from zmart.store import inbox, migrate
 from zmart.store.pool import Pool
 
 _PIECE = 1_000
-_SMALL, _WINDOW = 10_000, 50_000
+_FEW, _WINDOW = 10_000, 60_000
 _PROMISED_EVENTS_PER_S, _PROMISED_GROWTH, _PROMISED_MB = 5_000, 1.3, 200
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """`growth`: what an event costs in the last window, as a multiple of what it costs behind the first 10,000; by
-    the clock, and by the processors' time, which others on the machine disturb less."""
+    """`growth`: what an event costs behind so many, as a multiple of what it costs behind the first 10,000, both
+    measured by turns; by the clock, and by the processors' time."""
 
     python: str
     cores: int
@@ -98,38 +98,60 @@ def measured(server: Postgres, program: Program, options: argparse.Namespace) ->
     load_before = os.getloadavg()[0]
     url = database(server, "fold")
     asyncio.run(fill(url, program, options.events))
-    assert server._process is not None
-    folded = drain(url, server._process.pid)
+    folded = drain(url, pid(server))
     bare_s, rows = asyncio.run(bare_insert(url))
-    grown = folded
-    if options.growth > options.events:
-        url = database(server, "growth")
-        asyncio.run(fill(url, program, options.growth))
-        grown = drain(url, server._process.pid)
+    compared = growth(server, program, max(options.growth, options.events))
     heard = asyncio.run(webhooks(database(server, "webhooks"), program, options.seconds, backlog=0))
     busy = asyncio.run(webhooks(database(server, "busy"), program, options.seconds, backlog=50_000))
-    return figures(folded, grown, bare_s, rows, heard, busy, load_before)
+    return figures(folded, compared, bare_s, rows, heard, busy, load_before, options)
+
+
+def growth(server: Postgres, program: Program, events: int) -> Compared:
+    """The last of so many events, beside the first; each history in a server of its own, with a cache of its own."""
+    window = min(_WINDOW, events // 2)
+    with postgres() as other:
+        few = history(other, program, _FEW, window)
+        many = history(server, program, events - window, window)
+        return compare(few, many, window)
+
+
+def history(server: Postgres, program: Program, before: int, window: int) -> History:
+    url = database(server, "history")
+    asyncio.run(fill(url, program, before + window))
+    return History(url, pid(server), before)
+
+
+def pid(server: Postgres) -> int:
+    assert server._process is not None
+    return server._process.pid
 
 
 def figures(
-    folded: Drained, grown: Drained, bare_s: float, rows: int, heard: Webhooks, busy: Webhooks, load: float
+    folded: Drained,
+    compared: Compared,
+    bare_s: float,
+    rows: int,
+    heard: Webhooks,
+    busy: Webhooks,
+    load: float,
+    options: argparse.Namespace,
 ) -> Figures:
-    bare_events_per_s = folded.events / bare_s
-    late, early = grown.cost_s(grown.events - _WINDOW, grown.events), grown.cost_s(_SMALL, _SMALL + _WINDOW)
+    used, bare_events_per_s = folded.used, folded.used.events / bare_s
+    few, many = compared.few, compared.many
     return Figures(
         python=f"{sys.version.split()[0]}{'' if machine.is_optimised() else ' (not an optimised build)'}",
         cores=os.cpu_count() or 1,
         load_before=load,
-        events=folded.events,
-        events_per_s=round(folded.events / folded.seconds),
+        events=used.events,
+        events_per_s=round(used.events / used.seconds),
         bare_insert_rows_per_s=round(rows / bare_s),
-        share_of_bare_insert=round(folded.events / folded.seconds / bare_events_per_s, 2),
-        python_us_per_event=round(folded.python_s / folded.events * 1e6),
-        postgres_us_per_event=round(folded.postgres_s / folded.events * 1e6),
-        growth_events=grown.events,
-        growth=round(late[0] / early[0], 2),
-        growth_of_processor_time=round(late[1] / early[1], 2),
-        peak_mb=round(max(folded.peak_mb, grown.peak_mb)),
+        share_of_bare_insert=round(used.events / used.seconds / bare_events_per_s, 2),
+        python_us_per_event=round(used.python_s / used.events * 1e6),
+        postgres_us_per_event=round(used.postgres_s / used.events * 1e6),
+        growth_events=max(options.growth, options.events),
+        growth=round(many.event_s / few.event_s, 2),
+        growth_of_processor_time=round(many.event_processor_s / few.event_processor_s, 2),
+        peak_mb=round(max(folded.peak_mb, compared.peak_mb)),
         webhook_answer_p50_ms=heard.answer_ms(0.5),
         webhook_answer_p99_ms=heard.answer_ms(0.99),
         webhook_visible_p99_ms=heard.visible_ms(0.99),

@@ -1,12 +1,15 @@
-"""Fold a backlog in a process of its own, and note how long each stretch of it took."""
+"""Fold a backlog in a process of its own, and note what it took; fold two side by side, and compare."""
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import psutil
@@ -19,41 +22,136 @@ from zmart.services.indexer.worker import Turn, Worker
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 
+T = TypeVar("T")
+_STRETCH = 10_000
+
+
+class Used(msgspec.Struct):
+    """What folding so many events took: time, Python's processor time and PostgreSQL's."""
+
+    events: int = 0
+    seconds: float = 0.0
+    python_s: float = 0.0
+    postgres_s: float = 0.0
+
+    def add(self, other: Used) -> None:
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def event_s(self) -> float:
+        return self.seconds / self.events
+
+    @property
+    def event_processor_s(self) -> float:
+        return (self.python_s + self.postgres_s) / self.events
+
 
 class Drained(msgspec.Struct):
-    """`marks`: how many events were folded after so many seconds, and after so many of processor time, Python's
-    and PostgreSQL's."""
+    """A whole backlog, and the most memory that the process held."""
 
-    events: int
-    seconds: float
-    python_s: float
-    postgres_s: float
+    used: Used
     peak_mb: float
-    marks: list[tuple[int, float, float]]
 
-    def cost_s(self, first: int, last: int) -> tuple[float, float]:
-        """Seconds and processor seconds per event between two counts."""
-        low = next(mark for mark in self.marks if mark[0] >= first)
-        high = next(mark for mark in self.marks if mark[0] >= last)
-        events = max(1, high[0] - low[0])
-        return (high[1] - low[1]) / events, (high[2] - low[2]) / events
+
+class Compared(msgspec.Struct):
+    """The same number of events behind few and behind many, in stretches by turns: what else the machine does slows
+    both alike."""
+
+    few: Used
+    many: Used
+    peak_mb: float
 
 
 def drain(url: str, postgres_pid: int) -> Drained:
     """Until the inbox is empty."""
+    return _in_a_process(partial(_drain, url, postgres_pid), Drained)
+
+
+class History(msgspec.Struct):
+    """A backlog in a server of its own, and how many of its events lie before what is compared."""
+
+    url: str
+    postgres_pid: int
+    before: int
+
+
+def compare(few: History, many: History, window: int) -> Compared:
+    """Fold what lies before, then so many events of each."""
+    return _in_a_process(partial(_compare, few, many, window), Compared)
+
+
+def _in_a_process(work: Callable[[], Coroutine[None, None, T]], kind: type[T]) -> T:
     context = get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_run, args=(url, postgres_pid, there))
+    process = context.Process(target=_run, args=(work, there))
     process.start()
-    found: Drained = here.recv()
+    found = here.recv()
     process.join()
+    assert isinstance(found, kind)
     return found
 
 
-def _run(url: str, postgres_pid: int, pipe: Connection) -> None:
+def _run(work: Callable[[], Coroutine[None, None, object]], pipe: Connection) -> None:
     import uvloop
 
-    pipe.send(uvloop.run(_drain(url, psutil.Process(postgres_pid))))
+    pipe.send(uvloop.run(work()))
+
+
+class _Folding:
+    """A worker on a database, and the meters beside it."""
+
+    def __init__(self, pool: Pool, postgres: psutil.Process) -> None:
+        settings = Settings(_env_file=None)
+        program = Program.from_settings(settings)
+        folder = Folder(program, settings.pricing_model)
+        nowhere = Rpc(["http://127.0.0.1:9"])
+        self._worker = Worker(pool, nowhere, program, folder, settings.indexer_batch_size)
+        self._postgres = postgres
+
+    async def fold(self, most: int | None = None) -> Used:
+        """So many events more, or all there are."""
+        before = self._meters()
+        end = before.events + most if most else None
+        while (end is None or self._worker.events_total < end) and await self._worker.turn() is Turn.WORKED:
+            pass
+        after = self._meters()
+        return Used(*(getattr(after, name) - getattr(before, name) for name in Used.__struct_fields__))
+
+    def _meters(self) -> Used:
+        return Used(
+            self._worker.events_total, time.perf_counter(), time.process_time(), _used_s(self._postgres)
+        )
+
+
+@asynccontextmanager
+async def _folding(url: str, postgres_pid: int) -> AsyncIterator[_Folding]:
+    pool = await Pool.open(url, size=4)
+    try:
+        yield _Folding(pool, psutil.Process(postgres_pid))
+    finally:
+        await pool.close()
+
+
+async def _drain(url: str, postgres_pid: int) -> Drained:
+    async with _folding(url, postgres_pid) as folding:
+        leave_to_rest()
+        return Drained(await folding.fold(), _peak_mb())
+
+
+async def _compare(few: History, many: History, window: int) -> Compared:
+    async with _folding(few.url, few.postgres_pid) as first, _folding(many.url, many.postgres_pid) as second:
+        leave_to_rest()
+        await first.fold(few.before)
+        await second.fold(many.before)
+        behind_few, behind_many = Used(), Used()
+        stretch = min(_STRETCH, window // 2)
+        for _ in range(window // (2 * stretch)):
+            for folding, total in (
+                (first, behind_few), (second, behind_many), (second, behind_many), (first, behind_few)
+            ):  # fmt: skip
+                total.add(await folding.fold(stretch))
+        return Compared(behind_few, behind_many, _peak_mb())
 
 
 def _peak_mb() -> float:
@@ -70,21 +168,3 @@ def _used_s(server: psutil.Process) -> float:
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
     return total
-
-
-async def _drain(url: str, server: psutil.Process) -> Drained:
-    settings = Settings(_env_file=None)
-    program = Program.from_settings(settings)
-    pool = await Pool.open(url, size=4)
-    folder = Folder(program, settings.pricing_model)
-    worker = Worker(pool, Rpc(["http://127.0.0.1:9"]), program, folder, settings.indexer_batch_size)
-    leave_to_rest()
-    started, python, postgres = time.perf_counter(), time.process_time(), _used_s(server)
-    marks = [(0, 0.0, 0.0)]
-    while await worker.turn() is Turn.WORKED:
-        used = time.process_time() - python + _used_s(server) - postgres
-        marks.append((worker.events_total, time.perf_counter() - started, used))
-    seconds, python_s = time.perf_counter() - started, time.process_time() - python
-    postgres_s = _used_s(server) - postgres
-    await pool.close()
-    return Drained(worker.events_total, seconds, python_s, postgres_s, _peak_mb(), marks)

@@ -172,7 +172,7 @@ async def add(
             market_id,
             _encode(e.event),
         )
-        for e, market_id in events
+        for e, market_id in sorted(events, key=_key)  # rows in the order of their key fill its pages
     ]
     strange = [(t.slot, t.signature, *one) for t in transactions for one in t.strange]
     if strange:
@@ -287,6 +287,10 @@ async def first_final_after(pool: Pool, slot: Slot) -> Signature | None:
 async def unknown(connection: Connection | Pool, limit: int) -> list[Signature]:
     """Transactions with payloads of the program that could not be decoded, the newest first."""
     return [row["signature"] for row in await connection.fetch(_UNKNOWN, limit)]
+
+
+def _key(told: tuple[ChainEvent, MarketId | None]) -> tuple[Slot, Signature, int]:
+    return told[0].slot, told[0].signature, told[0].ordinal
 
 
 def _encode(event: StoredEvent) -> str:

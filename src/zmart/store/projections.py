@@ -117,7 +117,7 @@ _READ_MARKETS = f"{select('markets', _MARKET)} WHERE market_id = ANY($1::text[])
 _READ_HEADS = f"{select('market_folds', _HEAD)} WHERE market_id = ANY($1::text[])"
 _READ_POSITIONS = f"""
 {select("positions", (_MARKET_ID, *_POSITION))}
-WHERE (market_id, wallet) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+JOIN unnest($1::text[], $2::text[]) AS wanted (market_id, wallet) USING (market_id, wallet)
 """
 _READ_ALL_POSITIONS = f"{select('positions', (_MARKET_ID, *_POSITION))} WHERE market_id = ANY($1::text[])"
 _READ_EVERY_MARKET = select("markets", _MARKET)
@@ -220,7 +220,7 @@ async def read_positions(
     pairs = list(of)
     if not pairs:
         return {}
-    market_ids, wallets = zip(*pairs, strict=True)
+    market_ids, wallets = zip(*sorted(pairs), strict=True)  # neighbours in the key share a page
     return _by_market(await connection.fetch(_READ_POSITIONS, list(market_ids), list(wallets)))
 
 
