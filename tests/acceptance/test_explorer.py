@@ -17,6 +17,7 @@ from zmart.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PRICE = "article [data-price]"
+HOLDERS = "[data-renewed=holders]"
 PART = "[data-part]"
 
 
@@ -83,11 +84,13 @@ async def test_a_price_changes_before_the_readers_eyes(
         await expect(page.locator(".uplot canvas")).to_be_visible()
         await page.evaluate("window.isStillHere = true")
         before = await page.locator(PRICE).inner_text()
+        held = await page.locator(HOLDERS).inner_text()
         landed = await _bought(stack, market, True)
         await expect(page.locator(PRICE)).not_to_have_text(before)
         await expect(page.locator(f'[data-id="{landed.signature}:0"]')).to_have_count(1)
         await expect(on_the_list).not_to_have_text(listed)
         assert await on_the_list.inner_text() == await page.locator(PRICE).inner_text()
+        await expect(page.locator(HOLDERS)).not_to_have_text(held, use_inner_text=True, timeout=20_000)
         assert await page.evaluate("window.isStillHere") is True
         await keep(page, "market-live")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
 import asyncpg
@@ -25,6 +25,7 @@ from zmart.store.market_work import Job
 from zmart.store.pool import Pool
 
 MARKET = market_id(1)
+Tick = Callable[[], Awaitable[None]]
 ONE, TWO = Signature("1" * 64), Signature("2" * 64)
 
 
@@ -225,6 +226,34 @@ async def test_ticks_missed_while_nobody_ran_are_made_up_for_by_one(database_url
     await pool.execute("UPDATE pgqueuer_schedules SET next_run = now() - interval '3 years'")
     await run_until(1)
     await run_until(1)
+
+
+@pytest.mark.parametrize(("cron", "latest_s"), [("*/5 * * * *", schedule.JITTER_S), ("*/2 * * * * *", 0.0)])
+async def test_ticks_of_minutes_begin_spread_over_some_seconds_and_others_at_once(
+    monkeypatch: pytest.MonkeyPatch, cron: str, latest_s: float
+) -> None:
+    stop, waited, ticks, ran = asyncio.Event(), list[float](), 200, 0
+
+    async def pause(of: asyncio.Event, seconds: float) -> None:
+        assert of is stop
+        waited.append(seconds)
+
+    async def due(url: str, name: str, cron: str, tick: Tick, stop: asyncio.Event, again: bool) -> None:
+        for _ in range(ticks):
+            await tick()
+        stop.set()
+
+    async def tick() -> None:
+        nonlocal ran
+        assert len(waited) > ran, "it waits first"
+        ran += 1
+
+    monkeypatch.setattr(schedule, "pause", pause)
+    monkeypatch.setattr(schedule, "_run", due)
+    await run_schedule("", "spread", cron, tick, stop)
+    assert ran == len(waited) == ticks
+    assert all(0 <= seconds <= latest_s for seconds in waited)
+    assert max(waited) - min(waited) >= latest_s / 2
 
 
 async def test_a_stop_does_not_wait_for_a_tick_that_hangs(

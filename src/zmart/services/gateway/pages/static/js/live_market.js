@@ -30,6 +30,7 @@ const time = (moment) => element("time", { datetime: moment }, when(moment));
 
 function trade({ data }) {
   if (data.action !== "created") return;
+  holdersMoved();
   chart.push(data);
   const tape = root.querySelector("[data-tape]");
   if (!tape || tape.querySelector(`[data-id="${data.id}"]`)) return;
@@ -83,6 +84,18 @@ let renewing = null;
 function renew(names) {
   renewing ??= { names: new Set(), timer: setTimeout(replace, 200 + Math.random() * 600) };
   for (const name of names) renewing.names.add(name);
+}
+
+// Who holds most follows from many trades; a page that is looked at asks once for those of some seconds.
+let asking = false;
+function holdersMoved() {
+  if (asking) return;
+  asking = true;
+  setTimeout(() => {
+    asking = false;
+    if (document.hidden) document.addEventListener("visibilitychange", holdersMoved, { once: true });
+    else renew(["holders"]);
+  }, 3000 + Math.random() * 6000);
 }
 
 async function replace() {
