@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import httpx
+import msgspec
 import pytest
 
 from zmart.errors import Conflict, NotFound
 from zmart.proofs import merkle
+from zmart.proofs.canonical import canonical_json
+from zmart.proofs.findings import Verdict
 from zmart.proofs.pinning import PinataClient, PinError, fetch_from_gateway
 from zmart.proofs.snapshot import parse
 from zmart.proofs.verify_snapshot import verify_history
@@ -268,6 +271,34 @@ async def test_the_history_is_verified_from_the_gateway_alone(pool, runs, settin
     assert [report.comments for report in reports] == [3, 2, 1]
     assert all(report.holds for report in reports)
     assert len([each async for each in verify_history(settings.ipfs_gateway_url, made.cid, 2)]) == 2
+
+
+async def test_where_a_predecessor_was_given_up_the_history_ends_with_a_note(pool, runs, settings):
+    made = []
+    for number in range(3):
+        await pool.execute(COMMENT, f"kept {number}")
+        made.append((await runs.one(MARKET)).cid)
+    async with PinataClient.from_settings(settings) as pins:
+        await pins.unpin(made[0])
+    reports = [report async for _, report in verify_history(settings.ipfs_gateway_url, made[2], 10)]
+    assert [report.cid for report in reports] == made[:0:-1]
+    assert all(report.holds for report in reports)
+    last = reports[-1].findings[-1]
+    assert (last.verdict, made[0] in last.text) == (Verdict.NOTE, True)
+    assert all(finding.verdict is Verdict.HOLDS for finding in reports[0].findings)
+
+
+async def test_a_predecessor_that_is_no_snapshot_breaks_the_one_that_names_it(pool, runs, settings):
+    await pool.execute(COMMENT, "after a forgery")
+    made = await runs.one(MARKET)
+    genuine = await fetch_from_gateway(settings.ipfs_gateway_url, made.cid)
+    async with PinataClient.from_settings(settings) as pins:
+        stranger = (await pins.pin(canonical_json({"type": "other"}), "stranger.json")).cid
+        changed = msgspec.json.decode(genuine) | {"previous": stranger}
+        forged = (await pins.pin(canonical_json(changed), "forged.json")).cid
+    [report] = [report async for _, report in verify_history(settings.ipfs_gateway_url, forged, 10)]
+    assert not report.holds
+    assert (report.findings[-1].verdict, stranger in report.findings[-1].text) == (Verdict.BROKEN, True)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import msgspec
 from zmart.chain.accounts import MarketAccount
 from zmart.errors import Invalid
 from zmart.market.types import MarketState
-from zmart.proofs.pinning import fetch_from_gateway
+from zmart.proofs.pinning import PinError, fetch_from_gateway
 from zmart.proofs.snapshot import Row, Snapshot, parse
 from zmart.proofs.tally_evidence import Evidence
 from zmart.proofs.verify_tally import Finding, Verdict
@@ -25,6 +25,7 @@ _MOVING = (
     "final_outcome",
 )
 _LAST = (MarketState.FINALIZED, MarketState.CANCELLED)
+_BYTES = Finding(Verdict.HOLDS, "The bytes are canonical and hash to the CID.")
 
 
 class SnapshotReport(msgspec.Struct, frozen=True):
@@ -45,16 +46,33 @@ async def verify_history(
     gateway_url: str, cid: str, most: int
 ) -> AsyncIterator[tuple[Snapshot, SnapshotReport]]:
     """The document `cid` and up to `most` - 1 before it, newest first, each checked against its CID and against
-    the one after it. Raises PinError when the newest cannot be fetched, Invalid when it is no snapshot."""
-    newer: Snapshot | None = None
-    next_cid: str | None = cid
-    while next_cid is not None and most > 0:
-        snapshot = parse(await fetch_from_gateway(gateway_url, next_cid))
-        findings = [_holds("The bytes are canonical and hash to the CID.")]
-        if newer is not None:
-            findings += compare(snapshot, newer)
-        yield snapshot, report(next_cid, snapshot, findings)
-        newer, next_cid, most = snapshot, snapshot.previous, most - 1
+    the one after it; where a predecessor is kept by nobody any more, the last one found says so. Raises PinError when
+    the newest cannot be fetched, Invalid when it is no snapshot."""
+    snapshot = parse(await fetch_from_gateway(gateway_url, cid))
+    findings = [_BYTES]
+    for _ in range(most - 1):
+        if snapshot.previous is None:
+            break
+        older = await _predecessor(gateway_url, snapshot.previous)
+        if isinstance(older, Finding):
+            findings.append(older)
+            break
+        yield snapshot, report(cid, snapshot, findings)
+        findings = [_BYTES, *compare(older, snapshot)]
+        cid, snapshot = snapshot.previous, older
+    yield snapshot, report(cid, snapshot, findings)
+
+
+async def _predecessor(gateway_url: str, cid: str) -> Snapshot | Finding:
+    try:
+        document = await fetch_from_gateway(gateway_url, cid)
+    except PinError as problem:
+        where = "what lies before it was not looked at. Whoever kept that document can show it (--gateway)"
+        return Finding(Verdict.NOTE, f"Its predecessor could not be fetched: {problem} So {where}.")
+    try:
+        return parse(document)
+    except Invalid as problem:
+        return Finding(Verdict.BROKEN, f"What it names as its predecessor, {cid}, is no snapshot: {problem}")
 
 
 def report(cid: str, snapshot: Snapshot, findings: Sequence[Finding]) -> SnapshotReport:
