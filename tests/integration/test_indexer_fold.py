@@ -343,6 +343,24 @@ async def test_a_row_that_breaks_its_batch_becomes_a_dead_letter_and_holds_nobod
     assert "timestamp" in letter.last_error
 
 
+async def test_a_signature_is_indexed_once_even_if_it_is_told_of_another_slot(story, database_url, perfect):
+    signatures = [story.txs[0].signature, "5" * 88, "5" * 88]
+    elsewhere = [
+        chain_events.TransactionRow(
+            signature=signature, slot=slot, index_in_block=0, failed=False, event_count=0
+        )
+        for slot, signature in enumerate(signatures, 1)
+    ]
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await deliver(engine, story.txs)
+        await chain_events.add(engine.pool, elsewhere)
+        rows = await engine.pool.fetch(
+            "SELECT slot FROM chain_transactions WHERE signature = ANY($1)", signatures
+        )
+    assert sorted(row["slot"] for row in rows) == [2, story.txs[0].slot]
+    assert await tables(database_url) == perfect
+
+
 @pytest.mark.parametrize(
     ("statement", "arguments", "index"),
     [
@@ -354,6 +372,8 @@ async def test_a_row_that_breaks_its_batch_becomes_a_dead_letter_and_holds_nobod
         (chain_events._OF_MARKETS, [["aa" * 32]], "chain_events_of_market"),
         (chain_events._OF_CONFIG, [], "chain_events_of_config"),
         (chain_events._NEIGHBOURS, [[1, 2, 3]], "chain_transactions_slot"),
+        (chain_events._KNOWN, [["1" * 88, "2" * 88]], "chain_transactions_once"),
+        (inbox._UNKNOWN, [["1" * 88, "2" * 88]], "chain_transactions_once"),
         (chain_events._UNFINAL, [100, "", 256], "chain_transactions_unfinal"),
     ],
 )
