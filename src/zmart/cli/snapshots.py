@@ -57,8 +57,9 @@ def verify(
 ) -> None:
     """Fetch a snapshot and those before it from a gateway and check them: CIDs, canonical form, nothing gone.
 
-    Where a predecessor is not kept any more, a note says so and the look back ends. Exit status 0: all holds; 1:
-    something is broken, or the snapshot itself cannot be fetched.
+    Where a predecessor is not kept any more, a note says so and the look back ends.
+
+    Exit status 0: all holds; 1: something is broken, or the snapshot itself cannot be fetched.
     """
     import msgspec
 
