@@ -100,10 +100,11 @@ def measured(server: Postgres, program: Program, options: argparse.Namespace) ->
     asyncio.run(fill(url, program, options.events))
     folded = drain(url, pid(server))
     bare_s, rows = asyncio.run(bare_insert(url))
-    compared = growth(server, program, max(options.growth, options.events))
+    many = max(options.growth, options.events)
+    compared = growth(server, program, many)
     heard = asyncio.run(webhooks(database(server, "webhooks"), program, options.seconds, backlog=0))
     busy = asyncio.run(webhooks(database(server, "busy"), program, options.seconds, backlog=50_000))
-    return figures(folded, compared, bare_s, rows, heard, busy, load_before, options)
+    return figures(folded, compared, bare_s, rows, heard, busy, load_before, many)
 
 
 def growth(server: Postgres, program: Program, events: int) -> Compared:
@@ -134,7 +135,7 @@ def figures(
     heard: Webhooks,
     busy: Webhooks,
     load: float,
-    options: argparse.Namespace,
+    growth_events: int,
 ) -> Figures:
     used, bare_events_per_s = folded.used, folded.used.events / bare_s
     few, many = compared.few, compared.many
@@ -148,7 +149,7 @@ def figures(
         share_of_bare_insert=round(used.events / used.seconds / bare_events_per_s, 2),
         python_us_per_event=round(used.python_s / used.events * 1e6),
         postgres_us_per_event=round(used.postgres_s / used.events * 1e6),
-        growth_events=max(options.growth, options.events),
+        growth_events=growth_events,
         growth=round(many.event_s / few.event_s, 2),
         growth_of_processor_time=round(many.event_processor_s / few.event_processor_s, 2),
         peak_mb=round(max(folded.peak_mb, compared.peak_mb)),

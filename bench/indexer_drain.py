@@ -54,6 +54,14 @@ class Drained(msgspec.Struct):
     peak_mb: float
 
 
+class History(msgspec.Struct):
+    """A backlog in a server of its own, and how many of its events lie before what is compared."""
+
+    url: str
+    postgres_pid: int
+    before: int
+
+
 class Compared(msgspec.Struct):
     """The same number of events behind few and behind many, in stretches by turns: what else the machine does slows
     both alike."""
@@ -66,14 +74,6 @@ class Compared(msgspec.Struct):
 def drain(url: str, postgres_pid: int) -> Drained:
     """Until the inbox is empty."""
     return _in_a_process(partial(_drain, url, postgres_pid), Drained)
-
-
-class History(msgspec.Struct):
-    """A backlog in a server of its own, and how many of its events lie before what is compared."""
-
-    url: str
-    postgres_pid: int
-    before: int
 
 
 def compare(few: History, many: History, window: int) -> Compared:

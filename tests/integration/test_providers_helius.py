@@ -12,7 +12,6 @@ from providers_harness import API_KEY, SECRET, Endpoint, Trader, listening, prov
 
 from indexer_harness import until
 from zmart.chain.helius import WEBHOOK_PATH, HeliusClient, HeliusError
-from zmart.chain.json_rpc import JsonRpc
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.chain.webhooks import parse_webhook
@@ -170,7 +169,7 @@ async def test_a_slow_endpoint_costs_no_more_than_a_bounded_queue(local_chain, e
     signatures = [await trader.propose() for _ in range(3)]
     monkeypatch.setattr(delivery_module, "_AT_ONCE", 1)
     overflow = outcome("overflow")
-    async with JsonRpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
+    async with Rpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
         webhook = webhook_of(endpoint, local_chain.program)
         source = TransactionSource(rpc)
         delivery = Delivery(webhook, source, http, queue_max=2, retry_gap_s=0.05)
@@ -186,7 +185,7 @@ async def test_a_slow_endpoint_costs_no_more_than_a_bounded_queue(local_chain, e
 async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_chain, endpoint, monkeypatch):
     monkeypatch.setattr("zmart.local.providers.helius.payloads._FIRST_WAIT_S", 0.001)
     unfindable = outcome("unfindable")
-    async with JsonRpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
+    async with Rpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
         delivery = Delivery(webhook_of(endpoint, local_chain.program), TransactionSource(rpc), http)
         delivery.offer("5" * 88)
         await until(lambda: _equal(outcome("unfindable"), unfindable + 1))
@@ -194,32 +193,27 @@ async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_ch
     assert not endpoint.bodies
 
 
-async def test_a_block_that_is_still_closing_is_asked_for_again(local_chain, trader, monkeypatch):
+async def test_a_block_that_is_still_closing_is_asked_for_again(rpc, trader, monkeypatch):
     monkeypatch.setattr("zmart.local.providers.helius.payloads._FIRST_WAIT_S", 0.001)
     signature = await trader.propose()
-    async with JsonRpc([local_chain.rpc_url]) as json_rpc:
-        request, asked = json_rpc.request, itertools.count()
+    whole, asked = rpc.get_block_signatures, itertools.count()
 
-        async def closing(method, params):
-            if method == "getBlock" and next(asked) < 2:
-                return b"null"
-            return await request(method, params)
+    async def closing(slot):
+        return await whole(slot) if next(asked) >= 2 else None
 
-        monkeypatch.setattr(json_rpc, "request", closing)
-        found = await TransactionSource(json_rpc).fetch(signature)
-    assert found is not None
+    monkeypatch.setattr(rpc, "get_block_signatures", closing)
+    assert await TransactionSource(rpc).fetch(signature) is not None
     assert next(asked) >= 3
 
 
-async def test_surfpools_own_block_time_is_put_right(local_chain, rpc, trader):
+async def test_surfpools_own_block_time_is_put_right(rpc, trader):
     signature = await trader.propose()
-    async with JsonRpc([local_chain.rpc_url]) as json_rpc:
-        source = TransactionSource(json_rpc)
-        found = await source.fetch(signature)
-        clock = await rpc.get_clock()
-        assert abs(found.block_time - clock.unix_timestamp) < 30
-        for unusable in (None, clock.unix_timestamp // 1000):
-            assert abs(await source._time(unusable) - clock.unix_timestamp) < 30
+    source = TransactionSource(rpc)
+    found = await source.fetch(signature)
+    clock = await rpc.get_clock()
+    assert abs(found.block_time - clock.unix_timestamp) < 30
+    for unusable in (None, clock.unix_timestamp // 1000):
+        assert abs(await source._time(unusable) - clock.unix_timestamp) < 30
 
 
 async def test_registrations_outlive_the_process(settings, endpoint):

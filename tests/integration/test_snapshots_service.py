@@ -273,7 +273,7 @@ async def test_the_history_is_verified_from_the_gateway_alone(pool, runs, settin
     assert len([each async for each in verify_history(settings.ipfs_gateway_url, made.cid, 2)]) == 2
 
 
-async def test_where_a_predecessor_was_given_up_the_history_ends_with_a_note(pool, runs, settings):
+async def test_what_lies_before_a_predecessor_that_was_given_up_is_called_unknown(pool, runs, settings):
     made = []
     for number in range(3):
         await pool.execute(COMMENT, f"kept {number}")
@@ -284,7 +284,8 @@ async def test_where_a_predecessor_was_given_up_the_history_ends_with_a_note(poo
     assert [report.cid for report in reports] == made[:0:-1]
     assert all(report.holds for report in reports)
     last = reports[-1].findings[-1]
-    assert (last.verdict, made[0] in last.text) == (Verdict.NOTE, True)
+    assert (last.verdict, made[0] in last.text) == (Verdict.UNKNOWN, True)
+    assert [report.is_whole for report in reports] == [True, False]
     assert all(finding.verdict is Verdict.HOLDS for finding in reports[0].findings)
 
 

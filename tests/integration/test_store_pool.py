@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from decisions_harness import until
 from zmart.errors import StoreError
 from zmart.store.pool import Busy, Pool, is_away
 
@@ -48,6 +49,20 @@ async def test_a_waiter_that_is_cancelled_loses_no_connection(pool: Pool) -> Non
             await waiting
     assert [await pool.fetchval("SELECT 1") for _ in range(3)] == [1, 1, 1]
     assert pool.in_use == 0
+
+
+async def test_a_statement_that_was_the_victim_of_a_deadlock_is_repeated(pool: Pool) -> None:
+    await pool.execute("CREATE TABLE pairs (id integer, n integer)")
+    await pool.execute("INSERT INTO pairs VALUES (1, 0), (2, 0)")
+    async with pool.transaction() as other:
+        await other.execute("SET LOCAL deadlock_timeout = '60s'")  # the other one looks first, and gives way
+        await other.execute("UPDATE pairs SET n = n + 1 WHERE id = 2")
+        both = asyncio.create_task(pool.execute("UPDATE pairs SET n = n + 1"))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+        await until(lambda: other.fetchval(waiting), bool)
+        await other.execute("UPDATE pairs SET n = n + 1 WHERE id = 1")
+    assert await both == "UPDATE 2"
+    assert [row["n"] for row in await pool.fetch("SELECT n FROM pairs")] == [2, 2]
 
 
 async def test_a_failed_block_is_rolled_back_and_the_connection_serves_on(pool: Pool) -> None:

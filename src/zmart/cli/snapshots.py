@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from zmart.proofs.verify_snapshot import SnapshotReport
     from zmart.services.snapshots.runs import Made
 
-_MARKS = {"holds": "ok  ", "note": "note", "broken": "BAD "}
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -57,9 +56,9 @@ def verify(
 ) -> None:
     """Fetch a snapshot and those before it from a gateway and check them: CIDs, canonical form, nothing gone.
 
-    Where a predecessor is not kept any more, a note says so and the look back ends.
+    Where a predecessor cannot be fetched, that is said and the look back ends.
 
-    Exit status 0: all holds; 1: something is broken, or the snapshot itself cannot be fetched.
+    Exit status 0: all that was asked for holds; 1: something is broken, or could not be looked at.
     """
     import msgspec
 
@@ -71,7 +70,7 @@ def verify(
     else:
         for each in reports:
             _print(each)
-    if not all(each.holds for each in reports):
+    if not all(each.holds and each.is_whole for each in reports):
         raise typer.Exit(1)
 
 
@@ -142,5 +141,5 @@ async def _verify(cid: str, gateway: str | None, rpc_url: str | None, history: i
 def _print(report: SnapshotReport) -> None:
     typer.echo(f"{report.cid}: market {report.market_id}, {report.day}, {report.comments} comment(s)")
     for finding in report.findings:
-        typer.echo(f"  {_MARKS[finding.verdict.value]} {finding.text}")
+        typer.echo(f"  {finding.line}")
     typer.echo("  The snapshot holds." if report.holds else "  THE SNAPSHOT DOES NOT HOLD.")

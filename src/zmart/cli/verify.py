@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from zmart.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Check what this backend says, without trusting it.")
-_MARKS = {"holds": "ok  ", "note": "note", "broken": "BAD "}
 Market = Annotated[str, typer.Argument(help="the market's id, 64 hex characters")]
 Api = Annotated[str | None, typer.Option(help="take the log from this API (default: PUBLIC_API_URL)")]
 Database = Annotated[bool, typer.Option("--database", help="take the log from DATABASE_URL")]
@@ -166,5 +165,5 @@ def _fields(report: TallyReport | ReceiptsReport) -> dict[str, object]:
 def _print(report: TallyReport | ReceiptsReport) -> None:
     typer.echo(report.title)
     for finding in report.findings:
-        typer.echo(f"  {_MARKS[finding.verdict.value]} {finding.text}")
+        typer.echo(f"  {finding.line}")
     typer.echo(f"  {report.verdict}")

@@ -11,12 +11,27 @@ class Verdict(Enum):
     HOLDS = "holds"
     NOTE = "note"
     """True, and worth knowing."""
+    UNKNOWN = "unknown"
+    """It could not be looked at."""
     BROKEN = "broken"
+
+
+_MARKS = {
+    Verdict.HOLDS: "ok  ",
+    Verdict.NOTE: "note",
+    Verdict.UNKNOWN: "?   ",
+    Verdict.BROKEN: "BAD ",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
     verdict: Verdict
     text: str
+
+    @property
+    def line(self) -> str:
+        """As a terminal shows it."""
+        return f"{_MARKS[self.verdict]} {self.text}"
 
 
 def check(holds: bool, good: str, bad: str) -> Finding:

@@ -25,11 +25,12 @@ _MOVING = (
     "final_outcome",
 )
 _LAST = (MarketState.FINALIZED, MarketState.CANCELLED)
-_BYTES = Finding(Verdict.HOLDS, "The bytes are canonical and hash to the CID.")
+_BYTES = "The bytes are canonical and hash to the CID."
 
 
 class SnapshotReport(msgspec.Struct, frozen=True):
-    """All that was looked at for one document; it holds when nothing is broken."""
+    """All that was looked at for one document; it holds when nothing is broken, and is whole when nothing that was
+    asked for is unknown."""
 
     cid: str
     market_id: str
@@ -41,6 +42,10 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     def holds(self) -> bool:
         return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
 
+    @property
+    def is_whole(self) -> bool:
+        return all(finding.verdict is not Verdict.UNKNOWN for finding in self.findings)
+
 
 async def verify_history(
     gateway_url: str, cid: str, most: int
@@ -49,7 +54,7 @@ async def verify_history(
     the one after it; where a predecessor is kept by nobody any more, the last one found says so. Raises PinError when
     the newest cannot be fetched, Invalid when it is no snapshot."""
     snapshot = parse(await fetch_from_gateway(gateway_url, cid))
-    findings = [_BYTES]
+    findings = [_holds(_BYTES)]
     for _ in range(most - 1):
         if snapshot.previous is None:
             break
@@ -58,7 +63,7 @@ async def verify_history(
             findings.append(older)
             break
         yield snapshot, report(cid, snapshot, findings)
-        findings = [_BYTES, *compare(older, snapshot)]
+        findings = [_holds(_BYTES), *compare(older, snapshot)]
         cid, snapshot = snapshot.previous, older
     yield snapshot, report(cid, snapshot, findings)
 
@@ -67,8 +72,8 @@ async def _predecessor(gateway_url: str, cid: str) -> Snapshot | Finding:
     try:
         document = await fetch_from_gateway(gateway_url, cid)
     except PinError as problem:
-        where = "what lies before it was not looked at. Whoever kept that document can show it (--gateway)"
-        return Finding(Verdict.NOTE, f"Its predecessor could not be fetched: {problem} So {where}.")
+        beyond = "What lies before it is unknown: whoever kept that document can show it (--gateway)."
+        return Finding(Verdict.UNKNOWN, f"Its predecessor could not be fetched: {problem} {beyond}")
     try:
         return parse(document)
     except Invalid as problem:

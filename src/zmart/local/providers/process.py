@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 
 from zmart.chain.helius import WEBHOOK_PATH
-from zmart.chain.json_rpc import JsonRpc
+from zmart.chain.rpc import Rpc
 from zmart.errors import ConfigError
 from zmart.local.providers import metrics
 from zmart.local.providers.helius.api import WEBHOOKS, WebhookApi
@@ -56,11 +56,11 @@ class Providers:
             "/data/": ("pinata", legacy),
             FILES: ("pinata", FilesApi(self._shelf, credentials)),
         }
-        self._rpc: JsonRpc | None = None
+        self._rpc: Rpc | None = None
         self._watch: Watch | None = None
         self._registry: Registry | None = None
         if plays_helius(settings):
-            self._rpc = JsonRpc(settings.rpc_urls, settings.rpc_timeout_s, attempts=2)
+            self._rpc = Rpc(settings.rpc_urls, settings.rpc_timeout_s, attempts=2)
             self._registry = Registry(home / "webhooks" / "webhooks.jsonl")
             self._registry.put(default_webhook(settings), DEFAULT_WEBHOOK_ID)
             self._watch = Watch(self._registry, self._rpc, settings.rpc_ws_url, retry_gap_s=retry_gap_s)

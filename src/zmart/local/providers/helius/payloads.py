@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from base64 import b64decode
 from collections import OrderedDict
 from itertools import count
 
 import msgspec
 
-from zmart.chain.json_rpc import JsonRpc, decode_answer
+from zmart.chain.json_rpc import decode_answer
+from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
-from zmart.market.types import Signature
+from zmart.market.types import Signature, Slot
 
-_CLOCK = "SysvarC1ock11111111111111111111111111111111"
 _EARLIEST_TIME = 1_000_000_000
 _SLOTS_REMEMBERED = 32
 _TRIES, _FIRST_WAIT_S = 8, 0.05
@@ -32,23 +30,11 @@ class RawTransaction(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Fetched(msgspec.Struct, rename="camel"):
-    slot: int
+    slot: Slot
     meta: msgspec.Raw
     transaction: msgspec.Raw
     block_time: int | None = None
     version: msgspec.Raw = msgspec.Raw(b'"legacy"')
-
-
-class _Block(msgspec.Struct):
-    signatures: list[str]
-
-
-class _ClockAccount(msgspec.Struct):
-    data: tuple[str, str]
-
-
-class _ClockAnswer(msgspec.Struct):
-    value: _ClockAccount
 
 
 class Meta(msgspec.Struct):
@@ -70,9 +56,9 @@ class _Parsed(msgspec.Struct):
 class TransactionSource:
     """Fetches transactions that a node has just told of."""
 
-    def __init__(self, rpc: JsonRpc) -> None:
+    def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        self._blocks: OrderedDict[int, list[str]] = OrderedDict()
+        self._blocks: OrderedDict[Slot, list[Signature]] = OrderedDict()
 
     async def fetch(self, signature: Signature) -> RawTransaction | None:
         """None when the node does not have it, although it was asked for two seconds or so. Raises ChainError."""
@@ -90,23 +76,14 @@ class TransactionSource:
         raise AssertionError("the loop ends by returning")
 
     async def _transaction(self, signature: Signature) -> _Fetched | None:
-        options = {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 0}
-        raw = await self._rpc.request("getTransaction", [signature, options])
-        return None if raw == b"null" else decode_answer(_Fetched, "getTransaction", raw)
+        raw = await self._rpc.get_transaction_json(signature)
+        return None if raw is None else decode_answer(_Fetched, "getTransaction", raw)
 
-    async def _index(self, slot: int, signature: Signature) -> int | None:
+    async def _index(self, slot: Slot, signature: Signature) -> int | None:
+        """None where the node has the transaction, and is still closing its block."""
         known = self._blocks.get(slot, [])
         if signature not in known:
-            options = {
-                "transactionDetails": "signatures",
-                "rewards": False,
-                "commitment": "confirmed",
-                "maxSupportedTransactionVersion": 0,
-            }
-            raw = await self._rpc.request("getBlock", [slot, options])
-            if raw == b"null":  # the node has the transaction, and is still closing its block
-                return None
-            known = self._blocks[slot] = decode_answer(_Block, "getBlock", raw).signatures
+            known = self._blocks[slot] = await self._rpc.get_block_signatures(slot) or []
             while len(self._blocks) > _SLOTS_REMEMBERED:
                 self._blocks.popitem(last=False)
         return known.index(signature) if signature in known else None
@@ -116,9 +93,7 @@ class TransactionSource:
         itself tells a thousandth of it)."""
         if block_time is not None and block_time >= _EARLIEST_TIME:
             return block_time
-        answer = await self._rpc.typed(_ClockAnswer, "getAccountInfo", [_CLOCK, {"encoding": "base64"}])
-        unix_timestamp: int = struct.unpack_from("<q", b64decode(answer.value.data[0]), 32)[0]
-        return unix_timestamp
+        return (await self._rpc.get_clock()).unix_timestamp
 
 
 def meta_of(transaction: RawTransaction) -> Meta:

@@ -9,7 +9,7 @@ from functools import partial
 import httpx
 
 from zmart.chain import subscriptions
-from zmart.chain.json_rpc import JsonRpc
+from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.local.providers.helius.delivery import RETRY_GAP_S, Delivery
 from zmart.local.providers.helius.payloads import TransactionSource
@@ -23,7 +23,7 @@ class Watch:
     """One subscription per address, one delivery per webhook; `follow` makes them those of the registry."""
 
     def __init__(
-        self, registry: Registry, rpc: JsonRpc, ws_url: str, *, retry_gap_s: float = RETRY_GAP_S
+        self, registry: Registry, rpc: Rpc, ws_url: str, *, retry_gap_s: float = RETRY_GAP_S
     ) -> None:
         self._registry = registry
         self._rpc = rpc
@@ -63,7 +63,7 @@ class Watch:
         if silent:
             return f"not subscribed yet: {', '.join(sorted(silent))}"
         try:
-            await self._rpc.request("getSlot", [])
+            await self._rpc.get_slot()
         except ChainError as problem:
             return str(problem)
         return ""
