@@ -70,9 +70,10 @@ class Settings(BaseSettings):
 
     # Indexer
     helius_api_key: SecretStr = SecretStr("")
-    helius_api_url: str = "https://api.helius.xyz"
+    helius_api_url: str = "https://api-mainnet.helius-rpc.com"
     helius_webhook_secret: SecretStr = SecretStr("")
     helius_webhook_hmac: bool = False
+    helius_check_interval_s: float = Field(default=3_600.0, ge=0)
     webhook_max_body_bytes: int = 5 * 1024 * 1024
     indexer_batch_size: int = Field(default=2_000, ge=1)
     indexer_scan_interval_s: float = Field(default=2.0, gt=0)

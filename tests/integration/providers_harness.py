@@ -80,11 +80,11 @@ async def listening(endpoint: Endpoint) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def providers_on(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def providers_on(settings: Settings, **given: int) -> AsyncIterator[httpx.AsyncClient]:
     """Ready to use; the client carries Helius' key."""
     listener = socket.create_server(("127.0.0.1", settings.providers_port))
     stop = asyncio.Event()
-    task = asyncio.create_task(serve(Providers(settings, retry_gap_s=0.05), listener, stop))
+    task = asyncio.create_task(serve(Providers(settings, retry_gap_s=0.05, **given), listener, stop))
     params = {"api-key": API_KEY}
     url = f"http://127.0.0.1:{settings.providers_port}"
     async with httpx.AsyncClient(base_url=url, params=params, timeout=10) as http:

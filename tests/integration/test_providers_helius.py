@@ -267,6 +267,9 @@ async def test_a_webhook_for_another_address_hears_of_it_alone(settings, endpoin
         {"webhookType": "discord"},
         {"authHeader": "two\r\nlines"},
         {"txnStatus": "some"},
+        {"encoding": 1},
+        {"encoding": "two words"},
+        {"active": True},
         {"typo": 1},
     ],
 )
@@ -291,14 +294,28 @@ async def test_a_wrong_key_opens_nothing(settings):
         assert (await http.post("/v0/webhooks", content=b"{")).status_code == 400
         assert (await http.post("/v0/webhooks", content=b" " * 70_000)).status_code == 413
         assert (await http.patch("/v0/webhooks")).status_code == 405
+        one = f"/v0/webhooks/{DEFAULT_WEBHOOK_ID}"
+        for body in (
+            {},
+            {"active": 1},
+            {"active": "true"},
+            {"active": None},
+            {"active": False, "typo": 1},
+            [],
+        ):
+            assert (await http.patch(one, json=body)).status_code == 400
+        assert (await http.put(one, json={"active": False})).status_code == 400
+        assert (await http.patch("/v0/webhooks/none", json={"active": True})).status_code == 404
+        assert (await http.patch(one, json={"active": True}, params={"api-key": ""})).status_code == 401
 
 
 async def test_the_client_registers_once_changes_and_deletes(settings, local_chain):
     addresses = [local_chain.program.address]
     async with providers_on(settings), HeliusClient.from_settings(settings) as helius:
-        first, is_new = await helius.register("https://example.org/x", addresses, "s", "rawDevnet")
-        again, is_again_new = await helius.register("https://example.org/x", addresses, "t", "raw")
-        assert (is_new, is_again_new) == (True, False)
+        made = await helius.register("https://example.org/x", addresses, "s", "rawDevnet")
+        changed = await helius.register("https://example.org/x", addresses, "t", "raw")
+        assert (made.is_new, changed.is_new, changed.is_revived) == (True, False, False)
+        first, again = made.webhook, changed.webhook
         assert (first.webhook_type, again.webhook_type) == ("rawDevnet", "raw")
         assert again.webhook_id == first.webhook_id
         assert again in await helius.webhooks()

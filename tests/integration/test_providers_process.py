@@ -197,6 +197,16 @@ async def test_webhooks_are_registered_listed_and_deleted_by_command(environment
         status, out, _ = await command(environment, "webhook", "list")
         assert len(out.splitlines()) == 2
         assert SECRET not in out
+        assert "INACTIVE" not in out
+        one = f"{environment['HELIUS_API_URL']}/v0/webhooks/{webhook['webhookID']}"
+        async with httpx.AsyncClient(params={"api-key": API_KEY}) as http:
+            assert (await http.patch(one, json={"active": False})).status_code == 200
+        status, out, _ = await command(environment, "webhook", "list")
+        assert ["INACTIVE" in line for line in out.splitlines()] == [False, True]
+        status, out, _ = await command(
+            environment, "webhook", "register", "--url", "https://example.org/hook"
+        )
+        assert (status, out.startswith("switched on again: ")) == (0, True)
         status, out, _ = await command(environment, "webhook", "delete", webhook["webhookID"], "--yes")
         assert status == 0
         status, _, err = await command(environment, "webhook", "delete", webhook["webhookID"], "--yes")

@@ -1,13 +1,14 @@
 """Helius' webhook management API: /v0/webhooks (www.helius.dev/docs/api-reference/webhooks).
 
-Registered webhooks are of type raw: enhanced ones carry no logs, and without logs there are no events.
+Registered webhooks are of type raw: enhanced ones carry no logs, and without logs there are no events. Helius switches
+a webhook off (`active: false`) whose endpoint fails too often; PATCH switches it on again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -24,6 +25,7 @@ TIMEOUT_S = 15.0
 RawType = Literal["raw", "rawDevnet"]
 
 _Answer = TypeVar("_Answer")
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class HeliusError(ChainError):
@@ -35,13 +37,25 @@ class HeliusError(ChainError):
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A registration as Helius has it, without its authHeader, which is a secret."""
+    """A registration as Helius has it, without its authHeader, which is a secret. `active` is None where the answer
+    does not say; fields that are not named here are ignored."""
 
-    webhook_id: str = msgspec.field(name="webhookID")
-    webhook_url: str = msgspec.field(name="webhookURL")
-    webhook_type: str = ""
-    transaction_types: list[str] = []
-    account_addresses: list[str] = []
+    webhook_id: _Text = msgspec.field(name="webhookID")
+    webhook_url: _Text = msgspec.field(name="webhookURL")
+    webhook_type: str | None = None
+    transaction_types: list[str] | None = None
+    account_addresses: list[str] | None = None
+    txn_status: str | None = None
+    encoding: str | None = None
+    active: bool | None = None
+
+
+class Registration(msgspec.Struct, frozen=True):
+    """What `register` did: made a new webhook or changed the known one, and whether it had to be switched on."""
+
+    webhook: Webhook
+    is_new: bool
+    is_revived: bool
 
 
 class HeliusClient:
@@ -65,13 +79,14 @@ class HeliusClient:
         await self._http.aclose()
 
     async def webhooks(self) -> list[Webhook]:
+        """Every registration of this key. An answer that is not such a list raises: it is never taken for none."""
         return _decode(await self._call("GET", "/v0/webhooks"), list[Webhook])
 
     async def register(
         self, url: str, addresses: Sequence[Address], auth_header: str, webhook_type: RawType
-    ) -> tuple[Webhook, bool]:
+    ) -> Registration:
         """Have transactions of `addresses` posted to `url` with that Authorization header. A webhook that posts there
-        already is changed instead, so that a repetition is harmless; whether a new one was made."""
+        already is changed and switched on instead, so that a repetition is harmless."""
         order = {
             "webhookURL": url,
             "transactionTypes": ["ANY"],
@@ -81,8 +96,20 @@ class HeliusClient:
         }
         known = next((webhook for webhook in await self.webhooks() if webhook.webhook_url == url), None)
         if known is None:
-            return _decode(await self._call("POST", "/v0/webhooks", order), Webhook), True
-        return _decode(await self._call("PUT", _path(known.webhook_id), order), Webhook), False
+            made = _decode(await self._call("POST", "/v0/webhooks", order), Webhook)
+            return Registration(made, is_new=True, is_revived=False)
+        changed = _decode(await self._call("PUT", _path(known.webhook_id), order), Webhook)
+        active = known.active if changed.active is None else changed.active
+        if active is False:
+            return Registration(await self.activate(known.webhook_id), is_new=False, is_revived=True)
+        return Registration(changed, is_new=False, is_revived=False)
+
+    async def activate(self, webhook_id: str) -> Webhook:
+        """Switch a webhook on. Helius then leaves it on for 24 hours, whatever its endpoint answers."""
+        answer = _decode(await self._call("PATCH", _path(webhook_id), {"active": True}), Webhook)
+        if answer.active is not True:
+            raise HeliusError(f"Helius did not switch webhook {webhook_id} on: see its dashboard.")
+        return answer
 
     async def delete(self, webhook_id: str) -> bool:
         """False when there is no such webhook."""

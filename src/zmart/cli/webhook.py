@@ -27,17 +27,19 @@ def register_webhook(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Have transactions of the program posted, with HELIUS_WEBHOOK_SECRET as Authorization. May be repeated."""
+    """Have transactions of the program posted, with HELIUS_WEBHOOK_SECRET as Authorization. May be repeated: a webhook
+    that posts to this address is changed, and switched on where Helius has switched it off."""
     from zmart.market.types import Address
 
     async def work(helius: HeliusClient, settings: Settings) -> None:
-        webhook, is_new = await helius.register(
+        done = await helius.register(
             url or _default_url(settings),
             [Address(settings.solana_program_id_core)],
             settings.require("helius_webhook_secret"),
             "rawDevnet" if settings.zmart_env == "devnet" else "raw",
         )
-        _print([webhook], json, f"{'registered' if is_new else 'updated'}: {_line(webhook)}")
+        word = "registered" if done.is_new else ("switched on again" if done.is_revived else "updated")
+        _print([done.webhook], json, f"{word}: {_line(done.webhook)}")
 
     _with_helius(work)
 
@@ -45,7 +47,8 @@ def register_webhook(
 @app.command("list")
 @one_sentence
 def list_webhooks(json: Json = False) -> None:
-    """List what is registered with this HELIUS_API_KEY."""
+    """List what is registered with this HELIUS_API_KEY. Helius switches a webhook off (INACTIVE) whose endpoint fails
+    too often; `zmart webhook register` switches it on again."""
 
     async def work(helius: HeliusClient, _: Settings) -> None:
         webhooks = await helius.webhooks()
@@ -87,8 +90,10 @@ def _default_url(settings: Settings) -> str:
 
 
 def _line(webhook: Webhook) -> str:
-    addresses = ", ".join(webhook.account_addresses[:3])
-    return f"{webhook.webhook_id}  {webhook.webhook_type:<9}  {webhook.webhook_url}  {addresses}"
+    addresses = ", ".join((webhook.account_addresses or [])[:3])
+    state = {True: "active", False: "INACTIVE", None: "unknown"}[webhook.active]
+    kind = webhook.webhook_type or "unknown"
+    return f"{webhook.webhook_id}  {state:<8}  {kind:<9}  {webhook.webhook_url}  {addresses}"
 
 
 def _print(webhooks: list[Webhook], json: bool, text: str) -> None:

@@ -104,4 +104,5 @@ def _helius(ports: Mapping[str, int], secrets: LocalSecrets) -> dict[str, str]:
         "helius_api_url": f"http://127.0.0.1:{ports['providers_port']}",
         "helius_api_key": secrets.helius_api_key,
         "helius_webhook_secret": secrets.helius_webhook_secret,
+        "helius_check_interval_s": "30",  # asking the stand-in costs nothing
     }

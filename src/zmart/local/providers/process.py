@@ -18,7 +18,7 @@ from zmart.chain.rpc import Rpc
 from zmart.errors import ConfigError
 from zmart.local.providers import metrics
 from zmart.local.providers.helius.api import WEBHOOKS, WebhookApi
-from zmart.local.providers.helius.delivery import RETRY_GAP_S
+from zmart.local.providers.helius.delivery import DISABLE_AFTER, RETRY_GAP_S
 from zmart.local.providers.helius.registry import Order, Registry
 from zmart.local.providers.helius.watch import Watch
 from zmart.local.providers.http import Handler, Refusal, Reply, Request, answer
@@ -45,7 +45,9 @@ class Providers:
 
     name = "providers"
 
-    def __init__(self, settings: Settings, *, retry_gap_s: float = RETRY_GAP_S) -> None:
+    def __init__(
+        self, settings: Settings, *, retry_gap_s: float = RETRY_GAP_S, disable_after: int = DISABLE_AFTER
+    ) -> None:
         home = settings.zmart_home
         self._shelf = Shelf(PinStore(home / "pins"))
         credentials = Credentials(settings)
@@ -62,8 +64,16 @@ class Providers:
         if plays_helius(settings):
             self._rpc = Rpc(settings.rpc_urls, settings.rpc_timeout_s, attempts=2)
             self._registry = Registry(home / "webhooks" / "webhooks.jsonl")
-            self._registry.put(default_webhook(settings), DEFAULT_WEBHOOK_ID)
-            self._watch = Watch(self._registry, self._rpc, settings.rpc_ws_url, retry_gap_s=retry_gap_s)
+            default = self._registry.put(default_webhook(settings), DEFAULT_WEBHOOK_ID)
+            if not default.active:
+                self._registry.toggle(default, active=True)
+            self._watch = Watch(
+                self._registry,
+                self._rpc,
+                settings.rpc_ws_url,
+                retry_gap_s=retry_gap_s,
+                disable_after=disable_after,
+            )
             api_key = settings.helius_api_key.get_secret_value()
             api = WebhookApi(self._registry, api_key, self._watch.changed)
             self._routes[WEBHOOKS] = ("helius", api)

@@ -17,6 +17,7 @@ from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.sources import LiveLog
+from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import inbox, index_progress, projections
@@ -38,6 +39,7 @@ class Indexer:
         self._settings = settings
         self._engine = engine
         self._caretaker = Caretaker(engine, settings.indexer_audit_interval_s)
+        self._webhooks = WebhookWatch(engine.pool, settings)
         self._app = webhook_app(WebhookReceiver(engine.pool, settings))
         self._rate = Rate()
 
@@ -52,7 +54,7 @@ class Indexer:
 
     async def run(self, stop: asyncio.Event) -> None:
         engine = self._engine
-        work, fetch, scan, final, care = (Bell(stop) for _ in range(5))
+        work, fetch, scan, final, care, webhooks = (Bell(stop) for _ in range(6))
         endless = [self._wake((work, fetch))]
         if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
             live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
@@ -65,6 +67,7 @@ class Indexer:
                 group.create_task(engine.scanner.run(scan))
                 group.create_task(engine.finality.run(final))
                 group.create_task(self._caretaker.run(care))
+                group.create_task(self._webhooks.run(webhooks))
                 await stop.wait()
                 for helper in helpers:
                     helper.cancel()

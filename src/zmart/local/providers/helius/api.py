@@ -8,11 +8,12 @@ from collections.abc import Callable
 import msgspec
 
 from zmart.errors import Invalid
-from zmart.local.providers.helius.registry import Order, Registry, Webhook
+from zmart.local.providers.helius.registry import Order, Registry, Toggle, Webhook
 from zmart.local.providers.http import Refusal, Reply, Request, json_reply
 
 WEBHOOKS = "/v0/webhooks"
 BODY_MAX_BYTES = 64 * 1024
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class WebhookApi:
@@ -37,6 +38,8 @@ class WebhookApi:
                 return json_reply(self._find(webhook_id))
             case "PUT", True:
                 return self._put(await request.body(BODY_MAX_BYTES), self._find(webhook_id))
+            case "PATCH", True:
+                return self._toggle(await request.body(BODY_MAX_BYTES), self._find(webhook_id))
             case "DELETE", True:
                 self._registry.delete(self._find(webhook_id).webhook_id)
                 self._changed()
@@ -53,10 +56,19 @@ class WebhookApi:
         try:
             order = _decoded(body, before)
             webhook = self._registry.put(order, before.webhook_id if before else "")
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, Invalid) as problem:
+        except (*_UNREADABLE, Invalid) as problem:
             raise _refusal(400, str(problem)) from None
         self._changed()
         return json_reply(webhook)
+
+    def _toggle(self, body: bytes, webhook: Webhook) -> Reply:
+        try:
+            wanted = msgspec.json.decode(body, type=Toggle)
+        except _UNREADABLE as problem:
+            raise _refusal(400, str(problem)) from None
+        changed = self._registry.toggle(webhook, wanted.active)
+        self._changed()
+        return json_reply(changed)
 
 
 def _decoded(body: bytes, before: Webhook | None) -> Order:
@@ -64,7 +76,8 @@ def _decoded(body: bytes, before: Webhook | None) -> Order:
     if before is None:
         return msgspec.json.decode(body, type=Order)
     kept = msgspec.to_builtins(before)
-    del kept["webhookID"], kept["wallet"]
+    for name in ("webhookID", "wallet", "project", "active"):  # not the client's to say in an order
+        del kept[name]
     return msgspec.convert(kept | msgspec.json.decode(body, type=dict[str, object]), Order)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import msgspec
@@ -20,6 +20,7 @@ QUEUE_MAX = 1_000
 RETRIES = 3
 RETRY_GAP_S = 1.0
 ACKNOWLEDGE_WITHIN_S = 1.0
+DISABLE_AFTER = 50
 
 _AT_ONCE = 4
 _PER_POST_MAX = 10
@@ -28,7 +29,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """What goes to one webhook. `offer` never waits: what a full queue cannot take is lost to the webhook."""
+    """What goes to one webhook. `offer` never waits: what a full queue cannot take is lost to the webhook.
+    `on_failing()` is called when `disable_after` posts in a row were given up."""
 
     def __init__(
         self,
@@ -38,8 +40,13 @@ class Delivery:
         *,
         queue_max: int = QUEUE_MAX,
         retry_gap_s: float = RETRY_GAP_S,
+        disable_after: int = DISABLE_AFTER,
+        on_failing: Callable[[], None] = lambda: None,
     ) -> None:
         self.webhook = webhook
+        self._disable_after = disable_after
+        self._on_failing = on_failing
+        self._given_up = 0
         self._source = source
         self._http = http
         self._retry_gap_s = retry_gap_s
@@ -106,11 +113,15 @@ class Delivery:
             metrics.POSTS.labels(answer).inc()
             if answer.startswith("2"):
                 metrics.HINTS.labels("delivered").inc(len(transactions))
+                self._given_up = 0
                 return
             if answer == "403":
                 break
         metrics.HINTS.labels("dropped").inc(len(transactions))
         _log.warning("webhook gave up", url=self.webhook.webhook_url, answer=answer, count=len(transactions))
+        self._given_up += 1
+        if self._given_up >= self._disable_after:
+            self._on_failing()
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> str:
         """The status, or why there was none."""

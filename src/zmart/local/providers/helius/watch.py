@@ -7,15 +7,17 @@ from contextlib import aclosing
 from functools import partial
 
 import httpx
+import structlog
 
 from zmart.chain import subscriptions
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
-from zmart.local.providers.helius.delivery import RETRY_GAP_S, Delivery
+from zmart.local.providers.helius.delivery import DISABLE_AFTER, RETRY_GAP_S, Delivery
 from zmart.local.providers.helius.payloads import TransactionSource
 from zmart.local.providers.helius.registry import Registry, Webhook
 from zmart.market.types import Address
 
+_log = structlog.get_logger(__name__)
 _CONNECTIONS = httpx.Limits(max_connections=16, max_keepalive_connections=8)
 
 
@@ -23,12 +25,19 @@ class Watch:
     """One subscription per address, one delivery per webhook; `follow` makes them those of the registry."""
 
     def __init__(
-        self, registry: Registry, rpc: Rpc, ws_url: str, *, retry_gap_s: float = RETRY_GAP_S
+        self,
+        registry: Registry,
+        rpc: Rpc,
+        ws_url: str,
+        *,
+        retry_gap_s: float = RETRY_GAP_S,
+        disable_after: int = DISABLE_AFTER,
     ) -> None:
         self._registry = registry
         self._rpc = rpc
         self._ws_url = ws_url
         self._retry_gap_s = retry_gap_s
+        self._disable_after = disable_after
         self._http = httpx.AsyncClient(limits=_CONNECTIONS)
         self._source = TransactionSource(rpc)
         self._listeners: dict[Address, asyncio.Task[None]] = {}
@@ -68,8 +77,11 @@ class Watch:
             return str(problem)
         return ""
 
+    def _active(self) -> list[Webhook]:
+        return [webhook for webhook in self._registry.all() if webhook.active]
+
     def _addresses(self) -> set[Address]:
-        return {Address(each) for webhook in self._registry.all() for each in webhook.account_addresses}
+        return {Address(each) for webhook in self._active() for each in webhook.account_addresses}
 
     async def _follow(self) -> None:
         wanted = self._addresses()
@@ -78,7 +90,7 @@ class Watch:
             await _end(self._listeners.pop(address))
         for address in wanted - self._listeners.keys():
             self._listeners[address] = asyncio.create_task(self._listen(address))
-        webhooks = {webhook.webhook_id: webhook for webhook in self._registry.all()}
+        webhooks = {webhook.webhook_id: webhook for webhook in self._active()}
         for webhook_id in list(self._deliveries):
             if webhooks.get(webhook_id) != self._deliveries[webhook_id].webhook:
                 await self._deliveries.pop(webhook_id).close()
@@ -86,7 +98,22 @@ class Watch:
             self._deliveries[webhook_id] = self._delivery(webhooks[webhook_id])
 
     def _delivery(self, webhook: Webhook) -> Delivery:
-        return Delivery(webhook, self._source, self._http, retry_gap_s=self._retry_gap_s)
+        return Delivery(
+            webhook,
+            self._source,
+            self._http,
+            retry_gap_s=self._retry_gap_s,
+            disable_after=self._disable_after,
+            on_failing=partial(self._switch_off, webhook.webhook_id),
+        )
+
+    def _switch_off(self, webhook_id: str) -> None:
+        webhook = self._registry.find(webhook_id)
+        if webhook is None or not webhook.active or self._registry.is_in_grace(webhook_id):
+            return
+        self._registry.toggle(webhook, active=False)
+        _log.warning("webhook switched off", webhook=webhook_id, url=webhook.webhook_url)
+        self.changed()
 
     async def _listen(self, address: Address) -> None:
         connected = partial(self._connected.add, address)

@@ -1,0 +1,66 @@
+"""Tells people when Helius has switched our webhook off, which it does when too many deliveries fail.
+
+Nothing is lost by that: the scan finds every transaction, some seconds later. Asking costs credits, so it is seldom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from zmart.chain.helius import HeliusClient, HeliusError, Webhook
+from zmart.market.types import Address
+from zmart.services.indexer.bell import Bell
+from zmart.settings import Settings
+from zmart.store import alerts
+from zmart.store.pool import Pool, is_away
+
+_ALERT = "webhook-inactive"
+_FIRST_LOOK_S = 30.0
+log = structlog.get_logger()
+
+
+class WebhookWatch:
+    """`run(bell)` looks every HELIUS_CHECK_INTERVAL_S where HELIUS_API_KEY is set."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._program = Address(settings.solana_program_id_core)
+
+    async def run(self, bell: Bell) -> None:
+        interval_s = self._settings.helius_check_interval_s
+        if not (interval_s and self._settings.helius_api_key.get_secret_value()):
+            return
+        # Not at once: a process that is started again and again would ask each time.
+        await bell.wait(min(_FIRST_LOOK_S, interval_s))
+        while not bell.stopped:
+            try:
+                await self.look()
+            except HeliusError as problem:
+                log.warning("webhooks not checked", reason=str(problem))
+            except Exception as problem:
+                if not is_away(problem):
+                    raise
+            await bell.wait(interval_s)
+
+    async def look(self) -> None:
+        """Ask once. Raises HeliusError: what Helius did not answer neither opens nor ends the alert."""
+        async with HeliusClient.from_settings(self._settings) as helius:
+            ours = [
+                each for each in await helius.webhooks() if self._program in (each.account_addresses or ())
+            ]
+        inactive = [webhook for webhook in ours if webhook.active is False]
+        if inactive:
+            await alerts.raise_alert(self._pool, _ALERT, "warning", _about(inactive))
+        else:
+            await alerts.resolve_alert(self._pool, _ALERT)
+
+
+def _about(inactive: Sequence[Webhook]) -> str:
+    named = ", ".join(f"{webhook.webhook_id} to {webhook.webhook_url}" for webhook in inactive)
+    return (
+        f"Helius has switched off the webhook {named}: too many deliveries failed. Transactions are found by the scan "
+        "alone until the endpoint answers again and `zmart webhook register` has switched it on."
+    )
