@@ -163,16 +163,16 @@ class Proxy:
             case None:
                 return await _write(writer, await self._ask(body))
             case Say(result):
-                return await _write(writer, _json({"result": result}))
+                return await _write(writer, _json(body, {"result": result}))
             case Refuse(code, message):
-                return await _write(writer, _json({"error": {"code": code, "message": message}}))
+                return await _write(writer, _json(body, {"error": {"code": code, "message": message}}))
             case Late(seconds):
                 answer = await self._ask(body)
                 await asyncio.sleep(seconds)
                 return await _write(writer, answer)
             case Edit(change):
                 said = json.loads(await self._ask(body))
-                return await _write(writer, _json({**said, "result": change(said["result"])}))
+                return await _write(writer, _json(body, {"result": change(said["result"])}))
             case Broken(how, heard):
                 answer = await self._ask(body) if heard else b"{}"
                 return await _break(writer, how, answer)
@@ -181,8 +181,8 @@ class Proxy:
         return (await self._http.post(self.target, json=body)).content
 
 
-def _json(answer: dict[str, object]) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", "id": 1, **answer}).encode()
+def _json(asked: dict[str, Any], answer: dict[str, object]) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": asked["id"], **answer}).encode()
 
 
 async def _write(writer: asyncio.StreamWriter, body: bytes, status: int = 200) -> bool:

@@ -95,7 +95,8 @@ async def _serve(chain: _Chain, reader: asyncio.StreamReader, writer: asyncio.St
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             size = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
             body = json.loads(await reader.readexactly(size))
-            answer = {"jsonrpc": "2.0", "id": 1, "result": chain.answer(body["method"], body["params"])}
+            result = chain.answer(body["method"], body["params"])
+            answer = {"jsonrpc": "2.0", "id": body["id"], "result": result}
             raw = json.dumps(answer).encode()
             writer.write(b"HTTP/1.1 200 x\r\ncontent-length: %d\r\n\r\n" % len(raw) + raw)
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -10,15 +10,18 @@ import pytest
 
 from zmart.chain.json_rpc import JsonRpc, RpcError, TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_answer import ANSWERS
 from zmart.errors import ChainError, ConfigError
 
-OK = {"jsonrpc": "2.0", "id": 1, "result": 42}
+OK = {"result": 42}
+REFUSED = {"code": -32602, "message": "Invalid params"}
 
 
 @asynccontextmanager
 async def playing(*answers):
     """A server that gives the answers in turn, the last one for ever; yields (url, list of requests seen).
-    An answer is a JSON value, (status, bytes), or None for silence."""
+    An answer is a JSON value, (status, bytes[, content type]), a function of the request that gives one of these, or
+    None for silence. Objects get the version and the request's id where they don't say their own."""
     seen = []
 
     async def serve(reader, writer):
@@ -34,8 +37,10 @@ async def playing(*answers):
                 answer = answers[min(len(seen), len(answers)) - 1]
                 if answer is None:
                     await asyncio.Event().wait()
-                status, body = answer if isinstance(answer, tuple) else (200, json.dumps(answer).encode())
-                writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
+                status, body, *kind = _written(answer, seen[-1]["id"])
+                head = b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n" % (status, len(body))
+                head += b"".join(b"content-type: %s\r\n" % each.encode() for each in kind)
+                writer.write(head + b"\r\n" + body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
@@ -47,6 +52,163 @@ async def playing(*answers):
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/?api-key=s3cret", seen
     finally:
         server.close()
+
+
+def _written(answer, request_id):
+    if callable(answer):
+        answer = answer(request_id)
+    if isinstance(answer, tuple):
+        return answer
+    if isinstance(answer, dict) and ("result" in answer or "error" in answer):
+        answer = {"jsonrpc": "2.0", "id": request_id, **answer}
+    return 200, json.dumps(answer).encode()
+
+
+def said(request_id, **members):
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, **members}).encode()
+
+
+NO_ANSWERS = {
+    "quota": (402, b'{"message":"Payment required"}', "application/json"),
+    "quota, as if all were well": {"message": "Payment required"},
+    "an empty object": {},
+    "null": lambda _: (200, b"null"),
+    "a text": lambda _: (200, b'"ok"'),
+    "a batch": lambda asked: (200, b"[" + said(asked, result=None) + b"]"),
+    "an empty batch": lambda _: (200, b"[]"),
+    "a page": (200, b"<html>out of order</html>", "text/html"),
+    "an answer in a page": lambda asked: (200, said(asked, result=None), "text/html; charset=utf-8"),
+    "no body": (200, b""),
+    "no content": (204, b""),
+    "another page": (302, b""),
+    "no text": (200, b"\xff"),
+    "half of an answer": lambda asked: (200, said(asked, result=None)[:-1]),
+    "more than an answer": lambda asked: (200, said(asked, result=None) + b"x"),
+    "too deep": lambda asked: (200, b'{"jsonrpc":"2.0","id":%d,"result":%s' % (asked, b"[" * 100_000)),
+    "no version": lambda asked: (200, json.dumps({"id": asked, "result": None}).encode()),
+    "version 1": {"jsonrpc": "1.0", "result": None},
+    "version as a number": {"jsonrpc": 2.0, "result": None},
+    "no id": lambda _: (200, b'{"jsonrpc":"2.0","result":null}'),
+    "id null": {"id": None, "result": None},
+    "another id": lambda asked: {"id": asked + 1, "result": None},
+    "the id as text": lambda asked: {"id": str(asked), "result": None},
+    "neither result nor error": lambda asked: (200, said(asked)),
+    "both": {"result": None, "error": REFUSED},
+    "both, the error null": {"result": None, "error": None},
+    "error null": {"error": None},
+    "error as text": {"error": "Payment required"},
+    "error without a code": {"error": {"message": "Payment required"}},
+    "error without a message": {"error": {"code": -32602}},
+    "error with a code as text": {"error": {"code": "-32602", "message": "x"}},
+    **{
+        f"HTTP {status} with an answer": lambda asked, status=status: (status, said(asked, result=None))
+        for status in (
+            201,
+            202,
+            400,
+            401,
+            402,
+            403,
+            404,
+            408,
+            410,
+            418,
+            425,
+            429,
+            451,
+            500,
+            502,
+            503,
+            504,
+            520,
+            530,
+        )
+    },
+    "HTTP 530 with an error": lambda asked: (530, said(asked, error=REFUSED), "application/json"),
+    **{
+        f"error {code}": {"error": {"code": code, "message": "it is broken"}}
+        for code in (
+            -32700,
+            -32600,
+            -32603,
+            -32000,
+            -32005,
+            -32011,
+            -32012,
+            -32016,
+            -32019,
+            -32429,
+            429,
+            0,
+            1,
+        )
+    },
+}
+
+
+async def test_what_is_no_json_rpc_answer_is_a_failure_of_the_node_and_never_nothing():
+    """W3, C13, C24."""
+    believed = {}
+    async with playing(*NO_ANSWERS.values()) as (url, seen), Rpc([url], attempts=1) as rpc:
+        for name in NO_ANSWERS:
+            try:
+                believed[name] = await rpc.get_transaction_json("sig")
+            except TransientRpcError:
+                continue
+        assert (believed, len(seen)) == ({}, len(NO_ANSWERS))
+
+
+@pytest.mark.parametrize("name", ["quota", "an empty object", "no content", "a page", "error -32603"])
+async def test_what_a_node_failed_to_answer_is_asked_again(name):
+    """W3, C13, C24."""
+    async with playing(NO_ANSWERS[name], {"result": None}) as (url, seen), Rpc([url]) as rpc:
+        assert await rpc.get_transaction_json("sig") is None
+        assert len(seen) == 2
+
+
+@pytest.mark.parametrize("code", sorted(ANSWERS))
+async def test_an_error_that_answers_the_question_is_told_at_once(code):
+    async with (
+        playing({"error": {"code": code, "message": "no", "data": [1]}}) as (url, seen),
+        Rpc([url]) as rpc,
+    ):
+        with pytest.raises(RpcError) as error:
+            await rpc.get_transaction_json("sig")
+        assert (error.value.code, error.value.data, len(seen)) == (code, [1], 1)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON; charset=utf-8", "application/json-rpc", ""]
+)
+async def test_null_is_an_answer_when_it_is_said_properly(kind):
+    def null(asked):
+        return (200, said(asked, result=None), *([kind] if kind else []))
+
+    async with playing(null) as (url, seen), Rpc([url]) as rpc:
+        assert await rpc.get_transaction_json("sig") is None
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ((402, b'{"message":"Payment required"}'), 'HTTP 402.*{"message":"Payment required"}'),
+        (
+            (200, b"<html> <b>out\nof order</b>", "text/html"),
+            "text/html instead of JSON: <html> <b>out of order</b>",
+        ),
+        (
+            {"error": {"code": -32603, "message": "Internal error: ledger"}},
+            r"Internal error: ledger \(code -32603\)",
+        ),
+        ((500, b"x" * 100_000), "HTTP 500: x{190}x*…"),
+    ],
+)
+async def test_a_failure_is_told_in_the_nodes_own_words(fault, words):
+    async with playing(fault) as (url, _), Rpc([url], attempts=1) as rpc:
+        with pytest.raises(TransientRpcError, match=words) as error:
+            await rpc.get_slot()
+        assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -93,7 +255,15 @@ async def test_a_refusal_is_not_tried_again_and_tells_its_code():
 
 
 @pytest.mark.parametrize(
-    "fault", [(401, b""), (403, b"bad api key s3cret"), (500, b"s3cret"), (200, b"s3cret")]
+    "fault",
+    [
+        (401, b""),
+        (403, b"bad api key s3cret"),
+        (500, b"s3cret"),
+        (200, b"s3cret"),
+        {"error": {"code": -32600, "message": "bad api key s3cret"}},
+        {"error": {"code": -32602, "message": "bad api key s3cret"}},
+    ],
 )
 async def test_no_message_tells_the_key_in_the_url(fault):
     async with playing(fault) as (url, _), Rpc([url], attempts=2) as rpc:
@@ -105,7 +275,7 @@ async def test_no_message_tells_the_key_in_the_url(fault):
 
 @pytest.mark.parametrize("result", ["x", None, [], {"value": 1}, -1.5])
 async def test_an_answer_of_another_shape_is_a_chain_error(result):
-    async with playing({"result": result}) as (url, _), Rpc([url]) as rpc:
+    async with playing({"result": result}) as (url, _), Rpc([url], attempts=1) as rpc:
         for ask in (rpc.get_slot, rpc.get_latest_blockhash, rpc.get_clock):
             with pytest.raises(ChainError):
                 await ask()
@@ -128,8 +298,12 @@ async def test_a_skipped_slot_holds_no_block():
 
 
 async def test_the_json_of_a_transaction_is_passed_on_untouched():
-    body = b'{"jsonrpc":"2.0","result": {"slot" : 7,\n "x":[1,2]} ,"id":1}'
-    async with playing((200, body)) as (url, _), Rpc([url]) as rpc:
+    async with (
+        playing(
+            lambda asked: (200, b'{"jsonrpc":"2.0","result": {"slot" : 7,\n "x":[1,2]} ,"id":%d}' % asked)
+        ) as (url, _),
+        Rpc([url]) as rpc,
+    ):
         assert await rpc.get_transaction_json("sig") == b'{"slot" : 7,\n "x":[1,2]}'
 
 

@@ -1,5 +1,7 @@
 """JSON-RPC over HTTP: keep-alive, time limits, retries with backoff, and failover to the next URL.
 
+What a body says is judged in rpc_answer.py; whatever is no answer is a TransientRpcError, never taken for "nothing".
+
 Written on httpx and msgspec instead of solana-py's client, because a transaction's own JSON is stored untouched,
 every call shares one failover, and solders' response parser can raise pyo3's PanicException (a BaseException)
 on errors that it doesn't expect. No answer passes through it here.
@@ -8,7 +10,8 @@ on errors that it doesn't expect. No answer passes through it here.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import TypeVar
@@ -17,54 +20,63 @@ import httpx
 import msgspec
 import stamina
 
+from zmart.chain.rpc_answer import BEHIND, BadAnswer, Refusal, is_json, read_answer, secrets_of, words
 from zmart.errors import ChainError, ConfigError
 
 Answer = TypeVar("Answer")
 
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
-_REST_S = 15.0
-_NO_ANSWER = {
-    401: "HTTP 401, it wants a valid API key",
-    403: "HTTP 403, it refuses the API key",
-    404: "HTTP 404, the URL is wrong",
-    429: "HTTP 429, too many requests",
-    **{status: f"HTTP {status}" for status in (408, 425, 500, 502, 503, 504)},
+_MAX_REFUSAL_BYTES = 4_096
+_REST_S, _SHORT_REST_S = 15.0, 1.0
+_ADVICE = {
+    401: ", it wants a valid API key",
+    402: ", it wants to be paid: the plan's quota is used up",
+    403: ", it refuses the API key",
+    404: ", the URL is wrong",
+    429: ", too many requests",
 }
-# Node is behind or unhealthy, block or slot not there yet, min context slot not reached.
-_RETRYABLE_CODES = frozenset({-32004, -32005, -32014, -32016, 429})
 
 
 class RpcError(ChainError):
     """The node answered with an error; `data` is what it added, e.g. logs of a failed preflight."""
 
-    def __init__(self, method: str, code: int, message: str, data: object = None) -> None:
-        super().__init__(f"The RPC refused {method}: {message} (code {code}).")
+    def __init__(
+        self, method: str, code: int, message: str, data: object = None, node: str = "The RPC"
+    ) -> None:
+        super().__init__(f"{node} refused {method}: {message} (code {code}).")
         self.code = code
         self.data = data
 
 
 class TransientRpcError(ChainError):
-    """No usable answer from one endpoint; trying again or elsewhere may help."""
+    """No usable answer from one endpoint, which says nothing about what was asked; trying again or elsewhere may
+    help. `code` is that of a JSON-RPC error, None for everything that is none."""
 
-
-class _Error(msgspec.Struct):
-    code: int
-    message: str = ""
-    data: object = None
-
-
-class _Envelope(msgspec.Struct):
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    error: _Error | None = None
-
-
-_envelope = msgspec.json.Decoder(_Envelope)
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class _Endpoint:
     def __init__(self, url: str) -> None:
         self.url = url
+        self.name = _name(url)
+        self.secrets = secrets_of(url)
         self.resting_until = 0.0
+
+    def failed(self, method: str, reason: str) -> TransientRpcError:
+        """To be raised; others are asked first for a while."""
+        self.resting_until = time.monotonic() + _REST_S
+        return TransientRpcError(f"{self.name} did not answer {method}: {words(reason, self.secrets)}.")
+
+    def refused(self, method: str, refusal: Refusal) -> ChainError:
+        """To be raised: RpcError where the error is an answer, else the node failed."""
+        message = words(refusal.message, self.secrets)
+        if refusal.is_answer:
+            return RpcError(method, refusal.code, message, refusal.data, self.name)
+        self.resting_until = time.monotonic() + (_SHORT_REST_S if refusal.code in BEHIND else _REST_S)
+        said = f"{self.name} did not answer {method}: {message} (code {refusal.code})."
+        return TransientRpcError(said, refusal.code)
 
 
 class JsonRpc:
@@ -96,8 +108,16 @@ class JsonRpc:
 
     async def request(self, method: str, params: Sequence[object] = ()) -> bytes:
         """The raw JSON of `result`. Raises RpcError, or TransientRpcError when every attempt failed."""
+        return await self._ask(method, params, bytes)
+
+    async def typed(self, kind: type[Answer], method: str, params: Sequence[object] = ()) -> Answer:
+        """`result` as `kind`; a node that answers in another shape has failed."""
+        return await self._ask(method, params, partial(_decoded, kind))
+
+    async def _ask(self, method: str, params: Sequence[object], read: Callable[[bytes], Answer]) -> Answer:
+        request_id = next(self._ids)
         body = msgspec.json.encode(
-            {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
+            {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
         )
         async for attempt in stamina.retry_context(
             on=TransientRpcError,
@@ -108,35 +128,39 @@ class JsonRpc:
             wait_jitter=0.1,
         ):
             with attempt:
-                return await self._once(method, body)
+                endpoint = self._pick()
+                result = await self._once(endpoint, method, body, request_id)
+                try:
+                    return read(result)
+                except BadAnswer as problem:
+                    raise endpoint.failed(method, str(problem)) from problem
         raise TransientRpcError(f"The RPC did not answer {method}.")
 
-    async def typed(self, kind: type[Answer], method: str, params: Sequence[object] = ()) -> Answer:
-        """`result` as `kind`. Raises ChainError when it has another shape."""
-        return decode_answer(kind, method, await self.request(method, params))
-
-    async def _once(self, method: str, body: bytes) -> bytes:
-        endpoint = self._pick()
+    async def _once(self, endpoint: _Endpoint, method: str, body: bytes, request_id: int) -> bytes:
         try:
-            raw = await self._post(endpoint.url, body)
-            envelope = _envelope.decode(raw)
-        except (httpx.HTTPError, httpx.InvalidURL, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            endpoint.resting_until = time.monotonic() + _REST_S
-            reason = str(error) or type(error).__name__
-            raise TransientRpcError(f"{_host(endpoint.url)} did not answer {method}: {reason}.") from error
-        return _result(method, envelope)
+            answer = read_answer(await self._post(endpoint.url, body), request_id)
+        except (httpx.HTTPError, httpx.InvalidURL, BadAnswer) as error:
+            raise endpoint.failed(method, str(error) or type(error).__name__) from error
+        if isinstance(answer, Refusal):
+            raise endpoint.refused(method, answer)
+        return answer
 
     async def _post(self, url: str, body: bytes) -> bytes:
+        """The body of an answer with status 200 and JSON's content type. Raises BadAnswer with the node's words."""
         async with self._http.stream("POST", url, content=body) as response:
-            if response.status_code in _NO_ANSWER:
-                raise httpx.HTTPError(_NO_ANSWER[response.status_code])
-            chunks, size = [], 0
+            content_type = response.headers.get("content-type", "")
+            is_usable = response.status_code == httpx.codes.OK and is_json(content_type)
+            most = MAX_ANSWER_BYTES if is_usable else _MAX_REFUSAL_BYTES
+            read = bytearray()
             async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > MAX_ANSWER_BYTES:
-                    raise ChainError(f"{_host(url)} answered more than {MAX_ANSWER_BYTES} bytes.")
-                chunks.append(chunk)
-        return b"".join(chunks)
+                read += chunk
+                if len(read) > most:
+                    break
+        if not is_usable:
+            raise BadAnswer(_unusable(response.status_code, content_type, bytes(read)))
+        if len(read) > most:
+            raise BadAnswer(f"it answered more than {most} bytes")
+        return bytes(read)
 
     def _pick(self) -> _Endpoint:
         """The first endpoint that is not resting after a failure; else the one whose rest ends first."""
@@ -146,22 +170,30 @@ class JsonRpc:
 
 
 def decode_answer(kind: type[Answer], method: str, raw: bytes) -> Answer:
-    """The JSON of a result as `kind`. Raises ChainError when it has another shape."""
+    """The JSON of a result as `kind`. Raises TransientRpcError when it has another shape."""
+    try:
+        return _decoded(kind, raw)
+    except BadAnswer as problem:
+        raise TransientRpcError(f"The RPC's answer to {method} cannot be used: {problem}.") from problem
+
+
+def _decoded(kind: type[Answer], raw: bytes) -> Answer:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ChainError(f"The RPC's answer to {method} cannot be used: {error}") from error
+        raise BadAnswer(f"its result has another shape: {error}") from error
 
 
-def _result(method: str, envelope: _Envelope) -> bytes:
-    error = envelope.error
-    if error is None:
-        return bytes(envelope.result)
-    if error.code in _RETRYABLE_CODES:
-        raise TransientRpcError(f"The RPC cannot answer {method} yet: {error.message} ({error.code}).")
-    raise RpcError(method, error.code, error.message, error.data)
+def _unusable(status: int, content_type: str, body: bytes) -> str:
+    said = f": {body.decode(errors='replace')}" if body.strip() else ""
+    if status != httpx.codes.OK:
+        return f"HTTP {status}{_ADVICE.get(status, '')}{said}"
+    return f"it answered with {content_type} instead of JSON{said}"
 
 
-def _host(url: str) -> str:
+def _name(url: str) -> str:
     """An RPC URL often carries an API key in its query or path; only the host may be shown."""
-    return f"The RPC at {httpx.URL(url).host}" if url.startswith("http") else "The RPC"
+    try:
+        return f"The RPC at {httpx.URL(url).host}" if url.startswith("http") else "The RPC"
+    except httpx.InvalidURL:
+        return "The RPC"

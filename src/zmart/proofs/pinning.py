@@ -152,7 +152,7 @@ class PinataClient:
             ):
                 with attempt:
                     answer = await self._http.request(method, path, params=params, files=files, data=data)
-                    if answer.status_code >= 400:
+                    if not answer.is_success:
                         raise _Refused(self.name, answer)
         except httpx.HTTPError as problem:
             raise PinError(

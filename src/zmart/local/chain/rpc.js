@@ -31,6 +31,7 @@ function caller(url) {
   return async (method, ...params) => {
     const answer = JSON.parse(await post(url, JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));
     if (answer.error) throw Object.assign(new Error(`${method}: ${answer.error.message}`), { rpc: answer.error });
+    if (answer.result === undefined) throw new Error(`${method}: the chain answered without a result`);
     return answer.result;
   };
 }
@@ -42,7 +43,8 @@ function serveRpc(url, special, host, port) {
 
   async function answerSpecial({ id = null, method, params = [] }) {
     try {
-      return { jsonrpc: '2.0', result: await special[method]((...asked) => call(method, ...asked), params), id };
+      const result = (await special[method]((...asked) => call(method, ...asked), params)) ?? null;
+      return { jsonrpc: '2.0', result, id };
     } catch (problem) {
       return { jsonrpc: '2.0', error: problem.rpc ?? { code: -32603, message: problem.message }, id };
     }

@@ -9,6 +9,9 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+from zmart.chain.json_rpc import decode_answer
+from zmart.chain.rpc_answer import Refusal, read_answer
+from zmart.errors import ChainError
 from zmart.local.chain import node
 from zmart.local.processes import launched, private_folder, stop, wait_until
 
@@ -83,11 +86,14 @@ class Chain:
             return False
 
     def genesis_hash(self) -> str:
-        """Which chain this is: another one after its memory was erased."""
+        """Which chain this is: another one after its memory was erased. Raises ChainError for no proper answer."""
         question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "getGenesisHash"}).encode()
         request = urllib.request.Request(self.rpc_url, question, {"content-type": "application/json"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  (our own port)
-            return str(json.load(answer)["result"])
+            said = read_answer(answer.read(), 1)
+        if isinstance(said, Refusal):
+            raise ChainError(f"The local chain does not tell its genesis: {said.message}")
+        return decode_answer(str, "getGenesisHash", said)
 
     def stop(self) -> None:
         """End the chain that `start` started; it writes everything down first."""
