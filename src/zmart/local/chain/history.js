@@ -1,8 +1,8 @@
 'use strict';
 // What Surfpool forgets in a restart, answered from the journal, so that a restarted chain goes on as one chain.
 const { setTimeout } = require('timers/promises');
-const { base58 } = require('./base58.js');
 const { travel } = require('./clock.js');
+const { encoded, forAnyVersion, readable } = require('./rendering.js');
 
 const MOST_SIGNATURES = 1000;
 const FRESH_TRIES = 80;
@@ -21,12 +21,14 @@ function methods(journal, recorder, heightOffset, slotMs) {
 
   async function getTransaction(call, params) {
     const [signature, options] = params;
-    const result = await call(...params);
+    const result = await call(signature, forAnyVersion(options));
     const known = result ? await recall(signature) : journal.transactions.get(signature);
     if (result && known) result.blockTime = known.blockTime; // Surfpool's own is 1000 times too small
-    if (result || !known) return result;
+    if (result) return readable(result, options);
+    if (!known) return null;
     const { slot, blockTime, meta, version, ...record } = journal.read(signature);
-    return { blockTime, meta, slot, transaction: encoded(record, options), version }; // in Surfpool's order
+    const transaction = encoded(record, options);
+    return readable({ blockTime, meta, slot, transaction, version }, options); // in Surfpool's order
   }
 
   async function getSignatureStatuses(call, params) {
@@ -59,7 +61,7 @@ function methods(journal, recorder, heightOffset, slotMs) {
   async function getBlock(call, params) {
     const [slot, options] = params;
     const signatures = past(journal.bySlot.get(slot));
-    if (!signatures.length) return higher(await call(...params));
+    if (!signatures.length) return ofThisRun(await call(slot, forAnyVersion(options)), options);
     const records = signatures.map((signature) => journal.read(signature));
     const { blockhash, blockTime, height } = records[0];
     const head = { blockhash, previousBlockhash: blockhash, parentSlot: slot - 1, blockHeight: height, blockTime };
@@ -68,9 +70,9 @@ function methods(journal, recorder, heightOffset, slotMs) {
       case 'signatures': return { ...head, signatures };
       default: return {
         ...head,
-        transactions: records.map((record) => ({
+        transactions: records.map((record) => readable({
           transaction: encoded(record, options), meta: record.meta, version: record.version,
-        })),
+        }, options)),
       };
     }
   }
@@ -86,14 +88,12 @@ function methods(journal, recorder, heightOffset, slotMs) {
     return result;
   }
 
-  const higher = (block) => block && { ...block, blockHeight: block.blockHeight + heightOffset };
-
-  /** A blockhash of the run before may come again: its transactions must not. */
-  async function sendTransaction(call, params) {
-    const [text, options] = params;
-    if (options?.encoding === 'base64' && journal.past.has(firstSignature(text))) throw alreadyProcessed();
-    return call(...params);
+  function ofThisRun(block, options) {
+    const transactions = block?.transactions?.map((shown) => readable(shown, options));
+    return higher(transactions ? { ...block, transactions } : block);
   }
+
+  const higher = (block) => block && { ...block, blockHeight: block.blockHeight + heightOffset };
 
   async function timeTravel(call, params) {
     const target = params[0]?.absoluteTimestamp;
@@ -103,34 +103,13 @@ function methods(journal, recorder, heightOffset, slotMs) {
   }
 
   return {
-    getTransaction, getSignatureStatuses, getSignaturesForAddress, getBlock, getLatestBlockhash, sendTransaction,
+    getTransaction, getSignatureStatuses, getSignaturesForAddress, getBlock, getLatestBlockhash,
     getBlockHeight: async (call, params) => (await call(...params)) + heightOffset,
     getEpochInfo: async (call, params) => higher(await call(...params)),
     getGenesisHash: async () => journal.clock.genesis,
     surfnet_timeTravel: timeTravel,
     zmart_save: () => recorder.save(),
   };
-}
-
-function encoded(record, options) {
-  const encoding = typeof options === 'string' ? options : options?.encoding ?? 'json';
-  if (encoding === 'json') return record.json;
-  if (encoding === 'base64') return [record.base64, 'base64'];
-  throw refusal(-32602, `what happened before the chain's last restart is kept as json and base64, not as ${encoding}`);
-}
-
-/** The signature of a transaction: after one byte that counts them. */
-function firstSignature(text) {
-  return base58(Buffer.from(text, 'base64').subarray(1, 65));
-}
-
-function alreadyProcessed() {
-  const message = 'Transaction simulation failed: This transaction has already been processed';
-  return refusal(-32002, message, { err: 'AlreadyProcessed', accounts: null, logs: [] });
-}
-
-function refusal(code, message, data) {
-  return Object.assign(new Error(message), { rpc: { code, message, ...(data && { data }) } });
 }
 
 module.exports = { methods };

@@ -2,8 +2,10 @@
 // Writes down what the chain does, a moment after it did it: long before a slot is finalized.
 
 const { chainTime } = require('./clock.js');
+const { ANY_VERSION } = require('./rendering.js');
 
 const DRAIN_MS = 50;
+const MOST_TRIES = 40; // about 2 s for a transaction that Surfpool has run and does not show
 const CLOCK_EVERY_MS = 5000; // less than the margin that a killed chain is given
 const ACCOUNTS_AT_ONCE = 100;
 const EVERYTHING = { includeParsedAccounts: false, scope: 'network', filter: { includeProgramAccounts: true } };
@@ -54,7 +56,7 @@ class Recorder {
     this.seen = [];
     this.touched = new Set();
     this.clock.height = this.heightOffset + (await this.call('getBlockHeight', { commitment: 'processed' }));
-    const fetched = await Promise.all(seen.map(([signature, time]) => this.transaction(signature, time)));
+    const fetched = await Promise.all(seen.map((one) => this.transaction(...one)));
     const transactions = fetched.filter(Boolean);
     for (const { addresses } of transactions) for (const address of addresses) touched.add(address);
     this.write(transactions, await this.accounts([...touched]));
@@ -75,9 +77,22 @@ class Recorder {
     return found;
   }
 
-  /** A transaction as history answers it, in both encodings that clients ask for. */
-  async transaction(signature, blockTime) {
-    const options = { commitment: 'processed', maxSupportedTransactionVersion: 0 };
+  /** A transaction as history answers it, or null. One that Surfpool cannot show is asked for again; it never ends the
+   * chain. */
+  async transaction(signature, blockTime, tries = 1) {
+    try {
+      return await this.shown(signature, blockTime);
+    } catch (problem) {
+      if (!problem.rpc) throw problem;
+      if (tries < MOST_TRIES) this.seen.push([signature, blockTime, tries + 1]);
+      else console.error(`transaction ${signature} will be forgotten in a restart: ${problem.message}`);
+      return null;
+    }
+  }
+
+  /** In both encodings that clients ask for, whatever its version. */
+  async shown(signature, blockTime) {
+    const options = { commitment: 'processed', maxSupportedTransactionVersion: ANY_VERSION };
     const json = await this.call('getTransaction', signature, { ...options, encoding: 'json' });
     if (!json) return null; // dropped: its blockhash had expired
     const bytes = await this.call('getTransaction', signature, { ...options, encoding: 'base64' });

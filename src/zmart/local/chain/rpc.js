@@ -4,6 +4,7 @@ const http = require('http');
 const net = require('net');
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
+const MOST_BODY_BYTES = 64 * 1024 * 1024; // surfnet_writeProgram sends whole programs
 const HEADERS = {
   'content-type': 'application/json',
   'access-control-allow-origin': '*',
@@ -24,6 +25,19 @@ function post(url, body) {
     request.on('error', reject);
     request.end(body);
   });
+}
+
+async function bodyOf(request) {
+  const parts = [];
+  let bytes = 0;
+  for await (const part of request) {
+    bytes += part.length;
+    if (bytes > MOST_BODY_BYTES) {
+      throw Object.assign(new Error(`a request may have ${MOST_BODY_BYTES} bytes`), { status: 413 });
+    }
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
 }
 
 /** `call(method, ...params)` resolves to the result; rejects with the JSON-RPC error. */
@@ -63,15 +77,17 @@ function serveRpc(url, special, host, port) {
     return `[${(await Promise.all(request.map((one) => answerOne(one, JSON.stringify(one))))).join()}]`;
   }
 
-  const server = http.createServer((request, response) => {
-    const parts = [];
-    request.on('data', (part) => parts.push(part));
-    request.on('end', () => {
-      const said = request.method === 'POST' ? answer(Buffer.concat(parts).toString('utf8')) : Promise.resolve('ok');
-      said.then((text) => response.writeHead(200, HEADERS).end(text))
-        .catch((problem) => response.writeHead(502, HEADERS).end(problem.message));
-    });
-  });
+  /** Whatever one request brings, it is that request which fails. */
+  async function respond(request, response) {
+    try {
+      const text = request.method === 'POST' ? await answer(await bodyOf(request)) : 'ok';
+      response.writeHead(200, HEADERS).end(text);
+    } catch (problem) {
+      response.writeHead(problem.status ?? 502, HEADERS).end(problem.message);
+    }
+  }
+
+  const server = http.createServer(respond);
   return listening(server, host, port);
 }
 

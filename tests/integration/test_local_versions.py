@@ -1,0 +1,188 @@
+"""I2: nothing that anybody can send ends the local chain, and what it accepts it remembers."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import random
+import struct
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import base58
+import httpx
+import pytest
+from solders.hash import Hash
+from solders.keypair import Keypair
+
+from indexer_harness import until
+from wire_cases import broken_older, broken_v1, mutations, older, sound_v1
+from zmart.chain.rpc import Rpc
+from zmart.local.chain.genesis import fund
+from zmart.local.chain.server import Chain
+from zmart.local.processes import free_port
+from zmart.market.types import Lamports, Signature, Wallet
+
+TABLES = "AddressLookupTab1e1111111111111111111111111"
+
+
+class Sender:
+    """Somebody with SOL and a lookup table, and the chain's bare JSON-RPC."""
+
+    def __init__(self, chain: Chain, rpc: Rpc, http: httpx.AsyncClient) -> None:
+        self.chain, self.rpc, self.http = chain, rpc, http
+        self.payer, self.table = Keypair(), Keypair().pubkey()
+
+    async def prepare(self) -> Sender:
+        await fund(self.rpc, Wallet(str(self.payer.pubkey())), Lamports(10**12))
+        head = struct.pack("<IQQBB", 1, 2**64 - 1, 0, 0, 0).ljust(56, b"\0")
+        account = {"lamports": 10**9, "owner": TABLES, "data": (head + bytes(Keypair().pubkey())).hex()}
+        await self.ask("surfnet_setAccount", str(self.table), {**account, "executable": False})
+        return self
+
+    async def ask(self, method: str, *params: object) -> dict[str, Any]:
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        answer: dict[str, Any] = (await self.http.post(self.chain.rpc_url, json=body)).json()
+        return answer
+
+    async def send(self, raw: bytes, *, check: bool = False) -> dict[str, Any]:
+        options = {"encoding": "base64", "skipPreflight": not check}
+        return await self.ask("sendTransaction", base64.b64encode(raw).decode(), options)
+
+    async def blockhash(self) -> Hash:
+        return Hash.from_string((await self.rpc.get_latest_blockhash()).blockhash)
+
+    async def landed(self, signature: str) -> None:
+        async def known() -> bool:
+            return (await self.rpc.get_signature_statuses([Signature(signature)])).values[0] is not None
+
+        await until(known)
+
+    async def show(self, signature: str, ceiling: int | None, encoding: str = "json") -> dict[str, Any]:
+        options = {"encoding": encoding, "commitment": "confirmed"}
+        more = {} if ceiling is None else {"maxSupportedTransactionVersion": ceiling}
+        return await self.ask("getTransaction", signature, options | more)
+
+    async def block(self, slot: int, ceiling: int | None) -> dict[str, Any]:
+        more = {} if ceiling is None else {"maxSupportedTransactionVersion": ceiling}
+        return await self.ask("getBlock", slot, {"encoding": "json", "rewards": False, **more})
+
+    async def closed(self, slot: int) -> None:
+        async def shown() -> bool:
+            return bool((await self.block(slot, 1))["result"])
+
+        await until(shown)
+
+
+@pytest.fixture
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Chain]:
+    server = Chain(tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def sender(chain: Chain) -> AsyncIterator[Sender]:
+    async with Rpc([chain.rpc_url]) as rpc, httpx.AsyncClient(timeout=20) as http:
+        yield await Sender(chain, rpc, http).prepare()
+
+
+async def test_transactions_of_every_version_are_shown_also_after_a_restart(
+    chain: Chain, sender: Sender
+) -> None:
+    """I2: a killed chain too remembers them, and refuses to do them again."""
+    sent: dict[str, tuple[str, bytes]] = {}
+    blockhash = await sender.blockhash()
+    cases = [*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)]
+    for case, raw in cases:
+        answer = await sender.send(raw, check=True)
+        assert "result" in answer, (case, answer)
+        sent[case] = (answer["result"], raw)
+    for signature, _ in sent.values():
+        await sender.landed(signature)
+    before = {case: await sender.show(signature, 1) for case, (signature, _) in sent.items()}
+    await sender.ask("getSignaturesForAddress", str(sender.payer.pubkey()))  # waits until all is written down
+    kill(chain)
+    chain.start()
+    for case, (signature, raw) in sent.items():
+        assert await sender.show(signature, 1) == before[case], case
+        assert before[case]["result"]["meta"]["err"] is None, case
+        shown = (await sender.show(signature, 1, "base64"))["result"]["transaction"]
+        assert base64.b64decode(shown[0]) == raw, case
+        for text, encoding in ((base64.b64encode(raw), "base64"), (base58.b58encode(raw), "base58")):
+            again = await sender.ask("sendTransaction", text.decode(), {"encoding": encoding})
+            assert again["error"]["code"] == -32002, (case, encoding)
+
+
+def kill(chain: Chain) -> None:
+    assert chain._process is not None
+    chain._process.kill()
+    chain._process.wait()
+
+
+async def test_a_client_gets_no_version_that_it_does_not_know(chain: Chain, sender: Sender) -> None:
+    """W1: as from a validator, -32015, from the running chain and from what it remembers."""
+    blockhash = await sender.blockhash()
+    sound = dict([*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)])
+    oldest = {"v1": 1, "v0": 0, "legacy": -1}  # the lowest ceiling that shows it; -1: none at all
+    sent = {case: (await sender.send(sound[case]))["result"] for case in oldest}
+    for signature in sent.values():
+        await sender.landed(signature)
+    slots = {case: (await sender.show(signature, 1))["result"]["slot"] for case, signature in sent.items()}
+    for slot in slots.values():
+        await sender.closed(slot)
+    for _ in ("running", "restarted"):
+        for case, ceiling in itertools.product(oldest, (None, 0, 1, 2)):
+            is_shown = (-1 if ceiling is None else ceiling) >= oldest[case]
+            shown = await sender.show(sent[case], ceiling)
+            assert ("result" in shown) == is_shown, (case, ceiling, shown)
+            assert is_shown or shown["error"]["code"] == -32015
+            highest = max(oldest[other] for other in oldest if slots[other] == slots[case])
+            block = await sender.block(slots[case], ceiling)
+            assert ("result" in block) == ((-1 if ceiling is None else ceiling) >= highest), (case, ceiling)
+        await sender.ask("zmart_save")
+        kill(chain)
+        chain.start()
+
+
+@pytest.mark.parametrize("number", [90, pytest.param(5_000, marks=pytest.mark.slow)], ids=["90", "5000"])
+async def test_nothing_that_can_be_sent_ends_the_chain(chain: Chain, sender: Sender, number: int) -> None:
+    """I2: every broken transaction gets a JSON-RPC answer, in bytes that are sent and in bytes that are simulated."""
+    blockhash = await sender.blockhash()
+    good = [
+        raw for _, raw in [*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)]
+    ]
+    broken = [*broken_v1(sender.payer, blockhash), *broken_older(sender.payer, blockhash, sender.table)]
+    noise = mutations(sender.payer, good, random.Random(number), number)
+    for at, (case, raw) in enumerate([*broken, *noise]):
+        text = base64.b64encode(raw).decode()
+        answer = await sender.send(raw, check=at % 2 == 0)
+        assert isinstance(answer.get("error", {}).get("code", 0), int), (case, answer)
+        assert "hang up" not in str(answer), (case, answer)
+        simulated = await sender.ask("simulateTransaction", text, {"encoding": "base64"})
+        assert "hang up" not in str(simulated), (case, simulated)
+    for case, raw in older(sender.payer, await sender.blockhash(), sender.table):
+        answer = await sender.send(raw, check=True)
+        assert "result" in answer, (case, answer)
+        await sender.landed(answer["result"])
+    assert "panicked" not in chain.log.read_text()
+
+
+async def test_a_broken_transaction_is_refused_as_a_validator_refuses_it(sender: Sender) -> None:
+    """I2: -32602, before the runtime sees it; skipping the preflight makes no difference."""
+    cases = dict(broken_v1(sender.payer, await sender.blockhash()))
+    for case in ("no signer", "an account index outside", "a program index outside", "version byte 0x82"):
+        for check in (True, False):
+            assert (await sender.send(cases[case], check=check))["error"]["code"] == -32602, case
+
+
+async def test_one_request_that_cannot_be_read_harms_no_other(chain: Chain, sender: Sender) -> None:
+    for body in (b"", b"null", b"[]", b"[null, 1]", b"{", b"[" * 100_000, b'{"method":"getTransaction"}'):
+        assert (await sender.http.post(chain.rpc_url, content=body)).status_code in (200, 502)
+    for method in ("sendTransaction", "simulateTransaction", "sendBundle", "getTransaction", "getBlock"):
+        for params in ([], [None], [7], [[]], [{}], ["x", 7], {}):
+            body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            assert "error" in (await sender.http.post(chain.rpc_url, json=body)).json(), (method, params)
+    assert chain.answers()
