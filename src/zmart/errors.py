@@ -28,6 +28,10 @@ class DecodeError(ChainError):
     """Bytes or a payload do not have the layout that they claim to have."""
 
 
+class UnsupportedVersion(DecodeError):
+    """A transaction has a version that this release cannot read; nothing is wrong with it or with the node."""
+
+
 class PricingError(ZmartError):
     """The pricing model refuses a trade; `name` is the program's error name for the same case."""
 

@@ -16,12 +16,12 @@ from solders.signature import Signature
 from solders.solders import CompileError
 from solders.transaction import VersionedTransaction
 
+from zmart.chain.versions import max_transaction_bytes
 from zmart.errors import ChainError, Invalid
 from zmart.market.types import Lamports
 
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 MAX_COMPUTE_UNITS = 1_400_000
-MAX_TRANSACTION_BYTES = 1_232
 SIGNATURE_LAMPORTS = 5_000
 _MAX_MEMO_BYTES = 566
 
@@ -84,8 +84,9 @@ def fee_lamports(tx: VersionedTransaction) -> Lamports:
 
 
 def _checked(tx: VersionedTransaction) -> VersionedTransaction:
-    if (size := len(bytes(tx))) > MAX_TRANSACTION_BYTES:
-        raise ChainError(f"The transaction has {size} bytes; {MAX_TRANSACTION_BYTES} fit into a packet.")
+    raw = bytes(tx)
+    if len(raw) > (most := max_transaction_bytes(raw)):
+        raise ChainError(f"The transaction has {len(raw)} bytes; {most} fit into a packet.")
     return tx
 
 

@@ -11,13 +11,13 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from solders.transaction import VersionedTransaction
+from solders.transaction import SanitizeError, VersionedTransaction
 
-from zmart.chain.compose import MAX_TRANSACTION_BYTES
 from zmart.chain.json_rpc import RpcError
 from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.chain.versions import MAX_V1_BYTES, max_transaction_bytes
 from zmart.client.shapes.transactions import TransactionState
 from zmart.errors import ChainError, Invalid, NotFound, ProgramError
 from zmart.market.types import Signature
@@ -124,8 +124,11 @@ def _decode(text: str) -> bytes:
         raw = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         raise Invalid("transaction", "transaction must be base64.") from None
-    if not 0 < len(raw) <= MAX_TRANSACTION_BYTES:
-        raise Invalid("transaction", f"A transaction has at most {MAX_TRANSACTION_BYTES} bytes.")
+    if not 0 < len(raw) <= (most := max_transaction_bytes(raw)):
+        raise Invalid(
+            "transaction",
+            f"This one has {len(raw)} bytes; a transaction has at most {most} (version 1: {MAX_V1_BYTES}).",
+        )
     return raw
 
 
@@ -133,10 +136,13 @@ def _checked(program: Program, raw: bytes) -> Signature:
     """Only transactions of the program, with all signatures: this is no relay for everything."""
     try:
         transaction = VersionedTransaction.from_bytes(raw)
+        if bytes(transaction) != raw:  # something follows the transaction, which no node takes
+            raise ValueError("trailing bytes")
+        transaction.sanitize()
         signed = all(transaction.verify_with_results())
         keys = transaction.message.account_keys
         programs = {keys[item.program_id_index] for item in transaction.message.instructions}
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, IndexError, TypeError, SanitizeError):
         raise Invalid("transaction", "These bytes are no Solana transaction.") from None
     if not signed:
         raise Invalid("transaction", "The transaction is not signed by everybody who has to sign it.")
