@@ -109,3 +109,15 @@ async def until(condition, seconds: float = 40.0, why=None) -> None:
         if time.monotonic() > end:
             raise AssertionError(f"the condition did not come true in time: {await why() if why else ''}")
         await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(indexer):
+    """The service, until the block ends."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(indexer.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 15)

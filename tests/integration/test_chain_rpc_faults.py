@@ -11,7 +11,8 @@ import pytest
 from zmart.chain.json_rpc import JsonRpc, RpcError, TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.chain.rpc_answer import ANSWERS
-from zmart.errors import ChainError, ConfigError
+from zmart.chain.versions import NEWEST_READABLE_VERSION
+from zmart.errors import ChainError, ConfigError, UnsupportedVersion
 
 OK = {"result": 42}
 REFUSED = {"code": -32602, "message": "Invalid params"}
@@ -324,3 +325,21 @@ async def test_many_calls_share_the_connections():
 def test_without_a_url_it_says_what_to_set():
     with pytest.raises(ConfigError, match="SOLANA_RPC_URL"):
         Rpc([])
+
+
+TOO_NEW = {"error": {"code": -32015, "message": "Transaction version (2) is not supported by the client"}}
+
+
+async def test_a_transaction_that_is_too_new_is_an_error_of_its_own():
+    """I1: neither an absence nor a broken node; also where a node does not mind the ceiling."""
+    async with playing(TOO_NEW) as (url, seen), Rpc([url]) as rpc:
+        with pytest.raises(UnsupportedVersion, match="Transaction version"):
+            await rpc.get_transaction_json("sig")
+        with pytest.raises(UnsupportedVersion):
+            await rpc.get_block_signatures(5)
+    assert [call["params"][1]["maxSupportedTransactionVersion"] for call in seen] == [
+        NEWEST_READABLE_VERSION
+    ] * 2
+    async with playing({"result": {"slot": 7, "version": 2}}) as (url, _), Rpc([url]) as rpc:
+        with pytest.raises(UnsupportedVersion, match="version 2"):
+            await rpc.get_transaction_json("sig")

@@ -15,13 +15,23 @@ import msgspec
 
 from zmart.chain.accounts import AccountInfo
 from zmart.chain.json_rpc import JsonRpc, RpcError, decode_answer
-from zmart.errors import ChainError, DecodeError
+from zmart.chain.versions import NEWEST_READABLE_VERSION, UNSUPPORTED_VERSION_CODE, check_readable
+from zmart.errors import ChainError, DecodeError, UnsupportedVersion
 from zmart.market.types import Address, ChainTime, Lamports, Signature, Slot
 from zmart.settings import Settings
 
 Commitment = Literal["processed", "confirmed", "finalized"]
 CLOCK = Address("SysvarC1ock11111111111111111111111111111111")
 _NO_SUCH_BLOCK = (-32001, -32007, -32009)
+
+
+class RefusedVersion(RpcError, UnsupportedVersion):
+    """A node holds the transaction back, because this release says that it cannot read its version."""
+
+    def __init__(self, refusal: RpcError) -> None:
+        UnsupportedVersion.__init__(self, str(refusal))
+        self.code = refusal.code
+        self.data = refusal.data
 
 
 class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
@@ -126,6 +136,10 @@ class _StatusList(_WithContext):
 
 class _BlockSignatures(msgspec.Struct):
     signatures: list[Signature]
+
+
+class _Versioned(msgspec.Struct):
+    version: object = None
 
 
 class _Simulated(msgspec.Struct, rename="camel"):
@@ -244,10 +258,18 @@ class Rpc:
     async def get_transaction_json(
         self, signature: Signature, commitment: Commitment = "confirmed"
     ) -> bytes | None:
-        """The node's own bytes, for `transactions.parse_transaction`; None if it knows no such transaction."""
-        options = {"encoding": "json", "commitment": commitment, "maxSupportedTransactionVersion": 0}
-        raw = await self._rpc.request("getTransaction", [signature, options])
-        return None if raw == b"null" else raw
+        """The node's own bytes, for `transactions.parse_transaction`; None if it knows no such transaction.
+        Raises UnsupportedVersion for one that this release cannot read."""
+        options = {
+            "encoding": "json",
+            "commitment": commitment,
+            "maxSupportedTransactionVersion": NEWEST_READABLE_VERSION,
+        }
+        raw = await self._readable("getTransaction", [signature, options])
+        if raw == b"null":
+            return None
+        check_readable(decode_answer(_Versioned, "getTransaction", raw).version)
+        return raw
 
     async def get_block_signatures(
         self, slot: Slot, commitment: Commitment = "confirmed"
@@ -257,15 +279,23 @@ class Rpc:
             "transactionDetails": "signatures",
             "rewards": False,
             "commitment": commitment,
-            "maxSupportedTransactionVersion": 0,
+            "maxSupportedTransactionVersion": NEWEST_READABLE_VERSION,
         }
         try:
-            raw = await self._rpc.request("getBlock", [slot, options])
+            raw = await self._readable("getBlock", [slot, options])
         except RpcError as error:
             if error.code in _NO_SUCH_BLOCK:
                 return None
             raise
         return None if raw == b"null" else decode_answer(_BlockSignatures, "getBlock", raw).signatures
+
+    async def _readable(self, method: str, params: Sequence[object]) -> bytes:
+        try:
+            return await self._rpc.request(method, params)
+        except RpcError as error:
+            if error.code == UNSUPPORTED_VERSION_CODE:
+                raise RefusedVersion(error) from error
+            raise
 
     async def get_signature_statuses(
         self, signatures: Sequence[Signature], *, search_history: bool = False

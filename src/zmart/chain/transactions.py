@@ -14,6 +14,7 @@ import msgspec
 from zmart.chain.instructions import DecodedInstruction
 from zmart.chain.logs import walk
 from zmart.chain.program import Program
+from zmart.chain.versions import check_readable
 from zmart.chain.webhooks import WebhookItem, parse_webhook
 from zmart.errors import DecodeError
 from zmart.market.events import AnyEvent, ChainEvent, MarketCreated, MarketFinalized
@@ -131,17 +132,26 @@ class _Fetched(msgspec.Struct, rename="camel"):
     meta: _Meta
     block_time: int | None = None
     index_within_block: _Uint | None = None
+    version: object = None
+
+
+class _Versioned(msgspec.Struct):
+    version: object = None
 
 
 _fetched = msgspec.json.Decoder(_Fetched)
+_versioned = msgspec.json.Decoder(_Versioned)
 
 
 def parse_transaction(raw: bytes) -> ChainTransaction:
-    """From a getTransaction result (encoding json) or a raw webhook element. Raises DecodeError."""
+    """From a getTransaction result (encoding json) or a raw webhook element. Raises DecodeError; UnsupportedVersion
+    for one whose version is newer than this release, whatever its message looks like."""
     try:
         fetched = _fetched.decode(raw)
+        check_readable(fetched.version)
         instructions = tuple(_instructions(fetched))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, IndexError) as error:
+        check_readable(_version_of(raw))  # a newer one may look quite different
         raise DecodeError(f"This is no transaction in the encoding 'json': {error}") from error
     meta, time = fetched.meta, fetched.block_time
     return ChainTransaction(
@@ -153,6 +163,13 @@ def parse_transaction(raw: bytes) -> ChainTransaction:
         logs=None if meta.log_messages is None else tuple(meta.log_messages),
         instructions=instructions,
     )
+
+
+def _version_of(raw: bytes) -> object:
+    try:
+        return _versioned.decode(raw).version
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def _instructions(fetched: _Fetched) -> Iterator[TxInstruction]:
