@@ -8,13 +8,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 
 import httpx
 import pytest
+from solders.hash import Hash
 from solders.keypair import Keypair
+from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
+from chain_life import CID
 from gateway_harness import OPERATOR, Site, site
+from v1 import signed_v1
 from zmart.chain import compose
 from zmart.local.chain.genesis import fund, send
 from zmart.market.types import Lamports, MarketId, Wallet
@@ -293,6 +298,44 @@ async def test_only_signed_transactions_of_the_program_are_relayed(stage: Stage)
     assert (await stage.here.post("/api/transactions", {"transaction": "%%"})).status_code == 400
     unknown = str(user.sign_message(b"never sent"))
     assert (await stage.here.get(f"/api/transactions/{unknown}")).status_code == 404
+
+
+async def test_a_transaction_of_version_1_has_room_for_4096_bytes(stage: Stage) -> None:
+    """I3: it goes on to the preflight and lands; what has more bytes than its version allows does not."""
+    user = await stage.user()
+    blockhash = (await stage.rpc.get_latest_blockhash()).blockhash
+    call = stage.build.create_market(
+        Wallet(str(user.pubkey())), MarketId(token_hex(32)), b_parameter=B, initial_liquidity=15 * SOL,
+        ipfs_question_hash=CID,
+    )  # fmt: skip
+
+    async def relayed(raw: bytes) -> httpx.Response:
+        return await stage.here.post("/api/transactions", {"transaction": base64.b64encode(raw).decode()})
+
+    def noted(memos: int, last: int) -> bytes:
+        notes = [compose.memo("a" * 500)] * memos
+        return signed_v1(user, [call, *notes, compose.memo("a" * last)], blockhash)
+
+    full = 500 - (len(noted(7, 500)) - 4_096)
+    assert len(noted(7, full)) == 4_096
+    refused = await relayed(noted(7, full + 1))
+    assert (refused.status_code, "4097 bytes" in refused.json()["message"]) == (400, True)
+    assert (await relayed(noted(7, full) + b"x")).status_code == 400
+    sent = await relayed(noted(7, full))
+    assert sent.status_code == 202, sent.text
+    await stage.until(
+        lambda: stage.here.get(f"/api/transactions/{sent.json()['signature']}"),
+        lambda body: body["status"] == "landed",
+    )
+    vote = stage.build.submit_proposal_vote(Wallet(str(user.pubkey())), MarketId("cd" * 32), True)
+    doomed = signed_v1(user, [vote, *[compose.memo("a" * 500)] * 4], blockhash)
+    assert (await relayed(doomed)).status_code == 409
+    message = MessageV0.try_compile(
+        user.pubkey(), [vote, *[compose.memo("a" * 500)] * 2], [], Hash.from_string(blockhash)
+    )
+    old = bytes(VersionedTransaction(message, [user]))
+    assert 1_232 < len(old) < 4_096
+    assert (await relayed(old)).status_code == 400
 
 
 async def test_reads_go_on_and_builders_say_503_while_the_chain_is_away(

@@ -210,6 +210,14 @@ class Rpc:
         params = [address, options]
         return _info(address, (await self._rpc.typed(_OneAccount, "getAccountInfo", params)).value)
 
+    async def get_account_with_slot(
+        self, address: Address, commitment: Commitment = "confirmed"
+    ) -> tuple[Slot, AccountInfo | None]:
+        """The account, and the slot of the bank that the node read it from."""
+        params = [address, {"encoding": "base64", "commitment": commitment}]
+        answer = await self._rpc.typed(_OneAccount, "getAccountInfo", params)
+        return Slot(answer.context.slot), _info(address, answer.value)
+
     async def get_multiple_accounts(
         self, addresses: Sequence[Address], commitment: Commitment = "confirmed"
     ) -> list[AccountInfo | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import time
 
 import msgspec
 import structlog
@@ -15,69 +14,77 @@ from solders.transaction import SanitizeError, VersionedTransaction
 
 from zmart.chain.json_rpc import RpcError
 from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
+from zmart.chain.nonces import durable_nonce, nonce_state
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.versions import MAX_V1_BYTES, max_transaction_bytes
 from zmart.client.shapes.transactions import TransactionState
 from zmart.errors import ChainError, Invalid, NotFound, ProgramError
-from zmart.market.types import Signature
+from zmart.market.types import Signature, Slot
+from zmart.services.gateway.rebroadcast import AGAIN_S, Rebroadcast
 from zmart.services.gateway.sentences import explained, refusal
 
 log = structlog.get_logger()
 
 _PREFLIGHT_FAILED = -32002
 _REMEMBERED_S = 86_400
-_AGAIN_S = 2.0
-_GIVE_UP_S = 120.0
-_MAX_IN_FLIGHT = 2_000
+_BLOCKHASH_LIVES_BLOCKS = 151
+_NODE_BEHIND_BLOCKS = 32
+
+
+class _Sent(msgspec.Struct, frozen=True, array_like=True):
+    """What Redis remembers of a transaction."""
+
+    raw_tx: bytes
+    last_valid_block_height: int
+    nonce_seen_at: Slot | None
+
+    def attempt(self, signature: Signature) -> Attempt:
+        return Attempt(signature, self.raw_tx, self.last_valid_block_height, self.nonce_seen_at)
 
 
 class Relay:
     """Sends for users. What was sent is remembered in Redis, so that every gateway can tell what became of it."""
 
-    def __init__(self, program: Program, rpc: Rpc | None, redis: Redis | None) -> None:
+    def __init__(
+        self, program: Program, rpc: Rpc | None, redis: Redis | None, again_s: float = AGAIN_S
+    ) -> None:
         self._program = program
         self._rpc = rpc
         self._redis = redis
-        self._in_flight: dict[Signature, tuple[bytes, float]] = {}
+        self._rebroadcast = Rebroadcast(again_s)
 
     async def send(self, text: str) -> Signature:
         """Raises Invalid for what is no signed transaction of the program, ProgramError when it would fail."""
         raw = _decode(text)
-        signature = _checked(self._program, raw)
-        await self._remember(signature, raw)
+        attempt = await self._attempt(_checked(self._program, raw), raw)
+        await self._remember(attempt)
         try:
             await self._chain().send_raw_transaction(raw)
         except RpcError as problem:
             if not _is_known(problem):
                 raise _as_refusal(self._program, problem) from problem
-        if len(self._in_flight) < _MAX_IN_FLIGHT:
-            self._in_flight[signature] = (raw, time.monotonic() + _GIVE_UP_S)
-        return signature
+        self._rebroadcast.add(attempt)
+        return attempt.signature
+
+    async def _attempt(self, transaction: VersionedTransaction, raw: bytes) -> Attempt:
+        """A client does not tell how long its transaction lives. Any blockhash that exists now is over after as many
+        blocks as one lives, and some that this node is behind."""
+        seen_at = None
+        if (nonce := durable_nonce(transaction)) is not None:
+            state = await nonce_state(self._chain(), nonce, "confirmed")
+            seen_at = state.slot if state.stands else None
+        height = 0 if seen_at is not None else await self._chain().get_block_height("confirmed")
+        last = height + _BLOCKHASH_LIVES_BLOCKS + _NODE_BEHIND_BLOCKS
+        return Attempt(Signature(str(transaction.signatures[0])), raw, last, seen_at)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send the same bytes again until they are seen: a node may drop what it was given."""
-        while not stop.is_set():
-            try:
-                await asyncio.wait_for(stop.wait(), _AGAIN_S)
-            except TimeoutError:
-                await self._again()
-
-    async def _again(self) -> None:
-        for signature, (raw, until) in list(self._in_flight.items()):
-            try:
-                settled = time.monotonic() > until or not isinstance(
-                    await judge([self._chain()], Attempt(signature, raw, 0)), Live
-                )
-                if settled:
-                    self._in_flight.pop(signature, None)
-                else:
-                    await self._chain().send_raw_transaction(raw, skip_preflight=True)
-            except ChainError as problem:
-                log.info("transaction not sent again", signature=signature, reason=str(problem))
+        await self._rebroadcast.run(stop, self._chain, self._remember)
 
     async def state_of(self, signature: Signature) -> TransactionState:
-        """Raises NotFound for one that nobody sent through a gateway and that the chain does not know."""
+        """Raises NotFound for one that nobody sent through a gateway and that the chain does not know. One that may
+        still land is sent again from now on, also if the gateway that had sent it is gone."""
         status = (await self._chain().get_signature_statuses([signature], search_history=True)).values[0]
         if status is not None:
             if status.confirmation_status == "processed":
@@ -85,34 +92,45 @@ class Relay:
             return _settled(
                 self._program, signature, Seen(status.slot, status.err), status.confirmation_status
             )
-        raw = await self._recall(signature)
-        if raw is None:
+        attempt = await self._recall(signature)
+        if attempt is None:
             raise NotFound("The chain does not know this transaction, and it was not sent through this API.")
-        return _judged(self._program, signature, await judge([self._chain()], Attempt(signature, raw, 0)))
+        verdict = await judge([self._chain()], attempt)
+        if isinstance(verdict, Live):
+            self._rebroadcast.add(attempt)
+        return _judged(self._program, signature, verdict)
 
     def _chain(self) -> Rpc:
         if self._rpc is None:
             raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to send transactions.")
         return self._rpc
 
-    async def _remember(self, signature: Signature, raw: bytes) -> None:
+    async def _remember(self, attempt: Attempt) -> None:
         if self._redis is None:
             return
+        sent = _Sent(attempt.raw_tx, attempt.last_valid_block_height, attempt.nonce_seen_at)
         try:
-            await self._redis.set(_key(signature), raw, ex=_REMEMBERED_S)
+            await self._redis.set(_key(attempt.signature), msgspec.msgpack.encode(sent), ex=_REMEMBERED_S)
         except (RedisError, OSError) as problem:
-            log.warning("relayed transaction not remembered", signature=signature, reason=str(problem))
+            log.warning(
+                "relayed transaction not remembered", signature=attempt.signature, reason=str(problem)
+            )
 
-    async def _recall(self, signature: Signature) -> bytes | None:
-        if (mine := self._in_flight.get(signature)) is not None:
-            return mine[0]
+    async def _recall(self, signature: Signature) -> Attempt | None:
+        if (mine := self._rebroadcast.get(signature)) is not None:
+            return mine
         if self._redis is None:
             return None
         try:
             found = await self._redis.get(_key(signature))
         except (RedisError, OSError):
             return None
-        return bytes(found) if isinstance(found, bytes) else None
+        if not isinstance(found, bytes):
+            return None
+        try:
+            return msgspec.msgpack.decode(found, type=_Sent).attempt(signature)
+        except msgspec.MsgspecError:  # written by another release
+            return None
 
 
 def _key(signature: Signature) -> str:
@@ -132,7 +150,7 @@ def _decode(text: str) -> bytes:
     return raw
 
 
-def _checked(program: Program, raw: bytes) -> Signature:
+def _checked(program: Program, raw: bytes) -> VersionedTransaction:
     """Only transactions of the program, with all signatures: this is no relay for everything."""
     try:
         transaction = VersionedTransaction.from_bytes(raw)
@@ -148,7 +166,7 @@ def _checked(program: Program, raw: bytes) -> Signature:
         raise Invalid("transaction", "The transaction is not signed by everybody who has to sign it.")
     if program.id not in programs:
         raise Invalid("transaction", f"The transaction does not call the program {program.address}.")
-    return Signature(str(transaction.signatures[0]))
+    return transaction
 
 
 class _Preflight(msgspec.Struct):

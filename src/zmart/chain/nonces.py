@@ -1,0 +1,58 @@
+"""Durable nonces: transactions that stay good until the account that holds their nonce moves on to the next one.
+
+Such a transaction begins with AdvanceNonceAccount of the System program, and carries the value of the nonce account
+where others carry a blockhash: https://solana.com/docs/core/transactions/durable-nonces.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from solders.hash import Hash
+from solders.system_program import ID as SYSTEM_PROGRAM
+from solders.transaction import VersionedTransaction
+
+from zmart.chain.accounts import AccountInfo
+from zmart.chain.rpc import Commitment, Rpc
+from zmart.market.types import Address, Slot
+
+_ADVANCE = (4).to_bytes(4, "little")
+_ACCOUNT_BYTES = 80
+_VALUE = slice(40, 72)  # after version and state (u32 each) and the authority
+
+
+class DurableNonce(msgspec.Struct, frozen=True):
+    """`value` (base58) must be what `account` holds when the transaction is executed."""
+
+    account: Address
+    value: str
+
+
+class NonceState(msgspec.Struct, frozen=True):
+    """Whether the account held that value, as a node knew it at `slot`."""
+
+    slot: Slot
+    stands: bool
+
+
+def durable_nonce(transaction: VersionedTransaction) -> DurableNonce | None:
+    """The nonce that the transaction uses, None if it lives by a blockhash."""
+    message = transaction.message
+    keys, first = message.account_keys, next(iter(message.instructions), None)
+    if first is None or not first.accounts or not bytes(first.data).startswith(_ADVANCE):
+        return None
+    account = first.accounts[0]
+    if account >= len(keys) or keys[first.program_id_index] != SYSTEM_PROGRAM:
+        return None
+    return DurableNonce(Address(str(keys[account])), str(message.recent_blockhash))
+
+
+async def nonce_state(rpc: Rpc, nonce: DurableNonce, commitment: Commitment) -> NonceState:
+    """Raises ChainError."""
+    slot, info = await rpc.get_account_with_slot(nonce.account, commitment)
+    return NonceState(slot, _value(info) == nonce.value)
+
+
+def _value(info: AccountInfo | None) -> str | None:
+    if info is None or info.owner != str(SYSTEM_PROGRAM) or len(info.data) != _ACCOUNT_BYTES:
+        return None
+    return str(Hash.from_bytes(info.data[_VALUE]))

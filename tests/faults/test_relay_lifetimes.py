@@ -1,0 +1,216 @@
+"""What the relay says of a transaction that has not landed: "expired" only of bytes that never can."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import secrets
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+from rpc_proxy import Call, Edit, Fault, Proxy, drops, first_of, not_found
+
+from chain_life import CID, SOL, name
+from indexer_harness import until
+from nonces import Nonce
+from zmart.chain import compose
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
+from zmart.services.gateway.relay import Relay
+
+AGAIN_S = 0.05
+
+
+class World:
+    """A chain behind a node that misbehaves by script, and a relay that asks that node."""
+
+    def __init__(self, local_chain, rpc, proxied, proxy, redis):
+        self.program, self.rpc, self.proxied, self.proxy, self.redis = (
+            local_chain.program, rpc, proxied, proxy, redis,
+        )  # fmt: skip
+        self.relay = self.another()
+
+    def another(self):
+        """A gateway that has just started."""
+        return Relay(self.program, self.proxied, self.redis, AGAIN_S)
+
+    def call(self, owner):
+        return self.program.instructions.create_market(
+            name(owner),
+            secrets.token_hex(32),
+            b_parameter=10 * SOL,
+            initial_liquidity=7 * SOL,
+            ipfs_question_hash=CID,
+        )
+
+    async def send(self, transaction):
+        return await self.relay.send(base64.b64encode(bytes(transaction)).decode())
+
+    async def status(self, signature, relay=None):
+        return (await (relay or self.relay).state_of(signature)).status
+
+    async def becomes(self, signature, wanted, relay=None):
+        async def is_so():
+            return await self.status(signature, relay) == wanted
+
+        await until(is_so)
+
+
+@pytest.fixture
+async def world(local_chain, redis_url):
+    async with (
+        Rpc([local_chain.rpc_url]) as rpc,
+        Proxy.before(local_chain.rpc_url) as proxy,
+        Rpc([proxy.url]) as proxied,
+        Redis.from_url(redis_url) as redis,
+    ):
+        yield World(local_chain, rpc, proxied, proxy, redis)
+
+
+@asynccontextmanager
+async def running(relay):
+    stop = asyncio.Event()
+    task = asyncio.create_task(relay.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.mark.parametrize("blocks", [1, pytest.param(160, marks=pytest.mark.slow)])
+async def test_a_transaction_with_a_standing_nonce_is_live_and_sent_again_until_it_lands(world, blocks):
+    """I4: a node drops it, for longer than any blockhash lives; another gateway takes it up from Redis."""
+    nonce = await Nonce(world.rpc).create()
+    world.proxy.script = drops
+    signature = await world.send(await nonce.signed(world.call(nonce.owner)))
+    await blocks_later(world.rpc, blocks)
+    assert await world.status(signature) == "live"
+    later = world.another()
+    async with running(later):
+        assert await world.status(signature, later) == "live"
+        tries = len(world.proxy.sent)
+        await until(lambda: more(world.proxy.sent, tries + 2))
+        assert len(set(world.proxy.sent)) == 1
+        world.proxy.script = lambda call: None
+        await world.becomes(signature, "landed", later)
+
+
+async def more(sent, number):
+    return len(sent) >= number
+
+
+async def blocks_later(rpc, blocks):
+    height = await rpc.get_block_height("finalized") + blocks
+
+    async def reached():
+        return await rpc.get_block_height("finalized") > height
+
+    await until(reached)
+
+
+@pytest.mark.parametrize("how", ["advance", "close"])
+async def test_a_nonce_that_moved_on_without_it_makes_it_expired(world, how):
+    """I4"""
+    nonce = await Nonce(world.rpc).create()
+    world.proxy.script = drops
+    transaction = await nonce.signed(world.call(nonce.owner))
+    signature = await world.send(transaction)
+    assert await world.status(signature) == "live"
+    await getattr(nonce, how)()
+    await world.becomes(signature, "expired")
+    with pytest.raises(ChainError):
+        await world.rpc.send_raw_transaction(bytes(transaction))
+
+
+def behind(account, old, slot):
+    """A node of the cluster that still is where the account held `old`."""
+
+    def script(call: Call) -> Fault | None:
+        if call.method != "getAccountInfo" or call.params[0] != account:
+            return None
+        return Edit(lambda result: {"context": {"slot": slot}, "value": old["value"]})
+
+    return script
+
+
+async def test_a_node_that_is_behind_buries_no_nonce(world):
+    """I4: an older value in the account, told by a node that has not reached the one that was seen."""
+    nonce = await Nonce(world.rpc).create()
+    account = str(nonce.account.pubkey())
+    old = await world.rpc.call("getAccountInfo", [account, {"encoding": "base64"}])
+    slot = old["context"]["slot"]
+    await nonce.advance()
+    world.proxy.script = drops
+    signature = await world.send(await nonce.signed(world.call(nonce.owner)))
+    world.proxy.script = first_of(drops, behind(account, old, slot))
+    assert await world.status(signature) == "live"
+    world.proxy.script = first_of(drops, behind(account, {"value": None}, slot))
+    assert await world.status(signature) == "live"
+
+
+@pytest.mark.parametrize("waits", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["now", "later"])
+async def test_a_blockhash_that_a_node_does_not_know_yet_is_not_over(world, waits):
+    """I4, the same for everybody else: it is over by height, not by one node's word."""
+    payer = (await Nonce(world.rpc).create()).owner
+    latest = await world.rpc.get_latest_blockhash()
+    message = compose.compile(payer.pubkey(), [world.call(payer)], latest.blockhash)
+
+    def knows_no_blockhash(call: Call) -> Fault | None:
+        unknown = call.method == "isBlockhashValid"
+        return Edit(lambda result: {**result, "value": False}) if unknown else None
+
+    world.proxy.script = first_of(drops, knows_no_blockhash)
+    signature = await world.send(compose.sign(message, [payer]))
+    assert await world.status(signature) == "live"
+    if waits:
+        await world.becomes(signature, "expired")
+        assert await world.rpc.get_block_height("finalized") > latest.last_valid_block_height
+
+
+@pytest.mark.parametrize("seed", [1, 2, *[pytest.param(n, marks=pytest.mark.slow) for n in range(3, 40)]])
+async def test_expired_is_only_said_of_bytes_that_never_land(world, seed):
+    """I4: nonces used, used up by others, closed; a node that drops, is behind or forgets; gateways that restart."""
+    chance = random.Random(seed)
+    nonce = await Nonce(world.rpc).create()
+    account, sent = str(nonce.account.pubkey()), {}
+    for _ in range(8):
+        transaction = await nonce.signed(world.call(nonce.owner))
+        old = await world.rpc.call("getAccountInfo", [account, {"encoding": "base64"}])
+        world.proxy.script = drops
+        signature = await world.send(transaction)
+        sent[signature] = transaction
+        act = chance.choice(["land", "advance", "advance", "restart", "wait"])
+        if act == "land":
+            await world.rpc.send_raw_transaction(bytes(transaction))
+            await until(lambda signature=signature: known(world.rpc, signature))
+        elif act == "advance":
+            await nonce.advance()
+        elif act == "restart":
+            world.relay = world.another()
+        world.proxy.script = first_of(
+            drops, chance.choice([not_found, behind(account, old, old["context"]["slot"]), lambda call: None])
+        )
+        for one, bytes_of in sent.items():
+            if world.proxy.script is not None and await world.status(one) == "expired":
+                assert await refused(world.rpc, bytes(bytes_of)), (act, one)
+    world.proxy.script = drops
+    await nonce.advance()
+    for signature in sent:
+        landed = await known(world.rpc, signature)
+        await world.becomes(signature, "landed" if landed else "expired")
+
+
+async def known(rpc, signature):
+    return (await rpc.get_signature_statuses([signature], search_history=True)).values[0] is not None
+
+
+async def refused(rpc, raw):
+    """Whether the chain itself does not take them now; what it takes, it would execute."""
+    try:
+        await rpc.send_raw_transaction(raw)
+    except ChainError:
+        return True
+    return False
