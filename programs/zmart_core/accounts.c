@@ -115,6 +115,13 @@ static u64 check_kind(Ctx *c, const Account *account, u8 kind) {
   return 0;
 }
 
+/* A wallet that is only paid and that no transaction may write, since it is a program or a sysvar: what it is owed
+ * will be noted, so it need not be writable. */
+static int never_writable(const Account *account, const Slot *slot) {
+  if (slot->signer || slot->kind != ANY) return 0;
+  return account->executable || same_key(account->owner, &SYSVAR_OWNER);
+}
+
 /* In Anchor's order: first what each account is, then whether it may be written. */
 static NOINLINE u64 check_accounts(Ctx *c, const Slot *slots, u64 count) {
   REQUIRE(c->n >= count, ErrAccountNotEnoughKeys);
@@ -125,7 +132,8 @@ static NOINLINE u64 check_accounts(Ctx *c, const Slot *slots, u64 count) {
   }
   for (u64 i = 0; i < count; i++) {
     const Account *account = &c->accounts[i];
-    REQUIRE_ACCOUNT(!slots[i].writable || account->is_writable, account, ErrConstraintMut);
+    int fits = !slots[i].writable || account->is_writable || never_writable(account, &slots[i]);
+    REQUIRE_ACCOUNT(fits, account, ErrConstraintMut);
   }
   return 0;
 }

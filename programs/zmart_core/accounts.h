@@ -9,7 +9,7 @@ typedef u8 Outcome;                                    /* Option<bool> */
 typedef struct { Flag some; i64 at; } Moment;          /* Option<i64> */
 typedef struct { u8 b[46]; } Cid;
 typedef struct { u8 b[64]; } Spare64;
-typedef struct { u8 b[111]; } Spare111;
+typedef struct { u8 b[63]; } Spare63;
 
 enum { Proposed, Approved, Active, Resolving, Disputed, Finalized, Cancelled };
 enum { OutcomeNone, OutcomeNo, OutcomeYes };
@@ -22,7 +22,8 @@ enum { ProposalVote, DisputeVote };
   F(i64, min_resolution_delay) F(i64, dispute_period) F(u16, min_resolver_reputation) \
   F(Flag, is_paused) F(Spare64, reserved) F(u8, bump)
 
-/* `claimed_shares` lies in the first 8 of the 119 reserved bytes of the interface. */
+/* `claimed_shares` up to `fee_wallet` lie in the first 56 of the 119 reserved bytes of the interface. `owed_resolver` and
+ * `owed_protocol` are lamports that could not be paid when they fell due (debts.c); `fee_wallet` gets the latter. */
 #define MARKET_FIELDS(F) \
   F(Key, market_id) F(Key, creator) F(State, state) \
   F(u64, b_parameter) F(u64, initial_liquidity) F(u64, current_liquidity) \
@@ -36,7 +37,8 @@ enum { ProposalVote, DisputeVote };
   F(u32, resolution_agree) F(u32, resolution_disagree) F(u32, resolution_total_votes) \
   F(u32, dispute_agree) F(u32, dispute_disagree) F(u32, dispute_total_votes) \
   F(Flag, was_disputed) F(Flag, is_cancelled) F(Moment, cancelled_at) F(Flag, is_locked) \
-  F(u64, claimed_shares) F(Spare111, reserved) F(u8, bump)
+  F(u64, claimed_shares) F(u64, owed_resolver) F(u64, owed_protocol) F(Key, fee_wallet) \
+  F(Spare63, reserved) F(u8, bump)
 
 #define POSITION_FIELDS(F) \
   F(Key, market) F(Key, user) F(u64, shares_yes) F(u64, shares_no) F(u64, total_invested) \

@@ -41,7 +41,7 @@ static int writable(Writer *w, u64 len) {
   }
 
 NUMBER(u8) NUMBER(u16) NUMBER(u32) NUMBER(u64) NUMBER(i64)
-BYTES(Key) BYTES(Cid) BYTES(Spare64) BYTES(Spare111)
+BYTES(Key) BYTES(Cid) BYTES(Spare64) BYTES(Spare63)
 
 static void take_below(Reader *r, u8 limit, u8 *value) {
   take_u8(r, value);

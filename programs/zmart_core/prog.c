@@ -8,6 +8,7 @@
 #include "borsh.c"
 #include "accounts.c"
 #include "system.c"
+#include "debts.c"
 #include "events.c"
 #include "config.c"
 #include "votes.c"

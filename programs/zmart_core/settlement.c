@@ -28,12 +28,12 @@ static u64 book_claim(Market *market, Position *position, u64 payout, u64 closed
   return 0;
 }
 
-/* The resolver is rewarded with the first claim; an INVALID resolution earns nothing. */
-static u64 take_reward(Market *market) {
+/* The resolver is owed the reward from the first claim on; an INVALID resolution earns nothing. */
+static u64 owe_reward(Market *market) {
   if (market->final_outcome == OutcomeNone) return 0;
-  u64 reward = market->accumulated_resolver_fees;
+  TRY(add(market->owed_resolver, market->accumulated_resolver_fees, &market->owed_resolver));
   market->accumulated_resolver_fees = 0;
-  return reward;
+  return 0;
 }
 
 static u64 emit_claim(const Account *account, const Market *market, const Position *position) {
@@ -66,7 +66,8 @@ static NOINLINE u64 claim_winnings(Ctx *c) {
   TRY(price_claim(&market, &position, &payout, &closed));
   TRY(book_claim(&market, &position, payout, closed));
   TRY(pay_out(account, user, payout));
-  TRY(pay_out(account, resolver, take_reward(&market)));
+  TRY(owe_reward(&market));
+  settle_debts(c, account, &market);
   TRY(store_market(c, claim_winnings_market, &market));
   TRY(store_position(c, claim_winnings_position, &position));
   return emit_claim(account, &market, &position);
@@ -102,24 +103,43 @@ static u64 free_liquidity(Market *market, u64 *lamports) {
   return add(*lamports, take_lost_reward(market), lamports);
 }
 
+/* The creator gets what is free. Nothing free is an error, unless the call pays somebody's noted debt. */
+static u64 withdraw_free(Ctx *c, Market *market, u64 *amount) {
+  const Account *account = ACCOUNT(withdraw_liquidity, market);
+  u64 owed = market->owed_resolver + market->owed_protocol;
+  TRY(free_liquidity(market, amount));
+  TRY(pay_out(account, ACCOUNT(withdraw_liquidity, creator), *amount));
+  settle_debts(c, account, market);
+  REQUIRE(*amount > 0 || market->owed_resolver + market->owed_protocol < owed, ErrInsufficientLiquidity);
+  return 0;
+}
+
+/* Anybody else whom the market owes gets that, and needs nobody for it. */
+static u64 withdraw_owed(Ctx *c, Market *market, u64 *amount) {
+  const Key *wallet = ACCOUNT(withdraw_liquidity, creator)->key;
+  *amount = owed_to(market, wallet);
+  settle_debts(c, ACCOUNT(withdraw_liquidity, market), market);
+  REQUIRE(!owed_to(market, wallet), ErrWouldBreakRentExemption);
+  return 0;
+}
+
 /* May be repeated: later calls pay what became free since. Lamports that strangers sent to the account are in no book
  * and stay there, so that every amount can be recomputed from events. */
 static NOINLINE u64 withdraw_liquidity(Ctx *c) {
   Market market;
   u64 amount;
   CHECK_ACCOUNTS(withdraw_liquidity);
-  const Account *creator = ACCOUNT(withdraw_liquidity, creator);
+  const Key *wallet = ACCOUNT(withdraw_liquidity, creator)->key;
   TRY(load_market(c, withdraw_liquidity_market, &market));
-  REQUIRE(same_key(&market.creator, creator->key), ErrUnauthorized);
+  int is_creator = same_key(&market.creator, wallet);
+  REQUIRE(is_creator || owed_to(&market, wallet), ErrUnauthorized);
   REQUIRE(market.state == Finalized || market.state == Cancelled, ErrInvalidMarketState);
-  TRY(free_liquidity(&market, &amount));
-  REQUIRE(amount > 0, ErrInsufficientLiquidity);
-  TRY(pay_out(ACCOUNT(withdraw_liquidity, market), creator, amount));
+  TRY(is_creator ? withdraw_free(c, &market, &amount) : withdraw_owed(c, &market, &amount));
   TRY(store_market(c, withdraw_liquidity_market, &market));
 
   Event e;
   begin_for_market(&e, EventLiquidityWithdrawn, &market);
-  put_Key(&e.w, &market.creator);
+  put_Key(&e.w, wallet);
   put_u64(&e.w, &amount);
   return emit(&e, chain_time());
 }

@@ -53,6 +53,8 @@ typedef struct {
 } Ctx;
 
 static const Key SYSTEM_PROGRAM = {{0}};
+/* Sysvar1111111111111111111111111111111111111 */
+static const Key SYSVAR_OWNER = {{0x29f7751817d5a706, 0x2061218f40933dc7, 0x288ce0768cd87e06, 0x000000006094c17f}};
 
 static inline int same_key(const Key *a, const Key *b) {
   return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];

@@ -21,7 +21,9 @@ static u64 split_fees(const Config *config, u64 amount, Fees *fees) {
   return 0;
 }
 
+/* The protocol's fee is owed from here on: whoever books it settles the debts before the market is stored. */
 static u64 book_fees(Market *market, const Fees *fees) {
+  TRY(add(market->owed_protocol, fees->protocol, &market->owed_protocol));
   TRY(add(market->accumulated_protocol_fees, fees->protocol, &market->accumulated_protocol_fees));
   TRY(add(market->accumulated_resolver_fees, fees->resolver, &market->accumulated_resolver_fees));
   return add(market->accumulated_lp_fees, fees->lp, &market->accumulated_lp_fees);
@@ -30,9 +32,10 @@ static u64 book_fees(Market *market, const Fees *fees) {
 static u64 *market_side(Market *market, Flag yes) { return yes ? &market->shares_yes : &market->shares_no; }
 static u64 *position_side(Position *position, Flag yes) { return yes ? &position->shares_yes : &position->shares_no; }
 
-static u64 check_protocol(const Config *config, const Account *fee_wallet) {
+static u64 check_protocol(const Config *config, const Account *fee_wallet, Market *market) {
   REQUIRE(same_key(fee_wallet->key, &config->protocol_fee_wallet), ErrUnauthorized);
   REQUIRE(!config->is_paused, ErrProtocolPaused);
+  market->fee_wallet = *fee_wallet->key;
   return 0;
 }
 
@@ -122,19 +125,19 @@ static NOINLINE u64 buy_shares(Ctx *c) {
   TRY(load_market(c, buy_shares_market, &market));
   TRY(open_position(c, &position));
 
-  const Account *user = ACCOUNT(buy_shares, user), *fee_wallet = ACCOUNT(buy_shares, protocol_fee_wallet);
+  const Account *user = ACCOUNT(buy_shares, user), *account = ACCOUNT(buy_shares, market);
   REQUIRE(market.state == Active, ErrInvalidMarketState);
-  TRY(check_protocol(&config, fee_wallet));
+  TRY(check_protocol(&config, ACCOUNT(buy_shares, protocol_fee_wallet), &market));
   REQUIRE(target_cost >= SMALLEST_TRADE, ErrTradeTooSmall);
   TRY(price_buy(&config, &market, target_cost, &trade, &cost));
   TRY(split_fees(&config, cost, &fees));
   TRY(add(cost, fees.total, &trade.lamports));
   REQUIRE(trade.lamports <= target_cost, ErrSlippageExceeded);
-  TRY(transfer(c, user, ACCOUNT(buy_shares, market), trade.lamports - fees.protocol));
-  TRY(transfer(c, user, fee_wallet, fees.protocol));
+  TRY(transfer(c, user, account, trade.lamports));
 
   trade.at = chain_time();
   TRY(book_buy(&market, &position, &trade, cost, &fees));
+  settle_debts(c, account, &market);
   TRY(store_market(c, buy_shares_market, &market));
   TRY(save_position(c, ACCOUNT(buy_shares, position), POSITION_SPACE, &position));
   return emit_trade(EventSharesBought, &market, user->key, &trade);
@@ -174,14 +177,13 @@ static NOINLINE u64 sell_shares(Ctx *c) {
   REQUIRE_DECODED(args);
   CHECK_ACCOUNTS(sell_shares);
   const Account *account = ACCOUNT(sell_shares, market), *user = ACCOUNT(sell_shares, user);
-  const Account *fee_wallet = ACCOUNT(sell_shares, protocol_fee_wallet);
   TRY(load_config(c, sell_shares_global_config, &config));
   TRY(load_market(c, sell_shares_market, &market));
   TRY(load_position(c, sell_shares_position, account, user, &position));
 
   REQUIRE(market.state == Active, ErrInvalidMarketState);
   REQUIRE(same_key(&position.user, user->key), ErrUnauthorized);
-  TRY(check_protocol(&config, fee_wallet));
+  TRY(check_protocol(&config, ACCOUNT(sell_shares, protocol_fee_wallet), &market));
   REQUIRE(!market.is_locked, ErrReentrant);
   REQUIRE(*position_side(&position, trade.outcome) >= trade.shares, ErrInsufficientShares);
   TRY(price_sell(&market, &trade, &gross));
@@ -190,10 +192,10 @@ static NOINLINE u64 sell_shares(Ctx *c) {
   REQUIRE(trade.lamports >= min_proceeds, ErrSlippageExceeded);
   REQUIRE(market.current_liquidity >= gross, ErrInsufficientLiquidity);
   TRY(pay_out(account, user, trade.lamports));
-  TRY(pay_out(account, fee_wallet, fees.protocol));
 
   trade.at = chain_time();
   TRY(book_sell(&market, &position, &trade, gross, &fees));
+  settle_debts(c, account, &market);
   TRY(store_market(c, sell_shares_market, &market));
   TRY(store_position(c, sell_shares_position, &position));
   return emit_trade(EventSharesSold, &market, user->key, &trade);

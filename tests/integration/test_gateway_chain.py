@@ -24,6 +24,7 @@ from zmart.chain import compose
 from zmart.local.chain.genesis import fund, send
 from zmart.market.types import Lamports, MarketId, Wallet
 from zmart.proofs.cid import cid_of
+from zmart.services.indexer.audit import audit
 from zmart.services.indexer.service import Indexer
 from zmart.settings import Settings
 
@@ -417,3 +418,39 @@ async def test_a_markets_whole_life_through_the_api(stage: Stage) -> None:
     portfolio = (await get(f"/api/users/{winner.pubkey()}/portfolio")).json()
     assert portfolio["open_positions"] == []
     assert portfolio["realized_pnl"] == stats["realized_pnl"]
+
+
+async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_reward_later(stage: Stage) -> None:
+    """A19: claims and the withdrawal go through, the index equals the accounts, the reward waits for its wallet."""
+    creator, winner, resolver = [await stage.user() for _ in range(3)]
+    market = await stage.active(creator)
+    small = {"market_id": market, "outcome": True, "max_cost": SOL // 50}
+    bought = await stage.transact(winner, "/api/trades/buy", small)
+    await stage.travel(25 * HOUR)
+    await stage.transact(resolver, f"/api/markets/{market}/resolve", {"outcome": True, "evidence": "Ice."})
+    await stage.state(market, "RESOLVING")
+    await stage.later()
+    await stage.transact(winner, f"/api/markets/{market}/dispute")
+    await stage.state(market, "DISPUTED")
+    await stage.finalize(market, 1, 3)
+    reward = (await stage.state(market, "FINALIZED"))["accumulated_fees"]["resolver"]
+    who = Wallet(str(resolver.pubkey()))
+    await stage.rpc.call("surfnet_setAccount", [who, {"lamports": 0}])
+    claimed = await stage.transact(winner, "/api/trades/claim", {"market_id": market})
+    assert claimed["payout"] == bought["quote"]["shares"]
+    await stage.transact(creator, "/api/trades/withdraw", {"market_id": market})
+    await fund(stage.rpc, who, Lamports(SOL))
+    taken = await stage.transact(resolver, "/api/trades/withdraw", {"market_id": market})
+    assert taken["amount"] == reward > 0
+    assert await stage.rpc.get_balance(who) == SOL + reward - taken["fee_lamports"]
+    assert (await stage.ask(resolver, "/api/trades/withdraw", {"market_id": market})).status_code == 403
+
+    async def withdrawn() -> httpx.Response:
+        return await stage.here.get(f"/api/markets/{market}/timeline")
+
+    await stage.until(
+        withdrawn, lambda b: [r["event"] for r in b["timeline"]].count("LiquidityWithdrawn") == 2
+    )
+    rooms = stage.here.gateway.rooms
+    report = await audit(rooms.pool, stage.rpc, rooms.program)
+    assert report.differences == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from borsh_oracle import INSTRUCTIONS, Values, encode_account
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM
 from svm_chain import (
@@ -134,9 +135,15 @@ class Zmart:
 
     # --- trades
 
-    def buy(self, market: Market, user: Wallet, outcome: bool, target_cost: int) -> Sent:
+    def buy(
+        self, market: Market, user: Wallet, outcome: bool, target_cost: int, min_shares: int | None = None
+    ) -> Sent:
+        """`min_shares` follows the arguments of the interface as eight bytes."""
         args = {"outcome": outcome, "target_cost": target_cost}
-        return self._run("buy_shares", user, args, **self.position_accounts(market, user))
+        built = self.build("buy_shares", args, **self.position_accounts(market, user))
+        bound = b"" if min_shares is None else min_shares.to_bytes(8, "little")
+        bounded = Instruction(built.program_id, built.data + bound, built.accounts)
+        return self.chain.send(bounded, signers=[user])
 
     def sell(self, market: Market, user: Wallet, outcome: bool, shares: int, min_proceeds: int = 0) -> Sent:
         args = {"outcome": outcome, "shares_to_sell": shares, "min_proceeds": min_proceeds}
@@ -175,13 +182,18 @@ class Zmart:
         accounts = {"market": market.key, "backend_authority": authority.pubkey()}
         return self._run("finalize_market", authority, args, **accounts)
 
-    def claim(self, market: Market, user: Wallet, resolver: Pubkey | None = None) -> Sent:
+    def claim(
+        self, market: Market, user: Wallet, resolver: Pubkey | None = None, also: Sequence[Pubkey] = ()
+    ) -> Sent:
+        """`also` are writable accounts behind those of the interface."""
         to = resolver or self.market(market)["resolver"]
-        return self._run("claim_winnings", user, resolver=to, **self.position_accounts(market, user))
+        built = self.build("claim_winnings", resolver=to, **self.position_accounts(market, user))
+        return self.chain.send(_with_accounts(built, also), signers=[user])
 
-    def withdraw(self, market: Market, signer: Wallet | None = None) -> Sent:
+    def withdraw(self, market: Market, signer: Wallet | None = None, also: Sequence[Pubkey] = ()) -> Sent:
         creator = signer or market.creator
-        return self._run("withdraw_liquidity", creator, market=market.key, creator=creator.pubkey())
+        built = self.build("withdraw_liquidity", market=market.key, creator=creator.pubkey())
+        return self.chain.send(_with_accounts(built, also), signers=[creator])
 
     def finish(self, market: Market, resolver: Wallet, outcome: bool | None) -> None:
         """Take an Active market to Finalized with this outcome (None: the one way to INVALID)."""
@@ -217,9 +229,20 @@ class Zmart:
         data = encode_account("UserPosition", self.position(market, user) | changes, SPACES["UserPosition"])
         self.chain.put(key, data)
 
+    def owed(self, market: Market) -> tuple[int, int]:
+        """The noted debts in lamports: to the resolver, to the protocol's fee wallet."""
+        reserved = self.market(market)["reserved"]
+        return int.from_bytes(reserved[8:16], "little"), int.from_bytes(reserved[16:24], "little")
+
     def books_hold(self, market: Market) -> None:
-        """Lamports = rent + pool + fees not yet paid, exactly."""
+        """Lamports = rent + pool + fees not yet due + debts that could not be paid, exactly."""
         state = self.market(market)
         rent = self.chain.svm.minimum_balance_for_rent_exemption(SPACES["MarketAccount"])
         fees = state["accumulated_resolver_fees"] + state["accumulated_lp_fees"]
-        assert self.chain.lamports(market.key) == rent + state["current_liquidity"] + fees
+        expected = rent + state["current_liquidity"] + fees + sum(self.owed(market))
+        assert self.chain.lamports(market.key) == expected
+
+
+def _with_accounts(instruction: Instruction, keys: Sequence[Pubkey]) -> Instruction:
+    metas = [AccountMeta(key, False, True) for key in keys]
+    return Instruction(instruction.program_id, instruction.data, [*instruction.accounts, *metas])

@@ -144,6 +144,16 @@ def test_an_amount_that_is_no_u64_is_refused_by_name(cost):
     assert refusal.value.field == "target_cost"
 
 
+def test_creditors_follow_the_accounts_of_the_interface():
+    """A19: writable, never signers; whoever reads the interface's accounts finds them where they were."""
+    plain = build.claim_winnings(USER, MARKET_ID, RESOLVER)
+    longer = build.claim_winnings(USER, MARKET_ID, RESOLVER, [FEES])
+    assert longer.accounts[:-1] == plain.accounts
+    added = build.withdraw_liquidity(CREATOR, MARKET_ID, [RESOLVER, FEES]).accounts[-2:]
+    assert [str(meta.pubkey) for meta in [longer.accounts[-1], *added]] == [FEES, RESOLVER, FEES]
+    assert all(meta.is_writable and not meta.is_signer for meta in added)
+
+
 @pytest.mark.parametrize("market_id", ["", "01", "zz" * 32, "01" * 33])
 def test_a_market_id_of_another_shape_is_refused(market_id):
     with pytest.raises(DecodeError, match="market id"):

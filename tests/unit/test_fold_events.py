@@ -317,6 +317,28 @@ def test_liquidity_withdrawn_from_the_deployed_program_takes_all():
     assert difference == {"current_liquidity": 0, "accumulated_lp_fees": 0}
 
 
+def test_a_debt_that_another_wallet_withdraws_moves_no_book():
+    """A19: what could not be paid left the books when it fell due; its amount is the program's own matter."""
+    before, event = finalized(True), from_wire("LiquidityWithdrawn", creator=key(77), amount=123)
+    assert step(before, event)[0] == {}
+    with pytest.raises(FoldError, match="only the creator"):
+        apply(before, None, at(event), rules("v069"))
+
+
+def test_a_cut_log_loses_what_another_wallet_withdrew_and_nothing_else():
+    """A19: the event is there, its amount unknown and therefore 0; the creator's is worked out as ever."""
+    before = finalized(True, claimed_shares=300)
+
+    def after(user):
+        lost = e.Unlogged(
+            instruction="withdraw_liquidity", market_id=before.market_id, user=user, arguments={}, timestamp=5
+        )
+        return apply(before, None, at(lost), RULES).market
+
+    assert after(key(77)).current_liquidity == before.current_liquidity
+    assert after(before.creator).current_liquidity == 600
+
+
 def test_a_cancelled_market_gives_its_deposit_back():
     before = market(MarketState.CANCELLED)
     difference, _ = step(before, from_wire("LiquidityWithdrawn", amount=7 * SOL))

@@ -6,10 +6,13 @@ interface, as text of `borsh.text_of`.
 
 from __future__ import annotations
 
+import struct
 from typing import TypeVar
 
 import msgspec
+from solders.pubkey import Pubkey
 
+from zmart.chain.borsh import bytes_of
 from zmart.chain.idl import Idl
 from zmart.chain.mirror import Mirror
 from zmart.errors import ConfigError, DecodeError
@@ -24,6 +27,9 @@ from zmart.market.types import (
     VoteKind,
     Wallet,
 )
+
+_MARKET_RESERVED_BYTES = 119
+_MARKET_NOTES = struct.Struct("<QQQ32s")
 
 
 class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +101,27 @@ class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
     is_locked: bool
     reserved: str
     bump: int
+
+    @property
+    def notes(self) -> MarketNotes:
+        """What the program of this repository keeps in the reserved bytes; all 0 for a market of v0.69."""
+        raw = bytes_of(self.reserved, _MARKET_RESERVED_BYTES)
+        claimed, resolver, protocol, fee_wallet = _MARKET_NOTES.unpack_from(raw)
+        return MarketNotes(
+            claimed_shares=claimed,
+            owed_resolver=resolver,
+            owed_protocol=protocol,
+            fee_wallet=Wallet(str(Pubkey(fee_wallet))),
+        )
+
+
+class MarketNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """`owed_resolver` and `owed_protocol` are lamports in the account that their wallets could not be paid when due."""
+
+    claimed_shares: Shares
+    owed_resolver: Lamports
+    owed_protocol: Lamports
+    fee_wallet: Wallet
 
 
 class UserPosition(msgspec.Struct, frozen=True, kw_only=True):

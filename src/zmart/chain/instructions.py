@@ -199,16 +199,26 @@ class Instructions:
             {"dispute_agree": agree, "dispute_disagree": disagree},
         )
 
-    def claim_winnings(self, user: Wallet, market_id: MarketId, resolver: Wallet) -> Instruction:
-        """`resolver` must be the one that the market's account names."""
-        return self._build(
+    def claim_winnings(
+        self, user: Wallet, market_id: MarketId, resolver: Wallet, creditors: Sequence[Wallet] = ()
+    ) -> Instruction:
+        """`resolver` must be the one that the market's account names.
+
+        `creditors` follow the interface's accounts: the program pays what it has noted for them, v0.69 ignores them.
+        """
+        claim = self._build(
             "claim_winnings",
             {"resolver": resolver, **self._trader(user, market_id), **self._config()},
             {},
         )
+        return _with_accounts(claim, creditors)
 
-    def withdraw_liquidity(self, creator: Wallet, market_id: MarketId) -> Instruction:
-        return self._build("withdraw_liquidity", {"creator": creator, **self._market(market_id)}, {})
+    def withdraw_liquidity(
+        self, creator: Wallet, market_id: MarketId, creditors: Sequence[Wallet] = ()
+    ) -> Instruction:
+        """`creator` may be a wallet for which the market has noted a debt. `creditors` as in claim_winnings."""
+        withdrawal = self._build("withdraw_liquidity", {"creator": creator, **self._market(market_id)}, {})
+        return _with_accounts(withdrawal, creditors)
 
     def decode(self, data: bytes) -> DecodedInstruction:
         """Name and arguments of instruction data. Raises DecodeError; bytes behind the arguments are
@@ -258,6 +268,11 @@ class Instructions:
             for account in item.accounts
         ]
         return Instruction(self._program_id, item.discriminator + codec.write(args), metas)
+
+
+def _with_accounts(instruction: Instruction, wallets: Sequence[Wallet]) -> Instruction:
+    metas = [AccountMeta(to_pubkey(wallet), is_signer=False, is_writable=True) for wallet in wallets]
+    return Instruction(instruction.program_id, instruction.data, [*instruction.accounts, *metas])
 
 
 def _cid(field: str, text: str) -> str:

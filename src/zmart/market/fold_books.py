@@ -33,6 +33,10 @@ class Books(Protocol):
 
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold: ...
 
+    def withdraw_owed(self, market: MarketFold) -> MarketFold:
+        """Another wallet than the creator withdrew what the market owed it."""
+        ...
+
 
 def books(name: PricingModelName) -> Books:
     """The books of the program that prices by that model."""
@@ -46,7 +50,11 @@ def books(name: PricingModelName) -> Books:
 
 
 class ReferenceBooks:
-    """The pool holds costs alone; fees have accumulators of their own; nothing is paid twice."""
+    """The pool holds costs alone; fees have accumulators of their own; nothing is paid twice.
+
+    A debt that could not be paid left these books when it fell due, paid or not: no event tells which, so it is noted
+    in the account alone (`chain.accounts.MarketNotes`).
+    """
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
         return Shares(0)
@@ -97,6 +105,9 @@ class ReferenceBooks:
             accumulated_resolver_fees=market.accumulated_resolver_fees - _lost_reward(market),
         )
 
+    def withdraw_owed(self, market: MarketFold) -> MarketFold:
+        return market
+
 
 class DeployedBooks:
     """v0.69: costs never enter the pool, protocol fees are not accumulated, a withdrawal takes all there is."""
@@ -140,6 +151,9 @@ class DeployedBooks:
         if market.state is MarketState.CANCELLED:
             raise FoldError("LiquidityWithdrawn cannot happen to a market that is CANCELLED")
         return replace(market, current_liquidity=0, accumulated_lp_fees=0)
+
+    def withdraw_owed(self, market: MarketFold) -> MarketFold:
+        raise FoldError("only the creator withdraws from a market of v0.69")
 
 
 def _accumulated(market: MarketFold, fees: Fees, *, protocol: bool = True) -> dict[str, int]:

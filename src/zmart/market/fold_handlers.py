@@ -228,6 +228,8 @@ def _claimed(market: MarketFold, position: PositionFold | None, event: e.ChainEv
 def _withdrawn(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
     body = event.event
     assert isinstance(body, e.LiquidityWithdrawn)
+    if body.creator != market.creator:
+        return Step(rules.books.withdraw_owed(market))
     if market.initial_liquidity is None:  # cancelled before any event told the deposit: all of it goes back
         market = replace(market, initial_liquidity=body.amount, current_liquidity=body.amount)
     return Step(rules.books.withdraw(market, body.amount))

@@ -11,7 +11,7 @@ from zmart.market.fold_state import MarketFold
 from zmart.market.lifecycle import FoldError
 from zmart.market.pricing import PricingModel, Quantities
 from zmart.market.tally import Tally
-from zmart.market.types import Shares
+from zmart.market.types import Lamports, Shares
 
 
 def complete(
@@ -24,12 +24,7 @@ def complete(
         case "sell_shares":
             return _sold(lost, market, config, model)
         case "withdraw_liquidity":
-            return e.LiquidityWithdrawn(
-                market_id=market.market_id,
-                creator=lost.user,
-                amount=books.free(market),
-                timestamp=lost.timestamp,
-            )
+            return _withdrawn(lost, market, books)
         case "aggregate_proposal_votes":
             likes, dislikes = _number(lost, "final_likes"), _number(lost, "final_dislikes")
             bps = Tally(likes, dislikes).bps
@@ -54,6 +49,17 @@ def complete(
             )
         case "update_global_config" | "emergency_pause":
             raise FoldError(f"{lost.instruction} is not about a market")
+
+
+def _withdrawn(lost: e.Unlogged, market: MarketFold, books: Books) -> e.LiquidityWithdrawn:
+    """What another wallet than the creator was owed stands in no books: its amount is lost with the log."""
+    is_creator = lost.user == market.creator
+    return e.LiquidityWithdrawn(
+        market_id=market.market_id,
+        creator=lost.user,
+        amount=books.free(market) if is_creator else Lamports(0),
+        timestamp=lost.timestamp,
+    )
 
 
 def _bought(lost: e.Unlogged, market: MarketFold, config: ConfigFold, model: PricingModel) -> e.SharesBought:

@@ -110,13 +110,13 @@ class _Fetched(msgspec.Struct):
 
 
 async def _lamports_conserved(world: World) -> str:
-    """What the faucet gave = what the wallets have + what their accounts hold + protocol fees + network fees."""
+    """What the faucet gave = what the wallets have + what their accounts hold + protocol fees paid + network fees."""
     wallets = [Address(user.wallet) for user in world.users]
     balances = sum(await asyncio.gather(*(world.rpc.get_balance(wallet) for wallet in wallets)))
     held = protocol = 0
     for play in world.markets:
         account, lamports = await world.account(play)
-        protocol += account.accumulated_protocol_fees
+        protocol += account.accumulated_protocol_fees - account.notes.owed_protocol
         held += lamports + sum(amount for _, amount in await positions_on_chain(world, play))
         held += sum(info.lamports for info in await _accounts(world, play, VoteRecord))
     fees = await _network_fees(world, wallets)

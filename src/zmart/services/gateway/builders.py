@@ -68,6 +68,13 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
         return Quantities(self.account.shares_yes, self.account.shares_no, self.account.b_parameter)
 
     @property
+    def creditors(self) -> list[Wallet]:
+        """Whom the market owes a reward or fees that could not be paid when due."""
+        notes = self.account.notes
+        owed = [(self.account.resolver, notes.owed_resolver), (notes.fee_wallet, notes.owed_protocol)]
+        return list(dict.fromkeys(wallet for wallet, lamports in owed if lamports))
+
+    @property
     def fees(self) -> FeeSchedule:
         return FeeSchedule(
             protocol_bps=self.config.protocol_fee_bps,

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from zmart.chain.accounts import AccountInfo, GlobalConfig, MarketAccount, UserPosition, VoteRecord
-from zmart.chain.borsh import bytes_of
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.market.fold_config import ConfigFold
@@ -124,7 +123,6 @@ def _vote_address(program: Program, vote: VoteRow) -> Address:
 
 
 _CONFIG = tuple(name for name in ConfigFold.__struct_fields__ if name != "updated_slot")
-_RESERVED_BYTES = 119
 _SAME_NAME = (
     "market_id",
     "creator",
@@ -164,8 +162,7 @@ def _market_on_chain(account: MarketAccount) -> Facts:
         "dispute_initiator": account.dispute_initiator,
         "cancelled_at": account.cancelled_at,
         "ipfs_evidence_hash": account.ipfs_evidence_hash,
-        # The program of this repository counts them in the first reserved bytes; v0.69 leaves those empty.
-        "claimed_shares": int.from_bytes(bytes_of(account.reserved, _RESERVED_BYTES)[:8], "little"),
+        "claimed_shares": account.notes.claimed_shares,
     }
 
 

@@ -121,7 +121,9 @@ async def claim(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> sha
     if found.position.has_claimed:
         raise Conflict("This wallet has claimed its winnings already.")
     account = found.account
-    instruction = rooms.program.instructions.claim_winnings(wallet, account.market_id, account.resolver)
+    instruction = rooms.program.instructions.claim_winnings(
+        wallet, account.market_id, account.resolver, found.creditors
+    )
     built = await builders.build(rooms, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, WinningsClaimed))
     return shapes.ClaimTransaction(**builders.parts(found, built), payout=Lamports(paid))
@@ -129,21 +131,23 @@ async def claim(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> sha
 
 @post("/api/trades/withdraw", status_code=200, tags=["trading"])
 async def withdraw(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> shapes.WithdrawTransaction:
-    """Withdraw the liquidity that no claim can need any more."""
+    """Withdraw the liquidity that no claim can need any more, or what the market owes to this wallet."""
     key = lookup.key_in_body(data.market_id)
     wallet = await call.wallet()
     found = await builders.on_chain(rooms, key)
-    _is_creator(found, wallet)
+    _may_withdraw(found, wallet)
     if found.account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
         raise Conflict(f"Liquidity is withdrawn after the end; this market is {found.account.state.name}.")
-    instruction = rooms.program.instructions.withdraw_liquidity(wallet, found.account.market_id)
+    instruction = rooms.program.instructions.withdraw_liquidity(
+        wallet, found.account.market_id, found.creditors
+    )
     built = await builders.build(rooms, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, LiquidityWithdrawn))
     return shapes.WithdrawTransaction(**builders.parts(found, built), amount=Lamports(paid))
 
 
-def _is_creator(found: MarketOnChain, wallet: Wallet) -> None:
-    if found.account.creator != wallet:
+def _may_withdraw(found: MarketOnChain, wallet: Wallet) -> None:
+    if wallet != found.account.creator and wallet not in found.creditors:
         raise Forbidden("Only the creator of the market may withdraw its liquidity.")
 
 

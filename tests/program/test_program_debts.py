@@ -1,0 +1,286 @@
+"""A wallet that only gets paid never blocks anybody: what it cannot be paid is noted and paid later (case A19)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from borsh_oracle import encode_account
+from solders.account import Account
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.system_program import ID as SYSTEM
+from svm_chain import PROGRAM, SOL, SPACES, Chain, NamedKey, ProgramFailed, refused
+from svm_harness import Market, Zmart
+
+CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
+NATIVE_LOADER = Pubkey.from_string("NativeLoader1111111111111111111111111111111")
+FOREIGN = Pubkey.from_bytes(b"\x07" * 32)
+SMALL = SOL // 200
+"""A trade whose protocol fee and reward are far below the rent exemption of an account without data."""
+
+
+def never_funded(chain: Chain, key: Pubkey) -> None:
+    chain.put(key, b"", lamports=0, owner=SYSTEM)
+
+
+def below_rent(chain: Chain, key: Pubkey) -> None:
+    chain.put(key, b"", lamports=1, owner=SYSTEM)
+
+
+def with_data_below_rent(chain: Chain, key: Pubkey) -> None:
+    chain.put(key, bytes(300), lamports=SOL // 1000, owner=FOREIGN)
+
+
+def executable(chain: Chain, key: Pubkey) -> None:
+    chain.svm.set_account(key, Account(SOL, b"named", NATIVE_LOADER, executable=True))
+
+
+UNPAYABLE = [never_funded, below_rent, with_data_below_rent, executable]
+Unpayable = Callable[[Chain, Pubkey], None]
+
+
+def fund(zmart: Zmart, key: Pubkey) -> None:
+    zmart.chain.put(key, b"", lamports=SOL, owner=SYSTEM)
+
+
+def traded(zmart: Zmart, lamports: int = SMALL) -> tuple[Market, list[Keypair]]:
+    """A market in which three users hold YES."""
+    market, users = zmart.open(), [zmart.chain.wallet() for _ in range(3)]
+    for user in users:
+        zmart.buy(market, user, True, lamports)
+    return market, users
+
+
+def ended(zmart: Zmart, unpayable: Unpayable) -> tuple[Market, list[Keypair], Keypair, int]:
+    """The market of `traded`, finalized YES by a resolver who then cannot be paid, and the reward."""
+    market, users = traded(zmart)
+    resolver = zmart.chain.wallet()
+    zmart.finish(market, resolver, True)
+    unpayable(zmart.chain, resolver.pubkey())
+    return market, users, resolver, zmart.market(market)["accumulated_resolver_fees"]
+
+
+@pytest.mark.parametrize("unpayable", UNPAYABLE)
+def test_a_resolver_that_cannot_be_paid_blocks_no_claim_and_gets_it_with_a_later_one(
+    zmart: Zmart, unpayable: Unpayable
+) -> None:
+    """A19: the reward is noted, no matter why its wallet cannot be credited."""
+    market, [first, second, third], resolver, reward = ended(zmart, unpayable)
+    held = zmart.chain.lamports(resolver.pubkey())
+    for user in (first, second):
+        shares = zmart.position(market, user)["shares_yes"]
+        before = zmart.chain.lamports(user.pubkey())
+        assert zmart.claim(market, user).event["amount"] == shares
+        assert zmart.chain.lamports(user.pubkey()) - before == shares
+        assert zmart.owed(market) == (reward, 0)
+        assert zmart.market(market)["accumulated_resolver_fees"] == 0
+        assert zmart.chain.lamports(resolver.pubkey()) == held
+        zmart.books_hold(market)
+    zmart.withdraw(market)
+    zmart.books_hold(market)
+    assert zmart.owed(market) == (reward, 0)
+    fund(zmart, resolver.pubkey())
+    zmart.claim(market, third)
+    assert zmart.chain.lamports(resolver.pubkey()) == SOL + reward
+    assert zmart.owed(market) == (0, 0)
+    zmart.books_hold(market)
+
+
+def test_a_resolver_without_lamports_is_paid_a_reward_that_makes_its_account(zmart: Zmart) -> None:
+    """Rent exemption is asked of the balance after the payment."""
+    market, users = traded(zmart, 10 * SOL)
+    resolver = zmart.chain.wallet()
+    zmart.finish(market, resolver, True)
+    never_funded(zmart.chain, resolver.pubkey())
+    reward = zmart.market(market)["accumulated_resolver_fees"]
+    zmart.claim(market, users[0])
+    assert zmart.chain.lamports(resolver.pubkey()) == reward
+    assert zmart.owed(market) == (0, 0)
+
+
+def test_a_reward_exactly_at_the_rent_exemption_is_paid_and_one_below_is_noted(zmart: Zmart) -> None:
+    least = zmart.chain.svm.minimum_balance_for_rent_exemption(0)
+    for missing in (0, 1):
+        market, [user, *_], resolver, reward = ended(zmart, never_funded)
+        zmart.chain.put(resolver.pubkey(), b"", lamports=least - reward - missing, owner=SYSTEM)
+        zmart.claim(market, user)
+        assert zmart.owed(market) == (reward * missing, 0)
+        zmart.books_hold(market)
+
+
+@pytest.mark.parametrize("owner", [FOREIGN, PROGRAM], ids=["another program's", "this program's"])
+def test_an_account_of_a_program_is_paid_as_any_other_if_it_can_be(zmart: Zmart, owner: Pubkey) -> None:
+    market, [user, *_], resolver, reward = ended(zmart, never_funded)
+    zmart.chain.put(resolver.pubkey(), bytes(300), lamports=SOL, owner=owner)
+    zmart.claim(market, user)
+    assert zmart.chain.lamports(resolver.pubkey()) == SOL + reward
+    assert zmart.owed(market) == (0, 0)
+
+
+def test_a_resolver_takes_its_reward_itself_when_all_claims_are_over(zmart: Zmart) -> None:
+    """A19: the last occasion needs nobody else: withdraw_liquidity in the place of the creator."""
+    market, users, resolver, reward = ended(zmart, never_funded)
+    for user in users:
+        zmart.claim(market, user)
+    zmart.withdraw(market)
+    with refused("WouldBreakRentExemption"):
+        zmart.withdraw(market, resolver)
+    fund(zmart, resolver.pubkey())
+    event = zmart.withdraw(market, resolver).event
+    assert (event["creator"], event["amount"]) == (resolver.pubkey(), reward)
+    assert zmart.chain.lamports(resolver.pubkey()) == SOL + reward
+    zmart.books_hold(market)
+    with refused("Unauthorized"):
+        zmart.withdraw(market, resolver)
+
+
+def test_who_is_owed_takes_nothing_that_is_the_creators(zmart: Zmart) -> None:
+    market, users, resolver, reward = ended(zmart, never_funded)
+    with refused("Unauthorized"):
+        zmart.withdraw(market, resolver)
+    zmart.claim(market, users[0])
+    fund(zmart, resolver.pubkey())
+    before = zmart.market(market)
+    zmart.withdraw(market, resolver)
+    after = zmart.market(market)
+    for name in ("current_liquidity", "accumulated_lp_fees"):
+        assert before[name] == after[name]
+    assert zmart.chain.lamports(resolver.pubkey()) == SOL + reward
+    with refused("Unauthorized"):
+        zmart.withdraw(market, users[0])
+
+
+def test_the_creator_can_pay_a_debt_after_everything_else_is_withdrawn(zmart: Zmart) -> None:
+    market, users, resolver, reward = ended(zmart, never_funded)
+    for user in users:
+        zmart.claim(market, user)
+    zmart.withdraw(market, also=[resolver.pubkey()])
+    with refused("InsufficientLiquidity"):
+        zmart.withdraw(market, also=[resolver.pubkey()])
+    fund(zmart, resolver.pubkey())
+    with refused("InsufficientLiquidity"):
+        zmart.withdraw(market)
+    assert zmart.withdraw(market, also=[resolver.pubkey()]).event["amount"] == 0
+    assert zmart.chain.lamports(resolver.pubkey()) == SOL + reward
+    zmart.books_hold(market)
+
+
+def test_a_creator_who_is_the_resolver_gets_both(zmart: Zmart) -> None:
+    market, users = traded(zmart)
+    creator = market.creator
+    zmart.finish(market, creator, True)
+    never_funded(zmart.chain, creator.pubkey())
+    for user in users:
+        zmart.claim(market, user)
+    (reward, _), free = zmart.owed(market), zmart.market(market)["current_liquidity"]
+    lp = zmart.market(market)["accumulated_lp_fees"]
+    assert zmart.withdraw(market).event["amount"] == free + lp
+    assert zmart.chain.lamports(creator.pubkey()) == free + lp + reward
+
+
+@pytest.mark.parametrize("unpayable", UNPAYABLE)
+def test_a_fee_wallet_that_cannot_be_paid_blocks_no_trade_and_gets_all_with_a_later_one(
+    zmart: Zmart, unpayable: Unpayable
+) -> None:
+    """A19: so too the protocol's fee wallet, when buying and when selling."""
+    unpayable(zmart.chain, zmart.fee_wallet)
+    held = zmart.chain.lamports(zmart.fee_wallet)
+    market, [user, *_] = traded(zmart)
+    zmart.sell(market, user, True, zmart.position(market, user)["shares_yes"])
+    fees = zmart.market(market)["accumulated_protocol_fees"]
+    assert zmart.owed(market) == (0, fees)
+    assert zmart.chain.lamports(zmart.fee_wallet) == held
+    zmart.books_hold(market)
+    fund(zmart, zmart.fee_wallet)
+    zmart.buy(market, user, False, SMALL)
+    assert zmart.owed(market) == (0, 0)
+    assert zmart.chain.lamports(zmart.fee_wallet) == SOL + zmart.market(market)["accumulated_protocol_fees"]
+    zmart.books_hold(market)
+
+
+def test_fees_add_up_until_they_make_the_fee_wallets_account(zmart: Zmart) -> None:
+    """A fee wallet that nobody ever funds is paid once its debt is worth an account."""
+    never_funded(zmart.chain, zmart.fee_wallet)
+    least = zmart.chain.svm.minimum_balance_for_rent_exemption(0)
+    market, user = zmart.open(), zmart.chain.wallet()
+    for _ in range(20):
+        zmart.buy(market, user, True, SMALL // 2)
+        fees = zmart.market(market)["accumulated_protocol_fees"]
+        paid = zmart.chain.lamports(zmart.fee_wallet)
+        assert zmart.owed(market) == (0, fees - paid)
+        assert fees - paid < least
+        zmart.books_hold(market)
+    assert paid >= least
+
+
+@pytest.mark.parametrize("key", [SYSTEM, PROGRAM, CLOCK], ids=["system program", "this program", "sysvar"])
+def test_a_fee_wallet_that_no_transaction_may_write_blocks_no_trade(key: Pubkey) -> None:
+    """A19: the runtime takes the writable flag from programs and sysvars, whatever the client sends."""
+    zmart = Zmart(roles={"fee_wallet": NamedKey(key)})
+    market, [user, *_] = traded(zmart)
+    zmart.sell(market, user, True, zmart.position(market, user)["shares_yes"])
+    assert zmart.owed(market) == (0, zmart.market(market)["accumulated_protocol_fees"])
+    zmart.books_hold(market)
+    zmart.finish(market, user, False)
+    zmart.withdraw(market, also=[key])
+    zmart.books_hold(market)
+
+
+@pytest.mark.parametrize("how", ["claim", "withdrawal", "its own withdrawal"])
+def test_fees_owed_at_the_end_are_paid_by_claims_and_withdrawals(how: str) -> None:
+    """A market that is over has no trades to pay the fee wallet with."""
+    fee_wallet = Keypair()
+    zmart = Zmart(roles={"fee_wallet": fee_wallet})
+    market, users = traded(zmart)
+    zmart.finish(market, users[1], True)
+    _, fees = zmart.owed(market)
+    assert fees == zmart.market(market)["accumulated_protocol_fees"] > 0
+    zmart.claim(market, users[0], also=[fee_wallet.pubkey()])
+    zmart.withdraw(market)
+    assert zmart.owed(market) == (0, fees)
+    fund(zmart, fee_wallet.pubkey())
+    if how == "claim":
+        zmart.claim(market, users[1], also=[fee_wallet.pubkey()])
+    elif how == "withdrawal":
+        zmart.withdraw(market, also=[fee_wallet.pubkey()])
+    else:
+        event = zmart.withdraw(market, fee_wallet).event
+        assert (event["creator"], event["amount"]) == (fee_wallet.pubkey(), fees)
+    assert zmart.chain.lamports(fee_wallet.pubkey()) == SOL + fees
+    assert zmart.owed(market) == (0, 0)
+    zmart.books_hold(market)
+
+
+def test_a_fee_wallet_that_is_the_market_itself_blocks_nothing(zmart: Zmart) -> None:
+    """Whatever the admin named: what an account pays to itself is a gift to the market, beside the books."""
+    market, user = zmart.open(), zmart.chain.wallet()
+    config = zmart.chain.read("GlobalConfig", zmart.config) | {"protocol_fee_wallet": market.key}
+    zmart.chain.put(zmart.config, encode_account("GlobalConfig", config, SPACES["GlobalConfig"]))
+    zmart.fee_wallet = market.key
+    zmart.buy(market, user, True, SOL)
+    gift = zmart.market(market)["accumulated_protocol_fees"]
+    zmart.change_market(market, lamports=zmart.chain.lamports(market.key) - gift)
+    zmart.books_hold(market)
+
+
+def test_another_account_is_never_paid_anothers_debt(zmart: Zmart) -> None:
+    market, users, _, reward = ended(zmart, never_funded)
+    thief = zmart.chain.wallet()
+    before = zmart.chain.lamports(thief.pubkey())
+    zmart.claim(market, users[0], also=[thief.pubkey(), users[1].pubkey()])
+    zmart.withdraw(market, also=[thief.pubkey()])
+    assert zmart.chain.lamports(thief.pubkey()) == before
+    assert zmart.owed(market) == (reward, 0)
+
+
+def test_a_claimers_own_wallet_is_its_own_matter(zmart: Zmart) -> None:
+    """What the one who acts cannot receive still fails, and changes nothing."""
+    market, [user, other, _], _, _ = ended(zmart, never_funded)
+    sold = zmart.position(market, user)["shares_yes"]
+    zmart.change_position(market, user, shares_yes=1)
+    zmart.change_market(market, shares_yes=zmart.market(market)["shares_yes"] - sold + 1)
+    never_funded(zmart.chain, user.pubkey())
+    with pytest.raises(ProgramFailed):
+        zmart.claim(market, user)
+    zmart.claim(market, other)
