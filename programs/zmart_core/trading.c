@@ -109,16 +109,25 @@ static u64 book_buy(Market *market, Position *position, const Trade *trade, u64 
   return count_trade(position, trade->at);
 }
 
+/* Bytes behind the arguments are ignored, as Anchor ignores them, but for exactly eight: the fewest shares that the
+ * buyer accepts, which the interface has no argument for. */
+static u64 fewest_shares(Reader *args) {
+  u64 fewest = 0;
+  if (args->end - args->at == sizeof fewest) take_u64(args, &fewest);
+  return fewest;
+}
+
 static NOINLINE u64 buy_shares(Ctx *c) {
   Config config;
   Market market;
   Position position;
   Fees fees;
   Trade trade;
-  u64 target_cost, cost;
+  u64 target_cost, min_shares, cost;
   Reader args = ARGUMENTS(c);
   take_Flag(&args, &trade.outcome);
   take_u64(&args, &target_cost);
+  min_shares = fewest_shares(&args);
   REQUIRE_DECODED(args);
   CHECK_ACCOUNTS(buy_shares);
   TRY(load_config(c, buy_shares_global_config, &config));
@@ -130,6 +139,7 @@ static NOINLINE u64 buy_shares(Ctx *c) {
   TRY(check_protocol(&config, ACCOUNT(buy_shares, protocol_fee_wallet), &market));
   REQUIRE(target_cost >= SMALLEST_TRADE, ErrTradeTooSmall);
   TRY(price_buy(&config, &market, target_cost, &trade, &cost));
+  REQUIRE(trade.shares >= min_shares, ErrSlippageExceeded);
   TRY(split_fees(&config, cost, &fees));
   TRY(add(cost, fees.total, &trade.lamports));
   REQUIRE(trade.lamports <= target_cost, ErrSlippageExceeded);

@@ -108,8 +108,10 @@ ROWS = [
     (f"/api/events/latest?since=0&limit=100&types=trade,market_state&market_id={ACTIVE}", {
         "events": [{"id": str, "type": str, "market_id": MARKET, "data": dict}], "count": int, "since": int,
         "limit": int, "timestamp": int}),
-    (f"/api/markets/{ACTIVE}/quote?side=buy&outcome=YES&max_cost=100000000", {**QUOTE, "max_cost": int}),
-    (f"/api/markets/{ACTIVE}/quote?side=buy&outcome=NO&shares=100000000", {**QUOTE, "max_cost": int}),
+    (f"/api/markets/{ACTIVE}/quote?side=buy&outcome=YES&max_cost=100000000",
+     {**QUOTE, "max_cost": int, "min_shares": int}),
+    (f"/api/markets/{ACTIVE}/quote?side=buy&outcome=NO&shares=100000000&min_shares=5",
+     {**QUOTE, "max_cost": int, "min_shares": int}),
     (f"/api/markets/{ACTIVE}/quote?side=sell&outcome=YES&shares=100000000", {**QUOTE, "min_proceeds": int}),
     (f"/api/markets/{ACTIVE}/candles?interval=1m&start=2026-01-15T12:00:00Z&end=2026-01-15T12:10:00Z", {
         "candles": [{"timestamp": ISO, "open_price_yes": PRICE, "high_price_yes": PRICE, "low_price_yes": PRICE,

@@ -420,6 +420,28 @@ async def test_a_markets_whole_life_through_the_api(stage: Stage) -> None:
     assert portfolio["realized_pnl"] == stats["realized_pnl"]
 
 
+async def test_a_buy_that_another_got_ahead_of_is_refused_by_the_bound_it_was_built_with(
+    stage: Stage,
+) -> None:
+    """A20: the built transaction bounds the shares too, so it fails instead of buying dear."""
+    creator, victim, attacker = [await stage.user() for _ in range(3)]
+    market = await stage.active(creator)
+    order = {"market_id": market, "outcome": True, "max_cost": 5 * SOL}
+    built = (await stage.ask(victim, "/api/trades/buy", order)).json()
+    assert built["quote"]["min_shares"] == built["quote"]["shares"] * 99 // 100
+    await stage.transact(attacker, "/api/trades/buy", order)
+    unsigned = VersionedTransaction.from_bytes(base64.b64decode(built["transaction"]))
+    said = await stage.rpc.simulate(bytes(VersionedTransaction(unsigned.message, [victim])))
+    assert not said.ok
+    error = stage.here.gateway.rooms.program.transaction_error(said.err, said.logs)
+    assert error.name == "SlippageExceeded"
+    asked = {**order, "min_shares": built["quote"]["min_shares"]}
+    refused = (await stage.ask(victim, "/api/trades/buy", asked)).json()
+    assert refused["simulation"]["error"]["name"] == "SlippageExceeded"
+    again = await stage.transact(victim, "/api/trades/buy", {**order, "slippage_bps": 0})
+    assert again["quote"]["min_shares"] == again["quote"]["shares"]
+
+
 async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_reward_later(stage: Stage) -> None:
     """A19: claims and the withdrawal go through, the index equals the accounts, the reward waits for its wallet."""
     creator, winner, resolver = [await stage.user() for _ in range(3)]

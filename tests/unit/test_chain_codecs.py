@@ -144,6 +144,19 @@ def test_an_amount_that_is_no_u64_is_refused_by_name(cost):
     assert refusal.value.field == "target_cost"
 
 
+def test_the_fewest_shares_follow_the_arguments_and_change_nothing_for_other_readers():
+    """A20: eight bytes more; the arguments of the interface, the accounts and the decoding stay as they are."""
+    plain = build.buy_shares(USER, MARKET_ID, FEES, outcome=True, target_cost=7)
+    bounded = build.buy_shares(USER, MARKET_ID, FEES, outcome=True, target_cost=7, min_shares=5)
+    assert bytes(bounded.data) == bytes(plain.data) + (5).to_bytes(8, "little")
+    assert bounded.accounts == plain.accounts
+    assert build.decode(bytes(bounded.data)) == build.decode(bytes(plain.data))
+    for wrong in (-1, 2**64):
+        with pytest.raises(Invalid) as refusal:
+            build.buy_shares(USER, MARKET_ID, FEES, outcome=True, target_cost=7, min_shares=wrong)
+        assert refusal.value.field == "min_shares"
+
+
 def test_creditors_follow_the_accounts_of_the_interface():
     """A19: writable, never signers; whoever reads the interface's accounts finds them where they were."""
     plain = build.claim_winnings(USER, MARKET_ID, RESOLVER)

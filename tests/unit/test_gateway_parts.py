@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmart.client.shapes.markets import Fees
-from zmart.client.shapes.tape import TapeStats
+from zmart.client.shapes.tape import Quote, TapeStats
 from zmart.errors import ConfigError, Invalid, Unauthenticated
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Side
@@ -124,6 +124,46 @@ def test_a_quote_is_what_the_model_does_at_the_signed_bound(name: str, outcome: 
     quote = quotes.quote(model, MARKET, quantities, FEES, order)
     assert quote.min_proceeds == quote.net * 98 // 100
     assert quote.net == model.sell_total(quantities, FEES, outcome, 5 * 10**9).net
+
+
+QUANTITIES = Quantities(3 * 10**11, 10**11, 10**12)
+
+
+def bought(name: str = "reference", **order: int) -> Quote:
+    asked = quotes.Order(side=Side.BUY, outcome=True, **order)
+    return quotes.quote(pricing_model(name), MARKET, QUANTITIES, FEES, asked)
+
+
+def test_a_buy_bounds_its_shares_by_the_quote() -> None:
+    """A20: 1 % of tolerance unless the caller says how much; never a cost raised by a default."""
+    usual, exact = bought(max_cost=10**9), bought(max_cost=10**9, slippage_bps=0)
+    assert (usual.min_shares, usual.max_cost, usual.slippage_bps) == (usual.shares * 99 // 100, 10**9, 100)
+    assert (exact.min_shares, exact.slippage_bps) == (exact.shares, 0)
+    assert bought(max_cost=10**9, min_shares=7).min_shares == 7
+    by_shares = bought(shares=10**9)
+    assert by_shares.min_shares == by_shares.shares * 99 // 100
+    assert by_shares.max_cost == pricing_model("reference").cost_of_shares(QUANTITIES, FEES, True, 10**9)
+
+
+@pytest.mark.parametrize("slippage_bps", [0, 50, 1_000])
+def test_a_buy_of_shares_with_a_tolerance_gets_all_of_them(slippage_bps: int) -> None:
+    """A20: the tolerance raises the cost, so the shares asked for are the least that is accepted."""
+    quote = bought(shares=10**9, slippage_bps=slippage_bps)
+    assert quote.shares >= quote.min_shares >= 10**9
+
+
+def test_a_program_that_ignores_the_bound_is_not_said_to_hold_it() -> None:
+    """A20: v0.69 bounds the cost alone; to ask it for more is refused, not forgotten."""
+    assert bought("v069", max_cost=10**9).min_shares is None
+    with pytest.raises(Invalid, match="bounds the cost") as refusal:
+        bought("v069", max_cost=10**9, min_shares=1)
+    assert refusal.value.field == "min_shares"
+
+
+def test_a_sale_has_no_bound_of_shares() -> None:
+    order = quotes.Order(side=Side.SELL, outcome=True, shares=5, min_shares=5)
+    with pytest.raises(Invalid, match="min_proceeds"):
+        order.check()
 
 
 def test_times_are_read_as_iso_or_milliseconds() -> None:

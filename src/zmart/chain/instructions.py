@@ -146,13 +146,21 @@ class Instructions:
         *,
         outcome: bool,
         target_cost: Lamports,
+        min_shares: Shares | None = None,
     ) -> Instruction:
-        """`target_cost` is the most that is paid, fees included."""
-        return self._build(
+        """`target_cost` is the most that is paid, fees included; `min_shares` the fewest shares that are accepted.
+
+        The interface has no argument for `min_shares`: it follows the arguments as eight bytes, which the program of
+        this repository obeys and v0.69 ignores.
+        """
+        bought = self._build(
             "buy_shares",
             {"protocol_fee_wallet": protocol_fee_wallet, **self._trader(user, market_id), **self._config()},
             {"outcome": outcome, "target_cost": target_cost},
         )
+        if min_shares is None:
+            return bought
+        return Instruction(bought.program_id, bought.data + _u64("min_shares", min_shares), bought.accounts)
 
     def sell_shares(
         self,
@@ -273,6 +281,12 @@ class Instructions:
 def _with_accounts(instruction: Instruction, wallets: Sequence[Wallet]) -> Instruction:
     metas = [AccountMeta(to_pubkey(wallet), is_signer=False, is_writable=True) for wallet in wallets]
     return Instruction(instruction.program_id, instruction.data, [*instruction.accounts, *metas])
+
+
+def _u64(field: str, value: int) -> bytes:
+    if not 0 <= value < 1 << 64:
+        raise Invalid(field, f"{field} does not fit its type on chain: {value} is no u64")
+    return value.to_bytes(8, "little")
 
 
 def _cid(field: str, text: str) -> str:

@@ -98,10 +98,24 @@ class Client:
         return await self._http.get(people.Holders, f"/api/markets/{key}/holders", {"limit": limit})
 
     async def quote(
-        self, key: str, side: Side, outcome: bool, *, shares: int | None = None, max_cost: int | None = None
+        self,
+        key: str,
+        side: Side,
+        outcome: bool,
+        *,
+        shares: int | None = None,
+        max_cost: int | None = None,
+        min_shares: int | None = None,
+        slippage_bps: int | None = None,
     ) -> tape.Quote:
-        word = "YES" if outcome else "NO"
-        query = {"side": side.value, "outcome": word, "shares": shares, "max_cost": max_cost}
+        query = {
+            "side": side.value,
+            "outcome": "YES" if outcome else "NO",
+            "shares": shares,
+            "max_cost": max_cost,
+            "min_shares": min_shares,
+            "slippage_bps": slippage_bps,
+        }
         return await self._http.get(tape.Quote, f"/api/markets/{key}/quote", query)
 
     async def create_market(
@@ -147,15 +161,43 @@ class Client:
         return await self._http.post(transactions.OperatorTransaction, f"/api/markets/{key}/cancel")
 
     async def buy(
-        self, key: str, outcome: bool, *, max_cost: int | None = None, shares: int | None = None
+        self,
+        key: str,
+        outcome: bool,
+        *,
+        max_cost: int | None = None,
+        shares: int | None = None,
+        min_shares: int | None = None,
+        slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        body = {"market_id": key, "outcome": outcome, "max_cost": max_cost, "shares": shares}
+        """`max_cost` or `shares`; `min_shares` follows from `slippage_bps` of the quote unless given."""
+        body = {
+            "market_id": key,
+            "outcome": outcome,
+            "max_cost": max_cost,
+            "shares": shares,
+            "min_shares": min_shares,
+            "slippage_bps": slippage_bps,
+        }
         return await self._http.post(transactions.TradeTransaction, "/api/trades/buy", body)
 
     async def sell(
-        self, key: str, outcome: bool, shares: int, *, min_proceeds: int | None = None
+        self,
+        key: str,
+        outcome: bool,
+        shares: int,
+        *,
+        min_proceeds: int | None = None,
+        slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        body = {"market_id": key, "outcome": outcome, "shares": shares, "min_proceeds": min_proceeds}
+        """`min_proceeds` follows from `slippage_bps` of the quote unless given."""
+        body = {
+            "market_id": key,
+            "outcome": outcome,
+            "shares": shares,
+            "min_proceeds": min_proceeds,
+            "slippage_bps": slippage_bps,
+        }
         return await self._http.post(transactions.TradeTransaction, "/api/trades/sell", body)
 
     async def claim(self, key: str) -> transactions.ClaimTransaction:

@@ -106,8 +106,8 @@ class Quote(Struct, frozen=True, kw_only=True):
     """A trade as the configured program would do it now.
 
     `cost` is before fees; `total` is what the buyer pays, or the seller receives (then also called `net`).
-    `max_cost` (buy) or `min_proceeds` (sell) is the bound to sign. `max_loss` is what the market maker can lose
-    at most (b ln 2).
+    `max_cost` and `min_shares` (buy) or `min_proceeds` (sell) are the bounds that are signed; `min_shares` is null
+    where the deployed program cannot enforce it (v0.69). `max_loss` is what the market maker can lose at most (b ln 2).
     """
 
     market_id: MarketId
@@ -123,6 +123,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     price_yes_after: str
     price_impact_percent: float
     max_cost: Lamports | None
+    min_shares: Shares | None
     min_proceeds: Lamports | None
     slippage_bps: int
     max_loss: Lamports

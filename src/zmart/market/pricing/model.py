@@ -68,6 +68,10 @@ class PricingModel(Protocol):
     def min_b(self) -> int:
         """The smallest b that can be traded."""
 
+    @property
+    def bounds_shares(self) -> bool:
+        """Whether buy_shares refuses to give fewer shares than the buyer accepts (`min_shares`)."""
+
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
         """The potential C; a trade costs the difference of two of them."""
 

@@ -36,6 +36,11 @@ class ReferenceModel(QuotingModel):
         """0.01 SOL."""
         return MIN_B
 
+    @property
+    def bounds_shares(self) -> bool:
+        """It does, by eight bytes behind the interface's arguments."""
+        return True
+
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
         """As in PricingModel. Raises InvalidBParameter, OverflowError, ExponentTooLarge, in this order."""
         _check(q_yes, q_no, b)

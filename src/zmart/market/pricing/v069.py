@@ -38,6 +38,11 @@ class V069Model(QuotingModel):
         """100 SOL: the program creates smaller markets, but never trades them."""
         return MIN_B
 
+    @property
+    def bounds_shares(self) -> bool:
+        """The deployed program reads the bound of the cost and ignores what follows it."""
+        return False
+
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
         """As in PricingModel. Raises InvalidBParameter, ExponentTooLarge, OverflowError."""
         _check_b(b)

@@ -10,18 +10,22 @@ from zmart.market.pricing import FeeSchedule, PricingModel, Quantities
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
 from zmart.services.gateway.texts import price_text, ratio_text
 
-DEFAULT_SELL_SLIPPAGE_BPS = 100
+DEFAULT_SLIPPAGE_BPS = 100
 _FULL_BPS = 10_000
 _OUTCOMES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wants to trade: `shares`, or for a buy `max_cost` in lamports with fees."""
+    """What a user wants to trade: `shares`, or for a buy `max_cost` in lamports with fees.
+
+    The other side is bounded by `min_proceeds` or `min_shares`, or by `slippage_bps` of the quote.
+    """
 
     side: Side
     outcome: bool
     shares: int | None = None
     max_cost: int | None = None
+    min_shares: int | None = None
     min_proceeds: int | None = None
     slippage_bps: int | None = None
 
@@ -31,6 +35,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             raise Invalid("shares", "A sale needs `shares`.")
         if self.side is Side.BUY and (self.shares is None) == (self.max_cost is None):
             raise Invalid("max_cost", "A buy needs either `max_cost` or `shares`.")
+        if self.side is Side.SELL and self.min_shares is not None:
+            raise Invalid("min_shares", "`min_shares` is for a buy; a sale is bounded by `min_proceeds`.")
+
+    @property
+    def tolerance_bps(self) -> int:
+        return DEFAULT_SLIPPAGE_BPS if self.slippage_bps is None else self.slippage_bps
 
 
 def outcome_of(text: str) -> bool:
@@ -52,14 +62,17 @@ def quote(
 def _buy(
     pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
 ) -> Quote:
-    """The program spends up to target_cost, whatever that buys: so the quote is for the bound that is signed."""
-    slippage = order.slippage_bps or 0
+    """The program spends up to target_cost: so the quote is for the bound that is signed.
+
+    Only a given `slippage_bps` raises that bound: the program would spend a default as well.
+    """
     target = order.max_cost
     if target is None:
         assert order.shares is not None
         exact = pricing.cost_of_shares(quantities, fees, order.outcome, order.shares)
-        target = -(-exact * (_FULL_BPS + slippage) // _FULL_BPS)
+        target = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
     found = pricing.buy_total(quantities, fees, order.outcome, target)
+    least = _min_shares(pricing, order, found.shares)
     split = QuotedFees(
         protocol=found.protocol_fee,
         resolver=found.resolver_fee,
@@ -80,11 +93,25 @@ def _buy(
         price_yes_after=price_text(found.price_yes_after),
         price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
         max_cost=Lamports(target),
+        min_shares=least,
         min_proceeds=None,
-        slippage_bps=slippage,
+        slippage_bps=order.tolerance_bps if least is not None else order.slippage_bps or 0,
         max_loss=pricing.max_loss(quantities.b),
         pricing_model=pricing.name,
     )
+
+
+def _min_shares(pricing: PricingModel, order: Order, quoted: Shares) -> Shares | None:
+    """The fewest shares to accept. Whoever asked for shares and said how much more they may cost gets all of them."""
+    if not pricing.bounds_shares:
+        if order.min_shares is not None:
+            raise Invalid("min_shares", "The deployed program bounds the cost of a buy only, not its shares.")
+        return None
+    if order.min_shares is not None:
+        return Shares(order.min_shares)
+    tolerated = quoted * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
+    asked = order.shares if order.slippage_bps is not None else None
+    return Shares(max(tolerated, min(asked or 0, quoted)))
 
 
 def _sell(
@@ -92,8 +119,7 @@ def _sell(
 ) -> Quote:
     assert order.shares is not None
     found = pricing.sell_total(quantities, fees, order.outcome, order.shares)
-    slippage = DEFAULT_SELL_SLIPPAGE_BPS if order.slippage_bps is None else order.slippage_bps
-    least = found.net * (_FULL_BPS - slippage) // _FULL_BPS
+    least = found.net * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
     split = QuotedFees(
         protocol=found.protocol_fee,
         resolver=found.resolver_fee,
@@ -114,8 +140,9 @@ def _sell(
         price_yes_after=price_text(found.price_yes_after),
         price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
         max_cost=None,
+        min_shares=None,
         min_proceeds=Lamports(least if order.min_proceeds is None else order.min_proceeds),
-        slippage_bps=slippage,
+        slippage_bps=order.tolerance_bps,
         max_loss=pricing.max_loss(quantities.b),
         pricing_model=pricing.name,
     )

@@ -18,12 +18,16 @@ from zmart.services.gateway.rooms import Rooms, TheRooms
 
 
 class Buy(msgspec.Struct, frozen=True, kw_only=True):
-    """Either `max_cost` (lamports, fees included: what is signed) or `shares`. outcome: true or YES is YES."""
+    """Either `max_cost` (lamports, fees included: what is signed) or `shares`. outcome: true or YES is YES.
+
+    `min_shares` is signed too, or follows from `slippage_bps` (100 unless given).
+    """
 
     market_id: fields.MarketKeyText
     outcome: bool | fields.Outcome
     max_cost: fields.Amount | None = None
     shares: fields.Amount | None = None
+    min_shares: fields.Amount | None = None
     slippage_bps: fields.Bps | None = None
 
 
@@ -49,6 +53,7 @@ async def buy(rooms: TheRooms, call: TheCall, data: JSONBody[Buy]) -> shapes.Tra
         outcome=_outcome(data.outcome),
         shares=data.shares,
         max_cost=data.max_cost,
+        min_shares=data.min_shares,
         slippage_bps=data.slippage_bps,
     )
     return await _trade(rooms, call, data.market_id, order)
@@ -86,7 +91,12 @@ async def _trade(rooms: Rooms, call: Call, market: str, order: Order) -> shapes.
     if order.side is Side.BUY:
         bound = quote.max_cost or Lamports(0)
         instruction = build.buy_shares(
-            wallet, market_id, fee_wallet, outcome=order.outcome, target_cost=bound
+            wallet,
+            market_id,
+            fee_wallet,
+            outcome=order.outcome,
+            target_cost=bound,
+            min_shares=quote.min_shares,
         )
     else:
         instruction = build.sell_shares(

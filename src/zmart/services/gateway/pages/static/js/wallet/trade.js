@@ -80,6 +80,7 @@ async function show() {
 
 const bought = (quote) => [
   ...line("You get", `${shares(quote.shares)} ${quote.outcome}`),
+  ...(quote.min_shares == null ? [] : line("At least", `${shares(quote.min_shares)} ${quote.outcome}`)),
   ...line("Each costs", `${Number(quote.average_price).toFixed(3)} SOL`),
   ...line(`If it is ${quote.outcome}, pays`, `${sol(quote.shares)} SOL`),
   ...line("Fees, included", `${sol(quote.fees.total)} SOL`),
