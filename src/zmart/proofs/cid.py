@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zmart.proofs.multiformats import Cid, parse_cid
+from zmart.proofs.multiformats import DAG_PB, Cid, parse_cid
 from zmart.proofs.unixfs import FileBuilder
 
-__all__ = ["Cid", "cid_of", "cid_of_stream", "parse_cid", "same_file"]
+__all__ = ["Cid", "FileCheck", "cid_of", "cid_of_stream", "parse_cid", "same_file"]
 
 
 def cid_of(data: bytes, version: int) -> str:
@@ -26,4 +26,25 @@ def cid_of_stream(pieces: Iterable[bytes], version: int) -> str:
 
 def same_file(cid: str, data: bytes) -> bool:
     """Whether `data` is the file that `cid` names (as Kubo's default layouts build it). Raises Invalid."""
-    return cid_of(data, parse_cid(cid).version) == cid
+    check = FileCheck(cid)
+    check.write(data)
+    return check.holds()
+
+
+class FileCheck:
+    """Takes a file piece by piece; `holds()` says whether it is the one that the CID names. Raises Invalid for what is
+    no CID. The CID's version says how it is written, not which layout the file was added with: both are tried."""
+
+    def __init__(self, cid: str) -> None:
+        self._cid = parse_cid(cid)
+        # Only the layout with raw leaves has a root that is not dag-pb.
+        layouts = (0, 1) if self._cid.codec == DAG_PB else (1,)
+        self._builders = [FileBuilder(version) for version in layouts]
+
+    def write(self, piece: bytes) -> None:
+        for builder in self._builders:
+            builder.write(piece)
+
+    def holds(self) -> bool:
+        roots = [builder.finish().cid for builder in self._builders]
+        return any((root.codec, root.digest) == (self._cid.codec, self._cid.digest) for root in roots)

@@ -15,8 +15,7 @@ import msgspec
 import stamina
 
 from zmart.errors import ConfigError, ZmartError
-from zmart.proofs.cid import cid_of, parse_cid
-from zmart.proofs.unixfs import FileBuilder
+from zmart.proofs.cid import FileCheck, cid_of, parse_cid
 from zmart.settings import Settings
 
 FETCH_MAX_BYTES = 16 * 1024 * 1024
@@ -173,10 +172,9 @@ class _Refused(PinError):
 async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FETCH_MAX_BYTES) -> bytes:
     """The file `cid` from an IPFS gateway, checked against the CID. Raises Invalid for what is no CID, PinError
     when the gateway is away, has something else, or sends more than `max_bytes`."""
-    version = parse_cid(cid).version
+    check = FileCheck(cid)
     url = f"{gateway_url.rstrip('/')}/ipfs/{cid}"
     data = bytearray()
-    builder = FileBuilder(version)
     try:
         async with (
             httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True) as http,
@@ -188,12 +186,12 @@ async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FET
                 data += piece
                 if len(data) > max_bytes:
                     raise PinError(f"{cid} is larger than {max_bytes} bytes.")
-                builder.write(piece)
+                check.write(piece)
     except httpx.HTTPError as problem:
         raise PinError(
             f"The gateway does not answer ({type(problem).__name__}): check IPFS_GATEWAY_URL."
         ) from problem
-    if str(builder.finish().cid) != cid:
+    if not check.holds():
         raise PinError(f"The gateway sent bytes that are not {cid}.")
     return bytes(data)
 
