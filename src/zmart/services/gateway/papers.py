@@ -12,12 +12,12 @@ import structlog
 
 from zmart.errors import Invalid
 from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
-from zmart.proofs.canonical import canonical_json
+from zmart.proofs import market_document
 from zmart.proofs.cid import cid_of
+from zmart.proofs.market_document import MarketDocument
 from zmart.proofs.pinning import PinError
 from zmart.services.gateway.calls import checked_length
 from zmart.services.gateway.rooms import Rooms
-from zmart.services.gateway.texts import iso
 from zmart.store import documents
 from zmart.store.documents import Document
 
@@ -49,22 +49,20 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 def question(program: Address, market_id: MarketId, creator: Wallet, paper: Paper) -> Document:
-    """The question as its canonical document; anybody can compute its CID again."""
-    raw = canonical_json(
-        {
-            "type": "zmart-question",
-            "version": 1,
-            "program": program,
-            "market_id": market_id,
-            "creator": creator,
-            "question": paper.question,
-            "description": paper.description,
-            "category": paper.category,
-            "tags": list(paper.tags),
-            "ends_at": iso(paper.ends_at),
-            "b_parameter": paper.b_parameter,
-            "initial_liquidity": paper.initial_liquidity,
-        }
+    """The question as its canonical document; anybody can compute its CID again. Raises Invalid."""
+    raw = market_document.compose(
+        MarketDocument(
+            program=program,
+            market_id=market_id,
+            creator=creator,
+            question=paper.question,
+            description=paper.description,
+            category=paper.category,
+            tags=paper.tags,
+            ends_at=paper.ends_at,
+            b_parameter=paper.b_parameter,
+            initial_liquidity=paper.initial_liquidity,
+        )
     )
     return Document(
         market_id=market_id,

@@ -14,6 +14,7 @@ from solders.instruction import Instruction
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import Conflict, Forbidden, Invalid
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, Wallet
+from zmart.proofs import market_document as rules
 from zmart.services.gateway import builders, fields, lookup, papers
 from zmart.services.gateway.builders import MarketOnChain
 from zmart.services.gateway.calls import Call, TheCall, checked_length
@@ -21,8 +22,6 @@ from zmart.services.gateway.operator import send_as_admin
 from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import moment_of
 from zmart.store.intents import Action
-
-_MAX_TAGS = 10
 
 
 class NewMarket(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +86,9 @@ def _checked(rooms: Rooms, data: NewMarket) -> papers.Paper:
         least = rooms.pricing.min_deposit(b)
         raise Invalid("initial_liquidity", f"initial_liquidity must be at least {least} lamports for this b.")
     return papers.Paper(
-        question=checked_length("question", data.question, 10, 200),
-        description=checked_length("description", data.description, 0, 2000),
-        category=checked_length("category", data.category, 1, 50).lower(),
+        question=checked_length("question", data.question, *rules.QUESTION_CHARS),
+        description=checked_length("description", data.description, *rules.DESCRIPTION_CHARS),
+        category=checked_length("category", data.category, *rules.CATEGORY_CHARS).lower(),
         tags=_tags(data.tags),
         ends_at=ends_at,
         b_parameter=Shares(b),
@@ -98,9 +97,9 @@ def _checked(rooms: Rooms, data: NewMarket) -> papers.Paper:
 
 
 def _tags(tags: list[str]) -> list[str]:
-    if len(tags) > _MAX_TAGS:
-        raise Invalid("tags", f"A market has at most {_MAX_TAGS} tags.")
-    return list(dict.fromkeys(checked_length("tags", tag, 1, 30).lower() for tag in tags))
+    if len(tags) > rules.TAGS_MAX:
+        raise Invalid("tags", f"A market has at most {rules.TAGS_MAX} tags.")
+    return list(dict.fromkeys(checked_length("tags", tag, *rules.TAG_CHARS).lower() for tag in tags))
 
 
 @post("/api/markets/{key:str}/activate", status_code=200, tags=["lifecycle"])
