@@ -28,8 +28,8 @@ VALUES ($1, $1, 300, 200, 500, 7000, 6000, 86400, 259200, false, 1)
 _MARKET = """
 INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
     shares_no, price_yes_e9, total_volume, traders, created_at, activated_at, resolution_proposed_at, finalized_at,
-    final_outcome, created_slot, updated_slot, events_count)
-VALUES ($1, $2, $3, $4, 1000000000, 700000000, 700000000, $5, $6, $7, $8, 1, $9, $10, $11, $12, $13, 1, 1, 1)
+    final_outcome, question_cid, created_slot, updated_slot, events_count)
+VALUES ($1, $2, $3, $4, 1000000000, 700000000, 700000000, $5, $6, $7, $8, 1, $9, $10, $11, $12, $13, 'QmX', 1, 1, 1)
 """
 _DOCUMENT = """
 INSERT INTO market_documents (market_id, creator, question, description, category, tags, ends_at, cid, document)
@@ -136,8 +136,8 @@ async def add_market(
     key, creator = market_id(number), address(1)
     times = (created_at, activated_at, proposed_at, finalized_at)
     where = str(Keypair.from_seed(bytes.fromhex(key)).pubkey())
-    await pool.execute(_MARKET, key, where, creator, state, *shares, price_e9, volume, *times, final_outcome)
     await pool.execute(_DOCUMENT, key, creator, question, "About rain.", category, list(tags), ends_at)
+    await pool.execute(_MARKET, key, where, creator, state, *shares, price_e9, volume, *times, final_outcome)
     return key
 
 

@@ -17,9 +17,9 @@ _BEHIND = Page(limit=21, after=("2026-01-01T00:00:00+00:00", market_id(1)))
 _BEHIND_VOLUME = Page(limit=21, after=(5, market_id(1)))
 _FILL = """
 INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
-    shares_no, price_yes_e9, total_volume, created_at, created_slot, updated_slot, events_count)
+    shares_no, price_yes_e9, total_volume, question_cid, created_at, created_slot, updated_slot, events_count)
 SELECT lpad(n::text, 64, '0'), lpad(n::text, 40, 'a'), lpad((n % 50)::text, 40, 'c'), 'ACTIVE', 1, 1, 1, 0, 0, 5, n,
-    now() - n * interval '1 hour', 1, 1, 1 FROM generate_series(1, 5000) n
+    'x', now() - n * interval '1 hour', 1, 1, 1 FROM generate_series(1, 5000) n
 """
 _FILL_DOCUMENTS = """
 INSERT INTO market_documents (market_id, creator, question, category, ends_at, cid, document)

@@ -8,15 +8,18 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import httpx
 import msgspec
 import pytest
 
+from indexer_harness import until
 from zmart.errors import Conflict, NotFound
-from zmart.proofs import merkle
+from zmart.proofs import market_document, merkle
 from zmart.proofs.canonical import canonical_json
 from zmart.proofs.findings import Verdict
+from zmart.proofs.market_document import MarketDocument
 from zmart.proofs.pinning import PinataClient, PinError, fetch_from_gateway
 from zmart.proofs.snapshot import parse
 from zmart.proofs.verify_snapshot import verify_history
@@ -360,6 +363,31 @@ async def test_the_schedule_makes_snapshots_by_itself(pool, settings):
                     break
                 await asyncio.sleep(0.05)
         assert (await service.readiness()).ready
+    finally:
+        stop.set()
+        await running
+
+
+async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_pinned(pool, settings):
+    """A10: by the service's own schedule, from a real pin store."""
+    raw = market_document.compose(
+        MarketDocument(
+            program=WALLET, market_id=MARKET, creator=WALLET, question="Will this text be fetched?", description="",
+            category="other", tags=[], ends_at=datetime(2100, 1, 1, tzinfo=UTC), b_parameter=1, initial_liquidity=1,
+        )
+    )  # fmt: skip
+    service = await SnapshotService.open(settings)
+    stop = asyncio.Event()
+    running = asyncio.create_task(service.run(stop))
+    try:
+        async with asyncio.timeout(30), PinataClient.from_settings(settings) as pins:
+            cid = (await pins.pin(raw, "elsewhere.json", cid_version=0)).cid
+            await pool.execute("UPDATE markets SET question_cid = $1", cid)
+            await until(
+                lambda: pool.fetchval("SELECT count(*) > 0 FROM ipfs_anchors WHERE verified_at IS NOT NULL")
+            )
+        assert await pool.fetchval("SELECT question FROM market_documents") == "Will this text be fetched?"
+        assert (await service.readiness()).details["texts_waiting"] == 0
     finally:
         stop.set()
         await running

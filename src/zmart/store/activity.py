@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.types import Lamports, MarketId, Wallet
+from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Pool
 
 _NEWEST = {
@@ -42,7 +43,7 @@ def _union(types: tuple[str, ...]) -> str:
     parts = " UNION ALL ".join(f"({_NEWEST[name]})" for name in types)
     return f"""SELECT a.*, coalesce(d.question, '') AS question
     FROM (SELECT * FROM ({parts}) AS newest ORDER BY moment DESC, id LIMIT $1) AS a
-    LEFT JOIN market_documents d USING (market_id) ORDER BY a.moment DESC, a.id"""
+    LEFT JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET} ORDER BY a.moment DESC, a.id"""
 
 
 _ALL = _union(TYPES)

@@ -1,4 +1,7 @@
-"""What markets are about: written down before the market exists on chain, and then it is a draft."""
+"""What markets are about: drafts before the market exists on chain, texts that were fetched by its CID later.
+
+A text belongs to a market only if its hash is the market's on-chain CID: whoever makes a market may take any id.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,20 @@ import msgspec
 from zmart.market.types import MarketId, Wallet
 from zmart.store.pool import Connection, Pool
 
+OF_MARKET = "d.market_id = m.market_id AND d.cid = m.question_cid"
+"""Joins markets `m` with the document `d` that each has on chain; a draft that waits under the same id is not it."""
+
 _COLUMNS = """d.market_id, d.creator, d.question, d.description, d.category, d.tags, d.ends_at, d.cid, d.document,
 d.created_at"""
 _ADD = """
 INSERT INTO market_documents (market_id, creator, question, description, category, tags, ends_at, cid, document)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 """
+_ADD_FETCHED = """
+INSERT INTO market_documents (market_id, question, description, category, tags, ends_at, cid, document, problem)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (market_id, cid) DO NOTHING
+"""
+_HELD = "SELECT document FROM market_documents WHERE cid = $1 AND document IS NOT NULL LIMIT 1"
 _ANCHOR = """
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO UPDATE SET cid = excluded.cid RETURNING id
@@ -28,17 +39,18 @@ ORDER BY d.created_at DESC, d.market_id LIMIT 50
 _PINNED = "UPDATE ipfs_anchors SET pinned_at = coalesce(pinned_at, now()), provider_id = $2 WHERE id = $1"
 _DRAFT = f"""
 SELECT {_COLUMNS} FROM market_documents d WHERE d.market_id = $1 AND d.creator = $2
-AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id)
+AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id) ORDER BY d.created_at DESC LIMIT 1
 """
+# Who takes a draft's id on chain does not take the draft out of its author's sight.
 _DRAFTS = f"""
 SELECT {_COLUMNS} FROM market_documents d WHERE d.creator = $1
-AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id)
+AND NOT EXISTS (SELECT 1 FROM markets m WHERE {OF_MARKET})
 ORDER BY d.created_at DESC, d.market_id LIMIT $2
 """
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A question as its creator wrote it; `cid` names the canonical bytes `document`."""
+    """A draft: a question as its creator wrote it; `cid` names the canonical bytes `document`."""
 
     market_id: MarketId
     creator: Wallet
@@ -50,6 +62,20 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     cid: str
     document: bytes
     created_at: datetime
+
+
+class FetchedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What the CID of a market names. `document` is None where it is no market document; `problem` says why."""
+
+    market_id: MarketId
+    cid: str
+    question: str = ""
+    description: str = ""
+    category: str = "other"
+    tags: Sequence[str] = ()
+    ends_at: datetime | None = None
+    document: bytes | None = None
+    problem: str | None = None
 
 
 async def add(pool: Pool, document: Document, provider: str) -> int:
@@ -80,6 +106,31 @@ async def anchor(
     return found
 
 
+async def add_fetched(pool: Pool, found: FetchedDocument, pin_cid: str, provider: str) -> None:
+    """Writes down what a market's CID names, and its pin to come under `pin_cid`; nothing where it is known already."""
+    async with pool.transaction() as connection:
+        await connection.execute(
+            _ADD_FETCHED,
+            found.market_id,
+            found.question,
+            found.description,
+            found.category,
+            list(found.tags),
+            found.ends_at,
+            found.cid,
+            found.document,
+            found.problem,
+        )
+        if found.document is not None:
+            await anchor(connection, "question", found.market_id, pin_cid, found.document, provider)
+
+
+async def held(pool: Pool, cid: str) -> bytes | None:
+    """The bytes of a document with that CID, under whatever market's id they were written down."""
+    found: bytes | None = await pool.fetchval(_HELD, cid)
+    return found
+
+
 async def pinned(pool: Pool, anchor_id: int, provider_id: str) -> None:
     await pool.execute(_PINNED, anchor_id, provider_id)
 
@@ -95,7 +146,7 @@ async def drafts_asking(pool: Pool, creator: Wallet, question: str) -> list[Docu
 
 
 async def draft(pool: Pool, market_id: MarketId, creator: Wallet) -> Document | None:
-    """A document of `creator` whose market is not indexed yet."""
+    """A document of `creator` under an id that no indexed market has."""
     row = await pool.fetchrow(_DRAFT, market_id, creator)
     return None if row is None else Document(**row)
 

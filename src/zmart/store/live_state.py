@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import msgspec
 
+from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Pool
 
 NEWEST = 50
 """How many rows the lists have at most."""
 
 _AT = "SELECT h.epoch::text AS epoch, h.head, h.kept_from, ({state})::text AS state FROM feed_head h"
-_DOCUMENT = """
+_DOCUMENT = f"""
 coalesce((SELECT jsonb_build_object('question', d.question, 'description', d.description, 'category', d.category,
                                     'tags', d.tags, 'ends_at', d.ends_at)
-          FROM market_documents d WHERE d.market_id = m.market_id), '{}')
+          FROM market_documents d WHERE {OF_MARKET} AND d.problem IS NULL), '{{}}')
 """
 _MARKET = _AT.format(state=f"SELECT to_jsonb(m) || {_DOCUMENT} FROM markets m WHERE m.market_id = $1")
 _MARKETS = _AT.format(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.market.types import Lamports, MarketId, PriceE9
+from zmart.store.documents import OF_MARKET
 from zmart.store.markets import DAY, LATEST_CHAIN_TIME, TRADED_LATELY
 from zmart.store.pool import Pool
 
@@ -15,7 +16,7 @@ WITH recent AS (
 SELECT m.market_id, coalesce(d.question, '') AS question, m.price_yes_e9,
     coalesce(before.price_yes_after_e9, 500000000) AS price_before_e9,
     r.volume AS volume_24h, r.wallets
-FROM recent r JOIN markets m USING (market_id) LEFT JOIN market_documents d USING (market_id)
+FROM recent r JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET}
 LEFT JOIN LATERAL (
     SELECT price_yes_after_e9 FROM trades t
     WHERE t.market_id = m.market_id AND t.traded_at <= {LATEST_CHAIN_TIME} - {DAY}
@@ -26,27 +27,30 @@ _CATEGORIES = f"""
 SELECT d.category, count(*) AS markets,
     count(*) FILTER (WHERE m.created_at > now() - {DAY} * 7) AS this_week,
     count(*) FILTER (WHERE m.created_at > now() - {DAY} * 14 AND m.created_at <= now() - {DAY} * 7) AS week_before
-FROM markets m JOIN market_documents d USING (market_id) GROUP BY d.category ORDER BY markets DESC, d.category
+FROM markets m JOIN market_documents d ON {OF_MARKET} GROUP BY d.category ORDER BY markets DESC, d.category
 """
 # Of a tag or a category that thousands have, some are looked at: those with most volume of the category.
-_RELATED = """
-WITH me AS MATERIALIZED (SELECT market_id, category, tags FROM market_documents WHERE market_id = $1), near AS (
-    (SELECT d.market_id FROM market_documents d WHERE d.tags && (SELECT tags FROM me) LIMIT 150)
+_RELATED = f"""
+WITH me AS MATERIALIZED (
+    SELECT m.market_id, d.category, d.tags FROM markets m JOIN market_documents d ON {OF_MARKET} WHERE m.market_id = $1
+), near AS (
+    (SELECT m.market_id FROM market_documents d JOIN markets m ON {OF_MARKET}
+     WHERE d.tags && (SELECT tags FROM me) LIMIT 150)
     UNION
-    (SELECT m.market_id FROM markets m JOIN market_documents d USING (market_id)
+    (SELECT m.market_id FROM markets m JOIN market_documents d ON {OF_MARKET}
      WHERE d.category = (SELECT category FROM me) ORDER BY m.total_volume DESC, m.market_id DESC LIMIT 50)
 )
 SELECT m.market_id, d.question, m.price_yes_e9, d.category, d.category = me.category AS same_category
 FROM me CROSS JOIN near
-CROSS JOIN LATERAL (SELECT * FROM market_documents x WHERE x.market_id = near.market_id OFFSET 0) d
 CROSS JOIN LATERAL (SELECT * FROM markets x WHERE x.market_id = near.market_id OFFSET 0) m
+CROSS JOIN LATERAL (SELECT * FROM market_documents d WHERE {OF_MARKET} OFFSET 0) d
 WHERE near.market_id <> me.market_id
 ORDER BY (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) DESC,
     (d.category = me.category) DESC, m.total_volume DESC, m.market_id LIMIT $2
 """
-_SEARCH = """
+_SEARCH = f"""
 SELECT m.market_id, ts_rank_cd(d.words, websearch_to_tsquery('english', $1)) AS rank
-FROM market_documents d JOIN markets m USING (market_id)
+FROM market_documents d JOIN markets m ON {OF_MARKET}
 WHERE d.words @@ websearch_to_tsquery('english', $1) ORDER BY rank DESC, m.market_id LIMIT $2
 """
 

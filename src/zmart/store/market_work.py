@@ -13,6 +13,7 @@ import msgspec
 
 from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, ChainTime, MarketId, MarketState
+from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Connection, Pool
 
 FIRST_PAUSE_S = 5
@@ -48,11 +49,11 @@ WHERE ((m.state = 'RESOLVING' AND m.resolution_proposed_at <= to_timestamp($1))
   AND coalesce(w.next_attempt_at, '-infinity') <= now()
 ORDER BY since, m.market_id LIMIT $3
 """
-_STUCK = """
+_STUCK = f"""
 SELECT m.market_id, m.state, extract(epoch FROM s.since)::bigint AS since
 FROM markets m
 LEFT JOIN market_work w ON w.market_id = m.market_id AND w.job = 'proposal'
-LEFT JOIN market_documents d ON d.market_id = m.market_id
+LEFT JOIN market_documents d ON {OF_MARKET}
 CROSS JOIN LATERAL (SELECT CASE m.state
     WHEN 'PROPOSED' THEN m.created_at WHEN 'APPROVED' THEN m.approved_at WHEN 'ACTIVE' THEN d.ends_at
     WHEN 'RESOLVING' THEN m.resolution_proposed_at WHEN 'DISPUTED' THEN m.dispute_initiated_at END AS since) AS s

@@ -14,6 +14,7 @@ import msgspec
 
 from zmart.errors import Invalid
 from zmart.market.types import Address, Lamports, MarketId, PriceE9, Shares, Slot, Wallet
+from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Pool, Record
 
 DAY = "interval '24 hours'"
@@ -31,17 +32,19 @@ _COLUMNS = """
 m.market_id, m.address, m.creator, m.state, m.b_parameter, m.initial_liquidity, m.current_liquidity,
 m.shares_yes, m.shares_no, m.price_yes_e9, m.total_volume, m.trades_count, m.traders,
 m.accumulated_protocol_fees, m.accumulated_resolver_fees, m.accumulated_lp_fees, m.claimed_shares,
-coalesce(m.question_cid, d.cid) AS question_cid, m.evidence_cid, m.resolver, m.proposed_outcome, m.final_outcome,
+m.question_cid, m.evidence_cid, m.resolver, m.proposed_outcome, m.final_outcome,
 m.was_disputed, m.dispute_initiator, m.proposal_likes, m.proposal_dislikes, m.dispute_agree, m.dispute_disagree,
 m.created_at, m.proposal_aggregated_at, m.approved_at, m.activated_at, m.resolution_proposed_at,
 m.dispute_initiated_at, m.finalized_at, m.cancelled_at, m.created_slot, m.updated_slot,
 coalesce(d.question, '') AS question, coalesce(d.description, '') AS description,
-coalesce(d.category, 'other') AS category, coalesce(d.tags, '{}') AS tags, d.ends_at
+coalesce(d.category, 'other') AS category, coalesce(d.tags, '{}') AS tags, d.ends_at,
+CASE WHEN d.cid IS NULL THEN 'not_available' WHEN d.problem IS NULL THEN 'available' ELSE 'not_a_market_document' END
+    AS text_status
 """
-_FROM = " FROM markets m LEFT JOIN market_documents d USING (market_id)"
+_JOIN = f" LEFT JOIN market_documents d ON {OF_MARKET}"
+_FROM = f" FROM markets m{_JOIN}"
 _SELECT = f"SELECT {_COLUMNS}{_FROM}"
 _COUNT = "SELECT count(*) FROM markets m"
-_JOIN = " LEFT JOIN market_documents d USING (market_id)"
 _ONE = f"{_SELECT} WHERE m.market_id = $1"
 _ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
 _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
@@ -49,7 +52,7 @@ _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
 _ROWS = "(SELECT xmin AS xid, * FROM markets) m"
 _LISTED_AT = "(SELECT listed_at FROM feed_head)"
 _VERSION = "m.market_id, m.xid, d.xmin"
-_VERSIONS = f"SELECT {_VERSION} FROM {_ROWS} LEFT JOIN market_documents d USING (market_id)"
+_VERSIONS = f"SELECT {_VERSION} FROM {_ROWS}{_JOIN}"
 _VERSION_OF_ONE = f"{_VERSIONS} WHERE m.market_id = $1"
 _VERSION_BY_ADDRESS = f"{_VERSIONS} WHERE m.address = $1"
 _SEVERAL_WITH_VERSIONS = f"SELECT m.xmin, d.xmin, {_COLUMNS}{_FROM} WHERE m.market_id = ANY($1)"
@@ -58,7 +61,8 @@ _EXISTS = "SELECT market_id FROM markets WHERE market_id = $1"
 
 
 class MarketRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A market of the index. `question` is empty where nobody gave us its document."""
+    """A market of the index with the text that its CID names: `text_status` is available, not_available (not found
+    yet) or not_a_market_document; `question` is empty without it."""
 
     market_id: MarketId
     address: Address
@@ -103,6 +107,7 @@ class MarketRow(msgspec.Struct, frozen=True, kw_only=True):
     category: str
     tags: Sequence[str]
     ends_at: datetime | None
+    text_status: str
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -211,9 +216,9 @@ def _narrow(filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
     """Of a page's markets only which version is current, and of their documents."""
     value, _, direction = _order(sort)
     page, arguments = _ordered(
-        f"SELECT m.market_id, m.xmin AS xid, {value} FROM markets m", filters, sort, at
+        f"SELECT m.market_id, m.xmin AS xid, m.question_cid, {value} FROM markets m", filters, sort, at
     )
-    document = "(SELECT d.xmin FROM market_documents d WHERE d.market_id = m.market_id)"
+    document = f"(SELECT d.xmin FROM market_documents d WHERE {OF_MARKET})"
     sql = f"SELECT m.market_id, m.xid, {document}, {value}, {_LISTED_AT} FROM ({page}) m"
     return f"{sql} ORDER BY {value} {direction}, m.market_id {direction}", arguments
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -14,6 +15,8 @@ class Market(Struct, frozen=True, kw_only=True):
 
     `proposed_outcome` and `final_outcome`: true YES, false NO, null not decided; `outcome` says it in a word,
     INVALID included. `state` is DRAFT for a market that its creator has not sent to the chain yet.
+    The text (question to tags, `ends_at`) is what the market's CID on chain names, whoever wrote it. `text_status` says
+    when there is none: `not_available`, nobody served it yet, or `not_a_market_document`, the CID names something else.
     """
 
     id: MarketId
@@ -22,6 +25,7 @@ class Market(Struct, frozen=True, kw_only=True):
     description: str
     category: str
     tags: Sequence[str]
+    text_status: Literal["available", "not_available", "not_a_market_document"]
     state: str
     status: str
     creator_wallet: Wallet

@@ -1,4 +1,5 @@
-"""The snapshot service: the daily run, and every minute a look at what is open or has had its time."""
+"""The snapshot service: the daily run, a look every minute at what is open or has had its time, and the texts of
+markets that were made elsewhere."""
 
 from __future__ import annotations
 
@@ -11,13 +12,16 @@ from zmart.services.schedule import run_schedule
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.runs import Runs
+from zmart.services.snapshots.texts import TextFetcher
 from zmart.services.ticks import Ticks
 from zmart.settings import Settings
-from zmart.store import alerts, anchors
+from zmart.store import alerts, anchors, document_fetches
 from zmart.store.pool import Pool
 
 _LOOK_CRON = "* * * * *"
 _LOOK_CRON_LOCAL = "* * * * * */5"
+_TEXTS_CRON = "* * * * * */10"
+_TEXTS_CRON_LOCAL = "* * * * * */2"
 _FAILING = "snapshots failing"
 
 # The local stack's providers and servers are up within seconds; a look a minute would be felt there.
@@ -35,6 +39,8 @@ class SnapshotService:
         self._runs = Runs.with_provider(pool, pins, settings)
         self._days = Ticks(metrics.ticks, metrics.tick_seconds)
         self._looks = Ticks(metrics.ticks, metrics.tick_seconds)
+        self._texts = TextFetcher(pool, settings.ipfs_gateway_url, self._runs.keeper.provider)
+        self._fetches = Ticks(metrics.ticks, metrics.tick_seconds)
 
     @classmethod
     async def open(cls, settings: Settings) -> SnapshotService:
@@ -45,10 +51,15 @@ class SnapshotService:
     async def run(self, stop: asyncio.Event) -> None:
         url, cron = self._settings.require("database_url"), self._settings.snapshots_cron
         look = _LOOK_CRON_LOCAL if self._settings.is_local else _LOOK_CRON
+        texts = _TEXTS_CRON_LOCAL if self._settings.is_local else _TEXTS_CRON
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(run_schedule(url, "snapshots", cron, self._day, stop))
                 group.create_task(run_schedule(url, "snapshots_look", look, self._look, stop))
+                fetches = run_schedule(
+                    url, "snapshots_texts", texts, self._fetch, stop, again_after_a_crash=False
+                )
+                group.create_task(fetches)
         finally:
             await self._pins.close()
             await self._pool.close()
@@ -56,13 +67,16 @@ class SnapshotService:
     async def readiness(self) -> Readiness:
         counts = await anchors.counts(self._pool)
         metrics.open_pins.set(counts.open)
-        reason = self._days.error or self._looks.error
+        waiting = await document_fetches.waiting(self._pool)
+        metrics.waiting_texts.set(waiting)
+        reason = self._days.error or self._looks.error or self._fetches.error
         if not reason and counts.failing:
             reason = f"{counts.failing} pins are not proven: {counts.last_error}"
         details = {
             "provider": self._runs.keeper.provider,
             "open": counts.open,
             "failing": counts.failing,
+            "texts_waiting": waiting,
             "last_snapshot_at": counts.last_snapshot_at,
         }
         return Readiness(ready=not reason, reason=reason, details=details)
@@ -81,6 +95,9 @@ class SnapshotService:
 
     async def _look(self) -> None:
         await self._looks.guard(self._look_after)
+
+    async def _fetch(self) -> None:
+        await self._fetches.guard(self._texts.look)
 
     async def _look_after(self) -> None:
         await self._runs.look_after()

@@ -438,28 +438,59 @@ CREATE TABLE market_work (
 
 ------------------------------------------------------------------------------------------- people and their words
 
--- What a market is about; written before the market exists on chain (then it is a draft).
+-- What a market is about. A draft is written before its market exists, under an id that anybody may use on chain: a text
+-- belongs to a market only by its hash, markets.question_cid, and several may stand under one id.
 CREATE TABLE market_documents (
-    market_id   market_key PRIMARY KEY,
-    creator     address NOT NULL,
-    question    text NOT NULL,
+    market_id   market_key NOT NULL,
+    creator     address,             -- who wrote the draft; NULL: fetched by the CID of a market
+    question    text NOT NULL DEFAULT '',
     description text NOT NULL DEFAULT '',
     category    text NOT NULL DEFAULT 'other',
     tags        text[] NOT NULL DEFAULT '{}',
     ends_at     timestamptz,
     cid         text NOT NULL,
-    document    bytea NOT NULL,
+    document    bytea,               -- NULL: what the CID names is no market document
+    problem     text,                -- why it is none
     created_at  timestamptz NOT NULL DEFAULT now(),
     words       tsvector GENERATED ALWAYS AS (
         setweight(to_tsvector('english', question), 'A') ||
         setweight(to_tsvector('english', description), 'B') ||
-        setweight(to_tsvector('english', category), 'C')) STORED
+        setweight(to_tsvector('english', category), 'C')) STORED,
+    PRIMARY KEY (market_id, cid),
+    CHECK ((document IS NULL) = (problem IS NOT NULL))
 );
+CREATE INDEX market_documents_cid ON market_documents (cid);
 CREATE INDEX market_documents_words ON market_documents USING gin (words);
 CREATE INDEX market_documents_category ON market_documents (category);
 CREATE INDEX market_documents_creator ON market_documents (creator);
 CREATE INDEX market_documents_ending ON market_documents (ends_at, market_id);
 CREATE INDEX market_documents_tags ON market_documents USING gin (tags);
+
+-- Texts of markets that are to be fetched from IPFS by the CID that stands on chain, until they are here.
+CREATE TABLE document_fetches (
+    market_id       market_key PRIMARY KEY,
+    cid             text NOT NULL,
+    attempts        integer NOT NULL DEFAULT 0,
+    last_error      text,
+    requested_at    timestamptz NOT NULL DEFAULT now(),
+    next_attempt_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX document_fetches_due ON document_fetches (next_attempt_at);
+
+CREATE FUNCTION request_document() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM market_documents d WHERE d.market_id = NEW.market_id AND d.cid = NEW.question_cid) THEN
+        INSERT INTO document_fetches (market_id, cid) VALUES (NEW.market_id, NEW.question_cid)
+        ON CONFLICT (market_id) DO UPDATE SET cid = excluded.cid, attempts = 0, last_error = NULL,
+            requested_at = now(), next_attempt_at = now() WHERE document_fetches.cid <> excluded.cid;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER document_of_new AFTER INSERT ON markets FOR EACH ROW
+    WHEN (NEW.question_cid IS NOT NULL) EXECUTE FUNCTION request_document();
+CREATE TRIGGER document_of_changed AFTER UPDATE ON markets FOR EACH ROW
+    WHEN (NEW.question_cid IS DISTINCT FROM OLD.question_cid AND NEW.question_cid IS NOT NULL)
+    EXECUTE FUNCTION request_document();
 
 CREATE TABLE users (
     wallet         address PRIMARY KEY,
@@ -680,6 +711,23 @@ BEGIN
     END LOOP;
 END $$;
 
+-- A text that becomes known after its market changes what readers see of the market: that is a message about it.
+CREATE FUNCTION publish_document() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    document market_documents := coalesce(NEW, OLD);
+    about jsonb;
+BEGIN
+    SELECT to_jsonb(m) INTO about FROM markets m
+        WHERE m.market_id = document.market_id AND m.question_cid = document.cid;
+    IF FOUND THEN
+        INSERT INTO feed_changes (xid, n, topic, op, market_id, old_row, new_row)
+        VALUES (pg_current_xact_id(), feed_reserve(1) + 1, 'markets', 'updated', document.market_id, about, about);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER feed_document AFTER INSERT OR UPDATE OR DELETE ON market_documents
+    FOR EACH ROW EXECUTE FUNCTION publish_document();
+
 ------------------------------------------------------------------------------------------------ who may read what
 -- The service connects as the owner, for whom these rules do not count. Roles of a hosted PostgreSQL that faces the
 -- public see what the API shows to everybody, and nothing else.
@@ -699,8 +747,10 @@ BEGIN
 END $$;
 CREATE POLICY public_read ON discussions FOR SELECT USING (deleted_at IS NULL);
 CREATE POLICY public_read ON market_documents FOR SELECT USING
-    (EXISTS (SELECT 1 FROM markets m WHERE m.market_id = market_documents.market_id));
-CREATE POLICY public_read ON ipfs_anchors FOR SELECT USING (pinned_at IS NOT NULL);
+    (EXISTS (SELECT 1 FROM markets m WHERE m.market_id = market_documents.market_id AND m.question_cid = market_documents.cid));
+-- The pin of a draft's text, and of evidence that was never proposed, is nobody else's business.
+CREATE POLICY public_read ON ipfs_anchors FOR SELECT USING (pinned_at IS NOT NULL AND (kind = 'snapshot' OR EXISTS (
+    SELECT 1 FROM markets m WHERE m.market_id = ipfs_anchors.market_id AND ipfs_anchors.cid IN (m.question_cid, m.evidence_cid))));
 
 -- Supabase pushes these tables' changes by itself where its publication exists.
 DO $$

@@ -1,0 +1,69 @@
+"""The texts of markets that are still to be fetched.
+
+The schema's triggers on markets ask for them. A row goes when its text is here; while that cannot be had it stays, with
+a growing pause between attempts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.market.types import MarketId
+from zmart.store.pool import Pool
+
+FIRST_PAUSE_S = 5
+LONGEST_PAUSE_S = 6 * 3_600
+
+# Of what is due: what needs no fetching any more goes. A text that came at the same moment as its market was announced
+# by neither; the update that changes nothing does it.
+_DROP_DONE = """
+WITH known AS (
+    DELETE FROM document_fetches f USING market_documents d
+    WHERE f.next_attempt_at <= now() AND d.market_id = f.market_id AND d.cid = f.cid RETURNING d.market_id, d.cid
+), gone AS (
+    DELETE FROM document_fetches f WHERE f.next_attempt_at <= now() AND NOT EXISTS (
+        SELECT FROM markets m WHERE m.market_id = f.market_id AND m.question_cid = f.cid)
+)
+UPDATE market_documents d SET problem = d.problem FROM known k WHERE (d.market_id, d.cid) = (k.market_id, k.cid)
+"""
+# The pause is booked before the attempt: whoever is killed in it leaves nothing to clean up.
+_CLAIM = """
+WITH due AS (
+    SELECT market_id FROM document_fetches WHERE next_attempt_at <= now()
+    ORDER BY attempts, next_attempt_at, market_id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE document_fetches f SET attempts = f.attempts + 1,
+    next_attempt_at = now() + make_interval(secs => least($3, $2 * 2 ^ least(f.attempts, 20)))
+FROM due WHERE f.market_id = due.market_id RETURNING f.market_id, f.cid
+"""
+_FAILED = "UPDATE document_fetches SET last_error = $3 WHERE market_id = $1 AND cid = $2"
+_DONE = "DELETE FROM document_fetches WHERE market_id = $1 AND cid = $2"
+_WAITING = "SELECT count(*) FROM document_fetches"
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """A market and the CID that stands for its text on chain: any text, not always a CID."""
+
+    market_id: MarketId
+    cid: str
+
+
+async def claim(pool: Pool, limit: int) -> list[Fetch]:
+    """What is due, the fewest attempts first; nobody else gets it before its next pause is over."""
+    await pool.execute(_DROP_DONE)
+    rows = await pool.fetch(_CLAIM, limit, float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
+    return [Fetch(**row) for row in rows]
+
+
+async def failed(pool: Pool, fetch: Fetch, error: str) -> None:
+    await pool.execute(_FAILED, fetch.market_id, fetch.cid, error[:500])
+
+
+async def done(pool: Pool, fetch: Fetch) -> None:
+    await pool.execute(_DONE, fetch.market_id, fetch.cid)
+
+
+async def waiting(pool: Pool) -> int:
+    """How many texts are still to come."""
+    found: int = await pool.fetchval(_WAITING)
+    return found

@@ -1,0 +1,388 @@
+"""A10: a text belongs to a market only by the hash on chain; one that is missing is fetched by its CID and checked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import asyncpg
+import pytest
+import uvicorn
+
+from gateway_harness import Site, add_position, add_trade, address, market_id, site, wallet
+from indexer_harness import until
+from zmart.local.processes import free_port
+from zmart.proofs import market_document
+from zmart.proofs.cid import cid_of, parse_cid
+from zmart.proofs.market_document import MarketDocument
+from zmart.proofs.multiformats import DAG_PB, Cid
+from zmart.services.snapshots.texts import TextFetcher
+from zmart.store import document_fetches, documents, live_state, market_work
+from zmart.store.documents import Document
+from zmart.store.pool import Pool
+
+VICTIM, THIEF = address(1), address(2)
+SECRET = "Will the victims secret zebra win"
+_MARKET = """
+INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
+    shares_no, price_yes_e9, total_volume, question_cid, created_at, activated_at, created_slot, updated_slot,
+    events_count)
+VALUES ($1, $2, $3, 'ACTIVE', 1, 1, 1, 0, 0, 500000000, 0, $4, now(), now(), 1, 1, 1)
+"""
+
+
+def document(
+    number: int = 1, creator: str = VICTIM, question: str = f"{SECRET}?", topic: str = "zebras"
+) -> Document:
+    text = MarketDocument(
+        program="1" * 32,
+        market_id=market_id(number),
+        creator=creator,
+        question=question,
+        description=f"About {topic}.",
+        category=topic,
+        tags=[f"tag of {topic}"],
+        ends_at=datetime.now(UTC) + timedelta(days=1),
+        b_parameter=1,
+        initial_liquidity=1,
+    )
+    raw = market_document.compose(text)
+    fields = {
+        name: getattr(text, name) for name in ("question", "description", "category", "tags", "ends_at")
+    }
+    values = {
+        "market_id": market_id(number),
+        "creator": creator,
+        "cid": cid_of(raw, 0),
+        "document": raw,
+        "created_at": datetime.now(UTC),
+    }
+    return Document(**fields, **values)
+
+
+async def chain_has(pool: Pool, number: int, creator: str, cid: str | None) -> str:
+    """As the indexer writes it."""
+    await pool.execute(_MARKET, market_id(number), address(1000 + number), creator, cid)
+    return market_id(number)
+
+
+@pytest.fixture
+async def here(database_url, redis_url):
+    async with site(database_url, redis_url) as found:
+        yield found
+
+
+async def shown(here: Site, number: int = 1) -> dict:
+    return (await here.get(f"/api/markets/{market_id(number)}")).json()
+
+
+PLACES = {
+    "list": "/api/markets",
+    "in the category": "/api/markets?category=zebras",
+    "by words": "/api/markets?q=zebra",
+    "ending": "/api/markets?sort=ending",
+    "trending list": "/api/markets?sort=trending",
+    "one": f"/api/markets/{market_id(1)}",
+    "search": "/api/search?q=zebra",
+    "trending": "/api/markets/trending",
+    "categories": "/api/markets/categories",
+    "activity": "/api/markets/activity",
+    "related": f"/api/markets/{market_id(2)}/related",
+    "positions": f"/api/users/{address(3)}/positions",
+    "portfolio": f"/api/users/{address(3)}/portfolio",
+    "trades": f"/api/users/{address(3)}/trades",
+    "first page": "/",
+    "page": f"/markets/{market_id(1)}",
+    "page of a wallet": f"/wallets/{address(3)}",
+    "find": "/find?q=zebra",
+}
+
+
+async def test_a_draft_shows_nowhere_at_a_market_with_another_cid(here):
+    """A10: with another CID than the draft's, or under the victim's id; in every list, page and feed."""
+    draft = document()
+    await documents.add(here.pool, draft, "none")
+    other = document(2, THIEF, "Will anything else come to pass?", "things")
+    await documents.add(here.pool, other, "none")
+    key = await chain_has(here.pool, 1, THIEF, cid_of(b"other", 0))
+    await chain_has(here.pool, 2, THIEF, other.cid)
+    await add_position(here.pool, key, address(3), 1, 0, 5)
+    await add_trade(here.pool, key, address(3), 1)
+    for name, path in PLACES.items():
+        answer = await here.get(path, follow_redirects=True)
+        assert answer.status_code == 200, (name, answer.text)
+        found = answer.text.lower()
+        assert "secret zebra" not in found, name
+        assert "tag of zebras" not in found, name
+        assert "about zebras" not in found, name
+        if "zebra" in path and path.startswith("/api"):
+            assert market_id(1) not in found, name
+    for creator in (THIEF, VICTIM):
+        await here.pool.execute("UPDATE markets SET creator = $2 WHERE market_id = $1", key, creator)
+        body = await shown(here)
+        assert (body["question"], body["text_status"], body["creator"]) == ("", "not_available", creator)
+        assert body["question_cid"] == cid_of(b"other", 0)
+    assert "not available" in (await here.get(f"/markets/{key}")).text
+    for state in (await live_state.market(here.pool, key), await live_state.markets(here.pool)):
+        assert "zebra" not in (state.state or "")
+    stuck = await market_work.stuck_markets(here.pool, int(datetime.now(UTC).timestamp()) + 2 * 86_400)
+    assert key not in [each.market_id for each in stuck]
+
+
+async def test_a_text_shows_by_its_hash_whoever_made_the_market(here):
+    """A10: the text is right since the hash is; the creator is the chain's."""
+    draft = document()
+    await documents.add(here.pool, draft, "none")
+    await chain_has(here.pool, 1, THIEF, draft.cid)
+    body = await shown(here)
+    assert (body["question"], body["creator"], body["text_status"]) == (draft.question, THIEF, "available")
+
+
+async def test_two_drafts_under_one_id_do_not_touch_each_other(here):
+    """A10: nobody overwrites or squats a draft; the chain picks by the hash."""
+    mine, theirs = document(), document(creator=THIEF, question="Will the thief be shown instead?")
+    for draft in (mine, theirs):
+        await documents.add(here.pool, draft, "none")
+    for key, draft in ((wallet(1), mine), (wallet(2), theirs)):
+        token = await here.sign_in(key)
+        headers = {"authorization": f"Bearer {token}"}
+        answer = (await here.get(f"/api/markets/{market_id(1)}", headers=headers)).json()
+        assert (answer["state"], answer["question"]) == ("DRAFT", draft.question)
+    await chain_has(here.pool, 1, THIEF, theirs.cid)
+    assert (await shown(here))["question"] == theirs.question
+    headers = {"authorization": f"Bearer {await here.sign_in(wallet(1))}"}
+    listed = (await here.get("/api/markets?state=DRAFT", headers=headers)).json()["markets"]
+    assert [row["question"] for row in listed] == [mine.question]
+    assert await documents.drafts_asking(here.pool, VICTIM, mine.question) == []
+
+
+async def test_a_draft_written_after_its_market_counts_by_its_hash_too(here):
+    """A10; and a cached answer shows it at once, since the feed tells of it."""
+    for number, is_its_text in ((1, True), (2, False)):
+        draft = document(number)
+        await chain_has(here.pool, number, THIEF, draft.cid if is_its_text else cid_of(b"other", 0))
+        assert (await shown(here, number))["text_status"] == "not_available"
+        head = await here.pool.fetchval("SELECT head FROM feed_head")
+        await documents.add(here.pool, draft, "none")
+        assert (await shown(here, number))["question"] == (draft.question if is_its_text else "")
+        rows = await here.pool.fetch('SELECT topic, op FROM change_feed WHERE "offset" > $1', head)
+        assert [tuple(row) for row in rows] == ([("markets", "updated")] if is_its_text else [])
+
+
+async def test_a_market_whose_cid_is_unknown_has_no_text(here):
+    """A10: unknown is not equal."""
+    await documents.add(here.pool, document(), "none")
+    await chain_has(here.pool, 1, VICTIM, None)
+    assert (await shown(here))["question"] == ""
+    assert await document_fetches.waiting(here.pool) == 0
+
+
+async def test_a_hosted_databases_public_role_reads_no_draft_under_a_taken_id(database_url, here):
+    """A10: row-level security compares the hash, for texts and for their pins."""
+    draft, other = document(), document(2, THIEF, "Will anything else come to pass?")
+    for each in (draft, other):
+        await documents.add(here.pool, each, "local")
+    await here.pool.execute("UPDATE ipfs_anchors SET pinned_at = now()")
+    await chain_has(here.pool, 1, THIEF, cid_of(b"other", 0))
+    await chain_has(here.pool, 2, THIEF, other.cid)
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(
+            "CREATE ROLE reader_of_texts; GRANT USAGE ON SCHEMA public TO reader_of_texts; "
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader_of_texts; SET ROLE reader_of_texts"
+        )
+        for table in ("market_documents", "ipfs_anchors"):
+            assert [row["cid"] for row in await connection.fetch(f"SELECT cid FROM {table}")] == [other.cid]
+        assert await connection.fetch("SELECT * FROM document_fetches") == []
+    finally:
+        await connection.execute("RESET ROLE; DROP OWNED BY reader_of_texts; DROP ROLE reader_of_texts")
+        await connection.close()
+
+
+# -------------------------------------------------------------------------------------------------- fetched by CID
+
+
+class Gateway:
+    """An IPFS gateway that serves `files` by CID, or what `lie` says; it remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.lie: tuple[int, bytes] | None = None
+        self.silent = False
+        self.asked: list[str] = []
+        self.url = ""
+
+    async def __call__(self, scope, receive, send) -> None:
+        cid = scope["path"].rpartition("/")[2]
+        self.asked.append(cid)
+        if self.silent:
+            await asyncio.sleep(30)
+        status, body = self.lie or ((200, self.files[cid]) if cid in self.files else (404, b"not found"))
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+async def ipfs():
+    gateway, port = Gateway(), free_port()
+    config = uvicorn.Config(
+        gateway, port=port, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=0
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve())
+    await until(lambda: _true(server.started))
+    gateway.url = f"http://127.0.0.1:{port}"
+    yield gateway
+    server.should_exit = True
+    await task
+
+
+def fetcher(pool: Pool, ipfs: Gateway, within_s: float = 15) -> TextFetcher:
+    return TextFetcher(pool, ipfs.url, "local", within_s)
+
+
+async def due_now(pool: Pool) -> None:
+    await pool.execute("UPDATE document_fetches SET next_attempt_at = now()")
+
+
+async def test_a_text_that_was_written_elsewhere_is_fetched_checked_shown_and_kept(here, ipfs):
+    """A10: in CIDv0 and CIDv1, whatever market it names."""
+    elsewhere = document(9, address(7), "Will a text from elsewhere be shown?")
+    raw = elsewhere.document
+    cids = [cid_of(raw, 0), cid_of(raw, 1), str(Cid(1, DAG_PB, parse_cid(cid_of(raw, 0)).digest))]
+    for number, cid in enumerate(cids, 1):
+        ipfs.files = {cid: raw}
+        await here.pool.execute("DELETE FROM market_documents")
+        await chain_has(here.pool, number, THIEF, cid)
+        await fetcher(here.pool, ipfs).look()
+        body = await shown(here, number)
+        assert (body["question"], body["creator"], body["text_status"]) == (
+            elsewhere.question,
+            THIEF,
+            "available",
+        )
+        assert body["category"] == "zebras"
+    assert await document_fetches.waiting(here.pool) == 0
+    pins = await here.pool.fetch("SELECT kind, cid, content FROM ipfs_anchors ORDER BY id")
+    assert [tuple(pin) for pin in pins] == [("question", cid, raw) for cid in (cids[0], cids[1], cids[0])]
+    assert await documents.drafts(here.pool, address(7), 10) == []
+
+
+async def test_a_text_for_two_markets_is_fetched_once(here, ipfs):
+    """A10: the same text at two markets is held here already."""
+    draft = document()
+    await documents.add(here.pool, draft, "none")
+    for number, creator in ((1, VICTIM), (2, THIEF)):
+        await chain_has(here.pool, number, creator, draft.cid)
+    await fetcher(here.pool, ipfs).look()
+    for number, creator in ((1, VICTIM), (2, THIEF)):
+        body = await shown(here, number)
+        assert (body["question"], body["creator"]) == (draft.question, creator)
+    assert ipfs.asked == []
+    assert (await here.get("/api/search?q=zebra")).json()["count"] == 2
+
+
+NOT_DOCUMENTS = {
+    "empty": b"",
+    "page": b"<script>alert(1)</script>",
+    "another document": b'{"type":"zmart-snapshot","version":1}',
+    "stranger's json": json.dumps({"question": "Will a stranger's form be shown?"}).encode(),
+    "nul": document(question="Will this one be stored or not?").document.replace(b"stored", b"st\\u0000red"),
+}
+
+
+async def test_what_is_no_market_document_is_called_so_and_never_asked_for_again(here, ipfs):
+    """A10; what stands on chain need not even be a CID."""
+    ipfs.files = {cid_of(raw, 0): raw for raw in NOT_DOCUMENTS.values()}
+    for number, cid in enumerate([*ipfs.files, "0x" + "00ff" * 23, ""], 1):
+        await chain_has(here.pool, number, THIEF, cid)
+    await fetcher(here.pool, ipfs).look()
+    for number in range(1, len(ipfs.files) + 3):
+        body = await shown(here, number)
+        assert (body["question"], body["text_status"]) == ("", "not_a_market_document")
+    assert "not a ZMART market document" in (await here.get(f"/markets/{market_id(1)}")).text
+    assert await document_fetches.waiting(here.pool) == 0
+    assert await here.pool.fetchval("SELECT count(*) FROM ipfs_anchors") == 0
+    assert sorted(ipfs.asked) == sorted(ipfs.files)
+
+
+LIES = [
+    (404, b""),
+    (502, b"<html>"),
+    (200, document(5, THIEF, "Will the gateway be believed?").document),
+    (200, b"gone"),
+    (200, document().document[:-1]),
+    (200, b"x" * (market_document.MAX_BYTES + 1)),
+]
+
+
+async def test_what_a_gateway_says_without_the_right_hash_decides_nothing(here, ipfs):
+    """A10: it is asked for again, later and later, by whichever process runs then, until the text is there."""
+    draft = document()
+    await chain_has(here.pool, 1, VICTIM, draft.cid)
+    pauses = []
+    for attempt, lie in enumerate(LIES, 1):
+        ipfs.lie = lie
+        await due_now(here.pool)
+        await fetcher(here.pool, ipfs).look()
+        await fetcher(here.pool, ipfs).look()
+        assert len(ipfs.asked) == attempt
+        [row] = await here.pool.fetch(
+            "SELECT attempts, last_error, extract(epoch FROM next_attempt_at - now())::float8 AS pause_s "
+            "FROM document_fetches"
+        )
+        assert (row["attempts"], bool(row["last_error"])) == (attempt, True)
+        pauses.append(row["pause_s"])
+        assert (await shown(here))["text_status"] == "not_available"
+    assert all(later > 1.2 * sooner for sooner, later in pairwise(pauses))
+    ipfs.lie, ipfs.files = None, {draft.cid: draft.document}
+    await due_now(here.pool)
+    await fetcher(here.pool, ipfs).look()
+    assert (await shown(here))["question"] == draft.question
+
+
+async def test_a_gateway_that_never_answers_holds_up_nothing(here, ipfs):
+    """A10: bounded in time, and other markets' texts are not behind it."""
+    draft = document(2)
+    await chain_has(here.pool, 1, VICTIM, cid_of(b"never", 0))
+    ipfs.silent = True
+    await fetcher(here.pool, ipfs, within_s=0.2).look()
+    ipfs.silent, ipfs.files = False, {draft.cid: draft.document}
+    await chain_has(here.pool, 2, VICTIM, draft.cid)
+    await fetcher(here.pool, ipfs).look()
+    assert (await shown(here, 2))["question"] == draft.question
+    assert "within 0.2 s" in await here.pool.fetchval("SELECT last_error FROM document_fetches")
+
+
+async def test_a_request_ends_with_its_market_and_follows_its_cid(here, ipfs):
+    """A10: a market that left the chain, or came back with another text."""
+    draft = document()
+    await chain_has(here.pool, 1, VICTIM, cid_of(b"first", 0))
+    await chain_has(here.pool, 2, VICTIM, cid_of(b"first", 0))
+    await here.pool.execute(
+        "UPDATE markets SET question_cid = $2 WHERE market_id = $1", market_id(1), draft.cid
+    )
+    await here.pool.execute("DELETE FROM markets WHERE market_id = $1", market_id(2))
+    ipfs.files = {draft.cid: draft.document}
+    await fetcher(here.pool, ipfs).look()
+    assert ipfs.asked == [draft.cid]
+    assert (await shown(here))["question"] == draft.question
+    assert await document_fetches.waiting(here.pool) == 0
+
+
+async def test_many_fetchers_ask_for_each_text_once(here, ipfs):
+    """A10: a persistent queue that several processes share."""
+    found = [document(number, question=f"Will number {number} be fetched?") for number in range(1, 13)]
+    ipfs.files = {each.cid: each.document for each in found}
+    for number, each in enumerate(found, 1):
+        await chain_has(here.pool, number, VICTIM, each.cid)
+    await asyncio.gather(*(fetcher(here.pool, ipfs).look() for _ in range(4)))
+    assert sorted(ipfs.asked) == sorted(ipfs.files)
+    assert (await here.get("/api/search?q=fetched")).json()["count"] == 12
+
+
+async def _true(value):
+    return value
