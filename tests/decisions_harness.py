@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 
-from votes_harness import add_market, address_of, vote_signed
+from votes_harness import add_market, address_of, complete_index, vote_signed
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import ChainTransaction, extract_events, parse_transaction
 from zmart.local.chain.genesis import fund, send
+from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
 from zmart.proofs.voting import CastVote
 from zmart.services.authority import Authority
@@ -34,6 +35,16 @@ QUESTION = "Qm" + "a" * 44
 _SET_STATE = """
 UPDATE markets SET state = $2, resolution_proposed_at = to_timestamp(nullif($3::bigint, 0)),
     dispute_initiated_at = to_timestamp(nullif($4::bigint, 0)), was_disputed = $5 WHERE market_id = $1
+"""
+
+
+_ADD_TRANSACTION = """
+INSERT INTO chain_transactions (signature, slot, failed, finality, event_count)
+SELECT $1, $2, false, 'finalized', 1 WHERE NOT EXISTS (SELECT FROM chain_transactions WHERE signature = $1)
+"""
+_ADD_VOTE = """
+INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at)
+VALUES ($1, $2, $3, $4, $5, $6, to_timestamp($7)) ON CONFLICT DO NOTHING
 """
 
 
@@ -59,6 +70,7 @@ class Scene:
             "min_proposal_votes": 1,
         }
         pool = await Pool.open(database_url, size=4)
+        await complete_index(pool, chain.program.address)  # nobody indexes here: the rows are written by hand
         async with Rpc([chain.rpc_url]) as rpc:
             creator = Keypair()
             await fund(rpc, address_of(creator), Lamports(10**12))
@@ -143,6 +155,17 @@ class Scene:
         account = await self.account(market_id)
         times = (account.resolution_proposed_at, account.dispute_initiated_at)
         await self.pool.execute(_SET_STATE, market_id, account.state.name, *times, account.was_disputed)
+
+    async def index_votes(self, market_id: MarketId) -> None:
+        """Bring in the votes that were cast on chain, as the indexer would."""
+        for tx in await self.transactions(market_id):
+            for item in extract_events(self.chain.program, tx).events:
+                if isinstance(item.event, ProposalVoteSubmitted | DisputeVoteSubmitted):
+                    of_proposal = isinstance(item.event, ProposalVoteSubmitted)
+                    kind = VoteKind.PROPOSAL if of_proposal else VoteKind.DISPUTE
+                    await self.pool.execute(_ADD_TRANSACTION, tx.signature, tx.slot)
+                    said = (item.event.user, item.event.vote, tx.signature, tx.slot, item.event.timestamp)
+                    await self.pool.execute(_ADD_VOTE, market_id, kind.value, *said)
 
     async def account(self, market_id: MarketId) -> MarketAccount:
         info = await self.rpc.get_account(self.chain.program.addresses.market(market_id))

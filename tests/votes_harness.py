@@ -6,15 +6,19 @@ from datetime import UTC, datetime
 
 from solders.keypair import Keypair
 
-from zmart.market.types import Address, MarketId, VoteKind, Wallet
+from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement
 from zmart.proofs import vote_log
 from zmart.proofs.voting import CastVote, cast_vote
 from zmart.store.pool import Pool
+from zmart.store.vote_closings import Closing
 
 PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
 AUTHORITY = Keypair.from_seed(b"backend authority".ljust(32, b"."))
+DISPUTE_S = 72 * 3600
+"""How long a dispute is voted on in these tests."""
+
 NOW = datetime(2025, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 _MARKET = """
@@ -68,6 +72,34 @@ async def add_market(
     await pool.execute(_MARKET, market, where, creator, state, *times, was_disputed)
 
 
+_COMPLETE = """
+INSERT INTO index_progress (program_id, genesis_hash, gap_free_through_slot, gap_free_through_time)
+VALUES ($1, 'g', $2, $3)
+ON CONFLICT (id) DO UPDATE SET gap_free_through_slot = $2, gap_free_through_time = $3
+"""
+FAR = 2**40
+"""A slot and a chain time that no test reaches."""
+
+
+async def complete_index(pool: Pool, program: Address, slot: int = FAR, time: int = FAR) -> None:
+    """Have the index say that it is complete through there; by default, that it always is."""
+    await pool.execute(_COMPLETE, program, slot, time)
+
+
+def closing(
+    market: MarketId, kind: VoteKind, closed_at: int = FAR, *, log_size: int = 0, voting_over: bool = False
+) -> Closing:
+    """Up to where a vote counts; by default everything does."""
+    return Closing(
+        market_id=market,
+        kind=kind,
+        closed_at=ChainTime(closed_at),
+        closed_slot=Slot(7),
+        log_size=log_size,
+        voting_over=voting_over,
+    )
+
+
 async def add_onchain_vote(
     pool: Pool, market: MarketId, kind: VoteKind, voter: Keypair, vote: bool, finality: str = "finalized"
 ) -> str:
@@ -111,7 +143,7 @@ async def vote_signed(
     )
     signature = str(voter.sign_message(said.text().encode()))
     return await cast_vote(
-        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, authority
+        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, DISPUTE_S, authority
     )
 
 
@@ -119,7 +151,7 @@ async def vote_by_session(
     pool: Pool, market: MarketId, voter: Keypair, vote: bool = True, kind: VoteKind = VoteKind.PROPOSAL
 ) -> CastVote:
     return await cast_vote(
-        pool, PROGRAM, market, kind, vote, address_of(voter), None, None, NOW, False, AUTHORITY
+        pool, PROGRAM, market, kind, vote, address_of(voter), None, None, NOW, False, DISPUTE_S, AUTHORITY
     )
 
 

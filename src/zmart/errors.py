@@ -52,6 +52,16 @@ class Conflict(ZmartError):
     """The request contradicts the present state."""
 
 
+class IndexIncomplete(ZmartError):
+    """The index does not know everything yet that a decision depends on; the sentence says what is missing. It goes
+    on by itself when the index is gap-free through `needs_slot` and chain time `needs_time`."""
+
+    def __init__(self, message: str, *, needs_slot: int, needs_time: int) -> None:
+        super().__init__(message)
+        self.needs_slot = needs_slot
+        self.needs_time = needs_time
+
+
 class Invalid(ZmartError):
     """A value does not meet its rule; `field` names it."""
 

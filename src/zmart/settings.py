@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     monitor_cron: str = "*/5 * * * *"
     aggregate_on_threshold: bool = False
     min_proposal_votes: int = Field(default=10, ge=1)
+    min_dispute_votes: int = Field(default=1, ge=1)
     proposal_ttl_days: int = Field(default=7, ge=1)
     dispute_window_hours: int = Field(default=48, ge=0)
     dispute_voting_hours: int = Field(default=72, ge=0)

@@ -18,7 +18,7 @@ import pytest
 from solders.pubkey import Pubkey
 
 from decisions_harness import Scene, until
-from votes_harness import vote_signed, wallet
+from votes_harness import closing, vote_signed, wallet
 from zmart.local.processes import free_port
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind, Wallet
@@ -137,8 +137,8 @@ async def measure(scene: Scene, market: MarketId, number: int) -> None:
     async with scene.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        tallies = await timed(3, lambda _: count_log(connection, program, market, KIND))
-        counted = await count_log(connection, program, market, KIND)
+        tallies = await timed(3, lambda _: count_log(connection, program, closing(market, KIND)))
+        counted = await count_log(connection, program, closing(market, KIND))
         await transaction.rollback()
     print(f"\n{number:,} votes on one market:")
     figures = {"a bare insert": bares, "append": appends, "a whole vote": votes, "proof": proofs}

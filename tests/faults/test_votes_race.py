@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from decisions_harness import Scene
-from votes_harness import add_onchain_vote, vote_signed, wallet
+from votes_harness import add_onchain_vote, closing, vote_signed, wallet
 from zmart.errors import Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import MarketId, VoteKind
@@ -115,7 +115,9 @@ async def race(scene: Scene, seed: int) -> int:
 
     async def take() -> None:
         async with scene.pool.transaction() as connection:
-            await take_tally(connection, scene.chain.program.address, market, VoteKind.PROPOSAL, 7_000)
+            await take_tally(
+                connection, scene.chain.program.address, closing(market, VoteKind.PROPOSAL), 7_000
+            )
 
     taken = 0
     while not voting.done():

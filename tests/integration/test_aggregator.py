@@ -16,7 +16,7 @@ from decisions_harness import Scene, until
 from votes_harness import address_of
 from zmart.chain.wallet import backend_keypair
 from zmart.errors import ConfigError, Conflict
-from zmart.market.tally import Tally
+from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.ops.probes import Probes
 from zmart.proofs import vote_log
@@ -63,7 +63,9 @@ async def test_votes_over_the_threshold_are_recorded_with_their_root_and_approve
     assert account.state is MarketState.APPROVED
     assert (account.proposal_likes, account.proposal_dislikes) == (7, 3)
     head = await vote_log.head(scene.pool, market)
-    assert await scene.memos(market) == [f"zmart:tally:v1:proposal:10:{head.root.hex()}"]
+    [memo] = [parse_memo(text) for text in await scene.memos(market)]
+    assert memo is not None
+    assert (memo.log_size, memo.log_root, memo.rule) == (10, head.root.hex(), "open")
     assert await scene.events(market) == ["MarketCreated", "ProposalAggregated", "ProposalApproved"]
     assert {i.state for i in await intents.recent(scene.pool, 10)} == {IntentState.LANDED}
 

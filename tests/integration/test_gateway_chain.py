@@ -27,6 +27,7 @@ from zmart.proofs.cid import cid_of
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.service import Indexer
 from zmart.settings import Settings
+from zmart.store import index_progress
 
 SOL = 10**9
 B = 20 * SOL
@@ -104,10 +105,19 @@ class Stage:
         }
         return await self.transact(creator, "/api/markets", body)
 
+    async def indexed(self) -> None:
+        """Wait until the index is complete through about now: an approval asks for that."""
+        clock = await self.rpc.get_clock()
+        pool, deadline = self.here.gateway.rooms.pool, time.monotonic() + 20
+        while (await index_progress.read(pool)).gap_free_through_time < clock.unix_timestamp - 60:
+            assert time.monotonic() < deadline, "the index is not complete"
+            await asyncio.sleep(0.05)
+
     async def active(self, creator: Keypair) -> str:
         market = (await self.create(creator))["id"]
         await self.state(market, "PROPOSED")
         await self.count(market, 1, 0)
+        await self.indexed()
         answer = await self.here.post(f"/api/markets/{market}/approve", token=OPERATOR)
         assert answer.json()["status"] == "landed", answer.text
         await self.transact(creator, f"/api/markets/{market}/activate")
@@ -211,6 +221,13 @@ async def test_the_operator_approves_and_cancels_and_nobody_else(stage: Stage) -
     post = stage.here.post
     assert (await post(f"/api/markets/{market}/cancel")).status_code == 401
     assert (await stage.ask(creator, f"/api/markets/{market}/cancel")).status_code == 403
+    await stage.here.gateway.rooms.pool.execute("UPDATE index_progress SET gap_free_through_time = 0")
+    waiting = await post(f"/api/markets/{market}/approve", token=OPERATOR)
+    if waiting.status_code != 409:  # unless the indexer was quicker
+        assert waiting.status_code == 503
+        assert "The index is complete through slot" in waiting.json()["message"]
+        assert int(waiting.headers["retry-after"]) > 0
+    await stage.indexed()
     refused = await post(f"/api/markets/{market}/approve", token=OPERATOR)
     assert refused.status_code == 409
     assert "No votes are recorded" in refused.json()["message"]

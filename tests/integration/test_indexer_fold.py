@@ -208,7 +208,7 @@ async def test_an_impossible_event_stops_its_market_only_and_says_so(story, data
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         node.shown = [*story.txs, forged]
         await deliver(engine, node.shown)
-        await index_progress.listed(engine.pool, story.txs[-1].slot)
+        await index_progress.listed(engine.pool, *[story.txs[-1].slot] * 2)
         await index_progress.advance(engine.pool)
         [(market_id, reason)] = await projections.stuck(engine.pool)
     assert market_id == event.market_id

@@ -11,7 +11,7 @@ import pytest
 from decisions_harness import Scene, until
 from votes_harness import NOW, add_market, address_of, market_id
 from zmart.errors import ConfigError, Conflict
-from zmart.market.tally import Tally
+from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import ChainTime, MarketState, VoteKind
 from zmart.proofs import vote_log
 from zmart.services import monitor
@@ -103,7 +103,10 @@ async def test_a_dispute_is_settled_by_its_votes(
     )
     assert (account.dispute_agree, account.dispute_disagree) == (agree, disagree)
     head = await vote_log.head(scene.pool, market)
-    assert await scene.memos(market) == [f"zmart:tally:v1:dispute:{head.size}:{head.root.hex()}"]
+    [memo] = [parse_memo(text) for text in await scene.memos(market)]
+    assert memo is not None
+    closed_at = account.dispute_initiated_at + 72 * HOUR_S
+    assert (memo.log_size, memo.log_root, memo.closed_at) == (head.size, head.root.hex(), closed_at)
     assert (await scene.events(market)).count("MarketFinalized") == 1
 
 
@@ -113,7 +116,7 @@ async def test_a_dispute_without_votes_is_left_and_alerts_until_somebody_votes(s
     await tick(scene)
     assert await scene.state(market) is MarketState.DISPUTED
     assert await open_alerts(scene, market) == ["waiting"]
-    assert [w.status for w in await market_work.of_market(scene.pool, market)] == ["no votes"]
+    assert [w.status for w in await market_work.of_market(scene.pool, market)] == ["too few votes"]
     await scene.vote(market, 1, 0, VoteKind.DISPUTE)
     await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
     await tick(scene)

@@ -10,11 +10,14 @@ import pytest
 
 from votes_harness import (
     AUTHORITY,
+    DISPUTE_S,
+    FAR,
     NOW,
     PROGRAM,
     add_market,
     add_onchain_vote,
     address_of,
+    closing,
     market_id,
     statement_of,
     vote_by_session,
@@ -30,7 +33,7 @@ from zmart.proofs import merkle, vote_log
 from zmart.proofs.receipts import receipt_holds
 from zmart.proofs.tallying import memo_of, take_tally
 from zmart.proofs.voting import cast_vote
-from zmart.store import votes
+from zmart.store import vote_closings, votes
 from zmart.store.pool import Pool
 
 MARKET = market_id(1)
@@ -81,7 +84,7 @@ async def test_checks_come_in_the_promised_order(pool: Pool) -> None:
     unknown_text = statement_of(wallet(5), unknown, kind, True, NOW - timedelta(hours=1)).text()
 
     async def cast(market: str, statement: str, vote: bool = True) -> None:
-        await cast_vote(pool, PROGRAM, market, kind, vote, voter, statement, "1" * 64, NOW, True)  # type: ignore[arg-type]
+        await cast_vote(pool, PROGRAM, market, kind, vote, voter, statement, "1" * 64, NOW, True, DISPUTE_S)  # type: ignore[arg-type]
 
     with pytest.raises(Invalid, match="differs from the request"):
         await cast(MARKET, unknown_text)
@@ -108,7 +111,7 @@ async def test_a_statement_outside_its_window_does_not_authenticate(pool: Pool, 
     signature = str(wallet(5).sign_message(said.text().encode()))
     with pytest.raises(Unauthenticated):
         await cast_vote(
-            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True
+            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True, DISPUTE_S
         )
 
 
@@ -117,7 +120,7 @@ async def test_somebody_elses_signature_does_not_authenticate(pool: Pool) -> Non
     signature = str(wallet(6).sign_message(said.text().encode()))
     with pytest.raises(Unauthenticated, match="signature"):
         await cast_vote(
-            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True
+            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True, DISPUTE_S
         )
     assert await vote_log.head(pool, MARKET) == vote_log.Head(0, merkle.EMPTY_ROOT)
 
@@ -125,13 +128,17 @@ async def test_somebody_elses_signature_does_not_authenticate(pool: Pool) -> Non
 async def test_without_a_statement_a_vote_is_refused_or_marked_unproven(pool: Pool) -> None:
     voter = address_of(wallet(5))
     with pytest.raises(Unauthenticated, match="statement"):
-        await cast_vote(pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, None, NOW, True)
+        await cast_vote(
+            pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, None, NOW, True, DISPUTE_S
+        )
     with pytest.raises(Invalid, match="together"):
-        await cast_vote(pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, "1" * 64, NOW, False)
+        await cast_vote(
+            pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, "1" * 64, NOW, False, DISPUTE_S
+        )
     cast = await vote_by_session(pool, MARKET, wallet(5))
     assert not cast.row.proven
     async with pool.transaction() as connection:
-        tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+        tally = await take_tally(connection, PROGRAM, closing(MARKET, VoteKind.PROPOSAL), SEVENTY)
     assert (tally.tally, tally.unproven) == (Tally(1, 0), 1)
 
 
@@ -140,12 +147,14 @@ async def test_a_statement_for_another_program_or_market_is_refused(pool: Pool) 
         said = statement_of(wallet(5), market_id(2), VoteKind.PROPOSAL, True)
         signature = str(wallet(5).sign_message(said.text().encode()))
         await cast_vote(
-            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True
+            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True, DISPUTE_S
         )
     other = Address("7h3gXfBfYFueFVLYyfL5Qo1QGsf4GQUfW96FKVgnUsJS")
     with pytest.raises(Invalid, match=PROGRAM):
         said = statement_of(wallet(5), MARKET, VoteKind.PROPOSAL, True)
-        await cast_vote(pool, other, MARKET, said.kind, True, said.wallet, said.text(), "1" * 64, NOW, True)
+        await cast_vote(
+            pool, other, MARKET, said.kind, True, said.wallet, said.text(), "1" * 64, NOW, True, DISPUTE_S
+        )
 
 
 async def test_simultaneous_votes_of_many_wallets_leave_no_hole(pool: Pool) -> None:
@@ -202,7 +211,7 @@ async def test_a_vote_on_chain_counts_instead_of_the_one_here(pool: Pool) -> Non
     await add_onchain_vote(pool, MARKET, VoteKind.PROPOSAL, wallet(5), False)
     assert (await votes.counts(pool, MARKET))[VoteKind.PROPOSAL] == Tally(1, 1)
     async with pool.transaction() as connection:
-        tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+        tally = await take_tally(connection, PROGRAM, closing(MARKET, VoteKind.PROPOSAL), SEVENTY)
     assert (tally.tally, tally.onchain, tally.log_size, tally.passed) == (Tally(1, 1), 1, 3, False)
     entries = [parse_entry(entry.encode()) for entry in (await vote_log.page(pool, MARKET)).entries]
     assert [entry.channel for entry in entries] == [Channel.STATEMENT, Channel.STATEMENT, Channel.ONCHAIN]
@@ -216,7 +225,7 @@ async def test_a_vote_on_chain_enters_the_log_once_and_only_when_it_is_final(poo
             "UPDATE chain_transactions SET finality = $2 WHERE signature = $1", signature, finality
         )
         async with pool.transaction() as connection:
-            tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+            tally = await take_tally(connection, PROGRAM, closing(MARKET, VoteKind.PROPOSAL), SEVENTY)
         sizes.append((tally.round, tally.log_size, tally.tally))
     assert sizes == [(1, 0, Tally(0, 0)), (2, 1, Tally(1, 0)), (3, 1, Tally(1, 0))]
 
@@ -227,18 +236,24 @@ async def test_a_tally_counts_its_own_kind_and_names_the_log_it_counted(pool: Po
     await vote_signed(pool, MARKET, wallet(5), False, VoteKind.DISPUTE)
     await vote_signed(pool, MARKET, wallet(6), True, VoteKind.DISPUTE)
     async with pool.transaction() as connection:
-        tally = await take_tally(connection, PROGRAM, MARKET, VoteKind.DISPUTE, Bps(6000))
+        tally = await take_tally(connection, PROGRAM, closing(MARKET, VoteKind.DISPUTE), Bps(6000))
     head = await vote_log.head(pool, MARKET)
     assert tally.tally == Tally(1, 1)
-    assert memo_of(tally) == f"zmart:tally:v1:dispute:3:{head.root.hex()}"
+    assert memo_of(tally) == f"zmart:tally:v2:dispute:3:{head.root.hex()}:{FAR}:7:open"
+
+
+async def test_once_voting_is_over_the_log_takes_no_further_vote(pool: Pool) -> None:
+    await add_market(pool, market_id(2), "DISPUTED")
+    async with pool.transaction() as connection:
+        await vote_closings.write(connection, closing(market_id(2), VoteKind.DISPUTE, voting_over=True))
     with pytest.raises(Conflict, match="voting is over"):
-        await vote_signed(pool, MARKET, wallet(7), True, VoteKind.DISPUTE)
+        await vote_signed(pool, market_id(2), wallet(7), True, VoteKind.DISPUTE)
 
 
 async def test_a_vote_is_in_the_tally_or_is_accepted_after_it(pool: Pool) -> None:
     async def tally() -> int:
         async with pool.transaction() as connection:
-            row = await take_tally(connection, PROGRAM, MARKET, VoteKind.PROPOSAL, SEVENTY)
+            row = await take_tally(connection, PROGRAM, closing(MARKET, VoteKind.PROPOSAL), SEVENTY)
         return row.tally.total
 
     voting = [vote_signed(pool, MARKET, wallet(n)) for n in range(10, 25)]

@@ -16,7 +16,7 @@ import pytest
 from solders.keypair import Keypair
 
 from decisions_harness import Scene
-from votes_harness import add_onchain_vote, address_of, vote_signed
+from votes_harness import DISPUTE_S, add_onchain_vote, address_of, vote_signed
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally
@@ -49,7 +49,17 @@ async def counted(scene: Scene) -> MarketId:
 
     now, kind = datetime.now(UTC), VoteKind.PROPOSAL
     await cast_vote(
-        scene.pool, program.address, market, kind, True, address_of(session), None, None, now, False
+        scene.pool,
+        program.address,
+        market,
+        kind,
+        True,
+        address_of(session),
+        None,
+        None,
+        now,
+        False,
+        DISPUTE_S,
     )
     await vote_signed(scene.pool, market, voter, True, kind, now, program.address)
     await fund(scene.rpc, address_of(voter), Lamports(10**9))

@@ -49,7 +49,8 @@ def invariants() -> dict[int, str]:
 
 
 def test_every_promise_has_its_own_number_and_a_test():
-    assert list(invariants()) == list(range(1, len(invariants()) + 1))
+    numbers = re.findall(r"^\*\*INV-(\d+)\*\*", INVARIANTS.read_text(), flags=re.MULTILINE)
+    assert len(numbers) == len(set(numbers))
     untested = [
         number for number, text in invariants().items() if not re.search(r"test_\w+\.py::test_\w+", text)
     ]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zmart.market.tally import MAX_COUNT, Tally, TallyMemo, memo, parse_memo
-from zmart.market.types import Bps, VoteKind
+from zmart.market.tally import MAX_COUNT, Tally, TallyMemo, parse_memo
+from zmart.market.types import Bps, ChainTime, Slot, VoteKind
 
 COUNTS = st.integers(0, MAX_COUNT)
 SEVENTY, SIXTY = Bps(7000), Bps(6000)
@@ -51,9 +51,18 @@ def test_meeting_a_threshold_is_a_comparison_of_products(
     assert tally.reaches(Bps(threshold)) is expected
 
 
-@given(st.sampled_from(VoteKind), st.integers(0, 10**18 - 1), st.binary(min_size=32, max_size=32))
-def test_the_memo_of_a_tally_reads_back(kind: VoteKind, size: int, root: bytes) -> None:
-    assert parse_memo(memo(kind, size, root)) == TallyMemo(kind, size, root.hex())
+NUMBERS = st.integers(0, 10**18 - 1)
+RULES = st.sampled_from(["open", "funded;50000000", "staked;1", "listed;bafkreigh2akiscaildc"])
+
+
+@given(st.sampled_from(VoteKind), NUMBERS, st.binary(min_size=32, max_size=32), NUMBERS, NUMBERS, RULES)
+def test_the_memo_of_a_tally_reads_back(
+    kind: VoteKind, size: int, root: bytes, closed_at: int, closed_slot: int, rule: str
+) -> None:
+    first = TallyMemo(kind, size, root.hex())
+    assert parse_memo(first.text()) == first
+    second = TallyMemo(kind, size, root.hex(), ChainTime(closed_at), Slot(closed_slot), rule)
+    assert parse_memo(second.text()) == second
 
 
 @pytest.mark.parametrize(
@@ -62,6 +71,13 @@ def test_the_memo_of_a_tally_reads_back(kind: VoteKind, size: int, root: bytes) 
         "",
         "hello",
         "zmart:tally:v2:proposal:1:" + "0" * 64,
+        "zmart:tally:v1:proposal:1:" + "0" * 64 + ":5:6:open",
+        "zmart:tally:v2:proposal:1:" + "0" * 64 + ":5:6:",
+        "zmart:tally:v2:proposal:1:" + "0" * 64 + ":05:6:open",
+        "zmart:tally:v2:proposal:1:" + "0" * 64 + ":5:-6:open",
+        "zmart:tally:v2:proposal:1:" + "0" * 64 + ":5:6:open:",
+        "zmart:tally:v2:proposal:1:" + "0" * 64 + ":5:6:staked;5 0",
+        "zmart:tally:v3:proposal:1:" + "0" * 64 + ":5:6:open",
         "zmart:tally:v1:proposal:01:" + "0" * 64,
         "zmart:tally:v1:proposal:1:" + "0" * 62,
         "zmart:tally:v1:proposal:1:" + "A" * 64,

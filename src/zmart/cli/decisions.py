@@ -45,7 +45,7 @@ def finalize(market: Market = None, json: Json = False) -> None:
 
     async def work(settings: Settings, authority: Authority, only: MarketId | None) -> None:
         service = Monitor(settings, authority)
-        await service.settle_due(only)
+        await service.settle_due(None if only is None else [only])
         await service.finish()
 
     _once(market, json, work)

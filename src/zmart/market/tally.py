@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from zmart.market.types import Bps, VoteKind
+from zmart.market.types import Bps, ChainTime, Slot, VoteKind
 
 FULL_BPS = 10_000
 MAX_COUNT = 2**32 - 1
@@ -35,30 +37,44 @@ class Tally(msgspec.Struct, frozen=True):
         return self.total >= min_votes and self.reaches(threshold_bps)
 
 
-def memo(kind: VoteKind, log_size: int, log_root: bytes) -> str:
-    """The note that goes on chain with the counts: which log, at which size, proves them."""
-    return f"zmart:tally:v1:{kind.value}:{log_size}:{log_root.hex()}"
-
-
 class TallyMemo(msgspec.Struct, frozen=True):
-    """What a memo of a tally says; `log_root` as 64 hex characters."""
+    """What a memo of a tally says; `log_root` as 64 hex characters. Votes on chain count up to chain time `closed_at`,
+    the index was complete through `closed_slot`, and `rule` says who may vote; None in a memo of version 1."""
 
     kind: VoteKind
     log_size: int
     log_root: str
+    closed_at: ChainTime | None = None
+    closed_slot: Slot | None = None
+    rule: str | None = None
+
+    def text(self) -> str:
+        """The note that goes on chain with the counts."""
+        head = f"{self.kind.value}:{self.log_size}:{self.log_root}"
+        if self.closed_at is None:
+            return f"zmart:tally:v1:{head}"
+        return f"zmart:tally:v2:{head}:{self.closed_at}:{self.closed_slot}:{self.rule}"
+
+
+_MEMO = re.compile(
+    r"zmart:tally:(?:v1|v2):(?P<kind>proposal|dispute):(?P<size>\d{1,18}):(?P<root>[0-9a-f]{64})"
+    r"(?::(?P<closed_at>\d{1,18}):(?P<closed_slot>\d{1,18}):(?P<rule>[a-z]+(?:;[0-9A-Za-z]{1,100})?))?",
+    re.ASCII,
+)
 
 
 def parse_memo(text: str) -> TallyMemo | None:
     """The memo of a tally, or None when the text is any other memo."""
-    words = text.split(":")
-    if words[:3] != ["zmart", "tally", "v1"] or len(words) != 6:
+    found = _MEMO.fullmatch(text)
+    if found is None:
         return None
-    kind, size, root = words[3:]
-    if kind not in {k.value for k in VoteKind} or not size.isascii() or not size.isdigit() or len(size) > 18:
-        return None
-    found = TallyMemo(VoteKind(kind), int(size), root)
-    try:
-        same = memo(found.kind, found.log_size, bytes.fromhex(root)) == text and len(root) == 64
-    except ValueError:
-        return None
-    return found if same else None
+    closed = found["closed_at"] is not None
+    memo = TallyMemo(
+        kind=VoteKind(found["kind"]),
+        log_size=int(found["size"]),
+        log_root=found["root"],
+        closed_at=ChainTime(int(found["closed_at"])) if closed else None,
+        closed_slot=Slot(int(found["closed_slot"])) if closed else None,
+        rule=found["rule"],
+    )
+    return memo if memo.text() == text else None

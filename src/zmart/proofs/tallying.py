@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.errors import Conflict
-from zmart.market.tally import MAX_COUNT, Tally, memo
+from zmart.market.tally import MAX_COUNT, Tally, TallyMemo
 from zmart.market.types import Address, Bps, MarketId, VoteKind
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement
@@ -14,10 +14,11 @@ from zmart.store import tallies
 from zmart.store import vote_log as rows
 from zmart.store.pool import Connection
 from zmart.store.tallies import NewTally, TallyRow
+from zmart.store.vote_closings import Closing
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """The count of a log as it stood at `head`."""
+    """The count of a log as it stood at `head`, with every vote on chain up to the closing."""
 
     market_id: MarketId
     kind: VoteKind
@@ -25,15 +26,16 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     unproven: int
     onchain: int
     head: vote_log.Head
+    closing: Closing
 
 
-async def count_log(
-    connection: Connection, program_id: Address, market_id: MarketId, kind: VoteKind
-) -> Counted:
-    """Append the votes cast on chain that the log lacks, and count it. Holds the log until the transaction ends,
-    so that a vote is either in this count or accepted after it. Raises Conflict beyond 32 bits of votes."""
+async def count_log(connection: Connection, program_id: Address, closing: Closing) -> Counted:
+    """Append the votes cast on chain up to the closing that the log lacks, and count it. Holds the log until the
+    transaction ends, so that a vote is either in this count or accepted after it. Whoever calls has made sure that the
+    index is complete through the closing. Raises Conflict beyond 32 bits of votes."""
+    market_id, kind = closing.market_id, closing.kind
     log = await vote_log.OpenLog.hold(connection, market_id)
-    new = await rows.unlogged_onchain_votes(connection, market_id, kind)
+    new = await rows.unlogged_onchain_votes(connection, market_id, kind, closing.closed_at)
     entries = [_onchain_entry(program_id, market_id, kind, vote) for vote in new]
     head = (await log.append(entries)).head
     found = await rows.counts(connection, market_id, kind, head.size)
@@ -46,6 +48,7 @@ async def count_log(
         unproven=found.unproven,
         onchain=found.onchain,
         head=head,
+        closing=closing,
     )
 
 
@@ -63,6 +66,8 @@ async def record(
         passed=counted.tally.passes(threshold_bps, min_votes),
         log_size=counted.head.size,
         log_root=counted.head.root,
+        closed_at=counted.closing.closed_at,
+        closed_slot=counted.closing.closed_slot,
     )
     return await tallies.insert(connection, new)
 
@@ -70,19 +75,25 @@ async def record(
 async def take_tally(
     connection: Connection,
     program_id: Address,
-    market_id: MarketId,
-    kind: VoteKind,
+    closing: Closing,
     threshold_bps: Bps,
     min_votes: int = 1,
 ) -> TallyRow:
     """Count and write down, whatever comes out."""
-    counted = await count_log(connection, program_id, market_id, kind)
+    counted = await count_log(connection, program_id, closing)
     return await record(connection, counted, threshold_bps, min_votes)
 
 
 def memo_of(row: TallyRow) -> str:
     """The memo that goes on chain with this count."""
-    return memo(row.kind, row.log_size, row.log_root)
+    return TallyMemo(
+        kind=row.kind,
+        log_size=row.log_size,
+        log_root=row.log_root.hex(),
+        closed_at=row.closed_at,
+        closed_slot=row.closed_slot,
+        rule=row.rule,
+    ).text()
 
 
 def _onchain_entry(

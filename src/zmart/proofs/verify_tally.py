@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -19,7 +20,7 @@ from zmart.proofs.signatures import signed_text
 from zmart.proofs.tally_evidence import Anchor, Evidence
 
 FINAL_AFTER_S = 120
-"""A vote on chain younger than this may be missing in a tally: its transaction was not final."""
+"""A vote on chain younger than this may be missing in a tally whose memo does not say up to when it counts."""
 
 CLOCKS_AGREE_S = 600
 """Within this, a cluster's clock and ours say the same; only a local chain's can be moved further."""
@@ -75,6 +76,7 @@ def _findings(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> Itera
     entries = [entry for raw in log[:size] if (entry := _entry(raw)) is not None]
     if len(entries) < size:
         yield broken(f"{size - len(entries)} entries of the log are not in its format.")
+    yield from _closing(evidence, anchor)
     yield from _about_votes(evidence, anchor, [e for e in entries if e.statement.kind is anchor.kind])
     yield from _about_account(evidence, anchor)
 
@@ -116,12 +118,7 @@ def _about_votes(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) ->
 
 def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Finding:
     """Votes off chain name their own time; those on chain had theirs judged by the program."""
-    began = (
-        evidence.account.created_at
-        if anchor.kind is VoteKind.PROPOSAL
-        else evidence.account.dispute_initiated_at
-    )
-    earliest, latest = began - STATEMENT_WINDOW_S, anchor.at + STATEMENT_WINDOW_S
+    earliest, latest = _began(evidence, anchor) - STATEMENT_WINDOW_S, anchor.at + STATEMENT_WINDOW_S
     outside = [e for e in entries if not earliest <= e.statement.issued_ms / 1000 <= latest]
     if outside and abs(evidence.clock_ahead_s) > CLOCKS_AGREE_S:
         hours = evidence.clock_ahead_s / 3600
@@ -134,6 +131,11 @@ def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Fin
         "Every vote was issued while its vote was open.",
         f"{len(outside)} votes were issued before voting began or after the count: {_wallets(outside)}.",
     )
+
+
+def _began(evidence: Evidence, anchor: Anchor) -> int:
+    account = evidence.account
+    return account.created_at if anchor.kind is VoteKind.PROPOSAL else account.dispute_initiated_at
 
 
 def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -> Iterator[Finding]:
@@ -149,12 +151,43 @@ def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -
         f"{len(invented)} votes are said to be on chain and are not there like that: {_wallets(invented)}.",
     )
     known = {entry.statement.wallet for entry in logged}
-    old = anchor.at - FINAL_AFTER_S
-    missing = [wallet for wallet, r in records.items() if wallet not in known and r.voted_at < old]
+    closed_at = _closed_at(anchor)
+    missing = [wallet for wallet, r in records.items() if wallet not in known and r.voted_at <= closed_at]
     yield check(
         not missing,
-        "No vote that was on chain in time was left out.",
+        f"No vote that was on chain by {_moment(closed_at)} was left out.",
         f"{len(missing)} votes on chain were left out: {', '.join(missing[:5])}.",
+    )
+    early = [e for e in logged if e.statement.issued_ms // 1000 > closed_at]
+    yield check(
+        not early,
+        "No vote that came later was counted.",
+        f"{len(early)} votes were counted that came on chain after {_moment(closed_at)}: {_wallets(early)}.",
+    )
+    late = [wallet for wallet, r in records.items() if r.voted_at > closed_at]
+    if late:
+        yield note(f"{len(late)} votes came on chain after {_moment(closed_at)}: late, nowhere counted.")
+
+
+def _closed_at(anchor: Anchor) -> int:
+    """Up to when votes on chain count, by the memo."""
+    said = anchor.memo.closed_at if anchor.memo is not None else None
+    return anchor.at - FINAL_AFTER_S - 1 if said is None else said
+
+
+def _moment(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z of the chain's time"
+
+
+def _closing(evidence: Evidence, anchor: Anchor) -> Iterator[Finding]:
+    """The moment that the memo names must lie in the vote: after its beginning, before the count went on chain."""
+    if anchor.memo is None or anchor.memo.closed_at is None:
+        return
+    began, closed_at = _began(evidence, anchor), anchor.memo.closed_at
+    yield check(
+        began <= closed_at <= anchor.at,
+        f"It counts what was on chain by {_moment(closed_at)}, {(closed_at - began) / 3600:.1f} h after it began.",
+        f"The memo closes the vote at {_moment(closed_at)}, which is not between its beginning and its count.",
     )
 
 

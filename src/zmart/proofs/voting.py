@@ -62,10 +62,12 @@ async def cast_vote(
     signature: str | None,
     now: datetime,
     require_statement: bool,
+    dispute_s: int,
     authority: Keypair | None = None,
 ) -> CastVote:
     """Accept the vote of `wallet`. Without a statement the caller must have authenticated the wallet, and the
-    vote is unproven. `authority`, the backend's key, signs the receipt; `now` is aware and our own clock's.
+    vote is unproven. `authority`, the backend's key, signs the receipt; `now` is aware and our own clock's; a dispute
+    is voted on for `dispute_s` seconds of chain time.
 
     Checks, in this order: the statement says what the request says (Invalid), the market exists (NotFound), the
     wallet has not voted (Conflict), the wallet signed (Unauthenticated), the market is voted on (Conflict).
@@ -88,7 +90,7 @@ async def cast_vote(
     entry = _authenticated(ballot, said, now, require_statement)
     if state != _STATE_FOR[kind].name:
         raise Conflict(f"A {kind.value} vote needs a market in {_STATE_FOR[kind].name}; this one is {state}.")
-    return await _accept(pool, ballot, entry, now, authority)
+    return await _accept(pool, ballot, entry, now, dispute_s, authority)
 
 
 def _read(ballot: _Ballot) -> Statement | None:
@@ -127,12 +129,12 @@ def _authenticated(
 
 
 async def _accept(
-    pool: Pool, ballot: _Ballot, entry: LogEntry, now: datetime, authority: Keypair | None
+    pool: Pool, ballot: _Ballot, entry: LogEntry, now: datetime, dispute_s: int, authority: Keypair | None
 ) -> CastVote:
     async with pool.transaction() as connection:
         log = await OpenLog.hold(connection, ballot.market_id)  # before anything is judged
-        if await votes.voting_closed(connection, ballot.market_id, ballot.kind):
-            raise Conflict(f"The {ballot.kind.value} votes of this market have been counted: voting is over.")
+        if await votes.voting_closed(connection, ballot.market_id, ballot.kind, dispute_s):
+            raise Conflict(f"The time to vote on this {ballot.kind.value} has ended: voting is over.")
         new = NewVote(
             market_id=ballot.market_id,
             kind=ballot.kind,

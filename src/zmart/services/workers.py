@@ -9,7 +9,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import Counter, Gauge
 
-from zmart.errors import ZmartError
+from zmart.errors import IndexIncomplete, ZmartError
 from zmart.market.types import MarketId
 from zmart.store import alerts, market_work
 from zmart.store.alerts import Severity
@@ -83,9 +83,16 @@ class Workers:
 
 
 async def attempt(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do the work; a failure is written down with a growing pause, and alerts when it comes the same again."""
+    """Do the work; a failure is written down with a growing pause, and alerts when it comes the same again. Work that
+    waits for the index did not fail: it goes on as soon as the index is there."""
     try:
         await work()
+    except IndexIncomplete as behind:
+        log.info("decision waits for the index", market=market_id, job=job.value, reason=str(behind))
+        await market_work.wait_for_index(
+            pool, market_id, job, str(behind), behind.needs_slot, behind.needs_time, WAITING_PAUSE_S
+        )
+        return False
     except Exception as problem:
         unforeseen = not isinstance(problem, ZmartError)
         log.warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.errors import ConfigError
-from zmart.market.types import Address, Slot
+from zmart.market.types import Address, ChainTime, Slot
 from zmart.store.pool import Connection, Pool
 
 _WRITER_LOCK = 0x7A6D666F6C64
@@ -14,8 +14,8 @@ _CLAIM = """
 INSERT INTO index_progress (program_id, genesis_hash) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING
 """
 _READ = """
-SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, listed_through_slot, tip_slot, final_slot,
-    extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
+SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, gap_free_through_time, listed_through_slot,
+    tip_slot, final_slot, extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
 FROM index_progress
 """
 # A plan is made for a table as it is then; these tables grow from nothing to millions of rows while it is kept.
@@ -23,9 +23,14 @@ _TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1) FROM set_config('enable_seqsca
 _LOCK = "SELECT pg_advisory_xact_lock($1)"
 _LISTED = """
 UPDATE index_progress
-SET listed_through_slot = GREATEST(listed_through_slot, $1), tip_slot = $1, scanned_at = now()
+SET listed_through_slot = GREATEST(listed_through_slot, $1), tip_slot = $2, scanned_at = now()
 """
-_FINALIZED = "UPDATE index_progress SET final_slot = GREATEST(final_slot, $1) WHERE final_slot < $1"
+# One look at the Clock is kept until the gap-free slot has passed it; only then the next one takes its place.
+_FINALIZED = """
+UPDATE index_progress SET final_slot = GREATEST(final_slot, $1), final_time = GREATEST(final_time, $3),
+    clock_slot = CASE WHEN clock_slot > gap_free_through_slot THEN clock_slot ELSE $2 END,
+    clock_time = CASE WHEN clock_slot > gap_free_through_slot THEN clock_time ELSE $3 END
+"""
 _ADVANCE = """
 WITH open AS (
     SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')),
@@ -33,20 +38,24 @@ WITH open AS (
 ), through AS (
     SELECT GREATEST(gap_free_through_slot, LEAST(listed_through_slot, open.slot - 1)) AS slot FROM index_progress, open
 )
-UPDATE index_progress SET gap_free_through_slot = through.slot FROM through
-WHERE gap_free_through_slot <> through.slot
+UPDATE index_progress SET gap_free_through_slot = through.slot, gap_free_through_time = GREATEST(
+    gap_free_through_time, CASE WHEN clock_slot <= through.slot THEN clock_time - 1 ELSE 0 END)
+FROM through
+WHERE gap_free_through_slot <> through.slot OR (clock_slot <= through.slot AND gap_free_through_time < clock_time - 1)
 """
 
 
 class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Slots of the chain. Through `listed_through_slot` every transaction is known, through
-    `gap_free_through_slot` each is folded and can never leave the chain. `scan_age_s` is None before the first
+    `gap_free_through_slot` each is folded and can never leave the chain. The same holds of everything that the
+    program stamped with a chain time of at most `gap_free_through_time`. `scan_age_s` is None before the first
     scan ended."""
 
     program_id: Address
     genesis_hash: str
     start_slot: Slot
     gap_free_through_slot: Slot
+    gap_free_through_time: ChainTime
     listed_through_slot: Slot
     tip_slot: Slot
     final_slot: Slot
@@ -66,13 +75,13 @@ async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProg
     return found
 
 
-async def read(pool: Pool) -> IndexProgress | None:
+async def read(pool: Pool | Connection) -> IndexProgress | None:
     """None before an indexer has ever run here."""
     row = await pool.fetchrow(_READ)
     return IndexProgress(**row) if row else None
 
 
-async def of_program(pool: Pool, program_id: Address) -> IndexProgress | None:
+async def of_program(pool: Pool | Connection, program_id: Address) -> IndexProgress | None:
     """As `read`. Raises ConfigError when the database belongs to another program."""
     found = await read(pool)
     if found is not None and found.program_id != program_id:
@@ -98,14 +107,15 @@ async def lock_writer(connection: Connection) -> None:
     await connection.execute(_LOCK, _WRITER_LOCK)
 
 
-async def listed(pool: Pool, tip: Slot) -> None:
-    """Every transaction up to `tip` has been put into the inbox."""
-    await pool.execute(_LISTED, tip)
+async def listed(pool: Pool, final: Slot, tip: Slot) -> None:
+    """Every transaction up to `final`, a slot that was finalized before it was listed, has been put into the inbox;
+    `tip` was the newest slot then."""
+    await pool.execute(_LISTED, final, tip)
 
 
-async def finalized(pool: Pool, slot: Slot) -> None:
-    """The chain's newest finalized slot."""
-    await pool.execute(_FINALIZED, slot)
+async def finalized(pool: Pool, slot: Slot, clock_slot: Slot, clock_time: ChainTime) -> None:
+    """The chain's newest finalized slot, and what the finalized Clock sysvar says (its own slot and time)."""
+    await pool.execute(_FINALIZED, slot, clock_slot, clock_time)
 
 
 async def advance(connection: Connection | Pool) -> None:

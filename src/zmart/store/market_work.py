@@ -21,23 +21,32 @@ LONGEST_PAUSE_S = 3_600
 MOST = 10_000
 """As many markets one tick takes on; the next one takes the rest."""
 
+TOO_FEW_VOTES = "too few votes"
+WAITS_FOR_INDEX = "waiting: index"
+
+# A pause ends early when the index has reached what the work waits for.
+_MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now()
+       OR (w.status = '{WAITS_FOR_INDEX}'
+           AND EXISTS (SELECT FROM index_progress p WHERE p.gap_free_through_slot >= w.needs_slot
+                       AND p.gap_free_through_time >= w.needs_time)))"""
 # Markets to look at: enough votes for, too old, or counted before (then something may be left to do).
-_PROPOSALS = """
+_PROPOSALS = f"""
 SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS created_at,
        coalesce(c.votes_for, 0) AS votes_for, coalesce(c.votes_against, 0) AS votes_against
 FROM markets m
 LEFT JOIN market_work w ON w.market_id = m.market_id AND w.job = 'proposal'
 LEFT JOIN vote_counts c ON c.market_id = m.market_id AND c.kind = 'proposal'
 WHERE m.state = 'PROPOSED' AND w.status IS DISTINCT FROM 'rejected'
-  AND coalesce(w.next_attempt_at, '-infinity') <= now()
+  AND {_MAY_GO_ON}
   AND (m.created_at <= to_timestamp($1)
        OR (c.votes_for + c.votes_against >= $2
            AND c.votes_for * 10000 / greatest(c.votes_for + c.votes_against, 1) >= $3)
-       OR EXISTS (SELECT FROM tallies t WHERE t.market_id = m.market_id AND t.kind = 'proposal'))
+       OR EXISTS (SELECT FROM tallies t WHERE t.market_id = m.market_id AND t.kind = 'proposal')
+       OR w.status = '{WAITS_FOR_INDEX}')
   AND ($5::text[] IS NULL OR m.market_id = ANY ($5))
 ORDER BY w.next_attempt_at NULLS FIRST, m.created_at, m.market_id LIMIT $4
 """
-_FINALIZATIONS = """
+_FINALIZATIONS = f"""
 SELECT m.market_id, m.address, m.state, m.was_disputed,
        extract(epoch FROM CASE m.state WHEN 'DISPUTED' THEN m.dispute_initiated_at
                           ELSE m.resolution_proposed_at END)::bigint AS since
@@ -46,7 +55,7 @@ LEFT JOIN market_work w
        ON w.market_id = m.market_id AND w.job = CASE m.state WHEN 'DISPUTED' THEN 'dispute' ELSE 'finalize' END
 WHERE ((m.state = 'RESOLVING' AND m.resolution_proposed_at <= to_timestamp($1))
        OR (m.state = 'DISPUTED' AND m.dispute_initiated_at <= to_timestamp($2)))
-  AND coalesce(w.next_attempt_at, '-infinity') <= now()
+  AND {_MAY_GO_ON}
 ORDER BY since, m.market_id LIMIT $3
 """
 _STUCK = f"""
@@ -75,19 +84,30 @@ SELECT count(*) FILTER (WHERE c.kind = 'proposal') AS proposal_sets,
        coalesce(sum(c.votes_for + c.votes_against), 0)::bigint AS votes {_OPEN_VOTES}
 """
 _OPEN_COUNTS = f"SELECT m.market_id, c.kind, c.votes_for, c.votes_against {_OPEN_VOTES}"
-_COLUMNS = "market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at"
+_COLUMNS = "market_id, job, status, status_since, attempts, last_error, last_attempt_at, next_attempt_at"
 _NOTE = """
-INSERT INTO market_work (market_id, job, status, last_attempt_at, next_attempt_at)
-VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4))
+INSERT INTO market_work (market_id, job, status, last_attempt_at, next_attempt_at, last_error, needs_slot, needs_time)
+VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4), $5, $6, $7)
 ON CONFLICT (market_id, job) DO UPDATE
-SET status = excluded.status, attempts = 0, last_error = NULL, last_attempt_at = now(),
-    next_attempt_at = excluded.next_attempt_at
+SET status = excluded.status, attempts = 0, last_error = excluded.last_error, last_attempt_at = now(),
+    status_since = CASE WHEN market_work.status = excluded.status THEN market_work.status_since ELSE now() END,
+    next_attempt_at = excluded.next_attempt_at, needs_slot = excluded.needs_slot, needs_time = excluded.needs_time
+"""
+_WAITING = f"""
+SELECT w.job, count(*) AS markets, extract(epoch FROM now() - min(w.status_since))::float8 AS longest_s,
+    min(w.last_error) AS reason,
+    coalesce(array_agg(w.market_id) FILTER (WHERE p.gap_free_through_slot >= w.needs_slot
+                                              AND p.gap_free_through_time >= w.needs_time), '{{}}') AS ready
+FROM market_work w LEFT JOIN index_progress p ON true
+WHERE w.status = '{WAITS_FOR_INDEX}' AND w.job = ANY ($1) GROUP BY w.job
 """
 _FAILED = """
 INSERT INTO market_work (market_id, job, status, attempts, last_error, last_attempt_at, next_attempt_at)
 VALUES ($1, $2, 'failing', 1, $3, now(), now() + make_interval(secs => $4))
 ON CONFLICT (market_id, job) DO UPDATE
-SET status = 'failing', attempts = market_work.attempts + 1, last_error = $3, last_attempt_at = now(),
+SET status = 'failing', attempts = market_work.attempts + 1,
+    status_since = CASE WHEN market_work.status = 'failing' THEN market_work.status_since ELSE now() END,
+    needs_slot = NULL, needs_time = NULL, last_error = $3, last_attempt_at = now(),
     next_attempt_at = now() + make_interval(secs => least($5, $4 * 2 ^ least(market_work.attempts, 20)))
 RETURNING attempts, (SELECT last_error FROM market_work w WHERE w.market_id = $1 AND w.job = $2) AS error_before
 """
@@ -99,6 +119,7 @@ WHERE m.market_id = w.market_id AND m.state <> CASE w.job
     WHEN 'proposal' THEN 'PROPOSED' WHEN 'dispute' THEN 'DISPUTED' WHEN 'finalize' THEN 'RESOLVING' END
 RETURNING w.market_id, w.job
 """
+_STATUS = "SELECT status FROM market_work WHERE (market_id, job) = ($1, $2)"
 _OF_MARKET = f"SELECT {_COLUMNS} FROM market_work WHERE market_id = $1 ORDER BY job"
 _ALL = f"SELECT {_COLUMNS} FROM market_work ORDER BY next_attempt_at, market_id, job LIMIT $1"
 _COUNT_BY_STATUS = "SELECT job, status, count(*) AS markets FROM market_work GROUP BY job, status"
@@ -141,11 +162,13 @@ class Stuck(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """Where a job stands; `attempts` failed ones in a row since the last that got on."""
+    """Where a job stands, and since when; `attempts` failed ones in a row since the last that got on; `last_error`: why
+    it failed, or what it waits for."""
 
     market_id: MarketId
     job: Job
     status: str
+    status_since: datetime
     attempts: int
     last_error: str | None
     last_attempt_at: datetime | None
@@ -157,6 +180,17 @@ class Failure(msgspec.Struct, frozen=True):
 
     attempts: int
     same_again: bool
+
+
+class WaitingForIndex(msgspec.Struct, frozen=True):
+    """Decisions of one job that wait for the index: how many, for how long the oldest, one reason, and the markets for
+    which the index is complete enough by now."""
+
+    job: Job
+    markets: int
+    longest_s: float
+    reason: str
+    ready: list[MarketId]
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -208,10 +242,41 @@ async def open_counts(db: Pool | Connection) -> list[tuple[MarketId, str, Tally]
 
 
 async def note(
-    db: Pool | Connection, market_id: MarketId, job: Job, status: str, pause_s: float = 0.0
+    db: Pool | Connection,
+    market_id: MarketId,
+    job: Job,
+    status: str,
+    pause_s: float = 0.0,
+    reason: str | None = None,
 ) -> None:
     """The job got on: it stands at `status`, earlier failures are forgotten; look again after the pause."""
-    await db.execute(_NOTE, market_id, job.value, status, pause_s)
+    await db.execute(_NOTE, market_id, job.value, status, pause_s, reason, None, None)
+
+
+async def wait_for_index(
+    db: Pool | Connection,
+    market_id: MarketId,
+    job: Job,
+    reason: str,
+    needs_slot: int,
+    needs_time: int,
+    pause_s: float,
+) -> None:
+    """The job waits until the index is gap-free through this slot and this chain time; look again after the pause,
+    or as soon as it is."""
+    await db.execute(_NOTE, market_id, job.value, WAITS_FOR_INDEX, pause_s, reason, needs_slot, needs_time)
+
+
+async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[WaitingForIndex]:
+    """What of these jobs waits for the index; nothing of a job of which nothing does."""
+    rows = await db.fetch(_WAITING, [job.value for job in jobs])
+    return [WaitingForIndex(**{**row, "job": Job(row["job"])}) for row in rows]
+
+
+async def status_of(db: Pool | Connection, market_id: MarketId, job: Job) -> str | None:
+    """Where the job stands; None when nothing is left to do."""
+    status: str | None = await db.fetchval(_STATUS, market_id, job.value)
+    return status
 
 
 async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: str) -> Failure:

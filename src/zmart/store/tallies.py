@@ -7,15 +7,15 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.tally import Tally
-from zmart.market.types import Bps, MarketId, VoteKind
+from zmart.market.types import Bps, ChainTime, MarketId, Slot, VoteKind
 from zmart.store.pool import Connection, Pool, Record
 
 _COLUMNS = """market_id, kind, round, votes_for, votes_against, unproven, onchain, threshold_bps, passed,
-log_size, log_root, taken_at"""
+log_size, log_root, closed_at, closed_slot, rule, taken_at"""
 _INSERT = f"""
 INSERT INTO tallies (market_id, kind, round, votes_for, votes_against, unproven, onchain, threshold_bps, passed,
-                     log_size, log_root)
-SELECT $1::text, $2::text, 1 + coalesce(max(round), 0), $3, $4, $5, $6, $7, $8, $9, $10
+                     log_size, log_root, closed_at, closed_slot, rule)
+SELECT $1::text, $2::text, 1 + coalesce(max(round), 0), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
 FROM tallies WHERE market_id = $1::text AND kind = $2::text RETURNING {_COLUMNS}
 """
 _LATEST = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 AND kind = $2 ORDER BY round DESC LIMIT 1"
@@ -24,7 +24,8 @@ _OF_MARKET = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 ORDER BY kind
 
 class NewTally(msgspec.Struct, frozen=True, kw_only=True):
     """`unproven`, `onchain`: how many of the counted votes came by a session, or on chain; `passed`: whether
-    they meet the threshold and are enough by policy."""
+    they meet the threshold and are enough by policy. Counted is what was cast up to chain time `closed_at`; the index
+    was complete through `closed_slot`. `rule` says who may vote, as in the memo."""
 
     market_id: MarketId
     kind: VoteKind
@@ -35,6 +36,9 @@ class NewTally(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
     log_size: int
     log_root: bytes
+    closed_at: ChainTime
+    closed_slot: Slot
+    rule: str = "open"
 
 
 class TallyRow(NewTally, frozen=True, kw_only=True):
@@ -58,6 +62,9 @@ async def insert(connection: Connection, new: NewTally) -> TallyRow:
         new.passed,
         new.log_size,
         new.log_root,
+        new.closed_at,
+        new.closed_slot,
+        new.rule,
     )
     return _tally(row)
 

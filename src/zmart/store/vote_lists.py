@@ -12,12 +12,16 @@ from zmart.store.pool import Pool, Record
 
 _OFF_CHAIN = """
 SELECT v.id::text, v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END
-    AS channel, v.created_at FROM votes v
+    AS channel, v.created_at, coalesce(v.log_index >= c.log_size, false) AS late
+FROM votes v LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (v.market_id, v.kind) AND c.voting_over
 WHERE NOT EXISTS (SELECT FROM onchain_votes o
-    WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet))
+    WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet)
+        AND (c.closed_at IS NULL OR o.voted_at <= to_timestamp(c.closed_at)))
 """
 _ON_CHAIN = """
-SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.vote, 'onchain', o.voted_at FROM onchain_votes o
+SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.vote, 'onchain', o.voted_at,
+    coalesce(o.voted_at > to_timestamp(c.closed_at), false)
+FROM onchain_votes o LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (o.market_id, o.kind) AND c.voting_over
 """
 _OF_MARKET = f"""
 SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
@@ -39,7 +43,8 @@ _UNPROVEN = "SELECT unproven FROM vote_counts WHERE market_id = $1 AND kind = $2
 
 
 class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
-    """One vote that counts; `channel`: statement (signed), session (unproven) or onchain."""
+    """One vote; `channel`: statement (signed), session (unproven) or onchain; `late`: it came after its vote had
+    closed and is not counted."""
 
     id: str
     market_id: MarketId
@@ -48,6 +53,7 @@ class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
     vote: bool
     channel: str
     created_at: datetime
+    late: bool = False
 
 
 async def of_market(

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.tally import Tally
-from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.market.types import ChainTime, MarketId, VoteKind, Wallet
 from zmart.store.pool import Connection, Pool
 
 _LOCK = """
@@ -58,7 +58,7 @@ WHERE e.market_id = $1 AND e.kind = $2 AND e.log_index < $3
 _UNLOGGED = """
 SELECT o.wallet, o.vote, o.signature, o.voted_at
 FROM onchain_votes o JOIN chain_transactions t USING (signature)
-WHERE o.market_id = $1 AND o.kind = $2 AND t.finality = 'finalized'
+WHERE o.market_id = $1 AND o.kind = $2 AND t.finality = 'finalized' AND o.voted_at <= to_timestamp($3)
   AND NOT EXISTS (SELECT FROM vote_log_entries e
                   WHERE (e.market_id, e.kind, e.wallet, e.channel) = ($1, $2, o.wallet, 'onchain'))
 ORDER BY o.slot, o.signature, o.wallet
@@ -160,7 +160,7 @@ async def counts(connection: Connection, market_id: MarketId, kind: VoteKind, si
 
 
 async def unlogged_onchain_votes(
-    connection: Connection, market_id: MarketId, kind: VoteKind
+    connection: Connection, market_id: MarketId, kind: VoteKind, closed_at: ChainTime
 ) -> list[OnchainVote]:
-    """Votes cast on chain, beyond rollback, that the log does not hold yet; in chain order."""
-    return [OnchainVote(*row) for row in await connection.fetch(_UNLOGGED, market_id, kind.value)]
+    """Votes cast on chain up to a chain time, beyond rollback, that the log does not hold yet; in chain order."""
+    return [OnchainVote(*row) for row in await connection.fetch(_UNLOGGED, market_id, kind.value, closed_at)]

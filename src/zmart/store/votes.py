@@ -9,6 +9,7 @@ import msgspec
 
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.store.market_work import TOO_FEW_VOTES
 from zmart.store.pool import Connection, Pool
 
 _COLUMNS = "id, market_id, kind, wallet, vote, proven, statement, signature, log_index, created_at"
@@ -22,12 +23,19 @@ SELECT EXISTS (SELECT FROM votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
     OR EXISTS (SELECT FROM onchain_votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
 """
 _STATE = "SELECT state FROM markets WHERE market_id = $1"
-# A dispute is settled by its first tally, a proposal's voting ends when it is rejected.
-_CLOSED = """
-SELECT CASE WHEN $2 = 'dispute' THEN EXISTS (SELECT FROM tallies WHERE market_id = $1 AND kind = 'dispute')
-       ELSE EXISTS (SELECT FROM market_work WHERE market_id = $1 AND job = 'proposal' AND status = 'rejected') END
+# By a closing; a dispute also by the chain's time, unless it had too few votes then and waits for more.
+_CLOSED = f"""
+SELECT EXISTS (SELECT FROM vote_closings WHERE (market_id, kind) = ($1, $2) AND voting_over)
+    OR $2 = 'dispute' AND EXISTS (
+        SELECT FROM markets m, index_progress p
+        WHERE m.market_id = $1 AND m.dispute_initiated_at + make_interval(secs => $3) < to_timestamp(p.final_time)
+            AND NOT EXISTS (SELECT FROM market_work w
+                            WHERE (w.market_id, w.job, w.status) = ($1, 'dispute', '{TOO_FEW_VOTES}')))
 """
-_COUNTS = "SELECT kind, votes_for, votes_against FROM vote_counts WHERE market_id = $1"
+_COUNTS = """
+SELECT k.kind, s.votes_for, s.votes_against
+FROM unnest(ARRAY['proposal', 'dispute']) AS k (kind), vote_standing($1, k.kind) AS s
+"""
 
 
 class VoteRow(msgspec.Struct, frozen=True):
@@ -85,16 +93,14 @@ async def market_state(db: Pool | Connection, market_id: MarketId) -> str | None
     return state
 
 
-async def voting_closed(connection: Connection, market_id: MarketId, kind: VoteKind) -> bool:
-    """Whether a further vote could no longer change anything."""
-    closed: bool = await connection.fetchval(_CLOSED, market_id, kind.value)
+async def voting_closed(connection: Connection, market_id: MarketId, kind: VoteKind, dispute_s: int) -> bool:
+    """Whether a further vote could no longer change anything. A dispute is voted on for `dispute_s` of chain time."""
+    closed: bool = await connection.fetchval(_CLOSED, market_id, kind.value, float(dispute_s))
     return closed
 
 
 async def counts(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, Tally]:
-    """What counts now, for both kinds, one vote per wallet."""
-    rows = {row["kind"]: row for row in await db.fetch(_COUNTS, market_id)}
-    return {
-        kind: Tally(row["votes_for"], row["votes_against"]) if (row := rows.get(kind.value)) else Tally(0, 0)
-        for kind in VoteKind
-    }
+    """How the votes of both kinds stand, one vote per wallet: as decided on chain, as counted when voting was over,
+    else as they count now."""
+    rows = await db.fetch(_COUNTS, market_id)
+    return {VoteKind(row["kind"]): Tally(row["votes_for"], row["votes_against"]) for row in rows}

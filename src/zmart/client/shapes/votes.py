@@ -10,7 +10,8 @@ from zmart.market.types import Address, MarketId, Wallet
 
 
 class Vote(Struct, frozen=True, kw_only=True):
-    """`vote` true: like, or agree that the proposed outcome is wrong. `proven`: signed by the wallet itself."""
+    """`vote` true: like, or agree that the proposed outcome is wrong. `proven`: signed by the wallet itself. `late`: it
+    came after its vote had closed and is not counted."""
 
     id: str
     market_id: MarketId
@@ -21,6 +22,7 @@ class Vote(Struct, frozen=True, kw_only=True):
     vote_type: str
     channel: str
     proven: bool
+    late: bool
     created_at: str
     voted_at: str
 

@@ -15,7 +15,7 @@ from zmart.errors import ZmartError
 Json = dict[str, Any]  # an answer of the API, by its documented names
 T = TypeVar("T")
 _AGAIN_S = 0.15
-_PATIENCE_S = 20.0
+_PATIENCE_S = 45.0
 
 
 class Refused(ZmartError):
@@ -28,7 +28,7 @@ class Refused(ZmartError):
 
 
 class Api:
-    """`get`, `post`, `put` and `delete` with JSON; raises Refused, or ZmartError when nobody answers for 20 s."""
+    """`get`, `post`, `put` and `delete` with JSON; raises Refused, or ZmartError when nobody answers for 45 s."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url

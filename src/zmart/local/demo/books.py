@@ -15,7 +15,11 @@ from zmart.local.demo.api import Json, until
 from zmart.local.demo.recorder import Recorder
 from zmart.local.demo.report import BookCheck
 from zmart.local.demo.world import FUNDS_LAMPORTS, MarketPlay, World
-from zmart.market.types import Address, Signature
+from zmart.market.tally import Tally
+from zmart.market.types import Address, MarketId, Signature, VoteKind
+from zmart.proofs.log_sources import from_api
+from zmart.proofs.tally_evidence import Anchor, gather
+from zmart.proofs.verify_tally import Verdict, verify_tally
 
 _SAME_NAMES = ("b_parameter", "initial_liquidity", "current_liquidity", "shares_yes", "shares_no", "total_volume",
                "proposed_outcome", "final_outcome", "was_disputed")  # fmt: skip
@@ -31,6 +35,7 @@ async def check(world: World) -> list[BookCheck]:
         ("socket trades = index", _tape_agrees),
         ("timeline in order", _timeline_in_order),
         ("index gap-free past the end", _gap_free),
+        ("tallies verified, one number everywhere", _tallies_hold),
     ]
     return [await _one(world, name, run) for name, run in checks]
 
@@ -210,3 +215,31 @@ async def _gap_free(world: World) -> str:
         f"a gap-free index through slot {end}",
     )
     return f"through slot {status['gap_free_through_slot']}"
+
+
+async def _tallies_hold(world: World) -> str:
+    """What `zmart verify tally` does, for every market; and the API gives the same counts as the chain."""
+    verified = 0
+    for play in world.markets:
+        evidence = await gather(world.rpc, world.program, MarketId(play.id))
+        log = await from_api(world.api.base_url, MarketId(play.id))
+        shown = await world.api.get(f"/api/votes/{play.id}")
+        for anchor in evidence.anchors.values():
+            report = verify_tally(evidence, anchor, log)
+            if not report.holds:
+                broken = [f.text for f in report.findings if f.verdict is Verdict.BROKEN]
+                raise ZmartError(f"{play.label}, {anchor.kind.value}: {'; '.join(broken)}")
+            if (told := _told(shown, anchor)) != anchor.tally:
+                raise ZmartError(
+                    f"{play.label}, {anchor.kind.value}: on chain {anchor.tally}, the API says {told}"
+                )
+            verified += 1
+    return f"{verified} tallies counted again from their logs"
+
+
+def _told(shown: Json, anchor: Anchor) -> Tally:
+    if anchor.kind is VoteKind.PROPOSAL:
+        found = shown["proposal_votes"]
+        return Tally(found["likes"], found["dislikes"])
+    found = shown["dispute_votes"]
+    return Tally(found["agrees"], found["disagrees"])

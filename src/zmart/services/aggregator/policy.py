@@ -7,7 +7,7 @@ from enum import Enum
 import msgspec
 
 from zmart.market.tally import Tally
-from zmart.market.types import Bps, ChainTime
+from zmart.market.types import Bps
 
 
 class Step(Enum):
@@ -25,27 +25,26 @@ class Policy(msgspec.Struct, frozen=True):
 
     threshold_bps: Bps
     min_votes: int
-    ttl_s: int
 
     def passes(self, tally: Tally) -> bool:
         return tally.passes(self.threshold_bps, self.min_votes)
 
-    def expired(self, created_at: ChainTime, now: ChainTime) -> bool:
-        return now - created_at >= self.ttl_s
-
 
 class Recorded(msgspec.Struct, frozen=True):
-    """The newest tally. `on_chain`: its intent is done; `fresh`: just now, so that a node may not show it yet."""
+    """The newest tally. `on_chain`: its intent is done; `fresh`: just now, so that a node may not show it yet; `last`:
+    taken when voting was over."""
 
     tally: Tally
     passed: bool
     on_chain: bool
     fresh: bool
+    last: bool
 
 
 def next_step(policy: Policy, counts: Tally, expired: bool, recorded: Recorded | None, shown: Tally) -> Step:
     """`shown` are the counts on the market's account. A new count is taken when there is none and the proposal
-    passes or is too old, when the recorded verdict has turned, or when the account shows other counts."""
+    passes or is too old, when the recorded verdict has turned, or when the account shows other counts; a proposal is
+    rejected by a count that was taken when its voting was over, by no earlier one."""
     passes = policy.passes(counts)
     if recorded is None:
         return Step.COUNT if passes or expired else Step.WAIT
@@ -57,4 +56,6 @@ def next_step(policy: Policy, counts: Tally, expired: bool, recorded: Recorded |
         return Step.COUNT
     if passes:
         return Step.APPROVE
-    return Step.REJECT if expired else Step.WAIT
+    if not expired:
+        return Step.WAIT
+    return Step.REJECT if recorded.last else Step.COUNT

@@ -9,19 +9,23 @@ from typing import assert_never
 import structlog
 
 from zmart.chain.accounts import MarketAccount
+from zmart.chain.rpc import ChainClock
+from zmart.market.deadlines import Deadlines
 from zmart.market.tally import Tally
-from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
+from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.proofs.tallying import count_log, memo_of, record
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.policy import Policy, Recorded, Step, next_step
 from zmart.services.authority import Authority, shown_proposal
 from zmart.services.effects import bring_about
 from zmart.services.workers import waits
-from zmart.store import intents, market_work, tallies, votes
+from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
+from zmart.store.vote_closings import Closing
+from zmart.votes.completeness import require_complete, require_recent
 
 _MOST_STEPS = 8  # count, record, approve, look; twice, when a vote turns the verdict meanwhile
 _FRESH = timedelta(minutes=1)
@@ -34,10 +38,11 @@ class Proposals:
 
     authority: Authority
     policy: Policy
-    now: ChainTime
+    deadlines: Deadlines
+    clock: ChainClock
 
     async def decide(self, market_id: MarketId) -> None:
-        """Bring one proposal as far as it gets now. Raises ChainError, ProgramError, StoreError."""
+        """Bring one proposal as far as it gets now. Raises IndexIncomplete, ChainError, ProgramError, StoreError."""
         for _ in range(_MOST_STEPS):
             account = await self.authority.market(market_id)
             if account.state is not MarketState.PROPOSED:
@@ -51,7 +56,8 @@ class Proposals:
         pool = self.authority.pool
         counts = (await votes.counts(pool, market_id))[VoteKind.PROPOSAL]
         row, intent = await _recorded(pool, market_id)
-        match self._step(counts, account, row, intent):
+        closing = await vote_closings.find(pool, market_id, VoteKind.PROPOSAL)
+        match self._step(counts, account, row, intent, closing):
             case Step.COUNT:
                 return await self._count(market_id, account)
             case Step.RECORD:
@@ -66,28 +72,70 @@ class Proposals:
                 metrics.decided.labels("rejected").inc()
                 return False
             case Step.WAIT:
+                await self._let_voting_go_on(market_id)
                 await market_work.done(pool, market_id, Job.PROPOSAL)
                 return False
             case other:
                 assert_never(other)
 
     def _step(
-        self, counts: Tally, account: MarketAccount, row: TallyRow | None, intent: IntentRow | None
+        self,
+        counts: Tally,
+        account: MarketAccount,
+        row: TallyRow | None,
+        intent: IntentRow | None,
+        closing: Closing | None,
     ) -> Step:
         recorded = None
         if row is not None and intent is not None:
             fresh = datetime.now(UTC) - intent.updated_at < _FRESH
-            recorded = Recorded(row.tally, row.passed, intent.state.is_done, fresh)
-        expired = self.policy.expired(account.created_at, self.now)
+            last = closing is not None and closing.voting_over and closing.closed_at == row.closed_at
+            recorded = Recorded(row.tally, row.passed, intent.state.is_done, fresh, last)
+        expired = self._has_expired(account)
         return next_step(self.policy, counts, expired, recorded, shown_proposal(account))
 
+    def _has_expired(self, account: MarketAccount) -> bool:
+        return self.clock.unix_timestamp >= self.deadlines.proposal_closes_at(account.created_at)
+
+    async def _closing(self, market_id: MarketId, account: MarketAccount) -> Closing:
+        """Up to where votes count now. It is written once and then waited for: else the index, always some seconds
+        behind, would never be complete enough."""
+        has_expired = self._has_expired(account)
+        async with self.authority.pool.transaction() as connection:
+            log_size = await vote_log.lock(connection, market_id)
+            found = await vote_closings.find(connection, market_id, VoteKind.PROPOSAL)
+            if found is not None and (found.voting_over or not has_expired):
+                return found
+            closed_at = self.clock.unix_timestamp
+            if has_expired:
+                closed_at = self.deadlines.proposal_closes_at(account.created_at)
+            closing = Closing(
+                market_id=market_id,
+                kind=VoteKind.PROPOSAL,
+                closed_at=closed_at,
+                closed_slot=self.clock.slot,
+                log_size=log_size,
+                voting_over=has_expired,
+            )
+            await vote_closings.write(connection, closing)
+        return closing
+
+    async def _let_voting_go_on(self, market_id: MarketId) -> None:
+        async with self.authority.pool.transaction() as connection:
+            await vote_log.lock(connection, market_id)
+            await vote_closings.remove(connection, market_id, VoteKind.PROPOSAL)
+
     async def _count(self, market_id: MarketId, account: MarketAccount) -> bool:
-        """The tally and the intent that carries it, in one transaction. Decided again by the log's own count,
-        under its lock: it may lack a vote on chain that is not final, or another process was here."""
-        authority = self.authority
+        """The tally and the intent that carries it, in one transaction, once the index is complete. Decided again by
+        the log's own count, under its lock: votes on chain may have come to light, or another process was here."""
+        authority, program = self.authority, self.authority.program.address
+        closing = await self._closing(market_id, account)
+        await require_complete(authority.pool, program, closing.closed_at, closing.closed_slot)
         async with authority.pool.transaction() as connection:
-            counted = await count_log(connection, authority.program.address, market_id, VoteKind.PROPOSAL)
-            step = self._step(counted.tally, account, *await _recorded(connection, market_id))
+            counted = await count_log(connection, program, closing)
+            step = self._step(counted.tally, account, *await _recorded(connection, market_id), closing)
+            if not closing.voting_over:
+                await vote_closings.remove(connection, market_id, VoteKind.PROPOSAL)
             if step is not Step.COUNT:
                 return step is Step.RECORD
             row = await record(connection, counted, self.policy.threshold_bps, self.policy.min_votes)
@@ -107,7 +155,12 @@ class Proposals:
             await waits(self.authority.pool, market_id, Job.PROPOSAL, "awaiting admin", "warning", message)
             return False
         pool = self.authority.pool
-        intent = await intents.plan(pool, market_id, Action.APPROVE_PROPOSAL, row.round, {})
+        program, now = self.authority.program.address, self.clock.unix_timestamp
+        await require_recent(pool, program, now, row.closed_at, row.closed_slot)
+        async with pool.transaction() as connection:
+            await vote_log.lock(connection, market_id)
+            await vote_closings.write(connection, _by_approval(row))
+            intent = await intents.plan(connection, market_id, Action.APPROVE_PROPOSAL, row.round, {})
         approved = await bring_about(self.authority, intent)
         if approved:
             metrics.decided.labels("approved").inc()
@@ -117,6 +170,18 @@ class Proposals:
 def arguments_of(row: TallyRow) -> dict[str, int | str]:
     """What an intent needs to carry a tally to the chain, at any later time."""
     return {"votes_for": row.tally.votes_for, "votes_against": row.tally.votes_against, "memo": memo_of(row)}
+
+
+def _by_approval(row: TallyRow) -> Closing:
+    """An approval ends the vote: what the tally does not count is late."""
+    return Closing(
+        market_id=row.market_id,
+        kind=row.kind,
+        closed_at=row.closed_at,
+        closed_slot=row.closed_slot,
+        log_size=row.log_size,
+        voting_over=True,
+    )
 
 
 async def _recorded(db: Pool | Connection, market_id: MarketId) -> tuple[TallyRow | None, IntentRow | None]:

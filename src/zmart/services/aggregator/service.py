@@ -20,13 +20,15 @@ from zmart.services.effects import close
 from zmart.services.schedule import run_schedule
 from zmart.services.takeover import take_over
 from zmart.services.ticks import Ticks
+from zmart.services.waiting import resume_waiting
 from zmart.services.workers import DRAIN_S, Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import market_work
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
+from zmart.votes.policy import deadlines_of
 
-_DAY_S = 86_400
+_JOBS = (Job.PROPOSAL,)
 _ACTIONS = (Action.AGGREGATE_PROPOSAL_VOTES, Action.APPROVE_PROPOSAL, Action.CANCEL_MARKET)
 
 
@@ -48,6 +50,7 @@ class Aggregator:
         jobs = [
             run_schedule(url, "aggregator", cron, self._tick, stop, again_after_a_crash=False),
             take_over(self._authority, _ACTIONS, self._resume, stop),
+            resume_waiting(self._authority.pool, _JOBS, self.decide_due, stop),
         ]
         if self._settings.aggregate_on_threshold:
             jobs.append(wake_by_votes(self._authority.pool, url, self._woken, stop))
@@ -63,7 +66,7 @@ class Aggregator:
         """Begin work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig."""
         proposals = await self._proposals()
         policy = proposals.policy
-        expired_before = ChainTime(proposals.now - policy.ttl_s)
+        expired_before = ChainTime(proposals.clock.unix_timestamp - proposals.deadlines.proposal_s)
         due = await market_work.proposals_to_decide(
             self._authority.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
         )
@@ -73,9 +76,8 @@ class Aggregator:
 
     async def _proposals(self) -> Proposals:
         config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
-        ttl_s = self._settings.proposal_ttl_days * _DAY_S
-        policy = Policy(config.proposal_approval_threshold, self._settings.min_proposal_votes, ttl_s)
-        return Proposals(self._authority, policy, clock.unix_timestamp)
+        policy = Policy(config.proposal_approval_threshold, self._settings.min_proposal_votes)
+        return Proposals(self._authority, policy, deadlines_of(self._settings, config.dispute_period), clock)
 
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:

@@ -8,14 +8,15 @@ from typing import assert_never
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
 from zmart.errors import ChainError, ProgramError
-from zmart.market.types import Lamports, Signature
+from zmart.market.types import ChainTime, Lamports, Signature, Slot, VoteKind
 from zmart.services.authority import Authority
 from zmart.services.gateway import builders
 from zmart.services.gateway.builders import MarketOnChain
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.sentences import refusal
-from zmart.store import intents
+from zmart.store import intents, tallies
 from zmart.store.intents import Action
+from zmart.votes.completeness import require_recent
 
 _WAIT_S = 12.0
 _PENDING: set[asyncio.Task[Outcome | None]] = set()
@@ -23,7 +24,13 @@ _PENDING: set[asyncio.Task[Outcome | None]] = set()
 
 
 async def send_as_admin(rooms: Rooms, found: MarketOnChain, action: Action) -> OperatorTransaction:
-    """Raises ProgramError when the program refuses, ChainError when nobody can tell."""
+    """Raises IndexIncomplete for an approval that votes may have overtaken, ProgramError when the program refuses,
+    ChainError when nobody can tell."""
+    if action is Action.APPROVE_PROPOSAL:
+        now = (await rooms.chain().get_clock()).unix_timestamp
+        row = await tallies.latest(rooms.pool, found.account.market_id, VoteKind.PROPOSAL)
+        counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
+        await require_recent(rooms.pool, rooms.program.address, now, *counted)
     if rooms.admin is None or str(rooms.admin.pubkey()) != found.config.admin:
         return await _unsigned(rooms, found, action)
     intent = await intents.plan(rooms.pool, found.account.market_id, action, 0, {})

@@ -17,6 +17,7 @@ from zmart.errors import (
     ChainError,
     Conflict,
     Forbidden,
+    IndexIncomplete,
     Invalid,
     NotFound,
     PricingError,
@@ -57,6 +58,7 @@ _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
     (PricingError, 409),
     (ProgramError, 409),
     (StoreError, 503),
+    (IndexIncomplete, 503),
     (ChainError, 503),
 )
 _RETRY_AFTER_S = "2"

@@ -10,6 +10,7 @@ import msgspec
 from zmart.client.shapes import markets as shapes
 from zmart.client.shapes.people import Discussion
 from zmart.client.shapes.tape import Trade
+from zmart.market.deadlines import Deadlines
 from zmart.market.tally import Tally
 from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares
 from zmart.services.gateway.texts import iso, price_text
@@ -19,6 +20,7 @@ from zmart.store.documents import Document
 from zmart.store.markets import MarketRow
 from zmart.store.status import Rules
 from zmart.store.trades import TradeRow
+from zmart.votes.policy import deadlines_of
 
 DRAFT = "DRAFT"
 _BLANK: dict[str, Any] = dict.fromkeys(
@@ -52,6 +54,13 @@ class Policy(msgspec.Struct, frozen=True):
     @property
     def dispute_threshold(self) -> Bps | None:
         return None if self.rules is None else self.rules.dispute_success_threshold
+
+    @property
+    def deadlines(self) -> Deadlines | None:
+        """None while the program's rules are not indexed."""
+        if self.rules is None:
+            return None
+        return deadlines_of(self.settings, self.rules.dispute_period)
 
     @property
     def voting(self) -> timedelta:
@@ -163,15 +172,15 @@ def outcome_word(row: MarketRow) -> str | None:
 
 def finalize_after(row: MarketRow, policy: Policy) -> datetime | None:
     """When finalize_market is due: the longer of the policy's and the program's window, and the safety margin."""
-    if row.state == "DISPUTED" and row.dispute_initiated_at is not None:
-        return row.dispute_initiated_at + policy.voting
-    if row.state != "RESOLVING" or row.resolution_proposed_at is None or policy.rules is None:
+    deadlines = policy.deadlines
+    if deadlines is None:
         return None
-    settings = policy.settings
-    window_s = (
-        max(settings.dispute_window_hours * 3600, policy.rules.dispute_period) + settings.finalize_safety_s
-    )
-    return row.resolution_proposed_at + timedelta(seconds=window_s)
+    safety = timedelta(seconds=deadlines.safety_s)
+    if row.state == "DISPUTED" and row.dispute_initiated_at is not None:
+        return row.dispute_initiated_at + policy.voting + safety
+    if row.state != "RESOLVING" or row.resolution_proposed_at is None:
+        return None
+    return row.resolution_proposed_at + timedelta(seconds=deadlines.resolution_s) + safety
 
 
 def _window(row: MarketRow, policy: Policy) -> shapes.DisputeWindow:

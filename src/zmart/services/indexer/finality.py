@@ -63,7 +63,8 @@ class FinalityWatcher:
     async def look(self) -> int:
         """One look at all of them. Returns how many became final."""
         finalized = await self._rpc.get_slot("finalized")
-        await index_progress.finalized(self._pool, finalized)
+        clock = await self._rpc.get_clock("finalized")
+        await index_progress.finalized(self._pool, finalized, clock.slot, clock.unix_timestamp)
         final, missing = 0, list[Unfinal]()
         after: Unfinal | None = None
         while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):

@@ -54,6 +54,9 @@ class Scanner:
         """One scan; returns how many transactions were new."""
         progress = await index_progress.read(self._pool)
         assert progress is not None  # claimed when the service started
+        final = await self._rpc.get_slot(
+            "finalized"
+        )  # before the listing: only what was final then is listed whole
         tip = await self._rpc.get_slot("confirmed")
         floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
         until = await chain_events.last_final_before(self._pool, floor)
@@ -61,7 +64,7 @@ class Scanner:
         async for page in pages(self._rpc, self._program.address, self._pace, floor=floor, until=until):
             fresh += await store_listed(self._pool, page)
             self._watch_order(page)
-        await index_progress.listed(self._pool, tip)
+        await index_progress.listed(self._pool, final, tip)
         await index_progress.advance(self._pool)
         return fresh
 

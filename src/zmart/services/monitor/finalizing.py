@@ -1,7 +1,7 @@
 """Finalizes markets whose time is over: undisputed ones as proposed, disputed ones by their votes.
 
-Owner of every finalize_market: nobody else plans one. The dispute's tally is taken here, in the transaction that
-plans its intent, at the moment when it is due.
+Owner of every finalize_market: nobody else plans one. A dispute closes at its deadline; its tally is taken here, once
+the index is complete through that moment, in the transaction that plans its intent.
 """
 
 from __future__ import annotations
@@ -11,42 +11,24 @@ from dataclasses import dataclass
 import structlog
 
 from zmart.chain.accounts import GlobalConfig, MarketAccount
+from zmart.chain.rpc import ChainClock
+from zmart.market.deadlines import Deadlines
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.proofs.tallying import count_log, memo_of, record
 from zmart.services.authority import Authority
 from zmart.services.effects import bring_about
 from zmart.services.monitor import metrics
 from zmart.services.workers import waits
-from zmart.settings import Settings
-from zmart.store import intents, market_work, tallies
+from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
-from zmart.store.market_work import Job
+from zmart.store.market_work import TOO_FEW_VOTES, Job
+from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
+from zmart.store.vote_closings import Closing
+from zmart.votes.completeness import require_complete
 
-_HOUR_S = 3_600
 _UNDISPUTED_ROUND = 0
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Waits:
-    """How long a market waits, in seconds of chain time, from the proposed resolution or from the dispute."""
-
-    resolution_s: int
-    dispute_s: int
-
-    @classmethod
-    def of(cls, settings: Settings, config: GlobalConfig) -> Waits:
-        """Our own policy, but never less than the program demands."""
-        window_s = max(settings.dispute_window_hours * _HOUR_S, config.dispute_period)
-        voting_s = settings.dispute_voting_hours * _HOUR_S
-        return cls(window_s + settings.finalize_safety_s, voting_s + settings.finalize_safety_s)
-
-    def due_at(self, account: MarketAccount) -> ChainTime:
-        """When a market in RESOLVING or DISPUTED may be finalized."""
-        if account.state is MarketState.DISPUTED:
-            return ChainTime(account.dispute_initiated_at + self.dispute_s)
-        return ChainTime(account.resolution_proposed_at + self.resolution_s)
 
 
 @dataclass(frozen=True)
@@ -54,26 +36,37 @@ class Finalizing:
     """How a tick finalizes: by the chain's time and GlobalConfig of that moment."""
 
     authority: Authority
-    waits: Waits
+    deadlines: Deadlines
     config: GlobalConfig
-    now: ChainTime
+    clock: ChainClock
+    min_dispute_votes: int
+
+    def closes_at(self, account: MarketAccount) -> ChainTime:
+        """When the vote, or the time to dispute, of a market in DISPUTED or RESOLVING is over."""
+        if account.state is MarketState.DISPUTED:
+            return self.deadlines.dispute_closes_at(ChainTime(account.dispute_initiated_at))
+        return self.deadlines.window_closes_at(ChainTime(account.resolution_proposed_at))
 
     async def settle(self, market_id: MarketId) -> None:
-        """Finalize one market if its account says that it is due. Raises ChainError, ProgramError, StoreError."""
+        """Finalize one market if its account says that it is due. Raises IndexIncomplete, ChainError, ProgramError,
+        StoreError."""
         account = await self.authority.market(market_id)
         if account.state is MarketState.RESOLVING and account.was_disputed:
             await self._never_by_itself(market_id)
-        elif account.state is MarketState.RESOLVING and self.now >= self.waits.due_at(account):
+            return
+        if account.state not in (MarketState.RESOLVING, MarketState.DISPUTED):
+            return
+        closes_at = self.closes_at(account)
+        if self.clock.unix_timestamp < self.deadlines.due_at(closes_at):
+            return
+        if account.state is MarketState.RESOLVING:
+            await require_complete(self.authority.pool, self.authority.program.address, closes_at)
             intent = await intents.plan(
                 self.authority.pool, market_id, Action.FINALIZE_MARKET, _UNDISPUTED_ROUND, {}
             )
             await self._finalize(account, intent, Job.FINALIZE)
-        elif account.state is MarketState.DISPUTED and self.now >= self.waits.due_at(account):
-            settling = await self._dispute_intent(market_id)
-            if settling is None:
-                await self._no_votes(market_id)
-            else:
-                await self._finalize(account, settling, Job.DISPUTE)
+        elif (settling := await self._dispute_intent(market_id, closes_at)) is not None:
+            await self._finalize(account, settling, Job.DISPUTE)
 
     async def _finalize(self, account: MarketAccount, intent: IntentRow, job: Job) -> None:
         if not await bring_about(self.authority, intent):
@@ -81,31 +74,73 @@ class Finalizing:
         await market_work.done(self.authority.pool, account.market_id, job)
         after = await self.authority.market(account.market_id)
         if after.state is MarketState.FINALIZED:
-            late_s = after.finalized_at - self.waits.due_at(account)
+            late_s = after.finalized_at - self.deadlines.due_at(self.closes_at(account))
             metrics.lateness_seconds.observe(late_s)
             metrics.finalized.labels(job.value).inc()
             log.info("market finalized", market=account.market_id, outcome=after.final_outcome, late_s=late_s)
 
-    async def _dispute_intent(self, market_id: MarketId) -> IntentRow | None:
-        """The intent that settles the dispute; its tally is taken once, now or by an earlier try. None without
-        a vote: then nothing is written, and voting goes on."""
-        pool, threshold = self.authority.pool, self.config.dispute_success_threshold
+    async def _dispute_intent(self, market_id: MarketId, closes_at: ChainTime) -> IntentRow | None:
+        """The intent that settles the dispute; its tally is taken once, now or by an earlier try. None with too few
+        votes: then nothing is decided, and voting goes on."""
+        pool = self.authority.pool
+        row = await tallies.latest(pool, market_id, VoteKind.DISPUTE)
+        if row is not None:
+            return await _plan(pool, row)
+        closing = await self._closing(market_id, closes_at)
+        if closing is None:
+            await self._too_few_votes(market_id)
+            return None
+        program = self.authority.program.address
+        await require_complete(pool, program, closing.closed_at, closing.closed_slot)
         async with pool.transaction() as connection:
-            counted = await count_log(connection, self.authority.program.address, market_id, VoteKind.DISPUTE)
-            row = await tallies.latest(connection, market_id, VoteKind.DISPUTE)
-            if row is None and counted.tally.total == 0:
-                return None
-            row = row or await record(connection, counted, threshold)
-            return await intents.plan(
-                connection, market_id, Action.FINALIZE_MARKET, row.round, _arguments(row)
-            )
+            intent = await self._count(connection, closing)
+        if intent is None:
+            await self._too_few_votes(market_id)
+        return intent
 
-    async def _no_votes(self, market_id: MarketId) -> None:
+    async def _closing(self, market_id: MarketId, closes_at: ChainTime) -> Closing | None:
+        """Up to where votes count: the deadline. A dispute that had too few votes then goes on until it has enough, and
+        closes at that moment; None while it has not."""
+        async with self.authority.pool.transaction() as connection:
+            log_size = await vote_log.lock(connection, market_id)
+            found = await vote_closings.find(connection, market_id, VoteKind.DISPUTE)
+            if found is not None:
+                return found
+            if await market_work.status_of(connection, market_id, Job.DISPUTE) == TOO_FEW_VOTES:
+                standing = (await votes.counts(connection, market_id))[VoteKind.DISPUTE]
+                if standing.total < self.min_dispute_votes:
+                    return None
+                closes_at = self.clock.unix_timestamp
+            closing = Closing(
+                market_id=market_id,
+                kind=VoteKind.DISPUTE,
+                closed_at=closes_at,
+                closed_slot=self.clock.slot,
+                log_size=log_size,
+                voting_over=True,
+            )
+            await vote_closings.write(connection, closing)
+        return closing
+
+    async def _count(self, connection: Connection, closing: Closing) -> IntentRow | None:
+        """The tally and its intent; None with too few votes, then the log is open again."""
+        counted = await count_log(connection, self.authority.program.address, closing)
+        row = await tallies.latest(connection, closing.market_id, closing.kind)
+        if row is None:
+            if counted.tally.total < self.min_dispute_votes:
+                await vote_closings.remove(connection, closing.market_id, closing.kind)
+                return None
+            threshold = self.config.dispute_success_threshold
+            row = await record(connection, counted, threshold, self.min_dispute_votes)
+        return await _plan(connection, row)
+
+    async def _too_few_votes(self, market_id: MarketId) -> None:
+        total = (await votes.counts(self.authority.pool, market_id))[VoteKind.DISPUTE].total
         message = (
-            f"The dispute of market {market_id} is over its time and nobody voted: the program cannot settle it "
-            "without a vote. It stays DISPUTED; a vote, on chain or here, lets it go on."
+            f"The dispute of market {market_id} is over its time with {total} vote(s); it takes "
+            f"{self.min_dispute_votes}. It stays DISPUTED; further votes, on chain or here, let it go on."
         )
-        await waits(self.authority.pool, market_id, Job.DISPUTE, "no votes", "warning", message)
+        await waits(self.authority.pool, market_id, Job.DISPUTE, TOO_FEW_VOTES, "warning", message)
 
     async def _never_by_itself(self, market_id: MarketId) -> None:
         message = (
@@ -113,6 +148,10 @@ class Finalizing:
             "would confirm the outcome that the votes refused. A person must decide."
         )
         await waits(self.authority.pool, market_id, Job.FINALIZE, "needs a person", "critical", message)
+
+
+async def _plan(db: Pool | Connection, row: TallyRow) -> IntentRow:
+    return await intents.plan(db, row.market_id, Action.FINALIZE_MARKET, row.round, _arguments(row))
 
 
 def _arguments(row: TallyRow) -> dict[str, int | str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from zmart.market.types import ChainTime, MarketId, MarketState
@@ -13,18 +13,21 @@ from zmart.services.authority import Authority
 from zmart.services.contract import Readiness
 from zmart.services.effects import close
 from zmart.services.monitor import metrics
-from zmart.services.monitor.finalizing import Finalizing, Waits
+from zmart.services.monitor.finalizing import Finalizing
 from zmart.services.schedule import run_schedule
 from zmart.services.takeover import take_over
 from zmart.services.ticks import Ticks
+from zmart.services.waiting import resume_waiting
 from zmart.services.workers import DRAIN_S, Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import alerts, market_work
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
+from zmart.votes.policy import deadlines_of
 
 STUCK_AFTER_S = 7 * 86_400
 _ACTIONS = (Action.FINALIZE_MARKET,)
+_JOBS = (Job.FINALIZE, Job.DISPUTE)
 
 
 class Monitor:
@@ -46,22 +49,25 @@ class Monitor:
             async with asyncio.TaskGroup() as group:
                 group.create_task(schedule)
                 group.create_task(take_over(self._authority, _ACTIONS, self._resume, stop))
+                group.create_task(resume_waiting(self._authority.pool, _JOBS, self.settle_due, stop))
             await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()
             await self._authority.aclose()
 
-    async def settle_due(self, only: MarketId | None = None) -> None:
-        """Begin to finalize every market whose time is over, by the chain's clock and GlobalConfig of now."""
+    async def settle_due(self, only: Sequence[MarketId] | None = None) -> None:
+        """Begin to finalize every market whose time is over (of `only`, if given), by the chain's clock and
+        GlobalConfig of now."""
         finalizing = await self._finalizing()
-        now, waits = finalizing.now, finalizing.waits
-        proposed_before, disputed_before = now - waits.resolution_s, now - waits.dispute_s
+        now, deadlines = finalizing.clock.unix_timestamp, finalizing.deadlines
+        acted_on = now - deadlines.safety_s
+        proposed_before, disputed_before = acted_on - deadlines.resolution_s, acted_on - deadlines.dispute_s
         due = await market_work.finalizations_due(
             self._authority.pool, ChainTime(proposed_before), ChainTime(disputed_before)
         )
         metrics.due.set(len(due))
         for market in due:
-            if only in (None, market.market_id):
+            if only is None or market.market_id in only:
                 job = Job.DISPUTE if market.state is MarketState.DISPUTED else Job.FINALIZE
                 self._workers.start(market.market_id, job, partial(finalizing.settle, market.market_id))
         if only is None:
@@ -69,8 +75,8 @@ class Monitor:
 
     async def _finalizing(self) -> Finalizing:
         config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
-        waits = Waits.of(self._settings, config)
-        return Finalizing(self._authority, waits, config, clock.unix_timestamp)
+        deadlines = deadlines_of(self._settings, config.dispute_period)
+        return Finalizing(self._authority, deadlines, config, clock, self._settings.min_dispute_votes)
 
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:

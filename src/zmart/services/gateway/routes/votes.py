@@ -89,6 +89,7 @@ async def _cast(rooms: Rooms, call: Call, kind: VoteKind, data: Ballot) -> shape
         signature,
         datetime.now(UTC),
         rooms.settings.votes_require_statement,
+        rooms.settings.dispute_voting_hours * 3600,
         rooms.backend,
     )
     return _answer(cast)
@@ -175,6 +176,7 @@ def _vote(row: ListedVote) -> shapes.Vote:
         vote_type=row.kind.value,
         channel=row.channel,
         proven=row.channel != "session",
+        late=row.late,
         created_at=moment,
         voted_at=moment,
     )

@@ -19,6 +19,10 @@ CREATE TABLE index_progress (
     listed_through_slot   bigint NOT NULL DEFAULT 0,   -- every transaction up to here is in the inbox
     tip_slot              bigint NOT NULL DEFAULT 0,
     final_slot            bigint NOT NULL DEFAULT 0,   -- the chain's newest finalized slot
+    final_time            bigint,                      -- and the time of its Clock, unix seconds
+    clock_slot            bigint,                      -- an older look at the finalized Clock, which the gap-free slot
+    clock_time            bigint,                      -- has not passed yet: its slot and its time
+    gap_free_through_time bigint NOT NULL DEFAULT 0,   -- everything with this chain time or an earlier one is indexed and final
     scanned_at            timestamptz
 );
 
@@ -370,6 +374,20 @@ CREATE TABLE vote_log_nodes (
     PRIMARY KEY (market_id, level, node_index)
 );
 
+-- Up to where a vote counts: written when a decision takes the vote up, before the index is asked whether it is complete
+-- that far. `voting_over`: the log takes no further vote of this kind; votes on chain with a later chain time, and entries of
+-- the log from `log_size` on, are late.
+CREATE TABLE vote_closings (
+    market_id   market_key NOT NULL,
+    kind        text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    closed_at   bigint NOT NULL,           -- chain time, unix seconds
+    closed_slot bigint NOT NULL,           -- the chain's slot when this was written
+    log_size    bigint NOT NULL,
+    voting_over boolean NOT NULL,
+    written_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (market_id, kind)
+);
+
 -- Every count that was taken for the chain, with the log that proves it.
 CREATE TABLE tallies (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -384,6 +402,9 @@ CREATE TABLE tallies (
     passed        boolean NOT NULL,
     log_size      bigint NOT NULL,
     log_root      bytea NOT NULL CHECK (length(log_root) = 32),
+    closed_at     bigint NOT NULL,         -- every vote on chain up to this chain time is counted, no later one
+    closed_slot   bigint NOT NULL,         -- the index was gap-free and final through this slot
+    rule          text NOT NULL DEFAULT 'open',
     taken_at      timestamptz NOT NULL DEFAULT now(),
     UNIQUE (market_id, kind, round)
 );
@@ -429,12 +450,16 @@ CREATE TABLE market_work (
     market_id       market_key NOT NULL,
     job             text NOT NULL CHECK (job IN ('proposal', 'dispute', 'finalize')),
     status          text NOT NULL DEFAULT 'waiting',
+    status_since    timestamptz NOT NULL DEFAULT now(),
     attempts        integer NOT NULL DEFAULT 0,
-    last_error      text,
+    last_error      text,                  -- why it failed, or what it waits for
+    needs_slot      bigint,                -- status 'waiting: index': it goes on when the index is gap-free through this
+    needs_time      bigint,                -- slot and this chain time
     last_attempt_at timestamptz,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (market_id, job)
 );
+CREATE INDEX market_work_waits_for_index ON market_work (job) WHERE status = 'waiting: index';
 
 ------------------------------------------------------------------------------------------- people and their words
 
@@ -613,11 +638,45 @@ CREATE FUNCTION feed_reserve(added integer) RETURNS integer LANGUAGE sql AS $$
     RETURNING row_count - added
 $$;
 
--- How the votes of one kind stand: a wallet's vote on chain counts instead of its other one.
+-- Votes on chain that came after their vote had closed: nothing counts them.
+CREATE VIEW late_votes WITH (security_invoker = true) AS
+SELECT o.market_id, o.kind, o.wallet, o.vote, o.signature, o.slot, o.voted_at
+FROM vote_closings c JOIN onchain_votes o USING (market_id, kind)
+WHERE c.voting_over AND o.voted_at > to_timestamp(c.closed_at);
+
+-- How the votes of one kind stand: what the account on chain recorded once that was decided; else the count that was taken
+-- when voting was over; else what counts now. A wallet's vote on chain counts instead of its other one, a late one never.
+CREATE FUNCTION vote_standing(of_market text, of_kind text) RETURNS TABLE (votes_for bigint, votes_against bigint)
+LANGUAGE sql STABLE AS $$
+    WITH decided AS (
+        SELECT m.proposal_likes AS votes_for, m.proposal_dislikes AS votes_against FROM markets m
+        WHERE of_kind = 'proposal' AND m.market_id = of_market AND m.state <> 'PROPOSED'
+            AND m.proposal_aggregated_at IS NOT NULL
+        UNION ALL
+        SELECT m.dispute_agree, m.dispute_disagree FROM markets m
+        WHERE of_kind = 'dispute' AND m.market_id = of_market AND m.state = 'FINALIZED' AND m.was_disputed
+        UNION ALL
+        SELECT t.votes_for, t.votes_against FROM (
+            SELECT t.votes_for, t.votes_against FROM vote_closings c JOIN tallies t USING (market_id, kind, closed_at)
+            WHERE c.market_id = of_market AND c.kind = of_kind AND c.voting_over ORDER BY t.round DESC LIMIT 1) AS t
+    ), late AS (
+        SELECT coalesce(sum(s.n) FILTER (WHERE s.vote), 0) AS votes_for,
+               coalesce(sum(s.n) FILTER (WHERE NOT s.vote), 0) AS votes_against
+        FROM late_votes l LEFT JOIN votes v USING (market_id, kind, wallet)
+        CROSS JOIN LATERAL (VALUES (l.vote, -1), (v.vote, 1)) AS s (vote, n)
+        WHERE l.market_id = of_market AND l.kind = of_kind
+    ), counted AS (
+        SELECT c.votes_for + l.votes_for, c.votes_against + l.votes_against
+        FROM late l, (SELECT coalesce(sum(votes_for), 0) AS votes_for, coalesce(sum(votes_against), 0) AS votes_against
+                      FROM vote_counts WHERE market_id = of_market AND kind = of_kind) AS c
+    )
+    SELECT s.votes_for::bigint, s.votes_against::bigint
+    FROM (SELECT * FROM decided UNION ALL SELECT * FROM counted WHERE NOT EXISTS (SELECT FROM decided)) AS s LIMIT 1
+$$;
+
 CREATE FUNCTION vote_tally(of_market text, of_kind text) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_build_object('for', coalesce(sum(votes_for), 0), 'against', coalesce(sum(votes_against), 0),
-                              'total', coalesce(sum(votes_for + votes_against), 0))
-    FROM vote_counts WHERE market_id = of_market AND kind = of_kind
+    SELECT jsonb_build_object('for', votes_for, 'against', votes_against, 'total', votes_for + votes_against)
+    FROM vote_standing(of_market, of_kind)
 $$;
 
 CREATE FUNCTION feed_publish() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -741,7 +800,8 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
     END LOOP;
     FOREACH t IN ARRAY ARRAY['index_progress', 'chain_transactions', 'chain_events', 'program_config', 'markets', 'positions',
-        'trades', 'onchain_votes', 'votes', 'vote_counts', 'vote_logs', 'vote_log_entries', 'vote_log_nodes', 'tallies', 'users'] LOOP
+        'trades', 'onchain_votes', 'votes', 'vote_counts', 'vote_logs', 'vote_log_entries', 'vote_log_nodes', 'vote_closings',
+        'tallies', 'users'] LOOP
         EXECUTE format('CREATE POLICY public_read ON %I FOR SELECT USING (true)', t);
     END LOOP;
 END $$;

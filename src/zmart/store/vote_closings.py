@@ -1,0 +1,53 @@
+"""Up to where a vote counts: its closing, written before anybody asks whether the index is complete that far."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.market.types import ChainTime, MarketId, Slot, VoteKind
+from zmart.store.pool import Connection, Pool
+
+_COLUMNS = "market_id, kind, closed_at, closed_slot, log_size, voting_over"
+_FIND = f"SELECT {_COLUMNS} FROM vote_closings WHERE (market_id, kind) = ($1, $2)"
+_WRITE = f"""
+INSERT INTO vote_closings ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (market_id, kind) DO UPDATE
+SET closed_at = excluded.closed_at, closed_slot = excluded.closed_slot, log_size = excluded.log_size,
+    voting_over = excluded.voting_over, written_at = now()
+"""
+_REMOVE = "DELETE FROM vote_closings WHERE (market_id, kind) = ($1, $2)"
+
+
+class Closing(msgspec.Struct, frozen=True, kw_only=True):
+    """Votes on chain count up to chain time `closed_at`; `closed_slot` was the chain's slot when this was written.
+    `voting_over`: the log takes no further vote, and holds those that count in its first `log_size` entries."""
+
+    market_id: MarketId
+    kind: VoteKind
+    closed_at: ChainTime
+    closed_slot: Slot
+    log_size: int
+    voting_over: bool
+
+
+async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> Closing | None:
+    row = await db.fetchrow(_FIND, market_id, kind.value)
+    return None if row is None else Closing(**{**row, "kind": kind})
+
+
+async def write(connection: Connection, closing: Closing) -> None:
+    """Write the closing down, in place of an earlier one. Needs the lock of the market's log."""
+    await connection.execute(
+        _WRITE,
+        closing.market_id,
+        closing.kind.value,
+        closing.closed_at,
+        closing.closed_slot,
+        closing.log_size,
+        closing.voting_over,
+    )
+
+
+async def remove(connection: Connection, market_id: MarketId, kind: VoteKind) -> None:
+    """Let voting go on. Needs the lock of the market's log."""
+    await connection.execute(_REMOVE, market_id, kind.value)

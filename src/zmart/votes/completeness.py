@@ -1,0 +1,62 @@
+"""The gate before every decision: nothing is decided ahead of the index.
+
+What the chain holds up to the moment that is decided about must be known, folded and final. Everything that the program
+stamped with a chain time of at most the index's `gap_free_through_time` is; see store/index_progress.py.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from zmart.errors import IndexIncomplete
+from zmart.market.types import Address, ChainTime, Slot
+from zmart.store import index_progress
+from zmart.store.pool import Connection, Pool
+
+FAR_BEHIND_S = 600
+"""An index that is further behind may miss votes that came after a count and before its approval."""
+
+_ANY_SLOT = Slot(0)
+
+
+async def require_complete(
+    db: Pool | Connection, program: Address, closed_at: ChainTime, closed_slot: Slot = _ANY_SLOT
+) -> None:
+    """Return if the index of `program` is complete through a chain time, and through a slot if one is known.
+
+    Raises IndexIncomplete, which says how far it is and what is needed; ConfigError for another program's index.
+    """
+    progress = await index_progress.of_program(db, program)
+    if progress is None:
+        raise IndexIncomplete(
+            f"No indexer has ever run on this database; the decision needs slot {closed_slot}.",
+            needs_slot=closed_slot,
+            needs_time=closed_at,
+        )
+    if progress.gap_free_through_slot >= closed_slot and progress.gap_free_through_time >= closed_at:
+        return
+    raise IndexIncomplete(
+        f"The index is complete through slot {progress.gap_free_through_slot}, the decision needs slot {closed_slot}: "
+        f"all of chain time {_moment(closed_at)}, and it has all of {_moment(progress.gap_free_through_time)}.",
+        needs_slot=closed_slot,
+        needs_time=closed_at,
+    )
+
+
+async def require_recent(
+    db: Pool | Connection,
+    program: Address,
+    now: ChainTime,
+    counted_at: ChainTime,
+    counted_slot: Slot = _ANY_SLOT,
+) -> None:
+    """Before an approval: complete through its count, and at most FAR_BEHIND_S behind, so that votes which came after
+    the count and turn its verdict are known. Raises as `require_complete`."""
+    await require_complete(db, program, max(counted_at, ChainTime(now - FAR_BEHIND_S)), counted_slot)
+
+
+def _moment(seconds: ChainTime) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError, OSError):  # a clock that says what no calendar has
+        return str(seconds)

@@ -1,0 +1,17 @@
+"""What our settings add to the program's own rules about votes."""
+
+from __future__ import annotations
+
+from zmart.market.deadlines import Deadlines
+from zmart.settings import Settings
+
+
+def deadlines_of(settings: Settings, dispute_period_s: int) -> Deadlines:
+    """Our deadlines, with the dispute period of the present GlobalConfig."""
+    return Deadlines.of(
+        dispute_window_hours=settings.dispute_window_hours,
+        dispute_period_s=dispute_period_s,
+        dispute_voting_hours=settings.dispute_voting_hours,
+        proposal_ttl_days=settings.proposal_ttl_days,
+        safety_s=settings.finalize_safety_s,
+    )
