@@ -133,6 +133,26 @@ async def test_both_the_slot_and_the_chain_time_must_be_reached(
     assert await scene.state(market) is MarketState.FINALIZED
 
 
+async def test_a_market_whose_events_are_stuck_is_not_decided(scene: Scene) -> None:
+    """The index is complete, but an event of this market is impossible after those before it: votes behind it are
+    known and not folded."""
+    stuck, sound = await scene.disputed(), await scene.disputed()
+    for market in (stuck, sound):
+        await scene.vote(market, yes=1, kind=VoteKind.DISPUTE)
+    await scene.pool.execute(
+        "INSERT INTO market_folds (market_id, error, error_slot) VALUES ($1, 'more shares than are out', 5)",
+        stuck,
+    )
+    await scene.travel(73 * HOUR_S)
+    await decide(scene)
+    assert await scene.state(stuck) is MarketState.DISPUTED
+    assert await scene.state(sound) is MarketState.FINALIZED
+    work = await work_of(scene, stuck)
+    assert work is not None
+    assert work.status == WAITS_FOR_INDEX
+    assert "more shares than are out" in str(work.last_error)
+
+
 async def test_an_undisputed_market_waits_for_the_index_too(scene: Scene) -> None:
     market = await scene.resolving()
     await complete_index(scene.pool, scene.chain.program.address, 2**40, await scene.now())

@@ -64,6 +64,7 @@ def environment(
         "auth_token_secret": secrets.auth_token_secret,
         "aggregator_cron": QUICK_CRON,
         "monitor_cron": QUICK_CRON,
+        "indexer_scan_interval_s": "1",
         "min_proposal_votes": "1",
         **{
             f"rate_limit_{policy}": ONE_ADDRESS

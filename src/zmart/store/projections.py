@@ -166,6 +166,9 @@ ORDER BY error_slot LIMIT $1
 """
 
 
+_FOLD_ERROR = "SELECT error FROM market_folds WHERE market_id = $1"
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """How far a market is folded: the last event applied (None: none), and the one that could not be."""
 
@@ -327,6 +330,12 @@ async def folded_after(connection: Connection, key: ChainKey) -> set[MarketId]:
 async def stuck(connection: Connection | Pool, limit: int = 100) -> list[tuple[MarketId, str]]:
     """Markets with an event that cannot be folded although nothing before it is missing, and why."""
     return [(row["market_id"], row["error"]) for row in await connection.fetch(_STUCK, limit)]
+
+
+async def fold_error(db: Connection | Pool, market_id: MarketId) -> str | None:
+    """Why the market's events are not folded further; None if all that are known are."""
+    reason: str | None = await db.fetchval(_FOLD_ERROR, market_id)
+    return reason
 
 
 def _market(row: Record) -> MarketFold:

@@ -1,7 +1,8 @@
 """The gate before every decision: nothing is decided ahead of the index.
 
 What the chain holds up to the moment that is decided about must be known, folded and final. Everything that the program
-stamped with a chain time of at most the index's `gap_free_through_time` is; see store/index_progress.py.
+stamped with a chain time of at most the index's `gap_free_through_time` is, see store/index_progress.py, unless the
+market's events are stuck at one that is impossible.
 """
 
 from __future__ import annotations
@@ -9,20 +10,26 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from zmart.errors import IndexIncomplete
-from zmart.market.types import Address, ChainTime, Slot
-from zmart.store import index_progress
+from zmart.market.types import Address, ChainTime, MarketId, Slot
+from zmart.store import index_progress, projections
 from zmart.store.pool import Connection, Pool
 
 FAR_BEHIND_S = 600
 """An index that is further behind may miss votes that came after a count and before its approval."""
 
 _ANY_SLOT = Slot(0)
+_NO_SLOT = Slot(2**62)
+"""Waiting for this, work is looked at after its pause and not sooner."""
 
 
 async def require_complete(
-    db: Pool | Connection, program: Address, closed_at: ChainTime, closed_slot: Slot = _ANY_SLOT
+    db: Pool | Connection,
+    program: Address,
+    market_id: MarketId,
+    closed_at: ChainTime,
+    closed_slot: Slot = _ANY_SLOT,
 ) -> None:
-    """Return if the index of `program` is complete through a chain time, and through a slot if one is known.
+    """Return if the index of `program` is complete for a market through a chain time, and a slot if one is known.
 
     Raises IndexIncomplete, which says how far it is and what is needed; ConfigError for another program's index.
     """
@@ -34,6 +41,7 @@ async def require_complete(
             needs_time=closed_at,
         )
     if progress.gap_free_through_slot >= closed_slot and progress.gap_free_through_time >= closed_at:
+        await _require_folded(db, market_id)
         return
     raise IndexIncomplete(
         f"The index is complete through slot {progress.gap_free_through_slot}, the decision needs slot {closed_slot}: "
@@ -43,16 +51,28 @@ async def require_complete(
     )
 
 
+async def _require_folded(db: Pool | Connection, market_id: MarketId) -> None:
+    reason = await projections.fold_error(db, market_id)
+    if reason is not None:
+        raise IndexIncomplete(
+            f"The events of market {market_id} are not folded to their end: {reason}",
+            needs_slot=_NO_SLOT,
+            needs_time=0,
+        )
+
+
 async def require_recent(
     db: Pool | Connection,
     program: Address,
+    market_id: MarketId,
     now: ChainTime,
     counted_at: ChainTime,
     counted_slot: Slot = _ANY_SLOT,
 ) -> None:
     """Before an approval: complete through its count, and at most FAR_BEHIND_S behind, so that votes which came after
     the count and turn its verdict are known. Raises as `require_complete`."""
-    await require_complete(db, program, max(counted_at, ChainTime(now - FAR_BEHIND_S)), counted_slot)
+    recently = ChainTime(now - FAR_BEHIND_S)
+    await require_complete(db, program, market_id, max(counted_at, recently), counted_slot)
 
 
 def _moment(seconds: ChainTime) -> str:

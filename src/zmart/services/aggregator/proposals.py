@@ -130,7 +130,7 @@ class Proposals:
         the log's own count, under its lock: votes on chain may have come to light, or another process was here."""
         authority, program = self.authority, self.authority.program.address
         closing = await self._closing(market_id, account)
-        await require_complete(authority.pool, program, closing.closed_at, closing.closed_slot)
+        await require_complete(authority.pool, program, market_id, closing.closed_at, closing.closed_slot)
         async with authority.pool.transaction() as connection:
             counted = await count_log(connection, program, closing)
             step = self._step(counted.tally, account, *await _recorded(connection, market_id), closing)
@@ -156,7 +156,7 @@ class Proposals:
             return False
         pool = self.authority.pool
         program, now = self.authority.program.address, self.clock.unix_timestamp
-        await require_recent(pool, program, now, row.closed_at, row.closed_slot)
+        await require_recent(pool, program, market_id, now, row.closed_at, row.closed_slot)
         async with pool.transaction() as connection:
             await vote_log.lock(connection, market_id)
             await vote_closings.write(connection, _by_approval(row))

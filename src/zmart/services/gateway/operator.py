@@ -30,7 +30,8 @@ async def send_as_admin(rooms: Rooms, found: MarketOnChain, action: Action) -> O
         now = (await rooms.chain().get_clock()).unix_timestamp
         row = await tallies.latest(rooms.pool, found.account.market_id, VoteKind.PROPOSAL)
         counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
-        await require_recent(rooms.pool, rooms.program.address, now, *counted)
+        market_id = found.account.market_id
+        await require_recent(rooms.pool, rooms.program.address, market_id, now, *counted)
     if rooms.admin is None or str(rooms.admin.pubkey()) != found.config.admin:
         return await _unsigned(rooms, found, action)
     intent = await intents.plan(rooms.pool, found.account.market_id, action, 0, {})

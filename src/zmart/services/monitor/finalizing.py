@@ -60,7 +60,8 @@ class Finalizing:
         if self.clock.unix_timestamp < self.deadlines.due_at(closes_at):
             return
         if account.state is MarketState.RESOLVING:
-            await require_complete(self.authority.pool, self.authority.program.address, closes_at)
+            program = self.authority.program.address
+            await require_complete(self.authority.pool, program, market_id, closes_at)
             intent = await intents.plan(
                 self.authority.pool, market_id, Action.FINALIZE_MARKET, _UNDISPUTED_ROUND, {}
             )
@@ -91,7 +92,7 @@ class Finalizing:
             await self._too_few_votes(market_id)
             return None
         program = self.authority.program.address
-        await require_complete(pool, program, closing.closed_at, closing.closed_slot)
+        await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
         async with pool.transaction() as connection:
             intent = await self._count(connection, closing)
         if intent is None:
