@@ -39,6 +39,7 @@ def test_the_books_agree(report: Report) -> None:
         "lamports conserved",
         "socket = feed replayed",
         "timeline in order",
+        "tallies verified, one number everywhere",
     }
 
 

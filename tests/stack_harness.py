@@ -1,0 +1,24 @@
+"""The whole stack, as `zmart up` starts it, on free ports and in a home of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zmart.local.bring_up import running_stack
+from zmart.local.ports import NAMES
+from zmart.local.stack import read_record
+from zmart.settings import Settings, load_settings
+
+ADDON = Path(__file__).parent.parent / ".zmart" / "node"
+
+
+@contextmanager
+def stack_in(home: Path, **settings: object) -> Iterator[Settings]:
+    """A running stack; gives the settings that its services have."""
+    (home / "node").symlink_to(ADDON)
+    wanted = load_settings(_env_file=None, zmart_home=home, **dict.fromkeys(NAMES, 0), **settings)
+    with running_stack(wanted, print):
+        record = read_record(home)
+        assert record is not None
+        environment = {name.lower(): value for name, value in record.environment.items()}
+        yield load_settings(_env_file=None, **environment)
