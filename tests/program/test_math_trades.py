@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 from solders.keypair import Keypair
-from svm_chain import SOL, ProgramFailed
+from svm_chain import SOL, ProgramFailed, refused
 from svm_harness import Market, Zmart
 
 from zmart.errors import PricingError
@@ -45,8 +45,10 @@ def check_buy(
             zmart.buy(market, user, outcome, target)
         assert caught.value.name == quote
         return
+    with refused("SlippageExceeded"):
+        zmart.buy(market, user, outcome, target, quote.shares + 1)
     before = zmart.market(market)
-    event = zmart.buy(market, user, outcome, target).event
+    event = zmart.buy(market, user, outcome, target, quote.shares).event
     after = zmart.market(market)
     assert (event["shares"], event["cost"], event["new_price_yes"]) == (
         quote.shares, quote.total, quote.price_yes_after,

@@ -252,6 +252,23 @@ def test_fees_owed_at_the_end_are_paid_by_claims_and_withdrawals(how: str) -> No
     zmart.books_hold(market)
 
 
+def test_a_fee_wallet_that_is_the_resolver_is_owed_both_and_takes_both() -> None:
+    wallet = Keypair()
+    zmart = Zmart(roles={"fee_wallet": wallet})
+    market, users = traded(zmart)
+    zmart.finish(market, wallet, True)
+    state = zmart.market(market)
+    for user in users:
+        zmart.claim(market, user)
+    owed = (state["accumulated_resolver_fees"], state["accumulated_protocol_fees"])
+    assert zmart.owed(market) == owed
+    assert 0 not in owed
+    fund(zmart, wallet.pubkey())
+    assert zmart.withdraw(market, wallet).event["amount"] == sum(owed)
+    assert zmart.owed(market) == (0, 0)
+    zmart.books_hold(market)
+
+
 def test_a_fee_wallet_that_is_the_market_itself_blocks_nothing(zmart: Zmart) -> None:
     """Whatever the admin named: what an account pays to itself is a gift to the market, beside the books."""
     market, user = zmart.open(), zmart.chain.wallet()

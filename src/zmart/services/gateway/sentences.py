@@ -21,6 +21,7 @@ _SENTENCES = {
     "DisputePeriodNotEnded": "The outcome can still be disputed: it is finalized after that time.",
     "AlreadyResolved": "An outcome has been proposed already.",
     "InvalidTimestamp": "It is too early for this: the program's waiting time has not passed.",
+    "WouldBreakRentExemption": "The wallet holds too little SOL to receive this: send it the rent of an account first.",
     "Unauthorized": "This wallet may not do that.",
     "CannotCancelMarket": "Only a proposed or approved market can be cancelled.",
     "MarketAlreadyCancelled": "The market is cancelled already.",

@@ -34,7 +34,7 @@ _PARAMETERS: dict[str, Schema] = {
     "q": {"type": "string", "maxLength": 200, "description": "words, as people type them"},
     "shares": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
     "max_cost": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-    "min_shares": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    "min_shares": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
     "slippage_bps": {"type": "integer", "minimum": 0, "maximum": 10_000},
     "since": {"type": "integer", "minimum": 0, "maximum": 10**14},
     "service": {

@@ -128,7 +128,7 @@ async def market_quote(
     max_cost: Annotated[
         int | None, QueryParameter(gt=0, le=2**63 - 1, description="lamports, fees included")
     ] = None,
-    min_shares: Annotated[int | None, QueryParameter(gt=0, le=2**63 - 1)] = None,
+    min_shares: Annotated[int | None, QueryParameter(ge=0, le=2**63 - 1)] = None,
     slippage_bps: Annotated[int | None, QueryParameter(ge=0, le=10_000)] = None,
 ) -> shapes.Quote:
     """What a trade would cost or bring now, exact to the lamport against the configured program."""

@@ -27,7 +27,7 @@ class Buy(msgspec.Struct, frozen=True, kw_only=True):
     outcome: bool | fields.Outcome
     max_cost: fields.Amount | None = None
     shares: fields.Amount | None = None
-    min_shares: fields.Amount | None = None
+    min_shares: fields.AmountOrNone | None = None
     slippage_bps: fields.Bps | None = None
 
 
@@ -158,7 +158,9 @@ async def withdraw(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> 
 
 def _may_withdraw(found: MarketOnChain, wallet: Wallet) -> None:
     if wallet != found.account.creator and wallet not in found.creditors:
-        raise Forbidden("Only the creator of the market may withdraw its liquidity.")
+        raise Forbidden(
+            "Only the creator withdraws liquidity, and the market has noted no debt to this wallet."
+        )
 
 
 def _needs(found: MarketOnChain, state: MarketState, what: str) -> None:

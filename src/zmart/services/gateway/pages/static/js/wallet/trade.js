@@ -9,6 +9,7 @@ let timer = 0;
 let market = "";
 let wallet = () => null;
 let asked = 0;
+let shown = { of: "", bound: {} };
 
 export function watchTrade(found, id, whose) {
   wallet = whose;
@@ -37,7 +38,16 @@ export function bodyOf(given, id, amount) {
   const side = new FormData(given).get("side");
   const outcome = new FormData(given).get("outcome");
   const much = side === "buy" ? { max_cost: Number(amount) } : { shares: Number(amount) };
-  return { path: `/api/trades/${side}`, body: { market_id: id, outcome, ...much } };
+  const bound = shown.of === order(side, outcome, amount) ? shown.bound : {};
+  return { path: `/api/trades/${side}`, body: { market_id: id, outcome, ...much, ...bound } };
+}
+
+const order = (side, outcome, amount) => `${market} ${side} ${outcome} ${amount}`;
+
+// What was on the page when the button was pressed is what the transaction must bring at least.
+function boundOf(quote) {
+  if (quote.side === "sell") return { min_proceeds: Number(quote.min_proceeds) };
+  return quote.min_shares == null ? {} : { min_shares: Number(quote.min_shares) };
 }
 
 async function suggest(isOtherSide) {
@@ -72,6 +82,7 @@ async function show() {
   try {
     const quote = await get(`/api/markets/${market}/quote?side=${side}&outcome=${outcome}&${much}`);
     lines = side === "buy" ? bought(quote) : sold(quote);
+    if (turn === asked) shown = { of: order(side, outcome, amount), bound: boundOf(quote) };
   } catch (problem) {
     lines = line("", problem.message);
   }
