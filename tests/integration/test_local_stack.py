@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,12 +13,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from zmart.local.ports import NAMES
+from zmart.local.postgres import Postgres
 from zmart.local.stack import supervisor_of
 from zmart.ops.host import SERVICES
 from zmart.ops.supervision_kin import members
@@ -258,13 +262,43 @@ def test_a_service_that_cannot_start_is_named_with_its_reason(home: Home) -> Non
     assert members(home.folder) == []
 
 
-def test_a_new_chain_starts_the_database_over(home: Home) -> None:
+def test_no_doubt_about_the_chain_costs_the_database(home: Home) -> None:
+    """C14: a torn record of the chain, then a chain that is not there any more."""
     assert home.zmart("up", "--detach").returncode == 0
+    record = home.folder / "postgres" / "chain"
+    whole = record.read_text()
+    query(home, "INSERT INTO users (wallet) VALUES ($1)", whole)
     home.zmart("stop")
-    (home.folder / "chain" / "journal").unlink()
+    record.write_text(whole[:20])
     again = home.zmart("up", "--detach")
-    assert again.returncode == 0
-    assert "starts over" in again.stdout
+    assert again.returncode == 0, again.stderr
+    assert query(home, "SELECT wallet FROM users WHERE wallet = $1", whole) == [(whole,)]
+    assert record.read_text() == whole
+    home.zmart("stop")
+    (home.folder / "chain" / "journal").rename(home.folder / "journal")
+    refused = home.zmart("up", "--detach")
+    assert refused.returncode == 1
+    assert "Nothing was deleted" in refused.stderr.replace("\n", " ")
+    assert "zmart up --fresh" in refused.stderr.replace("\n", " ")
+    assert members(home.folder) == []
+    server = Postgres(home.folder / "postgres", home.record()["ports"]["postgres_port"])
+    server.start()
+    try:
+        assert query(home, "SELECT wallet FROM users WHERE wallet = $1", whole) == [(whole,)]
+    finally:
+        server.stop()
+
+
+def query(home: Home, statement: str, *values: str) -> list[tuple[object, ...]]:
+    async def ask() -> list[tuple[object, ...]]:
+        connection = await asyncpg.connect(home.record()["environment"]["DATABASE_URL"])
+        try:
+            return [tuple(row) for row in await connection.fetch(statement, *values)]
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, ask()).result()
 
 
 def test_servers_that_settings_name_are_used_and_not_started(

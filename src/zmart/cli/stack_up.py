@@ -20,7 +20,7 @@ from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
 from zmart.local.bring_up import BringUp, is_up, take_down
 from zmart.local.processes import launched
-from zmart.local.stack import Stack, read_record
+from zmart.local.stack import Stack, erase_home, read_record
 from zmart.ops.supervision import SupervisionError
 from zmart.ops.supervision_kin import end_members
 from zmart.settings import settings
@@ -67,7 +67,7 @@ class Session:
         if left := end_members(self._home):
             self._console.print(f"Ended {left} processes that an earlier stack had left behind.")
         if fresh:
-            Stack(settings()).erase()
+            erase_home(settings())
         stack = Stack(settings(), self._say)
         names = [program.name for program in stack.servers()]
         with StartView(self._console, names) as view:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from zmart.local.state_files import DamagedState
 from zmart.settings import Settings, load_settings, settings
 
 
@@ -33,7 +34,13 @@ def stack_settings() -> Settings:
     path = stack_file(own.zmart_home)
     if not path.exists():
         return own
-    environment = msgspec.json.decode(path.read_bytes(), type=StackFile).environment
+    try:
+        environment = msgspec.json.decode(path.read_bytes(), type=StackFile).environment
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
+        raise DamagedState(
+            f"{path} cannot be read ({problem}), so nobody knows which database is meant: `zmart up` writes it again, "
+            "or set DATABASE_URL and the like."
+        ) from None
     if own.database_url.get_secret_value() and "DATABASE_URL" in environment:
         return own
     given = {name.lower(): value for name, value in environment.items()}

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from zmart.local.chain.keys import load_keys
-from zmart.local.postgres import DATABASE, accepts_connections
+from zmart.local.chain_record import keep_to_one_chain
+from zmart.local.postgres import accepts_connections
 from zmart.local.processes import launched
 from zmart.local.readiness import Answer, Waiter, ask
 from zmart.local.stack import SERVICE_GROUP, Stack, process_environment, supervisor_of
@@ -159,7 +160,7 @@ class BringUp:
         self._tell("chain", "ready")
 
     def _schema(self) -> None:
-        """Bring the database up to date; one that holds another chain's markets starts over."""
+        """Bring the database up to date, unless it holds another chain's markets."""
         from zmart.store import migrate
 
         self._tell("schema", "starting")
@@ -172,15 +173,7 @@ class BringUp:
         postgres, chain = self._stack.postgres, self._stack.chain
         assert postgres is not None
         assert chain is not None
-        record = postgres.folder / "chain"
-        here = chain.genesis_hash()
-        if record.exists() and record.read_text("ascii") != here:
-            self._say("This is a new chain: the database held what happened on another one and starts over.")
-            postgres.drop_database(DATABASE)
-            postgres.create_database(DATABASE)
-            if self._stack.valkey is not None:
-                self._stack.valkey.flush()
-        record.write_text(here, "ascii")
+        keep_to_one_chain(postgres.url(), postgres.folder / "chain", chain.genesis_hash())
 
     def _services(self) -> None:
         for name in SERVICES:

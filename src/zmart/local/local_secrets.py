@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from zmart.local.processes import private_folder, write_private
+from zmart.local.processes import private_folder
+from zmart.local.state_files import DamagedState, write_state
 
 
 class LocalSecrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,9 +22,16 @@ class LocalSecrets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_secrets(folder: Path) -> LocalSecrets:
-    """The secrets in `folder`; those that are missing are made."""
+    """The secrets in `folder`; those that are missing are made. Raises DamagedState for a file that holds none."""
     path = private_folder(folder) / "secrets.json"
-    known = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
+        raise DamagedState(
+            f"{path} cannot be read ({problem}). Restore it from a backup, or remove it: then others are made, "
+            "sessions end, and webhooks that were registered with the old secret are refused."
+        ) from None
     found = msgspec.convert(known, LocalSecrets)
-    write_private(path, msgspec.json.encode(found).decode())
+    if msgspec.to_builtins(found) != known:
+        write_state(path, msgspec.json.encode(found))
     return found

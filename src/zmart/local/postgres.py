@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -28,8 +27,8 @@ from zmart.local.processes import (
     private_folder,
     stop,
     wait_until,
-    write_private,
 )
+from zmart.local.state_files import DamagedState, read_state, sync_folder, token_in, write_state
 
 USER = DATABASE = "zmart"
 NOBODY = 65534
@@ -37,6 +36,7 @@ NOBODY_HOME = Path("/var/lib/zmart")
 STOP = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
 PROTOCOL_3 = 196608
 BUILTIN_LOCALE_SINCE = 17
+_RESTORE = "Restore it from a backup, or start over with `zmart up --fresh`."
 
 SETTINGS = """\
 listen_addresses = '127.0.0.1'
@@ -107,11 +107,13 @@ class Postgres:
 
     @cached_property
     def password(self) -> str:
-        """Random, made once, kept for us alone in the folder."""
-        path = self.folder / "password"
-        if not path.exists():
-            write_private(path, secrets.token_urlsafe(24))
-        return path.read_text("utf-8")
+        """Random, made once, kept for us alone in the folder. Raises DamagedState: a database outlives its password's
+        file, and only that password opens it."""
+        return token_in(
+            self.folder / "password",
+            may_make=not self.data.exists(),
+            advice=f"nothing was deleted. {_RESTORE}",
+        )
 
     def url(self, database: str = DATABASE) -> str:
         """The address of a database of this server, password included."""
@@ -121,11 +123,26 @@ class Postgres:
     def run_as(self) -> RunAs:
         """Decided once and recorded in the folder: files of one mode cannot be used in another."""
         record = self.folder / "run_as"
-        if record.exists():
-            return RunAs(record.read_text("ascii").strip())
-        run_as = _choose_run_as()
-        write_private(record, run_as.value)
+        try:
+            text = read_state(record, "|".join(RunAs), "the data folder's owner tells it")
+        except DamagedState:
+            text = None
+        run_as = RunAs(text) if text else self._owner_of_data() or _choose_run_as()
+        if text is None:
+            write_state(record, run_as.value)
         return run_as
+
+    def _owner_of_data(self) -> RunAs | None:
+        """As whom the data folder was made; None where there is none."""
+        for home, folder in (
+            (self.folder, self.folder / "data"),
+            (self._nobody_home, self._nobody_home / "data"),
+        ):
+            if folder.exists():
+                if folder.stat().st_uid == NOBODY or home == self._nobody_home:
+                    return RunAs.NOBODY
+                return RunAs.NAMESPACE if folder.stat().st_uid == 0 else RunAs.SELF
+        return None
 
     def _check_owner(self) -> None:
         is_root = os.getuid() == 0
@@ -140,6 +157,10 @@ class Postgres:
         """`folder`, or a place below /var/lib/zmart when we run as nobody, who cannot reach `folder`."""
         if self.run_as is not RunAs.NOBODY or _nobody_can_enter(self.folder):
             return self.folder
+        return self._nobody_home
+
+    @property
+    def _nobody_home(self) -> Path:
         return NOBODY_HOME / hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
 
     @property
@@ -167,11 +188,15 @@ class Postgres:
 
     def _initdb(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.rmtree(self.data, ignore_errors=True)  # one that was never finished
+        # A folder gets this name only when initdb has finished: one without PG_VERSION has lost something since.
+        if self.data.exists() and any(self.data.iterdir()):
+            raise ConfigError(
+                f"{self.data} holds data, but PG_VERSION is missing: nothing was deleted. {_RESTORE}"
+            )
         draft = self.home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         password_file = self.home / "password.new"
-        write_private(password_file, self.password)
+        write_state(password_file, self.password)
         if self.run_as is RunAs.NOBODY:
             os.chown(self.home, NOBODY, NOBODY)
             os.chown(password_file, NOBODY, NOBODY)
@@ -189,6 +214,7 @@ class Postgres:
         if done.returncode != 0:
             raise StartError(f"PostgreSQL could not make its data folder: {_last_words(done.stderr)}")
         draft.rename(self.data)
+        sync_folder(self.home)
 
     def _options(self) -> list[str]:
         options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]

@@ -120,16 +120,6 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else can read, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
-    draft.replace(path)
-
-
 def executable(path: str, setting: str) -> Path:
     """The program that a setting names. Raises ConfigError when there is none."""
     if not os.access(path, os.X_OK):

@@ -21,7 +21,8 @@ from zmart.local.environment import Parts, environment, parts_of
 from zmart.local.local_secrets import load_secrets
 from zmart.local.ports import NAMES, choose_ports
 from zmart.local.postgres import Postgres
-from zmart.local.processes import launched, private_folder, write_private
+from zmart.local.processes import launched, private_folder
+from zmart.local.state_files import write_state
 from zmart.local.valkey import Valkey
 from zmart.ops.host import SERVICES
 from zmart.ops.supervision import Program, Supervisor
@@ -126,7 +127,7 @@ class Stack:
             started_at=time.time(),
         )
         private_folder(stack_file(self.home).parent)
-        write_private(stack_file(self.home), msgspec.json.format(msgspec.json.encode(record)).decode())
+        write_state(stack_file(self.home), msgspec.json.format(msgspec.json.encode(record)).decode())
 
     def addresses(self) -> dict[str, str]:
         """What a person or a program may want to open, without secrets."""
@@ -154,17 +155,19 @@ class Stack:
         host = reachable_host(self.settings)
         return {name: f"http://{host}:{self.ports[port]}/ready" for name, port in SERVICES.items()}
 
-    def erase(self) -> None:
-        """Forget all data, logs and keys of this home; what was installed stays."""
-        if self.postgres is not None:
-            self.postgres.erase()
-        for path in self.home.iterdir():
-            if path.name in KEPT_BY_FRESH:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+
+def erase_home(settings: Settings) -> None:
+    """Forget all data, logs and keys of this home, whatever state they are in; what was installed stays."""
+    home = private_folder(settings.zmart_home).resolve()
+    if (home / "postgres").exists():
+        Postgres(home / "postgres", settings.postgres_port, settings.postgres_bin_dir).erase()
+    for path in home.iterdir():
+        if path.name in KEPT_BY_FRESH:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def supervisor_of(home: Path) -> Supervisor:
@@ -182,7 +185,7 @@ def read_record(home: Path) -> StackRecord | None:
     path = stack_file(home)
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackRecord)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import secrets
 import shutil
 import signal
 import socket
@@ -16,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 from zmart.errors import ConfigError
-from zmart.local.processes import executable, launched, private_folder, stop, wait_until, write_private
+from zmart.local.processes import executable, launched, private_folder, stop, wait_until
+from zmart.local.state_files import DamagedState, token_in, write_state
 
 STOP = signal.SIGTERM
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -77,11 +77,14 @@ class Valkey:
 
     @cached_property
     def password(self) -> str:
-        """Random, made once, kept for us alone in the folder."""
+        """Random, kept for us alone in the folder. Every start gives it to the server anew: one that was torn is
+        replaced."""
         path = self.folder / "password"
-        if not path.exists():
-            write_private(path, secrets.token_urlsafe(24))
-        return path.read_text("utf-8")
+        try:
+            return token_in(path, may_make=True, advice="another one is made")
+        except DamagedState:
+            path.unlink()
+            return token_in(path, may_make=True, advice="")
 
     def url(self, database: int = 0) -> str:
         """The address of a database of this server, password included."""
@@ -92,7 +95,7 @@ class Valkey:
         data = private_folder(self.folder / "data")
         append_only = "yes" if self._durable else "no"
         settings = SETTINGS.format(port=self.port, data=data, password=self.password, append_only=append_only)
-        write_private(self.folder / "valkey.conf", settings)
+        write_state(self.folder / "valkey.conf", settings)
 
     def command(self) -> list[str]:
         """What a supervisor runs; end it with `STOP`."""
@@ -114,10 +117,6 @@ class Valkey:
     def answers(self) -> bool:
         """Whether the server serves requests now."""
         return b"+PONG\r\n" in self._ask("PING")
-
-    def flush(self) -> None:
-        """Forget every key."""
-        self._ask("FLUSHALL")
 
     def _ask(self, command: str) -> list[bytes]:
         try:

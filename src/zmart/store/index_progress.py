@@ -13,6 +13,8 @@ _WRITER_LOCK = 0x7A6D666F6C64
 _CLAIM = """
 INSERT INTO index_progress (program_id, genesis_hash) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING
 """
+_HAS_PROGRESS = "SELECT to_regclass('index_progress') IS NOT NULL"
+_GENESIS = "SELECT genesis_hash FROM index_progress"
 _READ = """
 SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, gap_free_through_time, listed_through_slot,
     tip_slot, final_slot, extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
@@ -73,6 +75,19 @@ async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProg
             f"{genesis_hash}: check SOLANA_RPC_URL, or use another DATABASE_URL."
         )
     return found
+
+
+async def recorded_genesis(database_url: str) -> str | None:
+    """Of which chain the database is an index; None before an indexer has ever run there, or without our tables.
+    Raises StoreError when the database cannot say."""
+    pool = await Pool.open(database_url, 1)
+    try:
+        if not await pool.fetchval(_HAS_PROGRESS):
+            return None
+        genesis: str | None = await pool.fetchval(_GENESIS)
+        return genesis
+    finally:
+        await pool.close()
 
 
 async def read(pool: Pool | Connection) -> IndexProgress | None:

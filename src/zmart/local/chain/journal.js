@@ -41,6 +41,7 @@ class Journal {
       }
       start = stop + 1;
     }
+    if (!end && !neverHappened(bytes)) throw new Error(`${this.file} holds no state of a chain; nothing was deleted`);
     return end;
   }
 
@@ -102,12 +103,18 @@ class Journal {
     }
     const state = `C ${JSON.stringify({ accounts: Object.fromEntries(this.accounts), clock: this.clock })}\n`;
     fs.writeSync(out, state);
+    fs.fsyncSync(out); // before the old file goes, also if the machine ends here
     fs.closeSync(out);
     fs.closeSync(this.handle);
     fs.renameSync(draft, this.file);
     this.handle = fs.openSync(this.file, 'a', 0o600);
     this.end = offset + Buffer.byteLength(state);
   }
+}
+
+/** Whether a journal without any state is the first one of a chain that ended while it was written. */
+function neverHappened(bytes) {
+  return !bytes.length || (!bytes.includes(10) && /^[TC] \{/.test(bytes.toString('utf8', 0, 3)));
 }
 
 function append(map, key, value) {

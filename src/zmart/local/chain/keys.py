@@ -9,7 +9,8 @@ import msgspec
 from solders.keypair import Keypair
 
 from zmart.chain.wallet import keypair_from_file
-from zmart.local.processes import private_folder, write_private
+from zmart.local.processes import private_folder
+from zmart.local.state_files import write_state
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -40,5 +41,5 @@ def load_keys(folder: Path) -> Keys:
 
 def _load(path: Path, name: str) -> Keypair:
     if not path.exists():
-        write_private(path, json.dumps(list(bytes(Keypair()))))
+        write_state(path, json.dumps(list(bytes(Keypair()))))
     return keypair_from_file(path, f"The local {name} key")

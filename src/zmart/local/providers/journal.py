@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from zmart.errors import StoreError
+from zmart.local.state_files import sync_folder, write_state
 
 Value = TypeVar("Value")
 
@@ -76,29 +77,7 @@ class Journal(Generic[Value]):
             self.values[line.key] = self._decoder.decode(line.value)
 
     def _rewrite(self) -> None:
-        write_synced(self._path, b"".join(_line(key, value) for key, value in self.values.items()))
-
-
-def write_synced(path: Path, content: bytes) -> None:
-    """Whole or not at all, and on disk before this returns (its name needs `sync_folder`)."""
-    draft = path.with_name(f"{path.name}.draft")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(file, "wb", closefd=False) as stream:
-            stream.write(content)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    draft.replace(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Names of files survive a crash only once their folder is synced."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_state(self._path, b"".join(_line(key, value) for key, value in self.values.items()))
 
 
 def _line(key: str, value: object) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zmart.errors import NotFound, StoreError
-from zmart.local.providers.journal import sync_folder, write_synced
+from zmart.local.state_files import sync_folder, write_synced
 from zmart.proofs.multiformats import Cid
 
 

@@ -1,0 +1,43 @@
+"""Of which chain the embedded database holds the history. Only this keeps two chains from being mixed up."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import base58
+
+from zmart.errors import ConfigError
+from zmart.local.state_files import DamagedState, read_state, write_state
+from zmart.store.index_progress import recorded_genesis
+
+_GENESIS = "[1-9A-HJ-NP-Za-km-z]{32,44}"
+_GENESIS_BYTES = 32
+
+
+def keep_to_one_chain(database_url: str, record: Path, here: str) -> None:
+    """Let the database go on with the chain whose genesis hash is `here`. Raises ConfigError when it holds another
+    one's history, and StoreError when it cannot say: nothing is deleted in either case.
+
+    The database itself counts. The file `record` speaks for one in which nothing is indexed yet, and only if it is
+    whole.
+    """
+    there = asyncio.run(recorded_genesis(database_url)) or _read(record)
+    if there is not None and there != here:
+        raise ConfigError(
+            f"The database in {record.parent} holds the votes, comments and markets of the chain {there}; the chain "
+            f"that runs here is another one, {here}: its folder was removed, emptied or exchanged. Nothing was "
+            "deleted. Put that chain's folder back, or set DATABASE_URL to another database; `zmart up --fresh` "
+            "forgets both and starts over."
+        )
+    if _read(record) != here:
+        write_state(record, here)
+
+
+def _read(record: Path) -> str | None:
+    """None also for a file that is torn or empty: it says nothing."""
+    try:
+        text = read_state(record, _GENESIS, "the database is asked instead")
+    except DamagedState:
+        return None
+    return text if text is not None and len(base58.b58decode(text)) == _GENESIS_BYTES else None

@@ -1,0 +1,195 @@
+"""C14: what a small file of the home says is believed only when it is whole, and writing one is all or nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zmart.errors import ConfigError
+from zmart.local.addresses import stack_settings
+from zmart.local.chain.node import find_node
+from zmart.local.local_secrets import load_secrets
+from zmart.local.postgres import Postgres
+from zmart.local.processes import RunAs
+from zmart.local.state_files import DamagedState, read_state, token_in, write_state
+from zmart.local.valkey import Valkey
+
+WHOLE = "a" * 32
+TORN = [b"", b"\n", b"aaa", b"\0" * 32, b"a" * 31, b"a" * 33, b"a" * 16 + b"\0" * 16, b"\xff" * 32, b"{}"]
+
+
+@pytest.mark.parametrize("content", TORN)
+def test_a_torn_file_is_neither_absent_nor_believed(tmp_path: Path, content: bytes) -> None:
+    """C14"""
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    for ask in (
+        lambda: read_state(path, "a{32}", "do this"),
+        lambda: token_in(path, may_make=True, advice="x"),
+    ):
+        with pytest.raises(DamagedState, match="token"):
+            ask()
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_cannot_be_read_is_not_absent(tmp_path: Path) -> None:
+    """C14"""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DamagedState, match="cannot be read"):
+        read_state(tmp_path / "folder", ".*", "do this")
+    assert read_state(tmp_path / "nothing", ".*", "do this") is None
+
+
+def test_what_was_written_is_read_and_is_ours_alone(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    for content in ("b" * 32, WHOLE):
+        write_state(path, content)
+        assert read_state(path, "[ab]{32}", "") == content
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["token"]
+    assert token_in(path, may_make=False, advice="") == WHOLE
+
+
+def test_a_writer_that_is_killed_at_any_call_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+    """C14: one more system call of the writer is let through each time."""
+    path = tmp_path / "token"
+    write_state(path, "old")
+    said = set()
+    for calls in range(12):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED_AFTER, str(path), str(calls)], check=False, capture_output=True
+        )
+        said.add(path.read_text())
+        if done.returncode == 0:
+            break
+    assert said == {"old", "new"}
+
+
+KILLED_AFTER = """
+import os, sys
+from pathlib import Path
+from zmart.local.state_files import write_state
+left = int(sys.argv[2])
+def counted(call):
+    def run(*arguments, **named):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        left -= 1
+        return call(*arguments, **named)
+    return run
+for name in ("open", "fsync", "close"):
+    setattr(os, name, counted(getattr(os, name)))
+os.fdopen = counted(os.fdopen)
+Path.replace = counted(Path.replace)
+write_state(Path(sys.argv[1]), "new")
+"""
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"operator_token": 5}', b"\0" * 40, b"[]"])
+def test_torn_secrets_are_said_and_kept(tmp_path: Path, content: bytes) -> None:
+    """C14"""
+    (tmp_path / "secrets.json").write_bytes(content)
+    with pytest.raises(DamagedState, match=r"secrets\.json"):
+        load_secrets(tmp_path)
+    assert (tmp_path / "secrets.json").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 40])
+def test_commands_do_not_guess_which_database_a_torn_stack_file_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """C14"""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stack.json").write_bytes(content)
+    monkeypatch.setenv("ZMART_HOME", str(tmp_path))
+    monkeypatch.setenv("ZMART_ENV_FILE", os.devnull)
+    with pytest.raises(DamagedState, match="which database"):
+        stack_settings()
+
+
+def made(folder: Path) -> Postgres:
+    """A server whose data folder is there."""
+    server = Postgres(folder, 1)
+    assert server.password
+    server.data.mkdir(parents=True)
+    (server.data / "PG_VERSION").write_text("18")
+    return Postgres(folder, 1)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"abc", b"\0" * 32])
+def test_a_password_that_is_gone_is_not_replaced_while_there_is_data(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """C14: another one would not open the database."""
+    server = made(tmp_path)
+    password = tmp_path / "password"
+    password.unlink()
+    if content is not None:
+        password.write_bytes(content)
+    with pytest.raises(DamagedState, match="zmart up --fresh"):
+        server.url()
+    assert (server.data / "PG_VERSION").exists()
+
+
+def test_a_data_folder_that_lost_its_version_is_not_made_anew(tmp_path: Path) -> None:
+    """C14: it was deleted."""
+    server = made(tmp_path)
+    (server.data / "PG_VERSION").rename(server.data / "base")
+    with pytest.raises(ConfigError, match="nothing was deleted"):
+        server.prepare()
+    assert (server.data / "base").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"nob", b"\0\0\0\0"])
+def test_as_whom_the_server_runs_is_known_from_its_data(tmp_path: Path, content: bytes) -> None:
+    """C14"""
+    server = made(tmp_path)
+    (tmp_path / "run_as").write_bytes(content)
+    expected = RunAs.NAMESPACE if os.getuid() == 0 else RunAs.SELF
+    assert server.run_as is expected
+    assert (tmp_path / "run_as").read_text() == expected.value
+
+
+@pytest.mark.parametrize("content", TORN)
+def test_a_torn_password_of_valkey_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    """C14: every start gives it to the server, so nothing hangs on the old one."""
+    (tmp_path / "password").write_bytes(content)
+    password = Valkey(tmp_path, 1).password
+    assert len(password) == len(WHOLE)
+    assert Valkey(tmp_path, 1).password == password
+
+
+@pytest.mark.parametrize(
+    ("content", "is_new"),
+    [
+        (b"", True),
+        (b'C {"accounts":{', True),
+        (b'T {"signature":"x"', True),
+        (b"\0" * 100, False),
+        (b'{"some": "thing"}', False),
+        (b'T {"signature":"x","addresses":[]}\n', False),
+    ],
+)
+def test_a_journal_of_the_chain_that_says_nothing_is_not_emptied(
+    tmp_path: Path, content: bytes, is_new: bool
+) -> None:
+    """C14: only what a new chain had begun to write never happened."""
+    import zmart.local.chain as package
+
+    script = tmp_path / "open.js"
+    script.write_text("new (require(process.argv[2]).Journal)(process.argv[3]);")
+    (tmp_path / "chain").mkdir()
+    journal = tmp_path / "chain" / "journal"
+    journal.write_bytes(content)
+    source = Path(package.__file__).parent / "journal.js"
+    done = subprocess.run(
+        [find_node(), script, source, tmp_path / "chain"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode == 0) == is_new
+    assert journal.read_bytes() == (b"" if is_new else content)
+    assert is_new or "nothing was deleted" in done.stderr
