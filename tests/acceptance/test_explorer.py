@@ -149,8 +149,10 @@ async def test_a_newcomer_takes_a_question_from_proposal_to_trade_by_hand(
         await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Your vote counts")
         await expect(other.locator('[data-ballot="proposal"] [data-for]')).to_have_text("1")
         await page.get_by_role("button", name="Open it for trading").click()
-        await expect(page.locator("[data-quote]")).to_contain_text("You get")
-        await page.get_by_role("button", name="Buy YES").click()
+        await expect(page.locator("[data-quote]")).to_contain_text("At least")
+        async with page.expect_request("**/api/trades/buy") as sent:
+            await page.get_by_role("button", name="Buy YES").click()
+        assert (await sent.value).post_data_json["min_shares"] > 0
         await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Bought")
         await expect(page.locator(PRICE)).not_to_have_text("50.0")
         await _say_and_sell(page)
