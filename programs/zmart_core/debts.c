@@ -1,5 +1,5 @@
-/* What a market owes to wallets that only get paid: the resolver's reward, the protocol's fee. Nobody's instruction fails
- * because such a wallet cannot be paid: the debt stays noted in the market, its lamports stay in the market's account,
+/* What a market owes to wallets that only receive money: the resolver's reward, the protocol's fee. No instruction fails
+ * because such a wallet cannot be credited: the debt is noted in the market, its lamports stay in the market's account,
  * and every later instruction that moves the market's money pays it if the wallet is among its accounts. */
 #include "accounts.h"
 
