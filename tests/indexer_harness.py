@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from chain_story import Tx
+from chain_story import PROGRAM, Tx
+from story_node import GENESIS
+from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import parse_transaction
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.worker import Turn
 from zmart.settings import Settings
-from zmart.store import inbox
+from zmart.store import inbox, index_progress
 from zmart.store.inbox import Hint
+from zmart.store.pool import Pool
 
 TABLES = {
     "program_config": "id",
@@ -47,6 +50,25 @@ async def engine_on(database_url: str, rpc_url: str, **more):
         yield engine
     finally:
         await engine.close()
+
+
+@asynccontextmanager
+async def engine_asking(database_url: str, *rpc_urls: str, **more):
+    """An engine whose every call is tried once at each of the URLs, so that a failure costs no time."""
+    settings = settings_of(database_url, rpc_urls[0], **more)
+    pool = await Pool.open(database_url, size=4)
+    await index_progress.claim(pool, PROGRAM.address, GENESIS)
+    rpc, witnesses = Rpc(rpc_urls, attempts=1), [Rpc([url], attempts=1) for url in rpc_urls]
+    engine = Engine(settings, pool, rpc, PROGRAM, witnesses)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+async def again(engine: Engine) -> None:
+    """As if the pauses of all that waits were over."""
+    await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
 
 
 def hint(tx: Tx, *, with_index: bool = True) -> Hint:

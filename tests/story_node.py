@@ -25,13 +25,15 @@ class StoryNode:
         self.shown: list[Tx] = list(story.txs)
         self.calls: dict[str, int] = {}
         self.away = False
+        self.withheld: set[str] = set()  # listed, and otherwise said to be unknown
+        self.more_slots = 0  # that have passed since the last transaction
         self.final_slot: int | None = None  # None: everything is final at once
         self.url = ""
         self.longest_page = 1_000
         self.ignores_before = False
 
     def tip(self) -> int:
-        return self.shown[-1].slot + 5 if self.shown else 10
+        return self.more_slots + (self.shown[-1].slot + 5 if self.shown else 10)
 
     def _final(self) -> int:
         return self.tip() if self.final_slot is None else self.final_slot
@@ -115,7 +117,8 @@ class StoryNode:
         )
 
     def getTransaction(self, signature, options):  # noqa: N802
-        found = next((tx for tx in self.shown if tx.signature == signature), None)
+        known = (tx for tx in self.shown if tx.signature not in self.withheld)
+        found = next((tx for tx in known if tx.signature == signature), None)
         return found.raw(with_index=False) if found else b"null"
 
     def getBlock(self, slot, options):  # noqa: N802
@@ -126,7 +129,7 @@ class StoryNode:
         return msgspec.json.encode({"signatures": signatures})
 
     def getSignatureStatuses(self, signatures, options):  # noqa: N802
-        by_name = {tx.signature: tx for tx in self.shown}
+        by_name = {tx.signature: tx for tx in self.shown if tx.signature not in self.withheld}
         values = [
             {
                 "slot": by_name[s].slot,

@@ -53,6 +53,15 @@ class Broken:
 
 
 @dataclass(frozen=True)
+class Body:
+    """Exactly this, whatever was asked; %d is the request's id."""
+
+    text: str
+    status: int = 200
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
 class Late:
     """The chain's own answer, so many seconds late."""
 
@@ -66,7 +75,7 @@ class Edit:
     change: Callable[[Any], object]
 
 
-Fault = Say | Refuse | Broken | Late | Edit
+Fault = Say | Refuse | Body | Broken | Late | Edit
 Script = Callable[[Call], Fault | None]
 
 
@@ -94,6 +103,31 @@ def not_found(call: Call) -> Fault | None:
 def loses_history(call: Call) -> Fault | None:
     """Forgets every signature that is looked up in history."""
     return not_found(call) if call.searches_history else None
+
+
+MUTE: dict[str, Fault] = {
+    "402": Body('{"message":"Payment required"}', 402),
+    "402 as if all were well": Body('{"message":"Payment required"}'),
+    "429": Body('{"jsonrpc":"2.0","id":%d,"error":{"code":429,"message":"Too many requests"}}', 429),
+    "429 inside": Body('{"jsonrpc":"2.0","id":%d,"error":{"code":-32429,"message":"max usage reached"}}'),
+    "530 with an answer": Body('{"jsonrpc":"2.0","id":%d,"result":null}', 530),
+    "page": Body("<html><body>error code: 1033</body></html>", 200, "text/html"),
+    "empty object": Body("{}"),
+    "null": Body("null"),
+    "no result": Body('{"jsonrpc":"2.0","id":%d}'),
+    "another id": Body('{"jsonrpc":"2.0","id":0,"result":null}'),
+    "batch": Body('[{"jsonrpc":"2.0","id":%d,"result":null}]'),
+    "both": Body('{"jsonrpc":"2.0","id":%d,"result":null,"error":null}'),
+    "internal error": Refuse(-32603, "Internal error"),
+    "no history": Refuse(-32011, "Transaction history is not available from this node"),
+}
+"""Answers that say nothing about what was asked."""
+
+
+def mute(seed: int, share: float = 0.5) -> Script:
+    """Says nothing on that share of the calls, in every way that there is."""
+    chance = random.Random(seed)
+    return lambda call: chance.choice(list(MUTE.values())) if chance.random() < share else None
 
 
 def half(seed: int, share: float = 0.5) -> Script:
@@ -166,6 +200,9 @@ class Proxy:
                 return await _write(writer, _json(body, {"result": result}))
             case Refuse(code, message):
                 return await _write(writer, _json(body, {"error": {"code": code, "message": message}}))
+            case Body(text, status, content_type):
+                said = text.replace("%d", str(body["id"])).encode()
+                return await _write(writer, said, status, content_type)
             case Late(seconds):
                 answer = await self._ask(body)
                 await asyncio.sleep(seconds)
@@ -185,8 +222,11 @@ def _json(asked: dict[str, Any], answer: dict[str, object]) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": asked["id"], **answer}).encode()
 
 
-async def _write(writer: asyncio.StreamWriter, body: bytes, status: int = 200) -> bool:
-    writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
+async def _write(
+    writer: asyncio.StreamWriter, body: bytes, status: int = 200, content_type: str = "application/json"
+) -> bool:
+    head = f"HTTP/1.1 {status} x\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
     await writer.drain()
     return True
 

@@ -69,6 +69,7 @@ async def test_a_confirmed_transaction_that_disappears_is_undone_and_announced(d
         ]
         assert {row["market_id"] for row in updated} == bought
         node.final_slot = None
+        await engine.scanner.scan()
         await engine.finality.look()
         assert await through(engine) == node.tip()
 

@@ -160,7 +160,7 @@ async def test_it_says_why_it_is_not_ready(database_url):
         assert indexer.health()["events_total"] == sum(len(tx.events) for tx in STORY.txs if tx.err is None)
         node.away = True
         await pool.execute("UPDATE index_progress SET scanned_at = now() - interval '1 minute'")
-        await inbox.store(pool, "logs", [inbox.Hint(key(8) + key(9), 5, None)])
+        await inbox.store(pool, "scan", [inbox.Hint(key(8) + key(9), 5, None)])
         await pool.execute("UPDATE inbox SET received_at = now() - interval '11 s' WHERE state = 'pending'")
         assert "is the RPC there?" in (await indexer.readiness()).reason
         await pool.execute("UPDATE index_progress SET scanned_at = now()")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
+from zmart.chain import absence
 from zmart.chain.accounts import GlobalConfig
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -19,7 +20,7 @@ async def check_program(
     """
     config_address = program.addresses.global_config()
     try:
-        code, info = await rpc.get_multiple_accounts([program.address, config_address])
+        code, info = await absence.accounts([rpc], [program.address, config_address])
     except ChainError as error:
         raise ChainError(
             f"{error} Check SOLANA_RPC_URL and HELIUS_RPC_URL, and that the node runs."

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.json_rpc import JsonRpc, RpcError, decode_answer
+from zmart.chain.json_rpc import JsonRpc, RpcError, TransientRpcError, decode_answer
 from zmart.chain.versions import NEWEST_READABLE_VERSION, UNSUPPORTED_VERSION_CODE, check_readable
 from zmart.errors import ChainError, DecodeError, UnsupportedVersion
 from zmart.market.types import Address, ChainTime, Lamports, Signature, Slot
@@ -113,6 +113,10 @@ class _Keyed(msgspec.Struct):
     account: _Account
 
 
+class _ProgramAccounts(_WithContext):
+    value: list[_Keyed]
+
+
 class _LatestBlockhash(_WithContext):
     value: _Latest
 
@@ -167,6 +171,11 @@ class Rpc:
     def from_settings(cls, settings: Settings) -> Rpc:
         return cls(settings.rpc_urls, settings.rpc_timeout_s)
 
+    @classmethod
+    def of_each_url(cls, settings: Settings) -> list[Rpc]:
+        """One for each endpoint, for what all of them have to agree on (chain/absence.py)."""
+        return [cls([url], settings.rpc_timeout_s) for url in settings.rpc_urls]
+
     async def __aenter__(self) -> Rpc:
         return self
 
@@ -207,8 +216,9 @@ class Rpc:
         options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
         if since is not None:
             options["minContextSlot"] = since
-        params = [address, options]
-        return _info(address, (await self._rpc.typed(_OneAccount, "getAccountInfo", params)).value)
+        answer = await self._rpc.typed(_OneAccount, "getAccountInfo", [address, options])
+        _reached("getAccountInfo", answer, since)
+        return _info(address, answer.value)
 
     async def get_account_with_slot(
         self, address: Address, commitment: Commitment = "confirmed"
@@ -219,14 +229,21 @@ class Rpc:
         return Slot(answer.context.slot), _info(address, answer.value)
 
     async def get_multiple_accounts(
-        self, addresses: Sequence[Address], commitment: Commitment = "confirmed"
+        self,
+        addresses: Sequence[Address],
+        commitment: Commitment = "confirmed",
+        *,
+        since: Slot | None = None,
     ) -> list[AccountInfo | None]:
-        """In the order asked for; more than 100 are asked for in pieces, which may differ in their slot."""
+        """In the order asked for; more than 100 are asked for in pieces, which may differ in their slot. `since` as in
+        `get_account`."""
         found: list[AccountInfo | None] = []
+        options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
+        options |= {} if since is None else {"minContextSlot": since}
         for start in range(0, len(addresses), 100):
             piece = list(addresses[start : start + 100])
-            params = [piece, {"encoding": "base64", "commitment": commitment}]
-            answer = await self._rpc.typed(_Accounts, "getMultipleAccounts", params)
+            answer = await self._rpc.typed(_Accounts, "getMultipleAccounts", [piece, options])
+            _reached("getMultipleAccounts", answer, since)
             if len(answer.value) != len(piece):
                 raise ChainError("The RPC answered getMultipleAccounts with another number of accounts.")
             found += [_info(address, account) for address, account in zip(piece, answer.value, strict=True)]
@@ -239,15 +256,20 @@ class Rpc:
         data_size: int | None = None,
         memcmp: Sequence[tuple[int, bytes]] = (),
         commitment: Commitment = "confirmed",
+        since: Slot | None = None,
     ) -> list[AccountInfo]:
-        """Accounts owned by the program that have that size and those bytes at those offsets."""
+        """Accounts owned by the program that have that size and those bytes at those offsets. `since` as in
+        `get_account`: who concludes that an account is not there needs it."""
         filters: list[object] = [{"dataSize": data_size}] if data_size is not None else []
         for offset, raw in memcmp:
             encoded = base64.b64encode(raw).decode()
             filters.append({"memcmp": {"offset": offset, "bytes": encoded, "encoding": "base64"}})
-        params = [program_id, {"encoding": "base64", "commitment": commitment, "filters": filters}]
-        keyed = await self._rpc.typed(list[_Keyed], "getProgramAccounts", params)
-        return [_account(Address(item.pubkey), item.account) for item in keyed]
+        options: dict[str, object] = {"encoding": "base64", "commitment": commitment, "withContext": True}
+        options["filters"] = filters
+        options |= {} if since is None else {"minContextSlot": since}
+        answer = await self._rpc.typed(_ProgramAccounts, "getProgramAccounts", [program_id, options])
+        _reached("getProgramAccounts", answer, since)
+        return [_account(Address(item.pubkey), item.account) for item in answer.value]
 
     async def get_signatures_for_address(
         self,
@@ -282,7 +304,8 @@ class Rpc:
     async def get_block_signatures(
         self, slot: Slot, commitment: Commitment = "confirmed"
     ) -> list[Signature] | None:
-        """All signatures of a block in block order; None if the slot holds none, none yet, or it is gone."""
+        """All signatures of a block in block order. None proves nothing: the slot holds none, none yet, or none any
+        more that this node keeps."""
         options = {
             "transactionDetails": "signatures",
             "rewards": False,
@@ -378,6 +401,14 @@ class Rpc:
             raise ChainError("The RPC has no Clock sysvar; it is no Solana node.")
         slot, unix_timestamp = struct.unpack_from("<Q24xq", info.data)
         return ChainClock(Slot(slot), ChainTime(unix_timestamp))
+
+
+def _reached(method: str, answer: _WithContext, since: Slot | None) -> None:
+    """Not every node heeds minContextSlot, but each tells the slot that it answers from."""
+    if since is not None and answer.context.slot < since:
+        raise TransientRpcError(
+            f"The RPC answered {method} from slot {answer.context.slot}, before slot {since}."
+        )
 
 
 def _info(address: Address, account: _Account | None) -> AccountInfo | None:

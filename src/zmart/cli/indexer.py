@@ -21,7 +21,9 @@ app = typer.Typer(no_args_is_help=True, help="Fill, rebuild and check the index 
 letters = typer.Typer(no_args_is_help=True, help="Transactions that could not be indexed.")
 app.add_typer(letters, name="dead-letters")
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
-Which = Annotated[str, typer.Argument(help="its id or signature, or `all`")]
+Which = Annotated[
+    str, typer.Argument(help="its id or signature, or `all`; also the signature of one that waits")
+]
 
 
 @app.command()

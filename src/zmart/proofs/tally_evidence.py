@@ -7,16 +7,17 @@ from collections.abc import Mapping
 
 import msgspec
 
+from zmart.chain import absence
 from zmart.chain.accounts import GlobalConfig, MarketAccount, VoteRecord
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.config_check import check_program
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.transactions import ChainTransaction, TxInstruction, extract_events, parse_transaction
-from zmart.errors import DecodeError, NotFound
+from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import MarketFinalized, ProposalAggregated
 from zmart.market.tally import Tally, TallyMemo, parse_memo
-from zmart.market.types import Address, ChainTime, MarketId, Signature, VoteKind, Wallet
+from zmart.market.types import Address, ChainTime, MarketId, Signature, Slot, VoteKind, Wallet
 
 _VOTE_RECORD_BYTES = 83
 _MARKET_OFFSET = 8
@@ -51,13 +52,17 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
     """Asks the RPC alone. Raises NotFound for an unknown market, ChainError, ConfigError."""
     config = await check_program(rpc, program)
     address = program.addresses.market(market_id)
-    info = await rpc.get_account(address)
+    info = await absence.account([rpc], address)
     if info is None:
         raise NotFound(f"There is no market {market_id} at {address} on this cluster.")
     anchors: dict[VoteKind, Anchor] = {}
     for line in await _of_both(rpc, address, Address(config.backend_authority)):
         raw = await rpc.get_transaction_json(line.signature)
-        if raw is not None and (found := _anchor(program, market_id, config, parse_transaction(raw))):
+        if raw is None:
+            raise ChainError(
+                f"The RPC lists transaction {line.signature}, and does not have it: try another RPC."
+            )
+        if found := _anchor(program, market_id, config, parse_transaction(raw)):
             anchors.setdefault(found.kind, found)
     return Evidence(
         program=program.address,
@@ -72,21 +77,26 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
 
 async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[SignatureInfo]:
     """Successful transactions that name the market and its authority, newest first: only those bring counts."""
-    by_authority = {line.signature for line in await _history(rpc, authority)}
-    return [
-        line for line in await _history(rpc, market) if line.signature in by_authority and line.err is None
-    ]
+    of_market = await _history(rpc, market)
+    first = of_market[-1].slot if of_market else None
+    by_authority = {line.signature for line in await _history(rpc, authority, first)}
+    return [line for line in of_market if line.signature in by_authority and line.err is None]
 
 
-async def _history(rpc: Rpc, address: Address) -> list[SignatureInfo]:
+async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> list[SignatureInfo]:
+    """Newest first, at least down to slot `floor`, else to the first of all."""
     found: list[SignatureInfo] = []
     for _ in range(_MOST_PAGES):
         before = found[-1].signature if found else None
         page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
+        if not page:  # a short page is no end: nodes answer one where a store of theirs ends
+            return found
         found += page
-        if len(page) < _PAGE:
-            break
-    return found
+        if floor is not None and page[-1].slot < floor:
+            return found
+    raise ChainError(
+        f"{address} has more than {_MOST_PAGES * _PAGE} transactions: its evidence is not complete."
+    )
 
 
 def _anchor(

@@ -15,7 +15,7 @@ import structlog
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 
-from zmart.chain import compose, wallet
+from zmart.chain import absence, compose, wallet
 from zmart.chain.accounts import GlobalConfig, MarketAccount
 from zmart.chain.config_check import check_program
 from zmart.chain.judge import Attempt
@@ -89,11 +89,15 @@ class Authority:
             await self.claims.close()
         await self.pool.close()
 
+    @property
+    def _rpcs(self) -> Sequence[Rpc]:
+        return (self.rpc,) if self.second_rpc is None else (self.rpc, self.second_rpc)
+
     async def market(self, market_id: MarketId, since: Slot | None = None) -> MarketAccount:
         """The market's account as it is now, or at least as it was at slot `since`. Raises ConfigError when there
         is none."""
         address = self.program.addresses.market(market_id)
-        info = await self.rpc.get_account(address, since=since)
+        info = await absence.account(self._rpcs, address, since)
         if info is None:
             raise ConfigError(f"Market {market_id} has no account at {address} on this cluster.")
         return self.program.accounts.market(info)

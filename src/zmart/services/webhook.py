@@ -69,16 +69,21 @@ class WebhookReceiver:
             return _refusal(400, "bad_request", str(error))
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in items]
         try:
-            fresh = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
+            stored = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
         except Exception as error:
             if not is_away(error) and not isinstance(error, StoreError):
                 raise
             return _refusal(503, "unavailable", "The database is away; deliver again.")
-        if fresh:
+        if stored.changed:  # a delivery that completes a known row makes work, too
             self._wake_workers()
-        TRANSACTIONS.labels("fresh").inc(fresh)
-        TRANSACTIONS.labels("duplicate").inc(len(hints) - fresh)
-        return Answer(200, {"received": len(hints), "duplicates": len(hints) - fresh})
+        TRANSACTIONS.labels("fresh").inc(stored.fresh)
+        TRANSACTIONS.labels("duplicate").inc(len(hints) - stored.fresh)
+        return Answer(200, {"received": len(hints), "duplicates": len(hints) - stored.fresh})
+
+    async def woken(self) -> None:
+        """Return once the workers know of everything that was delivered."""
+        if self._waking is not None:
+            await self._waking
 
     def _wake_workers(self) -> None:
         """Behind the answer: nobody who delivers waits for it. Deliveries that come together ring once."""

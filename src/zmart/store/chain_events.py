@@ -46,6 +46,7 @@ _FIRST_FINAL = """
 SELECT signature FROM chain_transactions WHERE slot > $1 AND finality = 'finalized' ORDER BY slot LIMIT 1
 """
 _KNOWN = "SELECT signature FROM chain_transactions WHERE signature = ANY($1::text[])"
+_SLOTS = "SELECT signature, slot FROM chain_transactions WHERE signature = ANY($1::text[])"
 _NEIGHBOURS = """
 SELECT slot, signature, index_in_block FROM chain_transactions
 WHERE slot = ANY($1::bigint[]) AND event_count > 0
@@ -180,6 +181,12 @@ async def add(
     if rows:
         columns = zip(_EVENTS, zip(*rows, strict=True), strict=True)
         await connection.execute(_ADD_EVENTS, *(array(c.array_type, values) for c, values in columns))
+
+
+async def slots_of(connection: Connection, signatures: Collection[Signature]) -> dict[Signature, Slot]:
+    """In which slots the index has them."""
+    rows = await connection.fetch(_SLOTS, list(signatures))
+    return {row["signature"]: row["slot"] for row in rows}
 
 
 async def neighbours(connection: Connection | Pool, slots: Collection[Slot]) -> list[Neighbour]:

@@ -14,28 +14,41 @@ from zmart.market.types import Signature, Slot
 from zmart.store.pool import Connection, Pool
 
 CHANNEL = "zmart_inbox"
-MAX_ATTEMPTS = 10
+AWAY_PAUSE_S, MAX_PAUSE_S = 10, 60
+"""The longest pauses between two attempts: while the RPC is away, and for whatever else. There is no last attempt."""
 Source = Literal["webhook", "logs", "scan"]
 
+# A row that gets its payload is ready at once, whoever has leased it for a fetch. What the chain's listing names is
+# known better than what a hint said of it, and revives a hint that had been given up.
 _STORE = f"""
 WITH hints AS (
     SELECT * FROM unnest($2::text[], $3::bigint[], $4::bytea[]) AS h (signature, slot, payload) ORDER BY signature
 ), stored AS (
-    INSERT INTO inbox AS old (source, signature, slot, payload)
-    SELECT $1, h.signature, h.slot, h.payload FROM hints h
+    INSERT INTO inbox AS old (source, signature, slot, payload, listed)
+    SELECT $1, h.signature, h.slot, h.payload, $6 FROM hints h
     WHERE h.signature <> ALL (ARRAY(SELECT signature FROM chain_transactions WHERE signature = ANY ($2::text[])))
     ON CONFLICT (signature) DO UPDATE
-    SET payload = COALESCE(old.payload, excluded.payload), slot = COALESCE(old.slot, excluded.slot)
-    WHERE old.state = 'pending'
-        AND (old.payload IS NULL AND excluded.payload IS NOT NULL OR old.slot IS NULL AND excluded.slot IS NOT NULL)
+    SET payload = COALESCE(old.payload, excluded.payload),
+        slot = CASE WHEN excluded.listed THEN COALESCE(excluded.slot, old.slot)
+            ELSE COALESCE(old.slot, excluded.slot) END,
+        listed = old.listed OR excluded.listed,
+        state = CASE old.state WHEN 'absent' THEN 'pending' ELSE old.state END,
+        settled_at = CASE old.state WHEN 'absent' THEN NULL ELSE old.settled_at END,
+        unknown_since = NULL,
+        next_attempt_at = CASE WHEN old.state = 'absent' OR old.unknown_since IS NOT NULL
+            OR old.payload IS NULL AND excluded.payload IS NOT NULL THEN now() ELSE old.next_attempt_at END
+    WHERE old.state IN ('pending', 'absent') AND old.payload IS NULL AND excluded.payload IS NOT NULL
+        OR old.state = 'pending' AND old.slot IS NULL AND excluded.slot IS NOT NULL
+        OR old.state IN ('pending', 'dead', 'absent') AND excluded.listed AND NOT old.listed
     RETURNING (xmax = 0) AS fresh
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM stored WHERE $5 LIMIT 1)
-SELECT (SELECT count(*) FROM stored WHERE fresh) AS fresh, (SELECT count(*) FROM woken) AS woken
+SELECT (SELECT count(*) FROM stored WHERE fresh) AS fresh, (SELECT count(*) FROM stored) AS changed,
+    (SELECT count(*) FROM woken) AS woken
 """
 _WAKE = f"SELECT pg_notify('{CHANNEL}', '')"
 _UNKNOWN = """
 SELECT h.signature FROM unnest($1::text[]) AS h (signature)
-WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature)
+WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature AND (i.listed OR i.state IN ('done', 'dropped')))
     AND NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = h.signature)
 """
 # A batch ends with its number of rows or of bytes, whichever comes first: a payload may have megabytes.
@@ -55,11 +68,11 @@ UPDATE inbox SET next_attempt_at = now() + make_interval(secs => $2)
 WHERE id IN (
     SELECT id FROM inbox WHERE state = 'pending' AND payload IS NULL AND next_attempt_at <= now()
     ORDER BY slot, id LIMIT $1 FOR UPDATE SKIP LOCKED
-) RETURNING id, signature, slot, attempts
+) RETURNING id, signature, slot, listed, unknown_since
 """
 _FETCHED = f"""
 WITH filled AS (
-    UPDATE inbox i SET payload = f.payload, slot = COALESCE(i.slot, f.slot), next_attempt_at = now()
+    UPDATE inbox i SET payload = f.payload, slot = f.slot, unknown_since = NULL, next_attempt_at = now()
     FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, payload, slot)
     WHERE i.id = f.id AND i.state = 'pending' RETURNING 1
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM filled LIMIT 1)
@@ -72,51 +85,75 @@ WHERE id = ANY($1::bigint[]) AND state = 'pending'
 """
 _PRUNE = """
 DELETE FROM inbox WHERE id IN (
-    SELECT id FROM inbox WHERE state = 'done' AND settled_at < now() - make_interval(secs => $1) LIMIT $2)
+    SELECT id FROM inbox WHERE state IN ('done', 'absent') AND settled_at < now() - make_interval(secs => $1) LIMIT $2)
 """
+_PAUSE = "make_interval(secs => LEAST({}, 0.25 * 2 ^ LEAST(attempts, 9)))"
 _FAILED = f"""
-UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
-    payload = CASE WHEN f.refetch THEN NULL ELSE payload END,
-    slot = CASE WHEN f.nowhere AND attempts + 1 >= {MAX_ATTEMPTS} THEN NULL ELSE slot END,
-    state = CASE WHEN f.hopeless OR attempts + 1 >= {MAX_ATTEMPTS} THEN 'dead' ELSE 'pending' END,
-    settled_at = CASE WHEN f.hopeless OR attempts + 1 >= {MAX_ATTEMPTS} THEN now() END,
-    next_attempt_at = now() + make_interval(secs => LEAST(60, 0.25 * 2 ^ attempts))
-FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[], $5::boolean[])
-    AS f (id, error, refetch, hopeless, nowhere)
-WHERE i.id = f.id AND i.state = 'pending'
-RETURNING i.signature, i.state
+WITH failed AS (
+    UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
+        payload = CASE WHEN f.refetch THEN NULL ELSE payload END,
+        state = CASE WHEN f.hopeless THEN 'dead' ELSE 'pending' END,
+        settled_at = CASE WHEN f.hopeless THEN now() END,
+        next_attempt_at = now() + {_PAUSE.format(MAX_PAUSE_S)}
+    FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[]) AS f (id, error, refetch, hopeless)
+    WHERE i.id = f.id AND i.state = 'pending'
+    RETURNING i.signature, i.state, f.refetch
+), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM failed WHERE refetch LIMIT 1)
+SELECT signature, state, (SELECT count(*) FROM woken) AS woken FROM failed
 """
-_POSTPONE = """
-UPDATE inbox SET next_attempt_at = now() + make_interval(secs => $2) WHERE id = ANY($1::bigint[]) AND state = 'pending'
+# Only while it has no payload: a delivery may have brought one meanwhile.
+_UNFETCHED = f"""
+UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
+    unknown_since = COALESCE(unknown_since, f.unknown_at), next_attempt_at = now() + {_PAUSE.format("f.most_s")}
+FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS f (id, error, most_s, unknown_at)
+WHERE i.id = f.id AND i.state = 'pending' AND i.payload IS NULL
+"""
+_ABSENT = """
+UPDATE inbox SET state = 'absent', settled_at = now()
+WHERE id = ANY($1::bigint[]) AND state = 'pending' AND payload IS NULL AND NOT listed
+"""
+_POSTPONE = f"""
+UPDATE inbox SET attempts = attempts + 1, last_error = $2, next_attempt_at = now() + {_PAUSE.format(AWAY_PAUSE_S)}
+WHERE id = ANY($1::bigint[]) AND state = 'pending'
 """
 _NEXT_DUE = """
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM inbox
 WHERE state = 'pending' AND (payload IS NOT NULL) = $1
 """
-_DEPTH = """
-SELECT (SELECT count(*) FROM inbox WHERE state = 'pending') AS pending,
+# What a hint named and nobody has shown yet is no backlog: it may not exist.
+IS_REAL = "state = 'pending' AND (listed OR payload IS NOT NULL)"
+_DEPTH = f"""
+SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS pending,
+    (SELECT count(*) FROM inbox WHERE state = 'pending' AND payload IS NULL AND NOT listed) AS unproven,
     (SELECT count(*) FROM inbox WHERE state = 'dead') AS dead,
     (SELECT min(slot) FROM inbox WHERE state = 'dead') AS gap_slot,
-    (SELECT extract(epoch FROM now() - min(received_at)) FROM inbox WHERE state = 'pending')::float8 AS oldest_s
+    (SELECT extract(epoch FROM now() - min(received_at)) FROM inbox WHERE {IS_REAL})::float8 AS oldest_s,
+    (SELECT last_error FROM inbox WHERE {IS_REAL} ORDER BY received_at LIMIT 1) AS oldest_error
+"""
+_WAITING = f"""
+SELECT signature, slot, attempts, last_error, extract(epoch FROM now() - received_at)::float8 AS age_s
+FROM inbox WHERE {IS_REAL} AND received_at < now() - make_interval(secs => $1) AND last_error IS NOT NULL
+ORDER BY received_at LIMIT $2
 """
 _DEAD = """
 SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at FROM inbox
 WHERE state = 'dead' AND id > $1 ORDER BY id LIMIT $2
 """
-_LETTER = """
-SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at, payload FROM inbox
-WHERE state = 'dead' AND (signature = $1 OR id::text = $1)
+# Somebody may also name one that still waits, and has failed before.
+_NAMED = f"({IS_REAL} AND last_error IS NOT NULL OR state = 'dead') AND (signature = $1 OR id::text = $1)"
+_LETTER = f"""
+SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at, payload FROM inbox WHERE {_NAMED}
 """
 _REPLAY = f"""
 WITH revived AS (
     UPDATE inbox SET state = 'pending', attempts = 0, next_attempt_at = now(), settled_at = NULL
-    WHERE state = 'dead' AND ($1::text IS NULL OR signature = $1 OR id::text = $1) RETURNING 1
+    WHERE state = 'dead' AND $1::text IS NULL OR {_NAMED} RETURNING 1
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM revived LIMIT 1)
 SELECT (SELECT count(*) FROM revived) AS revived, (SELECT count(*) FROM woken) AS woken
 """
-_DROP = """
+_DROP = f"""
 UPDATE inbox SET state = 'dropped', payload = NULL, settled_at = now()
-WHERE state = 'dead' AND ($1::text IS NULL OR signature = $1 OR id::text = $1)
+WHERE state = 'dead' AND $1::text IS NULL OR {_NAMED}
 """
 _FORGET = "DELETE FROM inbox WHERE signature = ANY($1::text[])"
 
@@ -141,33 +178,65 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A row whose transaction has to be fetched."""
+    """A row whose transaction has to be fetched. `slot` is the chain's own if it is `listed`, else what somebody
+    claims. At slot `unknown_since` a node first properly said that it knows no such transaction."""
 
     id: int
     signature: Signature
     slot: Slot | None
-    attempts: int
+    listed: bool = False
+    unknown_since: Slot | None = None
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """`fresh` hints were not known before; `changed` counts these and those that completed a known row: either makes
+    work ready, so that somebody must wake the workers."""
+
+    fresh: int
+    changed: int
+
+
+class Unfetched(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that could not be fetched, and why; it is asked for again after pauses that grow up to `most_s`.
+    `unknown_at`: the slot at which the node properly said that it knows no such transaction."""
+
+    id: int
+    error: str
+    most_s: int = MAX_PAUSE_S
+    unknown_at: Slot | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a row could not be settled. `refetch`: what was delivered is no good, ask the RPC instead.
-    `hopeless`: another attempt cannot help. `nowhere`: the chain does not know it; if that stays so, it is no gap."""
+    `hopeless`: no further attempt of this version can help, so it becomes a dead letter; all else is tried again."""
 
     id: int
     error: str
     refetch: bool = False
     hopeless: bool = False
-    nowhere: bool = False
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
-    """`oldest_s` is the age of the oldest pending row, None if there is none; `gap_slot` the lowest slot that
-    has a dead letter."""
+    """`pending` rows are at hand or named by the chain's own listing; `unproven` ones are only hinted at. `oldest_s`
+    is the age of the oldest pending row, None if there is none, `oldest_error` why it waits; `gap_slot` the lowest
+    slot that has a dead letter."""
 
     pending: int
     dead: int
     gap_slot: Slot | None
     oldest_s: float | None
+    unproven: int = 0
+    oldest_error: str | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A pending row that cannot be settled for now, and why."""
+
+    signature: Signature
+    slot: Slot | None
+    attempts: int
+    last_error: str
+    age_s: float
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,25 +255,27 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def store(
     pool: Pool | Connection, source: Source, hints: Sequence[Hint], *, wake_workers: bool = True
-) -> int:
-    """Write the hints down, one round trip, and wake the workers. Returns how many were not known before.
+) -> Stored:
+    """Write the hints down, one round trip, and wake the workers for whatever became ready. A scan's are named by the
+    chain's own listing, in the slots that it tells.
 
     PostgreSQL lets those who notify commit one after the other: who has somebody waiting calls `wake` afterwards.
     """
-    unique = list({hint.signature: hint for hint in hints}.values())
+    unique = {hint.signature: hint for hint in sorted(hints, key=lambda hint: hint.payload is not None)}
     if not unique:
-        return 0
+        return Stored(0, 0)
+    rows = list(unique.values())
     row = await pool.fetchrow(
         _STORE,
         source,
-        [hint.signature for hint in unique],
-        [hint.slot for hint in unique],
-        [hint.payload for hint in unique],
+        [hint.signature for hint in rows],
+        [hint.slot for hint in rows],
+        [hint.payload for hint in rows],
         wake_workers,
+        source == "scan",
     )
     assert row is not None
-    fresh: int = row["fresh"]
-    return fresh
+    return Stored(row["fresh"], row["changed"])
 
 
 async def wake(pool: Pool) -> None:
@@ -213,7 +284,7 @@ async def wake(pool: Pool) -> None:
 
 
 async def unknown(pool: Pool, signatures: Sequence[Signature]) -> set[Signature]:
-    """Those of `signatures` that the index has never heard of."""
+    """Those of `signatures` that the index does not have, or only by hints that the chain's listing has not named."""
     return {row["signature"] for row in await pool.fetch(_UNKNOWN, list(signatures))}
 
 
@@ -256,23 +327,53 @@ async def prune(pool: Pool, older_than_s: float, limit: int = 10_000) -> int:
 
 
 async def failed(connection: Connection | Pool, failures: Sequence[Failure]) -> list[Signature]:
-    """Try them again later, with growing pauses; after the last attempt they are dead letters (returned)."""
+    """Try them again later, with growing pauses and for ever; hopeless ones are dead letters (returned)."""
     if not failures:
         return []
     rows = await connection.fetch(
         _FAILED,
         [failure.id for failure in failures],
-        [failure.error[:2000].replace("\0", "") for failure in failures],
+        [_text(failure.error) for failure in failures],
         [failure.refetch for failure in failures],
         [failure.hopeless for failure in failures],
-        [failure.nowhere for failure in failures],
     )
     return [row["signature"] for row in rows if row["state"] == "dead"]
 
 
-async def postpone(pool: Pool, ids: Sequence[int], seconds: float) -> None:
-    """Leave rows alone for a while through no fault of theirs; it counts as no attempt."""
-    await pool.execute(_POSTPONE, list(ids), seconds)
+async def unfetched(pool: Pool, outcomes: Sequence[Unfetched]) -> None:
+    """Ask for them again later, with growing pauses and for ever."""
+    if outcomes:
+        await pool.execute(
+            _UNFETCHED,
+            [outcome.id for outcome in outcomes],
+            [_text(outcome.error) for outcome in outcomes],
+            [outcome.most_s for outcome in outcomes],
+            [outcome.unknown_at for outcome in outcomes],
+        )
+
+
+async def absent(pool: Pool, ids: Sequence[int]) -> int:
+    """Nobody has their transactions: forget the hints, unless the chain's listing or a delivery came first. The rows
+    stay a while, so that no repetition begins anew. Returns how many."""
+    if not ids:
+        return 0
+    status = await pool.execute(_ABSENT, list(ids))
+    return int(status.rpartition(" ")[2])
+
+
+async def postpone(pool: Pool, ids: Sequence[int], error: str) -> None:
+    """Leave rows alone for a while through no fault of theirs, with growing pauses."""
+    if ids:
+        await pool.execute(_POSTPONE, list(ids), _text(error))
+
+
+async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[Waiting]:
+    """Pending rows that could not be settled for so long, the oldest first."""
+    return [Waiting(**row) for row in await pool.fetch(_WAITING, longer_than_s, limit)]
+
+
+def _text(error: str) -> str:
+    return error[:2000].replace("\0", "")
 
 
 async def next_due_s(pool: Pool, *, has_payload: bool) -> float | None:
@@ -300,7 +401,7 @@ async def dead_letter(pool: Pool, which: str) -> DeadLetter:
 
 
 async def replay(pool: Pool, which: str | None = None) -> int:
-    """Try one dead letter (id or signature) or all again. Returns how many."""
+    """Try one dead letter (id or signature) or all again; or one that waits, at once. Returns how many."""
     row = await pool.fetchrow(_REPLAY, which)
     assert row is not None
     revived: int = row["revived"]
@@ -308,7 +409,7 @@ async def replay(pool: Pool, which: str | None = None) -> int:
 
 
 async def drop(pool: Pool, which: str | None = None) -> int:
-    """Give one dead letter or all up; their rows stay, so that no scan brings them back. Returns how many."""
+    """Give up one dead letter, one that waits, or all dead letters; no scan brings them back. Returns how many."""
     status = await pool.execute(_DROP, which)
     return int(status.rpartition(" ")[2])
 

@@ -33,9 +33,11 @@ UPDATE index_progress SET final_slot = GREATEST(final_slot, $1), final_time = GR
     clock_slot = CASE WHEN clock_slot > gap_free_through_slot THEN clock_slot ELSE $2 END,
     clock_time = CASE WHEN clock_slot > gap_free_through_slot THEN clock_time ELSE $3 END
 """
+# Behind the slot through which the listing is complete and final, a hint that it does not name holds nothing up.
 _ADVANCE = """
 WITH open AS (
-    SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')),
+    SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')
+                     AND (listed OR slot > (SELECT listed_through_slot FROM index_progress))),
                  (SELECT min(slot) FROM chain_transactions WHERE finality = 'confirmed')) AS slot
 ), through AS (
     SELECT GREATEST(gap_free_through_slot, LEAST(listed_through_slot, open.slot - 1)) AS slot FROM index_progress, open

@@ -6,15 +6,16 @@ from datetime import datetime
 
 import msgspec
 
+from zmart.store.inbox import IS_REAL
 from zmart.store.pool import Pool
 from zmart.store.service_status import ServiceStatus, all_statuses
 
-_FIGURES = """
+_FIGURES = f"""
 SELECT
     (SELECT gap_free_through_slot FROM index_progress)                          AS gap_free_through_slot,
     (SELECT tip_slot FROM index_progress)                                       AS tip_slot,
     (SELECT extract(epoch FROM now() - scanned_at)::float8 FROM index_progress) AS scan_age_s,
-    (SELECT count(*) FROM inbox WHERE state = 'pending')                        AS inbox_pending,
+    (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
     (SELECT count(*) FROM inbox WHERE state = 'dead')                           AS dead_letters,
     (SELECT count(*) FROM intents WHERE state IN ('planned', 'signed', 'sent', 'dead')) AS intents_open,
     (SELECT count(*) FROM intents WHERE state = 'uncertain')                    AS intents_uncertain,

@@ -9,6 +9,7 @@ import msgspec
 
 from zmart.market.types import Bps, MarketId, Slot, Wallet
 from zmart.store.change_feed import Change, Topic
+from zmart.store.inbox import IS_REAL
 from zmart.store.pool import Pool
 
 _PROGRESS = """
@@ -21,8 +22,8 @@ SELECT admin, backend_authority, protocol_fee_bps, resolver_reward_bps, liquidit
     updated_slot
 FROM program_config
 """
-_QUEUES = """
-SELECT (SELECT count(*) FROM inbox WHERE state = 'pending') AS inbox_pending,
+_QUEUES = f"""
+SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
     (SELECT count(*) FROM inbox WHERE state = 'dead') AS dead_letters,
     (SELECT count(*) FROM intents WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain'))
         AS intents_open,

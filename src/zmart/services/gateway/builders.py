@@ -11,7 +11,7 @@ import msgspec
 from solders.instruction import Instruction
 from solders.transaction import VersionedTransaction
 
-from zmart.chain import compose, logs
+from zmart.chain import absence, compose, logs
 from zmart.chain.accounts import GlobalConfig, MarketAccount, UserPosition
 from zmart.chain.addresses import to_pubkey
 from zmart.chain.rpc import Simulation as RpcSimulation
@@ -91,6 +91,8 @@ async def on_chain(rooms: Rooms, key: str, wallet: Wallet | None = None) -> Mark
     if wallet is not None:
         wanted.append(program.addresses.position(address, wallet))
     market, config, *rest = await rooms.chain().get_multiple_accounts(wanted)
+    if market is None:  # a node that is behind a moment does not know a new one
+        market = await absence.account([rooms.chain()], address)
     if market is None:
         raise NotFound(f"There is no market {key} on chain.")
     if config is None:

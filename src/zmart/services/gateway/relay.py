@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from solders.transaction import SanitizeError, VersionedTransaction
 
+from zmart.chain import absence
 from zmart.chain.json_rpc import RpcError
 from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
 from zmart.chain.nonces import durable_nonce, nonce_state
@@ -94,6 +95,10 @@ class Relay:
             )
         attempt = await self._recall(signature)
         if attempt is None:
+            if await absence.unknown([self._chain()], signature) is None:
+                raise ChainError(
+                    "One node knows this transaction and another does not: ask again in a moment."
+                )
             raise NotFound("The chain does not know this transaction, and it was not sent through this API.")
         verdict = await judge([self._chain()], attempt)
         if isinstance(verdict, Live):

@@ -13,7 +13,7 @@ from zmart.chain.rpc import Rpc
 from zmart.market.fold_config import ConfigFold
 from zmart.market.fold_state import MarketFold, PositionFold, VoteRow
 from zmart.market.types import Address, MarketId
-from zmart.store import projections
+from zmart.store import index_progress, projections
 from zmart.store.pool import Pool
 
 _ATTEMPTS = 5
@@ -56,7 +56,9 @@ Accounts = dict[tuple[str, Address], Facts]
 
 
 async def _once(pool: Pool, rpc: Rpc, program: Program) -> Report:
-    on_chain = _on_chain(program, await rpc.get_program_accounts(program.address))
+    progress = await index_progress.read(pool)
+    since = progress.tip_slot if progress else None  # an older node does not have all that we have
+    on_chain = _on_chain(program, await rpc.get_program_accounts(program.address, since=since))
     indexed = await _indexed(pool, program)
     kinds = [kind for kind, _ in on_chain]
     return Report(

@@ -52,7 +52,7 @@ class Cut(msgspec.Struct, frozen=True):
 
 class Batch(msgspec.Struct):
     """Rows of the inbox, read. `rows` holds all of them by signature; those in `failures` are not to be settled,
-    those in `postponed` not even tried; `foreign` ones have nothing to do with the program."""
+    those in `postponed` not even tried, for these `reasons`; `foreign` ones have nothing to do with the program."""
 
     rows: dict[Signature, Ready]
     transactions: list[Transaction] = msgspec.field(default_factory=list)
@@ -60,6 +60,7 @@ class Batch(msgspec.Struct):
     failures: list[Failure] = msgspec.field(default_factory=list)
     foreign: list[int] = msgspec.field(default_factory=list)
     postponed: list[int] = msgspec.field(default_factory=list)
+    reasons: set[str] = msgspec.field(default_factory=set)
 
     @property
     def ids(self) -> list[int]:

@@ -16,6 +16,7 @@ from zmart.store.pool import is_away
 
 _LOOK_S = 5.0
 _KEEP_DONE_S = 3600.0
+_WAITS_LONG_S = 60.0
 _SHOWN = 5
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ class Caretaker:
         """One round of everything that is due."""
         await inbox.prune(self._engine.pool, _KEEP_DONE_S)
         await self._alert_dead_letters()
+        await self._alert_waiting()
         await self._alert_stuck()
         await self._alert_unknown()
         await self._alert_backwards()
@@ -72,6 +74,16 @@ class Caretaker:
         dead = (await inbox.depth(self._engine.pool)).dead
         text = f"{dead} transactions could not be indexed: see `zmart indexer dead-letters list`."
         await self._alert("index-dead-letters", "critical", text if dead else "")
+
+    async def _alert_waiting(self) -> None:
+        """In the node's own words: what waits is asked for again for ever, and holds the gap-free slot."""
+        found = await inbox.waiting(self._engine.pool, _WAITS_LONG_S, _SHOWN + 1)
+        lines = [
+            f"{w.signature} (slot {w.slot}, {w.attempts} attempts): {w.last_error}" for w in found[:_SHOWN]
+        ]
+        more = "; and more" if len(found) > _SHOWN else ""
+        text = f"Transactions cannot be read for now; they are asked for again, and decisions wait: {'; '.join(lines)}"
+        await self._alert("index-unreadable", "critical", text + more if found else "")
 
     async def _alert_stuck(self) -> None:
         stuck = await projections.stuck(self._engine.pool, _SHOWN)

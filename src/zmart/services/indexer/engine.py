@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from zmart.chain.config_check import check_program
@@ -24,16 +24,22 @@ _OWN_CONNECTIONS = 4
 class Engine:
     """Everything between the chain and the rows."""
 
-    def __init__(self, settings: Settings, pool: Pool, rpc: Rpc, program: Program) -> None:
+    def __init__(
+        self, settings: Settings, pool: Pool, rpc: Rpc, program: Program, witnesses: Sequence[Rpc] = ()
+    ) -> None:
+        """`witnesses`: an Rpc for each endpoint, which must agree before something is said not to exist."""
         self.pool = pool
         self.rpc = rpc
+        self._witnesses = witnesses or (rpc,)
         self.program = program
         self.folder = Folder(program, settings.pricing_model)
         self.worker = Worker(pool, rpc, program, self.folder, settings.indexer_batch_size)
         self.pace = Pace(settings.indexer_rpc_per_s)
-        self.fetcher = Fetcher(pool, rpc, self.pace, settings.rpc_timeout_s)
+        self.fetcher = Fetcher(pool, rpc, self._witnesses, self.pace, settings.rpc_timeout_s)
         self.scanner = Scanner(pool, rpc, program, self.pace, settings.indexer_scan_interval_s)
-        self.finality = FinalityWatcher(pool, rpc, self.folder, settings.indexer_scan_interval_s)
+        self.finality = FinalityWatcher(
+            pool, rpc, self.folder, settings.indexer_scan_interval_s, self._witnesses
+        )
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
@@ -53,11 +59,12 @@ class Engine:
         except BaseException:
             await rpc.aclose()
             raise
-        return cls(settings, pool, rpc, program)
+        return cls(settings, pool, rpc, program, Rpc.of_each_url(settings))
 
     async def close(self) -> None:
         await self.pool.close()
-        await self.rpc.aclose()
+        for rpc in (self.rpc, *self._witnesses):
+            await rpc.aclose()
 
 
 @asynccontextmanager

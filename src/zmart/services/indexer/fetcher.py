@@ -1,4 +1,8 @@
-"""The fetcher: transactions that were only named are read by RPC and put into their inbox rows."""
+"""The fetcher: transactions that were only named are read by RPC and put into their inbox rows.
+
+What cannot be read for now is asked for again, with growing pauses and for ever. What the chain's own listing names is
+never given up; a mere hint is, once nobody has its transaction (`_unknown`).
+"""
 
 from __future__ import annotations
 
@@ -8,52 +12,68 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
+from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.market.types import Slot
+from zmart.services.indexer import metrics
 from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.listing import Pace
-from zmart.store import inbox
-from zmart.store.inbox import Failure, Wanted
+from zmart.store import inbox, index_progress
+from zmart.store.inbox import AWAY_PAUSE_S, Unfetched, Wanted
 from zmart.store.pool import Pool, is_away
 
 _AT_ONCE = 16
 _TAKEN = 64
-_REST_S = 2.0
+_SAFETY_S = 3.0
+"""Who made a row ready may have died before it could ring; a lease may be given back early."""
+_AWAY_AT_FIRST_S = 0.25
 log = structlog.get_logger()
+
+
+class _Found(msgspec.Struct, frozen=True):
+    id: int
+    raw: bytes
+    slot: Slot
+
+
+class _Gone(msgspec.Struct, frozen=True):
+    """Nobody has it, and it cannot come any more."""
+
+    id: int
+
+
+_Outcome = _Found | _Gone | Unfetched
 
 
 class _Placed(msgspec.Struct):
     slot: int
 
 
-class _Away(msgspec.Struct, frozen=True):
-    """The RPC did not answer, which is not the transaction's fault."""
-
-    reason: str
-
-
-_Outcome = tuple[int, bytes, Slot] | Failure | _Away
-
-
 class Fetcher:
-    """`turn()` fetches some; `run(bell)` does so whenever there are any."""
+    """`turn()` fetches some; `run(bell)` does so whenever there are any. All of `witnesses` must agree before a
+    transaction is said not to exist."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, pace: Pace, timeout_s: float) -> None:
+    def __init__(self, pool: Pool, rpc: Rpc, witnesses: Sequence[Rpc], pace: Pace, timeout_s: float) -> None:
         self._pace = pace
         self._pool = pool
         self._rpc = rpc
+        self._witnesses = witnesses
         self._timeout_s = timeout_s
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._away_s = 0.0
 
     async def run(self, bell: Bell) -> None:
         while not bell.stopped:
             bell.clear()
             try:
                 if await self.turn():
+                    if self._away_s:
+                        await bell.wait(self._away_s)
                     continue
-                pause_s = await inbox.next_due_s(self._pool, has_payload=False)
+                due_s = await inbox.next_due_s(self._pool, has_payload=False)
+                pause_s = _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -66,16 +86,21 @@ class Fetcher:
         if not wanted:
             return 0
         outcomes = await asyncio.gather(*(self._fetch(row) for row in wanted))
-        await inbox.fetched(self._pool, [o for o in outcomes if isinstance(o, tuple)])
-        await inbox.failed(self._pool, [o for o in outcomes if isinstance(o, Failure)])
-        await self._rest(wanted, outcomes)
+        await inbox.fetched(self._pool, [(o.id, o.raw, o.slot) for o in outcomes if isinstance(o, _Found)])
+        await inbox.unfetched(self._pool, [o for o in outcomes if isinstance(o, Unfetched)])
+        gone = await inbox.absent(self._pool, [o.id for o in outcomes if isinstance(o, _Gone)])
+        metrics.ABSENT.inc(gone)
+        self._note_away(outcomes)
         return len(wanted)
 
-    async def _rest(self, wanted: Sequence[Wanted], outcomes: Sequence[_Outcome]) -> None:
-        away = [(row.id, o.reason) for row, o in zip(wanted, outcomes, strict=True) if isinstance(o, _Away)]
-        if away:
-            log.warning("rpc away", transactions=len(away), reason=away[0][1])
-            await inbox.postpone(self._pool, [row_id for row_id, _ in away], _REST_S)
+    def _note_away(self, outcomes: Sequence[_Outcome]) -> None:
+        """An RPC that gave nothing at all is asked less and less often, not by every row that waits."""
+        away = [o for o in outcomes if isinstance(o, Unfetched) and o.most_s == AWAY_PAUSE_S]
+        if len(away) < len(outcomes):
+            self._away_s = 0.0
+            return
+        self._away_s = min(AWAY_PAUSE_S, self._away_s * 2 or _AWAY_AT_FIRST_S)
+        log.warning("rpc away", transactions=len(away), reason=away[0].error)
 
     async def _fetch(self, row: Wanted) -> _Outcome:
         async with self._gate:
@@ -83,12 +108,33 @@ class Fetcher:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     raw = await self._rpc.get_transaction_json(row.signature)
-                if raw is None:
-                    return Failure(
-                        id=row.id, error="The RPC does not know this transaction (yet).", nowhere=True
-                    )
-                return row.id, raw, Slot(msgspec.json.decode(raw, type=_Placed).slot)
+                    if raw is not None:
+                        return _Found(row.id, raw, Slot(msgspec.json.decode(raw, type=_Placed).slot))
+                    return await self._unknown(row)
             except (TransientRpcError, TimeoutError) as error:
-                return _Away(str(error) or type(error).__name__)
+                return Unfetched(id=row.id, error=str(error) or "The RPC is silent.", most_s=AWAY_PAUSE_S)
             except (ChainError, msgspec.MsgspecError) as error:
-                return Failure(id=row.id, error=f"The RPC's answer cannot be used: {error}")
+                return Unfetched(id=row.id, error=f"The transaction cannot be read for now: {error}")
+
+    async def _unknown(self, row: Wanted) -> Unfetched | _Gone:
+        """The node properly said that it has no such transaction. That is a failure of the node if the chain's listing
+        names it. A hint is given up when the listing is complete and final through every slot in which it could have
+        landed, and long after that no endpoint has it."""
+        if row.listed:
+            said = f"The chain lists this transaction in slot {row.slot}, but the node that was asked does not have it."
+            return Unfetched(id=row.id, error=said)
+        said = "Nobody but a hint knows this transaction (yet)."
+        if row.unknown_since is None:
+            await self._pace.turn()
+            statuses = await self._rpc.get_signature_statuses([row.signature], search_history=True)
+            is_known = statuses.values[0] is not None
+            return Unfetched(id=row.id, error=said, unknown_at=None if is_known else statuses.context_slot)
+        through = absence.gone_through(row.slot, row.unknown_since)
+        progress = await index_progress.read(self._pool)
+        if progress is not None and progress.listed_through_slot >= through + absence.LONG_FINAL_SLOTS:
+            await self._pace.turn()
+            nobody = await absence.unknown(self._witnesses, row.signature)
+            if nobody is not None and nobody.final >= through + absence.LONG_FINAL_SLOTS:
+                log.info("a hint named a transaction that nobody has", signature=row.signature, slot=row.slot)
+                return _Gone(row.id)
+        return Unfetched(id=row.id, error=said)

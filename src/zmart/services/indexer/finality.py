@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
+from zmart.chain import absence
+from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc, SignatureStatus
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
@@ -38,13 +40,19 @@ class _Told(msgspec.Struct):
     slot: int
     meta: _Meta
 
+    def is_of(self, candidate: Unfinal) -> bool:
+        return self.slot == candidate.slot and (self.meta.err is not None) == candidate.failed
+
 
 class FinalityWatcher:
     """Asks for every transaction that is not final again and again, until it is final or gone."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, folder: Folder, interval_s: float) -> None:
+    def __init__(
+        self, pool: Pool, rpc: Rpc, folder: Folder, interval_s: float, witnesses: Sequence[Rpc] = ()
+    ) -> None:
         self._pool = pool
         self._rpc = rpc
+        self._witnesses = witnesses or (rpc,)
         self._folder = folder
         self._interval_s = interval_s
         self._suspects: set[Signature] = set()
@@ -91,24 +99,34 @@ class FinalityWatcher:
         return final, missing
 
     async def _judge(self, missing: Sequence[Unfinal]) -> None:
-        """A node may be wrong once: only what is missing twice, and cannot be fetched, has left."""
+        """A node may be wrong once: only what is missing twice, and what no endpoint has, has left."""
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
         for candidate in missing:
-            if candidate.signature not in suspects:
-                continue
-            raw = await self._rpc.get_transaction_json(candidate.signature)
-            if raw is not None and _tells_the_same(raw, candidate):
-                continue
-            await self._take_back(candidate.signature)
-            if raw is not None:  # it landed again, elsewhere or otherwise
-                await inbox.store(self._pool, "scan", [Hint(candidate.signature, None, None)])
+            if candidate.signature in suspects:
+                try:
+                    await self._ask_again(candidate)
+                except ChainError as error:
+                    log.warning("cannot tell who left the chain", reason=str(error))
 
-    async def _take_back(self, signature: Signature) -> None:
+    async def _ask_again(self, candidate: Unfinal) -> None:
+        raw = await self._rpc.get_transaction_json(candidate.signature)
+        if raw is None:
+            nobody = await absence.unknown(self._witnesses, candidate.signature)
+            if nobody is not None and _should_be_known(candidate, nobody.final, nobody.reached):
+                await self._take_back(candidate.signature)
+            return
+        told = decode_answer(_Told, "getTransaction", raw)
+        if not told.is_of(candidate):  # it landed again, elsewhere or otherwise
+            await self._take_back(candidate.signature, Hint(candidate.signature, Slot(told.slot), raw))
+
+    async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
         """The refold writes what follows without it, and that is the correction which the feed tells."""
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
             affected = await chain_events.remove(connection, [signature])
             await inbox.forget(connection, [signature])
+            if instead is not None:
+                await inbox.store(connection, "scan", [instead])
             if affected.config:
                 await self._folder.refold_config(connection)
                 after = ""
@@ -126,11 +144,6 @@ def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot) -> bool
     is_behind = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > reached + _FAR_SLOTS and candidate.age_s > _LONG_S
     return is_behind or is_made_up
-
-
-def _tells_the_same(raw: bytes, candidate: Unfinal) -> bool:
-    told = msgspec.json.decode(raw, type=_Told)
-    return told.slot == candidate.slot and (told.meta.err is not None) == candidate.failed
 
 
 def _same(candidate: Unfinal, status: SignatureStatus) -> bool:

@@ -26,6 +26,9 @@ GAP_FREE_SLOT = Gauge("zmart_indexer_gap_free_slot", "the slot through which the
 LAG_SLOTS = Gauge("zmart_indexer_lag_slots", "tip minus gap-free slot")
 INBOX_DEPTH = Gauge("zmart_indexer_inbox_depth", "transactions that wait to be settled")
 INBOX_OLDEST_SECONDS = Gauge("zmart_indexer_inbox_oldest_seconds", "age of the oldest of them")
+INBOX_UNPROVEN = Gauge(
+    "zmart_indexer_inbox_unproven", "transactions that are only hinted at, by nobody shown yet"
+)
 DEAD_LETTERS = Gauge("zmart_indexer_dead_letters", "transactions that could not be indexed")
 STUCK_MARKETS = Gauge("zmart_indexer_stuck_markets", "markets with an event that cannot be folded")
 AUDIT_DIFFERENCES = Gauge(
@@ -34,4 +37,7 @@ AUDIT_DIFFERENCES = Gauge(
 SCAN_AGE_SECONDS = Gauge("zmart_indexer_scan_age_seconds", "since the chain was last listed to its tip")
 EVENTS_PER_MINUTE = Gauge("zmart_indexer_events_per_minute", "events folded in the last minute")
 FINAL_SLOT = Gauge("zmart_indexer_final_slot", "the chain's newest finalized slot")
+ABSENT = Counter(
+    "zmart_indexer_absent_transactions", "hints of transactions that nobody has, forgotten in the end"
+)
 VANISHED = Counter("zmart_indexer_vanished_transactions", "confirmed transactions that left the chain")

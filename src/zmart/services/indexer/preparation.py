@@ -22,7 +22,6 @@ from zmart.store.inbox import Failure
 from zmart.store.pool import Pool
 
 MOST_BYTES = 8_000_000
-_REST_S = 2.0
 _RECOVERED_AT_ONCE = 8
 log = structlog.get_logger()
 
@@ -43,7 +42,7 @@ class Preparation:
         batch = await batches.read(self._program, rows)
         if batch.cut:
             await asyncio.gather(*(self._recover(batch, signature) for signature in batch.cut))
-            await inbox.postpone(self._pool, batch.postponed, _REST_S)
+            await inbox.postpone(self._pool, batch.postponed, "; ".join(batch.reasons))
         await self._read_blocks(batch)
         return batch
 
@@ -52,8 +51,9 @@ class Preparation:
         try:
             async with self._gate:
                 lost = await self._recovery.events(cut.found, cut.extracted)
-        except TransientRpcError:
+        except TransientRpcError as error:
             batch.postponed.append(batch.leave_out(signature))
+            batch.reasons.add(f"Its log is cut and the accounts cannot be read: {error}")
             return
         except (ChainError, DecodeError) as error:
             row_id, hopeless = batch.leave_out(signature), isinstance(error, Unrecoverable)

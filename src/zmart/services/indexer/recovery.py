@@ -13,7 +13,7 @@ from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import ChainTransaction, Extracted, TxInstruction
 from zmart.errors import ChainError, DecodeError
 from zmart.market import events as e
-from zmart.market.types import Address, Bps, ChainTime, Wallet
+from zmart.market.types import Address, Bps, ChainTime, Slot, Wallet
 
 _INITIAL_PROTOCOL_FEE = Bps(300)
 _SIGNATURES = 1000
@@ -61,7 +61,7 @@ class Recovery:
     async def events(self, tx: ChainTransaction, extracted: Extracted) -> list[e.ChainEvent]:
         """Raises Unrecoverable, or ChainError when an account cannot be read now or is behind."""
         calls = [self._call(instruction) for instruction in extracted.lost]
-        accounts = await self._accounts([named for _, named in calls])
+        accounts = await self._accounts([named for _, named in calls], tx.slot)
         time = _time(extracted.events) or await self._block_time(tx)
         first = len(extracted.events) + extracted.unknown
         return [
@@ -85,9 +85,11 @@ class Recovery:
             raise Unrecoverable(f"Its log is cut, and a {call.name} names too few accounts.")
         return call, {i.name: a for i, a in zip(items, instruction.accounts, strict=False)}
 
-    async def _accounts(self, named: Sequence[Mapping[str, Address]]) -> dict[Address, AccountInfo]:
+    async def _accounts(
+        self, named: Sequence[Mapping[str, Address]], since: Slot
+    ) -> dict[Address, AccountInfo]:
         wanted = list({n[name] for n in named for name in ("market", "position") if name in n})
-        found = await self._rpc.get_multiple_accounts(wanted) if wanted else []
+        found = await self._rpc.get_multiple_accounts(wanted, since=since) if wanted else []
         return {info.address: info for info in found if info is not None}
 
     def _lost(

@@ -15,10 +15,13 @@ async def reread(engine: Engine) -> int:
     while signatures := await chain_events.unknown(engine.pool, _AT_ONCE):
         async with engine.pool.transaction() as connection:
             await index_progress.lock_writer(connection)
+            slots = await chain_events.slots_of(connection, signatures)
             affected = await chain_events.remove(connection, signatures)
             await engine.folder.refold(connection, affected.markets)
             if affected.config:
                 await engine.folder.refold_config(connection)
-            await inbox.store(connection, "scan", [Hint(signature, None, None) for signature in signatures])
+            await inbox.store(
+                connection, "scan", [Hint(signature, slot, None) for signature, slot in slots.items()]
+            )
         done += len(signatures)
     return done

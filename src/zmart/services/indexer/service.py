@@ -86,13 +86,15 @@ class Indexer:
         assert progress is not None  # claimed when the service was opened
         _publish(progress, depth, len(stuck))
         metrics.EVENTS_PER_MINUTE.set(self._rate.per_minute(self._engine.worker.events_total))
-        reason = _why_not_ready(progress, depth, self._settings.indexer_scan_interval_s)
+        trouble = self._engine.scanner.trouble
+        reason = _why_not_ready(progress, depth, self._settings.indexer_scan_interval_s, trouble)
         details = {
             "tip_slot": progress.tip_slot,
             "final_slot": progress.final_slot,
             "gap_free_slot": progress.gap_free_through_slot,
             "inbox_pending": depth.pending,
             "inbox_oldest_s": depth.oldest_s,
+            "inbox_unproven": depth.unproven,
             "dead_letters": depth.dead,
             "stuck_markets": dict(stuck[:10]),
             "scan_age_s": progress.scan_age_s,
@@ -139,19 +141,25 @@ class Rate:
         return round((total - before) * 60 / max(now - then, 1), 1)
 
 
-def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float) -> str:
+def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float, trouble: str) -> str:
     if progress.scan_age_s is None:
-        return "the first scan of the chain has not ended"
+        return _with_cause("the first scan of the chain has not ended", trouble)
     if progress.scan_age_s > BEHIND_S + scan_interval_s:
-        return f"the chain was last scanned {progress.scan_age_s:.0f} s ago: is the RPC there?"
+        reason = f"the chain was last scanned {progress.scan_age_s:.0f} s ago: is the RPC there?"
+        return _with_cause(reason, trouble)
     if depth.oldest_s is not None and depth.oldest_s > BEHIND_S:
-        return f"{depth.pending} transactions wait to be indexed, the oldest for {depth.oldest_s:.0f} s"
+        reason = f"{depth.pending} transactions wait to be indexed, the oldest for {depth.oldest_s:.0f} s"
+        return _with_cause(reason, depth.oldest_error or "")
     if depth.gap_slot is not None:
         return (
             f"a gap in slot {depth.gap_slot}: {depth.dead} transactions could not be indexed, "
             "see `zmart indexer dead-letters list`"
         )
     return ""
+
+
+def _with_cause(reason: str, cause: str) -> str:
+    return f"{reason} ({cause})" if cause else reason
 
 
 def _publish(progress: IndexProgress, depth: Depth, stuck: int) -> None:
@@ -162,5 +170,6 @@ def _publish(progress: IndexProgress, depth: Depth, stuck: int) -> None:
     metrics.SCAN_AGE_SECONDS.set(progress.scan_age_s or 0)
     metrics.INBOX_DEPTH.set(depth.pending)
     metrics.INBOX_OLDEST_SECONDS.set(depth.oldest_s or 0)
+    metrics.INBOX_UNPROVEN.set(depth.unproven)
     metrics.DEAD_LETTERS.set(depth.dead)
     metrics.STUCK_MARKETS.set(stuck)

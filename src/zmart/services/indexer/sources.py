@@ -21,14 +21,14 @@ from zmart.store.inbox import Hint
 from zmart.store.pool import Pool, is_away
 
 _OVERLAP_SLOTS = 64
-"""Twice what a cluster takes to finalize: what a fork replaced there is listed again."""
+"""Twice what a cluster takes to finalize: a list that a node which was behind gave is made good by the next."""
 _QUEUE = 10_000
 log = structlog.get_logger()
 
 
 class Scanner:
-    """Lists what the chain has from the frontier to a tip that was sampled before; so nothing stays unseen,
-    whatever the webhook lost."""
+    """Lists what the chain has from the last slot through which the list is complete and final to the tip; so nothing
+    stays unseen, whatever the webhook lost. `trouble` says why the last scan failed."""
 
     def __init__(self, pool: Pool, rpc: Rpc, program: Program, pace: Pace, interval_s: float) -> None:
         self._pool = pool
@@ -37,13 +37,16 @@ class Scanner:
         self._pace = pace
         self._interval_s = interval_s
         self.backwards: tuple[Slot, Slot] | None = None
+        self.trouble = ""
 
     async def run(self, bell: Bell) -> None:
         while not bell.stopped:
             bell.clear()
             try:
                 await self.scan()
+                self.trouble = ""
             except (ChainError, StoreError, OSError) as error:
+                self.trouble = str(error)
                 log.warning("scan failed", error=str(error))
             except Exception as error:
                 if not is_away(error):
@@ -54,9 +57,7 @@ class Scanner:
         """One scan; returns how many transactions were new."""
         progress = await index_progress.read(self._pool)
         assert progress is not None  # claimed when the service started
-        final = await self._rpc.get_slot(
-            "finalized"
-        )  # before the listing: only what was final then is listed whole
+        final = await self._rpc.get_slot("finalized")
         tip = await self._rpc.get_slot("confirmed")
         floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
         until = await chain_events.last_final_before(self._pool, floor)
@@ -64,6 +65,8 @@ class Scanner:
         async for page in pages(self._rpc, self._program.address, self._pace, floor=floor, until=until):
             fresh += await store_listed(self._pool, page)
             self._watch_order(page)
+        # Who answers last may be behind who answered first: the list is complete as far as both have come.
+        final = min(final, await self._rpc.get_slot("finalized"))
         await index_progress.listed(self._pool, final, tip)
         await index_progress.advance(self._pool)
         return fresh
@@ -88,7 +91,7 @@ async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
     if failed:
         await chain_events.add(pool, failed)
     hints = [Hint(info.signature, info.slot, None) for info in new if info.err is None]
-    return len(failed) + await inbox.store(pool, "scan", hints)
+    return len(failed) + (await inbox.store(pool, "scan", hints)).fresh
 
 
 class LiveLog:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum, auto
 
@@ -22,7 +23,7 @@ from zmart.services.indexer import batch as batches
 from zmart.services.indexer import metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
 from zmart.services.indexer.bell import Bell
-from zmart.services.indexer.blocks import Blocks
+from zmart.services.indexer.blocks import Blocks, Unplaced
 from zmart.services.indexer.folding import Folder, Mapped
 from zmart.services.indexer.preparation import MOST_BYTES, Preparation
 from zmart.store import chain_events, inbox, index_progress
@@ -103,21 +104,21 @@ class Worker:
 
     async def _with_order(self, batch: Batch) -> Turn:
         """A block is asked for outside of the transaction, then the batch is written again."""
-        unreadable: dict[Slot, str] = {}
+        unplaced: dict[Slot, Unplaced] = {}
         while True:
             try:
-                return await self._settle(batch, unreadable)
+                return await self._settle(batch, unplaced)
             except OrderUnknown as unknown:
-                unreadable |= await self._blocks.read(unknown.wanted)
+                unplaced |= await self._blocks.read(unknown.wanted)
 
-    async def _settle(self, batch: Batch, unreadable: dict[Slot, str]) -> Turn:
+    async def _settle(self, batch: Batch, unplaced: Mapping[Slot, Unplaced]) -> Turn:
         started = time.perf_counter()
         failures = list(batch.failures)
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
                 return Turn.ELSEWHERE
             self._look_ahead(batch)
-            transactions = await self._in_order(connection, batch, unreadable, failures)
+            transactions = await self._in_order(connection, batch, unplaced, failures)
             await self._write(connection, transactions)
             held = {failure.id for failure in failures}
             await inbox.settled(connection, [row_id for row_id in batch.settled if row_id not in held])
@@ -146,16 +147,18 @@ class Worker:
                 await ahead
 
     async def _in_order(
-        self, connection: Connection, batch: Batch, unreadable: dict[Slot, str], failures: list[Failure]
+        self,
+        connection: Connection,
+        batch: Batch,
+        unplaced: Mapping[Slot, Unplaced],
+        failures: list[Failure],
     ) -> list[Transaction]:
         """The transactions that are new, each with its place in the block where that matters."""
         known = await chain_events.known(connection, [t.row.signature for t in batch.transactions])
-        new = [t for t in batch.transactions if t.row.signature not in known and t.row.slot not in unreadable]
-        failures += [
-            Failure(id=batch.rows[t.row.signature].id, error=unreadable[t.row.slot])
-            for t in batch.transactions
-            if t.row.signature not in known and t.row.slot in unreadable
-        ]
+        new = [t for t in batch.transactions if t.row.signature not in known]
+        held = {t.row.signature: f for t in new if (f := _without_place(batch, t, unplaced.get(t.row.slot)))}
+        failures += held.values()
+        new = [t for t in new if t.row.signature not in held]
         neighbours = await chain_events.neighbours(connection, {t.row.slot for t in new if t.events})
         order = batches.order(new, neighbours, self._blocks.places)
         if order.missing:
@@ -188,9 +191,7 @@ class Worker:
         if len(rows) > 1:
             return
         # It alone cannot be settled: try it again later, others go on.
-        dead = await inbox.failed(self._pool, [Failure(id=rows[0].id, error=reason)])
-        if dead:
-            log.error("dead letters", signatures=dead, reason=reason)
+        await inbox.failed(self._pool, [Failure(id=rows[0].id, error=reason)])
 
     def _count(self, batch: Batch, transactions: list[Transaction], seconds: float) -> None:
         names = Counter(kind_of(e.event).__name__ for t in transactions for e in t.events)
@@ -203,3 +204,16 @@ class Worker:
         metrics.WRITE_SECONDS.observe(seconds)
         for row in batch.rows.values():
             metrics.VISIBLE_SECONDS.observe(row.age_s + seconds)
+
+
+def _without_place(batch: Batch, transaction: Transaction, problem: Unplaced | None) -> Failure | None:
+    """Why a transaction must wait for its place. One that its block does not hold is asked for by itself, and holds
+    nobody of that slot up unless it is folded already: then it is about to be taken back."""
+    if problem is None:
+        return None
+    row = transaction.row
+    if row.signature in problem.foreign:
+        return Failure(id=batch.rows[row.signature].id, error=problem.reason, refetch=True)
+    if problem.foreign and problem.foreign <= batch.rows.keys():
+        return None
+    return Failure(id=batch.rows[row.signature].id, error=problem.reason)

@@ -16,7 +16,7 @@ CREATE TABLE index_progress (
     genesis_hash          text NOT NULL,
     start_slot            bigint NOT NULL DEFAULT 0,
     gap_free_through_slot bigint NOT NULL DEFAULT 0,   -- every transaction up to here is known, folded and final
-    listed_through_slot   bigint NOT NULL DEFAULT 0,   -- every transaction up to here is in the inbox
+    listed_through_slot   bigint NOT NULL DEFAULT 0,   -- final when the chain's listing was read that far
     tip_slot              bigint NOT NULL DEFAULT 0,
     final_slot            bigint NOT NULL DEFAULT 0,   -- the chain's newest finalized slot
     final_time            bigint,                      -- and the time of its Clock, unix seconds
@@ -27,15 +27,17 @@ CREATE TABLE index_progress (
 );
 
 -- Every hint of a transaction, from whichever source, before anything is done with it. A row is deleted when its
--- transaction is in chain_transactions; 'done' are those that have nothing to do with the program, 'dropped' those
--- that an operator gave up.
+-- transaction is in chain_transactions; 'done' are those that have nothing to do with the program, 'absent' hints that
+-- nobody has a transaction for, 'dropped' those that an operator gave up.
 CREATE TABLE inbox (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     signature       text NOT NULL UNIQUE,
     source          text NOT NULL CHECK (source IN ('webhook', 'logs', 'scan')),
     slot            bigint,
     payload         bytea,             -- the transaction as delivered; NULL: to be fetched by RPC
-    state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'dead', 'dropped')),
+    listed          boolean NOT NULL DEFAULT false,   -- the chain's own listing names it, in this slot
+    unknown_since   bigint,            -- slot at which a node first properly said that it has no such transaction
+    state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'absent', 'dead', 'dropped')),
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
     last_error      text,
@@ -46,9 +48,9 @@ ALTER TABLE inbox ALTER COLUMN payload SET STORAGE EXTERNAL;   -- it stays for m
 CREATE INDEX inbox_to_fold ON inbox (slot, id) WHERE state = 'pending' AND payload IS NOT NULL;
 CREATE INDEX inbox_to_fetch ON inbox (slot, id) WHERE state = 'pending' AND payload IS NULL;
 CREATE INDEX inbox_open ON inbox (slot) WHERE state IN ('pending', 'dead');
-CREATE INDEX inbox_waiting ON inbox (received_at) WHERE state = 'pending';
+CREATE INDEX inbox_waiting ON inbox (received_at) WHERE state = 'pending' AND (listed OR payload IS NOT NULL);
 CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
-CREATE INDEX inbox_done ON inbox (settled_at) WHERE state = 'done';
+CREATE INDEX inbox_done ON inbox (settled_at) WHERE state IN ('done', 'absent');
 
 -- Listings of a range of slots that an operator asked for; `reached` is where a broken one goes on.
 CREATE TABLE backfills (

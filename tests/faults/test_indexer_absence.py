@@ -1,0 +1,236 @@
+"""What an RPC cannot say now is asked for again for ever; what does not exist is proven before it is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import REGISTRY
+from rpc_proxy import MUTE, Body, Call, Proxy, Refuse, Say, honest
+
+from chain_story import Story, Tx, key
+from indexer_harness import again, engine_asking, engine_on, settle, tables, without_lone_places
+from story_node import serving
+from zmart.chain import absence
+from zmart.chain.json_rpc import TransientRpcError
+from zmart.chain.rpc import Rpc
+from zmart.services.indexer.caretaker import Caretaker
+from zmart.services.indexer.service import _why_not_ready
+from zmart.store import alerts, inbox, index_progress
+
+STORY = Story(23, markets=1, trades=4)
+SOME = 11
+"""More than the ten attempts after which an older version gave up."""
+FIRST_SLOT = STORY.txs[0].slot
+
+
+async def through(engine):
+    return (await index_progress.read(engine.pool)).gap_free_through_slot
+
+
+async def states(engine):
+    return {
+        row["signature"]: row["state"]
+        for row in await engine.pool.fetch("SELECT signature, state FROM inbox")
+    }
+
+
+async def truth(database_url):
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+    return without_lone_places(await tables(database_url))
+
+
+def only(method, fault):
+    return lambda call: fault if call.method == method else None
+
+
+UNREADABLE = {
+    **MUTE,
+    "version": Refuse(-32015, "Transaction version (1) is not supported by the requesting client"),
+    "null, although listed": Say(None),
+    "another shape": Say({"slot": "x"}),
+    "no transaction": Say({"slot": FIRST_SLOT, "transaction": ["AAAA", "base64"], "meta": None}),
+}
+
+
+async def test_what_the_chain_lists_and_the_rpc_cannot_give_is_asked_for_again_for_ever(database_url):
+    """W1, W3, C13, C24, I1."""
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        node.shown = STORY.txs[:2]
+        await engine.scanner.scan()
+        await engine.pool.execute("UPDATE inbox SET received_at = now() - interval '2 min'")
+        given_up = set()
+        for name, fault in UNREADABLE.items():
+            proxy.script = only("getTransaction", fault)
+            await again(engine)
+            await settle(engine)
+            if set((await states(engine)).values()) != {"pending"} or await through(engine) != FIRST_SLOT - 1:
+                given_up.add(name)
+            depth, progress = await inbox.depth(engine.pool), await index_progress.read(engine.pool)
+            assert f"({depth.oldest_error})" in _why_not_ready(progress, depth, 1, "")
+        assert given_up == set()
+        await Caretaker(engine, 0).look()
+        [alert] = await alerts.open_alerts(engine.pool)
+        assert (alert.key, depth.oldest_error in alert.message) == ("index-unreadable", True)
+        proxy.script = honest
+        for _ in range(2):
+            await again(engine)
+            await settle(engine)
+        await Caretaker(engine, 0).look()
+        assert (await alerts.open_alerts(engine.pool), await states(engine)) == ([], {})
+        assert await through(engine) == node.tip()
+
+
+async def test_pauses_grow_to_a_minute_and_no_further(database_url):
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, only("getTransaction", Refuse(-32015, "version"))) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        await inbox.store(engine.pool, "scan", [inbox.Hint(STORY.txs[0].signature, FIRST_SLOT, None)])
+        pauses = []
+        for attempts in (0, 1, 2, 7, 10, 5_000):
+            await engine.pool.execute("UPDATE inbox SET attempts = $1, next_attempt_at = now()", attempts)
+            await engine.fetcher.turn()
+            pauses.append(round(await inbox.next_due_s(engine.pool, has_payload=False), 1))
+        assert pauses == pytest.approx([0.25, 0.5, 1, 32, 60, 60], abs=0.3)
+
+
+INVENTED = {
+    "in a slot long past": 5,
+    "without a slot": None,
+    "in a slot that has just come": FIRST_SLOT,
+    "in a slot to come": 10**4,
+    "in a slot that never comes": 10**12,
+}
+
+
+@pytest.mark.parametrize("claimed", INVENTED.values(), ids=INVENTED)
+async def test_a_signature_that_nobody_has_ages_out_quietly(database_url, claimed):
+    """W5b."""
+    invented = key(41) + key(42)
+    counted = REGISTRY.get_sample_value("zmart_indexer_absent_transactions_total")
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = STORY.txs[:2]
+        await engine.scanner.scan()
+        await settle(engine)
+        await inbox.store(engine.pool, "webhook", [inbox.Hint(invented, claimed, None)])
+        await engine.pool.execute("UPDATE inbox SET received_at = now() - interval '2 min'")
+        for _ in range(SOME):
+            await again(engine)
+            await engine.scanner.scan()
+            await settle(engine)
+        depth, progress = await inbox.depth(engine.pool), await index_progress.read(engine.pool)
+        assert await states(engine) == {invented: "pending"}, "the chain has not gone on"
+        assert (depth.pending, depth.unproven, depth.dead) == (0, 1, 0)
+        assert _why_not_ready(progress, depth, 1, "") == ""
+        assert await through(engine) == node.tip()
+        await Caretaker(engine, 0).look()
+        assert await alerts.open_alerts(engine.pool) == []
+        node.more_slots += max(claimed or 0, node.tip()) + 200 if claimed != 10**12 else 200
+        await engine.scanner.scan()
+        for _ in range(2):
+            await again(engine)
+            await settle(engine)
+        assert await states(engine) == {invented: "absent"}
+        assert REGISTRY.get_sample_value("zmart_indexer_absent_transactions_total") == counted + 1
+        assert await through(engine) == node.tip()
+        await inbox.store(engine.pool, "webhook", [inbox.Hint(invented, claimed, None)])
+        assert await engine.fetcher.turn() == 0, "told again, it does not begin anew"
+
+
+async def test_a_hint_in_a_slot_that_is_not_listed_yet_holds_the_gap_free_slot(database_url):
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+        coming = node.tip() + 3
+        await inbox.store(engine.pool, "logs", [inbox.Hint(key(41) + key(42), coming, None)])
+        node.more_slots, node.final_slot = 20, coming - 1
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) == coming - 1
+        node.final_slot = None
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) == node.tip(), (
+            "complete and final through its slot, the list does not name it"
+        )
+
+
+async def test_what_was_given_up_comes_back_when_the_chain_lists_it(database_url):
+    late = STORY.txs[-1]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = STORY.txs[:-1]
+        await inbox.store(engine.pool, "webhook", [inbox.Hint(late.signature, None, None)])
+        await engine.scanner.scan()
+        await settle(engine)
+        await engine.pool.execute("UPDATE inbox SET state = 'absent', settled_at = now() WHERE slot IS NULL")
+        node.shown = STORY.txs
+        assert await engine.scanner.scan() == 0
+        await settle(engine)
+        assert await states(engine) == {}
+    assert without_lone_places(await tables(database_url)) == await truth(database_url)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        Refuse(-32603, "Internal error"),
+        Refuse(-32015, "version"),
+        Body("{}"),
+        Say({"slot": 5, "meta": {"err": None}}),
+    ],
+)
+async def test_one_endpoint_alone_proves_no_absence(database_url, second):
+    """W5b."""
+    invented = key(41) + key(42)
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, only("getTransaction", second)) as other,
+        engine_asking(database_url, node.url, other.url) as engine,
+    ):
+        node.shown = STORY.txs[:2]
+        await engine.scanner.scan()
+        await inbox.store(engine.pool, "webhook", [inbox.Hint(invented, 5, None)])
+        await settle(engine)
+        node.more_slots = 2_000
+        await engine.scanner.scan()
+        for _ in range(3):
+            await again(engine)
+            await settle(engine)
+        assert await states(engine) == {invented: "pending"}
+        other.script = honest
+        await again(engine)
+        await settle(engine)
+        assert await states(engine) == {invented: "absent"}
+
+
+async def test_a_node_that_is_behind_proves_no_absence():
+    def behind(call: Call):
+        return (
+            Say({"context": {"slot": 7}, "value": [None]}) if call.method == "getSignatureStatuses" else None
+        )
+
+    async with serving(STORY) as node, Proxy.before(node.url, behind) as proxy, Rpc([proxy.url]) as rpc:
+        with pytest.raises(TransientRpcError, match="behind"):
+            await absence.unknown([rpc], key(41) + key(42))
+        with pytest.raises(TransientRpcError, match="before slot"):
+            await absence.account([rpc], key(3), since=node.tip() + 1)
+
+
+async def test_a_forged_delivery_into_a_slot_holds_up_nobody_of_that_slot(database_url):
+    real = next(tx for tx in STORY.txs if tx.err is None and tx.events)
+    forged = Tx(key(51) + key(52), real.slot, 0, real.events)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await inbox.store(
+            engine.pool, "webhook", [inbox.Hint(forged.signature, forged.slot, forged.raw(with_index=False))]
+        )
+        await settle(engine)
+        assert await states(engine) == {forged.signature: "pending"}
+        assert await through(engine) == node.tip()
+    assert without_lone_places(await tables(database_url)) == await truth(database_url)

@@ -1,0 +1,179 @@
+"""Whatever makes a row of the inbox ready wakes those who work on it, whichever way it became ready (U5)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from chain_story import Story
+from indexer_harness import engine_on, settings_of, until
+from story_node import serving
+from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.reread import reread
+from zmart.services.indexer.routes import webhook_app
+from zmart.services.webhook import PATH, WebhookReceiver
+from zmart.store import inbox
+from zmart.store.pool import Pool
+
+STORY = Story(2, markets=1, trades=3)
+TX = STORY.txs[0]
+NAMED, CLAIMED = inbox.Hint(TX.signature, TX.slot, None), inbox.Hint(TX.signature, None, None)
+WHOLE = inbox.Hint(TX.signature, TX.slot, TX.raw())
+
+
+@pytest.fixture
+async def pool(database_url):
+    opened = await Pool.open(database_url, size=4)
+    yield opened
+    await opened.close()
+
+
+async def rings_of(pool, act):
+    """How often the workers are woken by `act`, and by nothing before it."""
+    rung = asyncio.Event()
+    async with pool.acquire() as connection:
+        heard = []
+
+        def ring(*_):
+            heard.append(1)
+            rung.set()
+
+        await connection.add_listener(inbox.CHANNEL, ring)
+        await act()
+        await pool.execute("SELECT pg_notify($1, '')", inbox.CHANNEL)  # so that there is an end to wait for
+        await asyncio.wait_for(rung.wait(), 10)
+        await connection.execute("SELECT 1")
+        await connection.remove_listener(inbox.CHANNEL, ring)
+    return len(heard) - 1
+
+
+async def row_id(pool):
+    return await pool.fetchval("SELECT id FROM inbox")
+
+
+async def leased(pool):
+    """Named by the log, and taken by the fetcher, as when its webhook comes."""
+    await inbox.store(pool, "logs", [CLAIMED])
+    await inbox.take_to_fetch(pool, 1, lease_s=60)
+
+
+async def delivered_broken(pool):
+    await inbox.store(pool, "webhook", [inbox.Hint(TX.signature, TX.slot, b"{}")])
+
+
+async def dead(pool):
+    await inbox.store(pool, "webhook", [WHOLE])
+    await inbox.failed(pool, [inbox.Failure(id=await row_id(pool), error="x", hopeless=True)])
+
+
+async def given_up(pool):
+    await inbox.store(pool, "logs", [CLAIMED])
+    await inbox.absent(pool, [await row_id(pool)])
+
+
+async def unknown(pool):
+    await leased(pool)
+    await inbox.unfetched(pool, [inbox.Unfetched(id=await row_id(pool), error="x", unknown_at=7)])
+
+
+async def deliver(pool):
+    await inbox.store(pool, "webhook", [WHOLE])
+
+
+async def fetch(pool):
+    await inbox.fetched(pool, [(await row_id(pool), TX.raw(), TX.slot)])
+
+
+async def refuse(pool):
+    failure = inbox.Failure(id=await row_id(pool), error="no transaction", refetch=True)
+    await inbox.failed(pool, [failure])
+    await pool.execute("UPDATE inbox SET next_attempt_at = now()")
+
+
+WAYS = {
+    "a fresh hint": (None, lambda pool: inbox.store(pool, "logs", [CLAIMED]), False),
+    "a fresh delivery": (None, deliver, True),
+    "a delivery for a row that was only named": (leased, deliver, True),
+    "a fetch": (leased, fetch, True),
+    "a replay": (dead, inbox.replay, True),
+    "a delivery that has to be fetched instead": (delivered_broken, refuse, False),
+    "a listing of what was given up": (given_up, lambda pool: inbox.store(pool, "scan", [NAMED]), False),
+    "a delivery of what was given up": (given_up, deliver, True),
+    "a listing of what no node knew": (unknown, lambda pool: inbox.store(pool, "scan", [NAMED]), False),
+}
+
+
+@pytest.mark.parametrize(("before", "act", "has_payload"), WAYS.values(), ids=WAYS)
+async def test_what_makes_a_row_ready_wakes_its_worker(pool, before, act, has_payload):
+    """U5."""
+    if before:
+        await before(pool)
+    assert await rings_of(pool, lambda: act(pool)) == 1
+    due_s = await inbox.next_due_s(pool, has_payload=has_payload)
+    assert due_s <= 0, "woken, and not yet ready"
+
+
+async def test_a_webhook_that_completes_a_named_row_wakes_the_worker(pool, database_url):
+    """U5."""
+    await leased(pool)
+    receiver = WebhookReceiver(pool, settings_of(database_url, "http://unused"))
+    transport = httpx.ASGITransport(webhook_app(receiver))
+    async with httpx.AsyncClient(transport=transport, base_url="http://indexer") as client:
+
+        async def post():
+            answer = await client.post(PATH, content=TX.raw())
+            assert answer.json() == {"received": 1, "duplicates": 1}
+            await receiver.woken()
+
+        assert await rings_of(pool, post) == 1
+        assert len(await inbox.ready(pool, 5)) == 1
+        assert await rings_of(pool, post) == 0, "nothing new, nobody is woken"
+
+
+async def test_a_failed_fetch_takes_nothing_from_a_delivery_that_came_meanwhile(pool):
+    await leased(pool)
+    await deliver(pool)
+    await inbox.unfetched(pool, [inbox.Unfetched(id=await row_id(pool), error="unknown", unknown_at=7)])
+    assert await inbox.absent(pool, [await row_id(pool)]) == 0
+    assert len(await inbox.ready(pool, 5)) == 1
+
+
+async def test_rereading_wakes_the_fetcher(database_url):
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await inbox.store(engine.pool, "webhook", [WHOLE])
+        await engine.worker.turn()
+        await engine.pool.execute(
+            "INSERT INTO unknown_events (slot, signature, ordinal, payload) VALUES ($1, $2, 9, '')",
+            TX.slot,
+            TX.signature,
+        )
+        assert await rings_of(engine.pool, lambda: reread(engine)) == 1
+
+
+async def test_a_loop_never_sleeps_longer_than_some_seconds_whatever_it_was_told(database_url):
+    """A ring may be lost with the process that owed it; a lease of a dead process ends early or late."""
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        stop = asyncio.Event()
+        waits = []
+
+        class Impatient(Bell):
+            async def wait(self, seconds):
+                waits.append(seconds)
+                await asyncio.sleep(0)
+
+        bells = [Impatient(stop) for _ in range(2)]
+        await leased(engine.pool)
+        loops = [
+            asyncio.create_task(engine.worker.run(bells[0])),
+            asyncio.create_task(engine.fetcher.run(bells[1])),
+        ]
+
+        async def looked():
+            return len(waits) > 8
+
+        await until(looked)
+        stop.set()
+        await asyncio.gather(*loops)
+        assert max(waits) <= 3
