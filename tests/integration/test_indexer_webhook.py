@@ -104,6 +104,31 @@ async def test_what_is_no_delivery_is_400(client, body):
     assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
 
 
+async def test_good_elements_are_stored_beside_bad_ones(client, pool):
+    """W4, W5."""
+    bad = [b"{}", b"null", b'"x"', b'{"signature":"%s","slot":5}' % (b"z" * 88)] * 3
+    body = b"[" + b",".join([STORY.txs[0].raw(), *bad, STORY.txs[1].raw()]) + b"]"
+    answer = await post(client, body)
+    said = answer.json()
+    assert answer.status_code == 200
+    assert {name: said[name] for name in ("received", "duplicates", "refused")} == {
+        "received": 2,
+        "duplicates": 0,
+        "refused": 12,
+    }
+    assert "not a signature" in said["reasons"][3]
+    assert len(said["reasons"]) == 5
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 2
+
+
+@pytest.mark.parametrize("body", [b"[{}]", b"[null]", b'[{"signature":"%s"}, 7]' % (b"z" * 88)])
+async def test_a_delivery_without_any_good_element_is_400(client, pool, body):
+    """W4, W5."""
+    answer = await post(client, body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
+    assert await pool.fetchval("SELECT count(*) FROM inbox") == 0
+
+
 async def test_a_body_over_the_limit_is_413_and_not_read(pool, database_url):
     async with client_of(pool, database_url, webhook_max_body_bytes=100) as client:
         assert (await post(client, b"[" + b" " * 100)).status_code == 413

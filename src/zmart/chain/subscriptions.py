@@ -12,9 +12,11 @@ from typing import Literal, TypeVar
 
 import msgspec
 import structlog
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from zmart.chain.rpc_answer import BadAnswer, Refusal, read_answer, words
+from zmart.chain.signatures import is_signature
 from zmart.errors import ChainError
 from zmart.market.types import Address, Signature, Slot
 
@@ -22,6 +24,7 @@ Result = TypeVar("Result")
 Connected = Callable[[], None]
 
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_ID = 1
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 _log = structlog.get_logger(__name__)
 
@@ -59,8 +62,8 @@ class _Params(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
+    method: str = ""
     params: _Params | None = None
-    error: object = None
 
 
 async def logs(
@@ -74,6 +77,9 @@ async def logs(
     async with aclosing(_notices(_LogResult, ws_url, "logsSubscribe", params, on_connect)) as results:
         async for result in results:
             value = result.value
+            if not is_signature(value.signature):
+                _log.warning("a_notice_names_no_signature", signature=value.signature[:100])
+                continue
             yield LogNotice(
                 Signature(value.signature), Slot(result.context.slot), value.err, tuple(value.logs)
             )
@@ -96,8 +102,13 @@ async def _notices(
                 async for raw in raws:
                     wait_s = _FIRST_WAIT_S
                     yield msgspec.json.decode(raw, type=kind)
-        except (OSError, TimeoutError, WebSocketException, msgspec.MsgspecError) as error:
-            _log.warning("subscription_lost", method=method, error=type(error).__name__, retry_s=wait_s)
+        except (OSError, TimeoutError, WebSocketException, msgspec.MsgspecError, BadAnswer) as error:
+            _log.warning(
+                "subscription_lost",
+                method=method,
+                error=f"{type(error).__name__}: {words(str(error))}",
+                retry_s=wait_s,
+            )
         await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - spreads reconnects, no secret
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
@@ -105,16 +116,29 @@ async def _notices(
 async def _one_connection(
     ws_url: str, method: str, params: Sequence[object], on_connect: Connected | None
 ) -> AsyncGenerator[msgspec.Raw, None]:
-    request = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    request = msgspec.json.encode({"jsonrpc": "2.0", "id": _ID, "method": method, "params": params})
     async with connect(ws_url, max_size=_MAX_MESSAGE_BYTES, ping_interval=15, ping_timeout=15) as socket:
         await socket.send(request.decode())
         async with asyncio.timeout(15):
-            first = msgspec.json.decode(await socket.recv(), type=_Message)
-        if first.error is not None:
-            raise ChainError(f"The RPC's WebSocket refuses {method}: {str(first.error)[:200]}")
+            await _accepted(socket, method)
         if on_connect:
             on_connect()
         async for text in socket:
             message = msgspec.json.decode(text, type=_Message)
             if message.params is not None:
                 yield message.params.result
+
+
+async def _accepted(socket: ClientConnection, method: str) -> None:
+    """Return once the node has taken the subscription. Raises ChainError if it never will, BadAnswer if it failed."""
+    while True:
+        raw = await socket.recv(decode=False)
+        if msgspec.json.decode(raw, type=_Message).method:
+            continue  # a notice that came first; the scan finds what it named
+        answer = read_answer(raw, _ID)
+        if not isinstance(answer, Refusal):
+            return
+        said = f"{words(answer.message)} (code {answer.code})"
+        if answer.is_answer:
+            raise ChainError(f"The RPC's WebSocket refuses {method}: {said}.")
+        raise BadAnswer(f"the RPC's WebSocket failed at {method}: {said}")

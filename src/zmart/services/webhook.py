@@ -11,7 +11,7 @@ import msgspec
 from prometheus_client import Counter
 
 from zmart.chain.webhook_auth import authorization_matches, hmac_matches
-from zmart.chain.webhooks import parse_webhook
+from zmart.chain.webhooks import WebhookDelivery, read_delivery
 from zmart.errors import ConfigError, DecodeError, StoreError
 from zmart.settings import Settings
 from zmart.store import inbox
@@ -64,10 +64,16 @@ class WebhookReceiver:
         if len(body) > self.max_body_bytes:
             return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
         try:
-            items = parse_webhook(body)
+            delivery = read_delivery(body)
         except DecodeError as error:
             return _refusal(400, "bad_request", str(error))
-        hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in items]
+        TRANSACTIONS.labels("refused").inc(delivery.refused)
+        if delivery.refused and not delivery.items:
+            return _refusal(400, "bad_request", " ".join(delivery.reasons))
+        return await self._store(delivery)
+
+    async def _store(self, delivery: WebhookDelivery) -> Answer:
+        hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in delivery.items]
         try:
             stored = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
         except Exception as error:
@@ -78,7 +84,10 @@ class WebhookReceiver:
             self._wake_workers()
         TRANSACTIONS.labels("fresh").inc(stored.fresh)
         TRANSACTIONS.labels("duplicate").inc(len(hints) - stored.fresh)
-        return Answer(200, {"received": len(hints), "duplicates": len(hints) - stored.fresh})
+        counts: dict[str, object] = {"received": len(hints), "duplicates": len(hints) - stored.fresh}
+        if delivery.refused:
+            counts |= {"refused": delivery.refused, "reasons": list(delivery.reasons)}
+        return Answer(200, counts)
 
     async def woken(self) -> None:
         """Return once the workers know of everything that was delivered."""

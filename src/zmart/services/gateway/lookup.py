@@ -8,8 +8,9 @@ from typing import TypeVar
 from uuid import UUID
 
 from zmart.chain.addresses import is_address
+from zmart.chain.signatures import is_signature
 from zmart.errors import Invalid, NotFound
-from zmart.market.types import MarketId, MarketState, Wallet
+from zmart.market.types import MarketId, MarketState, Signature, Wallet
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.texts import moment_of
 from zmart.store import markets
@@ -51,6 +52,12 @@ def wallet_in_body(text: str, field: str = "wallet") -> Wallet:
     if not is_address(text):
         raise Invalid(field, f"{field} must be the base58 text of 32 bytes.")
     return Wallet(text)
+
+
+def signature_in_path(text: str) -> Signature:
+    if not is_signature(text):
+        raise NotFound("There is no such transaction: a signature is base58 of 64 bytes.")
+    return Signature(text)
 
 
 def comment_in_path(text: str) -> UUID:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-from solders.signature import Signature as SoldersSignature
 
 from zmart.client.shapes.transactions import SimulationError
-from zmart.errors import ChainError, NotFound
+from zmart.errors import ChainError
 from zmart.market.types import MarketId, Signature, Slot
 from zmart.services.gateway.pages import story
 from zmart.services.gateway.rooms import Rooms
@@ -32,21 +31,6 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
     slot: Slot | None = None
     confirmation: str | None = None
     error: SimulationError | None = None
-
-
-def is_signature(text: str) -> bool:
-    """Whether the text can name a transaction."""
-    try:
-        SoldersSignature.from_string(text)
-    except ValueError:
-        return False
-    return True
-
-
-def signature_in_path(text: str) -> Signature:
-    if not is_signature(text):
-        raise NotFound("There is no such transaction: a signature is base58 of 64 bytes.")
-    return Signature(text)
 
 
 async def values(rooms: Rooms, signature: Signature) -> dict[str, object]:

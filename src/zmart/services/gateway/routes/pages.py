@@ -7,6 +7,7 @@ from typing import Annotated
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from zmart.chain.signatures import is_signature
 from zmart.errors import NotFound
 from zmart.market.types import MarketState
 from zmart.services.gateway import lookup, paging
@@ -113,7 +114,7 @@ async def wallet_of(
 @get("/transactions/{signature:str}", include_in_schema=False)
 async def transaction(rooms: TheRooms, signature: FromPath[str]) -> Response[str]:
     """One transaction: what became of it and what it did to markets."""
-    values = await transaction_page.values(rooms, transaction_page.signature_in_path(signature))
+    values = await transaction_page.values(rooms, lookup.signature_in_path(signature))
     return page("transaction.html", values, local=local(rooms))
 
 
@@ -132,7 +133,7 @@ async def _named(rooms: Rooms, words: str) -> str | None:
     if lookup.is_market_key(key):
         known = await markets.id_of(rooms.pool, key)
         return f"/markets/{known}" if known or len(key) == 64 else f"/wallets/{key}"
-    return f"/transactions/{words}" if transaction_page.is_signature(words) else None
+    return f"/transactions/{words}" if is_signature(words) else None
 
 
 @get("/static/{path:path}", include_in_schema=False, opt={LIMIT: NO_LIMIT})

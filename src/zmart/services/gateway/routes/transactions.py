@@ -5,12 +5,9 @@ from __future__ import annotations
 import msgspec
 from litestar import get, post
 from litestar.params import FromPath, JSONBody
-from solders.signature import Signature as SoldersSignature
 
 from zmart.client.shapes.transactions import Relayed, TransactionState
-from zmart.errors import NotFound
-from zmart.market.types import Signature
-from zmart.services.gateway import fields
+from zmart.services.gateway import fields, lookup
 from zmart.services.gateway.rooms import TheRooms
 
 
@@ -30,11 +27,7 @@ async def send_transaction(rooms: TheRooms, data: JSONBody[SignedTransaction]) -
 @get("/api/transactions/{signature:str}", tags=["transactions"])
 async def transaction_state(rooms: TheRooms, signature: FromPath[str]) -> TransactionState:
     """landed, failed (with the program's error), live (it may still land) or expired (it never will)."""
-    try:
-        SoldersSignature.from_string(signature)
-    except ValueError:
-        raise NotFound("There is no such transaction: a signature is base58 of 64 bytes.") from None
-    return await rooms.relay.state_of(Signature(signature))
+    return await rooms.relay.state_of(lookup.signature_in_path(signature))
 
 
 HANDLERS = [send_transaction, transaction_state]
