@@ -6,6 +6,7 @@ import base64
 import itertools
 import random
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from solders.keypair import Keypair
 from indexer_harness import until
 from wire_cases import broken_older, broken_v1, mutations, older, sound_v1
 from zmart.chain.rpc import Rpc
+from zmart.local.chain import node
 from zmart.local.chain.genesis import fund
 from zmart.local.chain.server import Chain
 from zmart.local.processes import free_port
@@ -186,3 +188,49 @@ async def test_one_request_that_cannot_be_read_harms_no_other(chain: Chain, send
             body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
             assert "error" in (await sender.http.post(chain.rpc_url, json=body)).json(), (method, params)
     assert chain.answers()
+
+
+def test_a_runtime_that_ended_ends_the_chain_and_one_failed_answer_does_not(tmp_path: Path) -> None:
+    """I2: a process whose runtime has panicked would answer for ever, and do nothing."""
+    script = tmp_path / "check.js"
+    script.write_text(ENDED_OR_NOT)
+    source = Path(node.__file__).parent
+    done = subprocess.run([node.find_node(), script, source], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ended by 2 of 4; written after 3 failures\n"), done.stderr
+
+
+ENDED_OR_NOT = """
+const { sendingMethods } = require(`${process.argv[2]}/sending.js`);
+const { Recorder } = require(`${process.argv[2]}/recorder.js`);
+const failing = (rpc) => () => Promise.reject(Object.assign(new Error(rpc.message), { rpc }));
+
+async function main() {
+  let ended = 0;
+  const { sendTransaction } = sendingMethods({ past: new Set() }, () => { ended += 1; });
+  const answers = [
+    { code: -32005, message: 'Node is unhealthy' },
+    { code: -32002, message: 'Failed to process transaction: receiving on an empty and disconnected channel' },
+    { code: -32002, message: 'Transaction simulation failed: Blockhash not found' },
+    { code: -32602, message: 'invalid' },
+  ];
+  for (const rpc of answers) await sendTransaction(failing(rpc), [null]).catch(() => {});
+
+  const unanswered = ['getTransaction', 'getBlockHeight', 'getMultipleAccounts'];
+  const written = [];
+  const call = async (method) => {
+    if (unanswered[0] === method) throw Object.assign(new Error('socket hang up'), { asked: unanswered.shift() });
+    if (method === 'getBlockHeight') return 7;
+    if (method === 'getMultipleAccounts') return { value: [null] };
+    return { slot: 1, meta: { err: null }, version: 9, transaction: { message: { accountKeys: ['a'] }, 0: 'AA==' } };
+  };
+  const events = [[], [{ kind: 'x', transactionSignature: 's' }]];
+  const chain = { drainEvents: () => events.shift() ?? [] };
+  const journal = { commit: (transactions) => written.push(...transactions) };
+  const fail = (problem) => { console.log(problem); process.exit(1); };
+  const recorder = new Recorder(chain, call, journal, { genesis: {}, heightOffset: 0, fail });
+  let flushes = 0;
+  while (!written.length) { await recorder.flush(); flushes += 1; }
+  console.log(`ended by ${ended} of ${answers.length}; written after ${flushes - 1} failures`);
+}
+main();
+"""

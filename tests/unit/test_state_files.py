@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zmart.errors import ConfigError
+from zmart.errors import ConfigError, StoreError
 from zmart.local.addresses import stack_settings
 from zmart.local.chain.node import find_node
 from zmart.local.local_secrets import load_secrets
@@ -52,6 +52,13 @@ def test_what_was_written_is_read_and_is_ours_alone(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["token"]
     assert token_in(path, may_make=False, advice="") == WHOLE
+
+
+def test_what_cannot_be_written_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "token").mkdir()
+    with pytest.raises(StoreError, match="token cannot be written"):
+        write_state(tmp_path / "token", "new")
+    assert os.listdir(tmp_path) == ["token"]
 
 
 def test_a_writer_that_is_killed_at_any_call_leaves_the_old_or_the_new(tmp_path: Path) -> None:

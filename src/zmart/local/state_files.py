@@ -7,7 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
-from zmart.errors import ConfigError
+from zmart.errors import ConfigError, StoreError
 
 _RANDOM = "[A-Za-z0-9_-]{32}"  # 24 bytes
 
@@ -17,7 +17,8 @@ class DamagedState(ConfigError):
 
 
 def write_state(path: Path, content: str | bytes) -> None:
-    """For us alone, whole or not at all, and on disk before this returns, whatever ends the machine."""
+    """For us alone, whole or not at all, and on disk before this returns, whatever ends the machine. Raises
+    StoreError."""
     write_synced(path, content)
     sync_folder(path.parent)
 
@@ -25,12 +26,16 @@ def write_state(path: Path, content: str | bytes) -> None:
 def write_synced(path: Path, content: str | bytes) -> None:
     """The same, but the new name is on disk only after `sync_folder`: for many files at once."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as problem:
+        draft.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written ({problem.strerror}): is the disk full?") from None
 
 
 def read_state(path: Path, pattern: str, advice: str) -> str | None:

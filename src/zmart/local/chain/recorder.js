@@ -5,7 +5,7 @@ const { chainTime } = require('./clock.js');
 const { ANY_VERSION } = require('./rendering.js');
 
 const DRAIN_MS = 50;
-const MOST_TRIES = 40; // about 2 s for a transaction that Surfpool has run and does not show
+const MOST_TRIES = 40; // about 2 s for what Surfpool does not answer
 const CLOCK_EVERY_MS = 5000; // less than the margin that a killed chain is given
 const ACCOUNTS_AT_ONCE = 100;
 const EVERYTHING = { includeParsedAccounts: false, scope: 'network', filter: { includeProgramAccounts: true } };
@@ -20,7 +20,7 @@ class Recorder {
   /** `genesis`: the accounts of a chain on which nothing has happened; `fail(problem)` ends the process. */
   constructor(chain, call, journal, { genesis, heightOffset, fail }) {
     Object.assign(this, { chain, call, journal, genesis, heightOffset, fail });
-    Object.assign(this, { turn: Promise.resolve(), writtenAt: 0 });
+    Object.assign(this, { turn: Promise.resolve(), writtenAt: 0, failures: 0 });
     this.clock = { slot: 0, unixTimestamp: 0, height: 0, ended: false };
     this.seen = []; // [signature, chain time] in the order of execution
     this.touched = new Set(); // addresses
@@ -35,8 +35,15 @@ class Recorder {
 
   /** Write down what has happened until now. */
   flush() {
-    this.turn = this.turn.then(() => this.record()).catch(this.fail);
+    this.turn = this.turn.then(() => this.record()).catch((problem) => this.stumbled(problem));
     return this.turn;
+  }
+
+  /** What Surfpool did not answer is asked again; what cannot be written down ends the chain. */
+  stumbled(problem) {
+    this.failures += 1;
+    if (!problem.asked || this.failures >= MOST_TRIES) this.fail(problem);
+    else console.error(`not written down yet: ${problem.message}`);
   }
 
   drain() {
@@ -55,11 +62,24 @@ class Recorder {
     if (!seen.length && !touched.size && Date.now() - this.writtenAt < CLOCK_EVERY_MS) return;
     this.seen = [];
     this.touched = new Set();
+    try {
+      await this.recordAll(seen, touched);
+    } catch (problem) {
+      this.seen = [...seen, ...this.seen];
+      this.touched = new Set([...touched, ...this.touched]);
+      throw problem;
+    }
+    this.failures = 0;
+  }
+
+  async recordAll(seen, touched) {
     this.clock.height = this.heightOffset + (await this.call('getBlockHeight', { commitment: 'processed' }));
-    const fetched = await Promise.all(seen.map((one) => this.transaction(...one)));
-    const transactions = fetched.filter(Boolean);
-    for (const { addresses } of transactions) for (const address of addresses) touched.add(address);
-    this.write(transactions, await this.accounts([...touched]));
+    const again = [];
+    const transactions = (await Promise.all(seen.map((one) => this.transaction(one, again)))).filter(Boolean);
+    const addresses = new Set(touched);
+    for (const transaction of transactions) for (const address of transaction.addresses) addresses.add(address);
+    this.write(transactions, await this.accounts([...addresses]));
+    this.seen.push(...again);
   }
 
   /** The present state of accounts; null for one that is gone. */
@@ -77,14 +97,13 @@ class Recorder {
     return found;
   }
 
-  /** A transaction as history answers it, or null. One that Surfpool cannot show is asked for again; it never ends the
-   * chain. */
-  async transaction(signature, blockTime, tries = 1) {
+  /** A transaction as history answers it, or null. One that Surfpool cannot show goes into `again`, and is left out of
+   * the memory at last: it never ends the chain. */
+  async transaction([signature, blockTime, tries = 1], again) {
     try {
       return await this.shown(signature, blockTime);
     } catch (problem) {
-      if (!problem.rpc) throw problem;
-      if (tries < MOST_TRIES) this.seen.push([signature, blockTime, tries + 1]);
+      if (tries < MOST_TRIES) again.push([signature, blockTime, tries + 1]);
       else console.error(`transaction ${signature} will be forgotten in a restart: ${problem.message}`);
       return null;
     }

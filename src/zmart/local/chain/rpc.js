@@ -40,13 +40,18 @@ async function bodyOf(request) {
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** `call(method, ...params)` resolves to the result; rejects with the JSON-RPC error. */
+/** `call(method, ...params)` resolves to the result. It rejects with an error that has the method as `asked` and, where
+ * Surfpool answered with one, the JSON-RPC error as `rpc`. */
 function caller(url) {
   return async (method, ...params) => {
-    const answer = JSON.parse(await post(url, JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));
-    if (answer.error) throw Object.assign(new Error(`${method}: ${answer.error.message}`), { rpc: answer.error });
-    if (answer.result === undefined) throw new Error(`${method}: the chain answered without a result`);
-    return answer.result;
+    try {
+      const answer = JSON.parse(await post(url, JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));
+      if (answer.error) throw Object.assign(new Error(`${method}: ${answer.error.message}`), { rpc: answer.error });
+      if (answer.result === undefined) throw new Error(`${method}: the chain answered without a result`);
+      return answer.result;
+    } catch (problem) {
+      throw Object.assign(problem, { asked: method });
+    }
   };
 }
 

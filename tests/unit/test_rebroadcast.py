@@ -1,0 +1,44 @@
+"""I4: transactions with a durable nonce may stay for long, and must not take the others' room."""
+
+from __future__ import annotations
+
+import pytest
+from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.system_program import AdvanceNonceAccountParams, advance_nonce_account
+from solders.transaction import VersionedTransaction
+
+from zmart.chain.judge import Attempt
+from zmart.market.types import Signature
+from zmart.services.gateway import rebroadcast
+from zmart.services.gateway.rebroadcast import Rebroadcast
+
+PAYER = Keypair()
+ADVANCE = advance_nonce_account(
+    AdvanceNonceAccountParams(nonce_pubkey=Pubkey.new_unique(), authorized_pubkey=PAYER.pubkey())
+)
+
+
+def attempt(number: int, *, with_nonce: bool) -> Attempt:
+    note = Instruction(Pubkey.default(), bytes([number]), [])
+    calls = [ADVANCE, note] if with_nonce else [note]
+    message = MessageV0.try_compile(PAYER.pubkey(), calls, [], Hash.default())
+    tx = VersionedTransaction(message, [PAYER])
+    return Attempt(Signature(str(tx.signatures[0])), bytes(tx), 0)
+
+
+def test_the_oldest_nonce_makes_room_for_a_new_one_and_never_one_of_another_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rebroadcast, "_MAX_IN_FLIGHT", 2)
+    monkeypatch.setattr(rebroadcast, "_MAX_WITH_NONCE", 2)
+    plain = [attempt(n, with_nonce=False) for n in range(3)]
+    nonces = [attempt(n, with_nonce=True) for n in range(3)]
+    flight = Rebroadcast()
+    for one in [*plain, *nonces, *plain]:
+        flight.add(one)
+    assert [flight.get(one.signature) for one in plain] == [plain[0], plain[1], None]
+    assert [flight.get(one.signature) for one in nonces] == [None, nonces[1], nonces[2]]
