@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import secrets
 
+import msgspec
 import pytest
-from rpc_proxy import Call, Fault, Proxy, Refuse
+from rpc_proxy import Call, Fault, Proxy, Refuse, honest
 
 from chain_life import CID, SOL, Driver, name
-from indexer_harness import running, settings_of, tables, until
+from chain_story import Story
+from indexer_harness import again, engine_on, running, settings_of, settle, tables, until
+from story_node import serving
 from v1 import signed_v1
 from zmart.chain.compose import memo
 from zmart.chain.rpc import Rpc
 from zmart.services.indexer.service import Indexer
+from zmart.store import inbox, index_progress
 
 TOO_NEW = Refuse(-32015, "Transaction version (1) is not supported by the requesting client.")
 
@@ -65,3 +69,33 @@ async def test_version_1_among_the_rest_is_indexed_without_a_webhook(local_chain
     held = {row[0] for row in (await tables(database_url))["markets"]}
     assert set(created) <= held
     assert proxy.calls["getTransaction"] >= 4
+
+
+async def test_a_delivery_of_a_version_to_come_is_kept_until_somebody_can_read_it(database_url):
+    """I1: delivered again and again, and nothing of it is believed, given up or folded by another version's rules."""
+    story = Story(5, markets=1, trades=3)
+    new = story.txs[2]
+    payload = msgspec.json.encode({**msgspec.json.decode(new.raw()), "version": 2})
+    too_new = Refuse(-32015, "Transaction version (2) is not supported by the requesting client.")
+
+    def holds_back(call: Call) -> Fault | None:
+        return too_new if call.method == "getTransaction" and call.params[0] == new.signature else None
+
+    async with (
+        serving(story) as node,
+        Proxy.before(node.url, holds_back) as proxy,
+        engine_on(database_url, proxy.url) as engine,
+    ):
+        await engine.scanner.scan()
+        for _ in range(12):
+            await inbox.store(engine.pool, "webhook", [inbox.Hint(new.signature, new.slot, payload)])
+            await again(engine)
+            await settle(engine)
+        [row] = await engine.pool.fetch("SELECT signature, state, last_error FROM inbox")
+        assert (row["signature"], row["state"]) == (new.signature, "pending")
+        assert "version (2)" in row["last_error"] or "version 2" in row["last_error"]
+        assert (await index_progress.read(engine.pool)).gap_free_through_slot < new.slot
+        proxy.script = honest  # as a release that reads it would be answered
+        await again(engine)
+        await settle(engine)
+        assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0
