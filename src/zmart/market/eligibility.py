@@ -1,0 +1,198 @@
+"""Who may vote: the rules, what is known about a wallet, and the judgement. What each rule is worth: docs/votes.md.
+
+Free key pairs must not decide money, so a rule asks for what a wallet had done, or held, before the vote opened.
+Anybody can read these facts from the chain. What could not be read stays unknown: it is neither a yes nor a no.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import assert_never
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.types import ChainTime, Lamports, Signature, Slot
+
+DEFAULT_LAMPORTS = Lamports(50_000_000)
+"""0.05 SOL: what `funded` and `staked` ask for where a setting names no amount."""
+
+LAMPORTS_PER_SOL = 1_000_000_000
+_MOST_LAMPORTS = 2**63 - 1
+_CID = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{58}")
+_AMOUNT = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+
+
+class RuleKind(Enum):
+    """What a rule asks about."""
+
+    OPEN = "open"
+    """Nothing: every key pair votes."""
+    FUNDED = "funded"
+    """Held at least that many lamports before the vote opened."""
+    STAKED = "staked"
+    """Traded at least that many lamports in this program's markets before the vote opened."""
+    LISTED = "listed"
+    """Stands in a signed list of wallets."""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """`lamports` belongs to `funded` and `staked`, `cid` to `listed`. Make one with `parse` or `of_setting`."""
+
+    kind: RuleKind
+    lamports: Lamports = Lamports(0)
+    cid: str = ""
+
+    @property
+    def text(self) -> str:
+        """The canonical form, as it stands in the memo on chain: no colon, no space."""
+        match self.kind:
+            case RuleKind.OPEN:
+                return "open"
+            case RuleKind.FUNDED | RuleKind.STAKED:
+                return f"{self.kind.value};{self.lamports}"
+            case RuleKind.LISTED:
+                return f"listed;{self.cid}"
+        assert_never(self.kind)
+
+    @property
+    def words(self) -> str:
+        """The rule as one sentence for people."""
+        match self.kind:
+            case RuleKind.OPEN:
+                return "Every wallet may vote."
+            case RuleKind.FUNDED:
+                return f"Wallets may vote that held at least {sol(self.lamports)} before the vote opened."
+            case RuleKind.STAKED:
+                return (
+                    f"Wallets may vote that had traded at least {sol(self.lamports)} in markets of this program before "
+                    "the vote opened."
+                )
+            case RuleKind.LISTED:
+                return f"Wallets may vote that stand in the signed list {self.cid}."
+        assert_never(self.kind)
+
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        """The rule whose `text` this is, to the letter. Raises Invalid("rule")."""
+        word, separator, argument = text.partition(";")
+        rule = _with_argument(word, argument) if separator else _plain(word)
+        if rule is None or rule.text != text:
+            raise Invalid(
+                "rule", f"{text[:80]!r} is not one of open, funded;LAMPORTS, staked;LAMPORTS, listed;CID."
+            )
+        return rule
+
+    @classmethod
+    def of_setting(cls, text: str) -> Rule:
+        """From a setting: a colon before the argument, and amounts may be left out. Raises Invalid("rule")."""
+        word, separator, argument = text.strip().partition(":")
+        if not separator:
+            plain = word not in (RuleKind.FUNDED.value, RuleKind.STAKED.value)
+            return cls.parse(word if plain else f"{word};{DEFAULT_LAMPORTS}")
+        return cls.parse(f"{word};{argument}")
+
+
+OPEN = Rule(RuleKind.OPEN)
+
+
+class VoterStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about a wallet as it was before a vote opened; None: unknown, and `why_unknown` says why.
+
+    `traded`: lamports paid for purchases, fees included, and received from sales."""
+
+    held: Lamports | None = None
+    traded: Lamports | None = None
+    listed: bool | None = None
+    why_unknown: str = ""
+
+
+class Eligibility(Enum):
+    ELIGIBLE = "eligible"
+    NOT_ELIGIBLE = "not eligible"
+    UNKNOWN = "unknown"
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """`reason`: what was found out about the wallet; `remedy`: what would make it eligible, empty if it is."""
+
+    eligibility: Eligibility
+    reason: str
+    remedy: str = ""
+
+
+def judge(rule: Rule, standing: VoterStanding) -> Judgement:
+    """Whether a wallet with that standing may vote under the rule."""
+    match rule.kind:
+        case RuleKind.OPEN:
+            return Judgement(Eligibility.ELIGIBLE, "Every wallet may vote.")
+        case RuleKind.FUNDED:
+            return _by_amount(rule, standing, standing.held, "held", "hold")
+        case RuleKind.STAKED:
+            return _by_amount(rule, standing, standing.traded, "had traded", "trade")
+        case RuleKind.LISTED:
+            return _by_list(rule, standing)
+    assert_never(rule.kind)
+
+
+def sol(lamports: int) -> str:
+    """An amount for people, exact: 50000000 is "0.05 SOL"."""
+    whole, rest = divmod(lamports, LAMPORTS_PER_SOL)
+    fraction = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{whole}{fraction} SOL"
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """When a vote opened: by the chain's clock, facts count that are older than `at`. `slot` and `signature` are
+    those of the transaction that opened it."""
+
+    at: ChainTime
+    slot: Slot
+    signature: Signature
+
+
+def _by_amount(rule: Rule, standing: VoterStanding, amount: Lamports | None, did: str, do: str) -> Judgement:
+    where = " in markets of this program" if rule.kind is RuleKind.STAKED else ""
+    if amount is None:
+        return _unknown(standing, f"how much the wallet {did}{where} before the vote opened")
+    reason = f"The wallet {did} {sol(amount)}{where} before the vote opened."
+    if amount >= rule.lamports:
+        return Judgement(Eligibility.ELIGIBLE, reason)
+    remedy = (
+        f"To vote in later votes, {do} at least {sol(rule.lamports)}{where} before they open; for this vote it is too "
+        "late."
+    )
+    return Judgement(Eligibility.NOT_ELIGIBLE, reason, remedy)
+
+
+def _by_list(rule: Rule, standing: VoterStanding) -> Judgement:
+    if standing.listed is None:
+        return _unknown(standing, f"whether the wallet stands in the list {rule.cid}")
+    if standing.listed:
+        return Judgement(Eligibility.ELIGIBLE, "The wallet stands in the list.")
+    return Judgement(
+        Eligibility.NOT_ELIGIBLE,
+        "The wallet does not stand in the list.",
+        "Ask the operator to put the wallet into the next list; the list of a vote that is open does not change.",
+    )
+
+
+def _unknown(standing: VoterStanding, what: str) -> Judgement:
+    why = f": {standing.why_unknown}" if standing.why_unknown else "."
+    return Judgement(Eligibility.UNKNOWN, f"It cannot be told {what}{why}")
+
+
+def _plain(word: str) -> Rule | None:
+    return OPEN if word == RuleKind.OPEN.value else None
+
+
+def _with_argument(word: str, argument: str) -> Rule | None:
+    match word:
+        case RuleKind.FUNDED.value | RuleKind.STAKED.value:
+            if not _AMOUNT.fullmatch(argument) or int(argument) > _MOST_LAMPORTS:
+                return None
+            return Rule(RuleKind(word), lamports=Lamports(int(argument)))
+        case RuleKind.LISTED.value:
+            return Rule(RuleKind.LISTED, cid=argument) if _CID.fullmatch(argument) else None
+    return None
