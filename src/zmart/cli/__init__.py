@@ -15,6 +15,7 @@ MODULES = (
     "indexer",
     "decisions",
     "verify",
+    "votes",
     "snapshots",
     "webhook",
     "openapi",

@@ -1,0 +1,67 @@
+"""`zmart votes ...`: signed lists of wallets for the rule `listed`."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zmart.cli.errors import one_sentence
+
+app = typer.Typer(no_args_is_help=True, help="Lists of wallets that may vote (the rule listed:CID).")
+
+
+class Signer(StrEnum):
+    """The keys of GlobalConfig that may sign a list."""
+
+    backend = "backend"
+    admin = "admin"
+
+
+@app.command("list-sign")
+@one_sentence
+def list_sign(
+    wallets: Annotated[Path, typer.Argument(help="a text file with one wallet's address on each line")],
+    file: Annotated[Path, typer.Argument(help="where to save the signed list")],
+    signer: Annotated[
+        Signer, typer.Option(help="sign with BACKEND_KEYPAIR_PATH or with ADMIN_KEYPAIR_PATH")
+    ] = Signer.backend,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="also pin it to IPFS, with PINATA_JWT or its keys")
+    ] = False,
+) -> None:
+    """Sign a list of wallets and print its CID, for VOTE_RULE_DISPUTES=listed:CID or VOTE_RULE_PROPOSALS."""
+    from zmart.chain import wallet
+    from zmart.chain.program import Program
+    from zmart.errors import ConfigError, Invalid
+    from zmart.local.addresses import stack_settings
+    from zmart.proofs.pinning import PinataClient
+    from zmart.proofs.voter_list import MAX_BYTES, sign_list
+
+    settings = stack_settings()
+    keypair = wallet.backend_keypair(settings) if signer is Signer.backend else wallet.admin_keypair(settings)
+    if keypair is None:
+        raise ConfigError("ADMIN_KEYPAIR_PATH is not set: set it, or sign with --signer backend.")
+    try:
+        if wallets.stat().st_size > MAX_BYTES:
+            raise Invalid("wallets", f"{wallets} is larger than any list may be ({MAX_BYTES} bytes).")
+        lines = wallets.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Invalid("wallets", f"{wallets} cannot be read as text: {problem}.") from None
+    signed = sign_list(Program.from_settings(settings).address, lines, keypair)
+    file.write_bytes(signed.encode())
+    if pin:
+
+        async def upload() -> None:
+            async with PinataClient.from_settings(settings) as pins:
+                await pins.pin(signed.encode(), file.name)
+
+        asyncio.run(upload())
+    typer.echo(f"{signed.cid}  {len(signed.wallets)} wallets, signed by {signed.signer}")
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="votes")

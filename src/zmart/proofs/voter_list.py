@@ -1,0 +1,112 @@
+"""A signed list of wallets, for the rule `listed`: its bytes, its signature, its CID. Format: docs/votes.md."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+import msgspec
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from zmart.errors import Invalid
+from zmart.market.types import Address, Wallet
+from zmart.proofs.cid import cid_of
+from zmart.proofs.multiformats import parse_cid
+from zmart.proofs.signatures import signed_text
+
+MAX_WALLETS = 100_000
+MAX_BYTES = 5 * 1024 * 1024
+_ADDRESS = "[1-9A-HJ-NP-Za-km-z]{32,44}"
+_FORM = re.compile(
+    rf"ZMART voter list 1\nprogram: (?P<program>{_ADDRESS})\nwallets: (?P<count>\d{{1,6}})\n"
+    rf"sha256: (?P<digest>[0-9a-f]{{64}})\nsigner: (?P<signer>{_ADDRESS})\n"
+    rf"signature: (?P<signature>[1-9A-HJ-NP-Za-km-z]{{64,88}})\n(?P<wallets>(?:{_ADDRESS}\n)+)",
+    re.ASCII,
+)
+
+
+class VoterList(msgspec.Struct, frozen=True, kw_only=True):
+    """Wallets in ascending order, each once. `signer` must be a key that GlobalConfig names: see `parse_list`."""
+
+    program: Address
+    wallets: tuple[Wallet, ...]
+    signer: Wallet
+    signature: str
+
+    @property
+    def lines(self) -> str:
+        return "".join(f"{wallet}\n" for wallet in self.wallets)
+
+    @property
+    def text(self) -> str:
+        """What the signer signs: short, so that any wallet can, and one with all the wallets by their hash."""
+        digest = hashlib.sha256(self.lines.encode()).hexdigest()
+        return f"ZMART voter list 1\nprogram: {self.program}\nwallets: {len(self.wallets)}\nsha256: {digest}"
+
+    def encode(self) -> bytes:
+        """The bytes of the file, whose CID is in the rule."""
+        return f"{self.text}\nsigner: {self.signer}\nsignature: {self.signature}\n{self.lines}".encode()
+
+    @property
+    def cid(self) -> str:
+        return cid_of(self.encode(), 1)
+
+
+def sign_list(program: Address, wallets: Iterable[str], signer: Keypair) -> VoterList:
+    """The signed list of these wallets; repeated ones stand in it once. Raises Invalid("wallets")."""
+    chosen = tuple(sorted({_checked(wallet) for wallet in wallets}))
+    if not 1 <= len(chosen) <= MAX_WALLETS:
+        raise Invalid("wallets", f"A list holds 1 to {MAX_WALLETS} wallets; these are {len(chosen)}.")
+    key = Wallet(str(signer.pubkey()))
+    unsigned = VoterList(program=program, wallets=chosen, signer=key, signature="")
+    signature = str(signer.sign_message(unsigned.text.encode()))
+    return msgspec.structs.replace(unsigned, signature=signature)
+
+
+def parse_list(raw: bytes, cid: str, program: Address, signers: Iterable[Wallet]) -> VoterList:
+    """The list with that CID, for that program, signed by one of `signers` (GlobalConfig's backend authority or
+    admin). Raises Invalid("list") with what is wrong."""
+    if len(raw) > MAX_BYTES:
+        raise Invalid("list", f"The list {cid} is larger than {MAX_BYTES} bytes.")
+    if cid_of(raw, parse_cid(cid).version) != cid:
+        raise Invalid("list", f"These bytes are not those of {cid}.")
+    found = _read(raw)
+    if found.program != program:
+        raise Invalid("list", f"The list {cid} is for program {found.program}.")
+    if found.signer not in set(signers):
+        raise Invalid(
+            "list",
+            f"The list {cid} is signed by {found.signer}, which GlobalConfig names neither as backend authority nor as "
+            "admin.",
+        )
+    if not signed_text(found.signer, found.text, found.signature, program):
+        raise Invalid("list", f"The signature of the list {cid} is not that of {found.signer}.")
+    return found
+
+
+def _read(raw: bytes) -> VoterList:
+    try:
+        form = _FORM.fullmatch(raw.decode("ascii"))
+    except UnicodeDecodeError:
+        form = None
+    if form is None:
+        raise Invalid("list", "These bytes are no ZMART voter list (see docs/votes.md).")
+    found = VoterList(
+        program=Address(form["program"]),
+        wallets=tuple(Wallet(line) for line in form["wallets"].splitlines()),
+        signer=Wallet(form["signer"]),
+        signature=form["signature"],
+    )
+    ordered = all(a < b for a, b in zip(found.wallets, found.wallets[1:], strict=False))
+    if not ordered or len(found.wallets) > MAX_WALLETS or found.encode() != raw:
+        raise Invalid("list", "The list's wallets are not as its head says: in ascending order, each once.")
+    return found
+
+
+def _checked(wallet: str) -> Wallet:
+    try:
+        return Wallet(str(Pubkey.from_string(wallet.strip())))
+    except ValueError:
+        raise Invalid("wallets", f"{wallet.strip()[:60]!r} is no wallet's address.") from None

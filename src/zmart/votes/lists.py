@@ -1,0 +1,36 @@
+"""The signed lists of the rule `listed`: fetched by CID, checked, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zmart.errors import ZmartError
+from zmart.market.eligibility import VoterStanding
+from zmart.market.types import Address, Wallet
+from zmart.proofs.pinning import fetch_from_gateway
+from zmart.proofs.voter_list import MAX_BYTES, parse_list
+from zmart.settings import Settings
+from zmart.store import status, voter_lists
+from zmart.store.pool import Pool
+
+
+async def load_list(pool: Pool, settings: Settings, program: Address, cid: str) -> str:
+    """Have the list here, from IPFS if it is not yet. Returns why that is impossible now, "" when it is here."""
+    if await voter_lists.known(pool, cid):
+        return ""
+    rules = await status.rules(pool)
+    if rules is None:
+        return "the program's configuration is not indexed yet."
+    try:
+        raw = await fetch_from_gateway(settings.ipfs_gateway_url, cid, max_bytes=MAX_BYTES)
+        found = parse_list(raw, cid, program, (Wallet(rules.backend_authority), Wallet(rules.admin)))
+    except ZmartError as problem:
+        return str(problem)
+    await voter_lists.keep(pool, cid, found.signer, found.wallets)
+    return ""
+
+
+async def which_are_listed(pool: Pool, cid: str, wallets: Sequence[Wallet]) -> dict[Wallet, VoterStanding]:
+    """Whether each of these stands in a list that is here."""
+    listed = await voter_lists.listed(pool, cid, wallets)
+    return {wallet: VoterStanding(listed=wallet in listed) for wallet in wallets}
