@@ -1,0 +1,106 @@
+"""Judging the voters of a log again: who counts under the rule of the memo, who does not and why, who stays unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from zmart.errors import Invalid
+from zmart.market.eligibility import OPEN, Eligibility, Rule, RuleKind, VoterStanding, judge
+from zmart.market.tally import Tally
+from zmart.market.types import Wallet
+from zmart.market.vote_entries import LogEntry
+from zmart.proofs.findings import Finding, Verdict, broken, check, note
+
+_NAMED = 20
+_NOT_LOOKED_AT = VoterStanding(why_unknown="it was not looked at.")
+
+
+class VoterReason(msgspec.Struct, frozen=True):
+    """A voter whose vote is not counted, and what was found out about it."""
+
+    wallet: Wallet
+    reason: str
+
+
+class JudgedVotes(msgspec.Struct, frozen=True):
+    """The votes of a log, one a wallet: those that count, those that do not, and those of whom it cannot be told."""
+
+    counted: list[LogEntry]
+    unknown: list[LogEntry]
+    not_counted: list[VoterReason]
+    not_told: list[VoterReason]
+
+
+def rule_of(text: str | None) -> Rule | None:
+    """The rule that a memo names; `open` for a memo that names none, None for what is no rule."""
+    try:
+        return OPEN if text is None else Rule.parse(text)
+    except Invalid:
+        return None
+
+
+def judge_votes(
+    rule: Rule, entries: Sequence[LogEntry], standings: Mapping[Wallet, VoterStanding]
+) -> JudgedVotes:
+    """`entries`: one for each wallet; a wallet without a standing is unknown, unless everybody may vote."""
+    votes = JudgedVotes([], [], [], [])
+    for entry in entries:
+        wallet = entry.statement.wallet
+        found = judge(rule, standings.get(wallet, _NOT_LOOKED_AT))
+        match found.eligibility:
+            case Eligibility.ELIGIBLE:
+                votes.counted.append(entry)
+            case Eligibility.NOT_ELIGIBLE:
+                votes.not_counted.append(VoterReason(wallet, found.reason))
+            case Eligibility.UNKNOWN:
+                votes.unknown.append(entry)
+                votes.not_told.append(VoterReason(wallet, found.reason))
+    return votes
+
+
+def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[Finding]:
+    """The findings about a tally: with unknown voters its counts may differ by as many votes, and no more."""
+    if rule.kind is not RuleKind.OPEN:
+        yield note(f"Rule {rule.text}: {rule.words}")
+        yield from _named(
+            votes.not_counted, Verdict.NOTE, "votes are not counted: their wallets are not eligible."
+        )
+        yield from _named(
+            votes.not_told, Verdict.UNKNOWN, "votes: whether they count cannot be told from this RPC."
+        )
+    tally = tally_of(votes.counted)
+    if not votes.unknown:
+        yield check(
+            tally == on_chain,
+            f"Counted again: {tally.votes_for} for, {tally.votes_against} against, as went on chain.",
+            f"Counted again: {tally.votes_for} for, {tally.votes_against} against; on chain went "
+            f"{on_chain.votes_for} and {on_chain.votes_against}.",
+        )
+        return
+    more = tally_of(votes.unknown)
+    fits = (
+        0 <= on_chain.votes_for - tally.votes_for <= more.votes_for
+        and 0 <= on_chain.votes_against - tally.votes_against <= more.votes_against
+    )
+    counted = (
+        f"Counted again: {tally.votes_for} to {tally.votes_for + more.votes_for} for, {tally.votes_against} to "
+        f"{tally.votes_against + more.votes_against} against; on chain went {on_chain.votes_for} and "
+        f"{on_chain.votes_against}."
+    )
+    yield Finding(Verdict.UNKNOWN, counted) if fits else broken(counted)
+
+
+def tally_of(entries: Sequence[LogEntry]) -> Tally:
+    return Tally(sum(e.statement.vote for e in entries), sum(not e.statement.vote for e in entries))
+
+
+def _named(voters: list[VoterReason], verdict: Verdict, what: str) -> Iterator[Finding]:
+    if not voters:
+        return
+    yield Finding(verdict, f"{len(voters)} {what}")
+    for voter in voters[:_NAMED]:
+        yield Finding(verdict, f"  {voter.wallet}: {voter.reason}")
+    if len(voters) > _NAMED:
+        yield Finding(verdict, f"  and {len(voters) - _NAMED} more: --json names all of them.")

@@ -1,0 +1,73 @@
+"""Counting again under a rule: who is not counted is named with the reason, and unknown is not broken (A1)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from votes_harness import NOW, PROGRAM, address_of, market_id, statement_of, wallet
+from zmart.market.eligibility import OPEN, Rule, RuleKind, VoterStanding
+from zmart.market.tally import Tally
+from zmart.market.types import Lamports, VoteKind
+from zmart.market.vote_entries import Channel, LogEntry
+from zmart.proofs.findings import Verdict
+from zmart.proofs.verify_voters import about_voters, judge_votes, rule_of
+
+STAKED = Rule(RuleKind.STAKED, lamports=Lamports(50_000_000))
+RICH, POOR, UNKNOWN = (
+    VoterStanding(traded=Lamports(50_000_000)),
+    VoterStanding(traded=Lamports(49_999_999)),
+    VoterStanding(why_unknown="the RPC is down."),
+)
+voters = st.lists(st.tuples(st.booleans(), st.sampled_from([RICH, POOR, UNKNOWN])), min_size=1, max_size=12)
+
+
+def entry(number: int, vote: bool) -> LogEntry:
+    said = statement_of(wallet(number), market_id(1), VoteKind.DISPUTE, vote, NOW)
+    assert said.program == PROGRAM
+    return LogEntry(channel=Channel.SESSION, statement=said)
+
+
+@given(voters)
+def test_a_count_holds_exactly_for_those_who_are_eligible(
+    given_voters: list[tuple[bool, VoterStanding]],
+) -> None:
+    entries = [entry(n, vote) for n, (vote, _) in enumerate(given_voters, 1)]
+    standings = {address_of(wallet(n)): standing for n, (_, standing) in enumerate(given_voters, 1)}
+    judged = judge_votes(STAKED, entries, standings)
+    assert len(judged.counted) + len(judged.not_counted) + len(judged.unknown) == len(entries)
+    sure = Tally(
+        sum(vote for vote, standing in given_voters if standing is RICH),
+        sum(not vote for vote, standing in given_voters if standing is RICH),
+    )
+    last = list(about_voters(STAKED, judged, sure))[-1]
+    assert last.verdict is (Verdict.UNKNOWN if judged.unknown else Verdict.HOLDS)
+    with_poor = Tally(sure.votes_for + len(judged.unknown) + 1, sure.votes_against)
+    assert list(about_voters(STAKED, judged, with_poor))[-1].verdict is Verdict.BROKEN
+    too_few = Tally(sure.votes_for - 1, sure.votes_against)
+    assert list(about_voters(STAKED, judged, too_few))[-1].verdict is Verdict.BROKEN
+
+
+def test_who_is_not_counted_is_named_with_the_reason() -> None:
+    entries = [entry(n, True) for n in range(1, 41)]
+    standings = {address_of(wallet(n)): POOR if n > 1 else RICH for n in range(1, 41)}
+    judged = judge_votes(STAKED, entries, standings)
+    lines = [finding.text for finding in about_voters(STAKED, judged, Tally(1, 0))]
+    assert lines[0] == f"Rule staked;50000000: {STAKED.words}"
+    assert lines[1] == "39 votes are not counted: their wallets are not eligible."
+    assert "had traded 0.049999999 SOL" in lines[2]
+    assert "and 19 more" in " ".join(lines)
+    assert len(judged.not_counted) == 39
+
+
+def test_under_open_everybody_counts_and_nothing_is_asked() -> None:
+    judged = judge_votes(OPEN, [entry(1, True), entry(2, False)], {})
+    assert [f.text for f in about_voters(OPEN, judged, Tally(1, 1))] == [
+        "Counted again: 1 for, 1 against, as went on chain."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"), [(None, OPEN), ("open", OPEN), ("staked;50000000", STAKED), ("x", None)]
+)
+def test_a_memo_names_its_rule(text: str | None, rule: Rule | None) -> None:
+    assert rule_of(text) == rule
