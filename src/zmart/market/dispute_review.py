@@ -1,0 +1,31 @@
+"""Which results of a dispute a person should look at before money moves: close ones, and those of young wallets."""
+
+from __future__ import annotations
+
+from zmart.market.tally import Tally
+from zmart.market.types import Bps
+
+
+def review_reasons(
+    tally: Tally, young: Tally, threshold_bps: Bps, min_votes: int, margin_bps: Bps
+) -> list[str]:
+    """Why this result deserves a look, as sentences; none for a clear one.
+
+    `young`: those of the counted votes whose wallets the index first saw after the market was created; `margin_bps`: a
+    result is close within so many basis points of the threshold, on either side.
+    """
+    reasons = []
+    if abs(tally.bps - threshold_bps) <= margin_bps:
+        reasons.append(f"The result is close: {tally.bps} bps agree, the threshold is {threshold_bps} bps.")
+    older = Tally(tally.votes_for - young.votes_for, tally.votes_against - young.votes_against)
+    if _verdict(older, threshold_bps, min_votes) is not _verdict(tally, threshold_bps, min_votes):
+        reasons.append(
+            f"The result is carried by {young.total} of {tally.total} votes, whose wallets the index first saw after "
+            "the market was created: without them the verdict is another."
+        )
+    return reasons
+
+
+def _verdict(tally: Tally, threshold_bps: Bps, min_votes: int) -> bool | None:
+    """Whether the dispute succeeds; None with too few votes."""
+    return tally.reaches(threshold_bps) if tally.total >= max(min_votes, 1) else None
