@@ -20,7 +20,7 @@ from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import ChainTransaction, extract_events, parse_transaction
 from zmart.local.chain.genesis import fund, send
-from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted
+from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, SharesBought, SharesSold
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
 from zmart.proofs.voting import CastVote
 from zmart.services.authority import Authority
@@ -35,6 +35,11 @@ QUESTION = "Qm" + "a" * 44
 _SET_STATE = """
 UPDATE markets SET state = $2, resolution_proposed_at = to_timestamp(nullif($3::bigint, 0)),
     dispute_initiated_at = to_timestamp(nullif($4::bigint, 0)), was_disputed = $5 WHERE market_id = $1
+"""
+_TRADE = """
+INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
+    resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
+VALUES ($1, 0, $2, $3, $4, true, 1, $5, 0, 0, 0, 500000000, $6, 0, $7)
 """
 
 
@@ -108,6 +113,55 @@ class Scene:
         await add_market(self.pool, market_id, address=address, created_at=created_at)
         return market_id
 
+    async def active(self) -> MarketId:
+        """A new market that is open for trading."""
+        market_id = await self.market()
+        await self._activate(market_id)
+        await self.index(market_id)
+        return market_id
+
+    async def rich(self) -> Keypair:
+        """A new wallet with 10 SOL."""
+        keypair = Keypair()
+        await fund(self.rpc, address_of(keypair), Lamports(10**10))
+        return keypair
+
+    async def buy(self, market_id: MarketId, user: Keypair, lamports: int) -> int:
+        """Buy YES for at most so much; what was paid, by the event."""
+        fees = address_of(self.chain.keys.fees)
+        make = self.chain.program.instructions.buy_shares
+        await self.send(
+            [make(address_of(user), market_id, fees, outcome=True, target_cost=Lamports(lamports))], user
+        )
+        return await self._traded(market_id, user)
+
+    async def sell(self, market_id: MarketId, user: Keypair, shares: int) -> int:
+        """Sell so much of YES; what was received, by the event."""
+        fees = address_of(self.chain.keys.fees)
+        sale = self.chain.program.instructions.sell_shares(
+            address_of(user),
+            market_id,
+            fees,
+            outcome=True,
+            shares_to_sell=Shares(shares),
+            min_proceeds=Lamports(0),
+        )
+        await self.send([sale], user)
+        return await self._traded(market_id, user)
+
+    async def _traded(self, market_id: MarketId, user: Keypair) -> int:
+        """The lamports of the user's newest trade; its row is written as the indexer would."""
+        tx = (await self.transactions(market_id))[-1]
+        item = extract_events(self.chain.program, tx).events[-1]
+        event = item.event
+        assert isinstance(event, SharesBought | SharesSold)
+        lamports = event.cost if isinstance(event, SharesBought) else event.proceeds
+        side = "buy" if isinstance(event, SharesBought) else "sell"
+        at = datetime.fromtimestamp(event.timestamp, UTC)
+        values = (tx.signature, market_id, address_of(user), side, lamports, tx.slot, at)
+        await self.pool.execute(_TRADE, *values)
+        return lamports
+
     async def resolving(self) -> MarketId:
         """A new market, taken by its admin and a resolver to RESOLVING with YES proposed."""
         return (await self.many_resolving(1))[0]
@@ -116,7 +170,7 @@ class Scene:
         markets = await _some_at_once([self.market() for _ in range(number)])
         await _some_at_once([self._activate(market_id) for market_id in markets])
         await self.travel(86_401)
-        await _some_at_once([self._resolve(market_id) for market_id in markets])
+        await _some_at_once([self.resolve(market_id) for market_id in markets])
         return markets
 
     async def disputed(self) -> MarketId:
@@ -138,7 +192,8 @@ class Scene:
         ]
         await self.send(steps, self.creator, keys.backend, keys.admin)
 
-    async def _resolve(self, market_id: MarketId) -> None:
+    async def resolve(self, market_id: MarketId) -> None:
+        """Propose YES for a market that is ACTIVE, a day after its activation."""
         resolve = self.chain.program.instructions.resolve_market(
             address_of(self.creator), market_id, proposed_outcome=True, ipfs_evidence_hash=QUESTION
         )

@@ -1,0 +1,143 @@
+"""What a wallet held and had traded before a vote opened, from the RPC of a real chain (A1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import pytest
+from solders.keypair import Keypair
+from solders.system_program import TransferParams, transfer
+
+from decisions_harness import Scene
+from votes_harness import address_of
+from zmart.chain.rpc import Rpc
+from zmart.chain.wallet_history import held_before, traded_before
+from zmart.errors import ChainError
+from zmart.local.chain.genesis import fund
+from zmart.market.eligibility import Opening, VoterStanding
+from zmart.market.types import ChainTime, Lamports
+from zmart.proofs.voter_evidence import opening_of
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+SOL = 10**9
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened
+
+
+async def opens(scene: Scene) -> Opening:
+    """A proposal's vote opens, ten seconds after all that was before and ten before all that follows."""
+    await scene.travel(10)
+    market = await scene.market()
+    created_at = (await scene.account(market)).created_at
+    found = await opening_of(scene.rpc, scene.chain.program.addresses.market(market), created_at)
+    assert found is not None
+    assert found.at == created_at
+    await scene.travel(10)
+    return found
+
+
+async def pay(scene: Scene, payer: Keypair, to: Keypair, lamports: int) -> None:
+    parameters = TransferParams(from_pubkey=payer.pubkey(), to_pubkey=to.pubkey(), lamports=lamports)
+    await scene.send([transfer(parameters)], payer)
+
+
+async def test_what_a_wallet_held_is_its_balance_when_the_vote_opened(scene: Scene) -> None:
+    early, emptied, late, never = (Keypair() for _ in range(4))
+    await pay(scene, scene.creator, early, SOL)
+    await pay(scene, scene.creator, emptied, SOL)
+    await pay(scene, emptied, early, SOL - 5_000)
+    opening = await opens(scene)
+    await pay(scene, early, late, SOL)
+    await pay(scene, late, emptied, SOL // 2)
+
+    async def held(wallet: Keypair) -> VoterStanding:
+        return await held_before(scene.rpc, address_of(wallet), opening)
+
+    assert await held(early) == VoterStanding(held=Lamports(2 * SOL - 5_000))
+    assert await held(emptied) == VoterStanding(held=Lamports(0))
+    assert await held(late) == VoterStanding(held=Lamports(0))
+    assert await held(never) == VoterStanding(held=Lamports(0))
+
+
+async def test_lamports_that_no_listed_transaction_brought_are_unknown(scene: Scene) -> None:
+    """A node lists transactions a moment after it shows balances: who is funded then must not pass as funded before."""
+    opening, wallet = await opens(scene), Keypair()
+    await fund(scene.rpc, address_of(wallet), Lamports(SOL))  # the chain's own doing, without a transaction
+    found = await held_before(scene.rpc, address_of(wallet), opening)
+    assert (found.held, "no transaction" in found.why_unknown) == (None, True)
+
+
+class Forgetful(Rpc):
+    """A node that keeps transactions only since a slot."""
+
+    since = 0
+
+    async def call(self, method: str, params: object = ()) -> object:
+        return self.since if method == "getFirstAvailableBlock" else await super().call(method, params)  # type: ignore[arg-type]
+
+
+async def test_a_node_that_forgot_that_time_says_nothing_about_it(scene: Scene) -> None:
+    opening, wallet = await opens(scene), Keypair()
+    async with Forgetful([scene.chain.rpc_url]) as rpc:
+        assert (await held_before(rpc, address_of(wallet), opening)).held == 0
+        rpc.since = opening.slot + 1
+        found = await held_before(rpc, address_of(wallet), opening)
+    assert (found.held, "keeps no transactions" in found.why_unknown) == (None, True)
+
+
+async def test_what_a_wallet_traded_counts_purchases_and_sales_before_the_vote(scene: Scene) -> None:
+    market, program = await scene.active(), scene.chain.program
+    trader, newcomer, stranger = await scene.rich(), await scene.rich(), await scene.rich()
+    bought = await scene.buy(market, trader, 40_000_000)
+    sold = await scene.sell(market, trader, 10_000_000)
+    opening = await opens(scene)
+    await scene.buy(market, trader, 30_000_000)
+    await scene.buy(market, newcomer, 90_000_000)
+
+    async def traded(wallet: Keypair, enough: int = 50_000_000) -> Lamports | None:
+        found = await traded_before(scene.rpc, program, address_of(wallet), opening, Lamports(enough))
+        return found.traded
+
+    assert await traded(trader) == bought + sold
+    assert await traded(trader, enough=1_000) in (bought, sold, bought + sold)
+    assert await traded(newcomer) == 0
+    assert await traded(stranger) == 0
+    other_time = Opening(ChainTime(opening.at + 86_400), opening.slot, opening.signature)
+    found = await traded_before(scene.rpc, program, address_of(newcomer), other_time, Lamports(1))
+    assert found.traded is not None
+    assert found.traded > 80_000_000
+
+
+class Secretive(Rpc):
+    """A node that lists transactions and shows none, or lists none at all."""
+
+    lists = True
+
+    async def get_transaction_json(self, signature: str, commitment: str = "confirmed") -> bytes | None:  # type: ignore[override]
+        return None
+
+    async def get_signatures_for_address(self, address: str, **options: object) -> list[object]:  # type: ignore[override]
+        return await super().get_signatures_for_address(address, **options) if self.lists else []  # type: ignore[arg-type,return-value]
+
+
+async def test_trades_that_a_node_does_not_show_are_unknown_and_not_none(scene: Scene) -> None:
+    market, trader = await scene.active(), await scene.rich()
+    await scene.buy(market, trader, 40_000_000)
+    opening = await opens(scene)
+    async with Secretive([scene.chain.rpc_url]) as rpc:
+        for rpc.lists in (True, False):
+            found = await traded_before(
+                rpc, scene.chain.program, address_of(trader), opening, Lamports(50_000_000)
+            )
+            assert found.traded is None
+            assert found.why_unknown
+    async with Rpc(["http://127.0.0.1:1"], attempts=1) as rpc:
+        with pytest.raises(ChainError):
+            await traded_before(rpc, scene.chain.program, address_of(trader), opening, Lamports(1))
