@@ -10,7 +10,7 @@ from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind, Wal
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement
 from zmart.proofs import vote_log
-from zmart.proofs.voting import CastVote, cast_vote
+from zmart.proofs.voting import Admit, CastVote, admit_everybody, cast_vote
 from zmart.store.pool import Pool
 from zmart.store.vote_closings import Closing
 
@@ -132,6 +132,7 @@ async def vote_signed(
     at: datetime = NOW,
     program: Address = PROGRAM,
     authority: Keypair = AUTHORITY,
+    admit: Admit = admit_everybody,
 ) -> CastVote:
     said = Statement(
         program=program,
@@ -143,8 +144,8 @@ async def vote_signed(
     )
     signature = str(voter.sign_message(said.text().encode()))
     return await cast_vote(
-        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, DISPUTE_S, authority
-    )
+        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, DISPUTE_S, authority, admit
+    )  # fmt: skip
 
 
 async def vote_by_session(

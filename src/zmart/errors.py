@@ -76,3 +76,18 @@ class Unauthenticated(ZmartError):
 
 class Forbidden(ZmartError):
     """The caller is known and may not do this."""
+
+
+class NotEligible(Forbidden):
+    """The rule of a vote keeps this wallet out. `rule` and `remedy` are sentences: who may vote, and what would make
+    the wallet eligible."""
+
+    def __init__(self, rule: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{rule} {reason} {remedy}")
+        self.rule = rule
+        self.reason = reason
+        self.remedy = remedy
+
+
+class EligibilityUnknown(ChainError):
+    """Whether a wallet may vote cannot be told now: that is neither a yes nor a no."""

@@ -7,16 +7,27 @@ Secrets are SecretStr, so that no log, error or status page can print them.
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zmart.errors import ConfigError
 
 DEFAULT_PROGRAM_ID = "6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw"
+
+_LOCAL_DEFAULTS: dict[str, object] = {
+    "vote_rule_proposals": "open",
+    "vote_rule_disputes": "open",
+    "min_proposal_votes": 1,
+    "min_dispute_votes": 1,
+}
+"""On a developer's machine there is no money to guard: there one key pair decides."""
+
+_VOTE_RULE = re.compile(r"open|(?:funded|staked)(?::[1-9][0-9]{0,17})?|listed:[A-Za-z0-9]{46,59}", re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -85,8 +96,12 @@ class Settings(BaseSettings):
     aggregator_cron: str = "*/5 * * * *"
     monitor_cron: str = "*/5 * * * *"
     aggregate_on_threshold: bool = False
+    vote_rule_proposals: str = "funded:50000000"
+    vote_rule_disputes: str = "staked:50000000"
     min_proposal_votes: int = Field(default=10, ge=1)
-    min_dispute_votes: int = Field(default=1, ge=1)
+    min_dispute_votes: int = Field(default=10, ge=1)
+    dispute_review: Literal["auto", "alert", "hold"] = "auto"
+    dispute_review_margin_bps: int = Field(default=500, ge=0, le=10_000)
     proposal_ttl_days: int = Field(default=7, ge=1)
     dispute_window_hours: int = Field(default=48, ge=0)
     dispute_voting_hours: int = Field(default=72, ge=0)
@@ -146,6 +161,18 @@ class Settings(BaseSettings):
             raise ValueError(
                 "must be a cron expression of 5 fields (a sixth means seconds), like '*/5 * * * *'"
             )
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _local(cls, values: dict[str, object]) -> dict[str, object]:
+        return _LOCAL_DEFAULTS | values if values.get("zmart_env") == "local" else values
+
+    @field_validator("vote_rule_proposals", "vote_rule_disputes")
+    @classmethod
+    def _vote_rule(cls, value: str) -> str:
+        if not _VOTE_RULE.fullmatch(value):
+            raise ValueError("must be open, funded:LAMPORTS, staked:LAMPORTS or listed:CID")
         return value
 
     @field_validator(

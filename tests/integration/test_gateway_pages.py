@@ -101,7 +101,7 @@ async def test_everything_of_a_page_comes_from_here_and_is_kept_until_it_changes
 async def test_a_market_shows_votes_against_their_threshold_life_holders_and_snapshots(
     database_url: str,
 ) -> None:
-    async with site(database_url) as here:
+    async with site(database_url, min_proposal_votes=10) as here:
         key = await add_market(here.pool, 1, "PROPOSED", activated_at=None)
         await add_position(here.pool, key, address(3), 2 * 10**9, 0, 10**9)
         for number, vote in ((2, True), (3, True), (4, False)):

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 from solders.keypair import Keypair
 
-from gateway_harness import Site, add_market, address, legacy_body, market_id, site, wallet
+from gateway_harness import (
+    NOW,
+    OPERATOR,
+    Site,
+    add_market,
+    add_trade,
+    address,
+    legacy_body,
+    market_id,
+    site,
+    wallet,
+)
 from zmart.market.types import VoteKind, Wallet
 from zmart.market.votes import Statement
+from zmart.store import dispute_reviews
 
 
 def ballot(
@@ -44,7 +56,8 @@ async def test_a_signed_vote_is_counted_and_proved(database_url: str, redis_url:
         assert body["data"][0]["proven"] is True
         assert body["receipt"]["tree_size"] == 3
         assert (await here.get(f"/api/votes/{market}")).json() == {
-            "proposal_votes": {"likes": 2, "dislikes": 1}, "dispute_votes": {"agrees": 0, "disagrees": 0},
+            "proposal_votes": {"likes": 2, "dislikes": 1, "not_counted": 0},
+            "dispute_votes": {"agrees": 0, "disagrees": 0, "not_counted": 0},
         }  # fmt: skip
         proof = (await here.get(f"/api/votes/{market}/proof?wallet={address(3)}&since=1")).json()
         assert proof["root"] == body["receipt"]["root"]
@@ -58,6 +71,7 @@ async def test_a_signed_vote_is_counted_and_proved(database_url: str, redis_url:
             "total": 3,
             "approval_rate": 66.67,
             "unproven": 0,
+            "not_counted": 0,
         }
         assert len((await here.get(f"/api/users/{address(1)}/votes")).json()["proposal_votes"]) == 1
 
@@ -155,3 +169,101 @@ async def test_a_list_of_votes_pages_on_while_votes_come_in(database_url: str, r
                 break
         assert seen == [address(number) for number in range(5, 0, -1)]
         assert (await here.get(f"/api/markets/{market}/votes?cursor=nonsense")).status_code == 400
+
+
+async def test_a_vote_that_the_rule_refuses_is_403_with_the_rule_and_the_remedy(
+    database_url: str, redis_url: str
+) -> None:
+    """A1: a key pair that cost nothing is told who may vote, what was found, and what would help."""
+    async with site(
+        database_url, redis_url, vote_rule_disputes="staked:50000000", min_dispute_votes=10
+    ) as here:
+        market = await add_market(here.pool, 1, "DISPUTED")
+        await here.pool.execute("UPDATE markets SET dispute_initiated_at = $1", NOW)
+        await here.pool.execute(
+            "UPDATE index_progress SET gap_free_through_time = extract(epoch FROM $1::timestamptz)", NOW
+        )
+        await add_trade(here.pool, market, address(1), 5, cost=50_000_000, at=NOW - timedelta(seconds=1))
+        await add_trade(here.pool, market, address(2), 6, cost=50_000_000, at=NOW)
+        refused = await here.post("/api/votes/dispute", ballot(here, wallet(2), market, kind="dispute"))
+        assert refused.status_code == 403
+        body = refused.json()
+        details = {item["field"]: item["message"] for item in body["details"]}
+        assert details["rule"] in body["message"]
+        assert "0.05 SOL in markets of this program" in details["rule"]
+        assert "had traded 0 SOL" in details["wallet"]
+        assert "trade at least 0.05 SOL" in details["remedy"]
+        answer = await here.post("/api/votes/dispute", ballot(here, wallet(1), market, kind="dispute"))
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["receipt"]["rule"] == "staked;50000000"
+        assert (await here.get(f"/api/votes/{market}")).json()["dispute_votes"]["agrees"] == 1
+
+
+async def test_a_vote_that_cannot_be_judged_now_is_503(database_url: str, redis_url: str) -> None:
+    """A1: an index that is behind, or an RPC that is away, refuses nobody."""
+    async with site(
+        database_url, redis_url, vote_rule_disputes="staked", vote_rule_proposals="funded"
+    ) as here:
+        for number, state, kind in ((1, "DISPUTED", "dispute"), (2, "PROPOSED", "proposal")):
+            market = await add_market(here.pool, number, state)
+            await here.pool.execute("UPDATE markets SET dispute_initiated_at = $1", NOW)
+            answer = await here.post(f"/api/votes/{kind}", ballot(here, wallet(1), market, kind=kind))
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True), answer.text
+
+
+async def test_the_rule_is_shown_wherever_votes_are(database_url: str, redis_url: str) -> None:
+    rule = "staked;50000000"
+    async with site(
+        database_url, redis_url, vote_rule_proposals="staked:50000000", min_proposal_votes=7
+    ) as here:
+        status = (await here.get("/api/status")).json()
+        assert [(t["kind"], t["rule"], t["min_votes"]) for t in status["vote_rules"]] == [
+            ("proposal", rule, 7), ("dispute", "open", 1),
+        ]  # fmt: skip
+        assert status["dispute_review"] == "auto"
+        market = await add_market(here.pool, 1, "PROPOSED")
+        await add_trade(here.pool, market, address(1), 5, cost=60_000_000, at=NOW - timedelta(seconds=1))
+        assert (await here.get(f"/api/markets/{market}")).json()["vote_rules"][0]["fixed"] is False
+        assert (await here.post("/api/votes/proposal", ballot(here, wallet(1), market))).status_code == 201
+        await here.pool.execute(
+            "INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at) "
+            "VALUES ($1, 'proposal', $2, true, 's', 5, now())", market, address(2),
+        )  # fmt: skip
+        terms = (await here.get(f"/api/markets/{market}")).json()["vote_rules"][0]
+        assert (terms["rule"], terms["min_votes"], terms["fixed"]) == (rule, 7, True)
+        assert "0.05 SOL" in terms["words"]
+        assert (await here.get(f"/api/votes/{market}/log")).json()["rules"] == {"proposal": rule}
+        proof = (await here.get(f"/api/votes/{market}/proof?wallet={address(1)}")).json()
+        assert proof["rules"] == {"proposal": rule}
+        listed = (await here.get(f"/api/markets/{market}/votes")).json()
+        assert {vote["user"]: vote["counted"] for vote in listed["votes"]} == {
+            address(1): True,
+            address(2): False,
+        }
+        assert (listed["stats"]["likes"], listed["stats"]["not_counted"]) == (1, 1)
+        page = (await here.get(f"/markets/{market}")).text
+        assert "of at least 7 votes" in page
+        assert "0.05 SOL" in page
+        assert "1 vote is not counted" in page
+
+
+async def test_only_the_operator_releases_a_result_and_that_is_kept(
+    database_url: str, redis_url: str
+) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "DISPUTED")
+        path, body = f"/api/markets/{market}/release", {"note": "We know the voters."}
+        assert (await here.post(path, body, OPERATOR)).status_code == 409
+        assert (await here.get(f"/api/markets/{market}")).json()["dispute_review"] is None
+        await dispute_reviews.ask_for(here.pool, market, ["The result is close."])
+        shown = (await here.get(f"/api/markets/{market}")).json()["dispute_review"]
+        assert (shown["waits"], shown["reasons"]) == (True, ["The result is close."])
+        assert (await here.post(path, body)).status_code == 401
+        assert (await here.post(path, {"note": " "}, OPERATOR)).status_code == 400
+        answer = await here.post(path, body, OPERATOR)
+        assert (answer.status_code, answer.json()["waits"]) == (200, False)
+        assert (await here.get(f"/api/markets/{market}")).json()["dispute_review"]["waits"] is False
+        kept = await dispute_reviews.find(here.pool, market)
+        assert kept is not None
+        assert (kept.released_by, kept.note) == ("the operator's token", "We know the voters.")
+        assert (await here.post(path, body, OPERATOR)).status_code == 409

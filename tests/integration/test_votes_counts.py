@@ -10,20 +10,24 @@ import pytest
 
 from decisions_harness import until
 from votes_harness import NOW, add_market, add_onchain_vote, address_of, market_id, vote_signed, wallet
+from zmart.market.eligibility import Rule
 from zmart.market.tally import Tally
-from zmart.market.types import VoteKind
-from zmart.store import votes
+from zmart.market.types import MarketId, VoteKind
+from zmart.store import vote_rules, votes
 from zmart.store.pool import Pool
+from zmart.store.vote_rules import VoteTerms
 
 MARKETS = [market_id(number) for number in (1, 2)]
 _COUNTED = """
-SELECT market_id, kind, count(*) FILTER (WHERE vote) AS votes_for, count(*) FILTER (WHERE NOT vote) AS votes_against,
-       count(*) FILTER (WHERE channel = 'session') AS unproven
-FROM counted_votes GROUP BY market_id, kind ORDER BY market_id, kind
+SELECT market_id, kind, count(*) FILTER (WHERE counts AND vote) AS votes_for,
+       count(*) FILTER (WHERE counts AND NOT vote) AS votes_against,
+       count(*) FILTER (WHERE counts AND channel = 'session') AS unproven,
+       count(*) FILTER (WHERE NOT counts) AS not_counted
+FROM cast_votes GROUP BY market_id, kind ORDER BY market_id, kind
 """
 _KEPT = """
-SELECT market_id, kind, votes_for, votes_against, unproven FROM vote_counts
-WHERE votes_for + votes_against > 0 ORDER BY market_id, kind
+SELECT market_id, kind, votes_for, votes_against, unproven, not_counted FROM vote_counts
+WHERE votes_for + votes_against + not_counted > 0 ORDER BY market_id, kind
 """
 _VOTE = """
 INSERT INTO votes (market_id, kind, wallet, vote, proven, log_index) VALUES ($1, $2, $3, $4, $5, 0)
@@ -33,6 +37,10 @@ _ONCHAIN = """
 INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at)
 VALUES ($1, $2, $3, $4, $5, 7, $6)
 ON CONFLICT (market_id, kind, wallet) DO UPDATE SET vote = excluded.vote
+"""
+_JUDGED = """
+INSERT INTO vote_judgements (market_id, kind, wallet, opened_at, eligible) VALUES ($1, $2, $3, 0, $4)
+ON CONFLICT (market_id, kind, wallet) DO UPDATE SET eligible = excluded.eligible
 """
 _WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
@@ -50,7 +58,7 @@ async def one_write(pool: Pool, chance: random.Random) -> None:
     """Anything that an indexer, a gateway, or somebody with psql may do."""
     market, kind = chance.choice(MARKETS), chance.choice(["proposal", "dispute"])
     voter, vote = address_of(wallet(chance.randrange(20))), chance.random() < 0.5
-    match chance.randrange(7):
+    match chance.randrange(10):
         case 0 | 1 | 2:
             await pool.execute(_VOTE, market, kind, voter, vote, chance.random() < 0.5)
         case 3 | 4:
@@ -58,6 +66,11 @@ async def one_write(pool: Pool, chance: random.Random) -> None:
         case 5:
             table = chance.choice(["votes", "onchain_votes"])
             await pool.execute(f"DELETE FROM {table} WHERE wallet = $1", voter)
+        case 6 | 7:
+            await pool.execute(_JUDGED, market, kind, voter, chance.random() < 0.7)
+        case 8:
+            rule = Rule.parse(chance.choice(["open", "staked;50000000", "staked;50000000"]))
+            await vote_rules.fix(pool, MarketId(market), VoteKind(kind), VoteTerms(rule, 1))
         case _:
             table = chance.choice(["votes", "onchain_votes"])
             await pool.execute(f"UPDATE {table} SET vote = NOT vote WHERE market_id = $1", market)
@@ -92,6 +105,46 @@ async def test_the_two_channels_of_one_wallet_cannot_miss_each_other(pool: Pool)
             await other
     await check(pool)
     assert (await votes.counts(pool, MARKETS[0]))[VoteKind.PROPOSAL] == Tally(0, 10)
+
+
+@pytest.mark.parametrize("first", ["vote", "judgement", "rule"])
+async def test_a_vote_and_its_judgement_cannot_miss_each_other(pool: Pool, first: str) -> None:
+    """A1: a vote on chain counts once it is judged, whichever of the two is committed first."""
+    market, kind, voter = MARKETS[0], VoteKind.DISPUTE, address_of(wallet(1))
+    staked = VoteTerms(Rule.parse("staked;50000000"), 1)
+    if first != "rule":
+        await vote_rules.fix(pool, market, kind, staked)
+    vote = (_ONCHAIN, market, kind.value, voter, True, "s", NOW)
+    judged = (_JUDGED, market, kind.value, voter, True)
+    order = [judged, vote] if first == "judgement" else [vote, judged]
+    async with pool.acquire() as one, pool.acquire() as two:
+        mine = one.transaction()
+        await mine.start()
+        await one.execute(*order[0])
+        if first == "rule":
+            other = asyncio.create_task(vote_rules.fix(two, market, kind, staked))
+        else:
+            other = asyncio.create_task(two.execute(*order[1]))
+        await until(lambda: pool.fetchval(_WAITS), bool)
+        await mine.commit()
+        await other
+    if first == "rule":
+        await check(pool)
+        assert (await votes.counts(pool, market))[kind] == Tally(0, 0)
+        await pool.execute(*judged)
+    await check(pool)
+    assert (await votes.counts(pool, market))[kind] == Tally(1, 0)
+
+
+async def test_a_judgement_that_moves_the_count_is_a_message(pool: Pool) -> None:
+    market, kind, voter = MARKETS[0], VoteKind.PROPOSAL, wallet(1)
+    await vote_rules.fix(pool, market, kind, VoteTerms(Rule.parse("staked;50000000"), 1))
+    await add_onchain_vote(pool, market, kind, voter, True)
+    for eligible in (True, True, False):
+        await pool.execute(_JUDGED, market, kind.value, address_of(voter), eligible)
+    messages = "SELECT op, new_row -> 'tally' ->> 'for' FROM change_feed WHERE topic = 'onchain_votes'"
+    said = [tuple(row) for row in await pool.fetch(f'{messages} ORDER BY "offset"')]
+    assert said == [("created", "0"), ("updated", "1"), ("updated", "0")]
 
 
 async def test_a_votes_message_says_the_count_with_it_in(pool: Pool) -> None:

@@ -1,4 +1,5 @@
-"""`zmart aggregate` and `zmart finalize`: what the next tick of a service would do, now; and `zmart intents`."""
+"""`zmart aggregate` and `zmart finalize`: what the next tick of a service would do, now; `zmart decisions` and
+`zmart intents`."""
 
 from __future__ import annotations
 
@@ -11,18 +12,20 @@ import typer
 
 from zmart.cli import intents
 from zmart.cli.errors import one_sentence
-from zmart.cli.intent_views import json_of, line_of, market_id_of, plain
+from zmart.cli.intent_views import json_of, line_of, market_id_of, plain, with_pool
 
 if TYPE_CHECKING:
     from zmart.market.types import MarketId
     from zmart.services.authority import Authority
     from zmart.settings import Settings
+    from zmart.store.pool import Pool
 
     Work = Callable[[Settings, Authority, MarketId | None], Awaitable[None]]
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Market = Annotated[str | None, typer.Argument(help="a market's id (64 hex); without it, all that is due")]
 _MOST = 1_000
+decisions = typer.Typer(no_args_is_help=True, help="Results of disputes that wait for a person.")
 
 
 @one_sentence
@@ -49,6 +52,55 @@ def finalize(market: Market = None, json: Json = False) -> None:
         await service.finish()
 
     _once(market, json, work)
+
+
+@decisions.command("release")
+@one_sentence
+def release(
+    market: Annotated[str, typer.Argument(help="the market's id (64 hex)")],
+    note: Annotated[str, typer.Option(help="why the result may stand; kept with the release")],
+    by: Annotated[
+        str | None, typer.Option(help="who releases it (default: the name of this system's user)")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Let a dispute whose result waits for review be settled by its votes (DISPUTE_REVIEW=hold), or close the alert
+    about one that was settled (alert)."""
+    import getpass
+
+    market_id = market_id_of(market)
+
+    async def work(pool: Pool) -> None:
+        from zmart.votes import reviews
+
+        released = await reviews.release(pool, market_id, f"command line: {by or getpass.getuser()}", note)
+        if json:
+            typer.echo(json_of(released))
+        else:
+            typer.echo(f"released: the monitor's next tick settles the dispute of market {market_id}")
+
+    with_pool(work)
+
+
+@decisions.command("reviews")
+@one_sentence
+def list_reviews(json: Json = False) -> None:
+    """Results of disputes that a person was asked to look at; those that wait first."""
+
+    async def work(pool: Pool) -> None:
+        from zmart.store import dispute_reviews
+
+        found = await dispute_reviews.newest(pool)
+        if json:
+            typer.echo(json_of(found))
+            return
+        for row in found:
+            fate = "waits" if row.waits else f"released by {row.released_by}: {row.note}"
+            typer.echo(f"{row.market_id} {row.raised_at:%Y-%m-%d %H:%M}Z {fate}. {' '.join(row.reasons)}")
+        if not found:
+            typer.echo("no result waits for review")
+
+    with_pool(work)
 
 
 def _once(market: str | None, json: bool, work: Work) -> None:
@@ -113,3 +165,4 @@ def register(root: typer.Typer) -> None:
     root.command()(aggregate)
     root.command()(finalize)
     root.add_typer(intents.app, name="intents")
+    root.add_typer(decisions, name="decisions")

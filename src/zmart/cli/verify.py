@@ -38,9 +38,18 @@ def tally(
     receipt: Annotated[
         list[Path] | None, typer.Option(help="also check this receipt of a vote (a file; may be repeated)")
     ] = None,
+    voter_list: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="the signed list of the rule `listed`, from a file (default: from IPFS)",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Count a market's votes again and compare with the chain: signatures, one vote per wallet, counts, root.
+    """Count a market's votes again and compare with the chain: signatures, who may vote, one vote per wallet, counts,
+    root.
 
     Exit status 0: every tally on chain, and every receipt, holds; 1: something is broken, or there is no tally to
     check.
@@ -49,7 +58,8 @@ def tally(
 
     market_id = market_id_of(market)
     source = _Source(market_id, api, file, cid, gateway, database)
-    reports, receipts = asyncio.run(_reports(source, receipt or []))
+    saved_list = None if voter_list is None else voter_list.read_bytes()
+    reports, receipts = asyncio.run(_reports(source, receipt or [], saved_list))
     if not reports and receipts is None:
         raise NotFound(f"No tally of market {market} is on chain yet.")
     told: list[TallyReport | ReceiptsReport] = [*reports]
@@ -119,7 +129,7 @@ class _Source:
 
 
 async def _reports(
-    source: _Source, receipt_files: list[Path]
+    source: _Source, receipt_files: list[Path], saved_list: bytes | None
 ) -> tuple[list[TallyReport], ReceiptsReport | None]:
     from zmart.chain.program import Program
     from zmart.chain.rpc import Rpc
@@ -127,15 +137,25 @@ async def _reports(
     from zmart.proofs.tally_evidence import gather
     from zmart.proofs.verify_receipts import ReceiptsReport, read_receipt, verify_receipts
     from zmart.proofs.verify_tally import verify_tally
+    from zmart.proofs.voter_evidence import standings_of
 
     receipts = [read_receipt(path) for path in receipt_files]
     settings = stack_settings()
+    program, gateway = Program.from_settings(settings), source.gateway or settings.ipfs_gateway_url
     async with Rpc.from_settings(settings) as rpc:
-        evidence = await gather(rpc, Program.from_settings(settings), source.market_id)
-    if not evidence.anchors and not receipts:
-        return [], None
-    entries = await source.read()
-    reports = [verify_tally(evidence, anchor, entries) for anchor in evidence.anchors.values()]
+        evidence = await gather(rpc, program, source.market_id)
+        if not evidence.anchors and not receipts:
+            return [], None
+        entries = await source.read()
+        reports = [
+            verify_tally(
+                evidence,
+                anchor,
+                entries,
+                await standings_of(rpc, program, evidence, anchor, entries, gateway, saved_list),
+            )
+            for anchor in evidence.anchors.values()
+        ]
     if not receipts:
         return reports, None
     authority = evidence.config.backend_authority

@@ -65,7 +65,6 @@ def environment(
         "aggregator_cron": QUICK_CRON,
         "monitor_cron": QUICK_CRON,
         "indexer_scan_interval_s": "1",
-        "min_proposal_votes": "1",
         **{
             f"rate_limit_{policy}": ONE_ADDRESS
             for policy in ("reads", "writes", "votes", "comments", "nonce")

@@ -14,7 +14,8 @@ from zmart.proofs.signatures import signed_text
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`index`, `leaf_hash` say where the vote stands, `tree_size` and `root` the log's head with it in (hex).
-    `authority` and `signature` are None where this process does not hold the backend authority's key."""
+    `rule`: who may vote. `authority` and `signature` are None where this process does not hold the backend authority's
+    key."""
 
     program: Address
     market_id: MarketId
@@ -22,14 +23,16 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     leaf_hash: str
     tree_size: int
     root: str
+    rule: str = "open"
     authority: Wallet | None = None
     signature: str | None = None
 
     def text(self) -> str:
-        """What the backend authority signs."""
+        """What the backend authority signs; the rule stands in it unless it is `open`."""
+        rule = "" if self.rule == "open" else f"\nrule: {self.rule}"
         return (
             f"ZMART vote receipt\nprogram: {self.program}\nmarket: {self.market_id}\nindex: {self.index}\n"
-            f"leaf: {self.leaf_hash}\nsize: {self.tree_size}\nroot: {self.root}"
+            f"leaf: {self.leaf_hash}\nsize: {self.tree_size}\nroot: {self.root}{rule}"
         )
 
 

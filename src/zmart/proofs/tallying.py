@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from zmart.errors import Conflict
+from zmart.errors import Conflict, EligibilityUnknown
+from zmart.market.eligibility import RuleKind
 from zmart.market.tally import MAX_COUNT, Tally, TallyMemo
 from zmart.market.types import Address, Bps, MarketId, VoteKind
 from zmart.market.vote_entries import Channel, LogEntry
@@ -15,30 +16,41 @@ from zmart.store import vote_log as rows
 from zmart.store.pool import Connection
 from zmart.store.tallies import NewTally, TallyRow
 from zmart.store.vote_closings import Closing
+from zmart.store.vote_rules import EVERYBODY, VoteTerms
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """The count of a log as it stood at `head`, with every vote on chain up to the closing."""
+    """The count of a log as it stood at `head`, with every vote on chain up to the closing; `not_counted` voters are
+    not eligible under the terms."""
 
     market_id: MarketId
     kind: VoteKind
     tally: Tally
     unproven: int
     onchain: int
+    not_counted: int
     head: vote_log.Head
     closing: Closing
+    terms: VoteTerms
 
 
-async def count_log(connection: Connection, program_id: Address, closing: Closing) -> Counted:
+async def count_log(
+    connection: Connection, program_id: Address, closing: Closing, terms: VoteTerms = EVERYBODY
+) -> Counted:
     """Append the votes cast on chain up to the closing that the log lacks, and count it. Holds the log until the
     transaction ends, so that a vote is either in this count or accepted after it. Whoever calls has made sure that the
-    index is complete through the closing. Raises Conflict beyond 32 bits of votes."""
+    index is complete through the closing and that every voter was judged by the terms' rule.
+
+    Raises EligibilityUnknown when one was not, Conflict beyond 32 bits of votes."""
     market_id, kind = closing.market_id, closing.kind
     log = await vote_log.OpenLog.hold(connection, market_id)
     new = await rows.unlogged_onchain_votes(connection, market_id, kind, closing.closed_at)
     entries = [_onchain_entry(program_id, market_id, kind, vote) for vote in new]
     head = (await log.append(entries)).head
-    found = await rows.counts(connection, market_id, kind, head.size)
+    everybody = terms.rule.kind is RuleKind.OPEN
+    found = await rows.counts(connection, market_id, kind, head.size, everybody=everybody)
+    if found.unjudged:
+        raise EligibilityUnknown(f"{found.unjudged} voters of market {market_id} have not been judged yet.")
     if found.tally.total > MAX_COUNT:
         raise Conflict(f"Market {market_id} has more votes than the program can count.")
     return Counted(
@@ -47,14 +59,14 @@ async def count_log(connection: Connection, program_id: Address, closing: Closin
         tally=found.tally,
         unproven=found.unproven,
         onchain=found.onchain,
+        not_counted=found.not_counted,
         head=head,
         closing=closing,
+        terms=terms,
     )
 
 
-async def record(
-    connection: Connection, counted: Counted, threshold_bps: Bps, min_votes: int = 1
-) -> TallyRow:
+async def record(connection: Connection, counted: Counted, threshold_bps: Bps) -> TallyRow:
     """Write the count down as the next round, in the transaction that counted."""
     new = NewTally(
         market_id=counted.market_id,
@@ -63,11 +75,14 @@ async def record(
         unproven=counted.unproven,
         onchain=counted.onchain,
         threshold_bps=threshold_bps,
-        passed=counted.tally.passes(threshold_bps, min_votes),
+        passed=counted.tally.passes(threshold_bps, counted.terms.min_votes),
         log_size=counted.head.size,
         log_root=counted.head.root,
         closed_at=counted.closing.closed_at,
         closed_slot=counted.closing.closed_slot,
+        rule=counted.terms.rule.text,
+        min_votes=counted.terms.min_votes,
+        not_counted=counted.not_counted,
     )
     return await tallies.insert(connection, new)
 
@@ -77,11 +92,11 @@ async def take_tally(
     program_id: Address,
     closing: Closing,
     threshold_bps: Bps,
-    min_votes: int = 1,
+    terms: VoteTerms = EVERYBODY,
 ) -> TallyRow:
     """Count and write down, whatever comes out."""
-    counted = await count_log(connection, program_id, closing)
-    return await record(connection, counted, threshold_bps, min_votes)
+    counted = await count_log(connection, program_id, closing, terms)
+    return await record(connection, counted, threshold_bps)
 
 
 def memo_of(row: TallyRow) -> str:

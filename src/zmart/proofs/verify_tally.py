@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.eligibility import OPEN, VoterStanding
 from zmart.market.tally import Tally
 from zmart.market.types import VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry, parse_entry
@@ -18,6 +19,7 @@ from zmart.proofs.findings import Verdict as Verdict
 from zmart.proofs.findings import broken, check, note
 from zmart.proofs.signatures import signed_text
 from zmart.proofs.tally_evidence import Anchor, Evidence
+from zmart.proofs.verify_voters import JudgedVotes, VoterReason, about_voters, judge_votes, rule_of
 
 FINAL_AFTER_S = 120
 """A vote on chain younger than this may be missing in a tally whose memo does not say up to when it counts."""
@@ -27,12 +29,15 @@ CLOCKS_AGREE_S = 600
 
 
 class TallyReport(msgspec.Struct, frozen=True):
-    """All that was looked at for one kind of vote; it holds when nothing is broken."""
+    """All that was looked at for one kind of vote; it holds when nothing is broken. `not_counted`: voters who are not
+    eligible; `not_told`: voters of whom it cannot be told."""
 
     kind: VoteKind
     tally: Tally
     transaction: str
     findings: list[Finding]
+    not_counted: list[VoterReason] = []
+    not_told: list[VoterReason] = []
 
     @property
     def holds(self) -> bool:
@@ -48,13 +53,41 @@ class TallyReport(msgspec.Struct, frozen=True):
         return "The tally holds." if self.holds else "THE TALLY DOES NOT HOLD."
 
 
-def verify_tally(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> TallyReport:
-    """`log`: the market's entries from the first on, at least as many as the anchor's memo names."""
-    findings = list(_findings(evidence, anchor, log))
-    return TallyReport(anchor.kind, anchor.tally, anchor.signature, findings)
+def verify_tally(
+    evidence: Evidence,
+    anchor: Anchor,
+    log: Sequence[bytes],
+    standings: Mapping[Wallet, VoterStanding] | None = None,
+) -> TallyReport:
+    """`log`: the market's entries from the first on, at least as many as the anchor's memo names; `standings`: what is
+    known about the voters (`voters_of`), for a memo whose rule is not `open`."""
+    votes = _judged(anchor, log, standings or {})
+    findings = list(_findings(evidence, anchor, log, votes))
+    return TallyReport(
+        anchor.kind, anchor.tally, anchor.signature, findings, votes.not_counted, votes.not_told
+    )
 
 
-def _findings(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> Iterator[Finding]:
+def voters_of(anchor: Anchor, log: Sequence[bytes]) -> list[Wallet]:
+    """The wallets that the anchor's log holds votes of, each once."""
+    return [entry.statement.wallet for entry in _counted(_entries(anchor, log))]
+
+
+def _judged(anchor: Anchor, log: Sequence[bytes], standings: Mapping[Wallet, VoterStanding]) -> JudgedVotes:
+    rule = rule_of(anchor.memo.rule if anchor.memo else None)
+    return judge_votes(OPEN if rule is None else rule, _counted(_entries(anchor, log)), standings)
+
+
+def _entries(anchor: Anchor, log: Sequence[bytes]) -> list[LogEntry]:
+    """The entries of the anchor's kind of vote that its memo covers, as far as they can be read."""
+    size = 0 if anchor.memo is None else anchor.memo.log_size
+    entries = (entry for raw in log[:size] if (entry := _entry(raw)) is not None)
+    return [entry for entry in entries if entry.statement.kind is anchor.kind]
+
+
+def _findings(
+    evidence: Evidence, anchor: Anchor, log: Sequence[bytes], votes: JudgedVotes
+) -> Iterator[Finding]:
     if anchor.memo is None:
         yield broken(f"Transaction {anchor.signature} carries no memo of a log: its counts prove nothing.")
         return
@@ -77,11 +110,13 @@ def _findings(evidence: Evidence, anchor: Anchor, log: Sequence[bytes]) -> Itera
     if len(entries) < size:
         yield broken(f"{size - len(entries)} entries of the log are not in its format.")
     yield from _closing(evidence, anchor)
-    yield from _about_votes(evidence, anchor, [e for e in entries if e.statement.kind is anchor.kind])
+    yield from _about_votes(evidence, anchor, _entries(anchor, log), votes)
     yield from _about_account(evidence, anchor)
 
 
-def _about_votes(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Iterator[Finding]:
+def _about_votes(
+    evidence: Evidence, anchor: Anchor, entries: list[LogEntry], votes: JudgedVotes
+) -> Iterator[Finding]:
     strangers = [e for e in entries if _names(e) != (evidence.program, evidence.market_id)]
     yield check(
         not strangers,
@@ -103,17 +138,14 @@ def _about_votes(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) ->
         f"{len({e.statement.wallet for e in entries})} wallets voted, none twice by the same way.",
         f"Wallets stand twice in the log: {', '.join(twice[:5])}.",
     )
-    counted = _counted(entries)
-    unproven = sum(1 for entry in counted if entry.channel is Channel.SESSION)
+    unproven = sum(1 for entry in votes.counted if entry.channel is Channel.SESSION)
     if unproven:
-        yield note(f"{unproven} of {len(counted)} votes are unproven: only the backend says so.")
-    tally = Tally(sum(e.statement.vote for e in counted), sum(not e.statement.vote for e in counted))
-    yield check(
-        tally == anchor.tally,
-        f"Counted again: {tally.votes_for} for, {tally.votes_against} against, as went on chain.",
-        f"Counted again: {tally.votes_for} for, {tally.votes_against} against; on chain went "
-        f"{anchor.tally.votes_for} and {anchor.tally.votes_against}.",
-    )
+        yield note(f"{unproven} of {len(votes.counted)} votes are unproven: only the backend says so.")
+    rule = rule_of(anchor.memo.rule if anchor.memo else None)
+    if rule is None:
+        yield broken("The memo's rule of who may vote is none that is known.")
+    else:
+        yield from about_voters(rule, votes, anchor.tally)
 
 
 def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Finding:

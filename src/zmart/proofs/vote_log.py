@@ -11,7 +11,7 @@ from zmart.market.types import MarketId, Wallet
 from zmart.market.vote_entries import LogEntry
 from zmart.proofs import merkle
 from zmart.proofs.merkle import Node, Span
-from zmart.store import vote_log
+from zmart.store import vote_log, vote_rules
 from zmart.store.pool import Connection, Pool
 
 MAX_PAGE = 1_000
@@ -50,24 +50,28 @@ class Consistency(msgspec.Struct, frozen=True):
 
 
 class VoteProof(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one wallet's votes on a market, against one head of its log."""
+    """Everything about one wallet's votes on a market, against one head of its log; `rules`: who may vote, by kind,
+    where that is fixed."""
 
     market_id: MarketId
     wallet: Wallet
     tree_size: int
     root: str
     entries: list[Inclusion]
+    rules: dict[str, str] = {}
     consistency: Consistency | None = None
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries from `start` on, as text; `size` and `root` are the head when the page was read."""
+    """Entries from `start` on, as text; `size` and `root` are the head when the page was read. `rules`: who may vote,
+    by kind; a saved log has none, so that the same log is the same file."""
 
     market_id: MarketId
     size: int
     root: str
     start: int
     entries: list[str]
+    rules: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class OpenLog:
@@ -150,6 +154,7 @@ async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | No
             )
             for item, spans in zip(found, paths, strict=True)
         ],
+        rules=await _rules(pool, market_id),
         consistency=None
         if since is None
         else Consistency(since, merkle.root(since, known).hex(), _hex(merkle.proof(growth, known))),
@@ -166,7 +171,14 @@ async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX
         root=now.root.hex(),
         start=start,
         entries=[row.entry.decode() for row in rows if row.log_index < now.size],
+        rules=await _rules(pool, market_id),
     )
+
+
+async def _rules(pool: Pool, market_id: MarketId) -> dict[str, str]:
+    return {
+        kind.value: terms.rule.text for kind, terms in (await vote_rules.of_market(pool, market_id)).items()
+    }
 
 
 async def _proof_nodes(pool: Pool, market_id: MarketId, proofs: Sequence[list[Span]]) -> dict[Node, bytes]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.wallet_history import held_before, traded_before
-from zmart.errors import ChainError
+from zmart.errors import ChainError, ZmartError
 from zmart.market.eligibility import Opening, Rule, RuleKind, VoterStanding
-from zmart.market.types import Address, ChainTime, Signature, Wallet
-from zmart.proofs.voter_list import VoterList
+from zmart.market.types import Address, ChainTime, Signature, VoteKind, Wallet
+from zmart.proofs.pinning import fetch_from_gateway
+from zmart.proofs.tally_evidence import Anchor, Evidence
+from zmart.proofs.verify_tally import voters_of
+from zmart.proofs.verify_voters import rule_of
+from zmart.proofs.voter_list import MAX_BYTES, parse_list
 
 _AT_ONCE = 8
 _PAGE = 1_000
@@ -37,19 +41,36 @@ async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> Opening | None
     return None if found is None else Opening(at, found.slot, found.signature)
 
 
+async def standings_of(
+    rpc: Rpc,
+    program: Program,
+    evidence: Evidence,
+    anchor: Anchor,
+    log: Sequence[bytes],
+    gateway_url: str,
+    saved_list: bytes | None = None,
+) -> dict[Wallet, VoterStanding]:
+    """What the rule of the anchor's memo asks about every voter of its log; nothing where everybody may vote."""
+    rule = rule_of(anchor.memo.rule if anchor.memo else None)
+    if rule is None or rule.kind is RuleKind.OPEN:
+        return {}
+    wallets = voters_of(anchor, log)
+    if rule.kind is RuleKind.LISTED:
+        return await _by_list(rule.cid, evidence, wallets, gateway_url, saved_list)
+    is_proposal = anchor.kind is VoteKind.PROPOSAL
+    at = evidence.account.created_at if is_proposal else evidence.account.dispute_initiated_at
+    opening = await opening_of(rpc, program.addresses.market(evidence.market_id), at)
+    return await standings(rpc, program, rule, opening, wallets)
+
+
 async def standings(
     rpc: Rpc,
     program: Program,
     rule: Rule,
     opening: Opening | None,
-    wallets: Iterable[Wallet],
-    voter_list: VoterList | None = None,
+    wallets: Sequence[Wallet],
 ) -> dict[Wallet, VoterStanding]:
-    """What the rule asks about each of these wallets."""
-    if rule.kind is RuleKind.OPEN:
-        return {}
-    if rule.kind is RuleKind.LISTED:
-        return _listed(wallets, voter_list)
+    """What each of these wallets held, or had traded, before the opening."""
     if opening is None:
         unknown = VoterStanding(why_unknown="the RPC does not show the transaction that opened the vote.")
         return dict.fromkeys(wallets, unknown)
@@ -67,8 +88,13 @@ async def standings(
     return dict(await asyncio.gather(*map(one, wallets)))
 
 
-def _listed(wallets: Iterable[Wallet], voter_list: VoterList | None) -> dict[Wallet, VoterStanding]:
-    if voter_list is None:
-        return dict.fromkeys(wallets, VoterStanding(why_unknown="the list was not given."))
-    chosen = set(voter_list.wallets)
-    return {wallet: VoterStanding(listed=wallet in chosen) for wallet in wallets}
+async def _by_list(
+    cid: str, evidence: Evidence, wallets: Sequence[Wallet], gateway_url: str, saved_list: bytes | None
+) -> dict[Wallet, VoterStanding]:
+    signers = (evidence.config.backend_authority, evidence.config.admin)
+    try:
+        raw = saved_list or await fetch_from_gateway(gateway_url, cid, max_bytes=MAX_BYTES)
+        listed = set(parse_list(raw, cid, evidence.program, signers).wallets)
+    except ZmartError as problem:
+        return dict.fromkeys(wallets, VoterStanding(why_unknown=str(problem)))
+    return {wallet: VoterStanding(listed=wallet in listed) for wallet in wallets}

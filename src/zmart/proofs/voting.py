@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import msgspec
 from solders.keypair import Keypair
 
 from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
-from zmart.market.types import Address, MarketId, MarketState, VoteKind, Wallet
+from zmart.market.eligibility import OPEN, Rule
+from zmart.market.types import Address, ChainTime, MarketId, MarketState, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import STATEMENT_WINDOW_S, Statement, parse_statement
 from zmart.proofs.receipts import Receipt, sign_receipt
 from zmart.proofs.signatures import signed_text
 from zmart.proofs.vote_log import Appended, OpenLog
-from zmart.store import votes
+from zmart.store import vote_judgements, votes
 from zmart.store.pool import Pool
+from zmart.store.vote_judgements import VoterJudgement
 from zmart.store.votes import NewVote, VoteRow
 
 _STATE_FOR = {VoteKind.PROPOSAL: MarketState.PROPOSED, VoteKind.DISPUTE: MarketState.DISPUTED}
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """A wallet that may vote under `rule`; `judgement` is what it was judged by for a vote that opened then, None where
+    everybody may vote."""
+
+    rule: Rule
+    opened_at: ChainTime = ChainTime(0)
+    judgement: VoterJudgement | None = None
+
+
+Admit = Callable[[MarketId, VoteKind, Wallet], Awaitable[Admission]]
+
+
+async def admit_everybody(_market: MarketId, _kind: VoteKind, _wallet: Wallet) -> Admission:
+    """The rule `open`."""
+    return Admission(OPEN)
 
 
 class CastVote(msgspec.Struct, frozen=True):
@@ -64,13 +84,15 @@ async def cast_vote(
     require_statement: bool,
     dispute_s: int,
     authority: Keypair | None = None,
+    admit: Admit = admit_everybody,
 ) -> CastVote:
     """Accept the vote of `wallet`. Without a statement the caller must have authenticated the wallet, and the
     vote is unproven. `authority`, the backend's key, signs the receipt; `now` is aware and our own clock's; a dispute
     is voted on for `dispute_s` seconds of chain time.
 
     Checks, in this order: the statement says what the request says (Invalid), the market exists (NotFound), the
-    wallet has not voted (Conflict), the wallet signed (Unauthenticated), the market is voted on (Conflict).
+    wallet has not voted (Conflict), the wallet signed (Unauthenticated), the market is voted on (Conflict), the wallet
+    may vote (what `admit` raises: NotEligible, EligibilityUnknown, IndexIncomplete).
     """
     ballot = _Ballot(
         program_id=program_id,
@@ -90,7 +112,8 @@ async def cast_vote(
     entry = _authenticated(ballot, said, now, require_statement)
     if state != _STATE_FOR[kind].name:
         raise Conflict(f"A {kind.value} vote needs a market in {_STATE_FOR[kind].name}; this one is {state}.")
-    return await _accept(pool, ballot, entry, now, dispute_s, authority)
+    admission = await admit(market_id, kind, wallet)
+    return await _accept(pool, ballot, entry, admission, now, dispute_s, authority)
 
 
 def _read(ballot: _Ballot) -> Statement | None:
@@ -129,7 +152,13 @@ def _authenticated(
 
 
 async def _accept(
-    pool: Pool, ballot: _Ballot, entry: LogEntry, now: datetime, dispute_s: int, authority: Keypair | None
+    pool: Pool,
+    ballot: _Ballot,
+    entry: LogEntry,
+    admission: Admission,
+    now: datetime,
+    dispute_s: int,
+    authority: Keypair | None,
 ) -> CastVote:
     async with pool.transaction() as connection:
         log = await OpenLog.hold(connection, ballot.market_id)  # before anything is judged
@@ -145,14 +174,17 @@ async def _accept(
             log_index=log.size,
             created_at=now,
         )
+        if admission.judgement is not None:  # before the vote, which counts by it
+            judged = (ballot.market_id, ballot.kind, admission.opened_at, [admission.judgement])
+            await vote_judgements.write(connection, *judged)
         row = await votes.insert(connection, new)
         if row is None:
             raise _has_voted(ballot)
         appended = await log.append([entry])
-    return CastVote(row, sign_receipt(_receipt(ballot, appended), authority))
+    return CastVote(row, sign_receipt(_receipt(ballot, admission.rule, appended), authority))
 
 
-def _receipt(ballot: _Ballot, appended: Appended) -> Receipt:
+def _receipt(ballot: _Ballot, rule: Rule, appended: Appended) -> Receipt:
     return Receipt(
         program=ballot.program_id,
         market_id=ballot.market_id,
@@ -160,6 +192,7 @@ def _receipt(ballot: _Ballot, appended: Appended) -> Receipt:
         leaf_hash=appended.leaf_hashes[0].hex(),
         tree_size=appended.head.size,
         root=appended.head.root.hex(),
+        rule=rule.text,
     )
 
 

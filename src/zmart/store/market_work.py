@@ -36,10 +36,11 @@ SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS creat
 FROM markets m
 LEFT JOIN market_work w ON w.market_id = m.market_id AND w.job = 'proposal'
 LEFT JOIN vote_counts c ON c.market_id = m.market_id AND c.kind = 'proposal'
+LEFT JOIN vote_rules r ON r.market_id = m.market_id AND r.kind = 'proposal'
 WHERE m.state = 'PROPOSED' AND w.status IS DISTINCT FROM 'rejected'
   AND {_MAY_GO_ON}
   AND (m.created_at <= to_timestamp($1)
-       OR (c.votes_for + c.votes_against >= $2
+       OR (c.votes_for + c.votes_against >= coalesce(r.min_votes, $2)
            AND c.votes_for * 10000 / greatest(c.votes_for + c.votes_against, 1) >= $3)
        OR EXISTS (SELECT FROM tallies t WHERE t.market_id = m.market_id AND t.kind = 'proposal')
        OR w.status = '{WAITS_FOR_INDEX}')
@@ -210,7 +211,8 @@ async def proposals_to_decide(
     only: Sequence[MarketId] | None = None,
     limit: int = MOST,
 ) -> list[Proposal]:
-    """Markets in PROPOSED where something may be due: votes that pass, age, or an earlier count."""
+    """Markets in PROPOSED where something may be due: votes that pass, age, or an earlier count. `min_votes` is for
+    markets whose terms are not fixed yet."""
     rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit, only)
     return [Proposal(market, address, at, Tally(yes, no)) for market, address, at, yes, no in rows]
 

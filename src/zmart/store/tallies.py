@@ -11,11 +11,11 @@ from zmart.market.types import Bps, ChainTime, MarketId, Slot, VoteKind
 from zmart.store.pool import Connection, Pool, Record
 
 _COLUMNS = """market_id, kind, round, votes_for, votes_against, unproven, onchain, threshold_bps, passed,
-log_size, log_root, closed_at, closed_slot, rule, taken_at"""
+log_size, log_root, closed_at, closed_slot, rule, min_votes, not_counted, taken_at"""
 _INSERT = f"""
 INSERT INTO tallies (market_id, kind, round, votes_for, votes_against, unproven, onchain, threshold_bps, passed,
-                     log_size, log_root, closed_at, closed_slot, rule)
-SELECT $1::text, $2::text, 1 + coalesce(max(round), 0), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+                     log_size, log_root, closed_at, closed_slot, rule, min_votes, not_counted)
+SELECT $1::text, $2::text, 1 + coalesce(max(round), 0), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
 FROM tallies WHERE market_id = $1::text AND kind = $2::text RETURNING {_COLUMNS}
 """
 _LATEST = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 AND kind = $2 ORDER BY round DESC LIMIT 1"
@@ -25,7 +25,8 @@ _OF_MARKET = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 ORDER BY kind
 class NewTally(msgspec.Struct, frozen=True, kw_only=True):
     """`unproven`, `onchain`: how many of the counted votes came by a session, or on chain; `passed`: whether
     they meet the threshold and are enough by policy. Counted is what was cast up to chain time `closed_at`; the index
-    was complete through `closed_slot`. `rule` says who may vote, as in the memo."""
+    was complete through `closed_slot`. `rule` says who may vote, as in the memo; `not_counted` voters of the log may
+    not."""
 
     market_id: MarketId
     kind: VoteKind
@@ -39,6 +40,8 @@ class NewTally(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: ChainTime
     closed_slot: Slot
     rule: str = "open"
+    min_votes: int = 1
+    not_counted: int = 0
 
 
 class TallyRow(NewTally, frozen=True, kw_only=True):
@@ -65,6 +68,8 @@ async def insert(connection: Connection, new: NewTally) -> TallyRow:
         new.closed_at,
         new.closed_slot,
         new.rule,
+        new.min_votes,
+        new.not_counted,
     )
     return _tally(row)
 

@@ -12,7 +12,8 @@ from zmart.store.pool import Pool, Record
 
 _OFF_CHAIN = """
 SELECT v.id::text, v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END
-    AS channel, v.created_at, coalesce(v.log_index >= c.log_size, false) AS late
+    AS channel, v.created_at, coalesce(v.log_index >= c.log_size, false) AS late,
+    wallet_counts(v.market_id, v.kind, v.wallet) AS eligible
 FROM votes v LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (v.market_id, v.kind) AND c.voting_over
 WHERE NOT EXISTS (SELECT FROM onchain_votes o
     WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet)
@@ -20,7 +21,7 @@ WHERE NOT EXISTS (SELECT FROM onchain_votes o
 """
 _ON_CHAIN = """
 SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.vote, 'onchain', o.voted_at,
-    coalesce(o.voted_at > to_timestamp(c.closed_at), false)
+    coalesce(o.voted_at > to_timestamp(c.closed_at), false), wallet_counts(o.market_id, o.kind, o.wallet)
 FROM onchain_votes o LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (o.market_id, o.kind) AND c.voting_over
 """
 _OF_MARKET = f"""
@@ -43,8 +44,8 @@ _UNPROVEN = "SELECT unproven FROM vote_counts WHERE market_id = $1 AND kind = $2
 
 
 class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
-    """One vote; `channel`: statement (signed), session (unproven) or onchain; `late`: it came after its vote had
-    closed and is not counted."""
+    """One vote; `channel`: statement (signed), session (unproven) or onchain. It is not counted if it is `late`, having
+    come after its vote had closed, or if its wallet is not, or not yet, judged `eligible`."""
 
     id: str
     market_id: MarketId
@@ -54,6 +55,11 @@ class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
     channel: str
     created_at: datetime
     late: bool = False
+    eligible: bool = True
+
+    @property
+    def counted(self) -> bool:
+        return self.eligible and not self.late
 
 
 async def of_market(

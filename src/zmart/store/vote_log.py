@@ -43,17 +43,37 @@ _OF_WALLET = """
 SELECT log_index, entry, created_at FROM vote_log_entries WHERE market_id = $1 AND wallet = $2 ORDER BY log_index
 """
 # One vote per wallet: the one on chain where there is one (off chain a wallet has one entry, signed or not).
-_COUNTS = """
-SELECT count(*) FILTER (WHERE e.vote) AS votes_for, count(*) FILTER (WHERE NOT e.vote) AS votes_against,
-       count(*) FILTER (WHERE e.channel = 'session') AS unproven,
-       count(*) FILTER (WHERE e.channel = 'onchain') AS onchain
+_ONE_A_WALLET = """
 FROM vote_log_entries e
+{join}
 WHERE e.market_id = $1 AND e.kind = $2 AND e.log_index < $3
   AND (e.channel = 'onchain'
        OR NOT EXISTS (SELECT FROM vote_log_entries o
                       WHERE (o.market_id, o.kind, o.wallet) = ($1, $2, e.wallet) AND o.channel = 'onchain'
                         AND o.log_index < $3))
 """
+_BY_SIDE = """
+SELECT count(*) FILTER (WHERE {counts} AND e.vote) AS votes_for,
+       count(*) FILTER (WHERE {counts} AND NOT e.vote) AS votes_against,
+       count(*) FILTER (WHERE {counts} AND e.channel = 'session') AS unproven,
+       count(*) FILTER (WHERE {counts} AND e.channel = 'onchain') AS onchain,
+       count(*) FILTER (WHERE NOT {counts}) AS not_counted, count(*) FILTER (WHERE {counts} IS NULL) AS unjudged
+"""
+_JUDGED = "LEFT JOIN vote_judgements j ON (j.market_id, j.kind, j.wallet) = ($1, $2, e.wallet)"
+_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
+_COUNTS_OF_ALL = (_BY_SIDE + _ONE_A_WALLET).format(counts="true", join="")
+_COUNTS_OF_ELIGIBLE = (_BY_SIDE + _ONE_A_WALLET).format(counts="j.eligible", join=_JUDGED)
+# The index had seen nothing of these wallets before that: no trade, no vote on chain, no market of theirs.
+_YOUNG = (
+    "SELECT count(*) FILTER (WHERE e.vote) AS votes_for, count(*) FILTER (WHERE NOT e.vote) AS votes_against"
+    + _ONE_A_WALLET.format(join=_JUDGED)
+    + """
+  AND (j.eligible OR NOT $4)
+  AND NOT EXISTS (SELECT FROM trades t WHERE t.wallet = e.wallet AND t.traded_at < to_timestamp($5))
+  AND NOT EXISTS (SELECT FROM onchain_votes v WHERE v.wallet = e.wallet AND v.voted_at < to_timestamp($5))
+  AND NOT EXISTS (SELECT FROM markets m WHERE m.creator = e.wallet AND m.created_at < to_timestamp($5))
+"""
+)
 # The log cannot forget: a vote on chain enters it when its transaction can no longer be rolled back.
 _UNLOGGED = """
 SELECT o.wallet, o.vote, o.signature, o.voted_at
@@ -83,11 +103,14 @@ class StoredEntry(msgspec.Struct, frozen=True):
 
 
 class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """One vote per wallet; `unproven` and `onchain` say how many of them came over those channels."""
+    """One vote per wallet; `unproven` and `onchain` say how many of them came over those channels. Not in the tally:
+    `not_counted` voters who are not eligible, and `unjudged` ones."""
 
     tally: Tally
     unproven: int
     onchain: int
+    not_counted: int
+    unjudged: int
 
 
 class OnchainVote(msgspec.Struct, frozen=True):
@@ -151,12 +174,30 @@ async def of_wallet(db: Pool | Connection, market_id: MarketId, wallet: Wallet) 
     return [StoredEntry(*row) for row in await db.fetch(_OF_WALLET, market_id, wallet)]
 
 
-async def counts(connection: Connection, market_id: MarketId, kind: VoteKind, size: int) -> LogCounts:
-    """The count of the first `size` entries."""
-    row = await connection.fetchrow(_COUNTS, market_id, kind.value, size)
-    return LogCounts(
-        tally=Tally(row["votes_for"], row["votes_against"]), unproven=row["unproven"], onchain=row["onchain"]
-    )
+async def counts(
+    connection: Connection, market_id: MarketId, kind: VoteKind, size: int, *, everybody: bool = True
+) -> LogCounts:
+    """The count of the first `size` entries: of `everybody`, or of those who were judged eligible."""
+    sql = _COUNTS_OF_ALL if everybody else _COUNTS_OF_ELIGIBLE
+    if not everybody:  # judgements are written in bulk: the planner may still believe that there are none
+        await connection.execute(_BY_INDEX)
+    row = dict(await connection.fetchrow(sql, market_id, kind.value, size))
+    return LogCounts(tally=Tally(row.pop("votes_for"), row.pop("votes_against")), **row)
+
+
+async def young_voters(
+    db: Pool | Connection,
+    market_id: MarketId,
+    kind: VoteKind,
+    size: int,
+    since: ChainTime,
+    *,
+    everybody: bool = True,
+) -> Tally:
+    """Those of the counted votes whose wallets the index had never seen before chain time `since`."""
+    row = await db.fetchrow(_YOUNG, market_id, kind.value, size, not everybody, since)
+    assert row is not None
+    return Tally(row["votes_for"], row["votes_against"])
 
 
 async def unlogged_onchain_votes(

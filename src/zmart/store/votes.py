@@ -36,6 +36,7 @@ _COUNTS = """
 SELECT k.kind, s.votes_for, s.votes_against
 FROM unnest(ARRAY['proposal', 'dispute']) AS k (kind), vote_standing($1, k.kind) AS s
 """
+_NOT_COUNTED = "SELECT kind, not_counted FROM vote_counts WHERE market_id = $1"
 
 
 class VoteRow(msgspec.Struct, frozen=True):
@@ -104,3 +105,9 @@ async def counts(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, T
     else as they count now."""
     rows = await db.fetch(_COUNTS, market_id)
     return {VoteKind(row["kind"]): Tally(row["votes_for"], row["votes_against"]) for row in rows}
+
+
+async def not_counted(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, int]:
+    """How many wallets voted whose votes do not count: they are not eligible, or not judged yet."""
+    rows = {row["kind"]: row["not_counted"] for row in await db.fetch(_NOT_COUNTED, market_id)}
+    return {kind: rows.get(kind.value, 0) for kind in VoteKind}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from zmart.client.shapes.votes import VoteTerms
 from zmart.market.types import Address, Bps, Lamports, MarketId, Shares, Slot, Wallet
 
 
@@ -86,6 +87,16 @@ class Fees(Struct, frozen=True, kw_only=True):
     liquidity_provider: Lamports
 
 
+class DisputeReview(Struct, frozen=True, kw_only=True):
+    """A result of a dispute that a person is asked to look at; while it `waits` under DISPUTE_REVIEW=hold, nothing is
+    finalized."""
+
+    waits: bool
+    reasons: Sequence[str]
+    raised_at: str
+    released_at: str | None
+
+
 class MarketDetail(Market, frozen=True, kw_only=True):
     """The whole market."""
 
@@ -101,6 +112,8 @@ class MarketDetail(Market, frozen=True, kw_only=True):
     pricing_model: str
     created_slot: Slot
     updated_slot: Slot
+    vote_rules: Sequence[VoteTerms]
+    dispute_review: DisputeReview | None
 
 
 class Markets(Struct, frozen=True, kw_only=True):

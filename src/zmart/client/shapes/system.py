@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
+from zmart.client.shapes.votes import VoteTerms
 from zmart.market.types import Lamports, MarketId, Slot
 
 
@@ -85,6 +86,8 @@ class Status(Struct, frozen=True, kw_only=True):
     fee_payer: str | None
     fee_payer_balance: Lamports | None
     websocket_url: str
+    vote_rules: Sequence[VoteTerms]
+    dispute_review: str
 
 
 class LatestEvent(Struct, frozen=True, kw_only=True):

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from zmart.market.types import Address, MarketId, Wallet
 
 
+class VoteTerms(Struct, frozen=True, kw_only=True):
+    """Who may vote: `rule` as it stands in the memo on chain (open, funded;N, staked;N, listed;CID), `words` for
+    people; with fewer than `min_votes` nothing is decided. `fixed`: for this vote, whatever the settings say later."""
+
+    kind: str
+    rule: str
+    words: str
+    min_votes: int
+    fixed: bool
+
+
 class Vote(Struct, frozen=True, kw_only=True):
     """`vote` true: like, or agree that the proposed outcome is wrong. `proven`: signed by the wallet itself. `late`: it
-    came after its vote had closed and is not counted."""
+    came after its vote had closed. `counted`: it is not late, and its wallet may vote."""
 
     id: str
     market_id: MarketId
@@ -23,18 +34,20 @@ class Vote(Struct, frozen=True, kw_only=True):
     channel: str
     proven: bool
     late: bool
+    counted: bool
     created_at: str
     voted_at: str
 
 
 class VoteStats(Struct, frozen=True, kw_only=True):
-    """`approval_rate` in percent."""
+    """`approval_rate` in percent. `not_counted`: votes besides, of wallets that may not vote or are not judged yet."""
 
     likes: int
     dislikes: int
     total: int
     approval_rate: float
     unproven: int
+    not_counted: int
 
 
 class MarketVotes(Struct, frozen=True, kw_only=True):
@@ -55,11 +68,13 @@ class UserVotes(Struct, frozen=True, kw_only=True):
 class ProposalCount(Struct, frozen=True, kw_only=True):
     likes: int
     dislikes: int
+    not_counted: int
 
 
 class DisputeCount(Struct, frozen=True, kw_only=True):
     agrees: int
     disagrees: int
+    not_counted: int
 
 
 class VoteCounts(Struct, frozen=True, kw_only=True):
@@ -68,8 +83,8 @@ class VoteCounts(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The vote's place in the market's log and the log's head after it. `signature` is the backend authority's
-    over the receipt's text (docs/votes.md); None from a gateway that does not hold that key."""
+    """The vote's place in the market's log, the log's head after it, and who may vote. `signature` is the backend
+    authority's over the receipt's text (docs/votes.md); None from a gateway that does not hold that key."""
 
     program: Address
     market_id: MarketId
@@ -77,6 +92,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     leaf_hash: str
     tree_size: int
     root: str
+    rule: str
     authority: Wallet | None
     signature: str | None
 
@@ -113,11 +129,12 @@ class Consistency(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """Everything about one wallet's votes on a market, against one head of its log."""
+    """Everything about one wallet's votes on a market, against one head of its log; `rules` says who may vote."""
 
     market_id: MarketId
     wallet: Wallet
     tree_size: int
     root: str
     entries: Sequence[Inclusion]
+    rules: Mapping[str, str]
     consistency: Consistency | None = None

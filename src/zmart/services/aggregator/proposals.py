@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -26,6 +26,7 @@ from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import Closing
 from zmart.votes.completeness import require_complete, require_recent
+from zmart.votes.eligibility import Voters
 
 _MOST_STEPS = 8  # count, record, approve, look; twice, when a vote turns the verdict meanwhile
 _FRESH = timedelta(minutes=1)
@@ -40,9 +41,16 @@ class Proposals:
     policy: Policy
     deadlines: Deadlines
     clock: ChainClock
+    voters: Voters
 
     async def decide(self, market_id: MarketId) -> None:
-        """Bring one proposal as far as it gets now. Raises IndexIncomplete, ChainError, ProgramError, StoreError."""
+        """Bring one proposal as far as it gets now, with the least number of votes that is fixed for it. Raises
+        IndexIncomplete, EligibilityUnknown, ChainError, ProgramError, StoreError."""
+        terms = await self.voters.terms(market_id, VoteKind.PROPOSAL)
+        policy = Policy(self.policy.threshold_bps, terms.min_votes)
+        await replace(self, policy=policy)._decide(market_id)
+
+    async def _decide(self, market_id: MarketId) -> None:
         for _ in range(_MOST_STEPS):
             account = await self.authority.market(market_id)
             if account.state is not MarketState.PROPOSED:
@@ -131,14 +139,15 @@ class Proposals:
         authority, program = self.authority, self.authority.program.address
         closing = await self._closing(market_id, account)
         await require_complete(authority.pool, program, market_id, closing.closed_at, closing.closed_slot)
+        terms = await self.voters.judge_all(market_id, VoteKind.PROPOSAL)
         async with authority.pool.transaction() as connection:
-            counted = await count_log(connection, program, closing)
+            counted = await count_log(connection, program, closing, terms)
             step = self._step(counted.tally, account, *await _recorded(connection, market_id), closing)
             if not closing.voting_over:
                 await vote_closings.remove(connection, market_id, VoteKind.PROPOSAL)
             if step is not Step.COUNT:
                 return step is Step.RECORD
-            row = await record(connection, counted, self.policy.threshold_bps, self.policy.min_votes)
+            row = await record(connection, counted, self.policy.threshold_bps)
             await intents.plan(
                 connection, market_id, Action.AGGREGATE_PROPOSAL_VOTES, row.round, arguments_of(row)
             )

@@ -26,6 +26,7 @@ from zmart.settings import Settings
 from zmart.store import market_work
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
+from zmart.votes.eligibility import Voters
 from zmart.votes.policy import deadlines_of
 
 _JOBS = (Job.PROPOSAL,)
@@ -41,6 +42,7 @@ class Aggregator:
         self._settings = settings
         self._authority = authority
         self._cache = cache
+        self._voters = Voters(authority.pool, authority.program, authority.rpc, settings)
         self._workers = Workers(authority.pool)
         self._ticks = Ticks(metrics.ticks, metrics.tick_seconds)
 
@@ -63,7 +65,9 @@ class Aggregator:
             await self._close()
 
     async def decide_due(self, only: Sequence[MarketId] | None = None) -> None:
-        """Begin work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig."""
+        """Begin work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig; the votes
+        on chain of all open votes are judged first."""
+        await self._voters.judge_open()
         proposals = await self._proposals()
         policy = proposals.policy
         expired_before = ChainTime(proposals.clock.unix_timestamp - proposals.deadlines.proposal_s)
@@ -77,7 +81,8 @@ class Aggregator:
     async def _proposals(self) -> Proposals:
         config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
         policy = Policy(config.proposal_approval_threshold, self._settings.min_proposal_votes)
-        return Proposals(self._authority, policy, deadlines_of(self._settings, config.dispute_period), clock)
+        deadlines = deadlines_of(self._settings, config.dispute_period)
+        return Proposals(self._authority, policy, deadlines, clock, self._voters)
 
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:

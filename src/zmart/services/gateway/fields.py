@@ -26,6 +26,7 @@ WalletText = Annotated[str, _ref("Wallet")]
 CommentId = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Cid = Annotated[str, Meta(extra_json_schema={"pattern": f"^Qm{_BASE58}{{44}}$", "description": "A CIDv0."})]
 Evidence = Annotated[str, text(1, 20_000)]
+Note = Annotated[str, text(1, 1_000)]
 Content = Annotated[str, text(1, 1000)]
 Outcome = Annotated[
     str, Meta(extra_json_schema={"enum": ["YES", "NO", "yes", "no", "true", "false", "1", "0"]})

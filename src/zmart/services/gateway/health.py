@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from zmart.client.shapes import system as shapes
 from zmart.errors import NotFound
+from zmart.services.gateway import voting
 from zmart.services.gateway.rooms import Rooms
 from zmart.services.gateway.texts import iso, now_iso
 from zmart.store import change_feed, service_status, status
@@ -54,6 +55,8 @@ async def status_of(rooms: Rooms) -> shapes.Status:
         fee_payer=payer.wallet,
         fee_payer_balance=payer.lamports,
         websocket_url=rooms.socket_url,
+        vote_rules=voting.of_settings(rooms.settings),
+        dispute_review=rooms.settings.dispute_review,
     )
 
 

@@ -19,6 +19,7 @@ from zmart.errors import (
     Forbidden,
     IndexIncomplete,
     Invalid,
+    NotEligible,
     NotFound,
     PricingError,
     ProgramError,
@@ -137,6 +138,8 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
             return 400, "The request cannot be read: its JSON is nested too deeply.", []
         case Invalid():
             return 400, str(problem), [FieldProblem(field=problem.field, message=str(problem))]
+        case NotEligible():
+            return 403, str(problem), _not_eligible(problem)
         case PricingError() if problem.name in _INPUT_PROBLEMS:
             return 400, str(problem), []
         case ValidationException():
@@ -149,6 +152,11 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
         if isinstance(problem, kind):
             return status, str(problem), []
     return 500, _HIDDEN, []
+
+
+def _not_eligible(problem: NotEligible) -> list[FieldProblem]:
+    parts = (("rule", problem.rule), ("wallet", problem.reason), ("remedy", problem.remedy))
+    return [FieldProblem(field=field, message=message) for field, message in parts]
 
 
 def _of_framework(problem: HTTPException) -> tuple[int, str, list[FieldProblem]]:

@@ -17,6 +17,7 @@ from zmart.market.types import MarketId
 from zmart.services.gateway import views
 from zmart.services.gateway.answers import with_text_numbers
 from zmart.services.gateway.views import Policy
+from zmart.services.gateway.voting import MarketVoting
 from zmart.store import markets, trades
 from zmart.store.pool import Pool
 from zmart.store.status import Rules
@@ -63,7 +64,7 @@ class Rendered:
         self._pool = pool
         self._rules: Rules | None = None
         self._markets = _for_both(Shelf[markets.Version])
-        self._details = _for_both(Shelf[markets.Version])
+        self._details = _for_both(Shelf[tuple[markets.Version, MarketVoting]])
         self._trades = _for_both(Shelf[trades.Version])
 
     async def rows(self, wanted: Sequence[markets.Version], policy: Policy, *, text: bool) -> list[Market]:
@@ -78,16 +79,16 @@ class Rendered:
         pieces = [shelf.get(version) or fresh.get(version.market_id) for version in wanted]
         return [piece for piece in pieces if piece is not None]  # type: ignore[misc]  # gone: deleted meanwhile
 
-    async def detail(self, version: markets.Version, policy: Policy, *, text: bool) -> MarketDetail | None:
+    async def detail(
+        self, version: markets.Version, voting: MarketVoting, policy: Policy, *, text: bool
+    ) -> MarketDetail | None:
         """None when the market was deleted meanwhile."""
         self._under(policy)
         shelf = self._details[text]
-        piece = shelf.get(version)
+        piece = shelf.get((version, voting))
         if piece is None:
-            fresh = await self._read(
-                shelf, [version.market_id], lambda row: views.detail(row, policy), text=text
-            )
-            piece = fresh.get(version.market_id)
+            for read, row in await markets.with_versions(self._pool, [version.market_id]):
+                piece = shelf.put((read, voting), views.detail(row, voting, policy), text=text)
         return piece  # type: ignore[return-value]
 
     async def tape(self, wanted: Sequence[trades.Version], *, text: bool) -> list[Trade]:
@@ -118,8 +119,10 @@ class Rendered:
     def _under(self, policy: Policy) -> None:
         if policy.rules != self._rules:
             self._rules = policy.rules
-            for shelf in (*self._markets.values(), *self._details.values()):
+            for shelf in self._markets.values():
                 shelf.clear()
+            for details in self._details.values():
+                details.clear()
 
 
 def _for_both(make: Callable[[], Made]) -> dict[bool, Made]:

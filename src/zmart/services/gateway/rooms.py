@@ -32,6 +32,7 @@ from zmart.settings import Settings
 from zmart.store import status
 from zmart.store.pool import Pool
 from zmart.store.status import Rules
+from zmart.votes.eligibility import Voters
 
 Value = TypeVar("Value")
 
@@ -104,6 +105,11 @@ class Rooms:
     def socket_url(self) -> str:
         """Where clients find the WebSocket server."""
         return self.settings.public_ws_url or f"ws://{self.settings.bind_host}:{self.settings.ws_port}"
+
+    @property
+    def voters(self) -> Voters:
+        """Who may vote."""
+        return Voters(self.pool, self.program, self.rpc, self.settings)
 
     def chain(self) -> Rpc:
         """The RPC; ChainError (503) where none is configured."""

@@ -14,6 +14,7 @@ from zmart.market.deadlines import Deadlines
 from zmart.market.tally import Tally
 from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares
 from zmart.services.gateway.texts import iso, price_text
+from zmart.services.gateway.voting import MarketVoting, review_of
 from zmart.settings import Settings
 from zmart.store.discussions import Comment
 from zmart.store.documents import Document
@@ -76,7 +77,7 @@ def found_market(row: MarketRow, rank: float, policy: Policy) -> shapes.FoundMar
     return shapes.FoundMarket(**_market_fields(row, policy), rank=round(rank, 6))
 
 
-def detail(row: MarketRow, policy: Policy) -> shapes.MarketDetail:
+def detail(row: MarketRow, voting: MarketVoting, policy: Policy) -> shapes.MarketDetail:
     return shapes.MarketDetail(
         **_market_fields(row, policy),
         resolver=row.resolver,
@@ -100,6 +101,8 @@ def detail(row: MarketRow, policy: Policy) -> shapes.MarketDetail:
         pricing_model=policy.settings.pricing_model,
         created_slot=row.created_slot,
         updated_slot=row.updated_slot,
+        vote_rules=voting.terms,
+        dispute_review=review_of(voting.review),
     )
 
 

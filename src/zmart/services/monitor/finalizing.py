@@ -18,6 +18,7 @@ from zmart.proofs.tallying import count_log, memo_of, record
 from zmart.services.authority import Authority
 from zmart.services.effects import bring_about
 from zmart.services.monitor import metrics
+from zmart.services.monitor.reviewing import Reviews
 from zmart.services.workers import waits
 from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
@@ -25,7 +26,9 @@ from zmart.store.market_work import TOO_FEW_VOTES, Job
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import Closing
+from zmart.store.vote_rules import VoteTerms
 from zmart.votes.completeness import require_complete
+from zmart.votes.eligibility import Voters
 
 _UNDISPUTED_ROUND = 0
 log = structlog.get_logger()
@@ -39,7 +42,8 @@ class Finalizing:
     deadlines: Deadlines
     config: GlobalConfig
     clock: ChainClock
-    min_dispute_votes: int
+    voters: Voters
+    reviews: Reviews
 
     def closes_at(self, account: MarketAccount) -> ChainTime:
         """When the vote, or the time to dispute, of a market in DISPUTED or RESOLVING is over."""
@@ -66,8 +70,13 @@ class Finalizing:
                 self.authority.pool, market_id, Action.FINALIZE_MARKET, _UNDISPUTED_ROUND, {}
             )
             await self._finalize(account, intent, Job.FINALIZE)
-        elif (settling := await self._dispute_intent(market_id, closes_at)) is not None:
-            await self._finalize(account, settling, Job.DISPUTE)
+        else:
+            await self._settle_dispute(account, closes_at)
+
+    async def _settle_dispute(self, account: MarketAccount, closes_at: ChainTime) -> None:
+        pool, row = self.authority.pool, await self._dispute_tally(account.market_id, closes_at)
+        if row is not None and await self.reviews.may_settle(pool, row, account.created_at):
+            await self._finalize(account, await _plan(pool, row), Job.DISPUTE)
 
     async def _finalize(self, account: MarketAccount, intent: IntentRow, job: Job) -> None:
         if not await bring_about(self.authority, intent):
@@ -80,26 +89,25 @@ class Finalizing:
             metrics.finalized.labels(job.value).inc()
             log.info("market finalized", market=account.market_id, outcome=after.final_outcome, late_s=late_s)
 
-    async def _dispute_intent(self, market_id: MarketId, closes_at: ChainTime) -> IntentRow | None:
-        """The intent that settles the dispute; its tally is taken once, now or by an earlier try. None with too few
-        votes: then nothing is decided, and voting goes on."""
-        pool = self.authority.pool
+    async def _dispute_tally(self, market_id: MarketId, closes_at: ChainTime) -> TallyRow | None:
+        """The tally that settles the dispute, taken once, now or by an earlier try. None with too few votes: then
+        nothing is decided, and voting goes on."""
+        pool, program = self.authority.pool, self.authority.program.address
         row = await tallies.latest(pool, market_id, VoteKind.DISPUTE)
         if row is not None:
-            return await _plan(pool, row)
-        closing = await self._closing(market_id, closes_at)
-        if closing is None:
-            await self._too_few_votes(market_id)
-            return None
-        program = self.authority.program.address
-        await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
-        async with pool.transaction() as connection:
-            intent = await self._count(connection, closing)
-        if intent is None:
-            await self._too_few_votes(market_id)
-        return intent
+            return row
+        terms = await self.voters.terms(market_id, VoteKind.DISPUTE)
+        closing = await self._closing(market_id, closes_at, terms)
+        if closing is not None:
+            await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
+            await self.voters.judge_all(market_id, VoteKind.DISPUTE)
+            async with pool.transaction() as connection:
+                row = await self._count(connection, closing, terms)
+        if row is None:
+            await self._too_few_votes(market_id, terms)
+        return row
 
-    async def _closing(self, market_id: MarketId, closes_at: ChainTime) -> Closing | None:
+    async def _closing(self, market_id: MarketId, closes_at: ChainTime, terms: VoteTerms) -> Closing | None:
         """Up to where votes count: the deadline. A dispute that had too few votes then goes on until it has enough, and
         closes at that moment; None while it has not."""
         async with self.authority.pool.transaction() as connection:
@@ -109,7 +117,7 @@ class Finalizing:
                 return found
             if await market_work.status_of(connection, market_id, Job.DISPUTE) == TOO_FEW_VOTES:
                 standing = (await votes.counts(connection, market_id))[VoteKind.DISPUTE]
-                if standing.total < self.min_dispute_votes:
+                if standing.total < terms.min_votes:
                     return None
                 closes_at = self.clock.unix_timestamp
             closing = Closing(
@@ -123,23 +131,23 @@ class Finalizing:
             await vote_closings.write(connection, closing)
         return closing
 
-    async def _count(self, connection: Connection, closing: Closing) -> IntentRow | None:
-        """The tally and its intent; None with too few votes, then the log is open again."""
-        counted = await count_log(connection, self.authority.program.address, closing)
+    async def _count(self, connection: Connection, closing: Closing, terms: VoteTerms) -> TallyRow | None:
+        """The tally; None with too few votes, then the log is open again."""
+        counted = await count_log(connection, self.authority.program.address, closing, terms)
         row = await tallies.latest(connection, closing.market_id, closing.kind)
-        if row is None:
-            if counted.tally.total < self.min_dispute_votes:
-                await vote_closings.remove(connection, closing.market_id, closing.kind)
-                return None
-            threshold = self.config.dispute_success_threshold
-            row = await record(connection, counted, threshold, self.min_dispute_votes)
-        return await _plan(connection, row)
+        if row is not None:
+            return row
+        if counted.tally.total < terms.min_votes:
+            await vote_closings.remove(connection, closing.market_id, closing.kind)
+            return None
+        return await record(connection, counted, self.config.dispute_success_threshold)
 
-    async def _too_few_votes(self, market_id: MarketId) -> None:
+    async def _too_few_votes(self, market_id: MarketId, terms: VoteTerms) -> None:
         total = (await votes.counts(self.authority.pool, market_id))[VoteKind.DISPUTE].total
         message = (
             f"The dispute of market {market_id} is over its time with {total} vote(s); it takes "
-            f"{self.min_dispute_votes}. It stays DISPUTED; further votes, on chain or here, let it go on."
+            f"{terms.min_votes} that count. It stays DISPUTED; further votes, on chain or here, let it go on. "
+            f"{terms.rule.words}"
         )
         await waits(self.authority.pool, market_id, Job.DISPUTE, TOO_FEW_VOTES, "warning", message)
 

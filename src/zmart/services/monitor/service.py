@@ -14,6 +14,7 @@ from zmart.services.contract import Readiness
 from zmart.services.effects import close
 from zmart.services.monitor import metrics
 from zmart.services.monitor.finalizing import Finalizing
+from zmart.services.monitor.reviewing import Reviews
 from zmart.services.schedule import run_schedule
 from zmart.services.takeover import take_over
 from zmart.services.ticks import Ticks
@@ -23,6 +24,7 @@ from zmart.settings import Settings
 from zmart.store import alerts, market_work
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
+from zmart.votes.eligibility import Voters
 from zmart.votes.policy import deadlines_of
 
 STUCK_AFTER_S = 7 * 86_400
@@ -76,7 +78,9 @@ class Monitor:
     async def _finalizing(self) -> Finalizing:
         config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
         deadlines = deadlines_of(self._settings, config.dispute_period)
-        return Finalizing(self._authority, deadlines, config, clock, self._settings.min_dispute_votes)
+        voters = Voters(self._authority.pool, self._authority.program, self._authority.rpc, self._settings)
+        reviews = Reviews.of(self._settings)
+        return Finalizing(self._authority, deadlines, config, clock, voters, reviews)
 
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:

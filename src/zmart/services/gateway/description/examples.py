@@ -29,6 +29,7 @@ BODIES: Mapping[tuple[str, str], Mapping[str, object]] = {
         "b_parameter": 20_000_000_000,
         "initial_liquidity": 15_000_000_000,
     },
+    ("post", "/api/markets/{key}/release"): {"note": "The twelve voters are known to us."},
     ("post", "/api/markets/{key}/resolve"): {
         "outcome": True,
         "evidence": "The harbour master's log, page 12.",

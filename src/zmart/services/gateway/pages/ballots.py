@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from zmart.client.shapes.votes import VoteTerms
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, VoteKind
 from zmart.services.gateway.views import Policy
+from zmart.services.gateway.voting import MarketVoting
 from zmart.store.markets import MarketRow
 
 
@@ -22,19 +24,39 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
     choice_against: str
     tally: Tally
     threshold_bps: Bps | None
-    least: int
+    not_counted: int
+    terms: VoteTerms
     is_open: bool
 
 
-def of_market(row: MarketRow, counts: dict[VoteKind, Tally], policy: Policy) -> list[Ballot]:
+class BallotStanding(msgspec.Struct, frozen=True):
+    """How one vote stands: what counts, how many votes do not, and who may vote."""
+
+    tally: Tally
+    not_counted: int
+    terms: VoteTerms
+
+
+def standings(
+    counts: dict[VoteKind, Tally], not_counted: dict[VoteKind, int], voting: MarketVoting
+) -> dict[VoteKind, BallotStanding]:
+    return {
+        kind: BallotStanding(
+            counts[kind], not_counted[kind], next(t for t in voting.terms if t.kind == kind.value)
+        )
+        for kind in VoteKind
+    }
+
+
+def of_market(row: MarketRow, stands: dict[VoteKind, BallotStanding], policy: Policy) -> list[Ballot]:
     """The votes that have begun, the latest first."""
-    found = [_proposal(row, counts[VoteKind.PROPOSAL], policy)]
+    found = [_proposal(row, stands[VoteKind.PROPOSAL], policy)]
     if row.dispute_initiated_at is not None:
-        found.insert(0, _dispute(row, counts[VoteKind.DISPUTE], policy))
+        found.insert(0, _dispute(row, stands[VoteKind.DISPUTE], policy))
     return found
 
 
-def _proposal(row: MarketRow, tally: Tally, policy: Policy) -> Ballot:
+def _proposal(row: MarketRow, stands: BallotStanding, policy: Policy) -> Ballot:
     return Ballot(
         kind=VoteKind.PROPOSAL.value,
         title="Vote on the proposal",
@@ -43,14 +65,15 @@ def _proposal(row: MarketRow, tally: Tally, policy: Policy) -> Ballot:
         word_against="against",
         choice_for="like",
         choice_against="dislike",
-        tally=tally,
+        tally=stands.tally,
+        not_counted=stands.not_counted,
+        terms=stands.terms,
         threshold_bps=policy.approval_threshold,
-        least=policy.settings.min_proposal_votes,
         is_open=row.state == "PROPOSED",
     )
 
 
-def _dispute(row: MarketRow, tally: Tally, policy: Policy) -> Ballot:
+def _dispute(row: MarketRow, stands: BallotStanding, policy: Policy) -> Ballot:
     proposed = "YES" if row.proposed_outcome else "NO"
     return Ballot(
         kind=VoteKind.DISPUTE.value,
@@ -60,8 +83,9 @@ def _dispute(row: MarketRow, tally: Tally, policy: Policy) -> Ballot:
         word_against="right",
         choice_for="agree",
         choice_against="disagree",
-        tally=tally,
+        tally=stands.tally,
+        not_counted=stands.not_counted,
+        terms=stands.terms,
         threshold_bps=policy.dispute_threshold,
-        least=1,
         is_open=row.state == "DISPUTED",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from zmart.market.types import PRICE_ONE, VoteKind
-from zmart.services.gateway import paging, timeline, views
+from zmart.services.gateway import paging, timeline, views, voting
 from zmart.services.gateway.pages import ballots, charts, story
 from zmart.services.gateway.paging import TapeKey, TimeKey
 from zmart.services.gateway.rooms import Rooms
@@ -31,6 +31,8 @@ async def values(
     policy = await rooms.policy()
     life = await timeline.of(rooms.pool, row.market_id, _EVENTS)
     counts = await votes.counts(rooms.pool, row.market_id)
+    not_counted = await votes.not_counted(rooms.pool, row.market_id)
+    found = await voting.of_market(rooms.pool, rooms.settings, row.market_id)
     drawn = await _points(rooms, row)
     return {
         "title": row.question or f"Market {row.market_id[:8]}",
@@ -39,7 +41,8 @@ async def values(
         "socket": rooms.socket_url,
         "outcome": views.outcome_word(row),
         "finalize_after": views.finalize_after(row, policy),
-        "ballots": ballots.of_market(row, counts, policy),
+        "ballots": ballots.of_market(row, ballots.standings(counts, not_counted, found), policy),
+        "review": voting.review_of(found.review),
         "life": [story.chapter(entry) for entry in life.timeline],
         "line": charts.price_path(drawn),
         "width": charts.WIDTH,

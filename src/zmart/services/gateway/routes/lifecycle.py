@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 from solders.instruction import Instruction
 
 from zmart.client.shapes import transactions as shapes
+from zmart.client.shapes.markets import DisputeReview
 from zmart.errors import Conflict, Forbidden, Invalid
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, Wallet
 from zmart.proofs import market_document as rules
@@ -21,7 +22,9 @@ from zmart.services.gateway.calls import Call, TheCall, checked_length
 from zmart.services.gateway.operator import send_as_admin
 from zmart.services.gateway.rooms import Rooms, TheRooms
 from zmart.services.gateway.texts import moment_of
+from zmart.services.gateway.voting import review_of
 from zmart.store.intents import Action
+from zmart.votes import reviews
 
 
 class NewMarket(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,12 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     outcome: bool
     ipfs_evidence_hash: fields.Cid | None = None
     evidence: fields.Evidence | None = None
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the result of a dispute may stand; kept with who released it."""
+
+    note: fields.Note
 
 
 @post("/api/markets", tags=["lifecycle"])
@@ -165,6 +174,21 @@ async def cancel(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.O
     return await _as_admin(rooms, call, key, Action.CANCEL_MARKET)
 
 
+@post("/api/markets/{key:str}/release", status_code=200, tags=["operator"])
+async def release(
+    rooms: TheRooms, call: TheCall, key: FromPath[str], data: JSONBody[Release]
+) -> DisputeReview:
+    """Let a dispute whose result waits for review (DISPUTE_REVIEW=hold) be settled by its votes."""
+    name = lookup.key_in_path(key)
+    note = checked_length("note", data.note, 1, 1000)
+    await call.operator()
+    market_id = await lookup.market_id_of(rooms, name)
+    by = "the operator's token" if call.caller.operator else f"wallet {call.caller.claimed}"
+    released = review_of(await reviews.release(rooms.pool, market_id, by, note))
+    assert released is not None
+    return released
+
+
 async def _as_admin(rooms: Rooms, call: Call, key: str, action: Action) -> shapes.OperatorTransaction:
     name = lookup.key_in_path(key)
     await call.operator()
@@ -193,4 +217,4 @@ def needs(found: MarketOnChain, state: MarketState) -> None:
         raise Conflict(f"This needs a market in {state.name}; this one is {found.account.state.name}.")
 
 
-HANDLERS = [create_market, activate, resolve, dispute, approve, cancel]
+HANDLERS = [create_market, activate, resolve, dispute, approve, cancel, release]

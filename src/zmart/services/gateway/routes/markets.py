@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from zmart.client.shapes import markets as shapes
 from zmart.errors import NotFound, Unauthenticated
 from zmart.market.types import PRICE_ONE, MarketId
-from zmart.services.gateway import lookup, paging, views
+from zmart.services.gateway import lookup, paging, views, voting
 from zmart.services.gateway.answers import CHAIN, PRIVATE, again, wants_text
 from zmart.services.gateway.calls import Call, TheCall
 from zmart.services.gateway.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
@@ -122,7 +122,10 @@ async def market(
 
 async def _detail(rooms: Rooms, key: str, *, text: bool) -> shapes.MarketDetail | None:
     version = await markets.version(rooms.pool, key)
-    return None if version is None else await rooms.rendered.detail(version, await rooms.policy(), text=text)
+    if version is None:
+        return None
+    found = await voting.of_market(rooms.pool, rooms.settings, version.market_id)
+    return await rooms.rendered.detail(version, found, await rooms.policy(), text=text)
 
 
 @get("/api/markets/trending", opt={CHAIN: True}, tags=["markets"])

@@ -91,6 +91,7 @@ async def _cast(rooms: Rooms, call: Call, kind: VoteKind, data: Ballot) -> shape
         rooms.settings.votes_require_statement,
         rooms.settings.dispute_voting_hours * 3600,
         rooms.backend,
+        rooms.voters.admit,
     )
     return _answer(cast)
 
@@ -157,6 +158,7 @@ def _receipt(receipt: Receipt) -> shapes.Receipt:
         leaf_hash=receipt.leaf_hash,
         tree_size=receipt.tree_size,
         root=receipt.root,
+        rule=receipt.rule,
         program=receipt.program,
         market_id=receipt.market_id,
         authority=receipt.authority,
@@ -177,6 +179,7 @@ def _vote(row: ListedVote) -> shapes.Vote:
         channel=row.channel,
         proven=row.channel != "session",
         late=row.late,
+        counted=row.counted,
         created_at=moment,
         voted_at=moment,
     )
@@ -188,9 +191,18 @@ async def vote_counts(rooms: TheRooms, key: FromPath[str]) -> shapes.VoteCounts:
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
     found = await votes.counts(rooms.pool, market_id)
     proposal, dispute = found[VoteKind.PROPOSAL], found[VoteKind.DISPUTE]
+    others = await votes.not_counted(rooms.pool, market_id)
     return shapes.VoteCounts(
-        proposal_votes=shapes.ProposalCount(likes=proposal.votes_for, dislikes=proposal.votes_against),
-        dispute_votes=shapes.DisputeCount(agrees=dispute.votes_for, disagrees=dispute.votes_against),
+        proposal_votes=shapes.ProposalCount(
+            likes=proposal.votes_for,
+            dislikes=proposal.votes_against,
+            not_counted=others[VoteKind.PROPOSAL],
+        ),
+        dispute_votes=shapes.DisputeCount(
+            agrees=dispute.votes_for,
+            disagrees=dispute.votes_against,
+            not_counted=others[VoteKind.DISPUTE],
+        ),
     )
 
 
@@ -245,6 +257,7 @@ async def market_votes(
             total=tally.total,
             approval_rate=percent(tally.votes_for, tally.total),
             unproven=await vote_lists.unproven(rooms.pool, market_id, kind),
+            not_counted=(await votes.not_counted(rooms.pool, market_id))[kind],
         ),
         market_id=market_id,
         type=kind.value,

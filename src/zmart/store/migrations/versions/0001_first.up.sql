@@ -264,14 +264,63 @@ CREATE TABLE votes (
 CREATE INDEX votes_of_wallet ON votes (wallet, created_at DESC);
 CREATE INDEX votes_newest ON votes (created_at DESC);
 
--- What counts now: the vote on chain where a wallet cast one, else its off-chain vote. (A tally counts the log, see below.)
-CREATE VIEW counted_votes WITH (security_invoker = true) AS
-SELECT o.market_id, o.kind, o.wallet, o.vote, 'onchain' AS channel FROM onchain_votes o
+-- Who may vote, and with how few votes nothing is decided: fixed for each vote when it is first looked at, never changed.
+CREATE TABLE vote_rules (
+    market_id market_key NOT NULL,
+    kind      text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    rule      text NOT NULL,               -- as in the memo: open, funded;N, staked;N, listed;CID
+    min_votes integer NOT NULL CHECK (min_votes >= 1),
+    fixed_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (market_id, kind)
+);
+
+-- Voters as judged by a rule other than open, with the fact that it asked about.
+CREATE TABLE vote_judgements (
+    market_id       market_key NOT NULL,
+    kind            text NOT NULL CHECK (kind IN ('proposal', 'dispute')),
+    wallet          address NOT NULL,
+    opened_at       bigint NOT NULL,       -- when the vote opened, chain time in unix seconds: facts before that count
+    eligible        boolean NOT NULL,
+    held_lamports   bigint,
+    traded_lamports bigint,
+    judged_at       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (market_id, kind, wallet)
+);
+
+-- Signed lists of wallets that were fetched and checked, by their CID.
+CREATE TABLE voter_lists (
+    cid        text PRIMARY KEY,
+    signer     address NOT NULL,
+    wallets    integer NOT NULL,
+    checked_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE voter_list_wallets (
+    cid    text NOT NULL,
+    wallet address NOT NULL,
+    PRIMARY KEY (cid, wallet)
+);
+
+-- Under a rule a vote counts once its wallet was judged eligible, not before: unknown is no yes.
+CREATE FUNCTION wallet_counts(of_market text, of_kind text, of_wallet text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT NOT EXISTS (SELECT FROM vote_rules r WHERE r.market_id = of_market AND r.kind = of_kind AND r.rule <> 'open')
+        OR EXISTS (SELECT FROM vote_judgements j
+                   WHERE j.market_id = of_market AND j.kind = of_kind AND j.wallet = of_wallet AND j.eligible)
+$$;
+
+-- One vote a wallet: the one on chain where it cast one, else its off-chain vote; and whether it counts. (A tally counts the
+-- log, see below.)
+CREATE VIEW cast_votes WITH (security_invoker = true) AS
+SELECT o.market_id, o.kind, o.wallet, o.vote, 'onchain' AS channel, wallet_counts(o.market_id, o.kind, o.wallet) AS counts
+FROM onchain_votes o
 UNION ALL
-SELECT v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END
+SELECT v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END,
+       wallet_counts(v.market_id, v.kind, v.wallet)
 FROM votes v
 WHERE NOT EXISTS (SELECT FROM onchain_votes o
                   WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet));
+
+CREATE VIEW counted_votes WITH (security_invoker = true) AS
+SELECT market_id, kind, wallet, vote, channel FROM cast_votes WHERE counts;
 
 -- The count of counted_votes, kept by triggers: nobody has to count a million rows to say how a vote stands.
 CREATE TABLE vote_counts (
@@ -280,6 +329,7 @@ CREATE TABLE vote_counts (
     votes_for     bigint NOT NULL DEFAULT 0,
     votes_against bigint NOT NULL DEFAULT 0,
     unproven      bigint NOT NULL DEFAULT 0,   -- of both, those that only a session carried
+    not_counted   bigint NOT NULL DEFAULT 0,   -- besides: votes of wallets that are not, or not yet, judged eligible
     PRIMARY KEY (market_id, kind)
 );
 
@@ -296,18 +346,21 @@ BEGIN
     ORDER BY c.market_id, c.kind FOR UPDATE;
     UPDATE vote_counts c
     SET votes_for = c.votes_for + d.votes_for, votes_against = c.votes_against + d.votes_against,
-        unproven = c.unproven + d.unproven
+        unproven = c.unproven + d.unproven, not_counted = c.not_counted + d.not_counted
     FROM (
-        SELECT market_id, kind, coalesce(sum(n) FILTER (WHERE vote), 0) AS votes_for,
-               coalesce(sum(n) FILTER (WHERE NOT vote), 0) AS votes_against, coalesce(sum(n) FILTER (WHERE unproven), 0) AS unproven
+        SELECT market_id, kind, coalesce(sum(n) FILTER (WHERE counts AND vote), 0) AS votes_for,
+               coalesce(sum(n) FILTER (WHERE counts AND NOT vote), 0) AS votes_against,
+               coalesce(sum(n) FILTER (WHERE counts AND unproven), 0) AS unproven,
+               coalesce(sum(n) FILTER (WHERE NOT counts), 0) AS not_counted
         FROM (
-            SELECT r.market_id, r.kind, r.vote, of_table = 'votes' AND NOT r.proven AS unproven, s.n
+            SELECT r.market_id, r.kind, r.vote, of_table = 'votes' AND NOT r.proven AS unproven,
+                   wallet_counts(r.market_id, r.kind, r.wallet) AS counts, s.n
             FROM (VALUES (gone, -1), (come, 1)) AS s (rows, n), LATERAL jsonb_to_recordset(s.rows)
                  AS r (market_id text, kind text, wallet text, vote boolean, proven boolean)
             WHERE of_table = 'onchain_votes' OR NOT EXISTS
                   (SELECT FROM onchain_votes o WHERE (o.market_id, o.kind, o.wallet) = (r.market_id, r.kind, r.wallet))
             UNION ALL
-            SELECT v.market_id, v.kind, v.vote, NOT v.proven, -s.n
+            SELECT v.market_id, v.kind, v.vote, NOT v.proven, wallet_counts(v.market_id, v.kind, v.wallet), -s.n
             FROM (VALUES (gone, -1), (come, 1)) AS s (rows, n), LATERAL jsonb_to_recordset(s.rows)
                  AS r (market_id text, kind text, wallet text)
             JOIN votes v ON (v.market_id, v.kind, v.wallet) = (r.market_id, r.kind, r.wallet)
@@ -348,6 +401,92 @@ BEGIN
                        'FOR EACH STATEMENT EXECUTE FUNCTION votes_changed()', counted);
     END LOOP;
 END $$;
+
+-- These two look up many wallets, in tables of which the planner may still believe that they are empty: always by index.
+-- A rule other than open takes out of the count whoever voted on chain before it was fixed, until they are judged.
+CREATE FUNCTION rules_fixed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+    INSERT INTO vote_counts (market_id, kind) SELECT market_id, kind FROM new_rows WHERE rule <> 'open' ORDER BY 1, 2
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM vote_counts c WHERE (c.market_id, c.kind) IN (SELECT market_id, kind FROM new_rows WHERE rule <> 'open')
+    ORDER BY c.market_id, c.kind FOR UPDATE;
+    UPDATE vote_counts c
+    SET votes_for = d.votes_for, votes_against = d.votes_against, unproven = d.unproven, not_counted = d.not_counted
+    FROM new_rows r CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE v.counts AND v.vote) AS votes_for,
+               count(*) FILTER (WHERE v.counts AND NOT v.vote) AS votes_against,
+               count(*) FILTER (WHERE v.counts AND v.channel = 'session') AS unproven,
+               count(*) FILTER (WHERE NOT v.counts) AS not_counted
+        FROM cast_votes v WHERE v.market_id = r.market_id AND v.kind = r.kind) AS d
+    WHERE r.rule <> 'open' AND (c.market_id, c.kind) = (r.market_id, r.kind);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER counts_by_rule AFTER INSERT ON vote_rules REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION rules_fixed();
+
+-- `judged` as json, {market_id, kind, wallet, n}: wallets that became eligible (n 1) or ceased to be (n -1). The vote that such
+-- a wallet cast changes sides between counted and not counted, which is a message about that vote.
+CREATE FUNCTION recount_judged(judged jsonb) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    moved integer;
+    first integer;
+BEGIN
+    PERFORM FROM vote_counts c
+    WHERE (c.market_id, c.kind) IN
+          (SELECT r.market_id, r.kind FROM jsonb_to_recordset(judged) AS r (market_id text, kind text))
+    ORDER BY c.market_id, c.kind FOR UPDATE;
+    UPDATE vote_counts c
+    SET votes_for = c.votes_for + d.votes_for, votes_against = c.votes_against + d.votes_against,
+        unproven = c.unproven + d.unproven, not_counted = c.not_counted - d.votes_for - d.votes_against
+    FROM (
+        SELECT r.market_id, r.kind, coalesce(sum(r.n) FILTER (WHERE v.vote), 0) AS votes_for,
+               coalesce(sum(r.n) FILTER (WHERE NOT v.vote), 0) AS votes_against,
+               coalesce(sum(r.n) FILTER (WHERE v.unproven), 0) AS unproven
+        FROM jsonb_to_recordset(judged) AS r (market_id text, kind text, wallet text, n integer)
+        CROSS JOIN LATERAL (
+            SELECT o.vote, false AS unproven FROM onchain_votes o WHERE (o.market_id, o.kind, o.wallet) = (r.market_id, r.kind, r.wallet)
+            UNION ALL
+            SELECT v.vote, NOT v.proven FROM votes v WHERE (v.market_id, v.kind, v.wallet) = (r.market_id, r.kind, r.wallet)
+            LIMIT 1) AS v
+        WHERE EXISTS (SELECT FROM vote_rules t WHERE (t.market_id, t.kind) = (r.market_id, r.kind) AND t.rule <> 'open')
+        GROUP BY r.market_id, r.kind) AS d
+    WHERE (c.market_id, c.kind) = (d.market_id, d.kind);
+    SELECT count(*) INTO moved FROM jsonb_to_recordset(judged) AS r (market_id text, kind text, wallet text)
+    JOIN onchain_votes o ON (o.market_id, o.kind, o.wallet) = (r.market_id, r.kind, r.wallet);
+    IF moved > 0 THEN
+        first := feed_reserve(moved);
+        INSERT INTO feed_changes (xid, n, topic, op, market_id, old_row, new_row)
+        SELECT pg_current_xact_id(), first + row_number() OVER (), 'onchain_votes', 'updated', o.market_id, to_jsonb(o),
+               to_jsonb(o) || jsonb_build_object('tally', t.tally)
+        FROM jsonb_to_recordset(judged) AS r (market_id text, kind text, wallet text)
+        JOIN onchain_votes o ON (o.market_id, o.kind, o.wallet) = (r.market_id, r.kind, r.wallet)
+        JOIN (SELECT d.market_id, d.kind, vote_tally(d.market_id, d.kind) AS tally
+              FROM (SELECT DISTINCT r.market_id, r.kind FROM jsonb_to_recordset(judged) AS r (market_id text, kind text)) AS d) AS t
+            ON (t.market_id, t.kind) = (o.market_id, o.kind);
+    END IF;
+END $$;
+
+CREATE FUNCTION judgements_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    judged jsonb;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT jsonb_agg(jsonb_build_object('market_id', r.market_id, 'kind', r.kind, 'wallet', r.wallet, 'n', 1)) INTO judged
+        FROM new_rows r WHERE r.eligible;
+    ELSE
+        SELECT jsonb_agg(jsonb_build_object('market_id', r.market_id, 'kind', r.kind, 'wallet', r.wallet,
+                                            'n', CASE WHEN r.eligible THEN 1 ELSE -1 END)) INTO judged
+        FROM new_rows r JOIN old_rows o USING (market_id, kind, wallet) WHERE r.eligible <> o.eligible;
+    END IF;
+    IF judged IS NOT NULL THEN
+        PERFORM recount_judged(judged);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER counts_judged AFTER INSERT ON vote_judgements REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION judgements_changed();
+CREATE TRIGGER counts_judged_again AFTER UPDATE ON vote_judgements REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION judgements_changed();
 
 -- The append-only Merkle log of a market: entries without holes, and the hashes of all complete subtrees.
 CREATE TABLE vote_logs (
@@ -407,9 +546,41 @@ CREATE TABLE tallies (
     closed_at     bigint NOT NULL,         -- every vote on chain up to this chain time is counted, no later one
     closed_slot   bigint NOT NULL,         -- the index was gap-free and final through this slot
     rule          text NOT NULL DEFAULT 'open',
+    min_votes     integer NOT NULL DEFAULT 1,
+    not_counted   bigint NOT NULL DEFAULT 0,   -- voters in the log whose wallets are not eligible
     taken_at      timestamptz NOT NULL DEFAULT now(),
     UNIQUE (market_id, kind, round)
 );
+
+-- Results of disputes that a person was asked to look at before they settle (DISPUTE_REVIEW), and who released them.
+CREATE TABLE dispute_reviews (
+    market_id   market_key PRIMARY KEY,
+    reasons     text[] NOT NULL,
+    raised_at   timestamptz NOT NULL DEFAULT now(),
+    released_at timestamptz,
+    released_by text,
+    note        text
+);
+
+-- What a market's page says about its review is part of the market: a change of it is a message about the market.
+CREATE FUNCTION reviews_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    added integer;
+    first integer;
+BEGIN
+    SELECT count(*) INTO added FROM new_rows JOIN markets USING (market_id);
+    IF added > 0 THEN
+        first := feed_reserve(added);
+        INSERT INTO feed_changes (xid, n, topic, op, market_id, old_row, new_row)
+        SELECT pg_current_xact_id(), first + row_number() OVER (), 'markets', 'updated', m.market_id, to_jsonb(m), to_jsonb(m)
+        FROM new_rows JOIN markets m USING (market_id);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER announced AFTER INSERT ON dispute_reviews REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION reviews_changed();
+CREATE TRIGGER announced_again AFTER UPDATE ON dispute_reviews REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION reviews_changed();
 
 ------------------------------------------------------------------------------------------------ effects on chain
 
@@ -666,7 +837,7 @@ LANGUAGE sql STABLE AS $$
                coalesce(sum(s.n) FILTER (WHERE NOT s.vote), 0) AS votes_against
         FROM late_votes l LEFT JOIN votes v USING (market_id, kind, wallet)
         CROSS JOIN LATERAL (VALUES (l.vote, -1), (v.vote, 1)) AS s (vote, n)
-        WHERE l.market_id = of_market AND l.kind = of_kind
+        WHERE l.market_id = of_market AND l.kind = of_kind AND wallet_counts(of_market, of_kind, l.wallet)
     ), counted AS (
         SELECT c.votes_for + l.votes_for, c.votes_against + l.votes_against
         FROM late l, (SELECT coalesce(sum(votes_for), 0) AS votes_for, coalesce(sum(votes_against), 0) AS votes_against
@@ -802,7 +973,8 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
     END LOOP;
     FOREACH t IN ARRAY ARRAY['index_progress', 'chain_transactions', 'chain_events', 'program_config', 'markets', 'positions',
-        'trades', 'onchain_votes', 'votes', 'vote_counts', 'vote_logs', 'vote_log_entries', 'vote_log_nodes', 'vote_closings',
+        'trades', 'onchain_votes', 'votes', 'vote_rules', 'vote_judgements', 'voter_lists',
+        'voter_list_wallets', 'vote_counts', 'vote_logs', 'vote_log_entries', 'vote_log_nodes', 'vote_closings',
         'tallies', 'users'] LOOP
         EXECUTE format('CREATE POLICY public_read ON %I FOR SELECT USING (true)', t);
     END LOOP;

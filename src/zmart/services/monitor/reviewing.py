@@ -1,0 +1,53 @@
+"""What DISPUTE_REVIEW says about a result that is close, or carried by wallets younger than the market."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zmart.market.types import Bps, ChainTime
+from zmart.services.workers import waits
+from zmart.settings import Settings
+from zmart.store import alerts, dispute_reviews
+from zmart.store.market_work import Job
+from zmart.store.pool import Pool
+from zmart.store.tallies import TallyRow
+from zmart.votes.reviews import reasons_for_review
+
+WAITS_FOR_REVIEW = "waiting: review"
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """`auto` settles every result, `alert` settles it and says so, `hold` waits for an operator's word."""
+
+    mode: Literal["auto", "alert", "hold"]
+    margin_bps: Bps
+
+    @classmethod
+    def of(cls, settings: Settings) -> Reviews:
+        return cls(settings.dispute_review, Bps(settings.dispute_review_margin_bps))
+
+    async def may_settle(self, pool: Pool, row: TallyRow, created_at: ChainTime) -> bool:
+        """Whether the counted result may settle its dispute now; `created_at`: when the market was created."""
+        if self.mode == "auto":
+            return True
+        asked = await dispute_reviews.find(pool, row.market_id)
+        if asked is None:
+            reasons = await reasons_for_review(pool, row, created_at, self.margin_bps)
+            if not reasons:
+                return True
+            asked = await dispute_reviews.ask_for(pool, row.market_id, reasons)
+        if not asked.waits:
+            return True
+        what = f"{row.tally.votes_for} to {row.tally.votes_against}. {' '.join(asked.reasons)}"
+        release = f"`zmart decisions release {row.market_id} --note ...`"
+        if self.mode == "alert":
+            text = (
+                f"The dispute of market {row.market_id} is settled by {what} Close this alert with {release}."
+            )
+            await alerts.raise_alert(pool, f"dispute review:{row.market_id}", "warning", text)
+            return True
+        text = f"The dispute of market {row.market_id} stands at {what} It waits for an operator: {release} settles it."
+        await waits(pool, row.market_id, Job.DISPUTE, WAITS_FOR_REVIEW, "warning", text)
+        return False

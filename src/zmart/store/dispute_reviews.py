@@ -1,0 +1,65 @@
+"""Results of disputes that a person was asked to look at: why, and who let them go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from zmart.market.types import MarketId
+from zmart.store.pool import Connection, Pool, Record
+
+_COLUMNS = "market_id, reasons, raised_at, released_at, released_by, note"
+_RAISE = f"""
+INSERT INTO dispute_reviews (market_id, reasons) VALUES ($1, $2)
+ON CONFLICT (market_id) DO UPDATE SET reasons = excluded.reasons RETURNING {_COLUMNS}
+"""
+_FIND = f"SELECT {_COLUMNS} FROM dispute_reviews WHERE market_id = $1"
+_RELEASE = f"""
+UPDATE dispute_reviews SET released_at = now(), released_by = $2, note = $3
+WHERE market_id = $1 AND released_at IS NULL RETURNING {_COLUMNS}
+"""
+_ALL = f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at NULLS FIRST, raised_at DESC LIMIT $1"
+
+
+class DisputeReview(msgspec.Struct, frozen=True):
+    """`reasons`: why a person should look; `released_by`: who let it go on, with a note; None while it waits."""
+
+    market_id: MarketId
+    reasons: tuple[str, ...]
+    raised_at: datetime
+    released_at: datetime | None
+    released_by: str | None
+    note: str | None
+
+    @property
+    def waits(self) -> bool:
+        return self.released_at is None
+
+
+async def ask_for(db: Pool | Connection, market_id: MarketId, reasons: Sequence[str]) -> DisputeReview:
+    """Ask for a look at the market's dispute, unless that was done; the review as it stands."""
+    row = await db.fetchrow(_RAISE, market_id, list(reasons))
+    assert row is not None
+    return _review(row)
+
+
+async def find(db: Pool | Connection, market_id: MarketId) -> DisputeReview | None:
+    row = await db.fetchrow(_FIND, market_id)
+    return None if row is None else _review(row)
+
+
+async def release(db: Pool | Connection, market_id: MarketId, by: str, note: str) -> DisputeReview | None:
+    """Let the dispute be settled by its votes; None when no review of it waits."""
+    row = await db.fetchrow(_RELEASE, market_id, by, note)
+    return None if row is None else _review(row)
+
+
+async def newest(db: Pool | Connection, limit: int = 100) -> list[DisputeReview]:
+    """Those that wait first."""
+    return [_review(row) for row in await db.fetch(_ALL, limit)]
+
+
+def _review(row: Record) -> DisputeReview:
+    return DisputeReview(**{**row, "reasons": tuple(row["reasons"])})

@@ -1,0 +1,129 @@
+"""Which voters are eligible, as judged, and the facts of the index that it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from zmart.market.eligibility import Opening
+from zmart.market.types import ChainTime, Lamports, MarketId, Signature, Slot, VoteKind, Wallet
+from zmart.store.pool import Connection, Pool
+
+_OPENING = """
+SELECT extract(epoch FROM v.at)::bigint AS at, coalesce(e.slot, 0) AS slot, coalesce(e.signature, '') AS signature
+FROM (SELECT CASE $2 WHEN 'proposal' THEN created_at ELSE dispute_initiated_at END AS at FROM markets
+      WHERE market_id = $1) AS v
+LEFT JOIN LATERAL (SELECT slot, signature FROM chain_events
+    WHERE market_id = $1 AND name = CASE $2 WHEN 'proposal' THEN 'MarketCreated' ELSE 'DisputeInitiated' END
+    ORDER BY slot DESC LIMIT 1) AS e ON true
+WHERE v.at IS NOT NULL
+"""
+TRADED = """
+SELECT coalesce(sum(cost_lamports), 0)::bigint FROM trades WHERE wallet = $1 AND traded_at < to_timestamp($2)
+"""
+_VOTERS = """
+(SELECT wallet FROM votes WHERE (market_id, kind) = ($1, $2)
+ UNION SELECT wallet FROM onchain_votes WHERE (market_id, kind) = ($1, $2)) AS v
+LEFT JOIN vote_judgements j
+    ON (j.market_id, j.kind, j.wallet) = ($1, $2, v.wallet) AND j.opened_at = $3
+"""
+_UNJUDGED = f"SELECT v.wallet FROM {_VOTERS} WHERE j.wallet IS NULL ORDER BY v.wallet"
+# What was judged by an incomplete index is judged again: the sums of all voters, one range of the index each.
+TRADED_OTHERWISE = f"""
+SELECT v.wallet, t.traded
+FROM {_VOTERS}
+CROSS JOIN LATERAL (SELECT coalesce(sum(cost_lamports), 0)::bigint AS traded FROM trades
+                    WHERE wallet = v.wallet AND traded_at < to_timestamp($3)) AS t
+WHERE j.traded_lamports IS DISTINCT FROM t.traded
+"""
+# A market whose fold stands still keeps its later trades back: nobody can say that these wallets traded too little.
+_UNFOLDED_TRADERS = """
+SELECT DISTINCT e.event ->> 'user'
+FROM market_folds f JOIN chain_events e ON e.market_id = f.market_id AND e.slot >= f.error_slot
+WHERE f.error IS NOT NULL AND (e.event ->> 'timestamp')::bigint < $1
+    AND e.name IN ('SharesBought', 'SharesSold', 'Unlogged')
+"""
+_WRITE = """
+INSERT INTO vote_judgements (market_id, kind, wallet, opened_at, eligible, held_lamports, traded_lamports)
+SELECT $1, $2, j.wallet, $3, j.eligible, j.held, j.traded
+FROM unnest($4::text[], $5::boolean[], $6::bigint[], $7::bigint[]) AS j (wallet, eligible, held, traded)
+ORDER BY j.wallet
+ON CONFLICT (market_id, kind, wallet) DO UPDATE
+SET opened_at = excluded.opened_at, eligible = excluded.eligible, held_lamports = excluded.held_lamports,
+    traded_lamports = excluded.traded_lamports, judged_at = now()
+"""
+_OPEN_UNJUDGED = """
+SELECT DISTINCT o.market_id, o.kind
+FROM vote_rules r
+JOIN markets m ON m.market_id = r.market_id
+    AND m.state = CASE r.kind WHEN 'proposal' THEN 'PROPOSED' ELSE 'DISPUTED' END
+JOIN onchain_votes o ON (o.market_id, o.kind) = (r.market_id, r.kind)
+WHERE r.rule <> 'open' AND NOT EXISTS (SELECT FROM vote_judgements j
+    WHERE (j.market_id, j.kind, j.wallet) = (o.market_id, o.kind, o.wallet))
+"""
+
+
+class VoterJudgement(msgspec.Struct, frozen=True, kw_only=True):
+    """One wallet, judged by a rule other than `open`; the fact that the rule asks about, None for the others."""
+
+    wallet: Wallet
+    eligible: bool
+    held: Lamports | None = None
+    traded: Lamports | None = None
+
+
+async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> Opening | None:
+    """When the vote opened, by the index; None for a vote that has not."""
+    row = await db.fetchrow(_OPENING, market_id, kind.value)
+    if row is None:
+        return None
+    return Opening(ChainTime(row["at"]), Slot(row["slot"]), Signature(row["signature"]))
+
+
+async def traded_before(db: Pool | Connection, wallet: Wallet, at: ChainTime) -> Lamports:
+    """Lamports that the wallet paid for purchases and received from sales before that, as indexed."""
+    return Lamports(await db.fetchval(TRADED, wallet, at))
+
+
+async def unjudged(db: Pool | Connection, market_id: MarketId, kind: VoteKind, at: ChainTime) -> list[Wallet]:
+    """Voters, by either channel, that are not judged yet for a vote that opened then."""
+    return [Wallet(row[0]) for row in await db.fetch(_UNJUDGED, market_id, kind.value, at)]
+
+
+async def traded_otherwise(
+    db: Pool | Connection, market_id: MarketId, kind: VoteKind, at: ChainTime
+) -> list[tuple[Wallet, Lamports]]:
+    """Voters whose trades before that sum up to something else than they were judged by, or that were not judged."""
+    rows = await db.fetch(TRADED_OTHERWISE, market_id, kind.value, at)
+    return [(Wallet(wallet), Lamports(traded)) for wallet, traded in rows]
+
+
+async def unfolded_traders(db: Pool | Connection, at: ChainTime) -> set[Wallet]:
+    """Wallets with trades before that which are indexed and not folded: their market's fold stands still."""
+    return {Wallet(row[0]) for row in await db.fetch(_UNFOLDED_TRADERS, at)}
+
+
+async def write(
+    db: Pool | Connection,
+    market_id: MarketId,
+    kind: VoteKind,
+    at: ChainTime,
+    judgements: Sequence[VoterJudgement],
+) -> None:
+    """Write down who is eligible for a vote that opened then, in place of earlier judgements."""
+    await db.execute(
+        _WRITE,
+        market_id,
+        kind.value,
+        at,
+        [item.wallet for item in judgements],
+        [item.eligible for item in judgements],
+        [item.held for item in judgements],
+        [item.traded for item in judgements],
+    )
+
+
+async def open_unjudged(db: Pool | Connection) -> list[tuple[MarketId, VoteKind]]:
+    """Open votes with votes on chain that nobody has judged yet."""
+    return [(MarketId(market), VoteKind(kind)) for market, kind in await db.fetch(_OPEN_UNJUDGED)]

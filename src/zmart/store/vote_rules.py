@@ -1,0 +1,67 @@
+"""The rule that says who may vote, and how many votes it takes: fixed for each vote when it is first looked at."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.market.eligibility import OPEN, Rule
+from zmart.market.types import MarketId, VoteKind
+from zmart.store.pool import Connection, Pool
+
+# A row is never changed: whoever comes second reads what the first one wrote.
+_FIX = """
+WITH mine AS (
+    INSERT INTO vote_rules (market_id, kind, rule, min_votes) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (market_id, kind) DO NOTHING RETURNING rule, min_votes)
+SELECT rule, min_votes FROM mine
+UNION ALL SELECT rule, min_votes FROM vote_rules WHERE (market_id, kind) = ($1, $2) LIMIT 1
+"""
+_FIND = "SELECT rule, min_votes FROM vote_rules WHERE (market_id, kind) = ($1, $2)"
+_OF_MARKET = "SELECT kind, rule, min_votes FROM vote_rules WHERE market_id = $1"
+_FIX_OPEN = """
+INSERT INTO vote_rules (market_id, kind, rule, min_votes)
+SELECT m.market_id, t.kind, t.rule, t.min_votes
+FROM (VALUES ('PROPOSED', 'proposal', $1::text, $2::integer), ('DISPUTED', 'dispute', $3::text, $4::integer))
+    AS t (state, kind, rule, min_votes)
+JOIN markets m ON m.state = t.state
+WHERE NOT EXISTS (SELECT FROM vote_rules r WHERE (r.market_id, r.kind) = (m.market_id, t.kind))
+ON CONFLICT (market_id, kind) DO NOTHING
+"""
+
+
+class VoteTerms(msgspec.Struct, frozen=True):
+    """Who may vote, and with how few votes nothing is decided."""
+
+    rule: Rule
+    min_votes: int
+
+
+EVERYBODY = VoteTerms(OPEN, 1)
+
+
+async def fix(db: Pool | Connection, market_id: MarketId, kind: VoteKind, terms: VoteTerms) -> VoteTerms:
+    """The terms of a vote: those that were fixed for it, else `terms` from now on."""
+    for _ in range(2):  # a row that another transaction wrote meanwhile is visible to the second look
+        row = await db.fetchrow(_FIX, market_id, kind.value, terms.rule.text, terms.min_votes)
+        if row is not None:
+            break
+    assert row is not None
+    return VoteTerms(Rule.parse(row["rule"]), row["min_votes"])
+
+
+async def fix_open(db: Pool | Connection, proposals: VoteTerms, disputes: VoteTerms) -> None:
+    """Fix the terms of every vote that is open and has none."""
+    arguments = (proposals.rule.text, proposals.min_votes, disputes.rule.text, disputes.min_votes)
+    await db.execute(_FIX_OPEN, *arguments)
+
+
+async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteTerms | None:
+    """None before anybody looked at the vote."""
+    row = await db.fetchrow(_FIND, market_id, kind.value)
+    return None if row is None else VoteTerms(Rule.parse(row["rule"]), row["min_votes"])
+
+
+async def of_market(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, VoteTerms]:
+    """The terms that are fixed for the market's votes."""
+    rows = await db.fetch(_OF_MARKET, market_id)
+    return {VoteKind(row["kind"]): VoteTerms(Rule.parse(row["rule"]), row["min_votes"]) for row in rows}

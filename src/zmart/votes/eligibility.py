@@ -1,0 +1,181 @@
+"""Who may vote: the rules of the settings, fixed for each vote, and every voter judged by them.
+
+The facts come from the index (trades), from the chain (what a wallet held) and from signed lists; what a wallet was
+judged by is written down, so that a count of 100,000 votes asks the chain nothing again. The rules themselves and the
+judgement are pure: market/eligibility.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.chain.wallet_history import held_before
+from zmart.errors import ChainError, EligibilityUnknown, NotEligible
+from zmart.market.eligibility import (
+    Eligibility,
+    Judgement,
+    Opening,
+    Rule,
+    RuleKind,
+    VoterStanding,
+    judge,
+)
+from zmart.market.types import Lamports, MarketId, VoteKind, Wallet
+from zmart.proofs.voting import Admission
+from zmart.settings import Settings
+from zmart.store import vote_judgements, vote_rules
+from zmart.store.pool import Pool
+from zmart.store.vote_judgements import VoterJudgement
+from zmart.store.vote_rules import VoteTerms
+from zmart.votes.completeness import require_complete
+from zmart.votes.lists import load_list, which_are_listed
+
+_AT_ONCE = 8
+_BATCH = 5_000
+_NAMED = 3
+
+
+def terms_of(settings: Settings, kind: VoteKind) -> VoteTerms:
+    """What the settings say about votes of a kind; it holds for votes that begin from now on."""
+    if kind is VoteKind.PROPOSAL:
+        return VoteTerms(Rule.of_setting(settings.vote_rule_proposals), settings.min_proposal_votes)
+    return VoteTerms(Rule.of_setting(settings.vote_rule_disputes), settings.min_dispute_votes)
+
+
+@dataclass(frozen=True)
+class Voters:
+    """Judges voters. `rpc` is None where none is configured: then `funded` can let nobody in."""
+
+    pool: Pool
+    program: Program
+    rpc: Rpc | None
+    settings: Settings
+
+    async def terms(self, market_id: MarketId, kind: VoteKind) -> VoteTerms:
+        """The rule and the least number of votes of this vote, which are fixed from now on."""
+        found = await vote_rules.find(self.pool, market_id, kind)
+        return found or await vote_rules.fix(self.pool, market_id, kind, terms_of(self.settings, kind))
+
+    async def admit(self, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> Admission:
+        """The wallet's admission to vote. Raises NotEligible; EligibilityUnknown or IndexIncomplete when it cannot
+        be told now."""
+        rule = (await self.terms(market_id, kind)).rule
+        if rule.kind is RuleKind.OPEN:
+            return Admission(rule)
+        opening = await self._opening(market_id, kind)
+        standing = (await self._standings(rule, opening, [wallet]))[wallet]
+        judgement = judge(rule, standing)
+        if judgement.eligibility is Eligibility.NOT_ELIGIBLE and rule.kind is RuleKind.STAKED:
+            await require_complete(self.pool, self.program.address, market_id, opening.at)
+            standing = (await self._standings(rule, opening, [wallet]))[wallet]
+            judgement = judge(rule, standing)
+        match judgement.eligibility:
+            case Eligibility.UNKNOWN:
+                raise EligibilityUnknown(judgement.reason)
+            case Eligibility.NOT_ELIGIBLE:
+                raise NotEligible(rule.words, judgement.reason, judgement.remedy)
+            case Eligibility.ELIGIBLE:
+                return Admission(rule, opening.at, _row(wallet, standing, judgement))
+
+    async def judge_all(self, market_id: MarketId, kind: VoteKind) -> VoteTerms:
+        """Judge every voter of a vote that the judgements so far do not hold for: new ones, and all whose trades in
+        the index are others than they were judged by.
+
+        Raises EligibilityUnknown when one cannot be judged, after all others were.
+        """
+        terms = await self.terms(market_id, kind)
+        if terms.rule.kind is RuleKind.OPEN:
+            return terms
+        opening = await self._opening(market_id, kind)
+        standings = await self._due(terms.rule, market_id, kind, opening)
+        judged = [(wallet, standing, judge(terms.rule, standing)) for wallet, standing in standings.items()]
+        unknown = [item for item in judged if item[2].eligibility is Eligibility.UNKNOWN]
+        rows = [_row(*item) for item in judged if item[2].eligibility is not Eligibility.UNKNOWN]
+        for start in range(0, len(rows), _BATCH):
+            some = rows[start : start + _BATCH]
+            await vote_judgements.write(self.pool, market_id, kind, opening.at, some)
+        if unknown:
+            named = "; ".join(f"{wallet}: {judgement.reason}" for wallet, _, judgement in unknown[:_NAMED])
+            raise EligibilityUnknown(f"{len(unknown)} voters of market {market_id} cannot be judged. {named}")
+        return terms
+
+    async def judge_open(self) -> None:
+        """Fix the terms of all open votes, and judge those who voted on chain. Voters who cannot be judged now wait."""
+        await vote_rules.fix_open(self.pool, *(terms_of(self.settings, kind) for kind in VoteKind))
+        for market_id, kind in await vote_judgements.open_unjudged(self.pool):
+            try:
+                await self.judge_all(market_id, kind)
+            except ChainError:
+                continue  # a decision that depends on it will say so
+
+    async def _opening(self, market_id: MarketId, kind: VoteKind) -> Opening:
+        found = await vote_judgements.opening(self.pool, market_id, kind)
+        if found is None:
+            raise EligibilityUnknown(
+                f"The index does not know yet when the {kind.value} vote of market {market_id} opened: try again in a "
+                "moment."
+            )
+        return found
+
+    async def _due(
+        self, rule: Rule, market_id: MarketId, kind: VoteKind, opening: Opening
+    ) -> dict[Wallet, VoterStanding]:
+        if rule.kind is RuleKind.STAKED:
+            found = await vote_judgements.traded_otherwise(self.pool, market_id, kind, opening.at)
+            return await self._traded(rule, opening, dict(found))
+        wallets = await vote_judgements.unjudged(self.pool, market_id, kind, opening.at)
+        return await self._standings(rule, opening, wallets)
+
+    async def _standings(
+        self, rule: Rule, opening: Opening, wallets: Sequence[Wallet]
+    ) -> dict[Wallet, VoterStanding]:
+        match rule.kind:
+            case RuleKind.FUNDED:
+                permits = asyncio.Semaphore(_AT_ONCE)
+                held = await asyncio.gather(*(self._held(wallet, opening, permits) for wallet in wallets))
+                return dict(zip(wallets, held, strict=True))
+            case RuleKind.STAKED:
+                found = {w: await vote_judgements.traded_before(self.pool, w, opening.at) for w in wallets}
+                return await self._traded(rule, opening, found)
+            case RuleKind.LISTED:
+                if problem := await load_list(self.pool, self.settings, self.program.address, rule.cid):
+                    return dict.fromkeys(wallets, VoterStanding(why_unknown=problem))
+                return await which_are_listed(self.pool, rule.cid, wallets)
+            case RuleKind.OPEN:
+                return dict.fromkeys(wallets, VoterStanding())
+
+    async def _traded(
+        self, rule: Rule, opening: Opening, found: Mapping[Wallet, Lamports]
+    ) -> dict[Wallet, VoterStanding]:
+        """Unknown where too little was found and a market whose events are not folded may hold the rest."""
+        short = any(traded < rule.lamports for traded in found.values())
+        unfolded = await vote_judgements.unfolded_traders(self.pool, opening.at) if short else set()
+        why = "the events of a market that it traded in are not folded to their end."
+        return {
+            wallet: VoterStanding(why_unknown=why)
+            if traded < rule.lamports and wallet in unfolded
+            else VoterStanding(traded=traded)
+            for wallet, traded in found.items()
+        }
+
+    async def _held(self, wallet: Wallet, opening: Opening, permits: asyncio.Semaphore) -> VoterStanding:
+        if self.rpc is None:
+            return VoterStanding(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
+        async with permits:
+            try:
+                return await held_before(self.rpc, wallet, opening)
+            except ChainError as problem:
+                return VoterStanding(why_unknown=str(problem))
+
+
+def _row(wallet: Wallet, standing: VoterStanding, judgement: Judgement) -> VoterJudgement:
+    return VoterJudgement(
+        wallet=wallet,
+        eligible=judgement.eligibility is Eligibility.ELIGIBLE,
+        held=standing.held,
+        traded=None if standing.traded is None else Lamports(standing.traded),
+    )

@@ -1,0 +1,97 @@
+"""Close results, and those that young wallets carry, are shown to a person before money moves (A1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from decisions_harness import Scene
+from zmart.market.types import MarketId, MarketState, VoteKind
+from zmart.services.monitor.service import Monitor
+from zmart.store import alerts, dispute_reviews, market_work, tallies
+from zmart.votes import reviews
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+HOUR_S = 3_600
+_AGED = """
+INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
+    resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
+SELECT market_id || wallet, 0, market_id, wallet, 'buy', true, 1, 1, 0, 0, 0, 1, 1, 0, $1
+FROM vote_log_entries WHERE log_index < $2 AND market_id = $3
+"""
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened
+
+
+async def voted(
+    scene: Scene, agree: int, disagree: int, old: int | None = None, start: int = 1_000
+) -> MarketId:
+    """A dispute whose time is over; the first `old` voters (all unless said) traded long before the market was."""
+    market = await scene.disputed()
+    await scene.vote(market, agree, disagree, VoteKind.DISPUTE, start)
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=1)
+    await scene.pool.execute(_AGED, long_ago, agree + disagree if old is None else old, market)
+    await scene.travel(73 * HOUR_S)
+    return market
+
+
+async def decide(scene: Scene, mode: str) -> None:
+    async with scene.authority() as authority:
+        service = Monitor(scene.with_settings(dispute_review=mode), authority)
+        await service.settle_due()
+        await service.finish()
+
+
+async def test_a_close_result_waits_for_an_operator_under_hold(scene: Scene) -> None:
+    market = await voted(scene, agree=8, disagree=5)  # 6,153 bps, the threshold is 6,000
+    await decide(scene, "hold")
+    assert await scene.state(market) is MarketState.DISPUTED
+    [work] = await market_work.of_market(scene.pool, market)
+    assert work.status == "waiting: review"
+    [alert] = await alerts.open_alerts(scene.pool)
+    assert "The result is close: 6153 bps agree, the threshold is 6000 bps." in alert.message
+    await market_work.without_pause(scene.pool, market)
+    await decide(scene, "hold")
+    assert await scene.state(market) is MarketState.DISPUTED
+    await reviews.release(scene.pool, market, "command line: ada", "checked")
+    await decide(scene, "hold")
+    account = await scene.account(market)
+    assert (account.state, account.dispute_agree) == (MarketState.FINALIZED, 8)
+    kept = await dispute_reviews.find(scene.pool, market)
+    assert kept is not None
+    assert (kept.released_by, kept.note) == ("command line: ada", "checked")
+
+
+async def test_a_result_that_young_wallets_carry_waits_and_a_clear_one_does_not(scene: Scene) -> None:
+    """A1: without the wallets that came after the market, the verdict would be another."""
+    carried, clear = await voted(scene, 9, 3, old=0), await voted(scene, 9, 1, start=9_000)
+    await decide(scene, "hold")
+    assert await scene.state(carried) is MarketState.DISPUTED
+    assert await scene.state(clear) is MarketState.FINALIZED
+    asked = await dispute_reviews.find(scene.pool, carried)
+    assert asked is not None
+    assert "carried by 12 of 12 votes" in asked.reasons[0]
+    assert await dispute_reviews.find(scene.pool, clear) is None
+
+
+@pytest.mark.parametrize(("mode", "alerted"), [("alert", True), ("auto", False)])
+async def test_without_hold_it_is_settled_and_alert_says_so(scene: Scene, mode: str, alerted: bool) -> None:
+    market = await voted(scene, agree=8, disagree=5)
+    await decide(scene, mode)
+    assert await scene.state(market) is MarketState.FINALIZED
+    row = await tallies.latest(scene.pool, market, VoteKind.DISPUTE)
+    assert row is not None
+    found = [alert.key for alert in await alerts.open_alerts(scene.pool)]
+    assert found == ([f"dispute review:{market}"] if alerted else [])
+    if alerted:
+        await reviews.release(scene.pool, market, "command line: ada", "seen")
+        assert await alerts.open_alerts(scene.pool) == []

@@ -1,0 +1,249 @@
+"""Identities that cost nothing decide nothing: on a real chain, by both channels, counted again from an RPC (A1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from solders.keypair import Keypair
+
+from decisions_harness import Scene
+from votes_harness import address_of, vote_signed
+from zmart.errors import EligibilityUnknown, IndexIncomplete, NotEligible
+from zmart.local.chain.genesis import fund
+from zmart.market.eligibility import Rule
+from zmart.market.tally import Tally
+from zmart.market.types import Lamports, MarketId, VoteKind
+from zmart.proofs.log_sources import from_database
+from zmart.proofs.tally_evidence import gather
+from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
+from zmart.proofs.voter_evidence import standings_of
+from zmart.proofs.voter_list import sign_list
+from zmart.proofs.voting import CastVote
+from zmart.services.monitor.service import Monitor
+from zmart.settings import Settings
+from zmart.store import alerts, market_work, tallies, vote_rules, votes
+from zmart.store.market_work import Job
+from zmart.store.vote_rules import VoteTerms
+from zmart.votes.eligibility import Voters
+
+if TYPE_CHECKING:
+    from conftest import LocalChain
+
+DISPUTE = VoteKind.DISPUTE
+STAKED = {"vote_rule_disputes": "staked:50000000", "min_dispute_votes": 10}
+HOUR_S = 3_600
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    async with Scene.open(local_chain, database_url, **STAKED) as opened:
+        yield opened
+
+
+def voters(scene: Scene, settings: Settings | None = None) -> Voters:
+    return Voters(scene.pool, scene.chain.program, scene.rpc, settings or scene.settings)
+
+
+async def disputed(scene: Scene, traders: list[Keypair], lamports: int = 60_000_000) -> MarketId:
+    """A disputed market in which these had traded before."""
+    market = await scene.active()
+    for trader in traders:
+        await fund(scene.rpc, address_of(trader), Lamports(10**10))
+        await scene.buy(market, trader, lamports)
+    await scene.travel(86_401)
+    await scene.resolve(market)
+    await scene.dispute([market])
+    return market
+
+
+async def vote(
+    scene: Scene, market: MarketId, voter: Keypair, choice: bool, admit: Voters | None = None
+) -> CastVote:
+    return await vote_signed(
+        scene.pool, market, voter, choice, DISPUTE, datetime.now(UTC), scene.chain.program.address,
+        scene.chain.keys.backend, (admit or voters(scene)).admit,
+    )  # fmt: skip
+
+
+async def vote_on_chain(scene: Scene, market: MarketId, voter: Keypair, choice: bool) -> None:
+    await fund(scene.rpc, address_of(voter), Lamports(10**9))
+    make = scene.chain.program.instructions.submit_dispute_vote
+    await scene.send([make(address_of(voter), market, choice)], voter)
+
+
+async def decide(scene: Scene, **settings: object) -> None:
+    async with scene.authority() as authority:
+        service = Monitor(scene.with_settings(**settings), authority)
+        await service.settle_due()
+        await service.finish()
+
+
+async def verified(scene: Scene, market: MarketId) -> TallyReport:
+    """From the chain and the log alone."""
+    program = scene.chain.program
+    evidence = await gather(scene.rpc, program, market)
+    log = await from_database(scene.settings.require("database_url"), market)
+    anchor = evidence.anchors[DISPUTE]
+    standings = await standings_of(scene.rpc, program, evidence, anchor, log, "http://127.0.0.1:1")
+    return verify_tally(evidence, anchor, log, standings)
+
+
+async def test_three_hundred_fresh_key_pairs_decide_nothing(scene: Scene) -> None:
+    """A1: they are refused here and not counted on chain; it ends as the stakeholders voted, and verify says why."""
+    stakeholders, fresh = [Keypair() for _ in range(12)], [Keypair() for _ in range(300)]
+    market = await disputed(scene, stakeholders)
+    for voter in fresh:
+        with pytest.raises(NotEligible, match=r"0\.05 SOL in markets of this program"):
+            await vote(scene, market, voter, True)
+    for number in range(0, 40, 8):
+        await asyncio.gather(*(vote_on_chain(scene, market, v, True) for v in fresh[number : number + 8]))
+    for stakeholder in stakeholders[:10]:
+        await vote(scene, market, stakeholder, False)
+    for stakeholder in stakeholders[10:]:
+        await vote_on_chain(scene, market, stakeholder, False)
+    await scene.index_votes(market)
+    await voters(scene).judge_open()
+    assert (await votes.counts(scene.pool, market))[DISPUTE] == Tally(0, 12)
+    assert (await votes.not_counted(scene.pool, market))[DISPUTE] == 40
+    await scene.travel(73 * HOUR_S)
+    await decide(scene)
+    account = await scene.account(market)
+    assert (account.dispute_agree, account.dispute_disagree, account.final_outcome) == (0, 12, True)
+    row = await tallies.latest(scene.pool, market, DISPUTE)
+    assert row is not None
+    assert (row.rule, row.min_votes, row.not_counted) == ("staked;50000000", 10, 40)
+    assert ":staked;50000000" in (await scene.memos(market))[-1]
+    report = await verified(scene, market)
+    assert report.holds, [f.text for f in report.findings if f.verdict is Verdict.BROKEN]
+    assert {voter.wallet for voter in report.not_counted} == {address_of(voter) for voter in fresh[:40]}
+    assert {voter.reason for voter in report.not_counted} == {
+        "The wallet had traded 0 SOL in markets of this program before the vote opened."
+    }
+    assert report.not_told == []
+
+
+async def test_trading_once_the_vote_is_open_helps_nobody(scene: Scene) -> None:
+    """A1: the dispute is known to be open, so whoever trades now, wherever, comes too late."""
+    other, late = await scene.active(), await scene.rich()
+    market = await disputed(scene, [])
+    await scene.buy(other, late, 90_000_000)
+    with pytest.raises(NotEligible, match="had traded 0 SOL"):
+        await vote(scene, market, late, True)
+    await scene.travel(10)
+    again = await disputed(scene, [])
+    assert (await vote(scene, again, late, True)).row.vote
+
+
+async def test_an_index_that_is_not_complete_refuses_nobody(scene: Scene) -> None:
+    """A1: a trade that is not indexed yet is no missing trade."""
+    trader = Keypair()
+    market = await disputed(scene, [trader])
+    await scene.pool.execute("DELETE FROM trades")
+    await scene.pool.execute("UPDATE index_progress SET gap_free_through_time = 1")
+    with pytest.raises(IndexIncomplete):
+        await vote(scene, market, trader, True)
+    assert not await votes.has_voted(scene.pool, market, DISPUTE, address_of(trader))
+
+
+async def test_trades_that_are_not_folded_are_no_missing_trades(scene: Scene) -> None:
+    """A1: another market's fold stands still, so nobody can say that who traded there traded too little."""
+    trader, stranger = Keypair(), Keypair()
+    market = await disputed(scene, [trader])
+    event = f'{{"user": "{address_of(trader)}", "timestamp": 1}}'
+    await scene.pool.execute("DELETE FROM trades")
+    await scene.pool.execute(
+        "INSERT INTO chain_events (signature, ordinal, slot, name, market_id, event) "
+        "VALUES ('s', 0, 9, 'SharesBought', $1, $2)", "ab" * 32, event,
+    )  # fmt: skip
+    await scene.pool.execute(
+        "INSERT INTO market_folds (market_id, error, error_slot) VALUES ($1, 'impossible', 9)", "ab" * 32
+    )
+    with pytest.raises(EligibilityUnknown, match="not folded to their end"):
+        await vote(scene, market, trader, True)
+    with pytest.raises(NotEligible):
+        await vote(scene, market, stranger, True)
+
+
+async def test_the_count_judges_again_by_the_complete_index(scene: Scene) -> None:
+    """A1: a forged trade that let a vote in is gone at the count, and so is the vote's weight."""
+    trader, forger = Keypair(), Keypair()
+    market = await disputed(scene, [trader])
+    values = "'s', 0, market_id, $1, side, outcome, shares, cost_lamports, 0, 0, 0, 1, 1, 0, traded_at"
+    await scene.pool.execute(f"INSERT INTO trades SELECT {values} FROM trades", address_of(forger))
+    await vote(scene, market, forger, True)
+    await vote(scene, market, trader, False)
+    assert (await votes.counts(scene.pool, market))[DISPUTE] == Tally(1, 1)
+    await scene.pool.execute("DELETE FROM trades WHERE signature = 's'")
+    terms = await voters(scene).judge_all(market, DISPUTE)
+    assert terms.rule == Rule.parse("staked;50000000")
+    assert (await votes.counts(scene.pool, market))[DISPUTE] == Tally(0, 1)
+    assert (await votes.not_counted(scene.pool, market))[DISPUTE] == 1
+
+
+async def test_below_the_minimum_a_dispute_stays_open_and_alerts(scene: Scene) -> None:
+    """A1: one vote decides nothing where ten are asked for; votes that do not count are no help."""
+    trader = Keypair()
+    market = await disputed(scene, [trader])
+    await vote(scene, market, trader, True)
+    await asyncio.gather(*(vote_on_chain(scene, market, Keypair(), True) for _ in range(10)))
+    await scene.index_votes(market)
+    await scene.travel(73 * HOUR_S)
+    await decide(scene)
+    [work] = await market_work.of_market(scene.pool, market)
+    assert (work.job, work.status) == (Job.DISPUTE, "too few votes")
+    [alert] = await alerts.open_alerts(scene.pool)
+    assert "with 1 vote(s); it takes 10 that count" in alert.message
+
+
+async def test_a_rule_is_fixed_with_the_vote_and_survives_a_restart(scene: Scene) -> None:
+    market, stranger = await disputed(scene, []), Keypair()
+    with pytest.raises(NotEligible):
+        await vote(scene, market, stranger, True)
+    relaxed = voters(scene, scene.with_settings(vote_rule_disputes="open", min_dispute_votes=1))
+    with pytest.raises(NotEligible):
+        await vote(scene, market, stranger, True, relaxed)
+    assert await relaxed.terms(market, DISPUTE) == VoteTerms(Rule.parse("staked;50000000"), 10)
+    other = await disputed(scene, [])
+    assert (await vote(scene, other, stranger, True, relaxed)).receipt.rule == "open"
+    assert await vote_rules.of_market(scene.pool, other) == {DISPUTE: VoteTerms(Rule.parse("open"), 1)}
+
+
+async def test_what_the_rpc_does_not_say_lets_nobody_in_and_refuses_nobody(scene: Scene) -> None:
+    """A1: `funded` without an RPC is a 503 for everybody."""
+    market, stranger = await disputed(scene, []), Keypair()
+    funded = scene.with_settings(vote_rule_disputes="funded:50000000")
+    blind = Voters(scene.pool, scene.chain.program, None, funded)
+    with pytest.raises(EligibilityUnknown, match="SOLANA_RPC_URL"):
+        await vote(scene, market, stranger, True, blind)
+    with pytest.raises(EligibilityUnknown, match="does not know yet when"):
+        await voters(scene, funded).admit(MarketId("ab" * 32), DISPUTE, address_of(stranger))
+
+
+async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A1: the list must be the CID's, and signed by a key that GlobalConfig names."""
+    market, member, stranger = await disputed(scene, []), Keypair(), Keypair()
+    program, keys = scene.chain.program.address, scene.chain.keys
+    signed = sign_list(program, [address_of(member)], keys.admin)
+    forged = sign_list(program, [address_of(stranger)], stranger)
+    served = {signed.cid: signed.encode(), forged.cid: forged.encode()}
+
+    async def fetch(_url: str, cid: str, *, max_bytes: int) -> bytes:
+        return served.pop(cid)  # twice would be one time too often
+
+    monkeypatch.setattr("zmart.votes.lists.fetch_from_gateway", fetch)
+    await scene.pool.execute(
+        "INSERT INTO program_config VALUES (1, $1, $2, 0, 0, 0, 0, 0, 0, 0, false, 0)",
+        address_of(keys.admin), address_of(keys.backend),
+    )  # fmt: skip
+    listed = voters(scene, scene.with_settings(vote_rule_disputes=f"listed:{signed.cid}"))
+    assert (await vote(scene, market, member, True, listed)).row.vote
+    with pytest.raises(NotEligible, match="next list"):
+        await vote(scene, market, stranger, True, listed)
+    other = await disputed(scene, [])
+    wrong = voters(scene, scene.with_settings(vote_rule_disputes=f"listed:{forged.cid}"))
+    with pytest.raises(EligibilityUnknown, match="neither as backend authority nor as admin"):
+        await vote(scene, other, stranger, True, wrong)
