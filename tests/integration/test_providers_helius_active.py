@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 from providers_harness import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
+from pydantic import SecretStr
 
 from indexer_harness import until
 from zmart.chain.helius import HeliusClient, HeliusError
@@ -16,6 +17,7 @@ from zmart.local.processes import free_port
 from zmart.local.providers import metrics
 from zmart.local.providers.process import DEFAULT_WEBHOOK_ID
 from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.service import Indexer
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.settings import Settings
 from zmart.store import alerts
@@ -105,21 +107,22 @@ async def test_an_inactive_webhook_of_ours_alerts_until_it_is_switched_on(settin
     assert await open_alerts(pool) == []
 
 
-async def test_the_look_goes_on_after_a_failure_and_is_off_without_a_key(settings, pool):
+async def test_the_indexer_looks_by_itself_where_it_has_a_key(settings, pool, database_url):
     """I6."""
+    quick = {"helius_check_interval_s": 0.05, "database_url": SecretStr(database_url)}
+    indexer = await Indexer.open(settings.model_copy(update=quick))
     stop = asyncio.Event()
-    quick = settings.model_copy(update={"helius_check_interval_s": 0.02})
-    task = asyncio.create_task(WebhookWatch(pool, quick).run(Bell(stop)))
-    async with providers_on(settings) as http:
-        await http.patch(ONE, json={"active": False})
-        await until(lambda: _has_alert(pool))
-    stop.set()
-    await task
-    for change in ({"helius_check_interval_s": 0.0}, {"helius_api_key": ""}):
-        nothing = Settings(_env_file=None, helius_api_key=API_KEY).model_copy(update=change)
-        if "helius_api_key" in change:
-            nothing = Settings(_env_file=None)
-        await asyncio.wait_for(WebhookWatch(pool, nothing).run(Bell(asyncio.Event())), 5)
+    running = asyncio.create_task(indexer.run(stop))
+    try:
+        async with providers_on(settings) as http:
+            await http.patch(ONE, json={"active": False})
+            await until(lambda: _has_alert(pool))
+    finally:
+        stop.set()
+        await running
+    never = Settings(_env_file=None, helius_api_key=API_KEY, helius_check_interval_s=0)
+    for idle in (never, Settings(_env_file=None)):
+        await asyncio.wait_for(WebhookWatch(pool, idle).run(Bell(asyncio.Event())), 5)
 
 
 MALFORMED = [

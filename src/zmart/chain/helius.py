@@ -94,7 +94,7 @@ class HeliusClient:
             "webhookType": webhook_type,
             "authHeader": auth_header,
         }
-        known = next((webhook for webhook in await self.webhooks() if webhook.webhook_url == url), None)
+        known = next((each for each in await self.webhooks() if _same(each.webhook_url, url)), None)
         if known is None:
             made = _decode(await self._call("POST", "/v0/webhooks", order), Webhook)
             return Registration(made, is_new=True, is_revived=False)
@@ -141,6 +141,10 @@ class HeliusClient:
 
 def _path(webhook_id: str) -> str:
     return f"/v0/webhooks/{quote(webhook_id, safe='')}"
+
+
+def _same(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
 
 
 def _decode(answer: bytes, shape: type[_Answer]) -> _Answer:

@@ -29,8 +29,8 @@ UPDATE market_documents d SET problem = d.problem FROM known k WHERE (d.market_i
 # The pause is booked before the attempt: whoever is killed in it leaves nothing to clean up.
 _CLAIM = """
 WITH due AS (
-    SELECT market_id FROM document_fetches WHERE next_attempt_at <= now()
-    ORDER BY attempts, next_attempt_at, market_id LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT market_id FROM document_fetches WHERE next_attempt_at <= now() AND (attempts = 0) = $1
+    ORDER BY next_attempt_at, market_id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE document_fetches f SET attempts = f.attempts + 1,
     next_attempt_at = now() + make_interval(secs => least($3, $2 * 2 ^ least(f.attempts, 20)))
@@ -48,11 +48,15 @@ class Fetch(msgspec.Struct, frozen=True):
     cid: str
 
 
-async def claim(pool: Pool, limit: int) -> list[Fetch]:
-    """What is due, the fewest attempts first; nobody else gets it before its next pause is over."""
+async def drop_done(pool: Pool) -> None:
+    """Forget what is due and needs no fetching any more."""
     await pool.execute(_DROP_DONE)
-    rows = await pool.fetch(_CLAIM, limit, float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
-    return [Fetch(**row) for row in rows]
+
+
+async def claim(pool: Pool, *, is_first: bool) -> Fetch | None:
+    """One that is due, for the first time or again; nobody else gets it before its next pause is over."""
+    row = await pool.fetchrow(_CLAIM, is_first, float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
+    return None if row is None else Fetch(**row)
 
 
 async def failed(pool: Pool, fetch: Fetch, error: str) -> None:

@@ -21,8 +21,10 @@ from zmart.store.documents import FetchedDocument
 from zmart.store.pool import Pool
 
 FETCH_WITHIN_S = 15.0
-_BATCH = 20
-_AT_ONCE = 4
+# A gateway searches long for what nobody has. So what it did not find before has places of its own, and a text that is
+# asked for the first time never waits for those.
+_FIRST_AT_ONCE, _AGAIN_AT_ONCE = 4, 2
+_MOST_EACH = 5
 
 log = structlog.get_logger()
 
@@ -35,16 +37,28 @@ class TextFetcher:
         self._gateway_url = gateway_url
         self._provider = provider
         self._within_s = within_s
+        self._places = {
+            True: asyncio.Semaphore(_FIRST_AT_ONCE),
+            False: asyncio.Semaphore(_AGAIN_AT_ONCE),
+        }
 
     async def look(self) -> None:
-        """One batch of what is due."""
-        permits = asyncio.Semaphore(_AT_ONCE)
+        """Some of what is due. Looks may overlap: together they fetch no more at once than one."""
+        await document_fetches.drop_done(self._pool)
+        await asyncio.gather(
+            *(self._work(True) for _ in range(_FIRST_AT_ONCE)),
+            *(self._work(False) for _ in range(_AGAIN_AT_ONCE)),
+        )
 
-        async def one(fetch: Fetch) -> None:
-            async with permits:
+    async def _work(self, is_first: bool) -> None:
+        if self._places[is_first].locked():
+            return
+        async with self._places[is_first]:
+            for _ in range(_MOST_EACH):
+                fetch = await document_fetches.claim(self._pool, is_first=is_first)
+                if fetch is None:
+                    return
                 await self._settle(fetch)
-
-        await asyncio.gather(*map(one, await document_fetches.claim(self._pool, _BATCH)))
 
     async def _settle(self, fetch: Fetch) -> None:
         try:
