@@ -8,7 +8,7 @@ const { base58 } = require('./base58.js');
 const { chainTime, travel } = require('./clock.js');
 const { methods } = require('./history.js');
 const { caller, forward, serveRpc } = require('./rpc.js');
-const { sendingMethods } = require('./sending.js');
+const { guards } = require('./sending.js');
 
 const HOST = '127.0.0.1';
 const MARGIN_MS = 10000; // a chain that was killed may have been this much further than what it wrote
@@ -36,11 +36,9 @@ async function main() {
   const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
 
-  const special = {
-    ...methods(journal, recorder, heightOffset, Number(slotMs)),
-    ...sendingMethods(journal, (problem) => recorder.flush().finally(() => fail(problem))),
-  };
-  await serveRpc(chain.rpcUrl, special, HOST, Number(rpcPort));
+  const special = methods(journal, recorder, heightOffset, Number(slotMs));
+  const guarded = guards(journal, (problem) => recorder.flush().finally(() => fail(problem)));
+  await serveRpc(chain.rpcUrl, { special, guarded }, HOST, Number(rpcPort));
   await forward(Number(new URL(chain.wsUrl).port), HOST, Number(wsPort));
   recorder.run();
   // What must end the chain says so by `fail`. Anything else is one request's trouble, and the others go on.

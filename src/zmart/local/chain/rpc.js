@@ -27,6 +27,8 @@ function post(url, body) {
   });
 }
 
+const failed = (id, { rpc, message }) => ({ jsonrpc: '2.0', error: rpc ?? { code: -32603, message }, id });
+
 async function bodyOf(request) {
   const parts = [];
   let bytes = 0;
@@ -55,30 +57,45 @@ function caller(url) {
   };
 }
 
-/** Serve JSON-RPC on `port` of `host`: `special` methods by us, everything else by Surfpool at `url`. */
-function serveRpc(url, special, host, port) {
+/** Serve JSON-RPC on `port` of `host`: `special` methods by us, everything else by Surfpool at `url`, `guarded` ones
+ * only if their guard lets them. */
+function serveRpc(url, { special, guarded }, host, port) {
   const call = caller(url);
   const isSpecial = (request) => Object.hasOwn(special, request?.method);
+  const isGuarded = (request) => Object.hasOwn(guarded, request?.method);
 
   async function answerSpecial({ id = null, method, params = [] }) {
     try {
       const result = (await special[method]((...asked) => call(method, ...asked), params)) ?? null;
       return { jsonrpc: '2.0', result, id };
     } catch (problem) {
-      return { jsonrpc: '2.0', error: problem.rpc ?? { code: -32603, message: problem.message }, id };
+      return failed(id, problem);
+    }
+  }
+
+  async function answerGuarded({ id = null, method, params = [] }, text) {
+    const guard = guarded[method];
+    try {
+      guard.before(params);
+      const answer = await post(url, text);
+      guard.after(answer);
+      return answer;
+    } catch (problem) {
+      return JSON.stringify(failed(id, problem));
     }
   }
 
   // Answers that are not ours pass as text: numbers above 2^53 would not survive a parse in JavaScript.
   async function answerOne(request, text) {
-    return isSpecial(request) ? JSON.stringify(await answerSpecial(request)) : post(url, text);
+    if (isSpecial(request)) return JSON.stringify(await answerSpecial(request));
+    return isGuarded(request) ? answerGuarded(request, text) : post(url, text);
   }
 
   async function answer(text) {
     let request;
     try { request = JSON.parse(text); } catch { return post(url, text); }
     if (!Array.isArray(request)) return answerOne(request, text);
-    if (!request.some(isSpecial)) return post(url, text);
+    if (!request.some((one) => isSpecial(one) || isGuarded(one))) return post(url, text);
     return `[${(await Promise.all(request.map((one) => answerOne(one, JSON.stringify(one))))).join()}]`;
   }
 

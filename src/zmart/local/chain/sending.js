@@ -7,47 +7,48 @@ const { refusal } = require('./refusal.js');
 const MOST_BASE58_CHARACTERS = 5594; // 4,096 bytes: what is longer, Surfpool refuses before it reads it
 const UNSANITARY = 'invalid transaction: Transaction failed to sanitize accounts offsets correctly';
 // What Surfpool answers once the thread of its runtime has panicked: it takes nothing more, and says so of every one.
-const RUNTIME_ENDED = /disconnected channel|^Node is unhealthy/;
+const RUNTIME_ENDED = /"message":"(Node is unhealthy|[^"]*disconnected channel)"/;
 
-/** The methods that take transactions, as {name: async (call, params) => result}. `ended(error)` hears of it when the
- * runtime no longer runs. */
-function sendingMethods(journal, ended) {
-  /** Raises what a validator answers for bytes that are no transaction, or one that is not sound. */
-  function check(text, encoding) {
-    const bytes = decoded(text, encoding);
-    if (bytes === null) return; // Surfpool says what is wrong with it
-    const transaction = read(bytes);
-    if (!isSane(transaction)) throw refusal(-32602, UNSANITARY);
-    // Surfpool gives every run the same blockhashes: a transaction of the run before must not happen again.
-    if (journal.past.has(base58(transaction.signatures[0]))) throw alreadyProcessed();
-  }
+// Where the methods that take transactions have them, and in which encoding.
+const SENDING = {
+  sendTransaction: ([text, options]) => [[text], options?.encoding],
+  sendBundle: ([texts, options]) => [texts, options?.encoding],
+};
+const SIMULATING = {
+  simulateTransaction: ([text, options]) => [[text], options?.encoding],
+  simulateBundle: ([bundle, options]) => [bundle?.encodedTransactions, options?.transactionEncoding ?? 'base64'],
+  surfnet_profileTransaction: ([text]) => [[text], 'base64'],
+};
 
-  async function passedOn(call, params) {
-    try {
-      return await call(...params);
-    } catch (problem) {
-      if (RUNTIME_ENDED.test(problem.rpc?.message)) ended(new Error(`Surfpool's runtime ended: ${problem.message}`));
-      throw problem;
-    }
-  }
+/** What is done about the methods that take transactions, as {name: {before(params), after(answer)}}: `before` throws
+ * the answer that a client gets instead of Surfpool's. `ended(error)` hears of it when the runtime no longer runs. */
+function guards(journal, ended) {
+  const simulating = (where) => ({ before: (params) => { sound(...where(params)); }, after: () => {} });
 
-  const sendTransaction = async (call, params) => {
-    check(params[0], params[1]?.encoding);
-    return passedOn(call, params);
-  };
+  const sending = (where) => ({
+    before(params) {
+      for (const { signatures: [signature] } of sound(...where(params))) {
+        // Surfpool gives every run the same blockhashes: a transaction of the run before must not happen again.
+        if (journal.past.has(base58(signature))) throw alreadyProcessed();
+      }
+    },
+    after(answer) {
+      if (RUNTIME_ENDED.test(answer)) ended(new Error(`Surfpool's runtime ended: ${answer}`));
+    },
+  });
 
-  const sendBundle = async (call, params) => {
-    if (Array.isArray(params[0])) for (const text of params[0]) check(text, params[1]?.encoding);
-    return passedOn(call, params);
-  };
+  return { ...each(SENDING, sending), ...each(SIMULATING, simulating) };
+}
 
-  const simulateTransaction = async (call, params) => {
-    const bytes = decoded(params[0], params[1]?.encoding);
-    if (bytes !== null && !isSane(read(bytes))) throw refusal(-32602, UNSANITARY);
-    return call(...params);
-  };
+const each = (methods, wrap) => Object.fromEntries(Object.entries(methods).map(([name, where]) => [name, wrap(where)]));
 
-  return { sendTransaction, sendBundle, simulateTransaction };
+/** The transactions in `texts`, but those of which Surfpool itself says what is wrong. Throws what a validator answers
+ * for bytes that are no transaction, or one that is not sound. */
+function sound(texts, encoding) {
+  if (!Array.isArray(texts)) return [];
+  const transactions = texts.map((text) => decoded(text, encoding)).filter((bytes) => bytes !== null).map(read);
+  if (!transactions.every(isSane)) throw refusal(-32602, UNSANITARY);
+  return transactions;
 }
 
 function read(bytes) {
@@ -72,4 +73,4 @@ function alreadyProcessed() {
   return refusal(-32002, message, { err: 'AlreadyProcessed', accounts: null, logs: [] });
 }
 
-module.exports = { sendingMethods };
+module.exports = { guards };
