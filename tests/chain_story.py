@@ -65,6 +65,8 @@ class Tx:
                 f"Program data: {data}",
                 f"Program {self.program} success",
             ]
+        for _ in instructions[len(self.events) :]:
+            logs += [f"Program {self.program} invoke [1]", f"Program {self.program} success"]
         told = {
             "slot": self.slot,
             "blockTime": START,

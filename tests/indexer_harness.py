@@ -81,17 +81,21 @@ async def deliver(engine: Engine, txs, *, with_index: bool = True) -> None:
     await settle(engine)
 
 
-async def deliver_raw(engine: Engine, raws) -> None:
-    """The same with transactions as a node tells them."""
+async def deliver_raw(engine: Engine, raws, source: inbox.Source = "webhook") -> None:
+    """The same with transactions as a node tells them; from the `source` scan, as our own RPC does."""
     found = [parse_transaction(raw) for raw in raws]
     hints = [Hint(tx.signature, tx.slot, raw) for tx, raw in zip(found, raws, strict=True)]
-    await inbox.store(engine.pool, "webhook", hints)
+    await inbox.store(engine.pool, source, hints)
     await settle(engine)
 
 
 async def settle(engine: Engine) -> None:
     """Work until nothing waits but what has to be tried later."""
-    while await engine.fetcher.turn() or await engine.worker.turn() is Turn.WORKED:
+    while (
+        await engine.fetcher.turn()
+        or await engine.worker.turn() is Turn.WORKED
+        or await engine.confirmer.turn()
+    ):
         pass
     await engine.finality.look()
 

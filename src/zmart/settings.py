@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     indexer_audit_interval_s: float = Field(default=900.0, ge=0)
     indexer_rpc_per_s: float = Field(default=0.0, ge=0)
     indexer_logs_subscribe: bool = True
+    indexer_trust_webhooks: bool = False
 
     # Votes, decisions, finalization
     aggregator_cron: str = "*/5 * * * *"

@@ -128,9 +128,11 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
         assert (await rebuild(engine.pool, engine.folder)).was_equal
 
 
+@pytest.mark.parametrize("logs", [None, []], ids=["null", "empty"])
 async def test_a_node_that_keeps_no_logs_costs_nothing_but_reads_of_accounts(
-    local_chain, database_url, new_database, migrated_template, driver
+    local_chain, database_url, new_database, migrated_template, driver, logs
 ):
+    """Case I5: whether it says so or tells an empty log."""
     await driver.life()
     raws = await told(driver, local_chain.program)
     other = new_database(migrated_template)
@@ -138,7 +140,7 @@ async def test_a_node_that_keeps_no_logs_costs_nothing_but_reads_of_accounts(
         await deliver_raw(engine, raws)
     recovered = REGISTRY.get_sample_value("zmart_indexer_recovered_events_total")
     async with engine_on(other, local_chain.rpc_url) as engine:
-        await deliver_raw(engine, [without_logs(raw) for raw in raws])
+        await deliver_raw(engine, [without_logs(raw, logs) for raw in raws], "scan")
         assert await engine.pool.fetch("SELECT signature, last_error FROM inbox") == []
     more = REGISTRY.get_sample_value("zmart_indexer_recovered_events_total") - recovered
     whole, again = await tables(database_url), await tables(other)
@@ -146,7 +148,22 @@ async def test_a_node_that_keeps_no_logs_costs_nothing_but_reads_of_accounts(
     assert {name: again[name] for name in FOLDED} == {name: whole[name] for name in FOLDED}
 
 
-def without_logs(raw):
+async def test_a_delivery_without_its_log_is_read_from_the_rpc(
+    local_chain, database_url, new_database, migrated_template, driver
+):
+    """Case I5: what our RPC knows is better than what accounts tell."""
+    await driver.life()
+    raws = await told(driver, local_chain.program)
+    other = new_database(migrated_template)
+    async with engine_on(other, local_chain.rpc_url) as engine:
+        await deliver_raw(engine, raws)
+    async with engine_on(database_url, local_chain.rpc_url) as engine:
+        await deliver_raw(engine, [without_logs(raw, []) for raw in raws])
+        assert await engine.pool.fetchval("SELECT count(*) FROM false_deliveries") == 0
+    assert without_lone_places(await tables(database_url)) == without_lone_places(await tables(other))
+
+
+def without_logs(raw, logs):
     value = msgspec.json.decode(raw)
-    value["meta"]["logMessages"] = None
+    value["meta"]["logMessages"] = logs
     return msgspec.json.encode(value)

@@ -71,6 +71,7 @@ async def test_a_confirmed_transaction_that_disappears_is_undone_and_announced(d
         node.final_slot = None
         await engine.scanner.scan()
         await engine.finality.look()
+        await engine.scanner.scan()
         assert await through(engine) == node.tip()
 
 
@@ -158,20 +159,34 @@ def forged(tx, lines):
             None,
             f"Program {EVIL} success",
         ),
-        (f"Program {EVIL} invoke [1]", f"Program log: Program {PROGRAM.address} invoke [1]", None),
-        (f"Program {EVIL} invoke [1]", f"Program return: {PROGRAM.address} invoke [1]", None),
+        (
+            f"Program {EVIL} invoke [1]",
+            f"Program log: Program {PROGRAM.address} invoke [1]",
+            None,
+            f"Program {EVIL} success",
+        ),
+        (
+            f"Program {EVIL} invoke [1]",
+            f"Program return: {PROGRAM.address} invoke [1]",
+            None,
+            f"Program {EVIL} success",
+        ),
     ],
 )
 async def test_another_programs_forged_event_is_ignored(database_url, around):
     event = next(x for tx in STORY.txs for x in tx.events if isinstance(x, e.SharesBought))
     line = "Program data: " + base64.b64encode(PROGRAM.events.encode(event)).decode()
     tx = Tx(key(5) + key(6), STORY.txs[-1].slot + 1, 3, [])
-    raw = forged(tx, [line if part is None else part for part in around])
+    ours = [f"Program {PROGRAM.address} invoke [1]", f"Program {PROGRAM.address} success"]
+    lines = [line if part is None else part for part in around]
+    raw = forged(tx, lines if any(part in around for part in ours) else [*ours, *lines])
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         node.shown = [*STORY.txs, tx]
         await deliver(engine, STORY.txs)
         before = await tables(database_url)
+        node.raws[tx.signature] = raw
         await deliver_raw(engine, [raw])
+        assert await engine.pool.fetchval("SELECT count(*) FROM false_deliveries") == 0
         assert await tables(database_url) == before
         assert tx.signature in await signatures(engine)
 
@@ -214,7 +229,8 @@ async def test_an_unknown_event_is_kept_counted_and_alerted_and_read_again(datab
     value = msgspec.json.decode(tx.raw())
     value["meta"]["logMessages"][1:1] = [f"Program data: {strange}"]
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        await deliver_raw(engine, [msgspec.json.encode(value)])
+        node.raws[tx.signature] = msgspec.json.encode(value)
+        await deliver_raw(engine, [node.raws[tx.signature]])
         await deliver(engine, [t for t in STORY.txs if t is not tx])
         [row] = await engine.pool.fetch("SELECT signature, ordinal, payload FROM unknown_events")
         assert tuple(row) == (tx.signature, 0, base64.b64decode(strange))
@@ -222,6 +238,7 @@ async def test_an_unknown_event_is_kept_counted_and_alerted_and_read_again(datab
         await caretaker.look()
         [alert] = await alerts.open_alerts(engine.pool)
         assert (alert.key, tx.signature in alert.message) == ("index-unknown-events", True)
+        node.raws.clear()
         assert await reread(engine) == 1  # now the node, like a version that knows the event, tells it well
         await settle(engine)
         await caretaker.look()

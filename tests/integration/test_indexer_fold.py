@@ -321,6 +321,7 @@ async def test_a_row_that_breaks_its_batch_is_tried_for_ever_and_holds_nobody_up
     )
     poison = Tx(key(5), story.txs[9].slot, 5_000, [created, beyond_time])
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        node.shown = [*story.txs, poison]
         await deliver(engine, [*story.txs[:20], poison, *story.txs[20:]])
         assert await tables(database_url) == perfect
         for _ in range(12):

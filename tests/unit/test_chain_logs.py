@@ -158,3 +158,24 @@ def test_a_well_formed_log_gives_exactly_our_payloads(depth, choices):
 
     call(1)
     assert payloads(*lines) == expected
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        [enter(OURS), data(b"a")],
+        [data(b"a"), leave(OURS)],
+        [enter(OURS), enter(EVIL, 2), data(b"x"), leave(OURS)],
+        [enter(OURS), enter(OURS), leave(OURS)],
+        [leave(OURS)],
+    ],
+)
+def test_a_log_with_missing_lines_is_told_although_no_mark_stands_for_them(log):
+    """Case I5."""
+    assert walk(log, OURS).broken
+
+
+def test_a_whole_log_is_not_taken_for_one_with_gaps():
+    log = [enter(BUDGET), leave(BUDGET), enter(OURS), enter(SYSTEM, 2), leave(SYSTEM), leave(OURS)]
+    found = walk(log, OURS)
+    assert (found.broken, found.invocations) == (False, 1)

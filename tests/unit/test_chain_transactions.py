@@ -200,6 +200,30 @@ def test_missing_logs_ask_for_the_accounts():
     assert (found.events, found.needs_account_fallback) == ([], True)
 
 
+@pytest.mark.parametrize(
+    "logs",
+    [
+        [],
+        ran(EVIL),
+        ran(OURS, said("SharesBought")),
+        [f"Program {OURS} invoke [1]", said("SharesBought")],
+        [said("SharesBought"), f"Program {OURS} success", *ran(OURS)],
+        [*ran(OURS, said("SharesBought")), f"Program {OURS} invoke [1]"],
+    ],
+    ids=["empty", "of another", "one of two", "no end", "no beginning", "the second has no end"],
+)
+def test_a_log_that_cannot_be_whole_is_a_cut_log(logs):
+    """Case I5: the program was invoked twice and the transaction succeeded; all of it is asked of the accounts."""
+    calls = Builder().call(OURS, data=call_of("buy_shares")).call(OURS, data=call_of("sell_shares"))
+    found = calls.extract(meta={"logMessages": logs})
+    assert (found.events, found.needs_account_fallback) == ([], True)
+    assert len(found.lost) == 2
+
+
+def test_a_program_that_ran_without_an_event_is_complete():
+    assert not Builder().call(OURS, "Program log: nothing").extract().needs_account_fallback
+
+
 def test_a_foreign_transaction_with_a_cut_log_asks_for_nothing():
     assert not Builder().call(EVIL, "Log truncated").extract().needs_account_fallback
 

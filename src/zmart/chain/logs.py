@@ -29,46 +29,55 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class LogWalk(msgspec.Struct, frozen=True):
+    """`invocations`: how often the program was invoked as far as the walk went. `truncated`: the log says itself
+    that it ends there, so what was read is its beginning. `broken`: lines are missing that no mark stands for (a
+    depth or an end that does not follow, an invocation that never ends), so nobody can say which are there."""
+
     payloads: tuple[Payload, ...]
     truncated: bool
+    invocations: int = 0
+    broken: bool = False
 
 
 def walk(lines: Sequence[str], program_id: str) -> LogWalk:
     """Every payload that `program_id` itself logged, in order. Never raises, whatever the lines say."""
     payloads: list[Payload] = []
     stack: list[tuple[str, int]] = []
-    invocations = 0
+    invocations, broken = 0, False
     for line in lines:
         if line.startswith("Program log: "):
             continue
         if line == _TRUNCATED:
-            return LogWalk(tuple(payloads), truncated=True)
+            return LogWalk(tuple(payloads), truncated=True, invocations=invocations, broken=broken)
         if line.startswith(_DATA):
             if stack and stack[-1][0] == program_id:
                 payloads.append(Payload(stack[-1][1], _base64(line[len(_DATA) :])))
         elif line.endswith("]") and (invoked := _INVOKE.fullmatch(line)):
             ours = invoked[1] == program_id
-            _enter(stack, invoked[1], int(invoked[2]), invocations if ours else -1)
+            broken |= not _enter(stack, invoked[1], int(invoked[2]), invocations if ours else -1)
             invocations += ours
         elif (line.endswith(" success") or " failed: " in line) and (returned := _RETURN.fullmatch(line)):
-            _leave(stack, returned[1])
-    return LogWalk(tuple(payloads), truncated=False)
+            broken |= not _leave(stack, returned[1])
+    return LogWalk(tuple(payloads), False, invocations, broken or bool(stack))
 
 
-def _enter(stack: list[tuple[str, int]], program: str, depth: int, invocation: int) -> None:
+def _enter(stack: list[tuple[str, int]], program: str, depth: int, invocation: int) -> bool:
     """A depth that does not follow from the stack means lost lines: nobody is trusted below the gap."""
+    follows = depth == len(stack) + 1
     del stack[max(depth - 1, 0) :]
     if depth == len(stack) + 1:
         stack.append((program, invocation))
     else:
         stack.clear()
+    return follows
 
 
-def _leave(stack: list[tuple[str, int]], program: str) -> None:
+def _leave(stack: list[tuple[str, int]], program: str) -> bool:
     if stack and stack[-1][0] == program:
         stack.pop()
-    else:
-        stack.clear()
+        return True
+    stack.clear()
+    return False
 
 
 def _base64(text: str) -> bytes | None:

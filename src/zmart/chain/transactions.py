@@ -21,6 +21,7 @@ from zmart.market.events import AnyEvent, ChainEvent, MarketCreated, MarketFinal
 from zmart.market.types import Address, ChainTime, Signature, Slot
 
 __all__ = [
+    "NO_EVENTS",
     "ChainTransaction",
     "Extracted",
     "TxInstruction",
@@ -58,7 +59,8 @@ class TxInstruction(msgspec.Struct, frozen=True):
 
 
 class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """`instructions` are all, inner ones included, in execution order; `logs` is None if the node kept none.
+    """`instructions` are all, inner ones included, in execution order; `logs` is None if the node kept none, and
+    `has_inner` false if it kept no inner instructions. `version` is None where it is not told.
 
     `block_time` is the node's; Surfpool's is 1000 times too small, so the time of an event is its own."""
 
@@ -69,6 +71,8 @@ class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
     err: object
     logs: tuple[str, ...] | None
     instructions: tuple[TxInstruction, ...]
+    version: str | int | None = None
+    has_inner: bool = True
 
     @property
     def truncated(self) -> bool:
@@ -78,8 +82,8 @@ class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
 class Extracted(msgspec.Struct, frozen=True):
     """`unknown` payloads of the program could not be decoded; each still takes an ordinal, and `strange` keeps
     its bytes.
-    With `needs_account_fallback` the log was cut: `lost` are the instructions of the program whose event it does
-    not hold, in execution order; the ordinals of those go on behind the payloads that are there."""
+    With `needs_account_fallback` the log was cut, or cannot be whole: `lost` are the instructions of the program whose
+    event it does not hold, in execution order; the ordinals of those go on behind the payloads that are there."""
 
     events: list[ChainEvent]
     unknown: int
@@ -88,8 +92,10 @@ class Extracted(msgspec.Struct, frozen=True):
     strange: tuple[tuple[int, bytes], ...] = ()
 
 
+NO_EVENTS = Extracted([], 0, needs_account_fallback=False)
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _Uint = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class _Compiled(msgspec.Struct, rename="camel"):
@@ -131,7 +137,7 @@ class _Fetched(msgspec.Struct, rename="camel"):
     transaction: _Signed
     meta: _Meta
     block_time: int | None = None
-    index_within_block: _Uint | None = None
+    index_within_block: _Place | None = None
     version: object = None
 
 
@@ -162,6 +168,8 @@ def parse_transaction(raw: bytes) -> ChainTransaction:
         err=meta.err,
         logs=None if meta.log_messages is None else tuple(meta.log_messages),
         instructions=instructions,
+        version=fetched.version if isinstance(fetched.version, str | int) else None,
+        has_inner=meta.inner_instructions is not None,
     )
 
 
@@ -203,11 +211,14 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
     """
     ours = [i for i in tx.instructions if i.program_id == program.address]
     if tx.err is not None or not ours:
-        return Extracted([], 0, needs_account_fallback=False)
+        return NO_EVENTS
     log = walk(tx.logs or (), program.address)
+    has_gaps = log.broken or (not log.truncated and log.invocations < len(ours))
+    # Where lines are missing and no mark says from where on, no payload can be given to its instruction.
+    logged = () if has_gaps else log.payloads
     payloads: list[tuple[bytes | None, TxInstruction | None]] = [
         *((payload, None) for payload in _cpi_payloads(program, ours)),
-        *((p.data, ours[p.invocation] if p.invocation < len(ours) else None) for p in log.payloads),
+        *((p.data, ours[p.invocation] if p.invocation < len(ours) else None) for p in logged),
     ]
     events: list[ChainEvent] = []
     strange: list[tuple[int, bytes]] = []
@@ -224,10 +235,10 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
             )
         else:
             strange.append((ordinal, payload or b""))
-    cut = log.truncated or tx.logs is None
-    told = {p.invocation for p in log.payloads}
+    cut = log.truncated or has_gaps
+    told = {p.invocation for p in logged}
     # Events sent by emit_cpi! are instructions, which no node cuts: a program that sends them loses none.
-    complete = not cut or len(payloads) > len(log.payloads)
+    complete = not cut or len(payloads) > len(logged)
     lost = () if complete else tuple(item for n, item in enumerate(ours) if n not in told)
     return Extracted(events, len(strange), cut, lost, tuple(strange))
 

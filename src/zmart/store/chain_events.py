@@ -53,7 +53,7 @@ WHERE slot = ANY($1::bigint[]) AND event_count > 0
 """
 _PLACES = """
 FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS p (signature, place, slot)
-WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block IS NULL
+WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block IS DISTINCT FROM p.place
 """
 _PLACE = tuple(
     f"UPDATE {table} t SET index_in_block = p.place {_PLACES}"
@@ -93,10 +93,16 @@ WHERE market_id > $1 ORDER BY market_id LIMIT $2
 """
 _COUNT = "SELECT count(*) FROM chain_events"
 _UNFINAL = """
-SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8 FROM chain_transactions
+SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8,
+    EXISTS (SELECT FROM inbox i WHERE i.signature = t.signature AND i.state = 'unconfirmed')
+FROM chain_transactions t
 WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2) ORDER BY slot, signature LIMIT $3
 """
-_FINALIZE = "UPDATE chain_transactions SET finality = 'finalized' WHERE signature = ANY($1::text[])"
+# What a webhook alone told is not final, however final the transaction is that it names.
+_FINALIZE = """
+UPDATE chain_transactions t SET finality = 'finalized' WHERE signature = ANY($1::text[])
+    AND NOT EXISTS (SELECT FROM inbox i WHERE i.signature = t.signature AND i.state = 'unconfirmed')
+"""
 _MARKETS_OF = """
 SELECT DISTINCT market_id, name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged') AS config
 FROM chain_events JOIN chain_transactions USING (slot, signature) WHERE signature = ANY($1::text[])
@@ -136,12 +142,14 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 class Unfinal(msgspec.Struct, frozen=True):
-    """A transaction that may still leave the chain; `age_s` is how long it has been indexed."""
+    """A transaction that may still leave the chain; `age_s` is how long it has been indexed. `unconfirmed`: a
+    webhook told it, our own RPC has not shown it yet."""
 
     signature: Signature
     slot: Slot
     failed: bool
     age_s: float
+    unconfirmed: bool = False
 
 
 class Affected(msgspec.Struct, frozen=True):
@@ -265,18 +273,26 @@ async def unfinal(pool: Pool, after: Unfinal | None, limit: int) -> list[Unfinal
     return [Unfinal(*row) for row in await pool.fetch(_UNFINAL, *place, limit)]
 
 
-async def finalize(pool: Pool, signatures: Sequence[Signature]) -> None:
-    await pool.execute(_FINALIZE, list(signatures))
+async def finalize(pool: Pool, signatures: Sequence[Signature]) -> int:
+    """Mark those that our own RPC has shown; how many they are."""
+    status = await pool.execute(_FINALIZE, list(signatures))
+    return int(status.rpartition(" ")[2])
+
+
+async def affected_by(connection: Connection, signatures: Collection[Signature]) -> Affected:
+    """What the events of these transactions are about."""
+    rows = await connection.fetch(_MARKETS_OF, list(signatures))
+    markets = {row["market_id"] for row in rows if row["market_id"] is not None}
+    return Affected(markets, any(row["config"] for row in rows))
 
 
 async def remove(connection: Connection, signatures: Sequence[Signature]) -> Affected:
     """Take back transactions that left the chain, with their events."""
-    rows = await connection.fetch(_MARKETS_OF, list(signatures))
+    affected = await affected_by(connection, signatures)
     await connection.execute(_REMOVE_UNKNOWN, list(signatures))
     await connection.execute(_REMOVE_EVENTS, list(signatures))
     await connection.execute(_REMOVE, list(signatures))
-    markets = {row["market_id"] for row in rows if row["market_id"] is not None}
-    return Affected(markets, any(row["config"] for row in rows))
+    return affected
 
 
 async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:

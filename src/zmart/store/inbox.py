@@ -24,11 +24,12 @@ _STORE = f"""
 WITH hints AS (
     SELECT * FROM unnest($2::text[], $3::bigint[], $4::bytea[]) AS h (signature, slot, payload) ORDER BY signature
 ), stored AS (
-    INSERT INTO inbox AS old (source, signature, slot, payload, listed)
-    SELECT $1, h.signature, h.slot, h.payload, $6 FROM hints h
+    INSERT INTO inbox AS old (source, signature, slot, payload, delivered, listed)
+    SELECT $1, h.signature, h.slot, h.payload, $1 = 'webhook' AND h.payload IS NOT NULL, $6 FROM hints h
     WHERE h.signature <> ALL (ARRAY(SELECT signature FROM chain_transactions WHERE signature = ANY ($2::text[])))
     ON CONFLICT (signature) DO UPDATE
     SET payload = COALESCE(old.payload, excluded.payload),
+        delivered = CASE WHEN old.payload IS NULL THEN excluded.delivered ELSE old.delivered END,
         slot = CASE WHEN excluded.listed THEN COALESCE(excluded.slot, old.slot)
             ELSE COALESCE(old.slot, excluded.slot) END,
         listed = old.listed OR excluded.listed,
@@ -58,7 +59,8 @@ WITH next AS (
     WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
-SELECT id, signature, slot, payload, attempts, extract(epoch FROM now() - received_at)::float8 AS age_s
+SELECT id, signature, slot, payload, delivered, attempts,
+    extract(epoch FROM now() - received_at)::float8 AS age_s
 FROM inbox WHERE id = ANY (ARRAY(
     SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) f WHERE before < $2))
 ORDER BY slot, id
@@ -72,13 +74,14 @@ WHERE id IN (
 """
 _FETCHED = f"""
 WITH filled AS (
-    UPDATE inbox i SET payload = f.payload, slot = f.slot, unknown_since = NULL, next_attempt_at = now()
+    UPDATE inbox i SET payload = f.payload, delivered = false, slot = f.slot, unknown_since = NULL,
+        next_attempt_at = now()
     FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, payload, slot)
     WHERE i.id = f.id AND i.state = 'pending' RETURNING 1
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM filled LIMIT 1)
 SELECT count(*) FROM woken
 """
-_SETTLED = "DELETE FROM inbox WHERE id = ANY($1::bigint[]) AND state = 'pending'"
+_SETTLED = "DELETE FROM inbox WHERE id = ANY($1::bigint[]) AND state = 'pending' RETURNING id"
 _FOREIGN = """
 UPDATE inbox SET state = 'done', payload = NULL, last_error = NULL, settled_at = now()
 WHERE id = ANY($1::bigint[]) AND state = 'pending'
@@ -91,7 +94,7 @@ _PAUSE = "make_interval(secs => LEAST({}, 0.25 * 2 ^ LEAST(attempts, 9)))"
 _FAILED = f"""
 WITH failed AS (
     UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
-        payload = CASE WHEN f.refetch THEN NULL ELSE payload END,
+        payload = CASE WHEN f.refetch THEN NULL ELSE payload END, delivered = delivered AND NOT f.refetch,
         state = CASE WHEN f.hopeless THEN 'dead' ELSE 'pending' END,
         settled_at = CASE WHEN f.hopeless THEN now() END,
         next_attempt_at = now() + {_PAUSE.format(MAX_PAUSE_S)}
@@ -167,7 +170,7 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A row whose transaction is at hand. `age_s`: since it was received."""
+    """A row whose transaction is at hand. `age_s`: since it was received; `delivered`: a webhook told it."""
 
     id: int
     signature: Signature
@@ -175,6 +178,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     attempts: int
     age_s: float
+    delivered: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,9 +312,9 @@ async def fetched(pool: Pool, found: Sequence[tuple[int, bytes, Slot]]) -> None:
         await pool.execute(_FETCHED, list(ids), list(payloads), list(slots))
 
 
-async def settled(connection: Connection, ids: Sequence[int]) -> None:
-    """Their transactions are indexed; chain_transactions remembers them."""
-    await connection.execute(_SETTLED, list(ids))
+async def settled(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Their transactions are indexed; chain_transactions remembers them. Returns those that were still to do."""
+    return {row["id"] for row in await connection.fetch(_SETTLED, list(ids))} if ids else set()
 
 
 async def foreign(connection: Connection, ids: Sequence[int]) -> None:

@@ -39,6 +39,8 @@ async def backfill(
     if from_slot is not None:
         found += await _list(engine, from_slot, backfills.OPEN_END if to_slot is None else to_slot, progress)
     dead = await _settle(engine, progress)
+    while await engine.confirmer.turn():
+        pass
     await engine.finality.look()
     end = await index_progress.read(engine.pool)
     assert end is not None  # claimed when the engine was opened

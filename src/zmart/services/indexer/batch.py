@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from zmart.chain.digest import digest_of
 from zmart.chain.program import Program
-from zmart.chain.transactions import ChainTransaction, Extracted, extract_events, parse_transaction
+from zmart.chain.transactions import NO_EVENTS, ChainTransaction, Extracted, extract_events, parse_transaction
 from zmart.errors import DecodeError, ZmartError
 from zmart.market.events import ChainEvent
 from zmart.market.types import Signature, Slot
@@ -52,7 +53,9 @@ class Cut(msgspec.Struct, frozen=True):
 
 class Batch(msgspec.Struct):
     """Rows of the inbox, read. `rows` holds all of them by signature; those in `failures` are not to be settled,
-    those in `postponed` not even tried, for these `reasons`; `foreign` ones have nothing to do with the program."""
+    those in `postponed` not even tried, for these `reasons`; `foreign` ones have nothing to do with the program.
+    `digests` are of those that a webhook told; `unproven` ones it told with a log that is not whole: our RPC may have
+    more of it."""
 
     rows: dict[Signature, Ready]
     transactions: list[Transaction] = msgspec.field(default_factory=list)
@@ -61,6 +64,8 @@ class Batch(msgspec.Struct):
     foreign: list[int] = msgspec.field(default_factory=list)
     postponed: list[int] = msgspec.field(default_factory=list)
     reasons: set[str] = msgspec.field(default_factory=set)
+    unproven: list[int] = msgspec.field(default_factory=list)
+    digests: dict[Signature, bytes] = msgspec.field(default_factory=dict)
 
     @property
     def ids(self) -> list[int]:
@@ -68,7 +73,7 @@ class Batch(msgspec.Struct):
 
     @property
     def settled(self) -> list[int]:
-        others = {failure.id for failure in self.failures}.union(self.foreign, self.postponed)
+        others = {failure.id for failure in self.failures}.union(self.foreign, self.postponed, self.unproven)
         return [row.id for row in self.rows.values() if row.id not in others]
 
     def leave_out(self, signature: Signature) -> int:
@@ -77,17 +82,18 @@ class Batch(msgspec.Struct):
         return self.rows[signature].id
 
 
-async def read(program: Program, rows: Sequence[Ready]) -> Batch:
-    """Decode the payloads. One that is no transaction is asked for again by RPC."""
+async def read(program: Program, rows: Sequence[Ready], *, trusting: bool = False) -> Batch:
+    """Decode the payloads. One that is no transaction is asked for again by RPC. `trusting`: what a webhook told
+    counts as if our RPC had shown it."""
     batch = Batch({row.signature: row for row in rows})
     for place, row in enumerate(rows, 1):
-        _read(program, batch, row)
+        _read(program, batch, row, is_hint=row.delivered and not trusting)
         if place % _AT_A_STRETCH == 0:
             await asyncio.sleep(0)
     return batch
 
 
-def _read(program: Program, batch: Batch, row: Ready) -> None:
+def _read(program: Program, batch: Batch, row: Ready, *, is_hint: bool) -> None:
     try:
         found = parse_transaction(row.payload)
         if found.signature != row.signature:
@@ -97,8 +103,15 @@ def _read(program: Program, batch: Batch, row: Ready) -> None:
         return
     if not any(i.program_id == program.address for i in found.instructions):
         batch.foreign.append(row.id)
+        if is_hint:
+            batch.digests[row.signature] = digest_of(found, NO_EVENTS).packed()
         return
     extracted = extract_events(program, found)
+    if is_hint:
+        if extracted.lost:
+            batch.unproven.append(row.id)
+            return
+        batch.digests[row.signature] = digest_of(found, extracted).packed()
     batch.transactions.append(_transaction(found, extracted))
     if extracted.lost:
         batch.cut[row.signature] = Cut(found, extracted)
@@ -118,8 +131,8 @@ def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`places` of transactions that had none; `missing` slots, with the transactions that are wanted there,
-    whose blocks must be asked for first."""
+    """`places` of transactions that had none, or another than their block says; `missing` slots, with the
+    transactions that are wanted there, whose blocks must be asked for first."""
 
     places: dict[Signature, int]
     missing: dict[Slot, set[Signature]]
@@ -129,8 +142,10 @@ def order(
     transactions: Iterable[Transaction],
     neighbours: Iterable[Neighbour],
     blocks: Mapping[Slot, Mapping[Signature, int]],
+    unreadable: Collection[Signature] = (),
 ) -> Order:
-    """Which places in a block are needed: those in slots that hold more than one transaction with events."""
+    """Which places in a block are needed: those in slots that hold more than one transaction with events.
+    `unreadable` ones have a place that nobody can tell now."""
     by_slot: dict[Slot, dict[Signature, int | None]] = {}
     for transaction in transactions:
         if transaction.events:
@@ -140,14 +155,13 @@ def order(
         by_slot.setdefault(neighbour.slot, {}).setdefault(neighbour.signature, neighbour.index_in_block)
     found = Order({}, {})
     for slot, members in by_slot.items():
-        unplaced = [signature for signature, index in members.items() if index is None]
-        if len(members) == 1 or not unplaced:
+        if len(members) == 1 or None not in members.values():
             continue
         block = blocks.get(slot, {})
-        if all(signature in block for signature in unplaced):
-            found.places.update({signature: block[signature] for signature in unplaced})
+        if wanted := members.keys() - block.keys() - set(unreadable):
+            found.missing[slot] = wanted
         else:
-            found.missing[slot] = set(unplaced)
+            found.places.update({s: block[s] for s, index in members.items() if block.get(s, index) != index})
     return found
 
 

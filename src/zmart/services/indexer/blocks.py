@@ -17,11 +17,10 @@ _AT_ONCE = 16
 
 
 class Unplaced(msgspec.Struct, frozen=True):
-    """Why transactions of a slot have no place: the block cannot be read for now, or it can, and lacks `foreign` ones
-    although they name it."""
+    """Why a transaction has no place: the block that it names cannot be read for now, or can and does not hold it."""
 
     reason: str
-    foreign: frozenset[Signature] = frozenset()
+    is_elsewhere: bool = False
 
 
 class Blocks:
@@ -32,23 +31,24 @@ class Blocks:
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self.places: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
 
-    async def read(self, wanted: Mapping[Slot, set[Signature]]) -> dict[Slot, Unplaced]:
-        """Ask for blocks; returns the slots in which not every place can be known now, and why."""
-        said = await asyncio.gather(*(self._one(slot, names) for slot, names in wanted.items()))
+    async def read(self, wanted: Mapping[Slot, set[Signature]]) -> dict[Signature, Unplaced]:
+        """Ask for blocks; returns the transactions whose place cannot be known now, and why. One that only claims to be
+        in a block holds up nobody who is."""
+        told = await asyncio.gather(*(self._one(slot, names) for slot, names in wanted.items()))
         while len(self.places) > _KEPT:
             self.places.popitem(last=False)
-        return {slot: problem for slot, problem in zip(wanted, said, strict=True) if problem}
+        return {signature: problem for problems in told for signature, problem in problems.items()}
 
-    async def _one(self, slot: Slot, wanted: set[Signature]) -> Unplaced | None:
+    async def _one(self, slot: Slot, wanted: set[Signature]) -> dict[Signature, Unplaced]:
         async with self._gate:
             try:
                 signatures = await self._rpc.get_block_signatures(slot)
             except ChainError as error:
-                return Unplaced(f"The block of slot {slot} cannot be read: {error}")
+                return dict.fromkeys(wanted, Unplaced(f"The block of slot {slot} cannot be read: {error}"))
         if signatures is None:
-            return Unplaced(f"The node has no block of slot {slot} (yet, or any more).")
+            problem = Unplaced(f"The node has no block of slot {slot} (yet, or any more).")
+            return dict.fromkeys(wanted, problem)
         found = {s: place for place, s in enumerate(signatures) if s in wanted}
         self.places[slot] = {**self.places.get(slot, {}), **found}
-        if foreign := frozenset(wanted - found.keys()):
-            return Unplaced(f"The block of slot {slot} does not hold all transactions that name it.", foreign)
-        return None
+        problem = Unplaced(f"The block of slot {slot} does not hold this transaction.", is_elsewhere=True)
+        return dict.fromkeys(wanted - found.keys(), problem)

@@ -11,12 +11,15 @@ from zmart.services.indexer import metrics
 from zmart.services.indexer.audit import Difference, Report, audit
 from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.engine import Engine
-from zmart.store import alerts, chain_events, inbox, projections
+from zmart.store import alerts, chain_events, deliveries, inbox, projections
 from zmart.store.pool import is_away
 
 _LOOK_S = 5.0
 _KEEP_DONE_S = 3600.0
 _WAITS_LONG_S = 60.0
+_FALSE_S = 3600.0
+_KEEP_FALSE_S = 30 * 86400.0
+_LATE_S, _VERY_LATE_S = 120.0, 600.0
 _SHOWN = 5
 log = structlog.get_logger()
 
@@ -44,10 +47,13 @@ class Caretaker:
     async def look(self) -> None:
         """One round of everything that is due."""
         await inbox.prune(self._engine.pool, _KEEP_DONE_S)
+        await deliveries.prune(self._engine.pool, _KEEP_FALSE_S)
         await self._alert_dead_letters()
         await self._alert_waiting()
         await self._alert_stuck()
         await self._alert_unknown()
+        await self._alert_false_deliveries()
+        await self._alert_unconfirmed()
         await self._alert_backwards()
         if self._is_due():
             await self.audit()
@@ -97,6 +103,29 @@ class Caretaker:
             "check SOLANA_IDL_PATH, update, then `zmart indexer reread`."
         )
         await self._alert("index-unknown-events", "warning", text if unknown else "")
+
+    async def _alert_false_deliveries(self) -> None:
+        number, newest = await deliveries.false_ones(self._engine.pool, _FALSE_S, _SHOWN)
+        named = "; ".join(
+            f"{one.signature}, received {one.received_at:%Y-%m-%d %H:%M:%S} UTC: {', '.join(one.differs)}"
+            for one in newest
+        )
+        text = (
+            f"{number} deliveries by webhook in the last hour said what the chain does not; they were replaced by "
+            f"what the RPC shows. Whoever sent them knows the webhook's secret: {named}."
+        )
+        await self._alert("index-false-deliveries", "critical", text if number else "")
+
+    async def _alert_unconfirmed(self) -> None:
+        waiting = await deliveries.waiting(self._engine.pool)
+        is_late = (waiting.oldest_listed_s or 0) > _LATE_S or (waiting.oldest_s or 0) > _VERY_LATE_S
+        text = (
+            f"{waiting.number} deliveries wait for the RPC to show the same, the oldest for {waiting.oldest_s:.0f} s: "
+            f"{waiting.last_error or 'it was not asked yet; see INDEXER_RPC_PER_S'}"
+            if is_late
+            else ""
+        )
+        await self._alert("index-unconfirmed", "warning", text)
 
     async def _alert_backwards(self) -> None:
         found = self._engine.scanner.backwards

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from zmart.chain.config_check import check_program
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.services.indexer.confirming import Confirmer
 from zmart.services.indexer.fetcher import Fetcher
 from zmart.services.indexer.finality import FinalityWatcher
 from zmart.services.indexer.folding import Folder
@@ -33,9 +34,19 @@ class Engine:
         self._witnesses = witnesses or (rpc,)
         self.program = program
         self.folder = Folder(program, settings.pricing_model)
-        self.worker = Worker(pool, rpc, program, self.folder, settings.indexer_batch_size)
+        self.worker = Worker(
+            pool,
+            rpc,
+            program,
+            self.folder,
+            settings.indexer_batch_size,
+            trusting=settings.indexer_trust_webhooks,
+        )
         self.pace = Pace(settings.indexer_rpc_per_s)
         self.fetcher = Fetcher(pool, rpc, self._witnesses, self.pace, settings.rpc_timeout_s)
+        self.confirmer = Confirmer(
+            pool, rpc, program, self.folder, self.worker.blocks, self.pace, settings.rpc_timeout_s
+        )
         self.scanner = Scanner(pool, rpc, program, self.pace, settings.indexer_scan_interval_s)
         self.finality = FinalityWatcher(
             pool, rpc, self.folder, settings.indexer_scan_interval_s, self._witnesses

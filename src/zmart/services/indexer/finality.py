@@ -28,7 +28,6 @@ _SETTLING_SLOTS = 32
 """What a node may be behind another that confirmed a transaction already: about the time that finality takes."""
 _FAR_SLOTS, _LONG_S = 150, 60.0
 """What is so far ahead of the node for so long was never on the chain: who knows the webhook's secret made it up."""
-_MARKETS_AT_ONCE = 200
 log = structlog.get_logger()
 
 
@@ -77,8 +76,8 @@ class FinalityWatcher:
         after: Unfinal | None = None
         while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):
             found, lost = await self._ask(page, finalized)
-            await chain_events.finalize(self._pool, found)
-            final, missing, after = final + len(found), missing + lost, page[-1]
+            final += await chain_events.finalize(self._pool, found)
+            missing, after = missing + lost, page[-1]
         await self._judge(missing)
         await index_progress.advance(self._pool)
         return final
@@ -94,6 +93,8 @@ class FinalityWatcher:
             if status is not None and _same(candidate, status):
                 if status.confirmation_status == "finalized":
                     final.append(candidate.signature)
+            elif status is not None and candidate.unconfirmed:
+                pass  # it is there otherwise than a webhook told it: Confirmer puts that right
             elif _should_be_known(candidate, finalized, statuses.context_slot):
                 missing.append(candidate)
         return final, missing
@@ -127,14 +128,7 @@ class FinalityWatcher:
             await inbox.forget(connection, [signature])
             if instead is not None:
                 await inbox.store(connection, "scan", [instead])
-            if affected.config:
-                await self._folder.refold_config(connection)
-                after = ""
-                while page := await chain_events.market_ids(connection, after, _MARKETS_AT_ONCE):
-                    await self._folder.refold(connection, page)
-                    after = page[-1]
-            else:
-                await self._folder.refold(connection, affected.markets)
+            await self._folder.refold_affected(connection, affected)
         metrics.VANISHED.inc()
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
 

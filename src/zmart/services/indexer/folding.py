@@ -23,6 +23,7 @@ from zmart.market.pricing import PricingModelName
 from zmart.market.types import Address, MarketId, Wallet
 from zmart.services.indexer import metrics
 from zmart.store import chain_events, projections
+from zmart.store.chain_events import Affected
 from zmart.store.pool import Connection
 from zmart.store.projections import Head, Rows
 
@@ -30,6 +31,7 @@ Mapped = tuple[ChainEvent, MarketId | None]
 Store = Callable[[], Coroutine[None, None, None]]
 _AT_A_STRETCH = 64
 """Events that are folded before others of this process get their turn: about 2 ms."""
+_MARKETS_AT_ONCE = 200
 _LONG = 20_000
 """Events that are held in memory at once when markets are folded again."""
 
@@ -128,6 +130,17 @@ class Folder:
         await projections.write(
             connection, Rows(markets=last.markets, positions=last.positions, heads=[head])
         )
+
+    async def refold_affected(self, connection: Connection, affected: Affected) -> None:
+        """Fold again what a change of some transactions concerns: another config concerns every market."""
+        if not affected.config:
+            await self.refold(connection, affected.markets)
+            return
+        await self.refold_config(connection)
+        after = ""
+        while page := await chain_events.market_ids(connection, after, _MARKETS_AT_ONCE):
+            await self.refold(connection, page)
+            after = page[-1]
 
     async def refold_config(self, connection: Connection) -> None:
         await projections.write_config(connection, (await self._rules(connection)).configs.latest)

@@ -41,3 +41,11 @@ ABSENT = Counter(
     "zmart_indexer_absent_transactions", "hints of transactions that nobody has, forgotten in the end"
 )
 VANISHED = Counter("zmart_indexer_vanished_transactions", "confirmed transactions that left the chain")
+UNCONFIRMED = Gauge("zmart_indexer_unconfirmed", "delivered transactions that our RPC has not confirmed yet")
+UNCONFIRMED_OLDEST_SECONDS = Gauge("zmart_indexer_unconfirmed_oldest_seconds", "age of the oldest of them")
+CONFIRMED = Counter("zmart_indexer_confirmed", "deliveries that our RPC showed the same")
+CONFIRMATION_CALLS = Counter("zmart_indexer_confirmation_calls", "calls to the RPC that confirm deliveries")
+UNKNOWN_DELIVERIES = Counter(
+    "zmart_indexer_unknown_deliveries", "deliveries of transactions that the chain does not have, forgotten"
+)
+FALSE_DELIVERIES = Counter("zmart_indexer_false_deliveries", "deliveries that differed from the chain")

@@ -29,9 +29,12 @@ log = structlog.get_logger()
 class Preparation:
     """`batch(limit, without)` holds no lock: what it says may be old when it is written, so the writer checks."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, program: Program, blocks: Blocks) -> None:
+    def __init__(
+        self, pool: Pool, rpc: Rpc, program: Program, blocks: Blocks, *, trusting: bool = False
+    ) -> None:
         self._pool = pool
         self._program = program
+        self._trusting = trusting
         self._blocks = blocks
         self._recovery = Recovery(rpc, program)
         self._gate = asyncio.Semaphore(_RECOVERED_AT_ONCE)
@@ -39,7 +42,7 @@ class Preparation:
     async def batch(self, limit: int, without: Sequence[int] = ()) -> Batch:
         """The next rows of the inbox, decoded; empty when there are none."""
         rows = await inbox.ready(self._pool, limit, MOST_BYTES, without)
-        batch = await batches.read(self._program, rows)
+        batch = await batches.read(self._program, rows, trusting=self._trusting)
         if batch.cut:
             await asyncio.gather(*(self._recover(batch, signature) for signature in batch.cut))
             await inbox.postpone(self._pool, batch.postponed, "; ".join(batch.reasons))

@@ -17,9 +17,8 @@ async def reread(engine: Engine) -> int:
             await index_progress.lock_writer(connection)
             slots = await chain_events.slots_of(connection, signatures)
             affected = await chain_events.remove(connection, signatures)
-            await engine.folder.refold(connection, affected.markets)
-            if affected.config:
-                await engine.folder.refold_config(connection)
+            await engine.folder.refold_affected(connection, affected)
+            await inbox.forget(connection, signatures)
             await inbox.store(
                 connection, "scan", [Hint(signature, slot, None) for signature, slot in slots.items()]
             )

@@ -20,12 +20,14 @@ from zmart.services.indexer.sources import LiveLog
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
-from zmart.store import inbox, index_progress, projections
+from zmart.store import deliveries, inbox, index_progress, projections
+from zmart.store.deliveries import Waiting
 from zmart.store.inbox import Depth
 from zmart.store.index_progress import IndexProgress
 from zmart.store.pool import is_away
 
 BEHIND_S = 10.0
+UNCONFIRMED_S = 60.0
 _LISTEN_AGAIN_S = 0.5
 log = structlog.get_logger()
 
@@ -54,7 +56,7 @@ class Indexer:
 
     async def run(self, stop: asyncio.Event) -> None:
         engine = self._engine
-        work, fetch, scan, final, care, webhooks = (Bell(stop) for _ in range(6))
+        work, fetch, confirm, scan, final, care, webhooks = (Bell(stop) for _ in range(7))
         endless = [self._wake((work, fetch))]
         if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
             live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
@@ -64,6 +66,7 @@ class Indexer:
                 helpers = [group.create_task(helper) for helper in endless]
                 group.create_task(engine.worker.run(work))
                 group.create_task(engine.fetcher.run(fetch))
+                group.create_task(engine.confirmer.run(confirm))
                 group.create_task(engine.scanner.run(scan))
                 group.create_task(engine.finality.run(final))
                 group.create_task(self._caretaker.run(care))
@@ -78,16 +81,18 @@ class Indexer:
         try:
             progress = await index_progress.read(self._engine.pool)
             depth = await inbox.depth(self._engine.pool)
+            waiting = await deliveries.waiting(self._engine.pool)
             stuck = await projections.stuck(self._engine.pool)
         except Exception as error:
             if not is_away(error) and not isinstance(error, StoreError):
                 raise
             return Readiness(ready=False, reason=f"PostgreSQL is away: {error}")
         assert progress is not None  # claimed when the service was opened
-        _publish(progress, depth, len(stuck))
+        _publish(progress, depth, waiting, len(stuck))
         metrics.EVENTS_PER_MINUTE.set(self._rate.per_minute(self._engine.worker.events_total))
         trouble = self._engine.scanner.trouble
         reason = _why_not_ready(progress, depth, self._settings.indexer_scan_interval_s, trouble)
+        reason = reason or _why_unconfirmed(waiting)
         details = {
             "tip_slot": progress.tip_slot,
             "final_slot": progress.final_slot,
@@ -95,6 +100,8 @@ class Indexer:
             "inbox_pending": depth.pending,
             "inbox_oldest_s": depth.oldest_s,
             "inbox_unproven": depth.unproven,
+            "unconfirmed": waiting.number,
+            "unconfirmed_oldest_s": waiting.oldest_s,
             "dead_letters": depth.dead,
             "stuck_markets": dict(stuck[:10]),
             "scan_age_s": progress.scan_age_s,
@@ -158,11 +165,22 @@ def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float
     return ""
 
 
+def _why_unconfirmed(waiting: Waiting) -> str:
+    """Only what the RPC itself lists counts: anybody who knows the webhook's secret can invent the rest."""
+    if waiting.oldest_listed_s is None or waiting.oldest_listed_s <= UNCONFIRMED_S:
+        return ""
+    reason = (
+        f"{waiting.number} deliveries are not confirmed by the RPC, which lists them, the oldest for "
+        f"{waiting.oldest_listed_s:.0f} s"
+    )
+    return _with_cause(reason, waiting.last_error or "")
+
+
 def _with_cause(reason: str, cause: str) -> str:
     return f"{reason} ({cause})" if cause else reason
 
 
-def _publish(progress: IndexProgress, depth: Depth, stuck: int) -> None:
+def _publish(progress: IndexProgress, depth: Depth, waiting: Waiting, stuck: int) -> None:
     metrics.TIP_SLOT.set(progress.tip_slot)
     metrics.GAP_FREE_SLOT.set(progress.gap_free_through_slot)
     metrics.LAG_SLOTS.set(max(0, progress.tip_slot - progress.gap_free_through_slot))
@@ -171,5 +189,7 @@ def _publish(progress: IndexProgress, depth: Depth, stuck: int) -> None:
     metrics.INBOX_DEPTH.set(depth.pending)
     metrics.INBOX_OLDEST_SECONDS.set(depth.oldest_s or 0)
     metrics.INBOX_UNPROVEN.set(depth.unproven)
+    metrics.UNCONFIRMED.set(waiting.number)
+    metrics.UNCONFIRMED_OLDEST_SECONDS.set(waiting.oldest_s or 0)
     metrics.DEAD_LETTERS.set(depth.dead)
     metrics.STUCK_MARKETS.set(stuck)

@@ -15,7 +15,7 @@ from zmart.errors import ChainError, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.listing import PAGE, Pace, backwards, pages
-from zmart.store import chain_events, inbox, index_progress
+from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import TransactionRow
 from zmart.store.inbox import Hint
 from zmart.store.pool import Pool, is_away
@@ -91,7 +91,9 @@ async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
     if failed:
         await chain_events.add(pool, failed)
     hints = [Hint(info.signature, info.slot, None) for info in new if info.err is None]
-    return len(failed) + (await inbox.store(pool, "scan", hints)).fresh
+    fresh = len(failed) + (await inbox.store(pool, "scan", hints)).fresh
+    await deliveries.listed(pool, {info.signature: info.slot for info in page})
+    return fresh
 
 
 class LiveLog:

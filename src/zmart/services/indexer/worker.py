@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 
@@ -18,7 +18,7 @@ import structlog
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.market.events import kind_of
-from zmart.market.types import MarketId, Slot
+from zmart.market.types import MarketId, Signature, Slot
 from zmart.services.indexer import batch as batches
 from zmart.services.indexer import metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
@@ -26,9 +26,9 @@ from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.blocks import Blocks, Unplaced
 from zmart.services.indexer.folding import Folder, Mapped
 from zmart.services.indexer.preparation import MOST_BYTES, Preparation
-from zmart.store import chain_events, inbox, index_progress
+from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
-from zmart.store.inbox import Failure
+from zmart.store.inbox import Failure, Ready
 from zmart.store.pool import Connection, Pool, is_away
 
 _TAKEOVER_S = 0.25
@@ -49,12 +49,21 @@ class Worker:
     """`turn()` settles one batch; `run(bell)` does so whenever something is in the inbox. `recovered` are
     markets with events that no log told: somebody should compare them with their accounts."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, program: Program, folder: Folder, batch_size: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        rpc: Rpc,
+        program: Program,
+        folder: Folder,
+        batch_size: int,
+        *,
+        trusting: bool = False,
+    ) -> None:
         self._pool = pool
         self._folder = folder
         self._largest = self._limit = batch_size
-        self._blocks = Blocks(rpc)
-        self._preparation = Preparation(pool, rpc, program, self._blocks)
+        self.blocks = Blocks(rpc)
+        self._preparation = Preparation(pool, rpc, program, self.blocks, trusting=trusting)
         self._ahead: asyncio.Task[Batch] | None = None
         self.events_total = 0
         self.recovered: set[MarketId] = set()
@@ -104,25 +113,24 @@ class Worker:
 
     async def _with_order(self, batch: Batch) -> Turn:
         """A block is asked for outside of the transaction, then the batch is written again."""
-        unplaced: dict[Slot, Unplaced] = {}
+        unplaced: dict[Signature, Unplaced] = {}
         while True:
             try:
                 return await self._settle(batch, unplaced)
             except OrderUnknown as unknown:
-                unplaced |= await self._blocks.read(unknown.wanted)
+                unplaced |= await self.blocks.read(unknown.wanted)
 
-    async def _settle(self, batch: Batch, unplaced: Mapping[Slot, Unplaced]) -> Turn:
+    async def _settle(self, batch: Batch, unplaced: Mapping[Signature, Unplaced]) -> Turn:
         started = time.perf_counter()
         failures = list(batch.failures)
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
                 return Turn.ELSEWHERE
             self._look_ahead(batch)
-            transactions = await self._in_order(connection, batch, unplaced, failures)
-            await self._write(connection, transactions)
-            held = {failure.id for failure in failures}
-            await inbox.settled(connection, [row_id for row_id in batch.settled if row_id not in held])
-            await inbox.foreign(connection, batch.foreign)
+            transactions, moved = await self._in_order(connection, batch, unplaced, failures)
+            transactions = await self._take(connection, batch, transactions, failures)
+            await self._write(connection, transactions, moved)
+            await self._set_aside(connection, batch)
             dead = await inbox.failed(connection, failures)
             await index_progress.advance(connection)
         self._count(batch, transactions, time.perf_counter() - started)
@@ -150,17 +158,18 @@ class Worker:
         self,
         connection: Connection,
         batch: Batch,
-        unplaced: Mapping[Slot, Unplaced],
+        unplaced: Mapping[Signature, Unplaced],
         failures: list[Failure],
-    ) -> list[Transaction]:
-        """The transactions that are new, each with its place in the block where that matters."""
+    ) -> tuple[list[Transaction], set[Signature]]:
+        """The transactions that are new, each with its place in the block where that matters; and older ones that
+        a webhook had given another place."""
         known = await chain_events.known(connection, [t.row.signature for t in batch.transactions])
-        new = [t for t in batch.transactions if t.row.signature not in known]
-        held = {t.row.signature: f for t in new if (f := _without_place(batch, t, unplaced.get(t.row.slot)))}
-        failures += held.values()
-        new = [t for t in new if t.row.signature not in held]
+        unknown = [t for t in batch.transactions if t.row.signature not in known]
+        held = {t.row.signature for t in unknown if t.row.index_in_block is None} & unplaced.keys()
+        failures += [_without_place(batch.rows[signature], unplaced[signature]) for signature in held]
+        new = [t for t in unknown if t.row.signature not in held]
         neighbours = await chain_events.neighbours(connection, {t.row.slot for t in new if t.events})
-        order = batches.order(new, neighbours, self._blocks.places)
+        order = batches.order(new, neighbours, self.blocks.places, unplaced)
         if order.missing:
             raise OrderUnknown(order.missing)
         old = [
@@ -170,11 +179,52 @@ class Worker:
         ]
         if old:
             await chain_events.place(connection, old)
-        return [t.at(order.places[t.row.signature]) if t.row.signature in order.places else t for t in new]
+        moved = {n.signature for n in neighbours if n.index_in_block is not None} & order.places.keys()
+        placed = [t.at(order.places[t.row.signature]) if t.row.signature in order.places else t for t in new]
+        return placed, moved
 
-    async def _write(self, connection: Connection, transactions: list[Transaction]) -> None:
-        if not transactions:
-            return
+    async def _take(
+        self,
+        connection: Connection,
+        batch: Batch,
+        transactions: list[Transaction],
+        failures: Sequence[Failure],
+    ) -> list[Transaction]:
+        """Settle the rows of the batch; returns those transactions whose row nobody has settled meanwhile. What a
+        webhook told is not done: our RPC has to show the same."""
+        rows = batch.rows
+        hints = {
+            rows[t.row.signature].id: (batch.digests[t.row.signature], t.row.slot)
+            for t in transactions
+            if t.row.signature in batch.digests
+        }
+        held = {failure.id for failure in failures} | hints.keys()
+        done = await inbox.settled(connection, [row_id for row_id in batch.settled if row_id not in held])
+        done |= await deliveries.folded(connection, hints)
+        return [t for t in transactions if rows[t.row.signature].id in done]
+
+    async def _set_aside(self, connection: Connection, batch: Batch) -> None:
+        """Those that leave nothing to fold, unless our RPC has more to show."""
+        foreign = set(batch.foreign)
+        hints = {
+            row.id: (batch.digests[signature], row.slot or Slot(0))
+            for signature, row in batch.rows.items()
+            if row.id in foreign and signature in batch.digests
+        }
+        await inbox.foreign(connection, list(foreign - hints.keys()))
+        await deliveries.folded(connection, hints)
+        await deliveries.unproven(connection, batch.unproven)
+
+    async def _write(
+        self, connection: Connection, transactions: list[Transaction], moved: set[Signature]
+    ) -> None:
+        if transactions:
+            await self._add(connection, transactions)
+        if moved:
+            affected = await chain_events.affected_by(connection, moved)
+            await self._folder.refold_affected(connection, affected)
+
+    async def _add(self, connection: Connection, transactions: list[Transaction]) -> None:
         events = [event for transaction in transactions for event in transaction.events]
         mapped: list[Mapped] = await self._folder.map_markets(connection, events)
         await asyncio.sleep(0)  # a webhook that came meanwhile is answered first
@@ -191,7 +241,7 @@ class Worker:
         if len(rows) > 1:
             return
         # It alone cannot be settled: try it again later, others go on.
-        await inbox.failed(self._pool, [Failure(id=rows[0].id, error=reason)])
+        await inbox.failed(self._pool, [Failure(id=rows[0].id, error=reason, refetch=rows[0].delivered)])
 
     def _count(self, batch: Batch, transactions: list[Transaction], seconds: float) -> None:
         names = Counter(kind_of(e.event).__name__ for t in transactions for e in t.events)
@@ -206,14 +256,6 @@ class Worker:
             metrics.VISIBLE_SECONDS.observe(row.age_s + seconds)
 
 
-def _without_place(batch: Batch, transaction: Transaction, problem: Unplaced | None) -> Failure | None:
-    """Why a transaction must wait for its place. One that its block does not hold is asked for by itself, and holds
-    nobody of that slot up unless it is folded already: then it is about to be taken back."""
-    if problem is None:
-        return None
-    row = transaction.row
-    if row.signature in problem.foreign:
-        return Failure(id=batch.rows[row.signature].id, error=problem.reason, refetch=True)
-    if problem.foreign and problem.foreign <= batch.rows.keys():
-        return None
-    return Failure(id=batch.rows[row.signature].id, error=problem.reason)
+def _without_place(row: Ready, problem: Unplaced) -> Failure:
+    """It waits for its place; one that its block does not hold is asked for again, wherever it is."""
+    return Failure(id=row.id, error=problem.reason, refetch=row.delivered or problem.is_elsewhere)

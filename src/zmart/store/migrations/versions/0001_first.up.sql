@@ -27,17 +27,21 @@ CREATE TABLE index_progress (
 );
 
 -- Every hint of a transaction, from whichever source, before anything is done with it. A row is deleted when its
--- transaction is in chain_transactions; 'done' are those that have nothing to do with the program, 'absent' hints that
--- nobody has a transaction for, 'dropped' those that an operator gave up.
+-- transaction is in chain_transactions and our own RPC has shown it; until then it is 'unconfirmed'. 'done' are those that
+-- have nothing to do with the program, 'absent' hints that nobody has a transaction for, 'dropped' those that an operator
+-- gave up.
 CREATE TABLE inbox (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     signature       text NOT NULL UNIQUE,
     source          text NOT NULL CHECK (source IN ('webhook', 'logs', 'scan')),
     slot            bigint,
-    payload         bytea,             -- the transaction as delivered; NULL: to be fetched by RPC
+    payload         bytea,             -- the transaction as it was told; NULL: to be fetched by RPC
+    delivered       boolean NOT NULL DEFAULT false,   -- a webhook told the payload, not our RPC
+    digest          bytea,             -- of what was delivered and folded; the RPC must show the same
     listed          boolean NOT NULL DEFAULT false,   -- the chain's own listing names it, in this slot
     unknown_since   bigint,            -- slot at which a node first properly said that it has no such transaction
-    state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'absent', 'dead', 'dropped')),
+    state           text NOT NULL DEFAULT 'pending'
+        CHECK (state IN ('pending', 'unconfirmed', 'done', 'absent', 'dead', 'dropped')),
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
     last_error      text,
@@ -48,9 +52,20 @@ ALTER TABLE inbox ALTER COLUMN payload SET STORAGE EXTERNAL;   -- it stays for m
 CREATE INDEX inbox_to_fold ON inbox (slot, id) WHERE state = 'pending' AND payload IS NOT NULL;
 CREATE INDEX inbox_to_fetch ON inbox (slot, id) WHERE state = 'pending' AND payload IS NULL;
 CREATE INDEX inbox_open ON inbox (slot) WHERE state IN ('pending', 'dead');
+CREATE INDEX inbox_unconfirmed ON inbox (slot, id) WHERE state = 'unconfirmed';
 CREATE INDEX inbox_waiting ON inbox (received_at) WHERE state = 'pending' AND (listed OR payload IS NOT NULL);
 CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
 CREATE INDEX inbox_done ON inbox (settled_at) WHERE state IN ('done', 'absent');
+
+-- Deliveries that said something else than the chain, with the names of what differed.
+CREATE TABLE false_deliveries (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    signature   text NOT NULL,
+    differs     text[] NOT NULL,
+    received_at timestamptz NOT NULL,
+    found_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX false_deliveries_found ON false_deliveries (found_at);
 
 -- Listings of a range of slots that an operator asked for; `reached` is where a broken one goes on.
 CREATE TABLE backfills (

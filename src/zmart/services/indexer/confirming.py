@@ -1,0 +1,200 @@
+"""What webhooks told is compared with what our own RPC shows, and replaced by it where the two differ.
+
+A delivery is folded at once; until it has been through here it cannot become final, and the gap-free slot waits for it.
+What is still to be confirmed stands in the inbox, so a process that dies forgets nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import structlog
+
+from zmart.chain.digest import differences, digest_of, unpacked
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.errors import ChainError, DecodeError
+from zmart.market.types import Signature, Slot
+from zmart.services.indexer import metrics
+from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.blocks import Blocks, Unplaced
+from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.listing import Pace
+from zmart.store import chain_events, deliveries, index_progress
+from zmart.store.chain_events import Neighbour
+from zmart.store.deliveries import Unconfirmed
+from zmart.store.pool import Connection, Pool, is_away
+
+_AT_ONCE = 16
+_TAKEN = 64
+_IDLE_S = 0.5
+_LONGEST_PAUSE_S = 60.0
+PLACE = "place in its block"
+log = structlog.get_logger()
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """What our RPC says of a delivery: the transaction, whether it is one of the program, and the names of what
+    differs."""
+
+    raw: bytes
+    slot: Slot
+    is_ours: bool
+    differs: list[str]
+
+
+class Confirmer:
+    """`turn()` compares some; `run(bell)` does so whenever there are any."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        rpc: Rpc,
+        program: Program,
+        folder: Folder,
+        blocks: Blocks,
+        pace: Pace,
+        timeout_s: float,
+    ) -> None:
+        self._pool = pool
+        self._rpc = rpc
+        self._program = program
+        self._folder = folder
+        self._pace = pace
+        self._timeout_s = timeout_s
+        self._blocks = blocks
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(self, bell: Bell) -> None:
+        while not bell.stopped:
+            bell.clear()
+            try:
+                if await self.turn():
+                    continue
+                due_s = await deliveries.next_due_s(self._pool)
+                pause_s = _IDLE_S if due_s is None else min(due_s, _IDLE_S)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                pause_s = 1.0
+            await bell.wait(pause_s)
+
+    async def turn(self) -> int:
+        """Returns how many were asked for. A lease keeps others off them, and gives them back after a crash."""
+        taken = await deliveries.take(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
+        if not taken:
+            return 0
+        answers = await asyncio.gather(*(self._ask(delivery) for delivery in taken))
+        told = list(zip(taken, answers, strict=True))
+        silent = {delivery.id: answer for delivery, answer in told if isinstance(answer, str)}
+        same = [(d, a) for d, a in told if isinstance(a, _Shown) and not a.differs]
+        silent |= await self._confirm([d for d, a in same if a.is_ours])
+        await deliveries.foreign(self._pool, [d.id for d, a in same if not a.is_ours])
+        await deliveries.unanswered(self._pool, silent, _LONGEST_PAUSE_S)
+        metrics.UNKNOWN_DELIVERIES.inc(await deliveries.forget_unknown(self._pool))
+        for delivery, answer in told:
+            if isinstance(answer, _Shown) and answer.differs:
+                await self._correct(delivery, answer)
+        if silent:
+            log.warning("deliveries not confirmed", number=len(silent), reason=next(iter(silent.values())))
+        return len(taken)
+
+    async def _ask(self, delivery: Unconfirmed) -> _Shown | str:
+        """The reason when the RPC cannot say now."""
+        async with self._gate:
+            await self._pace.turn()
+            metrics.CONFIRMATION_CALLS.inc()
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    raw = await self._rpc.get_transaction_json(delivery.signature)
+            except (ChainError, TimeoutError) as error:
+                return str(error) or "The RPC did not answer in time."
+        return (
+            "The RPC does not know this transaction (yet)." if raw is None else self._compare(delivery, raw)
+        )
+
+    def _compare(self, delivery: Unconfirmed, raw: bytes) -> _Shown | str:
+        try:
+            found = parse_transaction(raw)
+            own = digest_of(found, extract_events(self._program, found))
+        except (DecodeError, RecursionError, OverflowError) as error:
+            return f"The RPC's answer cannot be used: {error}"
+        if found.signature != delivery.signature:
+            return f"The RPC answered with another transaction, {found.signature}."
+        is_ours = any(i.program_id == self._program.address for i in found.instructions)
+        return _Shown(raw, found.slot, is_ours, differences(unpacked(delivery.digest), own))
+
+    async def _confirm(self, same: Sequence[Unconfirmed]) -> dict[int, str]:
+        """Let them become final, if their order in the block is the chain's too; the others with the reason."""
+        unreadable = await self._check_places(same)
+        await deliveries.confirmed(self._pool, [d.id for d in same if d.signature not in unreadable])
+        metrics.CONFIRMED.inc(len(same) - len(unreadable))
+        return {d.id: unreadable[d.signature].reason for d in same if d.signature in unreadable}
+
+    async def _check_places(self, same: Sequence[Unconfirmed]) -> dict[Signature, Unplaced]:
+        """A webhook tells the place in the block, getTransaction does not: where a slot holds several transactions
+        of ours, its block is asked. Returns those of `same` whose place nobody can tell now."""
+        by_slot: dict[Slot, list[Neighbour]] = {}
+        for neighbour in await chain_events.neighbours(self._pool, {d.slot for d in same}):
+            by_slot.setdefault(neighbour.slot, []).append(neighbour)
+        shared = {slot: members for slot, members in by_slot.items() if len(members) > 1}
+        if not shared:
+            return {}
+        unreadable = await self._read_blocks(shared)
+        for slot, members in shared.items():
+            places = self._blocks.places.get(slot, {})
+            wrong = [m for m in members if places.get(m.signature, m.index_in_block) != m.index_in_block]
+            if wrong:
+                await self._move(wrong, places, {d.signature: d for d in same})
+        return {d.signature: unreadable[d.signature] for d in same if d.signature in unreadable}
+
+    async def _read_blocks(self, shared: Mapping[Slot, Sequence[Neighbour]]) -> dict[Signature, Unplaced]:
+        known = self._blocks.places
+        wanted = {
+            slot: {m.signature for m in members} - known.get(slot, {}).keys()
+            for slot, members in shared.items()
+        }
+        wanted = {slot: names for slot, names in wanted.items() if names}
+        for _ in wanted:
+            await self._pace.turn()
+            metrics.CONFIRMATION_CALLS.inc()
+        return await self._blocks.read(wanted)
+
+    async def _move(
+        self,
+        wrong: Sequence[Neighbour],
+        places: dict[Signature, int],
+        delivered: dict[Signature, Unconfirmed],
+    ) -> None:
+        right = [Neighbour(m.slot, m.signature, places[m.signature]) for m in wrong]
+        async with self._pool.transaction() as connection:
+            await index_progress.lock_writer(connection)
+            await chain_events.place(connection, right)
+            affected = await chain_events.affected_by(connection, [m.signature for m in right])
+            await self._folder.refold_affected(connection, affected)
+            for member in wrong:
+                if member.index_in_block is not None and member.signature in delivered:
+                    await self._note(connection, delivered[member.signature], [PLACE])
+
+    async def _correct(self, delivery: Unconfirmed, shown: _Shown) -> None:
+        """Take back what was folded and have the RPC's transaction folded instead; the feed tells both."""
+        async with self._pool.transaction() as connection:
+            await index_progress.lock_writer(connection)
+            if not await deliveries.replace(connection, delivery.id, shown.raw, shown.slot):
+                return
+            affected = await chain_events.remove(connection, [delivery.signature])
+            await self._folder.refold_affected(connection, affected)
+            await self._note(connection, delivery, shown.differs)
+
+    async def _note(self, connection: Connection, delivery: Unconfirmed, differs: list[str]) -> None:
+        await deliveries.note(connection, delivery, differs)
+        metrics.FALSE_DELIVERIES.inc()
+        log.error(
+            "a webhook delivered what the chain does not say",
+            signature=delivery.signature,
+            received_at=delivery.received_at.isoformat(),
+            differs=differs,
+        )

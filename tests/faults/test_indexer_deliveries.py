@@ -1,0 +1,345 @@
+"""A delivery is a hint, its content too: whoever knows the webhook's secret decides nothing (cases A2, I5)."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from chain_story import Story, Tx
+from forgeries import EVIL, FORGERIES, honest, invented
+from indexer_harness import engine_on, settle, tables, without_lone_places
+from story_node import serving
+from zmart.market import events as e
+from zmart.services.indexer.caretaker import Caretaker
+from zmart.services.indexer.worker import Turn
+from zmart.store import alerts, deliveries, inbox, index_progress
+
+STORY = Story(29, markets=2, trades=8)
+CALLS_IN_A_LOOP = 40
+
+
+@pytest.fixture(scope="module")
+def truth_once():
+    return {}
+
+
+@pytest.fixture
+async def truth(truth_once, new_database, migrated_template):
+    """The tables when nothing but the RPC was heard."""
+    if not truth_once:
+        other = new_database(migrated_template)
+        async with serving(STORY) as node, engine_on(other, node.url) as engine:
+            await engine.scanner.scan()
+            await settle(engine)
+        truth_once.update(without_lone_places(await tables(other)))
+    return truth_once
+
+
+async def deliver_values(engine, values):
+    """Deliveries with these elements, folded by the worker alone."""
+    raws = [msgspec.json.encode(value) for value in values]
+    hints = [
+        inbox.Hint(value["transaction"]["signatures"][0], min(value["slot"], 2**63 - 1), raw)
+        for value, raw in zip(values, raws, strict=True)
+    ]
+    await inbox.store(engine.pool, "webhook", hints)
+    while await engine.worker.turn() is Turn.WORKED:
+        pass
+
+
+async def come_true(engine, node):
+    """Whatever is due later is due now, until nothing waits."""
+    open_rows = f"SELECT count(*) FROM inbox WHERE {inbox.IS_REAL} OR state IN ('unconfirmed', 'dead')"
+    for _ in range(CALLS_IN_A_LOOP):
+        await engine.pool.execute("UPDATE inbox SET next_attempt_at = now()")
+        await settle(engine)
+        await engine.scanner.scan()
+        if await through(engine) == node.tip() and not await engine.pool.fetchval(open_rows):
+            return
+    rows = await engine.pool.fetch("SELECT signature, slot, state, listed, attempts, last_error FROM inbox")
+    raise AssertionError(f"through {await through(engine)} of {node.tip()}: {[tuple(row) for row in rows]}")
+
+
+async def through(engine):
+    return (await index_progress.read(engine.pool)).gap_free_through_slot
+
+
+async def same_as(truth, database_url):
+    found = without_lone_places(await tables(database_url))
+    for name, rows in truth.items():
+        assert found[name] == rows, name
+
+
+async def finalized(engine):
+    rows = await engine.pool.fetch("SELECT signature FROM chain_transactions WHERE finality = 'finalized'")
+    return {row["signature"] for row in rows}
+
+
+def victim(chance):
+    return chance.choice([tx for tx in STORY.txs if tx.events])
+
+
+EACH = [pytest.param((forge,), id=forge.__name__, marks=pytest.mark.slow) for forge in FORGERIES]
+
+
+@pytest.mark.parametrize("forgeries", [pytest.param(FORGERIES, id="together"), *EACH])
+async def test_a_forged_delivery_that_comes_first_never_becomes_final(database_url, truth, forgeries):
+    """Case A2: the delivery comes first, our own RPC cannot say yet, then it says the truth."""
+    chance = random.Random(len(forgeries))
+    victims = chance.sample([tx for tx in STORY.txs if tx.events], len(forgeries))
+    forged = {tx.signature: forge for tx, forge in zip(victims, forgeries, strict=True)}
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.raws = dict.fromkeys(forged)
+        values = [
+            forged[tx.signature](tx, STORY.txs, chance) if tx.signature in forged else honest(tx)
+            for tx in STORY.txs
+        ]
+        await deliver_values(engine, values)
+        await engine.scanner.scan()
+        await settle(engine)
+        await settle(engine)
+        assert await through(engine) < min(tx.slot for tx in victims), "nothing shows yet what they say"
+        assert not forged.keys() & await finalized(engine)
+        node.raws = {}
+        await come_true(engine, node)
+        await same_as(truth, database_url)
+        assert forged.keys() <= await finalized(engine)
+
+
+@pytest.mark.parametrize("forgeries", [pytest.param(FORGERIES, id="together"), *EACH])
+async def test_a_forged_delivery_that_comes_later_changes_nothing(database_url, truth, forgeries):
+    """Case A2: the RPC was heard first."""
+    chance = random.Random(len(forgeries))
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await engine.fetcher.turn()
+        victims = chance.sample([tx for tx in STORY.txs if tx.err is None], 20)
+        await deliver_values(engine, [chance.choice(forgeries)(tx, STORY.txs, chance) for tx in victims])
+        await come_true(engine, node)
+        await deliver_values(engine, [chance.choice(forgeries)(tx, STORY.txs, chance) for tx in victims])
+        assert await engine.pool.fetchval("SELECT count(*) FROM false_deliveries") == 0
+        await same_as(truth, database_url)
+
+
+async def test_the_alert_names_the_delivery_and_what_differed_and_the_feed_tells_the_correction(database_url):
+    """Case A2: one vote made forty."""
+    chance = random.Random(1)
+    tx = next(
+        tx for tx in STORY.txs if any(isinstance(event, e.ProposalVoteSubmitted) for event in tx.events)
+    )
+    forty = next(forge for forge in FORGERIES if forge.__name__ == "one_vote_made_forty")
+    before = STORY.txs[: STORY.txs.index(tx)]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = STORY.txs[: len(before) + 1]
+        await deliver_values(engine, [*map(honest, before), forty(tx, STORY.txs, chance)])
+        votes = "SELECT count(*) FROM onchain_votes WHERE signature = $1"
+        assert await engine.pool.fetchval(votes, tx.signature) >= 40, "it is visible at once"
+        head = await engine.pool.fetchval("SELECT head FROM feed_head")
+        await settle(engine)
+        assert await engine.pool.fetchval(votes, tx.signature) == 1
+        rows = await engine.pool.fetch('SELECT topic, op FROM change_feed WHERE "offset" > $1', head)
+        assert ("onchain_votes", "deleted") in {(row["topic"], row["op"]) for row in rows}
+        await Caretaker(engine, 0).look()
+        [alert] = [a for a in await alerts.open_alerts(engine.pool) if a.key == "index-false-deliveries"]
+        assert tx.signature in alert.message
+        assert "log lines, events" in alert.message
+
+
+async def test_a_foreign_transaction_made_to_look_like_ours_is_taken_back(database_url, truth):
+    foreign = Tx("4" * 87, STORY.txs[-1].slot + 1, 3, [], program=EVIL)
+    event = next(event for tx in STORY.txs for event in tx.events if isinstance(event, e.SharesBought))
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = [*STORY.txs, foreign]
+        ours = Tx(foreign.signature, foreign.slot, foreign.index, [event])
+        await deliver_values(engine, [*map(honest, STORY.txs), honest(ours)])
+        count = "SELECT count(*) FROM chain_events WHERE signature = $1"
+        assert await engine.pool.fetchval(count, ours.signature) == 1
+        await settle(engine)
+        assert await engine.pool.fetchval(count, ours.signature) == 0
+        await same_as(truth, database_url)
+
+
+async def test_an_invented_transaction_vanishes_and_holds_nothing_up_for_long(database_url, truth):
+    """Case A2: no node knows it; with events of ours, as a failed one and as a foreign one."""
+    chance = random.Random(5)
+    known = invented(STORY.txs, chance)
+    failed_one = invented(STORY.txs, chance)
+    failed_one["meta"]["err"] = {"x": 1}
+    foreign = msgspec.json.decode(
+        msgspec.json.encode(invented(STORY.txs, chance)).replace(STORY.txs[0].program.encode(), EVIL.encode())
+    )
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await deliver_values(engine, [*map(honest, STORY.txs), known, failed_one, foreign])
+        await engine.scanner.scan()
+        await come_true(engine, node)
+        await same_as(truth, database_url)
+        assert (await inbox.depth(engine.pool)).dead == 0
+
+
+async def test_another_place_in_the_block_is_put_right(database_url, truth):
+    """Case A2: the content is true, but the order in which it took effect is not."""
+    slots = {}
+    for tx in STORY.txs:
+        if tx.events:
+            slots.setdefault(tx.slot, []).append(tx)
+    shared = next(members for members in slots.values() if len(members) > 2)
+    turned = {tx.signature: 100 - tx.index for tx in shared}
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        values = [honest(tx) | {"indexWithinBlock": turned.get(tx.signature, tx.index)} for tx in STORY.txs]
+        await deliver_values(engine, values)
+        await come_true(engine, node)
+        await same_as(truth, database_url)
+        _, found = await deliveries.false_ones(engine.pool, 60, 100)
+        assert {one.signature for one in found} == turned.keys()
+        assert {tuple(one.differs) for one in found} == {("place in its block",)}
+
+
+async def test_what_two_honest_sources_tell_differently_is_no_difference(database_url):
+    tx = next(tx for tx in STORY.txs if tx.calls)
+    theirs, own = honest(tx), honest(tx)
+    del own["indexWithinBlock"], own["version"]
+    own["blockTime"] = None
+    own["meta"]["innerInstructions"] = None
+    message = own["transaction"]["message"]
+    # Keys in another order, half of them loaded by a table; no stack heights.
+    keys = message["accountKeys"]
+    order = [0, *reversed(range(1, len(keys)))]
+    static, loaded = order[:2], order[2:]
+    message["accountKeys"] = [keys[n] for n in static]
+    own["meta"]["loadedAddresses"] = {"writable": [keys[n] for n in loaded], "readonly": []}
+    for call in message["instructions"]:
+        call["programIdIndex"] = order.index(call["programIdIndex"])
+        call["accounts"] = [order.index(n) for n in call["accounts"]]
+        del call["stackHeight"]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.raws[tx.signature] = msgspec.json.encode(own)
+        await deliver_values(engine, [theirs])
+        assert await engine.confirmer.turn() == 1
+        assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0
+        assert await engine.pool.fetchval("SELECT count(*) FROM false_deliveries") == 0
+
+
+async def test_a_delivery_is_asked_for_once_and_what_the_rpc_told_never(database_url):
+    delivered, named = STORY.txs[::2], STORY.txs[1::2]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await deliver_values(engine, [honest(tx) for tx in delivered])
+        await inbox.store(engine.pool, "logs", [inbox.Hint(tx.signature, tx.slot, None) for tx in named])
+        await settle(engine)
+        assert node.calls["getTransaction"] == len(STORY.txs)
+
+
+async def test_who_trusts_webhooks_saves_the_calls(database_url):
+    async with (
+        serving(STORY) as node,
+        engine_on(database_url, node.url, indexer_trust_webhooks=True) as engine,
+    ):
+        await deliver_values(engine, [honest(tx) for tx in STORY.txs])
+        await settle(engine)
+        assert node.calls.get("getTransaction", 0) == 0
+        assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0
+
+
+async def test_a_slot_that_a_webhook_made_up_lets_nothing_slip_through(database_url, truth):
+    """Case A2: named far ahead of the chain and made to look foreign; the listing knows where it is."""
+    tx = victim(random.Random(8))
+    value = foreign = msgspec.json.decode(tx.raw().replace(tx.program.encode(), EVIL.encode()))
+    value["slot"] = tx.slot + 10**6
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.raws[tx.signature] = None
+        await deliver_values(engine, [foreign])
+        for _ in range(3):
+            await engine.scanner.scan()
+            await settle(engine)
+        assert await through(engine) == tx.slot - 1
+        del node.raws[tx.signature]
+        await come_true(engine, node)
+        await same_as(truth, database_url)
+
+
+async def test_an_rpc_that_cannot_say_is_asked_for_ever_and_somebody_is_told(database_url, truth):
+    async with serving(STORY) as node, engine_on(database_url, node.url, rpc_timeout_s=0.3) as engine:
+        await deliver_values(engine, [honest(tx) for tx in STORY.txs[-5:]])
+        node.raws = {tx.signature: None for tx in STORY.txs}
+        for _ in range(30):
+            await engine.pool.execute("UPDATE inbox SET next_attempt_at = now()")
+            await engine.confirmer.turn()
+        await engine.pool.execute("UPDATE inbox SET received_at = now() - interval '11 minutes'")
+        waiting = await deliveries.waiting(engine.pool)
+        assert waiting.number == 5
+        await Caretaker(engine, 0).look()
+        [alert] = [a for a in await alerts.open_alerts(engine.pool) if a.key == "index-unconfirmed"]
+        assert "does not know" in alert.message
+        pause = "SELECT max(next_attempt_at) - now() < interval '61 seconds' FROM inbox"
+        assert await engine.pool.fetchval(pause)
+        node.raws = {}
+        await come_true(engine, node)
+        await Caretaker(engine, 0).look()
+        assert "index-unconfirmed" not in {a.key for a in await alerts.open_alerts(engine.pool)}
+        await same_as(truth, database_url)
+
+
+async def test_what_is_to_be_confirmed_survives_a_restart(database_url, truth):
+    async with serving(STORY) as node:
+        async with engine_on(database_url, node.url) as engine:
+            await deliver_values(engine, [honest(tx) for tx in STORY.txs])
+            assert (await deliveries.waiting(engine.pool)).number == len(STORY.txs)
+            await deliveries.take(engine.pool, 10, lease_s=0)  # and its process dies
+        async with engine_on(database_url, node.url) as engine:
+            await come_true(engine, node)
+        await same_as(truth, database_url)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 9))])
+async def test_webhooks_that_lie_leave_the_tables_of_the_truth(
+    database_url, new_database, migrated_template, seed
+):
+    """2,000 transactions in the long run, a tenth of the deliveries false, each in a way of its own."""
+    chance = random.Random(seed)
+    story = Story(100 + seed, markets=3 if seed == 0 else 40, trades=20 if seed == 0 else 35)
+    other = new_database(migrated_template)
+    async with serving(story) as node, engine_on(other, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+    truth = without_lone_places(await tables(other))
+    async with serving(story) as node, engine_on(database_url, node.url, indexer_batch_size=37) as engine:
+        values = [
+            chance.choice(FORGERIES)(tx, story.txs, chance) if chance.random() < 0.1 else honest(tx)
+            for tx in story.txs
+            if chance.random() < 0.9
+        ]
+        values += [invented(story.txs, chance) for _ in range(len(values) // 50)]
+        chance.shuffle(values)
+        final_before: set[str] = set()
+        while values:
+            some, values = values[:23], values[23:]
+            await deliver_values(engine, some)
+            if chance.random() < 0.3:
+                await engine.scanner.scan()
+            await settle(engine)
+            final = await finalized(engine)
+            assert final_before <= final, "what is final stays"
+            final_before = final
+            await holds(engine, node, truth)
+        await come_true(engine, node)
+        found = without_lone_places(await tables(database_url))
+        for name, rows in truth.items():
+            assert found[name] == rows, name
+
+
+async def holds(engine, node, truth):
+    """Through the gap-free slot everything is there, and every final event is one of the truth."""
+    slot = await through(engine)
+    listed = {tx.signature for tx in node.shown if tx.slot <= slot}
+    rows = await engine.pool.fetch(
+        "SELECT signature, ordinal, slot, name, event FROM chain_events "
+        "JOIN chain_transactions t USING (slot, signature) WHERE t.finality = 'finalized'"
+    )
+    true = {(row[0], row[1], row[2], row[4], row[6]) for row in truth["chain_events"]}
+    assert {tuple(row) for row in rows} <= true
+    known = {
+        row["signature"]
+        for row in await engine.pool.fetch("SELECT signature FROM chain_transactions WHERE slot <= $1", slot)
+    }
+    assert listed <= known, "the gap-free slot passed a hole"
