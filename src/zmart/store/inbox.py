@@ -90,7 +90,8 @@ _PRUNE = """
 DELETE FROM inbox WHERE id IN (
     SELECT id FROM inbox WHERE state IN ('done', 'absent') AND settled_at < now() - make_interval(secs => $1) LIMIT $2)
 """
-_PAUSE = "make_interval(secs => LEAST({}, 0.25 * 2 ^ LEAST(attempts, 9)))"
+# The first pause is short: a node tells of a transaction some moments before it gives it.
+_PAUSE = "make_interval(secs => LEAST({}, 0.05 * 2 ^ LEAST(attempts, 11)))"
 _FAILED = f"""
 WITH failed AS (
     UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,

@@ -1,0 +1,113 @@
+"""An RPC that says nothing half of the time, in every way that RPCs do: the tables end as the chain is, no hole is
+passed on the way, and nobody has to do anything."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import base58
+import pytest
+from rpc_proxy import Proxy, mute
+
+from chain_story import Story
+from indexer_harness import engine_on, hint, settings_of, settle, tables, until, without_lone_places
+from story_node import serving
+from zmart.services.indexer import service as service_module
+from zmart.services.indexer.service import Indexer
+from zmart.store import inbox
+from zmart.store.inbox import Hint
+
+_PIECES = 8
+_BEHIND_S = 2.0
+_OLD = """
+SELECT signature FROM inbox WHERE state = 'pending' AND listed AND received_at < now() - interval '4 s'
+"""
+
+
+def story_of(number):
+    return Story(31, markets=4, trades=number // 4 - 13)
+
+
+async def truth(story, database_url):
+    async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+    return without_lone_places(await tables(database_url))
+
+
+class Watch:
+    """Looks again and again at what the index says of itself, and compares it with the chain."""
+
+    def __init__(self, indexer, node):
+        self.indexer, self.node = indexer, node
+        self.holes, self.lies, self.looks, self.unready = [], [], 0, 0
+
+    async def run(self):
+        pool = self.indexer._engine.pool
+        while True:
+            shown = list(self.node.shown)
+            through = await pool.fetchval("SELECT gap_free_through_slot FROM index_progress")
+            there = {r["signature"] for r in await pool.fetch("SELECT signature FROM chain_transactions")}
+            self.holes += [tx.slot for tx in shown if tx.slot <= through and tx.signature not in there]
+            before = {row["signature"] for row in await pool.fetch(_OLD)}
+            said = await self.indexer.readiness()
+            after = {row["signature"] for row in await pool.fetch(_OLD)}
+            if said.ready and before & after:
+                self.lies.append(len(before & after))
+            if not said.ready and not said.reason:
+                self.lies.append("unready without a reason")
+            self.looks += 1
+            self.unready += not said.ready
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [200, pytest.param(2_000, marks=pytest.mark.slow)])
+async def test_while_half_of_the_answers_say_nothing_no_hole_is_passed(
+    database_url, new_database, migrated_template, monkeypatch, number
+):
+    """W3, C13, C24."""
+    monkeypatch.setattr(service_module, "BEHIND_S", _BEHIND_S)
+    story, chance = story_of(number), random.Random(number)
+    expected = await truth(story, new_database(migrated_template))
+    async with serving(story) as node, Proxy.before(node.url) as proxy:
+        node.shown = []
+        indexer = await Indexer.open(settings_of(database_url, proxy.url))
+        proxy.script = mute(number)
+        stop = asyncio.Event()
+        running = asyncio.create_task(indexer.run(stop))
+        watch = Watch(indexer, node)
+        watching = asyncio.create_task(watch.run())
+        pool = indexer._engine.pool
+        invented = [
+            Hint(base58.b58encode(chance.randbytes(64)).decode(), 5 + n, None) for n in range(number // 20)
+        ]
+        for piece in range(_PIECES):
+            grown = story.txs[len(node.shown) : len(story.txs) * (piece + 1) // _PIECES]
+            node.shown = [*node.shown, *grown]
+            told = [hint(tx) if chance.random() < 0.3 else Hint(tx.signature, tx.slot, None) for tx in grown]
+            chance.shuffle(told)
+            await inbox.store(pool, "webhook", [*told[: len(told) // 2], *invented[piece::_PIECES]])
+            await asyncio.sleep(0.2)
+
+        async def complete():
+            return await pool.fetchval("SELECT gap_free_through_slot FROM index_progress") >= node.tip()
+
+        await until(complete, 300, why=indexer.readiness)
+
+        async def ready():
+            return (await indexer.readiness()).ready
+
+        await until(ready, 60, why=indexer.readiness)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        depth = await inbox.depth(pool)
+        stop.set()
+        await asyncio.wait_for(running, 30)
+    print(
+        f"{len(story.txs)} transactions, {proxy.bad} of {sum(proxy.calls.values())} calls failed, {watch.looks} looks"
+    )
+    assert (watch.holes, watch.lies) == ([], [])
+    assert watch.looks > 10
+    assert (depth.pending, depth.dead) == (0, 0)
+    assert without_lone_places(await tables(database_url)) == expected
