@@ -97,7 +97,7 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
     fees, build = name(local_chain.keys.fees), driver.build
     buys = [
         build.buy_shares(name(alice), market, fees, outcome=n % 3 == 0, target_cost=SOL // 100 + n)
-        for n in range(17)
+        for n in range(22)
     ]
     sale = build.sell_shares(
         name(alice), market, fees, outcome=True, shares_to_sell=SOL // 90, min_proceeds=0
@@ -113,7 +113,7 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
     raw = await landed()
     cut = extract_events(local_chain.program, parse_transaction(raw))
     assert cut.needs_account_fallback
-    assert len(cut.events) + len(cut.lost) == 18
+    assert len(cut.events) + len(cut.lost) == 23
     assert len(cut.lost) >= 2
     async with engine_on(database_url, local_chain.rpc_url) as engine:
         raws = await told(driver, local_chain.program)
@@ -121,7 +121,7 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
         for start in range(0, len(raws), 3):
             await deliver_raw(engine, raws[start : start + 3])
         count = "SELECT count(*) FROM trades WHERE signature = $1"
-        assert await engine.pool.fetchval(count, signature) == 18
+        assert await engine.pool.fetchval(count, signature) == 23
         report = await audit(engine.pool, driver.rpc, local_chain.program)
         assert report.differences == []
         assert market in engine.worker.recovered
