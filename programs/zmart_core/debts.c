@@ -10,23 +10,22 @@ static int payable(const Account *to, u64 lamports) {
   return !rent_minimum(to->data_len, &rent) && !add(*to->lamports, lamports, &after) && after >= rent;
 }
 
-/* All of the debt or nothing of it. */
-static void pay_debt(const Account *market, const Account *to, u64 *debt) {
-  if (*debt && payable(to, *debt) && !pay_out(market, to, *debt)) *debt = 0;
+/* The lamports that the market owes to this wallet. All of them lie in the account, so the sum fits. */
+static u64 owed_to(const Market *market, const Key *wallet) {
+  u64 owed = same_key(wallet, &market->resolver) ? market->owed_resolver : 0;
+  return owed + (same_key(wallet, &market->fee_wallet) ? market->owed_protocol : 0);
+}
+
+/* All of what the wallet is owed or nothing of it: one who is resolver and fee wallet may need both to make its account. */
+static void pay_debt(const Account *account, const Account *to, Market *market) {
+  u64 owed = owed_to(market, to->key);
+  if (!owed || !payable(to, owed) || pay_out(account, to, owed)) return;
+  if (same_key(to->key, &market->resolver)) market->owed_resolver = 0;
+  if (same_key(to->key, &market->fee_wallet)) market->owed_protocol = 0;
 }
 
 /* Pays whom it can among the accounts of the instruction, named by the interface or added behind those. No CPI may
  * follow: the runtime would find its accounts out of balance. */
 static void settle_debts(const Ctx *c, const Account *account, Market *market) {
-  for (u64 i = 0; i < c->n; i++) {
-    const Account *to = &c->accounts[i];
-    if (same_key(to->key, &market->resolver)) pay_debt(account, to, &market->owed_resolver);
-    if (same_key(to->key, &market->fee_wallet)) pay_debt(account, to, &market->owed_protocol);
-  }
-}
-
-/* The lamports that the market owes to this wallet. */
-static u64 owed_to(const Market *market, const Key *wallet) {
-  u64 owed = same_key(wallet, &market->resolver) ? market->owed_resolver : 0;
-  return owed + (same_key(wallet, &market->fee_wallet) ? market->owed_protocol : 0);
+  for (u64 i = 0; i < c->n; i++) pay_debt(account, &c->accounts[i], market);
 }

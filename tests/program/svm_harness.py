@@ -30,6 +30,8 @@ from svm_chain import (
 
 _numbers = count(1)
 
+Extra = Pubkey | AccountMeta
+
 
 @dataclass
 class Market:
@@ -183,14 +185,14 @@ class Zmart:
         return self._run("finalize_market", authority, args, **accounts)
 
     def claim(
-        self, market: Market, user: Wallet, resolver: Pubkey | None = None, also: Sequence[Pubkey] = ()
+        self, market: Market, user: Wallet, resolver: Pubkey | None = None, also: Sequence[Extra] = ()
     ) -> Sent:
-        """`also` are writable accounts behind those of the interface."""
+        """`also` are accounts behind those of the interface, writable unless they say otherwise."""
         to = resolver or self.market(market)["resolver"]
         built = self.build("claim_winnings", resolver=to, **self.position_accounts(market, user))
         return self.chain.send(_with_accounts(built, also), signers=[user])
 
-    def withdraw(self, market: Market, signer: Wallet | None = None, also: Sequence[Pubkey] = ()) -> Sent:
+    def withdraw(self, market: Market, signer: Wallet | None = None, also: Sequence[Extra] = ()) -> Sent:
         creator = signer or market.creator
         built = self.build("withdraw_liquidity", market=market.key, creator=creator.pubkey())
         return self.chain.send(_with_accounts(built, also), signers=[creator])
@@ -243,6 +245,6 @@ class Zmart:
         assert self.chain.lamports(market.key) == expected
 
 
-def _with_accounts(instruction: Instruction, keys: Sequence[Pubkey]) -> Instruction:
-    metas = [AccountMeta(key, False, True) for key in keys]
+def _with_accounts(instruction: Instruction, extra: Sequence[Extra]) -> Instruction:
+    metas = [item if isinstance(item, AccountMeta) else AccountMeta(item, False, True) for item in extra]
     return Instruction(instruction.program_id, instruction.data, [*instruction.accounts, *metas])

@@ -3,30 +3,17 @@ gets what they are owed in the end, and the Python fold says what the program di
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
-from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM
-from svm_chain import PROGRAM, SOL, Chain, Sent, Wallet, refused
+from svm_chain import SOL, refused
+from svm_fold import FoldedMarket, WatchedChain
 from svm_harness import Zmart
 
-from zmart.chain.accounts import AccountInfo
-from zmart.chain.idl import load_idl
-from zmart.chain.program import Program
-from zmart.market import events as e
-from zmart.market.fold import Folded, Rules, fold
-from zmart.market.fold_config import ConfigHistory
-from zmart.market.types import Address, Lamports, Signature, Slot
-
-CODE = Program(PROGRAM, load_idl(None))
-SAME = ("current_liquidity", "shares_yes", "shares_no", "total_volume", "final_outcome",
-        "accumulated_protocol_fees", "accumulated_resolver_fees", "accumulated_lp_fees")  # fmt: skip
 BEFORE = st.lists(
     st.tuples(
         st.sampled_from(["buy", "buy", "buy", "sell", "drain", "fund"]),
@@ -40,30 +27,6 @@ BEFORE = st.lists(
 AFTER = st.lists(st.sampled_from(["claim", "claim", "withdraw", "drain", "fund", "collect"]), max_size=12)
 
 
-class WatchedChain(Chain):
-    """Keeps what the program said, and what two wallets were paid in transactions."""
-
-    def __init__(self) -> None:
-        self.told: list[e.ChainEvent] = []
-        self.watched: list[Pubkey] = []
-        self.paid: Counter[Pubkey] = Counter()
-        super().__init__()
-
-    def send(self, *instructions: Instruction, signers: list[Wallet] | None = None) -> Sent:
-        before = {key: self.lamports(key) for key in self.watched}
-        sent = super().send(*instructions, signers=signers)
-        for key, lamports in before.items():
-            self.paid[key] += self.lamports(key) - lamports
-        for raw in sent.raw_events:
-            body, slot = CODE.events.decode(raw), Slot(len(self.told) + 1)
-            self.told.append(
-                e.ChainEvent(
-                    signature=Signature(str(slot)), ordinal=0, slot=slot, index_in_block=0, event=body
-                )
-            )
-        return sent
-
-
 class Play:
     """One market, three users, a fee wallet and a resolver that start without lamports."""
 
@@ -72,9 +35,8 @@ class Play:
         self.zmart = Zmart(self.chain, {"fee_wallet": self.fee_wallet})
         self.chain.watched = [self.fee_wallet.pubkey(), self.resolver.pubkey()]
         self.users = [self.chain.wallet() for _ in range(3)]
-        self.rules = Rules.of("reference", ConfigHistory(self.chain.told[:1]), CODE.addresses.market)
         self.market = self.zmart.open(b=SOL)
-        self.folded, self.folded_through = Folded(), 1
+        self.fold = FoldedMarket(self.zmart, self.chain, self.market)
 
     def trade(self, kind: str, user: int, outcome: bool, size: int) -> None:
         wallet = self.users[user]
@@ -89,8 +51,7 @@ class Play:
         self.chain.put(key, b"", lamports=SOL if kind == "fund" else 0, owner=SYSTEM)
 
     def held(self, user: int, outcome: bool) -> int:
-        position = self.folded.positions.get(str(self.users[user].pubkey()))
-        return 0 if position is None else position.shares(outcome)
+        return self.fold.held(self.users[user], outcome)
 
     def finish(self, outcome: bool | None) -> list[Keypair]:
         """The users with something to claim."""
@@ -110,35 +71,15 @@ class Play:
                     self.zmart.withdraw(self.market, wallet)
 
     def withdraw(self, also: Sequence[Pubkey] = ()) -> None:
-        assert self.folded.market is not None
-        free = self.rules.books.free(self.folded.market)
-        if free:
+        if free := self.fold.free:
             assert self.zmart.withdraw(self.market, also=also).event["amount"] == free
 
     def check(self) -> None:
         """Books, fold and what third parties got agree, to the lamport."""
-        self.zmart.books_hold(self.market)
-        new, self.folded_through = self.chain.told[self.folded_through :], len(self.chain.told)
-        fold(self.folded, [self.with_deposit(event) for event in new], self.rules)
-        market = self.folded.market
-        assert market is not None
-        key = self.market.key
-        address, owner = Address(str(key)), Address(str(PROGRAM))
-        lamports = Lamports(self.chain.lamports(key))
-        info = AccountInfo(address=address, owner=owner, lamports=lamports, data=self.chain.data(key))
-        account = CODE.accounts.market(info)
-        assert {name: getattr(account, name) for name in SAME} == {n: getattr(market, n) for n in SAME}
-        notes = account.notes
-        assert (notes.claimed_shares, account.state) == (market.claimed_shares, market.state)
-        assert (notes.owed_resolver, notes.owed_protocol) == self.zmart.owed(self.market)
+        account = self.fold.check()
         paid = self.chain.paid[self.fee_wallet.pubkey()]
-        assert paid + notes.owed_protocol == account.accumulated_protocol_fees
-        assert not notes.owed_protocol or notes.fee_wallet == str(self.fee_wallet.pubkey())
-
-    def with_deposit(self, event: e.ChainEvent) -> e.ChainEvent:
-        if not isinstance(event.event, e.MarketCreated):
-            return event
-        return replace(event, event=replace(event.event, initial_liquidity=Lamports(self.market.deposit)))
+        assert paid + account.notes.owed_protocol == account.accumulated_protocol_fees
+        assert not account.notes.owed_protocol or account.notes.fee_wallet == str(self.fee_wallet.pubkey())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

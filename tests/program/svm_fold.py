@@ -1,0 +1,97 @@
+"""A market of the program beside its Python fold: after every step both must have the same numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from msgspec.structs import replace
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from svm_chain import PROGRAM, Chain, Sent, Wallet
+from svm_harness import Market, Zmart
+
+from zmart.chain.accounts import AccountInfo, MarketAccount
+from zmart.chain.idl import load_idl
+from zmart.chain.program import Program
+from zmart.market import events as e
+from zmart.market.fold import Folded, Rules, fold
+from zmart.market.fold_config import ConfigHistory
+from zmart.market.fold_state import MarketFold
+from zmart.market.types import Address, Lamports, Signature, Slot
+
+CODE = Program(PROGRAM, load_idl(None))
+SAME = ("current_liquidity", "shares_yes", "shares_no", "total_volume", "final_outcome",
+        "accumulated_protocol_fees", "accumulated_resolver_fees", "accumulated_lp_fees")  # fmt: skip
+
+
+class WatchedChain(Chain):
+    """Keeps what the program said, and what two wallets were paid in transactions."""
+
+    def __init__(self) -> None:
+        self.told: list[e.ChainEvent] = []
+        self.watched: list[Pubkey] = []
+        self.paid: Counter[Pubkey] = Counter()
+        super().__init__()
+
+    def send(self, *instructions: Instruction, signers: list[Wallet] | None = None) -> Sent:
+        before = {key: self.lamports(key) for key in self.watched}
+        sent = super().send(*instructions, signers=signers)
+        for key, lamports in before.items():
+            self.paid[key] += self.lamports(key) - lamports
+        for raw in sent.raw_events:
+            body, slot = CODE.events.decode(raw), Slot(len(self.told) + 1)
+            self.told.append(
+                e.ChainEvent(
+                    signature=Signature(str(slot)), ordinal=0, slot=slot, index_in_block=0, event=body
+                )
+            )
+        return sent
+
+
+class FoldedMarket:
+    """One market of a WatchedChain; `check` folds what the program said since the last check."""
+
+    def __init__(self, zmart: Zmart, chain: WatchedChain, market: Market) -> None:
+        self._zmart, self._chain, self._key = zmart, chain, market
+        self.rules = Rules.of("reference", ConfigHistory(chain.told[:1]), CODE.addresses.market)
+        self._folded, self._through = Folded(), 1
+
+    @property
+    def market(self) -> MarketFold:
+        assert self._folded.market is not None
+        return self._folded.market
+
+    @property
+    def free(self) -> int:
+        """What the creator's withdrawal takes now."""
+        return self.rules.books.free(self.market)
+
+    def held(self, user: Keypair, outcome: bool) -> int:
+        position = self._folded.positions.get(str(user.pubkey()))
+        return 0 if position is None else position.shares(outcome)
+
+    def check(self) -> MarketAccount:
+        """Lamports, account and fold agree exactly."""
+        self._zmart.books_hold(self._key)
+        new, self._through = self._chain.told[self._through :], len(self._chain.told)
+        fold(self._folded, [self._with_deposit(event) for event in new], self.rules)
+        account, market = self._account(), self.market
+        assert {name: getattr(account, name) for name in SAME} == {n: getattr(market, n) for n in SAME}
+        notes = account.notes
+        assert (notes.claimed_shares, account.state) == (market.claimed_shares, market.state)
+        assert (notes.owed_resolver, notes.owed_protocol) == self._zmart.owed(self._key)
+        return account
+
+    def _account(self) -> MarketAccount:
+        key = self._key.key
+        lamports, data = Lamports(self._chain.lamports(key)), self._chain.data(key)
+        info = AccountInfo(
+            address=Address(str(key)), owner=Address(str(PROGRAM)), lamports=lamports, data=data
+        )
+        return CODE.accounts.market(info)
+
+    def _with_deposit(self, event: e.ChainEvent) -> e.ChainEvent:
+        if not isinstance(event.event, e.MarketCreated):
+            return event
+        return replace(event, event=replace(event.event, initial_liquidity=Lamports(self._key.deposit)))
