@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 from msgspec.structs import replace
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -25,11 +26,27 @@ SAME = ("current_liquidity", "shares_yes", "shares_no", "total_volume", "final_o
         "accumulated_protocol_fees", "accumulated_resolver_fees", "accumulated_lp_fees")  # fmt: skip
 
 
+def _as_cut(instruction: Instruction, event: e.ChainEvent) -> e.ChainEvent:
+    """The event as a node's cut log leaves it, where it does not follow from the accounts alone."""
+    call, body = CODE.instructions.decode(bytes(instruction.data)), event.event
+    if not isinstance(body, e.SharesBought | e.SharesSold | e.LiquidityWithdrawn):
+        return event
+    lost = e.Unlogged(
+        instruction=msgspec.convert(call.name, e.UnloggedInstruction),
+        market_id=body.market_id,
+        user=body.creator if isinstance(body, e.LiquidityWithdrawn) else body.user,
+        arguments=msgspec.convert(call.args, dict[str, bool | int | None]),
+        timestamp=body.timestamp,
+    )
+    return replace(event, event=lost)
+
+
 class WatchedChain(Chain):
-    """Keeps what the program said, and what two wallets were paid in transactions."""
+    """Keeps what the program said, in full and with cut logs, and what some wallets were paid in transactions."""
 
     def __init__(self) -> None:
         self.told: list[e.ChainEvent] = []
+        self.cut: list[e.ChainEvent] = []
         self.watched: list[Pubkey] = []
         self.paid: Counter[Pubkey] = Counter()
         super().__init__()
@@ -39,13 +56,13 @@ class WatchedChain(Chain):
         sent = super().send(*instructions, signers=signers)
         for key, lamports in before.items():
             self.paid[key] += self.lamports(key) - lamports
-        for raw in sent.raw_events:
+        for instruction, raw in zip(instructions, sent.raw_events, strict=True):
             body, slot = CODE.events.decode(raw), Slot(len(self.told) + 1)
-            self.told.append(
-                e.ChainEvent(
-                    signature=Signature(str(slot)), ordinal=0, slot=slot, index_in_block=0, event=body
-                )
+            event = e.ChainEvent(
+                signature=Signature(str(slot)), ordinal=0, slot=slot, index_in_block=0, event=body
             )
+            self.told.append(event)
+            self.cut.append(_as_cut(instruction, event))
         return sent
 
 
@@ -55,7 +72,7 @@ class FoldedMarket:
     def __init__(self, zmart: Zmart, chain: WatchedChain, market: Market) -> None:
         self._zmart, self._chain, self._key = zmart, chain, market
         self.rules = Rules.of("reference", ConfigHistory(chain.told[:1]), CODE.addresses.market)
-        self._folded, self._through = Folded(), 1
+        self._folded, self._cut, self._through = Folded(), Folded(), 1
 
     @property
     def market(self) -> MarketFold:
@@ -72,10 +89,12 @@ class FoldedMarket:
         return 0 if position is None else position.shares(outcome)
 
     def check(self) -> MarketAccount:
-        """Lamports, account and fold agree exactly."""
+        """Lamports, account, and the folds of whole and of cut logs agree exactly."""
         self._zmart.books_hold(self._key)
-        new, self._through = self._chain.told[self._through :], len(self._chain.told)
-        fold(self._folded, [self._with_deposit(event) for event in new], self.rules)
+        start, self._through = self._through, len(self._chain.told)
+        for folded, events in ((self._folded, self._chain.told), (self._cut, self._chain.cut)):
+            fold(folded, [self._with_deposit(event) for event in events[start:]], self.rules)
+        assert (self._cut.market, self._cut.positions) == (self._folded.market, self._folded.positions)
         account, market = self._account(), self.market
         assert {name: getattr(account, name) for name in SAME} == {n: getattr(market, n) for n in SAME}
         notes = account.notes

@@ -306,7 +306,7 @@ def test_a_market_made_by_the_program_before_debts_goes_on() -> None:
     zmart.books_hold(market)
 
 
-@pytest.mark.parametrize("extra", [9, 30], ids=["as many as it looks at", "more"])
+@pytest.mark.parametrize("extra", [10, 30], ids=["as many as it looks at", "more"])
 def test_a_crowd_of_accounts_neither_exhausts_the_units_nor_pays_twice(extra: int) -> None:
     """The whole list is the creditor, again and again."""
     scene = Scene()
@@ -316,6 +316,23 @@ def test_a_crowd_of_accounts_neither_exhausts_the_units_nor_pays_twice(extra: in
     assert sent.units < GETS_DEFAULT_UNITS // 4
     assert scene.chain.lamports(key) == SOL + scene.reward
     scene.zmart.books_hold(scene.market)
+
+
+def test_a_crowd_behind_a_buy_changes_nothing_of_it() -> None:
+    """Its CPI sees all of them, each twice: the balances stay those of the books."""
+    scene = Scene()
+    market, user = scene.zmart.open(), scene.late
+    scene.put(scene.fee_wallet.pubkey(), SOL)
+    args = {"outcome": True, "target_cost": SMALL}
+    built = scene.zmart.build("buy_shares", args, **scene.zmart.position_accounts(market, user))
+    crowd = [AccountMeta(meta.pubkey, False, True) for meta in built.accounts] * 2
+    before = scene.chain.lamports(user.pubkey())
+    sent = scene.chain.send(Instruction(PROGRAM, built.data, [*built.accounts, *crowd]), signers=[user])
+    position = scene.chain.lamports(position_address(market.key, user.pubkey()))
+    assert before - scene.chain.lamports(user.pubkey()) == sent.event["cost"] + position
+    fees = scene.zmart.market(market)["accumulated_protocol_fees"]
+    assert scene.chain.lamports(scene.fee_wallet.pubkey()) == SOL + fees
+    scene.zmart.books_hold(market)
 
 
 def test_a_read_only_creditor_is_noted_again_and_fails_nobody() -> None:

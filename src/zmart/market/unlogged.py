@@ -52,7 +52,8 @@ def complete(
 
 
 def _withdrawn(lost: e.Unlogged, market: MarketFold, books: Books) -> e.LiquidityWithdrawn:
-    """What another wallet than the creator was owed stands in no books: its amount is lost with the log."""
+    """What another wallet than the creator was owed stands in no books: its amount is lost with the log, the fold needs
+    none, and readers of the stored event are told that the log was cut."""
     is_creator = lost.user == market.creator
     return e.LiquidityWithdrawn(
         market_id=market.market_id,
