@@ -476,8 +476,9 @@ async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_rewar
     who = Wallet(str(resolver.pubkey()))
     await stage.rpc.call("surfnet_setAccount", [who, {"lamports": 0}])
     claimed = await stage.transact(winner, "/api/trades/claim", {"market_id": market})
-    assert claimed["payout"] == bought["quote"]["shares"]
-    await stage.transact(creator, "/api/trades/withdraw", {"market_id": market})
+    assert (claimed["payout"], claimed["debts"]) == (bought["quote"]["shares"], [])
+    back = await stage.transact(creator, "/api/trades/withdraw", {"market_id": market})
+    assert back["debts"] == [{"wallet": who, "lamports": reward}]
     await fund(stage.rpc, who, Lamports(SOL))
     taken = await stage.transact(resolver, "/api/trades/withdraw", {"market_id": market})
     assert taken["amount"] == reward > 0

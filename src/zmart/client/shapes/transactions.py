@@ -57,16 +57,27 @@ class TradeTransaction(MarketTransaction, frozen=True, kw_only=True):
     quote: Quote
 
 
+class Debt(Struct, frozen=True, kw_only=True):
+    """What a market notes for a wallet that could not be paid when its reward or fee was due."""
+
+    wallet: Wallet
+    lamports: Lamports
+
+
 class ClaimTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`payout` is what the wallet receives; 0 when the simulation says that it would be refused."""
+    """`payout` is what the position is worth; 0 when the simulation says that it would be refused. `debts` are those
+    noted before it: it pays each whose wallet can be credited."""
 
     payout: Lamports
+    debts: Sequence[Debt] = ()
 
 
 class WithdrawTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`amount` is what the creator receives; 0 when the simulation says that it would be refused."""
+    """`amount` is the creator's liquidity, or for another wallet its debt; 0 when the simulation says that it would be
+    refused. `debts` as for a claim: what is noted for the creator itself comes on top of `amount`."""
 
     amount: Lamports
+    debts: Sequence[Debt] = ()
 
 
 class OperatorTransaction(Struct, frozen=True, kw_only=True):

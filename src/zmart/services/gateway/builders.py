@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import Counter
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -15,7 +16,7 @@ from zmart.chain import absence, compose, logs
 from zmart.chain.accounts import GlobalConfig, MarketAccount, UserPosition
 from zmart.chain.addresses import to_pubkey
 from zmart.chain.rpc import Simulation as RpcSimulation
-from zmart.client.shapes.transactions import Simulation
+from zmart.client.shapes.transactions import Debt, Simulation
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import AnyEvent
 from zmart.market.pricing import FeeSchedule, Quantities
@@ -68,11 +69,18 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
         return Quantities(self.account.shares_yes, self.account.shares_no, self.account.b_parameter)
 
     @property
+    def debts(self) -> list[Debt]:
+        """The reward and the fees that could not be paid when due, one entry for each wallet."""
+        notes, owed = self.account.notes, Counter[Wallet]()
+        owed[self.account.resolver] += notes.owed_resolver
+        owed[notes.fee_wallet] += notes.owed_protocol
+        return [
+            Debt(wallet=wallet, lamports=Lamports(lamports)) for wallet, lamports in owed.items() if lamports
+        ]
+
+    @property
     def creditors(self) -> list[Wallet]:
-        """Whom the market owes a reward or fees that could not be paid when due."""
-        notes = self.account.notes
-        owed = [(self.account.resolver, notes.owed_resolver), (notes.fee_wallet, notes.owed_protocol)]
-        return list(dict.fromkeys(wallet for wallet, lamports in owed if lamports))
+        return [debt.wallet for debt in self.debts]
 
     @property
     def fees(self) -> FeeSchedule:

@@ -136,7 +136,7 @@ async def claim(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> sha
     )
     built = await builders.build(rooms, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, WinningsClaimed))
-    return shapes.ClaimTransaction(**builders.parts(found, built), payout=Lamports(paid))
+    return shapes.ClaimTransaction(**builders.parts(found, built), payout=Lamports(paid), debts=found.debts)
 
 
 @post("/api/trades/withdraw", status_code=200, tags=["trading"])
@@ -153,7 +153,9 @@ async def withdraw(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> 
     )
     built = await builders.build(rooms, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, LiquidityWithdrawn))
-    return shapes.WithdrawTransaction(**builders.parts(found, built), amount=Lamports(paid))
+    return shapes.WithdrawTransaction(
+        **builders.parts(found, built), amount=Lamports(paid), debts=found.debts
+    )
 
 
 def _may_withdraw(found: MarketOnChain, wallet: Wallet) -> None:
