@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from typing import get_args
 
+import msgspec
 import pytest
 
 from gateway_harness import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
+from zmart.market import events
+from zmart.market.types import ChainTime, MarketId, Wallet
 
 _VOTE = """
 INSERT INTO votes (market_id, kind, wallet, vote, proven, statement, signature, log_index)
@@ -22,7 +26,7 @@ INSERT INTO chain_transactions (signature, slot, failed, finality, event_count) 
 """
 _EVENT = """
 INSERT INTO chain_events (signature, ordinal, slot, index_in_block, name, market_id, event)
-VALUES ($1, 0, 7, 0, 'SharesBought', $2, $3::jsonb)
+VALUES ($1, $4, 7, 0, $5, $2, $3::jsonb)
 """
 
 
@@ -138,7 +142,7 @@ async def test_a_transaction_is_told_in_words_from_the_index(database_url: str) 
         await here.pool.execute(_TRANSACTION, signature)
         event = {"event": "SharesBought", "market_id": key, "user": address(2), "outcome": True, "shares": 2 * 10**9,
                  "cost": 1_100_000_000, "new_price_yes": 510_000_000, "timestamp": 1}  # fmt: skip
-        await here.pool.execute(_EVENT, signature, key, json.dumps(event))
+        await here.pool.execute(_EVENT, signature, key, json.dumps(event), 0, "SharesBought")
         page = (await here.get(f"/transactions/{signature}")).text
         assert "Bought: 2.00 YES for 1.100 SOL" in page
         assert "Will the pier hold?" in page
@@ -146,6 +150,60 @@ async def test_a_transaction_is_told_in_words_from_the_index(database_url: str) 
         found = await here.get(f"/find?q={signature}")
         assert (found.status_code, found.headers["location"]) == (303, f"/transactions/{signature}")
         assert (await here.get("/transactions/nonsense")).status_code == 404
+
+
+async def test_a_cut_log_breaks_no_page_and_nothing_is_made_up_for_it(database_url: str) -> None:
+    """Anybody can have a node cut the log of their own transaction."""
+    async with site(database_url) as here:
+        key, signature = await add_market(here.pool, 1), "5" * 87
+        instructions = get_args(events.UnloggedInstruction)
+        await here.pool.execute(_TRANSACTION, signature)
+        for ordinal, instruction in enumerate(instructions):
+            lost = events.Unlogged(
+                instruction=instruction,
+                market_id=MarketId(key),
+                user=Wallet(address(9)),
+                arguments={},
+                timestamp=ChainTime(1_700_000_000),
+            )
+            name, body = events.kind_of(lost).__name__, msgspec.json.encode(lost).decode()
+            await here.pool.execute(_EVENT, signature, key, body, ordinal, name)
+        page = await here.get(f"/transactions/{signature}")
+        assert (page.status_code, page.text.count("the node cut its log")) == (200, len(instructions))
+        assert (await here.get(f"/markets/{key}")).status_code == 200
+        told = (await here.get(f"/api/markets/{key}/timeline")).json()["timeline"]
+        assert {row["event"] for row in told} > {"DisputeAggregated", "LiquidityWithdrawn"}
+        for entry in told:
+            assert (entry["state"], entry["actor"]) == (None, address(9))
+            assert "amount" not in entry["details"]
+
+
+async def test_a_withdrawal_of_a_debt_is_not_called_one_of_liquidity(database_url: str) -> None:
+    """A19: the resolver's or the fee wallet's, by the same instruction as the creator's."""
+    async with site(database_url) as here:
+        key, signature = await add_market(here.pool, 1), "5" * 87
+        creator = (await here.get(f"/api/markets/{key}")).json()["creator"]
+        await here.pool.execute(_TRANSACTION, signature)
+        for ordinal, (who, amount) in enumerate([(creator, 4 * 10**9), (address(9), 5 * 10**8)]):
+            event = {
+                "event": "LiquidityWithdrawn",
+                "market_id": key,
+                "creator": who,
+                "amount": amount,
+                "timestamp": 1,
+            }
+            await here.pool.execute(_EVENT, signature, key, json.dumps(event), ordinal, "LiquidityWithdrawn")
+        page = (await here.get(f"/transactions/{signature}")).text
+        assert "Liquidity withdrawn: 4.000 SOL" in page
+        assert "Reward or fees withdrawn: 0.500 SOL" in page
+        market = (await here.get(f"/markets/{key}")).text
+        assert "Liquidity withdrawn</a>" in market
+        assert "Reward or fees withdrawn</a>" in market
+        told = (await here.get(f"/api/markets/{key}/timeline")).json()["timeline"]
+        assert [(row["details"]["is_debt"], row["actor"]) for row in told] == [
+            (False, creator),
+            (True, address(9)),
+        ]
 
 
 @pytest.mark.parametrize("env", ["devnet", "production"])

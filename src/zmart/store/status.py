@@ -34,7 +34,8 @@ SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
 """
 _ALIVE = "SELECT 1"
 _EVENTS = """
-SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at
+SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at,
+    (SELECT creator FROM markets WHERE market_id = $1) AS creator
 FROM chain_events e JOIN chain_transactions t USING (signature)
 WHERE e.market_id = $1 AND e.name = ANY($3) ORDER BY e.slot, e.index_in_block NULLS FIRST, e.ordinal LIMIT $2 OFFSET $4
 """
@@ -90,7 +91,7 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a market as it stands in chain_events; `event` is its JSON."""
+    """One event of a market as it stands in chain_events; `event` is its JSON, `creator` the market's."""
 
     signature: str
     ordinal: int
@@ -98,6 +99,7 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     event: msgspec.Raw
     indexed_at: datetime
+    creator: Wallet | None
 
 
 async def alive(pool: Pool) -> None:

@@ -184,7 +184,11 @@ class SearchResult(Struct, frozen=True, kw_only=True):
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):
-    """A state change or another event of the market that the chain knows, with who caused it."""
+    """A state change or another event of the market that the chain knows, with who caused it.
+
+    `details.is_debt` of a LiquidityWithdrawn: another wallet than the creator took what the market owed it. Where a
+    node cut the log, `details` has the instruction and its arguments; what came of it is unknown.
+    """
 
     event: str
     state: str | None

@@ -28,7 +28,9 @@ _STATES = {
 """Events of a market's life, and the state that each leads to; None where it leaves the state alone."""
 
 _ACTORS = ("creator", "approved_by", "resolver", "initiator", "cancelled_by")
-_PLAIN = {"event", "market_id", "timestamp", "cancelled_at", *_ACTORS}
+_SIGNER = "user"
+"""Who signed an instruction whose event a cut log lost (events.Unlogged); the events above have no such field."""
+_PLAIN = {"event", "market_id", "timestamp", "cancelled_at", *_ACTORS, _SIGNER}
 
 
 async def of(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> Timeline:
@@ -41,7 +43,7 @@ async def of(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> Ti
 
 def _entry(row: MarketEvent) -> TimelineEntry:
     said = msgspec.json.decode(row.event, type=dict[str, object])
-    actor = next((said[name] for name in _ACTORS if said.get(name)), None)
+    actor = next((said[name] for name in (*_ACTORS, _SIGNER) if said.get(name)), None)
     moment = said.get("timestamp", said.get("cancelled_at"))
     return TimelineEntry(
         event=row.name,
@@ -50,11 +52,17 @@ def _entry(row: MarketEvent) -> TimelineEntry:
         actor=None if actor is None else Wallet(str(actor)),
         slot=row.slot,
         signature=row.signature,
-        details={name: value for name, value in said.items() if name not in _PLAIN},
+        details={name: value for name, value in said.items() if name not in _PLAIN} | _debt(row, actor),
     )
+
+
+def _debt(row: MarketEvent, actor: object) -> dict[str, object]:
+    """Whether a withdrawal was the creator's, or of what the market owed another wallet (docs/program.md)."""
+    return {"is_debt": actor != row.creator} if row.name == "LiquidityWithdrawn" else {}
 
 
 def _state(name: str, said: dict[str, object]) -> str | None:
     if name == "DisputeAggregated":
-        return "RESOLVING" if said.get("dispute_succeeded") else "FINALIZED"
+        succeeded = said.get("dispute_succeeded")  # a cut log does not tell
+        return None if succeeded is None else "RESOLVING" if succeeded else "FINALIZED"
     return _STATES[name]

@@ -31,6 +31,10 @@ _TITLES = {
 }
 
 
+_DEBT = "Reward or fees withdrawn"
+_CUT = "the node cut its log"
+
+
 class Chapter(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a market's life; `note` is empty where the title says all."""
 
@@ -42,19 +46,22 @@ class Chapter(msgspec.Struct, frozen=True, kw_only=True):
 
 def chapter(entry: TimelineEntry) -> Chapter:
     return Chapter(
-        title=title(entry.event),
+        title=title(entry.event, is_debt=bool(entry.details.get("is_debt"))),
         note=note(entry.event, entry.details),
         at=datetime.fromisoformat(entry.timestamp),
         entry=entry,
     )
 
 
-def title(event: str) -> str:
-    return _TITLES.get(event, event)
+def title(event: str, *, is_debt: bool = False) -> str:
+    """`is_debt`: a withdrawal by another wallet than the creator, of what the market owed it."""
+    return _DEBT if is_debt else _TITLES.get(event, event)
 
 
 def note(event: str, said: dict[str, object]) -> str:
     """What an event says beyond its name; "" when that is nothing."""
+    if "instruction" in said:  # events.Unlogged: what was asked for, not what came of it
+        return _CUT
     match event:
         case "ProposalAggregated":
             return f"{said['likes']} for, {said['dislikes']} against"

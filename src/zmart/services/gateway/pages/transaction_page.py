@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from zmart.client.shapes.transactions import SimulationError
@@ -10,6 +12,7 @@ from zmart.market.types import MarketId, Signature, Slot
 from zmart.services.gateway.pages import story
 from zmart.services.gateway.rooms import Rooms
 from zmart.store import markets, transactions
+from zmart.store.markets import MarketRow
 from zmart.store.transactions import Logged
 
 _MAX_EVENTS = 50
@@ -37,7 +40,8 @@ async def values(rooms: Rooms, signature: Signature) -> dict[str, object]:
     """For the template transaction.html. Raises NotFound for one that neither index nor chain knows."""
     indexed = await transactions.one(rooms.pool, signature)
     logged = [] if indexed is None else await transactions.events(rooms.pool, indexed, _MAX_EVENTS)
-    touched = list({row.market_id for row in logged if row.market_id is not None})
+    ids = {row.market_id for row in logged if row.market_id is not None}
+    touched = await markets.several(rooms.pool, list(ids))
     if indexed is None or indexed.failed:
         fate = await _asked(rooms, signature)
     else:
@@ -47,8 +51,8 @@ async def values(rooms: Rooms, signature: Signature) -> dict[str, object]:
         "signature": signature,
         "fate": fate,
         "is_indexed": indexed is not None,
-        "lines": [_line(row) for row in logged],
-        "questions": {key: row.question for key, row in (await markets.several(rooms.pool, touched)).items()},
+        "lines": [_line(row, touched) for row in logged],
+        "questions": {key: row.question for key, row in touched.items()},
     }
 
 
@@ -60,11 +64,14 @@ async def _asked(rooms: Rooms, signature: Signature) -> Fate:
     return Fate(status=said.status, slot=said.slot, confirmation=said.confirmation, error=said.error)
 
 
-def _line(row: Logged) -> Line:
+def _line(row: Logged, touched: Mapping[MarketId, MarketRow]) -> Line:
     said = msgspec.json.decode(row.event, type=dict[str, object])
     shown = {name: value for name, value in said.items() if name not in ("event", "market_id")}
+    market = touched.get(row.market_id) if row.market_id else None
+    wallet = said.get("creator", said.get("user"))
+    is_debt = row.name == "LiquidityWithdrawn" and market is not None and wallet != market.creator
     return Line(
-        title=story.title(row.name),
+        title=story.title(row.name, is_debt=is_debt),
         note=story.note(row.name, said),
         market_id=row.market_id,
         fields=[(name, _text(value)) for name, value in shown.items()],
