@@ -12,9 +12,10 @@ from forgeries import EVIL, FORGERIES, honest, invented
 from indexer_harness import engine_on, settle, tables, without_lone_places
 from story_node import serving
 from zmart.market import events as e
+from zmart.market.types import VoteKind
 from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.worker import Turn
-from zmart.store import alerts, deliveries, inbox, index_progress
+from zmart.store import alerts, deliveries, inbox, index_progress, vote_judgements, vote_log
 
 STORY = Story(29, markets=2, trades=8)
 CALLS_IN_A_LOOP = 40
@@ -256,6 +257,59 @@ async def test_a_slot_that_a_webhook_made_up_lets_nothing_slip_through(database_
         del node.raws[tx.signature]
         await come_true(engine, node)
         await same_as(truth, database_url)
+
+
+async def test_what_is_told_of_a_completed_slot_is_not_even_shown(database_url, truth):
+    """Case A2: no row that is not final stands at or below the gap-free slot."""
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) == node.tip()
+        await deliver_values(engine, [invented(STORY.txs, random.Random(n)) for n in range(5)])
+        await same_as(truth, database_url)
+        await come_true(engine, node)
+
+
+async def test_no_count_sees_what_a_webhook_alone_told(database_url):
+    """Case A2: the wallets' true votes turned around, and a vote of another one."""
+    votes = [
+        (tx, event) for tx in STORY.txs for event in tx.events if isinstance(event, e.ProposalVoteSubmitted)
+    ]
+    market_id = votes[0][1].market_id
+    mine = [(tx, event) for tx, event in votes if event.market_id == market_id]
+    begun = STORY.txs[: STORY.txs.index(mine[-1][0]) + 1]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = begun
+        await engine.scanner.scan()
+        await settle(engine)
+        true = await counted(engine, market_id)
+        assert len(true) == len(mine)
+        turned = [msgspec.structs.replace(event, vote=not event.vote) for _, event in mine]
+        turned.append(msgspec.structs.replace(mine[0][1], user=EVIL))
+        await deliver_values(engine, [honest(Tx("5" * 87, node.tip() + 1, 1, turned))])
+        shown = "SELECT count(*) FROM onchain_votes WHERE market_id = $1 AND signature = $2"
+        assert await engine.pool.fetchval(shown, market_id, "5" * 87) == len(turned), "it is shown"
+        assert await counted(engine, market_id) == true
+
+
+async def test_a_trade_that_a_webhook_alone_told_makes_nobody_eligible(database_url):
+    """Case A2: it is stamped with a time before the vote opened."""
+    last = next(tx for tx in reversed(STORY.txs) if any(isinstance(x, e.SharesBought) for x in tx.events))
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = STORY.txs[: STORY.txs.index(last)]
+        await engine.scanner.scan()
+        await settle(engine)
+        trades = [msgspec.structs.replace(x, user=EVIL, timestamp=1) for x in last.events]
+        await deliver_values(engine, [honest(Tx("5" * 87, node.tip() + 1, 1, trades))])
+        assert await engine.pool.fetchval("SELECT count(*) FROM trades WHERE wallet = $1", EVIL) == len(
+            trades
+        )
+        assert await engine.pool.fetchval(vote_judgements.TRADED, EVIL, 2**31) == 0
+
+
+async def counted(engine, market_id):
+    async with engine.pool.transaction() as connection:
+        return await vote_log.unlogged_onchain_votes(connection, market_id, VoteKind.PROPOSAL, 2**31)
 
 
 async def test_an_rpc_that_cannot_say_is_asked_for_ever_and_somebody_is_told(database_url, truth):

@@ -13,10 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import msgspec
 import psutil
 import pytest
 
 from chain_story import Story
+from forgeries import FORGERIES
 from indexer_harness import engine_on, settle, tables, until, without_lone_places
 from story_node import serving
 from zmart.errors import StoreError
@@ -27,6 +29,7 @@ from zmart.services.webhook import PATH
 from zmart.store.pool import Pool, is_away
 
 NEVER_DELIVERED = 0.1
+LYING = 0.1
 STARTS_IN_S = 30
 
 
@@ -125,10 +128,17 @@ async def helius(machine, node, chance):
         while True:
             told = [tx for tx in node.shown if tx.signature not in untold]
             some = chance.sample(told, min(len(told), chance.randint(1, 12)))
-            body = b"[" + b",".join(tx.raw(with_index=chance.random() < 0.5) for tx in some) + b"]"
+            body = b"[" + b",".join(told_badly(tx, chance) for tx in some) + b"]"
             with suppress(httpx.HTTPError):
                 await client.post(PATH, content=body)
             await asyncio.sleep(0.02)
+
+
+def told_badly(tx, chance):
+    """A tenth of the deliveries are false (case A2), some twice over and beside the true one."""
+    if chance.random() < LYING:
+        return msgspec.json.encode(chance.choice(FORGERIES)(tx, STORY.txs, chance))
+    return tx.raw(with_index=chance.random() < 0.5)
 
 
 STORY = Story(23, markets=4, trades=40)

@@ -129,6 +129,7 @@ def cards(figures: Figures, markets: dict[str, int]) -> list[Card]:
         Card("gap-free through slot", _number(figures.gap_free_through_slot)),
         Card("slots behind the tip", _number(lag), "" if lag is None else "good" if lag < 150 else "warn"),
         Card("inbox", _number(figures.inbox_pending), "warn" if figures.inbox_pending > 1000 else ""),
+        Card("unconfirmed deliveries", _number(figures.unconfirmed)),
         Card("dead letters", _number(figures.dead_letters), "bad" if figures.dead_letters else "good"),
         Card("transactions under way", _number(figures.intents_open)),
         Card(

@@ -20,6 +20,7 @@ SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, gap_free_thr
     tip_slot, final_slot, extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
 FROM index_progress
 """
+_GAP_FREE = "SELECT gap_free_through_slot FROM index_progress"
 # A plan is made for a table as it is then; these tables grow from nothing to millions of rows while it is kept.
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1) FROM set_config('enable_seqscan', 'off', true)"
 _LOCK = "SELECT pg_advisory_xact_lock($1)"
@@ -98,6 +99,12 @@ async def read(pool: Pool | Connection) -> IndexProgress | None:
     """None before an indexer has ever run here."""
     row = await pool.fetchrow(_READ)
     return IndexProgress(**row) if row else None
+
+
+async def gap_free_slot(connection: Connection) -> Slot:
+    """The slot through which the index is complete; -1 before an indexer has ever run here."""
+    slot: int | None = await connection.fetchval(_GAP_FREE)
+    return Slot(-1 if slot is None else slot)
 
 
 async def of_program(pool: Pool | Connection, program_id: Address) -> IndexProgress | None:

@@ -16,6 +16,7 @@ SELECT
     (SELECT tip_slot FROM index_progress)                                       AS tip_slot,
     (SELECT extract(epoch FROM now() - scanned_at)::float8 FROM index_progress) AS scan_age_s,
     (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
+    (SELECT count(*) FROM inbox WHERE state = 'unconfirmed')                    AS unconfirmed,
     (SELECT count(*) FROM inbox WHERE state = 'dead')                           AS dead_letters,
     (SELECT count(*) FROM intents WHERE state IN ('planned', 'signed', 'sent', 'dead')) AS intents_open,
     (SELECT count(*) FROM intents WHERE state = 'uncertain')                    AS intents_uncertain,
@@ -40,6 +41,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     tip_slot: int | None
     scan_age_s: float | None
     inbox_pending: int
+    unconfirmed: int
     dead_letters: int
     intents_open: int
     intents_uncertain: int

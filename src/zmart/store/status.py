@@ -24,6 +24,7 @@ FROM program_config
 """
 _QUEUES = f"""
 SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
+    (SELECT count(*) FROM inbox WHERE state = 'unconfirmed') AS unconfirmed,
     (SELECT count(*) FROM inbox WHERE state = 'dead') AS dead_letters,
     (SELECT count(*) FROM intents WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain'))
         AS intents_open,
@@ -82,6 +83,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):
     inbox_pending: int
+    unconfirmed: int
     dead_letters: int
     intents_open: int
     intents_uncertain: int

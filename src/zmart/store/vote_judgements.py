@@ -19,8 +19,12 @@ LEFT JOIN LATERAL (SELECT slot, signature FROM chain_events
     ORDER BY slot DESC LIMIT 1) AS e ON true
 WHERE v.at IS NOT NULL
 """
-TRADED = """
-SELECT coalesce(sum(cost_lamports), 0)::bigint FROM trades WHERE wallet = $1 AND traded_at < to_timestamp($2)
+# What a webhook alone told may name any time; a trade of that time which is true has long been final.
+_IS_FINAL = """NOT EXISTS (SELECT FROM chain_transactions c
+    WHERE c.signature = trades.signature AND c.finality = 'confirmed')"""
+TRADED = f"""
+SELECT coalesce(sum(cost_lamports), 0)::bigint FROM trades
+WHERE wallet = $1 AND traded_at < to_timestamp($2) AND {_IS_FINAL}
 """
 _VOTERS = """
 (SELECT wallet FROM votes WHERE (market_id, kind) = ($1, $2)
@@ -34,7 +38,7 @@ TRADED_OTHERWISE = f"""
 SELECT v.wallet, t.traded
 FROM {_VOTERS}
 CROSS JOIN LATERAL (SELECT coalesce(sum(cost_lamports), 0)::bigint AS traded FROM trades
-                    WHERE wallet = v.wallet AND traded_at < to_timestamp($3)) AS t
+                    WHERE wallet = v.wallet AND traded_at < to_timestamp($3) AND {_IS_FINAL}) AS t
 WHERE j.traded_lamports IS DISTINCT FROM t.traded
 """
 # A market whose fold stands still keeps its later trades back: nobody can say that these wallets traded too little.

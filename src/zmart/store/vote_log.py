@@ -69,16 +69,32 @@ _YOUNG = (
     + _ONE_A_WALLET.format(join=_JUDGED)
     + """
   AND (j.eligible OR NOT $4)
-  AND NOT EXISTS (SELECT FROM trades t WHERE t.wallet = e.wallet AND t.traded_at < to_timestamp($5))
-  AND NOT EXISTS (SELECT FROM onchain_votes v WHERE v.wallet = e.wallet AND v.voted_at < to_timestamp($5))
+  AND NOT EXISTS (SELECT FROM trades t WHERE t.wallet = e.wallet AND t.traded_at < to_timestamp($5)
+      AND NOT EXISTS (SELECT FROM chain_transactions c WHERE c.signature = t.signature AND c.finality = 'confirmed'))
+  AND NOT EXISTS (SELECT FROM onchain_votes v WHERE v.wallet = e.wallet AND v.voted_at < to_timestamp($5)
+      AND NOT EXISTS (SELECT FROM chain_transactions c WHERE c.signature = v.signature AND c.finality = 'confirmed'))
   AND NOT EXISTS (SELECT FROM markets m WHERE m.creator = e.wallet AND m.created_at < to_timestamp($5))
 """
 )
-# The log cannot forget: a vote on chain enters it when its transaction can no longer be rolled back.
+# The log cannot forget: a vote on chain enters it when its transaction can no longer be rolled back. One that is not
+# final, like a false delivery, may stand in the place of one that is: `hidden`.
 _UNLOGGED = """
+WITH of_vote AS (
+    SELECT o.wallet, o.vote, o.signature, o.voted_at, o.slot, t.finality
+    FROM onchain_votes o JOIN chain_transactions t USING (signature) WHERE o.market_id = $1 AND o.kind = $2
+), hidden AS (
+    SELECT DISTINCT ON (o.wallet) o.wallet, (e.event ->> 'vote')::boolean AS vote, e.signature,
+        to_timestamp((e.event ->> 'timestamp')::bigint) AS voted_at, e.slot
+    FROM of_vote o JOIN chain_events e ON e.market_id = $1 AND e.event ->> 'user' = o.wallet
+        AND e.name IN ('ProposalVoteSubmitted', 'DisputeVoteSubmitted')
+        AND e.name = CASE $2 WHEN 'proposal' THEN 'ProposalVoteSubmitted' ELSE 'DisputeVoteSubmitted' END
+    JOIN chain_transactions f ON f.signature = e.signature AND f.finality = 'finalized'
+    WHERE o.finality = 'confirmed' ORDER BY o.wallet, e.slot, e.index_in_block NULLS FIRST, e.ordinal
+)
 SELECT o.wallet, o.vote, o.signature, o.voted_at
-FROM onchain_votes o JOIN chain_transactions t USING (signature)
-WHERE o.market_id = $1 AND o.kind = $2 AND t.finality = 'finalized' AND o.voted_at <= to_timestamp($3)
+FROM (SELECT wallet, vote, signature, voted_at, slot FROM of_vote WHERE finality = 'finalized'
+      UNION ALL SELECT wallet, vote, signature, voted_at, slot FROM hidden) AS o
+WHERE o.voted_at <= to_timestamp($3)
   AND NOT EXISTS (SELECT FROM vote_log_entries e
                   WHERE (e.market_id, e.kind, e.wallet, e.channel) = ($1, $2, o.wallet, 'onchain'))
 ORDER BY o.slot, o.signature, o.wallet

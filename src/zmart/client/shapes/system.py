@@ -63,6 +63,7 @@ class FeedState(Struct, frozen=True, kw_only=True):
 
 class QueueState(Struct, frozen=True, kw_only=True):
     inbox_pending: int
+    unconfirmed: int
     dead_letters: int
     intents_open: int
     intents_uncertain: int

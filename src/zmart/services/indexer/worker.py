@@ -128,6 +128,7 @@ class Worker:
                 return Turn.ELSEWHERE
             self._look_ahead(batch)
             transactions, moved = await self._in_order(connection, batch, unplaced, failures)
+            transactions = await self._without_old_news(connection, batch, transactions)
             transactions = await self._take(connection, batch, transactions, failures)
             await self._write(connection, transactions, moved)
             await self._set_aside(connection, batch)
@@ -182,6 +183,18 @@ class Worker:
         moved = {n.signature for n in neighbours if n.index_in_block is not None} & order.places.keys()
         placed = [t.at(order.places[t.row.signature]) if t.row.signature in order.places else t for t in new]
         return placed, moved
+
+    async def _without_old_news(
+        self, connection: Connection, batch: Batch, transactions: list[Transaction]
+    ) -> list[Transaction]:
+        """Through the gap-free slot all is known and final: a webhook that tells something new of it is not folded
+        before our RPC has shown the same."""
+        if not batch.digests:
+            return transactions
+        through = await index_progress.gap_free_slot(connection)
+        old = {t.row.signature for t in transactions if t.row.slot <= through} & batch.digests.keys()
+        batch.unproven += [batch.rows[signature].id for signature in old]
+        return [t for t in transactions if t.row.signature not in old]
 
     async def _take(
         self,

@@ -111,6 +111,8 @@ CREATE TABLE chain_events (
 CREATE INDEX chain_events_of_market ON chain_events (market_id, slot, index_in_block, ordinal);
 CREATE INDEX chain_events_of_config ON chain_events (slot, index_in_block, ordinal)
     WHERE name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged');
+CREATE INDEX chain_events_of_voter ON chain_events (market_id, (event ->> 'user'))
+    WHERE name IN ('ProposalVoteSubmitted', 'DisputeVoteSubmitted');
 CREATE INDEX chain_events_unmapped ON chain_events ((event ->> 'market'))
     WHERE market_id IS NULL AND name = 'WinningsClaimed';
 
