@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.system_program import TransferParams, transfer
 
 from votes_harness import add_market, address_of, complete_index, vote_signed
 from zmart.chain.accounts import MarketAccount
@@ -125,6 +129,11 @@ class Scene:
         keypair = Keypair()
         await fund(self.rpc, address_of(keypair), Lamports(10**10))
         return keypair
+
+    async def pay(self, payer: Keypair, to: Keypair, lamports: int) -> None:
+        """By a transaction, which `fund` does without."""
+        amounts = TransferParams(from_pubkey=payer.pubkey(), to_pubkey=to.pubkey(), lamports=lamports)
+        await self.send([transfer(amounts)], payer)
 
     async def buy(self, market_id: MarketId, user: Keypair, lamports: int) -> int:
         """Buy YES for at most so much; what was paid, by the event."""
@@ -279,6 +288,27 @@ class Scene:
             yield authority
         finally:
             await authority.aclose()
+
+
+async def zmart(scene: Scene, *arguments: str) -> tuple[int, str]:
+    """The command as a person runs it; its exit status and what it said."""
+    settings = scene.settings
+    environment = {
+        **os.environ,
+        "ZMART_ENV": "local",
+        "ZMART_ENV_FILE": "/nonexistent",
+        "DATABASE_URL": settings.require("database_url"),
+        "SOLANA_RPC_URL": settings.solana_rpc_url,
+        "BACKEND_KEYPAIR_PATH": str(settings.backend_keypair_path),
+        "ADMIN_KEYPAIR_PATH": str(settings.admin_keypair_path),
+        "MIN_PROPOSAL_VOTES": "1",
+        "PUBLIC_API_URL": "http://127.0.0.1:1",
+    }
+    command = [sys.executable, "-m", "zmart.cli", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
 
 
 async def _some_at_once(work: list[Coroutine[None, None, Result]], at_once: int = 16) -> list[Result]:

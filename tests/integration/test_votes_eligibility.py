@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from solders.keypair import Keypair
 
-from decisions_harness import Scene
+from decisions_harness import Scene, zmart
 from votes_harness import address_of, vote_signed
 from zmart.errors import EligibilityUnknown, IndexIncomplete, NotEligible
 from zmart.local.chain.genesis import fund
@@ -19,13 +21,15 @@ from zmart.market.tally import Tally
 from zmart.market.types import Lamports, MarketId, VoteKind
 from zmart.proofs.log_sources import from_database
 from zmart.proofs.tally_evidence import gather
+from zmart.proofs.verify_receipts import verify_receipts
 from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
 from zmart.proofs.voter_evidence import standings_of
 from zmart.proofs.voter_list import sign_list
 from zmart.proofs.voting import CastVote
+from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.settings import Settings
-from zmart.store import alerts, market_work, tallies, vote_rules, votes
+from zmart.store import alerts, dispute_reviews, market_work, tallies, vote_rules, votes
 from zmart.store.market_work import Job
 from zmart.store.vote_rules import VoteTerms
 from zmart.votes.eligibility import Voters
@@ -82,12 +86,28 @@ async def decide(scene: Scene, **settings: object) -> None:
         await service.finish()
 
 
-async def verified(scene: Scene, market: MarketId) -> TallyReport:
+async def add_config(scene: Scene) -> None:
+    """GlobalConfig's keys, as the indexer would have them."""
+    keys = (address_of(scene.chain.keys.admin), address_of(scene.chain.keys.backend))
+    sql = "INSERT INTO program_config VALUES (1, $1, $2, 0, 0, 0, 0, 0, 0, 0, false, 0)"
+    await scene.pool.execute(sql, *keys)
+
+
+async def index_creation(scene: Scene, market: MarketId) -> None:
+    """The event that opened the vote, as the indexer would have it."""
+    tx = (await scene.transactions(market))[0]
+    await scene.pool.execute(
+        "INSERT INTO chain_events (signature, ordinal, slot, name, market_id, event) "
+        "VALUES ($1, 0, $2, 'MarketCreated', $3, '{}')", tx.signature, tx.slot, market,
+    )  # fmt: skip
+
+
+async def verified(scene: Scene, market: MarketId, kind: VoteKind = DISPUTE) -> TallyReport:
     """From the chain and the log alone."""
     program = scene.chain.program
     evidence = await gather(scene.rpc, program, market)
     log = await from_database(scene.settings.require("database_url"), market)
-    anchor = evidence.anchors[DISPUTE]
+    anchor = evidence.anchors[kind]
     standings = await standings_of(scene.rpc, program, evidence, anchor, log, "http://127.0.0.1:1")
     return verify_tally(evidence, anchor, log, standings)
 
@@ -235,10 +255,7 @@ async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.Monk
         return served.pop(cid)  # twice would be one time too often
 
     monkeypatch.setattr("zmart.votes.lists.fetch_from_gateway", fetch)
-    await scene.pool.execute(
-        "INSERT INTO program_config VALUES (1, $1, $2, 0, 0, 0, 0, 0, 0, 0, false, 0)",
-        address_of(keys.admin), address_of(keys.backend),
-    )  # fmt: skip
+    await add_config(scene)
     listed = voters(scene, scene.with_settings(vote_rule_disputes=f"listed:{signed.cid}"))
     assert (await vote(scene, market, member, True, listed)).row.vote
     with pytest.raises(NotEligible, match="next list"):
@@ -247,3 +264,102 @@ async def test_a_list_is_checked_and_kept(scene: Scene, monkeypatch: pytest.Monk
     wrong = voters(scene, scene.with_settings(vote_rule_disputes=f"listed:{forged.cid}"))
     with pytest.raises(EligibilityUnknown, match="neither as backend authority nor as admin"):
         await vote(scene, other, stranger, True, wrong)
+
+
+async def test_a_listed_vote_is_verified_by_the_command(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A1: the list is signed, used and checked again with the commands that people have."""
+    members = [Keypair() for _ in range(10)]
+    lines, saved = tmp_path / "wallets.txt", tmp_path / "list.txt"
+    lines.write_text("\n".join(address_of(member) for member in members))
+    status, said = await zmart(scene, "votes", "list-sign", str(lines), str(saved), "--signer", "admin")
+    assert status == 0, said
+    cid = said.split()[0]
+
+    async def fetch(_url: str, _cid: str, *, max_bytes: int) -> bytes:
+        return saved.read_bytes()
+
+    monkeypatch.setattr("zmart.votes.lists.fetch_from_gateway", fetch)
+    await add_config(scene)
+    listed = {"vote_rule_disputes": f"listed:{cid}"}
+    market, outsider = await disputed(scene, []), Keypair()
+    for member in members:
+        await vote(scene, market, member, True, voters(scene, scene.with_settings(**listed)))
+    await vote_on_chain(scene, market, outsider, False)
+    await scene.index_votes(market)
+    await scene.travel(73 * HOUR_S)
+    await decide(scene, **listed)
+    assert (await scene.account(market)).dispute_agree == 10
+    tally = ("verify", "tally", market, "--database")
+    status, said = await zmart(scene, *tally, "--voter-list", str(saved))
+    assert f"  {address_of(outsider)}: The wallet does not stand in the list." in said
+    assert "Counted again: 10 for, 0 against, as went on chain." in said
+    without = json.loads((await zmart(scene, *tally, "--gateway", "http://127.0.0.1:1", "--json"))[1])
+    report = next(found for found in without if found["kind"] == "dispute")
+    assert report["holds"]
+    assert len(report["not_told"]) == 11
+
+
+async def test_a_funded_proposal_is_verified_from_the_chain(scene: Scene) -> None:
+    """A1: who held the lamports when the market was created counts; who got them a moment later does not."""
+    holder, late = Keypair(), Keypair()
+    await scene.pay(scene.creator, holder, 50_000_000)
+    await scene.travel(10)
+    market = await scene.market()
+    await scene.travel(10)
+    await scene.pay(scene.creator, late, 90_000_000)
+    settings = scene.with_settings(vote_rule_proposals="funded:50000000")
+    kind, build = VoteKind.PROPOSAL, scene.chain.program.instructions
+    await index_creation(scene, market)
+    with pytest.raises(NotEligible, match="held 0 SOL before the vote opened"):
+        await voters(scene, settings).admit(market, kind, address_of(late))
+    await vote_signed(
+        scene.pool, market, holder, True, kind, datetime.now(UTC), scene.chain.program.address,
+        scene.chain.keys.backend, voters(scene, settings).admit,
+    )  # fmt: skip
+    await scene.send([build.submit_proposal_vote(address_of(late), market, False)], late)
+    await scene.index_votes(market)
+    async with scene.authority() as authority:
+        service = Aggregator(settings, authority, None)
+        await service.decide_due()
+        await service.finish()
+    account = await scene.account(market)
+    assert (account.proposal_likes, account.proposal_dislikes) == (1, 0)
+    report = await verified(scene, market, kind)
+    assert report.holds, [f.text for f in report.findings if f.verdict is Verdict.BROKEN]
+    assert [(voter.wallet, voter.reason) for voter in report.not_counted] == [
+        (address_of(late), "The wallet held 0 SOL before the vote opened.")
+    ]
+
+
+async def test_a_rule_that_was_changed_is_proven_by_a_receipt(scene: Scene) -> None:
+    """A1: whoever loosens the rule of an open vote, in the database, contradicts the receipts that were given."""
+    traders = [Keypair() for _ in range(2)]
+    market = await disputed(scene, traders)
+    receipts = [(await vote(scene, market, trader, True)).receipt for trader in traders]
+    await scene.pool.execute("UPDATE vote_rules SET rule = 'open', min_votes = 1")
+    await scene.travel(73 * HOUR_S)
+    await decide(scene)
+    evidence = await gather(scene.rpc, scene.chain.program, market)
+    log = await from_database(scene.settings.require("database_url"), market)
+    memo = evidence.anchors[DISPUTE].memo
+    assert memo is not None
+    assert memo.rule == "open"
+    authority = evidence.config.backend_authority
+    findings = verify_receipts(receipts, log, evidence.program, market, authority, {DISPUTE: "open"})
+    assert next(f.text for f in findings if f.verdict is Verdict.BROKEN).endswith("counted by open.")
+
+
+async def test_an_operator_releases_a_result_by_the_command(scene: Scene) -> None:
+    market = await disputed(scene, [])
+    await dispute_reviews.ask_for(scene.pool, market, ["The result is close."])
+    status, said = await zmart(scene, "decisions", "reviews")
+    assert (status, f"{market} " in said, "waits. The result is close." in said) == (0, True, True)
+    release = ("decisions", "release", market, "--note", "We know them.", "--by", "ada")
+    assert (await zmart(scene, *release))[0] == 0
+    status, said = await zmart(scene, *release)
+    assert (status, "waits for review" in said) == (1, True)
+    kept = await dispute_reviews.find(scene.pool, market)
+    assert kept is not None
+    assert (kept.released_by, kept.note) == ("command line: ada", "We know them.")

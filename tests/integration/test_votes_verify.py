@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +11,7 @@ import msgspec
 import pytest
 from solders.keypair import Keypair
 
-from decisions_harness import Scene
+from decisions_harness import Scene, zmart
 from votes_harness import DISPUTE_S, add_onchain_vote, address_of, vote_signed
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
@@ -151,27 +147,6 @@ async def test_other_counts_on_the_account_are_found(scene: Scene, counted: Mark
         msgspec.structs.replace(evidence, account=account), evidence.anchors[VoteKind.PROPOSAL], log
     )
     assert "account records 9" in " ".join(broken(report))
-
-
-async def zmart(scene: Scene, *arguments: str) -> tuple[int, str]:
-    """The command as a person runs it; its exit status and what it said."""
-    settings = scene.settings
-    environment = {
-        **os.environ,
-        "ZMART_ENV": "local",
-        "ZMART_ENV_FILE": "/nonexistent",
-        "DATABASE_URL": settings.require("database_url"),
-        "SOLANA_RPC_URL": settings.solana_rpc_url,
-        "BACKEND_KEYPAIR_PATH": str(settings.backend_keypair_path),
-        "ADMIN_KEYPAIR_PATH": str(settings.admin_keypair_path),
-        "MIN_PROPOSAL_VOTES": "1",
-        "PUBLIC_API_URL": "http://127.0.0.1:1",
-    }
-    command = [sys.executable, "-m", "zmart.cli", *arguments]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 async def test_the_command_verifies_from_the_database_and_from_a_file(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from solders.keypair import Keypair
-from solders.system_program import TransferParams, transfer
 
 from decisions_harness import Scene
 from votes_harness import address_of
@@ -43,19 +42,14 @@ async def opens(scene: Scene) -> Opening:
     return found
 
 
-async def pay(scene: Scene, payer: Keypair, to: Keypair, lamports: int) -> None:
-    parameters = TransferParams(from_pubkey=payer.pubkey(), to_pubkey=to.pubkey(), lamports=lamports)
-    await scene.send([transfer(parameters)], payer)
-
-
 async def test_what_a_wallet_held_is_its_balance_when_the_vote_opened(scene: Scene) -> None:
     early, emptied, late, never = (Keypair() for _ in range(4))
-    await pay(scene, scene.creator, early, SOL)
-    await pay(scene, scene.creator, emptied, SOL)
-    await pay(scene, emptied, early, SOL - 5_000)
+    await scene.pay(scene.creator, early, SOL)
+    await scene.pay(scene.creator, emptied, SOL)
+    await scene.pay(emptied, early, SOL - 5_000)
     opening = await opens(scene)
-    await pay(scene, early, late, SOL)
-    await pay(scene, late, emptied, SOL // 2)
+    await scene.pay(early, late, SOL)
+    await scene.pay(late, emptied, SOL // 2)
 
     async def held(wallet: Keypair) -> VoterStanding:
         return await held_before(scene.rpc, address_of(wallet), opening)

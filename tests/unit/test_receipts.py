@@ -27,7 +27,14 @@ def test_a_signed_receipt_holds_for_its_authority_alone() -> None:
 
 def test_a_changed_receipt_does_not_hold() -> None:
     signed = sign_receipt(RECEIPT, AUTHORITY)
-    for change in ({"index": 3}, {"tree_size": 6}, {"root": "33" * 32}, {"leaf_hash": "44" * 32}):
+    changes = (
+        {"index": 3},
+        {"tree_size": 6},
+        {"root": "33" * 32},
+        {"leaf_hash": "44" * 32},
+        {"rule": "staked;1"},
+    )
+    for change in changes:
         changed = msgspec.structs.replace(signed, **change)
         assert not receipt_holds(changed, Wallet(str(AUTHORITY.pubkey())))
 
@@ -36,3 +43,11 @@ def test_without_the_key_a_receipt_is_unsigned_and_proves_nothing() -> None:
     unsigned = sign_receipt(RECEIPT, None)
     assert unsigned.signature is None
     assert not receipt_holds(unsigned, Wallet(str(AUTHORITY.pubkey())))
+
+
+def test_the_rule_is_signed_and_open_changes_nothing_of_the_text() -> None:
+    assert len(RECEIPT.text().splitlines()) == 7
+    ruled = msgspec.structs.replace(RECEIPT, rule="staked;50000000")
+    assert ruled.text() == f"{RECEIPT.text()}\nrule: staked;50000000"
+    loosened = msgspec.structs.replace(sign_receipt(ruled, AUTHORITY), rule="open")
+    assert not receipt_holds(loosened, Wallet(str(AUTHORITY.pubkey())))

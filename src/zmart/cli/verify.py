@@ -159,7 +159,10 @@ async def _reports(
     if not receipts:
         return reports, None
     authority = evidence.config.backend_authority
-    findings = verify_receipts(receipts, entries, evidence.program, source.market_id, authority)
+    rules = {
+        kind: found.memo.rule for kind, found in evidence.anchors.items() if found.memo and found.memo.rule
+    }
+    findings = verify_receipts(receipts, entries, evidence.program, source.market_id, authority, rules)
     return reports, ReceiptsReport(len(receipts), findings)
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from zmart.errors import Invalid
-from zmart.market.types import Address, MarketId, Wallet
+from zmart.market.types import Address, MarketId, VoteKind, Wallet
 from zmart.market.vote_entries import parse_entry
 from zmart.proofs import merkle
 from zmart.proofs.findings import Finding, Verdict, broken, check, note
@@ -70,8 +70,10 @@ def verify_receipts(
     program: Address,
     market_id: MarketId,
     authority: Wallet,
+    rules: Mapping[VoteKind, str] | None = None,
 ) -> list[Finding]:
-    """Everything about every receipt; `authority` is who GlobalConfig says signs for the backend."""
+    """Everything about every receipt; `authority` is who GlobalConfig says signs for the backend, `rules` what the
+    tallies on chain say about who may vote."""
     leaves = [merkle.leaf_hash(entry) for entry in log]
     roots = merkle.roots_at(leaves, {receipt.tree_size for receipt in receipts})
     places = {leaf.hex(): place for place, leaf in enumerate(leaves)}
@@ -85,7 +87,23 @@ def verify_receipts(
         findings.append(_signature(receipt, authority))
         findings.extend(_entry(receipt, log, places))
         findings.append(_beginning(receipt, len(log), roots))
+        findings.extend(_rule(receipt, log, rules or {}))
     return findings
+
+
+def _rule(receipt: Receipt, log: Sequence[bytes], rules: Mapping[VoteKind, str]) -> Iterator[Finding]:
+    """The rule is fixed when a vote begins: a receipt that names another one proves that it was changed."""
+    try:
+        kind = parse_entry(log[receipt.index]).statement.kind
+    except (Invalid, IndexError):
+        return
+    if (counted_by := rules.get(kind)) is not None:
+        yield check(
+            receipt.rule == counted_by,
+            f"The votes were counted by the rule of the receipt, {receipt.rule}.",
+            f"The receipt of entry {receipt.index} was given under the rule {receipt.rule}; the votes were counted by "
+            f"{counted_by}.",
+        )
 
 
 def _signature(receipt: Receipt, authority: Wallet) -> Finding:

@@ -50,7 +50,10 @@ class TallyReport(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        return "The tally holds." if self.holds else "THE TALLY DOES NOT HOLD."
+        if not self.holds:
+            return "THE TALLY DOES NOT HOLD."
+        unknown = any(finding.verdict is Verdict.UNKNOWN for finding in self.findings)
+        return "The tally holds as far as this RPC shows it." if unknown else "The tally holds."
 
 
 def verify_tally(
