@@ -12,8 +12,7 @@ from zmart.store.pool import Pool, Record
 
 _OFF_CHAIN = """
 SELECT v.id::text, v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END
-    AS channel, v.created_at, coalesce(v.log_index >= c.log_size, false) AS late,
-    wallet_counts(v.market_id, v.kind, v.wallet) AS eligible
+    AS channel, v.created_at, coalesce(v.log_index >= c.log_size, false) AS late
 FROM votes v LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (v.market_id, v.kind) AND c.voting_over
 WHERE NOT EXISTS (SELECT FROM onchain_votes o
     WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet)
@@ -21,24 +20,26 @@ WHERE NOT EXISTS (SELECT FROM onchain_votes o
 """
 _ON_CHAIN = """
 SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.vote, 'onchain', o.voted_at,
-    coalesce(o.voted_at > to_timestamp(c.closed_at), false), wallet_counts(o.market_id, o.kind, o.wallet)
+    coalesce(o.voted_at > to_timestamp(c.closed_at), false)
 FROM onchain_votes o LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (o.market_id, o.kind) AND c.voting_over
 """
+# Who may vote is looked up for the rows of the page alone.
+_ELIGIBLE = "SELECT page.*, wallet_counts(page.market_id, page.kind, page.wallet) AS eligible FROM"
 _OF_MARKET = f"""
-SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
+{_ELIGIBLE} (SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.market_id = $1 AND o.kind = $2) AS cast_votes
-ORDER BY created_at DESC, wallet LIMIT $3 OFFSET $4
+ORDER BY created_at DESC, wallet LIMIT $3 OFFSET $4) AS page ORDER BY created_at DESC, wallet
 """
 _OF_MARKET_BEHIND = f"""
-SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
+{_ELIGIBLE} (SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.market_id = $1 AND o.kind = $2) AS cast_votes
 WHERE created_at < $4 OR (created_at = $4 AND wallet > $5)
-ORDER BY created_at DESC, wallet LIMIT $3
+ORDER BY created_at DESC, wallet LIMIT $3) AS page ORDER BY created_at DESC, wallet
 """
 _OF_WALLET = f"""
-SELECT * FROM ({_OFF_CHAIN} AND v.wallet = $1 AND v.kind = $2
+{_ELIGIBLE} (SELECT * FROM ({_OFF_CHAIN} AND v.wallet = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.wallet = $1 AND o.kind = $2) AS cast_votes
-ORDER BY created_at DESC, market_id LIMIT $3 OFFSET $4
+ORDER BY created_at DESC, market_id LIMIT $3 OFFSET $4) AS page ORDER BY created_at DESC, market_id
 """
 _UNPROVEN = "SELECT unproven FROM vote_counts WHERE market_id = $1 AND kind = $2"
 

@@ -6,12 +6,14 @@ the index is complete through that moment, in the transaction that plans its int
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
 from zmart.chain.accounts import GlobalConfig, MarketAccount
 from zmart.chain.rpc import ChainClock
+from zmart.errors import EligibilityUnknown
 from zmart.market.deadlines import Deadlines
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.proofs.tallying import count_log, memo_of, record
@@ -97,6 +99,10 @@ class Finalizing:
         if row is not None:
             return row
         terms = await self.voters.terms(market_id, VoteKind.DISPUTE)
+        with suppress(
+            EligibilityUnknown
+        ):  # whether there are enough votes is asked first, and again when it is counted
+            await self.voters.judge_all(market_id, VoteKind.DISPUTE)
         closing = await self._closing(market_id, closes_at, terms)
         if closing is not None:
             await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
