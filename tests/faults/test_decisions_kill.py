@@ -18,7 +18,7 @@ from replica import Replica
 from rpc_proxy import Proxy, drops
 
 from decisions_harness import Scene, until
-from votes_harness import add_market
+from votes_harness import add_market, complete_index
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.store import intents
 from zmart.store.pool import Pool
@@ -53,6 +53,7 @@ class Stage:
     @classmethod
     async def of(cls, scene: Scene, service: str, market: MarketId, database_url: str) -> Stage:
         pool = await Pool.open(database_url, size=2)
+        await complete_index(pool, scene.chain.program.address)  # nobody indexes here
         settings: dict[str, object] = {
             "zmart_env": "local",
             "solana_rpc_url": scene.chain.rpc_url,

@@ -178,6 +178,7 @@ async def test_the_token_of_another_wallet_moves_nothing_of_mine(database_url: s
         assert (await here.get(f"/api/votes/{market}")).json()["proposal_votes"] == {
             "likes": 0,
             "dislikes": 0,
+            "not_counted": 0,
         }
 
 
