@@ -66,6 +66,26 @@ async def test_a_whole_life_on_chain_is_folded_to_the_lamport(local_chain, datab
         assert (await running.readiness()).details["dead_letters"] == 0
 
 
+async def test_an_audit_names_a_market_that_holds_less_than_it_has_to_pay(local_chain, running):
+    """A noted debt is in no table: only the account itself shows that it is covered."""
+    engine = running._engine
+    async with Rpc([local_chain.rpc_url]) as rpc:
+        driver = Driver(local_chain, rpc)
+        market = await driver.propose(await driver.wallet())
+        address = local_chain.program.addresses.market(market)
+
+        async def indexed():
+            return await engine.pool.fetchval("SELECT true FROM markets WHERE market_id = $1", market)
+
+        await until(indexed)
+        held = await rpc.get_balance(address)
+        for lamports, missing in ((held + 1, []), (held - 1, [("lamports", held, held - 1)]), (held, [])):
+            await rpc.call("surfnet_setAccount", [address, {"lamports": lamports}])
+            report = await audit(engine.pool, rpc, local_chain.program)
+            of_market = [d for d in report.differences if d.account == address]
+            assert [(d.field, d.index, d.chain) for d in of_market] == missing
+
+
 async def test_an_audit_names_what_differs(local_chain, database_url, running):
     engine = running._engine
     async with Rpc([local_chain.rpc_url]) as rpc:

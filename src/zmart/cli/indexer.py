@@ -106,7 +106,7 @@ def audit(json: Json = False) -> None:
     from zmart.services.indexer.audit import audit as run
 
     async def work(engine: Engine) -> None:
-        report = await run(engine.pool, engine.rpc, engine.program)
+        report = await run(engine.pool, engine.rpc, engine.program, engine.pricing)
         counted = f"{report.markets} markets, {report.positions} positions, {report.votes} votes on chain"
         lines = [
             f"{d.kind} {d.account}: {d.field} is {d.index!r} here and {d.chain!r} on chain"

@@ -1,4 +1,4 @@
-"""The index compared with the accounts on chain, field by field."""
+"""The index compared with the accounts on chain, field by field, and each market's books with its lamports."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.market.fold_config import ConfigFold
 from zmart.market.fold_state import MarketFold, PositionFold, VoteRow
+from zmart.market.pricing import PricingModelName
 from zmart.market.types import Address, MarketId
 from zmart.store import index_progress, projections
 from zmart.store.pool import Pool
@@ -22,7 +23,8 @@ _NOBODY = "1" * 32
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One field that differs; None stands for an account or a row that is not there."""
+    """One field that differs; None stands for an account or a row that is not there. Of `lamports`, `index` is the
+    least that the market has to hold."""
 
     account: Address
     kind: str
@@ -40,14 +42,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference]
 
 
-async def audit(pool: Pool, rpc: Rpc, program: Program) -> Report:
+async def audit(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName = "reference") -> Report:
     """Compare until nothing differs, at most a few times: while the chain goes on, the index is a moment behind."""
-    report = await _once(pool, rpc, program)
+    report = await _once(pool, rpc, program, pricing)
     for _ in range(_ATTEMPTS - 1):
         if not report.differences:
             break
         await asyncio.sleep(_BETWEEN_S)
-        report = await _once(pool, rpc, program)
+        report = await _once(pool, rpc, program, pricing)
     return report
 
 
@@ -55,18 +57,42 @@ Facts = Mapping[str, object]
 Accounts = dict[tuple[str, Address], Facts]
 
 
-async def _once(pool: Pool, rpc: Rpc, program: Program) -> Report:
+async def _once(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName) -> Report:
     progress = await index_progress.read(pool)
     since = progress.tip_slot if progress else None  # an older node does not have all that we have
-    on_chain = _on_chain(program, await rpc.get_program_accounts(program.address, since=since))
+    infos = await rpc.get_program_accounts(program.address, since=since)
+    on_chain = _on_chain(program, infos)
     indexed = await _indexed(pool, program)
     kinds = [kind for kind, _ in on_chain]
     return Report(
         markets=kinds.count("market"),
         positions=kinds.count("position"),
         votes=kinds.count("vote"),
-        differences=list(_differences(indexed, on_chain)),
+        differences=[*_differences(indexed, on_chain), *await _uncovered(rpc, program, infos, pricing)],
     )
+
+
+async def _uncovered(
+    rpc: Rpc, program: Program, infos: list[AccountInfo], pricing: PricingModelName
+) -> list[Difference]:
+    """Markets that hold less than they have to pay, noted debts included. More is no fault: anybody may send some.
+    Under v0.69 nobody pays the deposit that its books begin with."""
+    head = program.accounts.discriminator(MarketAccount)
+    markets = [info for info in infos if info.data[:8] == head]
+    if pricing == "v069" or not markets:
+        return []
+    rent = await rpc.get_minimum_balance_for_rent_exemption(len(markets[0].data))
+    found = []
+    for info in markets:
+        least = rent + _payable(program.accounts.market(info))
+        if info.lamports < least:
+            found.append(Difference(info.address, "market", "lamports", least, info.lamports))
+    return found
+
+
+def _payable(account: MarketAccount) -> int:
+    fees = account.accumulated_resolver_fees + account.accumulated_lp_fees
+    return account.current_liquidity + fees + account.notes.owed_resolver + account.notes.owed_protocol
 
 
 def _differences(indexed: Accounts, on_chain: Accounts) -> Iterator[Difference]:

@@ -63,7 +63,9 @@ class Caretaker:
         recovered, self._engine.worker.recovered = self._engine.worker.recovered, set()
         self._audited_at = time.monotonic()
         try:
-            report = await audit(self._engine.pool, self._engine.rpc, self._engine.program)
+            report = await audit(
+                self._engine.pool, self._engine.rpc, self._engine.program, self._engine.pricing
+            )
         except BaseException:
             self._engine.worker.recovered |= recovered
             raise

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from zmart.chain.config_check import check_program
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.market.pricing import PricingModelName
 from zmart.services.indexer.confirming import Confirmer
 from zmart.services.indexer.fetcher import Fetcher
 from zmart.services.indexer.finality import FinalityWatcher
@@ -33,6 +34,7 @@ class Engine:
         self.rpc = rpc
         self._witnesses = witnesses or (rpc,)
         self.program = program
+        self.pricing: PricingModelName = settings.pricing_model
         self.folder = Folder(program, settings.pricing_model)
         self.worker = Worker(
             pool,
