@@ -10,7 +10,8 @@ DEV := $(VENV)/.dev
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up demo test faults check bench program lock clean
+SEED ?=
+.PHONY: help setup setup-dev up demo test faults simulate check bench program lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,7 +30,10 @@ demo: setup ## play a market's life against the running stack (starts one if non
 	@$(BIN)/zmart demo
 
 faults: setup-dev ## the long fault and load runs
-	$(BIN)/pytest tests/faults -m "slow or not slow"
+	$(BIN)/pytest tests/faults tests/simulation -m "slow or not slow"
+
+simulate: setup-dev ## markets live under faults that a seed draws: make simulate SEED=7 (default: a new seed)
+	$(BIN)/python tests/simulation/run_simulation.py $(SEED)
 
 check: setup-dev ## format, lint, import rules, types
 	$(BIN)/ruff format --check src tests bench programs

@@ -234,21 +234,3 @@ async def test_a_forged_delivery_into_a_slot_holds_up_nobody_of_that_slot(databa
         assert await states(engine) == {forged.signature: "pending"}
         assert await through(engine) == node.tip()
     assert without_lone_places(await tables(database_url)) == await truth(database_url)
-
-
-async def test_a_person_may_give_up_what_waits_or_have_it_tried_at_once(database_url):
-    waits = STORY.txs[1]
-    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        node.shown, node.withheld = STORY.txs[:3], {waits.signature}
-        await engine.scanner.scan()
-        await settle(engine)
-        assert (await inbox.dead_letter(engine.pool, waits.signature)).last_error
-        assert await inbox.replay(engine.pool, waits.signature) == 1
-        assert await engine.fetcher.turn() == 1
-        assert await inbox.drop(engine.pool) == 0, "`all` are the dead letters, not what may still come"
-        assert await inbox.drop(engine.pool, waits.signature) == 1
-        for _ in range(2):
-            await engine.scanner.scan()
-            await settle(engine)
-        assert await states(engine) == {waits.signature: "dropped"}
-        assert await through(engine) == node.tip()

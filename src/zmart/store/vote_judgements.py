@@ -29,19 +29,17 @@ WHERE wallet = $1 AND traded_at < to_timestamp($2) AND {_IS_FINAL}
 _VOTERS = """
 (SELECT wallet FROM votes WHERE (market_id, kind) = ($1, $2)
  UNION SELECT wallet FROM onchain_votes WHERE (market_id, kind) = ($1, $2)) AS v
+LEFT JOIN vote_judgements j
+    ON (j.market_id, j.kind, j.wallet) = ($1, $2, v.wallet) AND j.opened_at = $3
 """
-# Subqueries, not joins: see vote_log.
-_JUDGED = """
-FROM vote_judgements j WHERE (j.market_id, j.kind, j.wallet) = ($1, $2, v.wallet) AND j.opened_at = $3
-"""
-_UNJUDGED = f"SELECT v.wallet FROM {_VOTERS} WHERE (SELECT true {_JUDGED}) IS NULL ORDER BY v.wallet"
+_UNJUDGED = f"SELECT v.wallet FROM {_VOTERS} WHERE j.wallet IS NULL ORDER BY v.wallet"
 # What was judged by an incomplete index is judged again: the sums of all voters, one range of the index each.
 TRADED_OTHERWISE = f"""
 SELECT v.wallet, t.traded
 FROM {_VOTERS}
 CROSS JOIN LATERAL (SELECT coalesce(sum(cost_lamports), 0)::bigint AS traded FROM trades
                     WHERE wallet = v.wallet AND traded_at < to_timestamp($3) AND {_IS_FINAL}) AS t
-WHERE (SELECT j.traded_lamports {_JUDGED}) IS DISTINCT FROM t.traded
+WHERE j.traded_lamports IS DISTINCT FROM t.traded
 """
 # A market whose fold stands still keeps its later trades back: nobody can say that these wallets traded too little.
 _UNFOLDED_TRADERS = """

@@ -45,33 +45,30 @@ SELECT log_index, entry, created_at FROM vote_log_entries WHERE market_id = $1 A
 # One vote per wallet: the one on chain where there is one (off chain a wallet has one entry, signed or not).
 _ONE_A_WALLET = """
 FROM vote_log_entries e
+{join}
 WHERE e.market_id = $1 AND e.kind = $2 AND e.log_index < $3
   AND (e.channel = 'onchain'
        OR NOT EXISTS (SELECT FROM vote_log_entries o
                       WHERE (o.market_id, o.kind, o.wallet) = ($1, $2, e.wallet) AND o.channel = 'onchain'
                         AND o.log_index < $3))
 """
-# A subquery for each voter, not a join: judgements are written in bulk, and a planner that still believes that there
-# are none would join them by comparing all with all.
-_ELIGIBLE = """
-(SELECT j.eligible FROM vote_judgements j WHERE (j.market_id, j.kind, j.wallet) = ($1, $2, e.wallet))
+_BY_SIDE = """
+SELECT count(*) FILTER (WHERE {counts} AND e.vote) AS votes_for,
+       count(*) FILTER (WHERE {counts} AND NOT e.vote) AS votes_against,
+       count(*) FILTER (WHERE {counts} AND e.channel = 'session') AS unproven,
+       count(*) FILTER (WHERE {counts} AND e.channel = 'onchain') AS onchain,
+       count(*) FILTER (WHERE NOT {counts}) AS not_counted, count(*) FILTER (WHERE {counts} IS NULL) AS unjudged
 """
-_COUNTS = """
-SELECT count(*) FILTER (WHERE counts AND vote) AS votes_for,
-       count(*) FILTER (WHERE counts AND NOT vote) AS votes_against,
-       count(*) FILTER (WHERE counts AND channel = 'session') AS unproven,
-       count(*) FILTER (WHERE counts AND channel = 'onchain') AS onchain,
-       count(*) FILTER (WHERE NOT counts) AS not_counted, count(*) FILTER (WHERE counts IS NULL) AS unjudged
-FROM (SELECT e.vote, e.channel, {counts} AS counts {votes} OFFSET 0) AS one
-"""
-_COUNTS_OF_ALL = _COUNTS.format(counts="true", votes=_ONE_A_WALLET)
-_COUNTS_OF_ELIGIBLE = _COUNTS.format(counts=_ELIGIBLE, votes=_ONE_A_WALLET)
+_JUDGED = "LEFT JOIN vote_judgements j ON (j.market_id, j.kind, j.wallet) = ($1, $2, e.wallet)"
+_BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
+_COUNTS_OF_ALL = (_BY_SIDE + _ONE_A_WALLET).format(counts="true", join="")
+_COUNTS_OF_ELIGIBLE = (_BY_SIDE + _ONE_A_WALLET).format(counts="j.eligible", join=_JUDGED)
 # The index had seen nothing of these wallets before that: no trade, no vote on chain, no market of theirs.
 _YOUNG = (
     "SELECT count(*) FILTER (WHERE e.vote) AS votes_for, count(*) FILTER (WHERE NOT e.vote) AS votes_against"
-    + _ONE_A_WALLET
-    + f"""
-  AND (NOT $4 OR {_ELIGIBLE})
+    + _ONE_A_WALLET.format(join=_JUDGED)
+    + """
+  AND (j.eligible OR NOT $4)
   AND NOT EXISTS (SELECT FROM trades t WHERE t.wallet = e.wallet AND t.traded_at < to_timestamp($5)
       AND NOT EXISTS (SELECT FROM chain_transactions c WHERE c.signature = t.signature AND c.finality = 'confirmed'))
   AND NOT EXISTS (SELECT FROM onchain_votes v WHERE v.wallet = e.wallet AND v.voted_at < to_timestamp($5)
@@ -198,6 +195,8 @@ async def counts(
 ) -> LogCounts:
     """The count of the first `size` entries: of `everybody`, or of those who were judged eligible."""
     sql = _COUNTS_OF_ALL if everybody else _COUNTS_OF_ELIGIBLE
+    if not everybody:  # judgements are written in bulk: the planner may still believe that there are none
+        await connection.execute(_BY_INDEX)
     row = dict(await connection.fetchrow(sql, market_id, kind.value, size))
     return LogCounts(tally=Tally(row.pop("votes_for"), row.pop("votes_against")), **row)
 

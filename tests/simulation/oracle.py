@@ -1,0 +1,113 @@
+"""What the count of a market's votes must be: computed from the chain's own transactions and the log, by a few lines
+that share nothing with the code under test but the codecs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from simulated_chain import LandedTransaction, SimulatedChain
+
+from zmart.chain.compose import MEMO_PROGRAM
+from zmart.chain.program import Program
+from zmart.chain.transactions import extract_events, parse_transaction
+from zmart.market import events as e
+from zmart.market.types import VoteKind
+
+
+@dataclass(frozen=True)
+class Memo:
+    """The memo of a tally, of either version; `closed_at` only since version 2."""
+
+    kind: VoteKind
+    log_size: int
+    closed_at: int | None
+    closed_slot: int | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Counts that a transaction of the backend brought to the chain."""
+
+    market_id: str
+    kind: VoteKind
+    votes_for: int
+    votes_against: int
+    memo: Memo | None
+
+
+@dataclass(frozen=True)
+class ChainVote:
+    wallet: str
+    vote: bool
+    at: int
+    slot: int
+
+
+def events_of(program: Program, tx: LandedTransaction) -> list:
+    return [item.event for item in extract_events(program, parse_transaction(tx.raw)).events]
+
+
+def decisions_of(program: Program, tx: LandedTransaction) -> list[Decision]:
+    found = []
+    for event in events_of(program, tx):
+        match event:
+            case e.ProposalAggregated():
+                counts = (event.likes, event.dislikes)
+                found.append(Decision(event.market_id, VoteKind.PROPOSAL, *counts, memo_of(tx)))
+            case e.MarketFinalized(
+                was_disputed=True, dispute_agree=int(agree), dispute_disagree=int(disagree)
+            ):
+                found.append(Decision(event.market_id, VoteKind.DISPUTE, agree, disagree, memo_of(tx)))
+    return found
+
+
+def memo_of(tx: LandedTransaction) -> Memo | None:
+    message = tx.tx.message
+    for item in message.instructions:
+        if message.account_keys[item.program_id_index] != MEMO_PROGRAM:
+            continue
+        words = bytes(item.data).decode().split(":")
+        if words[:2] == ["zmart", "tally"]:
+            closing = [int(word) for word in words[6:8]] if words[2] == "v2" else [None, None]
+            return Memo(VoteKind(words[3]), int(words[4]), *closing)
+    return None
+
+
+def chain_votes(chain: SimulatedChain, program: Program, market_id: str, kind: VoteKind) -> list[ChainVote]:
+    """In chain order."""
+    wanted = e.ProposalVoteSubmitted if kind is VoteKind.PROPOSAL else e.DisputeVoteSubmitted
+    return [
+        ChainVote(event.user, event.vote, event.timestamp, tx.slot)
+        for tx in chain.by_address[program.addresses.market(market_id)]
+        for event in events_of(program, tx)
+        if isinstance(event, wanted) and event.market_id == market_id
+    ]
+
+
+def count(
+    on_chain: list[ChainVote], entries: list[bytes], kind: VoteKind, closed_at: float
+) -> tuple[int, int]:
+    """One vote for each wallet: that on chain up to the closing, else its signed one among the log's entries."""
+    chosen: dict[str, bool] = {}
+    for raw in entries:
+        wallet, vote = _signed(raw, kind)
+        if wallet:
+            chosen.setdefault(wallet, vote)
+    chosen.update({v.wallet: v.vote for v in on_chain if v.at <= closed_at})
+    votes_for = sum(chosen.values())
+    return votes_for, len(chosen) - votes_for
+
+
+def _signed(raw: bytes, kind: VoteKind) -> tuple[str, bool]:
+    from zmart.market.vote_entries import Channel, parse_entry
+
+    entry = parse_entry(raw)
+    said = entry.statement
+    if entry.channel is Channel.ONCHAIN or said.kind is not kind:
+        return "", False
+    return said.wallet, said.vote
+
+
+def same_json(left: object, right: str) -> bool:
+    return msgspec.json.decode(msgspec.json.encode(left)) == msgspec.json.decode(right)

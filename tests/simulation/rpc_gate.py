@@ -1,0 +1,130 @@
+"""The authority of the network: every JSON-RPC request of every process passes here, below httpx.
+
+Hosts that end in `.node` are simulated nodes. What happens to a request is drawn from the fault plan: nothing, a
+dead connection, a status, a body that is no answer, an answer that says nothing, or one that came late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import msgspec
+from processes import SimulatedProcess, current_process
+from simulated_node import NodeError, SimulatedNode
+from virtual_time import VirtualClock
+
+ANSWERS = {
+    "402": (402, b'{"message":"Payment required"}'),
+    "429": (429, b'{"jsonrpc":"2.0","error":{"code":429,"message":"rate limited"},"id":1}'),
+    "530": (530, b'{"error_code":1033,"message":"The host is unreachable"}'),
+    "503": (503, b"upstream connect error"),
+    "html": (200, b"<html><body>Service temporarily unavailable</body></html>"),
+    "empty object": (200, b"{}"),
+    "no result": (200, b'{"jsonrpc":"2.0","id":%d}'),
+    "another id": (200, b'{"jsonrpc":"2.0","id":999999999,"result":null}'),
+    "internal error": (200, b'{"jsonrpc":"2.0","id":%d,"error":{"code":-32603,"message":"Internal error"}}'),
+    "null": (200, b'{"jsonrpc":"2.0","id":%d,"result":null}'),
+}
+"""Bodies that are no answer, by the name that the fault plan prints."""
+CUT = "connection cut"
+LATE = "late"
+
+
+class _Request(msgspec.Struct):
+    id: int
+    method: str
+    params: list = []
+
+
+_request = msgspec.json.Decoder(_Request)
+Fault = Callable[[str, str, str], str | None]
+"""(process, node, method) -> what happens instead of an answer."""
+
+
+class RpcGate:
+    """`fault` and `latency_s` are drawn for each request."""
+
+    def __init__(self, clock: VirtualClock, nodes: dict[str, SimulatedNode]) -> None:
+        self.clock = clock
+        self.nodes = nodes
+        self.calls = 0
+        self.fault: Fault = lambda process, node, method: None
+        self.latency_s: Callable[[], float] = lambda: 0.01
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        node = self.nodes[request.url.host.removesuffix(".node")]
+        process = current_process.get()
+        self.calls += 1
+        asked = _request.decode(request.content)
+        if process is not None:
+            await process.before(asked.method)
+        await asyncio.sleep(self.latency_s())
+        response = await self._respond(process, node, asked, request)
+        if process is not None:
+            process.after()
+        return response
+
+    async def _respond(
+        self, process: SimulatedProcess | None, node: SimulatedNode, asked: _Request, request: httpx.Request
+    ) -> httpx.Response:
+        name = process.name if process else "user"
+        if process is not None and process.rpc_away_until > self.clock.seconds:
+            raise httpx.ConnectError("cut off from the RPC", request=request)
+        fault = self.fault(name, node.name, asked.method)
+        if fault == CUT:
+            raise httpx.ReadError("connection reset", request=request)
+        if fault == LATE:
+            await asyncio.sleep(4.0)
+        elif fault is not None:
+            status, body = ANSWERS[fault]
+            return httpx.Response(status, content=body.replace(b"%d", b"%d" % asked.id), request=request)
+        try:
+            body = b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (
+                asked.id,
+                node.answer(asked.method, asked.params, self._lag_of(process)),
+            )
+        except NodeError as error:
+            told = {"jsonrpc": "2.0", "id": asked.id, "error": {"code": error.code, "message": str(error)}}
+            body = msgspec.json.encode(told)
+        headers = {"content-type": "application/json"}
+        return httpx.Response(200, content=body, headers=headers, request=request)
+
+    def _lag_of(self, process: SimulatedProcess | None) -> int:
+        """How much further behind the nodes are that this process reaches."""
+        if process is None or process.rpc_lags_until <= self.clock.seconds:
+            return 0
+        return process.rpc_lag_slots
+
+
+@contextmanager
+def gated_rpc(gate: RpcGate) -> Iterator[None]:
+    """Within the block httpx has no other network than the simulated nodes."""
+    kind = httpx.AsyncHTTPTransport
+    names = ("__init__", "handle_async_request", "aclose", "__aenter__", "__aexit__")
+    real = {name: getattr(kind, name) for name in names}
+
+    async def handle(_self: object, request: httpx.Request) -> httpx.Response:
+        return await gate.handle(request)
+
+    async def nothing(_self: object) -> None:
+        pass
+
+    kind.__init__ = lambda self, *_, **__: None
+    kind.handle_async_request, kind.aclose = handle, nothing
+    kind.__aenter__, kind.__aexit__ = _enter, _exit
+    try:
+        yield
+    finally:
+        for name, method in real.items():
+            setattr(kind, name, method)
+
+
+async def _enter(self: httpx.AsyncHTTPTransport) -> httpx.AsyncHTTPTransport:
+    return self
+
+
+async def _exit(self: httpx.AsyncHTTPTransport, *_: object) -> None:
+    pass

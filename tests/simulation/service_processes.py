@@ -1,0 +1,239 @@
+"""The real services as processes of the simulation. All that depends on how services are called stands in this module.
+
+Their endless loops are not run (they would look at an idle chain every two seconds for weeks): each turn of them is,
+at once when something happened, at a pace otherwise, and each to its end or to the death of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from inspect import signature as signature_of
+from pathlib import Path
+
+from solders.keypair import Keypair
+
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.errors import ZmartError
+from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.market.votes import Statement
+from zmart.proofs.voting import cast_vote
+from zmart.services import takeover
+from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
+from zmart.services.aggregator.service import Aggregator
+from zmart.services.authority import Authority
+from zmart.services.indexer.audit import Report, audit
+from zmart.services.indexer.caretaker import Caretaker
+from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.worker import Turn
+from zmart.services.monitor.service import _ACTIONS as FINALIZES
+from zmart.services.monitor.service import Monitor
+from zmart.services.webhook import WebhookReceiver
+from zmart.services.workers import forget_finished
+from zmart.settings import Settings
+from zmart.store.market_work import Job
+from zmart.store.pool import Pool, is_away
+
+try:
+    from zmart.services import waiting
+except ImportError:  # a commit at which nothing waits for the index
+    waiting = None
+
+Pace = Callable[[str], Awaitable[None]]
+"""`await pace(name)` until this part of the process should take its next turn."""
+
+
+def settings_of(database_url: str, keys: Path, nodes: list[str], **more: object) -> Settings:
+    """`nodes` by name: the first is asked first, the second is the second opinion."""
+    first, *others = nodes
+    values: dict[str, object] = {
+        "zmart_env": "local",
+        "database_url": database_url,
+        "database_pool_size": 4,
+        "helius_rpc_url": f"http://{first}.node" if others else "",
+        "solana_rpc_url": f"http://{(others or [first])[0]}.node",
+        "backend_keypair_path": keys / "backend.json",
+        "admin_keypair_path": keys / "admin.json",
+        "indexer_logs_subscribe": False,
+        "indexer_audit_interval_s": 0,
+        "indexer_batch_size": 50,
+        "finalize_safety_s": 60,
+    }
+    known = Settings.model_fields
+    wanted = {name: value for name, value in (values | more).items() if name in known}
+    return Settings(_env_file=None, **wanted)
+
+
+async def indexer(settings: Settings, pace: Pace) -> None:
+    """The indexer's loops."""
+    engine = await Engine.open(settings)
+    caretaker = Caretaker(engine, 0)
+
+    async def work() -> None:
+        for _ in range(200):
+            fetched = await engine.fetcher.turn()
+            worked = await engine.worker.turn() is Turn.WORKED
+            if not fetched and not worked:
+                return
+
+    confirmer = getattr(engine, "confirmer", None)  # a commit at which deliveries are not confirmed has none
+    confirming = [_turns("confirm", confirmer.turn, pace)] if confirmer else []
+    await _together(
+        *confirming,
+        _turns("scan", engine.scanner.scan, pace),
+        _turns("work", work, pace),
+        _turns("finality", engine.finality.look, pace),
+        _turns("care", caretaker.look, pace),
+    )
+
+
+async def aggregator(settings: Settings, pace: Pace) -> None:
+    authority = await Authority.open(settings)
+    service = Aggregator(settings, authority, None)
+
+    async def tick() -> None:
+        await service.decide_due()
+        await service.finish()
+        await forget_finished(authority.pool)
+
+    async def resume() -> None:
+        await takeover.look(authority, AGGREGATES, service._resume, takeover.UNTOUCHED_S)
+        await service.finish()
+
+    await _together(
+        _turns("tick", tick, pace),
+        _turns("resume", resume, pace),
+        _turns(
+            "waiting", _waiting(authority.pool, (Job.PROPOSAL,), service.decide_due, service.finish), pace
+        ),
+    )
+
+
+async def monitor(settings: Settings, pace: Pace) -> None:
+    authority = await Authority.open(settings)
+    service = Monitor(settings, authority)
+
+    async def tick() -> None:
+        await service.settle_due()
+        await service.finish()
+        await forget_finished(authority.pool)
+
+    async def resume() -> None:
+        await takeover.look(authority, FINALIZES, service._resume, takeover.UNTOUCHED_S)
+        await service.finish()
+
+    jobs = (Job.FINALIZE, Job.DISPUTE)
+    await _together(
+        _turns("tick", tick, pace),
+        _turns("resume", resume, pace),
+        _turns("waiting", _waiting(authority.pool, jobs, service.settle_due, service.finish), pace),
+    )
+
+
+def _waiting(
+    pool: Pool,
+    jobs: Sequence[Job],
+    decide: Callable[[Sequence[MarketId]], Awaitable[None]],
+    finish: Callable[[], Awaitable[None]],
+) -> Callable[[], Awaitable[None]]:
+    """What waits for the index goes on as soon as it is there."""
+
+    async def look() -> None:
+        if waiting is not None:
+            await waiting.look(pool, jobs, decide)
+            await finish()
+
+    return look
+
+
+class Gateway:
+    """What the gateway does for votes and deliveries."""
+
+    def __init__(self, settings: Settings, pool: Pool, program: Program, backend: Keypair) -> None:
+        self.pool = pool
+        self._program = program
+        self._backend = backend
+        rules = {"dispute_s": settings.dispute_voting_hours * 3_600}
+        self._rules = {name: rules[name] for name in rules.keys() & signature_of(cast_vote).parameters.keys()}
+        self._webhook = WebhookReceiver(pool, settings)
+
+    @classmethod
+    async def open(cls, settings: Settings, program: Program, backend: Keypair) -> Gateway:
+        return cls(settings, await Pool.open(settings.require("database_url"), 2), program, backend)
+
+    async def vote(self, market_id: str, kind: VoteKind, vote: bool, voter: Keypair) -> str | None:
+        """A signed statement; "" when it was accepted, else why not; None while the database is away."""
+        now, wallet = datetime.fromtimestamp(time.time(), UTC), Wallet(str(voter.pubkey()))
+        said = Statement(
+            program=self._program.address,
+            market_id=MarketId(market_id),
+            kind=kind,
+            vote=vote,
+            wallet=wallet,
+            issued_ms=int(now.timestamp() * 1000),
+        )
+        text = said.text()
+        signature = str(voter.sign_message(text.encode()))
+        try:
+            await cast_vote(
+                pool=self.pool,
+                program_id=self._program.address,
+                market_id=MarketId(market_id),
+                kind=kind,
+                vote=vote,
+                wallet=wallet,
+                statement=text,
+                signature=signature,
+                now=now,
+                require_statement=True,
+                authority=self._backend,
+                **self._rules,
+            )
+        except ZmartError as problem:
+            return f"{type(problem).__name__}: {problem}"
+        except Exception as problem:
+            if not is_away(problem):
+                raise
+            return None
+        return ""
+
+    async def deliver(self, body: bytes) -> int:
+        """A webhook's request; the status of the answer."""
+        return (await self._webhook.receive(body, None, None)).status
+
+
+async def audited(pool: Pool, rpc: Rpc, program: Program) -> Report:
+    """The index compared with the accounts."""
+    rules = {"pricing": "reference"}
+    more = {name: rules[name] for name in rules.keys() & signature_of(audit).parameters.keys()}
+    return await audit(pool, rpc, program, **more)
+
+
+def is_expected(problem: BaseException) -> bool:
+    """Whether a service may end with it at its start: the supervisor starts it again."""
+    if isinstance(problem, BaseExceptionGroup):
+        return all(map(is_expected, problem.exceptions))
+    known = (ZmartError, OSError, TimeoutError, asyncio.CancelledError)
+    return isinstance(problem, known) or is_away(problem)
+
+
+async def _turns(name: str, turn: Callable[[], Awaitable[object]], pace: Pace) -> None:
+    """As the services' own loops: what the RPC or the database could not do is tried again at the next turn."""
+    while True:
+        await pace(name)
+        try:
+            await turn()
+        except (ZmartError, OSError, TimeoutError):
+            continue
+        except Exception as problem:
+            if not is_away(problem):
+                raise
+
+
+async def _together(*loops: Awaitable[None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop)

@@ -1,0 +1,223 @@
+"""The chain: the real program in LiteSVM, with slots, blocks, history, a mempool and forks around it.
+
+Slots follow virtual time. What landed is kept with every account that it wrote, so that a node can answer as of
+any slot, and a fork can take the newest transactions back. There is one bank: a transaction is executed when its
+slot has come; nodes that lag see older versions of the accounts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
+from solders.account import Account
+from solders.keypair import Keypair
+from solders.litesvm import LiteSVM
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+from solders.transaction_metadata import FailedTransactionMetadata
+from transaction_json import raw_of
+from virtual_time import START, VirtualClock
+
+from zmart.chain.program import Program
+from zmart.local.chain.genesis import shipped_program
+
+SLOT_S = 0.4
+FIRST_SLOT = 1_000
+FINAL_AFTER_SLOTS = 32
+BLOCKHASH_LIVES_SLOTS = 150
+CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
+SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
+SYSTEM = Pubkey.default()
+MOVED = 6
+"""Slots that a fork moves what it keeps."""
+
+
+@dataclass(frozen=True, eq=False)
+class LandedTransaction:
+    """`before` and `after` are the writable accounts around it."""
+
+    signature: str
+    slot: int
+    index: int
+    tx: VersionedTransaction
+    meta: object
+    err: object
+    before: dict[Pubkey, Account | None]
+    after: dict[Pubkey, Account | None]
+
+    @property
+    def time(self) -> int:
+        return time_of(self.slot)
+
+    @property
+    def fee(self) -> int:
+        return self.meta.fee()
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        return frozenset(map(str, self.tx.message.account_keys))
+
+    @cached_property
+    def raw(self) -> bytes:
+        """As getTransaction tells it."""
+        return raw_of(self)
+
+
+@dataclass(order=True)
+class _Waiting:
+    slot: int
+    number: int
+    tx: VersionedTransaction = field(compare=False)
+
+
+def time_of(slot: int) -> int:
+    """The Clock that programs see in this slot."""
+    return START + int((slot - FIRST_SLOT) * SLOT_S)
+
+
+class SimulatedChain:
+    """`landed` is the chain as it is now, in its order. `on_landing` is told of each, `on_fork` of each taken back."""
+
+    def __init__(self, clock: VirtualClock, program: Program) -> None:
+        self.clock = clock
+        self.program = program
+        self.svm = LiteSVM().with_blockhash_check(False).with_transaction_history(0)
+        self.svm.add_program(Pubkey.from_string(program.address), shipped_program())
+        self.landed: list[LandedTransaction] = []
+        self.by_signature: dict[str, LandedTransaction] = {}
+        self.by_address: dict[str, list[LandedTransaction]] = defaultdict(list)
+        self.on_landing: list[Callable[[LandedTransaction], None]] = []
+        self.on_fork: list[Callable[[LandedTransaction], None]] = []
+        self._waiting: list[_Waiting] = []
+        self._versions: dict[Pubkey, list[tuple[int, Account | None]]] = defaultdict(list)
+        self._numbers = 0
+        self._hashes: dict[str, int] = {}
+
+    # --- time
+
+    @property
+    def slot(self) -> int:
+        """The newest slot; confirmed, as a node that does not lag sees it."""
+        return FIRST_SLOT + int(self.clock.seconds / SLOT_S)
+
+    def blockhash(self, slot: int) -> str:
+        name = str(Pubkey(hashlib.sha256(b"blockhash %d" % slot).digest()))
+        self._hashes[name] = slot
+        return name
+
+    def is_valid(self, blockhash: str, slot: int) -> bool:
+        made = self._hashes.get(blockhash)
+        return made is not None and slot <= made + BLOCKHASH_LIVES_SLOTS
+
+    # --- transactions
+
+    def submit(self, tx: VersionedTransaction, after_slots: int = 1) -> str:
+        """Hand it to the leader; it lands when its slot has come, unless it is there already or its hash is old."""
+        self._numbers += 1
+        self._waiting.append(_Waiting(self.slot + after_slots, self._numbers, tx))
+        return str(tx.signatures[0])
+
+    def catch_up(self) -> None:
+        """Execute what is due."""
+        due = sorted(w for w in self._waiting if w.slot <= self.slot)
+        if not due:
+            return
+        self._waiting = [w for w in self._waiting if w.slot > self.slot]
+        for waiting in due:
+            self._land(waiting.tx, max(waiting.slot, self.landed[-1].slot if self.landed else 0))
+
+    def _land(self, tx: VersionedTransaction, slot: int) -> None:
+        signature = str(tx.signatures[0])
+        if signature in self.by_signature or not self.is_valid(str(tx.message.recent_blockhash), slot):
+            return
+        index = self.landed[-1].index + 1 if self.landed and self.landed[-1].slot == slot else 0
+        before = {key: self.svm.get_account(key) for key in _written(tx)}
+        self._set_clock(slot)
+        result = self.svm.send_transaction(tx)
+        failed = isinstance(result, FailedTransactionMetadata)
+        meta = result.meta() if failed else result
+        err = msgspec.json.decode(result.to_json())["err"] if failed else None
+        after = {key: self.svm.get_account(key) for key in before}
+        if failed and err in ("AccountNotFound", "InsufficientFundsForFee", "SignatureFailure"):
+            return  # no leader takes it into a block
+        found = LandedTransaction(signature, slot, index, tx, meta, err, before, after)
+        self._add(found)
+
+    def _add(self, found: LandedTransaction) -> None:
+        self.landed.append(found)
+        self.by_signature[found.signature] = found
+        for key in found.keys:
+            self.by_address[key].append(found)
+        for key, account in found.after.items():
+            self._versions[key].append((found.slot, account))
+        for told in self.on_landing:
+            told(found)
+
+    def fork(self, depth: int, keep: Callable[[LandedTransaction], bool]) -> list[LandedTransaction]:
+        """Take the last `depth` transactions back, none that is final; those that `keep` says land once more, some
+        slots later. Returns what was taken back."""
+        gone: list[LandedTransaction] = []
+        while self.landed and len(gone) < depth and self.landed[-1].slot > self.slot - FINAL_AFTER_SLOTS + 8:
+            gone.append(self._take_back())
+        for item in reversed(gone):
+            for told in self.on_fork:
+                told(item)
+            if keep(item):
+                self._numbers += 1
+                self._waiting.append(_Waiting(self.slot + MOVED, self._numbers, item.tx))
+        return gone
+
+    def _take_back(self) -> LandedTransaction:
+        last = self.landed.pop()
+        del self.by_signature[last.signature]
+        for key in last.keys:
+            self.by_address[key].pop()
+        for key, account in last.before.items():
+            self._versions[key].pop()
+            self.svm.set_account(key, account or Account(0, b"", SYSTEM))
+        return last
+
+    def simulate(self, tx: VersionedTransaction) -> object:
+        self._set_clock(self.slot)
+        return self.svm.simulate_transaction(tx)
+
+    def _set_clock(self, slot: int) -> None:
+        clock = self.svm.get_clock()
+        clock.slot, clock.unix_timestamp = slot, time_of(slot)
+        self.svm.set_clock(clock)
+
+    # --- accounts
+
+    def fund(self, wallet: Keypair, lamports: int) -> None:
+        """Before the beginning: as if it had always been there."""
+        account = Account(lamports, b"", SYSTEM)
+        self.svm.set_account(wallet.pubkey(), account)
+        self._versions[wallet.pubkey()].append((0, account))
+
+    def account(self, address: str, slot: int | None = None) -> Account | None:
+        """As of a slot; the program itself, which never changes, and the Clock as any."""
+        slot = self.slot if slot is None else slot
+        key = Pubkey.from_string(address)
+        if key == CLOCK:
+            return Account(1, struct.pack("<QqQQq", slot, START, 0, 0, time_of(slot)), SYSVARS)
+        versions = self._versions.get(key)
+        if versions is None:
+            return self.svm.get_account(key)
+        found = next((account for at, account in reversed(versions) if at <= slot), None)
+        return found if found is not None and found.lamports else None
+
+    def accounts_of_program(self, slot: int | None = None) -> dict[str, Account]:
+        owner = Pubkey.from_string(self.program.address)
+        found = {str(key): self.account(str(key), slot) for key in list(self._versions)}
+        return {key: account for key, account in found.items() if account and account.owner == owner}
+
+
+def _written(tx: VersionedTransaction) -> list[Pubkey]:
+    message = tx.message
+    return [key for n, key in enumerate(message.account_keys) if message.is_maybe_writable(n)]

@@ -1,0 +1,446 @@
+"""One run: a chain, two nodes, a database, the services as processes, people, faults, and checkers.
+
+First the safety phase: faults come as the options say, and after every step the invariants must hold. Then the
+liveness phase: no new faults, everybody is alive and reachable, and everything that was begun must come to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import random
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import service_processes as services
+import structlog
+from checkers import (
+    DecisionChecker,
+    EffectChecker,
+    FeedChecker,
+    IndexChecker,
+    MoneyChecker,
+    Violation,
+)
+from deliveries import Deliveries
+from ends import check_the_end
+from market_life import HOUR, SOL, MarketLife
+from options import Options, rng
+from processes import SimulatedProcess, track_tasks, within
+from rpc_gate import RpcGate, gated_rpc
+from simulated_chain import LandedTransaction, SimulatedChain
+from simulated_node import SimulatedNode
+from solders.keypair import Keypair
+from solders.transaction import VersionedTransaction
+from store_gate import Gate, backends_gone, gated_store
+from virtual_time import VirtualClock, VirtualLoop, virtual_time
+
+from faults import Faults
+from zmart.chain import compose
+from zmart.chain.accounts import AccountInfo
+from zmart.chain.program import Program
+from zmart.settings import Settings
+from zmart.store.pool import Pool
+
+_KEPT_LINES = 4_000
+_IDLE_S = {
+    "scan": 8 * HOUR,
+    "work": 8 * HOUR,
+    "confirm": 8 * HOUR,
+    "finality": 8 * HOUR,
+    "care": 24 * HOUR,
+    "tick": 3 * HOUR,
+    "resume": 6 * HOUR,
+    "waiting": 8 * HOUR,
+}
+_AT_ONCE = ("scan", "work", "confirm")
+_SELDOM_S = {"care": 12 * HOUR, "resume": HOUR}
+_PATIENCE_H = 24 * 9
+_FINAL_S = 20.0
+_LOOK_S = 2 * HOUR
+_BARELY_BEGUN = 30
+_REJECTED = "SELECT market_id FROM market_work WHERE job = 'proposal' AND status = 'rejected'"
+
+
+@dataclass(frozen=True)
+class _Bell:
+    """Rung once; `rung()` rings it and gives the next one."""
+
+    number: int = 0
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def rung(self) -> _Bell:
+        self.heard.set()
+        return _Bell(self.number + 1)
+
+
+@dataclass
+class Report:
+    """What came of a run; `digest` is equal for two runs of one seed at one commit."""
+
+    options: Options
+    violations: list[Violation] = field(default_factory=list)
+    digest: str = ""
+    lives: int = 0
+    virtual_h: float = 0.0
+    transactions: int = 0
+    rpc_calls: int = 0
+    tail: list[str] = field(default_factory=list)
+
+    def printed(self) -> str:
+        lines = [f"seed {self.options.seed}", self.options.printed()]
+        lines += [f"  VIOLATION at {v.at_s / HOUR:.2f} h: {v.kind}: {v.text}" for v in self.violations]
+        return "\n".join(lines)
+
+
+class Simulation:
+    """`run()` under a VirtualLoop with the gates in place; `simulate(options, url)` sets all that up."""
+
+    def __init__(
+        self, options: Options, database_url: str, keys: Path, clock: VirtualClock, gate: Gate
+    ) -> None:
+        self.only = ""
+        self.options, self.clock, self.gate = options, clock, gate
+        self.url, self.key_folder = database_url, keys
+        self.program = Program.from_settings(Settings(_env_file=None))
+        self.chain = SimulatedChain(clock, self.program)
+        names = ("one", "two", "honest")
+        self.nodes = {name: SimulatedNode(self.chain, name) for name in names}
+        self.rpc = RpcGate(clock, self.nodes)
+        self.keys = {n: Keypair.from_seed(n.encode().ljust(32, b".")) for n in ("admin", "backend", "fees")}
+        self.users = [
+            Keypair.from_seed((b"user %d" % n).ljust(32, b".")) for n in range(10, 10 + options.voters)
+        ]
+        self.numbers = itertools.count(1)
+        self.report = Report(options)
+        self.faults_over = False
+        self.processes: dict[str, SimulatedProcess] = {}
+        self.lives: list[MarketLife] = []
+        self.markets: dict[str, MarketLife] = {}
+        self._rejected: set[str] = set()
+        self._over = False
+        self._bells = {name: _Bell() for name in ("landing", "all")}
+        self._look_again_at = 0.0
+        self._digest = hashlib.sha256()
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._chance = {name: rng(options.seed, name) for name in ("landing", "pace", "processes")}
+        self._gateway: services.Gateway | None = None
+        self.observer: Pool
+        self.faults = Faults(self)
+
+    # --- what happened
+
+    def note(self, text: str) -> None:
+        """One line of the trace."""
+        line = f"{self.clock.seconds:.3f} {text}"
+        self._digest.update(line.encode())
+        self._lines.append(line)
+
+    def violated(self, kind: str, text: str) -> None:
+        if not any(v.kind == kind and v.text == text for v in self.report.violations):
+            self.note(f"VIOLATION {kind}: {text}")
+            self.report.violations.append(Violation(kind, text, self.clock.seconds))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether to stop: one violation is enough, if it is of the kind that is looked for."""
+        return any(v.kind.startswith(self.only) for v in self.report.violations)
+
+    def number_of(self, market_id: str) -> int:
+        return next((life.number for life in self.lives if life.id == market_id), -1)
+
+    def is_rejected(self, market_id: str) -> bool:
+        return market_id in self._rejected
+
+    def thresholds(self) -> tuple[int, int]:
+        address = self.program.addresses.global_config()
+        found = self.chain.account(address)
+        info = AccountInfo(
+            address=address, owner=str(found.owner), lamports=found.lamports, data=bytes(found.data)
+        )
+        config = self.program.accounts.global_config(info)
+        return config.proposal_approval_threshold, config.dispute_success_threshold
+
+    # --- the run
+
+    async def run(self) -> Report:
+        track_tasks(asyncio.get_running_loop())
+        asyncio.get_running_loop().set_exception_handler(self._unhandled)
+        self._genesis()
+        self.observer = await Pool.open(self.url, 2)
+        admin = await asyncpg.connect(self.url)
+        supervisors = [asyncio.create_task(self._supervise(*item, admin)) for item in self._services()]
+        lives = [asyncio.create_task(life.run()) for life in self.lives]
+        faults = asyncio.create_task(self.faults.run())
+        try:
+            await self._play(lives)
+        finally:
+            self._over = True
+            for task in [faults, *lives, *supervisors]:
+                task.cancel()
+            await asyncio.gather(*supervisors, *lives, faults, return_exceptions=True)
+            for process in self.processes.values():
+                process.bury()
+            await self.observer.close()
+            await admin.close()
+            for _ in range(10):  # sockets are closed in the turns of the loop that follow
+                await asyncio.sleep(0)
+        return self._reported()
+
+    async def _play(self, lives: list[asyncio.Task]) -> None:
+        options = self.options
+        while self.clock.seconds < options.faults_end_h * HOUR and not all(life.done for life in self.lives):
+            await asyncio.sleep(_LOOK_S)
+            await self.look()
+            if self.is_lost:
+                return
+        self._heal()
+        await self._settle(lives)
+        if not self.is_lost:
+            await check_the_end(self)
+            await EffectChecker().look(self)
+
+    async def _settle(self, lives: list[asyncio.Task]) -> None:
+        """The liveness phase: until every life is over and the services have nothing left to do."""
+        until = self.clock.seconds + _PATIENCE_H * HOUR
+        while self.clock.seconds < until and not self.is_lost:
+            self.ring()
+            await asyncio.sleep(_LOOK_S)
+            await self.look()
+            for task in lives:
+                if task.done() and task.exception():
+                    raise task.exception()
+            if all(task.done() for task in lives):
+                break
+        for wait_h in (0.2, 0.2, 1.1, 1.1):  # a paused decision looks again after an hour at most
+            self.ring()
+            await asyncio.sleep(wait_h * HOUR)
+
+    async def look(self) -> None:
+        """Every invariant that can be read in the middle of a run."""
+        self.chain.catch_up()
+        for checker in self._checkers:
+            await checker.look()
+        self._rejected = {row[0] for row in await self.observer.fetch(_REJECTED)}
+
+    def _heal(self) -> None:
+        self.faults_over = True
+        self.faults.heal()
+        self.deliveries.honest = True
+        self.note("faults are over")
+
+    # --- the world
+
+    def _genesis(self) -> None:
+        options, chain = self.options, self.chain
+        for wallet in (*self.keys.values(), *self.users):
+            chain.fund(wallet, 10_000 * SOL)
+        names = {name: str(key.pubkey()) for name, key in self.keys.items()}
+        make = self.program.instructions.initialize_global_config(
+            names["admin"], names["backend"], names["fees"]
+        )
+        message = compose.compile(self.keys["admin"].pubkey(), [make], chain.blockhash(chain.slot))
+        chain.submit(compose.sign(message, [self.keys["admin"]]), 0)
+        self.deliveries = Deliveries(
+            options, rng(options.seed, "webhook"), self.program, self._deliver, self.note
+        )
+        self._decisions, money = DecisionChecker(self), MoneyChecker(self)
+        self._checkers = (self._decisions, IndexChecker(self), FeedChecker(self))
+        chain.on_landing += [self._landed, self._decisions.landed, money.landed, self.deliveries.landed]
+        chain.on_fork.append(lambda tx: self.note(f"fork takes back {tx.signature[:8]} of slot {tx.slot}"))
+        for number in range(options.markets):
+            life = MarketLife(self, number, rng(options.seed, f"life {number}"))
+            self.lives.append(life)
+            self.markets[life.address] = life
+        for name in ("one", "two"):
+            self.nodes[name].fate = self._fate
+        chain.catch_up()
+
+    def _landed(self, tx: LandedTransaction) -> None:
+        self.note(f"landed {tx.signature[:8]} in slot {tx.slot} {tx.err or ''}")
+        self.report.transactions += 1
+        self._ring_for_a_landing()
+
+    def _fate(self) -> int | None:
+        """Slots until a transaction lands; None: it never does."""
+        chance = self._chance["landing"]
+        if not self.faults_over and chance.random() < self.options.lost_transactions:
+            return None
+        return chance.randint(1, 1 if self.faults_over else self.options.landing_slots)
+
+    def submit(self, tx: VersionedTransaction) -> str:
+        """A user's wallet sends."""
+        if (fate := self._fate()) is not None:
+            self.chain.submit(tx, fate)
+        return str(tx.signatures[0])
+
+    async def vote_by_statement(self, market_id, kind, vote, voter) -> str | None:
+        """None when the gateway did not answer."""
+        return await self._asked(lambda gateway: gateway.vote(market_id, kind, vote, voter))
+
+    async def _deliver(self, body: bytes) -> None:
+        if await self._asked(lambda gateway: gateway.deliver(body)) is not None:
+            self.ring()
+
+    async def _asked(self, request):
+        """Run a request inside the gateway's process; None when that is away or dies of it."""
+        process, gateway = self.processes.get("gateway"), self._gateway
+        if process is None or gateway is None or process.dead.is_set():
+            return None
+        task = within(process, request(gateway))
+        await asyncio.wait({task})
+        return None if task.cancelled() else task.result()
+
+    # --- processes
+
+    def ring(self) -> None:
+        """Something happened: the services look."""
+        self._bells = {name: bell.rung() for name, bell in self._bells.items()}
+
+    def _ring_for_a_landing(self) -> None:
+        """Those parts that list and fold look at once; who needs it final is called some seconds later."""
+        self._bells["landing"] = self._bells["landing"].rung()
+        if self.clock.seconds >= self._look_again_at:
+            self._look_again_at = self.clock.seconds + _FINAL_S
+            asyncio.get_running_loop().call_later(_FINAL_S, self.ring)
+
+    async def next_ring(self) -> None:
+        await self._bells["landing"].heard.wait()
+
+    def ring_in(self, seconds: float) -> None:
+        """Something will be due by then."""
+        for chance in (0, self._chance["pace"].uniform(0, 600)):
+            asyncio.get_running_loop().call_later(seconds + chance, self.ring)
+
+    def _services(self) -> Iterator[tuple[str, Callable[[Settings, services.Pace], Awaitable[None]]]]:
+        yield "indexer", services.indexer
+        for number in range(self.options.aggregators):
+            yield f"aggregator {number}", services.aggregator
+        for number in range(self.options.monitors):
+            yield f"monitor {number}", services.monitor
+        yield "gateway", self._gateway_process
+
+    async def _gateway_process(self, settings: Settings, pace: services.Pace) -> None:
+        self._gateway = await services.Gateway.open(settings, self.program, self.keys["backend"])
+        await asyncio.get_running_loop().create_future()
+
+    def _pace(self, process: str) -> services.Pace:
+        seen: dict[str, int] = {}
+        chance = self._chance["pace"]
+        period_s = self.options.scan_every_s if process == "indexer" else self.options.tick_every_s
+
+        async def pace(part: str) -> None:
+            kind = "landing" if part in _AT_ONCE else "all"
+            if seen.get(part) == self._bells[kind].number:
+                try:
+                    async with asyncio.timeout(_IDLE_S[part]):
+                        await self._bells[kind].heard.wait()
+                except TimeoutError:
+                    pass
+            await asyncio.sleep(
+                chance.uniform(0.1, 2.0) + chance.uniform(0, period_s + _SELDOM_S.get(part, 0.0))
+            )
+            seen[part] = self._bells[kind].number
+            self.note(f"{process} {part}")
+
+        return pace
+
+    async def _supervise(self, name: str, main, admin: asyncpg.Connection) -> None:
+        pause_s = 60.0
+        while not self._over:
+            process = self.processes[name] = self.faults.new_process(name)
+            task = self._start(process, main)
+            killed = asyncio.create_task(process.dead.wait())
+            try:
+                await asyncio.wait({task, killed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                killed.cancel()
+                self._end(process, task)
+                pids = process.bury()
+            await asyncio.gather(task, return_exceptions=True)
+            await backends_gone(admin, pids)
+            pause_s = min(2 * pause_s, HOUR) if process.operations < _BARELY_BEGUN else 60.0
+            await asyncio.sleep(self._chance["processes"].uniform(0.5, pause_s))
+
+    def _start(self, process: SimulatedProcess, main) -> asyncio.Task:
+        settings = services.settings_of(self.url, self.key_folder, ["one", "two"], **self._policy())
+        self.note(f"{process.name} starts")
+        return within(process, main(settings, self._pace(process.name)))
+
+    def _policy(self) -> dict[str, object]:
+        options = self.options
+        return {
+            "min_proposal_votes": options.min_proposal_votes,
+            "min_dispute_votes": options.min_dispute_votes,
+            "proposal_ttl_days": options.ttl_days,
+            "dispute_voting_hours": options.dispute_voting_hours,
+        }
+
+    def _end(self, process: SimulatedProcess, task: asyncio.Task) -> None:
+        if process.name == "gateway":
+            self._gateway = None
+        problem = task.exception() if task.done() and not task.cancelled() else None
+        how = "killed" if process.dead.is_set() else f"ended: {_text(problem)}"
+        self.note(f"{process.name} {how} after {process.operations} operations")
+        if problem is not None and not services.is_expected(problem):
+            self.violated("crash", f"{process.name}: {_text(problem)}")
+
+    def _unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict) -> None:
+        problem = context.get("exception")
+        if problem is not None and not services.is_expected(problem):
+            self.violated("crash", f"{context.get('message')}: {problem!r}")
+
+    def _reported(self) -> Report:
+        report = self.report
+        report.digest = self._digest.hexdigest()[:16]
+        report.lives = sum(life.done for life in self.lives)
+        report.virtual_h = self.clock.seconds / HOUR
+        report.rpc_calls = self.rpc.calls
+        report.tail = list(self._lines)
+        return report
+
+
+def _text(problem: BaseException | None) -> str:
+    if isinstance(problem, BaseExceptionGroup):
+        return "; ".join(map(_text, problem.exceptions))
+    return f"{type(problem).__name__}: {str(problem)[:200]}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is logged, and what draws without a seed draws from one."""
+    state, config = random.getstate(), structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**config)
+        random.setstate(state)
+
+
+def simulate(options: Options, database_url: str, keys: Path, *, only: str = "") -> Report:
+    """Play one seed in a fresh database made from the virtual template. `only`: stop at such kinds of violation."""
+    clock = VirtualClock()
+    clock.host_ahead_s = options.host_ahead_s
+    gate = Gate(clock)
+    loop = VirtualLoop(clock)
+    with _quiet(), virtual_time(clock), gated_store(gate):
+        random.seed(options.seed)
+        world = Simulation(options, database_url, keys, clock, gate)
+        world.only = only
+        try:
+            with gated_rpc(world.rpc):
+                return loop.run_until_complete(world.run())
+        except BaseException:
+            print(f"seed {options.seed}\n{options.printed()}", file=sys.stderr)
+            raise
+        finally:
+            loop.close()

@@ -1,0 +1,104 @@
+"""The authority of time: an event loop whose clock moves only when nobody has anything left to do.
+
+A second of waiting costs nothing; the answers of PostgreSQL, the only real thing outside of this process, are
+taken only when no callback is ready, so the order of everything follows from the program and the seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+
+START = 1_762_772_000
+"""Virtual time begins here, in Unix seconds."""
+_LONGEST_ANSWER_S = 60.0
+
+
+class Stuck(AssertionError):
+    """Everybody waits for somebody else: no timer, no answer under way."""
+
+
+class VirtualClock:
+    """Seconds since START. `answers` counts what was sent to PostgreSQL and is not answered: time stands still."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.answers = 0
+        self.host_ahead_s = 0.0
+
+    @property
+    def chain_time(self) -> int:
+        """What the cluster's clock says."""
+        return START + int(self.seconds)
+
+    @property
+    def host_time(self) -> float:
+        """What this machine's clock says; it need not agree with the cluster."""
+        return START + self.seconds + self.host_ahead_s
+
+
+class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def select(self, timeout: float | None = None) -> list:
+        clock = self._clock
+        if clock.answers:
+            if timeout == 0:
+                return []
+            events = super().select(_LONGEST_ANSWER_S)
+            if not events:
+                raise Stuck(f"PostgreSQL did not answer within {_LONGEST_ANSWER_S:.0f} s")
+            return events
+        if timeout is None:
+            raise Stuck("everybody waits, and nothing will ever wake anybody")
+        clock.seconds += timeout
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        super().__init__(_Selector(clock))
+
+    def time(self) -> float:
+        return self.clock.seconds
+
+
+def _datetime_of(clock: VirtualClock) -> type[datetime]:
+    class Looks(type):
+        def __instancecheck__(cls, other: object) -> bool:
+            return isinstance(other, datetime)
+
+    class VirtualDatetime(datetime, metaclass=Looks):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.fromtimestamp(clock.host_time, tz or UTC)
+
+    return VirtualDatetime
+
+
+@contextmanager
+def virtual_time(clock: VirtualClock) -> Iterator[None]:
+    """`time.monotonic`, `time.time` and the `datetime.now` of zmart's modules follow the clock in the block."""
+    monotonic, wall, virtual = time.monotonic, time.time, _datetime_of(clock)
+    patched = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("zmart.") and getattr(module, "datetime", None) is datetime
+    ]
+    time.monotonic, time.time = (lambda: clock.seconds), (lambda: clock.host_time)
+    for module in patched:
+        module.datetime = virtual  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        time.monotonic, time.time = monotonic, wall
+        for module in patched:
+            module.datetime = datetime  # type: ignore[attr-defined]
