@@ -16,6 +16,7 @@ from zmart.services.indexer.backfill import backfill
 from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.finality import FinalityWatcher
 from zmart.services.indexer.reread import reread
+from zmart.services.indexer.worker import Turn
 from zmart.store import alerts, backfills, index_progress
 
 STORY = Story(17, markets=2, trades=8)
@@ -206,6 +207,23 @@ async def test_a_delivery_that_names_a_slot_which_does_not_come_is_taken_back(da
         for _ in range(2):
             await engine.finality.look()
         assert await tables(database_url) == before
+
+
+async def test_a_node_that_fell_far_behind_takes_nothing_back(database_url):
+    """W3: its transactions were listed and are not final yet; a node behind them proves nothing."""
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await engine.scanner.scan()
+        while await engine.fetcher.turn() or await engine.worker.turn() is Turn.WORKED:
+            pass
+        before = await signatures(engine)
+        await engine.pool.execute("UPDATE chain_transactions SET indexed_at = now() - interval '2 minutes'")
+        node.final_slot = STORY.txs[0].slot
+        node.shown = [tx for tx in STORY.txs if tx.slot <= node.final_slot]
+        assert node.tip() + 150 < STORY.txs[-1].slot
+        for _ in range(3):
+            await engine.finality.look()
+        assert await signatures(engine) == before
+        assert await through(engine) <= node.tip()
 
 
 async def test_a_failed_transaction_that_carries_events_is_remembered_and_ignored(database_url):

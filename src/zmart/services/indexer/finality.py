@@ -27,7 +27,8 @@ _AT_ONCE = 256
 _SETTLING_SLOTS = 32
 """What a node may be behind another that confirmed a transaction already: about the time that finality takes."""
 _FAR_SLOTS, _LONG_S = 150, 60.0
-"""What is so far ahead of the node for so long was never on the chain: who knows the webhook's secret made it up."""
+"""What is so far ahead of the node, and of every slot that the index ever knew, for so long was never on the chain: who
+knows the webhook's secret made it up."""
 log = structlog.get_logger()
 
 
@@ -55,6 +56,7 @@ class FinalityWatcher:
         self._folder = folder
         self._interval_s = interval_s
         self._suspects: set[Signature] = set()
+        self._known = Slot(0)
 
     async def run(self, bell: Bell) -> None:
         while not bell.stopped:
@@ -72,6 +74,9 @@ class FinalityWatcher:
         finalized = await self._rpc.get_slot("finalized")
         clock = await self._rpc.get_clock("finalized")
         await index_progress.finalized(self._pool, finalized, clock.slot, clock.unix_timestamp)
+        progress = await index_progress.read(self._pool)
+        assert progress is not None  # claimed when the service started
+        self._known = max(progress.final_slot, progress.listed_through_slot)
         final, missing = 0, list[Unfinal]()
         after: Unfinal | None = None
         while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):
@@ -95,7 +100,7 @@ class FinalityWatcher:
                     final.append(candidate.signature)
             elif status is not None and candidate.unconfirmed:
                 pass  # it is there otherwise than a webhook told it: Confirmer puts that right
-            elif _should_be_known(candidate, finalized, statuses.context_slot):
+            elif _should_be_known(candidate, finalized, statuses.context_slot, self._known):
                 missing.append(candidate)
         return final, missing
 
@@ -113,7 +118,7 @@ class FinalityWatcher:
         raw = await self._rpc.get_transaction_json(candidate.signature)
         if raw is None:
             nobody = await absence.unknown(self._witnesses, candidate.signature)
-            if nobody is not None and _should_be_known(candidate, nobody.final, nobody.reached):
+            if nobody is not None and _should_be_known(candidate, nobody.final, nobody.reached, self._known):
                 await self._take_back(candidate.signature)
             return
         told = decode_answer(_Told, "getTransaction", raw)
@@ -133,10 +138,11 @@ class FinalityWatcher:
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
 
 
-def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot) -> bool:
-    """Whether a node that has reached this slot must know the transaction if there is one."""
+def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot, known: Slot) -> bool:
+    """Whether a node that has reached this slot must know the transaction if there is one. `known`: the newest slot
+    that the index knew to be final; a node behind it is a node that fell back, and proves nothing about what it lacks."""
     is_behind = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
-    is_made_up = candidate.slot > reached + _FAR_SLOTS and candidate.age_s > _LONG_S
+    is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S
     return is_behind or is_made_up
 
 
