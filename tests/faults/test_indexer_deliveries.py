@@ -52,15 +52,21 @@ async def deliver_values(engine, values):
 
 async def come_true(engine, node):
     """Whatever is due later is due now, until nothing waits."""
-    open_rows = f"SELECT count(*) FROM inbox WHERE {inbox.IS_REAL} OR state IN ('unconfirmed', 'dead')"
+    open_rows = f"""SELECT (SELECT count(*) FROM inbox WHERE {inbox.IS_REAL} OR state = 'dead')
+        + (SELECT count(*) FROM unconfirmed_transactions)"""
     for _ in range(CALLS_IN_A_LOOP):
-        await engine.pool.execute("UPDATE inbox SET next_attempt_at = now()")
+        await due_now(engine)
         await settle(engine)
         await engine.scanner.scan()
         if await through(engine) == node.tip() and not await engine.pool.fetchval(open_rows):
             return
     rows = await engine.pool.fetch("SELECT signature, slot, state, listed, attempts, last_error FROM inbox")
     raise AssertionError(f"through {await through(engine)} of {node.tip()}: {[tuple(row) for row in rows]}")
+
+
+async def due_now(engine):
+    for table in ("inbox", "unconfirmed_transactions"):
+        await engine.pool.execute(f"UPDATE {table} SET next_attempt_at = now()")
 
 
 async def through(engine):
@@ -218,7 +224,7 @@ async def test_what_two_honest_sources_tell_differently_is_no_difference(databas
         node.raws[tx.signature] = msgspec.json.encode(own)
         await deliver_values(engine, [theirs])
         assert await engine.confirmer.turn() == 1
-        assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0
+        assert (await deliveries.waiting(engine.pool)).number == 0
         assert await engine.pool.fetchval("SELECT count(*) FROM false_deliveries") == 0
 
 
@@ -239,7 +245,7 @@ async def test_who_trusts_webhooks_saves_the_calls(database_url):
         await deliver_values(engine, [honest(tx) for tx in STORY.txs])
         await settle(engine)
         assert node.calls.get("getTransaction", 0) == 0
-        assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0
+        assert (await deliveries.waiting(engine.pool)).number == 0
 
 
 async def test_a_slot_that_a_webhook_made_up_lets_nothing_slip_through(database_url, truth):
@@ -317,15 +323,17 @@ async def test_an_rpc_that_cannot_say_is_asked_for_ever_and_somebody_is_told(dat
         await deliver_values(engine, [honest(tx) for tx in STORY.txs[-5:]])
         node.raws = {tx.signature: None for tx in STORY.txs}
         for _ in range(30):
-            await engine.pool.execute("UPDATE inbox SET next_attempt_at = now()")
+            await due_now(engine)
             await engine.confirmer.turn()
-        await engine.pool.execute("UPDATE inbox SET received_at = now() - interval '11 minutes'")
+        await engine.pool.execute(
+            "UPDATE unconfirmed_transactions SET received_at = now() - interval '11 minutes'"
+        )
         waiting = await deliveries.waiting(engine.pool)
         assert waiting.number == 5
         await Caretaker(engine, 0).look()
         [alert] = [a for a in await alerts.open_alerts(engine.pool) if a.key == "index-unconfirmed"]
         assert "does not know" in alert.message
-        pause = "SELECT max(next_attempt_at) - now() < interval '61 seconds' FROM inbox"
+        pause = "SELECT max(next_attempt_at) - now() < interval '61 seconds' FROM unconfirmed_transactions"
         assert await engine.pool.fetchval(pause)
         node.raws = {}
         await come_true(engine, node)

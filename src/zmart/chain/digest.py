@@ -7,7 +7,7 @@ What a stack height decides about an event is compared by the events themselves.
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from hashlib import sha256
 
 import msgspec
 
@@ -15,6 +15,7 @@ from zmart.chain.transactions import ChainTransaction, Extracted
 from zmart.market.types import Slot
 
 _BYTES = 16
+_NOTHING = b""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -41,18 +42,20 @@ _NAMES = {"logs": "log lines", "inner": "inner instructions"}
 
 def digest_of(tx: ChainTransaction, extracted: Extracted) -> ContentDigest:
     """The digest of a transaction and the program's events that were read from it."""
-    outer: list[tuple[object, ...]] = []
-    inner: list[tuple[object, ...]] = []
-    for place, item in enumerate(tx.instructions):
-        (inner if item.inner else outer).append((place, item.program_id, item.accounts, item.data_base58))
+    outer = [(item.program_id, item.accounts, item.data_base58) for item in tx.instructions if not item.inner]
+    inner = [
+        (place, item.program_id, item.accounts, item.data_base58)
+        for place, item in enumerate(tx.instructions)
+        if item.inner
+    ]
     told = [(event.ordinal, event.event) for event in extracted.events]
     return ContentDigest(
         slot=tx.slot,
         version=tx.version,
-        error=_hash(repr(tx.err)),
+        error=_NOTHING if tx.err is None else _hash(repr(tx.err)),
         logs=_hash(tx.logs) if tx.logs else None,
-        instructions=_hash([item[1:] for item in outer]),
-        inner=_hash(inner) if tx.has_inner else None,
+        instructions=_hash(outer),
+        inner=(_hash(inner) if inner else _NOTHING) if tx.has_inner else None,
         events=_hash((told, extracted.strange, len(extracted.lost))),
     )
 
@@ -75,4 +78,4 @@ def differences(delivered: ContentDigest, own: ContentDigest) -> list[str]:
 
 
 def _hash(value: object) -> bytes:
-    return blake2b(_encode(value), digest_size=_BYTES).digest()
+    return sha256(_encode(value)).digest()[:_BYTES]

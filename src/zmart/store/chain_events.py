@@ -94,18 +94,22 @@ WHERE market_id > $1 ORDER BY market_id LIMIT $2
 _COUNT = "SELECT count(*) FROM chain_events"
 _UNFINAL = """
 SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8,
-    EXISTS (SELECT FROM inbox i WHERE i.signature = t.signature AND i.state = 'unconfirmed')
+    EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature))
 FROM chain_transactions t
 WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2) ORDER BY slot, signature LIMIT $3
 """
 # What a webhook alone told is not final, however final the transaction is that it names.
 _FINALIZE = """
 UPDATE chain_transactions t SET finality = 'finalized' WHERE signature = ANY($1::text[])
-    AND NOT EXISTS (SELECT FROM inbox i WHERE i.signature = t.signature AND i.state = 'unconfirmed')
+    AND NOT EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature))
 """
 _MARKETS_OF = """
 SELECT DISTINCT market_id, name IN ('GlobalConfigInitialized', 'ConfigUpdated', 'ProtocolPauseStatusChanged') AS config
 FROM chain_events JOIN chain_transactions USING (slot, signature) WHERE signature = ANY($1::text[])
+"""
+_REMOVE_UNCONFIRMED = """
+DELETE FROM unconfirmed_transactions u USING chain_transactions t
+WHERE u.slot = t.slot AND u.signature = t.signature AND t.signature = ANY($1::text[])
 """
 _REMOVE_EVENTS = """
 DELETE FROM chain_events e USING chain_transactions t
@@ -290,6 +294,7 @@ async def remove(connection: Connection, signatures: Sequence[Signature]) -> Aff
     """Take back transactions that left the chain, with their events."""
     affected = await affected_by(connection, signatures)
     await connection.execute(_REMOVE_UNKNOWN, list(signatures))
+    await connection.execute(_REMOVE_UNCONFIRMED, list(signatures))
     await connection.execute(_REMOVE_EVENTS, list(signatures))
     await connection.execute(_REMOVE, list(signatures))
     return affected

@@ -1,4 +1,4 @@
-"""Deliveries that were folded before our own RPC had shown the same: rows of the inbox in the state 'unconfirmed'."""
+"""Deliveries that were folded before our own RPC had shown the same, and those that turned out to be false."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from zmart.market.types import Signature, Slot
 from zmart.store.inbox import CHANNEL
 from zmart.store.pool import Connection, Pool
 
-_ASKED, _ASKED_LONG = 3, 12
+# The key's order fills the pages of the index. Where the chain's listing is known already, its slot counts.
 _FOLDED = """
-UPDATE inbox i SET state = 'unconfirmed', payload = NULL, digest = f.digest, slot = LEAST(i.slot, f.slot),
-    attempts = 0, last_error = NULL, next_attempt_at = now()
-FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, digest, slot)
-WHERE i.id = f.id AND i.state = 'pending' RETURNING i.id
+WITH gone AS (
+    DELETE FROM inbox i USING unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, digest, slot)
+    WHERE i.id = f.id AND i.state = 'pending'
+    RETURNING i.id, i.signature, i.received_at, i.listed, i.slot AS named_slot, f.digest, f.slot
+), kept AS (
+    INSERT INTO unconfirmed_transactions (slot, signature, digest, received_at, listed, held_slot)
+    SELECT slot, signature, digest, received_at, listed, CASE WHEN listed AND named_slot <> slot THEN named_slot END
+    FROM gone ORDER BY slot, signature ON CONFLICT DO NOTHING
+)
+SELECT id FROM gone
 """
 _UNPROVEN = f"""
 WITH named AS (
@@ -25,45 +31,40 @@ WITH named AS (
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM named LIMIT 1)
 SELECT count(*) FROM woken
 """
+_FORGET = "DELETE FROM inbox WHERE id = ANY($1::bigint[]) AND state = 'pending' AND delivered AND NOT listed"
+_KEYS = "unnest($1::bigint[], $2::text[]) AS k (slot, signature)"
 _TAKE = """
-UPDATE inbox SET next_attempt_at = now() + make_interval(secs => $2)
-WHERE id IN (
-    SELECT id FROM inbox WHERE state = 'unconfirmed' AND next_attempt_at <= now()
-    ORDER BY slot, id LIMIT $1 FOR UPDATE SKIP LOCKED
-) RETURNING id, signature, slot, digest, received_at
+UPDATE unconfirmed_transactions SET next_attempt_at = now() + make_interval(secs => $2)
+WHERE (slot, signature) IN (
+    SELECT slot, signature FROM unconfirmed_transactions WHERE next_attempt_at <= now()
+    ORDER BY slot, signature LIMIT $1 FOR UPDATE SKIP LOCKED
+) RETURNING slot, signature, digest, received_at
 """
-_CONFIRMED = "DELETE FROM inbox WHERE id = ANY($1::bigint[]) AND state = 'unconfirmed'"
-_FOREIGN = """
-UPDATE inbox SET state = 'done', digest = NULL, last_error = NULL, settled_at = now()
-WHERE id = ANY($1::bigint[]) AND state = 'unconfirmed'
-"""
-# The RPC does not know it, and has listed the chain past its slot without it. Where it left events, finality takes
-# them back with it. Should it be listed one day, it is new.
-_FORGET_UNKNOWN = f"""
-UPDATE inbox i SET state = 'absent', digest = NULL, delivered = false, settled_at = now() FROM index_progress p
-WHERE i.state = 'unconfirmed' AND i.attempts >= {_ASKED} AND NOT i.listed
-    AND (i.slot <= p.listed_through_slot OR i.attempts >= {_ASKED_LONG})
-    AND NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = i.signature)
+_CONFIRMED = f"""
+DELETE FROM unconfirmed_transactions u USING {_KEYS} WHERE (u.slot, u.signature) = (k.slot, k.signature)
 """
 _UNANSWERED = """
-UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
-    next_attempt_at = now() + make_interval(secs => LEAST($3, 0.5 * 2 ^ LEAST(attempts, 20)))
-FROM unnest($1::bigint[], $2::text[]) AS f (id, error) WHERE i.id = f.id AND i.state = 'unconfirmed'
+UPDATE unconfirmed_transactions u SET attempts = attempts + 1, last_error = k.error,
+    next_attempt_at = now() + make_interval(secs => LEAST($4, 0.5 * 2 ^ LEAST(attempts, 20)))
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (slot, signature, error)
+WHERE (u.slot, u.signature) = (k.slot, k.signature)
 """
-_REPLACE = f"""
-WITH replaced AS (
-    UPDATE inbox SET state = 'pending', payload = $2, delivered = false, digest = NULL, slot = $3, attempts = 0,
-        last_error = NULL, next_attempt_at = now()
-    WHERE id = $1 AND state = 'unconfirmed' RETURNING 1
-), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM replaced)
-SELECT count(*) FROM woken
-"""
-# What our own RPC lists holds the gap-free slot there, whatever slot a webhook named.
-_LISTED = """
+_WITHDRAW = "DELETE FROM unconfirmed_transactions WHERE (slot, signature) = ($1, $2) RETURNING true"
+# What our own RPC lists holds the gap-free slot there, whatever slot a webhook named. The inbox comes first: a worker
+# that folds a row meanwhile takes along what is written here, or is seen by the second statement.
+_LISTED = (
+    """
 UPDATE inbox i SET listed = true, slot = h.slot FROM unnest($1::text[], $2::bigint[]) AS h (signature, slot)
-WHERE i.signature = h.signature AND i.state IN ('pending', 'unconfirmed', 'dead')
+WHERE i.signature = h.signature AND i.state IN ('pending', 'dead')
     AND (NOT i.listed OR i.slot IS DISTINCT FROM h.slot)
-"""
+""",
+    """
+UPDATE unconfirmed_transactions u SET listed = true, held_slot = CASE WHEN h.slot <> u.slot THEN h.slot END
+FROM unnest($1::text[], $2::bigint[]) AS h (signature, slot) JOIN chain_transactions t USING (signature)
+WHERE u.slot = t.slot AND u.signature = t.signature
+    AND (NOT u.listed OR u.held_slot IS DISTINCT FROM CASE WHEN h.slot <> u.slot THEN h.slot END)
+""",
+)
 _NOTE = "INSERT INTO false_deliveries (signature, differs, received_at) VALUES ($1, $2, $3)"
 _RECENT = """
 SELECT signature, differs, received_at, found_at FROM false_deliveries
@@ -74,21 +75,18 @@ _PRUNE = "DELETE FROM false_deliveries WHERE found_at < now() - make_interval(se
 _WAITING = """
 SELECT count(*) AS number, extract(epoch FROM now() - min(received_at))::float8 AS oldest_s,
     extract(epoch FROM now() - min(received_at) FILTER (WHERE listed))::float8 AS oldest_listed_s,
-    (SELECT last_error FROM inbox WHERE state = 'unconfirmed' AND last_error IS NOT NULL ORDER BY slot, id LIMIT 1)
+    (SELECT last_error FROM unconfirmed_transactions WHERE last_error IS NOT NULL ORDER BY slot, signature LIMIT 1)
         AS last_error
-FROM inbox WHERE state = 'unconfirmed'
+FROM unconfirmed_transactions
 """
-_NEXT_DUE = """
-SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM inbox WHERE state = 'unconfirmed'
-"""
+_NEXT_DUE = "SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM unconfirmed_transactions"
 
 
 class Unconfirmed(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that is folded; `digest` is what it said (chain/digest.py), `slot` where it is held to be."""
+    """A delivery that is folded in `slot`; `digest` is what it said (chain/digest.py)."""
 
-    id: int
-    signature: Signature
     slot: Slot
+    signature: Signature
     digest: bytes
     received_at: datetime
 
@@ -127,45 +125,46 @@ async def unproven(connection: Connection, ids: Sequence[int]) -> None:
         await connection.execute(_UNPROVEN, list(ids))
 
 
+async def said_foreign(connection: Connection, ids: Sequence[int]) -> None:
+    """What was delivered has nothing to do with the program. If the transaction has, the chain's listing names it, so
+    the hint is forgotten, or the RPC asked where the listing named it already."""
+    if ids:
+        await connection.execute(_FORGET, list(ids))
+        await unproven(connection, ids)
+
+
 async def take(pool: Pool, limit: int, lease_s: float) -> list[Unconfirmed]:
     """The next deliveries to confirm; nobody else takes them before the lease ends."""
     return [Unconfirmed(**row) for row in await pool.fetch(_TAKE, limit, lease_s)]
 
 
-async def confirmed(pool: Pool, ids: Sequence[int]) -> None:
+async def confirmed(pool: Pool, shown: Sequence[Unconfirmed]) -> None:
     """Our RPC has shown the same: they may become final."""
-    if ids:
-        await pool.execute(_CONFIRMED, list(ids))
+    if shown:
+        await pool.execute(_CONFIRMED, *_keys(shown))
 
 
-async def foreign(pool: Pool, ids: Sequence[int]) -> None:
-    """Our RPC shows, too, that they have nothing to do with the program; the rows stay a while, as in inbox.foreign."""
-    if ids:
-        await pool.execute(_FOREIGN, list(ids))
+async def unanswered(pool: Pool, answers: Sequence[tuple[Unconfirmed, str]], longest_s: float) -> None:
+    """The RPC could not say, and why; ask again at growing intervals up to `longest_s`, for ever."""
+    if answers:
+        texts = [text[:2000].replace("\0", "") for _, text in answers]
+        await pool.execute(_UNANSWERED, *_keys([delivery for delivery, _ in answers]), texts, longest_s)
 
 
-async def forget_unknown(pool: Pool) -> int:
-    """Forget deliveries of transactions that the chain does not have and that left no events. Returns how many."""
-    status = await pool.execute(_FORGET_UNKNOWN)
-    return int(status.rpartition(" ")[2])
+async def withdraw(connection: Connection, delivery: Unconfirmed) -> bool:
+    """It was false. False: somebody was faster."""
+    return bool(await connection.fetchval(_WITHDRAW, delivery.slot, delivery.signature))
 
 
-async def unanswered(pool: Pool, errors: Mapping[int, str], longest_s: float) -> None:
-    """The RPC could not say; ask again at growing intervals up to `longest_s`, for ever."""
-    if errors:
-        texts = [text[:2000].replace("\0", "") for text in errors.values()]
-        await pool.execute(_UNANSWERED, list(errors), texts, longest_s)
-
-
-async def replace(connection: Connection, row_id: int, raw: bytes, slot: Slot) -> bool:
-    """The RPC's transaction takes the place of what was delivered, and is to be folded. False: somebody was faster."""
-    return bool(await connection.fetchval(_REPLACE, row_id, raw, slot))
+def _keys(some: Sequence[Unconfirmed]) -> tuple[list[Slot], list[Signature]]:
+    return [one.slot for one in some], [one.signature for one in some]
 
 
 async def listed(pool: Pool, places: Mapping[Signature, Slot]) -> None:
     """Our RPC lists these transactions in these slots."""
     if places:
-        await pool.execute(_LISTED, list(places.keys()), list(places.values()))
+        for statement in _LISTED:
+            await pool.execute(statement, list(places.keys()), list(places.values()))
 
 
 async def note(connection: Connection, delivery: Unconfirmed, differs: Sequence[str]) -> None:

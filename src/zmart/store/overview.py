@@ -16,7 +16,7 @@ SELECT
     (SELECT tip_slot FROM index_progress)                                       AS tip_slot,
     (SELECT extract(epoch FROM now() - scanned_at)::float8 FROM index_progress) AS scan_age_s,
     (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
-    (SELECT count(*) FROM inbox WHERE state = 'unconfirmed')                    AS unconfirmed,
+    (SELECT count(*) FROM unconfirmed_transactions)                             AS unconfirmed,
     (SELECT count(*) FROM inbox WHERE state = 'dead')                           AS dead_letters,
     (SELECT count(*) FROM intents WHERE state IN ('planned', 'signed', 'sent', 'dead')) AS intents_open,
     (SELECT count(*) FROM intents WHERE state = 'uncertain')                    AS intents_uncertain,

@@ -24,7 +24,7 @@ FROM program_config
 """
 _QUEUES = f"""
 SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
-    (SELECT count(*) FROM inbox WHERE state = 'unconfirmed') AS unconfirmed,
+    (SELECT count(*) FROM unconfirmed_transactions) AS unconfirmed,
     (SELECT count(*) FROM inbox WHERE state = 'dead') AS dead_letters,
     (SELECT count(*) FROM intents WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain'))
         AS intents_open,

@@ -9,7 +9,7 @@ import msgspec
 
 from zmart.chain.digest import digest_of
 from zmart.chain.program import Program
-from zmart.chain.transactions import NO_EVENTS, ChainTransaction, Extracted, extract_events, parse_transaction
+from zmart.chain.transactions import ChainTransaction, Extracted, extract_events, parse_transaction
 from zmart.errors import DecodeError, ZmartError
 from zmart.market.events import ChainEvent
 from zmart.market.types import Signature, Slot
@@ -54,8 +54,8 @@ class Cut(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct):
     """Rows of the inbox, read. `rows` holds all of them by signature; those in `failures` are not to be settled,
     those in `postponed` not even tried, for these `reasons`; `foreign` ones have nothing to do with the program.
-    `digests` are of those that a webhook told; `unproven` ones it told with a log that is not whole: our RPC may have
-    more of it."""
+    `digests` are of those that a webhook told; `said_foreign` ones it told to be foreign; `unproven` ones it told with
+    a log that is not whole: our RPC may have more of it."""
 
     rows: dict[Signature, Ready]
     transactions: list[Transaction] = msgspec.field(default_factory=list)
@@ -65,6 +65,7 @@ class Batch(msgspec.Struct):
     postponed: list[int] = msgspec.field(default_factory=list)
     reasons: set[str] = msgspec.field(default_factory=set)
     unproven: list[int] = msgspec.field(default_factory=list)
+    said_foreign: list[int] = msgspec.field(default_factory=list)
     digests: dict[Signature, bytes] = msgspec.field(default_factory=dict)
 
     @property
@@ -73,7 +74,9 @@ class Batch(msgspec.Struct):
 
     @property
     def settled(self) -> list[int]:
-        others = {failure.id for failure in self.failures}.union(self.foreign, self.postponed, self.unproven)
+        others = {failure.id for failure in self.failures}.union(
+            self.foreign, self.said_foreign, self.postponed, self.unproven
+        )
         return [row.id for row in self.rows.values() if row.id not in others]
 
     def leave_out(self, signature: Signature) -> int:
@@ -102,9 +105,7 @@ def _read(program: Program, batch: Batch, row: Ready, *, is_hint: bool) -> None:
         batch.failures.append(Failure(id=row.id, error=str(error), refetch=True))
         return
     if not any(i.program_id == program.address for i in found.instructions):
-        batch.foreign.append(row.id)
-        if is_hint:
-            batch.digests[row.signature] = digest_of(found, NO_EVENTS).packed()
+        (batch.said_foreign if is_hint else batch.foreign).append(row.id)
         return
     extracted = extract_events(program, found)
     if is_hint:

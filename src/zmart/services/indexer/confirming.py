@@ -1,7 +1,7 @@
 """What webhooks told is compared with what our own RPC shows, and replaced by it where the two differ.
 
 A delivery is folded at once; until it has been through here it cannot become final, and the gap-free slot waits for it.
-What is still to be confirmed stands in the inbox, so a process that dies forgets nothing.
+What is still to be confirmed stands in the database, so a process that dies forgets nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.blocks import Blocks, Unplaced
 from zmart.services.indexer.folding import Folder
 from zmart.services.indexer.listing import Pace
-from zmart.store import chain_events, deliveries, index_progress
+from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.deliveries import Unconfirmed
+from zmart.store.inbox import Hint
 from zmart.store.pool import Connection, Pool, is_away
 
 _AT_ONCE = 16
@@ -37,12 +38,10 @@ log = structlog.get_logger()
 
 
 class _Shown(msgspec.Struct, frozen=True):
-    """What our RPC says of a delivery: the transaction, whether it is one of the program, and the names of what
-    differs."""
+    """What our RPC says of a delivery: the transaction, and the names of what differs."""
 
     raw: bytes
     slot: Slot
-    is_ours: bool
     differs: list[str]
 
 
@@ -89,17 +88,14 @@ class Confirmer:
             return 0
         answers = await asyncio.gather(*(self._ask(delivery) for delivery in taken))
         told = list(zip(taken, answers, strict=True))
-        silent = {delivery.id: answer for delivery, answer in told if isinstance(answer, str)}
-        same = [(d, a) for d, a in told if isinstance(a, _Shown) and not a.differs]
-        silent |= await self._confirm([d for d, a in same if a.is_ours])
-        await deliveries.foreign(self._pool, [d.id for d, a in same if not a.is_ours])
+        silent = [(delivery, answer) for delivery, answer in told if isinstance(answer, str)]
+        silent += await self._confirm([d for d, a in told if isinstance(a, _Shown) and not a.differs])
         await deliveries.unanswered(self._pool, silent, _LONGEST_PAUSE_S)
-        metrics.UNKNOWN_DELIVERIES.inc(await deliveries.forget_unknown(self._pool))
         for delivery, answer in told:
             if isinstance(answer, _Shown) and answer.differs:
                 await self._correct(delivery, answer)
         if silent:
-            log.warning("deliveries not confirmed", number=len(silent), reason=next(iter(silent.values())))
+            log.warning("deliveries not confirmed", number=len(silent), reason=silent[0][1])
         return len(taken)
 
     async def _ask(self, delivery: Unconfirmed) -> _Shown | str:
@@ -124,15 +120,14 @@ class Confirmer:
             return f"The RPC's answer cannot be used: {error}"
         if found.signature != delivery.signature:
             return f"The RPC answered with another transaction, {found.signature}."
-        is_ours = any(i.program_id == self._program.address for i in found.instructions)
-        return _Shown(raw, found.slot, is_ours, differences(unpacked(delivery.digest), own))
+        return _Shown(raw, found.slot, differences(unpacked(delivery.digest), own))
 
-    async def _confirm(self, same: Sequence[Unconfirmed]) -> dict[int, str]:
+    async def _confirm(self, same: Sequence[Unconfirmed]) -> list[tuple[Unconfirmed, str]]:
         """Let them become final, if their order in the block is the chain's too; the others with the reason."""
         unreadable = await self._check_places(same)
-        await deliveries.confirmed(self._pool, [d.id for d in same if d.signature not in unreadable])
+        await deliveries.confirmed(self._pool, [d for d in same if d.signature not in unreadable])
         metrics.CONFIRMED.inc(len(same) - len(unreadable))
-        return {d.id: unreadable[d.signature].reason for d in same if d.signature in unreadable}
+        return [(d, unreadable[d.signature].reason) for d in same if d.signature in unreadable]
 
     async def _check_places(self, same: Sequence[Unconfirmed]) -> dict[Signature, Unplaced]:
         """A webhook tells the place in the block, getTransaction does not: where a slot holds several transactions
@@ -183,9 +178,10 @@ class Confirmer:
         """Take back what was folded and have the RPC's transaction folded instead; the feed tells both."""
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
-            if not await deliveries.replace(connection, delivery.id, shown.raw, shown.slot):
+            if not await deliveries.withdraw(connection, delivery):
                 return
             affected = await chain_events.remove(connection, [delivery.signature])
+            await inbox.store(connection, "scan", [Hint(delivery.signature, shown.slot, shown.raw)])
             await self._folder.refold_affected(connection, affected)
             await self._note(connection, delivery, shown.differs)
 

@@ -45,7 +45,4 @@ UNCONFIRMED = Gauge("zmart_indexer_unconfirmed", "delivered transactions that ou
 UNCONFIRMED_OLDEST_SECONDS = Gauge("zmart_indexer_unconfirmed_oldest_seconds", "age of the oldest of them")
 CONFIRMED = Counter("zmart_indexer_confirmed", "deliveries that our RPC showed the same")
 CONFIRMATION_CALLS = Counter("zmart_indexer_confirmation_calls", "calls to the RPC that confirm deliveries")
-UNKNOWN_DELIVERIES = Counter(
-    "zmart_indexer_unknown_deliveries", "deliveries of transactions that the chain does not have, forgotten"
-)
 FALSE_DELIVERIES = Counter("zmart_indexer_false_deliveries", "deliveries that differed from the chain")

@@ -18,7 +18,6 @@ async def reread(engine: Engine) -> int:
             slots = await chain_events.slots_of(connection, signatures)
             affected = await chain_events.remove(connection, signatures)
             await engine.folder.refold_affected(connection, affected)
-            await inbox.forget(connection, signatures)
             await inbox.store(
                 connection, "scan", [Hint(signature, slot, None) for signature, slot in slots.items()]
             )

@@ -18,7 +18,7 @@ import structlog
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.market.events import kind_of
-from zmart.market.types import MarketId, Signature, Slot
+from zmart.market.types import MarketId, Signature
 from zmart.services.indexer import batch as batches
 from zmart.services.indexer import metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
@@ -218,14 +218,8 @@ class Worker:
 
     async def _set_aside(self, connection: Connection, batch: Batch) -> None:
         """Those that leave nothing to fold, unless our RPC has more to show."""
-        foreign = set(batch.foreign)
-        hints = {
-            row.id: (batch.digests[signature], row.slot or Slot(0))
-            for signature, row in batch.rows.items()
-            if row.id in foreign and signature in batch.digests
-        }
-        await inbox.foreign(connection, list(foreign - hints.keys()))
-        await deliveries.folded(connection, hints)
+        await inbox.foreign(connection, batch.foreign)
+        await deliveries.said_foreign(connection, batch.said_foreign)
         await deliveries.unproven(connection, batch.unproven)
 
     async def _write(

@@ -27,9 +27,8 @@ CREATE TABLE index_progress (
 );
 
 -- Every hint of a transaction, from whichever source, before anything is done with it. A row is deleted when its
--- transaction is in chain_transactions and our own RPC has shown it; until then it is 'unconfirmed'. 'done' are those that
--- have nothing to do with the program, 'absent' hints that nobody has a transaction for, 'dropped' those that an operator
--- gave up.
+-- transaction is in chain_transactions; 'done' are those that have nothing to do with the program, 'absent' hints that
+-- nobody has a transaction for, 'dropped' those that an operator gave up.
 CREATE TABLE inbox (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     signature       text NOT NULL UNIQUE,
@@ -37,11 +36,9 @@ CREATE TABLE inbox (
     slot            bigint,
     payload         bytea,             -- the transaction as it was told; NULL: to be fetched by RPC
     delivered       boolean NOT NULL DEFAULT false,   -- a webhook told the payload, not our RPC
-    digest          bytea,             -- of what was delivered and folded; the RPC must show the same
     listed          boolean NOT NULL DEFAULT false,   -- the chain's own listing names it, in this slot
     unknown_since   bigint,            -- slot at which a node first properly said that it has no such transaction
-    state           text NOT NULL DEFAULT 'pending'
-        CHECK (state IN ('pending', 'unconfirmed', 'done', 'absent', 'dead', 'dropped')),
+    state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'absent', 'dead', 'dropped')),
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
     last_error      text,
@@ -52,10 +49,25 @@ ALTER TABLE inbox ALTER COLUMN payload SET STORAGE EXTERNAL;   -- it stays for m
 CREATE INDEX inbox_to_fold ON inbox (slot, id) WHERE state = 'pending' AND payload IS NOT NULL;
 CREATE INDEX inbox_to_fetch ON inbox (slot, id) WHERE state = 'pending' AND payload IS NULL;
 CREATE INDEX inbox_open ON inbox (slot) WHERE state IN ('pending', 'dead');
-CREATE INDEX inbox_unconfirmed ON inbox (slot, id) WHERE state = 'unconfirmed';
 CREATE INDEX inbox_waiting ON inbox (received_at) WHERE state = 'pending' AND (listed OR payload IS NOT NULL);
 CREATE INDEX inbox_dead ON inbox (id) WHERE state = 'dead';
 CREATE INDEX inbox_done ON inbox (settled_at) WHERE state IN ('done', 'absent');
+
+-- Transactions in chain_transactions, under the same key, that a webhook told and our own RPC has not shown yet: they are
+-- not final, whatever the chain says of their signatures.
+CREATE TABLE unconfirmed_transactions (
+    slot            bigint NOT NULL,
+    signature       text NOT NULL,
+    digest          bytea NOT NULL,    -- of what was delivered and folded; the RPC must show the same
+    received_at     timestamptz NOT NULL,
+    listed          boolean NOT NULL DEFAULT false,   -- the chain's own listing names it
+    held_slot       bigint,            -- and there it is in this other slot
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    last_error      text,
+    PRIMARY KEY (slot, signature)
+);
+CREATE INDEX unconfirmed_transactions_held ON unconfirmed_transactions (held_slot) WHERE held_slot IS NOT NULL;
 
 -- Deliveries that said something else than the chain, with the names of what differed.
 CREATE TABLE false_deliveries (
