@@ -140,7 +140,7 @@ class FinalityWatcher:
 
 def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot, known: Slot) -> bool:
     """Whether a node that has reached this slot must know the transaction if there is one. `known`: the newest slot
-    that the index knew to be final; a node behind it is a node that fell back, and proves nothing about what it lacks."""
+    that the index knew to be final; a node behind it fell back, and proves nothing about what it lacks."""
     is_behind = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S
     return is_behind or is_made_up
