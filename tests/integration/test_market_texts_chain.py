@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import secrets
 
+import httpx
 from solders.keypair import Keypair
 from test_gateway_chain import SOL, B, Stage, stage  # noqa: F401  # a fixture
 from test_market_texts import Gateway, fetcher, ipfs  # noqa: F401  # a fixture
@@ -43,6 +44,17 @@ async def put_on_chain(stage: Stage, creator: Keypair, market_id: str, cid: str)
     return await stage.state(market_id, "PROPOSED")
 
 
+async def fetched(stage: Stage, ipfs: Gateway, market_id: str) -> dict:
+    """The market once its text is there; the chain holds other markets too, whose texts are looked for as well."""
+    texts = fetcher(stage.here.pool, ipfs)
+
+    async def look() -> httpx.Response:
+        await texts.look()
+        return await stage.here.get(f"/api/markets/{market_id}")
+
+    return await stage.until(look, lambda body: body["text_status"] == "available")
+
+
 async def test_a_market_with_another_cid_never_shows_the_drafts_text(stage: Stage) -> None:
     """A10, first attack: the author's own id and account, another text."""
     author = await stage.user()
@@ -66,8 +78,7 @@ async def test_who_takes_a_drafts_id_shows_under_their_own_name_and_text(stage: 
     body = await put_on_chain(stage, thief, draft["id"], cid_of(stolen, 0))
     assert (body["question"], body["creator"]) == ("", str(thief.pubkey()))
     ipfs.files = {cid_of(stolen, 0): stolen}
-    await fetcher(stage.here.pool, ipfs).look()
-    body = (await stage.here.get(f"/api/markets/{draft['id']}")).json()
+    body = await fetched(stage, ipfs, draft["id"])
     assert (body["question"], body["creator"]) == (
         "Will the thieves' donkey win the cup?",
         str(thief.pubkey()),
@@ -91,7 +102,6 @@ async def test_the_same_text_is_shown_at_each_market_that_has_its_cid_on_chain(
     assert (body["question"], body["creator"]) == (BODY["question"], str(other.pubkey()))
     second = secrets.token_hex(32)
     await put_on_chain(stage, other, second, draft["cid"])
-    await fetcher(stage.here.pool, ipfs).look()
-    body = (await stage.here.get(f"/api/markets/{second}")).json()
+    body = await fetched(stage, ipfs, second)
     assert (body["question"], body["text_status"]) == (BODY["question"], "available")
     assert draft["cid"] not in ipfs.asked
