@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import struct
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -31,6 +32,9 @@ class StoryNode:
         self.url = ""
         self.longest_page = 1_000
         self.ignores_before = False
+        self.disturbs: Callable[[int], tuple[int, bytes] | None] = lambda number: (
+            None
+        )  # (id) -> status and body
         self.raws: dict[str, bytes | None] = {}  # what it tells of a transaction instead; None: nothing
 
     def tip(self) -> int:
@@ -55,6 +59,8 @@ class StoryNode:
             self.calls[request["method"]] = self.calls.get(request["method"], 0) + 1
             answer["result"] = msgspec.Raw(getattr(self, request["method"])(*request["params"]))
         raw = msgspec.json.encode(answer)
+        if (disturbed := self.disturbs(request["id"])) is not None:
+            status, raw = disturbed
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": raw})
 

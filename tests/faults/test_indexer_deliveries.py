@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
+import httpx
 import msgspec
 import pytest
 
 from chain_story import Story, Tx
 from forgeries import EVIL, FORGERIES, honest, invented
-from indexer_harness import engine_on, settle, tables, without_lone_places
+from indexer_harness import engine_on, settings_of, settle, tables, until, without_lone_places
 from story_node import serving
 from zmart.market import events as e
 from zmart.market.types import VoteKind
 from zmart.services.indexer.caretaker import Caretaker
+from zmart.services.indexer.service import Indexer
 from zmart.services.indexer.worker import Turn
+from zmart.services.webhook import PATH
 from zmart.store import alerts, deliveries, inbox, index_progress, vote_judgements, vote_log
 
 STORY = Story(29, markets=2, trades=8)
@@ -88,6 +92,8 @@ def victim(chance):
     return chance.choice([tx for tx in STORY.txs if tx.events])
 
 
+QUIET = {"dropped_logs", "cut_log", "unfoldable", "garbage", "other_version"}
+"""These name a transaction and show nothing that could be folded; other versions may be unreadable, too."""
 EACH = [pytest.param((forge,), id=forge.__name__, marks=pytest.mark.slow) for forge in FORGERIES]
 
 
@@ -113,6 +119,9 @@ async def test_a_forged_delivery_that_comes_first_never_becomes_final(database_u
         await come_true(engine, node)
         await same_as(truth, database_url)
         assert forged.keys() <= await finalized(engine)
+        _, found = await deliveries.false_ones(engine.pool, 3600, 100)
+        loud = {signature for signature, forge in forged.items() if forge.__name__ not in QUIET}
+        assert loud <= {one.signature for one in found} <= forged.keys()
 
 
 @pytest.mark.parametrize("forgeries", [pytest.param(FORGERIES, id="together"), *EACH])
@@ -353,7 +362,7 @@ async def test_what_is_to_be_confirmed_survives_a_restart(database_url, truth):
         await same_as(truth, database_url)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 9))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 4))])
 async def test_webhooks_that_lie_leave_the_tables_of_the_truth(
     database_url, new_database, migrated_template, seed
 ):
@@ -405,3 +414,70 @@ async def holds(engine, node, truth):
         for row in await engine.pool.fetch("SELECT signature FROM chain_transactions WHERE slot <= $1", slot)
     }
     assert listed <= known, "the gap-free slot passed a hole"
+
+
+def unreliable(chance, share):
+    """No proper answer to that share of the calls (cases W1, W4): quota, errors, pages, other ids, no result."""
+    answers = (
+        lambda number: (402, b"payment required"),
+        lambda number: (429, b"{}"),
+        lambda number: (503, b""),
+        lambda number: (200, b"<html>please sign in</html>"),
+        lambda number: (200, msgspec.json.encode({"jsonrpc": "2.0", "id": number + 1, "result": None})),
+        lambda number: (200, msgspec.json.encode({"jsonrpc": "2.0", "id": number})),
+    )
+    return lambda number: chance.choice(answers)(number) if chance.random() < share else None
+
+
+@pytest.mark.parametrize(
+    ("share", "markets", "trades"),
+    [(0.2, 2, 10), pytest.param(0.5, 40, 45, marks=pytest.mark.slow)],
+    ids=["short", "2000 transactions"],
+)
+async def test_lying_webhooks_and_an_unreliable_rpc_together_end_in_the_truth(
+    database_url, new_database, migrated_template, share, markets, trades
+):
+    """Case A2: the running service, a tenth of the deliveries false, nothing but failures for a share of the calls."""
+    chance = random.Random(markets)
+    story = Story(200 + markets, markets=markets, trades=trades)
+    other = new_database(migrated_template)
+    async with serving(story) as node, engine_on(other, node.url) as engine:
+        await engine.scanner.scan()
+        await settle(engine)
+    truth = without_lone_places(await tables(other))
+    async with serving(story) as node:
+        node.shown = story.txs[:10]
+        indexer = await Indexer.open(settings_of(database_url, node.url, rpc_timeout_s=1))
+        node.disturbs = unreliable(random.Random(1), share)
+        stop = asyncio.Event()
+        running = asyncio.create_task(indexer.run(stop))
+        transport = httpx.ASGITransport(indexer.asgi())
+        async with httpx.AsyncClient(transport=transport, base_url="http://indexer") as client:
+            watched = indexer._engine
+            while len(node.shown) < len(story.txs):
+                begin = len(node.shown)
+                node.shown = story.txs[: begin + chance.randint(1, 25)]
+                values = [
+                    chance.choice(FORGERIES)(tx, story.txs, chance) if chance.random() < 0.1 else honest(tx)
+                    for tx in node.shown[begin:]
+                    if chance.random() < 0.9
+                ]
+                values.append(invented(story.txs, chance))
+                assert (await client.post(PATH, content=msgspec.json.encode(values))).status_code == 200
+                await holds(watched, node, truth)
+
+            async def complete():
+                readiness = await indexer.readiness()
+                assert not readiness.ready or readiness.details["dead_letters"] == 0
+                await holds(watched, node, truth)
+                return (
+                    readiness.details["gap_free_slot"] == node.tip() and readiness.details["unconfirmed"] == 0
+                )
+
+            await until(complete, 60 + len(story.txs), why=indexer.readiness)
+            assert (await indexer.readiness()).ready
+        stop.set()
+        await asyncio.wait_for(running, 15)
+        found = without_lone_places(await tables(database_url))
+        for name, rows in truth.items():
+            assert found[name] == rows, name

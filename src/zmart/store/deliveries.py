@@ -31,7 +31,19 @@ WITH named AS (
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM named LIMIT 1)
 SELECT count(*) FROM woken
 """
-_FORGET = "DELETE FROM inbox WHERE id = ANY($1::bigint[]) AND state = 'pending' AND delivered AND NOT listed"
+# Where the listing names it already the RPC is asked, else once the listing does: then an absent row is revived.
+_SAID_FOREIGN = f"""
+WITH said AS (
+    UPDATE inbox SET payload = NULL, delivered = false, said_foreign = true,
+        state = CASE WHEN listed THEN state ELSE 'absent' END, settled_at = CASE WHEN NOT listed THEN now() END
+    WHERE id = ANY($1::bigint[]) AND state = 'pending' AND delivered RETURNING listed
+), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM said WHERE listed LIMIT 1)
+SELECT count(*) FROM woken
+"""
+_NOTE_FOREIGN = """
+INSERT INTO false_deliveries (signature, differs, received_at)
+SELECT signature, '{instructions}', received_at FROM inbox WHERE id = ANY($1::bigint[]) RETURNING signature
+"""
 _KEYS = "unnest($1::bigint[], $2::text[]) AS k (slot, signature)"
 _TAKE = """
 UPDATE unconfirmed_transactions SET next_attempt_at = now() + make_interval(secs => $2)
@@ -126,11 +138,10 @@ async def unproven(connection: Connection, ids: Sequence[int]) -> None:
 
 
 async def said_foreign(connection: Connection, ids: Sequence[int]) -> None:
-    """What was delivered has nothing to do with the program. If the transaction has, the chain's listing names it, so
-    the hint is forgotten, or the RPC asked where the listing named it already."""
+    """What was delivered has nothing to do with the program. If the transaction has, the chain's listing names it;
+    until then nobody asks for it."""
     if ids:
-        await connection.execute(_FORGET, list(ids))
-        await unproven(connection, ids)
+        await connection.execute(_SAID_FOREIGN, list(ids))
 
 
 async def take(pool: Pool, limit: int, lease_s: float) -> list[Unconfirmed]:
@@ -170,6 +181,11 @@ async def listed(pool: Pool, places: Mapping[Signature, Slot]) -> None:
 async def note(connection: Connection, delivery: Unconfirmed, differs: Sequence[str]) -> None:
     """Write down that a delivery was false."""
     await connection.execute(_NOTE, delivery.signature, list(differs), delivery.received_at)
+
+
+async def note_foreign(connection: Connection, ids: Sequence[int]) -> list[Signature]:
+    """Write down that what was told to be foreign, in these rows of the inbox, is not. Returns their signatures."""
+    return [row["signature"] for row in await connection.fetch(_NOTE_FOREIGN, list(ids))] if ids else []
 
 
 async def false_ones(pool: Pool, within_s: float, limit: int) -> tuple[int, list[FalseDelivery]]:

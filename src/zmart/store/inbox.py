@@ -59,7 +59,7 @@ WITH next AS (
     WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
-SELECT id, signature, slot, payload, delivered, attempts,
+SELECT id, signature, slot, payload, delivered, said_foreign, attempts,
     extract(epoch FROM now() - received_at)::float8 AS age_s
 FROM inbox WHERE id = ANY (ARRAY(
     SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) f WHERE before < $2))
@@ -171,7 +171,8 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A row whose transaction is at hand. `age_s`: since it was received; `delivered`: a webhook told it."""
+    """A row whose transaction is at hand. `age_s`: since it was received; `delivered`: a webhook told it;
+    `said_foreign`: one told before that it has nothing to do with the program."""
 
     id: int
     signature: Signature
@@ -180,6 +181,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     age_s: float
     delivered: bool = False
+    said_foreign: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

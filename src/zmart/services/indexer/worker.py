@@ -211,6 +211,10 @@ class Worker:
             for t in transactions
             if t.row.signature in batch.digests
         }
+        turned = [row.id for t in transactions if (row := rows[t.row.signature]).said_foreign]
+        for signature in await deliveries.note_foreign(connection, turned):
+            metrics.FALSE_DELIVERIES.inc()
+            log.error("a webhook delivered a transaction of the program as foreign", signature=signature)
         held = {failure.id for failure in failures} | hints.keys()
         done = await inbox.settled(connection, [row_id for row_id in batch.settled if row_id not in held])
         done |= await deliveries.folded(connection, hints)

@@ -36,6 +36,7 @@ CREATE TABLE inbox (
     slot            bigint,
     payload         bytea,             -- the transaction as it was told; NULL: to be fetched by RPC
     delivered       boolean NOT NULL DEFAULT false,   -- a webhook told the payload, not our RPC
+    said_foreign    boolean NOT NULL DEFAULT false,   -- a webhook told that it has nothing to do with the program
     listed          boolean NOT NULL DEFAULT false,   -- the chain's own listing names it, in this slot
     unknown_since   bigint,            -- slot at which a node first properly said that it has no such transaction
     state           text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'done', 'absent', 'dead', 'dropped')),
