@@ -111,13 +111,13 @@ class MarketLife:
         options, chance = self.world.options, self.chance
         self.world.ring_in(open_s + 61)
         voters = chance.sample(self.world.users, chance.randint(1, len(self.world.users)))
-        leaning = chance.choice([0.1, 0.5, 0.7, 0.8, 1.0])
+        leanings = chance.choices([0.1, 0.5, 0.7, 0.8, 1.0], k=2)  # who votes on chain may think otherwise
         for voter in voters:
             late = chance.random() < options.late_share
             at = open_s + chance.uniform(-600, 90) if late else chance.uniform(1, open_s * chance.random())
             onchain = chance.random() < options.onchain_share
             both = chance.random() < 0.1
-            vote = chance.random() < leaning
+            vote = chance.random() < leanings[onchain]
             self.votes.append(asyncio.create_task(self._one_vote(kind, voter, vote, at, onchain or both)))
             if both or not onchain:
                 other = chance.uniform(0, 300) if both else 0.0
