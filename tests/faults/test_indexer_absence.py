@@ -85,6 +85,28 @@ async def test_what_the_chain_lists_and_the_rpc_cannot_give_is_asked_for_again_f
         assert await through(engine) == node.tip()
 
 
+async def test_what_was_listed_and_left_the_chain_before_it_was_read_holds_nothing_up(database_url):
+    """C13, W3: a listing that goes past it without it, on two occasions, proves it; a node's "null" alone does not."""
+    gone = next(tx for tx in STORY.txs[2:] if tx.slot > STORY.txs[1].slot)
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = [tx for tx in STORY.txs if tx.slot <= gone.slot]
+        node.withheld = {gone.signature}
+        await engine.scanner.scan()
+        node.more_slots = 2 * absence.LONG_FINAL_SLOTS
+        for _ in range(SOME):
+            await again(engine)
+            await settle(engine)
+        assert await states(engine) == {gone.signature: "pending"}, "the chain still lists it"
+        node.shown = [tx for tx in node.shown if tx is not gone]
+        for _ in range(2):
+            assert gone.signature in await states(engine)
+            assert await through(engine) < gone.slot
+            await again(engine)
+            await settle(engine)
+        await engine.scanner.scan()
+        assert (await states(engine), await through(engine)) == ({}, node.tip())
+
+
 async def test_pauses_grow_to_a_minute_and_no_further(database_url):
     async with (
         serving(STORY) as node,

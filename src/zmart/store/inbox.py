@@ -421,7 +421,7 @@ async def drop(pool: Pool, which: str | None = None) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def forget(connection: Connection, signatures: Sequence[Signature]) -> None:
+async def forget(connection: Connection | Pool, signatures: Sequence[Signature]) -> None:
     """Their transactions left the chain; should they return, they are new."""
     await connection.execute(_FORGET, list(signatures))
 

@@ -45,7 +45,7 @@ class Engine:
             trusting=settings.indexer_trust_webhooks,
         )
         self.pace = Pace(settings.indexer_rpc_per_s)
-        self.fetcher = Fetcher(pool, rpc, self._witnesses, self.pace, settings.rpc_timeout_s)
+        self.fetcher = Fetcher(pool, rpc, self._witnesses, program.address, self.pace, settings.rpc_timeout_s)
         self.confirmer = Confirmer(
             pool, rpc, program, self.folder, self.worker.blocks, self.pace, settings.rpc_timeout_s
         )

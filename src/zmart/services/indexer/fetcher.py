@@ -1,7 +1,7 @@
 """The fetcher: transactions that were only named are read by RPC and put into their inbox rows.
 
 What cannot be read for now is asked for again, with growing pauses and for ever. What the chain's own listing names is
-never given up; a mere hint is, once nobody has its transaction (`_unknown`).
+given up only when that listing no longer names it (departed.py); a mere hint is, once nobody has its transaction.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
-from zmart.market.types import Slot
+from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.departed import Departures
 from zmart.services.indexer.listing import Pace
 from zmart.store import inbox, index_progress
 from zmart.store.inbox import AWAY_PAUSE_S, Unfetched, Wanted
@@ -44,7 +45,13 @@ class _Gone(msgspec.Struct, frozen=True):
     id: int
 
 
-_Outcome = _Found | _Gone | Unfetched
+class _Left(msgspec.Struct, frozen=True):
+    """It was listed, and a fork took it back."""
+
+    signature: Signature
+
+
+_Outcome = _Found | _Gone | _Left | Unfetched
 
 
 class _Placed(msgspec.Struct):
@@ -55,11 +62,20 @@ class Fetcher:
     """`turn()` fetches some; `run(bell)` does so whenever there are any. All of `witnesses` must agree before a
     transaction is said not to exist."""
 
-    def __init__(self, pool: Pool, rpc: Rpc, witnesses: Sequence[Rpc], pace: Pace, timeout_s: float) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        rpc: Rpc,
+        witnesses: Sequence[Rpc],
+        program: Address,
+        pace: Pace,
+        timeout_s: float,
+    ) -> None:
         self._pace = pace
         self._pool = pool
         self._rpc = rpc
         self._witnesses = witnesses
+        self._departures = Departures(pool, witnesses, program, pace)
         self._timeout_s = timeout_s
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._away_s = 0.0
@@ -90,6 +106,9 @@ class Fetcher:
         await inbox.unfetched(self._pool, [o for o in outcomes if isinstance(o, Unfetched)])
         gone = await inbox.absent(self._pool, [o.id for o in outcomes if isinstance(o, _Gone)])
         metrics.ABSENT.inc(gone)
+        if left := [o.signature for o in outcomes if isinstance(o, _Left)]:
+            await inbox.forget(self._pool, left)
+            metrics.VANISHED.inc(len(left))
         self._note_away(outcomes)
         return len(wanted)
 
@@ -116,11 +135,13 @@ class Fetcher:
             except (ChainError, msgspec.MsgspecError) as error:
                 return Unfetched(id=row.id, error=f"The transaction cannot be read for now: {error}")
 
-    async def _unknown(self, row: Wanted) -> Unfetched | _Gone:
-        """The node properly said that it has no such transaction. That is a failure of the node if the chain's listing
+    async def _unknown(self, row: Wanted) -> Unfetched | _Gone | _Left:
+        """The node properly said that it has no such transaction. That is a failure of the node while the chain's list
         names it. A hint is given up when the listing is complete and final through every slot in which it could have
         landed, and long after that no endpoint has it."""
         if row.listed:
+            if await self._departures.left(row):
+                return _Left(row.signature)
             said = f"The chain lists this transaction in slot {row.slot}, but the node that was asked does not have it."
             return Unfetched(id=row.id, error=said)
         said = "Nobody but a hint knows this transaction (yet)."

@@ -1,0 +1,63 @@
+"""Transactions that the chain's listing named and that a fork took back before they were fetched.
+
+What is listed is real until the same listing, final by then, goes past its slot without it, and no endpoint has it: on
+two occasions, since a node may be wrong once. Else it would be asked for for ever, and hold every decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from zmart.chain import absence
+from zmart.chain.rpc import Rpc
+from zmart.market.types import Address, Signature, Slot
+from zmart.services.indexer.listing import Pace, pages
+from zmart.store import chain_events, index_progress
+from zmart.store.inbox import Wanted
+from zmart.store.pool import Pool
+
+log = structlog.get_logger()
+
+
+class Departures:
+    """`await left(row)`: whether a listed transaction that the RPC does not have has left the chain."""
+
+    def __init__(self, pool: Pool, witnesses: Sequence[Rpc], program: Address, pace: Pace) -> None:
+        self._pool = pool
+        self._witnesses = witnesses
+        self._program = program
+        self._pace = pace
+        self._suspects: set[Signature] = set()
+
+    async def left(self, row: Wanted) -> bool:
+        """Raises ChainError when an endpoint cannot be asked or its list cannot be trusted."""
+        if row.slot is None or not await self._is_gone(row.signature, row.slot):
+            self._suspects.discard(row.signature)
+            return False
+        if row.signature not in self._suspects:
+            self._suspects.add(row.signature)
+            return False
+        self._suspects.discard(row.signature)
+        log.warning("a listed transaction left the chain before it was read", signature=row.signature)
+        return True
+
+    async def _is_gone(self, signature: Signature, slot: Slot) -> bool:
+        progress = await index_progress.read(self._pool)
+        if progress is None or progress.final_slot < slot + absence.LONG_FINAL_SLOTS:
+            return False
+        nobody = await absence.unknown(self._witnesses, signature)
+        if nobody is None or nobody.final < slot + absence.LONG_FINAL_SLOTS:
+            return False
+        before = await chain_events.first_final_after(self._pool, slot)
+        return all([await self._passes(rpc, signature, slot, before) for rpc in self._witnesses])
+
+    async def _passes(self, rpc: Rpc, signature: Signature, slot: Slot, before: Signature | None) -> bool:
+        """Whether the list of an endpoint goes on below the slot and does not name the transaction."""
+        async for page in pages(rpc, self._program, self._pace, floor=Slot(0), before=before):
+            if any(info.signature == signature for info in page):
+                return False
+            if page and page[-1].slot < slot:
+                return True
+        return False
