@@ -54,9 +54,14 @@ class SimulatedProcess:
             if self.stall_in <= 0:
                 self.stall_in = None
                 self.stopped_until = asyncio.get_running_loop().time() + self.stall_s
+        if self._in_transaction():  # it has the database for itself: nobody could go on
+            return
         while (wait_s := self.stopped_until - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(wait_s)
             self.check()
+
+    def _in_transaction(self) -> bool:
+        return any(c.is_in_transaction() for c in self.connections if not c.is_closed())
 
     def after(self) -> None:
         """Called when an operation took effect, before its caller learns of it."""
