@@ -191,6 +191,8 @@ async def test_one_request_that_cannot_be_read_harms_no_other(chain: Chain, send
         assert (await sender.http.post(chain.rpc_url, content=body)).status_code in (200, 502)
     for method in ("sendTransaction", "simulateTransaction", "sendBundle", "getTransaction", "getBlock"):
         for params in ([], [None], [7], [[]], [{}], ["x", 7], {}):
+            if (method, params) == ("getBlock", [7]):
+                continue  # a slot like any other
             body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
             assert "error" in (await sender.http.post(chain.rpc_url, json=body)).json(), (method, params)
     assert chain.answers()
