@@ -11,7 +11,7 @@ from zmart.market.types import Signature, Slot
 from zmart.store.inbox import CHANNEL
 from zmart.store.pool import Connection, Pool
 
-# The key's order fills the pages of the index. Where the chain's listing is known already, its slot counts.
+# The order of the slots fills the pages of their index. Where the chain's listing is known already, its slot counts.
 _FOLDED = """
 WITH gone AS (
     DELETE FROM inbox i USING unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, digest, slot)
@@ -20,7 +20,7 @@ WITH gone AS (
 ), kept AS (
     INSERT INTO unconfirmed_transactions (slot, signature, digest, received_at, listed, held_slot)
     SELECT slot, signature, digest, received_at, listed, CASE WHEN listed AND named_slot <> slot THEN named_slot END
-    FROM gone ORDER BY slot, signature ON CONFLICT DO NOTHING
+    FROM gone ORDER BY slot
 )
 SELECT id FROM gone
 """
@@ -47,10 +47,10 @@ SELECT signature, '{instructions}', received_at FROM inbox WHERE id = ANY($1::bi
 _KEYS = "unnest($1::bigint[], $2::text[]) AS k (slot, signature)"
 _TAKE = """
 UPDATE unconfirmed_transactions SET next_attempt_at = now() + make_interval(secs => $2)
-WHERE (slot, signature) IN (
-    SELECT slot, signature FROM unconfirmed_transactions WHERE next_attempt_at <= now()
-    ORDER BY slot, signature LIMIT $1 FOR UPDATE SKIP LOCKED
-) RETURNING slot, signature, digest, received_at
+WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM unconfirmed_transactions WHERE next_attempt_at <= now()
+    ORDER BY slot LIMIT $1 FOR UPDATE SKIP LOCKED
+)) RETURNING slot, signature, digest, received_at
 """
 _CONFIRMED = f"""
 DELETE FROM unconfirmed_transactions u USING {_KEYS} WHERE (u.slot, u.signature) = (k.slot, k.signature)
@@ -87,8 +87,7 @@ _PRUNE = "DELETE FROM false_deliveries WHERE found_at < now() - make_interval(se
 _WAITING = """
 SELECT count(*) AS number, extract(epoch FROM now() - min(received_at))::float8 AS oldest_s,
     extract(epoch FROM now() - min(received_at) FILTER (WHERE listed))::float8 AS oldest_listed_s,
-    (SELECT last_error FROM unconfirmed_transactions WHERE last_error IS NOT NULL ORDER BY slot, signature LIMIT 1)
-        AS last_error
+    (SELECT last_error FROM unconfirmed_transactions WHERE last_error IS NOT NULL ORDER BY slot LIMIT 1) AS last_error
 FROM unconfirmed_transactions
 """
 _NEXT_DUE = "SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM unconfirmed_transactions"

@@ -65,9 +65,10 @@ CREATE TABLE unconfirmed_transactions (
     held_slot       bigint,            -- and there it is in this other slot
     attempts        integer NOT NULL DEFAULT 0,
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
-    last_error      text,
-    PRIMARY KEY (slot, signature)
+    last_error      text
 );
+-- A slot holds few of ours: an index of the slots alone is a tenth of one of the whole key.
+CREATE INDEX unconfirmed_transactions_slot ON unconfirmed_transactions (slot);
 CREATE INDEX unconfirmed_transactions_held ON unconfirmed_transactions (held_slot) WHERE held_slot IS NOT NULL;
 
 -- Deliveries that said something else than the chain, with the names of what differed.
