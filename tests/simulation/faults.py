@@ -96,6 +96,8 @@ class Faults:
 
     async def _lasts(self, window: Window) -> None:
         await asyncio.sleep(window.start_h * HOUR)
+        if self._world.faults_over:
+            return
         self._world.note(f"begins: {window}")
         for process in self._world.processes.values():
             self._befalls(process, window)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from store_gate import GatedConnection
 
+_LOOK_S = 300.0
+
 current_process: ContextVar[SimulatedProcess | None] = ContextVar("current_process", default=None)
 
 
@@ -57,7 +59,7 @@ class SimulatedProcess:
         if self._in_transaction():  # it has the database for itself: nobody could go on
             return
         while (wait_s := self.stopped_until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(min(wait_s, _LOOK_S))  # it may be let go on earlier
             self.check()
 
     def _in_transaction(self) -> bool:
