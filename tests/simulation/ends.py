@@ -56,7 +56,7 @@ async def _check_life(world: Simulation, rpc: Rpc, life: MarketLife) -> None:
         world.note(f"life {life.number} is not over: {account.state.name}")
     if account.state is MarketState.PROPOSED:
         await _check_rejected(world, life)
-    elif account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
+    elif account.state in (MarketState.RESOLVING, MarketState.DISPUTED):  # the others wait for people
         await _check_waiting(world, life, account.state)
     if not await world.observer.fetchval("SELECT 1 FROM tallies WHERE market_id = $1 LIMIT 1", life.id):
         return
