@@ -49,7 +49,7 @@ async def told(driver, program):
     return [raws[n] for n in order]
 
 
-@pytest.mark.parametrize("number", [80, pytest.param(2_000, marks=pytest.mark.slow)], ids=["80", "2000"])
+@pytest.mark.parametrize("number", [40, pytest.param(2_000, marks=pytest.mark.slow)], ids=["40", "2000"])
 async def test_webhooks_delivered_0_to_5_times_shuffled_give_the_tables_of_perfect_order(
     local_chain, database_url, new_database, migrated_template, driver, number
 ):
@@ -128,7 +128,7 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
         assert (await rebuild(engine.pool, engine.folder)).was_equal
 
 
-@pytest.mark.parametrize("logs", [None, []], ids=["null", "empty"])
+@pytest.mark.parametrize("logs", [pytest.param(None, marks=pytest.mark.slow), []], ids=["null", "empty"])
 async def test_a_node_that_keeps_no_logs_costs_nothing_but_reads_of_accounts(
     local_chain, database_url, new_database, migrated_template, driver, logs
 ):
