@@ -49,7 +49,7 @@ async def told(driver, program):
     return [raws[n] for n in order]
 
 
-@pytest.mark.parametrize("number", [40, pytest.param(2_000, marks=pytest.mark.slow)], ids=["40", "2000"])
+@pytest.mark.parametrize("number", [80, pytest.param(2_000, marks=pytest.mark.slow)], ids=["80", "2000"])
 async def test_webhooks_delivered_0_to_5_times_shuffled_give_the_tables_of_perfect_order(
     local_chain, database_url, new_database, migrated_template, driver, number
 ):

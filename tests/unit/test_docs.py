@@ -50,7 +50,7 @@ def invariants() -> dict[int, str]:
 
 def test_every_promise_has_its_own_number_and_a_test():
     numbers = re.findall(r"^\*\*INV-(\d+)\*\*", INVARIANTS.read_text(), flags=re.MULTILINE)
-    assert len(numbers) == len(set(numbers))
+    assert [int(number) for number in numbers] == list(range(1, len(numbers) + 1))
     untested = [
         number for number, text in invariants().items() if not re.search(r"test_\w+\.py::test_\w+", text)
     ]
