@@ -8,14 +8,15 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.types import Signature, Slot
-from zmart.store.inbox import CHANNEL
+from zmart.store.inbox import CHANNEL, LOCKED, LOCKED_BY_SIGNATURE
 from zmart.store.pool import Connection, Pool
 
 # The order of the slots fills the pages of their index. Where the chain's listing is known already, its slot counts.
-_FOLDED = """
-WITH gone AS (
-    DELETE FROM inbox i USING unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, digest, slot)
-    WHERE i.id = f.id AND i.state = 'pending'
+_FOLDED = f"""
+WITH {LOCKED}, gone AS (
+    DELETE FROM inbox i USING locked l
+    JOIN unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, digest, slot) USING (id)
+    WHERE i.id = l.id AND i.state = 'pending'
     RETURNING i.id, i.signature, i.received_at, i.listed, i.slot AS named_slot, f.digest, f.slot
 ), kept AS (
     INSERT INTO unconfirmed_transactions (slot, signature, digest, received_at, listed, held_slot)
@@ -25,18 +26,18 @@ WITH gone AS (
 SELECT id FROM gone
 """
 _UNPROVEN = f"""
-WITH named AS (
-    UPDATE inbox SET payload = NULL, delivered = false
-    WHERE id = ANY($1::bigint[]) AND state = 'pending' AND delivered RETURNING 1
+WITH {LOCKED}, named AS (
+    UPDATE inbox i SET payload = NULL, delivered = false
+    FROM locked l WHERE i.id = l.id AND state = 'pending' AND delivered RETURNING 1
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM named LIMIT 1)
 SELECT count(*) FROM woken
 """
 # Where the listing names it already the RPC is asked, else once the listing does: then an absent row is revived.
 _SAID_FOREIGN = f"""
-WITH said AS (
-    UPDATE inbox SET payload = NULL, delivered = false, said_foreign = true,
+WITH {LOCKED}, said AS (
+    UPDATE inbox i SET payload = NULL, delivered = false, said_foreign = true,
         state = CASE WHEN listed THEN state ELSE 'absent' END, settled_at = CASE WHEN NOT listed THEN now() END
-    WHERE id = ANY($1::bigint[]) AND state = 'pending' AND delivered RETURNING listed
+    FROM locked l WHERE i.id = l.id AND state = 'pending' AND delivered RETURNING listed
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM said WHERE listed LIMIT 1)
 SELECT count(*) FROM woken
 """
@@ -52,29 +53,41 @@ WHERE ctid = ANY (ARRAY(
     ORDER BY slot LIMIT $1 FOR UPDATE SKIP LOCKED
 )) RETURNING slot, signature, digest, received_at
 """
+# As in the inbox, several rows are locked in one order.
+_IN_ORDER = "ORDER BY u.slot, u.signature FOR UPDATE OF u"
+_LOCKED = f"""locked AS MATERIALIZED (
+    SELECT u.slot, u.signature FROM unconfirmed_transactions u JOIN {_KEYS} USING (slot, signature) {_IN_ORDER}
+)"""
 _CONFIRMED = f"""
-DELETE FROM unconfirmed_transactions u USING {_KEYS} WHERE (u.slot, u.signature) = (k.slot, k.signature)
+WITH {_LOCKED}
+DELETE FROM unconfirmed_transactions u USING locked l WHERE (u.slot, u.signature) = (l.slot, l.signature)
 """
-_UNANSWERED = """
-UPDATE unconfirmed_transactions u SET attempts = attempts + 1, last_error = k.error,
+_UNANSWERED = f"""
+WITH {_LOCKED} UPDATE unconfirmed_transactions u SET attempts = attempts + 1, last_error = k.error,
     next_attempt_at = now() + make_interval(secs => LEAST($4, 0.5 * 2 ^ LEAST(attempts, 20)))
-FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (slot, signature, error)
-WHERE (u.slot, u.signature) = (k.slot, k.signature)
+FROM locked l JOIN unnest($1::bigint[], $2::text[], $3::text[]) AS k (slot, signature, error) USING (slot, signature)
+WHERE (u.slot, u.signature) = (l.slot, l.signature)
 """
 _WITHDRAW = "DELETE FROM unconfirmed_transactions WHERE (slot, signature) = ($1, $2) RETURNING true"
 # What our own RPC lists holds the gap-free slot there, whatever slot a webhook named. The inbox comes first: a worker
 # that folds a row meanwhile takes along what is written here, or is seen by the second statement.
 _LISTED = (
-    """
-UPDATE inbox i SET listed = true, slot = h.slot FROM unnest($1::text[], $2::bigint[]) AS h (signature, slot)
-WHERE i.signature = h.signature AND i.state IN ('pending', 'dead')
+    f"""
+WITH {LOCKED_BY_SIGNATURE} UPDATE inbox i SET listed = true, slot = h.slot
+FROM locked l, unnest($1::text[], $2::bigint[]) AS h (signature, slot)
+WHERE i.id = l.id AND i.signature = h.signature AND i.state IN ('pending', 'dead')
     AND (NOT i.listed OR i.slot IS DISTINCT FROM h.slot)
 """,
-    """
-UPDATE unconfirmed_transactions u SET listed = true, held_slot = CASE WHEN h.slot <> u.slot THEN h.slot END
-FROM unnest($1::text[], $2::bigint[]) AS h (signature, slot) JOIN chain_transactions t USING (signature)
-WHERE u.slot = t.slot AND u.signature = t.signature
-    AND (NOT u.listed OR u.held_slot IS DISTINCT FROM CASE WHEN h.slot <> u.slot THEN h.slot END)
+    f"""
+WITH locked AS MATERIALIZED (
+    SELECT u.slot, u.signature, NULLIF(h.slot, u.slot) AS held_slot
+    FROM unnest($1::text[], $2::bigint[]) AS h (signature, slot) JOIN chain_transactions t USING (signature)
+    JOIN unconfirmed_transactions u ON u.slot = t.slot AND u.signature = t.signature {_IN_ORDER}
+)
+UPDATE unconfirmed_transactions u SET listed = true, held_slot = l.held_slot
+FROM locked l
+WHERE u.slot = l.slot AND u.signature = l.signature
+    AND (NOT u.listed OR u.held_slot IS DISTINCT FROM l.held_slot)
 """,
 )
 _NOTE = "INSERT INTO false_deliveries (signature, differs, received_at) VALUES ($1, $2, $3)"

@@ -18,6 +18,11 @@ AWAY_PAUSE_S, MAX_PAUSE_S = 10, 60
 """The longest pauses between two attempts: while the RPC is away, and for whatever else. There is no last attempt."""
 Source = Literal["webhook", "logs", "scan"]
 
+# Whoever writes several rows locks them in the order of their signatures, as `_STORE` does: two that meet on the same
+# rows wait for each other, and never end as a deadlock, which PostgreSQL resolves only after a second.
+_LOCKED = "locked AS MATERIALIZED (SELECT id FROM inbox WHERE {} ORDER BY signature FOR UPDATE)"
+LOCKED = _LOCKED.format("id = ANY($1::bigint[])")
+LOCKED_BY_SIGNATURE = _LOCKED.format("signature = ANY($1::text[])")
 # A row that gets its payload is ready at once, whoever has leased it for a fetch. What the chain's listing names is
 # known better than what a hint said of it, and revives a hint that had been given up.
 _STORE = f"""
@@ -73,52 +78,58 @@ WHERE id IN (
 ) RETURNING id, signature, slot, listed, unknown_since
 """
 _FETCHED = f"""
-WITH filled AS (
+WITH {LOCKED}, filled AS (
     UPDATE inbox i SET payload = f.payload, delivered = false, slot = f.slot, unknown_since = NULL,
         next_attempt_at = now()
-    FROM unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, payload, slot)
-    WHERE i.id = f.id AND i.state = 'pending' RETURNING 1
+    FROM locked l JOIN unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, payload, slot) USING (id)
+    WHERE i.id = l.id AND i.state = 'pending' RETURNING 1
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM filled LIMIT 1)
 SELECT count(*) FROM woken
 """
-_SETTLED = "DELETE FROM inbox WHERE id = ANY($1::bigint[]) AND state = 'pending' RETURNING id"
-_FOREIGN = """
-UPDATE inbox SET state = 'done', payload = NULL, last_error = NULL, settled_at = now()
-WHERE id = ANY($1::bigint[]) AND state = 'pending'
+_SETTLED = f"""
+WITH {LOCKED} DELETE FROM inbox i USING locked l WHERE i.id = l.id AND i.state = 'pending' RETURNING i.id
+"""
+_FOREIGN = f"""
+WITH {LOCKED} UPDATE inbox i SET state = 'done', payload = NULL, last_error = NULL, settled_at = now()
+FROM locked l WHERE i.id = l.id AND i.state = 'pending'
 """
 _PRUNE = """
 DELETE FROM inbox WHERE id IN (
-    SELECT id FROM inbox WHERE state IN ('done', 'absent') AND settled_at < now() - make_interval(secs => $1) LIMIT $2)
+    SELECT id FROM inbox WHERE state IN ('done', 'absent') AND settled_at < now() - make_interval(secs => $1) LIMIT $2
+    FOR UPDATE SKIP LOCKED)
 """
 # The first pause is short: a node tells of a transaction some moments before it gives it.
 _PAUSE = "make_interval(secs => LEAST({}, 0.05 * 2 ^ LEAST(attempts, 11)))"
 _FAILED = f"""
-WITH failed AS (
+WITH {LOCKED}, failed AS (
     UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
         payload = CASE WHEN f.refetch THEN NULL ELSE payload END, delivered = delivered AND NOT f.refetch,
         state = CASE WHEN f.hopeless THEN 'dead' ELSE 'pending' END,
         settled_at = CASE WHEN f.hopeless THEN now() END,
         next_attempt_at = now() + {_PAUSE.format(MAX_PAUSE_S)}
-    FROM unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[]) AS f (id, error, refetch, hopeless)
-    WHERE i.id = f.id AND i.state = 'pending'
+    FROM locked l
+    JOIN unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[]) AS f (id, error, refetch, hopeless) USING (id)
+    WHERE i.id = l.id AND i.state = 'pending'
     RETURNING i.signature, i.state, f.refetch
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM failed WHERE refetch LIMIT 1)
 SELECT signature, state, (SELECT count(*) FROM woken) AS woken FROM failed
 """
 # Only while it has no payload: a delivery may have brought one meanwhile.
 _UNFETCHED = f"""
-UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
+WITH {LOCKED} UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
     unknown_since = COALESCE(unknown_since, f.unknown_at), next_attempt_at = now() + {_PAUSE.format("f.most_s")}
-FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS f (id, error, most_s, unknown_at)
-WHERE i.id = f.id AND i.state = 'pending' AND i.payload IS NULL
+FROM locked l JOIN unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS f (id, error, most_s, unknown_at)
+    USING (id)
+WHERE i.id = l.id AND i.state = 'pending' AND i.payload IS NULL
 """
-_ABSENT = """
-UPDATE inbox SET state = 'absent', settled_at = now()
-WHERE id = ANY($1::bigint[]) AND state = 'pending' AND payload IS NULL AND NOT listed
+_ABSENT = f"""
+WITH {LOCKED} UPDATE inbox i SET state = 'absent', settled_at = now()
+FROM locked l WHERE i.id = l.id AND state = 'pending' AND payload IS NULL AND NOT listed
 """
 _POSTPONE = f"""
-UPDATE inbox SET attempts = attempts + 1, last_error = $2, next_attempt_at = now() + {_PAUSE.format(AWAY_PAUSE_S)}
-WHERE id = ANY($1::bigint[]) AND state = 'pending'
+WITH {LOCKED} UPDATE inbox i SET attempts = attempts + 1, last_error = $2,
+    next_attempt_at = now() + {_PAUSE.format(AWAY_PAUSE_S)}
+FROM locked l WHERE i.id = l.id AND state = 'pending'
 """
 _NEXT_DUE = """
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM inbox
@@ -159,7 +170,9 @@ _DROP = f"""
 UPDATE inbox SET state = 'dropped', payload = NULL, settled_at = now()
 WHERE state = 'dead' AND $1::text IS NULL OR {_NAMED}
 """
-_FORGET = "DELETE FROM inbox WHERE signature = ANY($1::text[])"
+_FORGET = f"""
+WITH {LOCKED_BY_SIGNATURE} DELETE FROM inbox i USING locked l WHERE i.id = l.id
+"""
 
 
 class Hint(msgspec.Struct, frozen=True):

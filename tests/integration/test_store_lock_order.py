@@ -1,0 +1,117 @@
+"""Those who write the same rows of the inbox at the same moment wait for each other, and never end as a deadlock: that
+costs one of them a second, and everybody who follows the market with it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from indexer_harness import until
+from zmart.store import deliveries, inbox
+from zmart.store.deliveries import Unconfirmed
+from zmart.store.inbox import Failure, Hint, Unfetched
+from zmart.store.pool import Pool
+
+FIRST, LAST = "a" * 64, "b" * 64
+"""The order in which a delivery writes; the rows lie the other way round."""
+
+
+@pytest.fixture
+async def pool(database_url):
+    opened = await Pool.open(database_url, size=2)
+    yield opened
+    await opened.close()
+
+
+async def deliver(connection, _):
+    await inbox.store(connection, "webhook", [Hint(FIRST, 7, b"{}"), Hint(LAST, 7, b"{}")])
+
+
+async def answer(connection, ids):
+    await inbox.unfetched(connection, [Unfetched(id=row_id, error="not yet") for row_id in ids])
+
+
+async def fail(connection, ids):
+    await inbox.failed(connection, [Failure(id=row_id, error="no place") for row_id in ids])
+
+
+WRITERS = {
+    "fetched": lambda c, ids: inbox.fetched(c, [(row_id, b"{}", 7) for row_id in ids]),
+    "unfetched": answer,
+    "absent": inbox.absent,
+    "settled": inbox.settled,
+    "foreign": inbox.foreign,
+    "failed": fail,
+    "postpone": lambda c, ids: inbox.postpone(c, ids, "the RPC is away"),
+    "forget": lambda c, _: inbox.forget(c, [LAST, FIRST]),
+    "folded": lambda c, ids: deliveries.folded(c, dict.fromkeys(ids, (b"digest", 7))),
+    "unproven": deliveries.unproven,
+    "said_foreign": deliveries.said_foreign,
+    "listed": lambda c, _: deliveries.listed(c, {LAST: 7, FIRST: 7}),
+}
+
+
+async def waiting_for_locks(connection):
+    return await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+
+async def meet(database_url, lock_first, one, other):
+    """Both start while the row that each of them takes first is held; then it is let go."""
+    holder, first, second = [await asyncpg.connect(database_url) for _ in range(3)]
+    try:
+        holding = holder.transaction()
+        await holding.start()
+        await holder.execute(lock_first)
+        tasks = []
+        for number, work in enumerate((one(first), other(second)), 1):
+            tasks.append(asyncio.create_task(work))
+
+            async def queued(number=number):
+                return await waiting_for_locks(holder) >= number
+
+            await until(queued)
+        await holding.rollback()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*tasks)
+    finally:
+        for connection in (holder, first, second):
+            await connection.close()
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+async def test_a_delivery_and_whoever_writes_its_rows_end_without_a_deadlock(pool, database_url, writer):
+    """U5."""
+    for signature in (LAST, FIRST):
+        await inbox.store(pool, "logs", [Hint(signature, 7, None)])
+    if writer in ("unproven", "said_foreign"):
+        await pool.execute("UPDATE inbox SET payload = '{}', delivered = true")
+    ids = [row["id"] for row in await pool.fetch("SELECT id FROM inbox ORDER BY id")]
+    held = f"SELECT FROM inbox WHERE signature = '{FIRST}' FOR UPDATE"
+    await meet(database_url, held, lambda c: deliver(c, ids), lambda c: WRITERS[writer](c, ids))
+
+
+@pytest.mark.parametrize("writer", ["confirmed", "unanswered"])
+async def test_a_listing_and_a_confirmation_end_without_a_deadlock(pool, database_url, writer):
+    for slot, signature in ((7, FIRST), (8, LAST)):
+        await pool.execute(
+            "INSERT INTO chain_transactions (slot, signature, event_count, failed) VALUES ($1, $2, 0, false)",
+            slot,
+            signature,
+        )
+    for slot, signature in ((8, LAST), (7, FIRST)):
+        await pool.execute(
+            "INSERT INTO unconfirmed_transactions (slot, signature, digest, received_at) VALUES ($1, $2, 'd', now())",
+            slot,
+            signature,
+        )
+    rows = await pool.fetch("SELECT slot, signature, digest, received_at FROM unconfirmed_transactions")
+    told = [Unconfirmed(**row) for row in rows]
+    assert [one.signature for one in told] == [LAST, FIRST]
+    write = {
+        "confirmed": lambda c: deliveries.confirmed(c, told),
+        "unanswered": lambda c: deliveries.unanswered(c, [(one, "silent") for one in told], 60.0),
+    }[writer]
+    held = f"SELECT FROM unconfirmed_transactions WHERE signature = '{FIRST}' FOR UPDATE"
+    await meet(database_url, held, write, lambda c: deliveries.listed(c, {FIRST: 9, LAST: 9}))
