@@ -18,7 +18,7 @@ from nonces import Nonce
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
-from zmart.services.gateway.relay import Relay
+from zmart.services.gateway.api.relay import Relay
 
 AGAIN_S = 0.05
 

@@ -18,7 +18,8 @@ from zmart.chain.rpc import Rpc
 from zmart.ops import slow_clients
 from zmart.ops.slow_clients import PunctualProtocol
 from zmart.proofs.pinning import PinataClient
-from zmart.services.gateway import front, papers, payer
+from zmart.services.gateway.api import fee_payer, market_documents
+from zmart.services.gateway.http import edge
 from zmart.store import anchors
 
 NEW = {
@@ -168,7 +169,7 @@ async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_
 async def test_a_slow_pin_provider_delays_nothing_and_its_pin_stays_open(
     database_url: str, redis_url: str, local_chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(papers, "_PIN_WITHIN_S", 0.2)
+    monkeypatch.setattr(market_documents, "_PIN_WITHIN_S", 0.2)
     async with Wire("127.0.0.1", 9).running() as wire:
         wire.silence()
         away = f"http://127.0.0.1:{wire.port}"
@@ -185,14 +186,14 @@ async def test_the_status_asks_the_chain_now_and_then_only(
     database_url: str, local_chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    read = payer.read
+    read = fee_payer.read
 
-    async def counting(rpc: Rpc | None, wallet_: object) -> payer.PayerBalance:
+    async def counting(rpc: Rpc | None, wallet_: object) -> fee_payer.PayerBalance:
         nonlocal asked
         asked += 1
         return await read(rpc, wallet_)
 
-    monkeypatch.setattr(payer, "read", counting)
+    monkeypatch.setattr(fee_payer, "read", counting)
     async with site(database_url, solana_rpc_url=local_chain.rpc_url) as here:
         answers = await asyncio.gather(*(here.get("/api/status") for _ in range(10)))
         assert {answer.status_code for answer in answers} == {200}
@@ -238,7 +239,7 @@ def _budget(text: str) -> tuple[int, int]:
 
 
 async def test_a_body_that_does_not_arrive_is_408(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "_BODY_WITHIN_S", 0.1)
+    monkeypatch.setattr(edge, "_BODY_WITHIN_S", 0.1)
     async with site(database_url) as here:
         answer = await _slow_post(here, [b'{"content": '])
         assert answer.status_code == 408

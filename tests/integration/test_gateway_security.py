@@ -19,7 +19,7 @@ from gateway_harness import (
     site,
     wallet,
 )
-from zmart.services.gateway.description import whole
+from zmart.services.gateway.openapi import offline
 
 INJECTIONS = [
     "' OR '1'='1", "'; DROP TABLE markets; --", "1 UNION SELECT version()", "${jndi:ldap://x}", "{{7*7}}",
@@ -33,7 +33,7 @@ def _arguments() -> list[tuple[str, str, str]]:
     """Every parameter of every read: (path, where, name)."""
     return [
         (path, item["in"], item["name"])
-        for path, calls in whole.document()["paths"].items()
+        for path, calls in offline.document()["paths"].items()
         for method, operation in calls.items()
         if method == "get" and path.startswith("/api/")
         for item in operation.get("parameters", ())

@@ -12,7 +12,7 @@ from svm_harness import Market, Zmart
 
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Bps, MarketId, Side
-from zmart.services.gateway import quotes
+from zmart.services.gateway.api import quotes
 
 B, VICTIM_PAYS, ATTACKER_PAYS = 5 * SOL, 10 * SOL, 44 * SOL // 10
 FEES = FeeSchedule(Bps(300), Bps(200), Bps(500))

@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from zmart.cli import openapi as command
-from zmart.services.gateway.description import examples, links, page, whole
+from zmart.services.gateway.openapi import examples, links, markdown, offline
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
 
 @pytest.fixture(scope="module")
 def schema():
-    return whole.document()
+    return offline.document()
 
 
 def operations(schema):
@@ -29,7 +29,7 @@ def operations(schema):
 
 def test_the_page_lists_the_calls_of_this_version(schema):
     written = PAGE.read_text(encoding="utf-8")
-    assert page.with_calls(written, schema) == written, "run `zmart openapi --page docs/api.md`"
+    assert markdown.with_calls(written, schema) == written, "run `zmart openapi --page docs/api.md`"
 
 
 def test_the_command_prints_the_document(schema):

@@ -16,14 +16,14 @@ from zmart.client.shapes.tape import Quote, TapeStats
 from zmart.errors import ConfigError, Invalid, Unauthenticated
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Side
-from zmart.services.gateway import paging, quotes
-from zmart.services.gateway.answers import with_text_numbers
+from zmart.services.gateway.api import paging, quotes
+from zmart.services.gateway.api.formatting import iso, moment_of, ratio_text, units_text
 from zmart.services.gateway.app import cors_origins, socket_origin
-from zmart.services.gateway.auth.addresses import client_address, parse_proxies
-from zmart.services.gateway.auth.tokens import Tokens
-from zmart.services.gateway.limits import LocalCounts
-from zmart.services.gateway.pages.charts import price_path
-from zmart.services.gateway.texts import iso, moment_of, ratio_text, units_text
+from zmart.services.gateway.explorer.charts import price_path
+from zmart.services.gateway.http.auth.client_addresses import client_address, parse_proxies
+from zmart.services.gateway.http.auth.session_tokens import Tokens
+from zmart.services.gateway.http.rate_limits import LocalCounts
+from zmart.services.gateway.http.responses import with_text_numbers
 from zmart.settings import Settings
 
 FEES = FeeSchedule(300, 200, 500)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zmart.services.gateway.pages import numbers
+from zmart.services.gateway.explorer import numbers
 
 
 @pytest.mark.parametrize(

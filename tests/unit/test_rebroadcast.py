@@ -13,8 +13,8 @@ from solders.transaction import VersionedTransaction
 
 from zmart.chain.judge import Attempt
 from zmart.market.types import Signature
-from zmart.services.gateway import rebroadcast
-from zmart.services.gateway.rebroadcast import Rebroadcast
+from zmart.services.gateway.api import rebroadcast
+from zmart.services.gateway.api.rebroadcast import Rebroadcast
 
 PAYER = Keypair()
 ADVANCE = advance_nonce_account(

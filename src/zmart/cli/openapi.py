@@ -20,16 +20,15 @@ def openapi(
     """Print the OpenAPI 3.1 document of the HTTP API."""
     import msgspec
 
-    from zmart.services.gateway.description import page as pages
-    from zmart.services.gateway.description import whole
+    from zmart.services.gateway.openapi import markdown, offline
 
-    schema = whole.document()
+    schema = offline.document()
     if page is None:
         typer.echo(msgspec.json.format(msgspec.json.encode(schema)).decode())
         return
     if not page.is_file():
         raise ConfigError(f"There is no page {page}: --page wants a file like docs/api.md.")
-    page.write_text(pages.with_calls(page.read_text(encoding="utf-8"), schema), encoding="utf-8")
+    page.write_text(markdown.with_calls(page.read_text(encoding="utf-8"), schema), encoding="utf-8")
     typer.echo(f"The list of calls in {page} is that of this version.")
 
 

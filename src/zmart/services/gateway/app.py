@@ -10,18 +10,18 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from zmart.services.contract import AsgiApp
-from zmart.services.gateway.access import AccessLog
-from zmart.services.gateway.answers import Answer
-from zmart.services.gateway.auth.addresses import parse_proxies
-from zmart.services.gateway.calls import CALL
-from zmart.services.gateway.doorman import Doorman
-from zmart.services.gateway.front import Front, with_request_id
-from zmart.services.gateway.hot import Hot
-from zmart.services.gateway.limits import policies
-from zmart.services.gateway.openapi import OPENAPI
-from zmart.services.gateway.problems import problem_answer
-from zmart.services.gateway.rooms import Rooms
-from zmart.services.gateway.routes.table import HANDLERS, LOCAL_HANDLERS
+from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.handlers import HANDLERS, LOCAL_HANDLERS
+from zmart.services.gateway.http.access_log import AccessLog
+from zmart.services.gateway.http.auth.client_addresses import parse_proxies
+from zmart.services.gateway.http.edge import Front, with_request_id
+from zmart.services.gateway.http.hot import Hot
+from zmart.services.gateway.http.problems import problem_answer
+from zmart.services.gateway.http.rate_limit_middleware import Doorman
+from zmart.services.gateway.http.rate_limits import policies
+from zmart.services.gateway.http.request_auth import CALL
+from zmart.services.gateway.http.responses import Answer
+from zmart.services.gateway.openapi.specification import OPENAPI
 from zmart.settings import Settings
 
 READ_WITHIN_S = 1.8

@@ -20,16 +20,16 @@ from zmart.errors import ConfigError, StoreError
 from zmart.market.pricing import pricing_model
 from zmart.proofs.pinning import PinataClient
 from zmart.services.contract import AsgiApp, Line, Readiness
+from zmart.services.gateway.api.fragment_cache import Rendered
+from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.app import build
-from zmart.services.gateway.auth.callers import Doors
-from zmart.services.gateway.auth.legacy import Replays
-from zmart.services.gateway.auth.signin import SignIn
-from zmart.services.gateway.auth.tokens import Tokens
-from zmart.services.gateway.limiter import Limiter
-from zmart.services.gateway.relay import Relay
-from zmart.services.gateway.rendered import Rendered
-from zmart.services.gateway.rooms import Rooms, cached_balance, cached_rules, cached_slot
-from zmart.services.gateway.standing import Counts, Standings
+from zmart.services.gateway.context import Rooms, cached_balance, cached_rules, cached_slot
+from zmart.services.gateway.http.auth.authenticator import Doors
+from zmart.services.gateway.http.auth.session_tokens import Tokens
+from zmart.services.gateway.http.auth.sign_in import SignIn
+from zmart.services.gateway.http.auth.signed_requests import Replays
+from zmart.services.gateway.http.feed_position import Counts, Standings
+from zmart.services.gateway.http.rate_limiter import Limiter
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import status

@@ -1,0 +1,117 @@
+"""Candles without gaps: where nothing was traded the last price stands."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import msgspec
+
+from zmart.client.shapes.tape import Candle, Candles
+from zmart.errors import Invalid
+from zmart.market.types import PRICE_ONE, Lamports, PriceE9
+from zmart.services.gateway.api import lookup
+from zmart.services.gateway.api.formatting import iso_of_seconds, price_text
+from zmart.services.gateway.http.responses import with_text_numbers
+from zmart.store import candles
+from zmart.store.candles import Chart
+from zmart.store.pool import Pool
+
+INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
+MAX_CANDLES = 1000
+_USUAL_CANDLES = 200
+_BEGINS = b'{"timestamp":"'
+
+
+def until_the_next(interval: str) -> float:
+    """Seconds until another candle begins."""
+    step_s = INTERVALS_S.get(interval, 1)
+    return min(60.0, step_s - time.time() % step_s)
+
+
+async def of(
+    pool: Pool, key: str, interval: str, start: str | None, end: str | None, *, text: bool = False
+) -> Candles:
+    """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
+    step_s = INTERVALS_S.get(interval)
+    if step_s is None:
+        raise Invalid("interval", f"interval is one of {', '.join(INTERVALS_S)}.")
+    window = _window(start, end, datetime.now(UTC), step_s)
+    chart = await _chart(pool, key, window, step_s)
+    if end is None and chart.ended_at is not None:  # seldom asked for: most who look at prices want to trade
+        window = _window(start, end, chart.ended_at, step_s)
+        chart = await _chart(pool, key, window, step_s)
+    if len(window) > MAX_CANDLES:
+        raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
+    found, count = _filled(chart, window, text=text)
+    return Candles(
+        market_id=chart.market_id,
+        interval=interval,
+        start=iso_of_seconds(window.start),
+        end=iso_of_seconds(window.stop),
+        candles=found,
+        count=count,
+    )
+
+
+def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
+    """Where its intervals begin; `until` stands for an end that is not given."""
+    until = lookup.moment("end", end, until)
+    since = lookup.moment("start", start, until - timedelta(seconds=step_s * _USUAL_CANDLES))
+    first_s = int(since.timestamp()) // step_s * step_s
+    last_s = -(-int(until.timestamp()) // step_s) * step_s
+    if last_s <= first_s:
+        raise Invalid("end", "end must lie behind start.")
+    return range(first_s, last_s, step_s)
+
+
+async def _chart(pool: Pool, key: str, window: range, step_s: int) -> Chart:
+    """Of a window that is too long the end, which says how long the market was open."""
+    window = window[-MAX_CANDLES:]
+    start, end = datetime.fromtimestamp(window.start, UTC), datetime.fromtimestamp(window.stop, UTC)
+    return lookup.known(await candles.of_market(pool, key, start, end, step_s), key)
+
+
+def _filled(chart: Chart, window: range, *, text: bool) -> tuple[list[Candle], int]:
+    """From the market's opening on, one candle for each interval, typed as what their JSON holds; and how many."""
+    if chart.activated_at is None:
+        return [], 0
+    step_s = window.step
+    first_s = max(window.start, int(chart.activated_at.timestamp()) // step_s * step_s)
+    begins = [_begin(moment_s) for moment_s in range(first_s, window.stop, step_s)]
+    price = chart.price_before or PriceE9(PRICE_ONE // 2)
+    flat = _tail(price, price, price, price, 0, 0, text)
+    pieces: list[bytes] = []
+    for row in chart.candles:
+        at = (row.start_s - first_s) // step_s
+        pieces += [begin + flat for begin in begins[len(pieces) : at]]
+        close = row.close_e9
+        tail = _tail(row.open_e9, row.high_e9, row.low_e9, close, row.volume, row.trades, text)
+        pieces.append(begins[at] + tail)
+        flat = _tail(close, close, close, close, 0, 0, text)
+    pieces += [begin + flat for begin in begins[len(pieces) :]]
+    return msgspec.Raw(b"[" + b",".join(pieces) + b"]"), len(pieces)  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=20_000)
+def _begin(moment_s: int) -> bytes:
+    return _BEGINS + iso_of_seconds(moment_s).encode()
+
+
+@lru_cache(
+    maxsize=50_000
+)  # what was traded stays as it was: the next reading meets the same candles but the last
+def _tail(first: int, high: int, low: int, last: int, volume: int, count: int, text: bool) -> bytes:
+    """A candle's JSON behind its time: where nothing is traded, one serves for many."""
+    candle = Candle(
+        timestamp="",
+        open_price_yes=price_text(first),
+        high_price_yes=price_text(high),
+        low_price_yes=price_text(low),
+        close_price_yes=price_text(last),
+        volume=Lamports(volume),
+        trades=count,
+    )
+    whole = msgspec.json.encode(with_text_numbers(candle) if text else candle)
+    return whole[len(_BEGINS) :]

@@ -1,0 +1,136 @@
+"""Comments on markets, and their snapshots."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import FromPath, JSONBody
+
+from zmart.client.shapes import people as shapes
+from zmart.errors import Forbidden, Invalid, NotFound
+from zmart.services.gateway.api import lookup, paging, schemas, serializers
+from zmart.services.gateway.api.formatting import iso
+from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
+from zmart.services.gateway.context import Rooms, TheRooms
+from zmart.services.gateway.http.rate_limit_middleware import LIMIT
+from zmart.services.gateway.http.request_auth import Call, TheCall, checked_length
+from zmart.services.gateway.http.responses import CHAIN
+from zmart.store import discussions
+
+_COMMENTS = {LIMIT: "comments"}
+
+
+class NewComment(msgspec.Struct, frozen=True, kw_only=True):
+    """`market_id` may be left out where the path names the market. Content: 1 to 1000 characters."""
+
+    content: schemas.Content
+    market_id: schemas.MarketKeyText | None = None
+    parent_id: schemas.CommentId | None = None
+
+
+@get("/api/discussions/{key:str}", opt={CHAIN: True}, tags=["discussions"])
+async def market_discussions(
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+) -> shapes.Discussions:
+    """Comments, newest first; deleted ones are left out. `count` is the number of all."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    size, behind = paging.bounded(limit), paging.key_of(cursor, TimeKey)
+    found = await discussions.of_market(
+        rooms.pool,
+        market_id,
+        size + 1,
+        paging.bounded_offset(offset),
+        (behind.moment, behind.id) if behind else None,
+    )
+    rows, more = paging.cut(found, size)
+    return shapes.Discussions(
+        discussions=[serializers.comment(row) for row in rows],
+        count=await discussions.count(rooms.pool, market_id),
+        market_id=market_id,
+        next_cursor=paging.cursor_of(TimeKey(rows[-1].created_at, rows[-1].id)) if more and rows else None,
+    )
+
+
+@get("/api/discussions/{key:str}/snapshots", opt={CHAIN: True}, tags=["discussions"])
+async def snapshots(
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
+) -> shapes.DiscussionSnapshots:
+    """The snapshots that were pinned, newest first."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    found = await discussions.snapshots(
+        rooms.pool, market_id, paging.bounded(limit), paging.bounded_offset(offset)
+    )
+    shown = [
+        shapes.DiscussionSnapshot(
+            cid=row.cid,
+            date=row.snapshot_day.isoformat(),
+            comments=row.comments_count,
+            previous_cid=row.previous_cid,
+            size_bytes=row.size_bytes,
+            provider=row.provider,
+            pinned_at=iso(row.pinned_at),
+            verified_at=iso(row.verified_at),
+            unpin_after=iso(row.unpin_after),
+            unpinned_at=iso(row.unpinned_at),
+        )
+        for row in found
+    ]
+    return shapes.DiscussionSnapshots(snapshots=shown, count=len(shown), market_id=market_id)
+
+
+@post("/api/discussions", opt=_COMMENTS, tags=["discussions"])
+async def post_comment(rooms: TheRooms, call: TheCall, data: JSONBody[NewComment]) -> shapes.DiscussionAnswer:
+    """Comment on a market."""
+    if data.market_id is None:
+        raise Invalid("market_id", "market_id is missing: which market do you comment on?")
+    return await _comment(rooms, call, lookup.key_in_body(data.market_id), data)
+
+
+@post("/api/discussions/{key:str}", opt=_COMMENTS, tags=["discussions"])
+async def post_comment_on(
+    rooms: TheRooms, call: TheCall, key: FromPath[str], data: JSONBody[NewComment]
+) -> shapes.DiscussionAnswer:
+    """The same, with the market in the path."""
+    return await _comment(rooms, call, lookup.key_in_path(key), data)
+
+
+async def _comment(rooms: Rooms, call: Call, key: str, data: NewComment) -> shapes.DiscussionAnswer:
+    content = checked_length("content", data.content, 1, 1000)
+    parent_id = _parent_id(data.parent_id)
+    wallet = await call.wallet()
+    market_id = await lookup.market_id_of(rooms, key)
+    if parent_id is not None:
+        parent = await discussions.one(rooms.pool, parent_id)
+        if parent is None or parent.market_id != market_id:
+            raise NotFound("The comment that this answers does not exist in this market.")
+    row = await discussions.add(rooms.pool, market_id, wallet, content, parent_id)
+    return shapes.DiscussionAnswer(message="Comment created", discussion=serializers.comment(row))
+
+
+def _parent_id(text: str | None) -> UUID | None:
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Invalid("parent_id", "parent_id must be the id of a comment.") from None
+
+
+@delete("/api/discussions/{key:str}", status_code=200, opt=_COMMENTS, tags=["discussions"])
+async def delete_comment(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.Message:
+    """Take back your own comment; it stays as a tombstone in the snapshots."""
+    named = lookup.comment_in_path(key)
+    wallet = await call.wallet()
+    comment = await discussions.one(rooms.pool, named)
+    if comment is None:
+        raise NotFound("There is no such comment, or it is deleted already.")
+    if comment.wallet != wallet:
+        raise Forbidden("A comment is deleted by its author only.")
+    if await discussions.delete(rooms.pool, named, wallet) is None:
+        raise NotFound("There is no such comment, or it is deleted already.")
+    return shapes.Message(message="Comment deleted")
+
+
+HANDLERS = [market_discussions, snapshots, post_comment, post_comment_on, delete_comment]

@@ -1,0 +1,98 @@
+"""What the services say of themselves, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zmart.client.shapes import system as shapes
+from zmart.errors import NotFound
+from zmart.services.gateway.api import vote_terms
+from zmart.services.gateway.api.formatting import iso, now_iso
+from zmart.services.gateway.context import Rooms
+from zmart.store import change_feed, service_status, status
+from zmart.store.service_status import ServiceStatus
+from zmart.store.status import Progress
+
+SILENT_AFTER_S = 30.0
+_NAMES = {
+    "event-indexer": "indexer",
+    "vote-aggregator": "aggregator",
+    "market-monitor": "monitor",
+    "websocket": "websocket",
+    "ipfs": "snapshots",
+}
+_EXPECTED = (*_NAMES.values(), "gateway")
+
+
+async def of_service(rooms: Rooms, name: str) -> shapes.ServiceHealth:
+    """The service behind one of the public names. Raises NotFound for another name."""
+    service = _NAMES.get(name, name)
+    if service not in _EXPECTED:
+        raise NotFound(f"There is no service {name[:40]}: there are {', '.join(_NAMES)}.")
+    said = [_state(row) for row in await service_status.all_statuses(rooms.pool) if row.service == service]
+    return shapes.ServiceHealth(status=_worst(said), service=name, timestamp=now_iso(), instances=said)
+
+
+async def status_of(rooms: Rooms) -> shapes.Status:
+    """Everything that an operator asks first."""
+    said = [_state(row) for row in await service_status.all_statuses(rooms.pool)]
+    progress = await status.progress(rooms.pool)
+    feed = await change_feed.head(rooms.pool)
+    payer = await rooms.payer_balance.get()
+    by_service = {name: _worst([row for row in said if row.service == name]) for name in _EXPECTED}
+    return shapes.Status(
+        status="ok" if set(by_service.values()) == {"ok"} else "degraded",
+        timestamp=now_iso(),
+        program_id=rooms.program.address,
+        pricing_model=rooms.pricing.name,
+        gap_free_through_slot=progress.gap_free_through_slot if progress else None,
+        lag_slots=_lag(progress) if progress else None,
+        index=_index(progress) if progress else None,
+        services=said,
+        service_status=by_service,
+        queues=shapes.QueueState(**_queues(await status.queues(rooms.pool))),
+        feed=shapes.FeedState(epoch=feed.epoch, head=feed.head, kept_from=feed.kept_from),
+        fee_payer=payer.wallet,
+        fee_payer_balance=payer.lamports,
+        websocket_url=rooms.socket_url,
+        vote_rules=vote_terms.of_settings(rooms.settings),
+        dispute_review=rooms.settings.dispute_review,
+    )
+
+
+def _queues(found: status.Queues) -> dict[str, int]:
+    return {name: getattr(found, name) for name in found.__struct_fields__}
+
+
+def _state(row: ServiceStatus) -> shapes.ServiceState:
+    word = "down" if row.age_s > SILENT_AFTER_S else ("ok" if row.ready else "degraded")
+    return shapes.ServiceState(
+        service=row.service,
+        status=word,
+        ready=row.ready and word != "down",
+        reason=row.reason,
+        instance=row.instance,
+        seen_at=iso(row.seen_at),
+        age_s=round(row.age_s, 1),
+        details=row.details,
+    )
+
+
+def _worst(said: Sequence[shapes.ServiceState]) -> str:
+    """ok while any instance is ready: a dead one's row stays for a day."""
+    words = {row.status for row in said}
+    return next((word for word in ("ok", "degraded") if word in words), "down")
+
+
+def _index(progress: Progress) -> shapes.IndexState:
+    return shapes.IndexState(
+        program_id=progress.program_id,
+        gap_free_through_slot=progress.gap_free_through_slot,
+        tip_slot=progress.tip_slot,
+        lag_slots=_lag(progress),
+        scanned_at=iso(progress.scanned_at),
+    )
+
+
+def _lag(progress: Progress) -> int:
+    return max(0, progress.tip_slot - progress.gap_free_through_slot)

@@ -1,0 +1,133 @@
+"""Documents of a market: the question it asks and the evidence of its outcome, stored here and pinned."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from zmart.errors import Invalid
+from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
+from zmart.proofs import market_document
+from zmart.proofs.cid import cid_of
+from zmart.proofs.market_document import MarketDocument
+from zmart.proofs.pinning import PinError
+from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.http.request_auth import checked_length
+from zmart.store import documents
+from zmart.store.documents import Document
+
+log = structlog.get_logger()
+
+_CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
+_MAX_EVIDENCE_CHARS = 20_000
+_NO_PROVIDER = "none"
+_PIN_WITHIN_S = 4.0
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """What a creator says about a market."""
+
+    question: str
+    description: str
+    category: str
+    tags: Sequence[str]
+    ends_at: datetime
+    b_parameter: Shares
+    initial_liquidity: Lamports
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A question that is written down, and the id of its pin."""
+
+    document: Document
+    anchor: int
+
+
+def question(program: Address, market_id: MarketId, creator: Wallet, paper: Paper) -> Document:
+    """The question as its canonical document; anybody can compute its CID again. Raises Invalid."""
+    raw = market_document.compose(
+        MarketDocument(
+            program=program,
+            market_id=market_id,
+            creator=creator,
+            question=paper.question,
+            description=paper.description,
+            category=paper.category,
+            tags=paper.tags,
+            ends_at=paper.ends_at,
+            b_parameter=paper.b_parameter,
+            initial_liquidity=paper.initial_liquidity,
+        )
+    )
+    return Document(
+        market_id=market_id,
+        creator=creator,
+        question=paper.question,
+        description=paper.description,
+        category=paper.category,
+        tags=list(paper.tags),
+        ends_at=paper.ends_at,
+        cid=cid_of(raw, 0),
+        document=raw,
+        created_at=datetime.now(UTC),
+    )
+
+
+def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
+    """The CID to propose with, and the bytes to keep where the evidence was given as text. Raises Invalid."""
+    if (cid is None) == (text is None):
+        raise Invalid("ipfs_evidence_hash", "Send either ipfs_evidence_hash or evidence.")
+    if cid is not None:
+        if not _CID_V0.fullmatch(cid):
+            raise Invalid("ipfs_evidence_hash", "ipfs_evidence_hash must be a CIDv0: 46 characters, Qm...")
+        return cid, None
+    assert text is not None
+    raw = checked_length("evidence", text, 1, _MAX_EVIDENCE_CHARS).encode()
+    return cid_of(raw, 0), raw
+
+
+async def keep_question(
+    rooms: Rooms, program: Address, market_id: MarketId, creator: Wallet, paper: Paper
+) -> Kept:
+    """Written down with its pin to come. A creator who says the same again, since no answer came, means the same
+    draft: it keeps its id."""
+    for draft in await documents.drafts_asking(rooms.pool, creator, paper.question):
+        again = question(program, draft.market_id, creator, paper)
+        if again.cid == draft.cid:
+            return Kept(again, await documents.anchor_of_question(rooms.pool, again, _provider(rooms)))
+    document = question(program, market_id, creator, paper)
+    return Kept(document, await documents.add(rooms.pool, document, _provider(rooms)))
+
+
+async def pin_question(rooms: Rooms, kept: Kept) -> None:
+    """A provider that is away or slow costs nothing but a moment: the pin stays open, the snapshot service sees it
+    through."""
+    document = kept.document
+    await _pin(rooms, kept.anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
+
+
+async def keep_evidence(rooms: Rooms, market_id: MarketId, cid: str, raw: bytes) -> None:
+    """The same for evidence."""
+    anchor = await documents.anchor(rooms.pool, "evidence", market_id, cid, raw, _provider(rooms))
+    await _pin(rooms, anchor, cid, raw, f"zmart-evidence-{market_id}")
+
+
+async def _pin(rooms: Rooms, anchor: int, cid: str, raw: bytes, name: str) -> None:
+    if rooms.pins is None:
+        return
+    try:
+        async with asyncio.timeout(_PIN_WITHIN_S):
+            pinned = await rooms.pins.pin(raw, name, cid_version=0)
+    except (PinError, TimeoutError) as problem:
+        log.warning("document not pinned yet", cid=cid, reason=str(problem) or "the provider is slow")
+        return
+    await documents.pinned(rooms.pool, anchor, pinned.provider_id)
+
+
+def _provider(rooms: Rooms) -> str:
+    return _NO_PROVIDER if rooms.pins is None else rooms.pins.name

@@ -1,0 +1,105 @@
+"""What only the admin may do: sent once with the admin's key where it is held, else built for the admin to sign."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import assert_never
+
+from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
+from zmart.client.shapes.transactions import OperatorTransaction
+from zmart.errors import ChainError, ProgramError
+from zmart.market.types import ChainTime, Lamports, Signature, Slot, VoteKind
+from zmart.services.authority import Authority
+from zmart.services.gateway.api import transaction_builder
+from zmart.services.gateway.api.error_messages import refusal
+from zmart.services.gateway.api.transaction_builder import MarketOnChain
+from zmart.services.gateway.context import Rooms
+from zmart.store import intents, tallies
+from zmart.store.intents import Action
+from zmart.votes.completeness import require_recent
+
+_WAIT_S = 12.0
+_PENDING: set[asyncio.Task[Outcome | None]] = set()
+"""Effects that outlive the request which asked for them."""
+
+
+async def send_as_admin(rooms: Rooms, found: MarketOnChain, action: Action) -> OperatorTransaction:
+    """Raises IndexIncomplete for an approval that votes may have overtaken, ProgramError when the program refuses,
+    ChainError when nobody can tell."""
+    if action is Action.APPROVE_PROPOSAL:
+        now = (await rooms.chain().get_clock()).unix_timestamp
+        row = await tallies.latest(rooms.pool, found.account.market_id, VoteKind.PROPOSAL)
+        counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
+        market_id = found.account.market_id
+        await require_recent(rooms.pool, rooms.program.address, market_id, now, *counted)
+    if rooms.admin is None or str(rooms.admin.pubkey()) != found.config.admin:
+        return await _unsigned(rooms, found, action)
+    intent = await intents.plan(rooms.pool, found.account.market_id, action, 0, {})
+    if intent.state.is_done:
+        await intents.reopen(rooms.pool, intent.id)  # the account does not show its effect
+    task = asyncio.create_task(_authority(rooms).carry_out(intent))
+    _PENDING.add(task)
+    task.add_done_callback(_PENDING.discard)
+    await asyncio.wait({task}, timeout=_WAIT_S)
+    if not task.done():
+        return _answer(found, "pending", sent=True)
+    return _told(found, task.result())
+
+
+def _told(found: MarketOnChain, outcome: Outcome | None) -> OperatorTransaction:
+    match outcome:
+        case None:
+            return _answer(found, "pending", sent=True)
+        case Landed():
+            return _answer(found, "landed", sent=True, signature=outcome.signature)
+        case AlreadyDone():
+            return _answer(found, "already_done", sent=False)
+        case Failed():
+            raise refusal(ProgramError(outcome.code, outcome.name, outcome.message))
+        case Expired():
+            raise ChainError(f"Signed {outcome.signings} times and never landed: try again.")
+        case Uncertain():
+            raise ChainError(f"Nobody can tell whether {outcome.signature} landed: {outcome.reason}.")
+    assert_never(outcome)
+
+
+def _answer(
+    found: MarketOnChain, status: str, *, sent: bool, signature: Signature | None = None
+) -> OperatorTransaction:
+    return OperatorTransaction(
+        market_id=found.account.market_id,
+        on_chain_address=found.address,
+        sent=sent,
+        status=status,
+        signature=signature,
+    )
+
+
+async def _unsigned(rooms: Rooms, found: MarketOnChain, action: Action) -> OperatorTransaction:
+    build, admin = rooms.program.instructions, found.config.admin
+    make = build.approve_proposal if action is Action.APPROVE_PROPOSAL else build.cancel_market
+    built = await transaction_builder.build(rooms, admin, [make(admin, found.account.market_id)])
+    return OperatorTransaction(
+        market_id=found.account.market_id,
+        on_chain_address=found.address,
+        sent=False,
+        status="unsigned",
+        transaction=built.transaction,
+        signers=built.signers,
+        last_valid_block_height=built.last_valid_block_height,
+        simulation=built.simulation,
+    )
+
+
+def _authority(rooms: Rooms) -> Authority:
+    assert rooms.admin is not None
+    settings = rooms.settings
+    return Authority(
+        pool=rooms.pool,
+        rpc=rooms.chain(),
+        second_rpc=None,
+        program=rooms.program,
+        backend=rooms.backend or rooms.admin,
+        admin=rooms.admin,
+        policy=SendPolicy(max_priority_fee_lamports=Lamports(settings.max_priority_fee_lamports)),
+    )

@@ -1,0 +1,159 @@
+"""Quotes: what a trade costs or brings, with the bound that the wallet should sign."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.client.shapes.tape import Quote, QuotedFees
+from zmart.errors import Invalid
+from zmart.market.pricing import FeeSchedule, PricingModel, Quantities
+from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
+from zmart.services.gateway.api.formatting import price_text, ratio_text
+
+DEFAULT_SLIPPAGE_BPS = 100
+_FULL_BPS = 10_000
+_OUTCOMES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user wants to trade: `shares`, or for a buy `max_cost` in lamports with fees.
+
+    The other side is bounded by `min_proceeds` or `min_shares`, or by `slippage_bps` of the quote.
+    """
+
+    side: Side
+    outcome: bool
+    shares: int | None = None
+    max_cost: int | None = None
+    min_shares: int | None = None
+    min_proceeds: int | None = None
+    slippage_bps: int | None = None
+
+    def check(self) -> None:
+        """Raises Invalid when the order does not say how much, or says it twice."""
+        if self.side is Side.SELL and self.shares is None:
+            raise Invalid("shares", "A sale needs `shares`.")
+        if self.side is Side.BUY and (self.shares is None) == (self.max_cost is None):
+            raise Invalid("max_cost", "A buy needs either `max_cost` or `shares`.")
+        if self.side is Side.SELL and self.min_shares is not None:
+            raise Invalid("min_shares", "`min_shares` is for a buy; a sale is bounded by `min_proceeds`.")
+
+    @property
+    def tolerance_bps(self) -> int:
+        return DEFAULT_SLIPPAGE_BPS if self.slippage_bps is None else self.slippage_bps
+
+
+def outcome_of(text: str) -> bool:
+    """YES or NO, however it is spelt."""
+    if text.lower() not in _OUTCOMES:
+        raise Invalid("outcome", "outcome is YES or NO.")
+    return _OUTCOMES[text.lower()]
+
+
+def quote(
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+) -> Quote:
+    """The trade as the program would do it at these quantities. Raises PricingError where it would refuse."""
+    if order.side is Side.BUY:
+        return _buy(pricing, market_id, quantities, fees, order)
+    return _sell(pricing, market_id, quantities, fees, order)
+
+
+def _buy(
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+) -> Quote:
+    """The program spends up to target_cost: so the quote is for the bound that is signed.
+
+    Only a given `slippage_bps` raises that bound: the program would spend a default as well.
+    """
+    target = order.max_cost
+    if target is None:
+        assert order.shares is not None
+        exact = pricing.cost_of_shares(quantities, fees, order.outcome, order.shares)
+        target = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
+    found = pricing.buy_total(quantities, fees, order.outcome, target)
+    least = _min_shares(pricing, order, found.shares)
+    split = QuotedFees(
+        protocol=found.protocol_fee,
+        resolver=found.resolver_fee,
+        liquidity_provider=found.lp_fee,
+        total=Lamports(found.total - found.cost),
+    )
+    return Quote(
+        market_id=market_id,
+        side="buy",
+        outcome=_word(order.outcome),
+        shares=found.shares,
+        cost=found.cost,
+        fees=split,
+        total=found.total,
+        net=None,
+        average_price=ratio_text(found.total, found.shares),
+        price_yes=price_text(found.price_yes_before),
+        price_yes_after=price_text(found.price_yes_after),
+        price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
+        max_cost=Lamports(target),
+        min_shares=least,
+        min_proceeds=None,
+        slippage_bps=order.tolerance_bps if least is not None else order.slippage_bps or 0,
+        max_loss=pricing.max_loss(quantities.b),
+        pricing_model=pricing.name,
+    )
+
+
+def _min_shares(pricing: PricingModel, order: Order, quoted: Shares) -> Shares | None:
+    """The fewest shares to accept. Whoever asked for shares and said how much more they may cost gets all of them."""
+    if not pricing.bounds_shares:
+        if order.min_shares is not None:
+            raise Invalid("min_shares", "The deployed program bounds the cost of a buy only, not its shares.")
+        return None
+    if order.min_shares is not None:
+        return Shares(order.min_shares)
+    tolerated = quoted * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
+    asked = order.shares if order.slippage_bps is not None else None
+    return Shares(max(tolerated, min(asked or 0, quoted)))
+
+
+def _sell(
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+) -> Quote:
+    assert order.shares is not None
+    found = pricing.sell_total(quantities, fees, order.outcome, order.shares)
+    least = found.net * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
+    split = QuotedFees(
+        protocol=found.protocol_fee,
+        resolver=found.resolver_fee,
+        liquidity_provider=found.lp_fee,
+        total=Lamports(found.gross - found.net),
+    )
+    return Quote(
+        market_id=market_id,
+        side="sell",
+        outcome=_word(order.outcome),
+        shares=Shares(order.shares),
+        cost=found.gross,
+        fees=split,
+        total=found.net,
+        net=found.net,
+        average_price=ratio_text(found.net, order.shares),
+        price_yes=price_text(found.price_yes_before),
+        price_yes_after=price_text(found.price_yes_after),
+        price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
+        max_cost=None,
+        min_shares=None,
+        min_proceeds=Lamports(least if order.min_proceeds is None else order.min_proceeds),
+        slippage_bps=order.tolerance_bps,
+        max_loss=pricing.max_loss(quantities.b),
+        pricing_model=pricing.name,
+    )
+
+
+def _word(outcome: bool) -> str:
+    return "YES" if outcome else "NO"
+
+
+def _impact(outcome: bool, before_e9: int, after_e9: int) -> float:
+    """By how many percent the traded side's price moves."""
+    before = before_e9 if outcome else PRICE_ONE - before_e9
+    after = after_e9 if outcome else PRICE_ONE - after_e9
+    return round((after - before) * 100 / before, 4) if before else 0.0

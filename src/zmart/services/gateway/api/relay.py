@@ -1,0 +1,221 @@
+"""Signed transactions on their way: checked, sent, sent again until they landed or never can."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from solders.transaction import SanitizeError, VersionedTransaction
+
+from zmart.chain import absence
+from zmart.chain.json_rpc import RpcError
+from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
+from zmart.chain.nonces import durable_nonce, nonce_state
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.chain.versions import MAX_V1_BYTES, max_transaction_bytes
+from zmart.client.shapes.transactions import TransactionState
+from zmart.errors import ChainError, Invalid, NotFound, ProgramError
+from zmart.market.types import Signature, Slot
+from zmart.services.gateway.api.error_messages import explained, refusal
+from zmart.services.gateway.api.rebroadcast import AGAIN_S, Rebroadcast
+
+log = structlog.get_logger()
+
+_PREFLIGHT_FAILED = -32002
+_REMEMBERED_S = 86_400
+_BLOCKHASH_LIVES_BLOCKS = 151
+_NODE_BEHIND_BLOCKS = 32
+
+
+class _Sent(msgspec.Struct, frozen=True, array_like=True):
+    """What Redis remembers of a transaction."""
+
+    raw_tx: bytes
+    last_valid_block_height: int
+    nonce_seen_at: Slot | None
+
+    def attempt(self, signature: Signature) -> Attempt:
+        return Attempt(signature, self.raw_tx, self.last_valid_block_height, self.nonce_seen_at)
+
+
+class Relay:
+    """Sends for users. What was sent is remembered in Redis, so that every gateway can tell what became of it."""
+
+    def __init__(
+        self, program: Program, rpc: Rpc | None, redis: Redis | None, again_s: float = AGAIN_S
+    ) -> None:
+        self._program = program
+        self._rpc = rpc
+        self._redis = redis
+        self._rebroadcast = Rebroadcast(again_s)
+
+    async def send(self, text: str) -> Signature:
+        """Raises Invalid for what is no signed transaction of the program, ProgramError when it would fail."""
+        raw = _decode(text)
+        attempt = await self._attempt(_checked(self._program, raw), raw)
+        await self._remember(attempt)
+        try:
+            await self._chain().send_raw_transaction(raw)
+        except RpcError as problem:
+            if not _is_known(problem):
+                raise _as_refusal(self._program, problem) from problem
+        self._rebroadcast.add(attempt)
+        return attempt.signature
+
+    async def _attempt(self, transaction: VersionedTransaction, raw: bytes) -> Attempt:
+        """A client does not tell how long its transaction lives. Any blockhash that exists now is over after as many
+        blocks as one lives, and some that this node is behind."""
+        seen_at = None
+        if (nonce := durable_nonce(transaction)) is not None:
+            state = await nonce_state(self._chain(), nonce, "confirmed")
+            seen_at = state.slot if state.stands else None
+        height = 0 if seen_at is not None else await self._chain().get_block_height("confirmed")
+        last = height + _BLOCKHASH_LIVES_BLOCKS + _NODE_BEHIND_BLOCKS
+        return Attempt(Signature(str(transaction.signatures[0])), raw, last, seen_at)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send the same bytes again until they are seen: a node may drop what it was given."""
+        await self._rebroadcast.run(stop, self._chain, self._remember)
+
+    async def state_of(self, signature: Signature) -> TransactionState:
+        """Raises NotFound for one that nobody sent through a gateway and that the chain does not know. One that may
+        still land is sent again from now on, also if the gateway that had sent it is gone."""
+        status = (await self._chain().get_signature_statuses([signature], search_history=True)).values[0]
+        if status is not None:
+            if status.confirmation_status == "processed":
+                return TransactionState(signature=signature, status="live", slot=status.slot)
+            return _settled(
+                self._program, signature, Seen(status.slot, status.err), status.confirmation_status
+            )
+        attempt = await self._recall(signature)
+        if attempt is None:
+            if await absence.unknown([self._chain()], signature) is None:
+                raise ChainError(
+                    "One node knows this transaction and another does not: ask again in a moment."
+                )
+            raise NotFound("The chain does not know this transaction, and it was not sent through this API.")
+        verdict = await judge([self._chain()], attempt)
+        if isinstance(verdict, Live):
+            self._rebroadcast.add(attempt)
+        return _judged(self._program, signature, verdict)
+
+    def _chain(self) -> Rpc:
+        if self._rpc is None:
+            raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to send transactions.")
+        return self._rpc
+
+    async def _remember(self, attempt: Attempt) -> None:
+        if self._redis is None:
+            return
+        sent = _Sent(attempt.raw_tx, attempt.last_valid_block_height, attempt.nonce_seen_at)
+        try:
+            await self._redis.set(_key(attempt.signature), msgspec.msgpack.encode(sent), ex=_REMEMBERED_S)
+        except (RedisError, OSError) as problem:
+            log.warning(
+                "relayed transaction not remembered", signature=attempt.signature, reason=str(problem)
+            )
+
+    async def _recall(self, signature: Signature) -> Attempt | None:
+        if (mine := self._rebroadcast.get(signature)) is not None:
+            return mine
+        if self._redis is None:
+            return None
+        try:
+            found = await self._redis.get(_key(signature))
+        except (RedisError, OSError):
+            return None
+        if not isinstance(found, bytes):
+            return None
+        try:
+            return msgspec.msgpack.decode(found, type=_Sent).attempt(signature)
+        except msgspec.MsgspecError:  # written by another release
+            return None
+
+
+def _key(signature: Signature) -> str:
+    return f"relay:{signature}"
+
+
+def _decode(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        raise Invalid("transaction", "transaction must be base64.") from None
+    if not 0 < len(raw) <= (most := max_transaction_bytes(raw)):
+        raise Invalid(
+            "transaction",
+            f"This one has {len(raw)} bytes; a transaction has at most {most} (version 1: {MAX_V1_BYTES}).",
+        )
+    return raw
+
+
+def _checked(program: Program, raw: bytes) -> VersionedTransaction:
+    """Only transactions of the program, with all signatures: this is no relay for everything."""
+    try:
+        transaction = VersionedTransaction.from_bytes(raw)
+        if bytes(transaction) != raw:  # something follows the transaction, which no node takes
+            raise ValueError("trailing bytes")
+        transaction.sanitize()
+        signed = all(transaction.verify_with_results())
+        keys = transaction.message.account_keys
+        programs = {keys[item.program_id_index] for item in transaction.message.instructions}
+    except (ValueError, IndexError, TypeError, SanitizeError):
+        raise Invalid("transaction", "These bytes are no Solana transaction.") from None
+    if not signed:
+        raise Invalid("transaction", "The transaction is not signed by everybody who has to sign it.")
+    if program.id not in programs:
+        raise Invalid("transaction", f"The transaction does not call the program {program.address}.")
+    return transaction
+
+
+class _Preflight(msgspec.Struct):
+    err: object = None
+    logs: list[str] | None = None
+
+
+def _is_known(problem: RpcError) -> bool:
+    """The cluster has it already: sending it again changes nothing."""
+    return "already been processed" in str(problem) or "AlreadyProcessed" in str(problem.data)
+
+
+def _as_refusal(program: Program, problem: RpcError) -> ChainError:
+    if problem.code != _PREFLIGHT_FAILED:
+        return problem
+    try:
+        said = msgspec.convert(problem.data, _Preflight)
+    except msgspec.ValidationError:
+        return problem
+    return refusal(program.transaction_error(said.err, said.logs or ()))
+
+
+def _judged(program: Program, signature: Signature, verdict: Verdict) -> TransactionState:
+    match verdict:
+        case Seen():
+            return _settled(program, signature, verdict, "confirmed")
+        case Live():
+            return TransactionState(signature=signature, status="live")
+        case Dead():
+            return TransactionState(signature=signature, status="expired")
+
+
+def _settled(
+    program: Program, signature: Signature, seen: Seen, confirmation: str | None
+) -> TransactionState:
+    if seen.err is None:
+        return TransactionState(
+            signature=signature, status="landed", slot=seen.slot, confirmation=confirmation
+        )
+    error: ProgramError = program.transaction_error(seen.err)
+    return TransactionState(
+        signature=signature,
+        status="failed",
+        slot=seen.slot,
+        confirmation=confirmation,
+        error=explained(error),
+    )

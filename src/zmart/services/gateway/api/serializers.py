@@ -1,0 +1,253 @@
+"""Rows of the store as the shapes of the API."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from zmart.client.shapes import markets as shapes
+from zmart.client.shapes.people import Discussion
+from zmart.client.shapes.tape import Trade
+from zmart.market.deadlines import Deadlines
+from zmart.market.tally import Tally
+from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares
+from zmart.services.gateway.api.formatting import iso, price_text
+from zmart.services.gateway.api.vote_terms import MarketVoting, review_of
+from zmart.settings import Settings
+from zmart.store.discussions import Comment
+from zmart.store.documents import Document
+from zmart.store.markets import MarketRow
+from zmart.store.status import Rules
+from zmart.store.trades import TradeRow
+from zmart.votes.policy import deadlines_of
+
+DRAFT = "DRAFT"
+_BLANK: dict[str, Any] = dict.fromkeys(
+    ("current_liquidity", "shares_yes", "shares_no", "total_volume", "trades_count", "traders",
+     "accumulated_protocol_fees", "accumulated_resolver_fees", "accumulated_lp_fees", "claimed_shares",
+     "proposal_likes", "proposal_dislikes", "dispute_agree", "dispute_disagree", "created_slot", "updated_slot"), 0
+) | dict.fromkeys(
+    ("evidence_cid", "resolver", "proposed_outcome", "final_outcome", "dispute_initiator", "proposal_aggregated_at",
+     "approved_at", "activated_at", "resolution_proposed_at", "dispute_initiated_at", "finalized_at", "cancelled_at")
+)  # fmt: skip
+"""What a market that is not on chain yet has not got."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the question document says about the market's money."""
+
+    b_parameter: Shares = Shares(0)
+    initial_liquidity: Lamports = Lamports(0)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What decides when a market can be finalized: the program's rules and the settings on top of them."""
+
+    rules: Rules | None
+    settings: Settings
+
+    @property
+    def approval_threshold(self) -> Bps | None:
+        return None if self.rules is None else self.rules.proposal_approval_threshold
+
+    @property
+    def dispute_threshold(self) -> Bps | None:
+        return None if self.rules is None else self.rules.dispute_success_threshold
+
+    @property
+    def deadlines(self) -> Deadlines | None:
+        """None while the program's rules are not indexed."""
+        if self.rules is None:
+            return None
+        return deadlines_of(self.settings, self.rules.dispute_period)
+
+    @property
+    def voting(self) -> timedelta:
+        """How long a dispute is voted on."""
+        return timedelta(hours=self.settings.dispute_voting_hours)
+
+
+def market(row: MarketRow, policy: Policy) -> shapes.Market:
+    return shapes.Market(**_market_fields(row, policy))
+
+
+def found_market(row: MarketRow, rank: float, policy: Policy) -> shapes.FoundMarket:
+    return shapes.FoundMarket(**_market_fields(row, policy), rank=round(rank, 6))
+
+
+def detail(row: MarketRow, voting: MarketVoting, policy: Policy) -> shapes.MarketDetail:
+    return shapes.MarketDetail(
+        **_market_fields(row, policy),
+        resolver=row.resolver,
+        question_cid=row.question_cid,
+        evidence_cid=row.evidence_cid,
+        ipfs_evidence_hash=row.evidence_cid,
+        proposal=_tally(
+            row.proposal_likes,
+            row.proposal_dislikes,
+            policy.approval_threshold,
+            iso(row.proposal_aggregated_at),
+        ),
+        dispute=_tally(row.dispute_agree, row.dispute_disagree, policy.dispute_threshold),
+        dispute_window=_window(row, policy),
+        accumulated_fees=shapes.Fees(
+            protocol=row.accumulated_protocol_fees,
+            resolver=row.accumulated_resolver_fees,
+            liquidity_provider=row.accumulated_lp_fees,
+        ),
+        claimed_shares=row.claimed_shares,
+        pricing_model=policy.settings.pricing_model,
+        created_slot=row.created_slot,
+        updated_slot=row.updated_slot,
+        vote_rules=voting.terms,
+        dispute_review=review_of(voting.review),
+    )
+
+
+def draft(document: Document, address: Address, policy: Policy) -> shapes.Market:
+    """A market that only its creator sees: nothing of it is on chain yet."""
+    terms = msgspec.json.decode(document.document, type=Terms)
+    row = MarketRow(
+        market_id=document.market_id,
+        address=address,
+        creator=document.creator,
+        state=DRAFT,
+        b_parameter=terms.b_parameter,
+        initial_liquidity=terms.initial_liquidity,
+        question=document.question,
+        description=document.description,
+        category=document.category,
+        tags=document.tags,
+        question_cid=document.cid,
+        created_at=document.created_at,
+        ends_at=document.ends_at,
+        text_status="available",
+        price_yes_e9=PriceE9(PRICE_ONE // 2),
+        was_disputed=False,
+        **_BLANK,
+    )
+    return shapes.Market(**_market_fields(row, policy))
+
+
+def trade(row: TradeRow) -> Trade:
+    moment = iso(row.traded_at)
+    return Trade(
+        id=f"{row.signature}:{row.ordinal}",
+        market_id=row.market_id,
+        user=row.wallet,
+        user_wallet=row.wallet,
+        trade_type=row.side,
+        outcome="YES" if row.outcome else "NO",
+        outcome_bool=row.outcome,
+        shares=row.shares,
+        cost=row.cost_lamports,
+        fees=row.fees_lamports,
+        price_after=price_text(row.price_yes_after_e9),
+        tx_signature=row.signature,
+        slot=row.slot,
+        timestamp=moment,
+        created_at=moment,
+    )
+
+
+def comment(row: Comment) -> Discussion:
+    return Discussion(
+        id=str(row.id),
+        market_id=row.market_id,
+        user_wallet=row.wallet,
+        user=row.wallet,
+        content=row.content,
+        parent_id=None if row.parent_id is None else str(row.parent_id),
+        created_at=iso(row.created_at),
+    )
+
+
+def outcome_word(row: MarketRow) -> str | None:
+    """YES, NO or INVALID once finalized; before that what is proposed, if anything."""
+    if row.state == "FINALIZED":
+        return "INVALID" if row.final_outcome is None else ("YES" if row.final_outcome else "NO")
+    if row.proposed_outcome is None:
+        return None
+    return "YES" if row.proposed_outcome else "NO"
+
+
+def finalize_after(row: MarketRow, policy: Policy) -> datetime | None:
+    """When finalize_market is due: the longer of the policy's and the program's window, and the safety margin."""
+    deadlines = policy.deadlines
+    if deadlines is None:
+        return None
+    safety = timedelta(seconds=deadlines.safety_s)
+    if row.state == "DISPUTED" and row.dispute_initiated_at is not None:
+        return row.dispute_initiated_at + policy.voting + safety
+    if row.state != "RESOLVING" or row.resolution_proposed_at is None:
+        return None
+    return row.resolution_proposed_at + timedelta(seconds=deadlines.resolution_s) + safety
+
+
+def _window(row: MarketRow, policy: Policy) -> shapes.DisputeWindow:
+    opens, started = row.resolution_proposed_at, row.dispute_initiated_at
+    rules = policy.rules
+    closes = None if opens is None or rules is None else opens + timedelta(seconds=rules.dispute_period)
+    return shapes.DisputeWindow(
+        opens_at=iso(opens),
+        closes_at=iso(closes),
+        initiator=row.dispute_initiator,
+        initiated_at=iso(started),
+        voting_ends_at=iso(None if started is None else started + policy.voting),
+    )
+
+
+def _tally(votes_for: int, against: int, threshold: Bps | None, at: str | None = None) -> shapes.VoteTally:
+    tally = Tally(votes_for, against)
+    return shapes.VoteTally(
+        votes_for=votes_for,
+        votes_against=against,
+        total=tally.total,
+        bps=tally.bps,
+        threshold_bps=threshold,
+        recorded_at=at,
+    )
+
+
+def _market_fields(row: MarketRow, policy: Policy) -> dict[str, Any]:
+    """What a row of a list and the whole market have in common."""
+    return {
+        "id": row.market_id,
+        "on_chain_address": row.address,
+        "question": row.question,
+        "description": row.description,
+        "category": row.category,
+        "tags": row.tags,
+        "text_status": row.text_status,
+        "state": row.state,
+        "status": row.state,
+        "creator_wallet": row.creator,
+        "creator": row.creator,
+        "b_parameter": row.b_parameter,
+        "liquidity_parameter": row.b_parameter,
+        "initial_liquidity": row.initial_liquidity,
+        "current_liquidity": row.current_liquidity,
+        "shares_yes": row.shares_yes,
+        "shares_no": row.shares_no,
+        "total_yes_shares": row.shares_yes,
+        "total_no_shares": row.shares_no,
+        "current_price_yes": price_text(row.price_yes_e9),
+        "current_price_no": price_text(PRICE_ONE - row.price_yes_e9),
+        "total_volume": row.total_volume,
+        "total_trades": row.trades_count,
+        "traders": row.traders,
+        "created_at": iso(row.created_at),
+        "approved_at": iso(row.approved_at),
+        "activated_at": iso(row.activated_at),
+        "resolution_proposed_at": iso(row.resolution_proposed_at),
+        "finalize_after": iso(finalize_after(row, policy)),
+        "ends_at": iso(row.ends_at),
+        "finalized_at": iso(row.finalized_at),
+        "cancelled_at": iso(row.cancelled_at),
+        "proposed_outcome": row.proposed_outcome,
+        "final_outcome": row.final_outcome,
+        "outcome": outcome_word(row),
+        "was_disputed": row.was_disputed,
+    }

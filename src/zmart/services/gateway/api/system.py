@@ -1,0 +1,176 @@
+"""How the backend is, what happened lately, and the webhook that tells of new transactions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from zmart.client.shapes import system as shapes
+from zmart.client.shapes.markets import Timeline
+from zmart.client.shapes.tape import Activities, Activity
+from zmart.errors import Invalid
+from zmart.feed import wire
+from zmart.market.types import PRICE_ONE
+from zmart.services import webhook
+from zmart.services.gateway.api import health_report, lookup, paging, timeline
+from zmart.services.gateway.api.formatting import iso
+from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
+from zmart.services.gateway.context import TheRooms
+from zmart.services.gateway.http.problems import GatewayRequest, problem_body, request_id_of
+from zmart.services.gateway.http.rate_limit_middleware import BODY, LIMIT, NO_LIMIT
+from zmart.services.gateway.http.responses import CHAIN
+from zmart.store import activity, change_feed, status
+from zmart.store.change_feed import Change, Topic
+
+_TOPICS = {
+    "market_state": (Topic.MARKETS,),
+    "trade": (Topic.TRADES,),
+    "vote": (Topic.VOTES, Topic.ONCHAIN_VOTES),
+    "discussion": (Topic.DISCUSSIONS,),
+}
+_LATEST_S = 300
+_LOOK_AGAIN_S = "5"
+_KEPT = timedelta(days=7)
+
+
+@get("/api/status", opt={LIMIT: "reads"}, tags=["system"])
+async def api_status(rooms: TheRooms) -> shapes.Status:
+    """What each service last did, how far the index is, what waits."""
+    return await health_report.status_of(rooms)
+
+
+@get("/health/{service:str}", opt={LIMIT: NO_LIMIT}, tags=["system"])
+async def service_health(rooms: TheRooms, service: FromPath[str]) -> Response[shapes.ServiceHealth]:
+    """Whether one of the other services is alive, by what it last said itself; 503 when it is silent."""
+    found = await health_report.of_service(rooms, service)
+    if found.status == "down":
+        return Response(found, status_code=503, headers={"Retry-After": _LOOK_AGAIN_S})
+    return Response(found)
+
+
+@get("/api/markets/activity", opt={CHAIN: True}, tags=["markets"])
+async def market_activity(
+    rooms: TheRooms,
+    limit: Limit = 20,
+    kind: Annotated[
+        str | None, QueryParameter(name="type", description="trade, vote, discussion or market")
+    ] = None,
+) -> Activities:
+    """What happened lately in all markets."""
+    if kind in ("", "all"):
+        kind = None
+    if kind is not None and kind not in activity.TYPES:
+        raise Invalid("type", f"type is one of {', '.join(activity.TYPES)}.")
+    found = [
+        Activity(
+            id=row.id,
+            type=row.type,
+            user=row.wallet,
+            action=row.action,
+            market=row.question,
+            market_id=row.market_id,
+            time=iso(row.moment),
+            amount=None if row.amount is None else row.amount / PRICE_ONE,
+        )
+        for row in await activity.newest(rooms.pool, paging.bounded(limit), kind)
+    ]
+    return Activities(activities=found, count=len(found))
+
+
+@get("/api/markets/{key:str}/timeline", opt={CHAIN: True}, tags=["markets"])
+async def market_timeline(
+    rooms: TheRooms, key: FromPath[str], limit: Limit = 100, cursor: Cursor = None
+) -> Timeline:
+    """Every change of the market's state, in chain order, with slot, signature and who did it."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    behind = paging.key_of(cursor, OffsetKey)
+    return await timeline.of(rooms.pool, market_id, paging.bounded(limit), behind.offset if behind else 0)
+
+
+@get("/api/events/latest", opt={LIMIT: "reads"}, tags=["system"])
+async def latest_events(
+    rooms: TheRooms,
+    market_id: FromQuery[str | None] = None,
+    since: Annotated[int | None, QueryParameter(ge=0, le=10**14, description="unix ms")] = None,
+    limit: Annotated[int, QueryParameter(ge=1)] = 50,
+    types: Annotated[
+        str | None, QueryParameter(description="comma list: market_state,trade,vote,discussion")
+    ] = None,
+) -> shapes.LatestEvents:
+    """The messages of the WebSocket, for a client that polls. Pass `timestamp` of the answer as the next `since`."""
+    market = None if not market_id else await lookup.market_id_of(rooms, lookup.key_in_path(market_id))
+    now = datetime.now(UTC)
+    start = now - timedelta(seconds=_LATEST_S) if since is None else datetime.fromtimestamp(since / 1000, UTC)
+    size = min(limit, 100)
+    changes = await status.changes_since(
+        rooms.pool, max(start, now - _KEPT), _topics(types), size, market, newest=since is None
+    )
+    epoch = (await change_feed.head(rooms.pool)).epoch
+    cut = since is not None and len(changes) == size
+    until = changes[-1].committed_at if cut else now
+    return shapes.LatestEvents(
+        events=[_event(change, epoch) for change in changes],
+        count=len(changes),
+        since=int(start.timestamp() * 1000),
+        limit=size,
+        timestamp=int(until.timestamp() * 1000),
+    )
+
+
+def _topics(types: str | None) -> list[Topic]:
+    wanted = [word.strip() for word in types.split(",")] if types else list(_TOPICS)
+    if unknown := [word for word in wanted if word not in _TOPICS]:
+        raise Invalid("types", f"types holds {unknown[0][:40]!r}; there are {', '.join(_TOPICS)}.")
+    return [topic for word in wanted for topic in _TOPICS[word]]
+
+
+def _event(change: Change, epoch: str) -> shapes.LatestEvent:
+    message = wire.encode(change, epoch)
+    said = msgspec.json.decode(message.payload(message.channels[0]), type=_Envelope)
+    return shapes.LatestEvent(
+        id=f"{epoch}:{change.offset}",
+        type=message.type,
+        market_id=change.market_id,  # type: ignore[arg-type]
+        epoch=epoch,
+        offset=change.offset,
+        timestamp=said.timestamp,
+        data=said.data,
+    )
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    timestamp: str
+    data: dict[str, object]
+
+
+@post(
+    webhook.PATH,
+    status_code=200,
+    opt={LIMIT: NO_LIMIT},
+    request_max_body_size=None,
+    include_in_schema=False,
+)
+async def helius(rooms: TheRooms, request: GatewayRequest) -> Response[bytes]:
+    """A delivery of Helius: written down, acknowledged; the indexer works on it."""
+    body: bytes = request.scope[BODY]  # type: ignore[literal-required]
+    said = await rooms.webhook.receive(
+        body, request.headers.get("authorization"), request.headers.get("x-helius-signature")
+    )
+    if said.status < 400:
+        return Response(
+            msgspec.json.encode(said.body), status_code=said.status, media_type="application/json"
+        )
+    text = str(said.body.get("message", ""))
+    path, request_id = request.url.path, request_id_of(request.scope)
+    return Response(
+        problem_body(said.status, text, path, request_id),
+        status_code=said.status,
+        media_type="application/json",
+    )
+
+
+HANDLERS = [api_status, service_health, market_activity, market_timeline, latest_events, helius]

@@ -1,0 +1,151 @@
+"""A market's tape: trades, sums, prices over time, quotes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Annotated
+
+from litestar import get
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from zmart.client.shapes import tape as shapes
+from zmart.errors import Conflict
+from zmart.market.pricing import Quantities
+from zmart.market.types import PRICE_ONE, MarketId, PriceE9, Side
+from zmart.services.gateway.api import candles, lookup, paging, quotes
+from zmart.services.gateway.api.formatting import iso, price_percent
+from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
+from zmart.services.gateway.context import Rooms, TheRooms
+from zmart.services.gateway.http.problems import GatewayRequest
+from zmart.services.gateway.http.responses import CHAIN, a_while, again, wants_text
+from zmart.store import trades
+
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+_FAR_AHEAD = timedelta(days=3650)
+_MAX_POINTS = 5000
+
+
+@get("/api/markets/{key:str}/trades", opt={CHAIN: True}, tags=["tape"])
+async def market_trades(
+    rooms: TheRooms,
+    request: GatewayRequest,
+    key: FromPath[str],
+    limit: Limit = 50,
+    offset: Offset = 0,
+    cursor: Cursor = None,
+) -> shapes.MarketTrades:
+    """The newest trades, given oldest first."""
+    size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
+    behind = paging.key_of(cursor, TapeKey)
+    name, text = lookup.key_in_path(key), wants_text(request)
+    return await again(request, partial(_trades, rooms, name, size, skipped, behind, text=text), a_while)
+
+
+async def _trades(
+    rooms: Rooms, key: str, size: int, offset: int, behind: TapeKey | None, *, text: bool
+) -> shapes.MarketTrades:
+    is_id = len(key) == 64
+    market_id = MarketId(key) if is_id else await lookup.market_id_of(rooms, key)
+    place = behind.place if behind else None
+    versions, more = paging.cut(await trades.versions(rooms.pool, market_id, size + 1, offset, place), size)
+    if is_id and not versions:
+        await lookup.market_id_of(rooms, key)  # what is traded exists
+    return shapes.MarketTrades(
+        trades=await rooms.rendered.tape(versions[::-1], text=text),
+        count=len(versions),
+        market_id=market_id,
+        next_cursor=paging.cursor_of(TapeKey(*versions[-1].place)) if more and versions else None,
+    )
+
+
+@get("/api/markets/{key:str}/stats", opt={CHAIN: True}, tags=["tape"])
+async def market_stats(rooms: TheRooms, key: FromPath[str]) -> shapes.MarketStats:
+    """Sums over the whole tape."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    sums = await trades.stats(rooms.pool, market_id)
+    return shapes.MarketStats(
+        market_id=market_id,
+        stats=shapes.TapeStats(
+            total_volume=sums.volume,
+            total_trades=sums.trades,
+            unique_traders=sums.wallets,
+            buy_volume=sums.bought,
+            sell_volume=sums.sold,
+        ),
+    )
+
+
+@get("/api/markets/{key:str}/price-history", opt={CHAIN: True}, tags=["tape"])
+async def price_history(
+    rooms: TheRooms,
+    key: FromPath[str],
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
+    limit: Annotated[int, QueryParameter(ge=0, description="0 to 5000")] = 1000,
+) -> shapes.PriceHistory:
+    """The price after each trade, in percent, oldest first; the market's opening is the first point."""
+    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    since = lookup.moment("start", start, _LONG_AGO)
+    until = lookup.moment("end", end, datetime.now(UTC) + _FAR_AHEAD)
+    size = min(limit, _MAX_POINTS)
+    points = await trades.points(rooms.pool, row.market_id, since, until, size)
+    opened = row.activated_at
+    if opened is not None and since <= opened < until and len(points) < size:
+        points.insert(0, (opened, PriceE9(PRICE_ONE // 2)))
+    history = [
+        shapes.PricePoint(
+            timestamp=iso(moment), yes=price_percent(price), no=price_percent(PRICE_ONE - price)
+        )
+        for moment, price in points
+    ]
+    return shapes.PriceHistory(market_id=row.market_id, price_history=history, count=len(history))
+
+
+@get("/api/markets/{key:str}/candles", opt={CHAIN: True}, tags=["tape"])
+async def market_candles(
+    rooms: TheRooms,
+    request: GatewayRequest,
+    key: FromPath[str],
+    interval: FromQuery[str] = "1h",
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
+) -> shapes.Candles:
+    """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
+    name = lookup.key_in_path(key)
+    text = wants_text(request)
+    read = partial(candles.of, rooms.pool, name, interval, start, end, text=text)
+    return await again(request, read, partial(candles.until_the_next, interval))
+
+
+@get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])
+async def market_quote(
+    rooms: TheRooms,
+    key: FromPath[str],
+    outcome: FromQuery[str],
+    side: FromQuery[Side] = Side.BUY,
+    shares: Annotated[int | None, QueryParameter(gt=0, le=2**63 - 1)] = None,
+    max_cost: Annotated[
+        int | None, QueryParameter(gt=0, le=2**63 - 1, description="lamports, fees included")
+    ] = None,
+    min_shares: Annotated[int | None, QueryParameter(ge=0, le=2**63 - 1)] = None,
+    slippage_bps: Annotated[int | None, QueryParameter(ge=0, le=10_000)] = None,
+) -> shapes.Quote:
+    """What a trade would cost or bring now, exact to the lamport against the configured program."""
+    order = quotes.Order(
+        side=side,
+        outcome=quotes.outcome_of(outcome),
+        shares=shares,
+        max_cost=max_cost,
+        min_shares=min_shares,
+        slippage_bps=slippage_bps,
+    )
+    order.check()
+    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    if row.state != "ACTIVE":
+        raise Conflict(f"Only an ACTIVE market is traded; this one is {row.state}.")
+    quantities = Quantities(row.shares_yes, row.shares_no, row.b_parameter)
+    return quotes.quote(rooms.pricing, row.market_id, quantities, await rooms.fees(), order)
+
+
+HANDLERS = [market_trades, market_stats, price_history, market_candles, market_quote]

@@ -1,0 +1,175 @@
+"""Trades, claims and withdrawals: a quote and the transaction that the user's wallet signs."""
+
+from __future__ import annotations
+
+import msgspec
+from litestar import post
+from litestar.params import JSONBody
+
+from zmart.client.shapes import transactions as shapes
+from zmart.errors import Conflict, Forbidden
+from zmart.market.events import LiquidityWithdrawn, WinningsClaimed
+from zmart.market.types import Lamports, MarketState, Side, Wallet
+from zmart.services.gateway.api import lookup, quotes, schemas, transaction_builder
+from zmart.services.gateway.api.quotes import Order
+from zmart.services.gateway.api.transaction_builder import MarketOnChain
+from zmart.services.gateway.context import Rooms, TheRooms
+from zmart.services.gateway.http.request_auth import Call, TheCall
+
+
+class Buy(msgspec.Struct, frozen=True, kw_only=True):
+    """Either `max_cost` (lamports, fees included: what is signed) or `shares`. outcome: true or YES is YES.
+
+    `min_shares` is signed too, or follows from `slippage_bps` (100 unless given).
+    """
+
+    market_id: schemas.MarketKeyText
+    outcome: bool | schemas.Outcome
+    max_cost: schemas.Amount | None = None
+    shares: schemas.Amount | None = None
+    min_shares: schemas.AmountOrNone | None = None
+    slippage_bps: schemas.Bps | None = None
+
+
+class Sell(msgspec.Struct, frozen=True, kw_only=True):
+    """`min_proceeds` (lamports, fees taken off) is signed, or follows from `slippage_bps` (100 unless given)."""
+
+    market_id: schemas.MarketKeyText
+    outcome: bool | schemas.Outcome
+    shares: schemas.Amount
+    min_proceeds: schemas.AmountOrNone | None = None
+    slippage_bps: schemas.Bps | None = None
+
+
+class OnMarket(msgspec.Struct, frozen=True, kw_only=True):
+    market_id: schemas.MarketKeyText
+
+
+@post("/api/trades/buy", status_code=200, tags=["trading"])
+async def buy(rooms: TheRooms, call: TheCall, data: JSONBody[Buy]) -> shapes.TradeTransaction:
+    """Buy shares."""
+    order = Order(
+        side=Side.BUY,
+        outcome=_outcome(data.outcome),
+        shares=data.shares,
+        max_cost=data.max_cost,
+        min_shares=data.min_shares,
+        slippage_bps=data.slippage_bps,
+    )
+    return await _trade(rooms, call, data.market_id, order)
+
+
+@post("/api/trades/sell", status_code=200, tags=["trading"])
+async def sell(rooms: TheRooms, call: TheCall, data: JSONBody[Sell]) -> shapes.TradeTransaction:
+    """Sell shares."""
+    order = Order(
+        side=Side.SELL,
+        outcome=_outcome(data.outcome),
+        shares=data.shares,
+        min_proceeds=data.min_proceeds,
+        slippage_bps=data.slippage_bps,
+    )
+    return await _trade(rooms, call, data.market_id, order)
+
+
+def _outcome(value: bool | str) -> bool:
+    return value if isinstance(value, bool) else quotes.outcome_of(value)
+
+
+async def _trade(rooms: Rooms, call: Call, market: str, order: Order) -> shapes.TradeTransaction:
+    order.check()
+    key = lookup.key_in_body(market)
+    wallet = await call.wallet()
+    found = await transaction_builder.on_chain(rooms, key, wallet)
+    _needs(found, MarketState.ACTIVE, "trade")
+    if order.side is Side.SELL:
+        _holds(found, order)
+    market_id = found.account.market_id
+    quote = quotes.quote(rooms.pricing, market_id, found.quantities, found.fees, order)
+    fee_wallet = found.config.protocol_fee_wallet
+    build = rooms.program.instructions
+    if order.side is Side.BUY:
+        bound = quote.max_cost or Lamports(0)
+        instruction = build.buy_shares(
+            wallet,
+            market_id,
+            fee_wallet,
+            outcome=order.outcome,
+            target_cost=bound,
+            min_shares=quote.min_shares,
+        )
+    else:
+        instruction = build.sell_shares(
+            wallet,
+            market_id,
+            fee_wallet,
+            outcome=order.outcome,
+            shares_to_sell=quote.shares,
+            min_proceeds=quote.min_proceeds or Lamports(0),
+        )
+    built = await transaction_builder.build(rooms, wallet, [instruction])
+    return shapes.TradeTransaction(**transaction_builder.parts(found, built), quote=quote)
+
+
+def _holds(found: MarketOnChain, order: Order) -> None:
+    held = 0
+    if found.position is not None:
+        held = found.position.shares_yes if order.outcome else found.position.shares_no
+    if held < (order.shares or 0):
+        raise Conflict(f"You hold {held} shares of that side, fewer than you want to sell.")
+
+
+@post("/api/trades/claim", status_code=200, tags=["trading"])
+async def claim(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> shapes.ClaimTransaction:
+    """Claim what won."""
+    key = lookup.key_in_body(data.market_id)
+    wallet = await call.wallet()
+    found = await transaction_builder.on_chain(rooms, key, wallet)
+    _needs(found, MarketState.FINALIZED, "claim")
+    if found.position is None:
+        raise Conflict("This wallet never traded in this market: there is nothing to claim.")
+    if found.position.has_claimed:
+        raise Conflict("This wallet has claimed its winnings already.")
+    account = found.account
+    instruction = rooms.program.instructions.claim_winnings(
+        wallet, account.market_id, account.resolver, found.creditors
+    )
+    built = await transaction_builder.build(rooms, wallet, [instruction])
+    paid = sum(event.amount for event in built.events if isinstance(event, WinningsClaimed))
+    return shapes.ClaimTransaction(
+        **transaction_builder.parts(found, built), payout=Lamports(paid), debts=found.debts
+    )
+
+
+@post("/api/trades/withdraw", status_code=200, tags=["trading"])
+async def withdraw(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> shapes.WithdrawTransaction:
+    """Withdraw the liquidity that no claim can need any more, or what the market owes to this wallet."""
+    key = lookup.key_in_body(data.market_id)
+    wallet = await call.wallet()
+    found = await transaction_builder.on_chain(rooms, key)
+    _may_withdraw(found, wallet)
+    if found.account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
+        raise Conflict(f"Liquidity is withdrawn after the end; this market is {found.account.state.name}.")
+    instruction = rooms.program.instructions.withdraw_liquidity(
+        wallet, found.account.market_id, found.creditors
+    )
+    built = await transaction_builder.build(rooms, wallet, [instruction])
+    paid = sum(event.amount for event in built.events if isinstance(event, LiquidityWithdrawn))
+    return shapes.WithdrawTransaction(
+        **transaction_builder.parts(found, built), amount=Lamports(paid), debts=found.debts
+    )
+
+
+def _may_withdraw(found: MarketOnChain, wallet: Wallet) -> None:
+    if wallet != found.account.creator and wallet not in found.creditors:
+        raise Forbidden(
+            "Only the creator withdraws liquidity, and the market has noted no debt to this wallet."
+        )
+
+
+def _needs(found: MarketOnChain, state: MarketState, what: str) -> None:
+    if found.account.state is not state:
+        raise Conflict(f"To {what} needs a market in {state.name}; this one is {found.account.state.name}.")
+
+
+HANDLERS = [buy, sell, claim, withdraw]

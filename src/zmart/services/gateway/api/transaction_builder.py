@@ -1,0 +1,185 @@
+"""Transactions for a user's wallet to sign: built against the chain as it is now, simulated, never signed here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypedDict
+
+import msgspec
+from solders.instruction import Instruction
+from solders.transaction import VersionedTransaction
+
+from zmart.chain import absence, compose, logs
+from zmart.chain.accounts import GlobalConfig, MarketAccount, UserPosition
+from zmart.chain.addresses import to_pubkey
+from zmart.chain.rpc import Simulation as RpcSimulation
+from zmart.client.shapes.transactions import Debt, Simulation
+from zmart.errors import ChainError, DecodeError, NotFound
+from zmart.market.events import AnyEvent
+from zmart.market.pricing import FeeSchedule, Quantities
+from zmart.market.types import Address, Lamports, MarketId, Wallet
+from zmart.services.gateway import metrics
+from zmart.services.gateway.api import priority_fees
+from zmart.services.gateway.api.error_messages import explained
+from zmart.services.gateway.context import Rooms
+
+_MAX_LOGS = 50
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction without signatures; `events` are those that its simulation logged."""
+
+    transaction: str
+    signers: Sequence[Wallet]
+    last_valid_block_height: int
+    fee_lamports: Lamports
+    simulation: Simulation
+    events: Sequence[AnyEvent]
+
+
+class TransactionParts(TypedDict):
+    """The fields of UnsignedTransaction."""
+
+    transaction: str
+    signers: Sequence[Wallet]
+    last_valid_block_height: int
+    fee_lamports: Lamports
+    simulation: Simulation
+
+
+class MarketParts(TransactionParts):
+    """The fields of MarketTransaction."""
+
+    market_id: MarketId
+    on_chain_address: Address
+
+
+class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
+    """A market's account as it is now, with the program's rules and, if asked for, a wallet's position."""
+
+    address: Address
+    account: MarketAccount
+    config: GlobalConfig
+    position: UserPosition | None
+
+    @property
+    def quantities(self) -> Quantities:
+        return Quantities(self.account.shares_yes, self.account.shares_no, self.account.b_parameter)
+
+    @property
+    def debts(self) -> list[Debt]:
+        """The reward and the fees that could not be paid when due, one entry for each wallet."""
+        notes, owed = self.account.notes, Counter[Wallet]()
+        owed[self.account.resolver] += notes.owed_resolver
+        owed[notes.fee_wallet] += notes.owed_protocol
+        return [
+            Debt(wallet=wallet, lamports=Lamports(lamports)) for wallet, lamports in owed.items() if lamports
+        ]
+
+    @property
+    def creditors(self) -> list[Wallet]:
+        return [debt.wallet for debt in self.debts]
+
+    @property
+    def fees(self) -> FeeSchedule:
+        return FeeSchedule(
+            protocol_bps=self.config.protocol_fee_bps,
+            resolver_bps=self.config.resolver_reward_bps,
+            lp_bps=self.config.liquidity_provider_fee_bps,
+        )
+
+
+async def on_chain(rooms: Rooms, key: str, wallet: Wallet | None = None) -> MarketOnChain:
+    """The market that an id or an address names, in one RPC call. Raises NotFound, ChainError."""
+    program = rooms.program
+    address = program.addresses.market(MarketId(key)) if len(key) == 64 else Address(key)
+    wanted = [address, program.addresses.global_config()]
+    if wallet is not None:
+        wanted.append(program.addresses.position(address, wallet))
+    market, config, *rest = await rooms.chain().get_multiple_accounts(wanted)
+    if market is None:  # a node that is behind a moment does not know a new one
+        market = await absence.account([rooms.chain()], address)
+    if market is None:
+        raise NotFound(f"There is no market {key} on chain.")
+    if config is None:
+        raise ChainError("The program has no GlobalConfig on this cluster.")
+    try:
+        account = program.accounts.market(market)
+    except DecodeError:
+        raise NotFound(f"There is no market {key} on chain: that account is something else.") from None
+    position = program.accounts.position(rest[0]) if rest and rest[0] is not None else None
+    return MarketOnChain(
+        address=address,
+        account=account,
+        config=program.accounts.global_config(config),
+        position=position,
+    )
+
+
+async def build(rooms: Rooms, payer: Wallet, instructions: Sequence[Instruction]) -> Built:
+    """Simulated first; a refusal is told beside the transaction. Raises ChainError when no RPC answers."""
+    rpc, who = rooms.chain(), to_pubkey(payer)
+    latest, usual = await asyncio.gather(
+        rpc.get_latest_blockhash(), priority_fees.usual_price(rpc, instructions)
+    )
+    trial = compose.unsigned(
+        compose.compile(who, instructions, latest.blockhash, compute_unit_limit=compose.MAX_COMPUTE_UNITS)
+    )
+    said = await rpc.simulate(bytes(trial))
+    limit = priority_fees.unit_limit(said.units) if said.ok else priority_fees.UNKNOWN_UNITS
+    message = compose.compile(
+        who,
+        instructions,
+        latest.blockhash,
+        compute_unit_limit=limit,
+        priority_fee_micro_lamports=priority_fees.capped(
+            usual, limit, rooms.settings.max_priority_fee_lamports
+        ),
+    )
+    transaction = compose.unsigned(message)
+    metrics.SIMULATIONS.labels("ok" if said.ok else "refused").inc()
+    return Built(
+        transaction=base64.b64encode(bytes(transaction)).decode(),
+        signers=_signers(transaction),
+        last_valid_block_height=latest.last_valid_block_height,
+        fee_lamports=compose.fee_lamports(transaction),
+        simulation=_simulation(rooms, said),
+        events=_events(rooms, said),
+    )
+
+
+def transaction_parts(built: Built) -> TransactionParts:
+    return TransactionParts(
+        transaction=built.transaction,
+        signers=built.signers,
+        last_valid_block_height=built.last_valid_block_height,
+        fee_lamports=built.fee_lamports,
+        simulation=built.simulation,
+    )
+
+
+def parts(found: MarketOnChain, built: Built) -> MarketParts:
+    return MarketParts(
+        **transaction_parts(built), market_id=found.account.market_id, on_chain_address=found.address
+    )
+
+
+def _signers(transaction: VersionedTransaction) -> list[Wallet]:
+    message = transaction.message
+    return [Wallet(str(key)) for key in message.account_keys[: message.header.num_required_signatures]]
+
+
+def _simulation(rooms: Rooms, said: RpcSimulation) -> Simulation:
+    if said.ok:
+        return Simulation(ok=True, units=said.units)
+    error = rooms.program.transaction_error(said.err, said.logs)
+    return Simulation(ok=False, units=said.units, error=explained(error), logs=said.logs[:_MAX_LOGS])
+
+
+def _events(rooms: Rooms, said: RpcSimulation) -> list[AnyEvent]:
+    """What the program said it would do; the payout of a claim is in its event, whatever its rule is."""
+    payloads = logs.walk(said.logs, rooms.program.address).payloads if said.ok else ()
+    return [rooms.program.events.decode(payload.data) for payload in payloads if payload.data is not None]

@@ -1,0 +1,297 @@
+"""Votes: cast, counted, proved."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from zmart.client.shapes import votes as shapes
+from zmart.errors import Invalid
+from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.market.votes import vote_of_choice
+from zmart.proofs import vote_log, voting
+from zmart.proofs.receipts import Receipt
+from zmart.proofs.vote_log import LogPage, VoteProof
+from zmart.proofs.voting import CastVote
+from zmart.services.gateway.api import lookup, paging, schemas
+from zmart.services.gateway.api.formatting import iso, percent
+from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
+from zmart.services.gateway.context import Rooms, TheRooms
+from zmart.services.gateway.http.rate_limit_middleware import LIMIT
+from zmart.services.gateway.http.request_auth import Call, TheCall, checked_length
+from zmart.services.gateway.http.responses import CHAIN
+from zmart.store import vote_lists, votes
+from zmart.store.vote_lists import ListedVote
+
+_VOTES = {LIMIT: "votes"}
+_CHOICES = {
+    (VoteKind.PROPOSAL, True): "like",
+    (VoteKind.PROPOSAL, False): "dislike",
+    (VoteKind.DISPUTE, True): "agree",
+    (VoteKind.DISPUTE, False): "disagree",
+}
+
+
+class Ballot(msgspec.Struct, frozen=True, kw_only=True):
+    """`vote` or `vote_choice`; true of a dispute: the proposed outcome is wrong. A provable vote brings its
+    `statement` and the wallet's `signature` over it."""
+
+    market_id: schemas.MarketKeyText | None = None
+    proposal_id: schemas.MarketKeyText | None = None
+    vote: bool | None = None
+    vote_choice: schemas.Choice | None = None
+    statement: str | None = None
+    signature: str | None = None
+    wallet: schemas.WalletText | None = None
+    user: schemas.WalletText | None = None
+    message: str | None = None
+
+
+@post("/api/votes/proposal", opt=_VOTES, tags=["votes"])
+async def vote_on_proposal(rooms: TheRooms, call: TheCall, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
+    """Like or dislike a proposal."""
+    return await _cast(rooms, call, VoteKind.PROPOSAL, data)
+
+
+@post("/api/votes/dispute", opt=_VOTES, tags=["votes"])
+async def vote_on_dispute(rooms: TheRooms, call: TheCall, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
+    """Agree with a dispute (the proposed outcome is wrong) or disagree."""
+    return await _cast(rooms, call, VoteKind.DISPUTE, data)
+
+
+async def _cast(rooms: Rooms, call: Call, kind: VoteKind, data: Ballot) -> shapes.VoteAnswer:
+    """Validation, then the market, duplicates, the signature, the market's state: the contract's order."""
+    key = _market_key(data)
+    choice = _choice(kind, data)
+    named = _named(data)
+    # Beside a legacy `message` the signature is the message's, and there is no statement.
+    statement, signature = (data.statement, data.signature) if data.message is None else (None, None)
+    if (statement is None) != (signature is None):
+        missing = "statement" if statement is None else "signature"
+        raise Invalid(missing, "A provable vote brings both `statement` and `signature`.")
+    if statement is not None and named is None:
+        raise Invalid("wallet", "wallet is missing: whose statement is this?")
+    market_id = await lookup.market_id_of(rooms, key)
+    wallet = named if statement is not None else await _voter(rooms, call, market_id, kind, named)
+    assert wallet is not None
+    cast = await voting.cast_vote(
+        rooms.pool,
+        rooms.program.address,
+        market_id,
+        kind,
+        choice,
+        wallet,
+        statement,
+        signature,
+        datetime.now(UTC),
+        rooms.settings.votes_require_statement,
+        rooms.settings.dispute_voting_hours * 3600,
+        rooms.backend,
+        rooms.voters.admit,
+    )
+    return _answer(cast)
+
+
+async def _voter(
+    rooms: Rooms, call: Call, market_id: MarketId, kind: VoteKind, named: Wallet | None
+) -> Wallet:
+    """Who votes without a statement. A wallet that is named and has voted is a conflict before all else."""
+    if named is not None and await voting.already_voted(rooms.pool, market_id, kind, named):
+        return named  # cast_vote refuses it in its own words
+    return await call.wallet_named(named)
+
+
+def _market_key(data: Ballot) -> str:
+    named = data.market_id or data.proposal_id
+    if named is None:
+        raise Invalid("market_id", "market_id is missing: which market do you vote on?")
+    return lookup.key_in_body(named)
+
+
+def _choice(kind: VoteKind, data: Ballot) -> bool:
+    if data.vote is None and data.vote_choice is None:
+        raise Invalid("vote", "vote (true or false) or vote_choice is missing.")
+    if data.vote_choice is None:
+        return bool(data.vote)
+    said = vote_of_choice(kind, checked_length("vote_choice", data.vote_choice, 1, 20).lower())
+    if data.vote is not None and data.vote is not said:
+        raise Invalid("vote_choice", "vote and vote_choice say different things.")
+    return said
+
+
+def _named(data: Ballot) -> Wallet | None:
+    named = data.wallet or data.user
+    return None if named is None else lookup.wallet_in_body(named, "wallet" if data.wallet else "user")
+
+
+def _answer(cast: CastVote) -> shapes.VoteAnswer:
+    row = cast.row
+    listed = ListedVote(
+        id=str(row.id),
+        market_id=row.market_id,
+        kind=row.kind,
+        wallet=row.wallet,
+        vote=row.vote,
+        channel="statement" if row.proven else "session",
+        created_at=row.created_at,
+    )
+    return shapes.VoteAnswer(
+        data=[_vote(listed)],
+        count=1,
+        metadata=shapes.VoteMetadata(
+            message=f"{row.kind.value.capitalize()} vote recorded",
+            market_id=row.market_id,
+            vote_type=row.kind.value,
+            user_wallet=row.wallet,
+        ),
+        receipt=_receipt(cast.receipt),
+    )
+
+
+def _receipt(receipt: Receipt) -> shapes.Receipt:
+    return shapes.Receipt(
+        index=receipt.index,
+        leaf_hash=receipt.leaf_hash,
+        tree_size=receipt.tree_size,
+        root=receipt.root,
+        rule=receipt.rule,
+        program=receipt.program,
+        market_id=receipt.market_id,
+        authority=receipt.authority,
+        signature=receipt.signature,
+    )
+
+
+def _vote(row: ListedVote) -> shapes.Vote:
+    moment = iso(row.created_at)
+    return shapes.Vote(
+        id=row.id,
+        market_id=row.market_id,
+        user_wallet=row.wallet,
+        user=row.wallet,
+        vote=row.vote,
+        vote_choice=_CHOICES[row.kind, row.vote],
+        vote_type=row.kind.value,
+        channel=row.channel,
+        proven=row.channel != "session",
+        late=row.late,
+        counted=row.counted,
+        created_at=moment,
+        voted_at=moment,
+    )
+
+
+@get("/api/votes/{key:str}", opt={CHAIN: True}, tags=["votes"])
+async def vote_counts(rooms: TheRooms, key: FromPath[str]) -> shapes.VoteCounts:
+    """What counts now, one vote for each wallet; a vote on chain stands for the wallet's other one."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    found = await votes.counts(rooms.pool, market_id)
+    proposal, dispute = found[VoteKind.PROPOSAL], found[VoteKind.DISPUTE]
+    others = await votes.not_counted(rooms.pool, market_id)
+    return shapes.VoteCounts(
+        proposal_votes=shapes.ProposalCount(
+            likes=proposal.votes_for,
+            dislikes=proposal.votes_against,
+            not_counted=others[VoteKind.PROPOSAL],
+        ),
+        dispute_votes=shapes.DisputeCount(
+            agrees=dispute.votes_for,
+            disagrees=dispute.votes_against,
+            not_counted=others[VoteKind.DISPUTE],
+        ),
+    )
+
+
+@get("/api/votes/{key:str}/proof", opt={CHAIN: True}, tags=["votes"])
+async def vote_proof(
+    rooms: TheRooms,
+    key: FromPath[str],
+    wallet: FromQuery[str],
+    since: Annotated[
+        int | None, QueryParameter(ge=0, description="size of the log that you saw before")
+    ] = None,
+) -> VoteProof:
+    """That a wallet's votes are in the market's log, and that the log only grew since you looked."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    return await vote_log.proof(rooms.pool, market_id, lookup.wallet_in_path(wallet), since)
+
+
+@get("/api/votes/{key:str}/log", opt={CHAIN: True}, tags=["votes"])
+async def log_page(
+    rooms: TheRooms,
+    key: FromPath[str],
+    start: Annotated[int, QueryParameter(ge=0, le=2**40)] = 0,
+    limit: Annotated[int, QueryParameter(ge=0)] = 100,
+) -> LogPage:
+    """The market's log itself, for whoever counts it again."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    return await vote_log.page(rooms.pool, market_id, start, min(limit, vote_log.MAX_PAGE))
+
+
+@get("/api/markets/{key:str}/votes", opt={CHAIN: True}, tags=["votes"])
+async def market_votes(
+    rooms: TheRooms,
+    key: FromPath[str],
+    kind: Annotated[VoteKind, QueryParameter(name="type")] = VoteKind.PROPOSAL,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    cursor: Cursor = None,
+) -> shapes.MarketVotes:
+    """The votes themselves, newest first, and their count."""
+    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
+    place = paging.key_of(cursor, VoteKey)
+    behind = (place.moment, place.wallet) if place else None
+    found = await vote_lists.of_market(rooms.pool, market_id, kind, size + 1, skipped, behind)
+    rows, more = paging.cut(found, size)
+    tally = (await votes.counts(rooms.pool, market_id))[kind]
+    return shapes.MarketVotes(
+        votes=[_vote(row) for row in rows],
+        stats=shapes.VoteStats(
+            likes=tally.votes_for,
+            dislikes=tally.votes_against,
+            total=tally.total,
+            approval_rate=percent(tally.votes_for, tally.total),
+            unproven=await vote_lists.unproven(rooms.pool, market_id, kind),
+            not_counted=(await votes.not_counted(rooms.pool, market_id))[kind],
+        ),
+        market_id=market_id,
+        type=kind.value,
+        next_cursor=paging.cursor_of(VoteKey(rows[-1].created_at, rows[-1].wallet))
+        if more and rows
+        else None,
+    )
+
+
+@get("/api/users/{wallet:str}/votes", opt={CHAIN: True}, tags=["votes"])
+async def user_votes(
+    rooms: TheRooms,
+    wallet: FromPath[str],
+    kind: Annotated[str, QueryParameter(name="type", description="all, proposal or dispute")] = "all",
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> shapes.UserVotes:
+    """A wallet's votes, newest first."""
+    if kind not in ("all", "proposal", "dispute"):
+        raise Invalid("type", "type is all, proposal or dispute.")
+    who, size, skipped = lookup.wallet_in_path(wallet), paging.bounded(limit), paging.bounded_offset(offset)
+    found: dict[VoteKind, list[shapes.Vote]] = {item: [] for item in VoteKind}
+    for item in VoteKind:
+        if kind in ("all", item.value):
+            rows = await vote_lists.of_wallet(rooms.pool, who, item, size, skipped)
+            found[item] = [_vote(row) for row in rows]
+    return shapes.UserVotes(
+        proposal_votes=found[VoteKind.PROPOSAL],
+        dispute_votes=found[VoteKind.DISPUTE],
+        total=sum(len(rows) for rows in found.values()),
+        wallet=who,
+    )
+
+
+HANDLERS = [
+    vote_on_proposal, vote_on_dispute, vote_counts, vote_proof, log_page, market_votes, user_votes,
+]  # fmt: skip

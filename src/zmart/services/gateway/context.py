@@ -1,0 +1,154 @@
+"""Everything that handlers use, in one typed object."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from litestar.di import NamedDependency
+from redis.asyncio import Redis
+from solders.keypair import Keypair
+
+from zmart.chain.program import Program
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
+from zmart.market.pricing import FeeSchedule, PricingModel
+from zmart.market.types import Slot
+from zmart.proofs.pinning import PinClient
+from zmart.services.gateway.api import fee_payer
+from zmart.services.gateway.api.fee_payer import PayerBalance
+from zmart.services.gateway.api.fragment_cache import Rendered
+from zmart.services.gateway.api.relay import Relay
+from zmart.services.gateway.api.serializers import Policy
+from zmart.services.gateway.http.auth.authenticator import Doors
+from zmart.services.gateway.http.auth.sign_in import SignIn
+from zmart.services.gateway.http.feed_position import Counts, Standings
+from zmart.services.gateway.http.rate_limiter import Limiter
+from zmart.services.webhook import WebhookReceiver
+from zmart.settings import Settings
+from zmart.store import status
+from zmart.store.pool import Pool
+from zmart.store.status import Rules
+from zmart.votes.eligibility import Voters
+
+Value = TypeVar("Value")
+
+
+class Cached(Generic[Value]):
+    """A value that may be `ttl_s` old. Callers that come at the same time wait for one reading; where they come all the
+    time none waits, for from half that age on the next value is read while the old one still serves."""
+
+    def __init__(self, read: Callable[[], Awaitable[Value]], ttl_s: float) -> None:
+        self._read = read
+        self._ttl_s = ttl_s
+        self._value: Value | None = None
+        self._fresh_until = 0.0
+        self._until = 0.0
+        self._reading: asyncio.Task[Value] | None = None
+
+    async def get(self) -> Value:
+        now = time.monotonic()
+        if self._value is not None and now < self._until:
+            if now >= self._fresh_until:
+                self._begin()
+            return self._value
+        return await asyncio.shield(self._begin())
+
+    def _begin(self) -> asyncio.Task[Value]:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._renew())
+            self._reading.add_done_callback(self._end)
+        return self._reading
+
+    async def _renew(self) -> Value:
+        began = time.monotonic()
+        self._value = await self._read()
+        self._fresh_until = began + self._ttl_s / 2
+        self._until = began + self._ttl_s
+        return self._value
+
+    def _end(self, reading: asyncio.Task[Value]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # told to who waited; to who did not, the next reading will tell
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """`rpc`, `pins`, `admin` and `backend` are None where nothing is configured for them."""
+
+    settings: Settings
+    pool: Pool
+    redis: Redis | None
+    program: Program
+    pricing: PricingModel
+    rpc: Rpc | None
+    pins: PinClient | None
+    admin: Keypair | None
+    backend: Keypair | None
+    doors: Doors
+    sign_in: SignIn
+    limiter: Limiter
+    relay: Relay
+    webhook: WebhookReceiver
+    rules: Cached[Rules | None]
+    as_of_slot: Cached[Slot]
+    payer_balance: Cached[PayerBalance]
+    standings: Standings
+    counts: Counts
+    rendered: Rendered
+
+    @property
+    def socket_url(self) -> str:
+        """Where clients find the WebSocket server."""
+        return self.settings.public_ws_url or f"ws://{self.settings.bind_host}:{self.settings.ws_port}"
+
+    @property
+    def voters(self) -> Voters:
+        """Who may vote."""
+        return Voters(self.pool, self.program, self.rpc, self.settings)
+
+    def chain(self) -> Rpc:
+        """The RPC; ChainError (503) where none is configured."""
+        if self.rpc is None:
+            raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to build transactions.")
+        return self.rpc
+
+    async def policy(self) -> Policy:
+        """What decides when a market can be finalized."""
+        return Policy(await self.rules.get(), self.settings)
+
+    async def fees(self) -> FeeSchedule:
+        """The fees of GlobalConfig as indexed; ChainError before the index has seen it."""
+        rules = await self.rules.get()
+        if rules is None:
+            raise ChainError("The program's configuration is not indexed yet: try again in a moment.")
+        return FeeSchedule(
+            protocol_bps=rules.protocol_fee_bps,
+            resolver_bps=rules.resolver_reward_bps,
+            lp_bps=rules.liquidity_provider_fee_bps,
+        )
+
+
+TheRooms = NamedDependency[Rooms]
+"""How a handler asks for them."""
+
+
+def cached_rules(pool: Pool) -> Cached[Rules | None]:
+    return Cached(lambda: status.rules(pool), ttl_s=1.0)
+
+
+def cached_balance(rpc: Rpc | None, rules: Cached[Rules | None]) -> Cached[PayerBalance]:
+    async def read() -> PayerBalance:
+        said = await rules.get()
+        return await fee_payer.read(rpc, said.backend_authority if said else None)
+
+    return Cached(read, ttl_s=fee_payer.FRESH_S)
+
+
+def cached_slot(pool: Pool) -> Cached[Slot]:
+    """An older slot is still a true one: data read later is complete through it."""
+    return Cached(lambda: status.as_of_slot(pool), ttl_s=0.4)

@@ -1,0 +1,1 @@
+"""The pages of the explorer: plain HTML that works without JavaScript."""

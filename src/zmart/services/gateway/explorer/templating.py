@@ -1,0 +1,53 @@
+"""Templates, and what every page knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Response
+
+from zmart.services.gateway.api.formatting import iso
+from zmart.services.gateway.explorer import assets, numbers
+
+_PRIVATE = {"Cache-Control": "no-cache"}
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("zmart.services.gateway.explorer"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        sol=numbers.sol,
+        gain=numbers.gain,
+        shares=numbers.shares,
+        cents=numbers.cents,
+        percent=numbers.percent,
+        short=numbers.short,
+        kilobytes=numbers.kilobytes,
+        day=day,
+        iso=iso,
+    )
+    made.globals.update(asset=assets.address, local=None, searched=None)
+    return made
+
+
+def page(
+    template: str, shown: Mapping[str, object] | None = None, *, status_code: int = 200, **values: object
+) -> Response[str]:
+    """An HTML answer from `shown` and `values`. `local` among them: what the demo wallet needs, in the local stack
+    only."""
+    text = _environment().get_template(template).render(**(shown or {}), **values)
+    return Response(text, status_code=status_code, media_type="text/html", headers=dict(_PRIVATE))
+
+
+def day(moment: datetime | None) -> str:
+    """15 Jan 2026, 12:00 (UTC, as every page says below)."""
+    return "-" if moment is None else moment.strftime("%d %b %Y, %H:%M")

@@ -1,0 +1,91 @@
+"""How a market's votes stand against what they have to reach."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.client.shapes.votes import VoteTerms
+from zmart.market.tally import Tally
+from zmart.market.types import Bps, VoteKind
+from zmart.services.gateway.api.serializers import Policy
+from zmart.services.gateway.api.vote_terms import MarketVoting
+from zmart.store.markets import MarketRow
+
+
+class Ballot(msgspec.Struct, frozen=True, kw_only=True):
+    """One vote of a market's life. `threshold_bps` None: the program's rules are not indexed yet."""
+
+    kind: str
+    title: str
+    question: str
+    word_for: str
+    word_against: str
+    choice_for: str
+    choice_against: str
+    tally: Tally
+    threshold_bps: Bps | None
+    not_counted: int
+    terms: VoteTerms
+    is_open: bool
+
+
+class BallotStanding(msgspec.Struct, frozen=True):
+    """How one vote stands: what counts, how many votes do not, and who may vote."""
+
+    tally: Tally
+    not_counted: int
+    terms: VoteTerms
+
+
+def standings(
+    counts: dict[VoteKind, Tally], not_counted: dict[VoteKind, int], voting: MarketVoting
+) -> dict[VoteKind, BallotStanding]:
+    return {
+        kind: BallotStanding(
+            counts[kind], not_counted[kind], next(t for t in voting.terms if t.kind == kind.value)
+        )
+        for kind in VoteKind
+    }
+
+
+def of_market(row: MarketRow, stands: dict[VoteKind, BallotStanding], policy: Policy) -> list[Ballot]:
+    """The votes that have begun, the latest first."""
+    found = [_proposal(row, stands[VoteKind.PROPOSAL], policy)]
+    if row.dispute_initiated_at is not None:
+        found.insert(0, _dispute(row, stands[VoteKind.DISPUTE], policy))
+    return found
+
+
+def _proposal(row: MarketRow, stands: BallotStanding, policy: Policy) -> Ballot:
+    return Ballot(
+        kind=VoteKind.PROPOSAL.value,
+        title="Vote on the proposal",
+        question="Should this become a market?",
+        word_for="for",
+        word_against="against",
+        choice_for="like",
+        choice_against="dislike",
+        tally=stands.tally,
+        not_counted=stands.not_counted,
+        terms=stands.terms,
+        threshold_bps=policy.approval_threshold,
+        is_open=row.state == "PROPOSED",
+    )
+
+
+def _dispute(row: MarketRow, stands: BallotStanding, policy: Policy) -> Ballot:
+    proposed = "YES" if row.proposed_outcome else "NO"
+    return Ballot(
+        kind=VoteKind.DISPUTE.value,
+        title="Vote on the dispute",
+        question=f"Is the proposed outcome {proposed} wrong?",
+        word_for="wrong",
+        word_against="right",
+        choice_for="agree",
+        choice_against="disagree",
+        tally=stands.tally,
+        not_counted=stands.not_counted,
+        terms=stands.terms,
+        threshold_bps=policy.dispute_threshold,
+        is_open=row.state == "DISPUTED",
+    )

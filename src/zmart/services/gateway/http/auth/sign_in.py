@@ -1,0 +1,99 @@
+"""Sign-In-With-Solana: a text with a nonce, signed by the wallet, taken once.
+
+Text: github.com/phantom/sign-in-with-solana (the ABNF of its "Sign In Message").
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from zmart.errors import StoreError, Unauthenticated
+from zmart.market.types import Wallet
+from zmart.proofs.signatures import signed_text
+from zmart.services.gateway.api.formatting import iso
+
+NONCE_LIFETIME_S = 300
+_STATEMENT = "Sign in to ZMART. This costs nothing and sends no transaction."
+_NONCE = re.compile(r"^Nonce: ([A-Za-z0-9]{16,64})$", re.MULTILINE)
+_AGAIN = "ask POST /api/auth/nonce for a new message and sign that."
+
+
+class Challenge(msgspec.Struct, frozen=True, kw_only=True):
+    """What the wallet has to sign, to the letter."""
+
+    nonce: str
+    message: str
+    expires_at: datetime
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    wallet: Wallet
+    message: str
+
+
+class SignIn:
+    """Nonces live in Redis and are taken atomically. Raises StoreError while Redis is away."""
+
+    def __init__(self, redis: Redis | None, domain: str, uri: str, chain_id: str) -> None:
+        self._redis = redis
+        self._domain = domain
+        self._uri = uri
+        self._chain_id = chain_id
+
+    async def challenge(self, wallet: Wallet) -> Challenge:
+        nonce = secrets.token_hex(16)
+        issued = datetime.now(UTC)
+        expires = issued + timedelta(seconds=NONCE_LIFETIME_S)
+        message = self._text(wallet, nonce, issued, expires)
+        pending = msgspec.json.encode(_Pending(wallet, message))
+        try:
+            await self._store().set(_key(nonce), pending, ex=NONCE_LIFETIME_S)
+        except (RedisError, OSError) as problem:
+            raise _away(problem) from problem
+        return Challenge(nonce=nonce, message=message, expires_at=expires)
+
+    async def verify(self, wallet: Wallet, message: str, signature: str) -> None:
+        """Raises Unauthenticated unless this is our own message, signed by the wallet, for the first time."""
+        if not signed_text(wallet, message, signature):
+            raise Unauthenticated("The signature is not this wallet's over this message.")
+        found = _NONCE.search(message)
+        pending = None if found is None else await self._take(found[1])
+        if pending is None:
+            raise Unauthenticated(f"The nonce is unknown, used or older than 5 minutes: {_AGAIN}")
+        if pending.wallet != wallet or pending.message != message:
+            raise Unauthenticated(f"The message is not the one that was given for this nonce: {_AGAIN}")
+
+    async def _take(self, nonce: str) -> _Pending | None:
+        try:
+            raw = await self._store().getdel(_key(nonce))
+        except (RedisError, OSError) as problem:
+            raise _away(problem) from problem
+        return None if raw is None else msgspec.json.decode(raw, type=_Pending)
+
+    def _store(self) -> Redis:
+        if self._redis is None:
+            raise StoreError("Sign-in needs Redis: set REDIS_URL.")
+        return self._redis
+
+    def _text(self, wallet: Wallet, nonce: str, issued: datetime, expires: datetime) -> str:
+        return (
+            f"{self._domain} wants you to sign in with your Solana account:\n{wallet}\n\n{_STATEMENT}\n\n"
+            f"URI: {self._uri}\nVersion: 1\nChain ID: {self._chain_id}\nNonce: {nonce}\n"
+            f"Issued At: {iso(issued)}\nExpiration Time: {iso(expires)}"
+        )
+
+
+def _key(nonce: str) -> str:
+    return f"auth:nonce:{nonce}"
+
+
+def _away(problem: Exception) -> StoreError:
+    return StoreError(
+        f"Sign-in is not possible at the moment: Redis does not answer ({type(problem).__name__})."
+    )

@@ -1,0 +1,182 @@
+"""Errors as clients see them: one tree in, one shape out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, ValidationException
+
+from zmart.client.shapes.system import FieldProblem, Problem
+from zmart.errors import (
+    ChainError,
+    Conflict,
+    Forbidden,
+    IndexIncomplete,
+    Invalid,
+    NotEligible,
+    NotFound,
+    PricingError,
+    ProgramError,
+    StoreError,
+    Unauthenticated,
+    ZmartError,
+)
+from zmart.services.gateway.api.formatting import now_iso
+from zmart.services.gateway.explorer.templating import page
+from zmart.store.pool import is_away
+
+log = structlog.get_logger()
+
+GatewayRequest = Request[Any, Any, State]
+"""Litestar's request; its user and auth slots are not used here."""
+
+NAMES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Payload Too Large",
+    415: "Unsupported Media Type",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+_STATUS: tuple[tuple[type[ZmartError], int], ...] = (
+    (NotFound, 404),
+    (Invalid, 400),
+    (Conflict, 409),
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (PricingError, 409),
+    (ProgramError, 409),
+    (StoreError, 503),
+    (IndexIncomplete, 503),
+    (ChainError, 503),
+)
+_RETRY_AFTER_S = "2"
+_INPUT_PROBLEMS = {"TradeTooSmall", "InvalidBParameter", "OverflowError"}
+_HIDDEN = "Something went wrong here. Try again; if it stays, name this request_id to the operator."
+_AWAY = "The database does not answer at the moment. Try again in a few seconds."
+
+
+class UnsupportedBody(ZmartError):
+    """The body is not JSON."""
+
+
+class TooManyRequests(ZmartError):
+    """The caller's limit is used up; `headers` say for how long."""
+
+    def __init__(self, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
+
+
+def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]:
+    """The answer to any exception; a 500 is logged with its trace and tells the client only the request id."""
+    status, message, details = explain(problem)
+    if status == 500:
+        log.error("request failed", path=request.url.path, exc_info=problem)
+    headers: dict[str, str] = {}
+    if isinstance(problem, TooManyRequests):
+        headers |= problem.headers
+    if isinstance(problem, HTTPException) and problem.headers:
+        headers |= {name: value for name, value in problem.headers.items() if name.lower() == "allow"}
+    if status == 503:
+        headers["Retry-After"] = _RETRY_AFTER_S
+    request_id = request_id_of(request.scope)
+    if _wants_page(request):
+        title = NAMES.get(status, "Problem")
+        return page("problem.html", status_code=status, title=title, message=message, request_id=request_id)
+    body = problem_body(status, message, request.url.path, request_id, details)
+    return Response(body, status_code=status, media_type="application/json", headers=headers)
+
+
+def _wants_page(request: GatewayRequest) -> bool:
+    """A browser that follows a link of the pages."""
+    is_api = request.url.path.startswith(("/api", "/health"))
+    return not is_api and "text/html" in request.headers.get("accept", "")
+
+
+def problem_body(
+    status: int, message: str, path: str, request_id: str, details: list[FieldProblem] | None = None
+) -> bytes:
+    """The JSON of an error."""
+    return msgspec.json.encode(
+        Problem(
+            error=NAMES.get(status) or HTTPStatus(status).phrase,
+            message=message,
+            status=status,
+            timestamp=now_iso(),
+            path=path,
+            request_id=request_id,
+            details=details or msgspec.UNSET,
+        )
+    )
+
+
+def request_id_of(scope: Any) -> str:  # noqa: ANN401  # an ASGI scope, untyped by that standard
+    return str(scope.get("request_id", ""))
+
+
+def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
+    """Status, message and details of an exception."""
+    match problem:
+        case TooManyRequests():
+            return 429, str(problem), []
+        case UnsupportedBody():
+            return 415, str(problem), []
+        case RecursionError():
+            return 400, "The request cannot be read: its JSON is nested too deeply.", []
+        case Invalid():
+            return 400, str(problem), [FieldProblem(field=problem.field, message=str(problem))]
+        case NotEligible():
+            return 403, str(problem), _not_eligible(problem)
+        case PricingError() if problem.name in _INPUT_PROBLEMS:
+            return 400, str(problem), []
+        case ValidationException():
+            return 400, "The request does not meet its rules: see details.", _details(problem)
+        case HTTPException():
+            return _of_framework(problem)
+    if is_away(problem) and not isinstance(problem, StoreError):
+        return 503, _AWAY, []
+    for kind, status in _STATUS:
+        if isinstance(problem, kind):
+            return status, str(problem), []
+    return 500, _HIDDEN, []
+
+
+def _not_eligible(problem: NotEligible) -> list[FieldProblem]:
+    parts = (("rule", problem.rule), ("wallet", problem.reason), ("remedy", problem.remedy))
+    return [FieldProblem(field=field, message=message) for field, message in parts]
+
+
+def _of_framework(problem: HTTPException) -> tuple[int, str, list[FieldProblem]]:
+    match problem.status_code:
+        case 404:
+            return 404, "There is no such path here: GET /docs lists all of them.", []
+        case 405:
+            return 405, "This path does not know that method: GET /docs lists what it knows.", []
+        case 413:
+            return 413, "The body is too large: send less than MAX_BODY_BYTES (64 KiB unless changed).", []
+        case 400:
+            return 400, f"The request cannot be read: {problem.detail or 'malformed JSON'}", []
+        case status if status >= 500:
+            return 500, _HIDDEN, []
+    return problem.status_code, problem.detail, []
+
+
+def _details(problem: ValidationException) -> list[FieldProblem]:
+    extra = problem.extra if isinstance(problem.extra, list) else []
+    return [
+        FieldProblem(field=str(item.get("key", "body")), message=str(item.get("message", "is wrong")))
+        for item in extra
+    ] or [FieldProblem(field="body", message=str(problem.detail))]

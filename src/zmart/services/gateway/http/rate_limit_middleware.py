@@ -1,0 +1,129 @@
+"""What happens to a request after its route is known and before its handler: size, kind, caller, limit."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from litestar import Litestar, Request
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.routes import HTTPRoute
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from zmart.errors import Invalid
+from zmart.services.gateway import metrics
+from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.http.auth.client_addresses import Networks, client_address
+from zmart.services.gateway.http.auth.vote_statements import signer_of
+from zmart.services.gateway.http.problems import GatewayRequest, TooManyRequests, UnsupportedBody
+from zmart.services.gateway.http.rate_limits import Policy, Verdict, limit_header, policies, policy_header
+from zmart.services.gateway.http.responses import AS_OF, CHAIN, TEXT
+
+LIMIT = "limit"
+"""Route option: the name of the policy that counts its requests."""
+NO_LIMIT = "none"
+CALLER = "caller"
+BODY = "body"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_NUMERIC = ("number", "string")
+
+
+class Doorman(ASGIMiddleware):
+    """Puts the caller, the body and the slot of the index into the scope."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, rooms: Rooms, trusted: Networks) -> None:
+        self._rooms = rooms
+        self._trusted = trusted
+        self._policies = policies(rooms.settings)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        notes = cast("dict[str, Any]", scope)  # Litestar types what it puts there; we add our own keys
+        request: GatewayRequest = Request(scope, receive, send)
+        if b"%00" in notes.get("query_string", b"") or "\0" in notes["path"]:
+            raise Invalid("path", "The address holds a character that no name can have (NUL).")
+        _refuse_repeats(request)
+        notes[BODY] = b"" if request.method in _SAFE else await _json_body(request)
+        notes[CALLER] = self._rooms.doors.caller(request.headers.get("authorization"), notes[BODY])
+        options = notes["route_handler"].opt
+        policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
+        if policy is not None:
+            key = notes[CALLER].claimed or signer_of(notes[BODY]) or self._address(request)
+            send = _counted(send, policy, await self._take(policy, key))
+        if CHAIN in options:
+            notes[AS_OF] = await self._rooms.as_of_slot.get()
+        notes[TEXT] = b"numeric=" in notes.get("query_string", b"") and _wants_text(request)
+        if request.method == "OPTIONS":
+            await _say_methods(notes["litestar_app"], notes["path_template"], send)
+            return
+        await next_app(scope, receive, send)
+
+    async def _take(self, policy: Policy, key: str) -> Verdict:
+        verdict = await self._rooms.limiter.take(policy, key)
+        if not verdict.allowed:
+            metrics.LIMITED.labels(policy.name).inc()
+            raise TooManyRequests(
+                f"More than {policy.per_minute} {policy.name} a minute: wait {verdict.reset_s} s.",
+                {**limit_headers(policy, verdict), "Retry-After": str(verdict.reset_s)},
+            )
+        return verdict
+
+    def _address(self, request: GatewayRequest) -> str:
+        peer = request.client.host if request.client else "unknown"
+        return client_address(peer, request.headers.get("x-forwarded-for"), self._trusted)
+
+
+def _refuse_repeats(request: GatewayRequest) -> None:
+    """Which of two values counts is a question that a proxy may answer in another way than we do."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) > len(set(names)):
+        name = next(name for name in names if names.count(name) > 1)[:40]
+        raise Invalid(name, f"{name} is given more than once.")
+
+
+def _wants_text(request: GatewayRequest) -> bool:
+    given: str | None = request.query_params.get("numeric")
+    if given not in _NUMERIC:
+        raise Invalid("numeric", "numeric is number or string.")
+    return given == "string"
+
+
+async def _say_methods(app: Litestar, template: str, send: Send) -> None:
+    """The framework's own answer knows the first handler of a path only."""
+    [route] = [found for found in app.routes if found.path_format == template]
+    allowed = ", ".join(sorted(route.methods)) if isinstance(route, HTTPRoute) else ""
+    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed.encode())]})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _json_body(request: GatewayRequest) -> bytes:
+    """The body, read once and kept for the handler; 413 before it is read, 415 when it is not JSON."""
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedBody("Bodies are JSON: send Content-Type: application/json.")
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise Invalid("body", "The body is no UTF-8, as JSON must be.") from None
+    return body
+
+
+def limit_headers(policy: Policy, verdict: Verdict) -> dict[str, str]:
+    """draft-ietf-httpapi-ratelimit-headers."""
+    return {
+        "RateLimit-Policy": policy_header(policy).decode(),
+        "RateLimit": limit_header(policy, verdict).decode(),
+    }
+
+
+def _counted(send: Send, policy: Policy, verdict: Verdict) -> Send:
+    headers = [(k.lower().encode(), v.encode()) for k, v in limit_headers(policy, verdict).items()]
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return with_headers

@@ -1,0 +1,166 @@
+"""Counts requests in Redis for all gateways, in this process alone while Redis is away.
+
+Checks that come together travel together: one Lua call counts all of them. A caller who has many requests left is let
+through at once and counted some milliseconds later; only who comes near a limit waits for the count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from zmart.services.gateway.http.rate_limits import WINDOW_S, Grant, LocalCounts, Policy, Verdict
+
+log = structlog.get_logger()
+
+_REST_S = 1.0
+_ANSWER_WITHIN_S = 0.25
+_CERTAIN_S = 1.0
+_COUNT_WITHIN_S = 0.02
+_MOST_CALLERS = 100_000
+
+# KEYS: one per caller. ARGV: now in ms, window in ms, then for each key its limit and how many requests it has now.
+# Answers for each key: how many of them may go on, and how many were left before.
+# A window is the count of this minute and the share of the last minute that still lies in it.
+_LUA = """
+local now, window, out = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
+local this = math.floor(now / window)
+local share = 1 - (now % window) / window
+for i, key in ipairs(KEYS) do
+  local limit, wanted = tonumber(ARGV[i * 2 + 1]), tonumber(ARGV[i * 2 + 2])
+  local held = redis.call('HMGET', key, 'w', 'n', 'p')
+  local w, n, p = tonumber(held[1]) or this, tonumber(held[2]) or 0, tonumber(held[3]) or 0
+  if w == this - 1 then p, n = n, 0 elseif w ~= this then p, n = 0, 0 end
+  local used = n + p * share
+  local granted = math.max(0, math.min(wanted, math.ceil(limit - used)))
+  redis.call('HSET', key, 'w', this, 'n', n + granted, 'p', p)
+  redis.call('PEXPIRE', key, window * 2)
+  out[#out + 1] = granted
+  out[#out + 1] = math.floor(limit - used)
+end
+return out
+"""
+
+
+class _Caller:
+    """`left` are certain until `until`; `ahead` were let through and are not counted yet."""
+
+    __slots__ = ("ahead", "close", "key", "left", "policy", "reset_s", "until", "waiting")
+
+    def __init__(self, policy: Policy, key: str) -> None:
+        self.policy = policy
+        self.key = key
+        self.close = max(20, policy.per_minute // 10)
+        self.left = 0
+        self.reset_s = WINDOW_S
+        self.until = 0.0
+        self.ahead = 0
+        self.waiting: list[asyncio.Future[Verdict]] = []
+
+
+class Limiter:
+    """`take(policy, key)` counts one request."""
+
+    def __init__(self, redis: Redis | None) -> None:
+        self._script = None if redis is None else redis.register_script(_LUA)
+        self._local = LocalCounts()
+        self._callers: dict[tuple[str, str], _Caller] = {}
+        self._due: dict[_Caller, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._working: asyncio.Task[None] | None = None
+        self._rests_until = 0.0
+
+    async def take(self, policy: Policy, key: str) -> Verdict:
+        return self.at_once(policy, key) or await self.begin(policy, key)
+
+    def at_once(self, policy: Policy, key: str) -> Verdict | None:
+        """The verdict if it is certain without asking; None, and nothing was counted, if not."""
+        caller = self._callers.get((policy.name, key))
+        if caller is None or caller.left <= caller.close or time.monotonic() >= caller.until:
+            return None
+        caller.left -= 1
+        caller.ahead += 1
+        if caller.ahead == 1:
+            self._due[caller] = None
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(_COUNT_WITHIN_S, self._start)
+        return Verdict(True, caller.left, caller.reset_s)
+
+    def begin(self, policy: Policy, key: str) -> asyncio.Future[Verdict]:
+        """The verdict once it is known."""
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        if self._script is None or time.monotonic() < self._rests_until:
+            answer.set_result(self._local.take(_name(policy, key), policy.per_minute))
+            return answer
+        caller = self._callers.get((policy.name, key))
+        if caller is None:
+            if len(self._callers) >= _MOST_CALLERS:
+                self._callers.clear()
+            caller = self._callers[policy.name, key] = _Caller(policy, key)
+        caller.waiting.append(answer)
+        self._due[caller] = None
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._count_due())
+        return answer
+
+    async def close(self) -> None:
+        """Count what was let through and is not counted yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._start()
+        if self._working is not None:
+            await self._working
+
+    def _start(self) -> None:
+        self._timer = None
+        if self._due and (self._working is None or self._working.done()):
+            self._working = asyncio.create_task(self._count_due())
+
+    async def _count_due(self) -> None:
+        while self._due:
+            callers, self._due = list(self._due), {}
+            told = [(caller, caller.ahead, caller.waiting) for caller in callers]
+            for caller in callers:
+                caller.ahead, caller.waiting = 0, []
+            wanted = [(caller.policy, caller.key, ahead + len(waiting)) for caller, ahead, waiting in told]
+            for (caller, ahead, waiting), grant in zip(told, await self._counted(wanted), strict=True):
+                _tell(caller, ahead, waiting, grant)
+
+    async def _counted(self, wanted: Sequence[tuple[Policy, str, int]]) -> list[Grant]:
+        if self._script is None or time.monotonic() < self._rests_until:
+            return self._counted_here(wanted)
+        now_ms = int(time.time() * 1000)
+        keys = [f"rate:{_name(policy, key)}" for policy, key, _ in wanted]
+        counts = [figure for policy, _, number in wanted for figure in (policy.per_minute, number)]
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                said = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
+        except (RedisError, OSError, TimeoutError) as problem:
+            log.warning("rate limits are kept by this process", reason=f"{type(problem).__name__}: {problem}")
+            self._rests_until = time.monotonic() + _REST_S
+            return self._counted_here(wanted)
+        reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S
+        return [Grant(int(said[i]), int(said[i + 1]), reset_s) for i in range(0, 2 * len(wanted), 2)]
+
+    def _counted_here(self, wanted: Sequence[tuple[Policy, str, int]]) -> list[Grant]:
+        return [
+            self._local.grant(_name(policy, key), policy.per_minute, number) for policy, key, number in wanted
+        ]
+
+
+def _tell(caller: _Caller, ahead: int, waiting: list[asyncio.Future[Verdict]], grant: Grant) -> None:
+    for place, answer in enumerate(waiting, start=ahead):
+        if not answer.done():
+            answer.set_result(grant.verdict(place))
+    caller.left = grant.left - min(ahead + len(waiting), grant.granted) - caller.ahead
+    caller.reset_s = grant.reset_s
+    caller.until = time.monotonic() + _CERTAIN_S
+
+
+def _name(policy: Policy, key: str) -> str:
+    return f"{policy.name}:{key}"

@@ -1,0 +1,1 @@
+"""The published description of the API: OpenAPI, and the pages made from it."""

@@ -1,0 +1,92 @@
+"""The list of calls in docs/api.md, made from the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from zmart.services.gateway.openapi.shapes import WORDS, Schema
+from zmart.services.gateway.openapi.specification import fields_of, type_of, type_of_parameter
+
+MARKER = "<!-- Made by `zmart openapi --page`. Write above this line. -->"
+_PROOFS = {"session": "session", "signature": "signed request", "operator": "operator"}
+_ORDER = (
+    "markets",
+    "tape",
+    "lifecycle",
+    "operator",
+    "trading",
+    "transactions",
+    "votes",
+    "discussions",
+    "users",
+    "auth",
+)
+
+
+def with_calls(text: str, schema: Schema) -> str:
+    """The page with its list of calls made anew; what people wrote above the marker stays."""
+    written = text.partition(MARKER)[0].rstrip()
+    return f"{written}\n\n{MARKER}\n\n{calls(schema)}"
+
+
+def calls(schema: Schema) -> str:
+    """Every call by group, then every shape, as Markdown."""
+    return "\n".join([*_calls(schema), *_shapes(schema)]) + "\n"
+
+
+def _calls(schema: Schema) -> Iterator[str]:
+    groups: dict[str, list[tuple[str, str, Schema]]] = {}
+    for path, item in sorted(schema["paths"].items()):
+        for method, operation in item.items():
+            groups.setdefault(operation["tags"][0], []).append((method, path, operation))
+    yield "## Every call"
+    for group in [*_ORDER, *sorted(set(groups) - set(_ORDER))]:
+        yield f"\n### {group.capitalize()}"
+        for method, path, operation in groups.get(group, ()):
+            yield from _call(schema, method, path, operation)
+
+
+def _call(schema: Schema, method: str, path: str, operation: Schema) -> Iterator[str]:
+    yield f"\n**{method.upper()} {path}**{_who(operation)} " + " ".join(operation["description"].split())
+    rows = [
+        (
+            item["name"] + ("" if item["required"] else "?"),
+            type_of_parameter(item["schema"]),
+            item.get("description", ""),
+        )
+        for item in operation.get("parameters", ())
+        if item["in"] == "query" and item["name"] != "numeric"
+    ]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    rows += fields_of(schema, body.get("schema"))
+    if rows:
+        yield "- takes " + "; ".join(_field(*row) for row in rows)
+    if "examples" in body:
+        yield f"- e.g. `{msgspec.json.encode(body['examples']['usual']['value']).decode()}`"
+    status, answer = next(iter(operation["responses"].items()))
+    answered = type_of(answer.get("content", {}).get("application/json", {}).get("schema", {}))
+    refused = ", ".join(code for code in operation["responses"] if code >= "400" and code != "500")
+    yield f"- answers {status} {answered}; refuses with {refused}"
+
+
+def _who(operation: Schema) -> str:
+    proofs = [name for option in operation.get("security", ()) for name in option]
+    return f" ({', '.join(_PROOFS[name] for name in proofs)})" if proofs else ""
+
+
+def _field(name: str, kind: str, about: str) -> str:
+    return f"`{name}` {kind}" + (f" ({about})" if about else "")
+
+
+def _shapes(schema: Schema) -> Iterator[str]:
+    yield "\n## Shapes\n\n`?` marks what may be missing."
+    named = schema["components"]["schemas"]
+    for name in [*WORDS, *sorted(set(named) - set(WORDS))]:
+        rows = fields_of(schema, named[name])
+        kind = "" if rows else f"{type_of(named[name])}. "
+        about = kind + " ".join(named[name].get("description", "").split())
+        yield f"\n**{name}** {about}".rstrip()
+        if rows:
+            yield ", ".join(_field(*row) for row in rows)

@@ -1,0 +1,70 @@
+"""The API's own description: OpenAPI, and a page that needs no internet."""
+
+from __future__ import annotations
+
+from litestar import Response, get
+
+from zmart.feed import asyncapi
+from zmart.services.gateway.context import TheRooms
+from zmart.services.gateway.explorer.templating import page
+from zmart.services.gateway.http.problems import GatewayRequest
+from zmart.services.gateway.http.rate_limit_middleware import LIMIT, NO_LIMIT
+from zmart.services.gateway.openapi import specification
+from zmart.services.gateway.openapi.shapes import Schema
+
+_FREE = {LIMIT: NO_LIMIT}
+
+
+@get("/api/openapi.json", include_in_schema=False, opt=_FREE)
+async def openapi_json(request: GatewayRequest) -> Response[bytes]:
+    """OpenAPI 3.1."""
+    return Response(specification.published(request.app), media_type="application/json")
+
+
+@get(asyncapi.PATH, include_in_schema=False, opt=_FREE)
+async def asyncapi_json(rooms: TheRooms) -> Response[bytes]:
+    """AsyncAPI 3.0 of the WebSocket."""
+    return Response(asyncapi.published(rooms.socket_url), media_type="application/json")
+
+
+@get("/docs", include_in_schema=False, opt=_FREE)
+async def docs(request: GatewayRequest) -> Response[str]:
+    """The reference page."""
+    schema = specification.document(request.app)
+    groups: dict[str, list[dict[str, object]]] = {}
+    for path, item in sorted(schema["paths"].items()):
+        for method, operation in item.items():
+            groups.setdefault(operation.get("tags", ["other"])[0], []).append(
+                _shown(schema, path, method, operation)
+            )
+    return page("docs.html", title="API reference", groups=groups, about=schema["info"]["description"])
+
+
+def _shown(schema: Schema, path: str, method: str, operation: Schema) -> dict[str, object]:
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    status, answer = next(iter(operation["responses"].items()))
+    answered = answer.get("content", {}).get("application/json", {}).get("schema")
+    return {
+        "id": operation.get("operationId", f"{method}{path}"),
+        "method": method.upper(),
+        "path": path,
+        "about": operation.get("description", ""),
+        "secured": "operator"
+        if {"operator": []} in operation.get("security", [])
+        else "security" in operation,
+        "parameters": [
+            (
+                item["name"],
+                item["in"],
+                specification.type_of_parameter(item.get("schema", {})),
+                item.get("description", ""),
+            )
+            for item in operation.get("parameters", [])
+        ],
+        "body": specification.fields_of(schema, body),
+        "status": status,
+        "answer": specification.fields_of(schema, answered),
+    }
+
+
+HANDLERS = [openapi_json, asyncapi_json, docs]

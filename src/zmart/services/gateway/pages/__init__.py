@@ -1,1 +1,0 @@
-"""Pages for people: what the API says, rendered here, readable without JavaScript."""

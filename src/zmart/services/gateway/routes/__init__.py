@@ -1,1 +1,0 @@
-"""The table of routes: one module for each part of the API."""
