@@ -21,9 +21,9 @@ from chain_life import CID
 from gateway_harness import OPERATOR, Site, site
 from v1 import signed_v1
 from zmart.chain import compose
+from zmart.ipfs.cid import cid_of
 from zmart.local.chain.genesis import fund, send
 from zmart.market.types import Lamports, MarketId, Wallet
-from zmart.proofs.cid import cid_of
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.service import Indexer
 from zmart.settings import Settings

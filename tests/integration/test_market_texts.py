@@ -15,11 +15,11 @@ import uvicorn
 
 from gateway_harness import Site, add_position, add_trade, address, market_id, site, wallet
 from indexer_harness import until
+from zmart.ipfs.cid import cid_of, parse_cid
+from zmart.ipfs.multiformats import DAG_PB, Cid
 from zmart.local.processes import free_port
 from zmart.proofs import market_document
-from zmart.proofs.cid import cid_of, parse_cid
 from zmart.proofs.market_document import MarketDocument
-from zmart.proofs.multiformats import DAG_PB, Cid
 from zmart.services.snapshots.texts import TextFetcher
 from zmart.store import document_fetches, documents, live_state, market_work
 from zmart.store.documents import Document

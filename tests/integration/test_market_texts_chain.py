@@ -11,10 +11,10 @@ from solders.keypair import Keypair
 from test_gateway_chain import SOL, B, Stage, stage  # noqa: F401  # a fixture
 from test_market_texts import Gateway, fetcher, ipfs  # noqa: F401  # a fixture
 
+from zmart.ipfs.cid import cid_of
 from zmart.local.chain.genesis import send
 from zmart.market.types import MarketId, Wallet
 from zmart.proofs import market_document
-from zmart.proofs.cid import cid_of
 
 BODY = {
     "question": "Will the secret zebra win the cup?",

@@ -16,9 +16,9 @@ import pytest
 from providers_harness import API_KEY, JWT, SECRET, is_ready
 
 from indexer_harness import until
+from zmart.ipfs.cid import cid_of
+from zmart.ipfs.pinning import PinataClient, PinError, fetch_from_gateway
 from zmart.local.processes import free_port
-from zmart.proofs.cid import cid_of
-from zmart.proofs.pinning import PinataClient, PinError, fetch_from_gateway
 
 RSS_MAX_MB = 75
 CLI = [sys.executable, "-m", "zmart.cli"]

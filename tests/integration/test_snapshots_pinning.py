@@ -9,9 +9,9 @@ import stamina
 import uvicorn
 
 from zmart.errors import ConfigError, Invalid
+from zmart.ipfs.cid import cid_of
+from zmart.ipfs.pinning import PinataClient, PinError, fetch_from_gateway
 from zmart.local.processes import free_port
-from zmart.proofs.cid import cid_of
-from zmart.proofs.pinning import PinataClient, PinError, fetch_from_gateway
 from zmart.settings import load_settings
 
 DATA = b'{"a":1}'

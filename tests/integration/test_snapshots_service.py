@@ -16,11 +16,11 @@ import pytest
 
 from indexer_harness import until
 from zmart.errors import Conflict, NotFound
+from zmart.ipfs.pinning import PinataClient, PinError, fetch_from_gateway
 from zmart.proofs import market_document, merkle
 from zmart.proofs.canonical import canonical_json
 from zmart.proofs.findings import Verdict
 from zmart.proofs.market_document import MarketDocument
-from zmart.proofs.pinning import PinataClient, PinError, fetch_from_gateway
 from zmart.proofs.snapshot import parse
 from zmart.proofs.verify_snapshot import verify_history
 from zmart.services.snapshots.api import RunApi
@@ -201,7 +201,7 @@ async def test_a_gateway_without_the_bytes_leaves_the_pin_open(pool, settings, r
 
 
 async def test_a_question_that_was_noted_before_any_provider_was_set_is_pinned_for_ever(pool, runs, settings):
-    from zmart.proofs.cid import cid_of
+    from zmart.ipfs.cid import cid_of
 
     content = b'{"question":"Will it?"}'
     await pool.execute(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zmart.errors import Invalid
-from zmart.proofs.cid import cid_of, cid_of_stream, parse_cid, same_file
-from zmart.proofs.multiformats import DAG_PB, read_varint, varint
-from zmart.proofs.unixfs import CHUNK_BYTES, FileBuilder, decode_node
+from zmart.ipfs.cid import cid_of, cid_of_stream, parse_cid, same_file
+from zmart.ipfs.multiformats import DAG_PB, read_varint, varint
+from zmart.ipfs.unixfs import CHUNK_BYTES, FileBuilder, decode_node
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "cid_vectors.json").read_text())["vectors"]
 PROFILES = {"kubo-v0": 0, "kubo-v1-raw": 1}

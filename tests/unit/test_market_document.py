@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zmart.errors import Invalid
+from zmart.ipfs.cid import cid_of, same_file
+from zmart.ipfs.multiformats import DAG_PB, Cid, parse_cid
 from zmart.proofs.canonical import canonical_json
-from zmart.proofs.cid import cid_of, same_file
 from zmart.proofs.market_document import MAX_BYTES, MarketDocument, compose, read
-from zmart.proofs.multiformats import DAG_PB, Cid, parse_cid
 
 GOOD = {
     "type": "zmart-question",

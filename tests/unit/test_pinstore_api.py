@@ -7,8 +7,8 @@ import json
 import pytest
 from pinstore_harness import KEYS, block_files, content, pin_store
 
+from zmart.ipfs.cid import cid_of
 from zmart.local.providers.pinata import forms
-from zmart.proofs.cid import cid_of
 
 
 @pytest.fixture

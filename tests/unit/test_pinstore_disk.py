@@ -6,8 +6,8 @@ import pytest
 from pinstore_harness import CHUNK, block_files, content, pin_store
 
 from zmart.errors import StoreError
+from zmart.ipfs.multiformats import parse_cid
 from zmart.local.providers.journal import Journal
-from zmart.proofs.multiformats import parse_cid
 
 
 def block_path(home, cid):

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pinstore_harness import CHUNK, content, pin_store
 
-from zmart.proofs.cid import cid_of
-from zmart.proofs.multiformats import cid_from_binary, parse_cid, read_varint
+from zmart.ipfs.cid import cid_of
+from zmart.ipfs.multiformats import cid_from_binary, parse_cid, read_varint
 
 LARGE = content(3 * CHUNK + 1_000)
 

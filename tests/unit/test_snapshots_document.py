@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from zmart.chain.accounts import MarketAccount
 from zmart.errors import Invalid
+from zmart.ipfs.cid import cid_of
 from zmart.market.tally import Tally, TallyMemo
 from zmart.market.types import MarketState, VoteKind
 from zmart.proofs import merkle
-from zmart.proofs.cid import cid_of
 from zmart.proofs.snapshot import LogHead, Snapshot, document, log_head, parse
 from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_snapshot import against_chain, compare

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from votes_harness import AUTHORITY, PROGRAM, address_of, wallet
 from zmart.errors import Invalid
+from zmart.ipfs.cid import cid_of
 from zmart.market.types import Address
-from zmart.proofs.cid import cid_of
 from zmart.proofs.voter_list import MAX_BYTES, MAX_WALLETS, VoterList, parse_list, sign_list
 
 ADMIN = wallet(77)

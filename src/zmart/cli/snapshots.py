@@ -82,8 +82,8 @@ def register(root: typer.Typer) -> None:
 
 
 async def _make(market: str | None, day: date | None, *, quiet: bool) -> list[Made]:
+    from zmart.ipfs.pinning import PinataClient
     from zmart.local.addresses import stack_settings
-    from zmart.proofs.pinning import PinataClient
     from zmart.services.snapshots.runs import Runs
     from zmart.store.pool import Pool
 

@@ -86,7 +86,7 @@ def log(
     ] = False,
 ) -> None:
     """Save a market's vote log as one file and tell its CID: the same log is the same file everywhere."""
-    from zmart.proofs.cid import cid_of
+    from zmart.ipfs.cid import cid_of
     from zmart.proofs.log_sources import as_file
 
     market_id = market_id_of(market)
@@ -167,8 +167,8 @@ async def _reports(
 
 
 async def _pin(saved: bytes, name: str) -> None:
+    from zmart.ipfs.pinning import PinataClient
     from zmart.local.addresses import stack_settings
-    from zmart.proofs.pinning import PinataClient
 
     async with PinataClient.from_settings(stack_settings()) as pins:
         await pins.pin(saved, name)

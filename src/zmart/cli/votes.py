@@ -37,8 +37,8 @@ def list_sign(
     from zmart.chain import wallet
     from zmart.chain.program import Program
     from zmart.errors import ConfigError, Invalid
+    from zmart.ipfs.pinning import PinataClient
     from zmart.local.addresses import stack_settings
-    from zmart.proofs.pinning import PinataClient
     from zmart.proofs.voter_list import MAX_BYTES, sign_list
 
     settings = stack_settings()

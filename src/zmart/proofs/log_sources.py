@@ -10,9 +10,9 @@ import httpx
 import msgspec
 
 from zmart.errors import Invalid, NotFound, ZmartError
+from zmart.ipfs.pinning import fetch_from_gateway
 from zmart.market.types import MarketId
 from zmart.proofs import merkle, vote_log
-from zmart.proofs.pinning import fetch_from_gateway
 from zmart.proofs.vote_log import MAX_PAGE, LogPage
 from zmart.store.pool import Pool
 

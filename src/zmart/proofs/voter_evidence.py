@@ -9,9 +9,9 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError, ZmartError
+from zmart.ipfs.pinning import fetch_from_gateway
 from zmart.market.eligibility import Opening, Rule, RuleKind, VoterStanding
 from zmart.market.types import Address, ChainTime, Signature, VoteKind, Wallet
-from zmart.proofs.pinning import fetch_from_gateway
 from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_tally import voters_of
 from zmart.proofs.verify_voters import rule_of

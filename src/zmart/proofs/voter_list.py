@@ -11,9 +11,9 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from zmart.errors import Invalid
+from zmart.ipfs.cid import cid_of
+from zmart.ipfs.multiformats import parse_cid
 from zmart.market.types import Address, Wallet
-from zmart.proofs.cid import cid_of
-from zmart.proofs.multiformats import parse_cid
 from zmart.proofs.signatures import signed_text
 
 MAX_WALLETS = 100_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zmart.errors import ZmartError
+from zmart.ipfs.pinning import fetch_from_gateway
 from zmart.market.eligibility import VoterStanding
 from zmart.market.types import Address, Wallet
-from zmart.proofs.pinning import fetch_from_gateway
 from zmart.proofs.voter_list import MAX_BYTES, parse_list
 from zmart.settings import Settings
 from zmart.store import status, voter_lists

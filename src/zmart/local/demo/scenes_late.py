@@ -5,12 +5,12 @@ from __future__ import annotations
 import httpx
 
 from zmart.errors import ZmartError
+from zmart.ipfs.cid import cid_of
 from zmart.local.demo.api import Json, Refused, until
 from zmart.local.demo.recorder import Heard
 from zmart.local.demo.report import Done
 from zmart.local.demo.user import Landed, User
 from zmart.local.demo.world import MarketPlay, World
-from zmart.proofs.cid import cid_of
 
 EVIDENCE = {
     True: "The organisers' announcement of the first of June.",

@@ -15,9 +15,9 @@ from solders.keypair import Keypair
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
+from zmart.ipfs.pinning import PinClient
 from zmart.market.pricing import FeeSchedule, PricingModel
 from zmart.market.types import Slot
-from zmart.proofs.pinning import PinClient
 from zmart.services.gateway.api import fee_payer
 from zmart.services.gateway.api.fee_payer import PayerBalance
 from zmart.services.gateway.api.fragment_cache import Rendered

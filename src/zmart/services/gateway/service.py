@@ -17,8 +17,8 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet import admin_keypair, backend_keypair
 from zmart.errors import ConfigError, StoreError
+from zmart.ipfs.pinning import PinataClient
 from zmart.market.pricing import pricing_model
-from zmart.proofs.pinning import PinataClient
 from zmart.services.contract import AsgiApp, Line, Readiness
 from zmart.services.gateway.api.fragment_cache import Rendered
 from zmart.services.gateway.api.relay import Relay

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from zmart.errors import Conflict, NotFound, ZmartError
-from zmart.proofs.pinning import PinError
+from zmart.ipfs.pinning import PinError
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.snapshots.runs import Made, Runs
 from zmart.store.pool import is_away

@@ -7,8 +7,8 @@ from datetime import date
 import msgspec
 
 from zmart.errors import Conflict, NotFound
+from zmart.ipfs.cid import cid_of
 from zmart.market.types import MarketId
-from zmart.proofs.cid import cid_of
 from zmart.proofs.snapshot import CID_VERSION, document, log_head
 from zmart.services.snapshots import metrics
 from zmart.store import anchors, snapshot_source

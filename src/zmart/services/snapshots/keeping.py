@@ -10,9 +10,9 @@ import asyncio
 import structlog
 
 from zmart.errors import Invalid
+from zmart.ipfs.cid import parse_cid, same_file
+from zmart.ipfs.pinning import PinClient, PinError, fetch_from_gateway
 from zmart.market.types import MarketId
-from zmart.proofs.cid import parse_cid, same_file
-from zmart.proofs.pinning import PinClient, PinError, fetch_from_gateway
 from zmart.services.snapshots import metrics
 from zmart.store import anchors
 from zmart.store.anchors import Due, Open

@@ -9,8 +9,8 @@ import msgspec
 
 from zmart.errors import NotFound
 from zmart.feed.channels import is_market_id
+from zmart.ipfs.pinning import PinataClient
 from zmart.market.types import MarketId
-from zmart.proofs.pinning import PinataClient
 from zmart.services.snapshots.building import Builder, Built
 from zmart.services.snapshots.keeping import Keeper
 from zmart.settings import Settings

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from zmart.proofs.pinning import PinataClient
+from zmart.ipfs.pinning import PinataClient
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.schedule import run_schedule
 from zmart.services.snapshots import metrics

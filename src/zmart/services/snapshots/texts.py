@@ -11,9 +11,9 @@ import asyncio
 import structlog
 
 from zmart.errors import Invalid
+from zmart.ipfs.cid import cid_of, parse_cid, same_file
+from zmart.ipfs.pinning import PinError, fetch_from_gateway
 from zmart.proofs import market_document
-from zmart.proofs.cid import cid_of, parse_cid, same_file
-from zmart.proofs.pinning import PinError, fetch_from_gateway
 from zmart.services.snapshots import metrics
 from zmart.store import document_fetches, documents
 from zmart.store.document_fetches import Fetch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from zmart.errors import NotFound, StoreError
+from zmart.ipfs.multiformats import Cid
 from zmart.local.state_files import sync_folder, write_synced
-from zmart.proofs.multiformats import Cid
 
 
 class BlockStore:

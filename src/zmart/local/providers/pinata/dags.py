@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from zmart.ipfs.multiformats import RAW, Cid, varint
+from zmart.ipfs.unixfs import CHUNK_BYTES, decode_node
 from zmart.local.providers.pinata.blocks import BlockStore
-from zmart.proofs.multiformats import RAW, Cid, varint
-from zmart.proofs.unixfs import CHUNK_BYTES, decode_node
 
 
 def file_bytes(blocks: BlockStore, cid: Cid) -> int:

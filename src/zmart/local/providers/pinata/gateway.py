@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from enum import Enum
 
 from zmart.errors import Invalid, NotFound, StoreError
+from zmart.ipfs.multiformats import RAW, Cid, parse_cid
 from zmart.local.providers.http import Refusal, Reply, Request
 from zmart.local.providers.pinata import dags
 from zmart.local.providers.pinata.pins import PinStore
-from zmart.proofs.multiformats import RAW, Cid, parse_cid
 
 PREFIX = "/ipfs/"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")

@@ -13,12 +13,12 @@ import msgspec
 import structlog
 
 from zmart.errors import NotFound, StoreError
+from zmart.ipfs.multiformats import parse_cid
+from zmart.ipfs.unixfs import CHUNK_BYTES, FileBuilder
 from zmart.local.providers import metrics
 from zmart.local.providers.journal import Journal
 from zmart.local.providers.pinata import dags
 from zmart.local.providers.pinata.blocks import BlockStore
-from zmart.proofs.multiformats import parse_cid
-from zmart.proofs.unixfs import CHUNK_BYTES, FileBuilder
 
 Network = Literal["public", "private"]
 NETWORKS: tuple[Network, ...] = ("public", "private")

@@ -11,11 +11,11 @@ import msgspec
 import structlog
 
 from zmart.errors import Invalid
+from zmart.ipfs.cid import cid_of
+from zmart.ipfs.pinning import PinError
 from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
 from zmart.proofs import market_document
-from zmart.proofs.cid import cid_of
 from zmart.proofs.market_document import MarketDocument
-from zmart.proofs.pinning import PinError
 from zmart.services.gateway.context import Rooms
 from zmart.services.gateway.http.request_auth import checked_length
 from zmart.store import documents

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from zmart.proofs.multiformats import DAG_PB, RAW, Cid, cid_from_binary, read_varint, varint
+from zmart.ipfs.multiformats import DAG_PB, RAW, Cid, cid_from_binary, read_varint, varint
 
 CHUNK_BYTES = 256 * 1024
 LINKS_PER_NODE = 174

@@ -15,7 +15,7 @@ import msgspec
 import stamina
 
 from zmart.errors import ConfigError, ZmartError
-from zmart.proofs.cid import FileCheck, cid_of, parse_cid
+from zmart.ipfs.cid import FileCheck, cid_of, parse_cid
 from zmart.settings import Settings
 
 FETCH_MAX_BYTES = 16 * 1024 * 1024

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zmart.proofs.multiformats import DAG_PB, Cid, parse_cid
-from zmart.proofs.unixfs import FileBuilder
+from zmart.ipfs.multiformats import DAG_PB, Cid, parse_cid
+from zmart.ipfs.unixfs import FileBuilder
 
 __all__ = ["Cid", "FileCheck", "cid_of", "cid_of_stream", "parse_cid", "same_file"]
 
