@@ -23,11 +23,11 @@ from zmart.chain.accounts import MarketAccount
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import ChainTransaction, extract_events, parse_transaction
+from zmart.decisions.context import Authority
 from zmart.local.chain.genesis import fund, send
 from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, SharesBought, SharesSold
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
 from zmart.proofs.voting import CastVote
-from zmart.services.authority import Authority
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 

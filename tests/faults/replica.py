@@ -58,7 +58,7 @@ class Replica:
 def _main(service: str, settings: dict[str, Any], die_at: int, patience_s: float | None) -> None:
     import structlog
 
-    from zmart.services import takeover
+    from zmart.decisions import takeover
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     if patience_s is not None:
@@ -85,7 +85,7 @@ def _arm(die_at: int) -> None:
     from asyncpg.connection import Connection
 
     from zmart.chain.json_rpc import JsonRpc
-    from zmart.services import workers
+    from zmart.decisions import workers
 
     steps = 0
 

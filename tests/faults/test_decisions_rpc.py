@@ -12,9 +12,10 @@ from rpc_proxy import Broken, Proxy, drops, half, honest, loses_history, not_fou
 from decisions_harness import Scene, until
 from votes_harness import address_of
 from zmart.chain.sender import PAYER_RENT_LAMPORTS, SendPolicy
+from zmart.decisions import payer
 from zmart.local.chain.genesis import FUNDS, fund
 from zmart.market.types import Lamports, MarketState
-from zmart.services import aggregator, monitor, payer
+from zmart.services import aggregator, monitor
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work

@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 
 from decisions_harness import Scene, until
 from votes_harness import address_of, complete_index
+from zmart.decisions import waiting
 from zmart.errors import Conflict
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally
@@ -19,7 +20,7 @@ from zmart.market.types import Lamports, MarketId, MarketState, VoteKind
 from zmart.proofs.log_sources import from_database
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_tally import TallyReport, verify_tally
-from zmart.services import monitor, waiting
+from zmart.services import monitor
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work, vote_lists, votes

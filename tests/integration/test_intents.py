@@ -13,11 +13,11 @@ import pytest
 
 from decisions_harness import until
 from votes_harness import add_market, market_id
+from zmart.decisions import schedule
+from zmart.decisions.schedule import run_schedule
+from zmart.decisions.workers import Workers
 from zmart.errors import NotFound, StoreError
 from zmart.market.types import Signature, Slot
-from zmart.services import schedule
-from zmart.services.schedule import run_schedule
-from zmart.services.workers import Workers
 from zmart.store import alerts, intents, market_work
 from zmart.store.intent_claims import Claims
 from zmart.store.intents import Action, IntentRow, IntentState

@@ -17,14 +17,15 @@ from solders.keypair import Keypair
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.decisions import takeover
+from zmart.decisions.context import Authority
+from zmart.decisions.workers import forget_finished
 from zmart.errors import ZmartError
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import Statement
 from zmart.proofs.voting import cast_vote
-from zmart.services import takeover
 from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
 from zmart.services.aggregator.service import Aggregator
-from zmart.services.authority import Authority
 from zmart.services.indexer.audit import Report, audit
 from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.engine import Engine
@@ -32,13 +33,12 @@ from zmart.services.indexer.worker import Turn
 from zmart.services.monitor.service import _ACTIONS as FINALIZES
 from zmart.services.monitor.service import Monitor
 from zmart.services.webhook import WebhookReceiver
-from zmart.services.workers import forget_finished
 from zmart.settings import Settings
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool, is_away
 
 try:
-    from zmart.services import waiting
+    from zmart.decisions import waiting
 except ImportError:  # a commit at which nothing waits for the index
     waiting = None
 

@@ -15,8 +15,8 @@ from zmart.cli.errors import one_sentence
 from zmart.cli.intent_views import json_of, line_of, market_id_of, plain, with_pool
 
 if TYPE_CHECKING:
+    from zmart.decisions.context import Authority
     from zmart.market.types import MarketId
-    from zmart.services.authority import Authority
     from zmart.settings import Settings
     from zmart.store.pool import Pool
 
@@ -104,8 +104,8 @@ def list_reviews(json: Json = False) -> None:
 
 
 def _once(market: str | None, json: bool, work: Work) -> None:
+    from zmart.decisions.context import Authority
     from zmart.local.addresses import stack_settings
-    from zmart.services.authority import Authority
 
     only = None if market is None else market_id_of(market)
     _log_to_stderr()

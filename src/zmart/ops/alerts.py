@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import structlog
 
-from zmart.services.schedule import pause
+from zmart.decisions.schedule import pause
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.alerts import Alert

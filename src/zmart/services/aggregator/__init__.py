@@ -8,9 +8,9 @@ from zmart.settings import Settings
 
 async def create(settings: Settings) -> Service:
     """Checks settings, database, chain and keys; raises ConfigError with one sentence."""
+    from zmart.decisions.context import Authority
     from zmart.services.aggregator.cache import TallyCache
     from zmart.services.aggregator.service import Aggregator
-    from zmart.services.authority import Authority
 
     redis_url = settings.redis_url.get_secret_value()
     authority = await Authority.open(settings)

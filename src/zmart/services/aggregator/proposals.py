@@ -10,15 +10,15 @@ import structlog
 
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.rpc import ChainClock
+from zmart.decisions.context import Authority, shown_proposal
+from zmart.decisions.execution import bring_about
+from zmart.decisions.workers import waits
 from zmart.market.deadlines import Deadlines
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.proofs.tallying import count_log, memo_of, record
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.policy import Policy, Recorded, Step, next_step
-from zmart.services.authority import Authority, shown_proposal
-from zmart.services.effects import bring_about
-from zmart.services.workers import waits
 from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job

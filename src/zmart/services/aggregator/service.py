@@ -6,22 +6,22 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from zmart.decisions import payer
+from zmart.decisions.context import Authority
+from zmart.decisions.execution import close
+from zmart.decisions.schedule import run_schedule
+from zmart.decisions.takeover import take_over
+from zmart.decisions.ticks import Ticks
+from zmart.decisions.waiting import resume_waiting
+from zmart.decisions.workers import DRAIN_S, Workers, forget_finished
 from zmart.market.types import ChainTime, MarketId
-from zmart.services import payer
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.api import StatsApi
 from zmart.services.aggregator.cache import TallyCache
 from zmart.services.aggregator.policy import Policy
 from zmart.services.aggregator.proposals import Proposals
 from zmart.services.aggregator.waking import wake_by_votes
-from zmart.services.authority import Authority
 from zmart.services.contract import AsgiApp, Readiness
-from zmart.services.effects import close
-from zmart.services.schedule import run_schedule
-from zmart.services.takeover import take_over
-from zmart.services.ticks import Ticks
-from zmart.services.waiting import resume_waiting
-from zmart.services.workers import DRAIN_S, Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import market_work
 from zmart.store.intents import Action, IntentRow

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from zmart.decisions.schedule import pause
 from zmart.market.types import MarketId
-from zmart.services.schedule import pause
 from zmart.store import change_feed
 from zmart.store.change_feed import NOTIFICATION, Topic
 from zmart.store.listening import listening

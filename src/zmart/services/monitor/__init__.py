@@ -8,7 +8,7 @@ from zmart.settings import Settings
 
 async def create(settings: Settings) -> Service:
     """Checks settings, database, chain and keys; raises ConfigError with one sentence."""
-    from zmart.services.authority import Authority
+    from zmart.decisions.context import Authority
     from zmart.services.monitor.service import Monitor
 
     return Monitor(settings, await Authority.open(settings))

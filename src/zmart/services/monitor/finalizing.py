@@ -13,15 +13,15 @@ import structlog
 
 from zmart.chain.accounts import GlobalConfig, MarketAccount
 from zmart.chain.rpc import ChainClock
+from zmart.decisions.context import Authority
+from zmart.decisions.execution import bring_about
+from zmart.decisions.workers import waits
 from zmart.errors import EligibilityUnknown
 from zmart.market.deadlines import Deadlines
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.proofs.tallying import count_log, memo_of, record
-from zmart.services.authority import Authority
-from zmart.services.effects import bring_about
 from zmart.services.monitor import metrics
 from zmart.services.monitor.reviewing import Reviews
-from zmart.services.workers import waits
 from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import TOO_FEW_VOTES, Job

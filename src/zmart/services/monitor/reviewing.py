@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from zmart.decisions.workers import waits
 from zmart.market.types import Bps, ChainTime
-from zmart.services.workers import waits
 from zmart.settings import Settings
 from zmart.store import alerts, dispute_reviews
 from zmart.store.market_work import Job

@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from zmart.decisions import payer
+from zmart.decisions.context import Authority
+from zmart.decisions.execution import close
+from zmart.decisions.schedule import run_schedule
+from zmart.decisions.takeover import take_over
+from zmart.decisions.ticks import Ticks
+from zmart.decisions.waiting import resume_waiting
+from zmart.decisions.workers import DRAIN_S, Workers, forget_finished
 from zmart.market.types import ChainTime, MarketId, MarketState
-from zmart.services import payer
-from zmart.services.authority import Authority
 from zmart.services.contract import Readiness
-from zmart.services.effects import close
 from zmart.services.monitor import metrics
 from zmart.services.monitor.finalizing import Finalizing
 from zmart.services.monitor.reviewing import Reviews
-from zmart.services.schedule import run_schedule
-from zmart.services.takeover import take_over
-from zmart.services.ticks import Ticks
-from zmart.services.waiting import resume_waiting
-from zmart.services.workers import DRAIN_S, Workers, forget_finished
 from zmart.settings import Settings
 from zmart.store import alerts, market_work
 from zmart.store.intents import Action, IntentRow

@@ -6,14 +6,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from zmart.decisions.schedule import run_schedule
+from zmart.decisions.ticks import Ticks
 from zmart.ipfs.pinning import PinataClient
 from zmart.services.contract import AsgiApp, Readiness
-from zmart.services.schedule import run_schedule
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.runs import Runs
 from zmart.services.snapshots.texts import TextFetcher
-from zmart.services.ticks import Ticks
 from zmart.settings import Settings
 from zmart.store import alerts, anchors, document_fetches
 from zmart.store.pool import Pool

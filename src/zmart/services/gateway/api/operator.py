@@ -7,9 +7,9 @@ from typing import assert_never
 
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
+from zmart.decisions.context import Authority
 from zmart.errors import ChainError, ProgramError
 from zmart.market.types import ChainTime, Lamports, Signature, Slot, VoteKind
-from zmart.services.authority import Authority
 from zmart.services.gateway.api import transaction_builder
 from zmart.services.gateway.api.error_messages import refusal
 from zmart.services.gateway.api.transaction_builder import MarketOnChain

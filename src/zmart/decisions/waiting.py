@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from zmart.decisions.schedule import pause
 from zmart.errors import ZmartError
 from zmart.market.types import MarketId
-from zmart.services.schedule import pause
 from zmart.store import alerts, market_work
 from zmart.store.market_work import Job, WaitingForIndex
 from zmart.store.pool import Pool, is_away

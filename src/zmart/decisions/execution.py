@@ -7,8 +7,8 @@ from typing import assert_never
 from prometheus_client import Counter
 
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, Uncertain
+from zmart.decisions.context import Authority, shows_effect
 from zmart.errors import ChainError, ProgramError
-from zmart.services.authority import Authority, shows_effect
 from zmart.store import alerts, intents
 from zmart.store.intents import Action, IntentRow
 

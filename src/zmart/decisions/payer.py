@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Gauge
 
+from zmart.decisions.context import Authority
 from zmart.market.types import Address, Lamports
-from zmart.services.authority import Authority
 from zmart.store import alerts
 
 LOW_LAMPORTS = Lamports(1_000_000_000)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from zmart.decisions.context import Authority
+from zmart.decisions.schedule import pause
 from zmart.errors import ZmartError
-from zmart.services.authority import Authority
-from zmart.services.schedule import pause
 from zmart.store import intents
 from zmart.store.intents import Action, IntentRow
 from zmart.store.pool import is_away
