@@ -27,9 +27,9 @@ from zmart.decisions.context import Authority
 from zmart.local.chain.genesis import fund, send
 from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, SharesBought, SharesSold
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
-from zmart.proofs.voting import CastVote
 from zmart.settings import Settings
 from zmart.store.pool import Pool
+from zmart.votes.casting import CastVote
 
 if TYPE_CHECKING:
     from conftest import LocalChain

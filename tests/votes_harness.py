@@ -9,10 +9,10 @@ from solders.keypair import Keypair
 from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement
-from zmart.proofs import vote_log
-from zmart.proofs.voting import Admit, CastVote, admit_everybody, cast_vote
 from zmart.store.pool import Pool
 from zmart.store.vote_closings import Closing
+from zmart.votes import vote_log
+from zmart.votes.casting import Admit, CastVote, admit_everybody, cast_vote
 
 PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
 AUTHORITY = Keypair.from_seed(b"backend authority".ljust(32, b"."))

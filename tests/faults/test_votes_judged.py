@@ -11,11 +11,11 @@ from votes_harness import NOW, PROGRAM, add_market, closing, market_id
 from zmart.chain.program import Program
 from zmart.market.tally import Tally
 from zmart.market.types import ChainTime, VoteKind
-from zmart.proofs.tallying import count_log
 from zmart.settings import Settings
 from zmart.store import vote_judgements, vote_rules, votes
 from zmart.store.pool import Pool
 from zmart.votes.eligibility import Voters, terms_of
+from zmart.votes.tallying import count_log
 
 MARKET, KIND = market_id(1), VoteKind.DISPUTE
 OPENED_AT = ChainTime(int(NOW.timestamp()))

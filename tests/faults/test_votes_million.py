@@ -24,9 +24,9 @@ from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement
-from zmart.proofs import vote_log
-from zmart.proofs.tallying import count_log
 from zmart.store.pool import Connection
+from zmart.votes import vote_log
+from zmart.votes.tallying import count_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain

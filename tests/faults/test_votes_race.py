@@ -17,12 +17,12 @@ from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import MarketId, VoteKind
 from zmart.market.vote_entries import parse_entry
 from zmart.proofs import merkle
-from zmart.proofs.log_sources import from_database
-from zmart.proofs.tallying import take_tally
-from zmart.proofs.voting import CastVote
 from zmart.services.aggregator.service import Aggregator
 from zmart.store import tallies
 from zmart.store.pool import Pool
+from zmart.votes.casting import CastVote
+from zmart.votes.tallying import take_tally
+from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain
@@ -81,7 +81,7 @@ def recount(entries: list[bytes]) -> Tally:
 
 
 async def check(scene: Scene, crowd: Crowd) -> None:
-    log = await from_database(scene.settings.require("database_url"), crowd.market)
+    log = await read_log(scene.settings.require("database_url"), crowd.market)
     places = {merkle.leaf_hash(entry).hex(): place for place, entry in enumerate(log)}
     assert len(places) == len(log), "no entry twice"
     for cast in crowd.accepted:
@@ -170,7 +170,7 @@ async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(s
     await voting
     await tick()
     await voters.close()
-    log = await from_database(scene.settings.require("database_url"), market)
+    log = await read_log(scene.settings.require("database_url"), market)
     memos = [parse_memo(memo) for memo in await scene.memos(market)]
     rounds = await tallies.of_market(scene.pool, market)
     assert [memo and memo.log_size for memo in memos] == [row.log_size for row in rounds]

@@ -27,13 +27,12 @@ from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.market.vote_entries import parse_entry
 from zmart.market.votes import Statement
 from zmart.proofs.findings import Finding, Verdict
-from zmart.proofs.log_sources import from_database
 from zmart.proofs.receipts import Receipt
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_receipts import verify_receipts
 from zmart.proofs.verify_tally import TallyReport, verify_tally
-from zmart.proofs.vote_log import OpenLog
 from zmart.services.aggregator.service import Aggregator
+from zmart.votes.vote_log import OpenLog, read_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain
@@ -65,7 +64,7 @@ async def count(scene: Scene) -> None:
 
 
 async def log_of(scene: Scene, market: MarketId) -> list[bytes]:
-    return await from_database(scene.settings.require("database_url"), market)
+    return await read_log(scene.settings.require("database_url"), market)
 
 
 async def rewrite(scene: Scene, market: MarketId, entries: list[bytes]) -> None:

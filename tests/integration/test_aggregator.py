@@ -19,11 +19,11 @@ from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.ops.probes import Probes
-from zmart.proofs import vote_log
 from zmart.services import aggregator
 from zmart.services.aggregator.service import Aggregator
 from zmart.store import alerts, intents, market_work, tallies
 from zmart.store.intents import Action, IntentState, Journal
+from zmart.votes import vote_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain

@@ -17,7 +17,6 @@ from zmart.errors import Conflict
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally
 from zmart.market.types import Lamports, MarketId, MarketState, VoteKind
-from zmart.proofs.log_sources import from_database
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_tally import TallyReport, verify_tally
 from zmart.services import monitor
@@ -25,6 +24,7 @@ from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work, vote_lists, votes
 from zmart.store.market_work import WAITS_FOR_INDEX, Job, Work
+from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain
@@ -67,7 +67,7 @@ async def work_of(scene: Scene, market: MarketId) -> Work | None:
 
 async def verified(scene: Scene, market: MarketId, kind: VoteKind) -> TallyReport:
     evidence = await gather(scene.rpc, scene.chain.program, market)
-    log = await from_database(scene.settings.require("database_url"), market)
+    log = await read_log(scene.settings.require("database_url"), market)
     return verify_tally(evidence, evidence.anchors[kind], log)
 
 

@@ -9,7 +9,7 @@ import pytest
 from gateway_harness import add_market, add_position, add_trade, address, market_id, site, wallet
 from zmart.client import ApiError, Client, statement_now
 from zmart.market.types import Side, VoteKind
-from zmart.proofs.vote_log import head
+from zmart.votes.vote_log import head
 
 
 async def test_the_client_reads_signs_in_votes_and_talks(database_url: str, redis_url: str) -> None:

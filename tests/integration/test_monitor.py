@@ -13,13 +13,13 @@ from votes_harness import NOW, add_market, address_of, market_id
 from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import ChainTime, MarketState, VoteKind
-from zmart.proofs import vote_log
 from zmart.services import monitor
 from zmart.services.monitor import metrics
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work, tallies
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool
+from zmart.votes import vote_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain

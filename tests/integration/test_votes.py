@@ -29,12 +29,13 @@ from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, VoteKind, Wallet
 from zmart.market.vote_entries import Channel, parse_entry
 from zmart.market.votes import STATEMENT_WINDOW_S
-from zmart.proofs import merkle, vote_log
+from zmart.proofs import merkle
 from zmart.proofs.receipts import receipt_holds
-from zmart.proofs.tallying import memo_of, take_tally
-from zmart.proofs.voting import cast_vote
 from zmart.store import vote_closings, votes
 from zmart.store.pool import Pool
+from zmart.votes import vote_log
+from zmart.votes.casting import cast_vote
+from zmart.votes.tallying import memo_of, take_tally
 
 MARKET = market_id(1)
 SEVENTY = Bps(7000)

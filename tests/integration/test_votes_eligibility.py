@@ -19,20 +19,20 @@ from zmart.local.chain.genesis import fund
 from zmart.market.eligibility import Rule
 from zmart.market.tally import Tally
 from zmart.market.types import Lamports, MarketId, VoteKind
-from zmart.proofs.log_sources import from_database
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_receipts import verify_receipts
 from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
 from zmart.proofs.voter_evidence import standings_of
 from zmart.proofs.voter_list import sign_list
-from zmart.proofs.voting import CastVote
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.settings import Settings
 from zmart.store import alerts, dispute_reviews, market_work, tallies, vote_rules, votes
 from zmart.store.market_work import Job
 from zmart.store.vote_rules import VoteTerms
+from zmart.votes.casting import CastVote
 from zmart.votes.eligibility import Voters
+from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain
@@ -106,7 +106,7 @@ async def verified(scene: Scene, market: MarketId, kind: VoteKind = DISPUTE) -> 
     """From the chain and the log alone."""
     program = scene.chain.program
     evidence = await gather(scene.rpc, program, market)
-    log = await from_database(scene.settings.require("database_url"), market)
+    log = await read_log(scene.settings.require("database_url"), market)
     anchor = evidence.anchors[kind]
     standings = await standings_of(scene.rpc, program, evidence, anchor, log, "http://127.0.0.1:1")
     return verify_tally(evidence, anchor, log, standings)
@@ -342,7 +342,7 @@ async def test_a_rule_that_was_changed_is_proven_by_a_receipt(scene: Scene) -> N
     await scene.travel(73 * HOUR_S)
     await decide(scene)
     evidence = await gather(scene.rpc, scene.chain.program, market)
-    log = await from_database(scene.settings.require("database_url"), market)
+    log = await read_log(scene.settings.require("database_url"), market)
     memo = evidence.anchors[DISPUTE].memo
     assert memo is not None
     assert memo.rule == "open"

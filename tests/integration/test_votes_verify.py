@@ -17,13 +17,13 @@ from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally
 from zmart.market.types import Lamports, MarketId, VoteKind
-from zmart.proofs import vote_log
-from zmart.proofs.log_sources import from_database
 from zmart.proofs.tally_evidence import Evidence, gather
 from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
-from zmart.proofs.voting import cast_vote
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
+from zmart.votes import vote_log
+from zmart.votes.casting import cast_vote
+from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
     from conftest import LocalChain
@@ -74,7 +74,7 @@ async def evidence_of(scene: Scene, market: MarketId) -> Evidence:
 
 
 async def log_of(scene: Scene, market: MarketId) -> list[bytes]:
-    return await from_database(scene.settings.require("database_url"), market)
+    return await read_log(scene.settings.require("database_url"), market)
 
 
 def broken(report: TallyReport) -> list[str]:

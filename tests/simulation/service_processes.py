@@ -23,7 +23,6 @@ from zmart.decisions.workers import forget_finished
 from zmart.errors import ZmartError
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import Statement
-from zmart.proofs.voting import cast_vote
 from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.indexer.audit import Report, audit
@@ -36,6 +35,7 @@ from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool, is_away
+from zmart.votes.casting import cast_vote
 
 try:
     from zmart.decisions import waiting

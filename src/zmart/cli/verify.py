@@ -116,6 +116,7 @@ class _Source:
     async def read(self) -> list[bytes]:
         from zmart.local.addresses import stack_settings
         from zmart.proofs import log_sources
+        from zmart.votes.vote_log import read_log
 
         settings = stack_settings()
         if self.file is not None:
@@ -124,7 +125,7 @@ class _Source:
             gateway = self.gateway or settings.ipfs_gateway_url
             return await log_sources.from_ipfs(gateway, self.cid, self.market_id)
         if self.database:
-            return await log_sources.from_database(settings.require("database_url"), self.market_id)
+            return await read_log(settings.require("database_url"), self.market_id)
         return await log_sources.from_api(self.api or _api(settings), self.market_id)
 
 

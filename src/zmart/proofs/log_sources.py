@@ -1,4 +1,4 @@
-"""A market's vote log from wherever there is a copy: an API, a file, IPFS, the database."""
+"""Read a market's vote log from a published copy: an API, a file, IPFS. votes/vote_log.py reads the database's."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import msgspec
 from zmart.errors import Invalid, NotFound, ZmartError
 from zmart.ipfs.pinning import fetch_from_gateway
 from zmart.market.types import MarketId
-from zmart.proofs import merkle, vote_log
-from zmart.proofs.vote_log import MAX_PAGE, LogPage
-from zmart.store.pool import Pool
+from zmart.proofs import merkle
+from zmart.proofs.log_documents import MAX_PAGE, LogPage
 
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 _MOST_WAITS = 5
@@ -38,15 +37,7 @@ async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
                 raise ZmartError(f"{base_url} answered with HTTP status {answer.status_code}.")
             return _page(answer.content, market_id)
 
-        return await _all(page)
-
-
-async def from_database(database_url: str, market_id: MarketId) -> list[bytes]:
-    pool = await Pool.open(database_url, size=1)
-    try:
-        return await _all(lambda start: vote_log.page(pool, market_id, start))
-    finally:
-        await pool.close()
+        return await read_pages(page)
 
 
 async def from_ipfs(gateway_url: str, cid: str, market_id: MarketId) -> list[bytes]:
@@ -74,6 +65,21 @@ def from_file(path: Path, market_id: MarketId) -> list[bytes]:
     return [entry.encode() for entry in _page(raw, market_id).entries]
 
 
+async def read_pages(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
+    """Every entry of a log that `page(start)` returns in pages, as the log was at the first page.
+
+    A page without entries ends it, too.
+    """
+    first = await page(0)
+    entries = [entry.encode() for entry in first.entries]
+    while len(entries) < first.size:
+        more = await page(len(entries))
+        if not more.entries:
+            break
+        entries += [entry.encode() for entry in more.entries]
+    return entries
+
+
 async def _patient(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """A long log is more pages than the API gives away in a minute: wait as it says."""
     for _ in range(_MOST_WAITS):
@@ -83,18 +89,6 @@ async def _patient(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Respon
         seconds = answer.headers.get("retry-after", "1")
         await asyncio.sleep(min(int(seconds), 60) if seconds.isdigit() else 1)
     return answer
-
-
-async def _all(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
-    """Until a page ends the log as it was at the first look; a page that brings nothing ends it, too."""
-    first = await page(0)
-    entries = [entry.encode() for entry in first.entries]
-    while len(entries) < first.size:
-        more = await page(len(entries))
-        if not more.entries:
-            break
-        entries += [entry.encode() for entry in more.entries]
-    return entries
 
 
 def _page(raw: bytes, market_id: MarketId) -> LogPage:

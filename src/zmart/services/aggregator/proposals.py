@@ -16,7 +16,6 @@ from zmart.decisions.workers import waits
 from zmart.market.deadlines import Deadlines
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind
-from zmart.proofs.tallying import count_log, memo_of, record
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.policy import Policy, Recorded, Step, next_step
 from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
@@ -27,6 +26,7 @@ from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import Closing
 from zmart.votes.completeness import require_complete, require_recent
 from zmart.votes.eligibility import Voters
+from zmart.votes.tallying import count_log, memo_of, record
 
 _MOST_STEPS = 8  # count, record, approve, look; twice, when a vote turns the verdict meanwhile
 _FRESH = timedelta(minutes=1)

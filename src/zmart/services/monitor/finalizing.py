@@ -19,7 +19,6 @@ from zmart.decisions.workers import waits
 from zmart.errors import EligibilityUnknown
 from zmart.market.deadlines import Deadlines
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
-from zmart.proofs.tallying import count_log, memo_of, record
 from zmart.services.monitor import metrics
 from zmart.services.monitor.reviewing import Reviews
 from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
@@ -31,6 +30,7 @@ from zmart.store.vote_closings import Closing
 from zmart.store.vote_rules import VoteTerms
 from zmart.votes.completeness import require_complete
 from zmart.votes.eligibility import Voters
+from zmart.votes.tallying import count_log, memo_of, record
 
 _UNDISPUTED_ROUND = 0
 log = structlog.get_logger()

@@ -13,10 +13,8 @@ from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import vote_of_choice
-from zmart.proofs import vote_log, voting
+from zmart.proofs.log_documents import MAX_PAGE, LogPage, VoteProof
 from zmart.proofs.receipts import Receipt
-from zmart.proofs.vote_log import LogPage, VoteProof
-from zmart.proofs.voting import CastVote
 from zmart.services.gateway.api import lookup, paging, schemas
 from zmart.services.gateway.api.formatting import iso, percent
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
@@ -26,6 +24,8 @@ from zmart.services.gateway.http.request_auth import Call, TheCall, checked_leng
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.store import vote_lists, votes
 from zmart.store.vote_lists import ListedVote
+from zmart.votes import casting, vote_log
+from zmart.votes.casting import CastVote
 
 _VOTES = {LIMIT: "votes"}
 _CHOICES = {
@@ -78,7 +78,7 @@ async def _cast(rooms: Rooms, call: Call, kind: VoteKind, data: Ballot) -> shape
     market_id = await lookup.market_id_of(rooms, key)
     wallet = named if statement is not None else await _voter(rooms, call, market_id, kind, named)
     assert wallet is not None
-    cast = await voting.cast_vote(
+    cast = await casting.cast_vote(
         rooms.pool,
         rooms.program.address,
         market_id,
@@ -100,7 +100,7 @@ async def _voter(
     rooms: Rooms, call: Call, market_id: MarketId, kind: VoteKind, named: Wallet | None
 ) -> Wallet:
     """Who votes without a statement. A wallet that is named and has voted is a conflict before all else."""
-    if named is not None and await voting.already_voted(rooms.pool, market_id, kind, named):
+    if named is not None and await casting.already_voted(rooms.pool, market_id, kind, named):
         return named  # cast_vote refuses it in its own words
     return await call.wallet_named(named)
 
@@ -229,7 +229,7 @@ async def log_page(
 ) -> LogPage:
     """The market's log itself, for whoever counts it again."""
     market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
-    return await vote_log.page(rooms.pool, market_id, start, min(limit, vote_log.MAX_PAGE))
+    return await vote_log.page(rooms.pool, market_id, start, min(limit, MAX_PAGE))
 
 
 @get("/api/markets/{key:str}/votes", opt={CHAIN: True}, tags=["votes"])

@@ -10,11 +10,11 @@ from zmart.errors import Invalid, NotFound
 from zmart.market.types import MarketId, Wallet
 from zmart.market.vote_entries import LogEntry
 from zmart.proofs import merkle
+from zmart.proofs.log_documents import MAX_PAGE, Consistency, Inclusion, LogPage, VoteProof
+from zmart.proofs.log_sources import read_pages
 from zmart.proofs.merkle import Node, Span
 from zmart.store import vote_log, vote_rules
 from zmart.store.pool import Connection, Pool
-
-MAX_PAGE = 1_000
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -30,48 +30,6 @@ class Appended(msgspec.Struct, frozen=True):
     first_index: int
     leaf_hashes: list[bytes]
     head: Head
-
-
-class Inclusion(msgspec.Struct, frozen=True):
-    """One entry of a wallet and its audit path to the root (hex); `entry` is the text that the leaf covers."""
-
-    index: int
-    entry: str
-    leaf_hash: str
-    path: list[str]
-
-
-class Consistency(msgspec.Struct, frozen=True):
-    """That the present log begins with the one that had `old_root` at `old_size` (hex)."""
-
-    old_size: int
-    old_root: str
-    path: list[str]
-
-
-class VoteProof(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one wallet's votes on a market, against one head of its log; `rules`: who may vote, by kind,
-    where that is fixed."""
-
-    market_id: MarketId
-    wallet: Wallet
-    tree_size: int
-    root: str
-    entries: list[Inclusion]
-    rules: dict[str, str] = {}
-    consistency: Consistency | None = None
-
-
-class LogPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries from `start` on, as text; `size` and `root` are the head when the page was read. `rules`: who may vote,
-    by kind; a saved log has none, so that the same log is the same file."""
-
-    market_id: MarketId
-    size: int
-    root: str
-    start: int
-    entries: list[str]
-    rules: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class OpenLog:
@@ -173,6 +131,15 @@ async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX
         entries=[row.entry.decode() for row in rows if row.log_index < now.size],
         rules=await _rules(pool, market_id),
     )
+
+
+async def read_log(database_url: str, market_id: MarketId) -> list[bytes]:
+    """Every entry of the log, from the database itself. Raises StoreError."""
+    pool = await Pool.open(database_url, size=1)
+    try:
+        return await read_pages(lambda start: page(pool, market_id, start))
+    finally:
+        await pool.close()
 
 
 async def _rules(pool: Pool, market_id: MarketId) -> dict[str, str]:

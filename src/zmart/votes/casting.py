@@ -15,11 +15,11 @@ from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import STATEMENT_WINDOW_S, Statement, parse_statement
 from zmart.proofs.receipts import Receipt, sign_receipt
 from zmart.proofs.signatures import signed_text
-from zmart.proofs.vote_log import Appended, OpenLog
 from zmart.store import vote_judgements, votes
 from zmart.store.pool import Pool
 from zmart.store.vote_judgements import VoterJudgement
 from zmart.store.votes import NewVote, VoteRow
+from zmart.votes.vote_log import Appended, OpenLog
 
 _STATE_FOR = {VoteKind.PROPOSAL: MarketState.PROPOSED, VoteKind.DISPUTE: MarketState.DISPUTED}
 

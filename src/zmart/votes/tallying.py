@@ -10,13 +10,13 @@ from zmart.market.tally import MAX_COUNT, Tally, TallyMemo
 from zmart.market.types import Address, Bps, MarketId, VoteKind
 from zmart.market.vote_entries import Channel, LogEntry
 from zmart.market.votes import Statement
-from zmart.proofs import vote_log
 from zmart.store import tallies
 from zmart.store import vote_log as rows
 from zmart.store.pool import Connection
 from zmart.store.tallies import NewTally, TallyRow
 from zmart.store.vote_closings import Closing
 from zmart.store.vote_rules import EVERYBODY, VoteTerms
+from zmart.votes import vote_log
 
 
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
