@@ -17,7 +17,7 @@ import psutil
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.ops.host import leave_to_rest
-from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.projector import Folder
 from zmart.services.indexer.worker import Turn, Worker
 from zmart.settings import Settings
 from zmart.store.pool import Pool

@@ -52,9 +52,9 @@ def _serve(url: str, port: int) -> None:
 async def _hosted(url: str, port: int) -> None:
     import uvicorn
 
-    from zmart.services.indexer.bell import Bell
-    from zmart.services.indexer.folding import Folder
+    from zmart.services.indexer.projector import Folder
     from zmart.services.indexer.routes import webhook_app
+    from zmart.services.indexer.wake_signal import Bell
     from zmart.services.indexer.worker import Worker
     from zmart.services.webhook import WebhookReceiver
 

@@ -12,7 +12,7 @@ from story_node import serving
 from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
-from zmart.services.indexer.caretaker import Caretaker
+from zmart.services.indexer.maintenance import Caretaker
 from zmart.services.indexer.service import _why_not_ready
 from zmart.store import alerts, inbox, index_progress
 

@@ -15,7 +15,7 @@ from indexer_harness import engine_on, settings_of, settle, tables, until, witho
 from story_node import serving
 from zmart.market import events as e
 from zmart.market.types import VoteKind
-from zmart.services.indexer.caretaker import Caretaker
+from zmart.services.indexer.maintenance import Caretaker
 from zmart.services.indexer.service import Indexer
 from zmart.services.indexer.worker import Turn
 from zmart.services.webhook import PATH

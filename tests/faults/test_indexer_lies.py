@@ -13,8 +13,8 @@ from story_node import serving
 from zmart.errors import ChainError
 from zmart.market import events as e
 from zmart.services.indexer.backfill import backfill
-from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.finality import FinalityWatcher
+from zmart.services.indexer.maintenance import Caretaker
 from zmart.services.indexer.reread import reread
 from zmart.services.indexer.worker import Turn
 from zmart.store import alerts, backfills, index_progress

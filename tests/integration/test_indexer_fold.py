@@ -13,7 +13,7 @@ from indexer_harness import deliver, engine_on, settle, tables, without_lone_pla
 from story_node import serving
 from zmart.errors import Conflict
 from zmart.market import events as e
-from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.projector import Folder
 from zmart.services.indexer.rebuild import rebuild
 from zmart.store import chain_events, inbox, index_progress, projections
 from zmart.store.pool import Pool
@@ -169,7 +169,7 @@ async def test_a_second_rebuild_at_the_same_time_is_refused(story, database_url)
 async def test_a_market_too_long_for_memory_is_refolded_in_pieces(
     story, database_url, perfect, monkeypatch, spoilt
 ):
-    monkeypatch.setattr("zmart.services.indexer.folding._LONG", 5)
+    monkeypatch.setattr("zmart.services.indexer.projector._LONG", 5)
     monkeypatch.setattr(chain_events.of_long_market, "__defaults__", (4,))
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, story.txs[30:])

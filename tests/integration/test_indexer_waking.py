@@ -10,9 +10,9 @@ import pytest
 from chain_story import Story
 from indexer_harness import engine_on, settings_of, until
 from story_node import serving
-from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.reread import reread
 from zmart.services.indexer.routes import webhook_app
+from zmart.services.indexer.wake_signal import Bell
 from zmart.services.webhook import PATH, WebhookReceiver
 from zmart.store import inbox
 from zmart.store.pool import Pool

@@ -16,8 +16,8 @@ from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port
 from zmart.local.providers import metrics
 from zmart.local.providers.process import DEFAULT_WEBHOOK_ID
-from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.service import Indexer
+from zmart.services.indexer.wake_signal import Bell
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.settings import Settings
 from zmart.store import alerts

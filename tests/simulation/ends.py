@@ -12,7 +12,7 @@ from zmart.chain.rpc import Rpc
 from zmart.market.types import MarketState, VoteKind
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_tally import verify_tally
-from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.projector import Folder
 from zmart.services.indexer.rebuild import rebuild
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from zmart.market.votes import Statement
 from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.indexer.audit import Report, audit
-from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.maintenance import Caretaker
 from zmart.services.indexer.worker import Turn
 from zmart.services.monitor.service import _ACTIONS as FINALIZES
 from zmart.services.monitor.service import Monitor

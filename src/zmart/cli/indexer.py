@@ -77,7 +77,7 @@ def rebuild(json: Json = False) -> None:
     """
     from zmart.chain.program import Program
     from zmart.local.addresses import stack_settings
-    from zmart.services.indexer.folding import Folder
+    from zmart.services.indexer.projector import Folder
     from zmart.services.indexer.rebuild import rebuild as run
     from zmart.store import index_progress
 

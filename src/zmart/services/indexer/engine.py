@@ -9,11 +9,11 @@ from zmart.chain.config_check import check_program
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.market.pricing import PricingModelName
-from zmart.services.indexer.confirming import Confirmer
+from zmart.services.indexer.confirmer import Confirmer
 from zmart.services.indexer.fetcher import Fetcher
 from zmart.services.indexer.finality import FinalityWatcher
-from zmart.services.indexer.folding import Folder
 from zmart.services.indexer.listing import Pace
+from zmart.services.indexer.projector import Folder
 from zmart.services.indexer.sources import Scanner
 from zmart.services.indexer.worker import Worker
 from zmart.settings import Settings

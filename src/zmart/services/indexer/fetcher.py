@@ -1,7 +1,7 @@
 """The fetcher: transactions that were only named are read by RPC and put into their inbox rows.
 
 What cannot be read for now is asked for again, with growing pauses and for ever. What the chain's own listing names is
-given up only when that listing no longer names it (departed.py); a mere hint is, once nobody has its transaction.
+given up only when that listing no longer names it (departures.py); a mere hint is, once nobody has its transaction.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer import metrics
-from zmart.services.indexer.bell import Bell
-from zmart.services.indexer.departed import Departures
+from zmart.services.indexer.departures import Departures
 from zmart.services.indexer.listing import Pace
+from zmart.services.indexer.wake_signal import Bell
 from zmart.store import inbox, index_progress
 from zmart.store.inbox import AWAY_PAUSE_S, Unfetched, Wanted
 from zmart.store.pool import Pool, is_away

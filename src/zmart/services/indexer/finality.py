@@ -16,8 +16,8 @@ from zmart.chain.rpc import Rpc, SignatureStatus
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
-from zmart.services.indexer.bell import Bell
-from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.projector import Folder
+from zmart.services.indexer.wake_signal import Bell
 from zmart.store import chain_events, inbox, index_progress
 from zmart.store.chain_events import Unfinal
 from zmart.store.inbox import Hint

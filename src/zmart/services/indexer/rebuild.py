@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from zmart.market.types import MarketId
-from zmart.services.indexer.folding import Folder
+from zmart.services.indexer.projector import Folder
 from zmart.store import index_progress, shadow
 from zmart.store.pool import Connection, Pool
 

@@ -12,11 +12,11 @@ import structlog
 from zmart.errors import StoreError
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.indexer import metrics
-from zmart.services.indexer.bell import Bell
-from zmart.services.indexer.caretaker import Caretaker
 from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.maintenance import Caretaker
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.sources import LiveLog
+from zmart.services.indexer.wake_signal import Bell
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings

@@ -13,8 +13,8 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.errors import ChainError, StoreError
 from zmart.market.types import Signature, Slot
-from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.listing import PAGE, Pace, backwards, pages
+from zmart.services.indexer.wake_signal import Bell
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import TransactionRow
 from zmart.store.inbox import Hint

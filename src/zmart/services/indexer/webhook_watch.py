@@ -11,7 +11,7 @@ import structlog
 
 from zmart.chain.helius import HeliusClient, HeliusError, Webhook
 from zmart.market.types import Address
-from zmart.services.indexer.bell import Bell
+from zmart.services.indexer.wake_signal import Bell
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.pool import Pool, is_away

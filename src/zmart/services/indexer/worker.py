@@ -22,10 +22,10 @@ from zmart.market.types import MarketId, Signature
 from zmart.services.indexer import batch as batches
 from zmart.services.indexer import metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
-from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.blocks import Blocks, Unplaced
-from zmart.services.indexer.folding import Folder, Mapped
-from zmart.services.indexer.preparation import MOST_BYTES, Preparation
+from zmart.services.indexer.prefetcher import MOST_BYTES, Preparation
+from zmart.services.indexer.projector import Folder, Mapped
+from zmart.services.indexer.wake_signal import Bell
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.inbox import Failure, Ready

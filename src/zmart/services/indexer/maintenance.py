@@ -9,8 +9,8 @@ import structlog
 from zmart.errors import ChainError
 from zmart.services.indexer import metrics
 from zmart.services.indexer.audit import Difference, Report, audit
-from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.wake_signal import Bell
 from zmart.store import alerts, chain_events, deliveries, inbox, projections
 from zmart.store.pool import is_away
 

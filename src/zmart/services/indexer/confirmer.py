@@ -19,10 +19,10 @@ from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError, DecodeError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
-from zmart.services.indexer.bell import Bell
 from zmart.services.indexer.blocks import Blocks, Unplaced
-from zmart.services.indexer.folding import Folder
 from zmart.services.indexer.listing import Pace
+from zmart.services.indexer.projector import Folder
+from zmart.services.indexer.wake_signal import Bell
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.deliveries import Unconfirmed
