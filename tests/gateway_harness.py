@@ -59,7 +59,7 @@ class Site:
 
     @property
     def pool(self) -> Pool:
-        return self.gateway.rooms.pool
+        return self.gateway.context.pool
 
     async def get(self, path: str, **options: object) -> httpx.Response:
         return await self.http.get(path, **options)  # type: ignore[arg-type]
@@ -93,8 +93,8 @@ async def site(
     }
     gateway = await open_gateway(Settings(_env_file=None, **{**values, **settings}))
     if with_rules:
-        await gateway.rooms.pool.execute(_CONFIG, str(ADMIN.pubkey()))
-        await gateway.rooms.pool.execute(_PROGRESS, gateway.rooms.program.address, 777)
+        await gateway.context.pool.execute(_CONFIG, str(ADMIN.pubkey()))
+        await gateway.context.pool.execute(_PROGRESS, gateway.context.program.address, 777)
     transport = httpx.ASGITransport(app=gateway.asgi(), raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:

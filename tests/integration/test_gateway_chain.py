@@ -40,8 +40,8 @@ class Stage:
     def __init__(self, here: Site, chain: object) -> None:
         self.here = here
         self.chain = chain
-        self.rpc = here.gateway.rooms.chain()
-        self.build = here.gateway.rooms.program.instructions
+        self.rpc = here.gateway.context.chain()
+        self.build = here.gateway.context.program.instructions
         self.tokens: dict[str, str] = {}
 
     async def user(self) -> Keypair:
@@ -108,7 +108,7 @@ class Stage:
     async def indexed(self) -> None:
         """Wait until the index is complete through about now: an approval asks for that."""
         clock = await self.rpc.get_clock()
-        pool, deadline = self.here.gateway.rooms.pool, time.monotonic() + 20
+        pool, deadline = self.here.gateway.context.pool, time.monotonic() + 20
         while (await index_progress.read(pool)).gap_free_through_time < clock.unix_timestamp - 60:
             assert time.monotonic() < deadline, "the index is not complete"
             await asyncio.sleep(0.05)
@@ -179,7 +179,7 @@ async def stage(local_chain: object, database_url: str, redis_url: str) -> Async
     ):
         stage = Stage(here, local_chain)
         stop = asyncio.Event()
-        relaying = asyncio.create_task(here.gateway.rooms.relay.run(stop))
+        relaying = asyncio.create_task(here.gateway.context.relay.run(stop))
         yield stage
         stop.set()
         await relaying
@@ -221,7 +221,7 @@ async def test_the_operator_approves_and_cancels_and_nobody_else(stage: Stage) -
     post = stage.here.post
     assert (await post(f"/api/markets/{market}/cancel")).status_code == 401
     assert (await stage.ask(creator, f"/api/markets/{market}/cancel")).status_code == 403
-    await stage.here.gateway.rooms.pool.execute("UPDATE index_progress SET gap_free_through_time = 0")
+    await stage.here.gateway.context.pool.execute("UPDATE index_progress SET gap_free_through_time = 0")
     waiting = await post(f"/api/markets/{market}/approve", token=OPERATOR)
     if waiting.status_code != 409:  # unless the indexer was quicker
         assert waiting.status_code == 503
@@ -450,7 +450,7 @@ async def test_a_buy_that_another_got_ahead_of_is_refused_by_the_bound_it_was_bu
     unsigned = VersionedTransaction.from_bytes(base64.b64decode(built["transaction"]))
     said = await stage.rpc.simulate(bytes(VersionedTransaction(unsigned.message, [victim])))
     assert not said.ok
-    error = stage.here.gateway.rooms.program.transaction_error(said.err, said.logs)
+    error = stage.here.gateway.context.program.transaction_error(said.err, said.logs)
     assert error.name == "SlippageExceeded"
     asked = {**order, "min_shares": built["quote"]["min_shares"]}
     refused = (await stage.ask(victim, "/api/trades/buy", asked)).json()
@@ -491,6 +491,6 @@ async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_rewar
     await stage.until(
         withdrawn, lambda b: [r["event"] for r in b["timeline"]].count("LiquidityWithdrawn") == 2
     )
-    rooms = stage.here.gateway.rooms
+    rooms = stage.here.gateway.context
     report = await audit(rooms.pool, stage.rpc, rooms.program)
     assert report.differences == []

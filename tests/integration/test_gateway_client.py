@@ -31,7 +31,7 @@ async def test_the_client_reads_signs_in_votes_and_talks(database_url: str, redi
         quote = await api.quote(market, Side.BUY, True, max_cost=10**8)
         assert quote.total <= quote.max_cost == 10**8
         said = statement_now(
-            here.gateway.rooms.program.address, proposal, VoteKind.PROPOSAL, True, address(3)
+            here.gateway.context.program.address, proposal, VoteKind.PROPOSAL, True, address(3)
         )
         receipt = (await api.vote(said, sign)).receipt
         assert receipt.root == (await head(here.pool, proposal)).root.hex()

@@ -175,7 +175,7 @@ async def test_a_slow_pin_provider_delays_nothing_and_its_pin_stays_open(
         away = f"http://127.0.0.1:{wire.port}"
         values = {"pinata_jwt": "x", "pinata_api_url": away, "solana_rpc_url": local_chain.rpc_url}
         async with site(database_url, redis_url, **values) as here:
-            assert isinstance(here.gateway.rooms.pins, PinataClient)
+            assert isinstance(here.gateway.context.pins, PinataClient)
             made, seconds = await timed(here.post("/api/markets", NEW, await here.sign_in(wallet(1))))
             assert (made.status_code, seconds < 5) == (201, True), made.text
             [waiting] = await anchors.open_ones(here.pool, 10)
@@ -188,7 +188,7 @@ async def test_the_status_asks_the_chain_now_and_then_only(
     asked = 0
     read = fee_payer.read
 
-    async def counting(rpc: Rpc | None, wallet_: object) -> fee_payer.PayerBalance:
+    async def counting(rpc: Rpc | None, wallet_: object) -> fee_payer.FeePayerBalance:
         nonlocal asked
         asked += 1
         return await read(rpc, wallet_)
@@ -215,7 +215,9 @@ async def test_a_transaction_says_what_it_may_use_and_what_it_offers(
         used = built["simulation"]["units"]
         assert built["simulation"]["ok"]
         assert used < limit < 2 * used + 10_000
-        assert 5_000 <= built["fee_lamports"] <= 5_000 + here.gateway.rooms.settings.max_priority_fee_lamports
+        assert (
+            5_000 <= built["fee_lamports"] <= 5_000 + here.gateway.context.settings.max_priority_fee_lamports
+        )
         early = (
             await here.post(f"/api/markets/{market}/resolve", {"outcome": True, "evidence": "x"}, token)
         ).json()

@@ -71,7 +71,7 @@ READS: dict[str, Read] = {
     ),
     "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
     "comments": lambda p, m, w: discussions.of_market(p, m, 50),
-    "the feed's head": lambda p, m, w: change_feed.standing(p),
+    "the feed's head": lambda p, m, w: change_feed.position(p),
     "related": lambda p, m, w: market_lists.related(p, m, 5),
 }
 

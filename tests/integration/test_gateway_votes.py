@@ -31,7 +31,7 @@ def ballot(
     here: Site, key: Keypair, market: str, choice: bool = True, kind: str = "proposal"
 ) -> dict[str, object]:
     said = Statement(
-        program=here.gateway.rooms.program.address,
+        program=here.gateway.context.program.address,
         market_id=market,
         kind=VoteKind(kind),
         vote=choice,

@@ -23,7 +23,7 @@ def quoted_bound(zmart: Zmart, market: Market, max_cost: int, slippage_bps: int 
     """The bound that the gateway's builder signs for the market as it is now."""
     state = zmart.market(market)
     now = Quantities(state["shares_yes"], state["shares_no"], state["b_parameter"])
-    order = quotes.Order(side=Side.BUY, outcome=True, max_cost=max_cost, slippage_bps=slippage_bps)
+    order = quotes.TradeOrder(side=Side.BUY, outcome=True, max_cost=max_cost, slippage_bps=slippage_bps)
     bound = quotes.quote(MODEL, MarketId(market.id.hex()), now, FEES, order).min_shares
     assert bound is not None
     return bound

@@ -21,7 +21,7 @@ from zmart.services.gateway.api.formatting import iso, moment_of, ratio_text, un
 from zmart.services.gateway.app import cors_origins, socket_origin
 from zmart.services.gateway.explorer.charts import price_path
 from zmart.services.gateway.http.auth.client_addresses import client_address, parse_proxies
-from zmart.services.gateway.http.auth.session_tokens import Tokens
+from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.rate_limits import LocalCounts
 from zmart.services.gateway.http.responses import with_text_numbers
 from zmart.settings import Settings
@@ -101,11 +101,11 @@ def test_the_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_token_expires_and_is_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = Tokens("secret", None)
+    tokens = SessionTokens("secret", None)
     text, token = tokens.issue("w")
     assert tokens.read(text) == token
     with pytest.raises(Unauthenticated, match="not one of ours"):
-        Tokens("other", None).read(text)
+        SessionTokens("other", None).read(text)
     monkeypatch.setattr(time, "time", lambda: token.expires + 1.0)
     with pytest.raises(Unauthenticated, match="expired"):
         tokens.read(text)
@@ -115,12 +115,12 @@ def test_a_token_expires_and_is_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("outcome", [True, False])
 def test_a_quote_is_what_the_model_does_at_the_signed_bound(name: str, outcome: bool) -> None:
     model, quantities = pricing_model(name), Quantities(3 * 10**11, 10**11, 10**12)
-    order = quotes.Order(side=Side.BUY, outcome=outcome, shares=5 * 10**9, slippage_bps=50)
+    order = quotes.TradeOrder(side=Side.BUY, outcome=outcome, shares=5 * 10**9, slippage_bps=50)
     quote = quotes.quote(model, MARKET, quantities, FEES, order)
     assert quote.shares >= 5 * 10**9
     bought = model.buy_total(quantities, FEES, outcome, quote.max_cost)
     assert (bought.shares, bought.total) == (quote.shares, quote.total)
-    order = quotes.Order(side=Side.SELL, outcome=outcome, shares=5 * 10**9, slippage_bps=200)
+    order = quotes.TradeOrder(side=Side.SELL, outcome=outcome, shares=5 * 10**9, slippage_bps=200)
     quote = quotes.quote(model, MARKET, quantities, FEES, order)
     assert quote.min_proceeds == quote.net * 98 // 100
     assert quote.net == model.sell_total(quantities, FEES, outcome, 5 * 10**9).net
@@ -130,7 +130,7 @@ QUANTITIES = Quantities(3 * 10**11, 10**11, 10**12)
 
 
 def bought(name: str = "reference", **order: int) -> Quote:
-    asked = quotes.Order(side=Side.BUY, outcome=True, **order)
+    asked = quotes.TradeOrder(side=Side.BUY, outcome=True, **order)
     return quotes.quote(pricing_model(name), MARKET, QUANTITIES, FEES, asked)
 
 
@@ -161,7 +161,7 @@ def test_a_program_that_ignores_the_bound_is_not_said_to_hold_it() -> None:
 
 
 def test_a_sale_has_no_bound_of_shares() -> None:
-    order = quotes.Order(side=Side.SELL, outcome=True, shares=5, min_shares=5)
+    order = quotes.TradeOrder(side=Side.SELL, outcome=True, shares=5, min_shares=5)
     with pytest.raises(Invalid, match="min_proceeds"):
         order.check()
 

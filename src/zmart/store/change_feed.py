@@ -94,7 +94,7 @@ class FeedHead(msgspec.Struct, frozen=True):
     kept_from: int
 
 
-class Standing(msgspec.Struct, frozen=True):
+class FeedPosition(msgspec.Struct, frozen=True):
     """What is known of the published tables as a whole: while `at` is the same, none of them has changed. While
     `listed_at` is the same, no market came, went or changed its state. The index is gap-free through `slot`."""
 
@@ -108,12 +108,12 @@ class Standing(msgspec.Struct, frozen=True):
         return self.epoch, self.head
 
 
-async def standing(db: Pool | Connection) -> Standing:
+async def position(db: Pool | Connection) -> FeedPosition:
     """Which commit of a published table was the last."""
     row = await db.fetchrow(_STANDING)
     if row is None:
         raise StoreError("The change feed has no head: run `zmart migrate up`.")
-    return Standing(*row)
+    return FeedPosition(*row)
 
 
 async def head(db: Pool | Connection) -> FeedHead:

@@ -19,14 +19,14 @@ from zmart.ipfs.pinning import PinClient
 from zmart.market.pricing import FeeSchedule, PricingModel
 from zmart.market.types import Slot
 from zmart.services.gateway.api import fee_payer
-from zmart.services.gateway.api.fee_payer import PayerBalance
-from zmart.services.gateway.api.fragment_cache import Rendered
+from zmart.services.gateway.api.fee_payer import FeePayerBalance
+from zmart.services.gateway.api.fragment_cache import FragmentCache
 from zmart.services.gateway.api.relay import Relay
-from zmart.services.gateway.api.serializers import Policy
-from zmart.services.gateway.http.auth.authenticator import Doors
+from zmart.services.gateway.api.serializers import FinalizationPolicy
+from zmart.services.gateway.http.auth.authenticator import Authenticator
 from zmart.services.gateway.http.auth.sign_in import SignIn
-from zmart.services.gateway.http.feed_position import Counts, Standings
-from zmart.services.gateway.http.rate_limiter import Limiter
+from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
+from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import status
@@ -37,7 +37,7 @@ from zmart.votes.eligibility import Voters
 Value = TypeVar("Value")
 
 
-class Cached(Generic[Value]):
+class CachedValue(Generic[Value]):
     """A value that may be `ttl_s` old. Callers that come at the same time wait for one reading; where they come all the
     time none waits, for from half that age on the next value is read while the old one still serves."""
 
@@ -77,7 +77,7 @@ class Cached(Generic[Value]):
 
 
 @dataclass(frozen=True)
-class Rooms:
+class AppContext:
     """`rpc`, `pins`, `admin` and `backend` are None where nothing is configured for them."""
 
     settings: Settings
@@ -89,17 +89,17 @@ class Rooms:
     pins: PinClient | None
     admin: Keypair | None
     backend: Keypair | None
-    doors: Doors
+    authenticator: Authenticator
     sign_in: SignIn
-    limiter: Limiter
+    limiter: RateLimiter
     relay: Relay
     webhook: WebhookReceiver
-    rules: Cached[Rules | None]
-    as_of_slot: Cached[Slot]
-    payer_balance: Cached[PayerBalance]
-    standings: Standings
-    counts: Counts
-    rendered: Rendered
+    rules: CachedValue[Rules | None]
+    as_of_slot: CachedValue[Slot]
+    payer_balance: CachedValue[FeePayerBalance]
+    feed_positions: FeedPositionReader
+    market_counts: MarketCounts
+    fragments: FragmentCache
 
     @property
     def socket_url(self) -> str:
@@ -117,9 +117,9 @@ class Rooms:
             raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to build transactions.")
         return self.rpc
 
-    async def policy(self) -> Policy:
+    async def policy(self) -> FinalizationPolicy:
         """What decides when a market can be finalized."""
-        return Policy(await self.rules.get(), self.settings)
+        return FinalizationPolicy(await self.rules.get(), self.settings)
 
     async def fees(self) -> FeeSchedule:
         """The fees of GlobalConfig as indexed; ChainError before the index has seen it."""
@@ -133,22 +133,22 @@ class Rooms:
         )
 
 
-TheRooms = NamedDependency[Rooms]
+Context = NamedDependency[AppContext]
 """How a handler asks for them."""
 
 
-def cached_rules(pool: Pool) -> Cached[Rules | None]:
-    return Cached(lambda: status.rules(pool), ttl_s=1.0)
+def cached_rules(pool: Pool) -> CachedValue[Rules | None]:
+    return CachedValue(lambda: status.rules(pool), ttl_s=1.0)
 
 
-def cached_balance(rpc: Rpc | None, rules: Cached[Rules | None]) -> Cached[PayerBalance]:
-    async def read() -> PayerBalance:
+def cached_balance(rpc: Rpc | None, rules: CachedValue[Rules | None]) -> CachedValue[FeePayerBalance]:
+    async def read() -> FeePayerBalance:
         said = await rules.get()
         return await fee_payer.read(rpc, said.backend_authority if said else None)
 
-    return Cached(read, ttl_s=fee_payer.FRESH_S)
+    return CachedValue(read, ttl_s=fee_payer.FRESH_S)
 
 
-def cached_slot(pool: Pool) -> Cached[Slot]:
+def cached_slot(pool: Pool) -> CachedValue[Slot]:
     """An older slot is still a true one: data read later is complete through it."""
-    return Cached(lambda: status.as_of_slot(pool), ttl_s=0.4)
+    return CachedValue(lambda: status.as_of_slot(pool), ttl_s=0.4)

@@ -20,16 +20,16 @@ from zmart.errors import ConfigError, StoreError
 from zmart.ipfs.pinning import PinataClient
 from zmart.market.pricing import pricing_model
 from zmart.services.contract import AsgiApp, Line, Readiness
-from zmart.services.gateway.api.fragment_cache import Rendered
+from zmart.services.gateway.api.fragment_cache import FragmentCache
 from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.app import build
-from zmart.services.gateway.context import Rooms, cached_balance, cached_rules, cached_slot
-from zmart.services.gateway.http.auth.authenticator import Doors
-from zmart.services.gateway.http.auth.session_tokens import Tokens
+from zmart.services.gateway.context import AppContext, cached_balance, cached_rules, cached_slot
+from zmart.services.gateway.http.auth.authenticator import Authenticator
+from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.auth.sign_in import SignIn
-from zmart.services.gateway.http.auth.signed_requests import Replays
-from zmart.services.gateway.http.feed_position import Counts, Standings
-from zmart.services.gateway.http.rate_limiter import Limiter
+from zmart.services.gateway.http.auth.signed_requests import ReplayGuard
+from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
+from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import status
@@ -49,36 +49,36 @@ class Gateway:
 
     name = "gateway"
 
-    def __init__(self, rooms: Rooms) -> None:
-        self.rooms = rooms
-        self._app = build(rooms)
+    def __init__(self, context: AppContext) -> None:
+        self.context = context
+        self._app = build(context)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Returns at once when stopped: requests that are under way still use what is open."""
-        await self.rooms.relay.run(stop)
+        await self.context.relay.run(stop)
 
     async def close(self) -> None:
         """Let go of everything, once nothing is answered any more."""
-        await self.rooms.limiter.close()
-        if self.rooms.rpc is not None:
-            await self.rooms.rpc.aclose()
-        if isinstance(self.rooms.pins, PinataClient):
-            await self.rooms.pins.close()
-        if self.rooms.redis is not None:
-            await self.rooms.redis.aclose()
-        await self.rooms.pool.close()
+        await self.context.limiter.close()
+        if self.context.rpc is not None:
+            await self.context.rpc.aclose()
+        if isinstance(self.context.pins, PinataClient):
+            await self.context.pins.close()
+        if self.context.redis is not None:
+            await self.context.redis.aclose()
+        await self.context.pool.close()
 
     async def readiness(self) -> Readiness:
         """Ready when the database answers; the chain is only needed to build transactions."""
         try:
             async with asyncio.timeout(_READY_WITHIN_S):
-                await status.alive(self.rooms.pool)
+                await status.alive(self.context.pool)
         except (StoreError, OSError, TimeoutError) as problem:
             return Readiness(ready=False, reason=f"the database does not answer: {problem}")
-        return Readiness(ready=True, details={"database_connections": self.rooms.pool.in_use})
+        return Readiness(ready=True, details={"database_connections": self.context.pool.in_use})
 
     def health(self) -> Mapping[str, object]:
-        return {"pricing_model": self.rooms.pricing.name, "program_id": self.rooms.program.address}
+        return {"pricing_model": self.context.pricing.name, "program_id": self.context.program.address}
 
     def asgi(self) -> AsgiApp:
         return self._app
@@ -100,8 +100,8 @@ async def open_gateway(settings: Settings) -> Gateway:
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
     rpc = _rpc(settings)
-    standings, rules = Standings(pool), cached_rules(pool)
-    rooms = Rooms(
+    feed_positions, rules = FeedPositionReader(pool), cached_rules(pool)
+    context = AppContext(
         settings=settings,
         pool=pool,
         redis=redis,
@@ -111,19 +111,19 @@ async def open_gateway(settings: Settings) -> Gateway:
         pins=_pins(settings),
         admin=admin_keypair(settings),
         backend=_backend(settings),
-        doors=_doors(settings, redis),
+        authenticator=_authenticator(settings, redis),
         sign_in=_sign_in(settings, redis),
-        limiter=Limiter(redis),
+        limiter=RateLimiter(redis),
         relay=Relay(program, rpc, redis),
         webhook=WebhookReceiver(pool, settings),
         rules=rules,
         as_of_slot=cached_slot(pool),
         payer_balance=cached_balance(rpc, rules),
-        standings=standings,
-        counts=Counts(pool, standings),
-        rendered=Rendered(pool),
+        feed_positions=feed_positions,
+        market_counts=MarketCounts(pool, feed_positions),
+        fragments=FragmentCache(pool),
     )
-    return Gateway(rooms)
+    return Gateway(context)
 
 
 def _rpc(settings: Settings) -> Rpc | None:
@@ -149,7 +149,7 @@ def _redis(settings: Settings) -> Redis | None:
     return Redis.from_pool(connections)
 
 
-def _doors(settings: Settings, redis: Redis | None) -> Doors:
+def _authenticator(settings: Settings, redis: Redis | None) -> Authenticator:
     secret = settings.auth_token_secret.get_secret_value()
     if not secret and settings.is_local:
         secret = secrets.token_urlsafe(32)
@@ -158,9 +158,9 @@ def _doors(settings: Settings, redis: Redis | None) -> Doors:
             "AUTH_TOKEN_SECRET is not set: session tokens are signed with it. Set 32 random characters, "
             "the same for all gateways (see .env.example)."
         )
-    return Doors(
-        Tokens(secret, redis),
-        Replays(redis),
+    return Authenticator(
+        SessionTokens(secret, redis),
+        ReplayGuard(redis),
         settings.operator_token.get_secret_value(),
         legacy_signatures=settings.auth_legacy_signatures,
     )

@@ -13,9 +13,9 @@ from zmart.errors import Forbidden, Invalid, NotFound
 from zmart.services.gateway.api import lookup, paging, schemas, serializers
 from zmart.services.gateway.api.formatting import iso
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
-from zmart.services.gateway.context import Rooms, TheRooms
-from zmart.services.gateway.http.rate_limit_middleware import LIMIT
-from zmart.services.gateway.http.request_auth import Call, TheCall, checked_length
+from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length
+from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.store import discussions
 
@@ -32,13 +32,13 @@ class NewComment(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/api/discussions/{key:str}", opt={CHAIN: True}, tags=["discussions"])
 async def market_discussions(
-    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.Discussions:
     """Comments, newest first; deleted ones are left out. `count` is the number of all."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
     size, behind = paging.bounded(limit), paging.key_of(cursor, TimeKey)
     found = await discussions.of_market(
-        rooms.pool,
+        context.pool,
         market_id,
         size + 1,
         paging.bounded_offset(offset),
@@ -47,7 +47,7 @@ async def market_discussions(
     rows, more = paging.cut(found, size)
     return shapes.Discussions(
         discussions=[serializers.comment(row) for row in rows],
-        count=await discussions.count(rooms.pool, market_id),
+        count=await discussions.count(context.pool, market_id),
         market_id=market_id,
         next_cursor=paging.cursor_of(TimeKey(rows[-1].created_at, rows[-1].id)) if more and rows else None,
     )
@@ -55,12 +55,12 @@ async def market_discussions(
 
 @get("/api/discussions/{key:str}/snapshots", opt={CHAIN: True}, tags=["discussions"])
 async def snapshots(
-    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
+    context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
 ) -> shapes.DiscussionSnapshots:
     """The snapshots that were pinned, newest first."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
     found = await discussions.snapshots(
-        rooms.pool, market_id, paging.bounded(limit), paging.bounded_offset(offset)
+        context.pool, market_id, paging.bounded(limit), paging.bounded_offset(offset)
     )
     shown = [
         shapes.DiscussionSnapshot(
@@ -81,31 +81,33 @@ async def snapshots(
 
 
 @post("/api/discussions", opt=_COMMENTS, tags=["discussions"])
-async def post_comment(rooms: TheRooms, call: TheCall, data: JSONBody[NewComment]) -> shapes.DiscussionAnswer:
+async def post_comment(context: Context, auth: Auth, data: JSONBody[NewComment]) -> shapes.DiscussionAnswer:
     """Comment on a market."""
     if data.market_id is None:
         raise Invalid("market_id", "market_id is missing: which market do you comment on?")
-    return await _comment(rooms, call, lookup.key_in_body(data.market_id), data)
+    return await _comment(context, auth, lookup.key_in_body(data.market_id), data)
 
 
 @post("/api/discussions/{key:str}", opt=_COMMENTS, tags=["discussions"])
 async def post_comment_on(
-    rooms: TheRooms, call: TheCall, key: FromPath[str], data: JSONBody[NewComment]
+    context: Context, auth: Auth, key: FromPath[str], data: JSONBody[NewComment]
 ) -> shapes.DiscussionAnswer:
     """The same, with the market in the path."""
-    return await _comment(rooms, call, lookup.key_in_path(key), data)
+    return await _comment(context, auth, lookup.key_in_path(key), data)
 
 
-async def _comment(rooms: Rooms, call: Call, key: str, data: NewComment) -> shapes.DiscussionAnswer:
+async def _comment(
+    context: AppContext, auth: RequestAuth, key: str, data: NewComment
+) -> shapes.DiscussionAnswer:
     content = checked_length("content", data.content, 1, 1000)
     parent_id = _parent_id(data.parent_id)
-    wallet = await call.wallet()
-    market_id = await lookup.market_id_of(rooms, key)
+    wallet = await auth.wallet()
+    market_id = await lookup.market_id_of(context, key)
     if parent_id is not None:
-        parent = await discussions.one(rooms.pool, parent_id)
+        parent = await discussions.one(context.pool, parent_id)
         if parent is None or parent.market_id != market_id:
             raise NotFound("The comment that this answers does not exist in this market.")
-    row = await discussions.add(rooms.pool, market_id, wallet, content, parent_id)
+    row = await discussions.add(context.pool, market_id, wallet, content, parent_id)
     return shapes.DiscussionAnswer(message="Comment created", discussion=serializers.comment(row))
 
 
@@ -119,16 +121,16 @@ def _parent_id(text: str | None) -> UUID | None:
 
 
 @delete("/api/discussions/{key:str}", status_code=200, opt=_COMMENTS, tags=["discussions"])
-async def delete_comment(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.Message:
+async def delete_comment(context: Context, auth: Auth, key: FromPath[str]) -> shapes.Message:
     """Take back your own comment; it stays as a tombstone in the snapshots."""
     named = lookup.comment_in_path(key)
-    wallet = await call.wallet()
-    comment = await discussions.one(rooms.pool, named)
+    wallet = await auth.wallet()
+    comment = await discussions.one(context.pool, named)
     if comment is None:
         raise NotFound("There is no such comment, or it is deleted already.")
     if comment.wallet != wallet:
         raise Forbidden("A comment is deleted by its author only.")
-    if await discussions.delete(rooms.pool, named, wallet) is None:
+    if await discussions.delete(context.pool, named, wallet) is None:
         raise NotFound("There is no such comment, or it is deleted already.")
     return shapes.Message(message="Comment deleted")
 

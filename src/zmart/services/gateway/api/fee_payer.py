@@ -17,20 +17,20 @@ FRESH_S = 10.0
 _WITHIN_S = 1.0
 
 
-class PayerBalance(msgspec.Struct, frozen=True):
+class FeePayerBalance(msgspec.Struct, frozen=True):
     """`lamports` is None while nobody can tell."""
 
     wallet: Wallet | None
     lamports: Lamports | None
 
 
-async def read(rpc: Rpc | None, payer: Wallet | None) -> PayerBalance:
+async def read(rpc: Rpc | None, payer: Wallet | None) -> FeePayerBalance:
     """Gives up after a second: the status must not wait for the chain."""
     if payer is None or rpc is None:
-        return PayerBalance(payer, None)
+        return FeePayerBalance(payer, None)
     try:
         async with asyncio.timeout(_WITHIN_S):
-            return PayerBalance(payer, await rpc.get_balance(Address(payer)))
+            return FeePayerBalance(payer, await rpc.get_balance(Address(payer)))
     except (ChainError, TimeoutError) as problem:
         log.warning("fee payer's balance unknown", reason=str(problem))
-        return PayerBalance(payer, None)
+        return FeePayerBalance(payer, None)

@@ -8,7 +8,7 @@ from zmart.client.shapes import system as shapes
 from zmart.errors import NotFound
 from zmart.services.gateway.api import vote_terms
 from zmart.services.gateway.api.formatting import iso, now_iso
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.store import change_feed, service_status, status
 from zmart.store.service_status import ServiceStatus
 from zmart.store.status import Progress
@@ -24,39 +24,39 @@ _NAMES = {
 _EXPECTED = (*_NAMES.values(), "gateway")
 
 
-async def of_service(rooms: Rooms, name: str) -> shapes.ServiceHealth:
+async def of_service(context: AppContext, name: str) -> shapes.ServiceHealth:
     """The service behind one of the public names. Raises NotFound for another name."""
     service = _NAMES.get(name, name)
     if service not in _EXPECTED:
         raise NotFound(f"There is no service {name[:40]}: there are {', '.join(_NAMES)}.")
-    said = [_state(row) for row in await service_status.all_statuses(rooms.pool) if row.service == service]
+    said = [_state(row) for row in await service_status.all_statuses(context.pool) if row.service == service]
     return shapes.ServiceHealth(status=_worst(said), service=name, timestamp=now_iso(), instances=said)
 
 
-async def status_of(rooms: Rooms) -> shapes.Status:
+async def status_of(context: AppContext) -> shapes.Status:
     """Everything that an operator asks first."""
-    said = [_state(row) for row in await service_status.all_statuses(rooms.pool)]
-    progress = await status.progress(rooms.pool)
-    feed = await change_feed.head(rooms.pool)
-    payer = await rooms.payer_balance.get()
+    said = [_state(row) for row in await service_status.all_statuses(context.pool)]
+    progress = await status.progress(context.pool)
+    feed = await change_feed.head(context.pool)
+    payer = await context.payer_balance.get()
     by_service = {name: _worst([row for row in said if row.service == name]) for name in _EXPECTED}
     return shapes.Status(
         status="ok" if set(by_service.values()) == {"ok"} else "degraded",
         timestamp=now_iso(),
-        program_id=rooms.program.address,
-        pricing_model=rooms.pricing.name,
+        program_id=context.program.address,
+        pricing_model=context.pricing.name,
         gap_free_through_slot=progress.gap_free_through_slot if progress else None,
         lag_slots=_lag(progress) if progress else None,
         index=_index(progress) if progress else None,
         services=said,
         service_status=by_service,
-        queues=shapes.QueueState(**_queues(await status.queues(rooms.pool))),
+        queues=shapes.QueueState(**_queues(await status.queues(context.pool))),
         feed=shapes.FeedState(epoch=feed.epoch, head=feed.head, kept_from=feed.kept_from),
         fee_payer=payer.wallet,
         fee_payer_balance=payer.lamports,
-        websocket_url=rooms.socket_url,
-        vote_rules=vote_terms.of_settings(rooms.settings),
-        dispute_review=rooms.settings.dispute_review,
+        websocket_url=context.socket_url,
+        vote_rules=vote_terms.of_settings(context.settings),
+        dispute_review=context.settings.dispute_review,
     )
 
 

@@ -21,8 +21,8 @@ from zmart.services.gateway.api.formatting import moment_of
 from zmart.services.gateway.api.operator import send_as_admin
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
-from zmart.services.gateway.context import Rooms, TheRooms
-from zmart.services.gateway.http.request_auth import Call, TheCall, checked_length
+from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length
 from zmart.store.intents import Action
 from zmart.votes import reviews
 
@@ -54,47 +54,48 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/api/markets", tags=["lifecycle"])
-async def create_market(rooms: TheRooms, call: TheCall, data: JSONBody[NewMarket]) -> shapes.CreatedMarket:
+async def create_market(context: Context, auth: Auth, data: JSONBody[NewMarket]) -> shapes.CreatedMarket:
     """Store and pin the question, and build the transaction that makes the market. Where no transaction can be
     built (503), the draft is kept: the same request again answers with a transaction for it."""
-    paper = _checked(rooms, data)
-    creator = await call.wallet()
-    new_id, program = MarketId(secrets.token_hex(32)), rooms.program.address
-    kept = await market_documents.keep_question(rooms, program, new_id, creator, paper)
+    draft = _checked(context, data)
+    creator = await auth.wallet()
+    new_id, program = MarketId(secrets.token_hex(32)), context.program.address
+    kept = await market_documents.keep_question(context, program, new_id, creator, draft)
     document, market_id = kept.document, kept.document.market_id
-    instruction = rooms.program.instructions.create_market(
+    instruction = context.program.instructions.create_market(
         creator,
         market_id,
-        b_parameter=paper.b_parameter,
-        initial_liquidity=paper.initial_liquidity,
+        b_parameter=draft.b_parameter,
+        initial_liquidity=draft.initial_liquidity,
         ipfs_question_hash=document.cid,
     )
     built, _ = await asyncio.gather(
-        transaction_builder.build(rooms, creator, [instruction]), market_documents.pin_question(rooms, kept)
+        transaction_builder.build(context, creator, [instruction]),
+        market_documents.pin_question(context, kept),
     )
     return shapes.CreatedMarket(
         id=market_id,
         market_id=market_id,
-        on_chain_address=rooms.program.addresses.market(market_id),
+        on_chain_address=context.program.addresses.market(market_id),
         cid=document.cid,
         message="Sign and send the transaction; until it has landed the market is a draft that only you see.",
         **transaction_builder.transaction_parts(built),
     )
 
 
-def _checked(rooms: Rooms, data: NewMarket) -> market_documents.Paper:
+def _checked(context: AppContext, data: NewMarket) -> market_documents.MarketDraft:
     ends_at = moment_of("end_date", str(data.end_date))
     if ends_at <= datetime.now(UTC):
         raise Invalid("end_date", "end_date must lie in the future.")
     b, deposit = data.b_parameter, data.initial_liquidity
-    if b < rooms.pricing.min_b:
+    if b < context.pricing.min_b:
         raise Invalid(
-            "b_parameter", f"b_parameter must be at least {rooms.pricing.min_b}, else nobody can trade."
+            "b_parameter", f"b_parameter must be at least {context.pricing.min_b}, else nobody can trade."
         )
-    if deposit < rooms.pricing.min_deposit(b):
-        least = rooms.pricing.min_deposit(b)
+    if deposit < context.pricing.min_deposit(b):
+        least = context.pricing.min_deposit(b)
         raise Invalid("initial_liquidity", f"initial_liquidity must be at least {least} lamports for this b.")
-    return market_documents.Paper(
+    return market_documents.MarketDraft(
         question=checked_length("question", data.question, *rules.QUESTION_CHARS),
         description=checked_length("description", data.description, *rules.DESCRIPTION_CHARS),
         category=checked_length("category", data.category, *rules.CATEGORY_CHARS).lower(),
@@ -112,87 +113,89 @@ def _tags(tags: list[str]) -> list[str]:
 
 
 @post("/api/markets/{key:str}/activate", status_code=200, tags=["lifecycle"])
-async def activate(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.MarketTransaction:
+async def activate(context: Context, auth: Auth, key: FromPath[str]) -> shapes.MarketTransaction:
     """Open an approved market for trading: its creator, or the operator with the admin's key."""
     name = lookup.key_in_path(key)
-    if call.caller.operator:
-        found = await transaction_builder.on_chain(rooms, name)
-        return await _answer(rooms, found, found.config.admin, _activation(rooms, found, found.config.admin))
-    wallet = await call.wallet()
-    found = await transaction_builder.on_chain(rooms, name)
+    if auth.principal.operator:
+        found = await transaction_builder.on_chain(context, name)
+        return await _answer(
+            context, found, found.config.admin, _activation(context, found, found.config.admin)
+        )
+    wallet = await auth.wallet()
+    found = await transaction_builder.on_chain(context, name)
     if wallet not in (found.account.creator, found.config.admin):
         raise Forbidden("A market is activated by its creator or the admin.")
-    return await _answer(rooms, found, wallet, _activation(rooms, found, wallet))
+    return await _answer(context, found, wallet, _activation(context, found, wallet))
 
 
-def _activation(rooms: Rooms, found: MarketOnChain, authority: Wallet) -> Instruction:
+def _activation(context: AppContext, found: MarketOnChain, authority: Wallet) -> Instruction:
     needs(found, MarketState.APPROVED)
-    return rooms.program.instructions.activate_market(authority, found.account.market_id)
+    return context.program.instructions.activate_market(authority, found.account.market_id)
 
 
 @post("/api/markets/{key:str}/resolve", status_code=200, tags=["lifecycle"])
 async def resolve(
-    rooms: TheRooms, call: TheCall, key: FromPath[str], data: JSONBody[Resolution]
+    context: Context, auth: Auth, key: FromPath[str], data: JSONBody[Resolution]
 ) -> shapes.ResolveTransaction:
     """Propose the outcome; evidence given as text is stored and pinned."""
     name = lookup.key_in_path(key)
     cid, evidence = market_documents.evidence(data.ipfs_evidence_hash, data.evidence)
-    wallet = await call.wallet()
-    found = await transaction_builder.on_chain(rooms, name)
+    wallet = await auth.wallet()
+    found = await transaction_builder.on_chain(context, name)
     needs(found, MarketState.ACTIVE)
-    instruction = rooms.program.instructions.resolve_market(
+    instruction = context.program.instructions.resolve_market(
         wallet, found.account.market_id, proposed_outcome=data.outcome, ipfs_evidence_hash=cid
     )
-    built = await transaction_builder.build(rooms, wallet, [instruction])
+    built = await transaction_builder.build(context, wallet, [instruction])
     if evidence is not None:
-        await market_documents.keep_evidence(rooms, found.account.market_id, cid, evidence)
+        await market_documents.keep_evidence(context, found.account.market_id, cid, evidence)
     return shapes.ResolveTransaction(
         **transaction_builder.parts(found, built), outcome=data.outcome, ipfs_evidence_hash=cid
     )
 
 
 @post("/api/markets/{key:str}/dispute", status_code=200, tags=["lifecycle"])
-async def dispute(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.MarketTransaction:
+async def dispute(context: Context, auth: Auth, key: FromPath[str]) -> shapes.MarketTransaction:
     """Dispute the proposed outcome, so that it is voted on."""
     name = lookup.key_in_path(key)
-    wallet = await call.wallet()
-    found = await transaction_builder.on_chain(rooms, name)
+    wallet = await auth.wallet()
+    found = await transaction_builder.on_chain(context, name)
     needs(found, MarketState.RESOLVING)
-    instruction = rooms.program.instructions.initiate_dispute(wallet, found.account.market_id)
-    return await _answer(rooms, found, wallet, instruction)
+    instruction = context.program.instructions.initiate_dispute(wallet, found.account.market_id)
+    return await _answer(context, found, wallet, instruction)
 
 
 @post("/api/markets/{key:str}/approve", status_code=200, tags=["operator"])
-async def approve(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.OperatorTransaction:
+async def approve(context: Context, auth: Auth, key: FromPath[str]) -> shapes.OperatorTransaction:
     """Approve a proposal whose recorded votes reach the threshold."""
-    return await _as_admin(rooms, call, key, Action.APPROVE_PROPOSAL)
+    return await _as_admin(context, auth, key, Action.APPROVE_PROPOSAL)
 
 
 @post("/api/markets/{key:str}/cancel", status_code=200, tags=["operator"])
-async def cancel(rooms: TheRooms, call: TheCall, key: FromPath[str]) -> shapes.OperatorTransaction:
+async def cancel(context: Context, auth: Auth, key: FromPath[str]) -> shapes.OperatorTransaction:
     """Cancel a proposed or approved market."""
-    return await _as_admin(rooms, call, key, Action.CANCEL_MARKET)
+    return await _as_admin(context, auth, key, Action.CANCEL_MARKET)
 
 
 @post("/api/markets/{key:str}/release", status_code=200, tags=["operator"])
-async def release(
-    rooms: TheRooms, call: TheCall, key: FromPath[str], data: JSONBody[Release]
-) -> DisputeReview:
+async def release(context: Context, auth: Auth, key: FromPath[str], data: JSONBody[Release]) -> DisputeReview:
     """Let a dispute whose result waits for review (DISPUTE_REVIEW=hold) be settled by its votes."""
     name = lookup.key_in_path(key)
     note = checked_length("note", data.note, 1, 1000)
-    await call.operator()
-    market_id = await lookup.market_id_of(rooms, name)
-    by = "the operator's token" if call.caller.operator else f"wallet {call.caller.claimed}"
-    released = review_of(await reviews.release(rooms.pool, market_id, by, note))
+    await auth.operator()
+    market_id = await lookup.market_id_of(context, name)
+    by = "the operator's token" if auth.principal.operator else f"wallet {auth.principal.claimed}"
+    released = review_of(await reviews.release(context.pool, market_id, by, note))
     assert released is not None
     return released
 
 
-async def _as_admin(rooms: Rooms, call: Call, key: str, action: Action) -> shapes.OperatorTransaction:
+async def _as_admin(
+    context: AppContext, auth: RequestAuth, key: str, action: Action
+) -> shapes.OperatorTransaction:
     name = lookup.key_in_path(key)
-    await call.operator()
-    found = await transaction_builder.on_chain(rooms, name)
+    await auth.operator()
+    found = await transaction_builder.on_chain(context, name)
     state = found.account.state
     allowed: tuple[MarketState, ...] = (MarketState.PROPOSED,)
     if action is Action.CANCEL_MARKET:
@@ -200,14 +203,14 @@ async def _as_admin(rooms: Rooms, call: Call, key: str, action: Action) -> shape
     if state not in allowed:
         words = " or ".join(item.name for item in allowed)
         raise Conflict(f"This needs a market in {words}; this one is {state.name}.")
-    return await send_as_admin(rooms, found, action)
+    return await send_as_admin(context, found, action)
 
 
 async def _answer(
-    rooms: Rooms, found: MarketOnChain, payer: Wallet, instruction: Instruction
+    context: AppContext, found: MarketOnChain, payer: Wallet, instruction: Instruction
 ) -> shapes.MarketTransaction:
     return shapes.MarketTransaction(
-        **transaction_builder.parts(found, await transaction_builder.build(rooms, payer, [instruction]))
+        **transaction_builder.parts(found, await transaction_builder.build(context, payer, [instruction]))
     )
 
 

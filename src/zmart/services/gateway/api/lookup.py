@@ -12,7 +12,7 @@ from zmart.chain.signatures import is_signature
 from zmart.errors import Invalid, NotFound
 from zmart.market.types import MarketId, MarketState, Signature, Wallet
 from zmart.services.gateway.api.formatting import moment_of
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.store import markets
 from zmart.store.markets import MarketRow
 
@@ -67,13 +67,13 @@ def comment_in_path(text: str) -> UUID:
         raise NotFound("There is no such comment.") from None
 
 
-async def market_of(rooms: Rooms, key: str) -> MarketRow:
+async def market_of(context: AppContext, key: str) -> MarketRow:
     """The market that a valid key names; NotFound when it is not indexed."""
-    return known(await markets.one(rooms.pool, key), key)
+    return known(await markets.one(context.pool, key), key)
 
 
-async def market_id_of(rooms: Rooms, key: str) -> MarketId:
-    return known(await markets.id_of(rooms.pool, key), key)
+async def market_id_of(context: AppContext, key: str) -> MarketId:
+    return known(await markets.id_of(context.pool, key), key)
 
 
 def known(found: Found | None, key: str) -> Found:

@@ -16,7 +16,7 @@ from zmart.ipfs.pinning import PinError
 from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
 from zmart.proofs import market_document
 from zmart.proofs.market_document import MarketDocument
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.request_auth import checked_length
 from zmart.store import documents
 from zmart.store.documents import Document
@@ -29,7 +29,7 @@ _NO_PROVIDER = "none"
 _PIN_WITHIN_S = 4.0
 
 
-class Paper(msgspec.Struct, frozen=True, kw_only=True):
+class MarketDraft(msgspec.Struct, frozen=True, kw_only=True):
     """What a creator says about a market."""
 
     question: str
@@ -41,37 +41,37 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     initial_liquidity: Lamports
 
 
-class Kept(msgspec.Struct, frozen=True):
+class StoredQuestion(msgspec.Struct, frozen=True):
     """A question that is written down, and the id of its pin."""
 
     document: Document
     anchor: int
 
 
-def question(program: Address, market_id: MarketId, creator: Wallet, paper: Paper) -> Document:
+def question(program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft) -> Document:
     """The question as its canonical document; anybody can compute its CID again. Raises Invalid."""
     raw = market_document.compose(
         MarketDocument(
             program=program,
             market_id=market_id,
             creator=creator,
-            question=paper.question,
-            description=paper.description,
-            category=paper.category,
-            tags=paper.tags,
-            ends_at=paper.ends_at,
-            b_parameter=paper.b_parameter,
-            initial_liquidity=paper.initial_liquidity,
+            question=draft.question,
+            description=draft.description,
+            category=draft.category,
+            tags=draft.tags,
+            ends_at=draft.ends_at,
+            b_parameter=draft.b_parameter,
+            initial_liquidity=draft.initial_liquidity,
         )
     )
     return Document(
         market_id=market_id,
         creator=creator,
-        question=paper.question,
-        description=paper.description,
-        category=paper.category,
-        tags=list(paper.tags),
-        ends_at=paper.ends_at,
+        question=draft.question,
+        description=draft.description,
+        category=draft.category,
+        tags=list(draft.tags),
+        ends_at=draft.ends_at,
         cid=cid_of(raw, 0),
         document=raw,
         created_at=datetime.now(UTC),
@@ -92,42 +92,44 @@ def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
 
 
 async def keep_question(
-    rooms: Rooms, program: Address, market_id: MarketId, creator: Wallet, paper: Paper
-) -> Kept:
+    context: AppContext, program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft
+) -> StoredQuestion:
     """Written down with its pin to come. A creator who says the same again, since no answer came, means the same
     draft: it keeps its id."""
-    for draft in await documents.drafts_asking(rooms.pool, creator, paper.question):
-        again = question(program, draft.market_id, creator, paper)
-        if again.cid == draft.cid:
-            return Kept(again, await documents.anchor_of_question(rooms.pool, again, _provider(rooms)))
-    document = question(program, market_id, creator, paper)
-    return Kept(document, await documents.add(rooms.pool, document, _provider(rooms)))
+    for stored in await documents.drafts_asking(context.pool, creator, draft.question):
+        again = question(program, stored.market_id, creator, draft)
+        if again.cid == stored.cid:
+            return StoredQuestion(
+                again, await documents.anchor_of_question(context.pool, again, _provider(context))
+            )
+    document = question(program, market_id, creator, draft)
+    return StoredQuestion(document, await documents.add(context.pool, document, _provider(context)))
 
 
-async def pin_question(rooms: Rooms, kept: Kept) -> None:
+async def pin_question(context: AppContext, kept: StoredQuestion) -> None:
     """A provider that is away or slow costs nothing but a moment: the pin stays open, the snapshot service sees it
     through."""
     document = kept.document
-    await _pin(rooms, kept.anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
+    await _pin(context, kept.anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
 
 
-async def keep_evidence(rooms: Rooms, market_id: MarketId, cid: str, raw: bytes) -> None:
+async def keep_evidence(context: AppContext, market_id: MarketId, cid: str, raw: bytes) -> None:
     """The same for evidence."""
-    anchor = await documents.anchor(rooms.pool, "evidence", market_id, cid, raw, _provider(rooms))
-    await _pin(rooms, anchor, cid, raw, f"zmart-evidence-{market_id}")
+    anchor = await documents.anchor(context.pool, "evidence", market_id, cid, raw, _provider(context))
+    await _pin(context, anchor, cid, raw, f"zmart-evidence-{market_id}")
 
 
-async def _pin(rooms: Rooms, anchor: int, cid: str, raw: bytes, name: str) -> None:
-    if rooms.pins is None:
+async def _pin(context: AppContext, anchor: int, cid: str, raw: bytes, name: str) -> None:
+    if context.pins is None:
         return
     try:
         async with asyncio.timeout(_PIN_WITHIN_S):
-            pinned = await rooms.pins.pin(raw, name, cid_version=0)
+            pinned = await context.pins.pin(raw, name, cid_version=0)
     except (PinError, TimeoutError) as problem:
         log.warning("document not pinned yet", cid=cid, reason=str(problem) or "the provider is slow")
         return
-    await documents.pinned(rooms.pool, anchor, pinned.provider_id)
+    await documents.pinned(context.pool, anchor, pinned.provider_id)
 
 
-def _provider(rooms: Rooms) -> str:
-    return _NO_PROVIDER if rooms.pins is None else rooms.pins.name
+def _provider(context: AppContext) -> str:
+    return _NO_PROVIDER if context.pins is None else context.pins.name

@@ -13,9 +13,9 @@ from zmart.errors import NotFound, Unauthenticated
 from zmart.market.types import PRICE_ONE, MarketId
 from zmart.services.gateway.api import lookup, paging, serializers, vote_terms
 from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
-from zmart.services.gateway.context import Rooms, TheRooms
+from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.request_auth import Call, TheCall
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.responses import CHAIN, PRIVATE, again, wants_text
 from zmart.store import documents, market_lists, markets
 from zmart.store.documents import Document
@@ -29,8 +29,8 @@ _EMOJI = {
 
 @get("/api/markets", opt={CHAIN: True}, tags=["markets"])
 async def list_markets(
-    rooms: TheRooms,
-    call: TheCall,
+    context: Context,
+    auth: Auth,
     request: GatewayRequest,
     market_state: Annotated[str | None, QueryParameter(name="state", description="a name, or 0-6")] = None,
     category: FromQuery[str | None] = None,
@@ -45,7 +45,7 @@ async def list_markets(
     wanted = None if not market_state else lookup.state_of(market_state)
     if wanted == serializers.DRAFT:
         request.scope[PRIVATE] = True  # type: ignore[literal-required]
-        return await _own_drafts(rooms, call, limit)
+        return await _own_drafts(context, auth, limit)
     filters = Filters(
         state=wanted,
         category=category.strip().lower() if category else None,
@@ -54,11 +54,18 @@ async def list_markets(
     )
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     text = wants_text(request)
-    return await again(request, partial(_page, rooms, filters, sort, size, skipped, cursor, text=text))
+    return await again(request, partial(_page, context, filters, sort, size, skipped, cursor, text=text))
 
 
 async def _page(
-    rooms: Rooms, filters: Filters, sort: Sort, size: int, offset: int, cursor: str | None, *, text: bool
+    context: AppContext,
+    filters: Filters,
+    sort: Sort,
+    size: int,
+    offset: int,
+    cursor: str | None,
+    *,
+    text: bool,
 ) -> shapes.Markets:
     after = None
     if sort is Sort.TRENDING:
@@ -68,73 +75,73 @@ async def _page(
         after = paging.key_of(cursor, MarketKey)
     behind = (after.value, after.market_id) if after else None
     at = Page(limit=size + 1, offset=0 if after else offset, after=behind)
-    places, more = paging.cut(await markets.places(rooms.pool, filters, sort, at), size)
+    places, more = paging.cut(await markets.places(context.pool, filters, sort, at), size)
     following = None
     if more and places:
         by_offset = sort is Sort.TRENDING
         key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_place(places[-1]))
         following = paging.cursor_of(key)
     return shapes.Markets(
-        markets=await rooms.rendered.rows(
-            [place.version for place in places], await rooms.policy(), text=text
+        markets=await context.fragments.rows(
+            [place.version for place in places], await context.policy(), text=text
         ),
-        count=await rooms.counts.of(filters, sort, places[0].listed_at if places else None),
+        count=await context.market_counts.of(filters, sort, places[0].listed_at if places else None),
         offset=offset,
         limit=size,
         next_cursor=following,
     )
 
 
-async def _own_drafts(rooms: Rooms, call: Call, limit: int) -> shapes.Markets:
-    creator = await call.reader()
+async def _own_drafts(context: AppContext, auth: RequestAuth, limit: int) -> shapes.Markets:
+    creator = await auth.reader()
     if creator is None:
         raise Unauthenticated("Drafts are shown to their creator only: sign in.")
-    found = await documents.drafts(rooms.pool, creator, paging.bounded(limit))
-    policy = await rooms.policy()
+    found = await documents.drafts(context.pool, creator, paging.bounded(limit))
+    policy = await context.policy()
     return shapes.Markets(
-        markets=[_draft(rooms, document, policy) for document in found],
+        markets=[_draft(context, document, policy) for document in found],
         count=len(found),
         offset=0,
         limit=paging.bounded(limit),
     )
 
 
-def _draft(rooms: Rooms, document: Document, policy: serializers.Policy) -> shapes.Market:
-    return serializers.draft(document, rooms.program.addresses.market(document.market_id), policy)
+def _draft(context: AppContext, document: Document, policy: serializers.FinalizationPolicy) -> shapes.Market:
+    return serializers.draft(document, context.program.addresses.market(document.market_id), policy)
 
 
 @get("/api/markets/{key:str}", opt={CHAIN: True}, tags=["markets"])
 async def market(
-    rooms: TheRooms, call: TheCall, request: GatewayRequest, key: FromPath[str]
+    context: Context, auth: Auth, request: GatewayRequest, key: FromPath[str]
 ) -> shapes.MarketDetail | shapes.Market:
     """One market, by its id or its address. A draft is shown to its creator."""
     name = lookup.key_in_path(key)
-    known = await again(request, partial(_detail, rooms, name, text=wants_text(request)))
+    known = await again(request, partial(_detail, context, name, text=wants_text(request)))
     if known is not None:
         return known
-    creator = await call.reader()
-    draft = await documents.draft(rooms.pool, MarketId(name), creator) if creator else None
+    creator = await auth.reader()
+    draft = await documents.draft(context.pool, MarketId(name), creator) if creator else None
     if draft is None:
         raise NotFound(f"There is no market {name}: it does not exist, or is not indexed yet.")
     request.scope[PRIVATE] = True  # type: ignore[literal-required]
-    return _draft(rooms, draft, await rooms.policy())
+    return _draft(context, draft, await context.policy())
 
 
-async def _detail(rooms: Rooms, key: str, *, text: bool) -> shapes.MarketDetail | None:
-    version = await markets.version(rooms.pool, key)
+async def _detail(context: AppContext, key: str, *, text: bool) -> shapes.MarketDetail | None:
+    version = await markets.version(context.pool, key)
     if version is None:
         return None
-    found = await vote_terms.of_market(rooms.pool, rooms.settings, version.market_id)
-    return await rooms.rendered.detail(version, found, await rooms.policy(), text=text)
+    found = await vote_terms.of_market(context.pool, context.settings, version.market_id)
+    return await context.fragments.detail(version, found, await context.policy(), text=text)
 
 
 @get("/api/markets/trending", opt={CHAIN: True}, tags=["markets"])
-async def trending(rooms: TheRooms, request: GatewayRequest, limit: Limit = 10) -> shapes.TrendingMarkets:
+async def trending(context: Context, request: GatewayRequest, limit: Limit = 10) -> shapes.TrendingMarkets:
     """Markets by volume times traders of the last 24 hours."""
-    return await again(request, partial(_trending, rooms, paging.bounded(limit)))
+    return await again(request, partial(_trending, context, paging.bounded(limit)))
 
 
-async def _trending(rooms: Rooms, size: int) -> shapes.TrendingMarkets:
+async def _trending(context: AppContext, size: int) -> shapes.TrendingMarkets:
     found = [
         shapes.TrendingMarket(
             id=row.market_id,
@@ -145,18 +152,18 @@ async def _trending(rooms: Rooms, size: int) -> shapes.TrendingMarkets:
             unique_traders=row.wallets,
             trending_score=row.volume_24h * row.wallets / PRICE_ONE,
         )
-        for row in await market_lists.trending(rooms.pool, size)
+        for row in await market_lists.trending(context.pool, size)
     ]
     return shapes.TrendingMarkets(trending=found, count=len(found))
 
 
 @get("/api/markets/categories", opt={CHAIN: True}, tags=["markets"])
-async def categories(rooms: TheRooms, request: GatewayRequest) -> shapes.Categories:
+async def categories(context: Context, request: GatewayRequest) -> shapes.Categories:
     """Categories in use, with their number of markets."""
-    return await again(request, partial(_categories, rooms))
+    return await again(request, partial(_categories, context))
 
 
-async def _categories(rooms: Rooms) -> shapes.Categories:
+async def _categories(context: AppContext) -> shapes.Categories:
     found = [
         shapes.Category(
             id=row.category,
@@ -165,7 +172,7 @@ async def _categories(rooms: Rooms) -> shapes.Categories:
             emoji=_EMOJI.get(row.category, "🔮"),
             trend=_trend(row.this_week, row.week_before),
         )
-        for row in await market_lists.categories(rooms.pool)
+        for row in await market_lists.categories(context.pool)
     ]
     return shapes.Categories(categories=found, count=len(found))
 
@@ -175,9 +182,9 @@ def _trend(now: int, before: int) -> str:
 
 
 @get("/api/markets/{key:str}/related", opt={CHAIN: True}, tags=["markets"])
-async def related(rooms: TheRooms, key: FromPath[str], limit: Limit = 5) -> shapes.RelatedMarkets:
+async def related(context: Context, key: FromPath[str], limit: Limit = 5) -> shapes.RelatedMarkets:
     """Markets that share tags or the category."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
     found = [
         shapes.RelatedMarket(
             id=row.market_id,
@@ -186,20 +193,20 @@ async def related(rooms: TheRooms, key: FromPath[str], limit: Limit = 5) -> shap
             category=row.category,
             category_match=row.same_category,
         )
-        for row in await market_lists.related(rooms.pool, market_id, paging.bounded(limit))
+        for row in await market_lists.related(context.pool, market_id, paging.bounded(limit))
     ]
     return shapes.RelatedMarkets(related=found, count=len(found))
 
 
 @get("/api/search", opt={CHAIN: True}, tags=["markets"])
 async def search(
-    rooms: TheRooms, q: Annotated[str, QueryParameter(max_length=200)], limit: Limit = 20
+    context: Context, q: Annotated[str, QueryParameter(max_length=200)], limit: Limit = 20
 ) -> shapes.SearchResult:
     """Markets that match the words, the best first; nothing matches no words."""
     words = q.strip()
-    ranked = await market_lists.search(rooms.pool, words, paging.bounded(limit))
-    rows = await markets.several(rooms.pool, [market_id for market_id, _ in ranked])
-    policy = await rooms.policy()
+    ranked = await market_lists.search(context.pool, words, paging.bounded(limit))
+    rows = await markets.several(context.pool, [market_id for market_id, _ in ranked])
+    policy = await context.policy()
     found = [
         serializers.found_market(rows[market_id], rank, policy)
         for market_id, rank in ranked

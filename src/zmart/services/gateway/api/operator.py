@@ -13,7 +13,7 @@ from zmart.market.types import ChainTime, Lamports, Signature, Slot, VoteKind
 from zmart.services.gateway.api import transaction_builder
 from zmart.services.gateway.api.error_messages import refusal
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.store import intents, tallies
 from zmart.store.intents import Action
 from zmart.votes.completeness import require_recent
@@ -23,21 +23,21 @@ _PENDING: set[asyncio.Task[Outcome | None]] = set()
 """Effects that outlive the request which asked for them."""
 
 
-async def send_as_admin(rooms: Rooms, found: MarketOnChain, action: Action) -> OperatorTransaction:
+async def send_as_admin(context: AppContext, found: MarketOnChain, action: Action) -> OperatorTransaction:
     """Raises IndexIncomplete for an approval that votes may have overtaken, ProgramError when the program refuses,
     ChainError when nobody can tell."""
     if action is Action.APPROVE_PROPOSAL:
-        now = (await rooms.chain().get_clock()).unix_timestamp
-        row = await tallies.latest(rooms.pool, found.account.market_id, VoteKind.PROPOSAL)
+        now = (await context.chain().get_clock()).unix_timestamp
+        row = await tallies.latest(context.pool, found.account.market_id, VoteKind.PROPOSAL)
         counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
         market_id = found.account.market_id
-        await require_recent(rooms.pool, rooms.program.address, market_id, now, *counted)
-    if rooms.admin is None or str(rooms.admin.pubkey()) != found.config.admin:
-        return await _unsigned(rooms, found, action)
-    intent = await intents.plan(rooms.pool, found.account.market_id, action, 0, {})
+        await require_recent(context.pool, context.program.address, market_id, now, *counted)
+    if context.admin is None or str(context.admin.pubkey()) != found.config.admin:
+        return await _unsigned(context, found, action)
+    intent = await intents.plan(context.pool, found.account.market_id, action, 0, {})
     if intent.state.is_done:
-        await intents.reopen(rooms.pool, intent.id)  # the account does not show its effect
-    task = asyncio.create_task(_authority(rooms).carry_out(intent))
+        await intents.reopen(context.pool, intent.id)  # the account does not show its effect
+    task = asyncio.create_task(_authority(context).carry_out(intent))
     _PENDING.add(task)
     task.add_done_callback(_PENDING.discard)
     await asyncio.wait({task}, timeout=_WAIT_S)
@@ -75,10 +75,10 @@ def _answer(
     )
 
 
-async def _unsigned(rooms: Rooms, found: MarketOnChain, action: Action) -> OperatorTransaction:
-    build, admin = rooms.program.instructions, found.config.admin
+async def _unsigned(context: AppContext, found: MarketOnChain, action: Action) -> OperatorTransaction:
+    build, admin = context.program.instructions, found.config.admin
     make = build.approve_proposal if action is Action.APPROVE_PROPOSAL else build.cancel_market
-    built = await transaction_builder.build(rooms, admin, [make(admin, found.account.market_id)])
+    built = await transaction_builder.build(context, admin, [make(admin, found.account.market_id)])
     return OperatorTransaction(
         market_id=found.account.market_id,
         on_chain_address=found.address,
@@ -91,15 +91,15 @@ async def _unsigned(rooms: Rooms, found: MarketOnChain, action: Action) -> Opera
     )
 
 
-def _authority(rooms: Rooms) -> Authority:
-    assert rooms.admin is not None
-    settings = rooms.settings
+def _authority(context: AppContext) -> Authority:
+    assert context.admin is not None
+    settings = context.settings
     return Authority(
-        pool=rooms.pool,
-        rpc=rooms.chain(),
+        pool=context.pool,
+        rpc=context.chain(),
         second_rpc=None,
-        program=rooms.program,
-        backend=rooms.backend or rooms.admin,
-        admin=rooms.admin,
+        program=context.program,
+        backend=context.backend or context.admin,
+        admin=context.admin,
         policy=SendPolicy(max_priority_fee_lamports=Lamports(settings.max_priority_fee_lamports)),
     )

@@ -15,7 +15,7 @@ _FULL_BPS = 10_000
 _OUTCOMES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What a user wants to trade: `shares`, or for a buy `max_cost` in lamports with fees.
 
     The other side is bounded by `min_proceeds` or `min_shares`, or by `slippage_bps` of the quote.
@@ -51,7 +51,7 @@ def outcome_of(text: str) -> bool:
 
 
 def quote(
-    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
     """The trade as the program would do it at these quantities. Raises PricingError where it would refuse."""
     if order.side is Side.BUY:
@@ -60,7 +60,7 @@ def quote(
 
 
 def _buy(
-    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
     """The program spends up to target_cost: so the quote is for the bound that is signed.
 
@@ -101,7 +101,7 @@ def _buy(
     )
 
 
-def _min_shares(pricing: PricingModel, order: Order, quoted: Shares) -> Shares | None:
+def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Shares | None:
     """The fewest shares to accept. Whoever asked for shares and said how much more they may cost gets all of them."""
     if not pricing.bounds_shares:
         if order.min_shares is not None:
@@ -115,7 +115,7 @@ def _min_shares(pricing: PricingModel, order: Order, quoted: Shares) -> Shares |
 
 
 def _sell(
-    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: Order
+    pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
     assert order.shares is not None
     found = pricing.sell_total(quantities, fees, order.outcome, order.shares)

@@ -35,14 +35,14 @@ _BLANK: dict[str, Any] = dict.fromkeys(
 """What a market that is not on chain yet has not got."""
 
 
-class Terms(msgspec.Struct, frozen=True):
+class DocumentTerms(msgspec.Struct, frozen=True):
     """What the question document says about the market's money."""
 
     b_parameter: Shares = Shares(0)
     initial_liquidity: Lamports = Lamports(0)
 
 
-class Policy(msgspec.Struct, frozen=True):
+class FinalizationPolicy(msgspec.Struct, frozen=True):
     """What decides when a market can be finalized: the program's rules and the settings on top of them."""
 
     rules: Rules | None
@@ -69,15 +69,15 @@ class Policy(msgspec.Struct, frozen=True):
         return timedelta(hours=self.settings.dispute_voting_hours)
 
 
-def market(row: MarketRow, policy: Policy) -> shapes.Market:
+def market(row: MarketRow, policy: FinalizationPolicy) -> shapes.Market:
     return shapes.Market(**_market_fields(row, policy))
 
 
-def found_market(row: MarketRow, rank: float, policy: Policy) -> shapes.FoundMarket:
+def found_market(row: MarketRow, rank: float, policy: FinalizationPolicy) -> shapes.FoundMarket:
     return shapes.FoundMarket(**_market_fields(row, policy), rank=round(rank, 6))
 
 
-def detail(row: MarketRow, voting: MarketVoting, policy: Policy) -> shapes.MarketDetail:
+def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> shapes.MarketDetail:
     return shapes.MarketDetail(
         **_market_fields(row, policy),
         resolver=row.resolver,
@@ -106,9 +106,9 @@ def detail(row: MarketRow, voting: MarketVoting, policy: Policy) -> shapes.Marke
     )
 
 
-def draft(document: Document, address: Address, policy: Policy) -> shapes.Market:
+def draft(document: Document, address: Address, policy: FinalizationPolicy) -> shapes.Market:
     """A market that only its creator sees: nothing of it is on chain yet."""
-    terms = msgspec.json.decode(document.document, type=Terms)
+    terms = msgspec.json.decode(document.document, type=DocumentTerms)
     row = MarketRow(
         market_id=document.market_id,
         address=address,
@@ -173,7 +173,7 @@ def outcome_word(row: MarketRow) -> str | None:
     return "YES" if row.proposed_outcome else "NO"
 
 
-def finalize_after(row: MarketRow, policy: Policy) -> datetime | None:
+def finalize_after(row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
     """When finalize_market is due: the longer of the policy's and the program's window, and the safety margin."""
     deadlines = policy.deadlines
     if deadlines is None:
@@ -186,7 +186,7 @@ def finalize_after(row: MarketRow, policy: Policy) -> datetime | None:
     return row.resolution_proposed_at + timedelta(seconds=deadlines.resolution_s) + safety
 
 
-def _window(row: MarketRow, policy: Policy) -> shapes.DisputeWindow:
+def _window(row: MarketRow, policy: FinalizationPolicy) -> shapes.DisputeWindow:
     opens, started = row.resolution_proposed_at, row.dispute_initiated_at
     rules = policy.rules
     closes = None if opens is None or rules is None else opens + timedelta(seconds=rules.dispute_period)
@@ -211,7 +211,7 @@ def _tally(votes_for: int, against: int, threshold: Bps | None, at: str | None =
     )
 
 
-def _market_fields(row: MarketRow, policy: Policy) -> dict[str, Any]:
+def _market_fields(row: MarketRow, policy: FinalizationPolicy) -> dict[str, Any]:
     """What a row of a list and the whole market have in common."""
     return {
         "id": row.market_id,

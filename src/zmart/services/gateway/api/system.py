@@ -19,9 +19,9 @@ from zmart.services import webhook
 from zmart.services.gateway.api import health_report, lookup, paging, timeline
 from zmart.services.gateway.api.formatting import iso
 from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
-from zmart.services.gateway.context import TheRooms
+from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.problems import GatewayRequest, problem_body, request_id_of
-from zmart.services.gateway.http.rate_limit_middleware import BODY, LIMIT, NO_LIMIT
+from zmart.services.gateway.http.request_guard import BODY, LIMIT, NO_LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.store import activity, change_feed, status
 from zmart.store.change_feed import Change, Topic
@@ -38,15 +38,15 @@ _KEPT = timedelta(days=7)
 
 
 @get("/api/status", opt={LIMIT: "reads"}, tags=["system"])
-async def api_status(rooms: TheRooms) -> shapes.Status:
+async def api_status(context: Context) -> shapes.Status:
     """What each service last did, how far the index is, what waits."""
-    return await health_report.status_of(rooms)
+    return await health_report.status_of(context)
 
 
 @get("/health/{service:str}", opt={LIMIT: NO_LIMIT}, tags=["system"])
-async def service_health(rooms: TheRooms, service: FromPath[str]) -> Response[shapes.ServiceHealth]:
+async def service_health(context: Context, service: FromPath[str]) -> Response[shapes.ServiceHealth]:
     """Whether one of the other services is alive, by what it last said itself; 503 when it is silent."""
-    found = await health_report.of_service(rooms, service)
+    found = await health_report.of_service(context, service)
     if found.status == "down":
         return Response(found, status_code=503, headers={"Retry-After": _LOOK_AGAIN_S})
     return Response(found)
@@ -54,7 +54,7 @@ async def service_health(rooms: TheRooms, service: FromPath[str]) -> Response[sh
 
 @get("/api/markets/activity", opt={CHAIN: True}, tags=["markets"])
 async def market_activity(
-    rooms: TheRooms,
+    context: Context,
     limit: Limit = 20,
     kind: Annotated[
         str | None, QueryParameter(name="type", description="trade, vote, discussion or market")
@@ -76,24 +76,24 @@ async def market_activity(
             time=iso(row.moment),
             amount=None if row.amount is None else row.amount / PRICE_ONE,
         )
-        for row in await activity.newest(rooms.pool, paging.bounded(limit), kind)
+        for row in await activity.newest(context.pool, paging.bounded(limit), kind)
     ]
     return Activities(activities=found, count=len(found))
 
 
 @get("/api/markets/{key:str}/timeline", opt={CHAIN: True}, tags=["markets"])
 async def market_timeline(
-    rooms: TheRooms, key: FromPath[str], limit: Limit = 100, cursor: Cursor = None
+    context: Context, key: FromPath[str], limit: Limit = 100, cursor: Cursor = None
 ) -> Timeline:
     """Every change of the market's state, in chain order, with slot, signature and who did it."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
     behind = paging.key_of(cursor, OffsetKey)
-    return await timeline.of(rooms.pool, market_id, paging.bounded(limit), behind.offset if behind else 0)
+    return await timeline.of(context.pool, market_id, paging.bounded(limit), behind.offset if behind else 0)
 
 
 @get("/api/events/latest", opt={LIMIT: "reads"}, tags=["system"])
 async def latest_events(
-    rooms: TheRooms,
+    context: Context,
     market_id: FromQuery[str | None] = None,
     since: Annotated[int | None, QueryParameter(ge=0, le=10**14, description="unix ms")] = None,
     limit: Annotated[int, QueryParameter(ge=1)] = 50,
@@ -102,14 +102,14 @@ async def latest_events(
     ] = None,
 ) -> shapes.LatestEvents:
     """The messages of the WebSocket, for a client that polls. Pass `timestamp` of the answer as the next `since`."""
-    market = None if not market_id else await lookup.market_id_of(rooms, lookup.key_in_path(market_id))
+    market = None if not market_id else await lookup.market_id_of(context, lookup.key_in_path(market_id))
     now = datetime.now(UTC)
     start = now - timedelta(seconds=_LATEST_S) if since is None else datetime.fromtimestamp(since / 1000, UTC)
     size = min(limit, 100)
     changes = await status.changes_since(
-        rooms.pool, max(start, now - _KEPT), _topics(types), size, market, newest=since is None
+        context.pool, max(start, now - _KEPT), _topics(types), size, market, newest=since is None
     )
-    epoch = (await change_feed.head(rooms.pool)).epoch
+    epoch = (await change_feed.head(context.pool)).epoch
     cut = since is not None and len(changes) == size
     until = changes[-1].committed_at if cut else now
     return shapes.LatestEvents(
@@ -130,7 +130,7 @@ def _topics(types: str | None) -> list[Topic]:
 
 def _event(change: Change, epoch: str) -> shapes.LatestEvent:
     message = wire.encode(change, epoch)
-    said = msgspec.json.decode(message.payload(message.channels[0]), type=_Envelope)
+    said = msgspec.json.decode(message.payload(message.channels[0]), type=_FeedMessage)
     return shapes.LatestEvent(
         id=f"{epoch}:{change.offset}",
         type=message.type,
@@ -142,7 +142,7 @@ def _event(change: Change, epoch: str) -> shapes.LatestEvent:
     )
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class _FeedMessage(msgspec.Struct, frozen=True):
     timestamp: str
     data: dict[str, object]
 
@@ -154,10 +154,10 @@ class _Envelope(msgspec.Struct, frozen=True):
     request_max_body_size=None,
     include_in_schema=False,
 )
-async def helius(rooms: TheRooms, request: GatewayRequest) -> Response[bytes]:
+async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
     """A delivery of Helius: written down, acknowledged; the indexer works on it."""
     body: bytes = request.scope[BODY]  # type: ignore[literal-required]
-    said = await rooms.webhook.receive(
+    said = await context.webhook.receive(
         body, request.headers.get("authorization"), request.headers.get("x-helius-signature")
     )
     if said.status < 400:

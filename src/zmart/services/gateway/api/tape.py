@@ -16,7 +16,7 @@ from zmart.market.types import PRICE_ONE, MarketId, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
 from zmart.services.gateway.api.formatting import iso, price_percent
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
-from zmart.services.gateway.context import Rooms, TheRooms
+from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.responses import CHAIN, a_while, again, wants_text
 from zmart.store import trades
@@ -28,7 +28,7 @@ _MAX_POINTS = 5000
 
 @get("/api/markets/{key:str}/trades", opt={CHAIN: True}, tags=["tape"])
 async def market_trades(
-    rooms: TheRooms,
+    context: Context,
     request: GatewayRequest,
     key: FromPath[str],
     limit: Limit = 50,
@@ -39,20 +39,20 @@ async def market_trades(
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     behind = paging.key_of(cursor, TapeKey)
     name, text = lookup.key_in_path(key), wants_text(request)
-    return await again(request, partial(_trades, rooms, name, size, skipped, behind, text=text), a_while)
+    return await again(request, partial(_trades, context, name, size, skipped, behind, text=text), a_while)
 
 
 async def _trades(
-    rooms: Rooms, key: str, size: int, offset: int, behind: TapeKey | None, *, text: bool
+    context: AppContext, key: str, size: int, offset: int, behind: TapeKey | None, *, text: bool
 ) -> shapes.MarketTrades:
     is_id = len(key) == 64
-    market_id = MarketId(key) if is_id else await lookup.market_id_of(rooms, key)
+    market_id = MarketId(key) if is_id else await lookup.market_id_of(context, key)
     place = behind.place if behind else None
-    versions, more = paging.cut(await trades.versions(rooms.pool, market_id, size + 1, offset, place), size)
+    versions, more = paging.cut(await trades.versions(context.pool, market_id, size + 1, offset, place), size)
     if is_id and not versions:
-        await lookup.market_id_of(rooms, key)  # what is traded exists
+        await lookup.market_id_of(context, key)  # what is traded exists
     return shapes.MarketTrades(
-        trades=await rooms.rendered.tape(versions[::-1], text=text),
+        trades=await context.fragments.tape(versions[::-1], text=text),
         count=len(versions),
         market_id=market_id,
         next_cursor=paging.cursor_of(TapeKey(*versions[-1].place)) if more and versions else None,
@@ -60,10 +60,10 @@ async def _trades(
 
 
 @get("/api/markets/{key:str}/stats", opt={CHAIN: True}, tags=["tape"])
-async def market_stats(rooms: TheRooms, key: FromPath[str]) -> shapes.MarketStats:
+async def market_stats(context: Context, key: FromPath[str]) -> shapes.MarketStats:
     """Sums over the whole tape."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
-    sums = await trades.stats(rooms.pool, market_id)
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    sums = await trades.stats(context.pool, market_id)
     return shapes.MarketStats(
         market_id=market_id,
         stats=shapes.TapeStats(
@@ -78,18 +78,18 @@ async def market_stats(rooms: TheRooms, key: FromPath[str]) -> shapes.MarketStat
 
 @get("/api/markets/{key:str}/price-history", opt={CHAIN: True}, tags=["tape"])
 async def price_history(
-    rooms: TheRooms,
+    context: Context,
     key: FromPath[str],
     start: FromQuery[str | None] = None,
     end: FromQuery[str | None] = None,
     limit: Annotated[int, QueryParameter(ge=0, description="0 to 5000")] = 1000,
 ) -> shapes.PriceHistory:
     """The price after each trade, in percent, oldest first; the market's opening is the first point."""
-    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    row = await lookup.market_of(context, lookup.key_in_path(key))
     since = lookup.moment("start", start, _LONG_AGO)
     until = lookup.moment("end", end, datetime.now(UTC) + _FAR_AHEAD)
     size = min(limit, _MAX_POINTS)
-    points = await trades.points(rooms.pool, row.market_id, since, until, size)
+    points = await trades.points(context.pool, row.market_id, since, until, size)
     opened = row.activated_at
     if opened is not None and since <= opened < until and len(points) < size:
         points.insert(0, (opened, PriceE9(PRICE_ONE // 2)))
@@ -104,7 +104,7 @@ async def price_history(
 
 @get("/api/markets/{key:str}/candles", opt={CHAIN: True}, tags=["tape"])
 async def market_candles(
-    rooms: TheRooms,
+    context: Context,
     request: GatewayRequest,
     key: FromPath[str],
     interval: FromQuery[str] = "1h",
@@ -114,13 +114,13 @@ async def market_candles(
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
     name = lookup.key_in_path(key)
     text = wants_text(request)
-    read = partial(candles.of, rooms.pool, name, interval, start, end, text=text)
+    read = partial(candles.of, context.pool, name, interval, start, end, text=text)
     return await again(request, read, partial(candles.until_the_next, interval))
 
 
 @get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])
 async def market_quote(
-    rooms: TheRooms,
+    context: Context,
     key: FromPath[str],
     outcome: FromQuery[str],
     side: FromQuery[Side] = Side.BUY,
@@ -132,7 +132,7 @@ async def market_quote(
     slippage_bps: Annotated[int | None, QueryParameter(ge=0, le=10_000)] = None,
 ) -> shapes.Quote:
     """What a trade would cost or bring now, exact to the lamport against the configured program."""
-    order = quotes.Order(
+    order = quotes.TradeOrder(
         side=side,
         outcome=quotes.outcome_of(outcome),
         shares=shares,
@@ -141,11 +141,11 @@ async def market_quote(
         slippage_bps=slippage_bps,
     )
     order.check()
-    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    row = await lookup.market_of(context, lookup.key_in_path(key))
     if row.state != "ACTIVE":
         raise Conflict(f"Only an ACTIVE market is traded; this one is {row.state}.")
     quantities = Quantities(row.shares_yes, row.shares_no, row.b_parameter)
-    return quotes.quote(rooms.pricing, row.market_id, quantities, await rooms.fees(), order)
+    return quotes.quote(context.pricing, row.market_id, quantities, await context.fees(), order)
 
 
 HANDLERS = [market_trades, market_stats, price_history, market_candles, market_quote]

@@ -11,10 +11,10 @@ from zmart.errors import Conflict, Forbidden
 from zmart.market.events import LiquidityWithdrawn, WinningsClaimed
 from zmart.market.types import Lamports, MarketState, Side, Wallet
 from zmart.services.gateway.api import lookup, quotes, schemas, transaction_builder
-from zmart.services.gateway.api.quotes import Order
+from zmart.services.gateway.api.quotes import TradeOrder
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
-from zmart.services.gateway.context import Rooms, TheRooms
-from zmart.services.gateway.http.request_auth import Call, TheCall
+from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 
 
 class Buy(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,9 +46,9 @@ class OnMarket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/api/trades/buy", status_code=200, tags=["trading"])
-async def buy(rooms: TheRooms, call: TheCall, data: JSONBody[Buy]) -> shapes.TradeTransaction:
+async def buy(context: Context, auth: Auth, data: JSONBody[Buy]) -> shapes.TradeTransaction:
     """Buy shares."""
-    order = Order(
+    order = TradeOrder(
         side=Side.BUY,
         outcome=_outcome(data.outcome),
         shares=data.shares,
@@ -56,38 +56,40 @@ async def buy(rooms: TheRooms, call: TheCall, data: JSONBody[Buy]) -> shapes.Tra
         min_shares=data.min_shares,
         slippage_bps=data.slippage_bps,
     )
-    return await _trade(rooms, call, data.market_id, order)
+    return await _trade(context, auth, data.market_id, order)
 
 
 @post("/api/trades/sell", status_code=200, tags=["trading"])
-async def sell(rooms: TheRooms, call: TheCall, data: JSONBody[Sell]) -> shapes.TradeTransaction:
+async def sell(context: Context, auth: Auth, data: JSONBody[Sell]) -> shapes.TradeTransaction:
     """Sell shares."""
-    order = Order(
+    order = TradeOrder(
         side=Side.SELL,
         outcome=_outcome(data.outcome),
         shares=data.shares,
         min_proceeds=data.min_proceeds,
         slippage_bps=data.slippage_bps,
     )
-    return await _trade(rooms, call, data.market_id, order)
+    return await _trade(context, auth, data.market_id, order)
 
 
 def _outcome(value: bool | str) -> bool:
     return value if isinstance(value, bool) else quotes.outcome_of(value)
 
 
-async def _trade(rooms: Rooms, call: Call, market: str, order: Order) -> shapes.TradeTransaction:
+async def _trade(
+    context: AppContext, auth: RequestAuth, market: str, order: TradeOrder
+) -> shapes.TradeTransaction:
     order.check()
     key = lookup.key_in_body(market)
-    wallet = await call.wallet()
-    found = await transaction_builder.on_chain(rooms, key, wallet)
+    wallet = await auth.wallet()
+    found = await transaction_builder.on_chain(context, key, wallet)
     _needs(found, MarketState.ACTIVE, "trade")
     if order.side is Side.SELL:
         _holds(found, order)
     market_id = found.account.market_id
-    quote = quotes.quote(rooms.pricing, market_id, found.quantities, found.fees, order)
+    quote = quotes.quote(context.pricing, market_id, found.quantities, found.fees, order)
     fee_wallet = found.config.protocol_fee_wallet
-    build = rooms.program.instructions
+    build = context.program.instructions
     if order.side is Side.BUY:
         bound = quote.max_cost or Lamports(0)
         instruction = build.buy_shares(
@@ -107,11 +109,11 @@ async def _trade(rooms: Rooms, call: Call, market: str, order: Order) -> shapes.
             shares_to_sell=quote.shares,
             min_proceeds=quote.min_proceeds or Lamports(0),
         )
-    built = await transaction_builder.build(rooms, wallet, [instruction])
+    built = await transaction_builder.build(context, wallet, [instruction])
     return shapes.TradeTransaction(**transaction_builder.parts(found, built), quote=quote)
 
 
-def _holds(found: MarketOnChain, order: Order) -> None:
+def _holds(found: MarketOnChain, order: TradeOrder) -> None:
     held = 0
     if found.position is not None:
         held = found.position.shares_yes if order.outcome else found.position.shares_no
@@ -120,21 +122,21 @@ def _holds(found: MarketOnChain, order: Order) -> None:
 
 
 @post("/api/trades/claim", status_code=200, tags=["trading"])
-async def claim(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> shapes.ClaimTransaction:
+async def claim(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shapes.ClaimTransaction:
     """Claim what won."""
     key = lookup.key_in_body(data.market_id)
-    wallet = await call.wallet()
-    found = await transaction_builder.on_chain(rooms, key, wallet)
+    wallet = await auth.wallet()
+    found = await transaction_builder.on_chain(context, key, wallet)
     _needs(found, MarketState.FINALIZED, "claim")
     if found.position is None:
         raise Conflict("This wallet never traded in this market: there is nothing to claim.")
     if found.position.has_claimed:
         raise Conflict("This wallet has claimed its winnings already.")
     account = found.account
-    instruction = rooms.program.instructions.claim_winnings(
+    instruction = context.program.instructions.claim_winnings(
         wallet, account.market_id, account.resolver, found.creditors
     )
-    built = await transaction_builder.build(rooms, wallet, [instruction])
+    built = await transaction_builder.build(context, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, WinningsClaimed))
     return shapes.ClaimTransaction(
         **transaction_builder.parts(found, built), payout=Lamports(paid), debts=found.debts
@@ -142,18 +144,18 @@ async def claim(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> sha
 
 
 @post("/api/trades/withdraw", status_code=200, tags=["trading"])
-async def withdraw(rooms: TheRooms, call: TheCall, data: JSONBody[OnMarket]) -> shapes.WithdrawTransaction:
+async def withdraw(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shapes.WithdrawTransaction:
     """Withdraw the liquidity that no claim can need any more, or what the market owes to this wallet."""
     key = lookup.key_in_body(data.market_id)
-    wallet = await call.wallet()
-    found = await transaction_builder.on_chain(rooms, key)
+    wallet = await auth.wallet()
+    found = await transaction_builder.on_chain(context, key)
     _may_withdraw(found, wallet)
     if found.account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
         raise Conflict(f"Liquidity is withdrawn after the end; this market is {found.account.state.name}.")
-    instruction = rooms.program.instructions.withdraw_liquidity(
+    instruction = context.program.instructions.withdraw_liquidity(
         wallet, found.account.market_id, found.creditors
     )
-    built = await transaction_builder.build(rooms, wallet, [instruction])
+    built = await transaction_builder.build(context, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, LiquidityWithdrawn))
     return shapes.WithdrawTransaction(
         **transaction_builder.parts(found, built), amount=Lamports(paid), debts=found.debts

@@ -24,12 +24,12 @@ from zmart.market.types import Address, Lamports, MarketId, Wallet
 from zmart.services.gateway import metrics
 from zmart.services.gateway.api import priority_fees
 from zmart.services.gateway.api.error_messages import explained
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 
 _MAX_LOGS = 50
 
 
-class Built(msgspec.Struct, frozen=True, kw_only=True):
+class BuiltTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction without signatures; `events` are those that its simulation logged."""
 
     transaction: str
@@ -92,16 +92,16 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def on_chain(rooms: Rooms, key: str, wallet: Wallet | None = None) -> MarketOnChain:
+async def on_chain(context: AppContext, key: str, wallet: Wallet | None = None) -> MarketOnChain:
     """The market that an id or an address names, in one RPC call. Raises NotFound, ChainError."""
-    program = rooms.program
+    program = context.program
     address = program.addresses.market(MarketId(key)) if len(key) == 64 else Address(key)
     wanted = [address, program.addresses.global_config()]
     if wallet is not None:
         wanted.append(program.addresses.position(address, wallet))
-    market, config, *rest = await rooms.chain().get_multiple_accounts(wanted)
+    market, config, *rest = await context.chain().get_multiple_accounts(wanted)
     if market is None:  # a node that is behind a moment does not know a new one
-        market = await absence.account([rooms.chain()], address)
+        market = await absence.account([context.chain()], address)
     if market is None:
         raise NotFound(f"There is no market {key} on chain.")
     if config is None:
@@ -119,9 +119,9 @@ async def on_chain(rooms: Rooms, key: str, wallet: Wallet | None = None) -> Mark
     )
 
 
-async def build(rooms: Rooms, payer: Wallet, instructions: Sequence[Instruction]) -> Built:
+async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instruction]) -> BuiltTransaction:
     """Simulated first; a refusal is told beside the transaction. Raises ChainError when no RPC answers."""
-    rpc, who = rooms.chain(), to_pubkey(payer)
+    rpc, who = context.chain(), to_pubkey(payer)
     latest, usual = await asyncio.gather(
         rpc.get_latest_blockhash(), priority_fees.usual_price(rpc, instructions)
     )
@@ -136,22 +136,22 @@ async def build(rooms: Rooms, payer: Wallet, instructions: Sequence[Instruction]
         latest.blockhash,
         compute_unit_limit=limit,
         priority_fee_micro_lamports=priority_fees.capped(
-            usual, limit, rooms.settings.max_priority_fee_lamports
+            usual, limit, context.settings.max_priority_fee_lamports
         ),
     )
     transaction = compose.unsigned(message)
     metrics.SIMULATIONS.labels("ok" if said.ok else "refused").inc()
-    return Built(
+    return BuiltTransaction(
         transaction=base64.b64encode(bytes(transaction)).decode(),
         signers=_signers(transaction),
         last_valid_block_height=latest.last_valid_block_height,
         fee_lamports=compose.fee_lamports(transaction),
-        simulation=_simulation(rooms, said),
-        events=_events(rooms, said),
+        simulation=_simulation(context, said),
+        events=_events(context, said),
     )
 
 
-def transaction_parts(built: Built) -> TransactionParts:
+def transaction_parts(built: BuiltTransaction) -> TransactionParts:
     return TransactionParts(
         transaction=built.transaction,
         signers=built.signers,
@@ -161,7 +161,7 @@ def transaction_parts(built: Built) -> TransactionParts:
     )
 
 
-def parts(found: MarketOnChain, built: Built) -> MarketParts:
+def parts(found: MarketOnChain, built: BuiltTransaction) -> MarketParts:
     return MarketParts(
         **transaction_parts(built), market_id=found.account.market_id, on_chain_address=found.address
     )
@@ -172,14 +172,14 @@ def _signers(transaction: VersionedTransaction) -> list[Wallet]:
     return [Wallet(str(key)) for key in message.account_keys[: message.header.num_required_signatures]]
 
 
-def _simulation(rooms: Rooms, said: RpcSimulation) -> Simulation:
+def _simulation(context: AppContext, said: RpcSimulation) -> Simulation:
     if said.ok:
         return Simulation(ok=True, units=said.units)
-    error = rooms.program.transaction_error(said.err, said.logs)
+    error = context.program.transaction_error(said.err, said.logs)
     return Simulation(ok=False, units=said.units, error=explained(error), logs=said.logs[:_MAX_LOGS])
 
 
-def _events(rooms: Rooms, said: RpcSimulation) -> list[AnyEvent]:
+def _events(context: AppContext, said: RpcSimulation) -> list[AnyEvent]:
     """What the program said it would do; the payout of a claim is in its event, whatever its rule is."""
-    payloads = logs.walk(said.logs, rooms.program.address).payloads if said.ok else ()
-    return [rooms.program.events.decode(payload.data) for payload in payloads if payload.data is not None]
+    payloads = logs.walk(said.logs, context.program.address).payloads if said.ok else ()
+    return [context.program.events.decode(payload.data) for payload in payloads if payload.data is not None]

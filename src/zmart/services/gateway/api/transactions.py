@@ -8,7 +8,7 @@ from litestar.params import FromPath, JSONBody
 
 from zmart.client.shapes.transactions import Relayed, TransactionState
 from zmart.services.gateway.api import lookup, schemas
-from zmart.services.gateway.context import TheRooms
+from zmart.services.gateway.context import Context
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):
@@ -18,16 +18,16 @@ class SignedTransaction(msgspec.Struct, frozen=True):
 
 
 @post("/api/transactions", status_code=202, tags=["transactions"])
-async def send_transaction(rooms: TheRooms, data: JSONBody[SignedTransaction]) -> Relayed:
+async def send_transaction(context: Context, data: JSONBody[SignedTransaction]) -> Relayed:
     """Relay a signed transaction of the program. Sending the same one again is harmless."""
-    signature = await rooms.relay.send(data.transaction)
+    signature = await context.relay.send(data.transaction)
     return Relayed(signature=signature, status="live")
 
 
 @get("/api/transactions/{signature:str}", tags=["transactions"])
-async def transaction_state(rooms: TheRooms, signature: FromPath[str]) -> TransactionState:
+async def transaction_state(context: Context, signature: FromPath[str]) -> TransactionState:
     """landed, failed (with the program's error), live (it may still land) or expired (it never will)."""
-    return await rooms.relay.state_of(lookup.signature_in_path(signature))
+    return await context.relay.state_of(lookup.signature_in_path(signature))
 
 
 HANDLERS = [send_transaction, transaction_state]

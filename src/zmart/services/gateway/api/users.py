@@ -16,8 +16,8 @@ from zmart.market.types import Lamports, MarketState, Wallet
 from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
 from zmart.services.gateway.api.formatting import iso, percent, units_text
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
-from zmart.services.gateway.context import TheRooms
-from zmart.services.gateway.http.request_auth import TheCall, checked_length
+from zmart.services.gateway.context import Context
+from zmart.services.gateway.http.request_auth import Auth, checked_length
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.store import positions, trades, users
 from zmart.store.markets import MarketRow
@@ -39,25 +39,25 @@ class ProfileChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/api/users/{wallet:str}", opt={CHAIN: True}, tags=["users"])
-async def user(rooms: TheRooms, wallet: FromPath[str]) -> shapes.User:
+async def user(context: Context, wallet: FromPath[str]) -> shapes.User:
     """Profile and counts. A wallet that never did anything has the same shape with zeros."""
     who = lookup.wallet_in_path(wallet)
-    return _user(who, await users.profile(rooms.pool, who), await users.counts(rooms.pool, who))
+    return _user(who, await users.profile(context.pool, who), await users.counts(context.pool, who))
 
 
 @put("/api/users/{wallet:str}", tags=["users"])
 async def put_user(
-    rooms: TheRooms, call: TheCall, wallet: FromPath[str], data: JSONBody[ProfileChange]
+    context: Context, auth: Auth, wallet: FromPath[str], data: JSONBody[ProfileChange]
 ) -> shapes.User:
     """Change your own profile."""
     who = lookup.wallet_in_path(wallet)
     change = _checked(data)
-    if await call.wallet() != who:
+    if await auth.wallet() != who:
         raise Forbidden("A profile is changed by its own wallet only.")
     profile = await users.put(
-        rooms.pool, who, change.display_name, change.bio, change.avatar_url, change.twitter_handle
+        context.pool, who, change.display_name, change.bio, change.avatar_url, change.twitter_handle
     )
-    return _user(who, profile, await users.counts(rooms.pool, who))
+    return _user(who, profile, await users.counts(context.pool, who))
 
 
 def _checked(data: ProfileChange) -> ProfileChange:
@@ -99,10 +99,10 @@ def _user(wallet: Wallet, profile: Profile | None, counts: Counts) -> shapes.Use
 
 
 @get("/api/users/{wallet:str}/stats", opt={CHAIN: True}, tags=["users"])
-async def user_stats(rooms: TheRooms, wallet: FromPath[str]) -> shapes.UserStats:
+async def user_stats(context: Context, wallet: FromPath[str]) -> shapes.UserStats:
     """Volume, results and how often a settled position gained."""
     who = lookup.wallet_in_path(wallet)
-    counts, results = await users.counts(rooms.pool, who), await users.results(rooms.pool, who)
+    counts, results = await users.counts(context.pool, who), await users.results(context.pool, who)
     return shapes.UserStats(
         wallet=who,
         total_trades=counts.trades,
@@ -122,13 +122,13 @@ async def user_stats(rooms: TheRooms, wallet: FromPath[str]) -> shapes.UserStats
 
 @get("/api/users/{wallet:str}/trades", opt={CHAIN: True}, tags=["users"])
 async def user_trades(
-    rooms: TheRooms, wallet: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    context: Context, wallet: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> WalletTrades:
     """The wallet's trades, newest first."""
     who, size = lookup.wallet_in_path(wallet), paging.bounded(limit)
     behind = paging.key_of(cursor, TapeKey)
     found = await trades.of_wallet(
-        rooms.pool, who, size + 1, paging.bounded_offset(offset), behind.place if behind else None
+        context.pool, who, size + 1, paging.bounded_offset(offset), behind.place if behind else None
     )
     rows, more = paging.cut(found, size)
     return WalletTrades(
@@ -141,11 +141,11 @@ async def user_trades(
 
 @get("/api/users/{wallet:str}/positions", opt={CHAIN: True}, tags=["users"])
 async def user_positions(
-    rooms: TheRooms, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
+    context: Context, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.UserPosition]:
     """Positions with their worth, as decimal text in SOL and shares."""
     who = lookup.wallet_in_path(wallet)
-    held = await positions.of_wallet(rooms.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
+    held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [_valued(row) for row in held]
 
 
@@ -167,14 +167,14 @@ def _valued(row: Held) -> shapes.UserPosition:
 
 @get("/api/positions/{wallet:str}", opt={CHAIN: True}, tags=["users"])
 async def plain_positions(
-    rooms: TheRooms, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
+    context: Context, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.Position]:
     """Positions as the program keeps them."""
     who = lookup.wallet_in_path(wallet)
-    held = await positions.of_wallet(rooms.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
+    held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [
         shapes.Position(
-            id=rooms.program.addresses.position(rooms.program.addresses.market(row.market_id), who),
+            id=context.program.addresses.position(context.program.addresses.market(row.market_id), who),
             market_id=row.market_id,
             user=who,
             yes_shares=row.shares_yes,
@@ -187,22 +187,22 @@ async def plain_positions(
 
 
 @get("/api/users/{wallet:str}/portfolio", opt={CHAIN: True}, tags=["users"])
-async def portfolio(rooms: TheRooms, wallet: FromPath[str]) -> shapes.Portfolio:
+async def portfolio(context: Context, wallet: FromPath[str]) -> shapes.Portfolio:
     """Open and closed positions with average cost, and the portfolio's value over time."""
-    return await valuation.portfolio(rooms.pool, lookup.wallet_in_path(wallet))
+    return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet))
 
 
 @get("/api/markets/{key:str}/holders", opt={CHAIN: True}, tags=["tape"])
 async def holders(
-    rooms: TheRooms, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
+    context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
 ) -> shapes.Holders:
     """All positions, and who holds YES and who holds NO, the largest first."""
-    row = await lookup.market_of(rooms, lookup.key_in_path(key))
+    row = await lookup.market_of(context, lookup.key_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
-    count, yes, no = await positions.holder_counts(rooms.pool, row.market_id)
-    everybody = await positions.of_market(rooms.pool, row.market_id, size, skipped)
+    count, yes, no = await positions.holder_counts(context.pool, row.market_id)
+    everybody = await positions.of_market(context.pool, row.market_id, size, skipped)
     sides = [
-        await positions.holders(rooms.pool, row.market_id, side, size, skipped) for side in (True, False)
+        await positions.holders(context.pool, row.market_id, side, size, skipped) for side in (True, False)
     ]
     shown = [[_holder(item, row) for item in found] for found in (everybody, *sides)]
     return shapes.Holders(
@@ -232,7 +232,7 @@ def _holder(item: Position, market: MarketRow) -> shapes.Holder:
 
 @get("/api/leaderboard", opt={CHAIN: True}, tags=["users"])
 async def leaderboard(
-    rooms: TheRooms,
+    context: Context,
     window: Annotated[str, QueryParameter(description="24h, 7d, 30d or all")] = "all",
     by: FromQuery[Literal["pnl", "volume"]] = "pnl",
     limit: Limit = 50,
@@ -240,7 +240,7 @@ async def leaderboard(
     """Wallets that traded within the window, the best first."""
     if window not in _WINDOWS_S:
         raise Invalid("window", f"window is one of {', '.join(_WINDOWS_S)}.")
-    rows = await users.leaders(rooms.pool, by, _WINDOWS_S[window], paging.bounded(limit))
+    rows = await users.leaders(context.pool, by, _WINDOWS_S[window], paging.bounded(limit))
     found = [
         shapes.Leader(
             rank=rank,

@@ -81,7 +81,7 @@ def _sum(amounts: Iterable[Lamports]) -> Lamports:
     return Lamports(sum(amounts))
 
 
-class _Holding(msgspec.Struct):
+class _HoldingOverTime(msgspec.Struct):
     shares: list[int]
     basis: list[int]
     price_yes_e9: int = 0
@@ -93,7 +93,7 @@ class _Holding(msgspec.Struct):
 
 def history(tape: Sequence[TradeRow]) -> list[ValuePoint]:
     """The value of what a wallet held after each of its trades (oldest first), at the prices of its own tape."""
-    held: dict[MarketId, _Holding] = defaultdict(lambda: _Holding([0, 0], [0, 0]))
+    held: dict[MarketId, _HoldingOverTime] = defaultdict(lambda: _HoldingOverTime([0, 0], [0, 0]))
     realized = 0
     found: list[ValuePoint] = []
     for row in tape:
@@ -102,7 +102,7 @@ def history(tape: Sequence[TradeRow]) -> list[ValuePoint]:
     return found
 
 
-def _apply(holding: _Holding, row: TradeRow) -> int:
+def _apply(holding: _HoldingOverTime, row: TradeRow) -> int:
     """Takes the trade into the holding at average cost; what a sale made."""
     side = int(row.outcome)
     holding.price_yes_e9 = row.price_yes_after_e9
@@ -117,7 +117,7 @@ def _apply(holding: _Holding, row: TradeRow) -> int:
     return row.cost_lamports - share
 
 
-def _point(moment: datetime, held: Iterable[_Holding], realized: int) -> ValuePoint:
+def _point(moment: datetime, held: Iterable[_HoldingOverTime], realized: int) -> ValuePoint:
     holdings = list(held)
     return ValuePoint(
         timestamp=iso(moment),

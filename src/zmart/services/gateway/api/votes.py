@@ -18,9 +18,9 @@ from zmart.proofs.receipts import Receipt
 from zmart.services.gateway.api import lookup, paging, schemas
 from zmart.services.gateway.api.formatting import iso, percent
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
-from zmart.services.gateway.context import Rooms, TheRooms
-from zmart.services.gateway.http.rate_limit_middleware import LIMIT
-from zmart.services.gateway.http.request_auth import Call, TheCall, checked_length
+from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length
+from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.store import vote_lists, votes
 from zmart.store.vote_lists import ListedVote
@@ -52,18 +52,18 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/api/votes/proposal", opt=_VOTES, tags=["votes"])
-async def vote_on_proposal(rooms: TheRooms, call: TheCall, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
+async def vote_on_proposal(context: Context, auth: Auth, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
     """Like or dislike a proposal."""
-    return await _cast(rooms, call, VoteKind.PROPOSAL, data)
+    return await _cast(context, auth, VoteKind.PROPOSAL, data)
 
 
 @post("/api/votes/dispute", opt=_VOTES, tags=["votes"])
-async def vote_on_dispute(rooms: TheRooms, call: TheCall, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
+async def vote_on_dispute(context: Context, auth: Auth, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
     """Agree with a dispute (the proposed outcome is wrong) or disagree."""
-    return await _cast(rooms, call, VoteKind.DISPUTE, data)
+    return await _cast(context, auth, VoteKind.DISPUTE, data)
 
 
-async def _cast(rooms: Rooms, call: Call, kind: VoteKind, data: Ballot) -> shapes.VoteAnswer:
+async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ballot) -> shapes.VoteAnswer:
     """Validation, then the market, duplicates, the signature, the market's state: the contract's order."""
     key = _market_key(data)
     choice = _choice(kind, data)
@@ -75,12 +75,12 @@ async def _cast(rooms: Rooms, call: Call, kind: VoteKind, data: Ballot) -> shape
         raise Invalid(missing, "A provable vote brings both `statement` and `signature`.")
     if statement is not None and named is None:
         raise Invalid("wallet", "wallet is missing: whose statement is this?")
-    market_id = await lookup.market_id_of(rooms, key)
-    wallet = named if statement is not None else await _voter(rooms, call, market_id, kind, named)
+    market_id = await lookup.market_id_of(context, key)
+    wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
     assert wallet is not None
     cast = await casting.cast_vote(
-        rooms.pool,
-        rooms.program.address,
+        context.pool,
+        context.program.address,
         market_id,
         kind,
         choice,
@@ -88,21 +88,21 @@ async def _cast(rooms: Rooms, call: Call, kind: VoteKind, data: Ballot) -> shape
         statement,
         signature,
         datetime.now(UTC),
-        rooms.settings.votes_require_statement,
-        rooms.settings.dispute_voting_hours * 3600,
-        rooms.backend,
-        rooms.voters.admit,
+        context.settings.votes_require_statement,
+        context.settings.dispute_voting_hours * 3600,
+        context.backend,
+        context.voters.admit,
     )
     return _answer(cast)
 
 
 async def _voter(
-    rooms: Rooms, call: Call, market_id: MarketId, kind: VoteKind, named: Wallet | None
+    context: AppContext, auth: RequestAuth, market_id: MarketId, kind: VoteKind, named: Wallet | None
 ) -> Wallet:
     """Who votes without a statement. A wallet that is named and has voted is a conflict before all else."""
-    if named is not None and await casting.already_voted(rooms.pool, market_id, kind, named):
+    if named is not None and await casting.already_voted(context.pool, market_id, kind, named):
         return named  # cast_vote refuses it in its own words
-    return await call.wallet_named(named)
+    return await auth.wallet_named(named)
 
 
 def _market_key(data: Ballot) -> str:
@@ -186,12 +186,12 @@ def _vote(row: ListedVote) -> shapes.Vote:
 
 
 @get("/api/votes/{key:str}", opt={CHAIN: True}, tags=["votes"])
-async def vote_counts(rooms: TheRooms, key: FromPath[str]) -> shapes.VoteCounts:
+async def vote_counts(context: Context, key: FromPath[str]) -> shapes.VoteCounts:
     """What counts now, one vote for each wallet; a vote on chain stands for the wallet's other one."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
-    found = await votes.counts(rooms.pool, market_id)
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    found = await votes.counts(context.pool, market_id)
     proposal, dispute = found[VoteKind.PROPOSAL], found[VoteKind.DISPUTE]
-    others = await votes.not_counted(rooms.pool, market_id)
+    others = await votes.not_counted(context.pool, market_id)
     return shapes.VoteCounts(
         proposal_votes=shapes.ProposalCount(
             likes=proposal.votes_for,
@@ -208,7 +208,7 @@ async def vote_counts(rooms: TheRooms, key: FromPath[str]) -> shapes.VoteCounts:
 
 @get("/api/votes/{key:str}/proof", opt={CHAIN: True}, tags=["votes"])
 async def vote_proof(
-    rooms: TheRooms,
+    context: Context,
     key: FromPath[str],
     wallet: FromQuery[str],
     since: Annotated[
@@ -216,25 +216,25 @@ async def vote_proof(
     ] = None,
 ) -> VoteProof:
     """That a wallet's votes are in the market's log, and that the log only grew since you looked."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
-    return await vote_log.proof(rooms.pool, market_id, lookup.wallet_in_path(wallet), since)
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    return await vote_log.proof(context.pool, market_id, lookup.wallet_in_path(wallet), since)
 
 
 @get("/api/votes/{key:str}/log", opt={CHAIN: True}, tags=["votes"])
 async def log_page(
-    rooms: TheRooms,
+    context: Context,
     key: FromPath[str],
     start: Annotated[int, QueryParameter(ge=0, le=2**40)] = 0,
     limit: Annotated[int, QueryParameter(ge=0)] = 100,
 ) -> LogPage:
     """The market's log itself, for whoever counts it again."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
-    return await vote_log.page(rooms.pool, market_id, start, min(limit, MAX_PAGE))
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    return await vote_log.page(context.pool, market_id, start, min(limit, MAX_PAGE))
 
 
 @get("/api/markets/{key:str}/votes", opt={CHAIN: True}, tags=["votes"])
 async def market_votes(
-    rooms: TheRooms,
+    context: Context,
     key: FromPath[str],
     kind: Annotated[VoteKind, QueryParameter(name="type")] = VoteKind.PROPOSAL,
     limit: Limit = 50,
@@ -242,13 +242,13 @@ async def market_votes(
     cursor: Cursor = None,
 ) -> shapes.MarketVotes:
     """The votes themselves, newest first, and their count."""
-    market_id = await lookup.market_id_of(rooms, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     place = paging.key_of(cursor, VoteKey)
     behind = (place.moment, place.wallet) if place else None
-    found = await vote_lists.of_market(rooms.pool, market_id, kind, size + 1, skipped, behind)
+    found = await vote_lists.of_market(context.pool, market_id, kind, size + 1, skipped, behind)
     rows, more = paging.cut(found, size)
-    tally = (await votes.counts(rooms.pool, market_id))[kind]
+    tally = (await votes.counts(context.pool, market_id))[kind]
     return shapes.MarketVotes(
         votes=[_vote(row) for row in rows],
         stats=shapes.VoteStats(
@@ -256,8 +256,8 @@ async def market_votes(
             dislikes=tally.votes_against,
             total=tally.total,
             approval_rate=percent(tally.votes_for, tally.total),
-            unproven=await vote_lists.unproven(rooms.pool, market_id, kind),
-            not_counted=(await votes.not_counted(rooms.pool, market_id))[kind],
+            unproven=await vote_lists.unproven(context.pool, market_id, kind),
+            not_counted=(await votes.not_counted(context.pool, market_id))[kind],
         ),
         market_id=market_id,
         type=kind.value,
@@ -269,7 +269,7 @@ async def market_votes(
 
 @get("/api/users/{wallet:str}/votes", opt={CHAIN: True}, tags=["votes"])
 async def user_votes(
-    rooms: TheRooms,
+    context: Context,
     wallet: FromPath[str],
     kind: Annotated[str, QueryParameter(name="type", description="all, proposal or dispute")] = "all",
     limit: Limit = 50,
@@ -282,7 +282,7 @@ async def user_votes(
     found: dict[VoteKind, list[shapes.Vote]] = {item: [] for item in VoteKind}
     for item in VoteKind:
         if kind in ("all", item.value):
-            rows = await vote_lists.of_wallet(rooms.pool, who, item, size, skipped)
+            rows = await vote_lists.of_wallet(context.pool, who, item, size, skipped)
             found[item] = [_vote(row) for row in rows]
     return shapes.UserVotes(
         proposal_votes=found[VoteKind.PROPOSAL],

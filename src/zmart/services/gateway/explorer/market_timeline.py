@@ -35,7 +35,7 @@ _DEBT = "Reward or fees withdrawn"
 _CUT = "the node cut its log"
 
 
-class Chapter(msgspec.Struct, frozen=True, kw_only=True):
+class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a market's life; `note` is empty where the title says all."""
 
     title: str
@@ -44,8 +44,8 @@ class Chapter(msgspec.Struct, frozen=True, kw_only=True):
     entry: TimelineEntry
 
 
-def chapter(entry: TimelineEntry) -> Chapter:
-    return Chapter(
+def timeline_row(entry: TimelineEntry) -> TimelineRow:
+    return TimelineRow(
         title=title(entry.event, is_debt=bool(entry.details.get("is_debt"))),
         note=note(entry.event, entry.details),
         at=datetime.fromisoformat(entry.timestamp),

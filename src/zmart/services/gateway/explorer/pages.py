@@ -12,10 +12,10 @@ from zmart.errors import NotFound
 from zmart.market.types import MarketState
 from zmart.services.gateway.api import lookup, paging
 from zmart.services.gateway.api.paging import MarketKey
-from zmart.services.gateway.context import Rooms, TheRooms
+from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.explorer import assets, market_page, transaction_page, wallet_page
 from zmart.services.gateway.explorer.templating import page
-from zmart.services.gateway.http.rate_limit_middleware import LIMIT, NO_LIMIT
+from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.store import change_feed, market_lists, markets
 from zmart.store.markets import Filters, MarketRow, Page, Sort
 
@@ -33,7 +33,7 @@ _REVALIDATE = "no-cache"
 
 @get("/", include_in_schema=False)
 async def index(
-    rooms: TheRooms,
+    context: Context,
     market_state: Annotated[str | None, QueryParameter(name="state")] = None,
     category: FromQuery[str | None] = None,
     q: Annotated[str | None, QueryParameter(max_length=200)] = None,
@@ -48,14 +48,14 @@ async def index(
         q=(q or "").strip() or None,
     )
     order = _BY_NAME.get(sort, Sort.NEWEST)
-    head = await change_feed.head(rooms.pool)
-    found, following = await _listed(rooms, filters, order, offset, cursor)
+    head = await change_feed.head(context.pool)
+    found, following = await _listed(context, filters, order, offset, cursor)
     return page(
         "index.html",
         title="Markets",
         markets=found,
-        total=await markets.count(rooms.pool, filters, order),
-        categories=await market_lists.categories(rooms.pool),
+        total=await markets.count(context.pool, filters, order),
+        categories=await market_lists.categories(context.pool),
         states=[state.name for state in MarketState],
         chosen=_chosen(filters, order),
         sorts={item.value: words for item, words in _SORTS.items()},
@@ -63,18 +63,18 @@ async def index(
         is_first=not offset and not cursor,
         searched=filters.q,
         head=head,
-        socket=rooms.socket_url,
-        local=local(rooms),
+        socket=context.socket_url,
+        local=demo_wallet(context),
     )
 
 
 async def _listed(
-    rooms: Rooms, filters: Filters, order: Sort, offset: int, cursor: str | None
+    context: AppContext, filters: Filters, order: Sort, offset: int, cursor: str | None
 ) -> tuple[list[MarketRow], dict[str, str] | None]:
     """The page of the list, and what names the next one; by what trends there is no key that stays."""
     key = None if order is Sort.TRENDING else paging.key_of(cursor, MarketKey)
     at = Page(limit=_PAGE_SIZE + 1, offset=offset, after=(key.value, key.market_id) if key else None)
-    found, more = paging.cut(await markets.page(rooms.pool, filters, order, at), _PAGE_SIZE)
+    found, more = paging.cut(await markets.page(context.pool, filters, order, at), _PAGE_SIZE)
     if not more:
         return list(found), None
     if order is Sort.TRENDING:
@@ -91,47 +91,47 @@ def _chosen(filters: Filters, order: Sort) -> dict[str, str]:
 
 @get("/markets/{key:str}", include_in_schema=False)
 async def market(
-    rooms: TheRooms,
+    context: Context,
     key: FromPath[str],
     trades: FromQuery[str | None] = None,
     talk: FromQuery[str | None] = None,
 ) -> Response[str]:
     """One market: price, tape, votes, life, talk."""
-    row = await lookup.market_of(rooms, lookup.key_in_path(key))
-    values = await market_page.values(rooms, row, trades, talk)
-    return page("market.html", values, local=local(rooms))
+    row = await lookup.market_of(context, lookup.key_in_path(key))
+    values = await market_page.values(context, row, trades, talk)
+    return page("market.html", values, local=demo_wallet(context))
 
 
 @get("/wallets/{wallet:str}", include_in_schema=False)
 async def wallet_of(
-    rooms: TheRooms, wallet: FromPath[str], trades: FromQuery[str | None] = None
+    context: Context, wallet: FromPath[str], trades: FromQuery[str | None] = None
 ) -> Response[str]:
     """One wallet: what it holds, made and did."""
     who = lookup.wallet_in_path(wallet)
-    return page("wallet.html", await wallet_page.values(rooms, who, trades), local=local(rooms))
+    return page("wallet.html", await wallet_page.values(context, who, trades), local=demo_wallet(context))
 
 
 @get("/transactions/{signature:str}", include_in_schema=False)
-async def transaction(rooms: TheRooms, signature: FromPath[str]) -> Response[str]:
+async def transaction(context: Context, signature: FromPath[str]) -> Response[str]:
     """One transaction: what became of it and what it did to markets."""
-    values = await transaction_page.values(rooms, lookup.signature_in_path(signature))
-    return page("transaction.html", values, local=local(rooms))
+    values = await transaction_page.values(context, lookup.signature_in_path(signature))
+    return page("transaction.html", values, local=demo_wallet(context))
 
 
 @get("/find", include_in_schema=False)
-async def find(rooms: TheRooms, q: Annotated[str, QueryParameter(max_length=200)] = "") -> Response[str]:
+async def find(context: Context, q: Annotated[str, QueryParameter(max_length=200)] = "") -> Response[str]:
     """Where the search box leads: a market, a wallet, a transaction, or the list of what matches."""
     words = q.strip()
-    target = await _named(rooms, words)
+    target = await _named(context, words)
     if target is not None:
         return Response("", status_code=303, headers={"Location": target}, media_type="text/html")
-    return await index.fn(rooms, q=words or None)  # type: ignore[no-any-return]  # litestar keeps fn untyped
+    return await index.fn(context, q=words or None)  # type: ignore[no-any-return]  # litestar keeps fn untyped
 
 
-async def _named(rooms: Rooms, words: str) -> str | None:
+async def _named(context: AppContext, words: str) -> str | None:
     key = words.lower() if len(words) == 64 else words
     if lookup.is_market_key(key):
-        known = await markets.id_of(rooms.pool, key)
+        known = await markets.id_of(context.pool, key)
         return f"/markets/{known}" if known or len(key) == 64 else f"/wallets/{key}"
     return f"/transactions/{words}" if is_signature(words) else None
 
@@ -148,9 +148,9 @@ async def static(path: FromPath[str]) -> Response[bytes]:
     return Response(content, media_type=kind, headers={"Cache-Control": caching})
 
 
-def local(rooms: Rooms) -> dict[str, str] | None:
+def demo_wallet(context: AppContext) -> dict[str, str] | None:
     """What the demo wallet needs to know; None outside of the local stack, where there is none."""
-    return {"program": rooms.program.address} if rooms.settings.is_local else None
+    return {"program": context.program.address} if context.settings.is_local else None
 
 
 HANDLERS = [index, market, wallet_of, transaction, find, static]

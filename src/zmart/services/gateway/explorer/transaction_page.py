@@ -9,7 +9,7 @@ import msgspec
 from zmart.client.shapes.transactions import SimulationError
 from zmart.errors import ChainError
 from zmart.market.types import MarketId, Signature, Slot
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import market_timeline
 from zmart.store import markets, transactions
 from zmart.store.markets import MarketRow
@@ -18,7 +18,7 @@ from zmart.store.transactions import Logged
 _MAX_EVENTS = 50
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class TransactionEventRow(msgspec.Struct, frozen=True, kw_only=True):
     """One event in words, with the wallet behind it and its fields as they are."""
 
     title: str
@@ -27,7 +27,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[tuple[str, str]]
 
 
-class Fate(msgspec.Struct, frozen=True, kw_only=True):
+class TransactionFate(msgspec.Struct, frozen=True, kw_only=True):
     """`status`: landed, failed, live (it may still land), expired (it never will), unknown (nobody can say now)."""
 
     status: str
@@ -36,16 +36,16 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
     error: SimulationError | None = None
 
 
-async def values(rooms: Rooms, signature: Signature) -> dict[str, object]:
+async def values(context: AppContext, signature: Signature) -> dict[str, object]:
     """For the template transaction.html. Raises NotFound for one that neither index nor chain knows."""
-    indexed = await transactions.one(rooms.pool, signature)
-    logged = [] if indexed is None else await transactions.events(rooms.pool, indexed, _MAX_EVENTS)
+    indexed = await transactions.one(context.pool, signature)
+    logged = [] if indexed is None else await transactions.events(context.pool, indexed, _MAX_EVENTS)
     ids = {row.market_id for row in logged if row.market_id is not None}
-    touched = await markets.several(rooms.pool, list(ids))
+    touched = await markets.several(context.pool, list(ids))
     if indexed is None or indexed.failed:
-        fate = await _asked(rooms, signature)
+        fate = await _asked(context, signature)
     else:
-        fate = Fate(status="landed", slot=indexed.slot, confirmation=indexed.finality)
+        fate = TransactionFate(status="landed", slot=indexed.slot, confirmation=indexed.finality)
     return {
         "title": f"Transaction {signature[:8]}…",
         "signature": signature,
@@ -56,21 +56,23 @@ async def values(rooms: Rooms, signature: Signature) -> dict[str, object]:
     }
 
 
-async def _asked(rooms: Rooms, signature: Signature) -> Fate:
+async def _asked(context: AppContext, signature: Signature) -> TransactionFate:
     try:
-        said = await rooms.relay.state_of(signature)
+        said = await context.relay.state_of(signature)
     except ChainError:
-        return Fate(status="unknown")
-    return Fate(status=said.status, slot=said.slot, confirmation=said.confirmation, error=said.error)
+        return TransactionFate(status="unknown")
+    return TransactionFate(
+        status=said.status, slot=said.slot, confirmation=said.confirmation, error=said.error
+    )
 
 
-def _line(row: Logged, touched: Mapping[MarketId, MarketRow]) -> Line:
+def _line(row: Logged, touched: Mapping[MarketId, MarketRow]) -> TransactionEventRow:
     said = msgspec.json.decode(row.event, type=dict[str, object])
     shown = {name: value for name, value in said.items() if name not in ("event", "market_id")}
     market = touched.get(row.market_id) if row.market_id else None
     wallet = said.get("creator", said.get("user"))
     is_debt = row.name == "LiquidityWithdrawn" and market is not None and wallet != market.creator
-    return Line(
+    return TransactionEventRow(
         title=market_timeline.title(row.name, is_debt=is_debt),
         note=market_timeline.note(row.name, said),
         market_id=row.market_id,

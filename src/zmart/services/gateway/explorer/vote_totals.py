@@ -7,12 +7,12 @@ import msgspec
 from zmart.client.shapes.votes import VoteTerms
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, VoteKind
-from zmart.services.gateway.api.serializers import Policy
+from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.api.vote_terms import MarketVoting
 from zmart.store.markets import MarketRow
 
 
-class Ballot(msgspec.Struct, frozen=True, kw_only=True):
+class VotePanel(msgspec.Struct, frozen=True, kw_only=True):
     """One vote of a market's life. `threshold_bps` None: the program's rules are not indexed yet."""
 
     kind: str
@@ -29,7 +29,7 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool
 
 
-class BallotStanding(msgspec.Struct, frozen=True):
+class VoteTotals(msgspec.Struct, frozen=True):
     """How one vote stands: what counts, how many votes do not, and who may vote."""
 
     tally: Tally
@@ -39,16 +39,18 @@ class BallotStanding(msgspec.Struct, frozen=True):
 
 def standings(
     counts: dict[VoteKind, Tally], not_counted: dict[VoteKind, int], voting: MarketVoting
-) -> dict[VoteKind, BallotStanding]:
+) -> dict[VoteKind, VoteTotals]:
     return {
-        kind: BallotStanding(
+        kind: VoteTotals(
             counts[kind], not_counted[kind], next(t for t in voting.terms if t.kind == kind.value)
         )
         for kind in VoteKind
     }
 
 
-def of_market(row: MarketRow, stands: dict[VoteKind, BallotStanding], policy: Policy) -> list[Ballot]:
+def of_market(
+    row: MarketRow, stands: dict[VoteKind, VoteTotals], policy: FinalizationPolicy
+) -> list[VotePanel]:
     """The votes that have begun, the latest first."""
     found = [_proposal(row, stands[VoteKind.PROPOSAL], policy)]
     if row.dispute_initiated_at is not None:
@@ -56,8 +58,8 @@ def of_market(row: MarketRow, stands: dict[VoteKind, BallotStanding], policy: Po
     return found
 
 
-def _proposal(row: MarketRow, stands: BallotStanding, policy: Policy) -> Ballot:
-    return Ballot(
+def _proposal(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
+    return VotePanel(
         kind=VoteKind.PROPOSAL.value,
         title="Vote on the proposal",
         question="Should this become a market?",
@@ -73,9 +75,9 @@ def _proposal(row: MarketRow, stands: BallotStanding, policy: Policy) -> Ballot:
     )
 
 
-def _dispute(row: MarketRow, stands: BallotStanding, policy: Policy) -> Ballot:
+def _dispute(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
     proposed = "YES" if row.proposed_outcome else "NO"
-    return Ballot(
+    return VotePanel(
         kind=VoteKind.DISPUTE.value,
         title="Vote on the dispute",
         question=f"Is the proposed outcome {proposed} wrong?",

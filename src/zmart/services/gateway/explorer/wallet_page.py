@@ -7,7 +7,7 @@ import msgspec
 from zmart.market.types import Lamports, VoteKind, Wallet
 from zmart.services.gateway.api import paging, valuation
 from zmart.services.gateway.api.paging import TapeKey
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.store import markets, positions, trades, users, vote_lists
 from zmart.store.positions import Held
 
@@ -16,7 +16,7 @@ _TRADES = 25
 _VOTES = 25
 
 
-class Holding(msgspec.Struct, frozen=True, kw_only=True):
+class WalletHolding(msgspec.Struct, frozen=True, kw_only=True):
     """A position with what it is worth: `result` is what was made so far, open shares at the last price."""
 
     row: Held
@@ -25,25 +25,25 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     result: Lamports
 
 
-async def values(rooms: Rooms, wallet: Wallet, cursor: str | None) -> dict[str, object]:
+async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dict[str, object]:
     """For the template wallet.html."""
     behind = paging.key_of(cursor, TapeKey)
-    found = await trades.of_wallet(rooms.pool, wallet, _TRADES + 1, 0, behind.place if behind else None)
+    found = await trades.of_wallet(context.pool, wallet, _TRADES + 1, 0, behind.place if behind else None)
     tape, more = paging.cut(found, _TRADES)
-    held = await positions.of_wallet(rooms.pool, wallet, _POSITIONS)
+    held = await positions.of_wallet(context.pool, wallet, _POSITIONS)
     cast = [
-        vote for kind in VoteKind for vote in await vote_lists.of_wallet(rooms.pool, wallet, kind, _VOTES)
+        vote for kind in VoteKind for vote in await vote_lists.of_wallet(context.pool, wallet, kind, _VOTES)
     ]
     named = {row.market_id: row.question for row in held}
     mentioned = {trade.market_id for trade in tape} | {vote.market_id for vote in cast}
     missing = list(mentioned - named.keys())
-    named |= {key: row.question for key, row in (await markets.several(rooms.pool, missing)).items()}
+    named |= {key: row.question for key, row in (await markets.several(context.pool, missing)).items()}
     return {
         "title": f"Wallet {wallet[:4]}…{wallet[-4:]}",
         "wallet": wallet,
-        "profile": await users.profile(rooms.pool, wallet),
-        "counts": await users.counts(rooms.pool, wallet),
-        "results": await users.results(rooms.pool, wallet),
+        "profile": await users.profile(context.pool, wallet),
+        "counts": await users.counts(context.pool, wallet),
+        "results": await users.results(context.pool, wallet),
         "held": [_holding(row) for row in held],
         "tape": tape,
         "older_trades": paging.cursor_of(TapeKey(*tape[-1].place)) if more and tape else None,
@@ -52,10 +52,10 @@ async def values(rooms: Rooms, wallet: Wallet, cursor: str | None) -> dict[str, 
     }
 
 
-def _holding(row: Held) -> Holding:
+def _holding(row: Held) -> WalletHolding:
     value = valuation.value_of(row)
     basis = Lamports(0 if row.has_claimed else row.cost_basis_yes + row.cost_basis_no)
-    return Holding(
+    return WalletHolding(
         row=row,
         worth=value,
         basis=basis,

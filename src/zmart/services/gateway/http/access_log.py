@@ -15,7 +15,7 @@ from zmart.settings import Settings
 log = structlog.get_logger()
 
 
-class Line(msgspec.Struct, frozen=True):
+class AccessLogEntry(msgspec.Struct, frozen=True):
     """What structlog would make of it, in its order."""
 
     service: str
@@ -53,7 +53,7 @@ class AccessLog:
         notes, self._notes = self._notes, []
         now = datetime.now(UTC)
         lines = [
-            Line(
+            AccessLogEntry(
                 "gateway", request_id, method, path, status, round(seconds * 1000, 2), "request", "info", now
             )
             for method, path, status, seconds, request_id in notes

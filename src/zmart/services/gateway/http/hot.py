@@ -13,16 +13,16 @@ from time import perf_counter
 from zmart.errors import NotFound
 from zmart.services.contract import WIRE, Line, Scope, Send
 from zmart.services.gateway import metrics
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.access_log import AccessLog
 from zmart.services.gateway.http.asked import Asked, Common, request_id_of
 from zmart.services.gateway.http.auth.client_addresses import Networks, client_address
 from zmart.services.gateway.http.memory import At, Known, Memory, Packed, Request
-from zmart.services.gateway.http.rate_limits import Policy, Verdict, policy_header
+from zmart.services.gateway.http.rate_limits import RateLimitPolicy, RateLimitVerdict, policy_header
 from zmart.services.gateway.http.responses import AGAIN, REVALIDATE, SHARED, TEXT, is_known_to, packed
 from zmart.services.gateway.http.turns import Turns
 from zmart.services.gateway.http.wire import Head, Own, write
-from zmart.store.change_feed import Standing
+from zmart.store.change_feed import FeedPosition
 
 _MOST_QUERY_BYTES = 300
 
@@ -32,14 +32,19 @@ class Hot:
     Handlers say with `answers.again` what may be answered here."""
 
     def __init__(
-        self, rooms: Rooms, reads: Policy, trusted: Networks, access: AccessLog, within_s: float
+        self,
+        context: AppContext,
+        reads: RateLimitPolicy,
+        trusted: Networks,
+        access: AccessLog,
+        within_s: float,
     ) -> None:
-        self._rooms = rooms
+        self._context = context
         self._reads = reads
         self._access = access
         self._within_s = within_s
-        self._memory = Memory(rooms.settings.answer_cache_bytes)
-        self._turns = Turns(rooms.standings)
+        self._memory = Memory(context.settings.answer_cache_bytes)
+        self._turns = Turns(context.feed_positions)
         self._caller = lru_cache(maxsize=10_000)(partial(_caller, trusted))
         self._fixed = [
             (b"cache-control", REVALIDATE),
@@ -53,7 +58,7 @@ class Hot:
         if request is None:
             return False
         began = perf_counter()
-        verdict = self._rooms.limiter.at_once(self._reads, self._caller(line.peer, request.forwarded))
+        verdict = self._context.limiter.at_once(self._reads, self._caller(line.peer, request.forwarded))
         if verdict is None:
             return False
         if self._memory.keeps_answers:
@@ -70,7 +75,7 @@ class Hot:
             return False
         client, forwarded = asked.scope["client"], asked.given.get(b"x-forwarded-for")
         try:
-            verdict = await self._rooms.limiter.take(
+            verdict = await self._context.limiter.take(
                 self._reads, self._caller(client[0] if client else "unknown", forwarded)
             )
             answer, slot = await (self._kept(known) if self._memory.keeps_answers else self._read(known))
@@ -106,9 +111,9 @@ class Hot:
         wire: bytes,
         request: Request,
         line: Line,
-        verdict: Verdict,
+        verdict: RateLimitVerdict,
         began: float,
-        standing: Standing | None,
+        standing: FeedPosition | None,
     ) -> None:
         """The end of a turn: what is kept still holds, or must be read again."""
         known = request.known
@@ -122,7 +127,13 @@ class Hot:
             asyncio.get_running_loop().create_task(renewing)
 
     async def _renewed_for(
-        self, wire: bytes, request: Request, line: Line, verdict: Verdict, began: float, standing: Standing
+        self,
+        wire: bytes,
+        request: Request,
+        line: Line,
+        verdict: RateLimitVerdict,
+        began: float,
+        standing: FeedPosition,
     ) -> None:
         try:
             answer = await self._renewed(request.known, standing.at)
@@ -132,7 +143,7 @@ class Hot:
             self._write(request, line, verdict, began, answer, standing.slot)
 
     async def _read_for(
-        self, wire: bytes, request: Request, line: Line, verdict: Verdict, began: float
+        self, wire: bytes, request: Request, line: Line, verdict: RateLimitVerdict, began: float
     ) -> None:
         try:
             answer, slot = await self._read(request.known)
@@ -142,7 +153,7 @@ class Hot:
             self._write(request, line, verdict, began, answer, slot)
 
     def _write(
-        self, request: Request, line: Line, verdict: Verdict, began: float, answer: Packed, slot: int
+        self, request: Request, line: Line, verdict: RateLimitVerdict, began: float, answer: Packed, slot: int
     ) -> None:
         request_id = request_id_of(None)
         head = self._head(answer, request.common, request.tags)
@@ -169,7 +180,7 @@ class Hot:
     async def _read(self, known: Known) -> tuple[Packed, int]:
         """An answer read now, and a slot that it is complete through."""
         async with asyncio.timeout(self._within_s):
-            slot = await self._rooms.as_of_slot.get()
+            slot = await self._context.as_of_slot.get()
             return await _read(known), slot
 
     async def _kept(self, known: Known) -> tuple[Packed, int]:

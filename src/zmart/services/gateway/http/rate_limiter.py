@@ -14,7 +14,13 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from zmart.services.gateway.http.rate_limits import WINDOW_S, Grant, LocalCounts, Policy, Verdict
+from zmart.services.gateway.http.rate_limits import (
+    WINDOW_S,
+    LocalCounts,
+    RateLimitGrant,
+    RateLimitPolicy,
+    RateLimitVerdict,
+)
 
 log = structlog.get_logger()
 
@@ -47,12 +53,12 @@ return out
 """
 
 
-class _Caller:
+class _ClientBudget:
     """`left` are certain until `until`; `ahead` were let through and are not counted yet."""
 
     __slots__ = ("ahead", "close", "key", "left", "policy", "reset_s", "until", "waiting")
 
-    def __init__(self, policy: Policy, key: str) -> None:
+    def __init__(self, policy: RateLimitPolicy, key: str) -> None:
         self.policy = policy
         self.key = key
         self.close = max(20, policy.per_minute // 10)
@@ -60,25 +66,25 @@ class _Caller:
         self.reset_s = WINDOW_S
         self.until = 0.0
         self.ahead = 0
-        self.waiting: list[asyncio.Future[Verdict]] = []
+        self.waiting: list[asyncio.Future[RateLimitVerdict]] = []
 
 
-class Limiter:
+class RateLimiter:
     """`take(policy, key)` counts one request."""
 
     def __init__(self, redis: Redis | None) -> None:
         self._script = None if redis is None else redis.register_script(_LUA)
         self._local = LocalCounts()
-        self._callers: dict[tuple[str, str], _Caller] = {}
-        self._due: dict[_Caller, None] = {}
+        self._callers: dict[tuple[str, str], _ClientBudget] = {}
+        self._due: dict[_ClientBudget, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._working: asyncio.Task[None] | None = None
         self._rests_until = 0.0
 
-    async def take(self, policy: Policy, key: str) -> Verdict:
+    async def take(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict:
         return self.at_once(policy, key) or await self.begin(policy, key)
 
-    def at_once(self, policy: Policy, key: str) -> Verdict | None:
+    def at_once(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict | None:
         """The verdict if it is certain without asking; None, and nothing was counted, if not."""
         caller = self._callers.get((policy.name, key))
         if caller is None or caller.left <= caller.close or time.monotonic() >= caller.until:
@@ -89,11 +95,11 @@ class Limiter:
             self._due[caller] = None
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(_COUNT_WITHIN_S, self._start)
-        return Verdict(True, caller.left, caller.reset_s)
+        return RateLimitVerdict(True, caller.left, caller.reset_s)
 
-    def begin(self, policy: Policy, key: str) -> asyncio.Future[Verdict]:
+    def begin(self, policy: RateLimitPolicy, key: str) -> asyncio.Future[RateLimitVerdict]:
         """The verdict once it is known."""
-        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[RateLimitVerdict] = asyncio.get_running_loop().create_future()
         if self._script is None or time.monotonic() < self._rests_until:
             answer.set_result(self._local.take(_name(policy, key), policy.per_minute))
             return answer
@@ -101,7 +107,7 @@ class Limiter:
         if caller is None:
             if len(self._callers) >= _MOST_CALLERS:
                 self._callers.clear()
-            caller = self._callers[policy.name, key] = _Caller(policy, key)
+            caller = self._callers[policy.name, key] = _ClientBudget(policy, key)
         caller.waiting.append(answer)
         self._due[caller] = None
         if self._working is None or self._working.done():
@@ -131,7 +137,7 @@ class Limiter:
             for (caller, ahead, waiting), grant in zip(told, await self._counted(wanted), strict=True):
                 _tell(caller, ahead, waiting, grant)
 
-    async def _counted(self, wanted: Sequence[tuple[Policy, str, int]]) -> list[Grant]:
+    async def _counted(self, wanted: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
         if self._script is None or time.monotonic() < self._rests_until:
             return self._counted_here(wanted)
         now_ms = int(time.time() * 1000)
@@ -145,15 +151,17 @@ class Limiter:
             self._rests_until = time.monotonic() + _REST_S
             return self._counted_here(wanted)
         reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S
-        return [Grant(int(said[i]), int(said[i + 1]), reset_s) for i in range(0, 2 * len(wanted), 2)]
+        return [RateLimitGrant(int(said[i]), int(said[i + 1]), reset_s) for i in range(0, 2 * len(wanted), 2)]
 
-    def _counted_here(self, wanted: Sequence[tuple[Policy, str, int]]) -> list[Grant]:
+    def _counted_here(self, wanted: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
         return [
             self._local.grant(_name(policy, key), policy.per_minute, number) for policy, key, number in wanted
         ]
 
 
-def _tell(caller: _Caller, ahead: int, waiting: list[asyncio.Future[Verdict]], grant: Grant) -> None:
+def _tell(
+    caller: _ClientBudget, ahead: int, waiting: list[asyncio.Future[RateLimitVerdict]], grant: RateLimitGrant
+) -> None:
     for place, answer in enumerate(waiting, start=ahead):
         if not answer.done():
             answer.set_result(grant.verdict(place))
@@ -162,5 +170,5 @@ def _tell(caller: _Caller, ahead: int, waiting: list[asyncio.Future[Verdict]], g
     caller.until = time.monotonic() + _CERTAIN_S
 
 
-def _name(policy: Policy, key: str) -> str:
+def _name(policy: RateLimitPolicy, key: str) -> str:
     return f"{policy.name}:{key}"

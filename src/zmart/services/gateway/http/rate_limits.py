@@ -13,14 +13,14 @@ WINDOW_S = 60
 _MAX_LOCAL_KEYS = 100_000
 
 
-class Policy(msgspec.Struct, frozen=True):
+class RateLimitPolicy(msgspec.Struct, frozen=True):
     """So many requests a minute; `name` is what clients see."""
 
     name: str
     per_minute: int
 
 
-def policies(settings: Settings) -> dict[str, Policy]:
+def policies(settings: Settings) -> dict[str, RateLimitPolicy]:
     """Every policy by its name."""
     wanted = {
         "reads": settings.rate_limit_reads,
@@ -29,10 +29,10 @@ def policies(settings: Settings) -> dict[str, Policy]:
         "comments": settings.rate_limit_comments,
         "nonce": settings.rate_limit_nonce,
     }
-    return {name: Policy(name, per_minute) for name, per_minute in wanted.items()}
+    return {name: RateLimitPolicy(name, per_minute) for name, per_minute in wanted.items()}
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class RateLimitVerdict(msgspec.Struct, frozen=True):
     """Whether a request may go on, how many are left, and in how many seconds the window has moved on."""
 
     allowed: bool
@@ -40,24 +40,26 @@ class Verdict(msgspec.Struct, frozen=True):
     reset_s: int
 
 
-class Grant(msgspec.Struct, frozen=True):
+class RateLimitGrant(msgspec.Struct, frozen=True):
     """How many of a caller's requests that were counted together may go on, and how many were left before."""
 
     granted: int
     left: int
     reset_s: int
 
-    def verdict(self, place: int) -> Verdict:
+    def verdict(self, place: int) -> RateLimitVerdict:
         """Of the request that came after `place` others."""
-        return Verdict(place < self.granted, max(0, self.left - min(place + 1, self.granted)), self.reset_s)
+        return RateLimitVerdict(
+            place < self.granted, max(0, self.left - min(place + 1, self.granted)), self.reset_s
+        )
 
 
-def policy_header(policy: Policy) -> bytes:
+def policy_header(policy: RateLimitPolicy) -> bytes:
     """draft-ietf-httpapi-ratelimit-headers: RateLimit-Policy."""
     return b'"%b";q=%d;w=%d' % (policy.name.encode(), policy.per_minute, WINDOW_S)
 
 
-def limit_header(policy: Policy, verdict: Verdict) -> bytes:
+def limit_header(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> bytes:
     """RateLimit, of the same draft."""
     return b'"%b";r=%d;t=%d' % (policy.name.encode(), verdict.remaining, verdict.reset_s)
 
@@ -68,11 +70,11 @@ class LocalCounts:
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int, int]] = {}
 
-    def take(self, key: str, limit: int) -> Verdict:
+    def take(self, key: str, limit: int) -> RateLimitVerdict:
         """Count one request."""
         return self.grant(key, limit, 1).verdict(0)
 
-    def grant(self, key: str, limit: int, wanted: int) -> Grant:
+    def grant(self, key: str, limit: int, wanted: int) -> RateLimitGrant:
         """Count several."""
         now = time.time()
         this = int(now // WINDOW_S)
@@ -84,4 +86,4 @@ class LocalCounts:
         if len(self._counts) > _MAX_LOCAL_KEYS:
             self._counts.clear()
         self._counts[key] = (this, count + granted, before)
-        return Grant(granted, math.floor(limit - used), WINDOW_S - int(now) % WINDOW_S)
+        return RateLimitGrant(granted, math.floor(limit - used), WINDOW_S - int(now) % WINDOW_S)

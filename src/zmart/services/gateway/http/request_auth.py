@@ -1,4 +1,4 @@
-"""The call that a handler answers: who makes it, and the demands it can make of them."""
+"""Who sends a request, as handlers ask for it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from litestar.di import NamedDependency, Provide
 
 from zmart.errors import Forbidden, Invalid
 from zmart.market.types import Wallet
-from zmart.services.gateway.context import Rooms, TheRooms
-from zmart.services.gateway.http.auth.authenticator import Caller, Request
+from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.auth.authenticator import Principal, RequestContent
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.rate_limit_middleware import BODY, CALLER
+from zmart.services.gateway.http.request_guard import BODY, PRINCIPAL
 
 
-class Call(msgspec.Struct, frozen=True):
+class RequestAuth(msgspec.Struct, frozen=True):
     """Made once per request; its demands raise Unauthenticated or Forbidden."""
 
-    rooms: Rooms
-    caller: Caller
-    request: Request
+    context: AppContext
+    principal: Principal
+    content: RequestContent
 
     async def wallet(self) -> Wallet:
         """The wallet that signed in or signed this request."""
-        return await self.rooms.doors.wallet(self.caller, self.request)
+        return await self.context.authenticator.wallet(self.principal, self.content)
 
     async def wallet_named(self, named: str | None, field: str = "wallet") -> Wallet:
         """The same, which must be the one that the body names, if it names one."""
@@ -32,23 +32,25 @@ class Call(msgspec.Struct, frozen=True):
         return wallet
 
     async def reader(self) -> Wallet | None:
-        return await self.rooms.doors.reader(self.caller)
+        return await self.context.authenticator.reader(self.principal)
 
     async def operator(self) -> None:
         """The operator's token, or the program's admin wallet."""
-        rules = await self.rooms.rules.get()
-        await self.rooms.doors.operator(self.caller, self.request, rules.admin if rules else None)
+        rules = await self.context.rules.get()
+        await self.context.authenticator.operator(
+            self.principal, self.content, rules.admin if rules else None
+        )
 
 
-TheCall = NamedDependency[Call]
+Auth = NamedDependency[RequestAuth]
 """How a handler asks for it."""
 
 
-async def provide_call(request: GatewayRequest, rooms: TheRooms) -> Call:
+async def provide_request_auth(request: GatewayRequest, context: Context) -> RequestAuth:
     scope = request.scope
-    caller: Caller = scope[CALLER]  # type: ignore[literal-required]
+    principal: Principal = scope[PRINCIPAL]  # type: ignore[literal-required]
     body: bytes = scope[BODY]  # type: ignore[literal-required]
-    return Call(rooms, caller, Request(request.method, request.url.path, body))
+    return RequestAuth(context, principal, RequestContent(request.method, request.url.path, body))
 
 
 def checked_length(field: str, text: str, shortest: int, longest: int) -> str:
@@ -61,4 +63,4 @@ def checked_length(field: str, text: str, shortest: int, longest: int) -> str:
     return trimmed
 
 
-CALL = Provide(provide_call)
+REQUEST_AUTH = Provide(provide_request_auth)

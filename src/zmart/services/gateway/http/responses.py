@@ -32,7 +32,7 @@ _BIG_NUMBERS = (Lamports, Shares, shapes.Units)
 Content = TypeVar("Content")
 
 
-class Answer(Response[Any]):
+class ApiResponse(Response[Any]):
     """What a handler returns becomes this; content that is a struct is encoded by msgspec."""
 
     def to_asgi_response(self, app: Any, request: GatewayRequest, **options: Any) -> ASGIResponse:  # noqa: ANN401

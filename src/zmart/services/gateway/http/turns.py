@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from zmart.services.gateway.http.feed_position import Standings
-from zmart.store.change_feed import Standing
+from zmart.services.gateway.http.feed_position import FeedPositionReader
+from zmart.store.change_feed import FeedPosition
 
 _WITHIN_S = 1.5
 
-Told = Callable[[Standing | None], None]
+Told = Callable[[FeedPosition | None], None]
 
 
 class Turns:
     """`join(told)`: told where the feed stood at some moment after the call, or None when the database does not say."""
 
-    def __init__(self, standings: Standings) -> None:
-        self._standings = standings
+    def __init__(self, feed_positions: FeedPositionReader) -> None:
+        self._standings = feed_positions
         self._waiting: list[Told] = []
         self._working: asyncio.Task[None] | None = None
 
@@ -26,9 +26,9 @@ class Turns:
         if self._working is None or self._working.done():
             self._working = asyncio.get_running_loop().create_task(self._work())
 
-    async def standing(self) -> Standing | None:
+    async def standing(self) -> FeedPosition | None:
         """The same, awaited."""
-        answer: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[FeedPosition | None] = asyncio.get_running_loop().create_future()
         self.join(lambda standing: None if answer.done() else answer.set_result(standing))
         return await answer
 

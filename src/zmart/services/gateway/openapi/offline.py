@@ -6,7 +6,7 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from zmart.services.gateway.handlers import HANDLERS
-from zmart.services.gateway.http.request_auth import CALL
+from zmart.services.gateway.http.request_auth import REQUEST_AUTH
 from zmart.services.gateway.openapi import specification
 from zmart.services.gateway.openapi.shapes import Schema
 
@@ -15,7 +15,7 @@ def document() -> Schema:
     """The OpenAPI 3.1 document that every gateway of this version serves."""
     app = Litestar(
         route_handlers=[*HANDLERS],
-        dependencies={"rooms": Provide(_nothing, sync_to_thread=False), "call": CALL},
+        dependencies={"context": Provide(_nothing, sync_to_thread=False), "auth": REQUEST_AUTH},
         openapi_config=specification.OPENAPI,
         logging_config=None,  # describing sets up nothing in the process that asked
     )

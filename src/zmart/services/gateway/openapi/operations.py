@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar.handlers import HTTPRouteHandler
 
-from zmart.services.gateway.http.rate_limit_middleware import LIMIT, NO_LIMIT
+from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.openapi.examples import BODIES, MARKET, WALLET
 from zmart.services.gateway.openapi.links import LINKS

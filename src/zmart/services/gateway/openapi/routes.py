@@ -5,10 +5,10 @@ from __future__ import annotations
 from litestar import Response, get
 
 from zmart.feed import asyncapi
-from zmart.services.gateway.context import TheRooms
+from zmart.services.gateway.context import Context
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.rate_limit_middleware import LIMIT, NO_LIMIT
+from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.services.gateway.openapi import specification
 from zmart.services.gateway.openapi.shapes import Schema
 
@@ -22,9 +22,9 @@ async def openapi_json(request: GatewayRequest) -> Response[bytes]:
 
 
 @get(asyncapi.PATH, include_in_schema=False, opt=_FREE)
-async def asyncapi_json(rooms: TheRooms) -> Response[bytes]:
+async def asyncapi_json(context: Context) -> Response[bytes]:
     """AsyncAPI 3.0 of the WebSocket."""
-    return Response(asyncapi.published(rooms.socket_url), media_type="application/json")
+    return Response(asyncapi.published(context.socket_url), media_type="application/json")
 
 
 @get("/docs", include_in_schema=False, opt=_FREE)

@@ -27,7 +27,7 @@ LIFETIME_S = 3600
 _MAX_CHARS = 400
 
 
-class Token(msgspec.Struct, frozen=True, kw_only=True):
+class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
     """What a session says. `expires` in unix seconds."""
 
     wallet: Wallet
@@ -35,7 +35,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires: int
 
 
-class Tokens:
+class SessionTokens:
     """Makes, reads and revokes. Revocations live in Redis; while it is away this process remembers its own."""
 
     def __init__(self, secret: str, redis: Redis | None) -> None:
@@ -43,22 +43,24 @@ class Tokens:
         self._redis = redis
         self._revoked: dict[str, int] = {}
 
-    def issue(self, wallet: Wallet) -> tuple[str, Token]:
-        token = Token(wallet=wallet, id=secrets.token_urlsafe(12), expires=int(time.time()) + LIFETIME_S)
+    def issue(self, wallet: Wallet) -> tuple[str, SessionToken]:
+        token = SessionToken(
+            wallet=wallet, id=secrets.token_urlsafe(12), expires=int(time.time()) + LIFETIME_S
+        )
         payload = _encode(msgspec.json.encode(token))
         return f"{PREFIX}{payload}.{self._seal(payload)}", token
 
-    def read(self, text: str) -> Token:
+    def read(self, text: str) -> SessionToken:
         """Raises Unauthenticated for one that is not ours or has expired."""
         payload, _, seal = text.removeprefix(PREFIX).partition(".")
         if len(text) > _MAX_CHARS or not hmac.compare_digest(self._seal(payload).encode(), seal.encode()):
             raise Unauthenticated("The session token is not one of ours: sign in again.")
-        token = msgspec.json.decode(_decode(payload), type=Token)
+        token = msgspec.json.decode(_decode(payload), type=SessionToken)
         if token.expires <= time.time():
             raise Unauthenticated("The session has expired: sign in again.")
         return token
 
-    async def check(self, token: Token) -> None:
+    async def check(self, token: SessionToken) -> None:
         """Raises Unauthenticated for a revoked session."""
         if token.id in self._revoked:
             raise Unauthenticated("This session was signed out: sign in again.")
@@ -72,7 +74,7 @@ class Tokens:
         if revoked:
             raise Unauthenticated("This session was signed out: sign in again.")
 
-    async def revoke(self, token: Token) -> None:
+    async def revoke(self, token: SessionToken) -> None:
         now = int(time.time())
         self._revoked = {key: end for key, end in self._revoked.items() if end > now} | {
             token.id: token.expires
@@ -84,7 +86,7 @@ class Tokens:
         return _encode(hmac.new(self._secret, payload.encode(), hashlib.sha256).digest())
 
 
-def _key(token: Token) -> str:
+def _key(token: SessionToken) -> str:
     return f"auth:revoked:{token.id}"
 
 

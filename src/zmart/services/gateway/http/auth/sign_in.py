@@ -24,7 +24,7 @@ _NONCE = re.compile(r"^Nonce: ([A-Za-z0-9]{16,64})$", re.MULTILINE)
 _AGAIN = "ask POST /api/auth/nonce for a new message and sign that."
 
 
-class Challenge(msgspec.Struct, frozen=True, kw_only=True):
+class SignInChallenge(msgspec.Struct, frozen=True, kw_only=True):
     """What the wallet has to sign, to the letter."""
 
     nonce: str
@@ -32,7 +32,7 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-class _Pending(msgspec.Struct, frozen=True):
+class _PendingSignIn(msgspec.Struct, frozen=True):
     wallet: Wallet
     message: str
 
@@ -46,17 +46,17 @@ class SignIn:
         self._uri = uri
         self._chain_id = chain_id
 
-    async def challenge(self, wallet: Wallet) -> Challenge:
+    async def challenge(self, wallet: Wallet) -> SignInChallenge:
         nonce = secrets.token_hex(16)
         issued = datetime.now(UTC)
         expires = issued + timedelta(seconds=NONCE_LIFETIME_S)
         message = self._text(wallet, nonce, issued, expires)
-        pending = msgspec.json.encode(_Pending(wallet, message))
+        pending = msgspec.json.encode(_PendingSignIn(wallet, message))
         try:
             await self._store().set(_key(nonce), pending, ex=NONCE_LIFETIME_S)
         except (RedisError, OSError) as problem:
             raise _away(problem) from problem
-        return Challenge(nonce=nonce, message=message, expires_at=expires)
+        return SignInChallenge(nonce=nonce, message=message, expires_at=expires)
 
     async def verify(self, wallet: Wallet, message: str, signature: str) -> None:
         """Raises Unauthenticated unless this is our own message, signed by the wallet, for the first time."""
@@ -69,12 +69,12 @@ class SignIn:
         if pending.wallet != wallet or pending.message != message:
             raise Unauthenticated(f"The message is not the one that was given for this nonce: {_AGAIN}")
 
-    async def _take(self, nonce: str) -> _Pending | None:
+    async def _take(self, nonce: str) -> _PendingSignIn | None:
         try:
             raw = await self._store().getdel(_key(nonce))
         except (RedisError, OSError) as problem:
             raise _away(problem) from problem
-        return None if raw is None else msgspec.json.decode(raw, type=_Pending)
+        return None if raw is None else msgspec.json.decode(raw, type=_PendingSignIn)
 
     def _store(self) -> Redis:
         if self._redis is None:

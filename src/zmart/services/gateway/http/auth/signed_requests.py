@@ -1,7 +1,7 @@
 """Requests that existing clients sign themselves: in the body, or in the header `Authorization: Signature ...`.
 
 A signature proves a wallet for a while, not what the request says. So each one is bound to the first write it
-comes with and refused for any other (`Replays`).
+comes with and refused for any other (`ReplayGuard`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MAX_HEADER_CHARS = 2048
 _ANOTHER = "This signature was used for another request: sign a new message for each one."
 
 
-class Signed(msgspec.Struct, frozen=True):
+class WalletSignature(msgspec.Struct, frozen=True):
     """A text that a wallet signed; `window_s` is how long it counts."""
 
     wallet: Wallet
@@ -37,20 +37,20 @@ class Signed(msgspec.Struct, frozen=True):
     window_s: int
 
 
-class _Fields(msgspec.Struct, frozen=True):
+class _SignatureFields(msgspec.Struct, frozen=True):
     message: str = ""
     signature: str = ""
     wallet: str = ""
 
 
-class _Body(_Fields, frozen=True):
-    auth: _Fields | None = msgspec.field(default=None, name="_auth")
+class _SignedBody(_SignatureFields, frozen=True):
+    auth: _SignatureFields | None = msgspec.field(default=None, name="_auth")
 
 
-def in_body(body: bytes) -> Signed | None:
+def in_body(body: bytes) -> WalletSignature | None:
     """The signature of a signed body, None if there is none. Raises Unauthenticated when it does not hold."""
     try:
-        found = msgspec.json.decode(body, type=_Body)
+        found = msgspec.json.decode(body, type=_SignedBody)
     except (msgspec.MsgspecError, RecursionError):
         return None
     fields = found.auth or found
@@ -59,16 +59,16 @@ def in_body(body: bytes) -> Signed | None:
     return _checked(fields, _BODY_TEXT, BODY_WINDOW_S)
 
 
-def in_header(value: str) -> Signed:
+def in_header(value: str) -> WalletSignature:
     """The signature of the header. Raises Unauthenticated."""
     if len(value) > _MAX_HEADER_CHARS:
         raise Unauthenticated("The Authorization header is too long.")
     pairs: Mapping[str, str] = dict(parse_qsl(value.removeprefix(HEADER_PREFIX)))
-    fields = _Fields(pairs.get("message", ""), pairs.get("signature", ""), pairs.get("wallet", ""))
+    fields = _SignatureFields(pairs.get("message", ""), pairs.get("signature", ""), pairs.get("wallet", ""))
     return _checked(fields, _HEADER_TEXT, HEADER_WINDOW_S)
 
 
-def _checked(fields: _Fields, text: re.Pattern[str], window_s: int) -> Signed:
+def _checked(fields: _SignatureFields, text: re.Pattern[str], window_s: int) -> WalletSignature:
     found = text.fullmatch(fields.message)
     if found is None:
         raise Unauthenticated("The signed message is not the text that this API asks for.")
@@ -77,19 +77,19 @@ def _checked(fields: _Fields, text: re.Pattern[str], window_s: int) -> Signed:
     wallet = Wallet(fields.wallet)
     if not signed_text(wallet, fields.message, fields.signature):
         raise Unauthenticated("The signature is not this wallet's over this message.")
-    return Signed(wallet, fields.signature, window_s)
+    return WalletSignature(wallet, fields.signature, window_s)
 
 
-class Replays:
+class ReplayGuard:
     """Remembers which write a signature came with. Raises StoreError while Redis is away: no guess is made."""
 
     def __init__(self, redis: Redis | None) -> None:
         self._redis = redis
 
-    async def bind(self, signed: Signed, method: str, path: str, body: bytes) -> None:
+    async def bind(self, signed: WalletSignature, method: str, path: str, body: bytes) -> None:
         """Raises Unauthenticated when the signature came with another write before."""
         if self._redis is None:
-            raise StoreError("Signed requests need Redis: set REDIS_URL, or sign in for a session.")
+            raise StoreError("WalletSignature requests need Redis: set REDIS_URL, or sign in for a session.")
         digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()
         key = f"auth:bound:{hashlib.sha256(signed.signature.encode()).hexdigest()}"
         try:
@@ -97,7 +97,7 @@ class Replays:
             bound = digest.encode() if first else await self._redis.get(key)
         except (RedisError, OSError) as problem:
             raise StoreError(
-                f"Signed requests cannot be checked: Redis does not answer ({type(problem).__name__})."
+                f"WalletSignature requests cannot be checked: Redis does not answer ({type(problem).__name__})."
             ) from problem
         if bound != digest.encode():
             raise Unauthenticated(_ANOTHER)

@@ -8,7 +8,7 @@ from zmart.market.types import Wallet
 from zmart.proofs.signatures import signed_text
 
 
-class _Body(msgspec.Struct, frozen=True):
+class _StatementBody(msgspec.Struct, frozen=True):
     statement: str = ""
     signature: str = ""
     wallet: str = ""
@@ -20,7 +20,7 @@ def signer_of(body: bytes) -> Wallet | None:
     if b'"statement"' not in body:
         return None
     try:
-        found = msgspec.json.decode(body, type=_Body)
+        found = msgspec.json.decode(body, type=_StatementBody)
     except (msgspec.MsgspecError, RecursionError):
         return None
     wallet = Wallet(found.wallet or found.user)

@@ -1,4 +1,4 @@
-"""What happens to a request after its route is known and before its handler: size, kind, caller, limit."""
+"""What happens to a request after its route is known and before its handler: size, kind, principal, limit."""
 
 from __future__ import annotations
 
@@ -12,31 +12,37 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from zmart.errors import Invalid
 from zmart.services.gateway import metrics
-from zmart.services.gateway.context import Rooms
+from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.auth.client_addresses import Networks, client_address
 from zmart.services.gateway.http.auth.vote_statements import signer_of
 from zmart.services.gateway.http.problems import GatewayRequest, TooManyRequests, UnsupportedBody
-from zmart.services.gateway.http.rate_limits import Policy, Verdict, limit_header, policies, policy_header
+from zmart.services.gateway.http.rate_limits import (
+    RateLimitPolicy,
+    RateLimitVerdict,
+    limit_header,
+    policies,
+    policy_header,
+)
 from zmart.services.gateway.http.responses import AS_OF, CHAIN, TEXT
 
 LIMIT = "limit"
 """Route option: the name of the policy that counts its requests."""
 NO_LIMIT = "none"
-CALLER = "caller"
+PRINCIPAL = "principal"
 BODY = "body"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NUMERIC = ("number", "string")
 
 
-class Doorman(ASGIMiddleware):
-    """Puts the caller, the body and the slot of the index into the scope."""
+class RequestGuard(ASGIMiddleware):
+    """Puts the principal, the body and the slot of the index into the scope."""
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, rooms: Rooms, trusted: Networks) -> None:
-        self._rooms = rooms
+    def __init__(self, context: AppContext, trusted: Networks) -> None:
+        self._context = context
         self._trusted = trusted
-        self._policies = policies(rooms.settings)
+        self._policies = policies(context.settings)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         notes = cast("dict[str, Any]", scope)  # Litestar types what it puts there; we add our own keys
@@ -45,22 +51,24 @@ class Doorman(ASGIMiddleware):
             raise Invalid("path", "The address holds a character that no name can have (NUL).")
         _refuse_repeats(request)
         notes[BODY] = b"" if request.method in _SAFE else await _json_body(request)
-        notes[CALLER] = self._rooms.doors.caller(request.headers.get("authorization"), notes[BODY])
+        notes[PRINCIPAL] = self._context.authenticator.principal(
+            request.headers.get("authorization"), notes[BODY]
+        )
         options = notes["route_handler"].opt
         policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
         if policy is not None:
-            key = notes[CALLER].claimed or signer_of(notes[BODY]) or self._address(request)
+            key = notes[PRINCIPAL].claimed or signer_of(notes[BODY]) or self._address(request)
             send = _counted(send, policy, await self._take(policy, key))
         if CHAIN in options:
-            notes[AS_OF] = await self._rooms.as_of_slot.get()
+            notes[AS_OF] = await self._context.as_of_slot.get()
         notes[TEXT] = b"numeric=" in notes.get("query_string", b"") and _wants_text(request)
         if request.method == "OPTIONS":
             await _say_methods(notes["litestar_app"], notes["path_template"], send)
             return
         await next_app(scope, receive, send)
 
-    async def _take(self, policy: Policy, key: str) -> Verdict:
-        verdict = await self._rooms.limiter.take(policy, key)
+    async def _take(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict:
+        verdict = await self._context.limiter.take(policy, key)
         if not verdict.allowed:
             metrics.LIMITED.labels(policy.name).inc()
             raise TooManyRequests(
@@ -110,7 +118,7 @@ async def _json_body(request: GatewayRequest) -> bytes:
     return body
 
 
-def limit_headers(policy: Policy, verdict: Verdict) -> dict[str, str]:
+def limit_headers(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> dict[str, str]:
     """draft-ietf-httpapi-ratelimit-headers."""
     return {
         "RateLimit-Policy": policy_header(policy).decode(),
@@ -118,7 +126,7 @@ def limit_headers(policy: Policy, verdict: Verdict) -> dict[str, str]:
     }
 
 
-def _counted(send: Send, policy: Policy, verdict: Verdict) -> Send:
+def _counted(send: Send, policy: RateLimitPolicy, verdict: RateLimitVerdict) -> Send:
     headers = [(k.lower().encode(), v.encode()) for k, v in limit_headers(policy, verdict).items()]
 
     async def with_headers(message: Message) -> None:
