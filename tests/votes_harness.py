@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from solders.keypair import Keypair
 
 from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind, Wallet
-from zmart.market.vote_entries import Channel, LogEntry
+from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.market.votes import Statement
 from zmart.store.pool import Pool
 from zmart.store.vote_closings import Closing
@@ -208,6 +208,6 @@ def _entry(
         issued_ms=int(at.timestamp() * 1000),
     )
     if not signed:
-        return LogEntry(channel=Channel.SESSION, statement=said)
+        return LogEntry(channel=VoteChannel.SESSION, statement=said)
     proof = str(voter.sign_message(said.text().encode()))
-    return LogEntry(channel=Channel.STATEMENT, statement=said, proof=proof)
+    return LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=proof)

@@ -105,7 +105,7 @@ class World:
     async def balance(self, rpc=None):
         return await (rpc or self.direct).get_balance(Wallet(str(self.target)))
 
-    async def carry_out(self, *, policy=QUICK, second=None, look=True, attempts=5, timeout_s=2.0):
+    async def execute(self, *, policy=QUICK, second=None, look=True, attempts=5, timeout_s=2.0):
         """As a process does: with what is stored, through the proxy; `look`: it can see the account."""
         async with Rpc([self.proxy.url], timeout_s, attempts) as rpc:
 
@@ -117,7 +117,7 @@ class World:
                 return look and await self.balance(rpc) > 0
 
             sender = Sender(self.program, rpc, self.payer, self.journal, second_rpc=second, policy=policy)
-            return await sender.carry_out(Intent("one", instructions, [], already_done, self.journal.stored))
+            return await sender.execute(Intent("one", instructions, [], already_done, self.journal.stored))
 
     async def advance(self, blocks):
         """Blocks by other people's transactions, where only transactions make blocks."""
@@ -176,7 +176,7 @@ def transaction_url(request):
 
 async def test_sends_that_are_dropped_are_sent_again(world):
     world.proxy.script = lambda call: drops(call) if call.number <= 3 else None
-    assert isinstance(await world.carry_out(), Landed)
+    assert isinstance(await world.execute(), Landed)
     assert len(set(world.proxy.sent)) == 1, "the same bytes"
     assert world.journal.names == ["signed", "sent", "landed"]
     assert await world.balance() == AMOUNT
@@ -184,7 +184,7 @@ async def test_sends_that_are_dropped_are_sent_again(world):
 
 async def test_what_never_arrived_is_signed_anew_when_it_is_dead(world):
     world.proxy.script = lambda call: drops(call) if "dead" not in world.journal.names else None
-    assert isinstance(await world.carry_out(), Landed)
+    assert isinstance(await world.execute(), Landed)
     assert world.journal.names == ["signed", "sent", "dead", "signed", "sent", "landed"]
     assert await world.balance() == AMOUNT
     before, after = world.asked_since
@@ -199,7 +199,7 @@ async def test_an_answer_that_is_late_or_lost_decides_nothing(world):
         return Broken("reset", heard=True) if call.number == 1 else Late(0.5)
 
     world.proxy.script = script
-    assert isinstance(await world.carry_out(), Landed)
+    assert isinstance(await world.execute(), Landed)
     assert world.journal.names == ["signed", "sent", "landed"]
     assert await world.balance() == AMOUNT
 
@@ -208,11 +208,11 @@ async def test_an_answer_that_is_late_or_lost_decides_nothing(world):
 async def test_a_lie_about_the_signature_does_not_stand_against_the_account(world, lie):
     """It landed while its process was dead, and nobody wants to know of it."""
     world.proxy.script = not_found
-    assert isinstance(await world.carry_out(policy=BRIEF, look=False), Uncertain)
+    assert isinstance(await world.execute(policy=BRIEF, look=False), Uncertain)
     pending = world.journal.stored
     await world.hash_expired(pending)
     world.proxy.script = lie
-    outcome = await world.carry_out()
+    outcome = await world.execute()
     assert isinstance(outcome, AlreadyDone | Landed)
     assert "failed" not in world.journal.names
     assert world.journal.names.count("signed") == 1
@@ -221,9 +221,9 @@ async def test_a_lie_about_the_signature_does_not_stand_against_the_account(worl
 
 async def test_an_honest_second_endpoint_outweighs_a_first_that_lies_about_everything(world):
     world.proxy.script = not_found
-    assert isinstance(await world.carry_out(policy=BRIEF, look=False), Uncertain)
+    assert isinstance(await world.execute(policy=BRIEF, look=False), Uncertain)
     await world.hash_expired(world.journal.stored)
-    assert isinstance(await world.carry_out(second=world.direct, look=False), Landed)
+    assert isinstance(await world.execute(second=world.direct, look=False), Landed)
     assert await world.balance() == AMOUNT
 
 
@@ -233,13 +233,13 @@ async def test_where_nothing_can_be_known_it_is_uncertain_and_nothing_more_is_si
         return Broken("503") if away and world.journal.stored else None
 
     world.proxy.script = script
-    outcome = await world.carry_out(policy=BRIEF, attempts=1)
+    outcome = await world.execute(policy=BRIEF, attempts=1)
     assert isinstance(outcome, Uncertain)
     for _ in range(2):
-        assert isinstance(await world.carry_out(policy=BRIEF, attempts=1), Uncertain)
+        assert isinstance(await world.execute(policy=BRIEF, attempts=1), Uncertain)
     assert world.journal.names.count("signed") == 1
     world.proxy.script = honest
-    assert isinstance(await world.carry_out(), Landed)
+    assert isinstance(await world.execute(), Landed)
     assert await world.balance() == AMOUNT
 
 
@@ -247,7 +247,7 @@ async def test_an_uncertain_one_is_settled_by_the_account(world):
     world.proxy.script = lambda call: (
         Broken("503") if call.method == "getSignatureStatuses" and world.journal.stored else None
     )
-    assert await world.carry_out(policy=BRIEF, attempts=1) == AlreadyDone()
+    assert await world.execute(policy=BRIEF, attempts=1) == AlreadyDone()
     assert await world.balance() == AMOUNT
 
 
@@ -257,7 +257,7 @@ async def test_with_errors_on_half_of_the_calls_it_lands_once(world, seed):
     outcome = None
     for _ in range(10):
         try:
-            outcome = await world.carry_out(timeout_s=1.0)
+            outcome = await world.execute(timeout_s=1.0)
         except ChainError:
             continue
         if not isinstance(outcome, Uncertain):
@@ -269,7 +269,7 @@ async def test_with_errors_on_half_of_the_calls_it_lands_once(world, seed):
 
 async def test_bytes_that_come_to_the_chain_after_their_time_do_nothing(world):
     world.proxy.script = lambda call: drops(call) if "dead" not in world.journal.names else None
-    assert isinstance(await world.carry_out(), Landed)
+    assert isinstance(await world.execute(), Landed)
     for late in dict.fromkeys(world.proxy.sent):
         with suppress(ChainError):  # whatever the RPC says of it
             await world.direct.send_raw_transaction(late, skip_preflight=True)
@@ -281,7 +281,7 @@ async def test_a_blockhash_expires_by_other_peoples_transactions(transaction_url
     """No clock: a block for each transaction. Alive for 150 blocks; dead when the finalized height has passed."""
     async with World.on(transaction_url, local_chain.program) as world:
         world.proxy.script = drops
-        carrying = asyncio.create_task(world.carry_out())
+        carrying = asyncio.create_task(world.execute())
 
         async def signed():
             return world.journal.stored
@@ -307,7 +307,7 @@ async def test_the_priority_fee_follows_recent_ones_up_to_its_cap(world, fees, e
     lines = [{"slot": n, "prioritizationFee": fee} for n, fee in enumerate(fees)]
     world.proxy.script = lambda call: Say(lines) if call.method == "getRecentPrioritizationFees" else None
     policy = SendPolicy(rebroadcast_s=0.1, poll_s=0.02, max_priority_fee_lamports=300)
-    assert isinstance(await world.carry_out(policy=policy), Landed)
+    assert isinstance(await world.execute(policy=policy), Landed)
     fee = compose.fee_lamports(world.journal.stored.transaction) - compose.SIGNATURE_LAMPORTS
     if expected == "cap":
         assert 290 <= fee <= 300
@@ -325,7 +325,7 @@ async def wild(world, seed):
         if life == 40:
             world.proxy.script, world.journal.chance = honest, None
         try:
-            outcomes.append(await world.carry_out(policy=BRIEF, timeout_s=1.0, attempts=3))
+            outcomes.append(await world.execute(policy=BRIEF, timeout_s=1.0, attempts=3))
         except (Killed, ChainError):
             continue
         if isinstance(outcomes[-1], Landed | AlreadyDone):

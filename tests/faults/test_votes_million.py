@@ -22,7 +22,7 @@ from votes_harness import closing, vote_signed, wallet
 from zmart.local.processes import free_port
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind, Wallet
-from zmart.market.vote_entries import Channel, LogEntry
+from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.market.votes import Statement
 from zmart.store.pool import Connection
 from zmart.votes import vote_log
@@ -71,7 +71,7 @@ async def fill(scene: Scene, market: MarketId, number: int) -> None:
             wallet=address(10**9 + n),
             issued_ms=now_ms,
         )
-        return LogEntry(channel=Channel.STATEMENT, statement=said, proof=NOT_CHECKED_HERE)
+        return LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=NOT_CHECKED_HERE)
 
     for start in range(0, number, BATCH):
         async with scene.pool.transaction() as connection:
@@ -112,7 +112,7 @@ async def measure(scene: Scene, market: MarketId, number: int) -> None:
             program=program, market_id=market, kind=KIND, vote=True, wallet=address(10**12 + n), issued_ms=1
         )
         log = await vote_log.OpenLog.hold(connection, market)
-        await log.append([LogEntry(channel=Channel.STATEMENT, statement=said, proof=NOT_CHECKED_HERE)])
+        await log.append([LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=NOT_CHECKED_HERE)])
 
     async def bare(n: int) -> None:
         async with scene.pool.transaction() as connection:

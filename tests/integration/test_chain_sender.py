@@ -20,11 +20,11 @@ from zmart.chain.sender import (
     AlreadyDone,
     Expired,
     Failed,
+    InsufficientFunds,
     Intent,
     Landed,
     Sender,
     SendPolicy,
-    TooPoor,
     Uncertain,
 )
 from zmart.errors import ChainError
@@ -165,7 +165,7 @@ async def fast(fast_chain, local_chain):
 
 async def test_an_intent_is_stored_before_it_is_sent_and_lands(effect):
     before = await effect.rpc.get_balance(Wallet(str(effect.payer.pubkey())))
-    outcome = await effect.sender().carry_out(effect.intent())
+    outcome = await effect.sender().execute(effect.intent())
     assert isinstance(outcome, Landed)
     assert effect.journal.names == ["save_signed", "mark_sent", "mark_landed"]
     assert await effect.balance() == AMOUNT
@@ -174,10 +174,10 @@ async def test_an_intent_is_stored_before_it_is_sent_and_lands(effect):
 
 
 async def test_what_the_account_shows_is_not_sent_again(effect):
-    await effect.sender().carry_out(effect.intent())
+    await effect.sender().execute(effect.intent())
     again = Effect(effect.program, effect.rpc, effect.payer)
     again.target = effect.target
-    assert await again.sender().carry_out(again.intent(look=True)) == AlreadyDone()
+    assert await again.sender().execute(again.intent(look=True)) == AlreadyDone()
     assert again.journal.names == []
 
 
@@ -196,9 +196,9 @@ async def test_what_the_account_shows_is_not_sent_again(effect):
 async def test_killed_at_any_step_it_still_happens_once(effect, die_at):
     effect.journal.die_at = die_at
     with pytest.raises(Killed):
-        await effect.sender().carry_out(effect.intent())
+        await effect.sender().execute(effect.intent())
     effect.journal.die_at = None
-    outcome = await effect.sender().carry_out(effect.intent(pending=effect.journal.stored))
+    outcome = await effect.sender().execute(effect.intent(pending=effect.journal.stored))
     assert isinstance(outcome, Landed)
     assert effect.journal.names.count("save_signed") == 1
     assert await effect.balance() == AMOUNT
@@ -206,7 +206,7 @@ async def test_killed_at_any_step_it_still_happens_once(effect, die_at):
 
 async def test_a_stored_transaction_is_sent_as_it_was_signed(effect):
     pending = await effect.signed()
-    outcome = await effect.sender().carry_out(effect.intent(pending))
+    outcome = await effect.sender().execute(effect.intent(pending))
     assert isinstance(outcome, Landed)
     assert outcome.signature == pending.signature
     assert effect.journal.names == ["mark_sent", "mark_landed"]
@@ -214,7 +214,7 @@ async def test_a_stored_transaction_is_sent_as_it_was_signed(effect):
 
 async def test_two_processes_with_the_same_stored_transaction_cause_one_effect(effect):
     pending = await effect.signed()
-    outcomes = await asyncio.gather(*(effect.sender().carry_out(effect.intent(pending)) for _ in range(4)))
+    outcomes = await asyncio.gather(*(effect.sender().execute(effect.intent(pending)) for _ in range(4)))
     assert {outcome.signature for outcome in outcomes} == {pending.signature}
     assert await effect.balance() == AMOUNT
 
@@ -228,7 +228,7 @@ async def test_a_refusal_by_the_program_sends_nothing(effect, local_chain):
     async def already_done(since):
         return False
 
-    outcome = await effect.sender().carry_out(Intent("two", instructions, [], already_done))
+    outcome = await effect.sender().execute(Intent("two", instructions, [], already_done))
     assert isinstance(outcome, Failed)
     assert (outcome.name, outcome.signature) == ("AccountNotInitialized", None)
     assert effect.journal.names == ["mark_failed"]
@@ -239,13 +239,13 @@ async def test_a_payer_that_cannot_pay_the_fee_and_keep_its_rent_signs_nothing(e
     poor = Effect(effect.program, effect.rpc, Keypair())
     enough = compose.SIGNATURE_LAMPORTS + PAYER_RENT_LAMPORTS
     await fund(effect.rpc, Wallet(str(poor.payer.pubkey())), enough - missing)
-    with pytest.raises(TooPoor, match=f"needs {enough}: send it SOL"):
-        await poor.sender().carry_out(poor.intent())
+    with pytest.raises(InsufficientFunds, match=f"needs {enough}: send it SOL"):
+        await poor.sender().execute(poor.intent())
     assert poor.journal.names == []
 
 
 async def test_a_tenth_more_units_than_simulated_are_asked_for(effect):
-    await effect.sender().carry_out(effect.intent())
+    await effect.sender().execute(effect.intent())
     limit = compose_units(effect.journal.stored)
     assert limit == -(-450 * 11 // 10)  # a transfer and two instructions of the compute budget, 150 each
 
@@ -256,7 +256,7 @@ async def test_a_failure_on_chain_is_told_with_its_signature(effect):
     tx = compose.sign(message, [effect.payer])
     pending = Attempt(str(tx.signatures[0]), bytes(tx), latest.last_valid_block_height)
     await effect.rpc.send_raw_transaction(pending.raw_tx, skip_preflight=True)
-    outcome = await effect.sender().carry_out(effect.intent(pending))
+    outcome = await effect.sender().execute(effect.intent(pending))
     assert isinstance(outcome, Failed)
     assert (outcome.name, outcome.signature) == ("ResultWithNegativeLamports", pending.signature)
 
@@ -271,14 +271,14 @@ async def test_what_somebody_else_did_first_is_done_and_no_failure(effect):
         return answer
 
     intent = Intent("x", effect.intent(lamports=10**18).instructions, [], already_done)
-    assert await effect.sender().carry_out(intent) == AlreadyDone()
+    assert await effect.sender().execute(intent) == AlreadyDone()
     assert effect.journal.names == []
 
 
 async def test_a_dead_transaction_is_signed_anew_and_happens_once(fast):
     pending = await fast.signed()
     await fast.until_expired(pending)
-    outcome = await fast.sender().carry_out(fast.intent(pending))
+    outcome = await fast.sender().execute(fast.intent(pending))
     assert isinstance(outcome, Landed)
     assert outcome.signature != pending.signature
     assert fast.journal.names == ["mark_dead", "save_signed", "mark_sent", "mark_landed"]
@@ -290,18 +290,18 @@ async def test_killed_after_it_buried_a_dead_one_it_still_happens_once(fast):
     await fast.until_expired(pending)
     fast.journal.die_at = ("after", "mark_dead")
     with pytest.raises(Killed):
-        await fast.sender().carry_out(fast.intent(pending))
+        await fast.sender().execute(fast.intent(pending))
     fast.journal.die_at = None
-    assert isinstance(await fast.sender().carry_out(fast.intent(pending)), Landed)
+    assert isinstance(await fast.sender().execute(fast.intent(pending)), Landed)
     assert await fast.balance() == AMOUNT
 
 
 async def test_a_landed_transaction_is_never_dead_however_old(fast):
     pending = await fast.signed()
-    first = await fast.sender().carry_out(fast.intent(pending))
+    first = await fast.sender().execute(fast.intent(pending))
     await fast.until_expired(await fast.signed())
     assert isinstance(await judge([fast.rpc], pending), Seen)
-    again = await fast.sender().carry_out(fast.intent(pending))
+    again = await fast.sender().execute(fast.intent(pending))
     assert isinstance(again, Landed)
     assert again.slot == first.slot
     assert await fast.balance() == AMOUNT
@@ -314,7 +314,7 @@ async def test_only_both_endpoints_together_bury_a_transaction(fast):
     async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
         with pytest.raises(ChainError):
             await judge([fast.rpc, away], pending)
-        outcome = await fast.sender(second_rpc=away, policy=policy).carry_out(fast.intent(pending))
+        outcome = await fast.sender(second_rpc=away, policy=policy).execute(fast.intent(pending))
     assert isinstance(outcome, Uncertain)
     assert outcome.signature == pending.signature
     assert fast.journal.names == ["mark_sent", "mark_uncertain"]
@@ -327,9 +327,9 @@ async def test_an_uncertain_transaction_is_settled_when_it_is_taken_up_again(fas
     policy = SendPolicy(poll_s=0.02, uncertain_after_s=0.1)
     async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
         assert isinstance(
-            await fast.sender(second_rpc=away, policy=policy).carry_out(fast.intent(pending)), Uncertain
+            await fast.sender(second_rpc=away, policy=policy).execute(fast.intent(pending)), Uncertain
         )
-    assert isinstance(await fast.sender(second_rpc=fast.rpc).carry_out(fast.intent(pending)), Landed)
+    assert isinstance(await fast.sender(second_rpc=fast.rpc).execute(fast.intent(pending)), Landed)
     assert await fast.balance() == AMOUNT
 
 
@@ -342,14 +342,14 @@ async def test_signing_anew_has_an_end(fast, fast_chain):
 
     policy = SendPolicy(max_signings=2, rebroadcast_s=0.2, poll_s=0.02, uncertain_after_s=30)
     async with Deaf([fast_chain[0].rpc_url]) as deaf:
-        assert await fast.sender(deaf, policy=policy).carry_out(fast.intent()) == Expired(2)
+        assert await fast.sender(deaf, policy=policy).execute(fast.intent()) == Expired(2)
     assert fast.journal.names == ["save_signed", "mark_sent", "mark_dead"] * 2
 
 
 async def test_without_any_rpc_nothing_is_signed(effect):
     async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
         with pytest.raises(ChainError):
-            await effect.sender(away).carry_out(effect.intent())
+            await effect.sender(away).execute(effect.intent())
     assert effect.journal.names == []
 
 
@@ -361,7 +361,7 @@ async def test_moving_the_chains_clock_makes_nothing_expire(effect):
     )
     for _ in range(5):
         assert isinstance(await judge([effect.rpc], pending), Live)
-    outcome = await effect.sender().carry_out(effect.intent(pending))
+    outcome = await effect.sender().execute(effect.intent(pending))
     assert isinstance(outcome, Landed)
     assert outcome.signature == pending.signature
     assert (await effect.rpc.get_clock()).unix_timestamp >= clock.unix_timestamp + 49 * 3600

@@ -314,7 +314,7 @@ async def test_the_client_registers_once_changes_and_deletes(settings, local_cha
     async with providers_on(settings), HeliusClient.from_settings(settings) as helius:
         made = await helius.register("https://example.org/x", addresses, "s", "rawDevnet")
         changed = await helius.register("https://example.org/x", addresses, "t", "raw")
-        assert (made.is_new, changed.is_new, changed.is_revived) == (True, False, False)
+        assert (made.is_new, changed.is_new, changed.is_reactivated) == (True, False, False)
         first, again = made.webhook, changed.webhook
         assert (first.webhook_type, again.webhook_type) == ("rawDevnet", "raw")
         assert again.webhook_id == first.webhook_id

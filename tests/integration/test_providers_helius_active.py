@@ -77,7 +77,7 @@ async def test_an_endpoint_that_keeps_failing_is_switched_off_and_register_switc
         await until(lambda: _true(heard in second.signatures()))
         assert (len(endpoint.bodies), other.webhook.active) == (posts, True)
         revived = await helius.register(endpoint.url, addresses, SECRET, "raw")
-        assert (revived.is_new, revived.is_revived, revived.webhook.active) == (False, True, True)
+        assert (revived.is_new, revived.is_reactivated, revived.webhook.active) == (False, True, True)
         assert len(await helius.webhooks()) == 2
         for _ in range(3):
             await drop_one(trader)

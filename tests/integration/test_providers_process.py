@@ -206,7 +206,7 @@ async def test_webhooks_are_registered_listed_and_deleted_by_command(environment
         status, out, _ = await command(
             environment, "webhook", "register", "--url", "https://example.org/hook"
         )
-        assert (status, out.startswith("switched on again: ")) == (0, True)
+        assert (status, out.startswith("enabled again: ")) == (0, True)
         status, out, _ = await command(environment, "webhook", "delete", webhook["webhookID"], "--yes")
         assert status == 0
         status, _, err = await command(environment, "webhook", "delete", webhook["webhookID"], "--yes")

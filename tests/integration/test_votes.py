@@ -27,7 +27,7 @@ from votes_harness import (
 from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, VoteKind, Wallet
-from zmart.market.vote_entries import Channel, parse_entry
+from zmart.market.vote_entries import VoteChannel, parse_entry
 from zmart.market.votes import STATEMENT_WINDOW_S
 from zmart.proofs import merkle
 from zmart.proofs.receipts import receipt_holds
@@ -57,7 +57,7 @@ async def test_an_accepted_vote_is_a_row_an_entry_and_a_receipt_that_holds(pool:
     page = await vote_log.page(pool, MARKET)
     assert (page.size, page.root) == (1, cast.receipt.root)
     entry = parse_entry(page.entries[0].encode())
-    assert entry.channel is Channel.STATEMENT
+    assert entry.channel is VoteChannel.STATEMENT
     assert merkle.leaf_hash(page.entries[0].encode()).hex() == cast.receipt.leaf_hash
 
 
@@ -215,7 +215,11 @@ async def test_a_vote_on_chain_counts_instead_of_the_one_here(pool: Pool) -> Non
         tally = await take_tally(connection, PROGRAM, closing(MARKET, VoteKind.PROPOSAL), SEVENTY)
     assert (tally.tally, tally.onchain, tally.log_size, tally.passed) == (Tally(1, 1), 1, 3, False)
     entries = [parse_entry(entry.encode()) for entry in (await vote_log.page(pool, MARKET)).entries]
-    assert [entry.channel for entry in entries] == [Channel.STATEMENT, Channel.STATEMENT, Channel.ONCHAIN]
+    assert [entry.channel for entry in entries] == [
+        VoteChannel.STATEMENT,
+        VoteChannel.STATEMENT,
+        VoteChannel.ONCHAIN,
+    ]
 
 
 async def test_a_vote_on_chain_enters_the_log_once_and_only_when_it_is_final(pool: Pool) -> None:

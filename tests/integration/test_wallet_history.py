@@ -14,7 +14,7 @@ from zmart.chain.rpc import Rpc
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError
 from zmart.local.chain.genesis import fund
-from zmart.market.eligibility import Opening, VoterStanding
+from zmart.market.eligibility import VoteOpening, VoterStanding
 from zmart.market.types import ChainTime, Lamports
 from zmart.proofs.voter_evidence import opening_of
 
@@ -30,7 +30,7 @@ async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Sce
         yield opened
 
 
-async def opens(scene: Scene) -> Opening:
+async def opens(scene: Scene) -> VoteOpening:
     """A proposal's vote opens, ten seconds after all that was before and ten before all that follows."""
     await scene.travel(10)
     market = await scene.market()
@@ -103,7 +103,7 @@ async def test_what_a_wallet_traded_counts_purchases_and_sales_before_the_vote(s
     assert await traded(trader, enough=1_000) in (bought, sold, bought + sold)
     assert await traded(newcomer) == 0
     assert await traded(stranger) == 0
-    other_time = Opening(ChainTime(opening.at + 86_400), opening.slot, opening.signature)
+    other_time = VoteOpening(ChainTime(opening.at + 86_400), opening.slot, opening.signature)
     found = await traded_before(scene.rpc, program, address_of(newcomer), other_time, Lamports(1))
     assert found.traded is not None
     assert found.traded > 80_000_000

@@ -16,7 +16,7 @@ from zmart.chain.accounts import AccountInfo, MarketAccount
 from zmart.chain.idl import load_idl
 from zmart.chain.program import Program
 from zmart.market import events as e
-from zmart.market.fold import Folded, Rules, fold
+from zmart.market.fold import Folded, FoldRules, fold
 from zmart.market.fold_config import ConfigHistory
 from zmart.market.fold_state import MarketFold
 from zmart.market.types import Address, Lamports, Signature, Slot
@@ -71,7 +71,7 @@ class FoldedMarket:
 
     def __init__(self, zmart: Zmart, chain: WatchedChain, market: Market) -> None:
         self._zmart, self._chain, self._key = zmart, chain, market
-        self.rules = Rules.of("reference", ConfigHistory(chain.told[:1]), CODE.addresses.market)
+        self.rules = FoldRules.of("reference", ConfigHistory(chain.told[:1]), CODE.addresses.market)
         self._folded, self._cut, self._through = Folded(), Folded(), 1
 
     @property

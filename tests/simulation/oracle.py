@@ -100,11 +100,11 @@ def count(
 
 
 def _signed(raw: bytes, kind: VoteKind) -> tuple[str, bool]:
-    from zmart.market.vote_entries import Channel, parse_entry
+    from zmart.market.vote_entries import VoteChannel, parse_entry
 
     entry = parse_entry(raw)
     said = entry.statement
-    if entry.channel is Channel.ONCHAIN or said.kind is not kind:
+    if entry.channel is VoteChannel.ONCHAIN or said.kind is not kind:
         return "", False
     return said.wallet, said.vote
 

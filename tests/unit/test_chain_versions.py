@@ -56,7 +56,7 @@ def test_a_version_that_nobody_here_reads_is_called_so_whatever_it_looks_like(
     version: object, changes: dict[str, object]
 ) -> None:
     """I1: it is no garbled payload, and no other version's rules are applied to it."""
-    with pytest.raises(UnsupportedVersion, match="It is kept"):
+    with pytest.raises(UnsupportedVersion, match="It is stored"):
         parse_transaction(told(version, **changes))
 
 

@@ -33,7 +33,7 @@ def test_a_rule_is_read_back_from_its_text(rule: Rule) -> None:
     assert ":" not in rule.text
     assert " " not in rule.text
     assert Rule.of_setting(rule.text.replace(";", ":")) == rule
-    assert rule.words.endswith(".")
+    assert rule.sentence.endswith(".")
 
 
 @given(st.text(max_size=40))

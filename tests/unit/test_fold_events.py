@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from chain_story import PROGRAM, key
 from zmart.errors import PricingError
 from zmart.market import events as e
-from zmart.market.fold import Folded, ImpossibleEvent, Rules, apply, fold
+from zmart.market.fold import Folded, FoldRules, ImpossibleEvent, apply, fold
 from zmart.market.fold_config import ConfigFold, ConfigHistory, apply_config
-from zmart.market.fold_state import MarketFold, PositionFold, TradeRow, VoteRow
+from zmart.market.fold_state import FoldedTrade, FoldedVote, MarketFold, PositionFold
 from zmart.market.fold_trades import _before_fees
 from zmart.market.lifecycle import ALLOWED_IN, FoldError, next_state
 from zmart.market.pricing import FeeSchedule, pricing_model
@@ -40,7 +40,7 @@ def at(event, slot=50, ordinal=0):
 
 def rules(name="reference", *extra):
     started = at(from_wire("GlobalConfigInitialized", protocol_fee_bps=300), slot=1)
-    return Rules.of(name, ConfigHistory([started, *extra]), PROGRAM.addresses.market)
+    return FoldRules.of(name, ConfigHistory([started, *extra]), PROGRAM.addresses.market)
 
 
 RULES = rules()
@@ -99,7 +99,7 @@ def test_votes_leave_a_row_and_the_market_alone(name, state, kind):
     event = from_wire(name)
     difference, result = step(market(state), event)
     assert difference == {}
-    assert isinstance(result.row, VoteRow)
+    assert isinstance(result.row, FoldedVote)
     assert (result.row.kind, result.row.wallet, result.row.vote) == (kind, event.user, event.vote)
 
 
@@ -168,7 +168,7 @@ def test_shares_bought_moves_the_pool_by_the_cost_and_splits_the_fees():
         quote.total,
         1,
     )
-    assert isinstance(row, TradeRow)
+    assert isinstance(row, FoldedTrade)
     assert (row.side, row.cost_lamports, row.lp_fee_lamports) == (Side.BUY, quote.total, quote.lp_fee)
 
 

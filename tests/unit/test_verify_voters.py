@@ -8,7 +8,7 @@ from votes_harness import NOW, PROGRAM, address_of, market_id, statement_of, wal
 from zmart.market.eligibility import OPEN, Rule, RuleKind, VoterStanding
 from zmart.market.tally import Tally
 from zmart.market.types import Lamports, VoteKind
-from zmart.market.vote_entries import Channel, LogEntry
+from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.proofs.findings import Verdict
 from zmart.proofs.verify_voters import about_voters, judge_votes, rule_of
 
@@ -24,7 +24,7 @@ voters = st.lists(st.tuples(st.booleans(), st.sampled_from([RICH, POOR, UNKNOWN]
 def entry(number: int, vote: bool) -> LogEntry:
     said = statement_of(wallet(number), market_id(1), VoteKind.DISPUTE, vote, NOW)
     assert said.program == PROGRAM
-    return LogEntry(channel=Channel.SESSION, statement=said)
+    return LogEntry(channel=VoteChannel.SESSION, statement=said)
 
 
 @given(voters)
@@ -52,7 +52,7 @@ def test_who_is_not_counted_is_named_with_the_reason() -> None:
     standings = {address_of(wallet(n)): POOR if n > 1 else RICH for n in range(1, 41)}
     judged = judge_votes(STAKED, entries, standings)
     lines = [finding.text for finding in about_voters(STAKED, judged, Tally(1, 0))]
-    assert lines[0] == f"Rule staked;50000000: {STAKED.words}"
+    assert lines[0] == f"Rule staked;50000000: {STAKED.sentence}"
     assert lines[1] == "39 votes are not counted: their wallets are not eligible."
     assert "had traded 0.049999999 SOL" in lines[2]
     assert "and 19 more" in " ".join(lines)

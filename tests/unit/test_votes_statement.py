@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 
 from zmart.errors import Invalid
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
-from zmart.market.vote_entries import Channel, LogEntry, parse_entry
+from zmart.market.vote_entries import LogEntry, VoteChannel, parse_entry
 from zmart.market.votes import Statement, iso_ms, parse_iso_ms, parse_statement, vote_of_choice
 from zmart.proofs.signatures import signed_text
 
@@ -112,11 +112,11 @@ def test_a_word_of_the_other_kind_is_refused() -> None:
         vote_of_choice(VoteKind.DISPUTE, "like")
 
 
-@given(statements, st.sampled_from(Channel), st.binary(min_size=64, max_size=64))
-def test_every_log_entry_reads_back(statement: Statement, channel: Channel, raw: bytes) -> None:
+@given(statements, st.sampled_from(VoteChannel), st.binary(min_size=64, max_size=64))
+def test_every_log_entry_reads_back(statement: Statement, channel: VoteChannel, raw: bytes) -> None:
     import base58
 
-    proof = None if channel is Channel.SESSION else base58.b58encode(raw).decode()
+    proof = None if channel is VoteChannel.SESSION else base58.b58encode(raw).decode()
     entry = LogEntry(channel=channel, statement=statement, proof=proof)
     assert parse_entry(entry.encode()) == entry
 

@@ -1,0 +1,1 @@
+"""Talk to Solana: addresses, codecs, logs to events, RPC, transactions and the sender."""

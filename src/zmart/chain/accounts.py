@@ -1,6 +1,6 @@
-"""The program's four accounts: bytes to frozen structs. Layouts come from the IDL; longer data is accepted.
+"""Decode the program's four accounts into frozen structs. Layouts come from the IDL; longer data is accepted.
 
-Times are chain seconds, 0 where it has not happened; `reserved` is what a build keeps beyond the public
+Times are chain seconds, 0 for what has not happened; `reserved` holds the bytes that a build uses beyond the public
 interface, as text of `borsh.text_of`.
 """
 
@@ -33,7 +33,7 @@ _MARKET_NOTES = struct.Struct("<QQQ32s")
 
 
 class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as an RPC node tells it."""
+    """Hold an account as an RPC node returns it."""
 
     address: Address
     owner: Address
@@ -43,6 +43,8 @@ class AccountInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the program's configuration. Rates and thresholds are in bps, times in seconds."""
+
     admin: Wallet
     backend_authority: Wallet
     protocol_fee_wallet: Wallet
@@ -60,7 +62,7 @@ class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """`ipfs_evidence_hash` holds the question's CID until resolve_market overwrites it."""
+    """Hold a market's account. `ipfs_evidence_hash` is the question's CID until resolve_market overwrites it."""
 
     market_id: MarketId
     creator: Wallet
@@ -104,7 +106,7 @@ class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def notes(self) -> MarketNotes:
-        """What the program of this repository keeps in the reserved bytes; all 0 for a market of v0.69."""
+        """Decode what the program of this repository stores in the reserved bytes; all 0 for a market of v0.69."""
         raw = bytes_of(self.reserved, _MARKET_RESERVED_BYTES)
         claimed, resolver, protocol, fee_wallet = _MARKET_NOTES.unpack_from(raw)
         return MarketNotes(
@@ -116,7 +118,10 @@ class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """`owed_resolver` and `owed_protocol` are lamports in the account that their wallets could not be paid when due."""
+    """Hold the debts of a market.
+
+    `owed_resolver` and `owed_protocol` are lamports in the account that could not be paid to their wallets when due.
+    """
 
     claimed_shares: Shares
     owed_resolver: Lamports
@@ -125,6 +130,8 @@ class MarketNotes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a wallet's position in one market."""
+
     market: Address
     user: Wallet
     shares_yes: Shares
@@ -139,7 +146,7 @@ class UserPosition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VoteRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`vote` of a dispute: true agrees with the dispute."""
+    """Hold a vote cast on chain. `vote` of a dispute: true means that the proposed outcome is wrong."""
 
     market: Address
     user: Wallet
@@ -153,7 +160,7 @@ Decoded = TypeVar("Decoded", bound=msgspec.Struct)
 
 
 class AccountCodec:
-    """Decoders that test owner and discriminator. Raises ConfigError if the IDL diverges."""
+    """Decode and encode accounts; check owner and discriminator. Raises ConfigError if the IDL diverges."""
 
     def __init__(self, program_id: Address, idl: Idl) -> None:
         self._program_id = program_id
@@ -166,23 +173,27 @@ class AccountCodec:
             raise ConfigError(f"The IDL lacks the accounts {', '.join(sorted(missing))}.")
 
     def global_config(self, info: AccountInfo) -> GlobalConfig:
+        """Decode GlobalConfig. Raises DecodeError."""
         return self._decode(self._config, info)
 
     def market(self, info: AccountInfo) -> MarketAccount:
+        """Decode a market. Raises DecodeError."""
         return self._decode(self._market, info)
 
     def position(self, info: AccountInfo) -> UserPosition:
+        """Decode a position. Raises DecodeError."""
         return self._decode(self._position, info)
 
     def vote_record(self, info: AccountInfo) -> VoteRecord:
+        """Decode a vote. Raises DecodeError."""
         return self._decode(self._vote, info)
 
     def discriminator(self, cls: type[msgspec.Struct]) -> bytes:
-        """The first 8 bytes of every account of that kind, for getProgramAccounts filters."""
+        """Return the first 8 bytes of every account of that kind, for getProgramAccounts filters."""
         return self._discriminators[cls.__name__]
 
     def encode(self, value: msgspec.Struct) -> bytes:
-        """Account data as the program would write it, without the slack behind."""
+        """Encode account data as the program would write it, without trailing unused bytes."""
         mirror = next(m for m in self._mirrors() if isinstance(value, m.cls))
         return self._discriminators[mirror.cls.__name__] + mirror.write(value)
 
@@ -196,6 +207,6 @@ class AccountCodec:
                 f"Account {info.address} is owned by {info.owner}, not by the program {self._program_id}."
             )
         if info.data[:8] != self._discriminators[name]:
-            raise DecodeError(f"Account {info.address} is no {name}: its discriminator differs.")
+            raise DecodeError(f"Account {info.address} is not a {name}: its discriminator differs.")
         value, _end = mirror.read(info.data, 8)
         return value

@@ -1,4 +1,4 @@
-"""Program-derived addresses. The seeds are pinned by the vectors in tests/vectors."""
+"""Derive program addresses. The seeds are pinned by the vectors in tests/vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VOTE_TYPES = {VoteKind.PROPOSAL: b"\0", VoteKind.DISPUTE: b"\1"}
 
 
 def to_pubkey(text: str) -> Pubkey:
-    """Raises DecodeError when `text` is not base58 of 32 bytes."""
+    """Parse an address. Raises DecodeError if `text` is not base58 of 32 bytes."""
     try:
         return Pubkey.from_string(text)
     except ValueError as error:
@@ -21,6 +21,7 @@ def to_pubkey(text: str) -> Pubkey:
 
 
 def is_address(text: str) -> bool:
+    """Return whether `text` is base58 of 32 bytes."""
     try:
         Pubkey.from_string(text)
     except ValueError:
@@ -29,25 +30,29 @@ def is_address(text: str) -> bool:
 
 
 class Addresses:
-    """The accounts of one program id."""
+    """Derive the accounts of one program id."""
 
     def __init__(self, program_id: Pubkey) -> None:
         self._program_id = program_id
 
     def global_config(self) -> Address:
+        """Return the address of GlobalConfig."""
         return _derive(self._program_id, b"global-config")
 
     def event_authority(self) -> Address:
-        """The signer of Anchor's emit_cpi! events."""
+        """Return the signer of Anchor's emit_cpi! events."""
         return _derive(self._program_id, b"__event_authority")
 
     def market(self, market_id: MarketId) -> Address:
+        """Return the address of a market. Raises DecodeError for an invalid id."""
         return _derive(self._program_id, b"market", _id_bytes(market_id))
 
     def position(self, market: Address, user: Wallet) -> Address:
+        """Return the address of a user's position in a market."""
         return _derive(self._program_id, b"position", bytes(to_pubkey(market)), bytes(to_pubkey(user)))
 
     def vote_record(self, market: Address, user: Wallet, kind: VoteKind) -> Address:
+        """Return the address of a user's vote of that kind in a market."""
         return _derive(
             self._program_id, b"vote", bytes(to_pubkey(market)), bytes(to_pubkey(user)), _VOTE_TYPES[kind]
         )

@@ -1,7 +1,8 @@
-"""Borsh, compiled once per type of the IDL: consecutive fields of fixed size become one struct.Struct.
+"""Encode and decode Borsh, compiled once per type of the IDL: consecutive fields of fixed size become one
+struct.Struct.
 
-What Python sees: pubkey is base58 text, `[u8; 32]` lower-case hex, other byte arrays the text that they spell
-(see `Text`), an option None or the value, an enum the member of the domain's Enum.
+In Python, a pubkey is base58 text, `[u8; 32]` lower-case hex, other byte arrays the text that they spell (see
+`text_of`), an option None or the value, an enum the member of the domain's Enum.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ _BAD_INPUT = (struct.error, IndexError, ValueError, TypeError, KeyError)
 
 
 class Codec(Protocol):
-    """One field's type: reads at an offset, appends when writing."""
+    """Read one field's type at an offset, or write it."""
 
-    def read(self, data: bytes, at: int) -> tuple[object, int]: ...
-    def write(self, value: object) -> bytes: ...
+    def read(self, data: bytes, at: int) -> tuple[object, int]:
+        """Return the value and the offset after it."""
+
+    def write(self, value: object) -> bytes:
+        """Return the value's bytes."""
 
 
 class Scalar:
-    """A type of fixed size: a struct format, and how to get from its raw value to Python and back."""
+    """Encode a type of fixed size by a struct format and conversions between raw and Python values."""
 
     def __init__(
         self,
@@ -45,20 +49,23 @@ class Scalar:
         self._struct = struct.Struct("<" + layout)
 
     def read(self, data: bytes, at: int) -> tuple[object, int]:
+        """Return the value and the offset after it."""
         (raw,) = self._struct.unpack_from(data, at)
         return (self.decode(raw) if self.decode else raw), at + self._struct.size
 
     def write(self, value: object) -> bytes:
+        """Return the value's bytes."""
         return self._struct.pack(self._encode(value))
 
 
 class Option:
-    """A byte 0, or a byte 1 and the value."""
+    """Encode None as a byte 0, anything else as a byte 1 and the value."""
 
     def __init__(self, inner: Codec) -> None:
         self._inner = inner
 
     def read(self, data: bytes, at: int) -> tuple[object, int]:
+        """Return the value or None, and the offset after it. Raises ValueError for a first byte above 1."""
         if data[at] == 0:
             return None, at + 1
         if data[at] != 1:
@@ -66,11 +73,12 @@ class Option:
         return self._inner.read(data, at + 1)
 
     def write(self, value: object) -> bytes:
+        """Return the bytes of the value or of None."""
         return b"\0" if value is None else b"\1" + self._inner.write(value)
 
 
 class StructCodec:
-    """A record of named fields. `read` gives them as a dict, in the IDL's order."""
+    """Encode a record of named fields. `read` returns them as a dict, in the IDL's order."""
 
     def __init__(self, name: str, fields: Sequence[tuple[str, Codec]]) -> None:
         self.name = name
@@ -79,7 +87,7 @@ class StructCodec:
         self._runs = _runs([codec for _, codec in fields])
 
     def read(self, data: bytes, at: int = 0) -> tuple[dict[str, object], int]:
-        """The fields and the offset behind them. Raises DecodeError."""
+        """Return the fields and the offset after them. Raises DecodeError."""
         values: list[object] = []
         try:
             for run in self._runs:
@@ -89,7 +97,7 @@ class StructCodec:
         return dict(zip(self._names, values, strict=True)), at
 
     def write(self, values: Mapping[str, object]) -> bytes:
-        """The bytes; Invalid names the field that does not fit its type."""
+        """Return the bytes. Raises Invalid with the name of a field that does not fit its type."""
         return b"".join(_write_field(name, codec, values[name]) for name, codec in self._fields)
 
 
@@ -140,7 +148,7 @@ def _single(codec: Codec) -> _Run:
 
 
 def compile_struct(idl: Idl, name: str, fields: Sequence[Field]) -> StructCodec:
-    """The codec of a struct or of an instruction's arguments. Raises ConfigError on an unreadable type."""
+    """Compile the codec of a struct or of an instruction's arguments. Raises ConfigError for an unsupported type."""
     return StructCodec(name, [(field.name, _compile(idl, field.type)) for field in fields])
 
 
@@ -195,9 +203,9 @@ def _address(raw: bytes) -> str:
 
 
 def text_of(raw: bytes) -> str:
-    """What a byte array spells: its printable ASCII, "" if it is all zeros, else 0x and hex.
+    """Return a byte array as text: its printable ASCII, "" if it is all zeros, else 0x and hex.
 
-    Anybody can put any bytes on chain, and a NUL or half a character must not reach a database.
+    Any user can put any bytes on chain, and a NUL or half a character must not reach a database.
     """
     if not raw.strip(b"\0"):
         return ""
@@ -206,7 +214,7 @@ def text_of(raw: bytes) -> str:
 
 
 def bytes_of(text: str, length: int) -> bytes:
-    """The inverse of `text_of` for an array of `length` bytes; ValueError if it doesn't fit exactly."""
+    """Invert `text_of` for an array of `length` bytes. Raises ValueError if the text does not fit exactly."""
     if not text:
         return bytes(length)
     raw = text.encode("ascii")

@@ -1,4 +1,4 @@
-"""Building v0 transactions: for our own keys (signed) and for a user's wallet (unsigned)."""
+"""Build v0 transactions: signed by our own keys, or unsigned for a user's wallet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compile(
     compute_unit_limit: int | None = None,
     priority_fee_micro_lamports: int = 0,
 ) -> MessageV0:
-    """A v0 message; the priority fee is per compute unit. Raises ChainError when it cannot be compiled."""
+    """Compile a v0 message; the priority fee is per compute unit. Raises ChainError if it cannot be compiled."""
     budget: list[Instruction] = []
     if compute_unit_limit is not None:
         budget.append(set_compute_unit_limit(min(compute_unit_limit, MAX_COMPUTE_UNITS)))
@@ -47,7 +47,7 @@ def compile(
 
 
 def sign(message: MessageV0, signers: Sequence[Keypair]) -> VersionedTransaction:
-    """Raises ChainError unless `signers` are exactly those that the message asks for."""
+    """Sign a message. Raises ChainError unless `signers` are exactly those that the message requires."""
     try:
         return _checked(VersionedTransaction(message, _distinct(signers)))
     except (SignerError, ValueError) as error:
@@ -55,21 +55,21 @@ def sign(message: MessageV0, signers: Sequence[Keypair]) -> VersionedTransaction
 
 
 def unsigned(message: MessageV0) -> VersionedTransaction:
-    """With an empty signature for each signer, as wallets expect a transaction to sign."""
+    """Build a transaction with an empty signature per signer, as wallets expect one to sign."""
     empty = [Signature.default()] * message.header.num_required_signatures
     return _checked(VersionedTransaction.populate(message, empty))
 
 
 def memo(text: str, signers: Sequence[Pubkey] = ()) -> Instruction:
-    """A memo (UTF-8), signed by `signers` if given."""
+    """Build a memo instruction (UTF-8), signed by `signers` if given. Raises Invalid if it is too long."""
     raw = text.encode()
     if len(raw) > _MAX_MEMO_BYTES:
-        raise Invalid("memo", f"A memo has at most {_MAX_MEMO_BYTES} bytes; this one has {len(raw)}.")
+        raise Invalid("memo", f"A memo has at limit {_MAX_MEMO_BYTES} bytes; this one has {len(raw)}.")
     return Instruction(MEMO_PROGRAM, raw, [AccountMeta(signer, True, False) for signer in signers])
 
 
 def fee_lamports(tx: VersionedTransaction) -> Lamports:
-    """What the transaction costs its payer: signatures, and price times limit of compute units, rounded up."""
+    """Return the transaction's fee: signatures, plus price times limit of compute units, rounded up."""
     limit, price = 0, 0
     for instruction in tx.message.instructions:
         if tx.message.account_keys[instruction.program_id_index] != COMPUTE_BUDGET:
@@ -85,8 +85,8 @@ def fee_lamports(tx: VersionedTransaction) -> Lamports:
 
 def _checked(tx: VersionedTransaction) -> VersionedTransaction:
     raw = bytes(tx)
-    if len(raw) > (most := max_transaction_bytes(raw)):
-        raise ChainError(f"The transaction has {len(raw)} bytes; {most} fit into a packet.")
+    if len(raw) > (limit := max_transaction_bytes(raw)):
+        raise ChainError(f"The transaction has {len(raw)} bytes; at most {limit} are allowed.")
     return tx
 
 

@@ -1,4 +1,4 @@
-"""What must hold on chain before a service that signs may start; one sentence for each thing that doesn't."""
+"""Check what must hold on chain before a service that signs may start; each failure is one sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmart.errors import ChainError, ConfigError, DecodeError
 async def check_program(
     rpc: Rpc, program: Program, *, backend: Pubkey | None = None, admin: Pubkey | None = None
 ) -> GlobalConfig:
-    """The program's GlobalConfig, if it is there, is the program's own, and names these keys.
+    """Return GlobalConfig after checking that it exists, belongs to the program and names these keys.
 
     Raises ConfigError; ChainError when the RPC cannot be asked.
     """

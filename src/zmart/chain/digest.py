@@ -1,7 +1,7 @@
-"""What a transaction says, in a hundred bytes: to compare what a webhook delivered with what our own RPC shows.
+"""Digest a transaction to about a hundred bytes, to compare what a webhook delivered with what our own RPC returns.
 
-Only what the chain fixed goes into it. Two honest sources may differ in the block's time, the place in the block,
-which keys stand in the message and which were loaded, a missing `version`, `stackHeight` or list of inner instructions.
+Only what the chain fixed is included. Two honest sources may differ in the block's time, the position in the block,
+which keys are in the message and which were loaded, a missing `version`, `stackHeight` or list of inner instructions.
 What a stack height decides about an event is compared by the events themselves.
 """
 
@@ -20,8 +20,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class ContentDigest(msgspec.Struct, frozen=True, array_like=True):
-    """Slot, version and hashes of 16 bytes each. `version`, `logs` and `inner` are None where the source does not
-    tell; what a missing log would have said is in `events`."""
+    """Hold slot, version and hashes of 16 bytes each.
+
+    `version`, `logs` and `inner` are None if the source omits them; the events of a missing log are covered by
+    `events`.
+    """
 
     slot: Slot
     version: str | int | None
@@ -32,6 +35,7 @@ class ContentDigest(msgspec.Struct, frozen=True, array_like=True):
     events: bytes
 
     def packed(self) -> bytes:
+        """Return the digest as bytes, for `unpacked`."""
         return _encode(self)
 
 
@@ -41,14 +45,14 @@ _NAMES = {"logs": "log lines", "inner": "inner instructions"}
 
 
 def digest_of(tx: ChainTransaction, extracted: Extracted) -> ContentDigest:
-    """The digest of a transaction and the program's events that were read from it."""
+    """Digest a transaction and the program's events that were read from it."""
     outer = [(item.program_id, item.accounts, item.data_base58) for item in tx.instructions if not item.inner]
     inner = [
-        (place, item.program_id, item.accounts, item.data_base58)
-        for place, item in enumerate(tx.instructions)
+        (position, item.program_id, item.accounts, item.data_base58)
+        for position, item in enumerate(tx.instructions)
         if item.inner
     ]
-    told = [(event.ordinal, event.event) for event in extracted.events]
+    events = [(event.ordinal, event.event) for event in extracted.events]
     return ContentDigest(
         slot=tx.slot,
         version=tx.version,
@@ -56,25 +60,25 @@ def digest_of(tx: ChainTransaction, extracted: Extracted) -> ContentDigest:
         logs=_hash(tx.logs) if tx.logs else None,
         instructions=_hash(outer),
         inner=(_hash(inner) if inner else _NOTHING) if tx.has_inner else None,
-        events=_hash((told, extracted.strange, len(extracted.lost))),
+        events=_hash((events, extracted.undecodable, len(extracted.lost))),
     )
 
 
 def unpacked(packed: bytes) -> ContentDigest:
-    """Raises DecodeError of msgspec for what `packed` did not give."""
+    """Restore a digest. Raises msgspec.DecodeError for bytes that `packed` did not return."""
     return _decoder.decode(packed)
 
 
 def differences(delivered: ContentDigest, own: ContentDigest) -> list[str]:
-    """The names of what differs, in the words of an alert; empty when both say the same."""
-    found = []
+    """Return the names of the parts that differ, as alerts show them; an empty list if both agree."""
+    names = []
     for field in ContentDigest.__struct_fields__:
         ours, theirs = getattr(own, field), getattr(delivered, field)
         if field in _OPTIONAL and (ours is None or theirs is None):
             continue
         if ours != theirs:
-            found.append(_NAMES.get(field, field))
-    return found
+            names.append(_NAMES.get(field, field))
+    return names
 
 
 def _hash(value: object) -> bytes:

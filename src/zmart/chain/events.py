@@ -1,4 +1,4 @@
-"""The program's 18 events: bytes, as Anchor's emit! logs them, to the structs of zmart.market.events."""
+"""Decode the program's 18 events: bytes, as Anchor's emit! logs them, to the structs of zmart.market.events."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EVENT_TYPES: Mapping[str, type[msgspec.Struct]] = {cls.__name__: cls for cls in 
 
 
 class UnknownEvent(DecodeError):
-    """The discriminator is none of the events that this backend knows."""
+    """Report a discriminator that is none of the known events."""
 
 
 class EventCodec:
-    """Payload = 8 bytes of discriminator, then Borsh. Raises ConfigError if the IDL diverges."""
+    """Encode and decode events: 8 bytes of discriminator, then Borsh. Raises ConfigError if the IDL diverges."""
 
     def __init__(self, idl: Idl) -> None:
         if missing := EVENT_TYPES.keys() - idl.events.keys():
@@ -29,16 +29,16 @@ class EventCodec:
         self._read = {disc: mirror.read for disc, mirror in self._by_name.values()}
 
     def decode(self, payload: bytes) -> AnyEvent:
-        """Raises UnknownEvent, or DecodeError when the bytes are too short, too long or out of range."""
+        """Decode a payload. Raises UnknownEvent, or DecodeError if it is too short, too long or out of range."""
         read = self._read.get(payload[:8])
         if read is None:
-            raise UnknownEvent(f"The discriminator {payload[:8].hex()} is no event of the program's IDL.")
+            raise UnknownEvent(f"The discriminator {payload[:8].hex()} is not an event of the program's IDL.")
         event, end = read(payload, 8)
         if end != len(payload):
             raise DecodeError(f"A {type(event).__name__} carries {len(payload) - end} bytes too many.")
         return cast("AnyEvent", event)
 
     def encode(self, event: AnyEvent) -> bytes:
-        """The payload that the program would log; fields that are not in the log are left out."""
+        """Return the payload that the program would log; fields that are not in the log are omitted."""
         disc, mirror = self._by_name[type(event).__name__]
         return disc + mirror.write(event)

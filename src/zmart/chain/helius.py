@@ -1,7 +1,7 @@
-"""Helius' webhook management API: /v0/webhooks (www.helius.dev/docs/api-reference/webhooks).
+"""Call Helius' webhook management API: /v0/webhooks (www.helius.dev/docs/api-reference/webhooks).
 
-Registered webhooks are of type raw: enhanced ones carry no logs, and without logs there are no events. Helius switches
-a webhook off (`active: false`) whose endpoint fails too often; PATCH switches it on again.
+Registered webhooks are of type raw: enhanced ones carry no logs, and without logs there are no events. Helius
+disables a webhook (`active: false`) whose endpoint fails too often; PATCH enables it again.
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ from zmart.market.types import Address
 from zmart.settings import Settings
 
 WEBHOOK_PATH = "/api/webhooks/helius"
-"""Where the indexer and the gateway take deliveries."""
+"""The path at which the indexer and the gateway accept deliveries."""
 
 TIMEOUT_S = 15.0
 RawType = Literal["raw", "rawDevnet"]
 
-_Answer = TypeVar("_Answer")
+_Response = TypeVar("_Response")
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class HeliusError(ChainError):
-    """Helius is away, refused, or answered something that cannot be used. `status` is 0 without an answer."""
+    """Report that Helius is unavailable, refused, or sent an unusable response. `status` is 0 without a response."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A registration as Helius has it, without its authHeader, which is a secret. `active` is None where the answer
-    does not say; fields that are not named here are ignored."""
+class HeliusWebhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Hold a registration as Helius returns it, without its authHeader, which is a secret.
+
+    `active` is None if the response omits it; unlisted fields are ignored.
+    """
 
     webhook_id: _Text = msgspec.field(name="webhookID")
     webhook_url: _Text = msgspec.field(name="webhookURL")
@@ -51,15 +53,15 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """What `register` did: made a new webhook or changed the known one, and whether it had to be switched on."""
+    """Report what `register` did: whether it created the webhook, and whether it had to enable it."""
 
-    webhook: Webhook
+    webhook: HeliusWebhook
     is_new: bool
-    is_revived: bool
+    is_reactivated: bool
 
 
 class HeliusClient:
-    """Use as an async context manager. Every call may raise HeliusError."""
+    """Call the API; use as an async context manager. Every call may raise HeliusError."""
 
     def __init__(self, api_url: str, api_key: str) -> None:
         self._host = httpx.URL(api_url).host
@@ -67,7 +69,7 @@ class HeliusClient:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HeliusClient:
-        """Raises ConfigError when HELIUS_API_KEY is not set."""
+        """Build a client. Raises ConfigError if HELIUS_API_KEY is not set."""
         return cls(settings.helius_api_url, settings.require("helius_api_key"))
 
     async def __aenter__(self) -> HeliusClient:
@@ -78,41 +80,43 @@ class HeliusClient:
     ) -> None:
         await self._http.aclose()
 
-    async def webhooks(self) -> list[Webhook]:
-        """Every registration of this key. An answer that is not such a list raises: it is never taken for none."""
-        return _decode(await self._call("GET", "/v0/webhooks"), list[Webhook])
+    async def webhooks(self) -> list[HeliusWebhook]:
+        """List every registration of this key. An invalid list raises; it never counts as an empty one."""
+        return _decode(await self._call("GET", "/v0/webhooks"), list[HeliusWebhook])
 
     async def register(
         self, url: str, addresses: Sequence[Address], auth_header: str, webhook_type: RawType
     ) -> Registration:
-        """Have transactions of `addresses` posted to `url` with that Authorization header. A webhook that posts there
-        already is changed and switched on instead, so that a repetition is harmless."""
-        order = {
+        """Have transactions of `addresses` posted to `url` with that Authorization header.
+
+        A webhook that already posts to `url` is changed and enabled instead, so repeating the call is harmless.
+        """
+        request = {
             "webhookURL": url,
             "transactionTypes": ["ANY"],
             "accountAddresses": list(addresses),
             "webhookType": webhook_type,
             "authHeader": auth_header,
         }
-        known = next((each for each in await self.webhooks() if _same(each.webhook_url, url)), None)
-        if known is None:
-            made = _decode(await self._call("POST", "/v0/webhooks", order), Webhook)
-            return Registration(made, is_new=True, is_revived=False)
-        changed = _decode(await self._call("PUT", _path(known.webhook_id), order), Webhook)
-        active = known.active if changed.active is None else changed.active
+        existing = next((each for each in await self.webhooks() if _same(each.webhook_url, url)), None)
+        if existing is None:
+            created = _decode(await self._call("POST", "/v0/webhooks", request), HeliusWebhook)
+            return Registration(created, is_new=True, is_reactivated=False)
+        changed = _decode(await self._call("PUT", _path(existing.webhook_id), request), HeliusWebhook)
+        active = existing.active if changed.active is None else changed.active
         if active is False:
-            return Registration(await self.activate(known.webhook_id), is_new=False, is_revived=True)
-        return Registration(changed, is_new=False, is_revived=False)
+            return Registration(await self.activate(existing.webhook_id), is_new=False, is_reactivated=True)
+        return Registration(changed, is_new=False, is_reactivated=False)
 
-    async def activate(self, webhook_id: str) -> Webhook:
-        """Switch a webhook on. Helius then leaves it on for 24 hours, whatever its endpoint answers."""
-        answer = _decode(await self._call("PATCH", _path(webhook_id), {"active": True}), Webhook)
-        if answer.active is not True:
-            raise HeliusError(f"Helius did not switch webhook {webhook_id} on: see its dashboard.")
-        return answer
+    async def activate(self, webhook_id: str) -> HeliusWebhook:
+        """Enable a webhook. Helius then keeps it enabled for 24 hours, whatever its endpoint answers."""
+        response = _decode(await self._call("PATCH", _path(webhook_id), {"active": True}), HeliusWebhook)
+        if response.active is not True:
+            raise HeliusError(f"Helius did not enable webhook {webhook_id}: see its dashboard.")
+        return response
 
     async def delete(self, webhook_id: str) -> bool:
-        """False when there is no such webhook."""
+        """Delete a webhook. Returns False if it does not exist."""
         try:
             await self._call("DELETE", _path(webhook_id))
         except HeliusError as problem:
@@ -125,17 +129,18 @@ class HeliusClient:
         content = None if body is None else msgspec.json.encode(body)
         headers = {"content-type": "application/json"} if content else {}
         try:
-            answer = await self._http.request(method, path, content=content, headers=headers)
+            response = await self._http.request(method, path, content=content, headers=headers)
         except httpx.HTTPError as problem:
             # The problem's own text may hold the URL, and with it the key.
             reason = type(problem).__name__
             raise HeliusError(f"Helius at {self._host} does not answer ({reason}).") from None
-        if answer.is_success:
-            return answer.content
-        advice = " Check HELIUS_API_KEY." if answer.status_code in (401, 403) else ""
-        said = answer.text[:300]
+        if response.is_success:
+            return response.content
+        advice = " Check HELIUS_API_KEY." if response.status_code in (401, 403) else ""
+        message = response.text[:300]
         raise HeliusError(
-            f"Helius refused {method} with status {answer.status_code}: {said}.{advice}", answer.status_code
+            f"Helius refused {method} with status {response.status_code}: {message}.{advice}",
+            response.status_code,
         )
 
 
@@ -147,8 +152,8 @@ def _same(one: str, other: str) -> bool:
     return one.rstrip("/") == other.rstrip("/")
 
 
-def _decode(answer: bytes, shape: type[_Answer]) -> _Answer:
+def _decode(response: bytes, shape: type[_Response]) -> _Response:
     try:
-        return msgspec.json.decode(answer, type=shape)
+        return msgspec.json.decode(response, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
-        raise HeliusError(f"Helius' answer cannot be read: {problem}.") from None
+        raise HeliusError(f"The response of Helius cannot be read: {problem}.") from None

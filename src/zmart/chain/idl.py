@@ -1,7 +1,7 @@
-"""The program's interface, read from its IDL (Anchor spec 0.1.0, as Anchor 0.30 and newer write it).
+"""Load the program's interface from its IDL (Anchor spec 0.1.0, as Anchor 0.30 and newer write it).
 
-The IDL is the only source of discriminators, account lists, argument types and error codes: the numbers
-differ between deployed builds, so none of them is repeated as a constant.
+The IDL is the only source of discriminators, account lists, argument types and error codes: the numbers differ
+between deployed builds, so none of them is repeated as a constant.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ PRIMITIVES = frozenset({"bool", "u8", "u16", "u32", "u64", "i64", "pubkey"})
 
 
 class Primitive(msgspec.Struct, frozen=True):
+    """Name a primitive type, e.g. u64 or pubkey."""
+
     name: str
 
 
 class ByteArray(msgspec.Struct, frozen=True):
-    """`[u8; length]`."""
+    """Describe `[u8; length]`."""
 
     length: int
 
 
 class OptionOf(msgspec.Struct, frozen=True):
+    """Describe an optional value."""
+
     inner: FieldType
 
 
 class Defined(msgspec.Struct, frozen=True):
-    """A struct or an enum of the IDL's own type list."""
+    """Refer to a struct or an enum of the IDL's own type list."""
 
     name: str
 
@@ -41,24 +45,28 @@ FieldType = Primitive | ByteArray | OptionOf | Defined
 
 
 class Field(msgspec.Struct, frozen=True):
+    """Describe a field of a struct or an argument of an instruction."""
+
     name: str
     type: FieldType
 
 
 class StructDef(msgspec.Struct, frozen=True):
+    """Describe a struct."""
+
     name: str
     fields: tuple[Field, ...]
 
 
 class EnumDef(msgspec.Struct, frozen=True):
-    """An enum without payloads: one byte, the index of the variant."""
+    """Describe an enum without payloads: one byte, the index of the variant."""
 
     name: str
     variants: tuple[str, ...]
 
 
 class AccountItem(msgspec.Struct, frozen=True):
-    """One account of an instruction; `address` is set where the IDL fixes it (the system program)."""
+    """Describe one account of an instruction; `address` is set if the IDL fixes it (the system program)."""
 
     name: str
     writable: bool = False
@@ -67,6 +75,8 @@ class AccountItem(msgspec.Struct, frozen=True):
 
 
 class InstructionDef(msgspec.Struct, frozen=True):
+    """Describe an instruction: its discriminator, accounts in order, and arguments."""
+
     name: str
     discriminator: bytes
     accounts: tuple[AccountItem, ...]
@@ -74,13 +84,15 @@ class InstructionDef(msgspec.Struct, frozen=True):
 
 
 class ErrorDef(msgspec.Struct, frozen=True):
+    """Describe an error code of the program."""
+
     code: int
     name: str
     msg: str = ""
 
 
 class Idl(msgspec.Struct, frozen=True):
-    """One program's interface; discriminators are 8 bytes each."""
+    """Hold one program's interface; discriminators are 8 bytes each."""
 
     address: str
     instructions: dict[str, InstructionDef]
@@ -90,9 +102,12 @@ class Idl(msgspec.Struct, frozen=True):
     types: dict[str, StructDef | EnumDef]
 
     def struct(self, name: str) -> StructDef:
+        """Return the definition of a struct. Raises ConfigError if the IDL has none of that name."""
         definition = self.types.get(name)
         if not isinstance(definition, StructDef):
-            raise ConfigError(f"The IDL describes no struct {name}; use the IDL of the deployed program.")
+            raise ConfigError(
+                f"The IDL does not describe the struct {name}; use the IDL of the deployed program."
+            )
         return definition
 
 
@@ -140,7 +155,7 @@ class _Document(msgspec.Struct):
 
 @lru_cache(maxsize=8)
 def load_idl(path: Path | None = None) -> Idl:
-    """The IDL at `path`, or the one in this package. Raises ConfigError when it cannot be read."""
+    """Load the IDL at `path`, or the one in this package. Raises ConfigError if it cannot be read."""
     try:
         raw = path.read_bytes() if path else _packaged()
         return _assemble(msgspec.json.decode(raw, type=_Document))

@@ -1,7 +1,8 @@
-"""One builder per instruction of the program. Account order and flags come from the IDL, PDAs are derived.
+"""Build the program's instructions, one builder per instruction. Account order and flags come from the IDL, PDAs are
+derived.
 
-Addresses are base58 text, a CID is exactly the 46 characters of a CIDv0. Invalid names an argument that does
-not fit; ConfigError means that the IDL in use names other accounts or arguments than this backend sends.
+Addresses are base58 text, a CID is exactly the 46 characters of a CIDv0. Invalid names an argument that does not fit;
+ConfigError means that the IDL in use names other accounts or arguments than this backend sends.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ _CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
 
 
 class DecodedInstruction(msgspec.Struct, frozen=True):
+    """Hold the name and arguments of an instruction."""
+
     name: str
     args: dict[str, object]
 
 
 class Instructions:
-    """Builders and decoder for one program id."""
+    """Build and decode the instructions of one program id."""
 
     def __init__(self, program_id: Pubkey, idl: Idl, addresses: Addresses) -> None:
         self._program_id = program_id
@@ -41,6 +44,7 @@ class Instructions:
     def initialize_global_config(
         self, admin: Wallet, backend_authority: Wallet, protocol_fee_wallet: Wallet
     ) -> Instruction:
+        """Create GlobalConfig."""
         return self._build(
             "initialize_global_config",
             {"admin": admin, "protocol_fee_wallet": protocol_fee_wallet, **self._config()},
@@ -59,7 +63,7 @@ class Instructions:
         min_resolution_delay: int | None = None,
         dispute_period: int | None = None,
     ) -> Instruction:
-        """The five bps are always overwritten; None keeps a time (seconds)."""
+        """Change GlobalConfig. The five bps are always overwritten; None keeps a time (seconds)."""
         return self._build(
             "update_global_config",
             {"admin": admin, **self._config()},
@@ -75,7 +79,7 @@ class Instructions:
         )
 
     def emergency_pause(self, admin: Wallet) -> Instruction:
-        """Toggles: two calls cancel each other."""
+        """Toggle the pause: two calls cancel each other."""
         return self._build("emergency_pause", {"admin": admin, **self._config()}, {})
 
     def create_market(
@@ -87,6 +91,7 @@ class Instructions:
         initial_liquidity: Lamports,
         ipfs_question_hash: str,
     ) -> Instruction:
+        """Create a market in state Proposed."""
         return self._build(
             "create_market",
             {"creator": creator, **self._market(market_id), **self._config()},
@@ -99,15 +104,17 @@ class Instructions:
         )
 
     def submit_proposal_vote(self, user: Wallet, market_id: MarketId, vote: bool) -> Instruction:
+        """Vote on a proposal on chain. `vote` true: like."""
         return self._vote("submit_proposal_vote", user, market_id, vote, VoteKind.PROPOSAL)
 
     def submit_dispute_vote(self, user: Wallet, market_id: MarketId, vote: bool) -> Instruction:
-        """`vote` true agrees with the dispute: the proposed outcome is wrong."""
+        """Vote on a dispute on chain. `vote` true: the proposed outcome is wrong."""
         return self._vote("submit_dispute_vote", user, market_id, vote, VoteKind.DISPUTE)
 
     def aggregate_proposal_votes(
         self, backend_authority: Wallet, market_id: MarketId, likes: int, dislikes: int
     ) -> Instruction:
+        """Record the counts of a proposal vote."""
         return self._build(
             "aggregate_proposal_votes",
             {"backend_authority": backend_authority, **self._market(market_id), **self._config()},
@@ -117,7 +124,10 @@ class Instructions:
     def aggregate_dispute_votes(
         self, backend_authority: Wallet, market_id: MarketId, agrees: int, disagrees: int
     ) -> Instruction:
-        """A trap on v0.69 (it loses the outcome); finalize_market settles a dispute."""
+        """Record the counts of a dispute vote. Do not use it on v0.69, which loses the outcome.
+
+        finalize_market settles a dispute instead.
+        """
         return self._build(
             "aggregate_dispute_votes",
             {"backend_authority": backend_authority, **self._market(market_id), **self._config()},
@@ -125,17 +135,19 @@ class Instructions:
         )
 
     def approve_proposal(self, admin: Wallet, market_id: MarketId) -> Instruction:
+        """Approve a proposal."""
         return self._build(
             "approve_proposal", {"admin": admin, **self._market(market_id), **self._config()}, {}
         )
 
     def activate_market(self, authority: Wallet, market_id: MarketId) -> Instruction:
-        """`authority` is the admin or the creator."""
+        """Start trading. `authority` is the admin or the creator."""
         return self._build(
             "activate_market", {"authority": authority, **self._market(market_id), **self._config()}, {}
         )
 
     def cancel_market(self, admin: Wallet, market_id: MarketId) -> Instruction:
+        """Cancel a market that is not active yet."""
         return self._build("cancel_market", {"admin": admin, **self._market(market_id), **self._config()}, {})
 
     def buy_shares(
@@ -148,10 +160,11 @@ class Instructions:
         target_cost: Lamports,
         min_shares: Shares | None = None,
     ) -> Instruction:
-        """`target_cost` is the most that is paid, fees included; `min_shares` the fewest shares that are accepted.
+        """Buy shares. `target_cost` is the most that is paid, fees included; `min_shares` the fewest shares that are
+        accepted.
 
         The interface has no argument for `min_shares`: it follows the arguments as eight bytes, which the program of
-        this repository obeys and v0.69 ignores.
+        this repository checks and v0.69 ignores.
         """
         bought = self._build(
             "buy_shares",
@@ -172,7 +185,7 @@ class Instructions:
         shares_to_sell: Shares,
         min_proceeds: Lamports,
     ) -> Instruction:
-        """`min_proceeds` is the least that is received, fees taken off."""
+        """Sell shares. `min_proceeds` is the least that is received, after fees."""
         return self._build(
             "sell_shares",
             {"protocol_fee_wallet": protocol_fee_wallet, **self._trader(user, market_id), **self._config()},
@@ -182,6 +195,7 @@ class Instructions:
     def resolve_market(
         self, resolver: Wallet, market_id: MarketId, *, proposed_outcome: bool, ipfs_evidence_hash: str
     ) -> Instruction:
+        """Propose an outcome with the CID of its evidence."""
         return self._build(
             "resolve_market",
             {"resolver": resolver, **self._market(market_id), **self._config()},
@@ -192,6 +206,7 @@ class Instructions:
         )
 
     def initiate_dispute(self, initiator: Wallet, market_id: MarketId) -> Instruction:
+        """Dispute the proposed outcome."""
         return self._build(
             "initiate_dispute", {"initiator": initiator, **self._market(market_id), **self._config()}, {}
         )
@@ -199,7 +214,7 @@ class Instructions:
     def finalize_market(
         self, backend_authority: Wallet, market_id: MarketId, dispute: tuple[int, int] | None = None
     ) -> Instruction:
-        """`dispute` = (agree, disagree) from Disputed, None from Resolving."""
+        """Finalize a market. `dispute` = (agree, disagree) from Disputed, None from Resolving."""
         agree, disagree = dispute if dispute else (None, None)
         return self._build(
             "finalize_market",
@@ -210,9 +225,9 @@ class Instructions:
     def claim_winnings(
         self, user: Wallet, market_id: MarketId, resolver: Wallet, creditors: Sequence[Wallet] = ()
     ) -> Instruction:
-        """`resolver` must be the one that the market's account names.
+        """Claim a payout. `resolver` must be the one that the market's account names.
 
-        `creditors` follow the interface's accounts: the program pays what it has noted for them, v0.69 ignores them.
+        `creditors` follow the interface's accounts: the program pays what it owes them, v0.69 ignores them.
         """
         claim = self._build(
             "claim_winnings",
@@ -224,21 +239,28 @@ class Instructions:
     def withdraw_liquidity(
         self, creator: Wallet, market_id: MarketId, creditors: Sequence[Wallet] = ()
     ) -> Instruction:
-        """`creator` may be a wallet for which the market has noted a debt. `creditors` as in claim_winnings."""
+        """Withdraw free liquidity. `creator` may be a wallet to which the market owes a debt.
+
+        `creditors` as in claim_winnings.
+        """
         withdrawal = self._build("withdraw_liquidity", {"creator": creator, **self._market(market_id)}, {})
         return _with_accounts(withdrawal, creditors)
 
     def decode(self, data: bytes) -> DecodedInstruction:
-        """Name and arguments of instruction data. Raises DecodeError; bytes behind the arguments are
-        accepted, as the program accepts them."""
+        """Return name and arguments of instruction data. Raises DecodeError.
+
+        Trailing bytes are accepted, as the program accepts them.
+        """
         name = self._by_discriminator.get(data[:8])
         if name is None:
-            raise DecodeError(f"The discriminator {data[:8].hex()} is no instruction of the program's IDL.")
+            raise DecodeError(
+                f"The discriminator {data[:8].hex()} is not an instruction of the program's IDL."
+            )
         args, _end = self._by_name[name][1].read(data, 8)
         return DecodedInstruction(name, args)
 
     def account_of(self, name: str, account: str, accounts: Sequence[Address]) -> Address | None:
-        """The address that stands at the place of `account` in a fetched instruction, if it is there."""
+        """Return the address at the position of `account` in a fetched instruction, or None if it is missing."""
         for item, address in zip(self._by_name[name][0].accounts, accounts, strict=False):
             if item.name == account:
                 return address
@@ -285,7 +307,7 @@ def _with_accounts(instruction: Instruction, wallets: Sequence[Wallet]) -> Instr
 
 def _u64(field: str, value: int) -> bytes:
     if not 0 <= value < 1 << 64:
-        raise Invalid(field, f"{field} does not fit its type on chain: {value} is no u64")
+        raise Invalid(field, f"{field} does not fit its type on chain: {value} is not a u64")
     return value.to_bytes(8, "little")
 
 

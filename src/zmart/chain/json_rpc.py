@@ -1,10 +1,10 @@
-"""JSON-RPC over HTTP: keep-alive, time limits, retries with backoff, and failover to the next URL.
+"""Call JSON-RPC over HTTP: keep-alive, timeouts, retries with backoff, and failover to the next URL.
 
-What a body says is judged in rpc_answer.py; whatever is no answer is a TransientRpcError, never taken for "nothing".
+rpc_answer.py validates bodies; an invalid response is a TransientRpcError and never means "no result".
 
 Written on httpx and msgspec instead of solana-py's client, because a transaction's own JSON is stored untouched,
-every call shares one failover, and solders' response parser can raise pyo3's PanicException (a BaseException)
-on errors that it doesn't expect. No answer passes through it here.
+every call shares one failover, and solders' response parser can raise pyo3's PanicException (a BaseException) on
+errors that it doesn't expect. No response passes through it here.
 """
 
 from __future__ import annotations
@@ -20,17 +20,25 @@ import httpx
 import msgspec
 import stamina
 
-from zmart.chain.rpc_answer import BEHIND, BadAnswer, Refusal, is_json, read_answer, secrets_of, words
+from zmart.chain.rpc_answer import (
+    BEHIND,
+    BadAnswer,
+    JsonRpcError,
+    is_json,
+    read_answer,
+    safe_message,
+    secrets_of,
+)
 from zmart.errors import ChainError, ConfigError
 
 Answer = TypeVar("Answer")
 
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 _MAX_REFUSAL_BYTES = 4_096
-_REST_S, _SHORT_REST_S = 15.0, 1.0
+_PAUSE_S, _SHORT_PAUSE_S = 15.0, 1.0
 _ADVICE = {
-    401: ", it wants a valid API key",
-    402: ", it wants to be paid: the plan's quota is used up",
+    401: ", it requires a valid API key",
+    402: ", the plan's quota is used up",
     403: ", it refuses the API key",
     404: ", the URL is wrong",
     429: ", too many requests",
@@ -38,7 +46,7 @@ _ADVICE = {
 
 
 class RpcError(ChainError):
-    """The node answered with an error; `data` is what it added, e.g. logs of a failed preflight."""
+    """Report an error that answers the call; `data` is its detail, e.g. the logs of a failed preflight."""
 
     def __init__(
         self, method: str, code: int, message: str, data: object = None, node: str = "The RPC"
@@ -49,8 +57,10 @@ class RpcError(ChainError):
 
 
 class TransientRpcError(ChainError):
-    """No usable answer from one endpoint, which says nothing about what was asked; trying again or elsewhere may
-    help. `code` is that of a JSON-RPC error, None for everything that is none."""
+    """Report that one endpoint gave no usable response; a retry or another endpoint may help.
+
+    It implies nothing about what was requested. `code` is that of a JSON-RPC error, None otherwise.
+    """
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message)
@@ -62,25 +72,27 @@ class _Endpoint:
         self.url = url
         self.name = _name(url)
         self.secrets = secrets_of(url)
-        self.resting_until = 0.0
+        self.paused_until = 0.0
 
     def failed(self, method: str, reason: str) -> TransientRpcError:
-        """To be raised; others are asked first for a while."""
-        self.resting_until = time.monotonic() + _REST_S
-        return TransientRpcError(f"{self.name} did not answer {method}: {words(reason, self.secrets)}.")
+        """Return the error to raise; other endpoints are preferred for some seconds."""
+        self.paused_until = time.monotonic() + _PAUSE_S
+        return TransientRpcError(
+            f"{self.name} did not answer {method}: {safe_message(reason, self.secrets)}."
+        )
 
-    def refused(self, method: str, refusal: Refusal) -> ChainError:
-        """To be raised: RpcError where the error is an answer, else the node failed."""
-        message = words(refusal.message, self.secrets)
+    def refused(self, method: str, refusal: JsonRpcError) -> ChainError:
+        """Return the error to raise: RpcError if it answers the call, else TransientRpcError."""
+        message = safe_message(refusal.message, self.secrets)
         if refusal.is_answer:
             return RpcError(method, refusal.code, message, refusal.data, self.name)
-        self.resting_until = time.monotonic() + (_SHORT_REST_S if refusal.code in BEHIND else _REST_S)
-        said = f"{self.name} did not answer {method}: {message} (code {refusal.code})."
-        return TransientRpcError(said, refusal.code)
+        self.paused_until = time.monotonic() + (_SHORT_PAUSE_S if refusal.code in BEHIND else _PAUSE_S)
+        message = f"{self.name} did not answer {method}: {message} (code {refusal.code})."
+        return TransientRpcError(message, refusal.code)
 
 
 class JsonRpc:
-    """One logical node behind one or more URLs, the preferred first. Close it, or use `async with`."""
+    """Call one logical node behind one or more URLs, the preferred first. Close it, or use `async with`."""
 
     def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, attempts: int = 5) -> None:
         if not urls:
@@ -104,14 +116,15 @@ class JsonRpc:
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def request(self, method: str, params: Sequence[object] = ()) -> bytes:
-        """The raw JSON of `result`. Raises RpcError, or TransientRpcError when every attempt failed."""
+        """Return the raw JSON of `result`. Raises RpcError, or TransientRpcError after the last attempt."""
         return await self._ask(method, params, bytes)
 
     async def typed(self, kind: type[Answer], method: str, params: Sequence[object] = ()) -> Answer:
-        """`result` as `kind`; a node that answers in another shape has failed."""
+        """Return `result` as `kind`; a result of another shape counts as a failed attempt."""
         return await self._ask(method, params, partial(_decoded, kind))
 
     async def _ask(self, method: str, params: Sequence[object], read: Callable[[bytes], Answer]) -> Answer:
@@ -141,12 +154,13 @@ class JsonRpc:
             answer = read_answer(await self._post(endpoint.url, body), request_id)
         except (httpx.HTTPError, httpx.InvalidURL, BadAnswer) as error:
             raise endpoint.failed(method, str(error) or type(error).__name__) from error
-        if isinstance(answer, Refusal):
+        if isinstance(answer, JsonRpcError):
             raise endpoint.refused(method, answer)
         return answer
 
     async def _post(self, url: str, body: bytes) -> bytes:
-        """The body of an answer with status 200 and JSON's content type. Raises BadAnswer with the node's words."""
+        """Return the body of a response with status 200 and JSON's content type. Raises BadAnswer with the node's
+        message."""
         async with self._http.stream("POST", url, content=body) as response:
             content_type = response.headers.get("content-type", "")
             is_usable = response.status_code == httpx.codes.OK and is_json(content_type)
@@ -163,14 +177,14 @@ class JsonRpc:
         return bytes(read)
 
     def _pick(self) -> _Endpoint:
-        """The first endpoint that is not resting after a failure; else the one whose rest ends first."""
+        """Return the first endpoint that has not failed recently; else the one that failed longest ago."""
         now = time.monotonic()
-        awake = (endpoint for endpoint in self._endpoints if endpoint.resting_until <= now)
-        return next(awake, None) or min(self._endpoints, key=lambda endpoint: endpoint.resting_until)
+        usable = (endpoint for endpoint in self._endpoints if endpoint.paused_until <= now)
+        return next(usable, None) or min(self._endpoints, key=lambda endpoint: endpoint.paused_until)
 
 
 def decode_answer(kind: type[Answer], method: str, raw: bytes) -> Answer:
-    """The JSON of a result as `kind`. Raises TransientRpcError when it has another shape."""
+    """Decode a result as `kind`. Raises TransientRpcError if it has another shape."""
     try:
         return _decoded(kind, raw)
     except BadAnswer as problem:
@@ -185,14 +199,14 @@ def _decoded(kind: type[Answer], raw: bytes) -> Answer:
 
 
 def _unusable(status: int, content_type: str, body: bytes) -> str:
-    said = f": {body.decode(errors='replace')}" if body.strip() else ""
+    message = f": {body.decode(errors='replace')}" if body.strip() else ""
     if status != httpx.codes.OK:
-        return f"HTTP {status}{_ADVICE.get(status, '')}{said}"
-    return f"it answered with {content_type} instead of JSON{said}"
+        return f"HTTP {status}{_ADVICE.get(status, '')}{message}"
+    return f"it answered with {content_type} instead of JSON{message}"
 
 
 def _name(url: str) -> str:
-    """An RPC URL often carries an API key in its query or path; only the host may be shown."""
+    """Return the host for messages: an RPC URL often carries an API key in its query or path."""
     try:
         return f"The RPC at {httpx.URL(url).host}" if url.startswith("http") else "The RPC"
     except httpx.InvalidURL:

@@ -1,4 +1,4 @@
-"""What became of a signed transaction: it was seen, it may still land, or it never can."""
+"""Judge a signed transaction: it was executed, it may still land, or it never can."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from zmart.market.types import Signature, Slot
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A signed transaction as it is stored before it is first sent. `nonce_seen_at`: a slot in which the durable
-    nonce that it uses stood; without one it is judged as if it might live by a blockhash."""
+    """Hold a signed transaction as it is stored before it is first sent.
+
+    `nonce_seen_at`: a slot in which its durable nonce was current. Without one the transaction is judged as if it
+    might also depend on a blockhash.
+    """
 
     signature: Signature
     raw_tx: bytes
@@ -23,22 +26,23 @@ class Attempt(msgspec.Struct, frozen=True):
 
     @property
     def transaction(self) -> VersionedTransaction:
+        """Decode the transaction."""
         return VersionedTransaction.from_bytes(self.raw_tx)
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """The cluster executed it and a majority has confirmed that. `err` is None if it succeeded."""
+    """State that the cluster executed it and a majority confirmed that. `err` is None if it succeeded."""
 
     slot: Slot
     err: object
 
 
 class Live(msgspec.Struct, frozen=True):
-    """It may still land."""
+    """State that it may still land."""
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """It did not land and never can: every endpoint asked agrees, as of `slot`."""
+    """State that it did not land and never can: every endpoint agrees, as of `slot`."""
 
     slot: Slot
 
@@ -47,7 +51,7 @@ Verdict = Seen | Live | Dead
 
 
 async def judge(rpcs: Sequence[Rpc], attempt: Attempt) -> Verdict:
-    """Raises ChainError when an endpoint that must agree cannot be asked."""
+    """Judge an attempt. Raises ChainError if an endpoint that must agree cannot be asked."""
     status = (await rpcs[0].get_signature_statuses([attempt.signature])).values[0]
     if status is not None:
         return _seen(status)
@@ -61,9 +65,11 @@ async def judge(rpcs: Sequence[Rpc], attempt: Attempt) -> Verdict:
 
 
 async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
-    """Dead needs all of it from one endpoint: a lifetime that is over, and a status, looked up in history, which is
-    absent. An endpoint may be many nodes of different age, so the status must come from one that knows at least the
-    slot in which the lifetime was over."""
+    """Judge an attempt by one endpoint.
+
+    Dead requires an expired lifetime and an absent status, looked up in history. An endpoint may be many nodes that
+    lag differently, so the status must come from one that has reached the slot in which the lifetime expired.
+    """
     over_at = await _lifetime_over(rpc, attempt)
     if over_at is None:
         return Live()
@@ -76,17 +82,17 @@ async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
 
 
 async def _lifetime_over(rpc: Rpc, attempt: Attempt) -> Slot | None:
-    """A slot from which on no bank takes the transaction; None while one may.
+    """Return a slot from which on no bank accepts the transaction; None while one may.
 
-    A durable nonce is over once it stood and a finalized bank holds another: the values never come again. A blockhash
-    is over past its last valid height. It is asked for besides the height because a height alone can be wrong after a
-    local chain's clock was moved.
+    A durable nonce is over once it was current and a finalized bank holds another: the values never repeat. A
+    blockhash is over past its last valid height. Its validity is requested as well, because a height alone can be
+    wrong after a local chain's clock was moved.
     """
     transaction, seen_at = attempt.transaction, attempt.nonce_seen_at
     over_at = Slot(0)
     if (nonce := durable_nonce(transaction)) is not None:
         state = await nonce_state(rpc, nonce, "finalized")
-        if state.stands or state.slot < (seen_at or 0):
+        if state.is_current or state.slot < (seen_at or 0):
             return None
         if seen_at is not None:
             return state.slot

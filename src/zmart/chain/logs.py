@@ -1,8 +1,8 @@
-"""Which program wrote which log line: a walk over a transaction's log with the stack of invocations.
+"""Attribute log lines to programs by walking a transaction's log with the stack of invocations.
 
-Anybody can make another program log any bytes; a `Program data:` line counts only while the program that is
-running is ours. The walk stops at `Log truncated`: the runtime may still log short lines behind it, but the
-invocations between them are lost.
+Any user can make another program log any bytes; a `Program data:` line counts only while the running program is ours.
+The walk stops at `Log truncated`: the runtime may still log short lines after it, but the invocations between them
+are lost.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ _TRUNCATED = "Log truncated"
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """What the program logged as data. `invocation` counts the program's own invocations in the transaction,
-    from 0, in execution order; `data` is None when the line is not one piece of base64."""
+    """Hold what the program logged as data.
+
+    `invocation` counts the program's own invocations in the transaction, from 0, in execution order; `data` is None
+    if the line is not one piece of base64.
+    """
 
     invocation: int
     data: bytes | None
 
 
 class LogWalk(msgspec.Struct, frozen=True):
-    """`invocations`: how often the program was invoked as far as the walk went. `truncated`: the log says itself
-    that it ends there, so what was read is its beginning. `broken`: lines are missing that no mark stands for (a
-    depth or an end that does not follow, an invocation that never ends), so nobody can say which are there."""
+    """Hold the result of `walk`.
+
+    `invocations`: how often the program was invoked in the lines that were read. `truncated`: the log ends with its
+    own mark, so its beginning was read. `broken`: lines are missing without a mark (a depth or an end that does not
+    follow, an invocation that never ends), so which ones are present is unknown.
+    """
 
     payloads: tuple[Payload, ...]
     truncated: bool
@@ -40,7 +46,7 @@ class LogWalk(msgspec.Struct, frozen=True):
 
 
 def walk(lines: Sequence[str], program_id: str) -> LogWalk:
-    """Every payload that `program_id` itself logged, in order. Never raises, whatever the lines say."""
+    """Return every payload that `program_id` itself logged, in order. Never raises, whatever the lines contain."""
     payloads: list[Payload] = []
     stack: list[tuple[str, int]] = []
     invocations, broken = 0, False
@@ -62,7 +68,8 @@ def walk(lines: Sequence[str], program_id: str) -> LogWalk:
 
 
 def _enter(stack: list[tuple[str, int]], program: str, depth: int, invocation: int) -> bool:
-    """A depth that does not follow from the stack means lost lines: nobody is trusted below the gap."""
+    """Push an invocation. A depth that does not follow from the stack means lost lines: nothing below the gap
+    counts."""
     follows = depth == len(stack) + 1
     del stack[max(depth - 1, 0) :]
     if depth == len(stack) + 1:

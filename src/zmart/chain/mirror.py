@@ -1,4 +1,4 @@
-"""A struct of ours that mirrors a struct of the IDL: checked field by field when it is built."""
+"""Map a struct of ours to a struct of the IDL; the fields are checked when the mapping is built."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Mirrored = TypeVar("Mirrored", bound=msgspec.Struct, covariant=True)
 
 
 class Mirror(Generic[Mirrored]):
-    """Reads and writes `cls` with the layout that the IDL gives `cls.__name__`.
+    """Read and write `cls` with the layout that the IDL gives `cls.__name__`.
 
-    Raises ConfigError at once when a field is missing, new, or of another kind than in the IDL. Fields of
-    `cls` with a default are not on chain and are left alone.
+    Raises ConfigError at once when a field is missing, new, or of another kind than in the IDL. Fields of `cls` with
+    a default are not on chain and are ignored.
     """
 
     def __init__(self, idl: Idl, cls: type[Mirrored]) -> None:
@@ -29,11 +29,12 @@ class Mirror(Generic[Mirrored]):
         self._names = tuple(field.name for field in definition.fields)
 
     def read(self, data: bytes, at: int) -> tuple[Mirrored, int]:
-        """The value and the offset behind it. Raises DecodeError."""
+        """Return the value and the offset after it. Raises DecodeError."""
         values, end = self._codec.read(data, at)
         return self.cls(**values), end
 
     def write(self, value: msgspec.Struct) -> bytes:
+        """Return the bytes. Raises Invalid with the name of a field that does not fit."""
         return self._codec.write({name: getattr(value, name) for name in self._names})
 
 

@@ -1,4 +1,4 @@
-"""Durable nonces: transactions that stay good until the account that holds their nonce moves on to the next one.
+"""Read durable nonces: their transactions stay valid until the nonce account advances to the next value.
 
 Such a transaction begins with AdvanceNonceAccount of the System program, and carries the value of the nonce account
 where others carry a blockhash: https://solana.com/docs/core/transactions/durable-nonces.
@@ -21,21 +21,21 @@ _VALUE = slice(40, 72)  # after version and state (u32 each) and the authority
 
 
 class DurableNonce(msgspec.Struct, frozen=True):
-    """`value` (base58) must be what `account` holds when the transaction is executed."""
+    """Name a nonce account and the value (base58) that it must hold when the transaction is executed."""
 
     account: Address
     value: str
 
 
 class NonceState(msgspec.Struct, frozen=True):
-    """Whether the account held that value, as a node knew it at `slot`."""
+    """State whether the account held that value, as a node reported it at `slot`."""
 
     slot: Slot
-    stands: bool
+    is_current: bool
 
 
 def durable_nonce(transaction: VersionedTransaction) -> DurableNonce | None:
-    """The nonce that the transaction uses, None if it lives by a blockhash."""
+    """Return the nonce that the transaction uses, or None if it uses a blockhash."""
     message = transaction.message
     keys, first = message.account_keys, next(iter(message.instructions), None)
     if first is None or not first.accounts or not bytes(first.data).startswith(_ADVANCE):
@@ -47,7 +47,7 @@ def durable_nonce(transaction: VersionedTransaction) -> DurableNonce | None:
 
 
 async def nonce_state(rpc: Rpc, nonce: DurableNonce, commitment: Commitment) -> NonceState:
-    """Raises ChainError."""
+    """Compare the account's value with the nonce. Raises ChainError."""
     slot, info = await rpc.get_account_with_slot(nonce.account, commitment)
     return NonceState(slot, _value(info) == nonce.value)
 

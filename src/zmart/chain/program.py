@@ -1,4 +1,4 @@
-"""The program as services carry it: one object with its id, interface, addresses, codecs and errors."""
+"""Bundle what services need of the program: its id, interface, addresses, codecs and errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zmart.settings import Settings
 
 
 class Program:
-    """Raises ConfigError when the IDL is not one that this backend can serve."""
+    """Bundle one program. Raises ConfigError if this backend cannot serve its IDL."""
 
     def __init__(self, program_id: Pubkey, idl: Idl) -> None:
         self.id = program_id
@@ -31,6 +31,7 @@ class Program:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Program:
+        """Build the configured program. Raises ConfigError."""
         try:
             program_id = Pubkey.from_string(settings.solana_program_id_core)
         except ValueError as error:
@@ -41,9 +42,9 @@ class Program:
         return cls(program_id, load_idl(settings.solana_idl_path))
 
     def error(self, code: int) -> ProgramError:
-        """The error that the program means by a custom code."""
+        """Return the error that the program means by a custom code."""
         return program_errors.named(self.idl, code)
 
     def transaction_error(self, err: object, logs: Sequence[str] = ()) -> ProgramError:
-        """The error of a failed transaction or simulation; the code is -1 for one of the runtime's own."""
+        """Return the error of a failed transaction or simulation; the code is -1 for an error of the runtime."""
         return program_errors.from_transaction(self.idl, err, logs)

@@ -1,4 +1,4 @@
-"""Error codes to names: the program's own from its IDL, Anchor's framework codes and the System program's."""
+"""Map error codes to names: the program's own from its IDL, Anchor's framework codes and the System program's."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SYSTEM = {
 
 
 def named(idl: Idl, code: int, system: bool = False) -> ProgramError:
-    """The error behind a `Custom(code)`; `system` when the System program, called by ours, returned it."""
+    """Return the error of a `Custom(code)`; `system` if the System program, called by ours, returned it."""
     if not system and (own := idl.errors.get(code)):
         return ProgramError(code, own.name, own.msg or "the program refused")
     table = SYSTEM if system or code in SYSTEM else ANCHOR
@@ -66,10 +66,10 @@ def named(idl: Idl, code: int, system: bool = False) -> ProgramError:
 
 
 def from_transaction(idl: Idl, err: object, logs: Sequence[str] = ()) -> ProgramError:
-    """The error of a failed transaction, from meta.err or a simulation's err.
+    """Return the error of a failed transaction, from meta.err or a simulation's err.
 
-    Errors of the runtime have no code of the program: they get -1 and the runtime's own name
-    (BlockhashNotFound, InsufficientFundsForFee, ...).
+    Errors of the runtime have no code of the program: they get -1 and the runtime's own name (BlockhashNotFound,
+    InsufficientFundsForFee, ...).
     """
     match err:
         case {"InstructionError": [int(index), {"Custom": int(code)}]}:

@@ -1,4 +1,4 @@
-"""The RPC methods that services use, each giving plain typed values. Failures are ChainError, with a sentence.
+"""Call the RPC methods that services use, with plain typed values. Failures are ChainError, with a sentence.
 
 Shapes: https://solana.com/docs/rpc. Commitment is "confirmed" unless a method says otherwise.
 """
@@ -26,7 +26,7 @@ _NO_SUCH_BLOCK = (-32001, -32007, -32009)
 
 
 class RefusedVersion(RpcError, UnsupportedVersion):
-    """A node holds the transaction back, because this release says that it cannot read its version."""
+    """Report that a node withholds a transaction because this release cannot read its version."""
 
     def __init__(self, refusal: RpcError) -> None:
         UnsupportedVersion.__init__(self, str(refusal))
@@ -35,7 +35,7 @@ class RefusedVersion(RpcError, UnsupportedVersion):
 
 
 class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """One line of getSignaturesForAddress. `err` is None for a transaction that succeeded."""
+    """Hold one entry of getSignaturesForAddress. `err` is None for a transaction that succeeded."""
 
     signature: Signature
     slot: Slot
@@ -45,32 +45,36 @@ class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SignatureStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """Hold the status of a transaction. `err` is None if it succeeded."""
+
     slot: Slot
     err: object = None
     confirmation_status: str | None = None
 
 
 class Statuses(msgspec.Struct, frozen=True):
-    """Statuses in the order asked for, as a node knew them at `context_slot`."""
+    """Hold statuses in the order of the request, as a node reported them at `context_slot`."""
 
     context_slot: Slot
     values: list[SignatureStatus | None]
 
 
 class Blockhash(msgspec.Struct, frozen=True):
+    """Hold a blockhash and the last block height at which it is valid."""
+
     blockhash: str
     last_valid_block_height: int
 
 
 class BlockhashValidity(msgspec.Struct, frozen=True):
-    """As a node knew it at `context_slot`."""
+    """State whether a blockhash was valid, as a node reported it at `context_slot`."""
 
     valid: bool
     context_slot: Slot
 
 
 class Simulation(msgspec.Struct, frozen=True):
-    """Against the bank that a node had at `slot`."""
+    """Hold the result of a simulation against the bank that a node had at `slot`."""
 
     slot: Slot
     ok: bool
@@ -81,15 +85,17 @@ class Simulation(msgspec.Struct, frozen=True):
 
 
 class ChainClock(msgspec.Struct, frozen=True):
+    """Hold the chain's slot and time."""
+
     slot: Slot
     unix_timestamp: ChainTime
 
 
-class _Context(msgspec.Struct):
+class _RpcContext(msgspec.Struct):
     slot: int
 
 
-class _Account(msgspec.Struct):
+class _RpcAccount(msgspec.Struct):
     lamports: int
     owner: str
     data: tuple[str, str]
@@ -97,20 +103,20 @@ class _Account(msgspec.Struct):
 
 
 class _WithContext(msgspec.Struct):
-    context: _Context
+    context: _RpcContext
 
 
 class _OneAccount(_WithContext):
-    value: _Account | None
+    value: _RpcAccount | None
 
 
 class _Accounts(_WithContext):
-    value: list[_Account | None]
+    value: list[_RpcAccount | None]
 
 
 class _Keyed(msgspec.Struct):
     pubkey: str
-    account: _Account
+    account: _RpcAccount
 
 
 class _ProgramAccounts(_WithContext):
@@ -142,7 +148,7 @@ class _BlockSignatures(msgspec.Struct):
     signatures: list[Signature]
 
 
-class _Versioned(msgspec.Struct):
+class _VersionedAnswer(msgspec.Struct):
     version: object = None
 
 
@@ -150,30 +156,31 @@ class _Simulated(msgspec.Struct, rename="camel"):
     err: object = None
     logs: list[str] | None = None
     units_consumed: int | None = None
-    accounts: list[_Account | None] | None = None
+    accounts: list[_RpcAccount | None] | None = None
 
 
 class _SimulatedValue(_WithContext):
     value: _Simulated
 
 
-class _Fee(msgspec.Struct, rename="camel"):
+class _PrioritizationFee(msgspec.Struct, rename="camel"):
     prioritization_fee: int
 
 
 class Rpc:
-    """One cluster behind one or more URLs; see JsonRpc for retries and failover."""
+    """Call one cluster behind one or more URLs; see JsonRpc for retries and failover."""
 
     def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, attempts: int = 5) -> None:
         self._rpc = JsonRpc(urls, timeout_s, attempts)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Rpc:
+        """Build a client of the configured URLs."""
         return cls(settings.rpc_urls, settings.rpc_timeout_s)
 
     @classmethod
     def of_each_url(cls, settings: Settings) -> list[Rpc]:
-        """One for each endpoint, for what all of them have to agree on (chain/absence.py)."""
+        """Build one client per endpoint, for conclusions on which all must agree (chain/absence.py)."""
         return [cls([url], settings.rpc_timeout_s) for url in settings.rpc_urls]
 
     async def __aenter__(self) -> Rpc:
@@ -185,26 +192,30 @@ class Rpc:
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Close the connections."""
         await self._rpc.aclose()
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
-        """Any method, also a local chain's own; the result as plain JSON values."""
+        """Call any method, also a local chain's own; returns the result as plain JSON values."""
         return await self._rpc.typed(object, method, params)
 
     async def get_slot(self, commitment: Commitment = "confirmed") -> Slot:
+        """Return the newest slot."""
         return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}]))
 
     async def get_block_height(self, commitment: Commitment = "confirmed") -> int:
+        """Return the current block height."""
         return await self._rpc.typed(int, "getBlockHeight", [{"commitment": commitment}])
 
     async def get_latest_blockhash(self, commitment: Commitment = "confirmed") -> Blockhash:
+        """Return the newest blockhash."""
         answer = await self._rpc.typed(_LatestBlockhash, "getLatestBlockhash", [{"commitment": commitment}])
         return Blockhash(answer.value.blockhash, answer.value.last_valid_block_height)
 
     async def get_blockhash_validity(
         self, blockhash: str, commitment: Commitment = "confirmed"
     ) -> BlockhashValidity:
-        """Whether a transaction with that blockhash can still be processed (isBlockhashValid)."""
+        """Return whether a transaction with that blockhash can still be processed (isBlockhashValid)."""
         params = [blockhash, {"commitment": commitment}]
         answer = await self._rpc.typed(_Flag, "isBlockhashValid", params)
         return BlockhashValidity(answer.value, Slot(answer.context.slot))
@@ -212,7 +223,10 @@ class Rpc:
     async def get_account(
         self, address: Address, commitment: Commitment = "confirmed", *, since: Slot | None = None
     ) -> AccountInfo | None:
-        """As a node shows it that knows at least slot `since`; ChainError when none does in time."""
+        """Return the account as a node shows it that has reached slot `since`, or None if it does not exist.
+
+        Raises ChainError if no node reaches `since` in time.
+        """
         options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
         if since is not None:
             options["minContextSlot"] = since
@@ -223,7 +237,7 @@ class Rpc:
     async def get_account_with_slot(
         self, address: Address, commitment: Commitment = "confirmed"
     ) -> tuple[Slot, AccountInfo | None]:
-        """The account, and the slot of the bank that the node read it from."""
+        """Return the slot of the bank that the node read, and the account."""
         params = [address, {"encoding": "base64", "commitment": commitment}]
         answer = await self._rpc.typed(_OneAccount, "getAccountInfo", params)
         return Slot(answer.context.slot), _info(address, answer.value)
@@ -235,9 +249,11 @@ class Rpc:
         *,
         since: Slot | None = None,
     ) -> list[AccountInfo | None]:
-        """In the order asked for; more than 100 are asked for in pieces, which may differ in their slot. `since` as in
-        `get_account`."""
-        found: list[AccountInfo | None] = []
+        """Return accounts in the order of the request; `since` as in `get_account`.
+
+        More than 100 are requested in several calls, whose slots may differ.
+        """
+        infos: list[AccountInfo | None] = []
         options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
         options |= {} if since is None else {"minContextSlot": since}
         for start in range(0, len(addresses), 100):
@@ -246,8 +262,8 @@ class Rpc:
             _reached("getMultipleAccounts", answer, since)
             if len(answer.value) != len(piece):
                 raise ChainError("The RPC answered getMultipleAccounts with another number of accounts.")
-            found += [_info(address, account) for address, account in zip(piece, answer.value, strict=True)]
-        return found
+            infos += [_info(address, account) for address, account in zip(piece, answer.value, strict=True)]
+        return infos
 
     async def get_program_accounts(
         self,
@@ -258,8 +274,10 @@ class Rpc:
         commitment: Commitment = "confirmed",
         since: Slot | None = None,
     ) -> list[AccountInfo]:
-        """Accounts owned by the program that have that size and those bytes at those offsets. `since` as in
-        `get_account`: who concludes that an account is not there needs it."""
+        """Return the program's accounts that have that size and those bytes at those offsets.
+
+        A caller that concludes that an account does not exist must pass `since`, as in `get_account`.
+        """
         filters: list[object] = [{"dataSize": data_size}] if data_size is not None else []
         for offset, raw in memcmp:
             encoded = base64.b64encode(raw).decode()
@@ -280,7 +298,7 @@ class Rpc:
         limit: int = 1000,
         commitment: Commitment = "confirmed",
     ) -> list[SignatureInfo]:
-        """Newest first, failed ones included; `before` and `until` are exclusive."""
+        """List transactions of an address, newest first, failed ones included; `before` and `until` are exclusive."""
         options: dict[str, object] = {"limit": limit, "commitment": commitment}
         options |= {name: value for name, value in (("before", before), ("until", until)) if value}
         return await self._rpc.typed(list[SignatureInfo], "getSignaturesForAddress", [address, options])
@@ -288,8 +306,10 @@ class Rpc:
     async def get_transaction_json(
         self, signature: Signature, commitment: Commitment = "confirmed"
     ) -> bytes | None:
-        """The node's own bytes, for `transactions.parse_transaction`; None if it knows no such transaction.
-        Raises UnsupportedVersion for one that this release cannot read."""
+        """Return the node's own bytes, for `transactions.parse_transaction`; None if it has no such transaction.
+
+        Raises UnsupportedVersion for a transaction that this release cannot read.
+        """
         options = {
             "encoding": "json",
             "commitment": commitment,
@@ -298,14 +318,16 @@ class Rpc:
         raw = await self._readable("getTransaction", [signature, options])
         if raw == b"null":
             return None
-        check_readable(decode_answer(_Versioned, "getTransaction", raw).version)
+        check_readable(decode_answer(_VersionedAnswer, "getTransaction", raw).version)
         return raw
 
     async def get_block_signatures(
         self, slot: Slot, commitment: Commitment = "confirmed"
     ) -> list[Signature] | None:
-        """All signatures of a block in block order. None proves nothing: the slot holds none, none yet, or none any
-        more that this node keeps."""
+        """Return all signatures of a block in block order, or None.
+
+        None proves nothing: the slot has no block, has none yet, or this node no longer keeps it.
+        """
         options = {
             "transactionDetails": "signatures",
             "rewards": False,
@@ -331,7 +353,7 @@ class Rpc:
     async def get_signature_statuses(
         self, signatures: Sequence[Signature], *, search_history: bool = False
     ) -> Statuses:
-        """At most 256 at once."""
+        """Return the statuses of at most 256 signatures."""
         params = [list(signatures), {"searchTransactionHistory": search_history}]
         answer = await self._rpc.typed(_StatusList, "getSignatureStatuses", params)
         if len(answer.value) != len(signatures):
@@ -341,7 +363,7 @@ class Rpc:
     async def send_raw_transaction(
         self, raw: bytes, *, skip_preflight: bool = False, max_retries: int | None = None
     ) -> Signature:
-        """Hands the bytes to the node. Sending the same bytes again is harmless."""
+        """Send the bytes to the node. Sending the same bytes again is harmless."""
         options: dict[str, object] = {
             "encoding": "base64",
             "skipPreflight": skip_preflight,
@@ -355,7 +377,7 @@ class Rpc:
     async def simulate(
         self, raw: bytes, *, accounts: Sequence[Address] = (), verify_signatures: bool = False
     ) -> Simulation:
-        """Runs the transaction against the confirmed bank; `accounts` are returned as it would leave them."""
+        """Run the transaction against the confirmed bank; returns `accounts` as they would be afterwards."""
         options: dict[str, object] = {
             "encoding": "base64",
             "commitment": "confirmed",
@@ -377,49 +399,55 @@ class Rpc:
         )
 
     async def get_balance(self, address: Address) -> Lamports:
+        """Return an account's lamports; 0 if it does not exist."""
         params = [address, {"commitment": "confirmed"}]
         return Lamports((await self._rpc.typed(_Integer, "getBalance", params)).value)
 
     async def request_airdrop(self, address: Address, lamports: Lamports) -> Signature:
+        """Request lamports from a local or test cluster."""
         return Signature(await self._rpc.typed(str, "requestAirdrop", [address, lamports]))
 
     async def get_minimum_balance_for_rent_exemption(self, data_len: int) -> Lamports:
+        """Return the lamports that an account of `data_len` bytes must hold."""
         return Lamports(await self._rpc.typed(int, "getMinimumBalanceForRentExemption", [data_len]))
 
     async def get_genesis_hash(self) -> str:
+        """Return the hash that identifies the cluster."""
         return await self._rpc.typed(str, "getGenesisHash")
 
     async def get_recent_prioritization_fees(self, addresses: Sequence[Address] = ()) -> list[int]:
-        """Micro-lamports per compute unit of recent slots, for transactions that write these accounts."""
-        fees = await self._rpc.typed(list[_Fee], "getRecentPrioritizationFees", [list(addresses)])
+        """Return micro-lamports per compute unit of recent slots, for transactions that write these accounts."""
+        fees = await self._rpc.typed(
+            list[_PrioritizationFee], "getRecentPrioritizationFees", [list(addresses)]
+        )
         return [fee.prioritization_fee for fee in fees]
 
     async def get_clock(self, commitment: Commitment = "confirmed") -> ChainClock:
-        """The time that programs see: slot @0 and unix_timestamp @32 of the Clock sysvar."""
+        """Return the time that programs see: slot @0 and unix_timestamp @32 of the Clock sysvar."""
         info = await self.get_account(CLOCK, commitment)
         if info is None or len(info.data) < 40:
-            raise ChainError("The RPC has no Clock sysvar; it is no Solana node.")
+            raise ChainError("The RPC has no Clock sysvar; it is not a Solana node.")
         slot, unix_timestamp = struct.unpack_from("<Q24xq", info.data)
         return ChainClock(Slot(slot), ChainTime(unix_timestamp))
 
 
 def _reached(method: str, answer: _WithContext, since: Slot | None) -> None:
-    """Not every node heeds minContextSlot, but each tells the slot that it answers from."""
+    """Check the slot of a response: not every node honours minContextSlot, but each reports its slot."""
     if since is not None and answer.context.slot < since:
         raise TransientRpcError(
             f"The RPC answered {method} from slot {answer.context.slot}, before slot {since}."
         )
 
 
-def _info(address: Address, account: _Account | None) -> AccountInfo | None:
+def _info(address: Address, account: _RpcAccount | None) -> AccountInfo | None:
     return _account(address, account) if account else None
 
 
-def _account(address: Address, account: _Account) -> AccountInfo:
+def _account(address: Address, account: _RpcAccount) -> AccountInfo:
     try:
         data = base64.b64decode(account.data[0], validate=True)
     except ValueError as error:
-        raise DecodeError(f"The RPC sent the data of {address} not in base64.") from error
+        raise DecodeError(f"The RPC did not send the data of {address} in base64.") from error
     return AccountInfo(
         address=address,
         owner=Address(account.owner),

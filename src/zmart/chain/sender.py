@@ -1,8 +1,8 @@
-"""An effect on chain happens once.
+"""Execute an effect on chain exactly once.
 
-already done? -> build, simulate, sign -> store the signature -> send -> send the same bytes again -> judge.
-Only a transaction that is judged Dead is signed anew. Whoever is killed at any line resumes from what the
-journal stored: the stored signature is judged before anything else is done.
+already done? -> build, simulate, sign -> store the signature -> send -> send the same bytes again -> judge. Only a
+transaction that is judged Dead is signed again. A process that is killed at any line resumes from what the journal
+stored: the stored signature is judged before anything else is done.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Intent:
-    """One effect that is wanted. `instructions` builds it afresh for every signing; `already_done` looks at the
-    account on chain, as a node shows it that knows at least the given slot. `pending` is the stored transaction of
-    an intent that is taken up again."""
+    """Describe one effect that is to happen.
+
+    `instructions` builds it again for every signing; `already_done` reads the account on chain from a node that has
+    reached at least the given slot. `pending` is the stored transaction of an intent that is resumed.
+    """
 
     id: str
     instructions: Callable[[], Awaitable[Sequence[Instruction]]]
@@ -45,24 +47,35 @@ class Intent:
 
 
 class IntentJournal(Protocol):
-    """Where intents are written down. Each method returns only when it is durable."""
+    """Store the progress of intents. Each method returns only when it is durable."""
 
     async def save_signed(
         self, intent_id: str, signature: Signature, raw_tx: bytes, last_valid_block_height: int
-    ) -> None: ...
-    async def mark_sent(self, intent_id: str, signature: Signature) -> None: ...
-    async def mark_landed(self, intent_id: str, signature: Signature, slot: Slot) -> None: ...
-    async def mark_dead(self, intent_id: str, signature: Signature) -> None: ...
-    async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None: ...
-    async def mark_uncertain(self, intent_id: str, reason: str) -> None: ...
+    ) -> None:
+        """Store a signed transaction before it is sent."""
+
+    async def mark_sent(self, intent_id: str, signature: Signature) -> None:
+        """Record that the transaction was sent at least once."""
+
+    async def mark_landed(self, intent_id: str, signature: Signature, slot: Slot) -> None:
+        """Record that the transaction was confirmed."""
+
+    async def mark_dead(self, intent_id: str, signature: Signature) -> None:
+        """Record that the transaction can never land."""
+
+    async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None:
+        """Record that the program or the runtime refused the intent."""
+
+    async def mark_uncertain(self, intent_id: str, reason: str) -> None:
+        """Record that the transaction may have landed and cannot be judged."""
 
 
 class AlreadyDone(msgspec.Struct, frozen=True, tag=True):
-    """The account on chain shows the effect; nothing was sent, or somebody else did it first."""
+    """State that the account on chain shows the effect: nothing was sent, or another sender did it first."""
 
 
 class Landed(msgspec.Struct, frozen=True, tag=True):
-    """Confirmed. `fee_lamports` is what the payer paid."""
+    """State that the transaction was confirmed. `fee_lamports` is what the payer paid."""
 
     signature: Signature
     slot: Slot
@@ -70,8 +83,8 @@ class Landed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """Refused, by the program or (code -1) by the runtime. `signature` is None if the simulation said so,
-    and nothing was sent."""
+    """State that the program or (code -1) the runtime refused. `signature` is None if the simulation failed and
+    nothing was sent."""
 
     code: int
     name: str
@@ -80,13 +93,13 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
-    """Every signing died without landing. Nothing is in flight; it may be carried out again."""
+    """State that every signing died without landing. Nothing is in flight; the intent may be executed again."""
 
     signings: int
 
 
 class Uncertain(msgspec.Struct, frozen=True, tag=True):
-    """It may have landed and cannot be judged: a person, or a later resume with the stored signature."""
+    """State that the transaction may have landed and cannot be judged: it needs a person, or a later resume."""
 
     signature: Signature
     reason: str
@@ -95,12 +108,13 @@ class Uncertain(msgspec.Struct, frozen=True, tag=True):
 Outcome = AlreadyDone | Landed | Failed | Expired | Uncertain
 
 
-class TooPoor(ChainError):
-    """The fee payer cannot pay for the action and stay above its own rent: nothing was signed."""
+class InsufficientFunds(ChainError):
+    """Report that the fee payer cannot pay for the action and stay rent exempt. Nothing was signed."""
 
 
 class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """`uncertain_after_s` must be longer than a blockhash lives (about 60 to 90 s on a real cluster)."""
+    """Hold limits and intervals. `uncertain_after_s` must exceed a blockhash's life (60 to 90 s on a real
+    cluster)."""
 
     max_signings: int = 3
     rebroadcast_s: float = 2.0
@@ -110,7 +124,7 @@ class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender:
-    """Carries out one intent with one paying key. `second_rpc` must agree before anything is judged Dead."""
+    """Execute intents with one paying key. `second_rpc` must agree before anything is judged Dead."""
 
     def __init__(
         self,
@@ -128,16 +142,19 @@ class Sender:
         self._payer = payer
         self._journal = journal
         self._policy = policy or SendPolicy()
-        self._known: Slot | None = None  # what was learned as of this slot must be in what is looked at next
+        self._reached: Slot | None = None  # the next read of an account must be from this slot or later
 
-    async def carry_out(self, intent: Intent) -> Outcome:
-        """Runs until there is an outcome. ChainError (TooPoor among them) means that nothing was signed anew, as
-        no RPC could be asked or nothing can be paid: nothing is lost, and it may be called again."""
+    async def execute(self, intent: Intent) -> Outcome:
+        """Execute an intent and return its outcome.
+
+        Raises ChainError (InsufficientFunds among them) if no RPC could be asked or the payer cannot pay. Nothing was
+        signed again then, and the call may be repeated.
+        """
         attempt = intent.pending
         if attempt and (outcome := await self._follow(intent, attempt, judge_first=True)):
             return outcome
         for signing in range(1, self._policy.max_signings + 1):
-            if await intent.already_done(self._known):
+            if await intent.already_done(self._reached):
                 return AlreadyDone()
             prepared = await self._prepare(intent, signing)
             if isinstance(prepared, ProgramError):
@@ -147,17 +164,17 @@ class Sender:
             )
             if outcome := await self._follow(intent, prepared, judge_first=False):
                 return outcome
-        done = await intent.already_done(self._known)
+        done = await intent.already_done(self._reached)
         return AlreadyDone() if done else Expired(self._policy.max_signings)
 
     async def _prepare(self, intent: Intent, signing: int) -> Attempt | ProgramError:
-        """Simulates, then signs with a tenth more compute units than the simulation used."""
+        """Simulate, then sign with a tenth more compute units than the simulation used."""
         instructions = await intent.instructions()
         balance = await self._rpc.get_balance(Address(str(self._payer.pubkey())))
         self._can_pay(balance, Lamports(compose.SIGNATURE_LAMPORTS * (1 + len(intent.signers))))
         simulation = await self._simulate(intent, instructions)
         if not simulation.ok:
-            self._known = max(self._known or simulation.slot, simulation.slot)
+            self._reached = max(self._reached or simulation.slot, simulation.slot)
             return self._program.transaction_error(simulation.err, simulation.logs)
         units = min(-(-simulation.units * 11 // 10), compose.MAX_COMPUTE_UNITS)
         price = await self._price(instructions, units, signing)
@@ -174,10 +191,13 @@ class Sender:
         return Attempt(Signature(str(tx.signatures[0])), bytes(tx), latest.last_valid_block_height)
 
     def _can_pay(self, balance: Lamports, fee: Lamports) -> None:
-        """Raises TooPoor. A payer must keep what an account without data needs to stay, or the runtime refuses."""
+        """Check the payer's balance. Raises InsufficientFunds.
+
+        A payer must keep what an account without data needs for rent exemption, or the runtime refuses.
+        """
         needed = fee + PAYER_RENT_LAMPORTS
         if balance < needed:
-            raise TooPoor(
+            raise InsufficientFunds(
                 f"The fee payer {self._payer.pubkey()} has {balance} lamports and needs {needed}: send it SOL."
             )
 
@@ -194,12 +214,14 @@ class Sender:
             bytes(compose.sign(message, [self._payer, *intent.signers])), verify_signatures=True
         )
         if simulation.err == "BlockhashNotFound":
-            raise ChainError("The RPC that simulates does not know the latest blockhash yet.")
+            raise ChainError("The RPC that simulates does not have the latest blockhash yet.")
         return simulation
 
     async def _price(self, instructions: Sequence[Instruction], units: int, signing: int) -> int:
-        """Micro-lamports per unit: the 75th percentile of what others paid of late for the accounts written,
-        four times as much for every further signing, never above the policy's limit in lamports."""
+        """Return micro-lamports per unit: the 75th percentile of recent fees for the accounts written.
+
+        Every further signing multiplies it by four, up to the policy's limit in lamports.
+        """
         written = {str(meta.pubkey) for i in instructions for meta in i.accounts if meta.is_writable}
         try:
             fees = sorted(
@@ -213,10 +235,10 @@ class Sender:
         return min(price, self._policy.max_priority_fee_lamports * 1_000_000 // units)
 
     async def _follow(self, intent: Intent, attempt: Attempt, *, judge_first: bool) -> Outcome | None:
-        """Sends the same bytes until they are judged; None when they are dead and buried."""
+        """Send the same bytes until they are judged; returns None if they are dead."""
         started = time.monotonic()
         send_at = started + (self._policy.rebroadcast_s if judge_first else 0.0)
-        sent, reason = False, "it was neither seen nor expired in time"
+        sent, reason = False, "it neither landed nor expired in time"
         while True:
             if time.monotonic() >= send_at:
                 reason = await self._broadcast(attempt) or reason
@@ -230,9 +252,9 @@ class Sender:
                 verdict, reason = Live(), str(error)
             match verdict:
                 case Seen(slot, err):
-                    return await self._settle(intent, attempt, slot, err)
+                    return await self._confirm(intent, attempt, slot, err)
                 case Dead(slot):
-                    self._known = slot
+                    self._reached = slot
                     await self._journal.mark_dead(intent.id, attempt.signature)
                     return None
                 case Live():
@@ -243,8 +265,10 @@ class Sender:
                     assert_never(verdict)
 
     async def _broadcast(self, attempt: Attempt) -> str:
-        """Sends to every endpoint; why the last one refused, or "". A refusal decides nothing: the bytes may
-        be in flight already, and only `judge` tells."""
+        """Send to every endpoint; returns the last refusal, or "".
+
+        A refusal decides nothing: the bytes may already be in flight, so only `judge` decides.
+        """
         refusal = ""
         for rpc in self._rpcs:
             try:
@@ -253,17 +277,20 @@ class Sender:
                 refusal = str(error)
         return refusal
 
-    async def _settle(self, intent: Intent, attempt: Attempt, slot: Slot, err: object) -> Outcome:
+    async def _confirm(self, intent: Intent, attempt: Attempt, slot: Slot, err: object) -> Outcome:
         if err is not None:
-            self._known = slot
+            self._reached = slot
             return await self._failed(intent, self._program.transaction_error(err), attempt.signature)
         await self._journal.mark_landed(intent.id, attempt.signature, slot)
         return Landed(attempt.signature, slot, compose.fee_lamports(attempt.transaction))
 
     async def _failed(self, intent: Intent, error: ProgramError, signature: Signature | None) -> Outcome:
-        """The program refuses what has been done already, so the account is asked before a failure is told: by a
-        node that knows the bank that refused."""
-        if await intent.already_done(self._known):
+        """Report a failure, unless the effect exists.
+
+        The program refuses what has already been done, so the account is read first, from a node that knows the bank
+        that refused.
+        """
+        if await intent.already_done(self._reached):
             return AlreadyDone()
         await self._journal.mark_failed(intent.id, error.code, error.name, str(error))
         return Failed(error.code, error.name, str(error), signature)

@@ -1,4 +1,4 @@
-"""Transaction signatures as text: the one rule for whatever names a transaction."""
+"""Validate transaction signatures as text, for everything that names a transaction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_CHARS = 88
 
 
 def is_signature(text: object) -> bool:
-    """Whether it is base58 of exactly 64 bytes. By value: not all 88 letters of its alphabet are 64 bytes."""
+    """Return whether `text` is base58 of exactly 64 bytes; checked by value, not by length."""
     if not isinstance(text, str) or len(text) > MAX_CHARS:
         return False
     try:
@@ -22,7 +22,7 @@ def is_signature(text: object) -> bool:
 
 
 def parse_signature(text: object) -> Signature:
-    """Raises DecodeError."""
+    """Validate a signature. Raises DecodeError."""
     if not isinstance(text, str) or not is_signature(text):
         raise DecodeError(f"{str(text)[:100]!r} is not a signature: base58 of 64 bytes.")
     return Signature(text)

@@ -1,5 +1,7 @@
-"""Live notices over the RPC's WebSocket. A stream never ends by itself: it reconnects with backoff, and what
-happened in between is lost to it, so a scan must close the gap (`on_connect` tells when one may have opened).
+"""Subscribe to notifications over the RPC's WebSocket.
+
+A stream never ends by itself: it reconnects with backoff. Notifications in between are lost, so a scan must close the
+gap (`on_connect` is called when one may have opened).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from zmart.chain.rpc_answer import BadAnswer, Refusal, read_answer, words
+from zmart.chain.rpc_answer import BadAnswer, JsonRpcError, read_answer, safe_message
 from zmart.chain.signatures import is_signature
 from zmart.errors import ChainError
 from zmart.market.types import Address, Signature, Slot
@@ -30,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LogNotice(msgspec.Struct, frozen=True):
-    """A transaction that mentions the program, as logsSubscribe tells it."""
+    """Hold a notification of logsSubscribe: a transaction that mentions the program."""
 
     signature: Signature
     slot: Slot
@@ -38,7 +40,7 @@ class LogNotice(msgspec.Struct, frozen=True):
     logs: tuple[str, ...]
 
 
-class _Context(msgspec.Struct):
+class _NoticeContext(msgspec.Struct):
     slot: int
 
 
@@ -49,7 +51,7 @@ class _LogValue(msgspec.Struct):
 
 
 class _LogResult(msgspec.Struct):
-    context: _Context
+    context: _NoticeContext
     value: _LogValue
 
 
@@ -61,7 +63,7 @@ class _Params(msgspec.Struct):
     result: msgspec.Raw
 
 
-class _Message(msgspec.Struct):
+class _SocketMessage(msgspec.Struct):
     method: str = ""
     params: _Params | None = None
 
@@ -72,13 +74,13 @@ async def logs(
     commitment: Literal["confirmed", "finalized"] = "confirmed",
     on_connect: Connected | None = None,
 ) -> AsyncGenerator[LogNotice, None]:
-    """Every transaction that mentions the program, as soon as the node has it at that commitment."""
+    """Yield every transaction that mentions the program, as soon as the node has it at that commitment."""
     params = [{"mentions": [program_id]}, {"commitment": commitment}]
     async with aclosing(_notices(_LogResult, ws_url, "logsSubscribe", params, on_connect)) as results:
         async for result in results:
             value = result.value
             if not is_signature(value.signature):
-                _log.warning("a_notice_names_no_signature", signature=value.signature[:100])
+                _log.warning("invalid_signature_in_notification", signature=value.signature[:100])
                 continue
             yield LogNotice(
                 Signature(value.signature), Slot(result.context.slot), value.err, tuple(value.logs)
@@ -86,7 +88,7 @@ async def logs(
 
 
 async def slots(ws_url: str, on_connect: Connected | None = None) -> AsyncGenerator[Slot, None]:
-    """Each slot that the node starts to process."""
+    """Yield each slot that the node starts to process."""
     async with aclosing(_notices(_SlotResult, ws_url, "slotSubscribe", [], on_connect)) as results:
         async for result in results:
             yield Slot(result.slot)
@@ -106,7 +108,7 @@ async def _notices(
             _log.warning(
                 "subscription_lost",
                 method=method,
-                error=f"{type(error).__name__}: {words(str(error))}",
+                error=f"{type(error).__name__}: {safe_message(str(error))}",
                 retry_s=wait_s,
             )
         await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - spreads reconnects, no secret
@@ -124,21 +126,22 @@ async def _one_connection(
         if on_connect:
             on_connect()
         async for text in socket:
-            message = msgspec.json.decode(text, type=_Message)
+            message = msgspec.json.decode(text, type=_SocketMessage)
             if message.params is not None:
                 yield message.params.result
 
 
 async def _accepted(socket: ClientConnection, method: str) -> None:
-    """Return once the node has taken the subscription. Raises ChainError if it never will, BadAnswer if it failed."""
+    """Wait until the node accepts the subscription. Raises ChainError if it never will, BadAnswer if the node
+    failed."""
     while True:
         raw = await socket.recv(decode=False)
-        if msgspec.json.decode(raw, type=_Message).method:
-            continue  # a notice that came first; the scan finds what it named
+        if msgspec.json.decode(raw, type=_SocketMessage).method:
+            continue  # a notification that came first; the scan finds its transaction
         answer = read_answer(raw, _ID)
-        if not isinstance(answer, Refusal):
+        if not isinstance(answer, JsonRpcError):
             return
-        said = f"{words(answer.message)} (code {answer.code})"
+        message = f"{safe_message(answer.message)} (code {answer.code})"
         if answer.is_answer:
-            raise ChainError(f"The RPC's WebSocket refuses {method}: {said}.")
-        raise BadAnswer(f"the RPC's WebSocket failed at {method}: {said}")
+            raise ChainError(f"The RPC's WebSocket refuses {method}: {message}.")
+        raise BadAnswer(f"the RPC's WebSocket failed at {method}: {message}")

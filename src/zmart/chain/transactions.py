@@ -1,6 +1,6 @@
-"""A fetched transaction in one shape, whoever told it: getTransaction (encoding json) or a raw webhook.
+"""Parse a fetched transaction into one shape, from getTransaction (encoding json) or a raw webhook.
 
-`extract_events` turns it into the program's events, each at its place on chain.
+`extract_events` returns the program's events, each with its position on chain.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ _MAX_DATA_CHARS = 14_000  # 10 KiB, the largest instruction data of a CPI, in ba
 
 
 class TxInstruction(msgspec.Struct, frozen=True):
-    """One executed instruction. `caller` is the program that invoked it, None for a top-level one or where
-    the node does not tell."""
+    """Hold one executed instruction.
+
+    `caller` is the program that invoked it, None for a top-level one or if the node omits it.
+    """
 
     program_id: Address
     accounts: tuple[Address, ...]
@@ -49,7 +51,7 @@ class TxInstruction(msgspec.Struct, frozen=True):
 
     @property
     def data(self) -> bytes:
-        """Decoded on demand: base58 is slow and most instructions are not ours. Raises DecodeError."""
+        """Decode the data on demand: base58 is slow and most instructions are not ours. Raises DecodeError."""
         if len(self.data_base58) > _MAX_DATA_CHARS:
             raise DecodeError("An instruction carries more data than the runtime allows.")
         try:
@@ -59,10 +61,12 @@ class TxInstruction(msgspec.Struct, frozen=True):
 
 
 class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """`instructions` are all, inner ones included, in execution order; `logs` is None if the node kept none, and
-    `has_inner` false if it kept no inner instructions. `version` is None where it is not told.
+    """Hold a transaction. `instructions` are all, inner ones included, in execution order.
 
-    `block_time` is the node's; Surfpool's is 1000 times too small, so the time of an event is its own."""
+    `logs` is None if the node did not keep them, and `has_inner` false if it kept no inner instructions. `version` is
+    None if the source omits it. `block_time` is the node's; Surfpool's is 1000 times too small, so use an event's own
+    time.
+    """
 
     signature: Signature
     slot: Slot
@@ -76,26 +80,29 @@ class ChainTransaction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def truncated(self) -> bool:
+        """Return whether the log is missing or truncated."""
         return self.logs is None or "Log truncated" in self.logs
 
 
 class Extracted(msgspec.Struct, frozen=True):
-    """`unknown` payloads of the program could not be decoded; each still takes an ordinal, and `strange` keeps
-    its bytes.
-    With `needs_account_fallback` the log was cut, or cannot be whole: `lost` are the instructions of the program whose
-    event it does not hold, in execution order; the ordinals of those go on behind the payloads that are there."""
+    """Hold the events of a transaction, and what could not be read.
+
+    `unknown` counts payloads of the program that could not be decoded; each still has an ordinal, and `undecodable`
+    holds its bytes. `needs_account_fallback`: the log is truncated or has gaps. `lost`: the program's instructions
+    whose event is missing, in execution order; their ordinals follow those of the payloads.
+    """
 
     events: list[ChainEvent]
     unknown: int
     needs_account_fallback: bool
     lost: tuple[TxInstruction, ...] = ()
-    strange: tuple[tuple[int, bytes], ...] = ()
+    undecodable: tuple[tuple[int, bytes], ...] = ()
 
 
 NO_EVENTS = Extracted([], 0, needs_account_fallback=False)
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _Uint = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_BlockIndex = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class _Compiled(msgspec.Struct, rename="camel"):
@@ -115,50 +122,53 @@ class _Loaded(msgspec.Struct):
     readonly: list[str] = []
 
 
-class _Meta(msgspec.Struct, rename="camel"):
+class _TransactionMeta(msgspec.Struct, rename="camel"):
     err: object = None
     log_messages: list[str] | None = None
     inner_instructions: list[_Inner] | None = None
     loaded_addresses: _Loaded | None = None
 
 
-class _Message(msgspec.Struct, rename="camel"):
+class _TransactionMessage(msgspec.Struct, rename="camel"):
     account_keys: list[str]
     instructions: list[_Compiled]
 
 
-class _Signed(msgspec.Struct):
+class _SignedTransaction(msgspec.Struct):
     signatures: Annotated[list[str], msgspec.Meta(min_length=1)]
-    message: _Message
+    message: _TransactionMessage
 
 
-class _Fetched(msgspec.Struct, rename="camel"):
+class _FetchedTransaction(msgspec.Struct, rename="camel"):
     slot: _Uint
-    transaction: _Signed
-    meta: _Meta
+    transaction: _SignedTransaction
+    meta: _TransactionMeta
     block_time: int | None = None
-    index_within_block: _Place | None = None
+    index_within_block: _BlockIndex | None = None
     version: object = None
 
 
-class _Versioned(msgspec.Struct):
+class _VersionOnly(msgspec.Struct):
     version: object = None
 
 
-_fetched = msgspec.json.Decoder(_Fetched)
-_versioned = msgspec.json.Decoder(_Versioned)
+_fetched = msgspec.json.Decoder(_FetchedTransaction)
+_versioned = msgspec.json.Decoder(_VersionOnly)
 
 
 def parse_transaction(raw: bytes) -> ChainTransaction:
-    """From a getTransaction result (encoding json) or a raw webhook element. Raises DecodeError; UnsupportedVersion
-    for one whose version is newer than this release, whatever its message looks like."""
+    """Parse a getTransaction result (encoding json) or a raw webhook element.
+
+    Raises DecodeError; UnsupportedVersion for a version newer than this release reads, whatever its message looks
+    like.
+    """
     try:
         fetched = _fetched.decode(raw)
         check_readable(fetched.version)
         instructions = tuple(_instructions(fetched))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, IndexError) as error:
-        check_readable(_version_of(raw))  # a newer one may look quite different
-        raise DecodeError(f"This is no transaction in the encoding 'json': {error}") from error
+        check_readable(_version_of(raw))  # a newer one may have another shape
+        raise DecodeError(f"This is not a transaction in the encoding 'json': {error}") from error
     meta, time = fetched.meta, fetched.block_time
     return ChainTransaction(
         signature=Signature(fetched.transaction.signatures[0]),
@@ -180,7 +190,7 @@ def _version_of(raw: bytes) -> object:
         return None
 
 
-def _instructions(fetched: _Fetched) -> Iterator[TxInstruction]:
+def _instructions(fetched: _FetchedTransaction) -> Iterator[TxInstruction]:
     message, loaded = fetched.transaction.message, fetched.meta.loaded_addresses or _Loaded()
     keys = [Address(key) for key in (*message.account_keys, *loaded.writable, *loaded.readonly)]
     inner: dict[int, list[_Compiled]] = {}
@@ -204,24 +214,24 @@ def _resolve(
 
 
 def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
-    """The program's events in `tx`, none if it failed. Never raises on what a transaction may contain.
+    """Return the program's events in `tx`, none if it failed. Never raises, whatever a transaction contains.
 
-    The ordinal counts the program's payloads: first those sent by emit_cpi!, which are always complete, then
-    those logged, of which a cut log holds a prefix; so it is the same whoever told the transaction.
+    The ordinal counts the program's payloads: first those sent by emit_cpi!, which are always complete, then those
+    logged, of which a truncated log holds a prefix. So the ordinal does not depend on the source.
     """
     ours = [i for i in tx.instructions if i.program_id == program.address]
     if tx.err is not None or not ours:
         return NO_EVENTS
     log = walk(tx.logs or (), program.address)
     has_gaps = log.broken or (not log.truncated and log.invocations < len(ours))
-    # Where lines are missing and no mark says from where on, no payload can be given to its instruction.
+    # If lines are missing without a mark, no payload can be attributed to its instruction.
     logged = () if has_gaps else log.payloads
     payloads: list[tuple[bytes | None, TxInstruction | None]] = [
         *((payload, None) for payload in _cpi_payloads(program, ours)),
         *((p.data, ours[p.invocation] if p.invocation < len(ours) else None) for p in logged),
     ]
     events: list[ChainEvent] = []
-    strange: list[tuple[int, bytes]] = []
+    undecodable: list[tuple[int, bytes]] = []
     for ordinal, (payload, emitter) in enumerate(payloads):
         if (event := _event(program, payload, emitter)) is not None:
             events.append(
@@ -234,13 +244,13 @@ def extract_events(program: Program, tx: ChainTransaction) -> Extracted:
                 )
             )
         else:
-            strange.append((ordinal, payload or b""))
-    cut = log.truncated or has_gaps
-    told = {p.invocation for p in logged}
-    # Events sent by emit_cpi! are instructions, which no node cuts: a program that sends them loses none.
-    complete = not cut or len(payloads) > len(logged)
-    lost = () if complete else tuple(item for n, item in enumerate(ours) if n not in told)
-    return Extracted(events, len(strange), cut, lost, tuple(strange))
+            undecodable.append((ordinal, payload or b""))
+    truncated = log.truncated or has_gaps
+    logged_invocations = {p.invocation for p in logged}
+    # Events sent by emit_cpi! are instructions, which no node truncates: a program that uses it loses none.
+    complete = not truncated or len(payloads) > len(logged)
+    lost = () if complete else tuple(item for n, item in enumerate(ours) if n not in logged_invocations)
+    return Extracted(events, len(undecodable), truncated, lost, tuple(undecodable))
 
 
 def _cpi_payloads(program: Program, ours: Sequence[TxInstruction]) -> Iterator[bytes]:
@@ -248,7 +258,7 @@ def _cpi_payloads(program: Program, ours: Sequence[TxInstruction]) -> Iterator[b
     for instruction in ours:
         if not instruction.inner or instruction.accounts != authority:
             continue
-        # The program lets this instruction pass only when its own PDA signed, which only itself can do.
+        # The program accepts this instruction only if its own PDA signed, which only the program itself can do.
         if instruction.caller not in (None, program.address):
             continue
         data = _data(instruction)
@@ -267,7 +277,7 @@ def _event(program: Program, payload: bytes | None, emitter: TxInstruction | Non
 
 
 def _enriched(program: Program, event: AnyEvent, emitter: TxInstruction) -> AnyEvent:
-    """What the event leaves out, from the arguments of the instruction that emitted it."""
+    """Add what the event omits, from the arguments of the instruction that emitted it."""
     match event:
         case MarketCreated():
             call = _call(program, "create_market", emitter)

@@ -1,4 +1,4 @@
-"""Which transactions can be read here, and how many bytes one may have on the wire.
+"""Define which transactions this release reads, and how many bytes one may have on the wire.
 
 The formats: https://solana.com/docs/core/transactions; version 1 is SIMD-0385, on mainnet since 2026-09-15.
 """
@@ -19,17 +19,19 @@ _VERSION_BIT = 0x80
 
 
 def max_transaction_bytes(raw: bytes) -> int:
-    """How many bytes a transaction of this kind may have: legacy and version 0 begin with the number of their
-    signatures, later ones with their version."""
+    """Return how many bytes a transaction of this kind may have.
+
+    Legacy and version 0 begin with the number of their signatures, later ones with their version.
+    """
     return MAX_V1_BYTES if raw[:1] >= bytes([_VERSION_BIT]) else MAX_PACKET_BYTES
 
 
 def check_readable(version: object) -> None:
-    """`version` as a node tells it: "legacy", a number, or None where it says nothing. Raises UnsupportedVersion."""
+    """Check a version as a node reports it: "legacy", a number, or None if omitted. Raises UnsupportedVersion."""
     if version is None or version == "legacy":
         return
     if type(version) is not int or not 0 <= version <= NEWEST_READABLE_VERSION:
         raise UnsupportedVersion(
             f"The transaction has version {version}; this release reads legacy and 0 to {NEWEST_READABLE_VERSION}. "
-            "It is kept; a newer release will read it."
+            "It is stored; a newer release will read it."
         )

@@ -1,5 +1,6 @@
-"""Keypairs. One rule for all of them: a JSON array of 64 numbers (as the Solana CLI writes) or base58 of 64
-bytes, in a file or in a setting. No message of this module ever contains key material.
+"""Load keypairs: a JSON array of 64 numbers (as the Solana CLI writes) or base58 of 64 bytes, in a file or a setting.
+
+No message of this module ever contains key material.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _MAX_FILE_BYTES = 4_096
 
 
 def keypair_from_text(text: str, name: str) -> Keypair:
-    """`name` is the setting that the ConfigError speaks of."""
+    """Parse a keypair. Raises ConfigError that names the setting `name`."""
     try:
         raw = bytes(msgspec.json.decode(text, type=list[int])) if text.lstrip()[:1] == "[" else _base58(text)
         if len(raw) != 64:
@@ -30,6 +31,7 @@ def keypair_from_text(text: str, name: str) -> Keypair:
 
 
 def keypair_from_file(path: Path, name: str) -> Keypair:
+    """Read a keypair from a file. Raises ConfigError that names the setting `name`."""
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ConfigError(f"{name} names {path}, which is too long for a keypair: {_RULE}.")
@@ -42,7 +44,7 @@ def keypair_from_file(path: Path, name: str) -> Keypair:
 
 
 def backend_keypair(settings: Settings) -> Keypair:
-    """The backend authority's key, from BACKEND_KEYPAIR_PATH or BACKEND_AUTHORITY_PRIVATE_KEY."""
+    """Load the backend authority's key, from BACKEND_KEYPAIR_PATH or BACKEND_AUTHORITY_PRIVATE_KEY."""
     if settings.backend_keypair_path:
         return keypair_from_file(settings.backend_keypair_path, "BACKEND_KEYPAIR_PATH")
     secret = settings.backend_authority_private_key.get_secret_value()
@@ -55,7 +57,7 @@ def backend_keypair(settings: Settings) -> Keypair:
 
 
 def admin_keypair(settings: Settings) -> Keypair | None:
-    """The admin's key if the service is entrusted with it (ADMIN_KEYPAIR_PATH)."""
+    """Load the admin's key if ADMIN_KEYPAIR_PATH is set, else return None."""
     if not settings.admin_keypair_path:
         return None
     return keypair_from_file(settings.admin_keypair_path, "ADMIN_KEYPAIR_PATH")

@@ -1,4 +1,4 @@
-"""Who may post to the webhook: Helius echoes the Authorization header that the registration gave it."""
+"""Authenticate posts to the webhook: Helius echoes the Authorization header that the registration gave it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hmac
 
 
 def authorization_matches(header: str | None, secret: str) -> bool:
-    """Constant-time; an optional `Bearer ` before the secret is accepted. An empty secret matches nothing."""
+    """Compare the header in constant time; a `Bearer ` prefix is accepted. An empty secret matches nothing."""
     if not header or not secret:
         return False
     given = header.removeprefix("Bearer ")
@@ -15,7 +15,7 @@ def authorization_matches(header: str | None, secret: str) -> bool:
 
 
 def hmac_matches(signature_header: str | None, secret: str, body: bytes) -> bool:
-    """`x-helius-signature`: hex HMAC-SHA256 of the raw body, an optional `sha256=` in front."""
+    """Check `x-helius-signature`: hex HMAC-SHA256 of the raw body, optionally prefixed with `sha256=`."""
     if not signature_header or not secret:
         return False
     given = signature_header.removeprefix("sha256=").lower()

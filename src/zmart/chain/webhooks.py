@@ -1,8 +1,8 @@
-"""What Helius posts: raw transactions, or enhanced ones, of which only the signature is believed.
+"""Parse what Helius posts: raw transactions, or enhanced ones, of which only the signature is used.
 
-A raw element has the shape of getTransaction's answer plus `indexWithinBlock`. An enhanced element is Helius' own
-reading of a transaction without logs; it is recognised and fetched again by its signature, and so is a raw one without
-a usable meta. An element whose signature or slot cannot be one is refused, and costs none of its neighbours.
+A raw element has the shape of getTransaction's result plus `indexWithinBlock`. An enhanced element is Helius' own
+reading of a transaction without logs; it is fetched again by its signature, and so is a raw one without a usable
+meta. An element with an invalid signature or slot is refused, without affecting the others.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ MAX_ITEMS = 1_000
 MAX_REASONS = 5
 _MAX_SLOT = 2**63 - 1
 _SMALL_BYTES = 256 * 1024
-"""So few bytes hold no number of elements that would take much memory."""
+"""A body up to this size cannot hold so many elements that they need much memory."""
 _MAX_BRACKETS = 250_000
-"""Three times what a body of 5 MiB full of transactions has; they are counted one by one."""
+"""Three times as many as a body of 5 MiB full of transactions has; they are counted one by one."""
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _TO_COMMA_OR_BRACKET = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb")*+([\[\]{},])", re.DOTALL)
 _TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
 
 
 class WebhookItem(msgspec.Struct, frozen=True):
-    """`raw` is the element's own JSON for `transactions.parse_transaction`; None asks for a fetch."""
+    """Hold one element. `raw` is its own JSON for `transactions.parse_transaction`; None means that it must be
+    fetched."""
 
     signature: Signature
     slot: Slot | None
@@ -39,14 +40,14 @@ class WebhookItem(msgspec.Struct, frozen=True):
 
 
 class WebhookDelivery(msgspec.Struct, frozen=True):
-    """The elements that name a transaction, how many do not, and why the first of those do not."""
+    """Hold the elements that name a transaction, the number of those refused, and the first reasons."""
 
     items: Sequence[WebhookItem]
     refused: int = 0
     reasons: Sequence[str] = ()
 
 
-class _Meta(msgspec.Struct):
+class _WebhookMeta(msgspec.Struct):
     err: object = None
 
 
@@ -65,11 +66,11 @@ class _Element(msgspec.Struct):
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _element = msgspec.json.Decoder(_Element)
 _transaction = msgspec.json.Decoder(_Transaction)
-_meta = msgspec.json.Decoder(_Meta)
+_meta = msgspec.json.Decoder(_WebhookMeta)
 
 
 def parse_webhook(body: bytes) -> Sequence[WebhookItem]:
-    """The transactions of one delivery. Raises DecodeError as `read_delivery`, and when no element is good."""
+    """Return the transactions of one delivery. Raises DecodeError as `read_delivery`, and if no element is valid."""
     delivery = read_delivery(body)
     if delivery.refused and not delivery.items:
         raise DecodeError(delivery.reasons[0])
@@ -77,8 +78,10 @@ def parse_webhook(body: bytes) -> Sequence[WebhookItem]:
 
 
 def read_delivery(body: bytes) -> WebhookDelivery:
-    """One delivery, an array or a single object. Raises DecodeError on anything else, and on more than MAX_BODY_BYTES
-    or MAX_ITEMS."""
+    """Parse one delivery, an array or a single object.
+
+    Raises DecodeError for anything else, and for more than MAX_BODY_BYTES or MAX_ITEMS.
+    """
     if len(body) > MAX_BODY_BYTES:
         raise DecodeError(f"The webhook body has {len(body)} bytes; {MAX_BODY_BYTES} are accepted.")
     items: list[WebhookItem] = []
@@ -92,13 +95,16 @@ def read_delivery(body: bytes) -> WebhookDelivery:
 
 
 def _split(body: bytes) -> Sequence[bytes]:
-    """The elements, not looked into. What the decoder cannot pass over (something nested too deep, or no JSON) is split
-    by its brackets, as is what is large, so that the number of its elements is bounded before memory is taken."""
+    """Split the body into its elements without parsing them.
+
+    What the decoder cannot skip (nested too deep, or invalid JSON) is split by its brackets. So is a large body,
+    because that bounds the number of elements before memory is allocated.
+    """
     start = body.lstrip()[:1]
     if start == b"{":
         return [body]
     if start != b"[":
-        raise DecodeError("The webhook is no array of transactions.")
+        raise DecodeError("The webhook is not an array of transactions.")
     if len(body) > _SMALL_BYTES:
         return _split_by_brackets(body)
     try:
@@ -110,29 +116,31 @@ def _split(body: bytes) -> Sequence[bytes]:
 
 
 def _split_by_brackets(body: bytes) -> Sequence[bytes]:
-    """In linear time: strings are passed over whole, and what is inside of an element from bracket to bracket."""
+    """Split in linear time: strings are skipped whole, the inside of an element from bracket to bracket."""
     if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
-        raise DecodeError("The webhook is no array of transactions: it is nested too often.")
-    found: list[bytes] = []
-    depth, start, place = 0, 0, 0
-    while token := (_TO_COMMA_OR_BRACKET if depth == 1 else _TO_BRACKET).match(body, place):
-        place = token.end()
+        raise DecodeError("The webhook is not an array of transactions: it has too many brackets.")
+    elements: list[bytes] = []
+    depth, start, position = 0, 0, 0
+    while token := (_TO_COMMA_OR_BRACKET if depth == 1 else _TO_BRACKET).match(body, position):
+        position = token.end()
         match token[1]:
             case b"[" | b"{":
                 depth += 1
-                start = place if depth == 1 else start
+                start = position if depth == 1 else start
             case b",":
-                found.append(body[start : place - 1])
-                start = place
-                _check_number(len(found) + 1)
+                elements.append(body[start : position - 1])
+                start = position
+                _check_number(len(elements) + 1)
             case _:
                 depth -= 1
         if depth == 0:
-            last = body[start : place - 1]
-            if body[place:].strip():
+            last = body[start : position - 1]
+            if body[position:].strip():
                 break
-            return [*found, last] if found or last.strip() else []
-    raise DecodeError("The webhook is no array of transactions: its end is missing, or something follows it.")
+            return [*elements, last] if elements or last.strip() else []
+    raise DecodeError(
+        "The webhook is not an array of transactions: its end is missing, or something follows it."
+    )
 
 
 def _check_number(elements: int) -> None:
@@ -144,7 +152,7 @@ def _item(raw: bytes) -> WebhookItem:
     try:
         element = _element.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
-        raise DecodeError(f"A webhook element is no transaction: {problem}") from problem
+        raise DecodeError(f"A webhook element is not a transaction: {problem}") from problem
     slot = _slot(element.slot)
     if (signature := _first_signature(element.transaction)) is not None:
         if slot is None:
@@ -160,11 +168,11 @@ def _item(raw: bytes) -> WebhookItem:
 
 
 def _slot(claimed: object) -> Slot | None:
-    """None where an element tells none. Raises DecodeError for what cannot be one."""
+    """Return the slot, or None if the element has none. Raises DecodeError for an invalid one."""
     if claimed is None:
         return None
     if isinstance(claimed, bool) or not isinstance(claimed, int) or not 0 <= claimed <= _MAX_SLOT:
-        raise DecodeError(f"A webhook element's slot is no slot number: {str(claimed)[:40]}.")
+        raise DecodeError(f"A webhook element's slot is not a slot number: {str(claimed)[:40]}.")
     return Slot(claimed)
 
 
@@ -176,7 +184,7 @@ def _first_signature(transaction: msgspec.Raw) -> Signature | None:
     return parse_signature(signatures[0]) if signatures and is_signature(signatures[0]) else None
 
 
-def _meta_of(raw: msgspec.Raw) -> _Meta | None:
+def _meta_of(raw: msgspec.Raw) -> _WebhookMeta | None:
     try:
         return _meta.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

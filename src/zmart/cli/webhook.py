@@ -12,7 +12,7 @@ from zmart.cli.errors import one_sentence
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from zmart.chain.helius import HeliusClient, Webhook
+    from zmart.chain.helius import HeliusClient, HeliusWebhook
     from zmart.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Register the indexer's webhook with Helius.")
@@ -38,7 +38,7 @@ def register_webhook(
             settings.require("helius_webhook_secret"),
             "rawDevnet" if settings.zmart_env == "devnet" else "raw",
         )
-        word = "registered" if done.is_new else ("switched on again" if done.is_revived else "updated")
+        word = "registered" if done.is_new else ("enabled again" if done.is_reactivated else "updated")
         _print([done.webhook], json, f"{word}: {_line(done.webhook)}")
 
     _with_helius(work)
@@ -89,14 +89,14 @@ def _default_url(settings: Settings) -> str:
     )
 
 
-def _line(webhook: Webhook) -> str:
+def _line(webhook: HeliusWebhook) -> str:
     addresses = ", ".join((webhook.account_addresses or [])[:3])
     state = {True: "active", False: "INACTIVE", None: "unknown"}[webhook.active]
     kind = webhook.webhook_type or "unknown"
     return f"{webhook.webhook_id}  {state:<8}  {kind:<9}  {webhook.webhook_url}  {addresses}"
 
 
-def _print(webhooks: list[Webhook], json: bool, text: str) -> None:
+def _print(webhooks: list[HeliusWebhook], json: bool, text: str) -> None:
     import msgspec
 
     typer.echo(msgspec.json.encode(webhooks).decode() if json else text)

@@ -121,7 +121,7 @@ class Authority:
                 second_rpc=self.second_rpc,
                 policy=self.policy,
             )
-            outcome = await sender.carry_out(self._intent(row))
+            outcome = await sender.execute(self._intent(row))
             if isinstance(outcome, AlreadyDone):
                 await claim.journal.mark_already_done(str(row.id))
         log.info(

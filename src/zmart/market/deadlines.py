@@ -1,4 +1,5 @@
-"""When a vote or a waiting time is over: our policy and the program's rules in one place, in seconds of chain time."""
+"""Compute when a vote or a waiting time is over, in seconds of chain time, from our policy and the program's
+config."""
 
 from __future__ import annotations
 
@@ -11,8 +12,12 @@ _DAY_S = 24 * _HOUR_S
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a market waits: after a proposed resolution for a dispute, in a dispute for votes, as a proposal for
-    approval; and how much longer until it is acted upon (`safety_s`), so that nothing that was in time is missed."""
+    """Hold the waiting times of a market, in seconds of chain time.
+
+    `resolution_s`: how long a proposed resolution may be disputed. `dispute_s`: how long votes on a dispute count.
+    `proposal_s`: how long a proposal may wait for approval. `safety_s`: how much later than the deadline the backend
+    acts, so that nothing that arrived in time is missed.
+    """
 
     resolution_s: int
     dispute_s: int
@@ -29,7 +34,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         proposal_ttl_days: int,
         safety_s: int,
     ) -> Deadlines:
-        """Our own policy, but never less than GlobalConfig's `dispute_period_s`."""
+        """Build the deadlines from settings; the dispute window is never shorter than GlobalConfig's
+        `dispute_period_s`."""
         return cls(
             resolution_s=max(dispute_window_hours * _HOUR_S, dispute_period_s),
             dispute_s=dispute_voting_hours * _HOUR_S,
@@ -38,17 +44,17 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def window_closes_at(self, resolution_proposed_at: ChainTime) -> ChainTime:
-        """Until then a proposed resolution can be disputed."""
+        """Return the last moment at which a proposed resolution can be disputed."""
         return ChainTime(resolution_proposed_at + self.resolution_s)
 
     def dispute_closes_at(self, dispute_initiated_at: ChainTime) -> ChainTime:
-        """Votes on a dispute count until then."""
+        """Return the last moment at which votes on a dispute count."""
         return ChainTime(dispute_initiated_at + self.dispute_s)
 
     def proposal_closes_at(self, created_at: ChainTime) -> ChainTime:
-        """A proposal that was not approved by then has failed."""
+        """Return the moment at which a proposal that was not approved has failed."""
         return ChainTime(created_at + self.proposal_s)
 
     def due_at(self, closes_at: ChainTime) -> ChainTime:
-        """When what closes then is finalized."""
+        """Return when the backend acts on a deadline: `safety_s` after it."""
         return ChainTime(closes_at + self.safety_s)

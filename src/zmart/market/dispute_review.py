@@ -1,4 +1,5 @@
-"""Which results of a dispute a person should look at before money moves: close ones, and those of young wallets."""
+"""Decide which dispute results a person should review before money moves: close ones, and those that young wallets
+decide."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from zmart.market.types import Bps
 def review_reasons(
     tally: Tally, young: Tally, threshold_bps: Bps, min_votes: int, margin_bps: Bps
 ) -> list[str]:
-    """Why this result deserves a look, as sentences; none for a clear one.
+    """Return the reasons to review this result, as sentences; an empty list for a clear result.
 
-    `young`: those of the counted votes whose wallets the index first saw after the market was created; `margin_bps`: a
-    result is close within so many basis points of the threshold, on either side.
+    `young`: the counted votes of wallets that the index first saw after the market was created. `margin_bps`: a
+    result within this many basis points of the threshold, on either side, counts as close.
     """
     reasons = []
     if abs(tally.bps - threshold_bps) <= margin_bps:
@@ -27,5 +28,5 @@ def review_reasons(
 
 
 def _verdict(tally: Tally, threshold_bps: Bps, min_votes: int) -> bool | None:
-    """Whether the dispute succeeds; None with too few votes."""
+    """Return whether the dispute succeeds, or None if there are too few votes."""
     return tally.reaches(threshold_bps) if tally.total >= max(min_votes, 1) else None

@@ -1,7 +1,7 @@
-"""Who may vote: the rules, what is known about a wallet, and the judgement. What each rule is worth: docs/votes.md.
+"""Decide who may vote: the rules, the facts about a wallet, and the judgement. docs/votes.md compares the rules.
 
-Free key pairs must not decide money, so a rule asks for what a wallet had done, or held, before the vote opened.
-Anybody can read these facts from the chain. What could not be read stays unknown: it is neither a yes nor a no.
+Key pairs are free, so a rule asks what a wallet had done or held before the vote opened. These facts are public:
+every RPC shows them. A fact that could not be read is unknown, which is neither a yes nor a no.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ _AMOUNT = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 class RuleKind(Enum):
-    """What a rule asks about."""
+    """Name what a rule asks about."""
 
     OPEN = "open"
-    """Nothing: every key pair votes."""
+    """Nothing: every key pair may vote."""
     FUNDED = "funded"
     """Held at least that many lamports before the vote opened."""
     STAKED = "staked"
     """Traded at least that many lamports in this program's markets before the vote opened."""
     LISTED = "listed"
-    """Stands in a signed list of wallets."""
+    """Is in a signed list of wallets."""
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """`lamports` belongs to `funded` and `staked`, `cid` to `listed`. Make one with `parse` or `of_setting`."""
+    """Define who may vote. Make one with `parse` or `of_setting`.
+
+    `lamports` is used by `funded` and `staked`, `cid` by `listed`.
+    """
 
     kind: RuleKind
     lamports: Lamports = Lamports(0)
@@ -46,7 +49,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The canonical form, as it stands in the memo on chain: no colon, no space."""
+        """Return the canonical form, as the memo on chain holds it: no colon, no space."""
         match self.kind:
             case RuleKind.OPEN:
                 return "open"
@@ -57,8 +60,8 @@ class Rule(msgspec.Struct, frozen=True):
         assert_never(self.kind)
 
     @property
-    def words(self) -> str:
-        """The rule as one sentence for people."""
+    def sentence(self) -> str:
+        """Return the rule as one sentence for people."""
         match self.kind:
             case RuleKind.OPEN:
                 return "Every wallet may vote."
@@ -75,7 +78,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Rule:
-        """The rule whose `text` this is, to the letter. Raises Invalid("rule")."""
+        """Parse the canonical form; only the exact text is accepted. Raises Invalid("rule")."""
         word, separator, argument = text.partition(";")
         rule = _with_argument(word, argument) if separator else _plain(word)
         if rule is None or rule.text != text:
@@ -86,7 +89,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_setting(cls, text: str) -> Rule:
-        """From a setting: a colon before the argument, and amounts may be left out. Raises Invalid("rule")."""
+        """Parse a setting: a colon precedes the argument, and amounts may be omitted. Raises Invalid("rule")."""
         word, separator, argument = text.strip().partition(":")
         if not separator:
             plain = word not in (RuleKind.FUNDED.value, RuleKind.STAKED.value)
@@ -98,9 +101,10 @@ OPEN = Rule(RuleKind.OPEN)
 
 
 class VoterStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a wallet as it was before a vote opened; None: unknown, and `why_unknown` says why.
+    """Hold the facts about a wallet before a vote opened. None means unknown; `why_unknown` gives the reason.
 
-    `traded`: lamports paid for purchases, fees included, and received from sales."""
+    `traded`: lamports paid for purchases, fees included, plus lamports received from sales.
+    """
 
     held: Lamports | None = None
     traded: Lamports | None = None
@@ -109,13 +113,16 @@ class VoterStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Eligibility(Enum):
+    """State whether a wallet may vote, including that this is unknown."""
+
     ELIGIBLE = "eligible"
     NOT_ELIGIBLE = "not eligible"
     UNKNOWN = "unknown"
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """`reason`: what was found out about the wallet; `remedy`: what would make it eligible, empty if it is."""
+    """Hold the result of `judge`. `reason`: the facts found; `remedy`: what would make the wallet eligible, "" if it
+    is."""
 
     eligibility: Eligibility
     reason: str
@@ -123,7 +130,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 def judge(rule: Rule, standing: VoterStanding) -> Judgement:
-    """Whether a wallet with that standing may vote under the rule."""
+    """Decide whether a wallet with these facts may vote under the rule."""
     match rule.kind:
         case RuleKind.OPEN:
             return Judgement(Eligibility.ELIGIBLE, "Every wallet may vote.")
@@ -137,31 +144,36 @@ def judge(rule: Rule, standing: VoterStanding) -> Judgement:
 
 
 def sol(lamports: int) -> str:
-    """An amount for people, exact: 50000000 is "0.05 SOL"."""
+    """Format an amount for people, exactly: 50000000 is "0.05 SOL"."""
     whole, rest = divmod(lamports, LAMPORTS_PER_SOL)
     fraction = f".{rest:09d}".rstrip("0") if rest else ""
     return f"{whole}{fraction} SOL"
 
 
-class Opening(msgspec.Struct, frozen=True):
-    """When a vote opened: by the chain's clock, facts count that are older than `at`. `slot` and `signature` are
-    those of the transaction that opened it."""
+class VoteOpening(msgspec.Struct, frozen=True):
+    """Identify when and where a vote opened.
+
+    Facts older than `at` (chain time) count. `slot` and `signature` are those of the transaction that opened the
+    vote.
+    """
 
     at: ChainTime
     slot: Slot
     signature: Signature
 
 
-def _by_amount(rule: Rule, standing: VoterStanding, amount: Lamports | None, did: str, do: str) -> Judgement:
+def _by_amount(
+    rule: Rule, standing: VoterStanding, amount: Lamports | None, past: str, base: str
+) -> Judgement:
     where = " in markets of this program" if rule.kind is RuleKind.STAKED else ""
     if amount is None:
-        return _unknown(standing, f"how much the wallet {did}{where} before the vote opened")
-    reason = f"The wallet {did} {sol(amount)}{where} before the vote opened."
+        return _unknown(standing, f"how much the wallet {past}{where} before the vote opened")
+    reason = f"The wallet {past} {sol(amount)}{where} before the vote opened."
     if amount >= rule.lamports:
         return Judgement(Eligibility.ELIGIBLE, reason)
     remedy = (
-        f"To vote in later votes, {do} at least {sol(rule.lamports)}{where} before they open; for this vote it is too "
-        "late."
+        f"To vote in later votes, {base} at least {sol(rule.lamports)}{where} before they open; for this vote it is "
+        "too late."
     )
     return Judgement(Eligibility.NOT_ELIGIBLE, reason, remedy)
 

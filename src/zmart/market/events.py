@@ -1,7 +1,7 @@
-"""The 18 events of the program, field for field as in its IDL (chain/ decodes bytes into these).
+"""Define the 18 events of the program, field for field as in its IDL (chain/ decodes bytes into these).
 
-Addresses are base58 text, 32-byte ids lower-case hex, `[u8; 46]` hashes the ASCII text of a CIDv0;
-`timestamp` is chain time in seconds; shares and prices are in 1e-9 units, money in lamports.
+Addresses are base58 text, 32-byte ids lower-case hex, `[u8; 46]` hashes the ASCII text of a CIDv0; `timestamp` is
+chain time in seconds; shares and prices are in 1e-9 units, money in lamports.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from zmart.market.types import (
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Base of all events; encodes with its on-chain name under the key `event`."""
+    """Serve as the base of all events; an event encodes with its on-chain name under the key `event`."""
 
 
 class GlobalConfigInitialized(Event, frozen=True, kw_only=True, tag=True):
+    """Record that the admin created GlobalConfig. The other rates start at their defaults."""
+
     admin: Wallet
     backend_authority: Wallet
     protocol_fee_bps: Bps
@@ -36,8 +38,11 @@ class GlobalConfigInitialized(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MarketCreated(Event, frozen=True, kw_only=True, tag=True):
-    """`initial_liquidity` and `ipfs_question_hash` are not in the log: they come from the instruction's
-    arguments (create_market) and are None where the instruction could not be read."""
+    """Record a new market in state Proposed.
+
+    `initial_liquidity` and `ipfs_question_hash` are not in the log. They come from the arguments of create_market,
+    and are None if the instruction could not be read.
+    """
 
     market_id: MarketId
     creator: Wallet
@@ -49,6 +54,8 @@ class MarketCreated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ProposalVoteSubmitted(Event, frozen=True, kw_only=True, tag=True):
+    """Record a vote on a proposal that was cast on chain. `vote` true: like."""
+
     market_id: MarketId
     user: Wallet
     vote: bool
@@ -56,6 +63,8 @@ class ProposalVoteSubmitted(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ProposalAggregated(Event, frozen=True, kw_only=True, tag=True):
+    """Record the counts of a proposal vote. `approval_percentage` is rounded down."""
+
     market_id: MarketId
     likes: int
     dislikes: int
@@ -65,12 +74,16 @@ class ProposalAggregated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ProposalApproved(Event, frozen=True, kw_only=True, tag=True):
+    """Record that the admin approved a proposal."""
+
     market_id: MarketId
     approved_by: Wallet
     timestamp: ChainTime
 
 
 class MarketActivated(Event, frozen=True, kw_only=True, tag=True):
+    """Record that trading started. `initial_liquidity` is the creator's deposit."""
+
     market_id: MarketId
     creator: Wallet
     initial_liquidity: Lamports
@@ -78,7 +91,7 @@ class MarketActivated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class SharesBought(Event, frozen=True, kw_only=True, tag=True):
-    """`cost` is the total paid, fees included."""
+    """Record a purchase. `cost` is the total paid, fees included."""
 
     market_id: MarketId
     user: Wallet
@@ -90,7 +103,7 @@ class SharesBought(Event, frozen=True, kw_only=True, tag=True):
 
 
 class SharesSold(Event, frozen=True, kw_only=True, tag=True):
-    """`proceeds` is what the seller received, fees taken off."""
+    """Record a sale. `proceeds` is what the seller received, after fees."""
 
     market_id: MarketId
     user: Wallet
@@ -102,6 +115,8 @@ class SharesSold(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MarketResolved(Event, frozen=True, kw_only=True, tag=True):
+    """Record a proposed outcome and the CID of its evidence."""
+
     market_id: MarketId
     resolver: Wallet
     outcome: bool
@@ -110,6 +125,8 @@ class MarketResolved(Event, frozen=True, kw_only=True, tag=True):
 
 
 class DisputeInitiated(Event, frozen=True, kw_only=True, tag=True):
+    """Record that a wallet disputes the proposed outcome."""
+
     market_id: MarketId
     initiator: Wallet
     disputed_outcome: bool | None
@@ -117,7 +134,7 @@ class DisputeInitiated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class DisputeVoteSubmitted(Event, frozen=True, kw_only=True, tag=True):
-    """`vote` true agrees with the dispute: the proposed outcome is wrong."""
+    """Record a vote on a dispute that was cast on chain. `vote` true: the proposed outcome is wrong."""
 
     market_id: MarketId
     user: Wallet
@@ -126,7 +143,10 @@ class DisputeVoteSubmitted(Event, frozen=True, kw_only=True, tag=True):
 
 
 class DisputeAggregated(Event, frozen=True, kw_only=True, tag=True):
-    """A state change of its own: to Resolving if the dispute succeeded, else to Finalized without outcome."""
+    """Record the counts of a dispute vote by aggregate_dispute_votes.
+
+    It changes the state itself: to Resolving if the dispute succeeded, else to Finalized without an outcome.
+    """
 
     market_id: MarketId
     agrees: int
@@ -137,8 +157,11 @@ class DisputeAggregated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class MarketFinalized(Event, frozen=True, kw_only=True, tag=True):
-    """`dispute_agree` and `dispute_disagree` come from the instruction's arguments (finalize_market) and are
-    None when it had none or could not be read."""
+    """Record the final outcome; None if the market has none.
+
+    `dispute_agree` and `dispute_disagree` come from the arguments of finalize_market, and are None if it had none or
+    could not be read.
+    """
 
     market_id: MarketId
     final_outcome: bool | None
@@ -149,7 +172,7 @@ class MarketFinalized(Event, frozen=True, kw_only=True, tag=True):
 
 
 class WinningsClaimed(Event, frozen=True, kw_only=True, tag=True):
-    """The only event that names the market by its account; `market_id` is unknown to the log."""
+    """Record a payout. This is the only event that names the market by its account; the log has no `market_id`."""
 
     market: Address
     user: Wallet
@@ -159,6 +182,8 @@ class WinningsClaimed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class LiquidityWithdrawn(Event, frozen=True, kw_only=True, tag=True):
+    """Record a withdrawal of liquidity. `creator` is the wallet that received `amount`."""
+
     market_id: MarketId
     creator: Wallet
     amount: Lamports
@@ -166,6 +191,8 @@ class LiquidityWithdrawn(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ConfigUpdated(Event, frozen=True, kw_only=True, tag=True):
+    """Record the new values of GlobalConfig. Times are in seconds."""
+
     protocol_fee_bps: Bps
     resolver_reward_bps: Bps
     liquidity_provider_fee_bps: Bps
@@ -177,12 +204,16 @@ class ConfigUpdated(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ProtocolPauseStatusChanged(Event, frozen=True, kw_only=True, tag=True):
+    """Record that the admin paused or resumed the protocol."""
+
     is_paused: bool
     paused_by: Wallet
     timestamp: ChainTime
 
 
 class MarketCancelled(Event, frozen=True, kw_only=True, tag=True):
+    """Record that the admin cancelled a market before it was activated."""
+
     market_id: MarketId
     cancelled_by: Wallet
     cancelled_at: ChainTime
@@ -219,9 +250,11 @@ OLD_NAMES = {
 
 
 class Unlogged(Event, frozen=True, kw_only=True, tag=True):
-    """An instruction that ran and whose event the node's log does not hold. Its arguments and what the market was
-    before say what it did; the fold completes it (`unlogged.complete`). `user` is who signed it; `market_id` is
-    None for the config's."""
+    """Record an instruction that ran but whose event is missing in the node's log.
+
+    Its arguments and the state of the market before it determine the event; the fold computes it
+    (`unlogged.complete`). `user` signed the instruction; `market_id` is None for instructions on the config.
+    """
 
     instruction: UnloggedInstruction
     market_id: MarketId | None
@@ -254,13 +287,15 @@ StoredEvent = AnyEvent | Unlogged
 
 
 def kind_of(event: Event) -> type[Event]:
-    """The kind of event that was emitted, also where the log lost it."""
+    """Return the type of the event that the program emitted, also if the log lost it."""
     return _EVENT_OF[event.instruction] if isinstance(event, Unlogged) else type(event)
 
 
 class ChainEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event and its place on chain: (slot, index_in_block, ordinal) is chain order,
-    (signature, ordinal) its identity."""
+    """Hold one event and its position on chain.
+
+    (slot, index_in_block, ordinal) is chain order; (signature, ordinal) identifies the event.
+    """
 
     signature: Signature
     ordinal: int

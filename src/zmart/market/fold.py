@@ -1,7 +1,7 @@
-"""The fold of a market's events: the state of its accounts, recomputed from what the program said.
+"""Fold a market's events into the state of its accounts.
 
-Pure: the market and position before, one event, the rules; out comes what follows. The result equals the accounts
-on chain field for field (`zmart indexer audit` compares).
+Pure: from a market, a position, one event and the rules follow the next market and position. The result equals the
+accounts on chain field for field (`zmart indexer audit` compares).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from msgspec.structs import replace
 from zmart.errors import ZmartError
 from zmart.market import events as e
 from zmart.market.fold_config import chain_key
-from zmart.market.fold_handlers import HANDLERS, Rules, created
-from zmart.market.fold_state import MarketFold, PositionFold, Step, TradeRow, VoteRow
+from zmart.market.fold_handlers import HANDLERS, FoldRules, created
+from zmart.market.fold_state import FoldedTrade, FoldedVote, FoldStep, MarketFold, PositionFold
 from zmart.market.lifecycle import FoldError, next_state
 from zmart.market.types import Wallet
 from zmart.market.unlogged import complete
 
-__all__ = ["Folded", "ImpossibleEvent", "Rules", "apply", "fold"]
+__all__ = ["FoldRules", "Folded", "ImpossibleEvent", "apply", "fold"]
 
 
 class ImpossibleEvent(FoldError):
-    """A FoldError with the event that raised it."""
+    """Report a FoldError together with the event that raised it."""
 
     def __init__(self, event: e.ChainEvent, reason: ZmartError) -> None:
         name = e.kind_of(event.event).__name__
@@ -33,17 +33,19 @@ class ImpossibleEvent(FoldError):
 
 
 class Folded(msgspec.Struct):
-    """A market, those of its positions that matter, and the rows that the events left."""
+    """Hold a market, the positions that its events touch, and the rows that they added."""
 
     market: MarketFold | None = None
     positions: dict[Wallet, PositionFold] = msgspec.field(default_factory=dict)
-    trades: list[TradeRow] = msgspec.field(default_factory=list)
-    votes: list[VoteRow] = msgspec.field(default_factory=list)
+    trades: list[FoldedTrade] = msgspec.field(default_factory=list)
+    votes: list[FoldedVote] = msgspec.field(default_factory=list)
 
 
-def fold(state: Folded, events: Iterable[e.ChainEvent], rules: Rules) -> None:
-    """Apply one market's events, in chain order, to `state`. Raises ImpossibleEvent; `state` is then what the
-    events before that one made."""
+def fold(state: Folded, events: Iterable[e.ChainEvent], rules: FoldRules) -> None:
+    """Apply one market's events, in chain order, to `state`.
+
+    Raises ImpossibleEvent; `state` then reflects the events before the impossible one.
+    """
     for event in events:
         user = getattr(event.event, "user", None)
         try:
@@ -53,21 +55,21 @@ def fold(state: Folded, events: Iterable[e.ChainEvent], rules: Rules) -> None:
         state.market = step.market
         if step.position is not None:
             state.positions[step.position.wallet] = step.position
-        if isinstance(step.row, TradeRow):
+        if isinstance(step.row, FoldedTrade):
             state.trades.append(step.row)
         elif step.row is not None:
             state.votes.append(step.row)
 
 
 def apply(
-    market: MarketFold | None, position: PositionFold | None, event: e.ChainEvent, rules: Rules
-) -> Step:
-    """One event; `position` is that of the event's user. Raises FoldError (or the pricing's own refusal)."""
+    market: MarketFold | None, position: PositionFold | None, event: e.ChainEvent, rules: FoldRules
+) -> FoldStep:
+    """Apply one event; `position` is that of the event's user. Raises FoldError or PricingError."""
     body = event.event
     if isinstance(body, e.MarketCreated):
         if market is not None:
             raise FoldError("the market exists already")
-        return Step(created(body, event, rules))
+        return FoldStep(created(body, event, rules))
     if market is None:
         raise FoldError("its market has not been created")
     if isinstance(body, e.Unlogged):

@@ -1,7 +1,7 @@
-"""How money moves in a market's books, for each of the two programs.
+"""Define how money moves in a market's accounts, for each of the two programs.
 
 `reference`: programs/zmart_core (trading.c, settlement.c). `v069`: the deployed program, whose pool receives only
-fees and whose shares start at b / 1000 a side.
+fees and whose shares start at b / 1000 per side.
 """
 
 from __future__ import annotations
@@ -12,34 +12,39 @@ from msgspec.structs import replace
 
 from zmart.market.fold_state import MarketFold, PositionFold
 from zmart.market.lifecycle import FoldError
-from zmart.market.pricing import Fees, PricingModelName
+from zmart.market.pricing import PricingModelName, TradeFees
 from zmart.market.types import Lamports, MarketState, Shares
 
 
 class Books(Protocol):
-    """Each method gives the market after the books of one event. Raises FoldError when the amounts cannot be."""
+    """Compute the amounts of a market after an event. Methods raise FoldError if the amounts are impossible."""
 
-    def opening_shares(self, b_parameter: Shares) -> Shares: ...
+    def opening_shares(self, b_parameter: Shares) -> Shares:
+        """Return the shares per side of a new market."""
 
-    def buy(self, market: MarketFold, cost: Lamports, fees: Fees) -> MarketFold: ...
+    def buy(self, market: MarketFold, cost: Lamports, fees: TradeFees) -> MarketFold:
+        """Return the market after a purchase for `cost` lamports plus `fees`."""
 
-    def sell(self, market: MarketFold, gross: Lamports, fees: Fees) -> MarketFold: ...
+    def sell(self, market: MarketFold, gross: Lamports, fees: TradeFees) -> MarketFold:
+        """Return the market after a sale for `gross` lamports, of which `fees` are deducted."""
 
-    def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold: ...
+    def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
+        """Return the market after a claim of `amount` lamports."""
 
     def free(self, market: MarketFold) -> Lamports:
-        """What a withdrawal takes now, as far as the books know."""
+        """Return the lamports that a withdrawal would take now, as far as the events show."""
         ...
 
-    def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold: ...
+    def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
+        """Return the market after its creator withdrew `amount` lamports."""
 
     def withdraw_owed(self, market: MarketFold) -> MarketFold:
-        """Another wallet than the creator withdrew what the market owed it."""
+        """Return the market after another wallet than the creator withdrew what the market owed it."""
         ...
 
 
 def books(name: PricingModelName) -> Books:
-    """The books of the program that prices by that model."""
+    """Return the accounting rules of the program that uses this pricing model."""
     match name:
         case "v069":
             return DeployedBooks()
@@ -50,16 +55,18 @@ def books(name: PricingModelName) -> Books:
 
 
 class ReferenceBooks:
-    """The pool holds costs alone; fees have accumulators of their own; nothing is paid twice.
+    """Account as the program of this repository: the pool holds costs, fees are accumulated separately.
 
-    A debt that could not be paid left these books when it fell due, paid or not: no event tells which, so it is noted
-    in the account alone (`chain.accounts.MarketNotes`).
+    A debt that could not be paid left these amounts when it fell due, paid or not. No event shows which, so it is
+    recorded in the account only (`chain.accounts.MarketNotes`).
     """
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
+        """Return 0: a new market has no shares."""
         return Shares(0)
 
-    def buy(self, market: MarketFold, cost: Lamports, fees: Fees) -> MarketFold:
+    def buy(self, market: MarketFold, cost: Lamports, fees: TradeFees) -> MarketFold:
+        """Add the cost to the pool and each fee to its accumulator."""
         return replace(
             market,
             current_liquidity=market.current_liquidity + cost,
@@ -67,7 +74,8 @@ class ReferenceBooks:
             **_accumulated(market, fees),
         )
 
-    def sell(self, market: MarketFold, gross: Lamports, fees: Fees) -> MarketFold:
+    def sell(self, market: MarketFold, gross: Lamports, fees: TradeFees) -> MarketFold:
+        """Pay the gross proceeds from the pool; the fees are taken from them."""
         return replace(
             market,
             current_liquidity=_minus(market.current_liquidity, gross, "the pool"),
@@ -76,6 +84,7 @@ class ReferenceBooks:
         )
 
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
+        """Pay one lamport per winning share unit, or half of that per unit if there is no outcome."""
         if market.final_outcome is None:
             closed = position.shares_yes + position.shares_no
             payout, reward_left = closed // 2, market.accumulated_resolver_fees
@@ -92,10 +101,12 @@ class ReferenceBooks:
         )
 
     def free(self, market: MarketFold) -> Lamports:
+        """Return what exceeds open claims, the LP fees, and a resolver's reward that no claim can pay."""
         above = _minus(market.current_liquidity, _open_claims(market), "the pool")
         return Lamports(above + market.accumulated_lp_fees + _lost_reward(market))
 
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
+        """Leave the open claims in the pool. Raises FoldError if `amount` is not exactly the free amount."""
         if amount != (free := self.free(market)):
             raise FoldError(f"{amount} lamports were withdrawn where {free} were free")
         return replace(
@@ -106,16 +117,20 @@ class ReferenceBooks:
         )
 
     def withdraw_owed(self, market: MarketFold) -> MarketFold:
+        """Return the market unchanged: the debt left the pool when it fell due."""
         return market
 
 
 class DeployedBooks:
-    """v0.69: costs never enter the pool, protocol fees are not accumulated, a withdrawal takes all there is."""
+    """Account as v0.69: costs never enter the pool, protocol fees are not accumulated, a withdrawal takes
+    everything."""
 
     def opening_shares(self, b_parameter: Shares) -> Shares:
+        """Return a thousandth of b per side."""
         return Shares(b_parameter // 1000)
 
-    def buy(self, market: MarketFold, cost: Lamports, fees: Fees) -> MarketFold:
+    def buy(self, market: MarketFold, cost: Lamports, fees: TradeFees) -> MarketFold:
+        """Add the resolver and LP fees to the pool; the cost does not enter it."""
         return replace(
             market,
             current_liquidity=market.current_liquidity + fees.resolver + fees.lp,
@@ -123,7 +138,8 @@ class DeployedBooks:
             **_accumulated(market, fees, protocol=False),
         )
 
-    def sell(self, market: MarketFold, gross: Lamports, fees: Fees) -> MarketFold:
+    def sell(self, market: MarketFold, gross: Lamports, fees: TradeFees) -> MarketFold:
+        """Pay from the pool what remains after the resolver and LP fees."""
         paid_out = gross - fees.resolver - fees.lp
         return replace(
             market,
@@ -133,6 +149,7 @@ class DeployedBooks:
         )
 
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
+        """Pay a winner's share of the pool, or what a position invested if there is no outcome."""
         payout: int = position.total_invested
         if market.final_outcome is not None:
             held = position.shares(market.final_outcome)
@@ -144,19 +161,21 @@ class DeployedBooks:
         return replace(market, accumulated_resolver_fees=0)
 
     def free(self, market: MarketFold) -> Lamports:
-        """All lamports of the account, donated ones too; the books, which do not hold the amount, end empty."""
+        """Return 0: a withdrawal takes all lamports of the account, and no event shows how many these are."""
         return Lamports(0)
 
     def withdraw(self, market: MarketFold, amount: Lamports) -> MarketFold:
+        """Empty the pool. Raises FoldError for a cancelled market, from which v0.69 pays nothing."""
         if market.state is MarketState.CANCELLED:
             raise FoldError("LiquidityWithdrawn cannot happen to a market that is CANCELLED")
         return replace(market, current_liquidity=0, accumulated_lp_fees=0)
 
     def withdraw_owed(self, market: MarketFold) -> MarketFold:
+        """Raise FoldError: in v0.69 only the creator withdraws."""
         raise FoldError("only the creator withdraws from a market of v0.69")
 
 
-def _accumulated(market: MarketFold, fees: Fees, *, protocol: bool = True) -> dict[str, int]:
+def _accumulated(market: MarketFold, fees: TradeFees, *, protocol: bool = True) -> dict[str, int]:
     return {
         "accumulated_protocol_fees": market.accumulated_protocol_fees + (fees.protocol if protocol else 0),
         "accumulated_resolver_fees": market.accumulated_resolver_fees + fees.resolver,
@@ -166,7 +185,7 @@ def _accumulated(market: MarketFold, fees: Fees, *, protocol: bool = True) -> di
 
 def _minus(whole: int, part: int, what: str) -> int:
     if part > whole:
-        raise FoldError(f"{what} holds {whole}, less than the {part} that would leave it")
+        raise FoldError(f"{what} holds {whole}, less than the {part} to be paid")
     return whole - part
 
 
@@ -183,6 +202,6 @@ def _open_claims(market: MarketFold) -> int:
 
 
 def _lost_reward(market: MarketFold) -> int:
-    """The resolver's fees, when no claim can pay them out."""
-    nobody_can_claim = market.final_outcome is None or _winning_shares(market) == 0
-    return market.accumulated_resolver_fees if nobody_can_claim else 0
+    """Return the resolver's fees if no claim can pay them out, else 0."""
+    is_unclaimable = market.final_outcome is None or _winning_shares(market) == 0
+    return market.accumulated_resolver_fees if is_unclaimable else 0

@@ -1,4 +1,4 @@
-"""GlobalConfig as a fold of its three events, and the config in force at any place on chain."""
+"""Fold GlobalConfig from its three events, and look up the config in force at any position on chain."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ChainKey = tuple[int, int, int]
 
 
 def chain_key(event: ChainEvent) -> ChainKey:
-    """An event alone in its slot needs no index."""
+    """Return the event's position in chain order. An event alone in its slot needs no index."""
     return (event.slot, event.index_in_block or 0, event.ordinal)
 
 
 class ConfigFold(msgspec.Struct, frozen=True, kw_only=True):
-    """GlobalConfig. The defaults are those that initialize_global_config sets and its event does not carry."""
+    """Hold GlobalConfig. The defaults are those that initialize_global_config sets and its event omits."""
 
     admin: Wallet
     backend_authority: Wallet
@@ -50,6 +50,7 @@ class ConfigFold(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fees(self) -> FeeSchedule:
+        """Return the three fee rates."""
         return FeeSchedule(self.protocol_fee_bps, self.resolver_reward_bps, self.liquidity_provider_fee_bps)
 
 
@@ -65,12 +66,12 @@ _UPDATED = (
 
 
 def is_config(event: ChainEvent) -> bool:
-    """Whether it is about GlobalConfig, not about a market."""
+    """Return whether the event concerns GlobalConfig instead of a market."""
     return kind_of(event.event) in CONFIG_EVENTS
 
 
 def apply_config(before: ConfigFold | None, event: StoredEvent, slot: Slot) -> ConfigFold:
-    """The config after one of its events. Raises FoldError for the first event not being the initialization."""
+    """Return the config after one of its events. Raises FoldError if the first event is not the initialization."""
     if isinstance(event, GlobalConfigInitialized):
         return ConfigFold(
             admin=event.admin,
@@ -90,23 +91,23 @@ def apply_config(before: ConfigFold | None, event: StoredEvent, slot: Slot) -> C
 
 
 def _complete(lost: Unlogged, before: ConfigFold) -> AnyEvent:
-    """What the program emitted for an instruction whose event the log lost."""
+    """Return the event that the program emitted for an instruction whose event the log lost."""
     if lost.instruction == "emergency_pause":
         return ProtocolPauseStatusChanged(
             is_paused=not before.is_paused, paused_by=lost.user, timestamp=lost.timestamp
         )
     if lost.instruction != "update_global_config":
         raise FoldError(f"{lost.instruction} does not change the config")
-    values = {name: _kept(lost.arguments[name], getattr(before, name)) for name in _UPDATED}
+    values = {name: _updated(lost.arguments[name], getattr(before, name)) for name in _UPDATED}
     return ConfigUpdated(**values, timestamp=lost.timestamp)
 
 
-def _kept(argument: int | None, before: int) -> Any:  # noqa: ANN401  # bps or seconds, as the field is
+def _updated(argument: int | None, before: int) -> Any:  # noqa: ANN401  # bps or seconds, as the field is
     return before if argument is None else int(argument)
 
 
 class ConfigHistory:
-    """Every config there was, for folding trades with the fees that they paid."""
+    """Hold every version of the config, to fold trades with the fees that they paid."""
 
     def __init__(self, events: Iterable[ChainEvent]) -> None:
         self._keys: list[ChainKey] = []
@@ -115,7 +116,7 @@ class ConfigHistory:
         latest: ConfigFold | None = None
         for event in sorted(events, key=chain_key):
             if latest is None and not isinstance(event.event, GlobalConfigInitialized):
-                continue  # its beginning has not been delivered yet; the whole history is read again then
+                continue  # GlobalConfigInitialized was not delivered yet; the whole history is read again when it is
             latest = apply_config(latest, event.event, event.slot)
             self._keys.append(chain_key(event))
             self._configs.append(latest)
@@ -123,18 +124,19 @@ class ConfigHistory:
 
     @property
     def latest(self) -> ConfigFold | None:
+        """Return the newest config, or None before the first one."""
         return self._configs[-1] if self._configs else None
 
     def at(self, key: ChainKey) -> ConfigFold:
-        """The config in force for the transaction at `key`. Raises FoldError before the first one."""
-        return self._configs[self._place(key)]
+        """Return the config in force for the transaction at `key`. Raises FoldError before the first one."""
+        return self._configs[self._index_before(key)]
 
     def fees_at(self, key: ChainKey) -> FeeSchedule:
-        """Its fees, as `at`."""
-        return self._fees[self._place(key)]
+        """Return the fee rates of the config in force at `key`. Raises FoldError before the first one."""
+        return self._fees[self._index_before(key)]
 
-    def _place(self, key: ChainKey) -> int:
-        place = bisect_left(self._keys, key)
-        if place == 0:
+    def _index_before(self, key: ChainKey) -> int:
+        index = bisect_left(self._keys, key)
+        if index == 0:
             raise FoldError("no GlobalConfigInitialized is known from before this event")
-        return place - 1
+        return index - 1

@@ -1,4 +1,4 @@
-"""What each event does to its market: one handler per kind. `fold.apply` has checked the state before."""
+"""Apply each kind of event to its market: one handler per kind. `fold.apply` has checked the state before."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from zmart.market import events as e
 from zmart.market.fold_books import Books, books
 from zmart.market.fold_config import ConfigHistory, chain_key
 from zmart.market.fold_positions import after_buy, after_claim, after_sell
-from zmart.market.fold_state import MarketFold, PositionFold, Step, TradeRow, VoteRow
+from zmart.market.fold_state import FoldedTrade, FoldedVote, FoldStep, MarketFold, PositionFold
 from zmart.market.fold_trades import price_buy, price_sell
 from zmart.market.lifecycle import FoldError
-from zmart.market.pricing import Fees, PricingModel, PricingModelName, pricing_model
+from zmart.market.pricing import PricingModel, PricingModelName, TradeFees, pricing_model
 from zmart.market.types import (
     PRICE_ONE,
     Address,
@@ -30,8 +30,8 @@ from zmart.market.types import (
 BIGINT_MAX = 2**63 - 1
 
 
-class Rules(msgspec.Struct, frozen=True):
-    """What the program's code and its config add to an event."""
+class FoldRules(msgspec.Struct, frozen=True):
+    """Hold what the program's code and config add to an event."""
 
     model: PricingModel
     books: Books
@@ -41,14 +41,16 @@ class Rules(msgspec.Struct, frozen=True):
     @classmethod
     def of(
         cls, name: PricingModelName, configs: ConfigHistory, address_of: Callable[[MarketId], Address]
-    ) -> Rules:
+    ) -> FoldRules:
+        """Build the rules of the program that uses this pricing model."""
         return cls(pricing_model(name), books(name), configs, address_of)
 
 
-Handler = Callable[[MarketFold, PositionFold | None, e.ChainEvent, Rules], Step]
+Handler = Callable[[MarketFold, PositionFold | None, e.ChainEvent, FoldRules], FoldStep]
 
 
-def created(body: e.MarketCreated, event: e.ChainEvent, rules: Rules) -> MarketFold:
+def created(body: e.MarketCreated, event: e.ChainEvent, rules: FoldRules) -> MarketFold:
+    """Return the market that create_market made."""
     opening = rules.books.opening_shares(body.b_parameter)
     return MarketFold(
         market_id=body.market_id,
@@ -69,19 +71,19 @@ def created(body: e.MarketCreated, event: e.ChainEvent, rules: Rules) -> MarketF
 
 
 def _simply(change: Callable[[Any], dict[str, object]]) -> Handler:
-    """A handler for events that only set fields of the market."""
+    """Make a handler for events that only set fields of the market."""
 
-    def handle(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
-        return Step(replace(market, **change(event.event)))
+    def handle(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: FoldRules) -> FoldStep:
+        return FoldStep(replace(market, **change(event.event)))
 
     return handle
 
 
 def _voted(kind: VoteKind) -> Handler:
-    def handle(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
+    def handle(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: FoldRules) -> FoldStep:
         body = event.event
         assert isinstance(body, e.ProposalVoteSubmitted | e.DisputeVoteSubmitted)
-        vote = VoteRow(
+        vote = FoldedVote(
             market_id=market.market_id,
             kind=kind,
             wallet=body.user,
@@ -90,17 +92,17 @@ def _voted(kind: VoteKind) -> Handler:
             slot=event.slot,
             voted_at=body.timestamp,
         )
-        return Step(market, None, vote)
+        return FoldStep(market, None, vote)
 
     return handle
 
 
-def _activated(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
+def _activated(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: FoldRules) -> FoldStep:
     body = event.event
     assert isinstance(body, e.MarketActivated)
     after = replace(market, activated_at=body.timestamp)
     if market.initial_liquidity is None:
-        return Step(
+        return FoldStep(
             replace(
                 after,
                 initial_liquidity=body.initial_liquidity,
@@ -109,24 +111,30 @@ def _activated(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, 
         )
     if market.initial_liquidity != body.initial_liquidity:
         raise FoldError(f"the deposit was {market.initial_liquidity} lamports, now {body.initial_liquidity}")
-    return Step(after)
+    return FoldStep(after)
 
 
-def _bought(market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
+def _bought(
+    market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: FoldRules
+) -> FoldStep:
     body = event.event
     assert isinstance(body, e.SharesBought)
     cost, fees = price_buy(rules.model, market, rules.configs.fees_at(chain_key(event)), body)
     after = _traded(rules.books.buy(market, cost, fees), position, body, body.shares)
-    return Step(after, after_buy(position, body, event.slot), _trade(event, body, body.cost, Side.BUY, fees))
+    return FoldStep(
+        after, after_buy(position, body, event.slot), _trade(event, body, body.cost, Side.BUY, fees)
+    )
 
 
-def _sold(market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
+def _sold(
+    market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: FoldRules
+) -> FoldStep:
     body = event.event
     assert isinstance(body, e.SharesSold)
     held = after_sell(position, body, event.slot)
     gross, fees = price_sell(rules.model, market, rules.configs.fees_at(chain_key(event)), body)
     after = _traded(rules.books.sell(market, gross, fees), position, body, -body.shares)
-    return Step(after, held, _trade(event, body, body.proceeds, Side.SELL, fees))
+    return FoldStep(after, held, _trade(event, body, body.proceeds, Side.SELL, fees))
 
 
 def _traded(
@@ -147,11 +155,11 @@ def _trade(
     body: e.SharesBought | e.SharesSold,
     cost_lamports: Lamports,
     side: Side,
-    fees: Fees,
-) -> TradeRow:
+    fees: TradeFees,
+) -> FoldedTrade:
     if cost_lamports > BIGINT_MAX:
         raise FoldError(f"{cost_lamports} lamports are more than there are")
-    return TradeRow(
+    return FoldedTrade(
         signature=event.signature,
         ordinal=event.ordinal,
         market_id=body.market_id,
@@ -197,7 +205,7 @@ def _resolved(body: e.MarketResolved) -> dict[str, object]:
     }
 
 
-def _finalized(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: Rules) -> Step:
+def _finalized(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, __: FoldRules) -> FoldStep:
     body = event.event
     assert isinstance(body, e.MarketFinalized)
     if not body.was_disputed and body.final_outcome != market.proposed_outcome:
@@ -212,27 +220,31 @@ def _finalized(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, 
         finalized_at=body.timestamp,
         **counts,
     )
-    return Step(after)
+    return FoldStep(after)
 
 
-def _claimed(market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
+def _claimed(
+    market: MarketFold, position: PositionFold | None, event: e.ChainEvent, rules: FoldRules
+) -> FoldStep:
     body = event.event
     assert isinstance(body, e.WinningsClaimed)
     held = after_claim(position, body, event.slot)
     assert position is not None  # after_claim refuses otherwise
     if body.outcome != market.final_outcome:
         raise FoldError("the claim names another outcome than the final one")
-    return Step(rules.books.claim(market, position, body.amount), held)
+    return FoldStep(rules.books.claim(market, position, body.amount), held)
 
 
-def _withdrawn(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, rules: Rules) -> Step:
+def _withdrawn(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, rules: FoldRules) -> FoldStep:
     body = event.event
     assert isinstance(body, e.LiquidityWithdrawn)
     if body.creator != market.creator:
-        return Step(rules.books.withdraw_owed(market))
-    if market.initial_liquidity is None:  # cancelled before any event told the deposit: all of it goes back
+        return FoldStep(rules.books.withdraw_owed(market))
+    if (
+        market.initial_liquidity is None
+    ):  # cancelled before an event stated the deposit: all of it is returned
         market = replace(market, initial_liquidity=body.amount, current_liquidity=body.amount)
-    return Step(rules.books.withdraw(market, body.amount))
+    return FoldStep(rules.books.withdraw(market, body.amount))
 
 
 HANDLERS: Mapping[type[e.Event], Handler] = {

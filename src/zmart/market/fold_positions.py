@@ -1,4 +1,5 @@
-"""Positions with average-cost profit and loss, in integers: a sale takes its share of the cost basis, rounded down."""
+"""Fold positions with average-cost profit and loss, in integers: a sale takes its share of the cost basis, rounded
+down."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from zmart.market.types import Slot
 
 
 def after_buy(position: PositionFold | None, event: SharesBought, slot: Slot) -> PositionFold:
+    """Return the position after a purchase; a wallet's first purchase in the market creates it."""
     before = position or PositionFold(
         wallet=event.user, first_trade_at=event.timestamp, last_trade_at=event.timestamp, updated_slot=slot
     )
@@ -35,7 +37,7 @@ def after_buy(position: PositionFold | None, event: SharesBought, slot: Slot) ->
 
 
 def after_sell(position: PositionFold | None, event: SharesSold, slot: Slot) -> PositionFold:
-    """Raises FoldError when more is sold than held."""
+    """Return the position after a sale. Raises FoldError if more is sold than held."""
     held = position.shares(event.outcome) if position else 0
     if position is None or event.shares > held:
         raise FoldError(f"{event.user} sells {event.shares} shares and holds {held}")
@@ -54,7 +56,7 @@ def after_sell(position: PositionFold | None, event: SharesSold, slot: Slot) -> 
 
 
 def after_claim(position: PositionFold | None, event: WinningsClaimed, slot: Slot) -> PositionFold:
-    """Raises FoldError when there is nothing to claim or it was claimed before."""
+    """Return the position after a claim. Raises FoldError if there is nothing to claim or it was claimed before."""
     if position is None or position.has_claimed:
         raise FoldError(f"{event.user} claims {'twice' if position else 'without a position'}")
     basis = position.cost_basis_yes + position.cost_basis_no

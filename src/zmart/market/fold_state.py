@@ -1,4 +1,5 @@
-"""What the fold of a market's events knows: the market, its positions, and the rows that single events leave."""
+"""Define the state that the fold of a market's events computes: the market, its positions, and rows of single
+events."""
 
 from __future__ import annotations
 
@@ -21,8 +22,10 @@ from zmart.market.types import (
 
 
 class MarketFold(msgspec.Struct, frozen=True, kw_only=True):
-    """A market after some of its events; fields as in the table `markets`. `initial_liquidity` is None until an
-    event told it; times are None where it has not happened."""
+    """Hold a market after some of its events; fields as in the table `markets`.
+
+    `initial_liquidity` is None until an event states it. Times are None for what has not happened.
+    """
 
     market_id: MarketId
     address: Address
@@ -67,8 +70,10 @@ class MarketFold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PositionFold(msgspec.Struct, frozen=True, kw_only=True):
-    """A wallet's position in one market. Cost bases are lamports paid, fees included, for the shares still held;
-    the claim realizes both sides."""
+    """Hold a wallet's position in one market.
+
+    Cost bases are lamports paid, fees included, for the shares still held; the claim realizes both sides.
+    """
 
     wallet: Wallet
     shares_yes: Shares = Shares(0)
@@ -85,11 +90,12 @@ class PositionFold(msgspec.Struct, frozen=True, kw_only=True):
     updated_slot: Slot
 
     def shares(self, outcome: bool) -> Shares:
+        """Return the shares of one outcome; True is YES."""
         return self.shares_yes if outcome else self.shares_no
 
 
-class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One buy or sell. `cost_lamports`: what was paid, fees included, or received, fees taken off."""
+class FoldedTrade(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one purchase or sale. `cost_lamports`: paid, fees included, or received, fees deducted."""
 
     signature: Signature
     ordinal: int
@@ -108,8 +114,8 @@ class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
     traded_at: ChainTime
 
 
-class VoteRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A vote cast on chain. True: like, or agree that the proposed outcome is wrong."""
+class FoldedVote(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a vote cast on chain. `vote` true: like, or agree that the proposed outcome is wrong."""
 
     market_id: MarketId
     kind: VoteKind
@@ -120,9 +126,9 @@ class VoteRow(msgspec.Struct, frozen=True, kw_only=True):
     voted_at: ChainTime
 
 
-class Step(msgspec.Struct, frozen=True):
-    """What one event changes: the market, at most one position, at most one row of its own."""
+class FoldStep(msgspec.Struct, frozen=True):
+    """Hold what one event changes: the market, at most one position, and at most one new row."""
 
     market: MarketFold
     position: PositionFold | None = None
-    row: TradeRow | VoteRow | None = None
+    row: FoldedTrade | FoldedVote | None = None

@@ -1,4 +1,4 @@
-"""What an event of a trade does not say: its cost before fees, and how the fees were split."""
+"""Compute what a trade's event omits: its cost before fees, and how the fees were split."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ from zmart.errors import PricingError
 from zmart.market.events import SharesBought, SharesSold
 from zmart.market.fold_state import MarketFold
 from zmart.market.lifecycle import FoldError
-from zmart.market.pricing import Fees, FeeSchedule, PricingModel
-from zmart.market.pricing.words import BPS_ONE
+from zmart.market.pricing import FeeSchedule, PricingModel, TradeFees
+from zmart.market.pricing.constants import BPS_ONE
 from zmart.market.types import Lamports
 
 
 def price_buy(
     model: PricingModel, market: MarketFold, schedule: FeeSchedule, event: SharesBought
-) -> tuple[Lamports, Fees]:
-    """Cost before fees and the fees of a buy.
+) -> tuple[Lamports, TradeFees]:
+    """Return the cost before fees and the fees of a purchase. Raises FoldError.
 
-    The cost follows from the total and the rates alone, and must be what the model asks for the shares: a
-    difference means a missing trade or another PRICING_MODEL than the program's. Raises FoldError.
+    The cost follows from the total and the rates alone, and must equal what the model charges for the shares. A
+    difference means a missing trade, or another PRICING_MODEL than the program's.
     """
     try:
         cost, fees = _before_fees(event.cost, schedule)
-        asked = _potential_after(model, market, event.outcome, event.shares) - model.cost(
+        expected = _potential_after(model, market, event.outcome, event.shares) - model.cost(
             market.shares_yes, market.shares_no, market.b_parameter
         )
     except PricingError as error:
         raise FoldError(f"the model {model.name} refuses this buy: {error}") from error
-    if asked != cost:
-        raise FoldError(f"the buy cost {cost} lamports before fees, the model {model.name} asks {asked}")
+    if expected != cost:
+        raise FoldError(
+            f"the buy cost {cost} lamports before fees, the model {model.name} computes {expected}"
+        )
     return cost, fees
 
 
 def price_sell(
     model: PricingModel, market: MarketFold, schedule: FeeSchedule, event: SharesSold
-) -> tuple[Lamports, Fees]:
-    """Gross proceeds and the fees of a sale, from the model. Raises FoldError if the net is not the event's."""
+) -> tuple[Lamports, TradeFees]:
+    """Return the gross proceeds and the fees of a sale. Raises FoldError if the net is not the event's."""
     try:
         gross = model.sell(
             market.shares_yes, market.shares_no, market.b_parameter, event.outcome, event.shares
@@ -55,8 +57,9 @@ def _potential_after(model: PricingModel, market: MarketFold, outcome: bool, sha
     return model.cost(market.shares_yes, market.shares_no + shares, market.b_parameter)
 
 
-def _before_fees(total_lamports: int, schedule: FeeSchedule) -> tuple[Lamports, Fees]:
-    """total = cost + floor(cost * bps / 10000) grows with cost and is met by one of two neighbours, or by none."""
+def _before_fees(total_lamports: int, schedule: FeeSchedule) -> tuple[Lamports, TradeFees]:
+    """Solve total = cost + floor(cost * bps / 10000): it grows with cost, so one of two neighbours solves it, or
+    none."""
     guess = total_lamports * BPS_ONE // (BPS_ONE + schedule.total_bps)
     for cost in (guess, guess + 1):
         fees = schedule.split(cost)

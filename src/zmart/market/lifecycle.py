@@ -1,4 +1,4 @@
-"""Which event may happen in which state of a market, and the state that follows."""
+"""Define which event may happen in which state of a market, and the state that follows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from zmart.market.types import MarketState
 
 
 class FoldError(ZmartError):
-    """The program cannot have emitted this event here: an earlier one is missing, or the rules in use are not
-    those of the deployed program."""
+    """Report that the program cannot have emitted this event here.
+
+    Either an earlier event is missing, or the rules in use are not those of the deployed program.
+    """
 
 
 _S = MarketState
@@ -44,7 +46,7 @@ _LEADS_TO: Mapping[type[e.Event], MarketState] = {
 
 
 def next_state(state: MarketState, event: e.Event) -> MarketState:
-    """The state after `event`. Raises FoldError when the program refuses it in `state`."""
+    """Return the state after `event`. Raises FoldError if the program refuses the event in `state`."""
     kind = type(event)
     if state not in ALLOWED_IN[kind]:
         raise FoldError(f"{kind.__name__} cannot happen to a market that is {state.name}")

@@ -1,4 +1,4 @@
-"""The words of the domain: ids, units and states. Units are in the names or here, never in comments."""
+"""Define the types of the domain: ids, units and states. Units are in the names or here, never in comments."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Bps = NewType("Bps", int)
 """Basis points, 0 to 10_000."""
 
 ChainTime = NewType("ChainTime", int)
-"""Unix seconds as the chain's Clock tells them."""
+"""Unix seconds of the chain's Clock sysvar."""
 
 PRICE_ONE = 1_000_000_000
 
 
 class MarketState(IntEnum):
-    """States as the program numbers them; the names are what clients see in upper case."""
+    """Number the states of a market as the program does. Clients see the names in upper case."""
 
     PROPOSED = 0
     APPROVED = 1
@@ -48,21 +48,21 @@ class MarketState(IntEnum):
 
 
 class VoteKind(Enum):
-    """What is voted on."""
+    """Name what is voted on."""
 
     PROPOSAL = "proposal"
     DISPUTE = "dispute"
 
 
 class Side(Enum):
-    """The direction of a trade."""
+    """Name the direction of a trade."""
 
     BUY = "buy"
     SELL = "sell"
 
 
 class Finality(Enum):
-    """How far the cluster has settled a transaction."""
+    """Name how far the cluster has settled a transaction."""
 
     CONFIRMED = "confirmed"
     FINALIZED = "finalized"

@@ -1,5 +1,5 @@
-"""Events that a cut log lost, worked out as the program works them out: from the instruction's arguments, the
-market before it and the config in force."""
+"""Compute events that a truncated log lost, as the program does: from the instruction's arguments, the market before
+it and the config in force."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from zmart.market.types import Lamports, Shares
 def complete(
     lost: e.Unlogged, market: MarketFold, config: ConfigFold, model: PricingModel, books: Books
 ) -> e.AnyEvent:
-    """The event that the program emitted for an instruction on a market. Raises FoldError when it cannot have run."""
+    """Return the event that the program emitted for an instruction on a market. Raises FoldError if it cannot have
+    run."""
     match lost.instruction:
         case "buy_shares":
             return _bought(lost, market, config, model)
@@ -52,8 +53,11 @@ def complete(
 
 
 def _withdrawn(lost: e.Unlogged, market: MarketFold, books: Books) -> e.LiquidityWithdrawn:
-    """What another wallet than the creator was owed stands in no books: its amount is lost with the log, the fold needs
-    none, and readers of the stored event are told that the log was cut."""
+    """Return the withdrawal's event; the amount is 0 for another wallet than the creator.
+
+    No event shows what the market owed that wallet, so the amount is lost with the log. The fold needs none, and the
+    stored event says that its log was truncated.
+    """
     is_creator = lost.user == market.creator
     return e.LiquidityWithdrawn(
         market_id=market.market_id,

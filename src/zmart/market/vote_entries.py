@@ -1,4 +1,5 @@
-"""Entries of a market's vote log: the canonical bytes that its Merkle leaves cover. Format: docs/votes.md."""
+"""Encode and parse entries of a market's vote log: the canonical bytes that its Merkle leaves cover. Format:
+docs/votes.md."""
 
 from __future__ import annotations
 
@@ -24,44 +25,50 @@ _FORMS = {
 MAX_ENTRY_BYTES = MAX_STATEMENT_CHARS + 200
 
 
-class Channel(Enum):
-    """How a vote reached the log, and so what proves it."""
+class VoteChannel(Enum):
+    """Name how a vote reached the log, which determines its proof."""
 
     STATEMENT = "statement"
-    """Signed by the wallet as a statement: provable by anybody."""
+    """Signed by the wallet as a statement: anyone can verify it."""
     SESSION = "session"
-    """Only a session of this backend says so: unproven."""
+    """Cast in a session of this backend: it has no proof."""
     ONCHAIN = "onchain"
-    """A VoteRecord account of the program; it counts instead of the wallet's other vote."""
+    """A VoteRecord account of the program; it replaces the wallet's other vote."""
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """`proof`: the signature over the statement's text, the transaction of an on-chain vote, or None."""
+    """Hold one entry of the log.
 
-    channel: Channel
+    `proof`: the signature over the statement's text, the transaction of an on-chain vote, or None.
+    """
+
+    channel: VoteChannel
     statement: Statement
     proof: str | None = None
 
     def encode(self) -> bytes:
+        """Return the canonical bytes."""
         lines = [_HEAD, f"channel: {self.channel.value}"]
         match self.channel:
-            case Channel.STATEMENT:
+            case VoteChannel.STATEMENT:
                 lines.append(f"signature: {self.proof}")
-            case Channel.ONCHAIN:
+            case VoteChannel.ONCHAIN:
                 lines.append(f"transaction: {self.proof}")
-            case Channel.SESSION:
+            case VoteChannel.SESSION:
                 pass
         return "\n".join([*lines, self.statement.text()]).encode()
 
 
 def parse_entry(raw: bytes) -> LogEntry:
-    """The entry of canonical bytes; `parse_entry(raw).encode() == raw`. Raises Invalid("entry") or ("statement")."""
+    """Parse canonical bytes; `parse_entry(raw).encode() == raw`. Raises Invalid("entry") or Invalid("statement")."""
     try:
         text = raw.decode("ascii") if len(raw) <= MAX_ENTRY_BYTES else ""
     except UnicodeDecodeError:
         text = ""
     for name, form in _FORMS.items():
-        if found := form.fullmatch(text):
-            statement = parse_statement(found["text"])
-            return LogEntry(channel=Channel(name), statement=statement, proof=found.groupdict().get("proof"))
-    raise Invalid("entry", "These bytes are no entry of a ZMART vote log (see docs/votes.md).")
+        if match := form.fullmatch(text):
+            statement = parse_statement(match["text"])
+            return LogEntry(
+                channel=VoteChannel(name), statement=statement, proof=match.groupdict().get("proof")
+            )
+    raise Invalid("entry", "These bytes are not an entry of a ZMART vote log (see docs/votes.md).")

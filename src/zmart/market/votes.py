@@ -1,4 +1,4 @@
-"""A vote as a statement that a wallet signs: its exact text, and the reading of it. Format: docs/votes.md."""
+"""Format and parse a vote as the statement that a wallet signs. Format: docs/votes.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHOICES = {
     (VoteKind.DISPUTE, False): "disagree",
 }
 _VOTES = {choice: key for key, choice in _CHOICES.items()}
-_WORDS = {
+_CHOICE_VALUES = {
     VoteKind.PROPOSAL: {"like": True, "support": True, "dislike": False, "reject": False},
     VoteKind.DISPUTE: {"agree": True, "support": True, "disagree": False, "reject": False},
 }
@@ -34,13 +34,13 @@ _TEXT = re.compile(
     re.ASCII,
 )
 STATEMENT_WINDOW_S = 300
-"""A statement counts within five minutes of the moment it says it was issued at, either way."""
+"""A statement counts if it arrives within five minutes before or after its `issued` time."""
 MAX_STATEMENT_CHARS = 400
-"""Longer text cannot be a statement and is not looked at."""
+"""Longer text cannot be a statement and is not parsed."""
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vote says. `vote` true: like, or agree that the proposed outcome is wrong."""
+    """Hold the content of a vote. `vote` true: like, or agree that the proposed outcome is wrong."""
 
     program: Address
     market_id: MarketId
@@ -51,10 +51,11 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def choice(self) -> str:
+        """Return the vote as a word: like, dislike, agree or disagree."""
         return _CHOICES[self.kind, self.vote]
 
     def text(self) -> str:
-        """The text to sign: UTF-8, lines parted by a line feed, none at the end."""
+        """Return the text to sign: ASCII, lines separated by a line feed, none at the end."""
         return (
             f"ZMART vote\nprogram: {self.program}\nmarket: {self.market_id}\nkind: {self.kind.value}\n"
             f"choice: {self.choice}\nwallet: {self.wallet}\nissued: {iso_ms(self.issued_ms)}"
@@ -62,42 +63,42 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_statement(text: str) -> Statement:
-    """The statement that `text` is, to the letter. Raises Invalid("statement") for anything else."""
-    found = _TEXT.fullmatch(text) if len(text) <= MAX_STATEMENT_CHARS else None
-    if found is None:
+    """Parse a statement; only the exact text is accepted. Raises Invalid("statement")."""
+    match = _TEXT.fullmatch(text) if len(text) <= MAX_STATEMENT_CHARS else None
+    if match is None:
         raise Invalid(
             "statement", "The statement is not the seven lines of a ZMART vote (see docs/votes.md)."
         )
-    kind, vote = _VOTES[found["choice"]]
-    if kind.value != found["kind"]:
-        raise Invalid("statement", f"A {found['kind']} vote cannot choose {found['choice']!r}.")
+    kind, vote = _VOTES[match["choice"]]
+    if kind.value != match["kind"]:
+        raise Invalid("statement", f"A {match['kind']} vote cannot choose {match['choice']!r}.")
     return Statement(
-        program=Address(found["program"]),
-        market_id=MarketId(found["market"]),
+        program=Address(match["program"]),
+        market_id=MarketId(match["market"]),
         kind=kind,
         vote=vote,
-        wallet=Wallet(found["wallet"]),
-        issued_ms=parse_iso_ms(found["issued"]),
+        wallet=Wallet(match["wallet"]),
+        issued_ms=parse_iso_ms(match["issued"]),
     )
 
 
 def vote_of_choice(kind: VoteKind, choice: str) -> bool:
-    """true for like, agree, support; false for their opposites. Raises Invalid("vote_choice")."""
-    words = _WORDS[kind]
-    if choice not in words:
-        raise Invalid("vote_choice", f"A {kind.value} vote is one of {', '.join(words)}.")
-    return words[choice]
+    """Return true for like, agree, support; false for their opposites. Raises Invalid("vote_choice")."""
+    values = _CHOICE_VALUES[kind]
+    if choice not in values:
+        raise Invalid("vote_choice", f"A {kind.value} vote is one of {', '.join(values)}.")
+    return values[choice]
 
 
 def iso_ms(unix_ms: int) -> str:
-    """Milliseconds since 1970 as 2025-01-31T12:00:00.000Z."""
+    """Format milliseconds since 1970 as 2025-01-31T12:00:00.000Z."""
     return (_EPOCH + timedelta(milliseconds=unix_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_iso_ms(text: str) -> int:
-    """The inverse of `iso_ms`. Raises Invalid("statement") for a day or an hour that does not exist."""
+    """Parse the format of `iso_ms`. Raises Invalid("statement") for a day or an hour that does not exist."""
     try:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:
-        raise Invalid("statement", f"{text} is no moment in time.") from None
+        raise Invalid("statement", f"{text} is not a valid time.") from None
     return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -11,7 +11,7 @@ from zmart.errors import Invalid
 from zmart.market.eligibility import OPEN, VoterStanding
 from zmart.market.tally import Tally
 from zmart.market.types import VoteKind, Wallet
-from zmart.market.vote_entries import Channel, LogEntry, parse_entry
+from zmart.market.vote_entries import LogEntry, VoteChannel, parse_entry
 from zmart.market.votes import STATEMENT_WINDOW_S
 from zmart.proofs import merkle
 from zmart.proofs.findings import Finding as Finding
@@ -126,22 +126,22 @@ def _about_votes(
         "Every vote is about this market of this program.",
         f"{len(strangers)} votes are about another market or program.",
     )
-    signed = [e for e in entries if e.channel is Channel.STATEMENT]
+    signed = [e for e in entries if e.channel is VoteChannel.STATEMENT]
     forged = [e for e in signed if not _is_signed(e)]
     yield check(
         not forged,
         f"All {len(signed)} signed statements carry their wallet's signature.",
         f"{len(forged)} of {len(signed)} statements are not signed by their wallet: {_wallets(forged)}.",
     )
-    yield _in_time(evidence, anchor, [e for e in entries if e.channel is not Channel.ONCHAIN])
-    yield from _about_records(evidence, anchor, [e for e in entries if e.channel is Channel.ONCHAIN])
+    yield _in_time(evidence, anchor, [e for e in entries if e.channel is not VoteChannel.ONCHAIN])
+    yield from _about_records(evidence, anchor, [e for e in entries if e.channel is VoteChannel.ONCHAIN])
     twice = _seen_twice(entries)
     yield check(
         not twice,
         f"{len({e.statement.wallet for e in entries})} wallets voted, none twice by the same way.",
         f"Wallets stand twice in the log: {', '.join(twice[:5])}.",
     )
-    unproven = sum(1 for entry in votes.counted if entry.channel is Channel.SESSION)
+    unproven = sum(1 for entry in votes.counted if entry.channel is VoteChannel.SESSION)
     if unproven:
         yield note(f"{unproven} of {len(votes.counted)} votes are unproven: only the backend says so.")
     rule = rule_of(anchor.memo.rule if anchor.memo else None)
@@ -266,7 +266,7 @@ def _seen_twice(entries: list[LogEntry]) -> list[Wallet]:
     seen: set[tuple[Wallet, bool]] = set()
     twice: list[Wallet] = []
     for entry in entries:
-        key = (entry.statement.wallet, entry.channel is Channel.ONCHAIN)
+        key = (entry.statement.wallet, entry.channel is VoteChannel.ONCHAIN)
         if key in seen:
             twice.append(entry.statement.wallet)
         seen.add(key)
@@ -278,7 +278,7 @@ def _counted(entries: list[LogEntry]) -> list[LogEntry]:
     chosen: dict[Wallet, LogEntry] = {}
     for entry in entries:
         have = chosen.setdefault(entry.statement.wallet, entry)
-        if entry.channel is Channel.ONCHAIN and have.channel is not Channel.ONCHAIN:
+        if entry.channel is VoteChannel.ONCHAIN and have.channel is not VoteChannel.ONCHAIN:
             chosen[entry.statement.wallet] = entry
     return list(chosen.values())
 

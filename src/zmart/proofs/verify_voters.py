@@ -63,7 +63,7 @@ def judge_votes(
 def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[Finding]:
     """The findings about a tally: with unknown voters its counts may differ by as many votes, and no more."""
     if rule.kind is not RuleKind.OPEN:
-        yield note(f"Rule {rule.text}: {rule.words}")
+        yield note(f"Rule {rule.text}: {rule.sentence}")
         yield from _named(
             votes.not_counted, Verdict.NOTE, "votes are not counted: their wallets are not eligible."
         )

@@ -10,7 +10,7 @@ from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError, ZmartError
 from zmart.ipfs.pinning import fetch_from_gateway
-from zmart.market.eligibility import Opening, Rule, RuleKind, VoterStanding
+from zmart.market.eligibility import Rule, RuleKind, VoteOpening, VoterStanding
 from zmart.market.types import Address, ChainTime, Signature, VoteKind, Wallet
 from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_tally import voters_of
@@ -22,7 +22,7 @@ _PAGE = 1_000
 _MOST_PAGES = 100
 
 
-async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> Opening | None:
+async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | None:
     """The vote's opening at chain time `at`: the market's first successful transaction that is not older. None where
     the RPC does not show it."""
     found: SignatureInfo | None = None
@@ -38,7 +38,7 @@ async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> Opening | None
         if len(page) < _PAGE or (page[-1].block_time or 0) < at:
             break
         before = page[-1].signature
-    return None if found is None else Opening(at, found.slot, found.signature)
+    return None if found is None else VoteOpening(at, found.slot, found.signature)
 
 
 async def standings_of(
@@ -67,7 +67,7 @@ async def standings(
     rpc: Rpc,
     program: Program,
     rule: Rule,
-    opening: Opening | None,
+    opening: VoteOpening | None,
     wallets: Sequence[Wallet],
 ) -> dict[Wallet, VoterStanding]:
     """What each of these wallets held, or had traded, before the opening."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from zmart.market.fold_config import ChainKey, ConfigFold
-from zmart.market.fold_state import MarketFold, PositionFold, TradeRow, VoteRow
+from zmart.market.fold_state import FoldedTrade, FoldedVote, MarketFold, PositionFold
 from zmart.market.types import MarketId, MarketState, Signature, VoteKind, Wallet
 from zmart.store.bulk import Column, array, arrays, enum_name, enum_value, select, unnest, upsert
 from zmart.store.pool import Connection, Pool, Record
@@ -200,8 +200,8 @@ class Rows(msgspec.Struct):
 
     markets: list[MarketFold] = msgspec.field(default_factory=list)
     positions: list[tuple[MarketId, PositionFold]] = msgspec.field(default_factory=list)
-    trades: list[TradeRow] = msgspec.field(default_factory=list)
-    votes: list[VoteRow] = msgspec.field(default_factory=list)
+    trades: list[FoldedTrade] = msgspec.field(default_factory=list)
+    votes: list[FoldedVote] = msgspec.field(default_factory=list)
     heads: list[Head] = msgspec.field(default_factory=list)
 
 
@@ -237,9 +237,9 @@ async def read_every_market(connection: Connection) -> list[MarketFold]:
     return [_market(row) for row in await connection.fetch(_READ_EVERY_MARKET)]
 
 
-async def read_every_vote(connection: Connection) -> list[VoteRow]:
+async def read_every_vote(connection: Connection) -> list[FoldedVote]:
     rows = await connection.fetch(_READ_EVERY_VOTE)
-    return [VoteRow(**{**row, "kind": VoteKind(row["kind"])}) for row in rows]
+    return [FoldedVote(**{**row, "kind": VoteKind(row["kind"])}) for row in rows]
 
 
 Statements = list[tuple[str, list[str]]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from zmart.market.eligibility import Opening
+from zmart.market.eligibility import VoteOpening
 from zmart.market.types import ChainTime, Lamports, MarketId, Signature, Slot, VoteKind, Wallet
 from zmart.store.pool import Connection, Pool
 
@@ -77,12 +77,12 @@ class VoterJudgement(msgspec.Struct, frozen=True, kw_only=True):
     traded: Lamports | None = None
 
 
-async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> Opening | None:
+async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteOpening | None:
     """When the vote opened, by the index; None for a vote that has not."""
     row = await db.fetchrow(_OPENING, market_id, kind.value)
     if row is None:
         return None
-    return Opening(ChainTime(row["at"]), Slot(row["slot"]), Signature(row["signature"]))
+    return VoteOpening(ChainTime(row["at"]), Slot(row["slot"]), Signature(row["signature"]))
 
 
 async def traded_before(db: Pool | Connection, wallet: Wallet, at: ChainTime) -> Lamports:

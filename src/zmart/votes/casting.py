@@ -11,7 +11,7 @@ from solders.keypair import Keypair
 from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.eligibility import OPEN, Rule
 from zmart.market.types import Address, ChainTime, MarketId, MarketState, VoteKind, Wallet
-from zmart.market.vote_entries import Channel, LogEntry
+from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.market.votes import STATEMENT_WINDOW_S, Statement, parse_statement
 from zmart.proofs.receipts import Receipt, sign_receipt
 from zmart.proofs.signatures import signed_text
@@ -141,14 +141,14 @@ def _authenticated(
             raise Unauthenticated(
                 "A vote needs a statement signed by the wallet: send statement and signature."
             )
-        return LogEntry(channel=Channel.SESSION, statement=ballot.as_statement(now_ms))
+        return LogEntry(channel=VoteChannel.SESSION, statement=ballot.as_statement(now_ms))
     if abs(now_ms - said.issued_ms) > STATEMENT_WINDOW_S * 1000:
         raise Unauthenticated(
             f"The statement was issued more than {STATEMENT_WINDOW_S // 60} minutes from now: sign a new one."
         )
     if not signed_text(ballot.wallet, said.text(), ballot.signature, ballot.program_id):
         raise Unauthenticated(f"The signature over the statement is not that of {ballot.wallet}.")
-    return LogEntry(channel=Channel.STATEMENT, statement=said, proof=ballot.signature)
+    return LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=ballot.signature)
 
 
 async def _accept(

@@ -18,9 +18,9 @@ from zmart.errors import ChainError, EligibilityUnknown, NotEligible
 from zmart.market.eligibility import (
     Eligibility,
     Judgement,
-    Opening,
     Rule,
     RuleKind,
+    VoteOpening,
     VoterStanding,
     judge,
 )
@@ -77,7 +77,7 @@ class Voters:
             case Eligibility.UNKNOWN:
                 raise EligibilityUnknown(judgement.reason)
             case Eligibility.NOT_ELIGIBLE:
-                raise NotEligible(rule.words, judgement.reason, judgement.remedy)
+                raise NotEligible(rule.sentence, judgement.reason, judgement.remedy)
             case Eligibility.ELIGIBLE:
                 return Admission(rule, opening.at, _row(wallet, standing, judgement))
 
@@ -112,7 +112,7 @@ class Voters:
             except ChainError:
                 continue  # a decision that depends on it will say so
 
-    async def _opening(self, market_id: MarketId, kind: VoteKind) -> Opening:
+    async def _opening(self, market_id: MarketId, kind: VoteKind) -> VoteOpening:
         found = await vote_judgements.opening(self.pool, market_id, kind)
         if found is None:
             raise EligibilityUnknown(
@@ -122,7 +122,7 @@ class Voters:
         return found
 
     async def _due(
-        self, rule: Rule, market_id: MarketId, kind: VoteKind, opening: Opening
+        self, rule: Rule, market_id: MarketId, kind: VoteKind, opening: VoteOpening
     ) -> dict[Wallet, VoterStanding]:
         if rule.kind is RuleKind.STAKED:
             found = await vote_judgements.traded_otherwise(self.pool, market_id, kind, opening.at)
@@ -131,7 +131,7 @@ class Voters:
         return await self._standings(rule, opening, wallets)
 
     async def _standings(
-        self, rule: Rule, opening: Opening, wallets: Sequence[Wallet]
+        self, rule: Rule, opening: VoteOpening, wallets: Sequence[Wallet]
     ) -> dict[Wallet, VoterStanding]:
         match rule.kind:
             case RuleKind.FUNDED:
@@ -149,7 +149,7 @@ class Voters:
                 return dict.fromkeys(wallets, VoterStanding())
 
     async def _traded(
-        self, rule: Rule, opening: Opening, found: Mapping[Wallet, Lamports]
+        self, rule: Rule, opening: VoteOpening, found: Mapping[Wallet, Lamports]
     ) -> dict[Wallet, VoterStanding]:
         """Unknown where too little was found and a market whose events are not folded may hold the rest."""
         short = any(traded < rule.lamports for traded in found.values())
@@ -162,7 +162,7 @@ class Voters:
             for wallet, traded in found.items()
         }
 
-    async def _held(self, wallet: Wallet, opening: Opening, permits: asyncio.Semaphore) -> VoterStanding:
+    async def _held(self, wallet: Wallet, opening: VoteOpening, permits: asyncio.Semaphore) -> VoterStanding:
         if self.rpc is None:
             return VoterStanding(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
         async with permits:

@@ -8,7 +8,7 @@ from zmart.errors import Conflict, EligibilityUnknown
 from zmart.market.eligibility import RuleKind
 from zmart.market.tally import MAX_COUNT, Tally, TallyMemo
 from zmart.market.types import Address, Bps, MarketId, VoteKind
-from zmart.market.vote_entries import Channel, LogEntry
+from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.market.votes import Statement
 from zmart.store import tallies
 from zmart.store import vote_log as rows
@@ -122,4 +122,4 @@ def _onchain_entry(
         wallet=vote.wallet,
         issued_ms=int(vote.voted_at.timestamp()) * 1000,
     )
-    return LogEntry(channel=Channel.ONCHAIN, statement=statement, proof=vote.signature)
+    return LogEntry(channel=VoteChannel.ONCHAIN, statement=statement, proof=vote.signature)

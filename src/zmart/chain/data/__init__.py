@@ -1,0 +1,1 @@
+"""Hold the program's IDL and its compiled bytes."""

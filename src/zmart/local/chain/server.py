@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from zmart.chain.json_rpc import decode_answer
-from zmart.chain.rpc_answer import Refusal, read_answer
+from zmart.chain.rpc_answer import JsonRpcError, read_answer
 from zmart.errors import ChainError
 from zmart.local.chain import node
 from zmart.local.processes import launched, private_folder, stop, wait_until
@@ -91,7 +91,7 @@ class Chain:
         request = urllib.request.Request(self.rpc_url, question, {"content-type": "application/json"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  (our own port)
             said = read_answer(answer.read(), 1)
-        if isinstance(said, Refusal):
+        if isinstance(said, JsonRpcError):
             raise ChainError(f"The local chain does not tell its genesis: {said.message}")
         return decode_answer(str, "getGenesisHash", said)
 

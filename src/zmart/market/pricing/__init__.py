@@ -1,11 +1,12 @@
-"""LMSR pricing: one interface, two programs. `v069` is the deployed one, `reference` the one of this repository."""
+"""Price trades by LMSR: one interface, two programs. `v069` is the deployed one, `reference` the one of this
+repository."""
 
 from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from zmart.market.pricing.fees import Fees, FeeSchedule
-from zmart.market.pricing.model import BuyQuote, PricingModel, Quantities, SellQuote, Trade
+from zmart.market.pricing.fees import FeeSchedule, TradeFees
+from zmart.market.pricing.model import BuyQuote, PricedShares, PricingModel, Quantities, SellQuote
 from zmart.market.pricing.reference import ReferenceModel
 from zmart.market.pricing.v069 import V069Model
 
@@ -13,7 +14,7 @@ PricingModelName = Literal["v069", "reference"]
 
 
 def pricing_model(name: PricingModelName) -> PricingModel:
-    """The model of that name."""
+    """Return the model of that name."""
     match name:
         case "v069":
             return V069Model()
@@ -26,11 +27,11 @@ def pricing_model(name: PricingModelName) -> PricingModel:
 __all__ = [
     "BuyQuote",
     "FeeSchedule",
-    "Fees",
+    "PricedShares",
     "PricingModel",
     "PricingModelName",
     "Quantities",
     "SellQuote",
-    "Trade",
+    "TradeFees",
     "pricing_model",
 ]

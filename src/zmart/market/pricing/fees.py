@@ -1,16 +1,16 @@
-"""Fees of a trade, split as the program splits them."""
+"""Compute the fees of a trade, split as the program splits them."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from zmart.errors import PricingError
-from zmart.market.pricing.words import BPS_ONE, fits_u64
+from zmart.market.pricing.constants import BPS_ONE, fits_u64
 from zmart.market.types import Bps, Lamports
 
 
-class Fees(Struct, frozen=True):
-    """What one trade pays on top of its cost (buy) or out of its gross proceeds (sell)."""
+class TradeFees(Struct, frozen=True):
+    """Hold the fees of one trade, paid on top of its cost (buy) or deducted from its gross proceeds (sell)."""
 
     protocol: Lamports
     resolver: Lamports
@@ -18,12 +18,12 @@ class Fees(Struct, frozen=True):
 
     @property
     def total(self) -> Lamports:
-        """All three together."""
+        """Return the sum of all three."""
         return Lamports(self.protocol + self.resolver + self.lp)
 
 
 class FeeSchedule(Struct, frozen=True):
-    """The fee rates of GlobalConfig; together at most 10,000 bps (PricingError InvalidFeeStructure)."""
+    """Hold the fee rates of GlobalConfig. Raises PricingError InvalidFeeStructure above 10,000 bps together."""
 
     protocol_bps: Bps
     resolver_bps: Bps
@@ -35,18 +35,18 @@ class FeeSchedule(Struct, frozen=True):
 
     @property
     def total_bps(self) -> Bps:
-        """The sum of the rates."""
+        """Return the sum of the rates."""
         return Bps(self.protocol_bps + self.resolver_bps + self.lp_bps)
 
-    def split(self, amount_lamports: int) -> Fees:
-        """The fees of an amount: the whole first, rounded down, then its parts; LP takes what rounding leaves.
+    def split(self, amount_lamports: int) -> TradeFees:
+        """Return the fees of an amount: the total first, rounded down, then its parts; LP gets the remainder.
 
         Raises PricingError OverflowError when amount * total_bps does not fit u64, as the program does.
         """
         total_bps = self.total_bps
         if total_bps == 0:
-            return Fees(Lamports(0), Lamports(0), Lamports(0))
+            return TradeFees(Lamports(0), Lamports(0), Lamports(0))
         total = fits_u64(amount_lamports * total_bps, "amount * fee bps") // BPS_ONE
         protocol = total * self.protocol_bps // total_bps
         resolver = total * self.resolver_bps // total_bps
-        return Fees(Lamports(protocol), Lamports(resolver), Lamports(total - protocol - resolver))
+        return TradeFees(Lamports(protocol), Lamports(resolver), Lamports(total - protocol - resolver))

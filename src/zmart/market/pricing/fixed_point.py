@@ -1,4 +1,4 @@
-"""The exp and ln of programs/zmart_core/math_fixed.c, bit for bit. Qn means a value times 2^n.
+"""Compute the exp and ln of programs/zmart_core/math_fixed.c, bit for bit. Qn means a value times 2^n.
 
 docs/pricing.md derives the error bounds that `reference` relies on.
 """
@@ -31,12 +31,12 @@ _LN_Q62: Final = (
 
 
 def ratio_q58(numerator: int, denominator: int) -> int:
-    """floor(2^58 * numerator / denominator)."""
+    """Return floor(2^58 * numerator / denominator)."""
     return (numerator << 58) // denominator
 
 
 def exp_neg(x_q58: int) -> int:
-    """exp(-x) in Q58, within 1.2 ulp below and 0.2 above, never growing with x; exactly 1 at 0."""
+    """Return exp(-x) in Q58, at most 1.2 ulp low and 0.2 high, never growing with x; exactly 1 at 0."""
     power_q121 = x_q58 * _LOG2E_Q63
     halvings = power_q121 >> 121
     if halvings > 58:
@@ -53,7 +53,7 @@ def exp_neg(x_q58: int) -> int:
 
 
 def ln_1p(e_q58: int) -> int:
-    """ln(1 + e) in Q62 for 0 <= e <= 1, within 2 ulp below and 0.5 above, never falling as e grows.
+    """Return ln(1 + e) in Q62 for 0 <= e <= 1, at most 2 ulp low and 0.5 high, never falling as e grows.
 
     ln c + 2 atanh(s), where c is the sixteenth below z = 1 + e and s = (z - c) / (z + c) < 1/32.
     """

@@ -1,4 +1,4 @@
-"""What a pricing model answers, whichever program it mirrors."""
+"""Define the interface of a pricing model, whichever program it mirrors."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from zmart.market.types import Lamports, PriceE9, Shares
 
 
 class Quantities(Struct, frozen=True):
-    """A market as pricing sees it: shares of each side and the liquidity parameter b, all in 1e-9."""
+    """Hold a market as pricing sees it: shares of each side and the liquidity parameter b, all in 1e-9."""
 
     q_yes: int
     q_no: int
     b: int
 
     def after(self, outcome: bool, shares: int) -> Quantities:
-        """The market when `shares` more (negative: fewer) of the side are out; True is YES."""
+        """Return the quantities with `shares` more (negative: fewer) of the side; True is YES."""
         if outcome:
             return Quantities(self.q_yes + shares, self.q_no, self.b)
         return Quantities(self.q_yes, self.q_no + shares, self.b)
 
 
-class Trade(Struct, frozen=True):
-    """Shares and what they cost before fees."""
+class PricedShares(Struct, frozen=True):
+    """Hold a number of shares and their cost before fees."""
 
     shares: Shares
     cost: Lamports
 
 
 class BuyQuote(Struct, frozen=True):
-    """A buy as the program would do it now. total = cost + fees is what the buyer pays."""
+    """Hold a purchase as the program would execute it now. total = cost + fees is what the buyer pays."""
 
     shares: Shares
     cost: Lamports
@@ -45,7 +45,7 @@ class BuyQuote(Struct, frozen=True):
 
 
 class SellQuote(Struct, frozen=True):
-    """A sale as the program would do it now. net = gross - fees is what the seller gets."""
+    """Hold a sale as the program would execute it now. net = gross - fees is what the seller gets."""
 
     shares: Shares
     gross: Lamports
@@ -58,42 +58,42 @@ class SellQuote(Struct, frozen=True):
 
 
 class PricingModel(Protocol):
-    """LMSR in the integers of one program. Every refusal is a PricingError with that program's error name."""
+    """Compute LMSR in the integers of one program. Every refusal is a PricingError with that program's error name."""
 
     @property
     def name(self) -> str:
-        """The word by which settings and quotes name the model."""
+        """Return the name of the model in settings and quotes."""
 
     @property
     def min_b(self) -> int:
-        """The smallest b that can be traded."""
+        """Return the smallest b of a market that can be traded."""
 
     @property
     def bounds_shares(self) -> bool:
-        """Whether buy_shares refuses to give fewer shares than the buyer accepts (`min_shares`)."""
+        """Return whether buy_shares refuses to give fewer than `min_shares`."""
 
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
-        """The potential C; a trade costs the difference of two of them."""
+        """Return the potential C; a trade costs the difference of two potentials."""
 
     def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9:
-        """The marginal price of YES; that of NO is 1e9 minus it."""
+        """Return the marginal price of YES; that of NO is 1e9 minus it."""
 
-    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> Trade:
-        """The shares that a budget before fees buys, and their cost."""
+    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> PricedShares:
+        """Return the shares that a budget before fees buys, and their cost."""
 
     def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports:
-        """The gross proceeds of shares."""
+        """Return the gross proceeds of shares."""
 
     def min_deposit(self, b: int) -> Lamports:
-        """The least initial liquidity that create_market takes."""
+        """Return the least initial liquidity that create_market accepts."""
 
     def max_loss(self, b: int) -> Lamports:
-        """The most that the market maker can lose: b ln 2, rounded as the program rounds."""
+        """Return the most that the market maker can lose: b ln 2, rounded as the program rounds."""
 
     def buy_total(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, target_cost_lamports: int
     ) -> BuyQuote:
-        """buy_shares with its fees; target_cost is the most that the buyer pays, fees included."""
+        """Quote buy_shares with its fees; target_cost is the most that the buyer pays, fees included."""
 
     def sell_total(
         self,
@@ -103,9 +103,9 @@ class PricingModel(Protocol):
         shares: int,
         min_proceeds_lamports: int = 0,
     ) -> SellQuote:
-        """sell_shares with its fees; below min_proceeds it refuses with SlippageExceeded."""
+        """Quote sell_shares with its fees; below min_proceeds it raises SlippageExceeded."""
 
     def cost_of_shares(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, shares: int
     ) -> Lamports:
-        """The least target_cost that buys at least `shares`. Refuses as buy_total would at that target."""
+        """Return the least target_cost that buys at least `shares`. Raises as buy_total does at that target."""

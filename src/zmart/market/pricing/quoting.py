@@ -1,41 +1,44 @@
-"""Whole trades, fees included, on top of a model's own arithmetic."""
+"""Quote whole trades, fees included, on top of a model's own arithmetic."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
 from zmart.errors import PricingError
-from zmart.market.pricing.fees import Fees, FeeSchedule
-from zmart.market.pricing.model import BuyQuote, Quantities, SellQuote, Trade
-from zmart.market.pricing.words import MIN_TRADE_LAMPORTS, fits_u64
+from zmart.market.pricing.constants import MIN_TRADE_LAMPORTS, fits_u64
+from zmart.market.pricing.fees import FeeSchedule, TradeFees
+from zmart.market.pricing.model import BuyQuote, PricedShares, Quantities, SellQuote
 from zmart.market.types import Lamports, PriceE9, Shares
 
 
 class QuotingModel(ABC):
-    """The order of checks in buy_shares and sell_shares, shared by all models."""
+    """Apply the checks of buy_shares and sell_shares in the program's order, for all models."""
 
     @abstractmethod
-    def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9: ...
+    def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9:
+        """As in PricingModel."""
 
     @abstractmethod
-    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> Trade: ...
+    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> PricedShares:
+        """As in PricingModel."""
 
     @abstractmethod
-    def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports: ...
+    def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports:
+        """As in PricingModel."""
 
     @abstractmethod
     def _budget_before_fees(self, fees: FeeSchedule, target_cost_lamports: int) -> int: ...
 
     @abstractmethod
-    def _fees_of(self, fees: FeeSchedule, amount_lamports: int) -> Fees: ...
+    def _fees_of(self, fees: FeeSchedule, amount_lamports: int) -> TradeFees: ...
 
     @abstractmethod
-    def _refuse_empty(self, trade: Trade) -> None: ...
+    def _refuse_empty(self, trade: PricedShares) -> None: ...
 
     def buy_total(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, target_cost_lamports: int
     ) -> BuyQuote:
-        """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or what the arithmetic refuses."""
+        """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or an error of the arithmetic."""
         fits_u64(target_cost_lamports, "target_cost")
         if target_cost_lamports < MIN_TRADE_LAMPORTS:
             raise PricingError("TradeTooSmall", f"a trade is at least {MIN_TRADE_LAMPORTS} lamports")
@@ -65,7 +68,7 @@ class QuotingModel(ABC):
         shares: int,
         min_proceeds_lamports: int = 0,
     ) -> SellQuote:
-        """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or what the arithmetic refuses."""
+        """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or an error of the arithmetic."""
         gross = self.sell(quantities.q_yes, quantities.q_no, quantities.b, outcome, shares)
         if gross < MIN_TRADE_LAMPORTS:
             raise PricingError("TradeTooSmall", f"{gross} lamports is less than {MIN_TRADE_LAMPORTS}")

@@ -1,7 +1,7 @@
-"""Correct LMSR in integers, bit-equal with the program of this repository (programs/zmart_core/math.c).
+"""Compute correct LMSR in integers, bit-equal with the program of this repository (programs/zmart_core/math.c).
 
-C = max(q_yes, q_no) + F(|q_yes - q_no|, b), F the integer just above b ln(1 + exp(-d/b)); docs/pricing.md
-states the bounds. One more share changes C by 0 or 1 lamport, so a buyer spends the budget exactly.
+C = max(q_yes, q_no) + F(|q_yes - q_no|, b), F the integer just above b ln(1 + exp(-d/b)); docs/pricing.md states the
+bounds. One more share changes C by 0 or 1 lamport, so a buyer spends the budget exactly.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from zmart.errors import PricingError
-from zmart.market.pricing.fees import Fees, FeeSchedule
+from zmart.market.pricing.constants import BPS_ONE, MIN_TRADE_LAMPORTS, fits_u64
+from zmart.market.pricing.fees import FeeSchedule, TradeFees
 from zmart.market.pricing.fixed_point import ONE_Q58, exp_neg, ln_1p, ratio_q58
-from zmart.market.pricing.model import Quantities, Trade
+from zmart.market.pricing.model import PricedShares, Quantities
 from zmart.market.pricing.quoting import QuotingModel
-from zmart.market.pricing.words import BPS_ONE, MIN_TRADE_LAMPORTS, fits_u64
 from zmart.market.types import PRICE_ONE, Lamports, PriceE9, Shares
 
 MIN_B: Final = 10_000_000
@@ -24,7 +24,7 @@ _MARGIN_Q62: Final = 32
 
 
 class ReferenceModel(QuotingModel):
-    """The model named `reference`."""
+    """Implement the model named `reference`."""
 
     @property
     def name(self) -> str:
@@ -33,12 +33,12 @@ class ReferenceModel(QuotingModel):
 
     @property
     def min_b(self) -> int:
-        """0.01 SOL."""
+        """Return 0.01 SOL."""
         return MIN_B
 
     @property
     def bounds_shares(self) -> bool:
-        """It does, by eight bytes behind the interface's arguments."""
+        """Return True: the bound follows the interface's arguments as eight bytes."""
         return True
 
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
@@ -53,11 +53,11 @@ class ReferenceModel(QuotingModel):
         dear = ((PRICE_ONE << 58) + odds_q58 // 2) // odds_q58
         return PriceE9(dear if q_yes >= q_no else PRICE_ONE - dear)
 
-    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> Trade:
-        """The most shares whose cost is at most the budget.
+    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> PricedShares:
+        """Return the most shares whose cost is at most the budget.
 
-        Raises as cost does, and ExponentTooLarge (or OverflowError) when the budget is more than all shares
-        up to the bound of the model cost.
+        Raises as cost does, and ExponentTooLarge (or OverflowError) when the budget is more than all shares up to the
+        bound of the model cost.
         """
         fits_u64(budget_lamports, "budget")
         _check(q_yes, q_no, b)
@@ -70,7 +70,7 @@ class ReferenceModel(QuotingModel):
             raise PricingError(name, "the budget is more than the market can sell")
         after = _last_within(target, q_side + budget_lamports, last, q_other, b)
         cost = _potential(after, q_other, b) - _potential(q_side, q_other, b)
-        return Trade(Shares(after - q_side), Lamports(cost))
+        return PricedShares(Shares(after - q_side), Lamports(cost))
 
     def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports:
         """As in PricingModel. Raises as cost does for the market before, InsufficientShares, and for after."""
@@ -82,19 +82,19 @@ class ReferenceModel(QuotingModel):
         return Lamports(before - self.cost(after.q_yes, after.q_no, b))
 
     def min_deposit(self, b: int) -> Lamports:
-        """C(0, 0), at least b ln 2: with it the pool covers every winning share at all times."""
+        """Return C(0, 0), at least b ln 2: with it the pool always covers every winning share."""
         return self.cost(0, 0, b)
 
     def max_loss(self, b: int) -> Lamports:
-        """The least deposit: the pool ends empty in the worst case, never below."""
+        """Return the least deposit: in the worst case the pool ends empty, never below."""
         return self.min_deposit(b)
 
     def cost_of_shares(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, shares: int
     ) -> Lamports:
-        """As in PricingModel. TradeTooSmall for no shares at all."""
+        """As in PricingModel. Raises TradeTooSmall for 0 shares."""
         if fits_u64(shares, "shares") == 0:
-            raise PricingError("TradeTooSmall", "no shares asked for")
+            raise PricingError("TradeTooSmall", "no shares requested")
         after = quantities.after(outcome, shares)
         cost = self.cost(after.q_yes, after.q_no, after.b)
         cost_lamports = cost - self.cost(quantities.q_yes, quantities.q_no, quantities.b)
@@ -105,10 +105,10 @@ class ReferenceModel(QuotingModel):
     def _budget_before_fees(self, fees: FeeSchedule, target_cost_lamports: int) -> int:
         return target_cost_lamports * BPS_ONE // (BPS_ONE + fees.total_bps)
 
-    def _fees_of(self, fees: FeeSchedule, amount_lamports: int) -> Fees:
+    def _fees_of(self, fees: FeeSchedule, amount_lamports: int) -> TradeFees:
         return fees.split(amount_lamports)
 
-    def _refuse_empty(self, trade: Trade) -> None:
+    def _refuse_empty(self, trade: PricedShares) -> None:
         if trade.shares == 0 or trade.cost == 0:
             raise PricingError("TradeTooSmall", "the budget buys nothing")
 

@@ -1,7 +1,7 @@
-"""The integer LMSR of the deployed program ZMART v0.69, bit for bit, with its errors.
+"""Compute the integer LMSR of the deployed program ZMART v0.69, bit for bit, with its errors.
 
-It departs from true LMSR (docs/pricing.md says where); quotes against that program must depart with it.
-Every division rounds down; intermediates have 128 bits, results 64.
+It differs from true LMSR (docs/pricing.md says where); quotes against that program must differ in the same way. Every
+division rounds down; intermediates have 128 bits, results 64.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from zmart.errors import PricingError
-from zmart.market.pricing.fees import Fees, FeeSchedule
-from zmart.market.pricing.model import Quantities, Trade
+from zmart.market.pricing.constants import BPS_ONE, MIN_TRADE_LAMPORTS, U64_END, fits_u64
+from zmart.market.pricing.fees import FeeSchedule, TradeFees
+from zmart.market.pricing.model import PricedShares, Quantities
 from zmart.market.pricing.quoting import QuotingModel
-from zmart.market.pricing.words import BPS_ONE, MIN_TRADE_LAMPORTS, U64_END, fits_u64
 from zmart.market.types import PRICE_ONE, Lamports, PriceE9, Shares
 
 MIN_B: Final = 100 * PRICE_ONE
@@ -26,7 +26,7 @@ _TOO_LITTLE_OR_TOO_MUCH: Final = frozenset({"UnderflowError", "ExponentTooLarge"
 
 
 class V069Model(QuotingModel):
-    """The model named `v069`."""
+    """Implement the model named `v069`."""
 
     @property
     def name(self) -> str:
@@ -35,12 +35,12 @@ class V069Model(QuotingModel):
 
     @property
     def min_b(self) -> int:
-        """100 SOL: the program creates smaller markets, but never trades them."""
+        """Return 100 SOL: the program creates smaller markets, but never trades them."""
         return MIN_B
 
     @property
     def bounds_shares(self) -> bool:
-        """The deployed program reads the bound of the cost and ignores what follows it."""
+        """Return False: the deployed program reads the bound of the cost and ignores the bytes after it."""
         return False
 
     def cost(self, q_yes: int, q_no: int, b: int) -> Lamports:
@@ -51,15 +51,15 @@ class V069Model(QuotingModel):
         return Lamports(_mul(b, fits_u64(max(x_e9, y_e9) + ln_e9, "the potential")))
 
     def price_yes(self, q_yes: int, q_no: int, b: int) -> PriceE9:
-        """As in PricingModel. Raises as cost does. Falls again beyond |q_yes - q_no| = 3.46 b."""
+        """As in PricingModel. Raises as cost does. The price falls again beyond |q_yes - q_no| = 3.46 b."""
         _check_b(b)
         e_e9 = exp(_div(abs(q_yes - q_no), b))
         return PriceE9(_div(e_e9 if q_yes >= q_no else PRICE_ONE, e_e9 + PRICE_ONE))
 
-    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> Trade:
-        """The program's bounded search: up to 1e6 units (0.001 share) short of what the budget buys.
+    def buy(self, q_yes: int, q_no: int, b: int, outcome: bool, budget_lamports: int) -> PricedShares:
+        """Run the program's bounded search: up to 1e6 units (0.001 share) fewer than the budget buys.
 
-        Raises as cost does, and UnderflowError where the potential falls (small buys at balance).
+        Raises as cost does, and UnderflowError where the potential falls (small purchases at balance).
         """
         fits_u64(budget_lamports, "budget")
         market = Quantities(q_yes, q_no, b)
@@ -77,7 +77,7 @@ class V069Model(QuotingModel):
                 low = middle + 1
             else:
                 high = middle
-        return Trade(Shares(low), self._cost_after(market, outcome, low, before))
+        return PricedShares(Shares(low), self._cost_after(market, outcome, low, before))
 
     def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports:
         """As in PricingModel. Raises InsufficientShares, then as cost does, and UnderflowError."""
@@ -89,7 +89,7 @@ class V069Model(QuotingModel):
         return Lamports(fits_u64(gross, "gross proceeds"))
 
     def min_deposit(self, b: int) -> Lamports:
-        """1 lamport: the program wants a number above 0 and never moves it."""
+        """Return 1 lamport: the program requires more than 0 and never moves it."""
         _check_b(b)
         return Lamports(1)
 
@@ -101,9 +101,9 @@ class V069Model(QuotingModel):
     def cost_of_shares(
         self, quantities: Quantities, fees: FeeSchedule, outcome: bool, shares: int
     ) -> Lamports:
-        """As in PricingModel, found by halving: exact as far as the program's search grows with its budget."""
+        """As in PricingModel, by bisection: exact as far as the program's search grows with its budget."""
         if fits_u64(shares, "shares") == 0:
-            raise PricingError("TradeTooSmall", "no shares asked for")
+            raise PricingError("TradeTooSmall", "no shares requested")
         if shares > _SEARCH_WIDTH_IN_B * quantities.b:
             raise PricingError("ExponentTooLarge", f"one buy gets at most {_SEARCH_WIDTH_IN_B} b")
         high = MIN_TRADE_LAMPORTS
@@ -139,22 +139,22 @@ class V069Model(QuotingModel):
         # The program divides by a fixed 11,000, whatever the configured fees are.
         return target_cost_lamports * BPS_ONE // (BPS_ONE + _ASSUMED_FEE_BPS)
 
-    def _fees_of(self, fees: FeeSchedule, amount_lamports: int) -> Fees:
+    def _fees_of(self, fees: FeeSchedule, amount_lamports: int) -> TradeFees:
         if fees.total_bps == 0:
             raise PricingError("DivisionByZero", "the program divides by the sum of the fees")
         return fees.split(amount_lamports)
 
-    def _refuse_empty(self, trade: Trade) -> None:
-        """The program lets a trade of nothing pass."""
+    def _refuse_empty(self, trade: PricedShares) -> None:
+        """Accept an empty trade, as the program does."""
 
 
 def b_from_max_loss(max_loss_lamports: int) -> int:
-    """The b whose maximal loss this is, at least MIN_B."""
+    """Return the b that has this maximal loss, at least MIN_B."""
     return max(_div(max_loss_lamports, LN2_E9), MIN_B)
 
 
 def exp(x_e9: int) -> int:
-    """The program's exp in 1e-9: a Pade (2,2) quotient, good below 1, falling beyond 3.46."""
+    """Compute the program's exp in 1e-9: a Pade (2,2) quotient, accurate below 1, falling beyond 3.46."""
     if x_e9 > MAX_EXPONENT_E9:
         raise PricingError("ExponentTooLarge", "the sides differ by more than 20 b")
     square = _mul(x_e9, x_e9)
@@ -163,7 +163,7 @@ def exp(x_e9: int) -> int:
 
 
 def ln(z_e9: int) -> int:
-    """The program's ln in 1e-9 for 1 <= z: exact at 1 and 2, otherwise up to 1.43e-4 low."""
+    """Compute the program's ln in 1e-9 for 1 <= z: exact at 1 and 2, otherwise up to 1.43e-4 low."""
     doublings = 0
     while z_e9 >= 2 * PRICE_ONE:
         z_e9 //= 2

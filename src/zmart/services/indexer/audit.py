@@ -11,7 +11,7 @@ from zmart.chain.accounts import AccountInfo, GlobalConfig, MarketAccount, UserP
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.market.fold_config import ConfigFold
-from zmart.market.fold_state import MarketFold, PositionFold, VoteRow
+from zmart.market.fold_state import FoldedVote, MarketFold, PositionFold
 from zmart.market.pricing import PricingModelName
 from zmart.market.types import Address, MarketId
 from zmart.store import index_progress, projections
@@ -145,7 +145,7 @@ async def _indexed(pool: Pool, program: Program) -> Accounts:
     return found
 
 
-def _vote_address(program: Program, vote: VoteRow) -> Address:
+def _vote_address(program: Program, vote: FoldedVote) -> Address:
     addresses = program.addresses
     return addresses.vote_record(addresses.market(vote.market_id), vote.wallet, vote.kind)
 

@@ -126,7 +126,7 @@ def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
         failed=found.err is not None,
         event_count=len(extracted.events),
         unknown_events=extracted.unknown,
-        strange=extracted.strange,
+        strange=extracted.undecodable,
     )
     return Transaction(row=row, events=extracted.events)
 

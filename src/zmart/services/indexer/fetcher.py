@@ -150,7 +150,7 @@ class Fetcher:
             statuses = await self._rpc.get_signature_statuses([row.signature], search_history=True)
             is_known = statuses.values[0] is not None
             return Unfetched(id=row.id, error=said, unknown_at=None if is_known else statuses.context_slot)
-        through = absence.gone_through(row.slot, row.unknown_since)
+        through = absence.required_slot(row.slot, row.unknown_since)
         progress = await index_progress.read(self._pool)
         if progress is not None and progress.listed_through_slot >= through + absence.LONG_FINAL_SLOTS:
             await self._pace.turn()

@@ -16,9 +16,9 @@ from zmart.market.events import (
     Unlogged,
     WinningsClaimed,
 )
-from zmart.market.fold import Folded, ImpossibleEvent, Rules, fold
+from zmart.market.fold import Folded, FoldRules, ImpossibleEvent, fold
 from zmart.market.fold_config import ChainKey, ConfigHistory, chain_key, is_config
-from zmart.market.fold_state import MarketFold, PositionFold, VoteRow
+from zmart.market.fold_state import FoldedVote, MarketFold, PositionFold
 from zmart.market.pricing import PricingModelName
 from zmart.market.types import Address, MarketId, Wallet
 from zmart.services.indexer import metrics
@@ -80,7 +80,7 @@ class Folder:
         await self.refold(connection, again, rules)
 
     async def refold(
-        self, connection: Connection, market_ids: Collection[MarketId], rules: Rules | None = None
+        self, connection: Connection, market_ids: Collection[MarketId], rules: FoldRules | None = None
     ) -> None:
         """Compute markets from their first event; what they had and the fold does not give is deleted."""
         if not market_ids:
@@ -102,7 +102,7 @@ class Folder:
         metrics.REFOLDS.inc(len(market_ids))
 
     async def _refold_together(
-        self, connection: Connection, market_ids: Collection[MarketId], rules: Rules
+        self, connection: Connection, market_ids: Collection[MarketId], rules: FoldRules
     ) -> None:
         rows = Rows()
         for market_id, events in (await chain_events.of_markets(connection, market_ids)).items():
@@ -112,10 +112,10 @@ class Folder:
         await projections.delete_stale(connection, market_ids, rows)
         await projections.write(connection, rows)
 
-    async def _refold_long(self, connection: Connection, market_id: MarketId, rules: Rules) -> None:
+    async def _refold_long(self, connection: Connection, market_id: MarketId, rules: FoldRules) -> None:
         """In pieces, so that a market of any length fits into memory."""
         state, head, rows = Folded(), Head(market_id=market_id), Rows()
-        votes: list[VoteRow] = []
+        votes: list[FoldedVote] = []
         async for events in chain_events.of_long_market(connection, market_id):
             rows = Rows()
             _run(market_id, state, events, rules, head, rows)
@@ -148,7 +148,7 @@ class Folder:
     async def _extend(
         self,
         connection: Connection,
-        rules: Rules,
+        rules: FoldRules,
         news: Mapping[MarketId, Sequence[ChainEvent]],
         heads: Mapping[MarketId, Head],
         store: Store,
@@ -166,7 +166,7 @@ class Folder:
 
     async def _fold(
         self,
-        rules: Rules,
+        rules: FoldRules,
         news: Mapping[MarketId, Sequence[ChainEvent]],
         heads: Mapping[MarketId, Head],
         markets: Mapping[MarketId, MarketFold],
@@ -181,9 +181,9 @@ class Folder:
             _run(market_id, state, events, rules, heads.get(market_id) or Head(market_id=market_id), rows)
         return rows
 
-    async def _rules(self, connection: Connection) -> Rules:
+    async def _rules(self, connection: Connection) -> FoldRules:
         configs = ConfigHistory(await chain_events.of_config(connection))
-        return Rules.of(self._pricing, configs, self._address_of)
+        return FoldRules.of(self._pricing, configs, self._address_of)
 
     def _created(self, events: Iterable[ChainEvent]) -> dict[Address, MarketId]:
         created = (e.event.market_id for e in events if isinstance(e.event, MarketCreated))
@@ -216,7 +216,7 @@ def _holders(news: Mapping[MarketId, Sequence[ChainEvent]]) -> set[tuple[MarketI
 
 
 def _run(
-    market_id: MarketId, state: Folded, events: Sequence[ChainEvent], rules: Rules, head: Head, rows: Rows
+    market_id: MarketId, state: Folded, events: Sequence[ChainEvent], rules: FoldRules, head: Head, rows: Rows
 ) -> None:
     """Fold as far as it goes and note how far that was."""
     try:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from zmart.chain.helius import HeliusClient, HeliusError, Webhook
+from zmart.chain.helius import HeliusClient, HeliusError, HeliusWebhook
 from zmart.market.types import Address
 from zmart.services.indexer.wake_signal import Bell
 from zmart.settings import Settings
@@ -58,7 +58,7 @@ class WebhookWatch:
             await alerts.resolve_alert(self._pool, _ALERT)
 
 
-def _about(inactive: Sequence[Webhook]) -> str:
+def _about(inactive: Sequence[HeliusWebhook]) -> str:
     named = ", ".join(f"{webhook.webhook_id} to {webhook.webhook_url}" for webhook in inactive)
     return (
         f"Helius has switched off the webhook {named}: too many deliveries failed. Transactions are found by the scan "

@@ -153,7 +153,7 @@ class Finalizing:
         message = (
             f"The dispute of market {market_id} is over its time with {total} vote(s); it takes "
             f"{terms.min_votes} that count. It stays DISPUTED; further votes, on chain or here, let it go on. "
-            f"{terms.rule.words}"
+            f"{terms.rule.sentence}"
         )
         await waits(self.authority.pool, market_id, Job.DISPUTE, TOO_FEW_VOTES, "warning", message)
 

@@ -74,7 +74,7 @@ class Relay:
         seen_at = None
         if (nonce := durable_nonce(transaction)) is not None:
             state = await nonce_state(self._chain(), nonce, "confirmed")
-            seen_at = state.slot if state.stands else None
+            seen_at = state.slot if state.is_current else None
         height = 0 if seen_at is not None else await self._chain().get_block_height("confirmed")
         last = height + _BLOCKHASH_LIVES_BLOCKS + _NODE_BEHIND_BLOCKS
         return Attempt(Signature(str(transaction.signatures[0])), raw, last, seen_at)

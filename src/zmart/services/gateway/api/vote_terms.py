@@ -53,7 +53,7 @@ def _terms(kind: VoteKind, terms: vote_rules.VoteTerms, *, fixed: bool) -> VoteT
     return VoteTerms(
         kind=kind.value,
         rule=terms.rule.text,
-        words=terms.rule.words,
+        words=terms.rule.sentence,
         min_votes=terms.min_votes,
         fixed=fixed,
     )

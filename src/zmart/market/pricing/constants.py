@@ -1,4 +1,4 @@
-"""The numbers that every pricing model shares, and the u64 that the program counts in."""
+"""Define the constants that every pricing model shares, and the range of the program's u64."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ U64_END: Final = 1 << 64
 
 
 def fits_u64(value: int, what: str) -> int:
-    """The value itself, or PricingError: OverflowError above u64, UnderflowError below 0."""
+    """Return `value`, or raise PricingError: OverflowError above u64, UnderflowError below 0."""
     if value >= U64_END:
         raise PricingError("OverflowError", f"{what} does not fit 64 bits")
     if value < 0:
