@@ -14,10 +14,10 @@ import uvloop
 
 from zmart.feed.wire import WireMessage
 from zmart.services.websocket import socket
-from zmart.services.websocket.connection import Connection
-from zmart.services.websocket.hub import Hub
-from zmart.services.websocket.limits import Limits
-from zmart.services.websocket.server import Server
+from zmart.services.websocket.connection import SocketConnection
+from zmart.services.websocket.hub import SocketHub
+from zmart.services.websocket.limits import SocketLimits
+from zmart.services.websocket.server import SocketServer
 from zmart.services.websocket.subscriptions import Subscriptions
 
 CHANNEL = "trades"
@@ -34,14 +34,14 @@ _TAIL = (
 _MARKET, _WALLET, _SIGNATURE = b"ab" * 32, b"W" * 44, b"S" * 88
 
 
-class Everybody(Server):
+class Everybody(SocketServer):
     """Every client reads the channel from its first moment on."""
 
-    def __init__(self, hub: Hub, limits: Limits) -> None:
+    def __init__(self, hub: SocketHub, limits: SocketLimits) -> None:
         super().__init__(hub, cast("Subscriptions", None), limits, heartbeat_s=600)
         self._all = hub
 
-    def admit(self, transport: asyncio.Transport, address: str) -> Connection:
+    def admit(self, transport: asyncio.Transport, address: str) -> SocketConnection:
         connection = super().admit(transport, address)
         self._all.join(CHANNEL, connection)
         return connection
@@ -55,7 +55,7 @@ def message(offset: int) -> WireMessage:
 
 
 async def _serve(port: int, ticks: int, messages: int) -> None:
-    hub, limits = Hub(), Limits(connections_per_address=100_000)
+    hub, limits = SocketHub(), SocketLimits(connections_per_address=100_000)
     hub.begin("epoch", FIRST_OFFSET)
     await socket.listen(Everybody(hub, limits), {}, (), limits.frame_bytes, "127.0.0.1", port)
     loop, offset = asyncio.get_running_loop(), FIRST_OFFSET

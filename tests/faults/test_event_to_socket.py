@@ -117,7 +117,7 @@ async def test_no_trade_waits_for_somebody_to_look_by_himself(
     for place in (
         "services.indexer.worker._SAFETY_S",
         "services.indexer.fetcher._SAFETY_S",
-        "feed.relay._SAFETY_LOOK_S",
+        "feed.relay._FALLBACK_POLL_S",
     ):
         monkeypatch.setattr(f"zmart.{place}", 120.0)
     settings = {"indexer_scan_interval_s": 120.0, "rpc_timeout_s": 60.0}

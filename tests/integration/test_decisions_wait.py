@@ -238,7 +238,7 @@ async def test_a_dispute_below_its_minimum_stays_open_until_it_is_reached(scene:
     assert work is not None
     assert work.status == "too few votes"
     [alert] = [a for a in await alerts.open_alerts(scene.pool) if market in a.key]
-    assert "with 2 vote(s); it takes 3" in alert.message
+    assert "with 2 vote(s); it needs 3" in alert.message
     await scene.vote(market, yes=1, kind=VoteKind.DISPUTE, start=9_000)
     await market_work.without_pause(scene.pool, market)
     await decide(scene, min_dispute_votes=3)

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from zmart.feed import redis_client
-from zmart.feed.relay import Relay
+from zmart.feed.relay import FeedRelay
 from zmart.feed.stream import FeedStream
-from zmart.feed.tail import FeedBroken, Tail
+from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
 from zmart.feed.wire import WireMessage
 from zmart.store import change_feed
@@ -37,7 +37,7 @@ async def redis(redis_url: str):
 
 @asynccontextmanager
 async def relaying(database_url: str, redis, on_commit: Callable[[], None] = lambda: None):
-    relay = Relay(database_url, redis, keep_hours=24, on_commit=on_commit)
+    relay = FeedRelay(database_url, redis, keep_hours=24, on_commit=on_commit)
     task = asyncio.create_task(relay.run())
     try:
         yield relay
@@ -45,7 +45,7 @@ async def relaying(database_url: str, redis, on_commit: Callable[[], None] = lam
         await end([task])
 
 
-async def read(tail: Tail, count: int) -> list[WireMessage]:
+async def read(tail: FeedReader, count: int) -> list[WireMessage]:
     found: list[WireMessage] = []
     async with asyncio.timeout(20):
         while len(found) < count:
@@ -69,7 +69,7 @@ async def until(condition) -> None:
 
 
 async def test_committed_rows_reach_a_reader_of_the_stream_in_commit_order_once(database_url, pool, redis):
-    tail = Tail(pool, redis)
+    tail = FeedReader(pool, redis)
     await tail.start()
     async with relaying(database_url, redis, tail.wake):
         for number in range(30):
@@ -132,7 +132,7 @@ async def test_appending_again_or_with_a_hole_changes_nothing(redis):
 async def test_without_redis_the_feed_is_read_from_postgresql_and_from_redis_again_later(
     database_url, pool, redis
 ):
-    tail = Tail(pool, redis_client.connect("redis://127.0.0.1:1/0"))
+    tail = FeedReader(pool, redis_client.connect("redis://127.0.0.1:1/0"))
     await tail.start()
     async with relaying(database_url, redis, tail.wake):
         await pool.execute(COMMENT, "one")
@@ -152,7 +152,7 @@ async def test_without_redis_the_feed_is_read_from_postgresql_and_from_redis_aga
 async def test_a_redis_that_forgot_everything_is_filled_again_and_no_reader_notices(
     database_url, pool, redis
 ):
-    tail = Tail(pool, redis)
+    tail = FeedReader(pool, redis)
     await tail.start()
     async with relaying(database_url, redis, tail.wake):
         await pool.execute(COMMENT, "0")
@@ -165,7 +165,7 @@ async def test_a_redis_that_forgot_everything_is_filled_again_and_no_reader_noti
 
 
 async def test_a_lost_postgresql_connection_is_replaced_and_nothing_is_lost(database_url, pool, redis):
-    tail = Tail(pool, redis)
+    tail = FeedReader(pool, redis)
     await tail.start()
     async with relaying(database_url, redis, tail.wake):
         await pool.execute(COMMENT, "0")
@@ -182,7 +182,7 @@ async def test_a_lost_postgresql_connection_is_replaced_and_nothing_is_lost(data
 
 
 async def test_a_database_restored_from_a_backup_begins_a_new_epoch(database_url, pool, redis):
-    tail = Tail(pool, redis)
+    tail = FeedReader(pool, redis)
     await tail.start()
     async with relaying(database_url, redis, tail.wake):
         await pool.execute(COMMENT, "0")
@@ -214,7 +214,7 @@ async def test_old_changes_are_pruned_and_what_is_kept_is_told_truly(pool):
 async def test_a_stream_that_fell_behind_what_is_kept_starts_anew_and_its_readers_are_told(
     database_url, pool, redis
 ):
-    tail = Tail(pool, redis)
+    tail = FeedReader(pool, redis)
     await tail.start()
     async with relaying(database_url, redis):
         await pool.execute(COMMENT, "0")
@@ -224,7 +224,7 @@ async def test_a_stream_that_fell_behind_what_is_kept_starts_anew_and_its_reader
     await pool.execute("UPDATE feed_commits SET committed_at = now() - interval '25 hours'")
     await change_feed.prune(pool, keep_hours=24)
     await pool.execute(COMMENT, "4")
-    fresh = Tail(pool, redis)
+    fresh = FeedReader(pool, redis)
     await fresh.start()
     async with relaying(database_url, redis):
         with pytest.raises(FeedBroken):

@@ -20,7 +20,7 @@ from zmart.ipfs.multiformats import DAG_PB, Cid
 from zmart.local.processes import free_port
 from zmart.proofs import market_document
 from zmart.proofs.market_document import MarketDocument
-from zmart.services.snapshots.texts import TextFetcher
+from zmart.services.snapshots.documents import DocumentFetcher
 from zmart.store import document_fetches, documents, live_state, market_work
 from zmart.store.documents import Document
 from zmart.store.pool import Pool
@@ -251,8 +251,8 @@ async def ipfs():
     await task
 
 
-def fetcher(pool: Pool, ipfs: Gateway, within_s: float = 15) -> TextFetcher:
-    return TextFetcher(pool, ipfs.url, "local", within_s)
+def fetcher(pool: Pool, ipfs: Gateway, within_s: float = 15) -> DocumentFetcher:
+    return DocumentFetcher(pool, ipfs.url, "local", within_s)
 
 
 async def due_now(pool: Pool) -> None:
@@ -268,7 +268,7 @@ async def test_a_text_that_was_written_elsewhere_is_fetched_checked_shown_and_ke
         ipfs.files = {cid: raw}
         await here.pool.execute("DELETE FROM market_documents")
         await chain_has(here.pool, number, THIEF, cid)
-        await fetcher(here.pool, ipfs).look()
+        await fetcher(here.pool, ipfs).fetch_due()
         body = await shown(here, number)
         assert (body["question"], body["creator"], body["text_status"]) == (
             elsewhere.question,
@@ -288,7 +288,7 @@ async def test_a_text_for_two_markets_is_fetched_once(here, ipfs):
     await documents.add(here.pool, draft, "none")
     for number, creator in ((1, VICTIM), (2, THIEF)):
         await chain_has(here.pool, number, creator, draft.cid)
-    await fetcher(here.pool, ipfs).look()
+    await fetcher(here.pool, ipfs).fetch_due()
     for number, creator in ((1, VICTIM), (2, THIEF)):
         body = await shown(here, number)
         assert (body["question"], body["creator"]) == (draft.question, creator)
@@ -310,7 +310,7 @@ async def test_what_is_no_market_document_is_called_so_and_never_asked_for_again
     ipfs.files = {cid_of(raw, 0): raw for raw in NOT_DOCUMENTS.values()}
     for number, cid in enumerate([*ipfs.files, "0x" + "00ff" * 23, ""], 1):
         await chain_has(here.pool, number, THIEF, cid)
-    await fetcher(here.pool, ipfs).look()
+    await fetcher(here.pool, ipfs).fetch_due()
     for number in range(1, len(ipfs.files) + 3):
         body = await shown(here, number)
         assert (body["question"], body["text_status"]) == ("", "not_a_market_document")
@@ -338,8 +338,8 @@ async def test_what_a_gateway_says_without_the_right_hash_decides_nothing(here, 
     for attempt, lie in enumerate(LIES, 1):
         ipfs.lie = lie
         await due_now(here.pool)
-        await fetcher(here.pool, ipfs).look()
-        await fetcher(here.pool, ipfs).look()
+        await fetcher(here.pool, ipfs).fetch_due()
+        await fetcher(here.pool, ipfs).fetch_due()
         assert len(ipfs.asked) == attempt
         [row] = await here.pool.fetch(
             "SELECT attempts, last_error, extract(epoch FROM next_attempt_at - now())::float8 AS pause_s "
@@ -351,7 +351,7 @@ async def test_what_a_gateway_says_without_the_right_hash_decides_nothing(here, 
     assert all(later > 1.2 * sooner for sooner, later in pairwise(pauses))
     ipfs.lie, ipfs.files = None, {draft.cid: draft.document}
     await due_now(here.pool)
-    await fetcher(here.pool, ipfs).look()
+    await fetcher(here.pool, ipfs).fetch_due()
     assert (await shown(here))["question"] == draft.question
 
 
@@ -373,19 +373,19 @@ async def test_a_gateway_that_never_answers_for_one_text_holds_up_no_other(here,
     async with looking(patient):
         await until(lambda: _true(ipfs.now == 2))
         await chain_has(here.pool, 200, VICTIM, draft.cid)
-        await patient.look()
+        await patient.fetch_due()
         assert (await shown(here, 200))["question"] == draft.question
     assert ipfs.most == 4
     await due_now(here.pool)
-    await fetcher(here.pool, ipfs, within_s=0.2).look()
+    await fetcher(here.pool, ipfs, within_s=0.2).fetch_due()
     errors = await here.pool.fetch("SELECT last_error FROM document_fetches")
     assert ["within 0.2 s" in row["last_error"] for row in errors] == [True] * 6
 
 
 @asynccontextmanager
-async def looking(patient: TextFetcher) -> AsyncIterator[None]:
+async def looking(patient: DocumentFetcher) -> AsyncIterator[None]:
     """Looks of one process that overlap, broken off at the end."""
-    looks = [asyncio.create_task(patient.look()) for _ in range(3)]
+    looks = [asyncio.create_task(patient.fetch_due()) for _ in range(3)]
     yield
     for look in looks:
         look.cancel()
@@ -402,7 +402,7 @@ async def test_a_request_ends_with_its_market_and_follows_its_cid(here, ipfs):
     )
     await here.pool.execute("DELETE FROM markets WHERE market_id = $1", market_id(2))
     ipfs.files = {draft.cid: draft.document}
-    await fetcher(here.pool, ipfs).look()
+    await fetcher(here.pool, ipfs).fetch_due()
     assert ipfs.asked == [draft.cid]
     assert (await shown(here))["question"] == draft.question
     assert await document_fetches.waiting(here.pool) == 0
@@ -414,7 +414,7 @@ async def test_many_fetchers_ask_for_each_text_once(here, ipfs):
     ipfs.files = {each.cid: each.document for each in found}
     for number, each in enumerate(found, 1):
         await chain_has(here.pool, number, VICTIM, each.cid)
-    await asyncio.gather(*(fetcher(here.pool, ipfs).look() for _ in range(4)))
+    await asyncio.gather(*(fetcher(here.pool, ipfs).fetch_due() for _ in range(4)))
     assert sorted(ipfs.asked) == sorted(ipfs.files)
     assert (await here.get("/api/search?q=fetched")).json()["count"] == 12
 

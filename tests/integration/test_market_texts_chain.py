@@ -49,7 +49,7 @@ async def fetched(stage: Stage, ipfs: Gateway, market_id: str) -> dict:
     texts = fetcher(stage.here.pool, ipfs)
 
     async def look() -> httpx.Response:
-        await texts.look()
+        await texts.fetch_due()
         return await stage.here.get(f"/api/markets/{market_id}")
 
     return await stage.until(look, lambda body: body["text_status"] == "available")

@@ -24,7 +24,7 @@ from zmart.proofs.market_document import MarketDocument
 from zmart.proofs.snapshot import parse
 from zmart.proofs.verify_snapshot import verify_history
 from zmart.services.snapshots.api import RunApi
-from zmart.services.snapshots.runs import Runs, today
+from zmart.services.snapshots.runs import SnapshotRuns, today
 from zmart.services.snapshots.service import SnapshotService
 from zmart.settings import Settings, load_settings
 from zmart.store.pool import Pool
@@ -92,9 +92,9 @@ def settings(database_url: str, providers: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-async def runs(pool: Pool, settings: Settings) -> AsyncIterator[Runs]:
+async def runs(pool: Pool, settings: Settings) -> AsyncIterator[SnapshotRuns]:
     async with PinataClient.from_settings(settings) as pins:
-        yield Runs.with_provider(pool, pins, settings)
+        yield SnapshotRuns.with_provider(pool, pins, settings)
 
 
 async def anchors(pool: Pool) -> list[dict]:
@@ -105,7 +105,7 @@ async def test_a_snapshot_is_pinned_read_back_and_says_what_the_rows_say(pool, r
     await pool.execute(COMMENT, "first")
     await pool.execute(COMMENT, "regretted")
     await pool.execute("UPDATE discussions SET deleted_at = now() WHERE content = 'regretted'")
-    [made] = await runs.everything()
+    [made] = await runs.run_all()
     assert (made.is_new, made.verified, made.error) == (True, True, None)
     snapshot = parse(await fetch_from_gateway(settings.ipfs_gateway_url, made.cid))
     assert (snapshot.market_id, snapshot.previous, len(snapshot.comments)) == (MARKET, None, 2)
@@ -121,21 +121,21 @@ async def test_a_snapshot_is_pinned_read_back_and_says_what_the_rows_say(pool, r
 
 async def test_running_a_day_again_changes_nothing_and_a_change_follows_its_predecessor(pool, runs):
     await pool.execute(COMMENT, "one")
-    [first] = await runs.everything()
-    [again] = await runs.everything()
+    [first] = await runs.run_all()
+    [again] = await runs.run_all()
     assert (again.cid, again.is_new, again.verified) == (first.cid, False, True)
     await pool.execute(COMMENT, "two")
-    [second] = await runs.everything()
+    [second] = await runs.run_all()
     assert second.is_new
     assert [row["previous_cid"] for row in await anchors(pool)] == [None, first.cid]
-    [unchanged] = await runs.everything()
+    [unchanged] = await runs.run_all()
     assert (unchanged.cid, unchanged.is_new) == (second.cid, False)
 
 
 async def test_many_builders_at_once_make_one_chain(pool, runs):
     for number in range(4):
         await pool.execute(COMMENT, str(number))
-        await asyncio.gather(*(runs.one(MARKET) for _ in range(4)))
+        await asyncio.gather(*(runs.run_one(MARKET) for _ in range(4)))
     rows = await anchors(pool)
     assert [row["previous_cid"] for row in rows] == [None, *(row["cid"] for row in rows[:-1])]
     assert len(rows) == 4
@@ -155,10 +155,10 @@ async def test_two_machines_with_the_same_rows_make_the_same_cid(
                 f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1)", rows
             )
         async with PinataClient.from_settings(settings) as pins:
-            elsewhere = await Runs.with_provider(other, pins, settings).one(MARKET)
+            elsewhere = await SnapshotRuns.with_provider(other, pins, settings).run_one(MARKET)
     finally:
         await other.close()
-    assert elsewhere.cid == (await runs.one(MARKET)).cid
+    assert elsewhere.cid == (await runs.run_one(MARKET)).cid
 
 
 async def test_the_head_of_the_vote_log_is_in_it(pool, runs, settings):
@@ -167,7 +167,7 @@ async def test_the_head_of_the_vote_log_is_in_it(pool, runs, settings):
     await pool.execute("INSERT INTO vote_logs VALUES ($1, 3)", MARKET)
     for node, value in nodes.items():
         await pool.execute("INSERT INTO vote_log_nodes VALUES ($1, $2, $3, $4)", MARKET, *node, value)
-    [made] = await runs.everything()
+    [made] = await runs.run_all()
     snapshot = parse(await fetch_from_gateway(settings.ipfs_gateway_url, made.cid))
     assert (snapshot.vote_log.size, snapshot.vote_log.root) == (3, merkle.root(3, nodes).hex())
 
@@ -177,11 +177,11 @@ async def test_a_provider_that_is_away_loses_nothing(pool, runs, settings):
     away = settings.model_copy(update={"pinata_api_url": "http://127.0.0.1:1"})
     async with PinataClient.from_settings(away) as pins:
         with pytest.raises(PinError):
-            await Runs.with_provider(pool, pins, away).everything()
+            await SnapshotRuns.with_provider(pool, pins, away).run_all()
     [row] = await anchors(pool)
     assert row["content"] is not None
     assert row["pinned_at"] is None
-    await runs.look_after()
+    await runs.maintain()
     [row] = await anchors(pool)
     assert row["verified_at"] is not None
 
@@ -190,12 +190,12 @@ async def test_a_gateway_without_the_bytes_leaves_the_pin_open(pool, settings, r
     await pool.execute(COMMENT, "kept")
     elsewhere = settings.model_copy(update={"ipfs_gateway_url": "http://127.0.0.1:1"})
     async with PinataClient.from_settings(elsewhere) as pins:
-        [made] = await Runs.with_provider(pool, pins, elsewhere).everything()
+        [made] = await SnapshotRuns.with_provider(pool, pins, elsewhere).run_all()
     assert not made.verified
     assert "gateway does not answer" in made.error
     [row] = await anchors(pool)
     assert (row["attempts"], row["verified_at"]) == (1, None)
-    await runs.look_after()
+    await runs.maintain()
     [row] = await anchors(pool)
     assert (row["verified_at"] is not None, row["last_error"], row["content"]) == (True, None, None)
 
@@ -212,7 +212,7 @@ async def test_a_question_that_was_noted_before_any_provider_was_set_is_pinned_f
         content,
         len(content),
     )
-    await runs.look_after()
+    await runs.maintain()
     [row] = await anchors(pool)
     assert (row["provider"], row["unpin_after"], row["verified_at"] is not None) == ("local", None, True)
     assert await fetch_from_gateway(settings.ipfs_gateway_url, row["cid"]) == content
@@ -220,11 +220,11 @@ async def test_a_question_that_was_noted_before_any_provider_was_set_is_pinned_f
 
 async def test_after_its_days_a_snapshot_is_unpinned_at_the_provider_and_marked(pool, runs, settings):
     await pool.execute(COMMENT, "old")
-    [old] = await runs.everything()
+    [old] = await runs.run_all()
     await pool.execute("UPDATE ipfs_anchors SET unpin_after = now() - interval '1 second'")
     await pool.execute(COMMENT, "new")
-    [new] = await runs.everything()
-    await runs.look_after()
+    [new] = await runs.run_all()
+    await runs.maintain()
     first, second = await anchors(pool)
     assert first["unpinned_at"] is not None
     assert second["unpinned_at"] is None
@@ -233,13 +233,13 @@ async def test_after_its_days_a_snapshot_is_unpinned_at_the_provider_and_marked(
         assert await pins.is_pinned(new.cid)
     with pytest.raises(PinError):
         await fetch_from_gateway(settings.ipfs_gateway_url, old.cid)
-    await runs.look_after()
+    await runs.maintain()
     assert await anchors(pool) == [first, second]
 
 
 async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, runs, settings):
     await pool.execute(COMMENT, "shared")
-    [made] = await runs.everything()
+    [made] = await runs.run_all()
     await pool.execute("UPDATE ipfs_anchors SET unpin_after = now() - interval '1 second'")
     await pool.execute(
         "INSERT INTO ipfs_anchors (kind, market_id, cid, size_bytes, provider, pinned_at, verified_at) "
@@ -247,7 +247,7 @@ async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, run
         MARKET,
         made.cid,
     )
-    await runs.look_after()
+    await runs.maintain()
     async with PinataClient.from_settings(settings) as pins:
         assert await pins.is_pinned(made.cid)
     assert (await anchors(pool))[0]["unpinned_at"] is not None
@@ -256,20 +256,20 @@ async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, run
 async def test_a_market_may_be_named_by_address_and_a_day_that_is_over_is_refused(pool, runs):
     from datetime import timedelta
 
-    made = await runs.one(ADDRESS)
+    made = await runs.run_one(ADDRESS)
     assert made.market_id == MARKET
     with pytest.raises(Conflict):
-        await runs.one(MARKET, today() - timedelta(days=1))
-    tomorrow = await runs.one(MARKET, today() + timedelta(days=1))
+        await runs.run_one(MARKET, today() - timedelta(days=1))
+    tomorrow = await runs.run_one(MARKET, today() + timedelta(days=1))
     assert (tomorrow.is_new, tomorrow.day) == (True, (today() + timedelta(days=1)).isoformat())
     with pytest.raises(NotFound):
-        await runs.one("cd" * 32)
+        await runs.run_one("cd" * 32)
 
 
 async def test_the_history_is_verified_from_the_gateway_alone(pool, runs, settings):
     for number in range(3):
         await pool.execute(COMMENT, str(number))
-        made = await runs.one(MARKET)
+        made = await runs.run_one(MARKET)
     reports = [report async for _, report in verify_history(settings.ipfs_gateway_url, made.cid, 10)]
     assert [report.comments for report in reports] == [3, 2, 1]
     assert all(report.holds for report in reports)
@@ -280,7 +280,7 @@ async def test_what_lies_before_a_predecessor_that_was_given_up_is_called_unknow
     made = []
     for number in range(3):
         await pool.execute(COMMENT, f"kept {number}")
-        made.append((await runs.one(MARKET)).cid)
+        made.append((await runs.run_one(MARKET)).cid)
     async with PinataClient.from_settings(settings) as pins:
         await pins.unpin(made[0])
     reports = [report async for _, report in verify_history(settings.ipfs_gateway_url, made[2], 10)]
@@ -294,7 +294,7 @@ async def test_what_lies_before_a_predecessor_that_was_given_up_is_called_unknow
 
 async def test_a_predecessor_that_is_no_snapshot_breaks_the_one_that_names_it(pool, runs, settings):
     await pool.execute(COMMENT, "after a forgery")
-    made = await runs.one(MARKET)
+    made = await runs.run_one(MARKET)
     genuine = await fetch_from_gateway(settings.ipfs_gateway_url, made.cid)
     async with PinataClient.from_settings(settings) as pins:
         stranger = (await pins.pin(canonical_json({"type": "other"}), "stranger.json")).cid
@@ -306,7 +306,7 @@ async def test_a_predecessor_that_is_no_snapshot_breaks_the_one_that_names_it(po
 
 
 @asynccontextmanager
-async def asking(runs: Runs) -> AsyncIterator[httpx.AsyncClient]:
+async def asking(runs: SnapshotRuns) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(RunApi(runs, TOKEN))
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
         yield http

@@ -216,7 +216,7 @@ async def test_below_the_minimum_a_dispute_stays_open_and_alerts(scene: Scene) -
     [work] = await market_work.of_market(scene.pool, market)
     assert (work.job, work.status) == (Job.DISPUTE, "too few votes")
     [alert] = await alerts.open_alerts(scene.pool)
-    assert "with 1 vote(s); it takes 10 that count" in alert.message
+    assert "with 1 vote(s); it needs 10 that count" in alert.message
 
 
 async def test_a_rule_is_fixed_with_the_vote_and_survives_a_restart(scene: Scene) -> None:

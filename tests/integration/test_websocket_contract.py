@@ -11,7 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from zmart.services.websocket.limits import Limits
+from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.service import WebSocketService
 from zmart.settings import Settings, load_settings
 from zmart.store import change_feed
@@ -48,7 +48,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, limits: Limits | None = None) -> AsyncIterator[WebSocketService]:
+async def serving(settings: Settings, limits: SocketLimits | None = None) -> AsyncIterator[WebSocketService]:
     service = await WebSocketService.open(settings)
     if limits is not None:
         for part in (service, service._server, service._server._subscriptions):
@@ -355,7 +355,7 @@ async def test_more_than_20_messages_a_second_are_an_error_and_the_end(settings)
 
 
 async def test_one_subscription_too_many_is_an_error_and_the_end(settings):
-    limits = Limits(subscriptions=3)
+    limits = SocketLimits(subscriptions=3)
     async with serving(settings, limits) as service, client(service) as socket:
         for number in range(3):
             await ask(socket, action="subscribe", market_id=f"{number:064x}")
@@ -366,7 +366,7 @@ async def test_one_subscription_too_many_is_an_error_and_the_end(settings):
 
 @pytest.mark.parametrize("limits", [{"connections_per_process": 1}, {"connections_per_address": 1}])
 async def test_one_connection_too_many_is_told_and_closed_and_a_place_becomes_free_again(settings, limits):
-    async with serving(settings, Limits(**limits)) as service:
+    async with serving(settings, SocketLimits(**limits)) as service:
         url = f"ws://127.0.0.1:{service.port}"
         async with client(service), connect(url) as second:
             assert (await receive(second))["data"]["code"] == "too_many_connections"
@@ -379,7 +379,7 @@ async def test_one_connection_too_many_is_told_and_closed_and_a_place_becomes_fr
 
 
 async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_else_waits(settings, pool):
-    async with serving(settings, Limits(queue_bytes=50_000)) as service:
+    async with serving(settings, SocketLimits(queue_bytes=50_000)) as service:
         url = f"ws://127.0.0.1:{service.port}"
         async with client(service) as quick, connect(url, max_queue=1) as slow:
             await receive(slow)
@@ -414,7 +414,7 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
 async def test_a_slow_reader_of_markets_gets_the_latest_of_each_market_and_stays(settings, pool):
     await pool.execute(_MARKET_ROW, MARKET, ADDRESS)
     await pool.execute(_MARKET_ROW, OTHER, "B" * 44)
-    async with serving(settings, Limits(queue_bytes=50_000)) as service:
+    async with serving(settings, SocketLimits(queue_bytes=50_000)) as service:
         url = f"ws://127.0.0.1:{service.port}"
         async with connect(url, max_queue=1) as slow:
             await receive(slow)
@@ -477,7 +477,7 @@ async def test_health_readiness_and_metrics_are_plain_http_on_the_same_port(sett
 
 async def test_addresses_behind_a_trusted_proxy_are_counted_apart(settings):
     trusting = settings.model_copy(update={"trusted_proxies": "127.0.0.0/8"})
-    async with serving(trusting, Limits(connections_per_address=1)) as service:
+    async with serving(trusting, SocketLimits(connections_per_address=1)) as service:
         url = f"ws://127.0.0.1:{service.port}"
         first = connect(url, additional_headers={"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
         second = connect(url, additional_headers={"X-Forwarded-For": "203.0.113.2"})

@@ -7,12 +7,18 @@ import msgspec
 import pytest
 
 from zmart.feed import asyncapi, messages
-from zmart.feed.channels import Kind, parse_channel
+from zmart.feed.channels import ChannelKind, parse_channel
 from zmart.feed.shapes import SNAPSHOTS
 from zmart.feed.wire import encode
 from zmart.services.websocket import protocol
-from zmart.services.websocket.limits import Limits
-from zmart.services.websocket.protocol import ErrorCode, Outcome, Place, Refused, Target
+from zmart.services.websocket.limits import SocketLimits
+from zmart.services.websocket.protocol import (
+    ErrorCode,
+    FeedOffset,
+    RefusedRequest,
+    SubscriptionOutcome,
+    SubscriptionTarget,
+)
 from zmart.services.websocket.state import _snapshot
 from zmart.store.change_feed import Change, Op, Topic
 from zmart.store.live_state import LiveState
@@ -43,21 +49,21 @@ COMMENT_ROW = {
     "parent_id": None, "created_at": AT, "deleted_at": None,
 }  # fmt: skip
 CHANGES = [
-    (Topic.MARKETS, MARKET_ROW, messages.MarketState),
+    (Topic.MARKETS, MARKET_ROW, messages.MarketStateMessage),
     (Topic.TRADES, TRADE_ROW, messages.TradeMessage),
     (Topic.VOTES, VOTE_ROW, messages.VoteMessage),
     (Topic.ONCHAIN_VOTES, ONCHAIN_ROW, messages.VoteMessage),
     (Topic.DISCUSSIONS, COMMENT_ROW, messages.DiscussionMessage),
 ]
 STATES = {
-    Kind.MARKETS: {"count": 1, "rows": [MARKET_ROW | DOCUMENT]},
-    Kind.MARKET: MARKET_ROW,
-    Kind.TRADES: [TRADE_ROW],
-    Kind.ACTIVITY: [TRADE_ROW],
-    Kind.VOTES: {"proposal": TALLY, "dispute": TALLY},
-    Kind.DISCUSSIONS: [COMMENT_ROW],
+    ChannelKind.MARKETS: {"count": 1, "rows": [MARKET_ROW | DOCUMENT]},
+    ChannelKind.MARKET: MARKET_ROW,
+    ChannelKind.TRADES: [TRADE_ROW],
+    ChannelKind.ACTIVITY: [TRADE_ROW],
+    ChannelKind.VOTES: {"proposal": TALLY, "dispute": TALLY},
+    ChannelKind.DISCUSSIONS: [COMMENT_ROW],
 }
-PLACE = Place("an-epoch", 3)
+PLACE = FeedOffset("an-epoch", 3)
 
 
 def fits(sent: bytes, kind: type) -> None:
@@ -77,20 +83,24 @@ def test_every_change_fits_its_description(topic, row, kind, op):
         fits(message.payload(channel), kind)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ChannelKind)
 def test_every_snapshot_fits_its_description(kind):
     state = LiveState(epoch="an-epoch", head=3, kept_from=1, state=json.dumps(STATES[kind]))
     fits(bytes(_snapshot(kind, state)), SNAPSHOTS[kind])
 
 
 def test_every_answer_fits_its_description():
-    of_market, by_channel = (Target(parse_channel(f"market:{MARKET}"), by) for by in (True, False))
-    channel, limits = f"market:{MARKET}", Limits().told()
-    state = _snapshot(Kind.MARKET, LiveState(epoch="e", head=3, kept_from=1, state=json.dumps(MARKET_ROW)))
+    of_market, by_channel = (
+        SubscriptionTarget(parse_channel(f"market:{MARKET}"), by) for by in (True, False)
+    )
+    channel, limits = f"market:{MARKET}", SocketLimits().for_client()
+    state = _snapshot(
+        ChannelKind.MARKET, LiveState(epoch="e", head=3, kept_from=1, state=json.dumps(MARKET_ROW))
+    )
     fits(protocol.welcome(PLACE, "client_1", 30.0, limits), messages.Welcome)
     fits(protocol.pong(PLACE), messages.Pong)
     fits(protocol.gap(channel, MARKET, PLACE, 1), messages.Gap)
-    for outcome in Outcome:
+    for outcome in SubscriptionOutcome:
         for snapshot in (None, msgspec.Raw(b"null"), state):
             told = (channel, MARKET, PLACE, outcome, snapshot, [MARKET])
             fits(protocol.subscribed(of_market, *told), messages.SubscribedToMarket)
@@ -101,29 +111,33 @@ def test_every_answer_fits_its_description():
     )
     fits(protocol.unsubscribed(by_channel, channel, MARKET, PLACE, []), messages.Unsubscribed)
     for code in ErrorCode:
-        fits(protocol.error(PLACE, Refused("what", code)), messages.Error)
+        fits(protocol.error(PLACE, RefusedRequest("what", code)), messages.Error)
 
 
 def test_every_message_of_the_description_is_obeyed():
     place = {"epoch": "an-epoch", "offset": 3}
     for name in ("markets", f"votes:{MARKET}"):
         asked = messages.Subscribe(action="subscribe", channel=name, **place)
-        assert protocol.parse(msgspec.json.encode(asked)) == protocol.Subscribe(
-            Target(parse_channel(name), by_market=False), "an-epoch", 3
+        assert protocol.parse(msgspec.json.encode(asked)) == protocol.SubscribeRequest(
+            SubscriptionTarget(parse_channel(name), by_market=False), "an-epoch", 3
         )
     for kind in (messages.Subscribe, messages.Unsubscribe):
         asked = kind(action=kind.__name__.lower(), market_id=MARKET)
-        assert not isinstance(protocol.parse(msgspec.json.encode(asked)), Refused)
-    assert protocol.parse(msgspec.json.encode(messages.Ping(action="ping"))) == protocol.Ping()
-    assert protocol.parse(msgspec.json.encode(messages.PongFromClient(action="pong"))) == protocol.Pong()
+        assert not isinstance(protocol.parse(msgspec.json.encode(asked)), RefusedRequest)
+    assert protocol.parse(msgspec.json.encode(messages.Ping(action="ping"))) == protocol.PingRequest()
+    assert (
+        protocol.parse(msgspec.json.encode(messages.PongFromClient(action="pong"))) == protocol.PongRequest()
+    )
 
 
 def test_codes_outcomes_and_channels_are_those_of_the_code():
     schemas = asyncapi.document("ws://h:1")["components"]["schemas"]
-    assert set(schemas["Refusal"]["properties"]["code"]["enum"]) == {code.value for code in ErrorCode}
-    assert set(schemas["Began"]["properties"]["outcome"]["enum"]) == {outcome.value for outcome in Outcome}
+    assert set(schemas["ErrorData"]["properties"]["code"]["enum"]) == {code.value for code in ErrorCode}
+    assert set(schemas["SubscribedData"]["properties"]["outcome"]["enum"]) == {
+        outcome.value for outcome in SubscriptionOutcome
+    }
     one = msgspec.json.Decoder(messages.Subscribe)
-    for kind in Kind:
+    for kind in ChannelKind:
         for name in (kind.value, f"{kind.value}:{MARKET}", f"{kind.value}:"):
             described = True
             try:

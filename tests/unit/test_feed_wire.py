@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from zmart.feed.channels import Channel, Kind, parse_channel
+from zmart.feed.channels import Channel, ChannelKind, parse_channel
 from zmart.feed.wire import encode
 from zmart.store.change_feed import Change, Op, Topic
 
@@ -140,4 +140,4 @@ def test_no_other_channel_is_known(name):
 
 
 def test_only_the_channel_of_all_markets_may_skip_to_the_latest():
-    assert [kind for kind in Kind if Channel(kind).latest_only] == [Kind.MARKETS]
+    assert [kind for kind in ChannelKind if Channel(kind).latest_only] == [ChannelKind.MARKETS]

@@ -13,9 +13,9 @@ from zmart.errors import ConfigError
 from zmart.feed.wire import WireMessage
 from zmart.services.websocket import frames, protocol
 from zmart.services.websocket.addresses import client_address, networks
-from zmart.services.websocket.connection import Connection
-from zmart.services.websocket.hub import Hub
-from zmart.services.websocket.limits import Limits
+from zmart.services.websocket.connection import SocketConnection
+from zmart.services.websocket.hub import SocketHub
+from zmart.services.websocket.limits import SocketLimits
 
 
 class Wire(asyncio.Transport):
@@ -71,22 +71,22 @@ def test_a_close_frame_carries_code_and_reason_and_fits():
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_a_request_or_refused(data):
-    assert isinstance(protocol.parse(data), protocol.Request)
+    assert isinstance(protocol.parse(data), protocol.ClientRequest)
 
 
 @given(st.dictionaries(st.sampled_from(["action", "market_id", "channel", "epoch", "offset"]),
                        st.none() | st.integers() | st.text(max_size=300)))  # fmt: skip
 def test_no_answer_to_a_refused_message_repeats_more_of_it_than_a_little(said):
     request = protocol.parse(json.dumps(said).encode())
-    if isinstance(request, protocol.Refused):
+    if isinstance(request, protocol.RefusedRequest):
         assert len(request.error) < 64 + protocol.ECHO_MAX
 
 
 async def test_one_batch_is_one_write_to_each_reader_in_order_of_offsets():
-    hub, limits = Hub(), Limits()
+    hub, limits = SocketHub(), SocketLimits()
     hub.begin("e", 0)
     wires = [Wire(), Wire(), Wire()]
-    trades, both, nothing = (Connection(wire, "c", "a", limits) for wire in wires)
+    trades, both, nothing = (SocketConnection(wire, "c", "a", limits) for wire in wires)
     hub.join("trades", trades)
     hub.join("trades", both)
     hub.join("markets", both)
@@ -99,18 +99,18 @@ async def test_one_batch_is_one_write_to_each_reader_in_order_of_offsets():
 
 
 async def test_readers_of_one_channel_share_the_same_bytes():
-    hub, wires = Hub(), [Wire(), Wire()]
+    hub, wires = SocketHub(), [Wire(), Wire()]
     hub.begin("e", 0)
     for wire in wires:
-        hub.join("trades", Connection(wire, "c", "a", Limits()))
+        hub.join("trades", SocketConnection(wire, "c", "a", SocketLimits()))
     hub.publish([message(1, "trades"), message(2, "trades")])
     assert wires[0].writes[0] is wires[1].writes[0]
 
 
 async def test_who_left_or_ended_gets_nothing_more():
-    hub, wire = Hub(), Wire()
+    hub, wire = SocketHub(), Wire()
     hub.begin("e", 0)
-    connection = Connection(wire, "c", "a", Limits())
+    connection = SocketConnection(wire, "c", "a", SocketLimits())
     hub.join("trades", connection)
     hub.leave("trades", connection)
     hub.publish([message(1, "trades")])
@@ -118,7 +118,7 @@ async def test_who_left_or_ended_gets_nothing_more():
 
 
 async def test_memory_gives_back_what_it_holds_and_says_when_it_does_not():
-    hub = Hub()
+    hub = SocketHub()
     hub.begin("e", 10)
     assert hub.since(10) == []
     assert hub.since(9) is None
@@ -130,9 +130,9 @@ async def test_memory_gives_back_what_it_holds_and_says_when_it_does_not():
 
 
 async def test_a_slow_reader_of_all_markets_waits_with_the_latest_of_each_in_order():
-    hub, wire = Hub(), Wire()
+    hub, wire = SocketHub(), Wire()
     hub.begin("e", 0)
-    connection = Connection(wire, "c", "a", Limits(queue_bytes=100))
+    connection = SocketConnection(wire, "c", "a", SocketLimits(queue_bytes=100))
     hub.join("markets", connection)
     connection.paused()
     for offset in range(1, 100):
@@ -144,9 +144,9 @@ async def test_a_slow_reader_of_all_markets_waits_with_the_latest_of_each_in_ord
 
 
 async def test_a_slow_reader_of_a_tape_is_closed_when_its_queue_is_full():
-    hub, wire = Hub(), Wire()
+    hub, wire = SocketHub(), Wire()
     hub.begin("e", 0)
-    connection = Connection(wire, "c", "a", Limits(queue_bytes=200))
+    connection = SocketConnection(wire, "c", "a", SocketLimits(queue_bytes=200))
     hub.join("trades", connection)
     connection.paused()
     for offset in range(1, 20):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zmart.proofs.verify_snapshot import SnapshotReport
-    from zmart.services.snapshots.runs import Made
+    from zmart.services.snapshots.runs import SnapshotResult
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -81,21 +81,21 @@ def register(root: typer.Typer) -> None:
     verify_app.command("snapshot")(verify)
 
 
-async def _make(market: str | None, day: date | None, *, quiet: bool) -> list[Made]:
+async def _make(market: str | None, day: date | None, *, quiet: bool) -> list[SnapshotResult]:
     from zmart.ipfs.pinning import PinataClient
     from zmart.local.addresses import stack_settings
-    from zmart.services.snapshots.runs import Runs
+    from zmart.services.snapshots.runs import SnapshotRuns
     from zmart.store.pool import Pool
 
     settings = stack_settings()
     async with PinataClient.from_settings(settings) as pins:
         pool = await Pool.open(settings.require("database_url"), wait_s=30)
         try:
-            runs = Runs.with_provider(pool, pins, settings)
+            runs = SnapshotRuns.with_provider(pool, pins, settings)
             if market is not None:
-                return [await runs.one(market, day)]
+                return [await runs.run_one(market, day)]
             with _progress(quiet) as told:
-                return await runs.everything(day, told)
+                return await runs.run_all(day, told)
         finally:
             await pool.close()
 

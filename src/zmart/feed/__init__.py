@@ -1,0 +1,1 @@
+"""Carry committed changes from PostgreSQL's change feed to Redis and to clients."""

@@ -1,4 +1,4 @@
-"""The published description of the live feed: AsyncAPI 3.0, generated from the message types."""
+"""Generate the published description of the live feed, AsyncAPI 3.0, from the message types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 import zmart
-from zmart.feed.messages import ANSWERS, CHANGES, FROM_CLIENTS
+from zmart.feed.messages import ANSWERS, CHANGES, FROM_CLIENTS, SubscribedData
 from zmart.feed.shapes import SNAPSHOTS
 
 PATH = "/asyncapi.json"
@@ -22,8 +22,8 @@ _SOCKET = "#/channels/socket"
 _DESCRIPTION = """\
 Every committed change of the ZMART backend, in commit order, once per offset. Lamports and shares are integers in
 units of 1e-9. Channels: `markets`, `trades`, `activity` for all markets; `market:<id>`, `trades:<id>`, `votes:<id>`,
-`discussions:<id>` for one. Remember the last `epoch` and `offset`; after a reconnect subscribe with both and miss
-nothing, or be told of a gap. The server pings; a client that is silent for two heartbeats is closed."""
+`discussions:<id>` for one. Remember the last `epoch` and `offset`; after a reconnect subscribe with both to miss
+nothing, or to learn of a gap. The server pings; a client that does not answer for two heartbeats is disconnected."""
 _REPLIES = {
     "Subscribe": ("Subscribed", "SubscribedToMarket", "Gap", "Error"),
     "Unsubscribe": ("Unsubscribed", "UnsubscribedFromMarket", "Error"),
@@ -33,12 +33,12 @@ _REPLIES = {
 
 @lru_cache(maxsize=4)
 def published(socket_url: str) -> bytes:
-    """The document's JSON, for the socket that clients reach at `socket_url` (ws:// or wss://)."""
+    """Return the document's JSON for the socket that clients reach at `socket_url` (ws:// or wss://)."""
     return msgspec.json.encode(document(socket_url))
 
 
 def document(socket_url: str) -> Document:
-    """The AsyncAPI document; `receive` and `send` are the server's, as AsyncAPI 3 has it."""
+    """Return the AsyncAPI document; `receive` and `send` are the server's, as AsyncAPI 3 defines them."""
     every = [kind.__name__ for kind in (*FROM_CLIENTS, *ANSWERS, *CHANGES)]
     url = urlsplit(socket_url)
     return {
@@ -66,8 +66,8 @@ def _operations() -> Document:
         if name in _REPLIES:
             operation["reply"] = {"channel": {"$ref": _SOCKET}, "messages": _refs(_REPLIES[name])}
         operations[f"receive{name}"] = operation
-    told = {"welcome": ("Welcome",), "changes": tuple(kind.__name__ for kind in CHANGES)}
-    for name, messages in told.items():
+    sent = {"welcome": ("Welcome",), "changes": tuple(kind.__name__ for kind in CHANGES)}
+    for name, messages in sent.items():
         operations[name] = {"action": "send", "channel": {"$ref": _SOCKET}, "messages": _refs(messages)}
     return operations
 
@@ -92,7 +92,7 @@ def _schemas() -> Document:
     every = (*FROM_CLIENTS, *ANSWERS, *CHANGES)
     parts, schemas = msgspec.json.schema_components((*every, *snapshots), ref_template=_SCHEMAS + "{name}")
     states = {str(part): part for part in parts[len(every) :]}
-    schemas["Began"]["properties"]["snapshot"] = {
+    schemas[SubscribedData.__name__]["properties"]["snapshot"] = {
         "description": "the state at `offset`, by the kind of channel",
         "anyOf": list(states.values()),
     }

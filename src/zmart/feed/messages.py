@@ -1,4 +1,4 @@
-"""Every message of the live feed, typed: what the socket takes from a client, and what it sends."""
+"""Define every message of the live feed: what the socket accepts from a client, and what it sends."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from zmart.feed.shapes import CommentChange, MarketChange, MarketNow, Moment, TradeChange, VoteChange
+from zmart.feed.shapes import CommentChange, MarketChange, MarketSnapshot, Moment, TradeChange, VoteChange
 
 _OF_ALL, _OF_ONE = "markets|trades|activity", "market|trades|votes|discussions"
 
 MarketName = Annotated[str, Meta(description="a market's id, 64 hex characters, or its address on chain")]
-Asked = Annotated[
+RequestedChannel = Annotated[
     str,
     Meta(
         pattern=f"^({_OF_ALL}|({_OF_ONE}):[0-9A-Za-z]+)$",
         description="a channel; its market by id or by address",
     ),
 ]
-Told = Annotated[
+SentChannel = Annotated[
     str,
     Meta(
         pattern=f"^(|{_OF_ALL}|({_OF_ONE}):[0-9a-f]{{64}})$",
-        description="a channel, its market by id; empty where none is meant",
+        description="a channel, its market by id; empty if the message concerns none",
     ),
 ]
-Epoch = Annotated[str, Meta(description="offsets count within it; a restored database begins another one")]
-Offset = Annotated[int, Meta(ge=0, description="a place in the change feed, the same for all channels")]
+Epoch = Annotated[
+    str, Meta(description="identifies the feed that offsets belong to; a restored database begins a new one")
+]
+Offset = Annotated[int, Meta(ge=0, description="a position in the change feed, the same for all channels")]
 OutcomeName = Annotated[
     Literal["fresh", "replayed", "gap"],
     Meta(
-        description="fresh: the state, then what follows; replayed: all behind the offset that was asked for; "
-        "gap: that is not possible, so the state"
+        description="fresh: the state, then new messages; replayed: all messages after the requested offset; "
+        "gap: a replay is not possible, so the state"
     ),
 ]
 Code = Literal[
@@ -49,59 +51,61 @@ Code = Literal[
 
 
 class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """By `channel`, or by `market_id`: all of one market. `epoch` and `offset`, the last ones seen: go on there."""
+    """Subscribe to `channel`, or to all channels of `market_id`. To resume, send the last `epoch` and `offset`
+    received."""
 
     action: Literal["subscribe"]
-    channel: Asked | UnsetType = UNSET
+    channel: RequestedChannel | UnsetType = UNSET
     market_id: MarketName | UnsetType = UNSET
     epoch: Epoch | UnsetType = UNSET
     offset: Offset | UnsetType = UNSET
 
 
 class Unsubscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Harmless for what is not subscribed."""
+    """End a subscription. Harmless if there is none."""
 
     action: Literal["unsubscribe"]
-    channel: Asked | UnsetType = UNSET
+    channel: RequestedChannel | UnsetType = UNSET
     market_id: MarketName | UnsetType = UNSET
 
 
 class Ping(Struct, frozen=True, kw_only=True):
-    """Answered with pong."""
+    """Request a pong."""
 
     action: Literal["ping"]
 
 
 class PongFromClient(Struct, frozen=True, kw_only=True):
-    """Not answered; like any frame it tells that the client is there."""
+    """Not answered; like any frame it shows that the client is alive."""
 
     action: Literal["pong"]
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
-    """Around everything that the server sends."""
+    """The fields that everything sent by the server has."""
 
-    channel: Told
+    channel: SentChannel
     epoch: Epoch
     offset: Offset
     timestamp: Moment
 
 
-class Answer(Envelope, frozen=True, kw_only=True):
-    """`offset` is what the channel's messages follow; `market_id` on channels of one market."""
+class AnswerEnvelope(Envelope, frozen=True, kw_only=True):
+    """The envelope of an answer. Messages of the channel follow `offset`; `market_id` is set on channels of one
+    market."""
 
     market_id: str | UnsetType = UNSET
 
 
-class Change(Envelope, frozen=True, kw_only=True):
-    """A committed change at `offset`; `slot` for what comes from the chain; `timestamp` of the commit."""
+class ChangeEnvelope(Envelope, frozen=True, kw_only=True):
+    """The envelope of a committed change at `offset`. `slot` is set for chain data; `timestamp` is the commit's."""
 
     market_id: str
     slot: int | UnsetType = UNSET
 
 
-class Limits(Struct, frozen=True, kw_only=True):
-    """Of this connection."""
+class ConnectionLimits(Struct, frozen=True, kw_only=True):
+    """Limits of this connection."""
 
     frame_bytes: int
     subscriptions: int
@@ -109,23 +113,25 @@ class Limits(Struct, frozen=True, kw_only=True):
     queue_bytes: int
 
 
-class Welcomed(Struct, frozen=True, kw_only=True):
+class WelcomeData(Struct, frozen=True, kw_only=True):
+    """The data of a welcome: the client's id, the feed's epoch, the ping interval and the limits."""
+
     client_id: str
     message: str
     epoch: Epoch
     heartbeat_ms: int
-    limits: Limits
+    limits: ConnectionLimits
 
 
 class Welcome(Envelope, frozen=True, kw_only=True):
     """The first message on a connection."""
 
     type: Literal["welcome"]
-    data: Welcomed
+    data: WelcomeData
 
 
-class Began(Struct, frozen=True, kw_only=True):
-    """`snapshot` is missing when the subscription is replayed, or when the database is away."""
+class SubscribedData(Struct, frozen=True, kw_only=True):
+    """The start of a subscription. `snapshot` is missing for a replay, or if the database is unavailable."""
 
     epoch: Epoch
     offset: Offset
@@ -133,65 +139,71 @@ class Began(Struct, frozen=True, kw_only=True):
     snapshot: Raw | UnsetType = UNSET
 
 
-class Subscribed(Answer, frozen=True, kw_only=True):
-    """A subscription by channel begins."""
+class Subscribed(AnswerEnvelope, frozen=True, kw_only=True):
+    """A subscription by channel has begun."""
 
     type: Literal["subscribed"]
-    data: Began
+    data: SubscribedData
 
 
-class BeganMarket(Struct, frozen=True, kw_only=True):
-    """`snapshot` is null while there is no such market."""
+class SubscribedToMarketData(Struct, frozen=True, kw_only=True):
+    """The start of a subscription by market. `snapshot` is null if the market does not exist."""
 
     message: str
     subscriptions: list[str]
     outcome: OutcomeName
-    snapshot: MarketNow | UnsetType | None = UNSET
+    snapshot: MarketSnapshot | UnsetType | None = UNSET
 
 
-class SubscribedToMarket(Answer, frozen=True, kw_only=True):
-    """A subscription by market_id begins; the same market again gives its state again."""
+class SubscribedToMarket(AnswerEnvelope, frozen=True, kw_only=True):
+    """A subscription by market_id has begun. Subscribing to the same market again returns its state again."""
 
     type: Literal["market_state"]
-    data: BeganMarket
+    data: SubscribedToMarketData
 
 
-class Left(Struct, frozen=True, kw_only=True):
+class UnsubscribedData(Struct, frozen=True, kw_only=True):
+    """The remaining subscriptions."""
+
     subscriptions: list[str]
 
 
-class Unsubscribed(Answer, frozen=True, kw_only=True):
+class Unsubscribed(AnswerEnvelope, frozen=True, kw_only=True):
     """A subscription by channel has ended."""
 
     type: Literal["unsubscribed"]
-    data: Left
+    data: UnsubscribedData
 
 
-class LeftMarket(Struct, frozen=True, kw_only=True):
+class UnsubscribedFromMarketData(Struct, frozen=True, kw_only=True):
+    """The remaining subscriptions, with a sentence for people."""
+
     message: str
     subscriptions: list[str]
 
 
-class UnsubscribedFromMarket(Answer, frozen=True, kw_only=True):
+class UnsubscribedFromMarket(AnswerEnvelope, frozen=True, kw_only=True):
     """A subscription by market_id has ended."""
 
     type: Literal["market_state"]
-    data: LeftMarket
+    data: UnsubscribedFromMarketData
 
 
-class Missed(Struct, frozen=True, kw_only=True):
+class GapData(Struct, frozen=True, kw_only=True):
+    """The first and the last offset that cannot be replayed."""
+
     from_: Offset = field(name="from")
     to: Offset
 
 
-class Gap(Answer, frozen=True, kw_only=True):
+class Gap(AnswerEnvelope, frozen=True, kw_only=True):
     """Offsets `from` to `to` cannot be replayed; the state follows in the next message."""
 
     type: Literal["gap"]
-    data: Missed
+    data: GapData
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
+class ErrorData(Struct, frozen=True, kw_only=True):
     """`error` is for people, `code` for programs."""
 
     error: str
@@ -199,46 +211,46 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class Error(Envelope, frozen=True, kw_only=True):
-    """A message could not be obeyed. Past a limit the connection is closed after it, with 1008."""
+    """A message could not be processed. Past a limit the connection is closed after it, with 1008."""
 
     type: Literal["error"]
-    data: Refusal
+    data: ErrorData
 
 
-class Nothing(Struct, frozen=True):
-    pass
+class PongData(Struct, frozen=True):
+    """An empty object."""
 
 
 class Pong(Envelope, frozen=True, kw_only=True):
     """The answer to ping."""
 
     type: Literal["pong"]
-    data: Nothing
+    data: PongData
 
 
-class MarketState(Change, frozen=True, kw_only=True):
+class MarketStateMessage(ChangeEnvelope, frozen=True, kw_only=True):
     """A market's row has changed."""
 
     type: Literal["market_state"]
     data: MarketChange
 
 
-class TradeMessage(Change, frozen=True, kw_only=True):
-    """A trade."""
+class TradeMessage(ChangeEnvelope, frozen=True, kw_only=True):
+    """A trade was recorded, changed or removed."""
 
     type: Literal["trade"]
     data: TradeChange
 
 
-class VoteMessage(Change, frozen=True, kw_only=True):
-    """A vote, cast here or on chain."""
+class VoteMessage(ChangeEnvelope, frozen=True, kw_only=True):
+    """A vote was cast, here or on chain."""
 
     type: Literal["vote"]
     data: VoteChange
 
 
-class DiscussionMessage(Change, frozen=True, kw_only=True):
-    """A comment was made or taken back."""
+class DiscussionMessage(ChangeEnvelope, frozen=True, kw_only=True):
+    """A comment was written or deleted."""
 
     type: Literal["discussion"]
     data: CommentChange
@@ -248,4 +260,4 @@ FROM_CLIENTS = (Subscribe, Unsubscribe, Ping, PongFromClient)
 ANSWERS = (
     Welcome, Subscribed, SubscribedToMarket, Unsubscribed, UnsubscribedFromMarket, Gap, Error, Pong,
 )  # fmt: skip
-CHANGES = (MarketState, TradeMessage, VoteMessage, DiscussionMessage)
+CHANGES = (MarketStateMessage, TradeMessage, VoteMessage, DiscussionMessage)

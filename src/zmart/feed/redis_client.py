@@ -1,5 +1,7 @@
-"""Redis for the feed: answers as bytes, and no retries behind our back (a Redis that came back may have forgotten
-its last second, which the caller must notice)."""
+"""Connect to Redis for the feed: responses as bytes, and no retries inside the client.
+
+A Redis that restarted may have lost its last second, which the caller must notice.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ _ANSWER_S = 10.0
 
 
 def connect(redis_url: str) -> Redis:
-    """A client; it connects when it is first used. Close it with `aclose()`."""
+    """Return a client, which connects when it is first used. Close it with `aclose()`."""
     pool = BlockingConnectionPool.from_url(
         redis_url,
         max_connections=_CONNECTIONS,

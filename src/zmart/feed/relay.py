@@ -1,7 +1,7 @@
-"""Carries the change feed from PostgreSQL to the Redis Stream: one process at a time, by an advisory lock.
+"""Relay the change feed from PostgreSQL to the Redis stream: one process at a time, by an advisory lock.
 
-Woken by NOTIFY; looks by itself every few seconds in case a notification was lost. May be killed at any line:
-what it appends is judged by the stream's own last entry.
+NOTIFY wakes it; it also polls every few seconds in case a notification was lost. It may be killed at any line: the
+stream's own last entry determines what is appended.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from zmart.store import change_feed
 from zmart.store.pool import Connection, Pool, is_away
 
 BATCH = 500
-_REFILL = 10_000  # this many newest changes go into a stream that lost everything
-_SAFETY_LOOK_S = 3.0
-_LOCK_LOOK_S = 1.0
+_REFILL = 10_000  # an empty stream is refilled with this many newest changes
+_FALLBACK_POLL_S = 3.0
+_LOCK_RETRY_S = 1.0
 _PRUNE_EVERY_S = 60.0
-_AGAIN_S = 0.5
+_RETRY_S = 0.5
 
 log = structlog.get_logger()
 
 
-class Relay:
-    """Run it as a task and cancel it to end it. `leading` tells whether this process holds the lock."""
+class FeedRelay:
+    """Run as a task and cancel it to end it. `leading` is true while this process holds the lock."""
 
     def __init__(
         self, database_url: str, redis: Redis, keep_hours: int, on_commit: Callable[[], None]
@@ -45,26 +45,26 @@ class Relay:
         self.leading = False
 
     async def run(self) -> None:
-        """Never returns: servers that are away are waited for."""
+        """Relay without end; retries while a server is unavailable."""
         while True:
             try:
                 await self._with_connection()
             except Exception as problem:
                 if not is_away(problem):
                     raise
-                log.warning("feed relay waits for PostgreSQL", problem=str(problem))
+                log.warning("feed relay waits for PostgreSQL", error=str(problem))
             finally:
                 self.leading = False
                 metrics.leading.set(0)
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(_RETRY_S)
 
     async def _with_connection(self) -> None:
-        """One connection for the lock and for LISTEN: both end with it."""
+        """Use one connection for the lock and for LISTEN: both end with it."""
         pool = await Pool.open(self._database_url, size=1)
         try:
             async with pool.acquire() as connection:
                 await connection.add_listener(change_feed.NOTIFICATION, self._notified)
-                # Commits that came before LISTEN made no sound here.
+                # Commits before LISTEN sent no notification to this connection.
                 self._notified()
                 await self._contend(connection)
         finally:
@@ -78,7 +78,7 @@ class Relay:
         while True:
             if await change_feed.try_relay_lock(connection):
                 break
-            await asyncio.sleep(_LOCK_LOOK_S)
+            await asyncio.sleep(_LOCK_RETRY_S)
         self.leading = True
         metrics.leading.set(1)
         log.info("feed relay leads")
@@ -88,11 +88,11 @@ class Relay:
             except (RedisError, OSError) as problem:
                 if is_away(problem) and connection.is_closed():
                     raise
-                log.warning("feed relay waits for Redis", problem=str(problem))
-            await asyncio.sleep(_AGAIN_S)
+                log.warning("feed relay waits for Redis", error=str(problem))
+            await asyncio.sleep(_RETRY_S)
 
     async def _carry(self, connection: Connection) -> None:
-        """Append what was committed, for ever. Raises RedisError or OSError when Redis is away."""
+        """Append committed changes without end. Raises RedisError or OSError if Redis is unavailable."""
         stream, position = await self._begin(connection)
         while True:
             self._woken.clear()
@@ -111,11 +111,11 @@ class Relay:
         last = await stream.last()
         head = await change_feed.head(connection)
         if last is not None and last > head.head:
-            log.warning("the database lost committed changes: new epoch", last=last, head=head.head)
+            log.warning("the database lost committed changes, a new epoch begins", last=last, head=head.head)
             stream = FeedStream(self._redis, await change_feed.renew_epoch(connection))
             last, head = None, await change_feed.head(connection)
         if last is not None and last + 1 < head.kept_from:
-            log.warning("feed relay skips what is no longer kept", last=last, kept_from=head.kept_from)
+            log.warning("feed relay skips pruned changes", last=last, kept_from=head.kept_from)
             await stream.reset()
             last = None
         self._epoch = head.epoch
@@ -124,10 +124,10 @@ class Relay:
 
     async def _wait(self) -> None:
         try:
-            async with asyncio.timeout(_SAFETY_LOOK_S):
+            async with asyncio.timeout(_FALLBACK_POLL_S):
                 await self._woken.wait()
         except TimeoutError:
-            metrics.safety_looks.inc()
+            metrics.fallback_polls.inc()
 
     async def _prune(self, connection: Connection) -> None:
         if time.monotonic() >= self._prune_at:

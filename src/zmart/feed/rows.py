@@ -1,4 +1,4 @@
-"""Rows of published tables in the form that clients see: pure functions of the row, so that replays are equal.
+"""Convert rows of published tables to the form that clients see. Pure, so that replays are equal.
 
 Money and shares are integers (1e-9 units); prices are decimal strings with 9 places under snake_case names and
 numbers from 0 to 1 under the camelCase names of the first web client; times are ISO 8601 in UTC with milliseconds.
@@ -56,7 +56,7 @@ _CHOICES = {
 
 
 def iso(value: object) -> str | None:
-    """A time, as a datetime or as text with a zone, in UTC with milliseconds; None stays None."""
+    """Format a time (a datetime, or text with a zone) in UTC with milliseconds; None stays None."""
     if value is None:
         return None
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
@@ -64,12 +64,12 @@ def iso(value: object) -> str | None:
 
 
 def price_text(price_e9: int) -> str:
-    """A price as a decimal string with 9 places."""
+    """Format a price as a decimal string with 9 places."""
     return f"{price_e9 // PRICE_ONE}.{price_e9 % PRICE_ONE:09d}"
 
 
 def market(row: Row) -> dict[str, object]:
-    """The market under the names that the HTTP API uses."""
+    """Return the market under the names that the HTTP API uses."""
     price_yes_e9 = _integer(row, "price_yes_e9")
     return {
         **{name: row[name] for name in _MARKET_AS_IS},
@@ -88,7 +88,7 @@ def market(row: Row) -> dict[str, object]:
 
 
 def market_figures(row: Row) -> dict[str, object]:
-    """What a price display needs."""
+    """Return the figures of a price display."""
     price_yes_e9 = _integer(row, "price_yes_e9")
     return {
         "priceYes": price_yes_e9 / PRICE_ONE,
@@ -98,7 +98,7 @@ def market_figures(row: Row) -> dict[str, object]:
 
 
 def trade(row: Row) -> dict[str, object]:
-    """A trade; `price` is what one share cost (or brought) on average, `price_after` the YES price after it."""
+    """Return a trade; `price` is the average price of one share, `price_after` the YES price after it."""
     shares, cost = _integer(row, "shares"), _integer(row, "cost_lamports")
     identity = f"{row['signature']}:{row['ordinal']}"
     return {
@@ -121,7 +121,7 @@ def trade(row: Row) -> dict[str, object]:
 
 
 def vote(row: Row) -> dict[str, object]:
-    """A vote, cast here or on chain; `tally` counts all of that kind in the market when it was cast."""
+    """Return a vote, cast here or on chain; `tally` counts all of that kind in the market when it was cast."""
     on_chain = "voted_at" in row
     return {
         "vote_type": row["kind"],
@@ -135,7 +135,7 @@ def vote(row: Row) -> dict[str, object]:
 
 
 def comment(row: Row) -> dict[str, object]:
-    """A comment; one that its author deleted has no content."""
+    """Return a comment; a deleted one has no content."""
     deleted_at = iso(row["deleted_at"])
     return {
         "id": row["id"],

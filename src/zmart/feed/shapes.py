@@ -1,6 +1,6 @@
-"""The data of the live feed's messages, typed: what a reader finds under `data`, and in snapshots.
+"""Define the data of the live feed's messages: what clients find under `data`, and in snapshots.
 
-What is sent is written by rows.py, wire.py and the socket server; tests/unit/test_asyncapi.py holds both equal.
+rows.py, wire.py and the socket server write these messages; tests/unit/test_asyncapi.py checks that both agree.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from zmart.feed.channels import Kind
+from zmart.feed.channels import ChannelKind
 
 Moment = Annotated[str, Meta(description="ISO 8601 in UTC with milliseconds")]
 Units = Annotated[int, Meta(description="lamports or shares, in 1e-9")]
@@ -18,15 +18,15 @@ Price = Annotated[str, Meta(description="decimal text with nine places")]
 Action = Literal["created", "updated", "deleted"]
 
 
-class Tally(Struct, frozen=True, kw_only=True):
-    """Votes as they count: `for` likes a proposal, or agrees with a dispute."""
+class TallyData(Struct, frozen=True, kw_only=True):
+    """Votes that count: `for` likes a proposal, or agrees with a dispute."""
 
     for_: int = field(name="for")
     against: int
     total: int
 
 
-class Market(Struct, frozen=True, kw_only=True):
+class MarketData(Struct, frozen=True, kw_only=True):
     """The market's row under the names of the HTTP API."""
 
     market_id: str
@@ -70,8 +70,9 @@ class Market(Struct, frozen=True, kw_only=True):
     updated_slot: int
 
 
-class MarketNow(Market, frozen=True, kw_only=True):
-    """In snapshots: with its question document, null until that is known, and the figures of a price display."""
+class MarketSnapshot(MarketData, frozen=True, kw_only=True):
+    """A market in a snapshot: with its question document, null until that is known, and the figures of a price
+    display."""
 
     question: str | None
     description: str | None
@@ -84,19 +85,19 @@ class MarketNow(Market, frozen=True, kw_only=True):
 
 
 class MarketChange(Struct, frozen=True, kw_only=True):
-    """A market is new, has moved on, or has another price. `new_state` is null for one that is gone."""
+    """A market was created, changed its state, or has another price. `new_state` is null for a deleted one."""
 
     action: Action
     old_state: str | None
     new_state: str | None
-    market: Market
+    market: MarketData
     price_yes: float = field(name="priceYes")
     price_no: float = field(name="priceNo")
     total_shares: Units = field(name="totalShares")
 
 
-class Trade(Struct, frozen=True, kw_only=True):
-    """`price`: of one share on average; `price_after`: of YES, after it."""
+class TradeData(Struct, frozen=True, kw_only=True):
+    """A trade. `price` is the average price of one share; `price_after` the price of YES after the trade."""
 
     trade_id: str = field(name="tradeId")
     id: str
@@ -115,14 +116,14 @@ class Trade(Struct, frozen=True, kw_only=True):
     created_at: Moment
 
 
-class TradeChange(Trade, frozen=True, kw_only=True):
-    """`deleted`: its transaction has left the chain."""
+class TradeChange(TradeData, frozen=True, kw_only=True):
+    """A change of a trade. `deleted`: its transaction has left the chain."""
 
     action: Action
 
 
 class VoteChange(Struct, frozen=True, kw_only=True):
-    """`tally`: all votes of that kind in the market, this one included."""
+    """A change of a vote. `tally` counts all votes of that kind in the market, this one included."""
 
     action: Action
     vote_type: Literal["proposal", "dispute"]
@@ -131,11 +132,11 @@ class VoteChange(Struct, frozen=True, kw_only=True):
     user_wallet: str
     source: Literal["offchain", "onchain"]
     created_at: Moment | None
-    tally: Tally | None
+    tally: TallyData | None
 
 
-class Comment(Struct, frozen=True, kw_only=True):
-    """`content` is null once it is deleted."""
+class CommentData(Struct, frozen=True, kw_only=True):
+    """A comment. `content` is null after the comment was deleted."""
 
     id: str
     market_id: str
@@ -147,37 +148,41 @@ class Comment(Struct, frozen=True, kw_only=True):
 
 
 class CommentChange(Struct, frozen=True, kw_only=True):
-    """`deleted` also when its author took it back."""
+    """A change of a comment. `deleted` also means that its author removed it."""
 
     action: Action
-    discussion: Comment
+    discussion: CommentData
     post_id: str = field(name="postId")
     author: str
     parent_id: str | None = field(name="parentId")
 
 
-class MarketsNow(Struct, frozen=True, kw_only=True):
-    """The newest 50 of `count`."""
+class MarketsSnapshot(Struct, frozen=True, kw_only=True):
+    """The newest 50 of `count` markets."""
 
     count: int
-    markets: list[MarketNow]
+    markets: list[MarketSnapshot]
 
 
 class Tallies(Struct, frozen=True, kw_only=True):
-    proposal: Tally
-    dispute: Tally
+    """The tallies of both kinds of votes in a market."""
+
+    proposal: TallyData
+    dispute: TallyData
 
 
-class VotesNow(Struct, frozen=True, kw_only=True):
+class VotesSnapshot(Struct, frozen=True, kw_only=True):
+    """The votes of a market, counted."""
+
     tally: Tallies
 
 
-SNAPSHOTS: Mapping[Kind, object] = {
-    Kind.MARKETS: MarketsNow,
-    Kind.MARKET: MarketNow | None,
-    Kind.TRADES: list[Trade],
-    Kind.ACTIVITY: list[Trade],
-    Kind.VOTES: VotesNow,
-    Kind.DISCUSSIONS: list[Comment],
+SNAPSHOTS: Mapping[ChannelKind, object] = {
+    ChannelKind.MARKETS: MarketsSnapshot,
+    ChannelKind.MARKET: MarketSnapshot | None,
+    ChannelKind.TRADES: list[TradeData],
+    ChannelKind.ACTIVITY: list[TradeData],
+    ChannelKind.VOTES: VotesSnapshot,
+    ChannelKind.DISCUSSIONS: list[CommentData],
 }
 """The state that a subscription begins with, by the kind of its channel. Lists hold the newest 50, oldest first."""

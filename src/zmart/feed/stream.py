@@ -1,7 +1,7 @@
-"""The feed as a Redis Stream: entry ids are offsets, entries follow each other without holes.
+"""Store the feed as a Redis stream: entry ids are offsets, entries follow each other without holes.
 
-A script appends atomically and only right behind the last entry, so two relays, a Redis that forgot its last
-second, or a repeated call can neither leave a hole nor write a change twice.
+A script appends atomically and only directly after the last entry, so two relays, a Redis that lost its last second,
+or a repeated call can neither leave a hole nor write a change twice.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ return last
 
 
 class FeedStream:
-    """The stream of one epoch. All methods raise redis.RedisError when Redis is away."""
+    """Read and write the stream of one epoch. All methods raise redis.RedisError if Redis is unavailable."""
 
     def __init__(self, redis: Redis, epoch: str) -> None:
         self._redis = redis
@@ -50,29 +50,33 @@ class FeedStream:
         self.name = f"zmart:feed:{WIRE_VERSION}:{epoch}"
 
     async def last(self) -> int | None:
-        """The newest offset in the stream; None when it is empty."""
+        """Return the newest offset in the stream, or None if it is empty."""
         newest = await self._redis.xrevrange(self.name, count=1)
         return _offset(newest[0][0]) if newest else None
 
     async def reset(self) -> None:
-        """Empty the stream, when what follows its last entry is no longer kept anywhere."""
+        """Empty the stream, when what follows its last entry no longer exists anywhere."""
         await self._redis.delete(self.name)
 
     async def append(self, messages: Sequence[WireMessage]) -> int:
-        """Add messages with consecutive offsets; the last offset in the stream afterwards, which is smaller than
-        the last of `messages` when they did not follow it: then go on from there."""
+        """Append messages with consecutive offsets and return the last offset in the stream.
+
+        It is smaller than the last of `messages` if they did not follow the stream: continue from it then.
+        """
         arguments: list[str | bytes | int] = [messages[0].offset, MAX_ENTRIES, _KEEP_SECONDS]
         for message in messages:
             arguments += (message.type, message.market_id, " ".join(message.channels), message.tail)
         return int(await self._append(keys=[self.name], args=arguments))
 
     async def read_after(self, offset: int, limit: int, wait_ms: int) -> list[WireMessage]:
-        """The next messages; waits up to `wait_ms` for the first. May begin later than `offset` + 1 when the
-        stream no longer holds what came before."""
-        found = await self._redis.xread({self.name: f"{offset}-0"}, count=limit, block=wait_ms)
-        if not found:
+        """Return the next messages; waits up to `wait_ms` for the first.
+
+        They may begin later than `offset` + 1 if the stream no longer holds what came before.
+        """
+        response = await self._redis.xread({self.name: f"{offset}-0"}, count=limit, block=wait_ms)
+        if not response:
             return []
-        return [_message(identity, fields) for identity, fields in _entries(found)]
+        return [_message(identity, fields) for identity, fields in _entries(response)]
 
 
 def _entries(answer: Any) -> Any:  # noqa: ANN401  # redis-py types neither of the two shapes of an answer

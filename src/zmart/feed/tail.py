@@ -1,4 +1,4 @@
-"""Follows the feed from an offset: out of Redis, or out of PostgreSQL when Redis is away, behind, or has a hole."""
+"""Read the feed from an offset: from Redis, or from PostgreSQL if Redis is unavailable, lags, or has a hole."""
 
 from __future__ import annotations
 
@@ -18,77 +18,80 @@ from zmart.store.pool import Pool, is_away
 
 _BATCH = 500
 _BLOCK_MS = 1_000
-_SAFETY_LOOK_S = 2.0
-_REDIS_AGAIN_S = 1.0
+_FALLBACK_POLL_S = 2.0
+_REDIS_RETRY_S = 1.0
 
 log = structlog.get_logger()
 
 
 class FeedBroken(ZmartError):
-    """The feed does not continue where this reader was: another epoch, or what follows is no longer kept."""
+    """Report that the feed does not continue after this reader's position: a new epoch, or pruned changes."""
 
 
-class Tail:
-    """`await start()`, then `await next()` again and again: consecutive messages, none twice, none left out.
+class FeedReader:
+    """Read consecutive messages without repetition or omission: `await start()`, then `await next()` repeatedly.
 
-    `wake()` ends a wait for PostgreSQL early. `source` tells where the last batch came from.
+    `wake()` ends a wait for PostgreSQL early. `source` names where the last batch came from.
     """
 
     def __init__(self, pool: Pool, redis: Redis) -> None:
         self._pool = pool
         self._redis = redis
         self._woken = asyncio.Event()
-        self._redis_again_at = 0.0
-        self._look_at = 0.0
+        self._redis_retry_at = 0.0
+        self._poll_at = 0.0
         self._stream: FeedStream | None = None
         self.epoch = ""
         self.position = 0
         self.source = "redis"
-        self.postgres_away = False
+        self.postgres_unavailable = False
         self.caught_up_at = 0.0
 
     def wake(self) -> None:
+        """Signal that a change was committed."""
         self._woken.set()
 
     async def start(self) -> None:
-        """Stand at the end of the feed as it is now. Raises StoreError when PostgreSQL is away."""
+        """Start at the present end of the feed. Raises StoreError if PostgreSQL is unavailable."""
         head = await change_feed.head(self._pool)
         self.epoch, self.position = head.epoch, head.head
         self._stream = FeedStream(self._redis, head.epoch)
         self.caught_up_at = time.monotonic()
 
     async def next(self) -> list[WireMessage]:
-        """The next messages; an empty list now and then when there is nothing. Raises FeedBroken."""
-        found = await self._from_redis() if time.monotonic() >= self._redis_again_at else None
-        if found is None:
+        """Return the next messages; an empty list from time to time if there are none. Raises FeedBroken."""
+        messages = await self._from_redis() if time.monotonic() >= self._redis_retry_at else None
+        if messages is None:
             await self._wait()
-            found = await self._from_postgres()
-        elif found and found[0].offset != self.position + 1:
-            found = await self._from_postgres()  # the stream begins later than here
-        elif not found and time.monotonic() >= self._look_at:
-            found = await self._from_postgres()  # is there something that nobody carries to Redis?
-        if found:
-            self.position = found[-1].offset
-            metrics.read.labels(self.source).inc(len(found))
-        return found
+            messages = await self._from_postgres()
+        elif messages and messages[0].offset != self.position + 1:
+            messages = await self._from_postgres()  # the stream begins later than here
+        elif not messages and time.monotonic() >= self._poll_at:
+            messages = (
+                await self._from_postgres()
+            )  # a change may be committed that no relay has sent to Redis
+        if messages:
+            self.position = messages[-1].offset
+            metrics.read.labels(self.source).inc(len(messages))
+        return messages
 
     async def _from_redis(self) -> list[WireMessage] | None:
-        """None when Redis is away."""
+        """Read from Redis; None if it is unavailable."""
         assert self._stream is not None, "start() comes first"
         try:
-            found = await self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
+            messages = await self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
         except (RedisError, OSError) as problem:
-            self._redis_again_at = time.monotonic() + _REDIS_AGAIN_S
+            self._redis_retry_at = time.monotonic() + _REDIS_RETRY_S
             if self.source == "redis":
-                log.warning("feed is read from PostgreSQL: Redis is away", problem=str(problem))
+                log.warning("feed is read from PostgreSQL: Redis is unavailable", error=str(problem))
             return None
-        if found:
+        if messages:
             self.source = "redis"
             self.caught_up_at = time.monotonic()
-        return found
+        return messages
 
     async def _from_postgres(self) -> list[WireMessage]:
-        self._look_at = time.monotonic() + _SAFETY_LOOK_S
+        self._poll_at = time.monotonic() + _FALLBACK_POLL_S
         try:
             head = await change_feed.head(self._pool)
             changes = await change_feed.read_after(self._pool, self.position, _BATCH)
@@ -97,26 +100,26 @@ class Tail:
                 raise
             self._lost_postgres(problem)
             return []
-        self.postgres_away = False
+        self.postgres_unavailable = False
         self.caught_up_at = time.monotonic()
         if head.epoch != self.epoch or head.head < self.position:
             raise FeedBroken("The change feed began a new epoch.")
         if not changes and head.head == self.position:
             return []
         if not changes or changes[0].offset != self.position + 1:
-            raise FeedBroken("What follows in the change feed is no longer kept.")
+            raise FeedBroken("The next changes of the feed were pruned.")
         self.source = "postgresql"
         return [encode(change, self.epoch) for change in changes]
 
     def _lost_postgres(self, problem: Exception) -> None:
-        if not self.postgres_away:
-            log.warning("feed reader cannot reach PostgreSQL", problem=str(problem))
-        self.postgres_away = True
+        if not self.postgres_unavailable:
+            log.warning("feed reader cannot reach PostgreSQL", error=str(problem))
+        self.postgres_unavailable = True
 
     async def _wait(self) -> None:
-        """Until a commit is heard of, or Redis is worth another try."""
+        """Wait for a commit, or until Redis should be tried again."""
         try:
-            async with asyncio.timeout(max(0.05, self._redis_again_at - time.monotonic())):
+            async with asyncio.timeout(max(0.05, self._redis_retry_at - time.monotonic())):
                 await self._woken.wait()
         except TimeoutError:
             return

@@ -1,21 +1,21 @@
-"""Ending tasks for certain."""
+"""End asyncio tasks reliably."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 
-_AGAIN_S = 0.2
+_RETRY_S = 0.2
 
 
 async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they are over; what they raised is theirs.
+    """Cancel tasks and wait until they have ended; their exceptions are not raised here.
 
-    Once is not enough: before Python 3.12 `asyncio.wait_for`, which the database driver uses, loses a
-    cancellation that arrives in the same moment as the awaited answer.
+    One cancellation is not enough: before Python 3.12 `asyncio.wait_for`, which the database driver uses, loses a
+    cancellation that arrives together with the awaited result.
     """
-    left = set(tasks)
-    while left:
-        for task in left:
+    running = set(tasks)
+    while running:
+        for task in running:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_AGAIN_S)
+        _, running = await asyncio.wait(running, timeout=_RETRY_S)

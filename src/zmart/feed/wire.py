@@ -1,4 +1,4 @@
-"""A committed change as the message that clients get: pure, encoded once, the same in every process and replay."""
+"""Encode a committed change as the message that clients receive: pure, once, the same in every process and replay."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import assert_never
 import msgspec
 
 from zmart.feed import rows
-from zmart.feed.channels import Channel, Kind
+from zmart.feed.channels import Channel, ChannelKind
 from zmart.store.change_feed import Change, Op, Topic
 
 _ROW = msgspec.json.Decoder(dict[str, object])
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """One change on all its channels. `tail` is everything behind the channel's name, so a frame for a channel
-    is a concatenation. Offsets are those of the change feed."""
+    """Hold one change for all its channels. Offsets are those of the change feed.
+
+    `tail` is everything after the channel's name, so a frame for a channel is a concatenation.
+    """
 
     offset: int
     type: str
@@ -24,12 +26,12 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True):
     tail: bytes
 
     def payload(self, channel: str) -> bytes:
-        """The JSON text for the readers of `channel`."""
+        """Return the JSON text for the subscribers of `channel`."""
         return b'{"type":"%b","channel":"%b",%b' % (self.type.encode(), channel.encode(), self.tail)
 
 
 def encode(change: Change, epoch: str) -> WireMessage:
-    """The message of a change. Raises msgspec.DecodeError or KeyError if the row is not one of its table."""
+    """Encode a change. Raises msgspec.DecodeError or KeyError if the row does not fit its table."""
     row = _ROW.decode(change.new_row or change.old_row or "{}")
     old = _ROW.decode(change.old_row) if change.old_row else None
     type_, data = _data(change, row, old)
@@ -78,11 +80,11 @@ def _market_state(op: Op, row: rows.Row, old: rows.Row | None) -> dict[str, obje
 
 def _discussion(op: Op, row: rows.Row) -> dict[str, object]:
     comment = rows.comment(row)
-    gone = op is Op.DELETED or comment["deleted_at"] is not None
-    if gone:
+    is_deleted = op is Op.DELETED or comment["deleted_at"] is not None
+    if is_deleted:
         comment["content"] = None
     return {
-        "action": Op.DELETED.value if gone else op.value,
+        "action": Op.DELETED.value if is_deleted else op.value,
         "discussion": comment,
         "postId": comment["id"],
         "author": comment["user_wallet"],
@@ -94,19 +96,19 @@ def _channels(change: Change, row: rows.Row, old: rows.Row | None) -> tuple[str,
     market_id = change.market_id
     match change.topic:
         case Topic.MARKETS:
-            # People want to read that a market is new or has moved on, not each of its price ticks.
-            moved = old is None or old["state"] != row["state"]
-            wanted = [Channel(Kind.MARKETS), Channel(Kind.MARKET, market_id)]
-            return _names(wanted + [Channel(Kind.ACTIVITY)] * moved)
+            # The activity channel shows that a market is new or has another state, not each change of its price.
+            has_new_state = old is None or old["state"] != row["state"]
+            channels = [Channel(ChannelKind.MARKETS), Channel(ChannelKind.MARKET, market_id)]
+            return _names(channels + [Channel(ChannelKind.ACTIVITY)] * has_new_state)
         case Topic.TRADES:
-            kinds = [Channel(Kind.TRADES), Channel(Kind.TRADES, market_id)]
+            kinds = [Channel(ChannelKind.TRADES), Channel(ChannelKind.TRADES, market_id)]
         case Topic.VOTES | Topic.ONCHAIN_VOTES:
-            kinds = [Channel(Kind.VOTES, market_id)]
+            kinds = [Channel(ChannelKind.VOTES, market_id)]
         case Topic.DISCUSSIONS:
-            kinds = [Channel(Kind.DISCUSSIONS, market_id)]
+            kinds = [Channel(ChannelKind.DISCUSSIONS, market_id)]
         case _ as never:
             assert_never(never)
-    return _names([*kinds, Channel(Kind.MARKET, market_id), Channel(Kind.ACTIVITY)])
+    return _names([*kinds, Channel(ChannelKind.MARKET, market_id), Channel(ChannelKind.ACTIVITY)])
 
 
 def _names(channels: list[Channel]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The market monitor: finalizes markets when their time is over, and reports those that are stuck."""
+"""Finalize markets when their time is over, and report those that are stuck."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Checks settings, database, chain and keys; raises ConfigError with one sentence."""
+    """Return the service after checking settings, database, chain and keys. Raises ConfigError with one sentence."""
     from zmart.decisions.context import Authority
     from zmart.services.monitor.service import Monitor
 

@@ -1,7 +1,7 @@
-"""Finalizes markets whose time is over: undisputed ones as proposed, disputed ones by their votes.
+"""Finalize markets whose time is over: undisputed ones as proposed, disputed ones by their votes.
 
-Owner of every finalize_market: nobody else plans one. A dispute closes at its deadline; its tally is taken here, once
-the index is complete through that moment, in the transaction that plans its intent.
+Only this module plans finalize_market. A dispute closes at its deadline; its tally is taken here, once the index is
+complete through that moment, in the transaction that plans its intent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zmart.errors import EligibilityUnknown
 from zmart.market.deadlines import Deadlines
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.services.monitor import metrics
-from zmart.services.monitor.reviewing import Reviews
+from zmart.services.monitor.reviewing import DisputeReviews
 from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import TOO_FEW_VOTES, Job
@@ -37,28 +37,30 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Finalizing:
-    """How a tick finalizes: by the chain's time and GlobalConfig of that moment."""
+class Finalizer:
+    """Finalize markets during one tick, by the chain's time and GlobalConfig of that moment."""
 
     authority: Authority
     deadlines: Deadlines
     config: GlobalConfig
     clock: ChainClock
     voters: Voters
-    reviews: Reviews
+    reviews: DisputeReviews
 
     def closes_at(self, account: MarketAccount) -> ChainTime:
-        """When the vote, or the time to dispute, of a market in DISPUTED or RESOLVING is over."""
+        """Return when the vote, or the dispute window, of a market in DISPUTED or RESOLVING is over."""
         if account.state is MarketState.DISPUTED:
             return self.deadlines.dispute_closes_at(ChainTime(account.dispute_initiated_at))
         return self.deadlines.window_closes_at(ChainTime(account.resolution_proposed_at))
 
     async def settle(self, market_id: MarketId) -> None:
-        """Finalize one market if its account says that it is due. Raises IndexIncomplete, ChainError, ProgramError,
-        StoreError."""
+        """Finalize one market if its account shows that it is due.
+
+        Raises IndexIncomplete, ChainError, ProgramError, StoreError.
+        """
         account = await self.authority.market(market_id)
         if account.state is MarketState.RESOLVING and account.was_disputed:
-            await self._never_by_itself(market_id)
+            await self._require_person(market_id)
             return
         if account.state not in (MarketState.RESOLVING, MarketState.DISPUTED):
             return
@@ -92,16 +94,17 @@ class Finalizing:
             log.info("market finalized", market=account.market_id, outcome=after.final_outcome, late_s=late_s)
 
     async def _dispute_tally(self, market_id: MarketId, closes_at: ChainTime) -> TallyRow | None:
-        """The tally that settles the dispute, taken once, now or by an earlier try. None with too few votes: then
-        nothing is decided, and voting goes on."""
+        """Return the tally that settles the dispute, taken once, now or by an earlier attempt.
+
+        None if there are too few votes: nothing is decided then, and voting continues.
+        """
         pool, program = self.authority.pool, self.authority.program.address
         row = await tallies.latest(pool, market_id, VoteKind.DISPUTE)
         if row is not None:
             return row
         terms = await self.voters.terms(market_id, VoteKind.DISPUTE)
-        with suppress(
-            EligibilityUnknown
-        ):  # whether there are enough votes is asked first, and again when it is counted
+        # Whether there are enough votes is checked now, and again when they are counted.
+        with suppress(EligibilityUnknown):
             await self.voters.judge_all(market_id, VoteKind.DISPUTE)
         closing = await self._closing(market_id, closes_at, terms)
         if closing is not None:
@@ -114,16 +117,19 @@ class Finalizing:
         return row
 
     async def _closing(self, market_id: MarketId, closes_at: ChainTime, terms: VoteTerms) -> Closing | None:
-        """Up to where votes count: the deadline. A dispute that had too few votes then goes on until it has enough, and
-        closes at that moment; None while it has not."""
+        """Return the moment up to which votes count: the deadline.
+
+        A dispute with too few votes at its deadline continues until it has enough, and closes at that moment; None
+        until then.
+        """
         async with self.authority.pool.transaction() as connection:
             log_size = await vote_log.lock(connection, market_id)
-            found = await vote_closings.find(connection, market_id, VoteKind.DISPUTE)
-            if found is not None:
-                return found
+            closing = await vote_closings.find(connection, market_id, VoteKind.DISPUTE)
+            if closing is not None:
+                return closing
             if await market_work.status_of(connection, market_id, Job.DISPUTE) == TOO_FEW_VOTES:
-                standing = (await votes.counts(connection, market_id))[VoteKind.DISPUTE]
-                if standing.total < terms.min_votes:
+                counts = (await votes.counts(connection, market_id))[VoteKind.DISPUTE]
+                if counts.total < terms.min_votes:
                     return None
                 closes_at = self.clock.unix_timestamp
             closing = Closing(
@@ -138,7 +144,7 @@ class Finalizing:
         return closing
 
     async def _count(self, connection: Connection, closing: Closing, terms: VoteTerms) -> TallyRow | None:
-        """The tally; None with too few votes, then the log is open again."""
+        """Return the tally; None with too few votes, after opening the log again."""
         counted = await count_log(connection, self.authority.program.address, closing, terms)
         row = await tallies.latest(connection, closing.market_id, closing.kind)
         if row is not None:
@@ -151,16 +157,16 @@ class Finalizing:
     async def _too_few_votes(self, market_id: MarketId, terms: VoteTerms) -> None:
         total = (await votes.counts(self.authority.pool, market_id))[VoteKind.DISPUTE].total
         message = (
-            f"The dispute of market {market_id} is over its time with {total} vote(s); it takes "
-            f"{terms.min_votes} that count. It stays DISPUTED; further votes, on chain or here, let it go on. "
+            f"The dispute of market {market_id} is past its deadline with {total} vote(s); it needs "
+            f"{terms.min_votes} that count. It stays DISPUTED until more votes arrive, on chain or here. "
             f"{terms.rule.sentence}"
         )
         await waits(self.authority.pool, market_id, Job.DISPUTE, TOO_FEW_VOTES, "warning", message)
 
-    async def _never_by_itself(self, market_id: MarketId) -> None:
+    async def _require_person(self, market_id: MarketId) -> None:
         message = (
             f"Market {market_id} is back in RESOLVING after a dispute (aggregate_dispute_votes): finalizing it "
-            "would confirm the outcome that the votes refused. A person must decide."
+            "would confirm the outcome that the votes rejected. A person must decide."
         )
         await waits(self.authority.pool, market_id, Job.FINALIZE, "needs a person", "critical", message)
 

@@ -1,17 +1,19 @@
-"""Figures of the market monitor."""
+"""Define the metrics of the market monitor."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-ticks = Counter("zmart_monitor_ticks_total", "Ticks by how they ended", ["result"])
-tick_seconds = Histogram("zmart_monitor_tick_seconds", "From the start of a tick until its work was begun")
+ticks = Counter("zmart_monitor_ticks_total", "Ticks by result", ["result"])
+tick_seconds = Histogram(
+    "zmart_monitor_tick_seconds", "Time from the start of a tick until its work has begun"
+)
 finalized = Counter("zmart_monitor_finalized_total", "Markets finalized", ["after"])
 lateness_seconds = Histogram(
     "zmart_monitor_lateness_seconds",
-    "Chain time between the moment a market was due and its finalization",
+    "Chain time from the moment when a market was due to its finalization",
     buckets=(1, 2, 5, 10, 30, 60, 120, 180, 240, 300, 330, 400, 600, 1_200, 3_600, 21_600, 86_400),
 )
-due = Gauge("zmart_monitor_due_markets", "Markets whose time is over at the last tick")
+due = Gauge("zmart_monitor_due_markets", "Markets that were due at the last tick")
 stuck = Gauge("zmart_monitor_stuck_markets", "Markets without progress for seven days", ["state"])
-waiting = Gauge("zmart_monitor_market_work", "Markets by what is done about them", ["job", "status"])
+waiting = Gauge("zmart_monitor_market_work", "Markets by job and status", ["job", "status"])

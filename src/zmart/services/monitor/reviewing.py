@@ -1,4 +1,4 @@
-"""What DISPUTE_REVIEW says about a result that is close, or carried by wallets younger than the market."""
+"""Apply DISPUTE_REVIEW to results that are close, or decided by wallets younger than the market."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ WAITS_FOR_REVIEW = "waiting: review"
 
 
 @dataclass(frozen=True)
-class Reviews:
-    """`auto` settles every result, `alert` settles it and says so, `hold` waits for an operator's word."""
+class DisputeReviews:
+    """Apply the mode: `auto` settles every result, `alert` settles it with an alert, `hold` waits for an operator."""
 
     mode: Literal["auto", "alert", "hold"]
     margin_bps: Bps
 
     @classmethod
-    def of(cls, settings: Settings) -> Reviews:
+    def of(cls, settings: Settings) -> DisputeReviews:
+        """Read the mode from the settings."""
         return cls(settings.dispute_review, Bps(settings.dispute_review_margin_bps))
 
     async def may_settle(self, pool: Pool, row: TallyRow, created_at: ChainTime) -> bool:
-        """Whether the counted result may settle its dispute now; `created_at`: when the market was created."""
+        """Return whether the counted result may settle its dispute now; `created_at` is the market's."""
         if self.mode == "auto":
             return True
-        asked = await dispute_reviews.find(pool, row.market_id)
-        if asked is None:
+        review = await dispute_reviews.find(pool, row.market_id)
+        if review is None:
             reasons = await reasons_for_review(pool, row, created_at, self.margin_bps)
             if not reasons:
                 return True
-            asked = await dispute_reviews.ask_for(pool, row.market_id, reasons)
-        if not asked.waits:
+            review = await dispute_reviews.ask_for(pool, row.market_id, reasons)
+        if not review.waits:
             return True
-        what = f"{row.tally.votes_for} to {row.tally.votes_against}. {' '.join(asked.reasons)}"
+        what = f"{row.tally.votes_for} to {row.tally.votes_against}. {' '.join(review.reasons)}"
         release = f"`zmart decisions release {row.market_id} --note ...`"
         if self.mode == "alert":
             text = (
@@ -48,6 +49,6 @@ class Reviews:
             )
             await alerts.raise_alert(pool, f"dispute review:{row.market_id}", "warning", text)
             return True
-        text = f"The dispute of market {row.market_id} stands at {what} It waits for an operator: {release} settles it."
+        text = f"The dispute of market {row.market_id} has {what} It waits for an operator: {release} settles it."
         await waits(pool, row.market_id, Job.DISPUTE, WAITS_FOR_REVIEW, "warning", text)
         return False

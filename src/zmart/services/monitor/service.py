@@ -1,4 +1,4 @@
-"""The market monitor: each tick finalizes what is due and reports what is stuck."""
+"""Run the market monitor: each tick finalizes what is due and reports what is stuck."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from zmart.decisions.workers import DRAIN_S, Workers, forget_finished
 from zmart.market.types import ChainTime, MarketId, MarketState
 from zmart.services.contract import Readiness
 from zmart.services.monitor import metrics
-from zmart.services.monitor.finalizing import Finalizing
-from zmart.services.monitor.reviewing import Reviews
+from zmart.services.monitor.finalizing import Finalizer
+from zmart.services.monitor.reviewing import DisputeReviews
 from zmart.settings import Settings
 from zmart.store import alerts, market_work
 from zmart.store.intents import Action, IntentRow
@@ -33,7 +33,7 @@ _JOBS = (Job.FINALIZE, Job.DISPUTE)
 
 
 class Monitor:
-    """One of the six services; `settle_due` is also what `zmart finalize` runs once."""
+    """Run the service; `zmart finalize` runs `settle_due` once."""
 
     name = "monitor"
 
@@ -44,6 +44,7 @@ class Monitor:
         self._ticks = Ticks(metrics.ticks, metrics.tick_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Run the schedule until `stop`, then finish the work that has begun."""
         url = self._settings.require("database_url")
         cron = self._settings.monitor_cron
         schedule = run_schedule(url, "monitor", cron, self._tick, stop, again_after_a_crash=False)
@@ -58,12 +59,17 @@ class Monitor:
             await self._authority.aclose()
 
     async def settle_due(self, only: Sequence[MarketId] | None = None) -> None:
-        """Begin to finalize every market whose time is over (of `only`, if given), by the chain's clock and
-        GlobalConfig of now."""
+        """Start to finalize every market whose time is over (of `only`, if given).
+
+        The chain's clock and GlobalConfig are read once, at the start.
+        """
         finalizing = await self._finalizing()
         now, deadlines = finalizing.clock.unix_timestamp, finalizing.deadlines
-        acted_on = now - deadlines.safety_s
-        proposed_before, disputed_before = acted_on - deadlines.resolution_s, acted_on - deadlines.dispute_s
+        acts_before = now - deadlines.safety_s
+        proposed_before, disputed_before = (
+            acts_before - deadlines.resolution_s,
+            acts_before - deadlines.dispute_s,
+        )
         due = await market_work.finalizations_due(
             self._authority.pool, ChainTime(proposed_before), ChainTime(disputed_before)
         )
@@ -75,12 +81,12 @@ class Monitor:
         if only is None:
             await self._report_stuck(now)
 
-    async def _finalizing(self) -> Finalizing:
+    async def _finalizing(self) -> Finalizer:
         config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
         deadlines = deadlines_of(self._settings, config.dispute_period)
         voters = Voters(self._authority.pool, self._authority.program, self._authority.rpc, self._settings)
-        reviews = Reviews.of(self._settings)
-        return Finalizing(self._authority, deadlines, config, clock, voters, reviews)
+        reviews = DisputeReviews.of(self._settings)
+        return Finalizer(self._authority, deadlines, config, clock, voters, reviews)
 
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:
@@ -91,10 +97,11 @@ class Monitor:
         self._workers.start(intent.market_id, job, work)
 
     async def finish(self) -> None:
-        """Wait for the work that was begun."""
+        """Wait for the work that has begun."""
         await self._workers.drain()
 
     async def readiness(self) -> Readiness:
+        """Return whether the last tick succeeded."""
         slot = await self._authority.rpc.get_slot()
         work = await market_work.counts(self._authority.pool)
         failing = sum(n for (_, status), n in work.items() if status == "failing")
@@ -102,10 +109,12 @@ class Monitor:
         return Readiness(ready=not self._ticks.error, reason=self._ticks.error, details=details)
 
     def health(self) -> Mapping[str, object]:
+        """Return how the last tick ended."""
         return self._ticks.health()
 
     def asgi(self) -> None:
-        return None
+        """Return None: the monitor has no routes of its own."""
+        return
 
     async def _tick(self) -> None:
         await self._ticks.guard(self._everything)
@@ -119,17 +128,17 @@ class Monitor:
             metrics.waiting.labels(job.value, status).set(markets)
 
     async def _report_stuck(self, now: ChainTime) -> None:
-        """One alert about all of them: what to do is the same, and a list of keys would grow without end."""
-        found = await market_work.stuck_markets(self._authority.pool, ChainTime(now - STUCK_AFTER_S))
-        by_state = Counter(market.state for market in found)
+        """Raise one alert for all stuck markets: they need the same action, and a key per market has no bound."""
+        stuck = await market_work.stuck_markets(self._authority.pool, ChainTime(now - STUCK_AFTER_S))
+        by_state = Counter(market.state for market in stuck)
         for state in MarketState:
             metrics.stuck.labels(state.name).set(by_state[state])
-        if not found:
+        if not stuck:
             await alerts.resolve_alert(self._authority.pool, "stuck markets")
             return
-        oldest = found[0]
+        oldest = stuck[0]
         text = (
-            f"{len(found)} market(s) made no progress for 7 days, the oldest is {oldest.market_id} in "
+            f"{len(stuck)} market(s) made no progress for 7 days, the oldest is {oldest.market_id} in "
             f"{oldest.state.name}: see docs/operations.md, `zmart indexer audit` and /api/markets/{oldest.market_id}."
         )
         await alerts.raise_alert(self._authority.pool, "stuck markets", "warning", text)

@@ -1,4 +1,4 @@
-"""IPFS snapshots: what was said about a market and how its votes stand, pinned daily where anybody can check it."""
+"""Pin daily IPFS snapshots of each market's comments and votes, for anyone to verify."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """The service, connected to PostgreSQL. Raises ConfigError or StoreError."""
+    """Return the service, connected to PostgreSQL. Raises ConfigError or StoreError."""
     from zmart.services.snapshots.service import SnapshotService
 
     return await SnapshotService.open(settings)

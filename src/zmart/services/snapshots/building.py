@@ -1,4 +1,4 @@
-"""Makes a market's snapshot out of the database and writes it down with its bytes, before anybody else hears of it."""
+"""Build a market's snapshot from the database and store it with its bytes before it is pinned."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ _ROWS = msgspec.json.Decoder(list[dict[str, object]])
 _PEAKS = msgspec.json.Decoder(list[tuple[int, int, str]])
 
 
-class Built(msgspec.Struct, frozen=True):
-    """`is_new` is false when the day's snapshot says the same already."""
+class BuiltSnapshot(msgspec.Struct, frozen=True):
+    """Report the snapshot of a day. `is_new` is false if an equal one existed."""
 
     market_id: MarketId
     cid: str
     is_new: bool
 
 
-class Builder:
-    """`provider` is where the documents are going to be pinned."""
+class SnapshotBuilder:
+    """Build snapshots. `provider` is where the documents are to be pinned."""
 
     def __init__(self, pool: Pool, program: str, provider: str) -> None:
         self._pool = pool
         self._program = program
         self._provider = provider
 
-    async def build(self, market_id: MarketId, day: date) -> Built:
-        """The snapshot of `day`; one that changed since follows its predecessor, one that did not is not made
-        again. Raises NotFound, and Conflict for a day before the market's newest snapshot."""
+    async def build(self, market_id: MarketId, day: date) -> BuiltSnapshot:
+        """Build the snapshot of `day`; an unchanged one is not built again, a changed one names its predecessor.
+
+        Raises NotFound, and Conflict for a day before the market's newest snapshot.
+        """
         async with self._pool.transaction() as connection:
             await anchors.lock(connection, market_id)
             latest = await anchors.latest(connection, market_id)
@@ -47,11 +49,11 @@ class Builder:
             if source is None:
                 raise NotFound(f"There is no market {market_id}.")
             if latest is not None and day < latest.day:
-                raise Conflict(f"The market has a snapshot of {latest.day} already: {day} is over.")
+                raise Conflict(f"The market already has a snapshot of {latest.day}: {day} is over.")
             if latest is not None and day == latest.day:
                 same, _ = self._document(source, day, latest.previous_cid)
                 if cid_of(same, CID_VERSION) == latest.cid:
-                    return Built(market_id, latest.cid, is_new=False)
+                    return BuiltSnapshot(market_id, latest.cid, is_new=False)
             previous = latest.cid if latest else None
             content, comments = self._document(source, day, previous)
             new = NewSnapshot(
@@ -65,10 +67,10 @@ class Builder:
             )
             await anchors.add(connection, new)
         metrics.built.inc()
-        return Built(market_id, new.cid, is_new=True)
+        return BuiltSnapshot(market_id, new.cid, is_new=True)
 
     def _document(self, source: SnapshotSource, day: date, previous: str | None) -> tuple[bytes, int]:
-        """The bytes, and how many comments are in them."""
+        """Return the bytes, and the number of comments in them."""
         comments = _ROWS.decode(source.comments)
         content = document(
             program=self._program,

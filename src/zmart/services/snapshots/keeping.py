@@ -1,6 +1,6 @@
-"""Brings what was written down to a provider, reads it back through its gateway, and gives it up after its time.
+"""Pin stored documents at a provider, read them back through its gateway, and unpin them after their retention.
 
-Every step may be repeated: an upload of the same bytes is the same pin, and only bytes that came back count.
+Every step may be repeated: an upload of the same bytes is the same pin, and only bytes that were read back count.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _AT_ONCE = 4
 log = structlog.get_logger()
 
 
-class Keeper:
-    """What is pinned at one provider."""
+class PinKeeper:
+    """Manage the pins at one provider."""
 
     def __init__(self, pool: Pool, pins: PinClient, gateway_url: str, keep_days: int) -> None:
         self._pool = pool
@@ -35,11 +35,14 @@ class Keeper:
 
     @property
     def provider(self) -> str:
+        """Return the provider's name."""
         return self._pins.name
 
-    async def settle(self, market_id: MarketId | None = None) -> int:
-        """Pin and read back what is open, of one market or of all; how many are proven now. One that fails is
-        noted and tried again by the next call. Raises PinError when the provider cannot be used at all."""
+    async def pin_open(self, market_id: MarketId | None = None) -> int:
+        """Pin and verify open documents, of one market or of all; returns how many are verified.
+
+        A failure is recorded and retried by the next call. Raises PinError if the provider cannot be used at all.
+        """
         waiting = await anchors.open_ones(self._pool, _BATCH, market_id)
         if not waiting:
             return 0
@@ -48,30 +51,30 @@ class Keeper:
 
         async def one(anchor: Open) -> bool:
             async with permits:
-                return await self._settle(anchor)
+                return await self._try_pin(anchor)
 
         return sum(await asyncio.gather(*(one(anchor) for anchor in waiting)))
 
-    async def give_up_old(self) -> int:
-        """Unpin what was kept for its time; how many rows were marked. Raises PinError."""
+    async def unpin_expired(self) -> int:
+        """Unpin what exceeded its retention; returns how many rows were marked. Raises PinError."""
         due = await anchors.due(self._pool, self.provider, _BATCH)
         for pin in due:
             await self._unpin(pin)
         return len(due)
 
-    async def _settle(self, anchor: Open) -> bool:
+    async def _try_pin(self, anchor: Open) -> bool:
         try:
             await self._pin_and_read(anchor)
         except (PinError, Invalid) as problem:
             metrics.failures.inc()
-            log.warning("pin not proven", cid=anchor.cid, problem=str(problem))
+            log.warning("pin not verified", cid=anchor.cid, error=str(problem))
             await anchors.failed(self._pool, anchor.id, str(problem))
             return False
         return True
 
     async def _pin_and_read(self, anchor: Open) -> None:
         if not same_file(anchor.cid, anchor.content):
-            raise PinError(f"The bytes that were noted for {anchor.cid} are not those of that CID.")
+            raise PinError(f"The stored bytes for {anchor.cid} do not hash to that CID.")
         if anchor.pinned_at is None or anchor.attempts > 0:
             name = "-".join(
                 filter(None, ("zmart", anchor.kind.value, anchor.market_id, str(anchor.snapshot_day or "")))
@@ -84,7 +87,7 @@ class Keeper:
             await anchors.pinned(self._pool, anchor.id, pinned.provider, pinned.provider_id, self._keep_days)
             metrics.pinned.inc()
         if await fetch_from_gateway(self._gateway_url, anchor.cid) != anchor.content:
-            raise PinError(f"The gateway gave other bytes for {anchor.cid} than were pinned.")
+            raise PinError(f"The gateway returned other bytes for {anchor.cid} than were pinned.")
         await anchors.verified(self._pool, anchor.id)
         metrics.verified.inc()
 
@@ -93,4 +96,4 @@ class Keeper:
             await self._pins.unpin(pin.cid)
         await anchors.unpinned(self._pool, pin.id)
         metrics.unpinned.inc()
-        log.info("pin given up after its time", cid=pin.cid, market=pin.market_id)
+        log.info("pin removed after its retention", cid=pin.cid, market=pin.market_id)

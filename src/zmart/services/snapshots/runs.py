@@ -1,4 +1,5 @@
-"""A run: build the day's snapshots and see them through. What the schedule, the command and the route all do."""
+"""Run snapshots: build the day's documents, pin and verify them. Shared by the schedule, the command and the
+route."""
 
 from __future__ import annotations
 
@@ -11,15 +12,15 @@ from zmart.errors import NotFound
 from zmart.feed.channels import is_market_id
 from zmart.ipfs.pinning import PinataClient
 from zmart.market.types import MarketId
-from zmart.services.snapshots.building import Builder, Built
-from zmart.services.snapshots.keeping import Keeper
+from zmart.services.snapshots.building import BuiltSnapshot, SnapshotBuilder
+from zmart.services.snapshots.keeping import PinKeeper
 from zmart.settings import Settings
 from zmart.store import anchors, live_state, snapshot_source
 from zmart.store.pool import Pool
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """A market's snapshot as it stands after a run; `error` says why it is not verified."""
+class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Report a market's snapshot after a run; `error` is the reason if it is not verified."""
 
     market_id: MarketId
     cid: str
@@ -29,61 +30,64 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
-class Runs:
-    """`everything()` for all markets worth keeping, `one(market)` for a market that is named."""
+class SnapshotRuns:
+    """Run snapshots: `run_all()` for all markets, `run_one(market)` for one."""
 
-    def __init__(self, pool: Pool, builder: Builder, keeper: Keeper) -> None:
+    def __init__(self, pool: Pool, builder: SnapshotBuilder, keeper: PinKeeper) -> None:
         self.pool = pool
         self.keeper = keeper
         self._builder = builder
 
     @classmethod
-    def with_provider(cls, pool: Pool, pins: PinataClient, settings: Settings) -> Runs:
-        keeper = Keeper(pool, pins, settings.ipfs_gateway_url, settings.snapshot_keep_days)
-        return cls(pool, Builder(pool, settings.solana_program_id_core, keeper.provider), keeper)
+    def with_provider(cls, pool: Pool, pins: PinataClient, settings: Settings) -> SnapshotRuns:
+        """Build the runs with that pinning provider."""
+        keeper = PinKeeper(pool, pins, settings.ipfs_gateway_url, settings.snapshot_keep_days)
+        return cls(pool, SnapshotBuilder(pool, settings.solana_program_id_core, keeper.provider), keeper)
 
-    async def everything(
-        self, day: date | None = None, told: Callable[[int, int], None] = lambda done, of: None
-    ) -> list[Made]:
-        """Today's snapshots; `told(done, of)` hears how far it is. Raises PinError when the provider is away,
-        after everything has been written down."""
+    async def run_all(
+        self, day: date | None = None, on_progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[SnapshotResult]:
+        """Take today's snapshots; calls `on_progress(done, total)` after each market.
+
+        Raises PinError if the provider is unavailable, after everything has been stored.
+        """
         when = day or today()
         markets = await snapshot_source.markets(self.pool)
-        built: list[Built] = []
+        built: list[BuiltSnapshot] = []
         for number, market_id in enumerate(markets, start=1):
             built.append(await self._builder.build(market_id, when))
-            told(number, len(markets))
-        while await self.keeper.settle():
+            on_progress(number, len(markets))
+        while await self.keeper.pin_open():
             pass
-        return [await self._made(each) for each in built]
+        return [await self._result(each) for each in built]
 
-    async def one(self, market: str, day: date | None = None) -> Made:
-        """The snapshot of a market, named by id or address. Raises NotFound, Conflict, PinError."""
+    async def run_one(self, market: str, day: date | None = None) -> SnapshotResult:
+        """Take the snapshot of a market, named by id or address. Raises NotFound, Conflict, PinError."""
         market_id = market if is_market_id(market) else await live_state.market_id_at(self.pool, market)
         if market_id is None:
             raise NotFound(f"There is no market {market[:70]}.")
         built = await self._builder.build(MarketId(market_id), day or today())
-        await self.keeper.settle(built.market_id)
-        return await self._made(built)
+        await self.keeper.pin_open(built.market_id)
+        return await self._result(built)
 
-    async def look_after(self) -> None:
-        """What is open, and what has had its time. Raises PinError."""
-        await self.keeper.settle()
-        await self.keeper.give_up_old()
+    async def maintain(self) -> None:
+        """Pin what is open, and unpin what exceeded its retention. Raises PinError."""
+        await self.keeper.pin_open()
+        await self.keeper.unpin_expired()
 
-    async def _made(self, built: Built) -> Made:
-        standing = await anchors.standing(self.pool, built.market_id)
-        verified = standing is not None and standing.cid == built.cid and standing.verified_at is not None
-        return Made(
+    async def _result(self, built: BuiltSnapshot) -> SnapshotResult:
+        anchor = await anchors.standing(self.pool, built.market_id)
+        verified = anchor is not None and anchor.cid == built.cid and anchor.verified_at is not None
+        return SnapshotResult(
             market_id=built.market_id,
             cid=built.cid,
-            day=standing.snapshot_day.isoformat() if standing else "",
+            day=anchor.snapshot_day.isoformat() if anchor else "",
             is_new=built.is_new,
             verified=verified,
-            error=standing.last_error if standing and not verified else None,
+            error=anchor.last_error if anchor and not verified else None,
         )
 
 
 def today() -> date:
-    """The day that a snapshot made now belongs to, in UTC."""
+    """Return the day to which a snapshot taken now belongs, in UTC."""
     return datetime.now(UTC).date()

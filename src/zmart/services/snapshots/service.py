@@ -1,5 +1,5 @@
-"""The snapshot service: the daily run, a look every minute at what is open or has had its time, and the texts of
-markets that were made elsewhere."""
+"""Run the snapshot service: the daily run, the maintenance of pins every minute, and the documents of markets created
+elsewhere."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from zmart.ipfs.pinning import PinataClient
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
-from zmart.services.snapshots.runs import Runs
-from zmart.services.snapshots.texts import TextFetcher
+from zmart.services.snapshots.documents import DocumentFetcher
+from zmart.services.snapshots.runs import SnapshotRuns
 from zmart.settings import Settings
 from zmart.store import alerts, anchors, document_fetches
 from zmart.store.pool import Pool
 
-_LOOK_CRON = "* * * * *"
-_LOOK_CRON_LOCAL = "* * * * * */5"
-_TEXTS_CRON = "* * * * * */10"
-_TEXTS_CRON_LOCAL = "* * * * * */2"
+_MAINTENANCE_CRON = "* * * * *"
+_MAINTENANCE_CRON_LOCAL = "* * * * * */5"
+_DOCUMENTS_CRON = "* * * * * */10"
+_DOCUMENTS_CRON_LOCAL = "* * * * * */2"
 _FAILING = "snapshots failing"
 
-# The local stack's providers and servers are up within seconds; a look a minute would be felt there.
+# The local stack starts within seconds; waiting up to a minute would be noticed there.
 
 
 class SnapshotService:
-    """`open(settings)`, then `run(stop)`."""
+    """Run the service: `open(settings)`, then `run(stop)`."""
 
     name = "snapshots"
 
@@ -36,28 +36,30 @@ class SnapshotService:
         self._settings = settings
         self._pool = pool
         self._pins = pins
-        self._runs = Runs.with_provider(pool, pins, settings)
-        self._days = Ticks(metrics.ticks, metrics.tick_seconds)
-        self._looks = Ticks(metrics.ticks, metrics.tick_seconds)
-        self._texts = TextFetcher(pool, settings.ipfs_gateway_url, self._runs.keeper.provider)
+        self._runs = SnapshotRuns.with_provider(pool, pins, settings)
+        self._daily = Ticks(metrics.ticks, metrics.tick_seconds)
+        self._maintenance = Ticks(metrics.ticks, metrics.tick_seconds)
+        self._documents = DocumentFetcher(pool, settings.ipfs_gateway_url, self._runs.keeper.provider)
         self._fetches = Ticks(metrics.ticks, metrics.tick_seconds)
 
     @classmethod
     async def open(cls, settings: Settings) -> SnapshotService:
-        """Raises ConfigError when no provider is set, StoreError when PostgreSQL is away."""
+        """Connect to PostgreSQL. Raises ConfigError if no provider is set, StoreError if PostgreSQL is
+        unavailable."""
         pins = PinataClient.from_settings(settings)
         return cls(settings, await Pool.open(settings.require("database_url"), wait_s=30), pins)
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Run the schedules until `stop`."""
         url, cron = self._settings.require("database_url"), self._settings.snapshots_cron
-        look = _LOOK_CRON_LOCAL if self._settings.is_local else _LOOK_CRON
-        texts = _TEXTS_CRON_LOCAL if self._settings.is_local else _TEXTS_CRON
+        maintenance = _MAINTENANCE_CRON_LOCAL if self._settings.is_local else _MAINTENANCE_CRON
+        documents = _DOCUMENTS_CRON_LOCAL if self._settings.is_local else _DOCUMENTS_CRON
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(run_schedule(url, "snapshots", cron, self._day, stop))
-                group.create_task(run_schedule(url, "snapshots_look", look, self._look, stop))
+                group.create_task(run_schedule(url, "snapshots_look", maintenance, self._maintain, stop))
                 fetches = run_schedule(
-                    url, "snapshots_texts", texts, self._fetch, stop, again_after_a_crash=False
+                    url, "snapshots_texts", documents, self._fetch, stop, again_after_a_crash=False
                 )
                 group.create_task(fetches)
         finally:
@@ -65,13 +67,14 @@ class SnapshotService:
             await self._pool.close()
 
     async def readiness(self) -> Readiness:
+        """Return whether the last runs succeeded and no pin fails."""
         counts = await anchors.counts(self._pool)
         metrics.open_pins.set(counts.open)
         waiting = await document_fetches.waiting(self._pool)
-        metrics.waiting_texts.set(waiting)
-        reason = self._days.error or self._looks.error or self._fetches.error
+        metrics.waiting_documents.set(waiting)
+        reason = self._daily.error or self._maintenance.error or self._fetches.error
         if not reason and counts.failing:
-            reason = f"{counts.failing} pins are not proven: {counts.last_error}"
+            reason = f"{counts.failing} pins are not verified: {counts.last_error}"
         details = {
             "provider": self._runs.keeper.provider,
             "open": counts.open,
@@ -82,25 +85,27 @@ class SnapshotService:
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
-        return {**self._days.health(), "error_of_last_look": self._looks.error}
+        """Return how the last runs ended."""
+        return {**self._daily.health(), "error_of_last_look": self._maintenance.error}
 
     def asgi(self) -> AsgiApp | None:
+        """Return the operators' route."""
         return RunApi(self._runs, self._settings.operator_token.get_secret_value())
 
     async def _day(self) -> None:
-        await self._days.guard(self._everything)
+        await self._daily.guard(self._run_all)
 
-    async def _everything(self) -> None:
-        await self._runs.everything()
+    async def _run_all(self) -> None:
+        await self._runs.run_all()
 
-    async def _look(self) -> None:
-        await self._looks.guard(self._look_after)
+    async def _maintain(self) -> None:
+        await self._maintenance.guard(self._maintain_pins)
 
     async def _fetch(self) -> None:
-        await self._fetches.guard(self._texts.look)
+        await self._fetches.guard(self._documents.fetch_due)
 
-    async def _look_after(self) -> None:
-        await self._runs.look_after()
+    async def _maintain_pins(self) -> None:
+        await self._runs.maintain()
         counts = await anchors.counts(self._pool)
         if counts.failing:
             text = f"{counts.failing} pin(s) cannot be made or read back at {self._runs.keeper.provider}: "

@@ -1,4 +1,4 @@
-"""The WebSocket server: every committed change reaches its subscribers, in commit order, once."""
+"""Serve the live feed over WebSockets: every committed change reaches its subscribers once, in commit order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 async def create(settings: Settings) -> Service:
-    """The service, connected to PostgreSQL. Raises ConfigError or StoreError."""
+    """Return the service, connected to PostgreSQL. Raises ConfigError or StoreError."""
     from zmart.services.websocket.service import WebSocketService
 
     return await WebSocketService.open(settings)

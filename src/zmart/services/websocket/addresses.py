@@ -1,4 +1,4 @@
-"""Where a client comes from: its socket's address, or what a trusted proxy says."""
+"""Determine a client's address: that of its socket, or the one that a trusted proxy reports."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ Network = IPv4Network | IPv6Network
 
 
 def networks(setting: str) -> tuple[Network, ...]:
-    """TRUSTED_PROXIES: addresses and networks, comma separated. Raises ConfigError."""
+    """Parse TRUSTED_PROXIES: addresses and networks, comma separated. Raises ConfigError."""
     try:
         return tuple(ip_network(part.strip(), strict=False) for part in setting.split(",") if part.strip())
     except ValueError as problem:
-        raise ConfigError(f"TRUSTED_PROXIES is wrong: {problem}. Name addresses or networks.") from None
+        raise ConfigError(
+            f"TRUSTED_PROXIES is invalid: {problem}. Set it to addresses or networks."
+        ) from None
 
 
 def client_address(peer: str, forwarded_for: str, trusted: tuple[Network, ...]) -> str:
-    """The last address in the chain that no trusted proxy has."""
+    """Return the last address in the chain that is not a trusted proxy's."""
     address = peer
     for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
         if not _is_trusted(address, trusted):

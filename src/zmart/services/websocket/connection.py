@@ -1,4 +1,4 @@
-"""One client's end: what is on its way to it, bounded, and what is known about it."""
+"""Manage one client's connection: its subscriptions, and a bounded queue of frames to send."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 
 from zmart.feed.channels import Channel
 from zmart.services.websocket import frames, metrics
-from zmart.services.websocket.limits import Allowance, Limits
+from zmart.services.websocket.limits import MessageAllowance, SocketLimits
 
 _TRANSPORT_BUFFER_BYTES = 64 * 1024
 _CLOSE_WAIT_S = 3.0
 
 
-class Outgoing(msgspec.Struct, frozen=True):
-    """A frame for the readers of one channel. `latest_of` names what a newer frame makes superfluous."""
+class OutgoingFrame(msgspec.Struct, frozen=True):
+    """Hold a frame for the subscribers of one channel. A newer frame with the same `latest_of` replaces it."""
 
     offset: int
     frame: bytes
@@ -25,39 +25,41 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 
 class Subscription(msgspec.Struct):
-    """`active` until the client gives it up."""
+    """Hold a subscription; `active` until the client ends it."""
 
     channel: Channel
     by_market: bool
     active: bool = True
 
 
-class Connection:
-    """Writes go straight to the transport while it takes them, and wait here, bounded in bytes, when it does not."""
+class SocketConnection:
+    """Write to the transport while it accepts data; otherwise queue frames, bounded in bytes."""
 
-    def __init__(self, transport: asyncio.Transport, client_id: str, address: str, limits: Limits) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, client_id: str, address: str, limits: SocketLimits
+    ) -> None:
         transport.set_write_buffer_limits(high=_TRANSPORT_BUFFER_BYTES)
         self._transport = transport
         self._limits = limits
-        self._waiting: dict[object, bytes] = {}
-        self._waiting_tape_bytes = 0
+        self._queue: dict[object, bytes] = {}
+        self._queued_bytes = 0
         self._count = 0
         self._writable = asyncio.Event()
         self._writable.set()
         self.client_id = client_id
         self.address = address
-        self.allowance = Allowance(limits.messages_per_s)
+        self.allowance = MessageAllowance(limits.messages_per_s)
         self.subscriptions: dict[str, Subscription] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
         self.heard_at = self.pinged_at = time.monotonic()
 
     def send(self, payload: bytes) -> None:
-        """An answer to this client alone."""
+        """Send an answer to this client."""
         self._put(frames.text(payload), None)
 
     def send_all(self, payloads: Sequence[bytes]) -> None:
-        """Several messages in one write."""
+        """Send several messages in one write."""
         parts = [frames.text(payload) for payload in payloads]
         if not self.closing and self._writable.is_set():
             self._transport.write(b"".join(parts))
@@ -65,8 +67,8 @@ class Connection:
         for part in parts:
             self._put(part, None)
 
-    def write_batch(self, batch: Sequence[Outgoing], joined: bytes) -> None:
-        """One tick's messages in order; `joined` are all their frames in one."""
+    def write_batch(self, batch: Sequence[OutgoingFrame], joined: bytes) -> None:
+        """Send one tick's messages in order; `joined` are all their frames in one."""
         if not self.closing and self._writable.is_set():
             self._transport.write(joined)
             return
@@ -74,50 +76,52 @@ class Connection:
             self._put(outgoing.frame, outgoing.latest_of)
 
     def ping(self) -> None:
+        """Send a ping frame, unless the transport is full."""
         self.pinged_at = time.monotonic()
         if not self.closing and self._writable.is_set():
             self._transport.write(frames.frame(frames.Opcode.PING, b""))
 
     def pong(self, payload: bytes) -> None:
+        """Answer a ping frame, unless the transport is full."""
         if not self.closing and self._writable.is_set():
             self._transport.write(frames.frame(frames.Opcode.PONG, payload))
 
     async def writable(self) -> None:
-        """Waits until the client has taken what was sent."""
+        """Wait until the client has received what was sent."""
         await self._writable.wait()
 
     def paused(self) -> None:
-        """The transport's buffer is full."""
+        """Handle a full transport buffer: queue from now on."""
         self._writable.clear()
 
     def resumed(self) -> None:
-        """The transport's buffer ran empty: hand over what waited, in order."""
+        """Handle an emptied transport buffer: send the queued frames, in order."""
         self._writable.set()
-        waiting, self._waiting, self._waiting_tape_bytes = self._waiting, {}, 0
-        if waiting and not self.closing:
-            self._transport.write(b"".join(waiting.values()))
+        queue, self._queue, self._queued_bytes = self._queue, {}, 0
+        if queue and not self.closing:
+            self._transport.write(b"".join(queue.values()))
 
     def close(self, code: frames.CloseCode, reason: str) -> None:
-        """Say why, wait a little for the client's own close frame, then end."""
+        """Send a close frame, wait briefly for the client's own, then end the connection."""
         if self.closing:
             return
         self.closing = True
-        self._waiting.clear()
+        self._queue.clear()
         metrics.closed.labels(str(int(code))).inc()
         self._transport.write(frames.close(code, reason))
         asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
     def answer_close(self, payload: bytes) -> None:
-        """The client's close frame arrived: answer it if it came first, and end."""
+        """Handle the client's close frame: answer it if it came first, and end the connection."""
         if not self.closing:
             self.closing = True
             self._transport.write(frames.frame(frames.Opcode.CLOSE, payload[:125]))
         self._transport.close()
 
     def ended(self) -> None:
-        """The transport is gone."""
+        """Release everything after the transport has ended."""
         self.closing = True
-        self._waiting.clear()
+        self._queue.clear()
         self._writable.set()
         for subscription in self.subscriptions.values():
             subscription.active = False
@@ -131,12 +135,12 @@ class Connection:
             self._transport.write(frame)
             return
         if latest_of is not None:
-            if self._waiting.pop(latest_of, None) is not None:
+            if self._queue.pop(latest_of, None) is not None:
                 metrics.conflated.inc()
-            self._waiting[latest_of] = frame
+            self._queue[latest_of] = frame
             return
         self._count += 1
-        self._waiting[self._count] = frame
-        self._waiting_tape_bytes += len(frame)
-        if self._waiting_tape_bytes > self._limits.queue_bytes:
+        self._queue[self._count] = frame
+        self._queued_bytes += len(frame)
+        if self._queued_bytes > self._limits.queue_bytes:
             self.close(frames.CloseCode.TOO_SLOW, "too slow: reconnect and resume from your last offset")

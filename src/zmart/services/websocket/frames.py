@@ -1,4 +1,4 @@
-"""WebSocket frames from a server (RFC 6455 section 5.2): unmasked, so one frame serves every reader."""
+"""Encode WebSocket frames of a server (RFC 6455 section 5.2): unmasked, so one frame serves every subscriber."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CONTROL_PAYLOAD_MAX = 125
 
 
 class Opcode(IntEnum):
-    """What this server sends."""
+    """Name the opcodes that this server sends."""
 
     TEXT = 0x1
     CLOSE = 0x8
@@ -18,7 +18,7 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Why this server closes."""
+    """Name the reasons for which this server closes."""
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -29,7 +29,7 @@ class CloseCode(IntEnum):
 
 
 def frame(opcode: Opcode, payload: bytes) -> bytes:
-    """One whole frame."""
+    """Encode one whole frame."""
     length = len(payload)
     if length < 126:
         return bytes((_FIN | opcode, length)) + payload
@@ -39,10 +39,10 @@ def frame(opcode: Opcode, payload: bytes) -> bytes:
 
 
 def text(payload: bytes) -> bytes:
-    """A text frame of UTF-8 bytes."""
+    """Encode a text frame of UTF-8 bytes."""
     return frame(Opcode.TEXT, payload)
 
 
 def close(code: CloseCode, reason: str) -> bytes:
-    """A close frame; the reason is cut to what a control frame can hold."""
+    """Encode a close frame; the reason is truncated to the size of a control frame."""
     return frame(Opcode.CLOSE, (code.to_bytes(2, "big") + reason.encode())[:_CONTROL_PAYLOAD_MAX])

@@ -1,4 +1,4 @@
-"""Hands each batch of the feed to the readers of its channels: one frame a channel, one write a connection."""
+"""Distribute each batch of the feed to its subscribers: one frame per channel, one write per connection."""
 
 from __future__ import annotations
 
@@ -9,52 +9,53 @@ from collections.abc import Sequence
 from itertools import islice
 from operator import attrgetter
 
-from zmart.feed.channels import Kind
+from zmart.feed.channels import ChannelKind
 from zmart.feed.wire import WireMessage
 from zmart.services.websocket import frames, metrics
-from zmart.services.websocket.connection import Connection, Outgoing
+from zmart.services.websocket.connection import OutgoingFrame, SocketConnection
 
 _RECENT = 4_096
 
 _by_offset = attrgetter("offset")
 
 
-class Hub:
-    """`position` is the offset up to which everything was handed to the readers."""
+class SocketHub:
+    """Hold the subscribers of each channel. `position` is the last offset that was distributed."""
 
     def __init__(self) -> None:
         self.epoch = ""
         self.position = 0
-        self.connections: set[Connection] = set()
-        self._readers: dict[str, dict[Connection, None]] = {}
+        self.connections: set[SocketConnection] = set()
+        self._subscribers: dict[str, dict[SocketConnection, None]] = {}
         self._recent: deque[WireMessage] = deque(maxlen=_RECENT)
         self._moved = asyncio.Event()
 
     def begin(self, epoch: str, position: int) -> None:
-        """Stand at this place of the feed; who was connected under another one must come back and resume."""
+        """Start at this position of the feed. Clients of another epoch must reconnect and resume."""
         self.epoch, self.position = epoch, position
         self._recent.clear()
-        self._stir()
+        self._notify()
 
-    def join(self, channel: str, connection: Connection) -> None:
-        """From now on, what is published on `channel` goes to `connection`."""
-        self._readers.setdefault(channel, {})[connection] = None
+    def join(self, channel: str, connection: SocketConnection) -> None:
+        """Send what is published on `channel` to `connection` from now on."""
+        self._subscribers.setdefault(channel, {})[connection] = None
 
-    def leave(self, channel: str, connection: Connection) -> None:
-        readers = self._readers.get(channel)
-        if readers is not None:
-            readers.pop(connection, None)
-            if not readers:
-                del self._readers[channel]
+    def leave(self, channel: str, connection: SocketConnection) -> None:
+        """Stop sending what is published on `channel` to `connection`."""
+        subscribers = self._subscribers.get(channel)
+        if subscribers is not None:
+            subscribers.pop(connection, None)
+            if not subscribers:
+                del self._subscribers[channel]
 
-    def forget(self, connection: Connection) -> None:
-        """A connection has ended."""
+    def forget(self, connection: SocketConnection) -> None:
+        """Remove a connection that has ended."""
         self.connections.discard(connection)
         for channel in connection.subscriptions:
             self.leave(channel, connection)
 
     def since(self, offset: int) -> list[WireMessage] | None:
-        """What was published behind `offset`, or None when that is no longer in memory."""
+        """Return what was published after `offset`, or None if that is no longer in memory."""
         if offset >= self.position:
             return []
         if not self._recent or self._recent[0].offset > offset + 1:
@@ -62,36 +63,36 @@ class Hub:
         return list(islice(self._recent, offset + 1 - self._recent[0].offset, None))
 
     async def reached(self, offset: int) -> None:
-        """Waits until `position` is at least `offset`."""
+        """Wait until `position` is at least `offset`."""
         while self.position < offset:
             await self._moved.wait()
 
     def publish(self, messages: Sequence[WireMessage]) -> None:
-        """Write consecutive messages to all their readers."""
+        """Write consecutive messages to all their subscribers."""
         begun = time.perf_counter()
         self._recent.extend(messages)
         self.position = messages[-1].offset
-        parts: dict[Connection, list[list[Outgoing]]] = {}
+        parts: dict[SocketConnection, list[list[OutgoingFrame]]] = {}
         for channel, batch in self._batches(messages).items():
-            for connection in self._readers[channel]:
+            for connection in self._subscribers[channel]:
                 parts.setdefault(connection, []).append(batch)
         self._write(parts)
-        self._stir()
+        self._notify()
         metrics.position.set(self.position)
         metrics.publish_s.observe(time.perf_counter() - begun)
 
-    def _batches(self, messages: Sequence[WireMessage]) -> dict[str, list[Outgoing]]:
-        """Frames for each channel that has readers."""
-        batches: dict[str, list[Outgoing]] = {}
+    def _batches(self, messages: Sequence[WireMessage]) -> dict[str, list[OutgoingFrame]]:
+        """Return the frames of each channel that has subscribers."""
+        batches: dict[str, list[OutgoingFrame]] = {}
         for message in messages:
             for channel in message.channels:
-                if channel in self._readers:
+                if channel in self._subscribers:
                     batches.setdefault(channel, []).append(outgoing(message, channel))
         return batches
 
-    def _write(self, parts: dict[Connection, list[list[Outgoing]]]) -> None:
+    def _write(self, parts: dict[SocketConnection, list[list[OutgoingFrame]]]) -> None:
         count = 0
-        joined: dict[int, bytes] = {}  # readers of one channel alone share the joined bytes too
+        joined: dict[int, bytes] = {}  # subscribers of the same single channel share the joined bytes
         for connection, batches in parts.items():
             if len(batches) == 1:
                 batch = batches[0]
@@ -105,12 +106,12 @@ class Hub:
             count += len(batch)
         metrics.frames.inc(count)
 
-    def _stir(self) -> None:
+    def _notify(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
 
 
-def outgoing(message: WireMessage, channel: str) -> Outgoing:
-    """The frame of a message for one of its channels."""
-    latest_of = message.market_id if channel == Kind.MARKETS.value else None
-    return Outgoing(message.offset, frames.text(message.payload(channel)), latest_of)
+def outgoing(message: WireMessage, channel: str) -> OutgoingFrame:
+    """Return the frame of a message for one of its channels."""
+    latest_of = message.market_id if channel == ChannelKind.MARKETS.value else None
+    return OutgoingFrame(message.offset, frames.text(message.payload(channel)), latest_of)

@@ -1,4 +1,4 @@
-"""How much one client may ask of the server."""
+"""Limit what one client may request of the server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 import msgspec
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Per connection, except the two that say otherwise."""
+class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the limits, per connection unless their name says otherwise."""
 
     frame_bytes: int = 64 * 1024
     subscriptions: int = 200
@@ -17,8 +17,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_process: int = 10_000
     connections_per_address: int = 1_000
 
-    def told(self) -> dict[str, int]:
-        """What a client should know, for the welcome message."""
+    def for_client(self) -> dict[str, int]:
+        """Return the limits that a client should know, for the welcome message."""
         return {
             "frame_bytes": self.frame_bytes,
             "subscriptions": self.subscriptions,
@@ -27,8 +27,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-class Allowance:
-    """A token bucket: `per_s` messages a second, and as many at once after a quiet second."""
+class MessageAllowance:
+    """Limit messages by a token bucket: `per_s` a second, and as many at once after a second without any."""
 
     __slots__ = ("_filled_at", "_per_s", "_tokens")
 
@@ -38,7 +38,7 @@ class Allowance:
         self._filled_at = time.monotonic()
 
     def take(self) -> bool:
-        """Whether one more message is allowed now."""
+        """Return whether one more message is allowed now."""
         now = time.monotonic()
         self._tokens = min(self._per_s, self._tokens + (now - self._filled_at) * self._per_s)
         self._filled_at = now

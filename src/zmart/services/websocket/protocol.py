@@ -1,4 +1,4 @@
-"""What clients may say and the answers of the server, as bytes of JSON. Pure."""
+"""Parse the messages of clients and encode the server's answers, as bytes of JSON. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enum import Enum
 
 import msgspec
 
-from zmart.feed.channels import ChannelName, Kind, parse_channel
+from zmart.feed.channels import ChannelKind, ChannelName, parse_channel
 
 ECHO_MAX = 64
-"""No more than this many characters of what a client sent are sent back."""
+"""Maximum number of a client's own characters in an answer."""
 
 
 class ErrorCode(Enum):
-    """The machine's name of an error; the text beside it is for people."""
+    """Name an error for programs; the text beside it is for people."""
 
     INVALID_MESSAGE = "invalid_message"
     UNKNOWN_ACTION = "unknown_action"
@@ -29,57 +29,59 @@ class ErrorCode(Enum):
     TOO_MANY_CONNECTIONS = "too_many_connections"
 
 
-class Outcome(Enum):
-    """How a subscription by channel begins."""
+class SubscriptionOutcome(Enum):
+    """Name how a subscription by channel begins."""
 
     FRESH = "fresh"
     REPLAYED = "replayed"
     GAP = "gap"
 
 
-class Target(msgspec.Struct, frozen=True):
-    """A channel as named by a client; `by_market` when it used the form {"market_id": M}."""
+class SubscriptionTarget(msgspec.Struct, frozen=True):
+    """Hold a channel as named by a client; `by_market` if it used the form {"market_id": M}."""
 
     name: ChannelName
     by_market: bool
 
     @property
-    def said(self) -> str:
-        """The market in the client's own words."""
+    def market_text(self) -> str:
+        """Return the market as the client wrote it, truncated."""
         return (self.name.market or "")[:ECHO_MAX]
 
 
-class Subscribe(msgspec.Struct, frozen=True):
-    """`offset` and `epoch`: the last ones that the client has seen, to go on from there."""
+class SubscribeRequest(msgspec.Struct, frozen=True):
+    """Request a subscription. `offset` and `epoch`: the last ones that the client received, to resume."""
 
-    target: Target
+    target: SubscriptionTarget
     epoch: str | None
     offset: int | None
 
 
-class Unsubscribe(msgspec.Struct, frozen=True):
-    target: Target
+class UnsubscribeRequest(msgspec.Struct, frozen=True):
+    """Request the end of a subscription."""
+
+    target: SubscriptionTarget
 
 
-class Ping(msgspec.Struct, frozen=True):
-    pass
+class PingRequest(msgspec.Struct, frozen=True):
+    """Request a pong."""
 
 
-class Pong(msgspec.Struct, frozen=True):
-    pass
+class PongRequest(msgspec.Struct, frozen=True):
+    """Answer a ping of the server."""
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """A message that cannot be obeyed."""
+class RefusedRequest(msgspec.Struct, frozen=True):
+    """Hold the error of a message that cannot be processed."""
 
     error: str
     code: ErrorCode
 
 
-Request = Subscribe | Unsubscribe | Ping | Pong | Refused
+ClientRequest = SubscribeRequest | UnsubscribeRequest | PingRequest | PongRequest | RefusedRequest
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _ClientMessage(msgspec.Struct, frozen=True):
     action: str
     market_id: str | None = None
     channel: str | None = None
@@ -87,117 +89,130 @@ class _Said(msgspec.Struct, frozen=True):
     offset: int | None = None
 
 
-_SAID = msgspec.json.Decoder(_Said)
-_INVALID = Refused("Invalid message format", ErrorCode.INVALID_MESSAGE)
+_CLIENT_MESSAGE = msgspec.json.Decoder(_ClientMessage)
+_INVALID = RefusedRequest("Invalid message format", ErrorCode.INVALID_MESSAGE)
 
 
-def parse(message: bytes) -> Request:
-    """What a client's text frame asks for."""
+def parse(message: bytes) -> ClientRequest:
+    """Parse a client's text frame."""
     try:
-        said = _SAID.decode(message)
+        sent = _CLIENT_MESSAGE.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _INVALID
-    if said.action == "ping":
-        return Ping()
-    if said.action == "pong":
-        return Pong()
-    if said.action not in ("subscribe", "unsubscribe"):
-        return Refused(f"Unknown action: {said.action[:ECHO_MAX]}", ErrorCode.UNKNOWN_ACTION)
-    target = _target(said)
-    if isinstance(target, Refused):
+    if sent.action == "ping":
+        return PingRequest()
+    if sent.action == "pong":
+        return PongRequest()
+    if sent.action not in ("subscribe", "unsubscribe"):
+        return RefusedRequest(f"Unknown action: {sent.action[:ECHO_MAX]}", ErrorCode.UNKNOWN_ACTION)
+    target = _target(sent)
+    if isinstance(target, RefusedRequest):
         return target
-    if said.action == "unsubscribe":
-        return Unsubscribe(target)
-    if said.offset is not None and said.offset < 0:
+    if sent.action == "unsubscribe":
+        return UnsubscribeRequest(target)
+    if sent.offset is not None and sent.offset < 0:
         return _INVALID
-    return Subscribe(target, said.epoch, said.offset)
+    return SubscribeRequest(target, sent.epoch, sent.offset)
 
 
-def _target(said: _Said) -> Target | Refused:
-    if said.channel:
-        name = parse_channel(said.channel)
+def _target(sent: _ClientMessage) -> SubscriptionTarget | RefusedRequest:
+    if sent.channel:
+        name = parse_channel(sent.channel)
         if name is None:
-            return Refused(f"Unknown channel: {said.channel[:ECHO_MAX]}", ErrorCode.UNKNOWN_CHANNEL)
-        return Target(name, by_market=False)
-    if said.market_id:
-        return Target(ChannelName(Kind.MARKET, said.market_id), by_market=True)
-    return Refused(f"market_id required for {said.action} action", ErrorCode.MARKET_ID_REQUIRED)
+            return RefusedRequest(f"Unknown channel: {sent.channel[:ECHO_MAX]}", ErrorCode.UNKNOWN_CHANNEL)
+        return SubscriptionTarget(name, by_market=False)
+    if sent.market_id:
+        return SubscriptionTarget(ChannelName(ChannelKind.MARKET, sent.market_id), by_market=True)
+    return RefusedRequest(f"market_id required for {sent.action} action", ErrorCode.MARKET_ID_REQUIRED)
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where in the feed an answer stands."""
+class FeedOffset(msgspec.Struct, frozen=True):
+    """Hold a position in the feed."""
 
     epoch: str
     offset: int
 
 
 def answer(
-    type_: str, place: Place, data: Mapping[str, object], channel: str = "", market_id: str | None = None
+    type_: str,
+    position: FeedOffset,
+    data: Mapping[str, object],
+    channel: str = "",
+    market_id: str | None = None,
 ) -> bytes:
-    """An answer in the common envelope; `channel` is empty where none is meant."""
+    """Encode an answer in the common envelope; `channel` is empty if none is meant."""
     envelope = {
         "type": type_,
         "channel": channel,
         **({} if market_id is None else {"market_id": market_id}),
-        "epoch": place.epoch,
-        "offset": place.offset,
+        "epoch": position.epoch,
+        "offset": position.offset,
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "data": data,
     }
     return msgspec.json.encode(envelope)
 
 
-def welcome(place: Place, client_id: str, heartbeat_s: float, limits: Mapping[str, int]) -> bytes:
-    """The first message on a connection."""
+def welcome(position: FeedOffset, client_id: str, heartbeat_s: float, limits: Mapping[str, int]) -> bytes:
+    """Encode the first message on a connection."""
     data = {
         "client_id": client_id,
         "message": "Connected to ZMART WebSocket server",
-        "epoch": place.epoch,
+        "epoch": position.epoch,
         "heartbeat_ms": round(heartbeat_s * 1000),
         "limits": limits,
     }
-    return answer("welcome", place, data)
+    return answer("welcome", position, data)
 
 
-def error(place: Place, refused: Refused, channel: str = "") -> bytes:
-    """The answer to what cannot be obeyed."""
-    return answer("error", place, {"error": refused.error, "code": refused.code.value}, channel)
+def error(position: FeedOffset, refused: RefusedRequest, channel: str = "") -> bytes:
+    """Encode the answer to a message that cannot be processed."""
+    return answer("error", position, {"error": refused.error, "code": refused.code.value}, channel)
 
 
-def pong(place: Place) -> bytes:
-    """The answer to a ping in JSON."""
-    return answer("pong", place, {})
+def pong(position: FeedOffset) -> bytes:
+    """Encode the answer to a ping in JSON."""
+    return answer("pong", position, {})
 
 
 def subscribed(
-    target: Target,
+    target: SubscriptionTarget,
     channel: str,
     market_id: str | None,
-    place: Place,
-    outcome: Outcome,
+    position: FeedOffset,
+    outcome: SubscriptionOutcome,
     snapshot: msgspec.Raw | None,
     subscriptions: Sequence[str],
 ) -> bytes:
-    """The answer to a subscription. `place` is what its messages follow: a client that is cut off before the
-    first of them resumes from there."""
+    """Encode the answer to a subscription.
+
+    The subscription's messages follow `position`: a client that is disconnected before the first of them resumes from
+    there.
+    """
     state = {} if snapshot is None else {"snapshot": snapshot}
     if target.by_market:
-        told = {"message": f"Subscribed to market {target.said}", "subscriptions": subscriptions}
-        return answer("market_state", place, {**told, "outcome": outcome.value, **state}, channel, market_id)
-    data = {"epoch": place.epoch, "offset": place.offset, "outcome": outcome.value, **state}
-    return answer("subscribed", place, data, channel, market_id)
+        body = {"message": f"Subscribed to market {target.market_text}", "subscriptions": subscriptions}
+        return answer(
+            "market_state", position, {**body, "outcome": outcome.value, **state}, channel, market_id
+        )
+    data = {"epoch": position.epoch, "offset": position.offset, "outcome": outcome.value, **state}
+    return answer("subscribed", position, data, channel, market_id)
 
 
 def unsubscribed(
-    target: Target, channel: str, market_id: str | None, place: Place, subscriptions: Sequence[str]
+    target: SubscriptionTarget,
+    channel: str,
+    market_id: str | None,
+    position: FeedOffset,
+    subscriptions: Sequence[str],
 ) -> bytes:
-    """The answer to an unsubscription, also to one of what was not subscribed."""
+    """Encode the answer to an unsubscription, also if there was no subscription."""
     if not target.by_market:
-        return answer("unsubscribed", place, {"subscriptions": subscriptions}, channel, market_id)
-    told = {"message": f"Unsubscribed from market {target.said}", "subscriptions": subscriptions}
-    return answer("market_state", place, told, channel, market_id)
+        return answer("unsubscribed", position, {"subscriptions": subscriptions}, channel, market_id)
+    body = {"message": f"Unsubscribed from market {target.market_text}", "subscriptions": subscriptions}
+    return answer("market_state", position, body, channel, market_id)
 
 
-def gap(channel: str, market_id: str | None, place: Place, missed_from: int) -> bytes:
-    """Tells that offsets from `missed_from` to `place.offset` cannot be replayed; the state follows."""
-    return answer("gap", place, {"from": missed_from, "to": place.offset}, channel, market_id)
+def gap(channel: str, market_id: str | None, position: FeedOffset, missed_from: int) -> bytes:
+    """Encode that offsets from `missed_from` to `position.offset` cannot be replayed; the state follows."""
+    return answer("gap", position, {"from": missed_from, "to": position.offset}, channel, market_id)

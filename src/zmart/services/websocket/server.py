@@ -1,4 +1,4 @@
-"""Who is connected, what they may, and what becomes of the messages that they send."""
+"""Manage connections: admission, limits, heartbeats and the requests of clients."""
 
 from __future__ import annotations
 
@@ -12,40 +12,42 @@ from typing import assert_never
 import structlog
 
 from zmart.services.websocket import frames, metrics, protocol
-from zmart.services.websocket.connection import Connection
-from zmart.services.websocket.hub import Hub
-from zmart.services.websocket.limits import Limits
+from zmart.services.websocket.connection import SocketConnection
+from zmart.services.websocket.hub import SocketHub
+from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.protocol import (
     ErrorCode,
-    Ping,
-    Place,
-    Pong,
-    Refused,
-    Subscribe,
-    Unsubscribe,
+    FeedOffset,
+    PingRequest,
+    PongRequest,
+    RefusedRequest,
+    SubscribeRequest,
+    UnsubscribeRequest,
 )
 from zmart.services.websocket.subscriptions import Subscriptions
 
-_COME_BACK_MS = (100, 5_000)
-_GOODBYE_S = 3.5
+_RETRY_MS = (100, 5_000)
+_CLOSE_WAIT_S = 3.5
 
 log = structlog.get_logger()
 
 
-class Server:
-    """Connections and their requests; knows nothing of sockets but the transport that it is given."""
+class SocketServer:
+    """Manage connections and their requests. It uses no sockets but the transports that it is given."""
 
-    def __init__(self, hub: Hub, subscriptions: Subscriptions, limits: Limits, heartbeat_s: float) -> None:
+    def __init__(
+        self, hub: SocketHub, subscriptions: Subscriptions, limits: SocketLimits, heartbeat_s: float
+    ) -> None:
         self._hub = hub
         self._subscriptions = subscriptions
         self._limits = limits
         self._heartbeat_s = heartbeat_s
         self._per_address: Counter[str] = Counter()
-        self._requests: dict[Connection, asyncio.Queue[Subscribe | Unsubscribe]] = {}
+        self._requests: dict[SocketConnection, asyncio.Queue[SubscribeRequest | UnsubscribeRequest]] = {}
 
-    def admit(self, transport: asyncio.Transport, address: str) -> Connection:
-        """A new client: welcomed, or told that there are too many."""
-        connection = Connection(transport, f"client_{secrets.token_hex(8)}", address, self._limits)
+    def admit(self, transport: asyncio.Transport, address: str) -> SocketConnection:
+        """Accept a new client with a welcome, or refuse it if there are too many."""
+        connection = SocketConnection(transport, f"client_{secrets.token_hex(8)}", address, self._limits)
         self._hub.connections.add(connection)
         self._per_address[address] += 1
         metrics.connections.inc()
@@ -54,12 +56,14 @@ class Server:
         elif self._per_address[address] > self._limits.connections_per_address:
             self._end(connection, _FULL_FOR_ADDRESS)
         else:
-            limits = self._limits.told()
-            connection.send(protocol.welcome(self._place(), connection.client_id, self._heartbeat_s, limits))
+            limits = self._limits.for_client()
+            connection.send(
+                protocol.welcome(self._position(), connection.client_id, self._heartbeat_s, limits)
+            )
         return connection
 
-    def gone(self, connection: Connection) -> None:
-        """The transport has ended, for whatever reason."""
+    def gone(self, connection: SocketConnection) -> None:
+        """Release a connection whose transport has ended."""
         self._hub.forget(connection)
         metrics.connections.dec()
         metrics.subscriptions.dec(len(connection.subscriptions))
@@ -69,8 +73,8 @@ class Server:
         if not self._per_address[connection.address]:
             del self._per_address[connection.address]
 
-    def heard(self, connection: Connection) -> bool:
-        """Count a frame of the client; False when it sends more than it may."""
+    def heard(self, connection: SocketConnection) -> bool:
+        """Count a frame of the client; False if it exceeds its limit."""
         connection.heard_at = time.monotonic()
         if connection.closing:
             return False
@@ -79,27 +83,28 @@ class Server:
         self._end(connection, _TOO_FAST)
         return False
 
-    def too_large(self, connection: Connection) -> None:
+    def too_large(self, connection: SocketConnection) -> None:
+        """Close a connection that sent a message above the size limit."""
         self._end(connection, _TOO_LARGE)
 
-    def receive(self, connection: Connection, message: bytes) -> None:
-        """Obey a message of the client, in the order of its messages."""
+    def receive(self, connection: SocketConnection, message: bytes) -> None:
+        """Process a message of the client, in the order of its messages."""
         request = protocol.parse(message)
         match request:
-            case Ping():
-                connection.send(protocol.pong(self._place()))
-            case Pong():
+            case PingRequest():
+                connection.send(protocol.pong(self._position()))
+            case PongRequest():
                 pass
-            case Refused():
+            case RefusedRequest():
                 metrics.errors.labels(request.code.value).inc()
-                connection.send(protocol.error(self._place(), request))
-            case Subscribe() | Unsubscribe():
+                connection.send(protocol.error(self._position(), request))
+            case SubscribeRequest() | UnsubscribeRequest():
                 self._enqueue(connection, request)
             case _ as never:
                 assert_never(never)
 
     async def watch(self) -> None:
-        """Ping everybody regularly and end who is no longer there. Run as a task."""
+        """Ping every client regularly and close those that do not answer. Run as a task."""
         while True:
             await asyncio.sleep(min(1.0, self._heartbeat_s / 4))
             now = time.monotonic()
@@ -110,36 +115,38 @@ class Server:
                     connection.ping()
 
     def dismiss(self, why: str) -> None:
-        """Close everybody so that they come back, spread over some seconds."""
+        """Close all connections with reconnect times spread over some seconds."""
         for connection in list(self._hub.connections):
-            retry_ms = random.randint(*_COME_BACK_MS)  # noqa: S311  # spreads load, guards nothing
+            retry_ms = random.randint(*_RETRY_MS)  # noqa: S311  # spreads load, no secret
             connection.close(frames.CloseCode.RESTART, f"{why}; retry_ms={retry_ms}")
 
     async def empty(self) -> None:
-        """Waits until the dismissed are gone, a few seconds at most."""
-        deadline = time.monotonic() + _GOODBYE_S
-        while self._hub.connections and time.monotonic() < deadline:  # noqa: ASYNC110  # a matter of some 10 ms
+        """Wait until the dismissed clients have disconnected, a few seconds at most."""
+        deadline = time.monotonic() + _CLOSE_WAIT_S
+        while self._hub.connections and time.monotonic() < deadline:  # noqa: ASYNC110  # takes about 10 ms
             await asyncio.sleep(0.02)
 
-    def _enqueue(self, connection: Connection, request: Subscribe | Unsubscribe) -> None:
+    def _enqueue(self, connection: SocketConnection, request: SubscribeRequest | UnsubscribeRequest) -> None:
         queue = self._requests.get(connection)
         if queue is not None:
             queue.put_nowait(request)
             return
         queue = self._requests[connection] = asyncio.Queue()
         queue.put_nowait(request)
-        task = asyncio.create_task(self._work_off(connection, queue))
+        task = asyncio.create_task(self._process(connection, queue))
         connection.tasks.add(task)
         task.add_done_callback(connection.tasks.discard)
 
-    async def _work_off(self, connection: Connection, queue: asyncio.Queue[Subscribe | Unsubscribe]) -> None:
+    async def _process(
+        self, connection: SocketConnection, queue: asyncio.Queue[SubscribeRequest | UnsubscribeRequest]
+    ) -> None:
         try:
             while not queue.empty():
                 request = queue.get_nowait()
                 match request:
-                    case Subscribe():
+                    case SubscribeRequest():
                         await self._subscriptions.subscribe(connection, request)
-                    case Unsubscribe():
+                    case UnsubscribeRequest():
                         await self._subscriptions.unsubscribe(connection, request)
                     case _ as never:
                         assert_never(never)
@@ -149,16 +156,16 @@ class Server:
         finally:
             self._requests.pop(connection, None)
 
-    def _end(self, connection: Connection, refused: Refused) -> None:
+    def _end(self, connection: SocketConnection, refused: RefusedRequest) -> None:
         metrics.errors.labels(refused.code.value).inc()
-        connection.send(protocol.error(self._place(), refused))
+        connection.send(protocol.error(self._position(), refused))
         connection.close(frames.CloseCode.POLICY, refused.error)
 
-    def _place(self) -> Place:
-        return Place(self._hub.epoch, self._hub.position)
+    def _position(self) -> FeedOffset:
+        return FeedOffset(self._hub.epoch, self._hub.position)
 
 
-_FULL = Refused("Too many connections", ErrorCode.TOO_MANY_CONNECTIONS)
-_FULL_FOR_ADDRESS = Refused("Too many connections from this address", ErrorCode.TOO_MANY_CONNECTIONS)
-_TOO_FAST = Refused("Too many messages per second", ErrorCode.RATE_LIMITED)
-_TOO_LARGE = Refused("Message too large", ErrorCode.FRAME_TOO_LARGE)
+_FULL = RefusedRequest("Too many connections", ErrorCode.TOO_MANY_CONNECTIONS)
+_FULL_FOR_ADDRESS = RefusedRequest("Too many connections from this address", ErrorCode.TOO_MANY_CONNECTIONS)
+_TOO_FAST = RefusedRequest("Too many messages per second", ErrorCode.RATE_LIMITED)
+_TOO_LARGE = RefusedRequest("Message too large", ErrorCode.FRAME_TOO_LARGE)

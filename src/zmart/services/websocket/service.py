@@ -1,4 +1,4 @@
-"""Puts the parts together: the feed in, the sockets out, probes on the same port."""
+"""Assemble the WebSocket service: the feed's reader, the sockets, and probes on the same port."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from redis.asyncio import Redis
 
 from zmart.errors import ConfigError
 from zmart.feed import asyncapi, redis_client
-from zmart.feed.relay import Relay
-from zmart.feed.tail import FeedBroken, Tail
+from zmart.feed.relay import FeedRelay
+from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.websocket import addresses, socket
-from zmart.services.websocket.hub import Hub
-from zmart.services.websocket.limits import Limits
-from zmart.services.websocket.server import Server
-from zmart.services.websocket.state import States
+from zmart.services.websocket.hub import SocketHub
+from zmart.services.websocket.limits import SocketLimits
+from zmart.services.websocket.server import SocketServer
+from zmart.services.websocket.state import ChannelStates
 from zmart.services.websocket.subscriptions import Subscriptions
 from zmart.settings import Settings
 from zmart.store.pool import Pool, is_away
 
 _STALE_S = 10.0
-_AGAIN_S = 0.5
+_RETRY_S = 0.5
 
 log = structlog.get_logger()
 
 
 class WebSocketService:
-    """`open(settings)`, then `run(stop)`."""
+    """Run the service: `open(settings)`, then `run(stop)`."""
 
     name = "websocket"
     own_server = True
@@ -43,38 +43,39 @@ class WebSocketService:
         self._settings = settings
         self._pool = pool
         self._redis = redis
-        self._limits = Limits(
+        self._limits = SocketLimits(
             connections_per_process=settings.ws_max_connections,
             connections_per_address=settings.ws_max_per_ip,
         )
         self._trusted = addresses.networks(settings.trusted_proxies)
-        self._hub = Hub()
-        self._tail = Tail(pool, redis)
+        self._hub = SocketHub()
+        self._reader = FeedReader(pool, redis)
         database_url = settings.require("database_url")
-        self._relay = Relay(database_url, redis, settings.feed_keep_hours, self._tail.wake)
-        subscriptions = Subscriptions(self._hub, States(pool), pool, self._limits)
-        self._server = Server(self._hub, subscriptions, self._limits, settings.ws_heartbeat_s)
+        self._relay = FeedRelay(database_url, redis, settings.feed_keep_hours, self._reader.wake)
+        subscriptions = Subscriptions(self._hub, ChannelStates(pool), pool, self._limits)
+        self._server = SocketServer(self._hub, subscriptions, self._limits, settings.ws_heartbeat_s)
         self._started_at = time.time()
         self.port = settings.ws_port
 
     @classmethod
     async def open(cls, settings: Settings) -> WebSocketService:
+        """Connect to Redis and PostgreSQL. Raises ConfigError or StoreError."""
         redis = redis_client.connect(settings.require("redis_url"))
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=10)
         service = cls(settings, pool, redis)
-        await service._stand_at_the_end()
+        await service._start_at_the_end()
         return service
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`, then send everybody away with a time to come back."""
-        listening = await self._listen()
+        """Serve until `stop`, then close all connections with a time to reconnect."""
+        listener = await self._listen()
         tasks = [
             asyncio.create_task(work)
             for work in (self._relay.run(), self._pump(), self._server.watch(), _until(stop))
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            listening.close()
+            listener.close()
             self._server.dismiss("restart")
             await self._server.empty()
             for task in done:
@@ -85,12 +86,15 @@ class WebSocketService:
             await self._pool.close()
 
     async def readiness(self) -> Readiness:
+        """Return whether new messages reach this server."""
         return self._readiness()
 
     def health(self) -> Mapping[str, object]:
+        """Return the number of connections."""
         return {"connections": len(self._hub.connections)}
 
     def asgi(self) -> AsgiApp | None:
+        """Return None: the service runs its own server."""
         return None
 
     async def _listen(self) -> asyncio.Server:
@@ -102,54 +106,54 @@ class WebSocketService:
             asyncapi.PATH: self._description_page,
         }
         try:
-            listening = await socket.listen(
+            listener = await socket.listen(
                 self._server, pages, self._trusted, self._limits.frame_bytes, host, port
             )
         except OSError as problem:
             raise ConfigError(
                 f"Port {port} on {host} cannot be used ({problem.strerror}): "
-                "stop what listens there or set WS_PORT to a free one."
+                "stop the process that uses it or set WS_PORT to a free port."
             ) from None
-        self.port = listening.sockets[0].getsockname()[1]
-        return listening
+        self.port = listener.sockets[0].getsockname()[1]
+        return listener
 
     async def _pump(self) -> None:
-        """From the feed to the hub, for ever."""
+        """Publish messages of the feed without end."""
         while True:
             try:
-                messages = await self._tail.next()
+                messages = await self._reader.next()
             except FeedBroken as problem:
                 log.warning("clients must resume", reason=str(problem))
                 self._server.dismiss("feed restarted")
-                await self._stand_at_the_end()
+                await self._start_at_the_end()
             else:
                 if messages:
                     self._hub.publish(messages)
-                    await asyncio.sleep(0)  # let requests in between two full batches
+                    await asyncio.sleep(0)  # lets requests run between two full batches
 
-    async def _stand_at_the_end(self) -> None:
+    async def _start_at_the_end(self) -> None:
         while True:
             try:
-                await self._tail.start()
+                await self._reader.start()
             except Exception as problem:
                 if not is_away(problem) or not self._hub.epoch:
                     raise
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(_RETRY_S)
             else:
-                self._hub.begin(self._tail.epoch, self._tail.position)
+                self._hub.begin(self._reader.epoch, self._reader.position)
                 return
 
     def _readiness(self) -> Readiness:
-        behind_s = time.monotonic() - self._tail.caught_up_at
+        lag_s = time.monotonic() - self._reader.caught_up_at
         reason = ""
-        if self._tail.postgres_away:
-            reason = "PostgreSQL does not answer: connections stay, but no new messages come."
-        elif behind_s > _STALE_S:
-            reason = f"Nothing was read from the change feed for {behind_s:.0f} s."
+        if self._reader.postgres_unavailable:
+            reason = "PostgreSQL does not answer: connections stay open without new messages."
+        elif lag_s > _STALE_S:
+            reason = f"The change feed could not be read for {lag_s:.0f} s."
         details = {
             "epoch": self._hub.epoch,
             "offset": self._hub.position,
-            "source": self._tail.source,
+            "source": self._reader.source,
             "relay": self._relay.leading,
             "connections": len(self._hub.connections),
         }
@@ -157,22 +161,22 @@ class WebSocketService:
 
     def _health_page(self) -> tuple[int, str, bytes]:
         uptime_s = round(time.time() - self._started_at, 1)
-        told = {
+        body = {
             "status": "ok",
             "service": self.name,
             "uptime_s": uptime_s,
             "pid": os.getpid(),
             **self.health(),
         }
-        return 200, "application/json", msgspec.json.encode(told)
+        return 200, "application/json", msgspec.json.encode(body)
 
     def _description_page(self) -> tuple[int, str, bytes]:
         url = self._settings.public_ws_url or f"ws://{self._settings.bind_host}:{self.port}"
         return 200, "application/json", asyncapi.published(url)
 
     def _ready_page(self) -> tuple[int, str, bytes]:
-        said = self._readiness()
-        return 200 if said.ready else 503, "application/json", msgspec.json.encode(said)
+        readiness = self._readiness()
+        return 200 if readiness.ready else 503, "application/json", msgspec.json.encode(readiness)
 
 
 def _metrics_page() -> tuple[int, str, bytes]:

@@ -1,4 +1,4 @@
-"""picows: the listening socket, one listener a connection, and plain HTTP for probes on the same port."""
+"""Listen with picows: one listener per connection, and plain HTTP for probes on the same port."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Callable, Mapping
 import picows
 
 from zmart.services.websocket.addresses import Network, client_address
-from zmart.services.websocket.connection import Connection
-from zmart.services.websocket.server import Server
+from zmart.services.websocket.connection import SocketConnection
+from zmart.services.websocket.server import SocketServer
 
-# Between our limit and this one the client is told why; beyond it picows closes by itself with 1009.
+# Above our own limit the client gets an error message; above this one picows closes with 1009.
 _PICOWS_FRAME_MAX = 256 * 1024
 
 Page = Callable[[], tuple[int, str, bytes]]
-"""An HTTP answer: status, content type, body."""
+"""An HTTP response: status, content type, body."""
 
 
 async def listen(
-    server: Server,
+    server: SocketServer,
     pages: Mapping[str, Page],
     trusted: tuple[Network, ...],
     frame_bytes: int,
     host: str,
     port: int,
 ) -> asyncio.Server:
-    """Serve WebSockets on any path, and `pages` to plain GETs. Raises OSError when the port is taken."""
+    """Serve WebSockets on any path, and `pages` to plain GETs. Raises OSError if the port is in use."""
 
     def accept(request: picows.WSUpgradeRequest) -> picows.WSListener | picows.WSUpgradeResponseWithListener:
         if request.headers.get("upgrade", "").lower() == "websocket":
@@ -46,16 +46,16 @@ async def listen(
 
 
 class _Listener(picows.WSListener):
-    """Turns frames into whole messages; a message in fragments is bounded like one in a single frame."""
+    """Join frames to whole messages; a fragmented message is bounded like a single frame."""
 
     def __init__(
-        self, server: Server, trusted: tuple[Network, ...], forwarded: str, frame_bytes: int
+        self, server: SocketServer, trusted: tuple[Network, ...], forwarded: str, frame_bytes: int
     ) -> None:
         self._server = server
         self._trusted = trusted
         self._forwarded = forwarded
         self._frame_bytes = frame_bytes
-        self._connection: Connection | None = None
+        self._connection: SocketConnection | None = None
         self._fragments: bytearray | None = None
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
@@ -77,7 +77,7 @@ class _Listener(picows.WSListener):
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         connection = self._connection
-        assert connection is not None, "frames come after the connection"
+        assert connection is not None, "frames follow on_ws_connected"
         if frame.msg_type == picows.WSMsgType.CLOSE:
             connection.answer_close(frame.get_payload_as_bytes())
             return
@@ -88,9 +88,9 @@ class _Listener(picows.WSListener):
         elif frame.msg_type != picows.WSMsgType.PONG:
             self._data(connection, frame)
 
-    def _data(self, connection: Connection, frame: picows.WSFrame) -> None:
-        held = len(self._fragments) if self._fragments is not None else 0
-        if held + frame.payload_size > self._frame_bytes:
+    def _data(self, connection: SocketConnection, frame: picows.WSFrame) -> None:
+        size = len(self._fragments) if self._fragments is not None else 0
+        if size + frame.payload_size > self._frame_bytes:
             self._fragments = None
             self._server.too_large(connection)
             return
@@ -117,7 +117,7 @@ def _plain(pages: Mapping[str, Page], path: str) -> picows.WSUpgradeResponseWith
         status, kind, body = page()
     headers = {"Content-Type": kind, "Cache-Control": "no-store"}
     if status >= 400:
-        answer = picows.WSUpgradeResponse.create_error_response(status, body, headers)
+        response = picows.WSUpgradeResponse.create_error_response(status, body, headers)
     else:
-        answer = picows.WSUpgradeResponse.create_ok_response(body, headers)
-    return picows.WSUpgradeResponseWithListener(answer, None)
+        response = picows.WSUpgradeResponse.create_ok_response(body, headers)
+    return picows.WSUpgradeResponseWithListener(response, None)

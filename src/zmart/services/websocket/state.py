@@ -1,4 +1,4 @@
-"""The state that a subscription begins with: read once for many subscribers, true as of a known offset."""
+"""Read the state with which a subscription begins: once for many subscribers, as of a known offset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 
 from zmart.feed import rows
-from zmart.feed.channels import Channel, Kind, is_market_id
+from zmart.feed.channels import Channel, ChannelKind, is_market_id
 from zmart.store import live_state
 from zmart.store.live_state import LiveState
 from zmart.store.pool import Pool
@@ -21,8 +21,8 @@ _ROW = msgspec.json.Decoder(dict[str, object])
 _ROWS = msgspec.json.Decoder(list[dict[str, object]])
 
 
-class Picture(msgspec.Struct, frozen=True):
-    """`snapshot` is JSON, true as of offset `head` of `epoch`."""
+class ChannelState(msgspec.Struct, frozen=True):
+    """Hold a channel's state. `snapshot` is JSON, as of offset `head` of `epoch`."""
 
     epoch: str
     head: int
@@ -31,49 +31,51 @@ class Picture(msgspec.Struct, frozen=True):
     taken_at: float
 
 
-class States:
-    """Pictures of channels, at most a second old, each read by one task however many wait for it."""
+class ChannelStates:
+    """Read states of channels, at most a second old; concurrent requests share one read."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._pictures: dict[str, Picture] = {}
-        self._reading: dict[str, asyncio.Task[Picture]] = {}
+        self._states: dict[str, ChannelState] = {}
+        self._reading: dict[str, asyncio.Task[ChannelState]] = {}
         self._market_ids: dict[str, str] = {}
 
-    async def picture(self, channel: Channel) -> Picture:
-        """The state of a channel. Raises StoreError and driver errors when PostgreSQL is away."""
+    async def state(self, channel: Channel) -> ChannelState:
+        """Return the state of a channel. Raises StoreError and driver errors if PostgreSQL is unavailable."""
         name = str(channel)
-        kept = self._pictures.get(name)
-        if kept is not None and time.monotonic() - kept.taken_at < _FRESH_S:
-            return kept
+        cached = self._states.get(name)
+        if cached is not None and time.monotonic() - cached.taken_at < _FRESH_S:
+            return cached
         reading = self._reading.get(name)
         if reading is None:
             reading = self._reading[name] = asyncio.create_task(self._read(channel, name))
         return await asyncio.shield(reading)
 
     async def market_id(self, market: str) -> str | None:
-        """The id of a market that is named by id or address; None when there is no such address. An id may be
-        subscribed to before its market exists."""
+        """Return the id of a market that is named by id or address; None for an unknown address.
+
+        An id is returned even if its market does not exist yet, so that a client may subscribe before.
+        """
         if is_market_id(market):
             return market
         if not 32 <= len(market) <= 44:
             return None
-        found = self._market_ids.get(market) or await live_state.market_id_at(self._pool, market)
-        if found is not None and len(self._market_ids) < _ADDRESSES_MAX:
-            self._market_ids[market] = found
-        return found
+        market_id = self._market_ids.get(market) or await live_state.market_id_at(self._pool, market)
+        if market_id is not None and len(self._market_ids) < _ADDRESSES_MAX:
+            self._market_ids[market] = market_id
+        return market_id
 
-    async def _read(self, channel: Channel, name: str) -> Picture:
+    async def _read(self, channel: Channel, name: str) -> ChannelState:
         try:
             taken_at = time.monotonic()
-            state = await _load(self._pool, channel)
-            picture = Picture(
-                state.epoch, state.head, state.kept_from, _snapshot(channel.kind, state), taken_at
+            live = await _load(self._pool, channel)
+            state = ChannelState(
+                live.epoch, live.head, live.kept_from, _snapshot(channel.kind, live), taken_at
             )
-            if len(self._pictures) >= _CACHED_MAX:
-                self._pictures.clear()
-            self._pictures[name] = picture
-            return picture
+            if len(self._states) >= _CACHED_MAX:
+                self._states.clear()
+            self._states[name] = state
+            return state
         finally:
             del self._reading[name]
 
@@ -81,40 +83,40 @@ class States:
 async def _load(pool: Pool, channel: Channel) -> LiveState:
     market_id = channel.market_id
     match channel.kind:
-        case Kind.MARKETS:
+        case ChannelKind.MARKETS:
             return await live_state.markets(pool)
-        case Kind.TRADES | Kind.ACTIVITY:
+        case ChannelKind.TRADES | ChannelKind.ACTIVITY:
             return await live_state.trades(pool, market_id)
-        case Kind.MARKET:
+        case ChannelKind.MARKET:
             return await live_state.market(pool, market_id or "")
-        case Kind.VOTES:
+        case ChannelKind.VOTES:
             return await live_state.votes(pool, market_id or "")
-        case Kind.DISCUSSIONS:
+        case ChannelKind.DISCUSSIONS:
             return await live_state.discussions(pool, market_id or "")
         case _ as never:
             assert_never(never)
 
 
-def _snapshot(kind: Kind, state: LiveState) -> msgspec.Raw:
+def _snapshot(kind: ChannelKind, state: LiveState) -> msgspec.Raw:
     text = state.state
     if text is None:
         return msgspec.Raw(b"null")
     match kind:
-        case Kind.MARKET:
-            told: object = _market(_ROW.decode(text))
-        case Kind.MARKETS:
-            found = _ROW.decode(text)
-            markets = msgspec.convert(found["rows"], list[dict[str, object]])
-            told = {"count": found["count"], "markets": [_market(row) for row in markets]}
-        case Kind.TRADES | Kind.ACTIVITY:
-            told = [rows.trade(row) for row in _ROWS.decode(text)]
-        case Kind.DISCUSSIONS:
-            told = [rows.comment(row) for row in _ROWS.decode(text)]
-        case Kind.VOTES:
-            told = {"tally": _ROW.decode(text)}
+        case ChannelKind.MARKET:
+            data: object = _market(_ROW.decode(text))
+        case ChannelKind.MARKETS:
+            page = _ROW.decode(text)
+            markets = msgspec.convert(page["rows"], list[dict[str, object]])
+            data = {"count": page["count"], "markets": [_market(row) for row in markets]}
+        case ChannelKind.TRADES | ChannelKind.ACTIVITY:
+            data = [rows.trade(row) for row in _ROWS.decode(text)]
+        case ChannelKind.DISCUSSIONS:
+            data = [rows.comment(row) for row in _ROWS.decode(text)]
+        case ChannelKind.VOTES:
+            data = {"tally": _ROW.decode(text)}
         case _ as never:
             assert_never(never)
-    return msgspec.Raw(msgspec.json.encode(told))
+    return msgspec.Raw(msgspec.json.encode(data))
 
 
 def _market(row: dict[str, object]) -> dict[str, object]:

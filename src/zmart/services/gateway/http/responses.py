@@ -135,7 +135,13 @@ def _marked(kind: type[msgspec.Struct]) -> frozenset[str]:
 @cache
 def _amounts_by_name() -> frozenset[str]:
     """What holds an amount in events and messages, which travel as plain objects."""
-    kinds = [*get_args(AnyEvent), shapes.Market, shapes.MarketNow, shapes.MarketChange, shapes.Trade]
+    kinds = [
+        *get_args(AnyEvent),
+        shapes.MarketData,
+        shapes.MarketSnapshot,
+        shapes.MarketChange,
+        shapes.TradeData,
+    ]
     return frozenset(
         wire
         for kind in kinds

@@ -1,7 +1,7 @@
-"""Fetches the texts of markets that were made elsewhere, by the CID on chain, from the IPFS gateway.
+"""Fetch the documents of markets created elsewhere from the IPFS gateway, by the CID on chain.
 
-What cannot be had is asked for again, with growing pauses, for ever. Only bytes that hash to the CID are judged: then
-they are a market document or they are none, and neither changes any more.
+A document that is unavailable is requested again without limit, at growing intervals. Only bytes that hash to the CID
+are validated, and that result is permanent.
 """
 
 from __future__ import annotations
@@ -21,57 +21,59 @@ from zmart.store.documents import FetchedDocument
 from zmart.store.pool import Pool
 
 FETCH_WITHIN_S = 15.0
-# A gateway searches long for what nobody has. So what it did not find before has places of its own, and a text that is
-# asked for the first time never waits for those.
-_FIRST_AT_ONCE, _AGAIN_AT_ONCE = 4, 2
-_MOST_EACH = 5
+# A gateway searches long for a document that no node has. So repeated requests have slots of their own, and the first
+# request for a document never waits for them.
+_FIRST_CONCURRENCY, _REPEAT_CONCURRENCY = 4, 2
+_MAX_PER_SLOT = 5
 
 log = structlog.get_logger()
 
 
-class TextFetcher:
-    """`provider` is where texts that were found are pinned, by the Keeper."""
+class DocumentFetcher:
+    """Fetch documents. `provider` is where PinKeeper pins those that were fetched."""
 
     def __init__(self, pool: Pool, gateway_url: str, provider: str, within_s: float = FETCH_WITHIN_S) -> None:
         self._pool = pool
         self._gateway_url = gateway_url
         self._provider = provider
         self._within_s = within_s
-        self._places = {
-            True: asyncio.Semaphore(_FIRST_AT_ONCE),
-            False: asyncio.Semaphore(_AGAIN_AT_ONCE),
+        self._slots = {
+            True: asyncio.Semaphore(_FIRST_CONCURRENCY),
+            False: asyncio.Semaphore(_REPEAT_CONCURRENCY),
         }
 
-    async def look(self) -> None:
-        """Some of what is due. Looks may overlap: together they fetch no more at once than one."""
+    async def fetch_due(self) -> None:
+        """Fetch some of the documents that are due. Concurrent calls share the limits of one call."""
         await document_fetches.drop_done(self._pool)
         await asyncio.gather(
-            *(self._work(True) for _ in range(_FIRST_AT_ONCE)),
-            *(self._work(False) for _ in range(_AGAIN_AT_ONCE)),
+            *(self._work(True) for _ in range(_FIRST_CONCURRENCY)),
+            *(self._work(False) for _ in range(_REPEAT_CONCURRENCY)),
         )
 
     async def _work(self, is_first: bool) -> None:
-        if self._places[is_first].locked():
+        if self._slots[is_first].locked():
             return
-        async with self._places[is_first]:
-            for _ in range(_MOST_EACH):
+        async with self._slots[is_first]:
+            for _ in range(_MAX_PER_SLOT):
                 fetch = await document_fetches.claim(self._pool, is_first=is_first)
                 if fetch is None:
                     return
-                await self._settle(fetch)
+                await self._fetch(fetch)
 
-    async def _settle(self, fetch: Fetch) -> None:
+    async def _fetch(self, fetch: Fetch) -> None:
         try:
-            found = await self._find(fetch)
+            document = await self._find(fetch)
         except (PinError, TimeoutError) as problem:
             reason = str(problem) or f"The gateway did not send {fetch.cid} within {self._within_s:g} s."
-            metrics.texts.labels("failed").inc()
-            log.info("text of a market not found yet", market=fetch.market_id, cid=fetch.cid, reason=reason)
+            metrics.documents.labels("failed").inc()
+            log.info(
+                "document of a market not found yet", market=fetch.market_id, cid=fetch.cid, reason=reason
+            )
             await document_fetches.failed(self._pool, fetch, reason)
             return
-        await documents.add_fetched(self._pool, found, _pin_cid(found), self._provider)
+        await documents.add_fetched(self._pool, document, _pin_cid(document), self._provider)
         await document_fetches.done(self._pool, fetch)
-        metrics.texts.labels("rejected" if found.problem else "stored").inc()
+        metrics.documents.labels("rejected" if document.problem else "stored").inc()
 
     async def _find(self, fetch: Fetch) -> FetchedDocument:
         try:
@@ -87,15 +89,18 @@ class TextFetcher:
         return _judged(fetch, raw)
 
 
-def _pin_cid(found: FetchedDocument) -> str:
-    """The CID under which a provider takes the bytes: a CIDv1 may be written over the layout of version 0."""
-    if found.document is None or cid_of(found.document, parse_cid(found.cid).version) == found.cid:
-        return found.cid
-    return cid_of(found.document, 0)
+def _pin_cid(document: FetchedDocument) -> str:
+    """Return the CID under which a provider accepts the bytes: a CIDv1 may have the layout of version 0."""
+    if (
+        document.document is None
+        or cid_of(document.document, parse_cid(document.cid).version) == document.cid
+    ):
+        return document.cid
+    return cid_of(document.document, 0)
 
 
 def _judged(fetch: Fetch, raw: bytes) -> FetchedDocument:
-    """`raw` hashes to the CID."""
+    """Validate bytes that hash to the CID."""
     try:
         text = market_document.read(raw)
     except Invalid as problem:
