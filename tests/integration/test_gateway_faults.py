@@ -15,7 +15,7 @@ import uvicorn
 from chain_life import SOL, Driver
 from gateway_harness import Site, add_market, address, legacy_body, site, wallet
 from zmart.chain.rpc import Rpc
-from zmart.ipfs.pinning import PinataClient
+from zmart.ipfs.pinata import PinataClient
 from zmart.ops import slow_clients
 from zmart.ops.slow_clients import PunctualProtocol
 from zmart.services.gateway.api import fee_payer, market_documents

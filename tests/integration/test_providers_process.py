@@ -17,7 +17,9 @@ from providers_harness import API_KEY, JWT, SECRET, is_ready
 
 from indexer_harness import until
 from zmart.ipfs.cid import cid_of
-from zmart.ipfs.pinning import PinataClient, PinError, fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.ipfs.pinata import PinataClient
+from zmart.ipfs.pinning import PinError
 from zmart.local.processes import free_port
 
 RSS_MAX_MB = 75

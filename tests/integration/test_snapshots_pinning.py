@@ -10,7 +10,9 @@ import uvicorn
 
 from zmart.errors import ConfigError, Invalid
 from zmart.ipfs.cid import cid_of
-from zmart.ipfs.pinning import PinataClient, PinError, fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.ipfs.pinata import PinataClient
+from zmart.ipfs.pinning import PinError
 from zmart.local.processes import free_port
 from zmart.settings import load_settings
 

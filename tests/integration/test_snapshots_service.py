@@ -16,7 +16,9 @@ import pytest
 
 from indexer_harness import until
 from zmart.errors import Conflict, NotFound
-from zmart.ipfs.pinning import PinataClient, PinError, fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.ipfs.pinata import PinataClient
+from zmart.ipfs.pinning import PinError
 from zmart.proofs import market_document, merkle
 from zmart.proofs.canonical import canonical_json
 from zmart.proofs.findings import Verdict

@@ -82,7 +82,7 @@ def register(root: typer.Typer) -> None:
 
 
 async def _make(market: str | None, day: date | None, *, quiet: bool) -> list[SnapshotResult]:
-    from zmart.ipfs.pinning import PinataClient
+    from zmart.ipfs.pinata import PinataClient
     from zmart.local.addresses import stack_settings
     from zmart.services.snapshots.runs import SnapshotRuns
     from zmart.store.pool import Pool

@@ -168,7 +168,7 @@ async def _reports(
 
 
 async def _pin(saved: bytes, name: str) -> None:
-    from zmart.ipfs.pinning import PinataClient
+    from zmart.ipfs.pinata import PinataClient
     from zmart.local.addresses import stack_settings
 
     async with PinataClient.from_settings(stack_settings()) as pins:

@@ -37,7 +37,7 @@ def list_sign(
     from zmart.chain import wallet
     from zmart.chain.program import Program
     from zmart.errors import ConfigError, Invalid
-    from zmart.ipfs.pinning import PinataClient
+    from zmart.ipfs.pinata import PinataClient
     from zmart.local.addresses import stack_settings
     from zmart.proofs.voter_list import MAX_BYTES, sign_list
 

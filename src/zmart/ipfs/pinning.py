@@ -1,39 +1,21 @@
-"""Pinning our own bytes with a provider, and reading them back so that nobody has to be believed.
-
-`PinataClient` speaks Pinata's legacy API (docs.pinata.cloud, `pinning` and `data` endpoints), which the local pin
-store speaks too. The CID is computed here first; an answer with another one is refused.
-"""
+"""Define what any pin provider does: keep bytes under their CID."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-import httpx
 import msgspec
-import stamina
 
-from zmart.errors import ConfigError, ZmartError
-from zmart.ipfs.cid import FileCheck, cid_of, parse_cid
-from zmart.settings import Settings
-
-FETCH_MAX_BYTES = 16 * 1024 * 1024
-
-_ATTEMPTS = 4
-_TIMEOUT_S = 30.0
-_RETRY_AFTER_MAX_S = 60
-_NOT_PINNED = "CURRENT_USER_HAS_NOT_PINNED_CID"
-
-_T = TypeVar("_T")
+from zmart.errors import ZmartError
 
 
 class PinError(ZmartError):
-    """A pin provider or an IPFS gateway is away, refused, or answered with something else than our bytes."""
+    """A pin provider or an IPFS gateway was unavailable, refused, or answered with other bytes than ours."""
 
 
 class Pinned(msgspec.Struct, frozen=True):
-    """What a provider holds now. `provider_id` is its own name for it, empty when it gives none."""
+    """A file that a provider keeps. `provider_id` is the provider's own name for it, empty when it gives none."""
 
     cid: str
     provider: str
@@ -53,176 +35,11 @@ class PinClient(Protocol):
         ...
 
     async def unpin(self, cid: str) -> bool:
-        """Let go of `cid`; False when it was not pinned. Raises PinError."""
+        """Release `cid`; False when it was not pinned. Raises PinError."""
         ...
 
     async def is_pinned(self, cid: str) -> bool: ...
 
     async def check(self) -> None:
-        """Raises PinError when the provider is away or refuses our credentials."""
+        """Raises PinError when the provider is unavailable or refuses our credentials."""
         ...
-
-
-class _PinAnswer(msgspec.Struct, frozen=True, rename={"cid": "IpfsHash", "provider_id": "ID"}):
-    cid: str
-    provider_id: str = ""
-
-
-class _PinRow(msgspec.Struct, frozen=True):
-    ipfs_pin_hash: str
-    date_unpinned: str | None = None
-
-
-class _PinList(msgspec.Struct, frozen=True):
-    rows: list[_PinRow]
-
-
-class PinataClient:
-    """Pinata, or anything that speaks its legacy API. Use as an async context manager, or call `close()`."""
-
-    def __init__(self, api_url: str, credentials: Mapping[str, str], name: str = "pinata") -> None:
-        self.name = name
-        self._http = httpx.AsyncClient(base_url=api_url, headers=dict(credentials), timeout=_TIMEOUT_S)
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> PinataClient:
-        """PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY. Raises ConfigError when neither is set."""
-        name = "local" if settings.is_local else "pinata"
-        return cls(settings.pinata_api_url, _credentials(settings), name)
-
-    async def __aenter__(self) -> PinataClient:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    async def pin(
-        self, data: bytes, name: str, *, cid_version: int = 1, keyvalues: Mapping[str, str] | None = None
-    ) -> Pinned:
-        expected = cid_of(data, cid_version)
-        mime_type = "application/json" if name.endswith(".json") else "application/octet-stream"
-        answer = await self._call(
-            "POST",
-            "/pinning/pinFileToIPFS",
-            files={"file": (name, data, mime_type)},
-            data={
-                "pinataMetadata": _text({"name": name, "keyvalues": dict(keyvalues or {})}),
-                "pinataOptions": _text({"cidVersion": cid_version}),
-            },
-        )
-        pinned = _decode(answer, _PinAnswer)
-        if pinned.cid != expected:
-            raise PinError(f"{self.name} stored {name} as {pinned.cid}, but its bytes are {expected}.")
-        return Pinned(expected, self.name, pinned.provider_id, len(data))
-
-    async def unpin(self, cid: str) -> bool:
-        try:
-            await self._call("DELETE", f"/pinning/unpin/{parse_cid(cid)}")
-        except _Refused as refusal:
-            if _NOT_PINNED in refusal.body:
-                return False
-            raise
-        return True
-
-    async def is_pinned(self, cid: str) -> bool:
-        query = {"hashContains": str(parse_cid(cid)), "status": "pinned"}
-        answer = await self._call("GET", "/data/pinList", params=query)
-        rows = _decode(answer, _PinList).rows
-        return any(row.ipfs_pin_hash == cid and row.date_unpinned is None for row in rows)
-
-    async def check(self) -> None:
-        await self._call("GET", "/data/testAuthentication")
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        files: Mapping[str, tuple[str, bytes, str]] | None = None,
-        data: Mapping[str, str] | None = None,
-    ) -> bytes:
-        try:
-            async for attempt in stamina.retry_context(
-                on=_worth_another_try, attempts=_ATTEMPTS, wait_max=10
-            ):
-                with attempt:
-                    answer = await self._http.request(method, path, params=params, files=files, data=data)
-                    if not answer.is_success:
-                        raise _Refused(self.name, answer)
-        except httpx.HTTPError as problem:
-            raise PinError(
-                f"{self.name} does not answer ({type(problem).__name__}): check PINATA_API_URL."
-            ) from problem
-        return answer.content
-
-
-class _Refused(PinError):
-    def __init__(self, provider: str, answer: httpx.Response) -> None:
-        self.status = answer.status_code
-        self.body = answer.text[:500]
-        self.retry_after = answer.headers.get("retry-after", "")
-        advice = " Check PINATA_JWT or the key pair." if self.status in (401, 403) else ""
-        super().__init__(f"{provider} refused with status {self.status}: {self.body}.{advice}")
-
-
-async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FETCH_MAX_BYTES) -> bytes:
-    """The file `cid` from an IPFS gateway, checked against the CID. Raises Invalid for what is no CID, PinError
-    when the gateway is away, has something else, or sends more than `max_bytes`."""
-    check = FileCheck(cid)
-    url = f"{gateway_url.rstrip('/')}/ipfs/{cid}"
-    data = bytearray()
-    try:
-        async with (
-            httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True) as http,
-            http.stream("GET", url) as answer,
-        ):
-            if answer.status_code != httpx.codes.OK:
-                raise PinError(f"The gateway answered {answer.status_code} for {cid}.")
-            async for piece in answer.aiter_bytes():
-                data += piece
-                if len(data) > max_bytes:
-                    raise PinError(f"{cid} is larger than {max_bytes} bytes.")
-                check.write(piece)
-    except httpx.HTTPError as problem:
-        raise PinError(
-            f"The gateway does not answer ({type(problem).__name__}): check IPFS_GATEWAY_URL."
-        ) from problem
-    if not check.holds():
-        raise PinError(f"The gateway sent bytes that are not {cid}.")
-    return bytes(data)
-
-
-def _worth_another_try(problem: Exception) -> bool | timedelta:
-    if isinstance(problem, httpx.TransportError):
-        return True
-    if not isinstance(problem, _Refused) or (problem.status != 429 and problem.status < 500):
-        return False
-    if _NOT_PINNED in problem.body:
-        return False
-    if problem.retry_after.isdigit():
-        return timedelta(seconds=min(int(problem.retry_after), _RETRY_AFTER_MAX_S))
-    return True
-
-
-def _credentials(settings: Settings) -> dict[str, str]:
-    if jwt := settings.pinata_jwt.get_secret_value():
-        return {"authorization": f"Bearer {jwt}"}
-    key, secret = settings.pinata_api_key.get_secret_value(), settings.pinata_secret_key.get_secret_value()
-    if not (key and secret):
-        raise ConfigError("Set PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY (see .env.example).")
-    return {"pinata_api_key": key, "pinata_secret_api_key": secret}
-
-
-def _text(value: Mapping[str, object]) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _decode(answer: bytes, shape: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(answer, type=shape)
-    except msgspec.DecodeError as problem:
-        raise PinError(f"The pin provider's answer cannot be read: {problem}.") from None

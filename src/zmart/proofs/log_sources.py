@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from zmart.errors import Invalid, NotFound, ZmartError
-from zmart.ipfs.pinning import fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.market.types import MarketId
 from zmart.proofs import merkle
 from zmart.proofs.log_documents import MAX_PAGE, LogPage

@@ -8,7 +8,8 @@ import msgspec
 
 from zmart.chain.accounts import MarketAccount
 from zmart.errors import Invalid
-from zmart.ipfs.pinning import PinError, fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.ipfs.pinning import PinError
 from zmart.market.types import MarketState
 from zmart.proofs.snapshot import Row, Snapshot, parse
 from zmart.proofs.tally_evidence import Evidence

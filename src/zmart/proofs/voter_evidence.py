@@ -9,7 +9,7 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError, ZmartError
-from zmart.ipfs.pinning import fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.market.eligibility import Rule, RuleKind, VoteOpening, VoterStanding
 from zmart.market.types import Address, ChainTime, Signature, VoteKind, Wallet
 from zmart.proofs.tally_evidence import Anchor, Evidence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zmart.errors import ZmartError
-from zmart.ipfs.pinning import fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.market.eligibility import VoterStanding
 from zmart.market.types import Address, Wallet
 from zmart.proofs.voter_list import MAX_BYTES, parse_list

@@ -17,7 +17,7 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet import admin_keypair, backend_keypair
 from zmart.errors import ConfigError, StoreError
-from zmart.ipfs.pinning import PinataClient
+from zmart.ipfs.pinata import PinataClient
 from zmart.market.pricing import pricing_model
 from zmart.services.contract import AsgiApp, Line, Readiness
 from zmart.services.gateway.api.fragment_cache import FragmentCache

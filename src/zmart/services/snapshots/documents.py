@@ -12,7 +12,8 @@ import structlog
 
 from zmart.errors import Invalid
 from zmart.ipfs.cid import cid_of, parse_cid, same_file
-from zmart.ipfs.pinning import PinError, fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.ipfs.pinning import PinError
 from zmart.proofs import market_document
 from zmart.services.snapshots import metrics
 from zmart.store import document_fetches, documents

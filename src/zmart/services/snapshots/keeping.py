@@ -11,7 +11,8 @@ import structlog
 
 from zmart.errors import Invalid
 from zmart.ipfs.cid import parse_cid, same_file
-from zmart.ipfs.pinning import PinClient, PinError, fetch_from_gateway
+from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.ipfs.pinning import PinClient, PinError
 from zmart.market.types import MarketId
 from zmart.services.snapshots import metrics
 from zmart.store import anchors

@@ -10,7 +10,7 @@ import msgspec
 
 from zmart.errors import NotFound
 from zmart.feed.channels import is_market_id
-from zmart.ipfs.pinning import PinataClient
+from zmart.ipfs.pinata import PinataClient
 from zmart.market.types import MarketId
 from zmart.services.snapshots.building import BuiltSnapshot, SnapshotBuilder
 from zmart.services.snapshots.keeping import PinKeeper

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.ticks import Ticks
-from zmart.ipfs.pinning import PinataClient
+from zmart.ipfs.pinata import PinataClient
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi

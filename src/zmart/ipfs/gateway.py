@@ -1,0 +1,38 @@
+"""Read a file from an IPFS gateway and check it against its CID, so that the gateway need not be trusted."""
+
+from __future__ import annotations
+
+import httpx
+
+from zmart.ipfs.cid import FileCheck
+from zmart.ipfs.pinning import PinError
+
+FETCH_MAX_BYTES = 16 * 1024 * 1024
+_TIMEOUT_S = 30.0
+
+
+async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FETCH_MAX_BYTES) -> bytes:
+    """The file `cid` from an IPFS gateway, checked against the CID. Raises Invalid for what is no CID, PinError
+    when the gateway is away, has something else, or sends more than `max_bytes`."""
+    check = FileCheck(cid)
+    url = f"{gateway_url.rstrip('/')}/ipfs/{cid}"
+    data = bytearray()
+    try:
+        async with (
+            httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True) as http,
+            http.stream("GET", url) as answer,
+        ):
+            if answer.status_code != httpx.codes.OK:
+                raise PinError(f"The gateway answered {answer.status_code} for {cid}.")
+            async for piece in answer.aiter_bytes():
+                data += piece
+                if len(data) > max_bytes:
+                    raise PinError(f"{cid} is larger than {max_bytes} bytes.")
+                check.write(piece)
+    except httpx.HTTPError as problem:
+        raise PinError(
+            f"The gateway does not answer ({type(problem).__name__}): check IPFS_GATEWAY_URL."
+        ) from problem
+    if not check.holds():
+        raise PinError(f"The gateway sent bytes that are not {cid}.")
+    return bytes(data)
