@@ -23,7 +23,7 @@ from zmart.chain.accounts import MarketAccount
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import ChainTransaction, extract_events, parse_transaction
-from zmart.decisions.context import Authority
+from zmart.decisions.context import DecisionContext
 from zmart.local.chain.genesis import fund, send
 from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, SharesBought, SharesSold
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
@@ -282,12 +282,12 @@ class Scene:
         ]
 
     @asynccontextmanager
-    async def authority(self, **changes: object) -> AsyncIterator[Authority]:
-        authority = await Authority.open(self.with_settings(**changes))
+    async def context(self, **changes: object) -> AsyncIterator[DecisionContext]:
+        context = await DecisionContext.open(self.with_settings(**changes))
         try:
-            yield authority
+            yield context
         finally:
-            await authority.aclose()
+            await context.aclose()
 
 
 async def zmart(scene: Scene, *arguments: str) -> tuple[int, str]:

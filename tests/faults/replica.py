@@ -103,13 +103,13 @@ def _arm(die_at: int) -> None:
     JsonRpc.request = mortal(JsonRpc.request)  # type: ignore[method-assign]
     for name in ("execute", "fetch", "fetchrow", "fetchval"):
         setattr(Connection, name, mortal(getattr(Connection, name)))
-    real_attempt = workers.attempt
+    real_run_job = workers.run_job
 
-    async def attempt(*arguments: Any) -> bool:
+    async def run_job(*arguments: Any) -> bool:
         _at_work.set(True)
         try:
-            return await real_attempt(*arguments)
+            return await real_run_job(*arguments)
         finally:
             _at_work.set(False)
 
-    workers.attempt = attempt
+    workers.run_job = run_job

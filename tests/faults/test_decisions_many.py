@@ -37,9 +37,9 @@ async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Sce
 
 async def settle(scene: Scene, **settings: object) -> float:
     """One tick and all its work; how long it took."""
-    async with scene.authority(**settings) as authority:
-        service, started = Monitor(scene.with_settings(**settings), authority), time.monotonic()
-        await service.settle_due()
+    async with scene.context(**settings) as context:
+        service, started = Monitor(scene.with_settings(**settings), context), time.monotonic()
+        await service.finalize_due()
         await service.finish()
         return time.monotonic() - started
 
@@ -121,8 +121,8 @@ class Played:
         now = scripted_chain.time_of(self.accounts[str(CLOCK)])
         with scripted_chain.playing(self.accounts, markets, now) as url:
             took_s = await settle(self.scene, solana_rpc_url=url)
-            async with self.scene.authority(solana_rpc_url=url) as authority:
-                end = await authority.rpc.call("the_end")
+            async with self.scene.context(solana_rpc_url=url) as context:
+                end = await context.rpc.call("the_end")
         assert isinstance(end, dict)
         assert len(end["landed"]) == number
         assert set(end["landed"].values()) == {1}

@@ -76,15 +76,15 @@ async def test_a_finalization_that_the_rpc_denies_is_seen_on_the_account(
     """The program would refuse the second one: yet it is no failure, since the account shows the first."""
     market = await scene.resolving()
     await scene.travel(3 * 86_400 + 60)
-    async with scene.authority(solana_rpc_url=proxy.url) as authority:
+    async with scene.context(solana_rpc_url=proxy.url) as context:
         brief = SendPolicy(rebroadcast_s=0.1, poll_s=0.02, uncertain_after_s=0.3)
-        object.__setattr__(authority, "policy", brief)
-        service = Monitor(scene.settings, authority)
+        object.__setattr__(context, "policy", brief)
+        service = Monitor(scene.settings, context)
         proxy.script = not_found
-        await service.settle_due()
+        await service.finalize_due()
         await service.finish()
         proxy.script = lie  # type: ignore[assignment]
-        await service.settle_due()
+        await service.finalize_due()
         await service.finish()
     (intent,) = await intents.recent(scene.pool, 10)
     assert intent.state.is_done
@@ -98,11 +98,11 @@ async def test_what_nobody_can_know_pages_a_person_and_is_never_signed_again(
 ) -> None:
     market = await scene.resolving()
     await scene.travel(3 * 86_400 + 60)
-    async with scene.authority(solana_rpc_url=proxy.url, rpc_timeout_s=0.2) as authority:
+    async with scene.context(solana_rpc_url=proxy.url, rpc_timeout_s=0.2) as context:
         object.__setattr__(
-            authority, "policy", SendPolicy(rebroadcast_s=0.1, poll_s=0.02, uncertain_after_s=0.3)
+            context, "policy", SendPolicy(rebroadcast_s=0.1, poll_s=0.02, uncertain_after_s=0.3)
         )
-        service = Monitor(scene.settings, authority)
+        service = Monitor(scene.settings, context)
         signed = False
 
         def nothing_known(call: object) -> object:
@@ -111,14 +111,14 @@ async def test_what_nobody_can_know_pages_a_person_and_is_never_signed_again(
             return (drops(call) or Broken("503")) if signed else None  # type: ignore[arg-type]
 
         proxy.script = nothing_known  # type: ignore[assignment]
-        await service.settle_due()
+        await service.finalize_due()
         await service.finish()
         (intent,) = await intents.recent(scene.pool, 10)
         assert (intent.state, intent.attempts) == (IntentState.UNCERTAIN, 1)
         assert "uncertain" in await open_alerts(scene)
         proxy.script = honest
         await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
-        await service.settle_due()
+        await service.finalize_due()
         await service.finish()
     (intent,) = await intents.recent(scene.pool, 10)
     assert (intent.state, intent.attempts) == (IntentState.LANDED, 1), "the same bytes, once it can be told"
@@ -145,9 +145,9 @@ async def test_a_stop_in_the_middle_of_sending_is_quick_and_the_next_one_goes_on
     await asyncio.wait_for(running, 3)
     (intent,) = await intents.recent(scene.pool, 10)
     assert intent.in_flight
-    async with scene.authority() as authority:
-        next_one = Monitor(scene.settings, authority)
-        await next_one.settle_due()
+    async with scene.context() as context:
+        next_one = Monitor(scene.settings, context)
+        await next_one.finalize_due()
         await next_one.finish()
     (after,) = await intents.recent(scene.pool, 10)
     assert (after.state, after.signature) == (IntentState.LANDED, intent.signature)
@@ -158,10 +158,10 @@ async def test_a_payer_that_runs_dry_alerts_below_one_sol_and_signs_nothing_at_t
     await scene.vote(market, yes=1)
     backend = address_of(scene.chain.keys.backend)
     try:
-        async with scene.authority() as authority:
-            service = Aggregator(scene.settings, authority, None)
+        async with scene.context() as context:
+            service = Aggregator(scene.settings, context, None)
             await fund(scene.rpc, backend, Lamports(payer.LOW_LAMPORTS - 1))
-            assert await payer.look(authority) == payer.LOW_LAMPORTS - 1
+            assert await payer.check_balance(context) == payer.LOW_LAMPORTS - 1
             assert await open_alerts(scene) == ["payer low"]
             assert payer.lamports._value.get() == payer.LOW_LAMPORTS - 1
             await fund(scene.rpc, backend, Lamports(PAYER_RENT_LAMPORTS))
@@ -172,7 +172,7 @@ async def test_a_payer_that_runs_dry_alerts_below_one_sol_and_signs_nothing_at_t
             (work,) = await market_work.of_market(scene.pool, market)
             assert "send it SOL" in str(work.last_error)
             await fund(scene.rpc, backend, FUNDS["backend"])
-            await payer.look(authority)
+            await payer.check_balance(context)
             assert await open_alerts(scene) == []
             await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
             await service.decide_due()

@@ -37,16 +37,16 @@ async def vote(scene: Scene, market: MarketId, tally: Tally, kind: VoteKind) -> 
 
 
 async def aggregate(scene: Scene, **settings: object) -> None:
-    async with scene.authority(**settings) as authority:
-        service = Aggregator(scene.with_settings(**settings), authority, None)
+    async with scene.context(**settings) as context:
+        service = Aggregator(scene.with_settings(**settings), context, None)
         await service.decide_due()
         await service.finish()
 
 
 async def settle(scene: Scene) -> None:
-    async with scene.authority() as authority:
-        service = Monitor(scene.settings, authority)
-        await service.settle_due()
+    async with scene.context() as context:
+        service = Monitor(scene.settings, context)
+        await service.finalize_due()
         await service.finish()
 
 

@@ -147,8 +147,8 @@ async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(s
     voters = await Pool.open(scene.settings.require("database_url"), size=6, wait_s=30)
 
     async def tick() -> None:
-        async with scene.authority(admin_keypair_path=None) as authority:
-            service = Aggregator(scene.settings, authority, None)
+        async with scene.context(admin_keypair_path=None) as context:
+            service = Aggregator(scene.settings, context, None)
             await scene.pool.execute("UPDATE market_work SET next_attempt_at = now()")
             await service.decide_due()
             await service.finish()

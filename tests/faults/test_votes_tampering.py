@@ -57,8 +57,8 @@ async def receipts(scene: Scene, market: MarketId) -> list[Receipt]:
 
 
 async def count(scene: Scene) -> None:
-    async with scene.authority() as authority:
-        service = Aggregator(scene.settings, authority, None)
+    async with scene.context() as context:
+        service = Aggregator(scene.settings, context, None)
         await service.decide_due()
         await service.finish()
 

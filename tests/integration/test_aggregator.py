@@ -41,8 +41,8 @@ async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Sce
 
 async def tick(scene: Scene, **settings: object) -> None:
     """What one process does at one tick of the schedule."""
-    async with scene.authority(**settings) as authority:
-        service = Aggregator(scene.with_settings(**settings), authority, None)
+    async with scene.context(**settings) as context:
+        service = Aggregator(scene.with_settings(**settings), context, None)
         await service.decide_due()
         await service.finish()
 

@@ -40,12 +40,12 @@ async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Sce
 
 async def decide(scene: Scene, **settings: object) -> None:
     """One tick of both services."""
-    async with scene.authority(**settings) as authority:
-        aggregator = Aggregator(scene.with_settings(**settings), authority, None)
+    async with scene.context(**settings) as context:
+        aggregator = Aggregator(scene.with_settings(**settings), context, None)
         await aggregator.decide_due()
         await aggregator.finish()
-        finalizer = Monitor(scene.with_settings(**settings), authority)
-        await finalizer.settle_due()
+        finalizer = Monitor(scene.with_settings(**settings), context)
+        await finalizer.finalize_due()
         await finalizer.finish()
 
 
@@ -287,8 +287,8 @@ async def test_a_wait_of_ten_minutes_is_an_alert_that_ends_with_it(scene: Scene)
     await decide(scene)
 
     async def look(decided: Callable[[object], Awaitable[None]] = _nothing) -> list[str]:
-        found = await waiting.look(scene.pool, [Job.DISPUTE], decided)
-        await waiting.tell(scene.pool, [Job.DISPUTE], found)
+        found = await waiting.resume_ready(scene.pool, [Job.DISPUTE], decided)
+        await waiting.update_alerts(scene.pool, [Job.DISPUTE], found)
         return [a.key for a in await alerts.open_alerts(scene.pool)]
 
     assert await look() == []

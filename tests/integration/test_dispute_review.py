@@ -45,9 +45,9 @@ async def voted(
 
 
 async def decide(scene: Scene, mode: str) -> None:
-    async with scene.authority() as authority:
-        service = Monitor(scene.with_settings(dispute_review=mode), authority)
-        await service.settle_due()
+    async with scene.context() as context:
+        service = Monitor(scene.with_settings(dispute_review=mode), context)
+        await service.finalize_due()
         await service.finish()
 
 

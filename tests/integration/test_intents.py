@@ -15,7 +15,7 @@ from decisions_harness import until
 from votes_harness import add_market, market_id
 from zmart.decisions import schedule
 from zmart.decisions.schedule import run_schedule
-from zmart.decisions.workers import Workers
+from zmart.decisions.workers import MarketWorkers
 from zmart.errors import NotFound, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.store import alerts, intents, market_work
@@ -273,7 +273,7 @@ async def test_a_stop_does_not_wait_for_a_tick_that_hangs(
 
 
 async def test_a_stop_ends_work_that_hangs_and_what_was_not_begun(pool: Pool) -> None:
-    workers, begun = Workers(pool, limit=1), asyncio.Event()
+    workers, begun = MarketWorkers(pool, limit=1), asyncio.Event()
 
     async def hang() -> None:
         begun.set()
@@ -286,7 +286,7 @@ async def test_a_stop_ends_work_that_hangs_and_what_was_not_begun(pool: Pool) ->
 
 
 async def test_a_slow_market_does_not_hold_up_the_others(pool: Pool) -> None:
-    workers, release, done = Workers(pool, limit=2), asyncio.Event(), []
+    workers, release, done = MarketWorkers(pool, limit=2), asyncio.Event(), []
 
     async def slow() -> None:
         await release.wait()

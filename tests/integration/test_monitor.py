@@ -35,9 +35,9 @@ async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Sce
 
 
 async def tick(scene: Scene, **settings: object) -> None:
-    async with scene.authority(**settings) as authority:
-        service = Monitor(scene.with_settings(**settings), authority)
-        await service.settle_due()
+    async with scene.context(**settings) as context:
+        service = Monitor(scene.with_settings(**settings), context)
+        await service.finalize_due()
         await service.finish()
 
 

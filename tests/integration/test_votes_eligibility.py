@@ -80,9 +80,9 @@ async def vote_on_chain(scene: Scene, market: MarketId, voter: Keypair, choice: 
 
 
 async def decide(scene: Scene, **settings: object) -> None:
-    async with scene.authority() as authority:
-        service = Monitor(scene.with_settings(**settings), authority)
-        await service.settle_due()
+    async with scene.context() as context:
+        service = Monitor(scene.with_settings(**settings), context)
+        await service.finalize_due()
         await service.finish()
 
 
@@ -320,8 +320,8 @@ async def test_a_funded_proposal_is_verified_from_the_chain(scene: Scene) -> Non
     )  # fmt: skip
     await scene.send([build.submit_proposal_vote(address_of(late), market, False)], late)
     await scene.index_votes(market)
-    async with scene.authority() as authority:
-        service = Aggregator(settings, authority, None)
+    async with scene.context() as context:
+        service = Aggregator(settings, context, None)
         await service.decide_due()
         await service.finish()
     account = await scene.account(market)

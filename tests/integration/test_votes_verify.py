@@ -61,8 +61,8 @@ async def counted(scene: Scene) -> MarketId:
     await fund(scene.rpc, address_of(voter), Lamports(10**9))
     await scene.send([program.instructions.submit_proposal_vote(address_of(voter), market, False)], voter)
     await add_onchain_vote(scene.pool, market, kind, voter, False)
-    async with scene.authority() as authority:
-        service = Aggregator(scene.settings, authority, None)
+    async with scene.context() as context:
+        service = Aggregator(scene.settings, context, None)
         await service.decide_due()
         await service.finish()
     return market
@@ -94,9 +94,9 @@ async def test_a_settled_dispute_holds(scene: Scene) -> None:
     market = await scene.disputed()
     await scene.vote(market, 3, 2, VoteKind.DISPUTE)
     await scene.travel(72 * 3600 + 60)
-    async with scene.authority() as authority:
-        service = Monitor(scene.settings, authority)
-        await service.settle_due()
+    async with scene.context() as context:
+        service = Monitor(scene.settings, context)
+        await service.finalize_due()
         await service.finish()
     evidence = await evidence_of(scene, market)
     log = await log_of(scene, market)

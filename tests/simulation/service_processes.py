@@ -18,8 +18,8 @@ from solders.keypair import Keypair
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.decisions import takeover
-from zmart.decisions.context import Authority
-from zmart.decisions.workers import forget_finished
+from zmart.decisions.context import DecisionContext
+from zmart.decisions.workers import clear_finished
 from zmart.errors import ZmartError
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import Statement
@@ -91,45 +91,43 @@ async def indexer(settings: Settings, pace: Pace) -> None:
 
 
 async def aggregator(settings: Settings, pace: Pace) -> None:
-    authority = await Authority.open(settings)
-    service = Aggregator(settings, authority, None)
+    context = await DecisionContext.open(settings)
+    service = Aggregator(settings, context, None)
 
     async def tick() -> None:
         await service.decide_due()
         await service.finish()
-        await forget_finished(authority.pool)
+        await clear_finished(context.pool)
 
     async def resume() -> None:
-        await takeover.look(authority, AGGREGATES, service._resume, takeover.UNTOUCHED_S)
+        await takeover.resume_abandoned_once(context, AGGREGATES, service._resume, takeover.UNTOUCHED_S)
         await service.finish()
 
     await _together(
         _turns("tick", tick, pace),
         _turns("resume", resume, pace),
-        _turns(
-            "waiting", _waiting(authority.pool, (Job.PROPOSAL,), service.decide_due, service.finish), pace
-        ),
+        _turns("waiting", _waiting(context.pool, (Job.PROPOSAL,), service.decide_due, service.finish), pace),
     )
 
 
 async def monitor(settings: Settings, pace: Pace) -> None:
-    authority = await Authority.open(settings)
-    service = Monitor(settings, authority)
+    context = await DecisionContext.open(settings)
+    service = Monitor(settings, context)
 
     async def tick() -> None:
-        await service.settle_due()
+        await service.finalize_due()
         await service.finish()
-        await forget_finished(authority.pool)
+        await clear_finished(context.pool)
 
     async def resume() -> None:
-        await takeover.look(authority, FINALIZES, service._resume, takeover.UNTOUCHED_S)
+        await takeover.resume_abandoned_once(context, FINALIZES, service._resume, takeover.UNTOUCHED_S)
         await service.finish()
 
     jobs = (Job.FINALIZE, Job.DISPUTE)
     await _together(
         _turns("tick", tick, pace),
         _turns("resume", resume, pace),
-        _turns("waiting", _waiting(authority.pool, jobs, service.settle_due, service.finish), pace),
+        _turns("waiting", _waiting(context.pool, jobs, service.finalize_due, service.finish), pace),
     )
 
 
@@ -143,7 +141,7 @@ def _waiting(
 
     async def look() -> None:
         if waiting is not None:
-            await waiting.look(pool, jobs, decide)
+            await waiting.resume_ready(pool, jobs, decide)
             await finish()
 
     return look

@@ -36,7 +36,7 @@ def test_a_seed_finds_what_is_decided_ahead_of_the_index(
     async def open_gate(*_: object) -> None:
         pass
 
-    for module in ("aggregator.proposals", "monitor.finalizing"):
+    for module in ("aggregator.proposals", "monitor.finalizer"):
         monkeypatch.setattr(f"zmart.services.{module}.require_complete", open_gate)
     report = stage.play(Options.of(SEED_OF_A_BLIND_INDEX, markets=3), only="decision ahead of the index")
     assert any(v.kind.startswith("decision ahead of the index") for v in report.violations), report.printed()

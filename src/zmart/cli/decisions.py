@@ -15,12 +15,12 @@ from zmart.cli.errors import one_sentence
 from zmart.cli.intent_views import json_of, line_of, market_id_of, plain, with_pool
 
 if TYPE_CHECKING:
-    from zmart.decisions.context import Authority
+    from zmart.decisions.context import DecisionContext
     from zmart.market.types import MarketId
     from zmart.settings import Settings
     from zmart.store.pool import Pool
 
-    Work = Callable[[Settings, Authority, MarketId | None], Awaitable[None]]
+    Work = Callable[[Settings, DecisionContext, MarketId | None], Awaitable[None]]
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Market = Annotated[str | None, typer.Argument(help="a market's id (64 hex); without it, all that is due")]
@@ -33,8 +33,8 @@ def aggregate(market: Market = None, json: Json = False) -> None:
     """Decide proposals once, as the aggregator's next tick would: count, record on chain, approve or reject."""
     from zmart.services.aggregator.service import Aggregator
 
-    async def work(settings: Settings, authority: Authority, only: MarketId | None) -> None:
-        service = Aggregator(settings, authority, None)
+    async def work(settings: Settings, context: DecisionContext, only: MarketId | None) -> None:
+        service = Aggregator(settings, context, None)
         await service.decide_due(None if only is None else [only])
         await service.finish()
 
@@ -46,9 +46,9 @@ def finalize(market: Market = None, json: Json = False) -> None:
     """Finalize once what is due, as the monitor's next tick would; the chain's clock says what is due."""
     from zmart.services.monitor.service import Monitor
 
-    async def work(settings: Settings, authority: Authority, only: MarketId | None) -> None:
-        service = Monitor(settings, authority)
-        await service.settle_due(None if only is None else [only])
+    async def work(settings: Settings, context: DecisionContext, only: MarketId | None) -> None:
+        service = Monitor(settings, context)
+        await service.finalize_due(None if only is None else [only])
         await service.finish()
 
     _once(market, json, work)
@@ -104,7 +104,7 @@ def list_reviews(json: Json = False) -> None:
 
 
 def _once(market: str | None, json: bool, work: Work) -> None:
-    from zmart.decisions.context import Authority
+    from zmart.decisions.context import DecisionContext
     from zmart.local.addresses import stack_settings
 
     only = None if market is None else market_id_of(market)
@@ -112,26 +112,26 @@ def _once(market: str | None, json: bool, work: Work) -> None:
 
     async def run() -> bool:
         settings = stack_settings()
-        authority = await Authority.open(settings)
+        context = await DecisionContext.open(settings)
         try:
-            return await _tell(authority, only, json, lambda: work(settings, authority, only))
+            return await _tell(context, only, json, lambda: work(settings, context, only))
         finally:
-            await authority.aclose()
+            await context.aclose()
 
     if not asyncio.run(run()):
         raise typer.Exit(1)
 
 
 async def _tell(
-    authority: Authority, only: MarketId | None, json: bool, work: Callable[[], Awaitable[None]]
+    context: DecisionContext, only: MarketId | None, json: bool, work: Callable[[], Awaitable[None]]
 ) -> bool:
     """Do the work and print which intents it changed and what is left open; False when something failed."""
     from zmart.store import intents as store
     from zmart.store import market_work
 
-    pool = authority.pool
+    pool = context.pool
     if only is not None:
-        await authority.market(only)
+        await context.market(only)
         await market_work.without_pause(pool, only)
     before = {row.id: row.state for row in await store.recent(pool, _MOST, market_id=only)}
     await work()

@@ -114,7 +114,7 @@ def resolve(
                 raise Conflict(f"The intent {intent} is being carried out now: look again in a minute.")
             if claim.intent.state.is_done:
                 raise Conflict(f"The intent {intent} is {claim.intent.state.value} already.")
-            await claim.journal.settle_by_hand(str(intent), intents.IntentState(fate.value), reason)
+            await claim.journal.resolve_by_hand(str(intent), intents.IntentState(fate.value), reason)
         await alerts.resolve_alert(pool, f"uncertain:{intent}")
         typer.echo(line_of(await intents.one(pool, intent)))
 

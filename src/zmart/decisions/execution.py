@@ -1,60 +1,66 @@
-"""What became of an effect on chain, for the services that wanted it: figures, alerts, and the error that pauses."""
+"""Execute planned effects on chain once, confirm their outcome, and resume those that another process left.
+
+Whoever executes an intent has just read the market's account, and it does not show the effect.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import assert_never
 
+import structlog
 from prometheus_client import Counter
+from solders.instruction import Instruction
 
-from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, Uncertain
-from zmart.decisions.context import Authority, shows_effect
+from zmart.chain.judge import Attempt
+from zmart.chain.sender import AlreadyDone, Expired, Failed, Intent, Landed, Outcome, Sender, Uncertain
+from zmart.decisions.context import DecisionContext
+from zmart.decisions.effects import ADMIN_ACTIONS, instructions_of, shows_effect
 from zmart.errors import ChainError, ProgramError
+from zmart.market.types import Slot
 from zmart.store import alerts, intents
-from zmart.store.intents import Action, IntentRow
+from zmart.store.intent_claims import Claim, Claims
+from zmart.store.intents import IntentRow
 
-outcomes = Counter("zmart_effects_total", "Effects carried out on chain", ["action", "outcome"])
+outcomes = Counter("zmart_effects_total", "Effects executed on chain", ["action", "outcome"])
 signings = Counter("zmart_effects_signings_total", "Transactions signed for effects", ["action"])
 fees = Counter("zmart_effects_fee_lamports_total", "Lamports paid for effects that landed", ["action"])
 
 _OPERATORS_ROUND = 0
-_BY_OPERATORS = (Action.APPROVE_PROPOSAL, Action.CANCEL_MARKET)
+log = structlog.get_logger()
 
 
-async def bring_about(authority: Authority, intent: IntentRow) -> bool:
-    """Carry the effect out. True when the chain shows it, False while another process is at it.
+async def execute(context: DecisionContext, intent: IntentRow) -> Outcome | None:
+    """Send a planned effect to the chain, once, whatever other process tries; None while another one does.
 
-    Called because the account does not show the effect: an intent that was closed is taken up again.
-    Raises ProgramError when it was refused, ChainError when it expired or cannot be judged (then with an alert).
+    An intent that was closed is opened again: the account does not show its effect. Raises ChainError or StoreError
+    when the outcome is not known; then nothing is lost, and it may be called again.
     """
     if intent.state.is_done:
-        await intents.reopen(authority.pool, intent.id)
-    outcome = await authority.carry_out(intent)
+        await intents.reopen(context.pool, intent.id)
     action = intent.action.value
+    async with _claims(context) as claims, claims.claim(intent.id) as claim:
+        outcome = None if claim is None else await _execute(context, claim)
     outcomes.labels(action, type(outcome).__name__ if outcome else "Busy").inc()
-    made = (await intents.one(authority.pool, intent.id)).attempts - intent.attempts
-    signings.labels(action).inc(max(made, 0))
-    return await _settled(authority, intent, outcome)
+    signed = (await intents.one(context.pool, intent.id)).attempts - intent.attempts
+    signings.labels(action).inc(max(signed, 0))
+    if isinstance(outcome, Landed):
+        fees.labels(action).inc(outcome.fee_lamports)
+    return outcome
 
 
-async def close(authority: Authority, intent: IntentRow) -> bool:
-    """Bring an intent to its end that was left open, if the account shows its effect (a stored signature is judged
-    then), or if an operator asked for it. False for all others: they belong to who decides about the market."""
-    by_operator = intent.round == _OPERATORS_ROUND and intent.action in _BY_OPERATORS
-    if not by_operator and not shows_effect(await authority.market(intent.market_id), intent):
-        return False
-    await bring_about(authority, intent)
-    return True
+async def confirm(context: DecisionContext, intent: IntentRow, outcome: Outcome | None) -> bool:
+    """Return whether the chain shows the effect; False while another process executes it.
 
-
-async def _settled(authority: Authority, intent: IntentRow, outcome: Outcome | None) -> bool:
+    Raises ProgramError when it was refused, ChainError when it expired or cannot be judged (then with an alert).
+    """
     action, key = intent.action.value, f"uncertain:{intent.id}"
     match outcome:
         case None:
             return False
         case Landed() | AlreadyDone():
-            if isinstance(outcome, Landed):
-                fees.labels(action).inc(outcome.fee_lamports)
-            await alerts.resolve_alert(authority.pool, key)
+            await alerts.resolve_alert(context.pool, key)
             return True
         case Failed():
             raise ProgramError(outcome.code, outcome.name, outcome.message)
@@ -67,6 +73,83 @@ async def _settled(authority: Authority, intent: IntentRow, outcome: Outcome | N
                 f"Nobody can tell whether {action} of market {intent.market_id} landed ({outcome.reason}): look "
                 f"for {outcome.signature}, then `zmart intents resolve {intent.id}`."
             )
-            await alerts.raise_alert(authority.pool, key, "critical", text)
+            await alerts.raise_alert(context.pool, key, "critical", text)
             raise ChainError(text)
     assert_never(outcome)
+
+
+async def resume(context: DecisionContext, intent: IntentRow) -> bool:
+    """Finish an intent that was left open, if the account shows its effect (a stored signature is judged then), or
+    if an operator requested it. False for all others: the service that decides about the market plans them again."""
+    by_operator = intent.round == _OPERATORS_ROUND and intent.action in ADMIN_ACTIONS
+    if not by_operator and not shows_effect(await context.market(intent.market_id), intent):
+        return False
+    await confirm(context, intent, await execute(context, intent))
+    return True
+
+
+@asynccontextmanager
+async def _claims(context: DecisionContext) -> AsyncIterator[Claims]:
+    if context.claims is not None:
+        yield context.claims
+        return
+    async with Claims(context.pool) as claims:
+        yield claims
+
+
+async def _execute(context: DecisionContext, claim: Claim) -> Outcome:
+    intent = claim.intent
+    if intent.state.is_done:
+        return AlreadyDone()
+    sender = Sender(
+        context.program,
+        context.rpc,
+        context.backend,
+        claim.journal,
+        second_rpc=context.second_rpc,
+        policy=context.policy,
+    )
+    outcome = await sender.execute(_chain_intent(context, intent))
+    if isinstance(outcome, AlreadyDone):
+        await claim.journal.mark_already_done(str(intent.id))
+    log.info(
+        "intent executed",
+        market=intent.market_id,
+        action=intent.action.value,
+        round=intent.round,
+        outcome=outcome,
+    )
+    return outcome
+
+
+def _chain_intent(context: DecisionContext, intent: IntentRow) -> Intent:
+    return Intent(
+        id=str(intent.id),
+        instructions=_instructions(context, intent),
+        signers=[context.admin] if intent.action in ADMIN_ACTIONS and context.admin else [],
+        already_done=_already_done(context, intent),
+        pending=_pending(intent),
+    )
+
+
+def _instructions(
+    context: DecisionContext, intent: IntentRow
+) -> Callable[[], Awaitable[Sequence[Instruction]]]:
+    async def build() -> Sequence[Instruction]:
+        return instructions_of(intent, context.program, context.backend, context.admin)
+
+    return build
+
+
+def _already_done(context: DecisionContext, intent: IntentRow) -> Callable[[Slot | None], Awaitable[bool]]:
+    async def is_shown(since: Slot | None) -> bool:
+        return shows_effect(await context.market(intent.market_id, since), intent)
+
+    return is_shown
+
+
+def _pending(intent: IntentRow) -> Attempt | None:
+    if not intent.in_flight or intent.signature is None or intent.raw_transaction is None:
+        return None
+    assert intent.last_valid_block_height is not None
+    return Attempt(intent.signature, intent.raw_transaction, intent.last_valid_block_height)

@@ -1,4 +1,4 @@
-"""A cron schedule that many processes share: PgQueuer gives each tick to one of them.
+"""Run a cron schedule that many processes share: PgQueuer gives each tick to one of them.
 
 PgQueuer keeps one row per (entrypoint, expression) and takes it with FOR UPDATE SKIP LOCKED, moving next_run to the
 next tick in the same statement; a holder that stopped its heartbeat for 30 s loses it. So one tick may, after a

@@ -1,4 +1,4 @@
-"""How the ticks of a service went: never an exception to the schedule, always a word for /ready and /health."""
+"""Run the ticks of a service and record how they went, for /ready and /health; its schedule sees no exception."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zmart.errors import ZmartError
 log = structlog.get_logger()
 
 
-class Ticks:
-    """`await guard(tick)` runs it; afterwards `error` says why it failed, or "" when it went well."""
+class TickRecord:
+    """`await run(tick)` runs it; afterwards `error` says why it failed, or "" when it succeeded."""
 
     def __init__(self, counter: Counter, seconds: Histogram) -> None:
         self._counter = counter
@@ -23,8 +23,8 @@ class Ticks:
         self.last_at_s: float | None = None
         self.runs = 0
 
-    async def guard(self, tick: Callable[[], Awaitable[None]]) -> bool:
-        """Whether it went well."""
+    async def run(self, tick: Callable[[], Awaitable[None]]) -> bool:
+        """Run a tick and return whether it succeeded."""
         started = time.monotonic()
         try:
             await tick()

@@ -1,4 +1,4 @@
-"""Decisions that wait for the index: they go on as soon as it is complete enough, and a person hears of a long wait."""
+"""Resume decisions that wait for the index as soon as it is complete enough, and alert when the wait is long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zmart.store.pool import Pool, is_away
 
 EVERY_S = 1.0
 ALERT_AFTER_S = 600.0
-_TELL_EVERY_S = 10.0
+_ALERT_EVERY_S = 10.0
 log = structlog.get_logger()
 
 
@@ -28,24 +28,24 @@ async def resume_waiting(
     stop: asyncio.Event,
 ) -> None:
     """Call `decide` with the markets for which the index has caught up, again and again, until `stop` is set."""
-    told_at_s = -_TELL_EVERY_S
+    alerted_at_s = -_ALERT_EVERY_S
     while not stop.is_set():
         try:
-            waiting = await look(pool, jobs, decide)
-            if time.monotonic() - told_at_s >= _TELL_EVERY_S:
-                told_at_s = time.monotonic()
-                await tell(pool, jobs, waiting)
+            waiting = await resume_ready(pool, jobs, decide)
+            if time.monotonic() - alerted_at_s >= _ALERT_EVERY_S:
+                alerted_at_s = time.monotonic()
+                await update_alerts(pool, jobs, waiting)
         except Exception as problem:
             if not (is_away(problem) or isinstance(problem, ZmartError)):
                 raise
-            log.warning("decisions that wait for the index cannot be looked at", problem=str(problem))
+            log.warning("decisions that wait for the index cannot be resumed now", problem=str(problem))
         await pause(stop, EVERY_S)
 
 
-async def look(
+async def resume_ready(
     pool: Pool, jobs: Sequence[Job], decide: Callable[[Sequence[MarketId]], Awaitable[None]]
 ) -> list[WaitingForIndex]:
-    """One look; what waited then."""
+    """Call `decide` once with the markets for which the index has caught up; return all that waited."""
     waiting = await market_work.waiting_for_index(pool, jobs)
     ready = [market_id for found in waiting for market_id in found.ready]
     if ready:
@@ -53,13 +53,13 @@ async def look(
     return waiting
 
 
-async def tell(pool: Pool, jobs: Sequence[Job], waiting: Sequence[WaitingForIndex]) -> None:
-    """Raise or close the alert of each job."""
+async def update_alerts(pool: Pool, jobs: Sequence[Job], waiting: Sequence[WaitingForIndex]) -> None:
+    """Raise or resolve the alert of each job."""
     for job in jobs:
-        await _tell(pool, job, next((found for found in waiting if found.job is job), None))
+        await _update_alert(pool, job, next((found for found in waiting if found.job is job), None))
 
 
-async def _tell(pool: Pool, job: Job, waiting: WaitingForIndex | None) -> None:
+async def _update_alert(pool: Pool, job: Job, waiting: WaitingForIndex | None) -> None:
     key = f"index-behind:{job.value}"
     if waiting is None or waiting.longest_s < ALERT_AFTER_S:
         await alerts.resolve_alert(pool, key)

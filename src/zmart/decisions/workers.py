@@ -1,4 +1,4 @@
-"""Work on many markets at once: one task for each, a slow or broken one holds up nobody, failures are remembered."""
+"""Work on many markets at once, one task for each: a slow or failing market delays no other, failures are stored."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ failures = Counter("zmart_market_work_failures_total", "Decisions that failed an
 running = Gauge("zmart_market_work_running", "Markets that are being worked on")
 
 AT_ONCE = 16
-"""Markets in work at the same time: each waits for the chain most of its time."""
+"""Markets in work at the same time: each spends most of its time waiting for the chain."""
 DRAIN_S = 5.0
-"""What a stop leaves to work under way; what is cut then is resumed by whoever runs next."""
+"""The time that a stop leaves to running work; what is cancelled then is resumed by the next process."""
 WAITING_PAUSE_S = 30.0
-"""Between two looks at a market that waits for somebody else."""
+"""Between two attempts at a market that waits for a person or another service."""
 
 log = structlog.get_logger()
 
 
-class Workers:
+class MarketWorkers:
     """`start` begins work on a market unless it is under way; `drain` waits for all of it."""
 
     def __init__(self, pool: Pool, limit: int = AT_ONCE) -> None:
@@ -73,18 +73,16 @@ class Workers:
         async with self._permits:
             self._begun.add(market_id)
             try:
-                await attempt(self._pool, market_id, job, work)
-            except (
-                Exception
-            ) as problem:  # PostgreSQL is away: nothing can be written down, the next tick tries
+                await run_job(self._pool, market_id, job, work)
+            except Exception as problem:  # no failure can be stored while PostgreSQL is unavailable
                 log.warning(
                     "work on a market was lost", market=market_id, job=job.value, problem=str(problem)
                 )
 
 
-async def attempt(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do the work; a failure is written down with a growing pause, and alerts when it comes the same again. Work that
-    waits for the index did not fail: it goes on as soon as the index is there."""
+async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> bool:
+    """Run work on a market and return whether it succeeded. A failure is stored with a growing pause, and alerts when
+    it repeats. Work that waits for the index did not fail: it resumes as soon as the index is complete enough."""
     try:
         await work()
     except IndexIncomplete as behind:
@@ -109,16 +107,16 @@ async def attempt(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
     return True
 
 
-async def waits(
+async def report_waiting(
     pool: Pool, market_id: MarketId, job: Job, status: str, severity: Severity, message: str
 ) -> None:
-    """The job cannot go on until somebody else acts: say so in its row and by an alert."""
+    """Store and alert that the job cannot continue until a person or another service acts."""
     await market_work.note(pool, market_id, job, status, WAITING_PAUSE_S)
     await alerts.raise_alert(pool, _key("waiting", job, market_id), severity, message)
 
 
-async def forget_finished(pool: Pool) -> None:
-    """Close the work and the alerts about markets that have gone on, whoever saw to that."""
+async def clear_finished(pool: Pool) -> None:
+    """Delete the work and resolve the alerts of markets that have moved on, whichever process did it."""
     for market_id, job in await market_work.forget_finished(pool):
         for topic in ("failing", "waiting"):
             await alerts.resolve_alert(pool, _key(topic, job, market_id))

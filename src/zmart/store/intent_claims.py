@@ -30,7 +30,7 @@ SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """An intent that this process alone may carry out, as it was when the lock was taken."""
+    """An intent that this process alone may execute, as it was when the lock was taken."""
 
     intent: IntentRow
     journal: Journal
@@ -53,7 +53,7 @@ class _Session:
 
 
 class Claims:
-    """All intents that this process carries out. Use as an async context manager, or call `close()`."""
+    """All intents that this process executes. Use as an async context manager, or call `close()`."""
 
     def __init__(self, pool: Pool, *, owns_pool: bool = False) -> None:
         """One connection of `pool` is kept from the first claim to `close`, which also closes a pool it owns."""

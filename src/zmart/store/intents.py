@@ -1,4 +1,4 @@
-"""Effects wanted on chain: planned once per (market, action, round), carried out by one process at a time.
+"""Effects wanted on chain: planned once per (market, action, round), executed by one process at a time.
 
 States: planned -> signed -> sent -> landed; dead (every signing so far expired, nothing in flight; signed anew),
 already_done (the account showed the effect), failed (refused; tried again later), uncertain (a person looks).
@@ -231,7 +231,7 @@ class Journal:
     async def mark_already_done(self, intent_id: str) -> None:
         await self._write(_STATE, intent_id, IntentState.ALREADY_DONE.value, None)
 
-    async def settle_by_hand(self, intent_id: str, state: IntentState, reason: str) -> None:
+    async def resolve_by_hand(self, intent_id: str, state: IntentState, reason: str) -> None:
         """What a person found out; DEAD lets it be signed anew."""
         await self._write(_STATE, intent_id, state.value, reason)
 

@@ -8,10 +8,10 @@ from zmart.settings import Settings
 
 async def create(settings: Settings) -> Service:
     """Checks settings, database, chain and keys; raises ConfigError with one sentence."""
-    from zmart.decisions.context import Authority
+    from zmart.decisions.context import DecisionContext
     from zmart.services.aggregator.cache import TallyCache
     from zmart.services.aggregator.service import Aggregator
 
     redis_url = settings.redis_url.get_secret_value()
-    authority = await Authority.open(settings)
-    return Aggregator(settings, authority, TallyCache(redis_url) if redis_url else None)
+    context = await DecisionContext.open(settings)
+    return Aggregator(settings, context, TallyCache(redis_url) if redis_url else None)

@@ -1,4 +1,4 @@
-"""Decides proposals: counts to the chain with the log's root, then the approval or the rejection."""
+"""Decide proposals: bring the counts to the chain with the log's root, then approve or reject."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import structlog
 
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.rpc import ChainClock
-from zmart.decisions.context import Authority, shown_proposal
-from zmart.decisions.execution import bring_about
-from zmart.decisions.workers import waits
+from zmart.decisions.context import DecisionContext
+from zmart.decisions.effects import proposal_counts
+from zmart.decisions.execution import confirm, execute
+from zmart.decisions.planning import intent_of_tally, plan_tally
+from zmart.decisions.workers import report_waiting
 from zmart.market.deadlines import Deadlines
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.policy import Policy, Recorded, Step, next_step
-from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
+from zmart.store import intents, market_work, tallies, vote_closings, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import Closing
+from zmart.votes.closings import ClosingMoment, close_by_tally, close_vote, reopen_vote
 from zmart.votes.completeness import require_complete, require_recent
 from zmart.votes.eligibility import Voters
-from zmart.votes.tallying import count_log, memo_of, record
+from zmart.votes.tallying import count_log, record
 
 _MOST_STEPS = 8  # count, record, approve, look; twice, when a vote turns the verdict meanwhile
 _FRESH = timedelta(minutes=1)
@@ -34,17 +37,17 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Proposals:
-    """How a tick decides: by the policy and the chain's time of that moment."""
+class ProposalDecider:
+    """Decides proposals by the policy and the chain's time of one tick."""
 
-    authority: Authority
+    context: DecisionContext
     policy: Policy
     deadlines: Deadlines
     clock: ChainClock
     voters: Voters
 
     async def decide(self, market_id: MarketId) -> None:
-        """Bring one proposal as far as it gets now, with the least number of votes that is fixed for it. Raises
+        """Advance one proposal as far as possible now, with the least number of votes that is fixed for it. Raises
         IndexIncomplete, EligibilityUnknown, ChainError, ProgramError, StoreError."""
         terms = await self.voters.terms(market_id, VoteKind.PROPOSAL)
         policy = Policy(self.policy.threshold_bps, terms.min_votes)
@@ -52,16 +55,16 @@ class Proposals:
 
     async def _decide(self, market_id: MarketId) -> None:
         for _ in range(_MOST_STEPS):
-            account = await self.authority.market(market_id)
+            account = await self.context.market(market_id)
             if account.state is not MarketState.PROPOSED:
-                await market_work.done(self.authority.pool, market_id, Job.PROPOSAL)
+                await market_work.done(self.context.pool, market_id, Job.PROPOSAL)
                 return
             if not await self._advance(market_id, account):
                 return
 
     async def _advance(self, market_id: MarketId, account: MarketAccount) -> bool:
-        """Take the next step; whether there may be one behind it."""
-        pool = self.authority.pool
+        """Take the next step and return whether another may follow."""
+        pool = self.context.pool
         counts = (await votes.counts(pool, market_id))[VoteKind.PROPOSAL]
         row, intent = await _recorded(pool, market_id)
         closing = await vote_closings.find(pool, market_id, VoteKind.PROPOSAL)
@@ -70,7 +73,7 @@ class Proposals:
                 return await self._count(market_id, account)
             case Step.RECORD:
                 assert intent is not None
-                return await bring_about(self.authority, intent)
+                return await confirm(self.context, intent, await execute(self.context, intent))
             case Step.APPROVE:
                 assert row is not None
                 return await self._approve(market_id, row)
@@ -80,7 +83,7 @@ class Proposals:
                 metrics.decided.labels("rejected").inc()
                 return False
             case Step.WAIT:
-                await self._let_voting_go_on(market_id)
+                await reopen_vote(pool, market_id, VoteKind.PROPOSAL)
                 await market_work.done(pool, market_id, Job.PROPOSAL)
                 return False
             case other:
@@ -100,47 +103,37 @@ class Proposals:
             last = closing is not None and closing.voting_over and closing.closed_at == row.closed_at
             recorded = Recorded(row.tally, row.passed, intent.state.is_done, fresh, last)
         expired = self._has_expired(account)
-        return next_step(self.policy, counts, expired, recorded, shown_proposal(account))
+        return next_step(self.policy, counts, expired, recorded, proposal_counts(account))
 
     def _has_expired(self, account: MarketAccount) -> bool:
         return self.clock.unix_timestamp >= self.deadlines.proposal_closes_at(account.created_at)
 
-    async def _closing(self, market_id: MarketId, account: MarketAccount) -> Closing:
-        """Up to where votes count now. It is written once and then waited for: else the index, always some seconds
-        behind, would never be complete enough."""
+    async def _close(self, market_id: MarketId, account: MarketAccount) -> Closing:
+        """The vote closes now, for this count, or for good when its time is over."""
         has_expired = self._has_expired(account)
-        async with self.authority.pool.transaction() as connection:
-            log_size = await vote_log.lock(connection, market_id)
-            found = await vote_closings.find(connection, market_id, VoteKind.PROPOSAL)
-            if found is not None and (found.voting_over or not has_expired):
-                return found
-            closed_at = self.clock.unix_timestamp
-            if has_expired:
-                closed_at = self.deadlines.proposal_closes_at(account.created_at)
-            closing = Closing(
-                market_id=market_id,
-                kind=VoteKind.PROPOSAL,
-                closed_at=closed_at,
-                closed_slot=self.clock.slot,
-                log_size=log_size,
-                voting_over=has_expired,
-            )
-            await vote_closings.write(connection, closing)
-        return closing
+        moment = ClosingMoment(
+            closed_at=self.deadlines.proposal_closes_at(account.created_at)
+            if has_expired
+            else self.clock.unix_timestamp,
+            slot=self.clock.slot,
+            voting_over=has_expired,
+        )
 
-    async def _let_voting_go_on(self, market_id: MarketId) -> None:
-        async with self.authority.pool.transaction() as connection:
-            await vote_log.lock(connection, market_id)
-            await vote_closings.remove(connection, market_id, VoteKind.PROPOSAL)
+        async def choose(_: Connection) -> ClosingMoment:
+            return moment
+
+        closing = await close_vote(self.context.pool, market_id, VoteKind.PROPOSAL, choose)
+        assert closing is not None  # `choose` always chooses
+        return closing
 
     async def _count(self, market_id: MarketId, account: MarketAccount) -> bool:
         """The tally and the intent that carries it, in one transaction, once the index is complete. Decided again by
         the log's own count, under its lock: votes on chain may have come to light, or another process was here."""
-        authority, program = self.authority, self.authority.program.address
-        closing = await self._closing(market_id, account)
-        await require_complete(authority.pool, program, market_id, closing.closed_at, closing.closed_slot)
+        pool, program = self.context.pool, self.context.program.address
+        closing = await self._close(market_id, account)
+        await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
         terms = await self.voters.judge_all(market_id, VoteKind.PROPOSAL)
-        async with authority.pool.transaction() as connection:
+        async with pool.transaction() as connection:
             counted = await count_log(connection, program, closing, terms)
             step = self._step(counted.tally, account, *await _recorded(connection, market_id), closing)
             if not closing.voting_over:
@@ -148,53 +141,35 @@ class Proposals:
             if step is not Step.COUNT:
                 return step is Step.RECORD
             row = await record(connection, counted, self.policy.threshold_bps)
-            await intents.plan(
-                connection, market_id, Action.AGGREGATE_PROPOSAL_VOTES, row.round, arguments_of(row)
-            )
+            await plan_tally(connection, row)
         metrics.tallies.labels(VoteKind.PROPOSAL.value).inc()
         log.info("votes counted", market=market_id, round=row.round, tally=row.tally, passed=row.passed)
         return True
 
     async def _approve(self, market_id: MarketId, row: TallyRow) -> bool:
-        if self.authority.admin is None:
+        if self.context.admin is None:
             message = (
                 f"Market {market_id} has its votes ({row.tally.bps} bps of {row.tally.total} like it) and waits for "
                 "the admin to send approve_proposal (or set ADMIN_KEYPAIR_PATH)."
             )
-            await waits(self.authority.pool, market_id, Job.PROPOSAL, "awaiting admin", "warning", message)
+            await report_waiting(
+                self.context.pool, market_id, Job.PROPOSAL, "awaiting admin", "warning", message
+            )
             return False
-        pool = self.authority.pool
-        program, now = self.authority.program.address, self.clock.unix_timestamp
+        pool = self.context.pool
+        program, now = self.context.program.address, self.clock.unix_timestamp
         await require_recent(pool, program, market_id, now, row.closed_at, row.closed_slot)
         async with pool.transaction() as connection:
-            await vote_log.lock(connection, market_id)
-            await vote_closings.write(connection, _by_approval(row))
+            await close_by_tally(connection, row)
             intent = await intents.plan(connection, market_id, Action.APPROVE_PROPOSAL, row.round, {})
-        approved = await bring_about(self.authority, intent)
+        approved = await confirm(self.context, intent, await execute(self.context, intent))
         if approved:
             metrics.decided.labels("approved").inc()
         return approved
-
-
-def arguments_of(row: TallyRow) -> dict[str, int | str]:
-    """What an intent needs to carry a tally to the chain, at any later time."""
-    return {"votes_for": row.tally.votes_for, "votes_against": row.tally.votes_against, "memo": memo_of(row)}
-
-
-def _by_approval(row: TallyRow) -> Closing:
-    """An approval ends the vote: what the tally does not count is late."""
-    return Closing(
-        market_id=row.market_id,
-        kind=row.kind,
-        closed_at=row.closed_at,
-        closed_slot=row.closed_slot,
-        log_size=row.log_size,
-        voting_over=True,
-    )
 
 
 async def _recorded(db: Pool | Connection, market_id: MarketId) -> tuple[TallyRow | None, IntentRow | None]:
     row = await tallies.latest(db, market_id, VoteKind.PROPOSAL)
     if row is None:
         return None, None
-    return row, await intents.of_round(db, market_id, Action.AGGREGATE_PROPOSAL_VOTES, row.round)
+    return row, await intent_of_tally(db, row)

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from zmart.decisions import payer
-from zmart.decisions.context import Authority
-from zmart.decisions.execution import close
+from zmart.decisions.context import DecisionContext
+from zmart.decisions.execution import resume
 from zmart.decisions.schedule import run_schedule
-from zmart.decisions.takeover import take_over
-from zmart.decisions.ticks import Ticks
+from zmart.decisions.takeover import resume_abandoned
+from zmart.decisions.ticks import TickRecord
 from zmart.decisions.waiting import resume_waiting
-from zmart.decisions.workers import DRAIN_S, Workers, forget_finished
+from zmart.decisions.workers import DRAIN_S, MarketWorkers, clear_finished
 from zmart.market.types import ChainTime, MarketId
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.api import StatsApi
 from zmart.services.aggregator.cache import TallyCache
 from zmart.services.aggregator.policy import Policy
-from zmart.services.aggregator.proposals import Proposals
+from zmart.services.aggregator.proposals import ProposalDecider
 from zmart.services.aggregator.waking import wake_by_votes
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.settings import Settings
@@ -38,24 +38,24 @@ class Aggregator:
 
     name = "aggregator"
 
-    def __init__(self, settings: Settings, authority: Authority, cache: TallyCache | None) -> None:
+    def __init__(self, settings: Settings, context: DecisionContext, cache: TallyCache | None) -> None:
         self._settings = settings
-        self._authority = authority
+        self._context = context
         self._cache = cache
-        self._voters = Voters(authority.pool, authority.program, authority.rpc, settings)
-        self._workers = Workers(authority.pool)
-        self._ticks = Ticks(metrics.ticks, metrics.tick_seconds)
+        self._voters = Voters(context.pool, context.program, context.rpc, settings)
+        self._workers = MarketWorkers(context.pool)
+        self._ticks = TickRecord(metrics.ticks, metrics.tick_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
         url = self._settings.require("database_url")
         cron = self._settings.aggregator_cron
         jobs = [
             run_schedule(url, "aggregator", cron, self._tick, stop, again_after_a_crash=False),
-            take_over(self._authority, _ACTIONS, self._resume, stop),
-            resume_waiting(self._authority.pool, _JOBS, self.decide_due, stop),
+            resume_abandoned(self._context, _ACTIONS, self._resume, stop),
+            resume_waiting(self._context.pool, _JOBS, self.decide_due, stop),
         ]
         if self._settings.aggregate_on_threshold:
-            jobs.append(wake_by_votes(self._authority.pool, url, self._woken, stop))
+            jobs.append(wake_by_votes(self._context.pool, url, self._woken, stop))
         try:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
@@ -68,27 +68,27 @@ class Aggregator:
         """Begin work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig; the votes
         on chain of all open votes are judged first."""
         await self._voters.judge_open()
-        proposals = await self._proposals()
-        policy = proposals.policy
-        expired_before = ChainTime(proposals.clock.unix_timestamp - proposals.deadlines.proposal_s)
+        decider = await self._decider()
+        policy = decider.policy
+        expired_before = ChainTime(decider.clock.unix_timestamp - decider.deadlines.proposal_s)
         due = await market_work.proposals_to_decide(
-            self._authority.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
+            self._context.pool, expired_before, policy.min_votes, policy.threshold_bps, only=only
         )
         for proposal in due:
-            work = partial(proposals.decide, proposal.market_id)
+            work = partial(decider.decide, proposal.market_id)
             self._workers.start(proposal.market_id, Job.PROPOSAL, work)
 
-    async def _proposals(self) -> Proposals:
-        config, clock = await self._authority.check(), await self._authority.rpc.get_clock()
+    async def _decider(self) -> ProposalDecider:
+        config, clock = await self._context.check(), await self._context.rpc.get_clock()
         policy = Policy(config.proposal_approval_threshold, self._settings.min_proposal_votes)
         deadlines = deadlines_of(self._settings, config.dispute_period)
-        return Proposals(self._authority, policy, deadlines, clock, self._voters)
+        return ProposalDecider(self._context, policy, deadlines, clock, self._voters)
 
     def _resume(self, intent: IntentRow) -> None:
         async def work() -> None:
-            closed = await close(self._authority, intent)
-            if not closed or intent.action is Action.AGGREGATE_PROPOSAL_VOTES:  # then approve
-                await (await self._proposals()).decide(intent.market_id)
+            resumed = await resume(self._context, intent)
+            if not resumed or intent.action is Action.AGGREGATE_PROPOSAL_VOTES:  # then approve
+                await (await self._decider()).decide(intent.market_id)
 
         self._workers.start(intent.market_id, Job.PROPOSAL, work)
 
@@ -97,8 +97,8 @@ class Aggregator:
         await self._workers.drain()
 
     async def readiness(self) -> Readiness:
-        pending = await market_work.pending(self._authority.pool)
-        slot = await self._authority.rpc.get_slot()
+        pending = await market_work.pending(self._context.pool)
+        slot = await self._context.rpc.get_slot()
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
         return Readiness(ready=not self._ticks.error, reason=self._ticks.error, details=details)
 
@@ -106,25 +106,25 @@ class Aggregator:
         return {**self._ticks.health(), "service": "zmart-vote-aggregator"}
 
     def asgi(self) -> AsgiApp:
-        return StatsApi(self._authority.pool)
+        return StatsApi(self._context.pool)
 
     async def _tick(self) -> None:
-        await self._ticks.guard(self._everything)
+        await self._ticks.run(self._everything)
 
     async def _woken(self, markets: Sequence[MarketId]) -> None:
-        await self._ticks.guard(partial(self.decide_due, markets))
+        await self._ticks.run(partial(self.decide_due, markets))
 
     async def _everything(self) -> None:
-        authority = self._authority
+        context = self._context
         await self.decide_due()
-        await forget_finished(authority.pool)
+        await clear_finished(context.pool)
         if self._cache is not None:
-            await self._cache.refresh(authority.pool)
-        metrics.pending_votes.set((await market_work.pending(authority.pool)).votes)
-        await payer.look(authority)
+            await self._cache.refresh(context.pool)
+        metrics.pending_votes.set((await market_work.pending(context.pool)).votes)
+        await payer.check_balance(context)
 
     async def _close(self) -> None:
         self._workers.cancel()
         if self._cache is not None:
             await self._cache.aclose()
-        await self._authority.aclose()
+        await self._context.aclose()

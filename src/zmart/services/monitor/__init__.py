@@ -8,7 +8,7 @@ from zmart.settings import Settings
 
 async def create(settings: Settings) -> Service:
     """Return the service after checking settings, database, chain and keys. Raises ConfigError with one sentence."""
-    from zmart.decisions.context import Authority
+    from zmart.decisions.context import DecisionContext
     from zmart.services.monitor.service import Monitor
 
-    return Monitor(settings, await Authority.open(settings))
+    return Monitor(settings, await DecisionContext.open(settings))

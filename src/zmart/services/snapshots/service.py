@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from zmart.decisions.schedule import run_schedule
-from zmart.decisions.ticks import Ticks
+from zmart.decisions.ticks import TickRecord
 from zmart.ipfs.pinata import PinataClient
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.snapshots import metrics
@@ -37,10 +37,10 @@ class SnapshotService:
         self._pool = pool
         self._pins = pins
         self._runs = SnapshotRuns.with_provider(pool, pins, settings)
-        self._daily = Ticks(metrics.ticks, metrics.tick_seconds)
-        self._maintenance = Ticks(metrics.ticks, metrics.tick_seconds)
+        self._daily = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._maintenance = TickRecord(metrics.ticks, metrics.tick_seconds)
         self._documents = DocumentFetcher(pool, settings.ipfs_gateway_url, self._runs.keeper.provider)
-        self._fetches = Ticks(metrics.ticks, metrics.tick_seconds)
+        self._fetches = TickRecord(metrics.ticks, metrics.tick_seconds)
 
     @classmethod
     async def open(cls, settings: Settings) -> SnapshotService:
@@ -93,16 +93,16 @@ class SnapshotService:
         return RunApi(self._runs, self._settings.operator_token.get_secret_value())
 
     async def _day(self) -> None:
-        await self._daily.guard(self._run_all)
+        await self._daily.run(self._run_all)
 
     async def _run_all(self) -> None:
         await self._runs.run_all()
 
     async def _maintain(self) -> None:
-        await self._maintenance.guard(self._maintain_pins)
+        await self._maintenance.run(self._maintain_pins)
 
     async def _fetch(self) -> None:
-        await self._fetches.guard(self._documents.fetch_due)
+        await self._fetches.run(self._documents.fetch_due)
 
     async def _maintain_pins(self) -> None:
         await self._runs.maintain()

@@ -7,7 +7,8 @@ from typing import assert_never
 
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Landed, Outcome, SendPolicy, Uncertain
 from zmart.client.shapes.transactions import OperatorTransaction
-from zmart.decisions.context import Authority
+from zmart.decisions.context import DecisionContext
+from zmart.decisions.execution import execute
 from zmart.errors import ChainError, ProgramError
 from zmart.market.types import ChainTime, Lamports, Signature, Slot, VoteKind
 from zmart.services.gateway.api import transaction_builder
@@ -35,9 +36,7 @@ async def send_as_admin(context: AppContext, found: MarketOnChain, action: Actio
     if context.admin is None or str(context.admin.pubkey()) != found.config.admin:
         return await _unsigned(context, found, action)
     intent = await intents.plan(context.pool, found.account.market_id, action, 0, {})
-    if intent.state.is_done:
-        await intents.reopen(context.pool, intent.id)  # the account does not show its effect
-    task = asyncio.create_task(_authority(context).carry_out(intent))
+    task = asyncio.create_task(execute(_decision_context(context), intent))
     _PENDING.add(task)
     task.add_done_callback(_PENDING.discard)
     await asyncio.wait({task}, timeout=_WAIT_S)
@@ -91,10 +90,10 @@ async def _unsigned(context: AppContext, found: MarketOnChain, action: Action) -
     )
 
 
-def _authority(context: AppContext) -> Authority:
+def _decision_context(context: AppContext) -> DecisionContext:
     assert context.admin is not None
     settings = context.settings
-    return Authority(
+    return DecisionContext(
         pool=context.pool,
         rpc=context.chain(),
         second_rpc=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zmart.decisions.workers import waits
+from zmart.decisions.workers import report_waiting
 from zmart.market.types import Bps, ChainTime
 from zmart.settings import Settings
 from zmart.store import alerts, dispute_reviews
@@ -29,8 +29,8 @@ class DisputeReviews:
         """Read the mode from the settings."""
         return cls(settings.dispute_review, Bps(settings.dispute_review_margin_bps))
 
-    async def may_settle(self, pool: Pool, row: TallyRow, created_at: ChainTime) -> bool:
-        """Return whether the counted result may settle its dispute now; `created_at` is the market's."""
+    async def may_finalize(self, pool: Pool, row: TallyRow, created_at: ChainTime) -> bool:
+        """Return whether the dispute may be finalized by the counted result now; `created_at` is the market's."""
         if self.mode == "auto":
             return True
         review = await dispute_reviews.find(pool, row.market_id)
@@ -50,5 +50,5 @@ class DisputeReviews:
             await alerts.raise_alert(pool, f"dispute review:{row.market_id}", "warning", text)
             return True
         text = f"The dispute of market {row.market_id} has {what} It waits for an operator: {release} settles it."
-        await waits(pool, row.market_id, Job.DISPUTE, WAITS_FOR_REVIEW, "warning", text)
+        await report_waiting(pool, row.market_id, Job.DISPUTE, WAITS_FOR_REVIEW, "warning", text)
         return False

@@ -13,24 +13,26 @@ import structlog
 
 from zmart.chain.accounts import GlobalConfig, MarketAccount
 from zmart.chain.rpc import ChainClock
-from zmart.decisions.context import Authority
-from zmart.decisions.execution import bring_about
-from zmart.decisions.workers import waits
+from zmart.decisions.context import DecisionContext
+from zmart.decisions.execution import confirm, execute
+from zmart.decisions.planning import plan_tally
+from zmart.decisions.workers import report_waiting
 from zmart.errors import EligibilityUnknown
 from zmart.market.deadlines import Deadlines
 from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.services.monitor import metrics
-from zmart.services.monitor.reviewing import DisputeReviews
-from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
+from zmart.services.monitor.dispute_reviews import DisputeReviews
+from zmart.store import intents, market_work, tallies, vote_closings, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import TOO_FEW_VOTES, Job
-from zmart.store.pool import Connection, Pool
+from zmart.store.pool import Connection
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import Closing
 from zmart.store.vote_rules import VoteTerms
+from zmart.votes.closings import ClosingMoment, close_vote
 from zmart.votes.completeness import require_complete
 from zmart.votes.eligibility import Voters
-from zmart.votes.tallying import count_log, memo_of, record
+from zmart.votes.tallying import count_log, record
 
 _UNDISPUTED_ROUND = 0
 log = structlog.get_logger()
@@ -40,7 +42,7 @@ log = structlog.get_logger()
 class Finalizer:
     """Finalize markets during one tick, by the chain's time and GlobalConfig of that moment."""
 
-    authority: Authority
+    context: DecisionContext
     deadlines: Deadlines
     config: GlobalConfig
     clock: ChainClock
@@ -53,12 +55,12 @@ class Finalizer:
             return self.deadlines.dispute_closes_at(ChainTime(account.dispute_initiated_at))
         return self.deadlines.window_closes_at(ChainTime(account.resolution_proposed_at))
 
-    async def settle(self, market_id: MarketId) -> None:
+    async def finalize(self, market_id: MarketId) -> None:
         """Finalize one market if its account shows that it is due.
 
         Raises IndexIncomplete, ChainError, ProgramError, StoreError.
         """
-        account = await self.authority.market(market_id)
+        account = await self.context.market(market_id)
         if account.state is MarketState.RESOLVING and account.was_disputed:
             await self._require_person(market_id)
             return
@@ -68,25 +70,25 @@ class Finalizer:
         if self.clock.unix_timestamp < self.deadlines.due_at(closes_at):
             return
         if account.state is MarketState.RESOLVING:
-            program = self.authority.program.address
-            await require_complete(self.authority.pool, program, market_id, closes_at)
+            program = self.context.program.address
+            await require_complete(self.context.pool, program, market_id, closes_at)
             intent = await intents.plan(
-                self.authority.pool, market_id, Action.FINALIZE_MARKET, _UNDISPUTED_ROUND, {}
+                self.context.pool, market_id, Action.FINALIZE_MARKET, _UNDISPUTED_ROUND, {}
             )
-            await self._finalize(account, intent, Job.FINALIZE)
+            await self._execute(account, intent, Job.FINALIZE)
         else:
-            await self._settle_dispute(account, closes_at)
+            await self._finalize_disputed(account, closes_at)
 
-    async def _settle_dispute(self, account: MarketAccount, closes_at: ChainTime) -> None:
-        pool, row = self.authority.pool, await self._dispute_tally(account.market_id, closes_at)
-        if row is not None and await self.reviews.may_settle(pool, row, account.created_at):
-            await self._finalize(account, await _plan(pool, row), Job.DISPUTE)
+    async def _finalize_disputed(self, account: MarketAccount, closes_at: ChainTime) -> None:
+        pool, row = self.context.pool, await self._dispute_tally(account.market_id, closes_at)
+        if row is not None and await self.reviews.may_finalize(pool, row, account.created_at):
+            await self._execute(account, await plan_tally(pool, row), Job.DISPUTE)
 
-    async def _finalize(self, account: MarketAccount, intent: IntentRow, job: Job) -> None:
-        if not await bring_about(self.authority, intent):
+    async def _execute(self, account: MarketAccount, intent: IntentRow, job: Job) -> None:
+        if not await confirm(self.context, intent, await execute(self.context, intent)):
             return
-        await market_work.done(self.authority.pool, account.market_id, job)
-        after = await self.authority.market(account.market_id)
+        await market_work.done(self.context.pool, account.market_id, job)
+        after = await self.context.market(account.market_id)
         if after.state is MarketState.FINALIZED:
             late_s = after.finalized_at - self.deadlines.due_at(self.closes_at(account))
             metrics.lateness_seconds.observe(late_s)
@@ -98,7 +100,7 @@ class Finalizer:
 
         None if there are too few votes: nothing is decided then, and voting continues.
         """
-        pool, program = self.authority.pool, self.authority.program.address
+        pool, program = self.context.pool, self.context.program.address
         row = await tallies.latest(pool, market_id, VoteKind.DISPUTE)
         if row is not None:
             return row
@@ -106,7 +108,7 @@ class Finalizer:
         # Whether there are enough votes is checked now, and again when they are counted.
         with suppress(EligibilityUnknown):
             await self.voters.judge_all(market_id, VoteKind.DISPUTE)
-        closing = await self._closing(market_id, closes_at, terms)
+        closing = await self._close(market_id, closes_at, terms)
         if closing is not None:
             await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)
             await self.voters.judge_all(market_id, VoteKind.DISPUTE)
@@ -116,36 +118,27 @@ class Finalizer:
             await self._too_few_votes(market_id, terms)
         return row
 
-    async def _closing(self, market_id: MarketId, closes_at: ChainTime, terms: VoteTerms) -> Closing | None:
-        """Return the moment up to which votes count: the deadline.
+    async def _close(self, market_id: MarketId, closes_at: ChainTime, terms: VoteTerms) -> Closing | None:
+        """Close the vote at its deadline.
 
-        A dispute with too few votes at its deadline continues until it has enough, and closes at that moment; None
+        A dispute with too few votes at its deadline stays open until it has enough, and closes at that moment; None
         until then.
         """
-        async with self.authority.pool.transaction() as connection:
-            log_size = await vote_log.lock(connection, market_id)
-            closing = await vote_closings.find(connection, market_id, VoteKind.DISPUTE)
-            if closing is not None:
-                return closing
+
+        async def choose(connection: Connection) -> ClosingMoment | None:
+            closed_at = closes_at
             if await market_work.status_of(connection, market_id, Job.DISPUTE) == TOO_FEW_VOTES:
                 counts = (await votes.counts(connection, market_id))[VoteKind.DISPUTE]
                 if counts.total < terms.min_votes:
                     return None
-                closes_at = self.clock.unix_timestamp
-            closing = Closing(
-                market_id=market_id,
-                kind=VoteKind.DISPUTE,
-                closed_at=closes_at,
-                closed_slot=self.clock.slot,
-                log_size=log_size,
-                voting_over=True,
-            )
-            await vote_closings.write(connection, closing)
-        return closing
+                closed_at = self.clock.unix_timestamp
+            return ClosingMoment(closed_at=closed_at, slot=self.clock.slot, voting_over=True)
+
+        return await close_vote(self.context.pool, market_id, VoteKind.DISPUTE, choose)
 
     async def _count(self, connection: Connection, closing: Closing, terms: VoteTerms) -> TallyRow | None:
         """Return the tally; None with too few votes, after opening the log again."""
-        counted = await count_log(connection, self.authority.program.address, closing, terms)
+        counted = await count_log(connection, self.context.program.address, closing, terms)
         row = await tallies.latest(connection, closing.market_id, closing.kind)
         if row is not None:
             return row
@@ -155,25 +148,19 @@ class Finalizer:
         return await record(connection, counted, self.config.dispute_success_threshold)
 
     async def _too_few_votes(self, market_id: MarketId, terms: VoteTerms) -> None:
-        total = (await votes.counts(self.authority.pool, market_id))[VoteKind.DISPUTE].total
+        total = (await votes.counts(self.context.pool, market_id))[VoteKind.DISPUTE].total
         message = (
             f"The dispute of market {market_id} is past its deadline with {total} vote(s); it needs "
             f"{terms.min_votes} that count. It stays DISPUTED until more votes arrive, on chain or here. "
             f"{terms.rule.sentence}"
         )
-        await waits(self.authority.pool, market_id, Job.DISPUTE, TOO_FEW_VOTES, "warning", message)
+        await report_waiting(self.context.pool, market_id, Job.DISPUTE, TOO_FEW_VOTES, "warning", message)
 
     async def _require_person(self, market_id: MarketId) -> None:
         message = (
             f"Market {market_id} is back in RESOLVING after a dispute (aggregate_dispute_votes): finalizing it "
             "would confirm the outcome that the votes rejected. A person must decide."
         )
-        await waits(self.authority.pool, market_id, Job.FINALIZE, "needs a person", "critical", message)
-
-
-async def _plan(db: Pool | Connection, row: TallyRow) -> IntentRow:
-    return await intents.plan(db, row.market_id, Action.FINALIZE_MARKET, row.round, _arguments(row))
-
-
-def _arguments(row: TallyRow) -> dict[str, int | str]:
-    return {"votes_for": row.tally.votes_for, "votes_against": row.tally.votes_against, "memo": memo_of(row)}
+        await report_waiting(
+            self.context.pool, market_id, Job.FINALIZE, "needs a person", "critical", message
+        )

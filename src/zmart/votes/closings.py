@@ -1,0 +1,76 @@
+"""Close a vote: fix, once, up to where its votes count.
+
+A closing is written before the index is asked whether it is complete that far: the index is always some seconds behind,
+and would never be complete up to a moment that moves on with the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from zmart.market.types import ChainTime, MarketId, Slot, VoteKind
+from zmart.store import vote_closings, vote_log
+from zmart.store.pool import Connection, Pool
+from zmart.store.tallies import TallyRow
+from zmart.store.vote_closings import Closing
+
+
+class ClosingMoment(msgspec.Struct, frozen=True, kw_only=True):
+    """Votes on chain count up to chain time `closed_at`; `slot` is the chain's present slot. `voting_over`: the log
+    accepts no further vote."""
+
+    closed_at: ChainTime
+    slot: Slot
+    voting_over: bool
+
+
+ChooseMoment = Callable[[Connection], Awaitable[ClosingMoment | None]]
+"""Chooses the moment under the lock of the market's log; None: the vote stays open."""
+
+
+async def close_vote(pool: Pool, market_id: MarketId, kind: VoteKind, choose: ChooseMoment) -> Closing | None:
+    """Return the vote's closing, written now unless there is one; None when `choose` leaves the vote open.
+
+    A closing with `voting_over` is final. One without is replaced only by one with it.
+    """
+    async with pool.transaction() as connection:
+        log_size = await vote_log.lock(connection, market_id)
+        written = await vote_closings.find(connection, market_id, kind)
+        if written is not None and written.voting_over:
+            return written
+        moment = await choose(connection)
+        if moment is None or (written is not None and not moment.voting_over):
+            return written
+        closing = Closing(
+            market_id=market_id,
+            kind=kind,
+            closed_at=moment.closed_at,
+            closed_slot=moment.slot,
+            log_size=log_size,
+            voting_over=moment.voting_over,
+        )
+        await vote_closings.write(connection, closing)
+    return closing
+
+
+async def close_by_tally(connection: Connection, row: TallyRow) -> None:
+    """End the vote where this tally counted it: a vote that it does not count is late. Locks the market's log."""
+    await vote_log.lock(connection, row.market_id)
+    closing = Closing(
+        market_id=row.market_id,
+        kind=row.kind,
+        closed_at=row.closed_at,
+        closed_slot=row.closed_slot,
+        log_size=row.log_size,
+        voting_over=True,
+    )
+    await vote_closings.write(connection, closing)
+
+
+async def reopen_vote(pool: Pool, market_id: MarketId, kind: VoteKind) -> None:
+    """Remove the vote's closing: voting continues."""
+    async with pool.transaction() as connection:
+        await vote_log.lock(connection, market_id)
+        await vote_closings.remove(connection, market_id, kind)
