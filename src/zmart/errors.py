@@ -41,7 +41,39 @@ class PricingError(ZmartError):
 
 
 class StoreError(ZmartError):
-    """PostgreSQL or Redis is away or refused."""
+    """A server or disk that keeps data could not do what was asked; the same request may succeed later.
+
+    `server` names it ("PostgreSQL", "Redis"). `retry_after_s` is when to try again: as soon as that makes sense, or as
+    the server said.
+    """
+
+    retry_after_s: float = 2.0
+
+    def __init__(
+        self, message: str, *, server: str = "PostgreSQL", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.server = server
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+
+class Unavailable(StoreError):
+    """The server cannot be reached, is starting or ending, refuses the connection, or stopped answering."""
+
+
+class Busy(StoreError):
+    """The server works, but not on this now: a lock, a time limit, its connections or its memory stood against it."""
+
+
+class RolledBack(Busy):
+    """The server undid the transaction in favor of another: a deadlock, or two that cannot be serialized."""
+
+
+class ReadOnly(StoreError):
+    """The server answers reads and refuses every write."""
+
+    retry_after_s = 30.0
 
 
 class NotFound(ZmartError):

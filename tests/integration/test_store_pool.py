@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from decisions_harness import until
-from zmart.errors import StoreError
-from zmart.store.pool import Busy, Pool, is_away
+from zmart.errors import Busy, ConfigError, ReadOnly, StoreError, Unavailable
+from zmart.store.connection import connect
+from zmart.store.pool import Pool
 
 
 @pytest.fixture
@@ -81,9 +83,8 @@ async def test_a_connection_left_inside_a_transaction_is_thrown_away(pool: Pool)
 
 
 async def test_a_killed_connection_is_replaced(pool: Pool) -> None:
-    with pytest.raises(BaseException) as caught:
+    with pytest.raises(Unavailable, match="terminating connection"):
         await pool.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-    assert is_away(caught.value)
     assert await pool.fetchval("SELECT 1") == 1
 
 
@@ -98,3 +99,88 @@ async def test_numbers_come_back_as_exact_integers_and_json_as_text(pool: Pool) 
 async def test_no_server_is_one_sentence() -> None:
     with pytest.raises(StoreError, match="check DATABASE_URL"):
         await Pool.open("postgresql://postgres@127.0.0.1:1/none")
+
+
+# ------------------------------------------------------------------------- what a real server says, and what it means
+
+
+async def test_a_statement_on_a_connection_that_was_cut_is_unavailable_and_not_a_bug(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda *_: ended.set())
+        await pool.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+        await asyncio.wait_for(ended.wait(), 5)
+        with pytest.raises(Unavailable, match="InterfaceError"):
+            await connection.fetchval("SELECT 1")
+
+
+async def test_two_statements_at_once_on_one_connection_are_a_bug_and_not_unavailable(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        first = asyncio.create_task(connection.execute("SELECT pg_sleep(0.2)"))
+        await asyncio.sleep(0)
+        with pytest.raises(asyncpg.InterfaceError, match="another operation"):
+            await connection.fetchval("SELECT 1")
+        await first
+        with pytest.raises(asyncpg.DataError, match="invalid input for query argument"):
+            await connection.fetchval("SELECT $1::integer", "one")
+    assert await pool.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+async def test_a_limit_of_the_role_that_is_over_is_busy(pool: Pool, limit: str) -> None:
+    await pool.execute("CREATE TABLE held (n integer)")
+    async with pool.transaction() as holder, pool.acquire() as other:
+        await holder.execute("LOCK TABLE held")
+        await other.execute(f"SET {limit} = '20ms'")
+        with pytest.raises(Busy):
+            await other.fetch("SELECT * FROM held")
+        await other.execute(f"RESET {limit}")
+
+
+async def test_a_write_that_the_role_may_not_do_now_is_read_only_and_reads_go_on(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+        with pytest.raises(ReadOnly, match="read-only transaction"):
+            await connection.execute("INSERT INTO users (wallet) VALUES (repeat('1', 32))")
+        assert await connection.fetchval("SELECT count(*) FROM users") == 0
+        await connection.execute("RESET default_transaction_read_only")
+
+
+async def test_two_transactions_that_cannot_be_serialized_are_busy(pool: Pool) -> None:
+    await pool.execute("CREATE TABLE counted (n integer)")
+    await pool.execute("INSERT INTO counted VALUES (0)")
+    with pytest.raises(Busy, match="SerializationError"):
+        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+            await connection.fetch("SELECT n FROM counted")
+            await pool.execute("UPDATE counted SET n = 1")
+            await connection.execute("UPDATE counted SET n = 2")
+    assert await pool.fetchval("SELECT n FROM counted") == 1
+
+
+async def test_a_schema_that_changed_meanwhile_is_busy_and_the_next_transaction_succeeds(pool: Pool) -> None:
+    await pool.execute("CREATE TABLE changed (n integer)")
+    async with pool.acquire() as connection:
+        await connection.fetch("SELECT * FROM changed")
+        await pool.execute("ALTER TABLE changed ADD COLUMN m integer")
+        with pytest.raises(Busy):
+            async with connection.transaction():
+                await connection.fetch("SELECT * FROM changed")
+        async with connection.transaction():
+            assert await connection.fetch("SELECT * FROM changed") == []
+
+
+async def test_too_many_connections_are_busy(pool: Pool, database_url: str) -> None:
+    await pool.execute("CREATE ROLE guest LOGIN PASSWORD 'secret' CONNECTION LIMIT 0")
+    address = urlsplit(database_url)
+    try:
+        with pytest.raises(Busy, match="too many connections"):
+            await connect(address._replace(netloc=f"guest:secret@127.0.0.1:{address.port}").geturl())
+    finally:
+        await pool.execute("DROP ROLE guest")
+
+
+async def test_an_address_that_cannot_be_read_is_a_wrong_setting_and_keeps_its_password() -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URL") as caught:
+        await connect("postgresql://u:TopSecretPart#ss@h/db")
+    assert "TopSecret" not in str(caught.value)
+    assert caught.value.__suppress_context__

@@ -20,7 +20,7 @@ from zmart.chain.rpc import Rpc
 from zmart.decisions import takeover
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.workers import clear_finished
-from zmart.errors import ZmartError
+from zmart.errors import StoreError, ZmartError
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import Statement
 from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
@@ -34,7 +34,7 @@ from zmart.services.monitor.service import Monitor
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store.market_work import Job
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 from zmart.votes.casting import cast_vote
 
 try:
@@ -190,12 +190,10 @@ class Gateway:
                 authority=self._backend,
                 **self._rules,
             )
+        except StoreError:
+            return None
         except ZmartError as problem:
             return f"{type(problem).__name__}: {problem}"
-        except Exception as problem:
-            if not is_away(problem):
-                raise
-            return None
         return ""
 
     async def deliver(self, body: bytes) -> int:
@@ -215,7 +213,7 @@ def is_expected(problem: BaseException) -> bool:
     if isinstance(problem, BaseExceptionGroup):
         return all(map(is_expected, problem.exceptions))
     known = (ZmartError, OSError, TimeoutError, asyncio.CancelledError)
-    return isinstance(problem, known) or is_away(problem)
+    return isinstance(problem, known)
 
 
 async def _turns(name: str, turn: Callable[[], Awaitable[object]], pace: Pace) -> None:
@@ -226,9 +224,6 @@ async def _turns(name: str, turn: Callable[[], Awaitable[object]], pace: Pace) -
             await turn()
         except (ZmartError, OSError, TimeoutError):
             continue
-        except Exception as problem:
-            if not is_away(problem):
-                raise
 
 
 async def _together(*loops: Awaitable[None]) -> None:

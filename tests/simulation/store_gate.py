@@ -144,7 +144,9 @@ class _GatedProtocol:
             self._told_now = now
 
 
-class GatedConnection(asyncpg.Connection):
+class GatedConnection:
+    """Mixed into the class of connections that the caller asks for."""
+
     gate: Gate
 
     def __init__(self, protocol, *more) -> None:
@@ -159,7 +161,6 @@ class GatedConnection(asyncpg.Connection):
 def gated_store(gate: Gate) -> Iterator[None]:
     """Within the block every asyncpg.connect gives a connection that passes the gate."""
     connect = asyncpg.connect
-    kind = type("GatedConnection", (GatedConnection,), {"gate": gate})
 
     async def gated(dsn: str, **more) -> asyncpg.Connection:
         process = current_process.get()
@@ -168,6 +169,8 @@ def gated_store(gate: Gate) -> Iterator[None]:
             if process.store_away_until > gate.clock.seconds:
                 raise ConnectionRefusedError("cut off from PostgreSQL")
         more["server_settings"] = {"search_path": SEARCH_PATH, "simulation.now": "2025-01-01"}
+        plain = more.pop("connection_class", asyncpg.Connection)
+        kind = type("Gated", (GatedConnection, plain), {"gate": gate})
         turn = object()
         await gate.enter(turn)
         try:

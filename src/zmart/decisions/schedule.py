@@ -11,7 +11,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import structlog
 from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.db import AsyncpgDriver
@@ -19,7 +18,7 @@ from pgqueuer.models import Schedule
 from pgqueuer.queries import Queries
 
 from zmart.errors import StoreError
-from zmart.store.pool import is_away
+from zmart.store.connection import connect
 
 JITTER_S = 5.0
 GRACE_S = 3.0
@@ -52,9 +51,7 @@ async def run_schedule(
     while not stop.is_set():
         try:
             await _run(database_url, name, cron, late_tick, stop, again_after_a_crash)
-        except Exception as problem:
-            if not is_away(problem):
-                raise
+        except StoreError as problem:
             log.warning("schedule waits for PostgreSQL", schedule=name, problem=str(problem))
             await pause(stop, _AGAIN_S)
 
@@ -89,10 +86,7 @@ async def _run(
     stop: asyncio.Event,
     again_after_a_crash: bool,
 ) -> None:
-    try:
-        connection = await asyncpg.connect(database_url, timeout=5, command_timeout=60)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
-        raise StoreError(f"PostgreSQL does not answer ({type(problem).__name__}).") from problem
+    connection = await connect(database_url)
     manager = SchedulerManager(Queries(AsyncpgDriver(connection)))
     manager.shutdown = stop
 

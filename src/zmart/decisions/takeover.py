@@ -12,7 +12,6 @@ from zmart.decisions.schedule import pause
 from zmart.errors import ZmartError
 from zmart.store import intents
 from zmart.store.intents import Action, IntentRow
-from zmart.store.pool import is_away
 
 EVERY_S = 3.0
 UNTOUCHED_S = 3.0
@@ -35,9 +34,7 @@ async def resume_abandoned(
     while not stop.is_set():
         try:
             await resume_abandoned_once(context, actions, resume, UNTOUCHED_S)
-        except Exception as problem:
-            if not (is_away(problem) or isinstance(problem, ZmartError)):
-                raise
+        except ZmartError as problem:
             log.warning("abandoned intents cannot be resumed now", problem=str(problem))
         await pause(stop, EVERY_S)
 

@@ -13,7 +13,7 @@ from zmart.errors import ZmartError
 from zmart.market.types import MarketId
 from zmart.store import alerts, market_work
 from zmart.store.market_work import Job, WaitingForIndex
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 EVERY_S = 1.0
 ALERT_AFTER_S = 600.0
@@ -35,9 +35,7 @@ async def resume_waiting(
             if time.monotonic() - alerted_at_s >= _ALERT_EVERY_S:
                 alerted_at_s = time.monotonic()
                 await update_alerts(pool, jobs, waiting)
-        except Exception as problem:
-            if not (is_away(problem) or isinstance(problem, ZmartError)):
-                raise
+        except ZmartError as problem:
             log.warning("decisions that wait for the index cannot be resumed now", problem=str(problem))
         await pause(stop, EVERY_S)
 

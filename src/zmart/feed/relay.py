@@ -14,11 +14,12 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
+from zmart.errors import Busy, ReadOnly, StoreError
 from zmart.feed import metrics
 from zmart.feed.stream import FeedStream
 from zmart.feed.wire import encode
 from zmart.store import change_feed
-from zmart.store.pool import Connection, Pool, is_away
+from zmart.store.pool import Connection, Pool
 
 BATCH = 500
 _REFILL = 10_000  # an empty stream is refilled with this many newest changes
@@ -49,9 +50,7 @@ class FeedRelay:
         while True:
             try:
                 await self._with_connection()
-            except Exception as problem:
-                if not is_away(problem):
-                    raise
+            except StoreError as problem:
                 log.warning("feed relay waits for PostgreSQL", error=str(problem))
             finally:
                 self.leading = False
@@ -86,8 +85,6 @@ class FeedRelay:
             try:
                 await self._carry(connection)
             except (RedisError, OSError) as problem:
-                if is_away(problem) and connection.is_closed():
-                    raise
                 log.warning("feed relay waits for Redis", error=str(problem))
             await asyncio.sleep(_RETRY_S)
 
@@ -131,5 +128,9 @@ class FeedRelay:
 
     async def _prune(self, connection: Connection) -> None:
         if time.monotonic() >= self._prune_at:
-            deleted = await change_feed.prune(connection, self._keep_hours)
+            try:
+                deleted = await change_feed.prune(connection, self._keep_hours)
+            except (Busy, ReadOnly) as problem:
+                log.warning("old changes are kept for now", problem=str(problem))
+                deleted = 0
             self._prune_at = time.monotonic() + (0 if deleted else _PRUNE_EVERY_S)

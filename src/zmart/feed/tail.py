@@ -9,12 +9,12 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
-from zmart.errors import ZmartError
+from zmart.errors import StoreError, ZmartError
 from zmart.feed import metrics
 from zmart.feed.stream import FeedStream
 from zmart.feed.wire import WireMessage, encode
 from zmart.store import change_feed
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _BATCH = 500
 _BLOCK_MS = 1_000
@@ -95,9 +95,7 @@ class FeedReader:
         try:
             head = await change_feed.head(self._pool)
             changes = await change_feed.read_after(self._pool, self.position, _BATCH)
-        except Exception as problem:
-            if not is_away(problem):
-                raise
+        except StoreError as problem:
             self._lost_postgres(problem)
             return []
         self.postgres_unavailable = False

@@ -13,10 +13,11 @@ import msgspec
 import structlog
 
 from zmart.decisions.schedule import pause
+from zmart.errors import StoreError
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.alerts import Alert
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 EVERY_S = 2.0
 LEASE_S = 30.0
@@ -36,9 +37,7 @@ async def tell_of_alerts(settings: Settings, stop: asyncio.Event, every_s: float
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
                 while not stop.is_set() and await tell_one(pool, http, url):
                     pass
-            except Exception as problem:
-                if not is_away(problem):
-                    raise
+            except StoreError as problem:
                 log.warning("alerts wait for PostgreSQL", problem=str(problem))
             await pause(stop, every_s)
     if pool is not None:

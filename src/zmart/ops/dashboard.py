@@ -64,7 +64,7 @@ class Dashboard:
         try:
             self._pool = self._pool or await Pool.open(self._settings.require("database_url"), size=1)
             seen = await overview(self._pool)
-        except (StoreError, OSError) as problem:
+        except StoreError as problem:
             return self._template.render(well=False, trouble=str(problem), now=now)
         services = service_rows(seen.services)
         trouble = first_trouble(seen, services)

@@ -15,7 +15,7 @@ from zmart.chain.webhooks import WebhookDelivery, read_delivery
 from zmart.errors import ConfigError, DecodeError, StoreError
 from zmart.settings import Settings
 from zmart.store import inbox
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 PATH = "/api/webhooks/helius"
 
@@ -76,9 +76,7 @@ class WebhookReceiver:
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in delivery.items]
         try:
             stored = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
-        except Exception as error:
-            if not is_away(error) and not isinstance(error, StoreError):
-                raise
+        except StoreError:
             return _refusal(503, "unavailable", "The database is away; deliver again.")
         if stored.changed:  # a delivery that completes a known row makes work, too
             self._wake_workers()
@@ -105,9 +103,7 @@ class WebhookReceiver:
             self._wake_again = False
             try:
                 await inbox.wake(self._pool)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError:
                 return  # the workers look by themselves some seconds later
 
     def _is_helius(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> bool:

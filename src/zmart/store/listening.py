@@ -6,19 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
-
-from zmart.errors import StoreError
+from zmart.store.connection import connect
 
 
 @asynccontextmanager
 async def listening(database_url: str, channel: str) -> AsyncIterator[asyncio.Event]:
     """An event that is set by every notification on `channel`, and when the connection is lost (then nothing
-    more will come: leave the block). Raises StoreError when PostgreSQL is away."""
-    try:
-        connection = await asyncpg.connect(database_url, timeout=5)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
-        raise StoreError(f"PostgreSQL does not answer ({type(problem).__name__}).") from problem
+    more will come: leave the block). Raises StoreError."""
+    connection = await connect(database_url)
     heard = asyncio.Event()
 
     def notified(*_: object) -> None:

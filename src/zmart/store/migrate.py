@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import asyncpg
 import msgspec
 
-from zmart.errors import StoreError
+from zmart.store.connection import connect
 from zmart.store.migrations import HEAD
+from zmart.store.pool import Connection
 
 _LOCK = 0x7A6D617274  # any number that nobody else uses: two migrations never run at once
 _VERSION = "SELECT version_num FROM alembic_version"
@@ -30,7 +30,7 @@ class Status(msgspec.Struct, frozen=True):
 
 async def status(database_url: str) -> Status:
     """Which revision the database has. Raises StoreError when it cannot be reached."""
-    connection = await _connect(database_url)
+    connection = await connect(database_url)
     try:
         has = await connection.fetchval(_HAS_VERSION)
         return Status(await connection.fetchval(_VERSION) if has else None, HEAD)
@@ -54,7 +54,7 @@ def rollback(database_url: str, revision: str = "-1") -> Status:
 
 
 async def _guarded(database_url: str, command: str, revision: str) -> None:
-    lock = await _connect(database_url)
+    lock = await connect(database_url, statement_within_s=None)
     try:
         await lock.execute(_TRY_LOCK, _LOCK)
         await asyncio.to_thread(_alembic, database_url, command, revision)
@@ -73,7 +73,7 @@ def _alembic(database_url: str, command: str, revision: str) -> None:
     getattr(commands, command)(config, revision)
 
 
-async def _job_tables(connection: asyncpg.Connection, *, wanted: bool) -> None:
+async def _job_tables(connection: Connection, *, wanted: bool) -> None:
     from pgqueuer.db import AsyncpgDriver
     from pgqueuer.queries import Queries
 
@@ -85,13 +85,3 @@ async def _job_tables(connection: asyncpg.Connection, *, wanted: bool) -> None:
         await queries.upgrade()
     elif present:
         await queries.uninstall()
-
-
-async def _connect(database_url: str) -> asyncpg.Connection:
-    try:
-        return await asyncpg.connect(database_url, timeout=10)
-    except (OSError, asyncpg.PostgresError, TimeoutError) as problem:
-        raise StoreError(
-            f"PostgreSQL does not answer ({type(problem).__name__}: {problem}): "
-            "check DATABASE_URL and that it runs."
-        ) from problem

@@ -10,57 +10,23 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from typing import Any
 
-import asyncpg
-
-from zmart.errors import StoreError
+from zmart.errors import Busy, RolledBack
+from zmart.store.connection import connect
 
 # asyncpg publishes no types; a record behaves as a read-only mapping of column names to values.
 Record = Any
 Connection = Any
 
-_MOST_DEADLOCKS = 3
-_AWAY = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that was cut in the middle of its protocol
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-)
-
-
-class Busy(StoreError):
-    """Every connection is taken and stayed so for longer than the caller may wait."""
-
-
-def is_away(problem: BaseException) -> bool:
-    """Whether an exception means that PostgreSQL itself is not there (and not that a statement is wrong)."""
-    return isinstance(problem, (*_AWAY, StoreError))
-
-
-def _number(text: str) -> int | Decimal:
-    """NUMERIC columns here are integers; only a computed one may carry a fraction."""
-    return Decimal(text) if "." in text else int(text)
-
-
-async def _prepare(connection: Connection) -> None:
-    await connection.set_type_codec(
-        "numeric", encoder=str, decoder=_number, schema="pg_catalog", format="text"
-    )
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, encoder=str, decoder=str, schema="pg_catalog", format="text")
+_MOST_ROLLBACKS = 3
 
 
 class Pool:
     """`Pool.open(url, size)`; then fetch/fetchrow/fetchval/execute, or `acquire()` and `transaction()`.
 
-    jsonb travels as text (encode and decode with msgspec), numeric as int. Raises StoreError when PostgreSQL
-    is away, Busy when no connection becomes free within `wait_s`.
+    jsonb travels as text (encode and decode with msgspec), numeric as int. Raises Unavailable, Busy (also when no
+    connection becomes free within `wait_s`) and ReadOnly, all of them StoreError; any other error is a bug.
     """
 
     def __init__(self, database_url: str, size: int, wait_s: float) -> None:
@@ -76,7 +42,7 @@ class Pool:
     async def open(cls, database_url: str, size: int = 8, wait_s: float = 2.0) -> Pool:
         """Connects once at the start, so that a wrong address is known at once."""
         pool = cls(database_url, size, wait_s)
-        pool._free.append(await pool._connect())
+        pool._free.append(await connect(database_url))
         return pool
 
     @property
@@ -133,22 +99,12 @@ class Pool:
         finally:
             self._take_back(connection)
 
-    async def _connect(self) -> Connection:
-        try:
-            connection = await asyncpg.connect(self._url, timeout=5, command_timeout=60)
-            await _prepare(connection)
-            return connection
-        except (*_AWAY, TimeoutError, asyncpg.PostgresError) as problem:
-            raise StoreError(
-                f"PostgreSQL does not answer ({type(problem).__name__}): check DATABASE_URL and that it runs."
-            ) from problem
-
     async def _connection(self) -> Connection:
         while self._free:
             connection = self._free.popleft()
             if not connection.is_closed():
                 return connection
-        return await self._connect()
+        return await connect(self._url)
 
     async def _lend(self) -> Connection:
         await self._take_permit()
@@ -201,11 +157,11 @@ class Pool:
 
 
 async def _again(run: Callable[..., Awaitable[Any]], sql: str, arguments: tuple[object, ...]) -> Any:  # noqa: ANN401
-    """Run a statement alone; one that PostgreSQL chose as the victim of a deadlock did nothing, and is repeated."""
-    for _ in range(_MOST_DEADLOCKS):
+    """Run a statement alone; one that PostgreSQL rolled back in favor of another did nothing, and is repeated."""
+    for _ in range(_MOST_ROLLBACKS):
         try:
             return await run(sql, *arguments)
-        except asyncpg.DeadlockDetectedError:
+        except RolledBack:
             continue
     return await run(sql, *arguments)
 

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from zmart.decisions.schedule import pause
+from zmart.errors import StoreError
 from zmart.market.types import MarketId
 from zmart.store import change_feed
 from zmart.store.change_feed import NOTIFICATION, Topic
 from zmart.store.listening import listening
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _VOTES = frozenset({Topic.VOTES, Topic.ONCHAIN_VOTES})
 _GATHER_S = 0.1
@@ -32,10 +33,8 @@ async def wake_by_votes(
     while not stop.is_set():
         try:
             await _follow(pool, database_url, decide, stop)
-        except Exception as problem:
-            if not is_away(problem):
-                raise
-            log.warning("votes wake nobody: PostgreSQL is away", problem=str(problem))
+        except StoreError as problem:
+            log.warning("votes wake nobody", problem=str(problem))
             await pause(stop, _AGAIN_S)
 
 

@@ -73,7 +73,7 @@ class Gateway:
         try:
             async with asyncio.timeout(_READY_WITHIN_S):
                 await status.alive(self.context.pool)
-        except (StoreError, OSError, TimeoutError) as problem:
+        except (StoreError, TimeoutError) as problem:
             return Readiness(ready=False, reason=f"the database does not answer: {problem}")
         return Readiness(ready=True, details={"database_connections": self.context.pool.in_use})
 

@@ -16,7 +16,7 @@ from zmart.chain.digest import differences, digest_of, unpacked
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import extract_events, parse_transaction
-from zmart.errors import ChainError, DecodeError
+from zmart.errors import ChainError, DecodeError, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.blocks import Blocks, Unplaced
@@ -27,7 +27,7 @@ from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.deliveries import Unconfirmed
 from zmart.store.inbox import Hint
-from zmart.store.pool import Connection, Pool, is_away
+from zmart.store.pool import Connection, Pool
 
 _AT_ONCE = 16
 _TAKEN = 64
@@ -75,9 +75,7 @@ class Confirmer:
                     continue
                 due_s = await deliveries.next_due_s(self._pool)
                 pause_s = _IDLE_S if due_s is None else min(due_s, _IDLE_S)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError:
                 pause_s = 1.0
             await bell.wait(pause_s)
 

@@ -15,7 +15,7 @@ import structlog
 from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
-from zmart.errors import ChainError
+from zmart.errors import ChainError, StoreError
 from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.departures import Departures
@@ -23,7 +23,7 @@ from zmart.services.indexer.listing import Pace
 from zmart.services.indexer.wake_signal import Bell
 from zmart.store import inbox, index_progress
 from zmart.store.inbox import AWAY_PAUSE_S, Unfetched, Wanted
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _AT_ONCE = 16
 _TAKEN = 64
@@ -90,9 +90,7 @@ class Fetcher:
                     continue
                 due_s = await inbox.next_due_s(self._pool, has_payload=False)
                 pause_s = _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError:
                 pause_s = 1.0
             await bell.wait(pause_s)
 

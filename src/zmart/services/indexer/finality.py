@@ -13,7 +13,7 @@ import structlog
 from zmart.chain import absence
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc, SignatureStatus
-from zmart.errors import ChainError
+from zmart.errors import ChainError, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.projector import Folder
@@ -21,7 +21,7 @@ from zmart.services.indexer.wake_signal import Bell
 from zmart.store import chain_events, inbox, index_progress
 from zmart.store.chain_events import Unfinal
 from zmart.store.inbox import Hint
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _AT_ONCE = 256
 _SETTLING_SLOTS = 32
@@ -62,11 +62,8 @@ class FinalityWatcher:
         while not bell.stopped:
             try:
                 await self.look()
-            except ChainError as error:
+            except (ChainError, StoreError) as error:
                 log.warning("finality unknown", error=str(error))
-            except Exception as error:
-                if not is_away(error):
-                    raise
             await bell.wait(self._interval_s)
 
     async def look(self) -> int:

@@ -6,13 +6,12 @@ import time
 
 import structlog
 
-from zmart.errors import ChainError
+from zmart.errors import ChainError, StoreError
 from zmart.services.indexer import metrics
 from zmart.services.indexer.audit import Difference, Report, audit
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.wake_signal import Bell
 from zmart.store import alerts, chain_events, deliveries, inbox, projections
-from zmart.store.pool import is_away
 
 _LOOK_S = 5.0
 _KEEP_DONE_S = 3600.0
@@ -39,9 +38,8 @@ class Caretaker:
                 await self.look()
             except ChainError as error:
                 log.warning("audit impossible", error=str(error))
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError as error:
+                log.warning("maintenance waits for the database", error=str(error))
             await bell.wait(_LOOK_S)
 
     async def look(self) -> None:

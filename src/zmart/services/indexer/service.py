@@ -24,7 +24,6 @@ from zmart.store import deliveries, inbox, index_progress, projections
 from zmart.store.deliveries import Waiting
 from zmart.store.inbox import Depth
 from zmart.store.index_progress import IndexProgress
-from zmart.store.pool import is_away
 
 BEHIND_S = 10.0
 UNCONFIRMED_S = 60.0
@@ -83,10 +82,8 @@ class Indexer:
             depth = await inbox.depth(self._engine.pool)
             waiting = await deliveries.waiting(self._engine.pool)
             stuck = await projections.stuck(self._engine.pool)
-        except Exception as error:
-            if not is_away(error) and not isinstance(error, StoreError):
-                raise
-            return Readiness(ready=False, reason=f"PostgreSQL is away: {error}")
+        except StoreError as error:
+            return Readiness(ready=False, reason=str(error))
         assert progress is not None  # claimed when the service was opened
         _publish(progress, depth, waiting, len(stuck))
         metrics.EVENTS_PER_MINUTE.set(self._rate.per_minute(self._engine.worker.events_total))
@@ -126,9 +123,8 @@ class Indexer:
             try:
                 await inbox.listen(self._engine.pool, ring)
                 log.warning("listening connection lost")
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError as error:
+                log.warning("no notifications of the database", error=str(error))
             await asyncio.sleep(_LISTEN_AGAIN_S)
 
 

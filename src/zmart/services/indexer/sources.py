@@ -18,7 +18,7 @@ from zmart.services.indexer.wake_signal import Bell
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import TransactionRow
 from zmart.store.inbox import Hint
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _OVERLAP_SLOTS = 64
 """Twice what a cluster takes to finalize: a list that a node which was behind gave is made good by the next."""
@@ -45,12 +45,9 @@ class Scanner:
             try:
                 await self.scan()
                 self.trouble = ""
-            except (ChainError, StoreError, OSError) as error:
+            except (ChainError, StoreError) as error:
                 self.trouble = str(error)
                 log.warning("scan failed", error=str(error))
-            except Exception as error:
-                if not is_away(error):
-                    raise
             await bell.wait(self._interval_s)
 
     async def scan(self) -> int:
@@ -129,9 +126,7 @@ class LiveLog:
                 hints.append(self._queue.get_nowait())
             try:
                 await inbox.store(self._pool, "logs", hints)
-            except Exception as error:
-                if not is_away(error):
-                    raise
+            except StoreError:
                 self._scan_again.ring()
 
 

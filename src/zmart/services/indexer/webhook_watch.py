@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import structlog
 
 from zmart.chain.helius import HeliusClient, HeliusError, HeliusWebhook
+from zmart.errors import StoreError
 from zmart.market.types import Address
 from zmart.services.indexer.wake_signal import Bell
 from zmart.settings import Settings
 from zmart.store import alerts
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _ALERT = "webhook-inactive"
 _FIRST_LOOK_S = 30.0
@@ -38,11 +39,8 @@ class WebhookWatch:
         while not bell.stopped:
             try:
                 await self.look()
-            except HeliusError as problem:
+            except (HeliusError, StoreError) as problem:
                 log.warning("webhooks not checked", reason=str(problem))
-            except Exception as problem:
-                if not is_away(problem):
-                    raise
             await bell.wait(interval_s)
 
     async def look(self) -> None:

@@ -17,6 +17,7 @@ import structlog
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.errors import Busy, StoreError
 from zmart.market.events import kind_of
 from zmart.market.types import MarketId, Signature
 from zmart.services.indexer import batch as batches
@@ -29,7 +30,7 @@ from zmart.services.indexer.wake_signal import Bell
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.inbox import Failure, Ready
-from zmart.store.pool import Connection, Pool, is_away
+from zmart.store.pool import Connection, Pool
 
 _TAKEOVER_S = 0.25
 _SAFETY_S = 3.0
@@ -78,10 +79,8 @@ class Worker:
                     if turn is Turn.WORKED:
                         continue
                     pause_s = _TAKEOVER_S if turn is Turn.ELSEWHERE else await self._idle_s()
-                except Exception as error:
-                    if not is_away(error):
-                        raise
-                    log.warning("database away", error=str(error))
+                except StoreError as error:
+                    log.warning("indexing waits for the database", error=str(error))
                     pause_s = 1.0
                 await bell.wait(pause_s)
         finally:
@@ -99,10 +98,15 @@ class Worker:
             return Turn.IDLE
         try:
             turn = await self._with_order(batch)
+        except Busy:
+            await self._forget_ahead()
+            self._limit = max(1, len(batch.rows) // 2)  # a smaller one may stay within the server's limits
+            raise
+        except StoreError:
+            await self._forget_ahead()
+            raise
         except Exception as error:
             await self._forget_ahead()
-            if is_away(error):
-                raise
             await self._halve(batch, f"{type(error).__name__}: {error}")
             return Turn.WORKED
         if turn is Turn.WORKED:

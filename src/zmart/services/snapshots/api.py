@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from zmart.errors import Conflict, NotFound, ZmartError
+from zmart.errors import Conflict, NotFound, StoreError, ZmartError
 from zmart.ipfs.pinning import PinError
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.snapshots.runs import SnapshotResult, SnapshotRuns
-from zmart.store.pool import is_away
 
 PATH = "/api/snapshots/run"
 _BODY_MAX_BYTES = 4_096
@@ -49,9 +48,7 @@ class RunApi:
         except (NotFound, Conflict, PinError) as problem:
             status, error = _STATUS[type(problem)]
             await _send_json(send, status, _problem(status, error, str(problem), path))
-        except Exception as problem:
-            if not is_away(problem):
-                raise
+        except StoreError:
             text = "The database is unavailable; try again in a moment."
             await _send_json(send, 503, _problem(503, "Service Unavailable", text, path))
 

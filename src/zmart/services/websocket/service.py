@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.asyncio import Redis
 
-from zmart.errors import ConfigError
+from zmart.errors import ConfigError, StoreError
 from zmart.feed import asyncapi, redis_client
 from zmart.feed.relay import FeedRelay
 from zmart.feed.tail import FeedBroken, FeedReader
@@ -25,7 +25,7 @@ from zmart.services.websocket.server import SocketServer
 from zmart.services.websocket.state import ChannelStates
 from zmart.services.websocket.subscriptions import Subscriptions
 from zmart.settings import Settings
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _STALE_S = 10.0
 _RETRY_S = 0.5
@@ -135,8 +135,8 @@ class WebSocketService:
         while True:
             try:
                 await self._reader.start()
-            except Exception as problem:
-                if not is_away(problem) or not self._hub.epoch:
+            except StoreError:
+                if not self._hub.epoch:
                     raise
                 await asyncio.sleep(_RETRY_S)
             else:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import structlog
 
+from zmart.errors import StoreError
 from zmart.feed.channels import Channel, ChannelName
 from zmart.feed.wire import WireMessage, encode
 from zmart.services.websocket import frames, metrics, protocol
@@ -24,7 +25,7 @@ from zmart.services.websocket.protocol import (
 )
 from zmart.services.websocket.state import ChannelState, ChannelStates
 from zmart.store import change_feed
-from zmart.store.pool import Pool, is_away
+from zmart.store.pool import Pool
 
 _PAGE = 2_000  # offsets per step of a replay
 _CONCURRENT_REPLAYS = 8
@@ -57,18 +58,14 @@ class Subscriptions:
                 await self._fresh(connection, request.target, channel)
             else:
                 await self._resume(connection, request, channel, request.offset)
-        except Exception as problem:
-            if not is_away(problem):
-                raise
+        except StoreError:
             self._refuse(connection, _DATABASE_UNAVAILABLE)
 
     async def unsubscribe(self, connection: SocketConnection, request: UnsubscribeRequest) -> None:
         """End a subscription. Harmless if there is none."""
         try:
             channel = await self._channel(request.target)
-        except Exception as problem:
-            if not is_away(problem):
-                raise
+        except StoreError:
             self._refuse(connection, _DATABASE_UNAVAILABLE)
             return
         if channel is None:
@@ -128,9 +125,7 @@ class Subscriptions:
     async def _state(self, channel: Channel) -> ChannelState | None:
         try:
             return await self._states.state(channel)
-        except Exception as problem:
-            if not is_away(problem):
-                raise
+        except StoreError:
             return None
 
     def _begin(
@@ -192,11 +187,11 @@ class Subscriptions:
                 return
             try:
                 offset = await self._replay(connection, subscription, offset)
-            except Exception as problem:
-                if not is_away(problem):
-                    log.exception("replay failed", channel=str(subscription.channel))
-                    raise
+            except StoreError:
                 await asyncio.sleep(_RETRY_S)
+            except Exception:
+                log.exception("replay failed", channel=str(subscription.channel))
+                raise
 
     async def _replay(self, connection: SocketConnection, subscription: Subscription, offset: int) -> int:
         """Send one page, from memory or PostgreSQL; returns the last offset that was sent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from zmart.client.shapes.system import FieldProblem, Problem
 from zmart.errors import (
+    Busy,
     ChainError,
     Conflict,
     Forbidden,
@@ -23,13 +25,14 @@ from zmart.errors import (
     NotFound,
     PricingError,
     ProgramError,
+    ReadOnly,
     StoreError,
     Unauthenticated,
+    Unavailable,
     ZmartError,
 )
 from zmart.services.gateway.api.formatting import now_iso
 from zmart.services.gateway.explorer.templating import page
-from zmart.store.pool import is_away
 
 log = structlog.get_logger()
 
@@ -58,14 +61,17 @@ _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
     (Forbidden, 403),
     (PricingError, 409),
     (ProgramError, 409),
-    (StoreError, 503),
     (IndexIncomplete, 503),
     (ChainError, 503),
 )
-_RETRY_AFTER_S = "2"
+_RETRY_AFTER_S = 2.0
 _INPUT_PROBLEMS = {"TradeTooSmall", "InvalidBParameter", "OverflowError"}
 _HIDDEN = "Something went wrong here. Try again; if it stays, name this request_id to the operator."
-_AWAY = "The database does not answer at the moment. Try again in a few seconds."
+_UNAVAILABLE = "The database does not answer at the moment. Try again in a few seconds."
+_BUSY = "The database is busy at the moment. Try again in a few seconds."
+_READ_ONLY = (
+    "The database accepts no writes at the moment, reads are answered. Send this again in half a minute."
+)
 
 
 class UnsupportedBody(ZmartError):
@@ -85,13 +91,15 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
     status, message, details = explain(problem)
     if status == 500:
         log.error("request failed", path=request.url.path, exc_info=problem)
+    elif isinstance(problem, StoreError):
+        log.warning("request refused", path=request.url.path, reason=str(problem))
     headers: dict[str, str] = {}
     if isinstance(problem, TooManyRequests):
         headers |= problem.headers
     if isinstance(problem, HTTPException) and problem.headers:
         headers |= {name: value for name, value in problem.headers.items() if name.lower() == "allow"}
     if status == 503:
-        headers["Retry-After"] = _RETRY_AFTER_S
+        headers["Retry-After"] = str(ceil(getattr(problem, "retry_after_s", _RETRY_AFTER_S)))
     request_id = request_id_of(request.scope)
     if _wants_page(request):
         title = NAMES.get(status, "Problem")
@@ -146,12 +154,25 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
             return 400, "The request does not meet its rules: see details.", _details(problem)
         case HTTPException():
             return _of_framework(problem)
-    if is_away(problem) and not isinstance(problem, StoreError):
-        return 503, _AWAY, []
+        case StoreError():
+            return 503, _of_store(problem), []
     for kind, status in _STATUS:
         if isinstance(problem, kind):
             return status, str(problem), []
     return 500, _HIDDEN, []
+
+
+def _of_store(problem: StoreError) -> str:
+    """What a client can do about it; the operator reads the server's own words in the log and in /ready."""
+    if problem.server == "PostgreSQL":
+        match problem:
+            case Unavailable():
+                return _UNAVAILABLE
+            case Busy():
+                return _BUSY
+            case ReadOnly():
+                return _READ_ONLY
+    return str(problem)
 
 
 def _not_eligible(problem: NotEligible) -> list[FieldProblem]:

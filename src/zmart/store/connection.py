@@ -1,0 +1,76 @@
+"""Connections to PostgreSQL, made in one way, that raise the errors of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from zmart.errors import ConfigError
+from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
+
+CONNECT_WITHIN_S = 5.0
+STATEMENT_WITHIN_S = 60.0
+
+
+class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publishes no types
+    """asyncpg's connection. Raises Unavailable, Busy and ReadOnly; what else it raises is a bug."""
+
+    async def execute(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+        return await self._translated(super().execute(query, *arguments, **options))
+
+    async def executemany(self, command: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        return await self._translated(super().executemany(command, *arguments, **options))
+
+    async def fetch(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+        return await self._translated(super().fetch(query, *arguments, **options))
+
+    async def fetchrow(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+        return await self._translated(super().fetchrow(query, *arguments, **options))
+
+    async def fetchval(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
+        return await self._translated(super().fetchval(query, *arguments, **options))
+
+    async def _translated(self, call: Awaitable[Any]) -> Any:  # noqa: ANN401
+        try:
+            return await call
+        except DRIVER_ERRORS as problem:
+            found = store_error(problem, connected=not self.is_closed())
+            if found is None:
+                if isinstance(problem, asyncpg.InternalClientError):
+                    self.terminate()  # what state the protocol is in is unknown
+                raise
+            raise found from problem
+
+
+async def connect(database_url: str, *, statement_within_s: float | None = STATEMENT_WITHIN_S) -> Any:  # noqa: ANN401
+    """A connection whose numeric columns are int and whose jsonb is text. Raises ConfigError for an address that
+    cannot be read, Unavailable and Busy."""
+    try:
+        connection = await asyncpg.connect(
+            database_url,
+            timeout=CONNECT_WITHIN_S,
+            command_timeout=statement_within_s,
+            connection_class=StoreConnection,
+        )
+        await _set_codecs(connection)
+    except ValueError:  # its text holds parts of the address, and so of the password
+        raise ConfigError("DATABASE_URL is not an address of PostgreSQL: see .env.example.") from None
+    except DRIVER_ERRORS as problem:
+        raise connect_error(problem) from problem
+    return connection
+
+
+async def _set_codecs(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "numeric", encoder=str, decoder=_number, schema="pg_catalog", format="text"
+    )
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=str, decoder=str, schema="pg_catalog", format="text")
+
+
+def _number(text: str) -> int | Decimal:
+    """NUMERIC columns here are integers; only a computed one may carry a fraction."""
+    return Decimal(text) if "." in text else int(text)

@@ -1,0 +1,99 @@
+"""Translates the driver's errors into the errors of the store, once for all who read and write.
+
+The table follows PostgreSQL's SQLSTATE codes (docs: Appendix A): an exact code first, then its class, the first two
+characters. A code that stands in neither is a wrong statement or a wrong value: a bug, which nobody may repeat as if
+the server were unavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from zmart.errors import Busy, ReadOnly, RolledBack, StoreError, Unavailable
+
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError, too
+)
+"""Everything that a call of the driver can raise without being a bug."""
+
+_BY_CODE: Mapping[str, type[StoreError]] = {
+    "25006": ReadOnly,  # a stand-by, or default_transaction_read_only
+    "25P03": Unavailable,  # idle_in_transaction_session_timeout ended the session
+    "25P04": Busy,  # transaction_timeout
+    "40000": RolledBack,
+    "40001": RolledBack,
+    "40003": Unavailable,  # nobody knows whether the statement was completed
+    "40P01": RolledBack,
+    "53100": ReadOnly,  # the disk is full
+    "55006": Busy,
+    "55P03": Busy,  # lock_timeout, or NOWAIT
+    "57014": Busy,  # statement_timeout, or somebody cancelled it
+    "72000": Busy,
+}
+_BY_CLASS: Mapping[str, type[StoreError]] = {
+    "08": Unavailable,  # the connection
+    "53": Busy,  # too many connections, memory, limits
+    "57": Unavailable,  # shut down, crashed, starting, dropped
+    "58": Unavailable,  # the server's own disk or system
+}
+_WORDS: Mapping[type[StoreError], str] = {
+    Unavailable: "PostgreSQL is unavailable",
+    Busy: "PostgreSQL is busy",
+    RolledBack: "PostgreSQL gave way to another transaction",
+    ReadOnly: "PostgreSQL accepts no writes",
+}
+
+
+def kind_of_code(code: str) -> type[StoreError] | None:
+    """What an SQLSTATE means to a caller; None for a bug."""
+    return _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
+
+
+def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
+    """The error of the store for one that a statement raised; None for a bug.
+
+    asyncpg raises InterfaceError and InternalClientError both for a connection that has ended and for a call that is
+    wrong. `connected`, the connection's state now, tells them apart.
+    """
+    kind = _kind(problem, connected=connected)
+    return None if kind is None else kind(_sentence(kind, problem))
+
+
+def connect_error(problem: Exception) -> StoreError:
+    """The error of the store for a connection that could not be made: then nothing is a bug."""
+    if isinstance(problem, asyncpg.PostgresError):
+        kind = kind_of_code(_code(problem)) or Unavailable
+        return kind(f"{_sentence(kind, problem)} Check DATABASE_URL if this does not end by itself.")
+    name = type(problem).__name__
+    return Unavailable(f"PostgreSQL does not answer ({name}): check DATABASE_URL and that it runs.")
+
+
+def _kind(problem: Exception, *, connected: bool) -> type[StoreError] | None:
+    match problem:
+        case asyncpg.InvalidCachedStatementError() | asyncpg.OutdatedSchemaCacheError():
+            return Busy  # a migration went past; the next transaction prepares its statements anew
+        case asyncpg.PostgresError():
+            return kind_of_code(_code(problem))
+        case asyncpg.InterfaceError() if isinstance(problem, ValueError):
+            return None  # an argument that does not fit, whatever the connection does
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError():
+            return None if connected else Unavailable
+        case OSError():
+            return Unavailable
+    return None
+
+
+def _code(problem: Exception) -> str:
+    return getattr(problem, "sqlstate", None) or ""
+
+
+def _sentence(kind: type[StoreError], problem: Exception) -> str:
+    # The text of an OSError holds the address.
+    reported = [] if isinstance(problem, OSError) else str(problem).strip().splitlines()
+    reason = f"{type(problem).__name__}: {reported[0]}" if reported else type(problem).__name__
+    return f"{_WORDS[kind]} ({reason})."
