@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack_harness import stack_in
+from kit.local_stack import stack_in
 from zmart.settings import Settings
 
 

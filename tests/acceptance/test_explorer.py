@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
+from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.user import Landed

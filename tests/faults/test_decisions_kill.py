@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from replica import Replica
-from rpc_proxy import Proxy, drops
 
-from decisions_harness import Scene, until
-from votes_harness import add_market, complete_index
+from kit.decisions import (
+    Scene,
+)
+from kit.replica import Replica
+from kit.rpc_proxy import Proxy, drops
+from kit.votes import add_market, complete_index
+from kit.waiting import until
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.store import intents
 from zmart.store.pool import Pool
@@ -105,12 +108,12 @@ class Stage:
             async def settled() -> bool:
                 return not first.is_alive or await self.finished()
 
-            await until(settled, bool, 30)
+            await until(settled, within_s=30)
             assert first.is_alive or first.was_killed, first.process.exitcode
             # What was not written down yet is nobody's to take over: the first comes again.
             again = self.replica(EACH_SECOND)
             try:
-                await until(self.finished, bool, 30)
+                await until(self.finished, within_s=30)
             finally:
                 again.kill()
             await self.check()
@@ -213,10 +216,10 @@ async def test_a_stand_by_takes_over_within_ten_seconds(
                     await stage.pool.fetchval("SELECT count(*) FROM intents WHERE signature IS NOT NULL") > 0
                 )
 
-            await until(signed, bool, 30)
+            await until(signed, within_s=30)
             first.kill()
             killed_at = time.monotonic()
-            await until(stage.finished, bool, 10)
+            await until(stage.finished, within_s=10)
             print(f"\n{service}: taken over and done {time.monotonic() - killed_at:.1f} s after the kill")
             await stage.check()
         finally:

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import scripted_chain
 
-from decisions_harness import Scene
+from kit import scripted_chain
+from kit.decisions import Scene
 from zmart.chain.rpc import CLOCK
 from zmart.market.types import Address, ChainTime, MarketId, MarketState
 from zmart.services.monitor.service import Monitor

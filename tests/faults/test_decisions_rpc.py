@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
-from rpc_proxy import Broken, Proxy, drops, half, honest, loses_history, not_found
 
-from decisions_harness import Scene, until
-from votes_harness import address_of
+from kit.decisions import (
+    Scene,
+)
+from kit.rpc_proxy import Broken, Proxy, drops, half, honest, loses_history, not_found
+from kit.votes import address_of
+from kit.waiting import until
 from zmart.chain.sender import PAYER_RENT_LAMPORTS, SendPolicy
 from zmart.decisions import payer
 from zmart.local.chain.genesis import FUNDS, fund
@@ -54,14 +57,14 @@ async def test_a_service_with_errors_on_half_of_its_calls_has_one_effect(
     proxy.script = half(seed)
     running = asyncio.create_task(service.run(stop))
     try:
-        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, 60)
+        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, within_s=60)
         proxy.script = honest
 
         async def closed() -> bool:
             rows = await intents.recent(scene.pool, 10)
             return len(rows) == 2 and all(row.state.is_done for row in rows)
 
-        await until(closed, bool, 30)
+        await until(closed, within_s=30)
     finally:
         stop.set()
         await asyncio.wait_for(running, 10)
@@ -140,7 +143,7 @@ async def test_a_stop_in_the_middle_of_sending_is_quick_and_the_next_one_goes_on
     async def sending() -> int:
         return proxy.calls["sendTransaction"]
 
-    await until(sending, bool)
+    await until(sending)
     stop.set()
     await asyncio.wait_for(running, 3)
     (intent,) = await intents.recent(scene.pool, 10)

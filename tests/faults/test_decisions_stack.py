@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from stack_harness import stack_in
+from kit.local_stack import stack_in
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.api import until

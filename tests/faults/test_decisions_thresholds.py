@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from decisions_harness import Scene
-from votes_harness import address_of, vote_in_bulk
+from kit.decisions import Scene
+from kit.votes import address_of, vote_in_bulk
 from zmart.errors import ChainError
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, MarketId, MarketState, VoteKind

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 from websockets.asyncio.client import connect
 
-from chain_life import SOL, Driver
-from indexer_harness import until
+from kit.chain_life import SOL, Driver
+from kit.waiting import until
 from zmart.chain import subscriptions
 from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port

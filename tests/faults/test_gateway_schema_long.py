@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_server import hold_against, whole_server
+from kit.gateway_server import hold_against, whole_server
 
 
 @pytest.mark.slow

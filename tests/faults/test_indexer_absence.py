@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from prometheus_client import REGISTRY
-from rpc_proxy import MUTE, Body, Call, Proxy, Refuse, Say, honest
 
-from chain_story import Story, Tx, key
-from indexer_harness import again, engine_asking, engine_on, settle, tables, without_lone_places
-from story_node import serving
+from kit.chain_story import Story, Tx, key
+from kit.indexer import again, engine_asking, engine_on, settle, tables, without_lone_places
+from kit.rpc_proxy import MUTE, Body, Call, Proxy, Refuse, Say, honest
+from kit.story_node import serving
 from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc

@@ -10,8 +10,15 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from chain_life import SOL, Driver, name
-from indexer_harness import deliver_raw, engine_on, settings_of, tables, until, without_lone_places
+from kit.chain_life import SOL, Driver, name
+from kit.indexer import (
+    deliver_raw,
+    engine_on,
+    settings_of,
+    tables,
+    without_lone_places,
+)
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import extract_events, parse_transaction
@@ -76,7 +83,7 @@ async def test_webhooks_delivered_0_to_5_times_shuffled_give_the_tables_of_perfe
     async def complete():
         return (await indexer.readiness()).details["gap_free_slot"] >= tip
 
-    await until(complete, 120, why=indexer.readiness)
+    await until(complete, within_s=120, why=indexer.readiness)
     stop.set()
     await asyncio.wait_for(running, 15)
     other = new_database(migrated_template)

@@ -9,10 +9,17 @@ import httpx
 import msgspec
 import pytest
 
-from chain_story import Story, Tx
-from forgeries import EVIL, FORGERIES, honest, invented
-from indexer_harness import engine_on, settings_of, settle, tables, until, without_lone_places
-from story_node import serving
+from kit.chain_story import Story, Tx
+from kit.forgeries import EVIL, FORGERIES, honest, invented
+from kit.indexer import (
+    engine_on,
+    settings_of,
+    settle,
+    tables,
+    without_lone_places,
+)
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.market import events as e
 from zmart.market.types import VoteKind
 from zmart.services.indexer.maintenance import Caretaker
@@ -474,7 +481,7 @@ async def test_lying_webhooks_and_an_unreliable_rpc_together_end_in_the_truth(
                     readiness.details["gap_free_slot"] == node.tip() and readiness.details["unconfirmed"] == 0
                 )
 
-            await until(complete, 60 + len(story.txs), why=indexer.readiness)
+            await until(complete, within_s=60 + len(story.txs), why=indexer.readiness)
             assert (await indexer.readiness()).ready
         stop.set()
         await asyncio.wait_for(running, 15)

@@ -7,9 +7,15 @@ import random
 import msgspec
 import pytest
 
-from chain_story import PROGRAM, Story, Tx, key
-from indexer_harness import deliver, engine_on, settle, tables, until
-from story_node import serving
+from kit.chain_story import PROGRAM, Story, Tx, key
+from kit.indexer import (
+    deliver,
+    engine_on,
+    settle,
+    tables,
+)
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.market import events as e
 from zmart.services.indexer.worker import Turn
 from zmart.store import inbox
@@ -75,7 +81,7 @@ async def test_no_payload_stops_the_worker_or_puts_in_what_the_chain_does_not_ha
             await settle(engine)
             return await engine.worker.turn() is Turn.IDLE and not (await inbox.depth(engine.pool)).pending
 
-        await until(worked, 60)
+        await until(worked, within_s=60)
         left = await engine.pool.fetch("SELECT signature, state, last_error FROM inbox")
         assert {row["signature"] for row in left} == {hint.signature for hint in strangers}
         assert {(row["state"], bool(row["last_error"])) for row in left} == {("pending", True)}

@@ -17,10 +17,16 @@ import msgspec
 import psutil
 import pytest
 
-from chain_story import Story
-from forgeries import FORGERIES
-from indexer_harness import engine_on, settle, tables, until, without_lone_places
-from story_node import serving
+from kit.chain_story import Story
+from kit.forgeries import FORGERIES
+from kit.indexer import (
+    engine_on,
+    settle,
+    tables,
+    without_lone_places,
+)
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.errors import StoreError
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
@@ -171,7 +177,7 @@ async def test_killed_again_and_again_it_ends_with_the_same_tables(tmp_path, per
                 async def reached(goal=goal):
                     return await _indexed(pool) >= goal
 
-                await until(reached, STARTS_IN_S)
+                await until(reached, within_s=STARTS_IN_S)
                 await asyncio.sleep(chance.random() * 0.05)  # somewhere in the middle of what it does
                 await machine.kill(victim)
 
@@ -183,7 +189,7 @@ async def test_killed_again_and_again_it_ends_with_the_same_tables(tmp_path, per
                 except StoreError:
                     return False
 
-            await until(complete, 60)
+            await until(complete, within_s=60)
             load.cancel()
             await asyncio.wait({load})
             assert machine.starts == 1 + Counter(victims)["indexer"]

@@ -7,9 +7,9 @@ import base64
 import msgspec
 import pytest
 
-from chain_story import PROGRAM, Story, Tx, key
-from indexer_harness import deliver, deliver_raw, engine_on, settle, tables
-from story_node import serving
+from kit.chain_story import PROGRAM, Story, Tx, key
+from kit.indexer import deliver, deliver_raw, engine_on, settle, tables
+from kit.story_node import serving
 from zmart.errors import ChainError
 from zmart.market import events as e
 from zmart.services.indexer.backfill import backfill

@@ -9,9 +9,9 @@ import sys
 import psutil
 import pytest
 
-from chain_story import Story, Tx
-from indexer_harness import until
-from story_node import serving
+from kit.chain_story import Story, Tx
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.local.processes import free_port
 from zmart.store import inbox
 from zmart.store.pool import Pool
@@ -63,7 +63,7 @@ async def test_any_backlog_fits_into_200_mb(database_url, rows):
             left = await pool.fetchval("SELECT 1 FROM inbox WHERE state = 'pending' LIMIT 1")
             return left is None
 
-        await until(done, 60 + rows / 400)
+        await until(done, within_s=60 + rows / 400)
         process.terminate()
         assert await process.wait() == 0
     assert await pool.fetchval("SELECT count(*) FROM chain_transactions WHERE failed") >= rows

@@ -8,11 +8,19 @@ import random
 
 import base58
 import pytest
-from rpc_proxy import Proxy, mute
 
-from chain_story import Story
-from indexer_harness import engine_on, hint, settings_of, settle, tables, until, without_lone_places
-from story_node import serving
+from kit.chain_story import Story
+from kit.indexer import (
+    engine_on,
+    hint,
+    settings_of,
+    settle,
+    tables,
+    without_lone_places,
+)
+from kit.rpc_proxy import Proxy, mute
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.services.indexer import service as service_module
 from zmart.services.indexer.service import Indexer
 from zmart.store import inbox
@@ -93,12 +101,12 @@ async def test_while_half_of_the_answers_say_nothing_no_hole_is_passed(
         async def complete():
             return await pool.fetchval("SELECT gap_free_through_slot FROM index_progress") >= node.tip()
 
-        await until(complete, 300, why=indexer.readiness)
+        await until(complete, within_s=300, why=indexer.readiness)
 
         async def ready():
             return (await indexer.readiness()).ready
 
-        await until(ready, 60, why=indexer.readiness)
+        await until(ready, within_s=60, why=indexer.readiness)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         depth = await inbox.depth(pool)

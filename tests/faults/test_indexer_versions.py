@@ -6,13 +6,21 @@ import secrets
 
 import msgspec
 import pytest
-from rpc_proxy import Call, Fault, Proxy, Refuse, honest
 
-from chain_life import CID, SOL, Driver, name
-from chain_story import Story
-from indexer_harness import again, engine_on, running, settings_of, settle, tables, until
-from story_node import serving
-from v1 import signed_v1
+from kit.chain_life import CID, SOL, Driver, name
+from kit.chain_story import Story
+from kit.indexer import (
+    again,
+    engine_on,
+    running,
+    settings_of,
+    settle,
+    tables,
+)
+from kit.rpc_proxy import Call, Fault, Proxy, Refuse, honest
+from kit.story_node import serving
+from kit.transactions_v1 import signed_v1
+from kit.waiting import until
 from zmart.chain.compose import memo
 from zmart.chain.rpc import Rpc
 from zmart.services.indexer.service import Indexer

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
-from rpc_proxy import Call, Edit, Fault, Proxy, drops, first_of, not_found
 
-from chain_life import CID, SOL, name
-from indexer_harness import until
-from nonces import Nonce
+from kit.chain_life import CID, SOL, name
+from kit.nonces import Nonce
+from kit.rpc_proxy import Call, Edit, Fault, Proxy, drops, first_of, not_found
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError

@@ -12,7 +12,10 @@ import subprocess
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from rpc_proxy import (
+from solders.keypair import Keypair
+from solders.system_program import TransferParams, transfer
+
+from kit.rpc_proxy import (
     Broken,
     Late,
     Proxy,
@@ -25,10 +28,7 @@ from rpc_proxy import (
     loses_history,
     not_found,
 )
-from solders.keypair import Keypair
-from solders.system_program import TransferParams, transfer
-
-from decisions_harness import until
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.judge import Attempt, Live, judge
 from zmart.chain.rpc import Rpc
@@ -140,7 +140,7 @@ class World:
                 return False
             return await self.direct.get_block_height("finalized") > attempt.last_valid_block_height
 
-        await until(over, bool, 60)
+        await until(over, within_s=60)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ async def test_a_blockhash_expires_by_other_peoples_transactions(transaction_url
         async def signed():
             return world.journal.stored
 
-        await until(signed, bool)
+        await until(signed)
         attempt = world.journal.stored
         await world.advance(100)
         assert isinstance(await judge([world.direct], attempt), Live)

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 import pytest
 from solders.pubkey import Pubkey
 
-from decisions_harness import Scene, until
-from votes_harness import closing, vote_signed, wallet
+from kit.decisions import (
+    Scene,
+)
+from kit.votes import closing, vote_signed, wallet
+from kit.waiting import until
 from zmart.local.processes import free_port
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind, Wallet
@@ -184,7 +187,7 @@ async def aggregate_in_a_process(scene: Scene, market: MarketId) -> None:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, 60)
+        await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, within_s=60)
         peak_kib = most_memory_kib(process.pid)
         print(f"  aggregator: {peak_kib / 1024:.0f} MiB at most")
         assert peak_kib < 200 * 1024

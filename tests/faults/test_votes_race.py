@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from decisions_harness import Scene
-from votes_harness import add_onchain_vote, closing, vote_signed, wallet
+from kit.decisions import Scene
+from kit.votes import add_onchain_vote, closing, vote_signed, wallet
 from zmart.errors import Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import MarketId, VoteKind

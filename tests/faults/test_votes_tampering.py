@@ -20,8 +20,11 @@ import httpx
 import msgspec
 import pytest
 
-from decisions_harness import Scene, until
-from votes_harness import address_of, vote_signed, wallet
+from kit.decisions import (
+    Scene,
+)
+from kit.votes import address_of, vote_signed, wallet
+from kit.waiting import until
 from zmart.local.processes import free_port
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.market.vote_entries import parse_entry
@@ -238,7 +241,7 @@ async def running(scene: Scene, *command: str, url: str, **more: str) -> AsyncIt
             return False
 
     try:
-        await until(answers, bool, 30)
+        await until(answers, within_s=30)
         yield
     finally:
         process.terminate()

@@ -12,8 +12,11 @@ import pytest
 import redis
 from solders.keypair import Keypair
 
-from decisions_harness import Scene, until
-from votes_harness import address_of
+from kit.decisions import (
+    Scene,
+)
+from kit.votes import address_of
+from kit.waiting import until
 from zmart.chain.wallet import backend_keypair
 from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
@@ -231,7 +234,7 @@ async def test_the_service_decides_by_its_schedule_and_answers_its_clients(
             async def cached() -> dict[str, str]:
                 return await asyncio.to_thread(client.hgetall, f"votes:proposal:{pending}")
 
-            await until(cached, bool)
+            await until(cached)
             fields = await cached()
             fields.pop("updated_at")
             assert fields == {"for": "1", "against": "2", "total": "3", "bps": "3333"}
@@ -264,7 +267,7 @@ async def test_a_vote_over_the_threshold_wakes_it_at_once(scene: Scene) -> None:
     running = asyncio.create_task(service.run(stop))
     try:
         listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%zmart_feed%'"
-        await until(lambda: scene.pool.fetchval(listens), bool)
+        await until(lambda: scene.pool.fetchval(listens))
         await scene.vote(market, yes=1)
         await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED)
     finally:

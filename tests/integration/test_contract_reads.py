@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from contract import (
+from kit.contract import (
     CID_V0,
     DECIMAL,
     HASH,
@@ -26,8 +26,8 @@ from contract import (
     number,
     percent,
 )
-from gateway_harness import address, market_id
-from gateway_server import fill, server, session
+from kit.gateway import address, market_id
+from kit.gateway_server import fill, server, session
 
 ACTIVE, DISPUTED = market_id(3), market_id(5)
 WHO = address(2)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from solders.transaction import VersionedTransaction
 
-from chain_life import CID, HOUR, SOL, Driver
-from contract import BASE64, CID_V0, HASH, ISO, MARKET, PROBLEM, UUID, WALLET, maybe, misfit
-from gateway_harness import OPERATOR, Site, add_market, address, market_id, site, wallet
+from kit.chain_life import CID, HOUR, SOL, Driver
+from kit.contract import BASE64, CID_V0, HASH, ISO, MARKET, PROBLEM, UUID, WALLET, maybe, misfit
+from kit.gateway import OPERATOR, Site, add_market, address, market_id, site, wallet
 from zmart.chain.rpc import Rpc
 
 SIMULATION = {"ok": bool, "units": int}

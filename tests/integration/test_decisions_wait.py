@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from solders.keypair import Keypair
 
-from decisions_harness import Scene, until
-from votes_harness import address_of, complete_index
+from kit.decisions import (
+    Scene,
+)
+from kit.votes import address_of, complete_index
+from kit.waiting import until
 from zmart.decisions import waiting
 from zmart.errors import Conflict
 from zmart.local.chain.genesis import fund

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from decisions_harness import Scene
+from kit.decisions import Scene
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, dispute_reviews, market_work, tallies

@@ -8,7 +8,7 @@ import time
 import pytest
 import redis.asyncio
 
-from gateway_harness import (
+from kit.gateway import (
     ADMIN,
     OPERATOR,
     add_market,

@@ -17,9 +17,9 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.transaction import VersionedTransaction
 
-from chain_life import CID
-from gateway_harness import OPERATOR, Site, site
-from v1 import signed_v1
+from kit.chain_life import CID
+from kit.gateway import OPERATOR, Site, site
+from kit.transactions_v1 import signed_v1
 from zmart.chain import compose
 from zmart.ipfs.cid import cid_of
 from zmart.local.chain.genesis import fund, send

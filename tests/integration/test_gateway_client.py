@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway_harness import add_market, add_position, add_trade, address, market_id, site, wallet
+from kit.gateway import add_market, add_position, add_trade, address, market_id, site, wallet
 from zmart.client import ApiError, Client, statement_now
 from zmart.market.types import Side, VoteKind
 from zmart.votes.vote_log import head

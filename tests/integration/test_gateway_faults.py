@@ -12,8 +12,8 @@ import httpx
 import pytest
 import uvicorn
 
-from chain_life import SOL, Driver
-from gateway_harness import Site, add_market, address, legacy_body, site, wallet
+from kit.chain_life import SOL, Driver
+from kit.gateway import Site, add_market, address, legacy_body, site, wallet
 from zmart.chain.rpc import Rpc
 from zmart.ipfs.pinata import PinataClient
 from zmart.ops import slow_clients

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from gateway_harness import Site, add_market, add_trade, address, market_id, site
+from kit.gateway import Site, add_market, add_trade, address, market_id, site
 from zmart.ops.short_way import protocol
 from zmart.services.contract import Line
 

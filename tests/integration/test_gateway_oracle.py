@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from chain_life import HOUR, Driver, name
-from gateway_harness import Site, site
-from indexer_harness import until
-from tape_oracle import ONE, Oracle, Trade, history, read
+from kit.chain_life import HOUR, Driver, name
+from kit.gateway import Site, site
+from kit.tape_oracle import ONE, Oracle, Trade, history, read
+from kit.waiting import until
 from zmart.chain.rpc import Rpc
 from zmart.services.indexer.service import Indexer
 from zmart.settings import Settings
@@ -94,7 +94,7 @@ async def test_what_is_computed_from_the_tape_equals_the_raw_trades(
         async def caught_up() -> bool:
             return (await here.get("/api/status")).json()["gap_free_through_slot"] >= tip
 
-        await until(caught_up, 60)
+        await until(caught_up, within_s=60)
         oracle = await oracle_of(here)
         now = max(datetime.now(UTC), oracle.trades[-1].at)
         await _markets_agree(here, oracle)

@@ -9,7 +9,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from gateway_harness import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
+from kit.gateway import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
 from zmart.market import events
 from zmart.market.types import ChainTime, MarketId, Wallet
 

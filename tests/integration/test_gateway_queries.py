@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway_harness import address, market_id
+from kit.gateway import address, market_id
 from zmart.market.types import VoteKind
 from zmart.store import activity, discussions, markets, positions, trades, users, vote_lists
 from zmart.store.markets import Filters, Page, Sort

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chain_life import Driver
-from gateway_harness import site
-from quoted_trades import trade_much
+from kit.chain_life import Driver
+from kit.gateway import site
+from kit.quoted_trades import trade_much
 from zmart.chain.rpc import Rpc
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from gateway_harness import NOW, Site, add_market, add_trade, address, legacy_body, market_id, site, wallet
+from kit.gateway import NOW, Site, add_market, add_trade, address, legacy_body, market_id, site, wallet
 from zmart.services.gateway.http import rate_limiter
 from zmart.settings import Settings
 

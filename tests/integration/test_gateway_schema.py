@@ -3,7 +3,7 @@ answer it answers, and nothing else. The long run of it is in tests/faults."""
 
 from pathlib import Path
 
-from gateway_server import hold_against, whole_server
+from kit.gateway_server import hold_against, whole_server
 
 
 def test_every_call_keeps_what_its_description_promises(

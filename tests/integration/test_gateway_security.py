@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway_harness import (
+from kit.gateway import (
     OPERATOR,
     add_market,
     add_trade,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from gateway_harness import (
+from kit.gateway import (
     NOW,
     OPERATOR,
     Site,

@@ -10,9 +10,12 @@ import sys
 import httpx
 import pytest
 
-from chain_story import Story
-from indexer_harness import tables, until
-from story_node import serving
+from kit.chain_story import Story
+from kit.indexer import (
+    tables,
+)
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.local.processes import free_port
 from zmart.services.webhook import PATH
 from zmart.store import inbox

@@ -8,9 +8,9 @@ import random
 import msgspec
 import pytest
 
-from chain_story import PROGRAM, Story, Tx, key
-from indexer_harness import deliver, engine_on, settle, tables, without_lone_places
-from story_node import serving
+from kit.chain_story import PROGRAM, Story, Tx, key
+from kit.indexer import deliver, engine_on, settle, tables, without_lone_places
+from kit.story_node import serving
 from zmart.errors import Conflict
 from zmart.market import events as e
 from zmart.services.indexer.projector import Folder

@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
-from chain_life import CID, SOL, Driver
-from indexer_harness import tables, until
+from kit.chain_life import CID, SOL, Driver
+from kit.indexer import (
+    tables,
+)
+from kit.waiting import until
 from zmart.chain.rpc import Rpc
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.rebuild import rebuild

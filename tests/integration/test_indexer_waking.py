@@ -7,9 +7,13 @@ import asyncio
 import httpx
 import pytest
 
-from chain_story import Story
-from indexer_harness import engine_on, settings_of, until
-from story_node import serving
+from kit.chain_story import Story
+from kit.indexer import (
+    engine_on,
+    settings_of,
+)
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.services.indexer.reread import reread
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.wake_signal import Bell

@@ -13,9 +13,12 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from chain_story import PROGRAM, Story, key
-from indexer_harness import settings_of, until
-from story_node import serving
+from kit.chain_story import PROGRAM, Story, key
+from kit.indexer import (
+    settings_of,
+)
+from kit.story_node import serving
+from kit.waiting import until
 from zmart.errors import ConfigError
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.service import Indexer

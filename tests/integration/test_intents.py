@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from decisions_harness import until
-from votes_harness import add_market, market_id
+from kit.votes import add_market, market_id
+from kit.waiting import until
 from zmart.decisions import schedule
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.workers import MarketWorkers
@@ -93,7 +93,7 @@ async def test_who_loses_the_lock_can_no_longer_write_and_a_stand_by_can(
                 assert mine is not None
                 backends = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
                 await pool.execute("SELECT pg_terminate_backend($1)", await pool.fetchval(backends))
-                await until(lambda: stranger.is_free(intent.id), bool)
+                await until(lambda: stranger.is_free(intent.id))
                 await mine.journal.save_signed(str(intent.id), ONE, b"raw", 10)
         async with stranger.claim(intent.id) as again:
             assert again is not None
@@ -169,7 +169,7 @@ async def test_one_run_per_tick_whatever_the_number_of_schedulers(database_url: 
     async def enough() -> int:
         return len(runs)
 
-    await until(enough, lambda number: int(str(number)) >= 3, 15)
+    await until(enough, lambda number: int(str(number)) >= 3, within_s=15)
     stop.set()
     await asyncio.gather(*schedulers)
     gaps = [later - earlier for earlier, later in itertools.pairwise(runs)]
@@ -191,14 +191,14 @@ async def test_a_schedule_outlives_the_end_of_its_connection(
     async def ran() -> int:
         return len(runs)
 
-    await until(ran, bool)
+    await until(ran)
     # Between two ticks: one that is cut off in its middle is taken again after 30 s only.
     end = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid() "
         "AND NOT EXISTS (SELECT FROM pgqueuer_schedules WHERE status = 'picked')"
     )
-    await until(lambda: pool.fetchval(end), bool)
+    await until(lambda: pool.fetchval(end))
     before = len(runs)
     await until(ran, lambda number: int(str(number)) > before + 1)
     stop.set()
@@ -215,7 +215,7 @@ async def test_ticks_missed_while_nobody_ran_are_made_up_for_by_one(database_url
         stop = asyncio.Event()
         running = asyncio.create_task(run_schedule(database_url, "yearly", yearly, tick, stop))
         booked = "SELECT count(*) FROM pgqueuer_schedules WHERE status = 'queued' AND next_run > now()"
-        await until(lambda: pool.fetchval(booked), bool)
+        await until(lambda: pool.fetchval(booked))
         stop.set()
         await asyncio.wait_for(running, 10)
         assert len(runs) == wanted

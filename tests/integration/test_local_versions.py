@@ -17,8 +17,8 @@ import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
 
-from indexer_harness import until
-from wire_cases import broken_older, broken_v1, mutations, older, sound_v1
+from kit.waiting import until
+from kit.wire_cases import broken_older, broken_v1, mutations, older, sound_v1
 from zmart.chain.rpc import Rpc
 from zmart.local.chain import node
 from zmart.local.chain.genesis import fund

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 import uvicorn
 
-from gateway_harness import Site, add_position, add_trade, address, market_id, site, wallet
-from indexer_harness import until
+from kit.gateway import Site, add_position, add_trade, address, market_id, site, wallet
+from kit.waiting import until
 from zmart.ipfs.cid import cid_of, parse_cid
 from zmart.ipfs.multiformats import DAG_PB, Cid
 from zmart.local.processes import free_port

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from decisions_harness import Scene, until
-from votes_harness import NOW, add_market, address_of, market_id
+from kit.decisions import (
+    Scene,
+)
+from kit.votes import NOW, add_market, address_of, market_id
+from kit.waiting import until
 from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import ChainTime, MarketState, VoteKind

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from decisions_harness import until
+from kit.waiting import until
 from zmart.ops.alerts import tell_of_alerts, tell_one
 from zmart.settings import Settings
 from zmart.store import alerts

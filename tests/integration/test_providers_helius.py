@@ -8,9 +8,9 @@ import itertools
 import httpx
 import msgspec
 import pytest
-from providers_harness import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
 
-from indexer_harness import until
+from kit.providers import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
+from kit.waiting import until
 from zmart.chain.helius import WEBHOOK_PATH, HeliusClient, HeliusError
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import extract_events, parse_transaction

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
-from providers_harness import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
 from pydantic import SecretStr
 
-from indexer_harness import until
+from kit.providers import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
+from kit.waiting import until
 from zmart.chain.helius import HeliusClient, HeliusError
 from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port

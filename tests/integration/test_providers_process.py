@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 import httpx
 import psutil
 import pytest
-from providers_harness import API_KEY, JWT, SECRET, is_ready
 
-from indexer_harness import until
+from kit.providers import API_KEY, JWT, SECRET, is_ready
+from kit.waiting import until
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinata import PinataClient

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 import pytest
 
-from indexer_harness import until
+from kit.waiting import until
 from zmart.errors import Conflict, NotFound
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinata import PinataClient

@@ -8,7 +8,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from indexer_harness import until
+from kit.waiting import until
 from zmart.store import deliveries, inbox
 from zmart.store.deliveries import Unconfirmed
 from zmart.store.inbox import Failure, Hint, Unfetched

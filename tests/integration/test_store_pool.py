@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from decisions_harness import until
+from kit.waiting import until
 from zmart.errors import Busy, ConfigError, ReadOnly, StoreError, Unavailable
 from zmart.store.connection import connect
 from zmart.store.pool import Pool
@@ -61,7 +61,7 @@ async def test_a_statement_that_was_the_victim_of_a_deadlock_is_repeated(pool: P
         await other.execute("UPDATE pairs SET n = n + 1 WHERE id = 2")
         both = asyncio.create_task(pool.execute("UPDATE pairs SET n = n + 1"))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-        await until(lambda: other.fetchval(waiting), bool)
+        await until(lambda: other.fetchval(waiting))
         await other.execute("UPDATE pairs SET n = n + 1 WHERE id = 1")
     assert await both == "UPDATE 2"
     assert [row["n"] for row in await pool.fetch("SELECT n FROM pairs")] == [2, 2]

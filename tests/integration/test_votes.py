@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from votes_harness import (
+from kit.votes import (
     AUTHORITY,
     DISPUTE_S,
     FAR,

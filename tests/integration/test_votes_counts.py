@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from decisions_harness import until
-from votes_harness import NOW, add_market, add_onchain_vote, address_of, market_id, vote_signed, wallet
+from kit.votes import NOW, add_market, add_onchain_vote, address_of, market_id, vote_signed, wallet
+from kit.waiting import until
 from zmart.market.eligibility import Rule
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, VoteKind
@@ -100,7 +100,7 @@ async def test_the_two_channels_of_one_wallet_cannot_miss_each_other(pool: Pool)
             other = asyncio.create_task(
                 second.execute(_ONCHAIN, MARKETS[0], "proposal", voter, False, f"{number}", NOW)
             )
-            await until(lambda: pool.fetchval(_WAITS), bool)
+            await until(lambda: pool.fetchval(_WAITS))
             await mine.commit()
             await other
     await check(pool)
@@ -125,7 +125,7 @@ async def test_a_vote_and_its_judgement_cannot_miss_each_other(pool: Pool, first
             other = asyncio.create_task(vote_rules.fix(two, market, kind, staked))
         else:
             other = asyncio.create_task(two.execute(*order[1]))
-        await until(lambda: pool.fetchval(_WAITS), bool)
+        await until(lambda: pool.fetchval(_WAITS))
         await mine.commit()
         await other
     if first == "rule":

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from solders.keypair import Keypair
 
-from decisions_harness import Scene, zmart
-from votes_harness import address_of, vote_signed
+from kit.decisions import Scene, zmart
+from kit.votes import address_of, vote_signed
 from zmart.errors import EligibilityUnknown, IndexIncomplete, NotEligible
 from zmart.local.chain.genesis import fund
 from zmart.market.eligibility import Rule

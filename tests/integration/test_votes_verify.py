@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from solders.keypair import Keypair
 
-from decisions_harness import Scene, zmart
-from votes_harness import DISPUTE_S, add_onchain_vote, address_of, vote_signed
+from kit.decisions import Scene, zmart
+from kit.votes import DISPUTE_S, add_onchain_vote, address_of, vote_signed
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally

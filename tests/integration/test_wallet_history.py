@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from solders.keypair import Keypair
 
-from decisions_harness import Scene
-from votes_harness import address_of
+from kit.decisions import Scene
+from kit.votes import address_of
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError

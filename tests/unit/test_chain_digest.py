@@ -7,8 +7,8 @@ import random
 import msgspec
 import pytest
 
-from chain_story import PROGRAM, Story
-from forgeries import FORGERIES, honest
+from kit.chain_story import PROGRAM, Story
+from kit.forgeries import FORGERIES, honest
 from zmart.chain.digest import differences, digest_of, unpacked
 from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import DecodeError

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 import zmart
-from chain_story import PROGRAM, Story
+from kit.chain_story import PROGRAM, Story
 from zmart.chain.transactions import extract_events, parse_transaction, parse_webhook
 from zmart.chain.versions import NEWEST_READABLE_VERSION, check_readable, max_transaction_bytes
 from zmart.errors import DecodeError, UnsupportedVersion

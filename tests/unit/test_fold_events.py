@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain_story import PROGRAM, key
+from kit.chain_story import PROGRAM, key
 from zmart.errors import PricingError
 from zmart.market import events as e
 from zmart.market.fold import Folded, FoldRules, ImpossibleEvent, apply, fold

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from pinstore_harness import KEYS, block_files, content, pin_store
 
+from kit.pinstore import KEYS, block_files, content, pin_store
 from zmart.ipfs.cid import cid_of
 from zmart.local.providers.pinata import forms
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from pinstore_harness import CHUNK, block_files, content, pin_store
 
+from kit.pinstore import CHUNK, block_files, content, pin_store
 from zmart.errors import StoreError
 from zmart.ipfs.multiformats import parse_cid
 from zmart.local.providers.journal import Journal

@@ -7,8 +7,8 @@ import base64
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pinstore_harness import CHUNK, content, pin_store
 
+from kit.pinstore import CHUNK, content, pin_store
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.multiformats import cid_from_binary, parse_cid, read_varint
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from votes_harness import AUTHORITY, PROGRAM, address_of, wallet
+from kit.votes import AUTHORITY, PROGRAM, address_of, wallet
 from zmart.errors import Invalid
 from zmart.ipfs.cid import cid_of
 from zmart.market.types import Address

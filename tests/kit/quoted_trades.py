@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
-from chain_life import CID, SOL, Driver, name
-from gateway_harness import Site
-from indexer_harness import until
+from kit.chain_life import CID, SOL, Driver, name
+from kit.gateway import Site
+from kit.waiting import until
 from zmart.chain.accounts import UserPosition
 
 

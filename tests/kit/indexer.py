@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 
 import asyncpg
 
-from chain_story import PROGRAM, Tx
-from story_node import GENESIS
+from kit.chain_story import PROGRAM, Tx
+from kit.story_node import GENESIS
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import parse_transaction
 from zmart.services.indexer.engine import Engine
@@ -126,15 +125,6 @@ def without_lone_places(found):
         "trades": [(*row[:13], None if row[0] in lone else row[13], *row[14:]) for row in found["trades"]],
         **{name: found[name] for name in ("markets", "positions", "onchain_votes", "program_config")},
     }
-
-
-async def until(condition, seconds: float = 40.0, why=None) -> None:
-    """Wait for an async condition; `why` is awaited for the message when it stays false."""
-    end = time.monotonic() + seconds
-    while not await condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"the condition did not come true in time: {await why() if why else ''}")
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

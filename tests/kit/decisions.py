@@ -7,8 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,8 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
 
-from votes_harness import add_market, address_of, complete_index, vote_signed
+from kit.votes import add_market, address_of, complete_index, vote_signed
+from kit.waiting import until
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.rpc import Rpc
@@ -319,13 +319,3 @@ async def _some_at_once(work: list[Coroutine[None, None, Result]], at_once: int 
             return await item
 
     return await asyncio.gather(*map(one, work))
-
-
-async def until(
-    look: Callable[[], Awaitable[object]], wanted: Callable[[object], bool], seconds: float = 20.0
-) -> None:
-    """Look again and again until what is seen is wanted; AssertionError when that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not wanted(seen := await look()):
-        assert time.monotonic() < deadline, f"still {seen!r} after {seconds} s"
-        await asyncio.sleep(0.02)

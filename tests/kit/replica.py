@@ -16,7 +16,7 @@ from typing import Any
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["zmart.services.aggregator.service", "zmart.services.monitor.service", "pgqueuer.core.sm", "replica"]
+    ["zmart.services.aggregator.service", "zmart.services.monitor.service", "pgqueuer.core.sm", "kit.replica"]
 )
 _at_work: ContextVar[bool] = ContextVar("at_work", default=False)
 

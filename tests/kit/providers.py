@@ -15,7 +15,7 @@ import msgspec
 import uvicorn
 from solders.keypair import Keypair
 
-from indexer_harness import until
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund

@@ -9,7 +9,7 @@ import secrets
 
 from solders.keypair import Keypair
 
-from indexer_harness import until
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.local.chain.genesis import fund
 
@@ -153,7 +153,7 @@ class Driver:
             async def landed(some=some):
                 return None not in (await self.rpc.get_signature_statuses(some)).values
 
-            await until(landed, 60)
+            await until(landed, within_s=60)
 
     def _trades(self, chance, user, market):
         fees, outcome = name(self.chain.keys.fees), chance.random() < 0.5

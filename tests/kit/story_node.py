@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import uvicorn
 
-from chain_story import ADMIN, BACKEND, PROGRAM, Story, Tx, key
+from kit.chain_story import ADMIN, BACKEND, PROGRAM, Story, Tx, key
 from zmart.chain.accounts import GlobalConfig
 from zmart.chain.rpc import CLOCK
 

@@ -17,7 +17,7 @@ from solders.system_program import (
 )
 from solders.transaction import VersionedTransaction
 
-from indexer_harness import until
+from kit.waiting import until
 from zmart.chain.compose import memo
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund, send

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from chain_life import CID, Driver
-from gateway_harness import (
+from kit.chain_life import CID, Driver
+from kit.gateway import (
     ADMIN,
     NOW,
     OPERATOR,
@@ -166,8 +166,8 @@ def hold_against(url: str, market: str, folder: Path, *options: str) -> None:
     """Run schemathesis with the description that the gateway serves; AssertionError tells what does not hold."""
     environment = {
         **os.environ,
-        "SCHEMATHESIS_HOOKS": "schema_hooks",
-        "PYTHONPATH": str(HERE),
+        "SCHEMATHESIS_HOOKS": "kit.schemathesis_hooks",
+        "PYTHONPATH": str(HERE.parent),
         "NO_COLOR": "1",
     }
     command = [

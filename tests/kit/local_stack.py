@@ -9,7 +9,7 @@ from zmart.local.ports import NAMES
 from zmart.local.stack import read_record
 from zmart.settings import Settings, load_settings
 
-ADDON = Path(__file__).parent.parent / ".zmart" / "node"
+ADDON = Path(__file__).parents[2] / ".zmart" / "node"
 
 
 @contextmanager

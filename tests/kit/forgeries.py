@@ -9,7 +9,7 @@ from collections.abc import Callable
 import base58
 import msgspec
 
-from chain_story import PROGRAM, Tx, key
+from kit.chain_story import PROGRAM, Tx, key
 from zmart.market import events as e
 
 Forgery = Callable[[Tx, list[Tx], random.Random], dict]

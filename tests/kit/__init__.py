@@ -1,0 +1,1 @@
+"""What tests of several folders share: servers, nodes that play the chain, rows, wallets, waiting."""

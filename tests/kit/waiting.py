@@ -1,0 +1,45 @@
+"""Waiting for what other tasks, threads and processes bring about, in place of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import TypeVar, cast
+
+Seen = TypeVar("Seen")
+
+
+async def until(
+    look: Callable[[], Awaitable[Seen]] | Callable[[], Seen],
+    wanted: Callable[[Seen], object] = bool,
+    *,
+    within_s: float = 40.0,
+    every_s: float = 0.02,
+    why: Callable[[], Awaitable[object]] | None = None,
+) -> Seen:
+    """Call `look` (awaited if it can be) until its result is `wanted` (true, by default), and return that result.
+
+    Raises AssertionError after `within_s` seconds, with the last result and what `why` gives then.
+    """
+    deadline = time.monotonic() + within_s
+    while not wanted(seen := await _result(look)):
+        if time.monotonic() >= deadline:
+            reason = f": {await why()}" if why else ""
+            raise AssertionError(f"Still {seen!r} after {within_s} s{reason}")
+        await asyncio.sleep(every_s)
+    return seen
+
+
+async def _result(look: Callable[[], Awaitable[Seen]] | Callable[[], Seen]) -> Seen:
+    result = look()
+    return await result if isawaitable(result) else cast(Seen, result)
+
+
+def wait_for(condition: Callable[[], object], within_s: float = 40.0, *, every_s: float = 0.02) -> None:
+    """Block until `condition` is true, where there is no event loop; AssertionError when it stays false."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"Not true within {within_s} s"
+        time.sleep(every_s)
