@@ -27,7 +27,7 @@ from zmart.store import intents
 from zmart.store.pool import Pool
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 EACH_SECOND, NEVER = "* * * * * *", "0 0 1 1 *"
 MOST_AWAITS = 80

@@ -18,7 +18,7 @@ from zmart.services.monitor.service import Monitor
 from zmart.store import intents, market_work
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 DAY_S = 86_400
 _MANY = """

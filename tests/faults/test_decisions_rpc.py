@@ -25,7 +25,7 @@ from zmart.store import alerts, intents, market_work
 from zmart.store.intents import IntentState
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 END = ["MarketCreated", "ProposalAggregated", "ProposalApproved"]
 

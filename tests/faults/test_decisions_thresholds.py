@@ -18,7 +18,7 @@ from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, tallies
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 SEVENTY, SIXTY = Bps(7_000), Bps(6_000)
 THREE_DAYS_S = 3 * 86_400

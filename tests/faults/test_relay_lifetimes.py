@@ -92,14 +92,10 @@ async def test_a_transaction_with_a_standing_nonce_is_live_and_sent_again_until_
     async with running(later):
         assert await world.status(signature, later) == "live"
         tries = len(world.proxy.sent)
-        await until(lambda: more(world.proxy.sent, tries + 2))
+        await until(lambda: len(world.proxy.sent) >= tries + 2)
         assert len(set(world.proxy.sent)) == 1
         world.proxy.script = lambda call: None
         await world.becomes(signature, "landed", later)
-
-
-async def more(sent, number):
-    return len(sent) >= number
 
 
 async def blocks_later(rpc, blocks):

@@ -32,7 +32,7 @@ from zmart.votes import vote_log
 from zmart.votes.tallying import count_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 KIND = VoteKind.PROPOSAL
 BATCH = 20_000

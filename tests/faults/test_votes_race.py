@@ -25,7 +25,7 @@ from zmart.votes.tallying import take_tally
 from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 WALLETS = 60
 

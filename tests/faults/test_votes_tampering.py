@@ -38,7 +38,7 @@ from zmart.services.aggregator.service import Aggregator
 from zmart.votes.vote_log import OpenLog, read_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 VOTES = 7
 

@@ -29,7 +29,7 @@ from zmart.store.intents import Action, IntentState, Journal
 from zmart.votes import vote_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 
 class Killed(BaseException):

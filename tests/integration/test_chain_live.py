@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import time
 from contextlib import aclosing, suppress
 
 import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.config_check import check_program
 from zmart.chain.events import EVENT_TYPES
@@ -64,10 +64,9 @@ class Actor:
         return [e.event for e in found.events]
 
     async def confirmed(self, signature):
-        deadline = time.monotonic() + 20
-        while (await self.rpc.get_signature_statuses([signature])).values[0] is None:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.02)
+        await until(
+            lambda: self.rpc.get_signature_statuses([signature]), lambda found: found.values[0] is not None
+        )
 
     async def market(self, market_id):
         return self.program.accounts.market(await self.rpc.get_account(self.at.market(market_id)))
@@ -269,12 +268,9 @@ async def test_signatures_are_paged_newest_first_and_blocks_tell_their_order(act
     assert [info.slot for info in [*page, *rest]] == sorted(
         (info.slot for info in [*page, *rest]), reverse=True
     )
-    until = await actor.rpc.get_signatures_for_address(name(voter), until=page[-1].signature)
-    assert [info.signature for info in until] == [page[0].signature]
-    deadline = time.monotonic() + 10
-    while (block := await actor.rpc.get_block_signatures(page[0].slot)) is None:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+    newer = await actor.rpc.get_signatures_for_address(name(voter), until=page[-1].signature)
+    assert [info.signature for info in newer] == [page[0].signature]
+    block = await until(lambda: actor.rpc.get_block_signatures(page[0].slot))
     assert page[0].signature in block
     assert await actor.rpc.get_transaction_json("1" * 64) is None
 

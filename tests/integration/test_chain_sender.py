@@ -6,12 +6,12 @@ The effect is a transfer to a fresh account: its balance tells how often it happ
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
 
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.judge import Attempt, Dead, Live, Seen, judge
 from zmart.chain.rpc import Rpc
@@ -117,10 +117,12 @@ class Effect:
         return Attempt(str(tx.signatures[0]), bytes(tx), latest.last_valid_block_height)
 
     async def until_expired(self, attempt):
-        deadline = time.monotonic() + 60
-        while not isinstance(await judge([self.rpc], attempt), Dead):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
+        await until(
+            lambda: judge([self.rpc], attempt),
+            lambda found: isinstance(found, Dead),
+            within_s=60,
+            every_s=0.1,
+        )
 
 
 def compose_units(attempt):

@@ -30,7 +30,7 @@ from zmart.store.market_work import WAITS_FOR_INDEX, Job, Work
 from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 HOUR_S = 3_600
 

@@ -15,7 +15,7 @@ from zmart.store import alerts, dispute_reviews, market_work, tallies
 from zmart.votes import reviews
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 HOUR_S = 3_600
 _AGED = """

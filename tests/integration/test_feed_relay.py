@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from kit.waiting import until
 from zmart.feed import redis_client
 from zmart.feed.relay import FeedRelay
 from zmart.feed.stream import FeedStream
@@ -58,14 +59,6 @@ def contents(messages: list[WireMessage]) -> list[str]:
         msgspec.json.decode(message.payload("activity"))["data"]["discussion"]["content"]
         for message in messages
     ]
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_committed_rows_reach_a_reader_of_the_stream_in_commit_order_once(database_url, pool, redis):

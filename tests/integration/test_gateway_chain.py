@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from solders.transaction import VersionedTransaction
 from kit.chain_life import CID
 from kit.gateway import OPERATOR, Site, site
 from kit.transactions_v1 import signed_v1
+from kit.waiting import until
 from zmart.chain import compose
 from zmart.ipfs.cid import cid_of
 from zmart.local.chain.genesis import fund, send
@@ -75,18 +75,17 @@ class Stage:
         return signature
 
     async def until(
-        self,
-        look: Callable[[], Awaitable[httpx.Response]],
-        wanted: Callable[[dict], bool],
-        within_s: float = 20,
+        self, look: Callable[[], Awaitable[httpx.Response]], wanted: Callable[[dict], bool]
     ) -> dict:
-        deadline = time.monotonic() + within_s
-        while True:
+        """Ask until the answer is good and `wanted`; its body."""
+
+        async def body() -> dict | None:
             answer = await look()
-            if answer.status_code == 200 and wanted(answer.json()):
-                return answer.json()
-            assert time.monotonic() < deadline, answer.text
-            await asyncio.sleep(0.05)
+            return answer.json() if answer.status_code == 200 else None
+
+        found = await until(body, lambda body: body is not None and wanted(body))
+        assert found is not None
+        return found
 
     async def state(self, market: str, wanted: str) -> dict:
         return await self.until(
@@ -108,10 +107,11 @@ class Stage:
     async def indexed(self) -> None:
         """Wait until the index is complete through about now: an approval asks for that."""
         clock = await self.rpc.get_clock()
-        pool, deadline = self.here.gateway.context.pool, time.monotonic() + 20
-        while (await index_progress.read(pool)).gap_free_through_time < clock.unix_timestamp - 60:
-            assert time.monotonic() < deadline, "the index is not complete"
-            await asyncio.sleep(0.05)
+        pool = self.here.gateway.context.pool
+        await until(
+            lambda: index_progress.read(pool),
+            lambda progress: progress.gap_free_through_time >= clock.unix_timestamp - 60,
+        )
 
     async def active(self, creator: Keypair) -> str:
         market = (await self.create(creator))["id"]
@@ -144,9 +144,7 @@ class Stage:
     async def later(self) -> None:
         """Wait for the chain's next second: a second small jump would move its slots backwards."""
         before = (await self.rpc.get_clock()).unix_timestamp
-        async with asyncio.timeout(20):
-            while (await self.rpc.get_clock()).unix_timestamp <= before + 1:  # noqa: ASYNC110  # the chain's clock
-                await asyncio.sleep(0.05)
+        await until(self.rpc.get_clock, lambda clock: clock.unix_timestamp > before + 1)
 
 
 @asynccontextmanager

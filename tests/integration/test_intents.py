@@ -169,7 +169,7 @@ async def test_one_run_per_tick_whatever_the_number_of_schedulers(database_url: 
     async def enough() -> int:
         return len(runs)
 
-    await until(enough, lambda number: int(str(number)) >= 3, within_s=15)
+    await until(enough, lambda number: number >= 3, within_s=15)
     stop.set()
     await asyncio.gather(*schedulers)
     gaps = [later - earlier for earlier, later in itertools.pairwise(runs)]
@@ -200,7 +200,7 @@ async def test_a_schedule_outlives_the_end_of_its_connection(
     )
     await until(lambda: pool.fetchval(end))
     before = len(runs)
-    await until(ran, lambda number: int(str(number)) > before + 1)
+    await until(ran, lambda number: number > before + 1)
     stop.set()
     await asyncio.wait_for(scheduler, 10)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
+from kit.waiting import until
 from zmart.chain.compose import memo
 from zmart.chain.program import Program
 from zmart.chain.rpc import ChainClock, Rpc
@@ -66,13 +66,11 @@ async def history(rpc: Rpc, program: Program) -> list[Signature]:
 
 
 async def finalized(rpc: Rpc, signature: Signature) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        status = (await rpc.get_signature_statuses([signature])).values[0]
-        if status is not None and status.confirmation_status == "finalized":
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("never finalized")
+    async def status() -> str | None:
+        found = (await rpc.get_signature_statuses([signature])).values[0]
+        return found and found.confirmation_status
+
+    await until(status, lambda found: found == "finalized")
 
 
 def restart(chain: Chain, *, kill: bool) -> None:
@@ -170,8 +168,8 @@ async def test_pages_of_history_go_on_across_a_restart(
             break
         paged += [line.signature for line in page]
     assert paged == whole
-    for at, until in enumerate(whole):
-        newer = await rpc.get_signatures_for_address(program.address, until=until)
+    for at, newest in enumerate(whole):
+        newer = await rpc.get_signatures_for_address(program.address, until=newest)
         assert [line.signature for line in newer] == whole[:at]
 
 

@@ -11,7 +11,7 @@ from zmart.chain.rpc import Rpc
 from zmart.store.migrations import HEAD
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 
 async def test_a_database_of_a_test_has_the_newest_schema(database_url: str) -> None:

@@ -10,9 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from kit.waiting import wait_for
 from zmart.local.ports import NAMES
 from zmart.local.postgres import Postgres
 from zmart.local.stack import supervisor_of
@@ -29,13 +29,6 @@ from zmart.settings import Settings
 
 READY_SECONDS = 90
 SERVERS = ("postgres", "valkey", "chain", "providers")
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.1)
 
 
 class Home:

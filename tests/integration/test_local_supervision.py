@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kit.waiting import wait_for
 from zmart.local.processes import launched
 from zmart.ops import supervision_kin
 from zmart.ops.supervision import ProcessInfo, Program, SupervisionError, Supervisor
@@ -22,13 +22,6 @@ SLEEPER = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *a: sy
 def program(name: str, group: str, code: str) -> Program:
     command = launched([sys.executable, "-c", code], die_with_parent=signal.SIGTERM)
     return Program(name=name, group=group, command=tuple(command), stop_seconds=5)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 class Running:

@@ -11,13 +11,12 @@ from itertools import pairwise
 
 import asyncpg
 import pytest
-import uvicorn
 
+from kit import http_servers
 from kit.gateway import Site, add_position, add_trade, address, market_id, site, wallet
 from kit.waiting import until
 from zmart.ipfs.cid import cid_of, parse_cid
 from zmart.ipfs.multiformats import DAG_PB, Cid
-from zmart.local.processes import free_port
 from zmart.proofs import market_document
 from zmart.proofs.market_document import MarketDocument
 from zmart.services.snapshots.documents import DocumentFetcher
@@ -238,17 +237,9 @@ class Gateway:
 
 @pytest.fixture
 async def ipfs():
-    gateway, port = Gateway(), free_port()
-    config = uvicorn.Config(
-        gateway, port=port, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=0
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())
-    await until(lambda: _true(server.started))
-    gateway.url = f"http://127.0.0.1:{port}"
-    yield gateway
-    server.should_exit = True
-    await task
+    gateway = Gateway()
+    async with http_servers.serving(gateway, timeout_graceful_shutdown=0) as gateway.url:
+        yield gateway
 
 
 def fetcher(pool: Pool, ipfs: Gateway, within_s: float = 15) -> DocumentFetcher:
@@ -363,15 +354,15 @@ async def test_a_gateway_that_never_answers_for_one_text_holds_up_no_other(here,
         await chain_has(here.pool, number, THIEF, cid_of(b"never %d" % number, 0))
     patient = fetcher(here.pool, ipfs)
     async with looking(patient):
-        await until(lambda: _true(ipfs.now == 4))
-    await until(lambda: _true(ipfs.now == 0))
+        await until(lambda: ipfs.now == 4)
+    await until(lambda: ipfs.now == 0)
     await due_now(here.pool)
     async with looking(patient):  # two of those again, and the other two for the first time
-        await until(lambda: _true(ipfs.now == 4))
-    await until(lambda: _true(ipfs.now == 0))
+        await until(lambda: ipfs.now == 4)
+    await until(lambda: ipfs.now == 0)
     await due_now(here.pool)
     async with looking(patient):
-        await until(lambda: _true(ipfs.now == 2))
+        await until(lambda: ipfs.now == 2)
         await chain_has(here.pool, 200, VICTIM, draft.cid)
         await patient.fetch_due()
         assert (await shown(here, 200))["question"] == draft.question
@@ -417,7 +408,3 @@ async def test_many_fetchers_ask_for_each_text_once(here, ipfs):
     await asyncio.gather(*(fetcher(here.pool, ipfs).fetch_due() for _ in range(4)))
     assert sorted(ipfs.asked) == sorted(ipfs.files)
     assert (await here.get("/api/search?q=fetched")).json()["count"] == 12
-
-
-async def _true(value):
-    return value

@@ -25,7 +25,7 @@ from zmart.store.pool import Pool
 from zmart.votes import vote_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 DAY_S = 86_400
 HOUR_S = 3_600

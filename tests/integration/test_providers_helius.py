@@ -137,9 +137,9 @@ async def test_a_refused_delivery_is_tried_again_three_times_and_then_forgotten(
     dropped = outcome("dropped")
     async with listening(endpoint), providers_on(settings):
         await trader.propose()
-        await until(lambda: _equal(endpoint.answers, [500, 404, 503, 200]))
+        await until(lambda: endpoint.answers == [500, 404, 503, 200])
         await trader.propose()
-        await until(lambda: _equal(outcome("dropped"), dropped + 1))
+        await until(lambda: outcome("dropped") == dropped + 1)
         assert endpoint.answers[4:] == [500] * (1 + RETRIES)
         endpoint.status = lambda: 200
         await delivered(endpoint, await trader.propose())
@@ -150,7 +150,7 @@ async def test_403_ends_it_at_once(settings, endpoint, trader):
     dropped = outcome("dropped")
     async with listening(endpoint), providers_on(settings):
         await trader.propose()
-        await until(lambda: _equal(outcome("dropped"), dropped + 1))
+        await until(lambda: outcome("dropped") == dropped + 1)
     assert endpoint.answers == [403]
 
 
@@ -158,7 +158,7 @@ async def test_an_endpoint_that_is_away_loses_hints_and_nothing_else(settings, e
     dropped = outcome("dropped")
     async with providers_on(settings) as http:
         lost = await trader.propose()
-        await until(lambda: _equal(outcome("dropped"), dropped + 1))
+        await until(lambda: outcome("dropped") == dropped + 1)
         async with listening(endpoint):
             await delivered(endpoint, await trader.propose())
         assert (await http.get("/ready")).status_code == 200
@@ -188,7 +188,7 @@ async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_ch
     async with Rpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
         delivery = Delivery(webhook_of(endpoint, local_chain.program), TransactionSource(rpc), http)
         delivery.offer("5" * 88)
-        await until(lambda: _equal(outcome("unfindable"), unfindable + 1))
+        await until(lambda: outcome("unfindable") == unfindable + 1)
         await delivery.close()
     assert not endpoint.bodies
 
@@ -342,10 +342,6 @@ async def test_it_is_not_ready_while_the_chain_is_away(tmp_path, local_chain, en
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(2), providers_on(settings):
             pass
-
-
-async def _equal(one, other):
-    return one == other
 
 
 async def _status(http, path, status):

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-import uvicorn
 from pydantic import SecretStr
 
+from kit import http_servers
 from kit.providers import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
 from kit.waiting import until
 from zmart.chain.helius import HeliusClient, HeliusError
@@ -74,7 +74,7 @@ async def test_an_endpoint_that_keeps_failing_is_switched_off_and_register_switc
         await until(is_off)
         posts = len(endpoint.bodies)
         heard = await trader.propose()
-        await until(lambda: _true(heard in second.signatures()))
+        await until(lambda: heard in second.signatures())
         assert (len(endpoint.bodies), other.webhook.active) == (posts, True)
         revived = await helius.register(endpoint.url, addresses, SECRET, "raw")
         assert (revived.is_new, revived.is_reactivated, revived.webhook.active) == (False, True, True)
@@ -179,15 +179,8 @@ async def scripted(status, body):
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None, ws="none"))
-    task = asyncio.create_task(server._serve())
-    await until(lambda: _true(server.started))
-    try:
-        yield f"http://127.0.0.1:{port}", asked
-    finally:
-        server.should_exit = True
-        await task
+    async with http_servers.serving(app) as url:
+        yield url, asked
 
 
 async def open_alerts(pool):
@@ -202,8 +195,4 @@ async def drop_one(trader):
     """A transaction whose delivery is given up."""
     before = metrics.HINTS.labels("dropped")._value.get()
     await trader.propose()
-    await until(lambda: _true(metrics.HINTS.labels("dropped")._value.get() > before))
-
-
-async def _true(value):
-    return value
+    await until(lambda: metrics.HINTS.labels("dropped")._value.get() > before)

@@ -14,7 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from kit.providers import API_KEY, JWT, SECRET, is_ready
+from kit.http_servers import is_ready
+from kit.providers import API_KEY, JWT, SECRET
 from kit.waiting import until
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.gateway import fetch_from_gateway
@@ -105,7 +106,7 @@ async def test_every_acknowledged_pin_survives_kill_9_at_any_moment(environment)
         async with running(environment) as process, client(environment) as pinata:
             workers = [asyncio.create_task(work(pinata, number)) for number in range(3)]
             target = len(acknowledged) + 5 + round_number
-            await until(lambda target=target: _at_least(acknowledged, target))
+            await until(lambda target=target: len(acknowledged) >= target)
             process.send_signal(signal.SIGKILL)
             await process.wait()
             for worker in workers:
@@ -227,7 +228,3 @@ async def command(environment, *arguments):
     )
     out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
-
-
-async def _at_least(found, number):
-    return len(found) >= number

@@ -1,19 +1,17 @@
 """The pin client believes nobody: not the CID that comes back, not the gateway's bytes."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import stamina
-import uvicorn
 
+from kit import http_servers
 from zmart.errors import ConfigError, Invalid
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinata import PinataClient
 from zmart.ipfs.pinning import PinError
-from zmart.local.processes import free_port
 from zmart.settings import load_settings
 
 DATA = b'{"a":1}'
@@ -41,17 +39,8 @@ async def answering(answer: Callable[[int], Answer]) -> AsyncIterator[tuple[str,
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": content})
 
-    port = free_port()
-    config = uvicorn.Config(application, port=port, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{port}", bodies
-    finally:
-        server.should_exit = True
-        await serving
+    async with http_servers.serving(application) as url:
+        yield url, bodies
 
 
 async def test_our_own_bytes_are_uploaded_and_the_same_cid_is_accepted():

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 
+from kit import http_servers
 from kit.waiting import until
 from zmart.errors import Conflict, NotFound
 from zmart.ipfs.gateway import fetch_from_gateway
@@ -55,22 +56,16 @@ def providers(tmp_path_factory) -> Iterator[dict[str, str]]:
     }
     process = subprocess.Popen([sys.executable, "-m", "zmart.cli", "run", "providers"], env=environment)
     try:
-        asyncio.run(_answers(f"{address}/health"))
+        asyncio.run(_answers(address))
         yield names
     finally:
         process.terminate()
         process.wait(10)
 
 
-async def _answers(url: str) -> None:
-    async with httpx.AsyncClient() as http, asyncio.timeout(20):
-        while True:
-            try:
-                (await http.get(url)).raise_for_status()
-            except httpx.HTTPError:
-                await asyncio.sleep(0.05)
-            else:
-                return
+async def _answers(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as http:
+        await until(lambda: http_servers.is_ready(http, "/health"))
 
 
 @pytest.fixture
@@ -359,11 +354,7 @@ async def test_the_schedule_makes_snapshots_by_itself(pool, settings):
     stop = asyncio.Event()
     running = asyncio.create_task(service.run(stop))
     try:
-        async with asyncio.timeout(30):
-            while True:
-                if any(row["verified_at"] for row in await anchors(pool)):
-                    break
-                await asyncio.sleep(0.05)
+        await until(lambda: anchors(pool), lambda rows: any(row["verified_at"] for row in rows))
         assert (await service.readiness()).ready
     finally:
         stop.set()

@@ -35,7 +35,7 @@ from zmart.votes.eligibility import Voters
 from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 DISPUTE = VoteKind.DISPUTE
 STAKED = {"vote_rule_disputes": "staked:50000000", "min_dispute_votes": 10}

@@ -26,7 +26,7 @@ from zmart.votes.casting import cast_vote
 from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 
 @pytest.fixture

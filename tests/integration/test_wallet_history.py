@@ -19,7 +19,7 @@ from zmart.market.types import ChainTime, Lamports
 from zmart.proofs.voter_evidence import opening_of
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 SOL = 10**9
 

@@ -11,6 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from kit.waiting import until
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.service import WebSocketService
 from zmart.settings import Settings, load_settings
@@ -55,9 +56,7 @@ async def serving(settings: Settings, limits: SocketLimits | None = None) -> Asy
             part._limits = limits
     stop = asyncio.Event()
     running = asyncio.create_task(service.run(stop))
-    async with asyncio.timeout(10):
-        while service.port == 0:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: service.port)
     try:
         yield service
     finally:
@@ -371,9 +370,7 @@ async def test_one_connection_too_many_is_told_and_closed_and_a_place_becomes_fr
         async with client(service), connect(url) as second:
             assert (await receive(second))["data"]["code"] == "too_many_connections"
             assert await closed_with(second) == 1008
-        async with asyncio.timeout(10):
-            while service._hub.connections:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not service._hub.connections)
         async with client(service):
             pass
 
@@ -423,9 +420,7 @@ async def test_a_slow_reader_of_markets_gets_the_latest_of_each_market_and_stays
             await pool.execute(
                 "DO $$ BEGIN FOR n IN 1..8000 LOOP UPDATE markets SET total_volume = n; COMMIT; END LOOP; END $$"
             )
-            async with asyncio.timeout(20):
-                while service._hub.position < 16_002:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await until(lambda: service._hub.position >= 16_002)
             slow.transport.resume_reading()
             latest: dict[str, int] = {}
             seen = last_offset = 0

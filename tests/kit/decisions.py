@@ -32,7 +32,7 @@ from zmart.store.pool import Pool
 from zmart.votes.casting import CastVote
 
 if TYPE_CHECKING:
-    from conftest import LocalChain
+    from kit.servers import LocalChain
 
 Result = TypeVar("Result")
 QUESTION = "Qm" + "a" * 44

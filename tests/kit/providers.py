@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import msgspec
-import uvicorn
 from solders.keypair import Keypair
 
+from kit import http_servers
 from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
@@ -68,15 +68,8 @@ class Endpoint:
 
 @asynccontextmanager
 async def listening(endpoint: Endpoint) -> AsyncIterator[None]:
-    config = uvicorn.Config(endpoint, port=endpoint.port, lifespan="off", log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())
-    await until(lambda: _true(server.started))
-    try:
+    async with http_servers.serving(endpoint, port=endpoint.port):
         yield
-    finally:
-        server.should_exit = True
-        await task
 
 
 @asynccontextmanager
@@ -89,22 +82,11 @@ async def providers_on(settings: Settings, **given: int) -> AsyncIterator[httpx.
     url = f"http://127.0.0.1:{settings.providers_port}"
     async with httpx.AsyncClient(base_url=url, params=params, timeout=10) as http:
         try:
-            await until(lambda: is_ready(http))
+            await until(lambda: http_servers.is_ready(http))
             yield http
         finally:
             stop.set()
             await task
-
-
-async def is_ready(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/ready")).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-async def _true(value: bool) -> bool:
-    return value
 
 
 def settings_of(home: Path, chain, providers_port: int, indexer_port: int, **given: object) -> Settings:

@@ -3,15 +3,14 @@ fork and fail on demand."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import struct
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 import msgspec
-import uvicorn
 
+from kit import http_servers
 from kit.chain_story import ADMIN, BACKEND, PROGRAM, Story, Tx, key
 from zmart.chain.accounts import GlobalConfig
 from zmart.chain.rpc import CLOCK
@@ -156,18 +155,5 @@ class StoryNode:
 async def serving(story: Story):
     """The node on a free port of this machine."""
     node = StoryNode(story)
-    config = uvicorn.Config(
-        node.app, interface="asgi3", port=0, log_config=None, access_log=False, lifespan="off"
-    )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None
-    task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.005)
-    node.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    try:
+    async with http_servers.serving(node.app) as node.url:
         yield node
-    finally:
-        server.should_exit = True
-        await task
