@@ -1,7 +1,11 @@
-"""Clients of a WebSocket server: many connections of one process that only count, and some that also read the moment of
+"""Clients of a WebSocket server: many connections of one process that count bytes, and in turn also read the moment of
 sending in each message. Prints JSON.
 
     python bench/readers.py PORT CONNECTIONS FRAME_BYTES SECONDS
+
+Reading every message of every client would take the processor from the server. So a run has n slices: in each, every
+n-th connection is timed, in the next slice the one after it. In the end every connection was timed for as long as any
+other, whatever place it has in the server's order.
 """
 
 from __future__ import annotations
@@ -10,11 +14,13 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import cast
 
 import uvloop
 
-_TIMED = 50
+_TIMED_AT_ONCE = 50
 _AT_ONCE = 50
 _SETTLE_S = 2.0
 _STAMP = b'"sent":"'
@@ -24,16 +30,47 @@ _UPGRADE = (
 )
 
 
-class Reader(asyncio.Protocol):
-    """Counts bytes behind the handshake; a timed one keeps the age of every message on arrival, in ns."""
+def timed_in(slice_number: int, connections: int, slices: int) -> range:
+    """Which connections are timed in a slice: every one in exactly one of `slices`."""
+    return range(slice_number, connections, slices)
 
-    def __init__(self, *, timed: bool) -> None:
+
+def slices_of(connections: int) -> int:
+    """How many slices a run has, so that some 50 connections are timed at once."""
+    return max(1, connections // _TIMED_AT_ONCE)
+
+
+def percentile(ages_by_client: Iterable[Sequence[int]], share: float) -> int:
+    """The age that `share` of all do not exceed; each client weighs the same, however many its messages."""
+    clients = [ages for ages in ages_by_client if ages]
+    weighted = sorted((age, 1 / (len(ages) * len(clients))) for ages in clients for age in ages)
+    total = 0.0
+    for age, weight in weighted:
+        total += weight
+        if total >= share - 1e-9:
+            return age
+    raise ValueError("no message was timed")
+
+
+def starved(bytes_by_client: Sequence[int]) -> int:
+    """How many clients got less than half of what the median client got."""
+    return sum(count < median(bytes_by_client) / 2 for count in bytes_by_client)
+
+
+class Reader(asyncio.Protocol):
+    """Counts bytes behind the handshake; while it is timed it keeps the age of every message on arrival, in ns."""
+
+    def __init__(self) -> None:
         self.bytes = 0
         self.ages: list[int] = []
         self.ready = asyncio.get_running_loop().create_future()
         self.lost = False
-        self._timed = timed
+        self._timed = False
         self._rest = b""
+
+    def time(self, *, timed: bool) -> None:
+        """Begin or end to keep ages. A stamp that is cut by the beginning is not read."""
+        self._timed, self._rest = timed, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast("asyncio.Transport", transport).write(_UPGRADE)
@@ -65,7 +102,7 @@ async def _measure(port: int, connections: int, frame_bytes: int, seconds: float
     loop = asyncio.get_running_loop()
     readers: list[Reader] = []
     for first in range(0, connections, _AT_ONCE):
-        some = [Reader(timed=number < _TIMED) for number in range(first, min(first + _AT_ONCE, connections))]
+        some = [Reader() for _ in range(first, min(first + _AT_ONCE, connections))]
         for reader in some:
             await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port)
         async with asyncio.timeout(30):
@@ -77,18 +114,26 @@ async def _measure(port: int, connections: int, frame_bytes: int, seconds: float
     sys.stdout.write("begin\n")
     sys.stdout.flush()
     began = time.monotonic()
-    await asyncio.sleep(seconds)
+    slices = slices_of(connections)
+    for number in range(slices):
+        timed = [readers[place] for place in timed_in(number, connections, slices)]
+        for reader in timed:
+            reader.time(timed=True)
+        await asyncio.sleep(began + seconds * (number + 1) / slices - time.monotonic())
+        for reader in timed:
+            reader.time(timed=False)
     took = time.monotonic() - began
     sys.stdout.write("end\n")
     sys.stdout.flush()
-    ages = sorted(age for reader in readers for age in reader.ages)
+    ages = [reader.ages for reader in readers]
     delivered = sum(reader.bytes for reader in readers) / frame_bytes
     return {
         "per_second": delivered / took,
         "delivered": delivered,
-        "p50_ms": ages[len(ages) // 2] / 1e6,
-        "p99_ms": ages[len(ages) * 99 // 100] / 1e6,
+        "p50_ms": percentile(ages, 0.5) / 1e6,
+        "p99_ms": percentile(ages, 0.99) / 1e6,
         "lost": sum(reader.lost for reader in readers),
+        "starved": starved([reader.bytes for reader in readers]),
     }
 
 
