@@ -21,7 +21,7 @@ def installed(name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     lock = (source / "package-lock.json").read_bytes()
     done = folder / "installed.json"
-    for file in source.iterdir():
+    for file in (*source.iterdir(), *PEERS.glob("*.js")):
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
     if not done.exists() or done.read_bytes() != lock:
