@@ -1,20 +1,22 @@
-"""A bare ASGI application: the bytes of a file, nothing else. What uvicorn on this machine can do at most."""
+"""A bare ASGI application: one body for each kind of path, nothing else. What uvicorn can do here at most."""
 
 from __future__ import annotations
 
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvloop
 
-from zmart.services.contract import Receive, Scope, Send
+_KINDS = {"trades": "trades", "candles": "candles", "markets": "markets"}
+"""By the last part of a path; any other path is one market's."""
 
 
 async def _serve(port: int, bodies: dict[str, bytes]) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        body = bodies.get(scope["path"], b"")
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        body = bodies[_KINDS.get(scope["path"].rsplit("/", 1)[-1], "market")]
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -33,5 +35,5 @@ async def _serve(port: int, bodies: dict[str, bytes]) -> None:
 
 
 if __name__ == "__main__":
-    found = {f"/{path.name}": path.read_bytes() for path in Path(sys.argv[2]).iterdir()}
-    uvloop.run(_serve(int(sys.argv[1]), found))
+    held = {path.name: path.read_bytes() for path in Path(sys.argv[2]).iterdir()}
+    uvloop.run(_serve(int(sys.argv[1]), held))

@@ -1,277 +1,213 @@
-"""Reads of the gateway beside Express 4 + pg with the same statements, and beside a bare ASGI answer of the same bytes.
+"""Reads of the gateway beside Express 4 and Fastify 5 with pg and the same statements, and beside a bare ASGI answer.
 
-One gateway process, generated data, wrk. All servers run at once and are loaded in turn, so that whatever else the
-machine does meets all of them; the figures are medians over the rounds.
+One gateway process, generated data, the load of many clients: 500 header sets, drawn for each request independently of
+its path. All servers run at once and are loaded in turn, so that whatever else the machine does meets all of them; the
+figures are medians over the rounds.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import json
-import os
-import socket
 import subprocess
 import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+import checkout
+import comparison
+import database
+import gateway_report
+import header_sets
+import idle
 import machine
 import market_data
 import peers
-import psutil
 import report
+import request_plan
+import same_answers
+import subjects
 import wrk
-
-from zmart.errors import ZmartError
-from zmart.local.postgres import Postgres
-from zmart.local.processes import free_port
-from zmart.local.valkey import Valkey
-from zmart.store import candles, markets, migrate, trades
+from checkout import Checkout
+from subjects import Servers, Stores
+from turn import Bench, Turn
 
 Progress = Callable[[str], None]
-POOL_SIZE = 8
-IDLE = 1_000
 TITLES = {
     "markets": "GET /api/markets (20 rows)",
     "market": "GET /api/markets/:id",
     "trades": "GET /api/markets/:id/trades (50 rows)",
     "candles": "GET /api/markets/:id/candles (200)",
+    "mix": "mix, a write every 100 reads",
 }
-MARKETS, PAGES = 500, 20
-DATABASE_GOAL, CACHE_GOAL, P99_GOAL = 2.0, 2.5, 2.0
-STATEMENTS = {
-    "page": markets._listed(
-        f"SELECT {markets._COLUMNS}", markets.Filters(), markets.Sort.NEWEST, markets.Page(limit=0)
-    )[0],
-    "one": markets._ONE,
-    "exists": markets._EXISTS,
-    "trades": trades._OF_MARKET,
-    "candles": candles._OF_ID,
-}
-TERMS = {
-    "voting_s": 72 * 3600, "window_s": 259_200 + 60, "dispute_period_s": 259_200, "approval_bps": 7000,
-    "dispute_bps": 6000, "pricing_model": "reference",
-}  # fmt: skip
+MARKETS, PAGES, PAGE_ROWS = 500, 20, 20
+PLANNED_PER_SECOND = 40_000
+"""More than wrk sends: a plan that ends begins again, and would repeat requests."""
 
 
-class Servers:
-    """Ports of the contenders, and what is asked of them: the same addresses in the same order."""
-
-    def __init__(self, market_ids: list[str]) -> None:
-        self.fresh, self.cached, self.express, self.bare = (free_port() for _ in range(4))
-        pages = [f"/api/markets?limit=20&offset={20 * page}" for page in range(PAGES)]
-        ones = [f"/api/markets/{market_id}" for market_id in market_ids]
-        self.paths = {
-            "markets": pages,
-            "market": ones,
-            "trades": [f"{one}/trades" for one in ones],
-            "candles": [f"{one}/candles" for one in ones],
-        }
-
-    def contenders(self, name: str, *, cached: bool) -> dict[str, tuple[str, list[str]]]:
-        """Base address and paths by who answers."""
-        paths = self.paths[name]
-        at_peer = [f"/cached{path}" for path in paths] if cached else paths
-        return {
-            "ours": (f"http://127.0.0.1:{self.cached if cached else self.fresh}", paths),
-            "peer": (f"http://127.0.0.1:{self.express}", at_peer),
-            "bare": (f"http://127.0.0.1:{self.bare}", [f"/{name}"]),
-        }
-
-    def first(self, name: str, who: str) -> str:
-        base, paths = self.contenders(name, cached=False)[who]
-        return base + paths[0]
+@dataclass(frozen=True)
+class Options:
+    measured: Checkout
+    size: market_data.Size
+    rounds: int
+    seconds: int
+    seed: int
 
 
-def measure(quick: bool, progress: Progress) -> report.Report:
-    """Raises ZmartError with one sentence when something is missing."""
+def measure(options: Options, progress: Progress) -> gateway_report.GatewayReport:
+    """Raises ZmartError with one sentence when something is missing or an answer is wrong."""
     wrk.find()
-    peers.installed("express")
-    size = market_data.QUICK if quick else market_data.FULL
-    told = report.Report("The gateway, one process", "Express 4 + pg")
+    for name in ("express", "fastify"):
+        peers.installed(name)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zmart-bench-")))
-        postgres, valkey = stack.enter_context(_stores(folder))
-        progress(f"filling {size.markets:,} markets and {size.trades:,} trades")
-        migrate.upgrade(postgres.url())
-        servers = Servers(asyncio.run(market_data.fill(postgres.url(), size, MARKETS)))
-        fresh = stack.enter_context(_gateway(servers.fresh, postgres, valkey, folder, cache_bytes=0))
-        stack.enter_context(_gateway(servers.cached, postgres, valkey, folder, cache_bytes=64 << 20))
-        stack.enter_context(_express(servers, postgres, size, folder))
-        _same_answers(servers, told)
-        stack.enter_context(_bare(servers, folder))
-        for cached in (False, True):
-            for name in servers.paths:
-                _compare(told, servers, name, cached, folder, quick, progress)
-        progress(f"{IDLE:,} idle connections")
-        told.under(f"{IDLE:,} idle keep-alive connections", _idle_mb(fresh, servers.fresh), 60, "MB")
-    told.notes.append(
-        f"{wrk.CONNECTIONS} connections of wrk; database pools of {POOL_SIZE}; bare: the same bytes by uvicorn alone"
-    )
-    told.notes.append(
-        "database: the gateway's memory of answers is off; cached: on, checked against the feed's head"
-    )
-    return told
+        stores = stack.enter_context(database.stores(folder))
+        progress(f"filling {options.size.markets:,} markets and {options.size.trades:,} trades")
+        options.measured.migrate(stores.database_url)
+        market_ids = asyncio.run(
+            market_data.fill(stores.database_url, options.size, MARKETS, options.measured.market_data)
+        )
+        servers = Servers()
+        fresh = _start(stack, options, stores, servers, folder, paths_of(market_ids))
+        reported = gateway_report.GatewayReport("The gateway, one process, many clients")
+        reported.notes += _notes(options)
+        asyncio.run(_compare_all(reported, options, stores, servers, market_ids, folder, progress))
+        progress(f"{idle.CONNECTIONS:,} idle connections")
+        reported.idle_mb = idle.memory_mb(fresh.pid, servers.fresh)
+    return reported
 
 
-def _compare(
-    told: report.Report,
+def paths_of(market_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The paths of each kind."""
+    ones = [f"/api/markets/{market_id}" for market_id in market_ids]
+    return {
+        "markets": [f"/api/markets?limit={PAGE_ROWS}&offset={PAGE_ROWS * page}" for page in range(PAGES)],
+        "market": ones,
+        "trades": [f"{one}/trades" for one in ones],
+        "candles": [f"{one}/candles" for one in ones],
+    }
+
+
+def _notes(options: Options) -> list[str]:
+    measured = options.measured
+    return [
+        f"measured: {measured.commit}; {machine.version_of(measured.python)}",
+        f"{header_sets.COUNT} header sets, seed {options.seed}; {options.rounds} rounds of {options.seconds} s, "
+        f"servers in turn; {wrk.CONNECTIONS} kept-alive connections of wrk, clients follow each other on each; "
+        f"database pools of {subjects.POOL_SIZE}",
+        f"database: {measured.cache_setting}=0 for the gateway, peers read for every answer; cached: the "
+        "gateway checks the change feed before every answer, the peers keep finished bytes for a second",
+        f"mix: {', '.join(f'{weight} % {kind}' for kind, weight in request_plan.MIX.items())}; each write is a trade",
+    ]
+
+
+def _start(
+    stack: ExitStack,
+    options: Options,
+    stores: Stores,
     servers: Servers,
-    name: str,
-    cached: bool,
     folder: Path,
-    quick: bool,
+    paths: Mapping[str, Sequence[str]],
+) -> subprocess.Popen[bytes]:
+    """Start every subject; the gateway without a cache."""
+    measured, statements = options.measured, options.measured.statements()
+    fresh = stack.enter_context(subjects.gateway(measured, servers.fresh, stores, folder, 0))
+    stack.enter_context(subjects.gateway(measured, servers.cached, stores, folder, subjects.CACHE_BYTES))
+    ours = servers.subjects(cached=False)[0]
+    terms = subjects.terms_of(ours, options.size.markets)
+    for name, port in (("express", servers.express), ("fastify", servers.fastify)):
+        stack.enter_context(subjects.peer(name, port, stores, statements, terms, folder))
+    bodies = {kind: subjects.get(ours.url(each[0])) for kind, each in paths.items()}
+    stack.enter_context(subjects.bare(measured, servers.bare, bodies, folder))
+    return fresh
+
+
+async def _compare_all(
+    reported: gateway_report.GatewayReport,
+    options: Options,
+    stores: Stores,
+    servers: Servers,
+    market_ids: Sequence[str],
+    folder: Path,
     progress: Progress,
 ) -> None:
-    where = "cached" if cached else "database"
-    progress(f"{TITLES[name]}, {where}")
-    rounds, seconds = (3, 1) if quick else (5, 3)
-    asked = {}
-    for who, (base, paths) in servers.contenders(name, cached=cached).items():
-        listed = folder / f"{who}.paths"
-        listed.write_text("\n".join(paths) + "\n", "utf-8")
-        asked[who] = base, listed
-        wrk.run(base, listed, seconds)
-    loads: dict[str, list[wrk.Load]] = {who: [] for who in asked}
-    for _ in range(rounds):
-        for who, (base, listed) in asked.items():
-            loads[who].append(wrk.run(base, listed, seconds))
-    ours, peer, bare = (wrk.middle(loads[who]) for who in ("ours", "peer", "bare"))
-    goal = CACHE_GOAL if cached else DATABASE_GOAL
-    told.faster(f"{TITLES[name]}, {where}", ours.per_second, peer.per_second, "/s", goal)
-    told.smaller(f"{TITLES[name]}, {where}: p99", ours.p99_ms, peer.p99_ms, "ms", P99_GOAL)
-    if cached:
-        told.faster("  bare ASGI answer of the same bytes", bare.per_second, peer.per_second, "/s")
-
-
-@contextmanager
-def _stores(folder: Path) -> Iterator[tuple[Postgres, Valkey]]:
-    postgres = Postgres(folder / "postgres", free_port())
-    valkey = Valkey(folder / "valkey", free_port())
+    paths = paths_of(market_ids)
+    looking = await asyncpg.connect(stores.database_url)
+    writing = await asyncpg.connect(stores.database_url)
+    bench = Bench(looking, writing, header_sets.draw(options.seed), market_ids, folder)
     try:
-        postgres.start()
-        valkey.start()
-        yield postgres, valkey
+        await database.count_statements(writing)
+        progress("comparing the answers of all with each other and with the rows of the database")
+        reported.notes += await same_answers.check(looking, servers, paths)
+        for cached in (False, True):
+            for load in TITLES:
+                await _compare(reported, options, bench, servers, paths, load, progress, cached=cached)
     finally:
-        valkey.stop()
-        postgres.stop()
-        postgres.erase()
+        bench.close()
+        await looking.close()
+        await writing.close()
 
 
-@contextmanager
-def _gateway(
-    port: int, postgres: Postgres, valkey: Valkey, folder: Path, *, cache_bytes: int
-) -> Iterator[subprocess.Popen[bytes]]:
-    settings = {
-        "ZMART_ENV": "local",
-        "DATABASE_URL": postgres.url(),
-        "DATABASE_POOL_SIZE": str(POOL_SIZE),
-        "REDIS_URL": valkey.url(),
-        "API_PORT": str(port),
-        "RATE_LIMIT_READS": "1000000000",
-        "ANSWER_CACHE_BYTES": str(cache_bytes),
-    }
-    command = [machine.fast_python(), "-m", "zmart.cli", "run", "gateway"]
-    with _child(command, settings, folder / f"gateway-{port}.log") as process:
-        _until_answers(f"http://127.0.0.1:{port}/ready")
-        yield process
-
-
-@contextmanager
-def _express(servers: Servers, postgres: Postgres, size: market_data.Size, folder: Path) -> Iterator[None]:
-    environment = {
-        **os.environ,
-        "PORT": str(servers.express),
-        "DATABASE_URL": postgres.url(),
-        "POOL_SIZE": str(POOL_SIZE),
-        "STATEMENTS": json.dumps(STATEMENTS),
-        "TERMS": json.dumps({**TERMS, "markets": size.markets}),
-    }
-    process = peers.start("express", environment, folder / "express.log")
-    try:
-        _until_answers(servers.first("markets", "peer"))
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def _bare(servers: Servers, folder: Path) -> Iterator[None]:
-    bodies = folder / "bodies"
-    bodies.mkdir()
-    for name in servers.paths:
-        (bodies / name).write_bytes(_get(servers.first(name, "ours")))
-    command = [
-        machine.fast_python(),
-        str(Path(__file__).with_name("bare.py")),
-        str(servers.bare),
-        str(bodies),
-    ]
-    with _child(command, {}, folder / "bare.log"):
-        _until_answers(servers.first("markets", "bare"))
-        yield
-
-
-@contextmanager
-def _child(command: list[object], settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "PYTHONPATH": str(machine.CHECKOUT / "src"), **settings}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [str(part) for part in command], cwd=log.parent, env=environment, stdout=out, stderr=out
+async def _compare(
+    reported: gateway_report.GatewayReport,
+    options: Options,
+    bench: Bench,
+    servers: Servers,
+    paths: Mapping[str, Sequence[str]],
+    load: str,
+    progress: Progress,
+    *,
+    cached: bool,
+) -> None:
+    title = f"{TITLES[load]}, {'cached' if cached else 'database'}"
+    progress(title)
+    compared = servers.subjects(cached=cached)
+    taken: dict[str, list[Turn]] = {subject.name: [] for subject in compared}
+    for number in range(options.rounds + 1):  # the first warms up and is not counted
+        weights = request_plan.MIX if load == "mix" else {load: 1}
+        count = PLANNED_PER_SECOND * options.seconds
+        plan = request_plan.draw(
+            f"{options.seed} {title} {number}", weights, paths, len(bench.header_sets), count
         )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(15)
+        for subject in comparison.turns(compared, number):
+            stale = cached and subject.name in (comparison.EXPRESS, comparison.FASTIFY)
+            turn = await bench.turn(
+                subject, plan, options.seconds, with_writes=load == "mix", may_be_stale=stale
+            )
+            if number:
+                taken[subject.name].append(turn)
+    reported.add(title, taken, cached=cached)
 
 
-def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return bytes(answer.read())
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quick", action="store_true", help="smaller data and shorter runs")
+    parser.add_argument(
+        "--checkout", type=Path, help="measure the gateway of another checkout, e.g. of an older commit"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="turns of each subject under each load (default: 5; --quick: 3)"
+    )
+    parser.add_argument("--seconds", type=int, help="length of a turn (default: 3; --quick: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="of header sets and requests (default: 1)")
+    given = parser.parse_args()
+    usual = (3, 1, market_data.QUICK) if given.quick else (5, 3, market_data.FULL)
 
+    def run(progress: Progress) -> gateway_report.GatewayReport:
+        measured = checkout.find(given.checkout)
+        progress(f"the gateway of {measured.commit}")
+        return measure(
+            Options(measured, usual[2], given.rounds or usual[0], given.seconds or usual[1], given.seed),
+            progress,
+        )
 
-def _until_answers(url: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            _get(url)
-            return
-        except OSError as problem:
-            if time.monotonic() > deadline:
-                raise ZmartError(f"{url} does not answer: {problem}") from problem
-            time.sleep(0.05)
-
-
-def _same_answers(servers: Servers, told: report.Report) -> None:
-    """Both must say the same, or the comparison means nothing. Cursors are opaque and may differ."""
-    for name in servers.paths:
-        ours, theirs = (json.loads(_get(servers.first(name, who))) for who in ("ours", "peer"))
-        different = {key for key in {*ours, *theirs} - {"next_cursor"} if ours.get(key) != theirs.get(key)}
-        if different:
-            told.notes.append(f"{name}: the answers differ in {', '.join(sorted(different))}")
-
-
-def _idle_mb(process: subprocess.Popen[bytes], port: int) -> float:
-    """What a thousand connections that have asked once and then stay cost the process."""
-    request = b"GET /health HTTP/1.1\r\nHost: bench\r\n\r\n"
-    before = psutil.Process(process.pid).memory_info().rss
-    held = []
-    try:
-        for _ in range(IDLE):
-            client = socket.create_connection(("127.0.0.1", port), timeout=5)
-            client.sendall(request)
-            client.recv(65_536)
-            held.append(client)
-        return (psutil.Process(process.pid).memory_info().rss - before) / 1e6
-    finally:
-        for client in held:
-            client.close()
+    report.run(run, gateway_report.show, as_json=given.json)
 
 
 if __name__ == "__main__":
-    report.main(measure)
+    main()

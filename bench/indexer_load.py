@@ -37,7 +37,7 @@ class Load:
 
     def __init__(self, program: Program, seed: int, markets: int, wallets: int) -> None:
         self._program = program
-        self._random = random.Random(seed)  # noqa: S311 - the same load every time, no secret
+        self._random = random.Random(seed)  # the same load every time
         self._wallets = [Wallet(_key(self._random)) for _ in range(wallets)]
         self._ids = [MarketId(self._random.randbytes(32).hex()) for _ in range(markets)]
         self._shares = {market_id: [0, 0] for market_id in self._ids}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+
+from zmart.errors import ConfigError
+from zmart.local.chain.node import find_node
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 WORK = CHECKOUT / ".zmart" / "bench"
@@ -27,23 +31,47 @@ def is_optimised() -> bool:
     return asked or sys.base_prefix == "/usr"
 
 
-def fast_python() -> Path:
-    """This interpreter, or the distribution's optimised one of the same version with the same pinned packages."""
+def fast_python(checkout: Path = CHECKOUT) -> Path:
+    """The distribution's optimised Python with a checkout's pinned packages; else the one of its virtual environment.
+    Raises ConfigError when there is neither."""
+    ours = Path(sys.executable)
+    if checkout == CHECKOUT and is_optimised():
+        return ours
     name = f"python3.{sys.version_info.minor}"
-    system, folder = Path("/usr/bin") / name, WORK / name
-    if is_optimised() or not system.exists():
-        return Path(sys.executable)
-    pinned, made = (CHECKOUT / "requirements" / "runtime.txt").read_bytes(), folder / "runtime.txt"
-    python = folder / "bin" / "python"
-    if not made.exists() or made.read_bytes() != pinned:
-        installing = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--require-hashes"]
-        for command in (
+    system = Path("/usr/bin") / name
+    own = ours if checkout == CHECKOUT else checkout / ".venv" / "bin" / "python"
+    requirements = checkout / "requirements" / "runtime.txt"
+    pinned = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    made = _made(WORK / f"{name}-{pinned}", system, requirements) if system.exists() else None
+    if made is not None:
+        return made
+    if not own.exists():
+        raise ConfigError(f"{checkout} has no virtual environment: run `make setup` there.")
+    return own
+
+
+def _made(folder: Path, system: Path, requirements: Path) -> Path | None:
+    """A virtual environment of `system` with the pinned packages, made once; None when pip cannot."""
+    python, done = folder / "bin" / "python", folder / "installed"
+    if not done.exists():
+        installing: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            python,
+            "install",
+            "-qq",
+            "--require-hashes",
+        ]
+        commands: list[list[str | Path]] = [
             [system, "-m", "venv", "--clear", "--without-pip", folder],
-            [*installing, "-r", CHECKOUT / "requirements" / "runtime.txt"],
-        ):
+            [*installing, "-r", requirements],
+        ]
+        for command in commands:
             if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-                return Path(sys.executable)
-        made.write_bytes(pinned)
+                return None
+        done.touch()
     return python
 
 
@@ -52,10 +80,26 @@ def described() -> dict[str, object]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
         "build": python_build(),
+        "node": _node_version(),
         "cores": os.cpu_count() or 1,
         "load_before": round(load, 2),
         "busy": load > _BUSY * (os.cpu_count() or 1),
     }
+
+
+def _node_version() -> str:
+    """Of the Node.js that runs the peers."""
+    try:
+        ran = subprocess.run([find_node(), "--version"], capture_output=True, text=True, check=False)
+    except ConfigError:
+        return "none"
+    return ran.stdout.strip()
+
+
+def version_of(python: Path) -> str:
+    """Version and place of another Python."""
+    ran = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)
+    return f"{ran.stdout.strip()} ({python})"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-_SQL = Path(__file__).with_suffix(".sql")
+SQL = Path(__file__).with_suffix(".sql")
 # Markets that people look at: open, and traded on more than one page is long.
 _TYPICAL = """
 SELECT market_id FROM markets WHERE state = 'ACTIVE' AND trades_count BETWEEN 50 AND 500 ORDER BY market_id LIMIT $1
@@ -24,14 +24,14 @@ FULL = Size(100_000, 1_000_000)
 QUICK = Size(10_000, 100_000)
 
 
-async def fill(database_url: str, size: Size, wanted: int) -> list[str]:
+async def fill(database_url: str, size: Size, wanted: int, sql_file: Path = SQL) -> list[str]:
     """Fill a migrated database; the ids of some open markets that are traded on."""
+    sql = sql_file.read_text("utf-8")  # noqa: ASYNC240  # nothing else runs meanwhile
     connection = await asyncpg.connect(database_url, command_timeout=600)
     try:
         # Without triggers: the change feed of a year is not what is measured here.
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("SELECT setseed(0.5)")
-        sql = _SQL.read_text("utf-8")
         await connection.execute(
             sql.replace(":markets", str(size.markets)).replace(":trades", str(size.trades))
         )

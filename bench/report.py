@@ -7,12 +7,15 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import TypeVar
 
 import machine
 from rich.console import Console
 from rich.table import Table
 
 from zmart.errors import ZmartError
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,21 @@ class Figure:
     met: bool | None = None
 
 
+@dataclass(kw_only=True)
+class BenchmarkReport:
+    """What every benchmark prints, whatever else: the machine that it ran on."""
+
+    machine: Mapping[str, object] = field(default_factory=dict)
+
+
 @dataclass
-class Report:
+class Report(BenchmarkReport):
     """All figures of one benchmark."""
 
     title: str
     peer: str
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    machine: Mapping[str, object] = field(default_factory=dict)
 
     def faster(self, name: str, ours: float, peer: float, unit: str, goal: float | None = None) -> None:
         """More is better."""
@@ -60,24 +69,34 @@ class Report:
         self.figures.append(Figure(name, ours, unit, peer))
 
 
-def main(measure: Callable[[bool, Callable[[str], None]], Report]) -> None:
+AnyReport = TypeVar("AnyReport", bound=BenchmarkReport)
+
+
+def main(measure: Callable[[bool, Progress], Report]) -> None:
     """The command line of a benchmark: `measure(quick, progress)`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quick", action="store_true", help="smaller data and shorter runs")
     options = parser.parse_args()
-    progress = Console(stderr=True)
+    run(lambda progress: measure(options.quick, progress), show, as_json=options.json)
+
+
+def run(
+    measure: Callable[[Progress], AnyReport], show: Callable[[AnyReport], None], *, as_json: bool
+) -> None:
+    """Measure, and print the report with the machine that was measured; a problem is one sentence and status 1."""
+    console = Console(stderr=True)
     before = machine.described()
     if before["busy"]:
-        progress.print(
+        console.print(
             f"The machine is busy (load {before['load_before']}): trust the ratios only.", style="yellow"
         )
     try:
-        report = measure(options.quick, lambda what: progress.print(f"  {what}", style="dim"))
+        report = measure(lambda what: console.print(f"  {what}", style="dim"))
     except ZmartError as problem:
         sys.exit(str(problem))
     report.machine = before
-    if options.json:
+    if as_json:
         json.dump(asdict(report), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:

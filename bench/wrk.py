@@ -1,14 +1,22 @@
-"""wrk: load from one thread over kept-alive connections, its figures read from what it prints."""
+"""wrk: load from one thread over kept-alive connections, its figures read from what it prints.
+
+wrk opens all connections at the start, keeps them, and sends the next request of the plan on whichever connection has
+its answer: clients follow each other on a connection, as they do behind a reverse proxy that pools its connections. One
+that the server closes is opened again. A request is never sent before the last answer of its connection came (closed
+loop, no pipelining), so a slow server is asked less.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+
+from comparison import Load
+from request_plan import READS_PER_WRITE
 
 from zmart.errors import ConfigError, ZmartError
 
@@ -18,11 +26,14 @@ _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 @dataclass(frozen=True)
-class Load:
-    """What one server did under load."""
+class Attack:
+    """What wrk is to send: files of `request_plan`, a prefix of all paths, a pipe that gets a line for each write."""
 
-    per_second: float
-    p99_ms: float
+    base: str
+    prefix: str
+    plan: Path
+    header_sets: Path
+    writes: Path | None = None
 
 
 def find() -> str:
@@ -33,20 +44,49 @@ def find() -> str:
     return program
 
 
-def run(url: str, paths: Path, seconds: float) -> Load:
-    """Asks for the paths of a file in turn. Raises ZmartError when an answer was not a 200."""
-    command = [find(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", "-s", str(_SCRIPT), url]
-    environment = {**os.environ, "PATHS": str(paths)}
-    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    if "Non-2xx" in said or "Socket errors" in said:
-        raise ZmartError(f"{url} did not always answer 200 under load: {said}")
-    speed = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    late = re.search(r"99%\s+([\d.]+)(us|ms|s|m)", said)
-    if speed is None or late is None:
-        raise ZmartError(f"wrk said something unexpected: {said}")
-    return Load(float(speed[1]), float(late[1]) * _UNITS_MS[late[2]])
+async def run(attack: Attack, seconds: int) -> Load:
+    """Load a server. Raises ZmartError when an answer was not 2xx or a connection broke."""
+    arguments = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), attack.base]
+    settings = {
+        "PLAN": str(attack.plan),
+        "HEADER_SETS": str(attack.header_sets),
+        "PREFIX": attack.prefix,
+        "READS_PER_WRITE": str(READS_PER_WRITE),
+        **({} if attack.writes is None else {"WRITES": str(attack.writes)}),
+    }
+    process = await asyncio.create_subprocess_exec(
+        find(),
+        *arguments,
+        env={**os.environ, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        printed = (await process.communicate())[0].decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise ZmartError(f"wrk ended with status {process.returncode}: {printed}")
+    return parse(printed)
 
 
-def middle(loads: list[Load]) -> Load:
-    """Medians of several rounds."""
-    return Load(median(load.per_second for load in loads), median(load.p99_ms for load in loads))
+def parse(printed: str) -> Load:
+    """Read wrk's report. Raises ZmartError on answers that were not 2xx, on broken connections, on another format."""
+    if "Non-2xx" in printed or "Socket errors" in printed:
+        raise ZmartError(f"Not every request was answered with 2xx: {printed}")
+    requests = re.search(r"(\d+) requests in", printed)
+    speed = re.search(r"Requests/sec:\s+([\d.]+)", printed)
+    if requests is None or speed is None:
+        raise ZmartError(f"wrk printed something unexpected: {printed}")
+    return Load(
+        int(requests[1]), float(speed[1]), p50_ms=_latency_ms(printed, 50), p99_ms=_latency_ms(printed, 99)
+    )
+
+
+def _latency_ms(printed: str, percentile: int) -> float:
+    found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s|m)\s*$", printed, re.MULTILINE)
+    if found is None:
+        raise ZmartError(f"wrk printed no {percentile}th percentile: {printed}")
+    return float(found[1]) * _UNITS_MS[found[2]]

@@ -22,7 +22,7 @@ const e9 = (value) => {
 const later = (moment, seconds) => (moment === null ? null : new Date(moment.getTime() + seconds * 1000))
 
 function finalizeAfter(row) {
-  if (row.state === 'DISPUTED') return later(row.dispute_initiated_at, terms.voting_s)
+  if (row.state === 'DISPUTED') return later(row.dispute_initiated_at, terms.disputed_due_s)
   if (row.state === 'RESOLVING') return later(row.resolution_proposed_at, terms.window_s)
   return null
 }

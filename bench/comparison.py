@@ -1,0 +1,103 @@
+"""One load on several subjects: medians over the rounds, ratios to the peers, goals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TypeVar
+
+GATEWAY, EXPRESS, FASTIFY, BARE = "gateway", "Express 4", "Fastify 5", "bare ASGI"
+DATABASE_GOAL, CACHE_GOAL, FASTIFY_GOAL = 2.0, 2.5, 1.0
+P99_GOAL = 0.5
+"""Of Express's p99, at most."""
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one server did under load."""
+
+    requests: int
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    text: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """The medians of one subject under one load. A ratio of speeds above 1 is faster than the peer; a p99 below 1 of
+    Express's is better. `statements` is how many PostgreSQL ran for each answer."""
+
+    load: str
+    subject: str
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    to_express: float
+    to_fastify: float
+    p99_of_express: float
+    statements: float
+    goals: list[Goal] = field(default_factory=list)
+
+
+def middle(loads: Sequence[Load]) -> Load:
+    """The median of each figure over several rounds, by itself."""
+    return Load(
+        round(median(load.requests for load in loads)),
+        median(load.requests_per_s for load in loads),
+        median(load.p50_ms for load in loads),
+        median(load.p99_ms for load in loads),
+    )
+
+
+def turns(subjects: Sequence[Subject], round_number: int) -> list[Subject]:
+    """The order of one round: each begins with another subject, so that none is always measured behind the same one."""
+    first = round_number % len(subjects)
+    return [*subjects[first:], *subjects[:first]]
+
+
+def rows(
+    load: str, found: Mapping[str, Sequence[Load]], statements: Mapping[str, float], *, cached: bool
+) -> list[Row]:
+    """A row for each subject in the order of `found`; the gateway's row carries the goals."""
+    middles = {subject: middle(loads) for subject, loads in found.items()}
+    return [_row(load, subject, middles, statements[subject], cached=cached) for subject in middles]
+
+
+def _row(load: str, subject: str, middles: Mapping[str, Load], statements: float, *, cached: bool) -> Row:
+    own, express, fastify = middles[subject], middles[EXPRESS], middles[FASTIFY]
+    to_express = own.requests_per_s / express.requests_per_s
+    to_fastify = own.requests_per_s / fastify.requests_per_s
+    p99_of_express = own.p99_ms / express.p99_ms
+    return Row(
+        load,
+        subject,
+        own.requests_per_s,
+        own.p50_ms,
+        own.p99_ms,
+        round(to_express, 2),
+        round(to_fastify, 2),
+        round(p99_of_express, 2),
+        statements,
+        goals(to_express, to_fastify, p99_of_express, cached=cached) if subject == GATEWAY else [],
+    )
+
+
+def goals(to_express: float, to_fastify: float, p99_of_express: float, *, cached: bool) -> list[Goal]:
+    """Judge the gateway's ratios, unrounded."""
+    least = CACHE_GOAL if cached else DATABASE_GOAL
+    judged = [
+        Goal(f">= {least}x Express", to_express >= least),
+        Goal(f"p99 <= {P99_GOAL}x Express's", p99_of_express <= P99_GOAL),
+    ]
+    if not cached:
+        judged.append(Goal(f">= {FASTIFY_GOAL}x Fastify", to_fastify >= FASTIFY_GOAL))
+    return judged

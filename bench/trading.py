@@ -1,0 +1,77 @@
+"""Writes beside the reads: a trade, committed for every line that comes through a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import asyncpg
+
+# A copy of the market's newest trade, whatever its columns are, in the next slot; and the market that it changes. Both
+# tables are published, so the change feed moves. The comment tells these statements from those of the servers.
+WRITE = """
+WITH trade AS (
+    INSERT INTO trades SELECT copied.* FROM
+        (SELECT t FROM trades t WHERE market_id = $1
+         ORDER BY slot DESC, index_in_block DESC, ordinal DESC LIMIT 1) newest,
+        jsonb_populate_record(newest.t, jsonb_build_object(
+            'signature', $2::text, 'slot', (newest.t).slot + 1, 'traded_at', now())) copied
+    RETURNING market_id, cost_lamports)
+UPDATE /* bench */ markets SET trades_count = trades_count + 1, total_volume = total_volume + trade.cost_lamports
+FROM trade WHERE markets.market_id = trade.market_id
+"""
+_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+class Trader:
+    """Commits on one connection, one trade after the other."""
+
+    def __init__(self, connection: asyncpg.Connection, market_ids: Sequence[str], random: Random) -> None:
+        self.committed = 0
+        self._connection = connection
+        self._market_ids = market_ids
+        self._random = random
+
+    async def commit(self) -> None:
+        """Raises AssertionError when nothing was written."""
+        signature = "".join(self._random.choices(_ALPHABET, k=88))
+        done = await self._connection.execute(WRITE, self._random.choice(self._market_ids), signature)
+        assert done == "UPDATE 1", f"a write changed nothing: {done}"
+        self.committed += 1
+
+    async def run(self, pipe: int, until: asyncio.Event) -> int:
+        """Commit a trade for each line until the event; how many lines came."""
+        loop, readable, asked = asyncio.get_running_loop(), asyncio.Event(), 0
+        loop.add_reader(pipe, readable.set)
+        try:
+            while not until.is_set():
+                waiting = [asyncio.ensure_future(each.wait()) for each in (readable, until)]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for each in waiting:
+                    each.cancel()
+                readable.clear()
+                lines = _read(pipe)
+                asked += lines
+                for _ in range(lines):
+                    await self.commit()
+                    if until.is_set():
+                        break
+        finally:
+            loop.remove_reader(pipe)
+        return asked + _read(pipe)
+
+
+def open_pipe(path: Path) -> int:
+    """A named pipe that stays open while writers come and go."""
+    os.mkfifo(path)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+
+def _read(pipe: int) -> int:
+    try:
+        return len(os.read(pipe, 65_536))
+    except BlockingIOError:
+        return 0

@@ -1,0 +1,90 @@
+"""One turn: a subject under load for some seconds, its answers checked meanwhile; with writes in the mix."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import asyncpg
+import database
+import request_plan
+import wrk
+from comparison import Load
+from header_sets import HeaderSet
+from request_plan import PlannedRequest
+from sampling import Sampler
+from subjects import Subject
+from trading import Trader, open_pipe
+
+from zmart.errors import ZmartError
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a subject did. `statements` per answer; `writes` committed of those `due`."""
+
+    load: Load
+    statements: float
+    checked: int
+    writes: int
+    due: int
+
+
+class Bench:
+    """What the turns share: two connections of the benchmark's own, header sets, a folder for plans."""
+
+    def __init__(
+        self,
+        looking: asyncpg.Connection,
+        writing: asyncpg.Connection,
+        header_sets: Sequence[HeaderSet],
+        market_ids: Sequence[str],
+        folder: Path,
+    ) -> None:
+        self.header_sets = header_sets
+        self._looking = looking
+        self._writing = writing
+        self._market_ids = market_ids
+        self._header_file = folder / "header_sets"
+        self._plan_file = folder / "plan"
+        self._pipe_file = folder / "writes"
+        self._pipe = open_pipe(self._pipe_file)
+        request_plan.write_header_sets(self._header_file, header_sets)
+
+    def close(self) -> None:
+        os.close(self._pipe)
+
+    async def turn(
+        self,
+        subject: Subject,
+        plan: Sequence[PlannedRequest],
+        seconds: int,
+        *,
+        with_writes: bool,
+        may_be_stale: bool,
+    ) -> Turn:
+        """Raises ZmartError when an answer was wrong or not 2xx."""
+        request_plan.write_plan(self._plan_file, plan)
+        pipe = self._pipe_file if with_writes else None
+        attack = wrk.Attack(subject.base, subject.prefix, self._plan_file, self._header_file, pipe)
+        random = Random(f"{subject.name}: samples")
+        sampler = Sampler(self._looking, subject, self.header_sets, may_be_stale=may_be_stale)
+        trader = Trader(self._writing, self._market_ids, random)
+        over = asyncio.Event()
+        before = await database.statements(self._writing)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(sampler.run(plan, random, over))
+                trading = group.create_task(trader.run(self._pipe, over)) if with_writes else None
+                load = await wrk.run(attack, seconds)
+                over.set()
+        except* ZmartError as problems:
+            raise problems.exceptions[0] from None
+        await database.until_idle(self._writing)
+        ran = await database.statements(self._writing) - before
+        due = trading.result() if trading else 0
+        return Turn(load, ran / (load.requests + sampler.checked), sampler.checked, trader.committed, due)
