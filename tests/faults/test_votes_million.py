@@ -79,7 +79,7 @@ async def fill(scene: Scene, market: MarketId, number: int) -> None:
     for start in range(0, number, BATCH):
         async with scene.pool.transaction() as connection:
             await connection.execute("SET LOCAL session_replication_role = replica")
-            log = await vote_log.OpenLog.hold(connection, market)
+            log = await vote_log.OpenVoteLog.lock(connection, market)
             await log.append([entry(n) for n in range(start, min(start + BATCH, number))])
             await connection.execute(_VOTES, market, NOT_CHECKED_HERE, start)
     await scene.pool.execute(_COUNTS, market)
@@ -114,7 +114,7 @@ async def measure(scene: Scene, market: MarketId, number: int) -> None:
         said = Statement(
             program=program, market_id=market, kind=KIND, vote=True, wallet=address(10**12 + n), issued_ms=1
         )
-        log = await vote_log.OpenLog.hold(connection, market)
+        log = await vote_log.OpenVoteLog.lock(connection, market)
         await log.append([LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=NOT_CHECKED_HERE)])
 
     async def bare(n: int) -> None:

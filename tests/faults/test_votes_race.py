@@ -20,7 +20,7 @@ from zmart.proofs import merkle
 from zmart.services.aggregator.service import Aggregator
 from zmart.store import tallies
 from zmart.store.pool import Pool
-from zmart.votes.casting import CastVote
+from zmart.votes.casting import AcceptedVote
 from zmart.votes.tallying import take_tally
 from zmart.votes.vote_log import read_log
 
@@ -41,7 +41,7 @@ class Crowd:
 
     def __init__(self, scene: Scene, market: MarketId, seed: int) -> None:
         self.scene, self.market, self.chance = scene, market, random.Random(seed)
-        self.accepted: list[CastVote] = []
+        self.accepted: list[AcceptedVote] = []
         self.onchain: set[str] = set()
 
     async def vote(self, pool: Pool, number: int) -> None:

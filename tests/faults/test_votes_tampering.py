@@ -29,13 +29,13 @@ from zmart.local.processes import free_port
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.market.vote_entries import parse_entry
 from zmart.market.votes import Statement
-from zmart.proofs.findings import Finding, Verdict
-from zmart.proofs.receipts import Receipt
+from zmart.proofs.findings import ProofFinding, Verdict
+from zmart.proofs.receipts import VoteReceipt
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_receipts import verify_receipts
 from zmart.proofs.verify_tally import TallyReport, verify_tally
 from zmart.services.aggregator.service import Aggregator
-from zmart.votes.vote_log import OpenLog, read_log
+from zmart.votes.vote_log import OpenVoteLog, read_log
 
 if TYPE_CHECKING:
     from kit.servers import LocalChain
@@ -55,7 +55,7 @@ async def market(scene: Scene) -> MarketId:
 
 
 @pytest.fixture
-async def receipts(scene: Scene, market: MarketId) -> list[Receipt]:
+async def receipts(scene: Scene, market: MarketId) -> list[VoteReceipt]:
     return [cast.receipt for cast in await scene.vote(market, yes=VOTES)]
 
 
@@ -75,13 +75,13 @@ async def rewrite(scene: Scene, market: MarketId, entries: list[bytes]) -> None:
     async with scene.pool.transaction() as connection:
         for table in ("vote_log_entries", "vote_log_nodes", "vote_logs"):
             await connection.execute(f"DELETE FROM {table} WHERE market_id = $1", market)
-        log = await OpenLog.hold(connection, market)
+        log = await OpenVoteLog.lock(connection, market)
         await log.append([parse_entry(entry) for entry in entries])
 
 
 async def checked(
-    scene: Scene, market: MarketId, receipts: list[Receipt]
-) -> tuple[TallyReport, list[Finding]]:
+    scene: Scene, market: MarketId, receipts: list[VoteReceipt]
+) -> tuple[TallyReport, list[ProofFinding]]:
     program = scene.chain.program
     evidence = await gather(scene.rpc, program, market)
     log = await log_of(scene, market)
@@ -90,12 +90,12 @@ async def checked(
     return report, verify_receipts(receipts, log, program.address, market, authority)
 
 
-def broken(findings: list[Finding]) -> str:
+def broken(findings: list[ProofFinding]) -> str:
     return "\n".join(finding.text for finding in findings if finding.verdict is Verdict.BROKEN)
 
 
 async def test_an_honest_log_keeps_every_receipt(
-    scene: Scene, market: MarketId, receipts: list[Receipt]
+    scene: Scene, market: MarketId, receipts: list[VoteReceipt]
 ) -> None:
     await count(scene)
     report, found = await checked(scene, market, receipts)
@@ -105,7 +105,7 @@ async def test_an_honest_log_keeps_every_receipt(
 
 
 async def test_a_vote_removed_before_the_count_is_named(
-    scene: Scene, market: MarketId, receipts: list[Receipt]
+    scene: Scene, market: MarketId, receipts: list[VoteReceipt]
 ) -> None:
     entries = await log_of(scene, market)
     await rewrite(scene, market, entries[:2] + entries[3:])
@@ -119,7 +119,7 @@ async def test_a_vote_removed_before_the_count_is_named(
 
 
 async def test_the_newest_vote_removed_is_named(
-    scene: Scene, market: MarketId, receipts: list[Receipt]
+    scene: Scene, market: MarketId, receipts: list[VoteReceipt]
 ) -> None:
     await rewrite(scene, market, (await log_of(scene, market))[:-1])
     await count(scene)
@@ -129,7 +129,7 @@ async def test_the_newest_vote_removed_is_named(
     assert f"Cut: the log has {VOTES - 1} entries" in broken(found)
 
 
-async def test_reordered_votes_are_named(scene: Scene, market: MarketId, receipts: list[Receipt]) -> None:
+async def test_reordered_votes_are_named(scene: Scene, market: MarketId, receipts: list[VoteReceipt]) -> None:
     entries = await log_of(scene, market)
     await rewrite(scene, market, [entries[1], entries[0], *entries[2:]])
     await count(scene)
@@ -142,7 +142,7 @@ async def test_reordered_votes_are_named(scene: Scene, market: MarketId, receipt
 
 
 async def test_a_changed_vote_is_named_with_and_without_its_receipt(
-    scene: Scene, market: MarketId, receipts: list[Receipt]
+    scene: Scene, market: MarketId, receipts: list[VoteReceipt]
 ) -> None:
     entries = await log_of(scene, market)
     forged = entries[4].replace(b"choice: like", b"choice: dislike")
@@ -155,7 +155,7 @@ async def test_a_changed_vote_is_named_with_and_without_its_receipt(
 
 
 async def test_what_is_changed_after_the_count_contradicts_the_chain(
-    scene: Scene, market: MarketId, receipts: list[Receipt]
+    scene: Scene, market: MarketId, receipts: list[VoteReceipt]
 ) -> None:
     await count(scene)
     entries = await log_of(scene, market)
@@ -167,7 +167,7 @@ async def test_what_is_changed_after_the_count_contradicts_the_chain(
 
 
 async def test_a_receipt_that_the_authority_did_not_sign_proves_nothing(
-    scene: Scene, market: MarketId, receipts: list[Receipt]
+    scene: Scene, market: MarketId, receipts: list[VoteReceipt]
 ) -> None:
     await count(scene)
     forged = msgspec.structs.replace(receipts[0], tree_size=2)

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from kit.votes import (
     AUTHORITY,
-    DISPUTE_S,
     FAR,
     NOW,
     PROGRAM,
@@ -19,14 +19,17 @@ from kit.votes import (
     address_of,
     closing,
     market_id,
+    policy,
+    signed,
     statement_of,
+    unsigned,
     vote_by_session,
     vote_signed,
     wallet,
 )
 from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.tally import Tally
-from zmart.market.types import Address, Bps, VoteKind, Wallet
+from zmart.market.types import Address, Bps, MarketId, VoteKind, Wallet
 from zmart.market.vote_entries import VoteChannel, parse_entry
 from zmart.market.votes import STATEMENT_WINDOW_S
 from zmart.proofs import merkle
@@ -79,13 +82,14 @@ async def test_a_wallet_that_voted_on_chain_cannot_vote_here_besides(pool: Pool)
 
 async def test_checks_come_in_the_promised_order(pool: Pool) -> None:
     """Each request has all the later faults, too."""
-    voter, kind = address_of(wallet(5)), VoteKind.DISPUTE
+    kind = VoteKind.DISPUTE
     text = statement_of(wallet(5), MARKET, kind, True, NOW - timedelta(hours=1)).text()
     unknown = market_id(99)
     unknown_text = statement_of(wallet(5), unknown, kind, True, NOW - timedelta(hours=1)).text()
 
-    async def cast(market: str, statement: str, vote: bool = True) -> None:
-        await cast_vote(pool, PROGRAM, market, kind, vote, voter, statement, "1" * 64, NOW, True, DISPUTE_S)  # type: ignore[arg-type]
+    async def cast(market: MarketId, statement: str) -> None:
+        command = unsigned(wallet(5), market, True, kind)
+        await cast_vote(pool, replace(command, statement=statement, signature="1" * 64), policy())
 
     with pytest.raises(Invalid, match="differs from the request"):
         await cast(MARKET, unknown_text)
@@ -108,34 +112,23 @@ async def test_a_market_in_another_state_takes_no_vote(pool: Pool) -> None:
 
 @pytest.mark.parametrize("offset_s", [-STATEMENT_WINDOW_S - 1, STATEMENT_WINDOW_S + 1])
 async def test_a_statement_outside_its_window_does_not_authenticate(pool: Pool, offset_s: int) -> None:
-    said = statement_of(wallet(5), MARKET, VoteKind.PROPOSAL, True, NOW + timedelta(seconds=offset_s))
-    signature = str(wallet(5).sign_message(said.text().encode()))
+    command = signed(unsigned(wallet(5), MARKET), wallet(5), issued_at=NOW + timedelta(seconds=offset_s))
     with pytest.raises(Unauthenticated):
-        await cast_vote(
-            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True, DISPUTE_S
-        )
+        await cast_vote(pool, command, policy())
 
 
 async def test_somebody_elses_signature_does_not_authenticate(pool: Pool) -> None:
-    said = statement_of(wallet(5), MARKET, VoteKind.PROPOSAL, True)
-    signature = str(wallet(6).sign_message(said.text().encode()))
     with pytest.raises(Unauthenticated, match="signature"):
-        await cast_vote(
-            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True, DISPUTE_S
-        )
-    assert await vote_log.head(pool, MARKET) == vote_log.Head(0, merkle.EMPTY_ROOT)
+        await cast_vote(pool, signed(unsigned(wallet(5), MARKET), wallet(6)), policy())
+    assert await vote_log.head(pool, MARKET) == vote_log.VoteLogHead(0, merkle.EMPTY_ROOT)
 
 
 async def test_without_a_statement_a_vote_is_refused_or_marked_unproven(pool: Pool) -> None:
-    voter = address_of(wallet(5))
+    command = unsigned(wallet(5), MARKET)
     with pytest.raises(Unauthenticated, match="statement"):
-        await cast_vote(
-            pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, None, NOW, True, DISPUTE_S
-        )
+        await cast_vote(pool, command, policy())
     with pytest.raises(Invalid, match="together"):
-        await cast_vote(
-            pool, PROGRAM, MARKET, VoteKind.PROPOSAL, True, voter, None, "1" * 64, NOW, False, DISPUTE_S
-        )
+        await cast_vote(pool, replace(command, signature="1" * 64), policy(statement_required=False))
     cast = await vote_by_session(pool, MARKET, wallet(5))
     assert not cast.row.proven
     async with pool.transaction() as connection:
@@ -144,17 +137,13 @@ async def test_without_a_statement_a_vote_is_refused_or_marked_unproven(pool: Po
 
 
 async def test_a_statement_for_another_program_or_market_is_refused(pool: Pool) -> None:
+    elsewhere = signed(unsigned(wallet(5), market_id(2)), wallet(5))
     with pytest.raises(Invalid, match="differs"):
-        said = statement_of(wallet(5), market_id(2), VoteKind.PROPOSAL, True)
-        signature = str(wallet(5).sign_message(said.text().encode()))
-        await cast_vote(
-            pool, PROGRAM, MARKET, said.kind, True, said.wallet, said.text(), signature, NOW, True, DISPUTE_S
-        )
+        await cast_vote(pool, replace(elsewhere, market_id=MARKET), policy())
     other = Address("7h3gXfBfYFueFVLYyfL5Qo1QGsf4GQUfW96FKVgnUsJS")
     with pytest.raises(Invalid, match=PROGRAM):
-        said = statement_of(wallet(5), MARKET, VoteKind.PROPOSAL, True)
         await cast_vote(
-            pool, other, MARKET, said.kind, True, said.wallet, said.text(), "1" * 64, NOW, True, DISPUTE_S
+            pool, replace(signed(unsigned(wallet(5), MARKET), wallet(5)), program=other), policy()
         )
 
 

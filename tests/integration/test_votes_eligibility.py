@@ -30,7 +30,7 @@ from zmart.settings import Settings
 from zmart.store import alerts, dispute_reviews, market_work, tallies, vote_rules, votes
 from zmart.store.market_work import Job
 from zmart.store.vote_rules import VoteTerms
-from zmart.votes.casting import CastVote
+from zmart.votes.casting import AcceptedVote
 from zmart.votes.eligibility import Voters
 from zmart.votes.vote_log import read_log
 
@@ -66,7 +66,7 @@ async def disputed(scene: Scene, traders: list[Keypair], lamports: int = 60_000_
 
 async def vote(
     scene: Scene, market: MarketId, voter: Keypair, choice: bool, admit: Voters | None = None
-) -> CastVote:
+) -> AcceptedVote:
     return await vote_signed(
         scene.pool, market, voter, choice, DISPUTE, datetime.now(UTC), scene.chain.program.address,
         scene.chain.keys.backend, (admit or voters(scene)).admit,

@@ -12,7 +12,7 @@ import pytest
 from solders.keypair import Keypair
 
 from kit.decisions import Scene, zmart
-from kit.votes import DISPUTE_S, add_onchain_vote, address_of, vote_signed
+from kit.votes import add_onchain_vote, address_of, vote_by_session, vote_signed
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally
@@ -22,7 +22,6 @@ from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.votes import vote_log
-from zmart.votes.casting import cast_vote
 from zmart.votes.vote_log import read_log
 
 if TYPE_CHECKING:
@@ -44,19 +43,7 @@ async def counted(scene: Scene) -> MarketId:
     from datetime import UTC, datetime
 
     now, kind = datetime.now(UTC), VoteKind.PROPOSAL
-    await cast_vote(
-        scene.pool,
-        program.address,
-        market,
-        kind,
-        True,
-        address_of(session),
-        None,
-        None,
-        now,
-        False,
-        DISPUTE_S,
-    )
+    await vote_by_session(scene.pool, market, session, True, kind, now, program.address)
     await vote_signed(scene.pool, market, voter, True, kind, now, program.address)
     await fund(scene.rpc, address_of(voter), Lamports(10**9))
     await scene.send([program.instructions.submit_proposal_vote(address_of(voter), market, False)], voter)

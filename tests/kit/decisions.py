@@ -29,7 +29,7 @@ from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, Sha
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
 from zmart.settings import Settings
 from zmart.store.pool import Pool
-from zmart.votes.casting import CastVote
+from zmart.votes.casting import AcceptedVote
 
 if TYPE_CHECKING:
     from kit.servers import LocalChain
@@ -246,7 +246,7 @@ class Scene:
         no: int = 0,
         kind: VoteKind = VoteKind.PROPOSAL,
         start: int = 1_000,
-    ) -> list[CastVote]:
+    ) -> list[AcceptedVote]:
         """Signed votes of that many wallets."""
         program, authority = self.chain.program.address, self.chain.keys.backend
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 from solders.keypair import Keypair
 
 from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind, Wallet
@@ -12,7 +13,9 @@ from zmart.market.votes import Statement
 from zmart.store.pool import Pool
 from zmart.store.vote_closings import Closing
 from zmart.votes import vote_log
-from zmart.votes.casting import Admit, CastVote, admit_everybody, cast_vote
+from zmart.votes.admission import Admit, admit_everybody
+from zmart.votes.casting import AcceptedVote, cast_vote
+from zmart.votes.command import AcceptancePolicy, CastVote
 
 PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
 AUTHORITY = Keypair.from_seed(b"backend authority".ljust(32, b"."))
@@ -123,6 +126,38 @@ def statement_of(
     )
 
 
+def unsigned(
+    voter: Keypair,
+    market: MarketId,
+    vote: bool = True,
+    kind: VoteKind = VoteKind.PROPOSAL,
+    at: datetime = NOW,
+    program: Address = PROGRAM,
+) -> CastVote:
+    """The command to cast a vote without a statement."""
+    return CastVote(
+        program=program, market_id=market, kind=kind, vote=vote, wallet=address_of(voter), received_at=at
+    )
+
+
+def signed(command: CastVote, signer: Keypair, issued_at: datetime | None = None) -> CastVote:
+    """The command with its statement, issued when it is received unless said otherwise, signed by `signer`."""
+    issued_ms = int((issued_at or command.received_at).timestamp() * 1000)
+    text = command.statement_at(issued_ms).text()
+    return msgspec.structs.replace(command, statement=text, signature=str(signer.sign_message(text.encode())))
+
+
+def policy(
+    *, statement_required: bool = True, authority: Keypair | None = AUTHORITY, admit: Admit = admit_everybody
+) -> AcceptancePolicy:
+    return AcceptancePolicy(
+        statement_required=statement_required,
+        dispute_voting_s=DISPUTE_S,
+        receipt_signer=authority,
+        admit=admit,
+    )
+
+
 async def vote_signed(
     pool: Pool,
     market: MarketId,
@@ -133,27 +168,22 @@ async def vote_signed(
     program: Address = PROGRAM,
     authority: Keypair = AUTHORITY,
     admit: Admit = admit_everybody,
-) -> CastVote:
-    said = Statement(
-        program=program,
-        market_id=market,
-        kind=kind,
-        vote=vote,
-        wallet=address_of(voter),
-        issued_ms=int(at.timestamp() * 1000),
-    )
-    signature = str(voter.sign_message(said.text().encode()))
-    return await cast_vote(
-        pool, program, market, kind, vote, said.wallet, said.text(), signature, at, True, DISPUTE_S, authority, admit
-    )  # fmt: skip
+) -> AcceptedVote:
+    command = signed(unsigned(voter, market, vote, kind, at, program), voter)
+    return await cast_vote(pool, command, policy(authority=authority, admit=admit))
 
 
 async def vote_by_session(
-    pool: Pool, market: MarketId, voter: Keypair, vote: bool = True, kind: VoteKind = VoteKind.PROPOSAL
-) -> CastVote:
-    return await cast_vote(
-        pool, PROGRAM, market, kind, vote, address_of(voter), None, None, NOW, False, DISPUTE_S, AUTHORITY
-    )
+    pool: Pool,
+    market: MarketId,
+    voter: Keypair,
+    vote: bool = True,
+    kind: VoteKind = VoteKind.PROPOSAL,
+    at: datetime = NOW,
+    program: Address = PROGRAM,
+) -> AcceptedVote:
+    command = unsigned(voter, market, vote, kind, at, program)
+    return await cast_vote(pool, command, policy(statement_required=False))
 
 
 async def vote_in_bulk(
@@ -175,7 +205,7 @@ async def vote_in_bulk(
     async with pool.transaction() as connection:
         if not triggers:
             await connection.execute("SET LOCAL session_replication_role = replica")
-        log = await vote_log.OpenLog.hold(connection, market)
+        log = await vote_log.OpenVoteLog.lock(connection, market)
         first = (await log.append(entries)).first_index
         await connection.execute(
             _VOTES,

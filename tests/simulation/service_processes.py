@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from inspect import signature as signature_of
 from pathlib import Path
 
+import msgspec
 from solders.keypair import Keypair
 
 from zmart.chain.program import Program
@@ -22,7 +23,6 @@ from zmart.decisions.context import DecisionContext
 from zmart.decisions.workers import clear_finished
 from zmart.errors import StoreError, ZmartError
 from zmart.market.types import MarketId, VoteKind, Wallet
-from zmart.market.votes import Statement
 from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.indexer.audit import Report, audit
@@ -36,6 +36,7 @@ from zmart.settings import Settings
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool
 from zmart.votes.casting import cast_vote
+from zmart.votes.command import AcceptancePolicy, CastVote
 
 try:
     from zmart.decisions import waiting
@@ -153,9 +154,11 @@ class Gateway:
     def __init__(self, settings: Settings, pool: Pool, program: Program, backend: Keypair) -> None:
         self.pool = pool
         self._program = program
-        self._backend = backend
-        rules = {"dispute_s": settings.dispute_voting_hours * 3_600}
-        self._rules = {name: rules[name] for name in rules.keys() & signature_of(cast_vote).parameters.keys()}
+        self._policy = AcceptancePolicy(
+            statement_required=True,
+            dispute_voting_s=settings.dispute_voting_hours * 3_600,
+            receipt_signer=backend,
+        )
         self._webhook = WebhookReceiver(pool, settings)
 
     @classmethod
@@ -164,32 +167,20 @@ class Gateway:
 
     async def vote(self, market_id: str, kind: VoteKind, vote: bool, voter: Keypair) -> str | None:
         """A signed statement; "" when it was accepted, else why not; None while the database is away."""
-        now, wallet = datetime.fromtimestamp(time.time(), UTC), Wallet(str(voter.pubkey()))
-        said = Statement(
+        now = datetime.fromtimestamp(time.time(), UTC)
+        unsigned = CastVote(
             program=self._program.address,
             market_id=MarketId(market_id),
             kind=kind,
             vote=vote,
-            wallet=wallet,
-            issued_ms=int(now.timestamp() * 1000),
+            wallet=Wallet(str(voter.pubkey())),
+            received_at=now,
         )
-        text = said.text()
+        text = unsigned.statement_at(int(now.timestamp() * 1000)).text()
         signature = str(voter.sign_message(text.encode()))
         try:
-            await cast_vote(
-                pool=self.pool,
-                program_id=self._program.address,
-                market_id=MarketId(market_id),
-                kind=kind,
-                vote=vote,
-                wallet=wallet,
-                statement=text,
-                signature=signature,
-                now=now,
-                require_statement=True,
-                authority=self._backend,
-                **self._rules,
-            )
+            command = msgspec.structs.replace(unsigned, statement=text, signature=signature)
+            await cast_vote(self.pool, command, self._policy)
         except StoreError:
             return None
         except ZmartError as problem:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmart.proofs import merkle
-from zmart.proofs.merkle import Node
+from zmart.proofs.merkle import MerkleNode
 
 # certificate-transparency, cpp/merkletree/merkle_tree_test.cc: eight entries, roots and paths.
 ENTRIES = [
@@ -69,7 +69,7 @@ class Log:
 
     def __init__(self, leaves: list[bytes]) -> None:
         self.size = 0
-        self.nodes: dict[Node, bytes] = {}
+        self.nodes: dict[MerkleNode, bytes] = {}
         for leaf in leaves:
             self.extend([leaf])
 

@@ -6,10 +6,10 @@ import msgspec
 from solders.keypair import Keypair
 
 from zmart.market.types import Address, MarketId, Wallet
-from zmart.proofs.receipts import Receipt, receipt_holds, sign_receipt
+from zmart.proofs.receipts import VoteReceipt, receipt_holds, sign_receipt
 
 AUTHORITY = Keypair.from_seed(b"a" * 32)
-RECEIPT = Receipt(
+RECEIPT = VoteReceipt(
     program=Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw"),
     market_id=MarketId("cd" * 32),
     index=4,

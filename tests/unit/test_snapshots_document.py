@@ -14,7 +14,7 @@ from zmart.ipfs.cid import cid_of
 from zmart.market.tally import Tally, TallyMemo
 from zmart.market.types import MarketState, VoteKind
 from zmart.proofs import merkle
-from zmart.proofs.snapshot import LogHead, Snapshot, document, log_head, parse
+from zmart.proofs.snapshot import LogHead, MarketSnapshot, document, log_head, parse
 from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_snapshot import against_chain, compare
 from zmart.proofs.verify_tally import Verdict
@@ -57,7 +57,7 @@ def made(
     )
 
 
-def read(*comments: dict[str, Any], **changed: Any) -> Snapshot:
+def read(*comments: dict[str, Any], **changed: Any) -> MarketSnapshot:
     return parse(made(list(comments), **changed))
 
 
@@ -90,7 +90,7 @@ def test_the_log_head_out_of_the_peaks_is_the_root_over_all_entries(entries):
     nodes = merkle.append(0, leaves, {})
     size = len(leaves)
     peaks = [(bit, (size >> bit) - 1) for bit in range(size.bit_length()) if size >> bit & 1]
-    known = [(level, number, nodes[merkle.Node(level, number)].hex()) for level, number in peaks]
+    known = [(level, number, nodes[merkle.MerkleNode(level, number)].hex()) for level, number in peaks]
     assert log_head(size, known) == LogHead(size, merkle.root(size, nodes).hex())
 
 
@@ -102,7 +102,7 @@ def test_what_is_no_snapshot_is_refused(data):
         parse(data)
 
 
-def broken(older: Snapshot, newer: Snapshot) -> int:
+def broken(older: MarketSnapshot, newer: MarketSnapshot) -> int:
     return sum(finding.verdict is Verdict.BROKEN for finding in compare(older, newer))
 
 
@@ -144,7 +144,7 @@ def account(**changed: Any) -> MarketAccount:
     return MarketAccount(**{**zero, **same, "state": MarketState.ACTIVE, **changed})
 
 
-def judged(snapshot: Snapshot, root: str = "", **changed: Any) -> list[Verdict]:
+def judged(snapshot: MarketSnapshot, root: str = "", **changed: Any) -> list[Verdict]:
     memo = TallyMemo(kind=VoteKind.PROPOSAL, log_size=2, log_root=root)
     anchor = Anchor(VoteKind.PROPOSAL, Tally(1, 1), "sig", 1, memo)
     evidence = Evidence(

@@ -24,7 +24,7 @@ _MARKS = {
 }
 
 
-class Finding(msgspec.Struct, frozen=True):
+class ProofFinding(msgspec.Struct, frozen=True):
     verdict: Verdict
     text: str
 
@@ -34,13 +34,13 @@ class Finding(msgspec.Struct, frozen=True):
         return f"{_MARKS[self.verdict]} {self.text}"
 
 
-def check(holds: bool, good: str, bad: str) -> Finding:
-    return Finding(Verdict.HOLDS, good) if holds else broken(bad)
+def check(holds: bool, good: str, bad: str) -> ProofFinding:
+    return ProofFinding(Verdict.HOLDS, good) if holds else broken(bad)
 
 
-def note(text: str) -> Finding:
-    return Finding(Verdict.NOTE, text)
+def note(text: str) -> ProofFinding:
+    return ProofFinding(Verdict.NOTE, text)
 
 
-def broken(text: str) -> Finding:
-    return Finding(Verdict.BROKEN, text)
+def broken(text: str) -> ProofFinding:
+    return ProofFinding(Verdict.BROKEN, text)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 EMPTY_ROOT = sha256().digest()
 
 
-class Node(NamedTuple):
+class MerkleNode(NamedTuple):
     """A complete subtree: the leaves from number * 2^level on, 2^level of them."""
 
     level: int
@@ -23,7 +23,7 @@ class Node(NamedTuple):
 Span = tuple[int, int]
 """Leaves from `start` (in) to `end` (out), where start is a multiple of the size rounded up to a power of 2."""
 
-Nodes = Mapping[Node, bytes]
+Nodes = Mapping[MerkleNode, bytes]
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -34,12 +34,12 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\1" + left + right).digest()
 
 
-def complete_subtrees(start: int, end: int) -> list[Node]:
+def complete_subtrees(start: int, end: int) -> list[MerkleNode]:
     """The complete subtrees that make up a span, from left to right."""
-    nodes: list[Node] = []
+    nodes: list[MerkleNode] = []
     while start < end:
         level = (end - start).bit_length() - 1
-        nodes.append(Node(level, start >> level))
+        nodes.append(MerkleNode(level, start >> level))
         start += 1 << level
     return nodes
 
@@ -60,16 +60,16 @@ def root(size: int, known: Nodes) -> bytes:
     return span_hash(0, size, known)
 
 
-def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[Node, bytes]:
+def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[MerkleNode, bytes]:
     """The nodes that `leaves` (hashes) add to a log of `size`; `known` holds complete_subtrees(0, size)."""
-    added: dict[Node, bytes] = {}
+    added: dict[MerkleNode, bytes] = {}
     for position, leaf in enumerate(leaves, start=size):
-        node, value = Node(0, position), leaf
+        node, value = MerkleNode(0, position), leaf
         added[node] = value
         while node.number & 1:
-            sibling = Node(node.level, node.number - 1)
+            sibling = MerkleNode(node.level, node.number - 1)
             value = node_hash(added[sibling] if sibling in added else known[sibling], value)
-            node = Node(node.level + 1, node.number >> 1)
+            node = MerkleNode(node.level + 1, node.number >> 1)
             added[node] = value
     return added
 
@@ -127,7 +127,7 @@ def consistency_spans(old_size: int, size: int) -> list[Span]:
     return spans[::-1]
 
 
-def nodes_of(spans: Iterable[Span]) -> set[Node]:
+def nodes_of(spans: Iterable[Span]) -> set[MerkleNode]:
     """The stored nodes that a proof over these spans needs."""
     return {node for start, end in spans for node in complete_subtrees(start, end)}
 

@@ -12,7 +12,7 @@ from zmart.market.types import Address, MarketId, Wallet
 from zmart.proofs.signatures import signed_text
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class VoteReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """`index`, `leaf_hash` say where the vote stands, `tree_size` and `root` the log's head with it in (hex).
     `rule`: who may vote. `authority` and `signature` are None where this process does not hold the backend authority's
     key."""
@@ -36,7 +36,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def sign_receipt(receipt: Receipt, authority: Keypair | None) -> Receipt:
+def sign_receipt(receipt: VoteReceipt, authority: Keypair | None) -> VoteReceipt:
     """The receipt with the authority's signature over its text."""
     if authority is None:
         return receipt
@@ -47,6 +47,6 @@ def sign_receipt(receipt: Receipt, authority: Keypair | None) -> Receipt:
     )
 
 
-def receipt_holds(receipt: Receipt, authority: Wallet) -> bool:
+def receipt_holds(receipt: VoteReceipt, authority: Wallet) -> bool:
     """Whether the backend authority that GlobalConfig names signed this receipt."""
     return receipt.signature is not None and signed_text(authority, receipt.text(), receipt.signature)

@@ -13,7 +13,7 @@ import msgspec
 
 from zmart.errors import Invalid
 from zmart.proofs.canonical import Json, canonical_json, parse_canonical
-from zmart.proofs.merkle import Node, root
+from zmart.proofs.merkle import MerkleNode, root
 
 TYPE = "zmart-snapshot"
 VERSION = 1
@@ -66,7 +66,7 @@ class LogHead(msgspec.Struct, frozen=True):
     root: str
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A document as it reads; `document` are its canonical bytes."""
 
     program: str
@@ -80,7 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 def log_head(size: int, peaks: Sequence[tuple[int, int, str]]) -> LogHead:
     """The head of a log of `size` entries; `peaks` are its complete subtrees (level, number, hash in hex)."""
-    known = {Node(level, number): bytes.fromhex(hash_hex) for level, number, hash_hex in peaks}
+    known = {MerkleNode(level, number): bytes.fromhex(hash_hex) for level, number, hash_hex in peaks}
     return LogHead(size, root(size, known).hex())
 
 
@@ -117,13 +117,13 @@ def document(
     )
 
 
-def parse(data: bytes) -> Snapshot:
+def parse(data: bytes) -> MarketSnapshot:
     """What a document says. Raises Invalid for bytes that are not canonical or no snapshot of this version."""
     value = parse_canonical(data)
     if not isinstance(value, Mapping) or value.get("type") != TYPE or value.get("version") != VERSION:
         raise Invalid("snapshot", f"This document is not a {TYPE} of version {VERSION}.")
     try:
-        return msgspec.convert(value, Snapshot)
+        return msgspec.convert(value, MarketSnapshot)
     except msgspec.ValidationError as problem:
         raise Invalid("snapshot", f"The snapshot cannot be read: {problem}.") from None
 

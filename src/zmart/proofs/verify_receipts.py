@@ -12,8 +12,8 @@ from zmart.errors import Invalid
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
 from zmart.market.vote_entries import parse_entry
 from zmart.proofs import merkle
-from zmart.proofs.findings import Finding, Verdict, broken, check, note
-from zmart.proofs.receipts import Receipt, receipt_holds
+from zmart.proofs.findings import ProofFinding, Verdict, broken, check, note
+from zmart.proofs.receipts import VoteReceipt, receipt_holds
 
 MAX_RECEIPT_BYTES = 1_000_000
 _Shape = TypeVar("_Shape")
@@ -22,14 +22,14 @@ _Shape = TypeVar("_Shape")
 class _Answer(msgspec.Struct):
     """What the API answers to a vote."""
 
-    receipt: Receipt
+    receipt: VoteReceipt
 
 
 class ReceiptsReport(msgspec.Struct, frozen=True):
     """What became of so many receipts; it holds when nothing is broken."""
 
     receipts: int
-    findings: list[Finding]
+    findings: list[ProofFinding]
 
     @property
     def holds(self) -> bool:
@@ -44,13 +44,13 @@ class ReceiptsReport(msgspec.Struct, frozen=True):
         return "The receipts hold." if self.holds else "THE LOG IS NOT WHAT THE RECEIPTS PROMISED."
 
 
-def read_receipt(path: Path) -> Receipt:
+def read_receipt(path: Path) -> VoteReceipt:
     """A receipt, or the whole answer of the API with a receipt in it, from a file. Raises Invalid."""
     try:
         raw = path.read_bytes()[:MAX_RECEIPT_BYTES]
     except OSError as problem:
         raise Invalid("receipt", f"{path} cannot be read ({problem.strerror}).") from None
-    answer, bare = _decoded(raw, _Answer), _decoded(raw, Receipt)
+    answer, bare = _decoded(raw, _Answer), _decoded(raw, VoteReceipt)
     found = bare if answer is None else answer.receipt
     if found is None:
         raise Invalid("receipt", f"{path} holds no receipt of a vote.")
@@ -65,19 +65,19 @@ def _decoded(raw: bytes, shape: type[_Shape]) -> _Shape | None:
 
 
 def verify_receipts(
-    receipts: Sequence[Receipt],
+    receipts: Sequence[VoteReceipt],
     log: Sequence[bytes],
     program: Address,
     market_id: MarketId,
     authority: Wallet,
     rules: Mapping[VoteKind, str] | None = None,
-) -> list[Finding]:
+) -> list[ProofFinding]:
     """Everything about every receipt; `authority` is who GlobalConfig says signs for the backend, `rules` what the
     tallies on chain say about who may vote."""
     leaves = [merkle.leaf_hash(entry) for entry in log]
     roots = merkle.roots_at(leaves, {receipt.tree_size for receipt in receipts})
     places = {leaf.hex(): place for place, leaf in enumerate(leaves)}
-    findings: list[Finding] = []
+    findings: list[ProofFinding] = []
     for receipt in receipts:
         if (receipt.program, receipt.market_id) != (program, market_id):
             findings.append(
@@ -91,7 +91,9 @@ def verify_receipts(
     return findings
 
 
-def _rule(receipt: Receipt, log: Sequence[bytes], rules: Mapping[VoteKind, str]) -> Iterator[Finding]:
+def _rule(
+    receipt: VoteReceipt, log: Sequence[bytes], rules: Mapping[VoteKind, str]
+) -> Iterator[ProofFinding]:
     """The rule is fixed when a vote begins: a receipt that names another one proves that it was changed."""
     try:
         kind = parse_entry(log[receipt.index]).statement.kind
@@ -106,7 +108,7 @@ def _rule(receipt: Receipt, log: Sequence[bytes], rules: Mapping[VoteKind, str])
         )
 
 
-def _signature(receipt: Receipt, authority: Wallet) -> Finding:
+def _signature(receipt: VoteReceipt, authority: Wallet) -> ProofFinding:
     if receipt.signature is None:
         return note(f"The receipt of entry {receipt.index} is not signed: it proves nothing by itself.")
     return check(
@@ -116,7 +118,7 @@ def _signature(receipt: Receipt, authority: Wallet) -> Finding:
     )
 
 
-def _entry(receipt: Receipt, log: Sequence[bytes], places: Mapping[str, int]) -> Iterator[Finding]:
+def _entry(receipt: VoteReceipt, log: Sequence[bytes], places: Mapping[str, int]) -> Iterator[ProofFinding]:
     place, short = receipt.index, f"{receipt.leaf_hash[:16]}..."
     where = places.get(receipt.leaf_hash)
     if where == place:
@@ -134,7 +136,7 @@ def _entry(receipt: Receipt, log: Sequence[bytes], places: Mapping[str, int]) ->
         )
 
 
-def _beginning(receipt: Receipt, size: int, roots: Mapping[int, bytes]) -> Finding:
+def _beginning(receipt: VoteReceipt, size: int, roots: Mapping[int, bytes]) -> ProofFinding:
     if receipt.tree_size > size:
         return broken(
             f"Cut: the log has {size} entries; when the receipt of entry {receipt.index} was given it had "

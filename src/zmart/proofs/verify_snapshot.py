@@ -11,9 +11,9 @@ from zmart.errors import Invalid
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinning import PinError
 from zmart.market.types import MarketState
-from zmart.proofs.snapshot import Row, Snapshot, parse
+from zmart.proofs.snapshot import MarketSnapshot, Row, parse
 from zmart.proofs.tally_evidence import Evidence
-from zmart.proofs.verify_tally import Finding, Verdict
+from zmart.proofs.verify_tally import ProofFinding, Verdict
 
 # What never changes in a market, as (name here, name in the account).
 _FIXED = ("creator", "b_parameter", "initial_liquidity")
@@ -37,7 +37,7 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     market_id: str
     day: str
     comments: int
-    findings: list[Finding]
+    findings: list[ProofFinding]
 
     @property
     def holds(self) -> bool:
@@ -50,7 +50,7 @@ class SnapshotReport(msgspec.Struct, frozen=True):
 
 async def verify_history(
     gateway_url: str, cid: str, most: int
-) -> AsyncIterator[tuple[Snapshot, SnapshotReport]]:
+) -> AsyncIterator[tuple[MarketSnapshot, SnapshotReport]]:
     """The document `cid` and up to `most` - 1 before it, newest first, each checked against its CID and against
     the one after it; where a predecessor is kept by nobody any more, the last one found says so. Raises PinError when
     the newest cannot be fetched, Invalid when it is no snapshot."""
@@ -60,7 +60,7 @@ async def verify_history(
         if snapshot.previous is None:
             break
         older = await _predecessor(gateway_url, snapshot.previous)
-        if isinstance(older, Finding):
+        if isinstance(older, ProofFinding):
             findings.append(older)
             break
         yield snapshot, report(cid, snapshot, findings)
@@ -69,36 +69,38 @@ async def verify_history(
     yield snapshot, report(cid, snapshot, findings)
 
 
-async def _predecessor(gateway_url: str, cid: str) -> Snapshot | Finding:
+async def _predecessor(gateway_url: str, cid: str) -> MarketSnapshot | ProofFinding:
     try:
         document = await fetch_from_gateway(gateway_url, cid)
     except PinError as problem:
         beyond = "What lies before it is unknown: whoever kept that document can show it (--gateway)."
-        return Finding(Verdict.UNKNOWN, f"Its predecessor could not be fetched: {problem} {beyond}")
+        return ProofFinding(Verdict.UNKNOWN, f"Its predecessor could not be fetched: {problem} {beyond}")
     try:
         return parse(document)
     except Invalid as problem:
-        return Finding(Verdict.BROKEN, f"What it names as its predecessor, {cid}, is no snapshot: {problem}")
+        return ProofFinding(
+            Verdict.BROKEN, f"What it names as its predecessor, {cid}, is no snapshot: {problem}"
+        )
 
 
-def report(cid: str, snapshot: Snapshot, findings: Sequence[Finding]) -> SnapshotReport:
+def report(cid: str, snapshot: MarketSnapshot, findings: Sequence[ProofFinding]) -> SnapshotReport:
     """The findings about one document."""
     return SnapshotReport(
         cid, snapshot.market_id, snapshot.day.isoformat(), len(snapshot.comments), list(findings)
     )
 
 
-def compare(older: Snapshot, newer: Snapshot) -> list[Finding]:
+def compare(older: MarketSnapshot, newer: MarketSnapshot) -> list[ProofFinding]:
     """Whether `newer` continues `older`: same market, later, a log that only grew, no comment gone or changed."""
     return list(_compared(older, newer))
 
 
-def against_chain(snapshot: Snapshot, evidence: Evidence) -> list[Finding]:
+def against_chain(snapshot: MarketSnapshot, evidence: Evidence) -> list[ProofFinding]:
     """Whether the market on chain can have become what it is from what the snapshot says."""
     return list(_on_chain(snapshot, evidence))
 
 
-def _compared(older: Snapshot, newer: Snapshot) -> Iterator[Finding]:
+def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFinding]:
     yield _check(
         (older.program, older.market_id) == (newer.program, newer.market_id),
         "It is about the same market as its successor.",
@@ -117,7 +119,7 @@ def _compared(older: Snapshot, newer: Snapshot) -> Iterator[Finding]:
     yield from _comments_compared(older, newer)
 
 
-def _comments_compared(older: Snapshot, newer: Snapshot) -> Iterator[Finding]:
+def _comments_compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFinding]:
     later = {comment["id"]: comment for comment in newer.comments}
     gone = [comment["id"] for comment in older.comments if comment["id"] not in later]
     changed = [
@@ -146,7 +148,7 @@ def _same_comment(old: Row, new: Row) -> bool:
     return "deleted_at" in new or old["content"] == new["content"]
 
 
-def _on_chain(snapshot: Snapshot, evidence: Evidence) -> Iterator[Finding]:
+def _on_chain(snapshot: MarketSnapshot, evidence: Evidence) -> Iterator[ProofFinding]:
     account = evidence.account
     yield _check(
         snapshot.program == evidence.program,
@@ -170,7 +172,7 @@ def _on_chain(snapshot: Snapshot, evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def _state(snapshot: Snapshot, account: MarketAccount) -> Finding:
+def _state(snapshot: MarketSnapshot, account: MarketAccount) -> ProofFinding:
     said = str(snapshot.market["state"])
     if said not in MarketState.__members__:
         raise Invalid("snapshot", f"{said[:40]!r} is no state of a market.")
@@ -178,15 +180,15 @@ def _state(snapshot: Snapshot, account: MarketAccount) -> Finding:
     if said == account.state.name and not moved:
         return _holds(f"The market is {said}, with these figures, on chain too.")
     if MarketState[said] in _LAST and said != account.state.name:
-        return Finding(
+        return ProofFinding(
             Verdict.BROKEN, f"It says {said}, which is for ever, but the market is {account.state.name}."
         )
-    return Finding(Verdict.NOTE, f"The market went on: {said} then, {account.state.name} now.")
+    return ProofFinding(Verdict.NOTE, f"The market went on: {said} then, {account.state.name} now.")
 
 
-def _check(holds: bool, good: str, bad: str) -> Finding:
-    return _holds(good) if holds else Finding(Verdict.BROKEN, bad)
+def _check(holds: bool, good: str, bad: str) -> ProofFinding:
+    return _holds(good) if holds else ProofFinding(Verdict.BROKEN, bad)
 
 
-def _holds(text: str) -> Finding:
-    return Finding(Verdict.HOLDS, text)
+def _holds(text: str) -> ProofFinding:
+    return ProofFinding(Verdict.HOLDS, text)

@@ -14,7 +14,7 @@ from zmart.market.types import VoteKind, Wallet
 from zmart.market.vote_entries import LogEntry, VoteChannel, parse_entry
 from zmart.market.votes import STATEMENT_WINDOW_S
 from zmart.proofs import merkle
-from zmart.proofs.findings import Finding as Finding
+from zmart.proofs.findings import ProofFinding as ProofFinding
 from zmart.proofs.findings import Verdict as Verdict
 from zmart.proofs.findings import broken, check, note
 from zmart.proofs.signatures import signed_text
@@ -35,7 +35,7 @@ class TallyReport(msgspec.Struct, frozen=True):
     kind: VoteKind
     tally: Tally
     transaction: str
-    findings: list[Finding]
+    findings: list[ProofFinding]
     not_counted: list[VoterReason] = []
     not_told: list[VoterReason] = []
 
@@ -90,7 +90,7 @@ def _entries(anchor: Anchor, log: Sequence[bytes]) -> list[LogEntry]:
 
 def _findings(
     evidence: Evidence, anchor: Anchor, log: Sequence[bytes], votes: JudgedVotes
-) -> Iterator[Finding]:
+) -> Iterator[ProofFinding]:
     if anchor.memo is None:
         yield broken(f"Transaction {anchor.signature} carries no memo of a log: its counts prove nothing.")
         return
@@ -119,7 +119,7 @@ def _findings(
 
 def _about_votes(
     evidence: Evidence, anchor: Anchor, entries: list[LogEntry], votes: JudgedVotes
-) -> Iterator[Finding]:
+) -> Iterator[ProofFinding]:
     strangers = [e for e in entries if _names(e) != (evidence.program, evidence.market_id)]
     yield check(
         not strangers,
@@ -151,7 +151,7 @@ def _about_votes(
         yield from about_voters(rule, votes, anchor.tally)
 
 
-def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Finding:
+def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> ProofFinding:
     """Votes off chain name their own time; those on chain had theirs judged by the program."""
     earliest, latest = _began(evidence, anchor) - STATEMENT_WINDOW_S, anchor.at + STATEMENT_WINDOW_S
     outside = [e for e in entries if not earliest <= e.statement.issued_ms / 1000 <= latest]
@@ -173,7 +173,7 @@ def _began(evidence: Evidence, anchor: Anchor) -> int:
     return account.created_at if anchor.kind is VoteKind.PROPOSAL else account.dispute_initiated_at
 
 
-def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -> Iterator[Finding]:
+def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -> Iterator[ProofFinding]:
     records = {wallet: r for (kind, wallet), r in evidence.vote_records.items() if kind is anchor.kind}
     invented = [
         e
@@ -214,7 +214,7 @@ def _moment(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z of the chain's time"
 
 
-def _closing(evidence: Evidence, anchor: Anchor) -> Iterator[Finding]:
+def _closing(evidence: Evidence, anchor: Anchor) -> Iterator[ProofFinding]:
     """The moment that the memo names must lie in the vote: after its beginning, before the count went on chain."""
     if anchor.memo is None or anchor.memo.closed_at is None:
         return
@@ -226,7 +226,7 @@ def _closing(evidence: Evidence, anchor: Anchor) -> Iterator[Finding]:
     )
 
 
-def _about_account(evidence: Evidence, anchor: Anchor) -> Iterator[Finding]:
+def _about_account(evidence: Evidence, anchor: Anchor) -> Iterator[ProofFinding]:
     account, config = evidence.account, evidence.config
     if anchor.kind is VoteKind.PROPOSAL:
         shown = Tally(account.proposal_likes, account.proposal_dislikes)

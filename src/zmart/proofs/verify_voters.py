@@ -11,7 +11,7 @@ from zmart.market.eligibility import OPEN, Eligibility, Rule, RuleKind, VoterSta
 from zmart.market.tally import Tally
 from zmart.market.types import Wallet
 from zmart.market.vote_entries import LogEntry
-from zmart.proofs.findings import Finding, Verdict, broken, check, note
+from zmart.proofs.findings import ProofFinding, Verdict, broken, check, note
 
 _NAMED = 20
 _NOT_LOOKED_AT = VoterStanding(why_unknown="it was not looked at.")
@@ -60,7 +60,7 @@ def judge_votes(
     return votes
 
 
-def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[Finding]:
+def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[ProofFinding]:
     """The findings about a tally: with unknown voters its counts may differ by as many votes, and no more."""
     if rule.kind is not RuleKind.OPEN:
         yield note(f"Rule {rule.text}: {rule.sentence}")
@@ -89,18 +89,18 @@ def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[Fi
         f"{tally.votes_against + more.votes_against} against; on chain went {on_chain.votes_for} and "
         f"{on_chain.votes_against}."
     )
-    yield Finding(Verdict.UNKNOWN, counted) if fits else broken(counted)
+    yield ProofFinding(Verdict.UNKNOWN, counted) if fits else broken(counted)
 
 
 def tally_of(entries: Sequence[LogEntry]) -> Tally:
     return Tally(sum(e.statement.vote for e in entries), sum(not e.statement.vote for e in entries))
 
 
-def _named(voters: list[VoterReason], verdict: Verdict, what: str) -> Iterator[Finding]:
+def _named(voters: list[VoterReason], verdict: Verdict, what: str) -> Iterator[ProofFinding]:
     if not voters:
         return
-    yield Finding(verdict, f"{len(voters)} {what}")
+    yield ProofFinding(verdict, f"{len(voters)} {what}")
     for voter in voters[:_NAMED]:
-        yield Finding(verdict, f"  {voter.wallet}: {voter.reason}")
+        yield ProofFinding(verdict, f"  {voter.wallet}: {voter.reason}")
     if len(voters) > _NAMED:
-        yield Finding(verdict, f"  and {len(voters) - _NAMED} more: --json names all of them.")
+        yield ProofFinding(verdict, f"  and {len(voters) - _NAMED} more: --json names all of them.")

@@ -30,7 +30,7 @@ from zmart.store import vote_judgements, vote_rules
 from zmart.store.pool import Pool
 from zmart.store.vote_judgements import VoterJudgement
 from zmart.store.vote_rules import VoteTerms
-from zmart.votes.casting import Admission
+from zmart.votes.admission import Admission
 from zmart.votes.completeness import require_complete
 from zmart.votes.lists import load_list, which_are_listed
 

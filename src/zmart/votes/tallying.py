@@ -1,4 +1,4 @@
-"""Taking a tally: on-chain votes enter the log, the log is counted, and the count is written down with its root."""
+"""Take a tally: add the votes on chain to the log, count the log, and write the count with the log's root."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     unproven: int
     onchain: int
     not_counted: int
-    head: vote_log.Head
+    head: vote_log.VoteLogHead
     closing: Closing
     terms: VoteTerms
 
@@ -37,13 +37,15 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 async def count_log(
     connection: Connection, program_id: Address, closing: Closing, terms: VoteTerms = EVERYBODY
 ) -> Counted:
-    """Append the votes cast on chain up to the closing that the log lacks, and count it. Holds the log until the
-    transaction ends, so that a vote is either in this count or accepted after it. Whoever calls has made sure that the
-    index is complete through the closing and that every voter was judged by the terms' rule.
+    """Append the votes cast on chain up to the closing that the log lacks, and count the log.
 
-    Raises EligibilityUnknown when one was not, Conflict beyond 32 bits of votes."""
+    Locks the log until the transaction ends, so that a vote is either in this count or accepted after it. The caller
+    has ensured that the index is complete through the closing and that every voter was judged by the terms' rule.
+
+    Raises EligibilityUnknown when one was not, Conflict beyond 32 bits of votes.
+    """
     market_id, kind = closing.market_id, closing.kind
-    log = await vote_log.OpenLog.hold(connection, market_id)
+    log = await vote_log.OpenVoteLog.lock(connection, market_id)
     new = await rows.unlogged_onchain_votes(connection, market_id, kind, closing.closed_at)
     entries = [_onchain_entry(program_id, market_id, kind, vote) for vote in new]
     head = (await log.append(entries)).head
@@ -67,7 +69,7 @@ async def count_log(
 
 
 async def record(connection: Connection, counted: Counted, threshold_bps: Bps) -> TallyRow:
-    """Write the count down as the next round, in the transaction that counted."""
+    """Write the count as the next round, in the transaction that counted."""
     new = NewTally(
         market_id=counted.market_id,
         kind=counted.kind,
@@ -94,13 +96,13 @@ async def take_tally(
     threshold_bps: Bps,
     terms: VoteTerms = EVERYBODY,
 ) -> TallyRow:
-    """Count and write down, whatever comes out."""
+    """Count the log and write the count, whatever the result."""
     counted = await count_log(connection, program_id, closing, terms)
     return await record(connection, counted, threshold_bps)
 
 
 def memo_of(row: TallyRow) -> str:
-    """The memo that goes on chain with this count."""
+    """Return the memo that goes on chain with this count."""
     return TallyMemo(
         kind=row.kind,
         log_size=row.log_size,

@@ -1,4 +1,7 @@
-"""The Merkle log of a market's votes: append, head, proofs, pages. Pure hashing is in merkle, rows in the store."""
+"""Keep the Merkle log of a market's votes: append, head, proofs, pages.
+
+Hashing is in proofs/merkle.py, the published documents in proofs/log_documents.py, rows in store/vote_log.py.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +15,31 @@ from zmart.market.vote_entries import LogEntry
 from zmart.proofs import merkle
 from zmart.proofs.log_documents import MAX_PAGE, Consistency, Inclusion, LogPage, VoteProof
 from zmart.proofs.log_sources import read_pages
-from zmart.proofs.merkle import Node, Span
+from zmart.proofs.merkle import MerkleNode, Span
 from zmart.store import vote_log, vote_rules
 from zmart.store.pool import Connection, Pool
 
 
-class Head(msgspec.Struct, frozen=True):
+class VoteLogHead(msgspec.Struct, frozen=True):
     """The log's size and root at one moment; `root` is SHA-256 of nothing while it is empty."""
 
     size: int
     root: bytes
 
 
-class Appended(msgspec.Struct, frozen=True):
+class AppendedEntries(msgspec.Struct, frozen=True):
     """Where the first new entry stands, the hashes of the new leaves, and the head with them in."""
 
     first_index: int
     leaf_hashes: list[bytes]
-    head: Head
+    head: VoteLogHead
 
 
-class OpenLog:
-    """A market's log, held until the transaction ends: nobody else appends meanwhile."""
+class OpenVoteLog:
+    """A market's log, locked until the transaction ends: no other transaction appends meanwhile."""
 
     def __init__(
-        self, connection: Connection, market_id: MarketId, size: int, known: dict[Node, bytes]
+        self, connection: Connection, market_id: MarketId, size: int, known: dict[MerkleNode, bytes]
     ) -> None:
         self._connection = connection
         self._market_id = market_id
@@ -44,17 +47,17 @@ class OpenLog:
         self.size = size
 
     @classmethod
-    async def hold(cls, connection: Connection, market_id: MarketId) -> OpenLog:
+    async def lock(cls, connection: Connection, market_id: MarketId) -> OpenVoteLog:
         size = await vote_log.lock(connection, market_id)
         known = await _nodes(connection, market_id, merkle.complete_subtrees(0, size))
         return cls(connection, market_id, size, known)
 
     @property
-    def head(self) -> Head:
-        return Head(self.size, merkle.root(self.size, self._known))
+    def head(self) -> VoteLogHead:
+        return VoteLogHead(self.size, merkle.root(self.size, self._known))
 
-    async def append(self, entries: Sequence[LogEntry]) -> Appended:
-        """Add entries in one go; none is fine, too."""
+    async def append(self, entries: Sequence[LogEntry]) -> AppendedEntries:
+        """Append entries, also none, and return where they stand."""
         first, raw = self.size, [entry.encode() for entry in entries]
         leaves = [merkle.leaf_hash(item) for item in raw]
         added = merkle.append(first, leaves, self._known)
@@ -64,7 +67,7 @@ class OpenLog:
             await vote_log.append(self._connection, self._market_id, first, rows, nodes)
         self._known |= added
         self.size += len(rows)
-        return Appended(first, leaves, self.head)
+        return AppendedEntries(first, leaves, self.head)
 
 
 def _row(entry: LogEntry, raw: bytes, leaf: bytes) -> vote_log.NewEntry:
@@ -78,14 +81,14 @@ def _row(entry: LogEntry, raw: bytes, leaf: bytes) -> vote_log.NewEntry:
     )
 
 
-async def head(db: Pool | Connection, market_id: MarketId, size: int | None = None) -> Head:
-    """The present head, or the one the log had at `size`."""
+async def head(db: Pool | Connection, market_id: MarketId, size: int | None = None) -> VoteLogHead:
+    """Return the present head, or the head that the log had at `size`."""
     at = await vote_log.size_of(db, market_id) if size is None else size
-    return Head(at, merkle.root(at, await _nodes(db, market_id, merkle.complete_subtrees(0, at))))
+    return VoteLogHead(at, merkle.root(at, await _nodes(db, market_id, merkle.complete_subtrees(0, at))))
 
 
 async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | None = None) -> VoteProof:
-    """Inclusion of every entry of the wallet and, with `since`, consistency with the log of that size.
+    """Return the inclusion of every entry of the wallet and, with `since`, consistency with the log of that size.
 
     Raises NotFound when the log holds nothing of the wallet, Invalid("since") beyond the log.
     """
@@ -120,7 +123,7 @@ async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | No
 
 
 async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX_PAGE) -> LogPage:
-    """The log itself, for whoever wants to count it again. An unknown market has an empty one."""
+    """Return a page of the log, for a reader who counts it again. An unknown market has an empty log."""
     now = await head(pool, market_id)
     rows = await vote_log.page(pool, market_id, start, min(limit, MAX_PAGE))
     return LogPage(
@@ -134,7 +137,7 @@ async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX
 
 
 async def read_log(database_url: str, market_id: MarketId) -> list[bytes]:
-    """Every entry of the log, from the database itself. Raises StoreError."""
+    """Return every entry of the log, from the database. Raises StoreError."""
     pool = await Pool.open(database_url, size=1)
     try:
         return await read_pages(lambda start: page(pool, market_id, start))
@@ -148,15 +151,17 @@ async def _rules(pool: Pool, market_id: MarketId) -> dict[str, str]:
     }
 
 
-async def _proof_nodes(pool: Pool, market_id: MarketId, proofs: Sequence[list[Span]]) -> dict[Node, bytes]:
+async def _proof_nodes(
+    pool: Pool, market_id: MarketId, proofs: Sequence[list[Span]]
+) -> dict[MerkleNode, bytes]:
     return await _nodes(pool, market_id, merkle.nodes_of(span for spans in proofs for span in spans))
 
 
 async def _nodes(
-    db: Pool | Connection, market_id: MarketId, wanted: Sequence[Node] | set[Node]
-) -> dict[Node, bytes]:
+    db: Pool | Connection, market_id: MarketId, wanted: Sequence[MerkleNode] | set[MerkleNode]
+) -> dict[MerkleNode, bytes]:
     rows = await vote_log.nodes(db, market_id, wanted) if wanted else {}
-    return {Node(*key): value for key, value in rows.items()}
+    return {MerkleNode(*key): value for key, value in rows.items()}
 
 
 def _hex(hashes: Sequence[bytes]) -> list[str]:

@@ -14,7 +14,7 @@ from zmart.errors import Invalid
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import vote_of_choice
 from zmart.proofs.log_documents import MAX_PAGE, LogPage, VoteProof
-from zmart.proofs.receipts import Receipt
+from zmart.proofs.receipts import VoteReceipt
 from zmart.services.gateway.api import lookup, paging, schemas
 from zmart.services.gateway.api.formatting import iso, percent
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
@@ -25,7 +25,8 @@ from zmart.services.gateway.http.responses import CHAIN
 from zmart.store import vote_lists, votes
 from zmart.store.vote_lists import ListedVote
 from zmart.votes import casting, vote_log
-from zmart.votes.casting import CastVote
+from zmart.votes.casting import AcceptedVote
+from zmart.votes.command import AcceptancePolicy, CastVote
 
 _VOTES = {LIMIT: "votes"}
 _CHOICES = {
@@ -78,22 +79,26 @@ async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ba
     market_id = await lookup.market_id_of(context, key)
     wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
     assert wallet is not None
-    cast = await casting.cast_vote(
-        context.pool,
-        context.program.address,
-        market_id,
-        kind,
-        choice,
-        wallet,
-        statement,
-        signature,
-        datetime.now(UTC),
-        context.settings.votes_require_statement,
-        context.settings.dispute_voting_hours * 3600,
-        context.backend,
-        context.voters.admit,
+    command = CastVote(
+        program=context.program.address,
+        market_id=market_id,
+        kind=kind,
+        vote=choice,
+        wallet=wallet,
+        received_at=datetime.now(UTC),
+        statement=statement,
+        signature=signature,
     )
-    return _answer(cast)
+    return _answer(await casting.cast_vote(context.pool, command, _policy(context)))
+
+
+def _policy(context: AppContext) -> AcceptancePolicy:
+    return AcceptancePolicy(
+        statement_required=context.settings.votes_require_statement,
+        dispute_voting_s=context.settings.dispute_voting_hours * 3600,
+        receipt_signer=context.backend,
+        admit=context.voters.admit,
+    )
 
 
 async def _voter(
@@ -128,8 +133,8 @@ def _named(data: Ballot) -> Wallet | None:
     return None if named is None else lookup.wallet_in_body(named, "wallet" if data.wallet else "user")
 
 
-def _answer(cast: CastVote) -> shapes.VoteAnswer:
-    row = cast.row
+def _answer(accepted: AcceptedVote) -> shapes.VoteAnswer:
+    row = accepted.row
     listed = ListedVote(
         id=str(row.id),
         market_id=row.market_id,
@@ -148,11 +153,11 @@ def _answer(cast: CastVote) -> shapes.VoteAnswer:
             vote_type=row.kind.value,
             user_wallet=row.wallet,
         ),
-        receipt=_receipt(cast.receipt),
+        receipt=_receipt(accepted.receipt),
     )
 
 
-def _receipt(receipt: Receipt) -> shapes.Receipt:
+def _receipt(receipt: VoteReceipt) -> shapes.Receipt:
     return shapes.Receipt(
         index=receipt.index,
         leaf_hash=receipt.leaf_hash,

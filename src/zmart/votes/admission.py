@@ -1,0 +1,31 @@
+"""Say that a wallet may vote, and by which rule; votes/eligibility.py decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from zmart.market.eligibility import OPEN, Rule
+from zmart.market.types import ChainTime, MarketId, VoteKind, Wallet
+from zmart.store.vote_judgements import VoterJudgement
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """A wallet that may vote under `rule`.
+
+    `judgement` is what the wallet was judged by for a vote that opened at `opened_at`; None where everybody may vote.
+    """
+
+    rule: Rule
+    opened_at: ChainTime = ChainTime(0)
+    judgement: VoterJudgement | None = None
+
+
+Admit = Callable[[MarketId, VoteKind, Wallet], Awaitable[Admission]]
+"""Returns the wallet's admission. Raises NotEligible; EligibilityUnknown or IndexIncomplete while it is not known."""
+
+
+async def admit_everybody(_market: MarketId, _kind: VoteKind, _wallet: Wallet) -> Admission:
+    """Admit under the rule `open`."""
+    return Admission(OPEN)

@@ -1,0 +1,55 @@
+"""Define the command to cast a vote, and the policy by which a gateway accepts one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from solders.keypair import Keypair
+
+from zmart.market.types import Address, MarketId, VoteKind, Wallet
+from zmart.market.votes import Statement
+from zmart.votes.admission import Admit, admit_everybody
+
+
+class CastVote(msgspec.Struct, frozen=True, kw_only=True):
+    """Command: accept the vote of `wallet`.
+
+    Without a statement the caller has authenticated the wallet, and the vote is unproven. `received_at` has a time zone
+    and is of our own clock.
+    """
+
+    program: Address
+    market_id: MarketId
+    kind: VoteKind
+    vote: bool
+    wallet: Wallet
+    received_at: datetime
+    statement: str | None = None
+    signature: str | None = None
+
+    def statement_at(self, issued_ms: int) -> Statement:
+        """Return the statement that the wallet signs for this vote, issued at that Unix time in milliseconds."""
+        return Statement(
+            program=self.program,
+            market_id=self.market_id,
+            kind=self.kind,
+            vote=self.vote,
+            wallet=self.wallet,
+            issued_ms=issued_ms,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptancePolicy:
+    """What holds for every vote that this process accepts.
+
+    A dispute is voted on for `dispute_voting_s` seconds of chain time. `receipt_signer` is the backend authority's key;
+    receipts are unsigned without it.
+    """
+
+    statement_required: bool
+    dispute_voting_s: int
+    receipt_signer: Keypair | None = None
+    admit: Admit = admit_everybody
