@@ -22,9 +22,9 @@ import pytest
 from kit.waiting import wait_for
 from zmart.local.ports import NAMES
 from zmart.local.postgres import Postgres
+from zmart.local.process_group import members
 from zmart.local.stack import supervisor_of
 from zmart.ops.host import SERVICES
-from zmart.ops.supervision_kin import members
 from zmart.settings import Settings
 
 READY_SECONDS = 90

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kit.waiting import wait_for
+from zmart.local import process_group
 from zmart.local.processes import launched
-from zmart.ops import supervision_kin
-from zmart.ops.supervision import ProcessInfo, Program, SupervisionError, Supervisor
+from zmart.local.supervision import ProcessInfo, Program, SupervisionError, Supervisor
 
 SLEEPER = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *a: sys.exit(0)); time.sleep(600)"
 
@@ -34,7 +34,7 @@ class Running:
         self.supervisor.write_config(programs, home)
         self.process = subprocess.Popen(
             self.supervisor.command(),
-            env={**os.environ, **supervision_kin.mark(home)},
+            env={**os.environ, **process_group.mark(home)},
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -53,7 +53,7 @@ class Running:
 def running(tmp_path: Path) -> Iterator[Running]:
     stack = Running(tmp_path, dict.fromkeys("abc", SLEEPER))
     yield stack
-    supervision_kin.end_members(tmp_path)
+    process_group.end_members(tmp_path)
     stack.process.wait()
 
 
@@ -67,10 +67,10 @@ def test_a_killed_process_is_started_again_and_counted(running: Running) -> None
 
 def test_shutting_down_leaves_no_process_and_no_socket(running: Running, tmp_path: Path) -> None:
     running.start()
-    assert len(supervision_kin.members(tmp_path)) == 4
+    assert len(process_group.members(tmp_path)) == 4
     running.supervisor.shut_down()
     assert running.process.wait(20) == 0
-    assert supervision_kin.members(tmp_path) == []
+    assert process_group.members(tmp_path) == []
     assert not running.supervisor.socket.exists()
 
 
@@ -88,7 +88,7 @@ def test_kill_9_of_the_supervisor_ends_its_programs(running: Running, tmp_path: 
     running.start()
     running.process.kill()
     running.process.wait()
-    wait_for(lambda: not supervision_kin.members(tmp_path))
+    wait_for(lambda: not process_group.members(tmp_path))
 
 
 def test_a_program_whose_parent_ended_before_it_began_does_not_begin() -> None:
@@ -100,7 +100,7 @@ def test_a_program_whose_parent_ended_before_it_began_does_not_begin() -> None:
 def test_what_survives_its_supervisor_is_known_by_its_mark_and_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision_kin, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(process_group, "GRACE_SECONDS", 0.5)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
     running = Running(tmp_path, {"a": SLEEPER, "b": deaf})
     running.supervisor.start("first:a", "second:b")
@@ -112,10 +112,10 @@ def test_what_survives_its_supervisor_is_known_by_its_mark_and_ended(
     survivor = running.info("b").pid
     running.process.kill()
     running.process.wait()
-    wait_for(lambda: [process.pid for process in supervision_kin.members(tmp_path)] == [survivor])
-    assert supervision_kin.end_members(tmp_path / "other") == 0
-    assert supervision_kin.end_members(tmp_path) == 1
-    assert supervision_kin.members(tmp_path) == []
+    wait_for(lambda: [process.pid for process in process_group.members(tmp_path)] == [survivor])
+    assert process_group.end_members(tmp_path / "other") == 0
+    assert process_group.end_members(tmp_path) == 1
+    assert process_group.members(tmp_path) == []
 
 
 def test_a_supervisor_that_is_away_is_one_sentence(tmp_path: Path) -> None:

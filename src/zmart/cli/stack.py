@@ -35,7 +35,7 @@ def up(
 def stop() -> None:
     """End the stack, wherever it was started; nothing is left running."""
     from zmart.local.bring_up import take_down
-    from zmart.ops.supervision_kin import members
+    from zmart.local.process_group import members
 
     home = _home()
     if not members(home):

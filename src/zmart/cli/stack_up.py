@@ -19,10 +19,10 @@ from rich.table import Table
 from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
 from zmart.local.bring_up import BringUp, is_up, take_down
+from zmart.local.process_group import end_members
 from zmart.local.processes import launched
 from zmart.local.stack import Stack, erase_home, read_record
-from zmart.ops.supervision import SupervisionError
-from zmart.ops.supervision_kin import end_members
+from zmart.local.supervision import SupervisionError
 from zmart.settings import settings
 
 LOOK_SECONDS = 1.0

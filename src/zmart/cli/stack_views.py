@@ -14,11 +14,11 @@ from rich.table import Table
 
 from zmart.errors import ConfigError
 from zmart.local.doctor import Finding
+from zmart.local.process_group import memory_bytes
 from zmart.local.processes import last_line
 from zmart.local.readiness import Answer, ask, readable
 from zmart.local.stack import read_record, supervisor_of
-from zmart.ops.supervision import ProcessInfo, SupervisionError, Supervisor
-from zmart.ops.supervision_kin import memory_bytes
+from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor
 
 MIB = 1024 * 1024
 

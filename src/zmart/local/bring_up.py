@@ -14,15 +14,15 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from zmart.local import process_group
 from zmart.local.chain.keys import load_keys
 from zmart.local.chain_record import keep_to_one_chain
 from zmart.local.postgres import accepts_connections
 from zmart.local.processes import launched
 from zmart.local.readiness import Answer, Waiter, ask
 from zmart.local.stack import SERVICE_GROUP, Stack, process_environment, supervisor_of
-from zmart.ops import supervision_kin
+from zmart.local.supervision import SupervisionError
 from zmart.ops.host import SERVICES
-from zmart.ops.supervision import SupervisionError
 from zmart.settings import Settings
 
 START_SECONDS = 90.0
@@ -77,7 +77,7 @@ class BringUp:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**process_environment(stack), **supervision_kin.mark(stack.home)},
+                env={**process_environment(stack), **process_group.mark(stack.home)},
                 start_new_session=True,
             )
 
@@ -203,7 +203,7 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[No
         yield
         return
     say("No stack runs here: starting one for this ...")
-    supervision_kin.end_members(home)
+    process_group.end_members(home)
     process: subprocess.Popen[bytes] | None = None
     try:
         process = BringUp(Stack(settings, say), lambda name, state: None, say).start(stay_with_us=True)
@@ -219,8 +219,8 @@ def take_down(home: Path) -> None:
     supervisor = supervisor_of(home)
     with suppress(SupervisionError):
         supervisor.shut_down()
-        supervision_kin.wait_gone(home, STOP_SECONDS)
-    supervision_kin.end_members(home)
+        process_group.wait_gone(home, STOP_SECONDS)
+    process_group.end_members(home)
     for path in (supervisor.socket, home / "run" / "supervisord.pid"):
         path.unlink(missing_ok=True)
     if supervisor.socket.parent != supervisor.folder:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from zmart.local.processes import StartError, last_line
-from zmart.ops.supervision import ProcessInfo, SupervisionError, Supervisor
+from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor
 
 ASK_SECONDS = 4.0
 POLL_SECONDS = 0.05

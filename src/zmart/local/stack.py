@@ -23,9 +23,9 @@ from zmart.local.ports import NAMES, choose_ports
 from zmart.local.postgres import Postgres
 from zmart.local.processes import launched, private_folder
 from zmart.local.state_files import write_state
+from zmart.local.supervision import Program, Supervisor
 from zmart.local.valkey import Valkey
 from zmart.ops.host import SERVICES
-from zmart.ops.supervision import Program, Supervisor
 from zmart.settings import Settings
 
 SERVICE_GROUP = "services"

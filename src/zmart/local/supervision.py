@@ -71,7 +71,7 @@ stdout_logfile_backups = 3
 
 
 class SupervisionError(ZmartError):
-    """supervisord is away or refused."""
+    """supervisord is unavailable or refused."""
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
