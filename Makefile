@@ -5,13 +5,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 VENV := .venv
 BIN := $(VENV)/bin
-RUNTIME := $(VENV)/.runtime
+LOCAL := $(VENV)/.local
 DEV := $(VENV)/.dev
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras
 
 .DEFAULT_GOAL := help
 SEED ?=
-.PHONY: help setup setup-dev up demo test faults simulate check bench program lock clean
+.PHONY: help setup setup-dev up demo test faults simulate check bench wheel program lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,15 +23,15 @@ test: setup-dev ## the whole test suite, under 10 minutes on 2 cores
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well
 	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
-setup: $(RUNTIME) ## virtual environment, pinned packages, the local chain's addon
+setup: $(LOCAL) ## virtual environment, pinned packages with the extra `local`, the local chain's addon
 
 setup-dev: $(DEV) ## the same, with what checks and tests need
 
 demo: setup ## play a market's life against the running stack (starts one if none runs)
 	@$(BIN)/zmart demo
 
-faults: setup-dev ## the long fault and load runs
-	$(BIN)/pytest tests/faults tests/simulation -m "slow or not slow"
+faults: setup-dev ## the long runs: faults, load, the stack from an installed wheel
+	$(BIN)/pytest tests/faults tests/simulation tests/acceptance/test_installation.py -m "slow or not slow"
 
 simulate: setup-dev ## markets live under faults that a seed draws: make simulate SEED=7 (default: a new seed)
 	$(BIN)/python tests/simulation/run_simulation.py $(SEED)
@@ -45,32 +45,34 @@ check: setup-dev ## format, lint, import rules, types
 bench: setup-dev ## speeds, as ratios to a peer in the same run
 	$(BIN)/zmart bench
 
+wheel: setup-dev ## build the package for servers into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
 program: setup-dev ## build the on-chain program; says whether the shipped bytes changed
 	$(BIN)/python programs/zmart_core/build.py
 
 lock: setup-dev ## pin the newest allowed packages again
+	@# each file takes the versions of the one before it
 	$(COMPILE) -o requirements/runtime.txt requirements/runtime.in
+	$(COMPILE) -o requirements/local.txt requirements/local.in
 	$(COMPILE) -o requirements/dev.txt requirements/dev.in
-	$(COMPILE) -o requirements/node.txt requirements/node.in
 
 clean: ## remove the virtual environment and the local stack's data
-	rm -rf $(VENV) .zmart artifacts
+	rm -rf $(VENV) .zmart artifacts dist
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "ZMART needs Python 3.11 or newer: install it (Debian: apt install python3 python3-venv) and run make again."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "This Python cannot make virtual environments: install the venv package (Debian: apt install python3-venv) and run make again."; exit 1; }
 	@touch $@
 
-$(RUNTIME): requirements/runtime.txt requirements/node.txt pyproject.toml $(VENV)/.made
+$(LOCAL): requirements/local.txt pyproject.toml $(VENV)/.made
 	@echo "Installing the pinned packages into $(VENV) ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/runtime.txt
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null || { \
-		echo "No Node.js 20 or newer here: installing one into $(VENV) ..."; \
-		$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/node.txt; }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/local.txt
+	@# without an index: whatever the package or its extra needs must be among the pinned packages
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-index --no-build-isolation -e '.[local]'
 	@$(BIN)/zmart setup
 	@touch $@
 
-$(DEV): requirements/dev.txt $(RUNTIME)
+$(DEV): requirements/dev.txt $(LOCAL)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -40,7 +40,9 @@ def fast_python(checkout: Path = CHECKOUT) -> Path:
     name = f"python3.{sys.version_info.minor}"
     system = Path("/usr/bin") / name
     own = ours if checkout == CHECKOUT else checkout / ".venv" / "bin" / "python"
-    requirements = checkout / "requirements" / "runtime.txt"
+    requirements = checkout / "requirements" / "local.txt"
+    if not requirements.exists():  # a commit before the extra `local`: everything was in one file
+        requirements = requirements.with_name("runtime.txt")
     pinned = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     made = _made(WORK / f"{name}-{pinned}", system, requirements) if system.exists() else None
     if made is not None:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from zmart.cli.errors import one_sentence
+from zmart.cli.errors import needs_local_stack
 
 
-@one_sentence
+@needs_local_stack
 def demo(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
     traffic: Annotated[

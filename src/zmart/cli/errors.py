@@ -26,3 +26,16 @@ def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
 
     return guarded
+
+
+def needs_local_stack(command: Callable[P, R]) -> Callable[P, R]:
+    """`one_sentence` for commands of the local stack: without the extra `local` the sentence says what to install."""
+
+    @wraps(command)
+    def checked(*arguments: P.args, **options: P.kwargs) -> R:
+        from zmart.local.extra import require_extra
+
+        require_extra()
+        return command(*arguments, **options)
+
+    return one_sentence(checked)

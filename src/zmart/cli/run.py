@@ -41,8 +41,10 @@ def run(
         return
 
     if service is Name.providers:
+        from zmart.local.extra import require_extra
         from zmart.local.providers import run as run_providers
 
+        require_extra()
         gc.enable()
         run_providers(settings())
         return

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from zmart.cli.errors import one_sentence
+from zmart.cli.errors import needs_local_stack, one_sentence
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
 
 
-@one_sentence
+@needs_local_stack
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="start, then leave it running")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="forget all data of an earlier stack first")] = False,
@@ -31,7 +31,7 @@ def up(
     raise typer.Exit(run(detach=detach, fresh=fresh, demo=demo, as_json=json))
 
 
-@one_sentence
+@needs_local_stack
 def stop() -> None:
     """End the stack, wherever it was started; nothing is left running."""
     from zmart.local.bring_up import take_down
@@ -45,7 +45,7 @@ def stop() -> None:
     typer.echo("Stopped.")
 
 
-@one_sentence
+@needs_local_stack
 def restart(
     service: Annotated[str, typer.Argument(help="a name that `zmart ps` shows, or all: the six services")],
 ) -> None:
@@ -60,7 +60,7 @@ def restart(
     typer.echo(f"Restarted {', '.join(name.partition(':')[2] for name in names)}.")
 
 
-@one_sentence
+@needs_local_stack
 def ps(json: Json = False) -> None:
     """Show every process: state, uptime, restarts, memory, and whether it is ready or why not."""
     from zmart.cli.stack_views import print_processes
@@ -68,7 +68,7 @@ def ps(json: Json = False) -> None:
     raise typer.Exit(print_processes(_home(), as_json=json))
 
 
-@one_sentence
+@needs_local_stack
 def monit(
     every: Annotated[float, typer.Option(help="seconds between two looks", min=0.2)] = 1.0,
 ) -> None:
@@ -78,7 +78,7 @@ def monit(
     watch(_home(), every)
 
 
-@one_sentence
+@needs_local_stack
 def logs(
     service: Annotated[str, typer.Argument(help="a name that `zmart ps` shows; empty: all")] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with what comes")] = False,
@@ -93,13 +93,13 @@ def logs(
 @one_sentence
 def doctor(json: Json = False) -> None:
     """Check settings, programs, ports, disk and a running stack: one sentence each; exit status 1 on trouble."""
-    from zmart.cli.stack_views import print_findings
+    from zmart.cli.findings import print_findings
     from zmart.local.doctor import examine
 
     raise typer.Exit(print_findings(examine(), as_json=json))
 
 
-@one_sentence
+@needs_local_stack
 def setup() -> None:
     """Install what the local chain needs (one native addon, pinned by its hash) into ZMART_HOME."""
     from zmart.local.chain import node

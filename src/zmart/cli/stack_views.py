@@ -1,4 +1,4 @@
-"""Tables of what runs, once or live, and of what the doctor found."""
+"""Tables of what runs, once or live."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from rich.live import Live
 from rich.table import Table
 
 from zmart.errors import ConfigError
-from zmart.local.doctor import Finding
 from zmart.local.process_group import memory_bytes
 from zmart.local.processes import last_line
 from zmart.local.readiness import Answer, ask, readable
@@ -140,14 +139,3 @@ def watch(home: Path, every_s: float) -> None:
                 time.sleep(every_s)
         except KeyboardInterrupt:
             return
-
-
-def print_findings(found: list[Finding], *, as_json: bool) -> int:
-    """Print what the doctor found; 1 when something is wrong."""
-    if as_json:
-        print(json.dumps([msgspec.to_builtins(finding) for finding in found]))
-    else:
-        console = Console(highlight=False, soft_wrap=True)
-        for finding in found:
-            console.print(f"{'[green]✓[/green]' if finding.ok else '[red]✗[/red]'} {finding.sentence}")
-    return 0 if all(finding.ok for finding in found) else 1

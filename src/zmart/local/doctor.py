@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.local import extra
 from zmart.local.addresses import stack_settings
 from zmart.local.chain import node
 from zmart.local.environment import parts_of
@@ -42,8 +43,25 @@ def examine() -> list[Finding]:
         Finding("settings", True, f"The settings are valid (ZMART_HOME is {settings.zmart_home})."),
         *_programs(settings),
         _disk(settings.zmart_home),
-        *(_running(settings) if supervisor_of(settings.zmart_home).answers() else _ports(settings)),
+        *_stack(settings),
     ]
+
+
+def _stack(settings: Settings) -> Iterator[Finding]:
+    if not extra.is_installed():
+        yield _without_extra(settings)
+    elif supervisor_of(settings.zmart_home).answers():
+        yield from _running(settings)
+    else:
+        yield from _ports(settings)
+
+
+def _without_extra(settings: Settings) -> Finding:
+    """Fine on a server: every server is named by a setting, and nothing has to be embedded."""
+    parts = parts_of(settings)
+    if parts.postgres or parts.valkey or parts.chain:
+        return Finding("stack", False, extra.MISSING)
+    return Finding("stack", True, "This is a production installation, without the local stack.")
 
 
 def _programs(settings: Settings) -> Iterator[Finding]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 
-import psutil
-
 from zmart.errors import ConfigError
 from zmart.local.processes import free_port, port_is_free
 from zmart.settings import Settings
@@ -68,6 +66,8 @@ def _choose(name: str, settings: Settings, last: int, say: Callable[[str], None]
 
 def holder(port: int) -> str:
     """Who listens on a port, as far as we may see."""
+    import psutil  # of the extra `local`, which `zmart doctor` does without
+
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             here = connection.laddr[1:2] == (port,) and connection.status == psutil.CONN_LISTEN

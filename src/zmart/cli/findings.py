@@ -1,0 +1,23 @@
+"""What `zmart doctor` prints: one line for each finding, or JSON."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+
+from zmart.local.doctor import Finding
+
+
+def print_findings(found: list[Finding], *, as_json: bool) -> int:
+    """Print the findings; 1 when something is wrong."""
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(finding) for finding in found]))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for finding in found:
+            mark = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
+            console.print(f"{mark} {escape(finding.sentence)}")  # zmart[local] is no style
+    return 0 if all(finding.ok for finding in found) else 1
