@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from zmart.errors import ConfigError
+from zmart.local.addresses import stack_settings
 from zmart.local.environment import environment, parts_of
 from zmart.local.local_secrets import LocalSecrets, load_secrets
 from zmart.local.ports import NAMES, choose_ports
 from zmart.local.processes import free_port
 from zmart.settings import Settings
+from zmart.settings import settings as settings_of_process
 
 
 @pytest.fixture
@@ -109,3 +113,20 @@ def test_secrets_are_made_once_and_read_by_us_alone(tmp_path: Path) -> None:
     assert load_secrets(tmp_path / "keys") == first
     assert first != LocalSecrets()
     assert (tmp_path / "keys" / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_command_finds_the_stack_whose_ports_were_any_free_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"API_PORT": "23001", "WS_PORT": "23002", "INDEXER_PORT": "23003"}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stack.json").write_bytes(msgspec.json.encode({"environment": told}))
+    given = {"ZMART_HOME": str(tmp_path), "ZMART_ENV_FILE": os.devnull, "API_PORT": "0", "WS_PORT": "4444"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings_of_process.cache_clear()
+    try:
+        found = stack_settings()
+    finally:
+        settings_of_process.cache_clear()
+    assert (found.api_port, found.ws_port, found.indexer_port) == (23001, 4444, 23003)

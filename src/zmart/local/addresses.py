@@ -27,8 +27,9 @@ def stack_file(home: Path) -> Path:
 def stack_settings() -> Settings:
     """The settings of this process, completed by those that the local stack gave to its services.
 
-    What is set, in the environment or in `.env`, wins. A stack with a database of its own says nothing to a
-    command that was given another one: the two must not be mixed.
+    What is set, in the environment or in `.env`, wins, except a port of 0, "any free one": the stack tells
+    which it became. A stack with a database of its own says nothing to a command that was given another one: the two
+    must not be mixed.
     """
     own = settings()
     path = stack_file(own.zmart_home)
@@ -44,7 +45,12 @@ def stack_settings() -> Settings:
     if own.database_url.get_secret_value() and "DATABASE_URL" in environment:
         return own
     given = {name.lower(): value for name, value in environment.items()}
-    return load_settings(**{name: value for name, value in given.items() if name not in own.model_fields_set})
+    return load_settings(**{name: value for name, value in given.items() if not _is_chosen(own, name)})
+
+
+def _is_chosen(own: Settings, name: str) -> bool:
+    is_any_port = name.endswith("_port") and getattr(own, name, None) == 0
+    return name in own.model_fields_set and not is_any_port
 
 
 def database_url() -> str:
