@@ -19,6 +19,7 @@ from zmart.services.webhook import PATH
 from zmart.settings import Settings
 from zmart.store import inbox
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages
 
 _PER_S = 200
 _A_DELIVERY = 4
@@ -69,7 +70,7 @@ async def _hosted(url: str, port: int) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_config=None, access_log=False, loop="none", lifespan="off")
     )
-    await asyncio.gather(server.serve(), worker.run(bell), inbox.listen(pool, bell.ring))
+    await asyncio.gather(server.serve(), worker.run(bell, Outages()), inbox.listen(pool, bell.ring))
 
 
 async def webhooks(url: str, program: Program, seconds: int, backlog: int) -> Webhooks:

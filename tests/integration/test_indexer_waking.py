@@ -20,6 +20,7 @@ from zmart.services.indexer.wake_signal import Bell
 from zmart.services.webhook import PATH, WebhookReceiver
 from zmart.store import inbox
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages
 
 STORY = Story(2, markets=1, trades=3)
 TX = STORY.txs[0]
@@ -170,8 +171,8 @@ async def test_a_loop_never_sleeps_longer_than_some_seconds_whatever_it_was_told
         bells = [Impatient(stop) for _ in range(2)]
         await leased(engine.pool)
         loops = [
-            asyncio.create_task(engine.worker.run(bells[0])),
-            asyncio.create_task(engine.fetcher.run(bells[1])),
+            asyncio.create_task(engine.worker.run(bells[0], Outages())),
+            asyncio.create_task(engine.fetcher.run(bells[1], Outages())),
         ]
 
         async def looked():

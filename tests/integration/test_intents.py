@@ -236,7 +236,7 @@ async def test_ticks_of_minutes_begin_spread_over_some_seconds_and_others_at_onc
         assert of is stop
         waited.append(seconds)
 
-    async def due(url: str, name: str, cron: str, tick: Tick, stop: asyncio.Event, again: bool) -> None:
+    async def due(url: str, name: str, cron: str, tick: Tick, stop: asyncio.Event, *_: object) -> None:
         for _ in range(ticks):
             await tick()
         stop.set()

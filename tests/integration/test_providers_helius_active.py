@@ -22,6 +22,7 @@ from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages
 
 ONE = f"/v0/webhooks/{DEFAULT_WEBHOOK_ID}"
 URL = "https://example.org/api/webhooks/helius"
@@ -122,7 +123,7 @@ async def test_the_indexer_looks_by_itself_where_it_has_a_key(settings, pool, da
         await running
     never = Settings(_env_file=None, helius_api_key=API_KEY, helius_check_interval_s=0)
     for idle in (never, Settings(_env_file=None)):
-        await asyncio.wait_for(WebhookWatch(pool, idle).run(Bell(asyncio.Event())), 5)
+        await asyncio.wait_for(WebhookWatch(pool, idle).run(Bell(asyncio.Event()), Outages()), 5)
 
 
 MALFORMED = [

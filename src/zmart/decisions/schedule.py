@@ -10,20 +10,33 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 
 import structlog
 from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.db import AsyncpgDriver
-from pgqueuer.models import Schedule
+from pgqueuer.models import CronExpressionEntrypoint, Schedule
 from pgqueuer.queries import Queries
 
-from zmart.errors import StoreError
 from zmart.store.connection import connect
+from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
 JITTER_S = 5.0
 GRACE_S = 3.0
 _AGAIN_S = 2.0
 log = structlog.get_logger()
+
+
+class _WatchedQueries(Queries):
+    """PgQueuer's statements; `succeeded` is called whenever it could look for due schedules."""
+
+    succeeded: Callable[[], None]
+
+    async def fetch_schedule(self, entrypoints: dict[CronExpressionEntrypoint, timedelta]) -> list[Schedule]:
+        found = await super().fetch_schedule(entrypoints)
+        self.succeeded()
+        return found
 
 
 async def run_schedule(
@@ -34,10 +47,11 @@ async def run_schedule(
     stop: asyncio.Event,
     *,
     again_after_a_crash: bool = True,
+    outages: Outages | None = None,
 ) -> None:
     """Call `tick` at each time of `cron` that no other process takes, until `stop` is set; ticks missed while nobody
-    ran are made up for by one. A tick that raises is logged and the schedule goes on; PostgreSQL being away is
-    waited for. A tick starts up to JITTER_S late unless `cron` counts seconds; a stop leaves it GRACE_S.
+    ran are made up for by one. A tick that raises is logged and the schedule goes on; what PostgreSQL cannot do
+    is waited for. A tick starts up to JITTER_S late unless `cron` counts seconds; a stop leaves it GRACE_S.
 
     A tick whose process dies is run again by another after 30 s, and the next ones wait for that; with
     `again_after_a_crash` False they don't: right for a tick that finds what is due whenever it comes.
@@ -48,20 +62,14 @@ async def run_schedule(
         await pause(stop, random.uniform(0, jitter_s))  # noqa: S311  # no secret: it spreads the load
         await _until_stopped(tick, stop)
 
-    while not stop.is_set():
-        try:
-            await _run(database_url, name, cron, late_tick, stop, again_after_a_crash)
-        except StoreError as problem:
-            log.warning("schedule waits for PostgreSQL", schedule=name, problem=str(problem))
-            await pause(stop, _AGAIN_S)
+    outages, work = outages or Outages(), f"The schedule {name}"
 
+    async def until_broken() -> float:
+        noting = partial(outages.end, work)
+        await _run(database_url, name, cron, late_tick, stop, again_after_a_crash, noting)
+        return 0.0
 
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait so long, or until `stop` is set."""
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
+    await retrying(until_broken, StopSignal(stop), work, outages, retry_s=_AGAIN_S)
 
 
 async def _until_stopped(tick: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
@@ -85,9 +93,12 @@ async def _run(
     tick: Callable[[], Awaitable[None]],
     stop: asyncio.Event,
     again_after_a_crash: bool,
+    succeeded: Callable[[], None],
 ) -> None:
     connection = await connect(database_url)
-    manager = SchedulerManager(Queries(AsyncpgDriver(connection)))
+    queries = _WatchedQueries(AsyncpgDriver(connection))
+    queries.succeeded = succeeded
+    manager = SchedulerManager(queries)
     manager.shutdown = stop
 
     @manager.schedule(name, cron)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from zmart.decisions.context import DecisionContext
-from zmart.decisions.schedule import pause
 from zmart.errors import ZmartError
 from zmart.store import intents
 from zmart.store.intents import Action, IntentRow
+from zmart.store.retrying import Outages, StopSignal, retrying
 
 EVERY_S = 3.0
 UNTOUCHED_S = 3.0
 """An intent that no process wrote to for so long may be abandoned; its lock tells."""
-
-log = structlog.get_logger()
 
 
 async def resume_abandoned(
@@ -25,18 +21,20 @@ async def resume_abandoned(
     actions: Sequence[Action],
     resume: Callable[[IntentRow], None],
     stop: asyncio.Event,
+    outages: Outages | None = None,
 ) -> None:
     """Call `resume` with every open intent that no process holds, every EVERY_S, until `stop` is set.
 
     The server frees a lock when its holder's session ends, so the wait is EVERY_S + UNTOUCHED_S at most, and 10 s
     after a machine that vanished without a word.
     """
-    while not stop.is_set():
-        try:
-            await resume_abandoned_once(context, actions, resume, UNTOUCHED_S)
-        except ZmartError as problem:
-            log.warning("abandoned intents cannot be resumed now", problem=str(problem))
-        await pause(stop, EVERY_S)
+
+    async def look() -> float:
+        await resume_abandoned_once(context, actions, resume, UNTOUCHED_S)
+        return EVERY_S
+
+    work = "Resuming abandoned intents"
+    await retrying(look, StopSignal(stop), work, outages, errors=(ZmartError,), retry_s=EVERY_S)
 
 
 async def resume_abandoned_once(

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from zmart.decisions.schedule import pause
 from zmart.errors import ZmartError
 from zmart.market.types import MarketId
 from zmart.store import alerts, market_work
 from zmart.store.market_work import Job, WaitingForIndex
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages, StopSignal, retrying
 
 EVERY_S = 1.0
 ALERT_AFTER_S = 600.0
@@ -26,18 +26,21 @@ async def resume_waiting(
     jobs: Sequence[Job],
     decide: Callable[[Sequence[MarketId]], Awaitable[None]],
     stop: asyncio.Event,
+    outages: Outages | None = None,
 ) -> None:
     """Call `decide` with the markets for which the index has caught up, again and again, until `stop` is set."""
     alerted_at_s = -_ALERT_EVERY_S
-    while not stop.is_set():
-        try:
-            waiting = await resume_ready(pool, jobs, decide)
-            if time.monotonic() - alerted_at_s >= _ALERT_EVERY_S:
-                alerted_at_s = time.monotonic()
-                await update_alerts(pool, jobs, waiting)
-        except ZmartError as problem:
-            log.warning("decisions that wait for the index cannot be resumed now", problem=str(problem))
-        await pause(stop, EVERY_S)
+
+    async def look() -> float:
+        nonlocal alerted_at_s
+        waiting = await resume_ready(pool, jobs, decide)
+        if time.monotonic() - alerted_at_s >= _ALERT_EVERY_S:
+            alerted_at_s = time.monotonic()
+            await update_alerts(pool, jobs, waiting)
+        return EVERY_S
+
+    work = "Resuming decisions that waited for the index"
+    await retrying(look, StopSignal(stop), work, outages, errors=(ZmartError,))
 
 
 async def resume_ready(

@@ -14,12 +14,13 @@ import structlog
 from redis import RedisError
 from redis.asyncio import Redis
 
-from zmart.errors import Busy, ReadOnly, StoreError
+from zmart.errors import Busy, ReadOnly
 from zmart.feed import metrics
 from zmart.feed.stream import FeedStream
 from zmart.feed.wire import encode
 from zmart.store import change_feed
 from zmart.store.pool import Connection, Pool
+from zmart.store.retrying import Outages, StopSignal, retrying
 
 BATCH = 500
 _REFILL = 10_000  # an empty stream is refilled with this many newest changes
@@ -27,6 +28,8 @@ _FALLBACK_POLL_S = 3.0
 _LOCK_RETRY_S = 1.0
 _PRUNE_EVERY_S = 60.0
 _RETRY_S = 0.5
+_PRUNING = "Pruning the feed"
+_WORK = "The feed relay"
 
 log = structlog.get_logger()
 
@@ -43,19 +46,21 @@ class FeedRelay:
         self._on_commit = on_commit
         self._woken = asyncio.Event()
         self._prune_at = 0.0
+        self.outages = Outages()
         self.leading = False
 
     async def run(self) -> None:
         """Relay without end; retries while a server is unavailable."""
-        while True:
-            try:
-                await self._with_connection()
-            except StoreError as problem:
-                log.warning("feed relay waits for PostgreSQL", error=str(problem))
-            finally:
-                self.leading = False
-                metrics.leading.set(0)
-            await asyncio.sleep(_RETRY_S)
+        never = StopSignal(asyncio.Event())
+        await retrying(self._until_broken, never, _WORK, self.outages, retry_s=_RETRY_S)
+
+    async def _until_broken(self) -> float:
+        try:
+            await self._with_connection()
+        finally:
+            self.leading = False
+            metrics.leading.set(0)
+        return _RETRY_S
 
     async def _with_connection(self) -> None:
         """Use one connection for the lock and for LISTEN: both end with it."""
@@ -78,6 +83,7 @@ class FeedRelay:
             if await change_feed.try_relay_lock(connection):
                 break
             await asyncio.sleep(_LOCK_RETRY_S)
+        self.outages.end(_WORK)
         self.leading = True
         metrics.leading.set(1)
         log.info("feed relay leads")
@@ -128,9 +134,11 @@ class FeedRelay:
 
     async def _prune(self, connection: Connection) -> None:
         if time.monotonic() >= self._prune_at:
+            deleted = 0
             try:
                 deleted = await change_feed.prune(connection, self._keep_hours)
-            except (Busy, ReadOnly) as problem:
-                log.warning("old changes are kept for now", problem=str(problem))
-                deleted = 0
+            except (Busy, ReadOnly) as problem:  # what is new goes on
+                self.outages.begin(_PRUNING, str(problem))
+            else:
+                self.outages.end(_PRUNING)
             self._prune_at = time.monotonic() + (0 if deleted else _PRUNE_EVERY_S)

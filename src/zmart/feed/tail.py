@@ -44,7 +44,7 @@ class FeedReader:
         self.epoch = ""
         self.position = 0
         self.source = "redis"
-        self.postgres_unavailable = False
+        self.trouble = ""
         self.caught_up_at = 0.0
 
     def wake(self) -> None:
@@ -96,9 +96,9 @@ class FeedReader:
             head = await change_feed.head(self._pool)
             changes = await change_feed.read_after(self._pool, self.position, _BATCH)
         except StoreError as problem:
-            self._lost_postgres(problem)
+            self._note(problem)
             return []
-        self.postgres_unavailable = False
+        self.trouble = ""
         self.caught_up_at = time.monotonic()
         if head.epoch != self.epoch or head.head < self.position:
             raise FeedBroken("The change feed began a new epoch.")
@@ -109,10 +109,10 @@ class FeedReader:
         self.source = "postgresql"
         return [encode(change, self.epoch) for change in changes]
 
-    def _lost_postgres(self, problem: Exception) -> None:
-        if not self.postgres_unavailable:
-            log.warning("feed reader cannot reach PostgreSQL", error=str(problem))
-        self.postgres_unavailable = True
+    def _note(self, problem: StoreError) -> None:
+        if not self.trouble:
+            log.warning("the feed cannot be read from PostgreSQL", error=str(problem))
+        self.trouble = str(problem)
 
     async def _wait(self) -> None:
         """Wait for a commit, or until Redis should be tried again."""

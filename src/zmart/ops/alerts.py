@@ -12,12 +12,11 @@ import httpx
 import msgspec
 import structlog
 
-from zmart.decisions.schedule import pause
-from zmart.errors import StoreError
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.alerts import Alert
 from zmart.store.pool import Pool
+from zmart.store.retrying import StopSignal, retrying
 
 EVERY_S = 2.0
 LEASE_S = 30.0
@@ -32,14 +31,15 @@ async def tell_of_alerts(settings: Settings, stop: asyncio.Event, every_s: float
         return
     pool: Pool | None = None
     async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
-        while not stop.is_set():
-            try:
-                pool = pool or await Pool.open(settings.require("database_url"), size=1)
-                while not stop.is_set() and await tell_one(pool, http, url):
-                    pass
-            except StoreError as problem:
-                log.warning("alerts wait for PostgreSQL", problem=str(problem))
-            await pause(stop, every_s)
+
+        async def tell_all() -> float:
+            nonlocal pool
+            pool = pool or await Pool.open(settings.require("database_url"), size=1)
+            while not stop.is_set() and await tell_one(pool, http, url):
+                pass
+            return every_s
+
+        await retrying(tell_all, StopSignal(stop), "Telling of alerts", retry_s=every_s)
     if pool is not None:
         await pool.close()
 

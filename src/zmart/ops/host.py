@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib import import_module
 
@@ -14,7 +15,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from zmart.errors import ConfigError
+from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
 from zmart.ops import logs
 from zmart.ops.alerts import tell_of_alerts
 from zmart.ops.dashboard import Dashboard
@@ -38,6 +39,7 @@ SERVICES = {
 
 _HEARTBEAT_S = 5.0
 _GRACE_S = 10.0
+START_RETRY_S = 1.0
 log = structlog.get_logger()
 
 
@@ -48,7 +50,7 @@ def run(name: str, settings: Settings) -> None:
 
 
 async def _run(name: str, settings: Settings) -> None:
-    service: Service = await import_module(f"zmart.services.{name}").create(settings)
+    service = await create_service(name, settings)
     leave_to_rest()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -76,6 +78,22 @@ async def _run(name: str, settings: Settings) -> None:
         await asyncio.gather(*helpers, return_exceptions=True)
         await probes.close()
         log.info("service stopped")
+
+
+async def create_service(name: str, settings: Settings, retry_s: float = START_RETRY_S) -> Service:
+    """Create the service. Waits while PostgreSQL is busy or read-only: it was reached, so the address is right, and
+    from then on for whatever it does. Raises ConfigError, and Unavailable when it was never reached."""
+    create: Callable[[Settings], Awaitable[Service]] = import_module(f"zmart.services.{name}").create
+    reached = False
+    while True:
+        try:
+            return await create(settings)
+        except StoreError as problem:
+            reached = reached or isinstance(problem, (Busy, ReadOnly))
+            if not reached:
+                raise
+            log.warning("service waits to start", reason=str(problem))
+            await asyncio.sleep(retry_s)
 
 
 def leave_to_rest() -> None:

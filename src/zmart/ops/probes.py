@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from zmart.errors import ZmartError
 from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Probes:
             return Readiness(
                 ready=False, reason=f"the service did not answer within {_READINESS_WAIT_S:.0f} s"
             )
+        except ZmartError as problem:
+            return Readiness(ready=False, reason=str(problem))
         except Exception as problem:  # whatever it is, the operator must see it as the reason
             return Readiness(ready=False, reason=f"{type(problem).__name__}: {problem}")
 

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 from zmart.chain.webhook_auth import authorization_matches, hmac_matches
 from zmart.chain.webhooks import WebhookDelivery, read_delivery
 from zmart.errors import ConfigError, DecodeError, StoreError
+from zmart.services.store_refusal import refusal_of
 from zmart.settings import Settings
 from zmart.store import inbox
 from zmart.store.pool import Pool
@@ -28,6 +29,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: dict[str, object]
+    retry_after: str | None = None
 
 
 class WebhookReceiver:
@@ -76,8 +78,10 @@ class WebhookReceiver:
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in delivery.items]
         try:
             stored = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
-        except StoreError:
-            return _refusal(503, "unavailable", "The database is away; deliver again.")
+        except StoreError as problem:
+            refusal = refusal_of(problem)
+            body = _refusal(503, "unavailable", refusal.message).body
+            return Answer(503, body, refusal.retry_after)
         if stored.changed:  # a delivery that completes a known row makes work, too
             self._wake_workers()
         TRANSACTIONS.labels("fresh").inc(stored.fresh)

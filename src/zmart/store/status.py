@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from zmart.errors import ReadOnly
 from zmart.market.types import Bps, MarketId, Slot, Wallet
 from zmart.store.change_feed import Change, Topic
 from zmart.store.inbox import IS_REAL
@@ -33,7 +34,7 @@ SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
     (SELECT count(*) FROM ipfs_anchors WHERE verified_at IS NULL) AS pins_unverified,
     (SELECT count(*) FROM alerts WHERE resolved_at IS NULL) AS alerts_open
 """
-_ALIVE = "SELECT 1"
+_IS_READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
 _EVENTS = """
 SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at,
     (SELECT creator FROM markets WHERE market_id = $1) AS creator
@@ -104,9 +105,13 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
     creator: Wallet | None
 
 
-async def alive(pool: Pool) -> None:
-    """Raises StoreError when the database does not answer."""
-    await pool.fetchval(_ALIVE)
+async def check(pool: Pool) -> None:
+    """Whether the database can be read and written. Raises Unavailable, Busy or ReadOnly when it cannot."""
+    if await pool.fetchval(_IS_READ_ONLY):
+        raise ReadOnly(
+            "PostgreSQL accepts no writes (a stand-by, or default_transaction_read_only is on): reads are answered, "
+            "writes get 503. Make it writable; nothing has to be restarted."
+        )
 
 
 async def as_of_slot(pool: Pool) -> Slot:

@@ -8,6 +8,7 @@ import msgspec
 
 from zmart.errors import StoreError
 from zmart.services.contract import Receive, Scope, Send
+from zmart.services.store_refusal import refusal_of
 from zmart.store import market_work
 from zmart.store.pool import Pool
 
@@ -32,9 +33,10 @@ class StatsApi:
     async def _stats(self, send: Send, path: str) -> None:
         try:
             pending = await market_work.pending(self._pool)
-        except StoreError:
-            text = "The database is away; try again in a moment."
-            await _answer(send, 503, _problem(503, "Service Unavailable", text, path))
+        except StoreError as problem:
+            refusal = refusal_of(problem)
+            body = _problem(503, "Service Unavailable", refusal.message, path)
+            await _answer(send, 503, body, refusal.retry_after)
             return
         stats = {
             "proposalVoteSets": pending.proposal_sets,
@@ -53,12 +55,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-async def _answer(send: Send, status: int, body: dict[str, object]) -> None:
+async def _answer(send: Send, status: int, body: dict[str, object], retry_after: str | None = None) -> None:
     raw = msgspec.json.encode(body)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(raw)).encode()),
         (b"cache-control", b"no-store"),
     ]
+    if retry_after is not None:
+        headers.append((b"retry-after", retry_after.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": raw})

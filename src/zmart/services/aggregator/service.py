@@ -26,6 +26,7 @@ from zmart.settings import Settings
 from zmart.store import market_work
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
+from zmart.store.retrying import Outages
 from zmart.votes.eligibility import Voters
 from zmart.votes.policy import deadlines_of
 
@@ -45,17 +46,20 @@ class Aggregator:
         self._voters = Voters(context.pool, context.program, context.rpc, settings)
         self._workers = MarketWorkers(context.pool)
         self._ticks = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._outages = Outages()
 
     async def run(self, stop: asyncio.Event) -> None:
         url = self._settings.require("database_url")
         cron = self._settings.aggregator_cron
         jobs = [
-            run_schedule(url, "aggregator", cron, self._tick, stop, again_after_a_crash=False),
-            resume_abandoned(self._context, _ACTIONS, self._resume, stop),
-            resume_waiting(self._context.pool, _JOBS, self.decide_due, stop),
+            run_schedule(
+                url, "aggregator", cron, self._tick, stop, again_after_a_crash=False, outages=self._outages
+            ),
+            resume_abandoned(self._context, _ACTIONS, self._resume, stop, self._outages),
+            resume_waiting(self._context.pool, _JOBS, self.decide_due, stop, self._outages),
         ]
         if self._settings.aggregate_on_threshold:
-            jobs.append(wake_by_votes(self._context.pool, url, self._woken, stop))
+            jobs.append(wake_by_votes(self._context.pool, url, self._woken, stop, self._outages))
         try:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
@@ -100,7 +104,8 @@ class Aggregator:
         pending = await market_work.pending(self._context.pool)
         slot = await self._context.rpc.get_slot()
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
-        return Readiness(ready=not self._ticks.error, reason=self._ticks.error, details=details)
+        reason = self._outages.reason or self._ticks.error
+        return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
         return {**self._ticks.health(), "service": "zmart-vote-aggregator"}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
-from zmart.decisions.schedule import pause
-from zmart.errors import StoreError
 from zmart.market.types import MarketId
 from zmart.store import change_feed
 from zmart.store.change_feed import NOTIFICATION, Topic
 from zmart.store.listening import listening
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
 _VOTES = frozenset({Topic.VOTES, Topic.ONCHAIN_VOTES})
 _GATHER_S = 0.1
@@ -28,14 +28,16 @@ async def wake_by_votes(
     database_url: str,
     decide: Callable[[Sequence[MarketId]], Awaitable[None]],
     stop: asyncio.Event,
+    outages: Outages | None = None,
 ) -> None:
     """Call `decide` with the markets that were voted on, soon after the commit, until `stop` is set."""
-    while not stop.is_set():
-        try:
-            await _follow(pool, database_url, decide, stop)
-        except StoreError as problem:
-            log.warning("votes wake nobody", problem=str(problem))
-            await pause(stop, _AGAIN_S)
+    outages, work = outages or Outages(), "Counting votes as they come"
+
+    async def until_broken() -> float:
+        await _follow(pool, database_url, decide, stop, partial(outages.end, work))
+        return 0.0
+
+    await retrying(until_broken, StopSignal(stop), work, outages, retry_s=_AGAIN_S)
 
 
 async def _follow(
@@ -43,9 +45,11 @@ async def _follow(
     database_url: str,
     decide: Callable[[Sequence[MarketId]], Awaitable[None]],
     stop: asyncio.Event,
+    succeeded: Callable[[], None],
 ) -> None:
     position = (await change_feed.head(pool)).head
     async with listening(database_url, NOTIFICATION) as heard:
+        succeeded()
         while not stop.is_set():
             await _first(heard, stop)
             await pause(stop, _GATHER_S)  # votes come in bursts

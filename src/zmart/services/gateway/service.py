@@ -69,12 +69,15 @@ class Gateway:
         await self.context.pool.close()
 
     async def readiness(self) -> Readiness:
-        """Ready when the database answers; the chain is only needed to build transactions."""
+        """Ready when the database can be read and written; the chain is only needed to build transactions."""
         try:
             async with asyncio.timeout(_READY_WITHIN_S):
-                await status.alive(self.context.pool)
-        except (StoreError, TimeoutError) as problem:
-            return Readiness(ready=False, reason=f"the database does not answer: {problem}")
+                await status.check(self.context.pool)
+        except StoreError as problem:
+            return Readiness(ready=False, reason=str(problem))
+        except TimeoutError:
+            reason = f"PostgreSQL did not answer within {_READY_WITHIN_S:g} s."
+            return Readiness(ready=False, reason=reason)
         return Readiness(ready=True, details={"database_connections": self.context.pool.in_use})
 
     def health(self) -> Mapping[str, object]:

@@ -16,7 +16,7 @@ from zmart.chain.digest import differences, digest_of, unpacked
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import extract_events, parse_transaction
-from zmart.errors import ChainError, DecodeError, StoreError
+from zmart.errors import ChainError, DecodeError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.blocks import Blocks, Unplaced
@@ -28,6 +28,7 @@ from zmart.store.chain_events import Neighbour
 from zmart.store.deliveries import Unconfirmed
 from zmart.store.inbox import Hint
 from zmart.store.pool import Connection, Pool
+from zmart.store.retrying import Outages, retrying
 
 _AT_ONCE = 16
 _TAKEN = 64
@@ -67,17 +68,15 @@ class Confirmer:
         self._blocks = blocks
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def run(self, bell: Bell) -> None:
-        while not bell.stopped:
-            bell.clear()
-            try:
-                if await self.turn():
-                    continue
-                due_s = await deliveries.next_due_s(self._pool)
-                pause_s = _IDLE_S if due_s is None else min(due_s, _IDLE_S)
-            except StoreError:
-                pause_s = 1.0
-            await bell.wait(pause_s)
+    async def run(self, bell: Bell, outages: Outages) -> None:
+        """Until the bell stops."""
+        await retrying(self._turn_then_pause, bell, "Confirming deliveries", outages)
+
+    async def _turn_then_pause(self) -> float:
+        if await self.turn():
+            return 0.0
+        due_s = await deliveries.next_due_s(self._pool)
+        return _IDLE_S if due_s is None else min(due_s, _IDLE_S)
 
     async def turn(self) -> int:
         """Returns how many were asked for. A lease keeps others off them, and gives them back after a crash."""

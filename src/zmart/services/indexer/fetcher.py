@@ -15,7 +15,7 @@ import structlog
 from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
-from zmart.errors import ChainError, StoreError
+from zmart.errors import ChainError
 from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.departures import Departures
@@ -24,6 +24,7 @@ from zmart.services.indexer.wake_signal import Bell
 from zmart.store import inbox, index_progress
 from zmart.store.inbox import AWAY_PAUSE_S, Unfetched, Wanted
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages, retrying
 
 _AT_ONCE = 16
 _TAKEN = 64
@@ -80,19 +81,15 @@ class Fetcher:
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._away_s = 0.0
 
-    async def run(self, bell: Bell) -> None:
-        while not bell.stopped:
-            bell.clear()
-            try:
-                if await self.turn():
-                    if self._away_s:
-                        await bell.wait(self._away_s)
-                    continue
-                due_s = await inbox.next_due_s(self._pool, has_payload=False)
-                pause_s = _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
-            except StoreError:
-                pause_s = 1.0
-            await bell.wait(pause_s)
+    async def run(self, bell: Bell, outages: Outages) -> None:
+        """Until the bell stops."""
+        await retrying(self._turn_then_pause, bell, "Fetching transactions", outages)
+
+    async def _turn_then_pause(self) -> float:
+        if await self.turn():
+            return self._away_s
+        due_s = await inbox.next_due_s(self._pool, has_payload=False)
+        return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
     async def turn(self) -> int:
         """Returns how many were tried. A lease keeps others off them, and gives them back after a crash."""

@@ -13,7 +13,7 @@ import structlog
 from zmart.chain import absence
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc, SignatureStatus
-from zmart.errors import ChainError, StoreError
+from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.projector import Folder
@@ -22,6 +22,7 @@ from zmart.store import chain_events, inbox, index_progress
 from zmart.store.chain_events import Unfinal
 from zmart.store.inbox import Hint
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages, retrying
 
 _AT_ONCE = 256
 _SETTLING_SLOTS = 32
@@ -58,13 +59,16 @@ class FinalityWatcher:
         self._suspects: set[Signature] = set()
         self._known = Slot(0)
 
-    async def run(self, bell: Bell) -> None:
-        while not bell.stopped:
-            try:
-                await self.look()
-            except (ChainError, StoreError) as error:
-                log.warning("finality unknown", error=str(error))
-            await bell.wait(self._interval_s)
+    async def run(self, bell: Bell, outages: Outages) -> None:
+        """Until the bell stops."""
+        await retrying(self._look_then_pause, bell, "Finality", outages)
+
+    async def _look_then_pause(self) -> float:
+        try:
+            await self.look()
+        except ChainError as error:
+            log.warning("finality unknown", error=str(error))
+        return self._interval_s
 
     async def look(self) -> int:
         """One look at all of them. Returns how many became final."""

@@ -6,12 +6,13 @@ import time
 
 import structlog
 
-from zmart.errors import ChainError, StoreError
+from zmart.errors import ChainError
 from zmart.services.indexer import metrics
 from zmart.services.indexer.audit import Difference, Report, audit
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.wake_signal import Bell
 from zmart.store import alerts, chain_events, deliveries, inbox, projections
+from zmart.store.retrying import Outages, retrying
 
 _LOOK_S = 5.0
 _KEEP_DONE_S = 3600.0
@@ -32,15 +33,16 @@ class Caretaker:
         self._interval_s = audit_interval_s
         self._audited_at = time.monotonic()
 
-    async def run(self, bell: Bell) -> None:
-        while not bell.stopped:
-            try:
-                await self.look()
-            except ChainError as error:
-                log.warning("audit impossible", error=str(error))
-            except StoreError as error:
-                log.warning("maintenance waits for the database", error=str(error))
-            await bell.wait(_LOOK_S)
+    async def run(self, bell: Bell, outages: Outages) -> None:
+        """Until the bell stops."""
+        await retrying(self._look_then_pause, bell, "Maintenance", outages)
+
+    async def _look_then_pause(self) -> float:
+        try:
+            await self.look()
+        except ChainError as error:
+            log.warning("audit impossible", error=str(error))
+        return _LOOK_S
 
     async def look(self) -> None:
         """One round of everything that is due."""

@@ -48,5 +48,7 @@ async def _body(receive: Receive, announced: str | None, most: int) -> bytes | N
 async def _send(send: Send, answer: Answer) -> None:
     body = msgspec.json.encode(answer.body)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if answer.retry_after is not None:
+        headers.append((b"retry-after", answer.retry_after.encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -24,10 +24,12 @@ from zmart.store import deliveries, inbox, index_progress, projections
 from zmart.store.deliveries import Waiting
 from zmart.store.inbox import Depth
 from zmart.store.index_progress import IndexProgress
+from zmart.store.retrying import Outages, StopSignal, retrying
 
 BEHIND_S = 10.0
 UNCONFIRMED_S = 60.0
 _LISTEN_AGAIN_S = 0.5
+_LISTENING = "Listening for notifications"
 log = structlog.get_logger()
 
 
@@ -43,6 +45,7 @@ class Indexer:
         self._webhooks = WebhookWatch(engine.pool, settings)
         self._app = webhook_app(WebhookReceiver(engine.pool, settings))
         self._rate = Rate()
+        self._outages = Outages()
 
     @classmethod
     async def open(cls, settings: Settings) -> Indexer:
@@ -56,20 +59,20 @@ class Indexer:
     async def run(self, stop: asyncio.Event) -> None:
         engine = self._engine
         work, fetch, confirm, scan, final, care, webhooks = (Bell(stop) for _ in range(7))
-        endless = [self._wake((work, fetch))]
+        endless = [self._wake(StopSignal(stop), (work, fetch))]
         if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
             live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
             endless.append(live.run())
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(helper) for helper in endless]
-                group.create_task(engine.worker.run(work))
-                group.create_task(engine.fetcher.run(fetch))
-                group.create_task(engine.confirmer.run(confirm))
-                group.create_task(engine.scanner.run(scan))
-                group.create_task(engine.finality.run(final))
-                group.create_task(self._caretaker.run(care))
-                group.create_task(self._webhooks.run(webhooks))
+                group.create_task(engine.worker.run(work, self._outages))
+                group.create_task(engine.fetcher.run(fetch, self._outages))
+                group.create_task(engine.confirmer.run(confirm, self._outages))
+                group.create_task(engine.scanner.run(scan, self._outages))
+                group.create_task(engine.finality.run(final, self._outages))
+                group.create_task(self._caretaker.run(care, self._outages))
+                group.create_task(self._webhooks.run(webhooks, self._outages))
                 await stop.wait()
                 for helper in helpers:
                     helper.cancel()
@@ -88,7 +91,8 @@ class Indexer:
         _publish(progress, depth, waiting, len(stuck))
         metrics.EVENTS_PER_MINUTE.set(self._rate.per_minute(self._engine.worker.events_total))
         trouble = self._engine.scanner.trouble
-        reason = _why_not_ready(progress, depth, self._settings.indexer_scan_interval_s, trouble)
+        reason = self._outages.reason
+        reason = reason or _why_not_ready(progress, depth, self._settings.indexer_scan_interval_s, trouble)
         reason = reason or _why_unconfirmed(waiting)
         details = {
             "tip_slot": progress.tip_slot,
@@ -112,20 +116,20 @@ class Indexer:
     def asgi(self) -> AsgiApp:
         return self._app
 
-    async def _wake(self, bells: tuple[Bell, ...]) -> None:
+    async def _wake(self, stop: StopSignal, bells: tuple[Bell, ...]) -> None:
         """Ring when the database says that something was stored."""
 
         def ring() -> None:
+            self._outages.end(_LISTENING)
             for bell in bells:
                 bell.ring()
 
-        while True:
-            try:
-                await inbox.listen(self._engine.pool, ring)
-                log.warning("listening connection lost")
-            except StoreError as error:
-                log.warning("no notifications of the database", error=str(error))
-            await asyncio.sleep(_LISTEN_AGAIN_S)
+        async def listen() -> float:
+            await inbox.listen(self._engine.pool, ring)
+            log.warning("listening connection lost")
+            return _LISTEN_AGAIN_S
+
+        await retrying(listen, stop, _LISTENING, self._outages, retry_s=_LISTEN_AGAIN_S)
 
 
 class Rate:

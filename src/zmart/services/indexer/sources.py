@@ -19,6 +19,7 @@ from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import TransactionRow
 from zmart.store.inbox import Hint
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages, retrying
 
 _OVERLAP_SLOTS = 64
 """Twice what a cluster takes to finalize: a list that a node which was behind gave is made good by the next."""
@@ -39,16 +40,18 @@ class Scanner:
         self.backwards: tuple[Slot, Slot] | None = None
         self.trouble = ""
 
-    async def run(self, bell: Bell) -> None:
-        while not bell.stopped:
-            bell.clear()
-            try:
-                await self.scan()
-                self.trouble = ""
-            except (ChainError, StoreError) as error:
-                self.trouble = str(error)
-                log.warning("scan failed", error=str(error))
-            await bell.wait(self._interval_s)
+    async def run(self, bell: Bell, outages: Outages) -> None:
+        """Until the bell stops."""
+        await retrying(self._scan_then_pause, bell, "The scan", outages)
+
+    async def _scan_then_pause(self) -> float:
+        try:
+            await self.scan()
+            self.trouble = ""
+        except ChainError as error:
+            self.trouble = str(error)
+            log.warning("scan failed", error=str(error))
+        return self._interval_s
 
     async def scan(self) -> int:
         """One scan; returns how many transactions were new."""

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import structlog
 
 from zmart.chain.helius import HeliusClient, HeliusError, HeliusWebhook
-from zmart.errors import StoreError
 from zmart.market.types import Address
 from zmart.services.indexer.wake_signal import Bell
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages, retrying
 
 _ALERT = "webhook-inactive"
 _FIRST_LOOK_S = 30.0
@@ -30,18 +30,21 @@ class WebhookWatch:
         self._settings = settings
         self._program = Address(settings.solana_program_id_core)
 
-    async def run(self, bell: Bell) -> None:
+    async def run(self, bell: Bell, outages: Outages) -> None:
+        """Until the bell stops; returns at once without HELIUS_API_KEY or with an interval of 0."""
         interval_s = self._settings.helius_check_interval_s
         if not (interval_s and self._settings.helius_api_key.get_secret_value()):
             return
         # Not at once: a process that is started again and again would ask each time.
         await bell.wait(min(_FIRST_LOOK_S, interval_s))
-        while not bell.stopped:
-            try:
-                await self.look()
-            except (HeliusError, StoreError) as problem:
-                log.warning("webhooks not checked", reason=str(problem))
-            await bell.wait(interval_s)
+        await retrying(self._look_then_pause, bell, "The check of webhooks", outages, retry_s=interval_s)
+
+    async def _look_then_pause(self) -> float:
+        try:
+            await self.look()
+        except HeliusError as problem:
+            log.warning("webhooks not checked", reason=str(problem))
+        return self._settings.helius_check_interval_s
 
     async def look(self) -> None:
         """Ask once. Raises HeliusError: what Helius did not answer neither opens nor ends the alert."""

@@ -31,6 +31,7 @@ from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.inbox import Failure, Ready
 from zmart.store.pool import Connection, Pool
+from zmart.store.retrying import Outages, retrying
 
 _TAKEOVER_S = 0.25
 _SAFETY_S = 3.0
@@ -69,22 +70,19 @@ class Worker:
         self.events_total = 0
         self.recovered: set[MarketId] = set()
 
-    async def run(self, bell: Bell) -> None:
+    async def run(self, bell: Bell, outages: Outages) -> None:
         """Until the bell stops. It rings when something came into the inbox."""
         try:
-            while not bell.stopped:
-                bell.clear()
-                try:
-                    turn = await self.turn()
-                    if turn is Turn.WORKED:
-                        continue
-                    pause_s = _TAKEOVER_S if turn is Turn.ELSEWHERE else await self._idle_s()
-                except StoreError as error:
-                    log.warning("indexing waits for the database", error=str(error))
-                    pause_s = 1.0
-                await bell.wait(pause_s)
+            await retrying(self._turn_then_pause, bell, "Indexing", outages)
         finally:
             await self._forget_ahead()
+
+    async def _turn_then_pause(self) -> float:
+        """One turn; how long nothing is due after it."""
+        turn = await self.turn()
+        if turn is Turn.WORKED:
+            return 0.0
+        return _TAKEOVER_S if turn is Turn.ELSEWHERE else await self._idle_s()
 
     async def _idle_s(self) -> float:
         due_s = await inbox.next_due_s(self._pool, has_payload=True)

@@ -24,6 +24,7 @@ from zmart.settings import Settings
 from zmart.store import alerts, market_work
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
+from zmart.store.retrying import Outages
 from zmart.votes.eligibility import Voters
 from zmart.votes.policy import deadlines_of
 
@@ -42,17 +43,24 @@ class Monitor:
         self._context = context
         self._workers = MarketWorkers(context.pool)
         self._ticks = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._outages = Outages()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the schedule until `stop`, then finish the work that has begun."""
         url = self._settings.require("database_url")
         cron = self._settings.monitor_cron
-        schedule = run_schedule(url, "monitor", cron, self._tick, stop, again_after_a_crash=False)
+        schedule = run_schedule(
+            url, "monitor", cron, self._tick, stop, again_after_a_crash=False, outages=self._outages
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(schedule)
-                group.create_task(resume_abandoned(self._context, _ACTIONS, self._resume, stop))
-                group.create_task(resume_waiting(self._context.pool, _JOBS, self.finalize_due, stop))
+                group.create_task(
+                    resume_abandoned(self._context, _ACTIONS, self._resume, stop, self._outages)
+                )
+                group.create_task(
+                    resume_waiting(self._context.pool, _JOBS, self.finalize_due, stop, self._outages)
+                )
             await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()
@@ -106,7 +114,8 @@ class Monitor:
         work = await market_work.counts(self._context.pool)
         failing = sum(n for (_, status), n in work.items() if status == "failing")
         details = {"slot": slot, "failing_markets": failing, **self._ticks.health()}
-        return Readiness(ready=not self._ticks.error, reason=self._ticks.error, details=details)
+        reason = self._outages.reason or self._ticks.error
+        return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
         """Return how the last tick ended."""

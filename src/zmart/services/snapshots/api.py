@@ -11,6 +11,7 @@ from zmart.errors import Conflict, NotFound, StoreError, ZmartError
 from zmart.ipfs.pinning import PinError
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.snapshots.runs import SnapshotResult, SnapshotRuns
+from zmart.services.store_refusal import refusal_of
 
 PATH = "/api/snapshots/run"
 _BODY_MAX_BYTES = 4_096
@@ -48,9 +49,10 @@ class RunApi:
         except (NotFound, Conflict, PinError) as problem:
             status, error = _STATUS[type(problem)]
             await _send_json(send, status, _problem(status, error, str(problem), path))
-        except StoreError:
-            text = "The database is unavailable; try again in a moment."
-            await _send_json(send, 503, _problem(503, "Service Unavailable", text, path))
+        except StoreError as problem:
+            unavailable = refusal_of(problem)
+            body = _problem(503, "Service Unavailable", unavailable.message, path)
+            await _send_json(send, 503, body, unavailable.retry_after)
 
     async def _run(self, scope: Scope, receive: Receive) -> list[SnapshotResult]:
         if scope.get("path") != PATH:
@@ -100,12 +102,16 @@ def _problem(status: int, error: str, message: str, path: str) -> dict[str, obje
     return {"error": error, "message": message, "status": status, "timestamp": now, "path": path}
 
 
-async def _send_json(send: Send, status: int, body: dict[str, object]) -> None:
+async def _send_json(
+    send: Send, status: int, body: dict[str, object], retry_after: str | None = None
+) -> None:
     raw = msgspec.json.encode(body)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(raw)).encode()),
         (b"cache-control", b"no-store"),
     ]
+    if retry_after is not None:
+        headers.append((b"retry-after", retry_after.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": raw})

@@ -17,6 +17,7 @@ from zmart.services.snapshots.runs import SnapshotRuns
 from zmart.settings import Settings
 from zmart.store import alerts, anchors, document_fetches
 from zmart.store.pool import Pool
+from zmart.store.retrying import Outages
 
 _MAINTENANCE_CRON = "* * * * *"
 _MAINTENANCE_CRON_LOCAL = "* * * * * */5"
@@ -41,6 +42,7 @@ class SnapshotService:
         self._maintenance = TickRecord(metrics.ticks, metrics.tick_seconds)
         self._documents = DocumentFetcher(pool, settings.ipfs_gateway_url, self._runs.keeper.provider)
         self._fetches = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._outages = Outages()
 
     @classmethod
     async def open(cls, settings: Settings) -> SnapshotService:
@@ -56,10 +58,22 @@ class SnapshotService:
         documents = _DOCUMENTS_CRON_LOCAL if self._settings.is_local else _DOCUMENTS_CRON
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(run_schedule(url, "snapshots", cron, self._day, stop))
-                group.create_task(run_schedule(url, "snapshots_look", maintenance, self._maintain, stop))
+                group.create_task(
+                    run_schedule(url, "snapshots", cron, self._day, stop, outages=self._outages)
+                )
+                group.create_task(
+                    run_schedule(
+                        url, "snapshots_look", maintenance, self._maintain, stop, outages=self._outages
+                    )
+                )
                 fetches = run_schedule(
-                    url, "snapshots_texts", documents, self._fetch, stop, again_after_a_crash=False
+                    url,
+                    "snapshots_texts",
+                    documents,
+                    self._fetch,
+                    stop,
+                    again_after_a_crash=False,
+                    outages=self._outages,
                 )
                 group.create_task(fetches)
         finally:
@@ -72,7 +86,7 @@ class SnapshotService:
         metrics.open_pins.set(counts.open)
         waiting = await document_fetches.waiting(self._pool)
         metrics.waiting_documents.set(waiting)
-        reason = self._daily.error or self._maintenance.error or self._fetches.error
+        reason = self._outages.reason or self._daily.error or self._maintenance.error or self._fetches.error
         if not reason and counts.failing:
             reason = f"{counts.failing} pins are not verified: {counts.last_error}"
         details = {

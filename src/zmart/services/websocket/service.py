@@ -146,8 +146,8 @@ class WebSocketService:
     def _readiness(self) -> Readiness:
         lag_s = time.monotonic() - self._reader.caught_up_at
         reason = ""
-        if self._reader.postgres_unavailable:
-            reason = "PostgreSQL does not answer: connections stay open without new messages."
+        if self._reader.trouble:
+            reason = f"{self._reader.trouble} Connections stay open without new messages."
         elif lag_s > _STALE_S:
             reason = f"The change feed could not be read for {lag_s:.0f} s."
         details = {
@@ -157,7 +157,8 @@ class WebSocketService:
             "relay": self._relay.leading,
             "connections": len(self._hub.connections),
         }
-        return Readiness(ready=not reason, reason=reason, details=details)
+        # What the relay waits for (Redis, or a database that can be written) stops no message.
+        return Readiness(ready=not reason, reason=reason or self._relay.outages.reason, details=details)
 
     def _health_page(self) -> tuple[int, str, bytes]:
         uptime_s = round(time.time() - self._started_at, 1)

@@ -170,6 +170,7 @@ async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
         problem_body(said.status, text, path, request_id),
         status_code=said.status,
         media_type="application/json",
+        headers={} if said.retry_after is None else {"Retry-After": said.retry_after},
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from math import ceil
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from zmart.client.shapes.system import FieldProblem, Problem
 from zmart.errors import (
-    Busy,
     ChainError,
     Conflict,
     Forbidden,
@@ -25,14 +23,13 @@ from zmart.errors import (
     NotFound,
     PricingError,
     ProgramError,
-    ReadOnly,
     StoreError,
     Unauthenticated,
-    Unavailable,
     ZmartError,
 )
 from zmart.services.gateway.api.formatting import now_iso
 from zmart.services.gateway.explorer.templating import page
+from zmart.services.store_refusal import refusal_of
 
 log = structlog.get_logger()
 
@@ -64,14 +61,9 @@ _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
     (IndexIncomplete, 503),
     (ChainError, 503),
 )
-_RETRY_AFTER_S = 2.0
+_RETRY_AFTER_S = "2"
 _INPUT_PROBLEMS = {"TradeTooSmall", "InvalidBParameter", "OverflowError"}
 _HIDDEN = "Something went wrong here. Try again; if it stays, name this request_id to the operator."
-_UNAVAILABLE = "The database does not answer at the moment. Try again in a few seconds."
-_BUSY = "The database is busy at the moment. Try again in a few seconds."
-_READ_ONLY = (
-    "The database accepts no writes at the moment, reads are answered. Send this again in half a minute."
-)
 
 
 class UnsupportedBody(ZmartError):
@@ -99,7 +91,9 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
     if isinstance(problem, HTTPException) and problem.headers:
         headers |= {name: value for name, value in problem.headers.items() if name.lower() == "allow"}
     if status == 503:
-        headers["Retry-After"] = str(ceil(getattr(problem, "retry_after_s", _RETRY_AFTER_S)))
+        headers["Retry-After"] = _RETRY_AFTER_S
+    if isinstance(problem, StoreError):
+        headers["Retry-After"] = refusal_of(problem).retry_after
     request_id = request_id_of(request.scope)
     if _wants_page(request):
         title = NAMES.get(status, "Problem")
@@ -155,24 +149,11 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
         case HTTPException():
             return _of_framework(problem)
         case StoreError():
-            return 503, _of_store(problem), []
+            return 503, refusal_of(problem).message, []
     for kind, status in _STATUS:
         if isinstance(problem, kind):
             return status, str(problem), []
     return 500, _HIDDEN, []
-
-
-def _of_store(problem: StoreError) -> str:
-    """What a client can do about it; the operator reads the server's own words in the log and in /ready."""
-    if problem.server == "PostgreSQL":
-        match problem:
-            case Unavailable():
-                return _UNAVAILABLE
-            case Busy():
-                return _BUSY
-            case ReadOnly():
-                return _READ_ONLY
-    return str(problem)
 
 
 def _not_eligible(problem: NotEligible) -> list[FieldProblem]:

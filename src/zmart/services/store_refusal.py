@@ -1,0 +1,39 @@
+"""What a client is told when the store could not do something: a plain sentence, and when to ask again."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import msgspec
+
+from zmart.errors import Busy, ReadOnly, StoreError, Unavailable
+
+_UNAVAILABLE = "The database does not answer at the moment. Try again in a few seconds."
+_BUSY = "The database is busy at the moment. Try again in a few seconds."
+_READ_ONLY = (
+    "The database accepts no writes at the moment, reads are answered. Send this again in half a minute."
+)
+
+
+class StoreRefusal(msgspec.Struct, frozen=True):
+    """An answer with status 503; `retry_after` is the value of that header, in seconds."""
+
+    message: str
+    retry_after: str
+
+
+def refusal_of(problem: StoreError) -> StoreRefusal:
+    """The operator reads the server's own words in the log and in /ready."""
+    return StoreRefusal(_message(problem), str(ceil(problem.retry_after_s)))
+
+
+def _message(problem: StoreError) -> str:
+    if problem.server == "PostgreSQL":
+        match problem:
+            case Unavailable():
+                return _UNAVAILABLE
+            case Busy():
+                return _BUSY
+            case ReadOnly():
+                return _READ_ONLY
+    return str(problem)
