@@ -11,8 +11,8 @@ from playwright.async_api import Browser, Page, WebSocketRoute, expect
 from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
-from zmart.local.demo.user import Landed
-from zmart.local.demo.world import MarketPlay, World
+from zmart.local.demo.user import LandedTransaction
+from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,7 +29,7 @@ def market(request: pytest.FixtureRequest) -> str:
 
 
 async def _opened(stack: Settings) -> str:
-    async with World.open(stack) as world:
+    async with DemoWorld.open(stack) as world:
         play = MarketPlay("open", world.users[0])
         await early.fund(world)
         await early.sign_in(world)
@@ -45,9 +45,9 @@ async def _opened(stack: Settings) -> str:
         return play.id
 
 
-async def _bought(stack: Settings, market: str, outcome: bool) -> Landed:
+async def _bought(stack: Settings, market: str, outcome: bool) -> LandedTransaction:
     """Somebody else trades, elsewhere."""
-    async with World.open(stack) as world:
+    async with DemoWorld.open(stack) as world:
         user = world.users[5]
         await world.rpc.request_airdrop(user.wallet, 10**10)
         await user.sign_in()
@@ -79,7 +79,7 @@ async def test_a_price_changes_before_the_readers_eyes(
         on_the_list = other.locator(f'[data-market="{market}"] [data-price]')
         listed = await on_the_list.inner_text()
         await page.goto("/")
-        await page.get_by_role("link", name="Will somebody trade").click()
+        await page.get_by_role("link", name="Will a trade be made").click()
         await expect(page.locator("[data-link]")).to_have_text("live")
         await expect(page.locator(".uplot canvas")).to_be_visible()
         await page.evaluate("window.isStillHere = true")
@@ -210,7 +210,7 @@ async def test_pages_are_complete_without_javascript(browser: Browser, stack: Se
     async with reader(browser, base(stack), java_script_enabled=False) as page:
         await page.goto("/")
         await page.get_by_role("link", name="active", exact=True).click()
-        await page.get_by_role("link", name="Will somebody trade").click()
+        await page.get_by_role("link", name="Will a trade be made").click()
         await expect(page.locator(".chart svg path")).to_have_count(1)
         await expect(page.locator("[data-tape] tr").first).to_be_visible()
         await expect(page.get_by_text("<b>Bold</b> claim")).to_be_visible()

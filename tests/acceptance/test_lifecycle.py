@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from zmart.local.demo.play import play
-from zmart.local.demo.report import Report
+from zmart.local.demo.report import DemoReport
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.engine import opened
 from zmart.services.indexer.rebuild import rebuild
@@ -20,18 +20,18 @@ SINGLE = {"SharesBought", "SharesSold", "WinningsClaimed", "ProposalVoteSubmitte
 
 
 @pytest.fixture(scope="module")
-def report(stack: Settings) -> Report:
+def report(stack: Settings) -> DemoReport:
     """The play, once for all tests here."""
     return asyncio.run(play(stack, on_step=lambda result: print(result)))
 
 
-def test_every_step_of_the_life_happens(report: Report) -> None:
+def test_every_step_of_the_life_happens(report: DemoReport) -> None:
     assert report.failed_step == ""
     assert all(step.ok for step in report.steps)
     assert len(report.steps) > 30
 
 
-def test_the_books_agree(report: Report) -> None:
+def test_the_books_agree(report: DemoReport) -> None:
     assert [check for check in report.books if not check.ok] == []
     assert {check.name for check in report.books} >= {
         "market accounts = index",
@@ -63,7 +63,7 @@ def _runs(names: list[str]) -> list[str]:
     return found
 
 
-def test_every_event_of_the_undisputed_life_is_indexed_in_order(stack: Settings, report: Report) -> None:
+def test_every_event_of_the_undisputed_life_is_indexed_in_order(stack: Settings, report: DemoReport) -> None:
     assert _runs(_names(stack, report.markets["undisputed"])) == [
         "MarketCreated",
         "ProposalVoteSubmitted",
@@ -79,7 +79,7 @@ def test_every_event_of_the_undisputed_life_is_indexed_in_order(stack: Settings,
     ]
 
 
-def test_every_event_of_the_overturned_life_is_indexed_in_order(stack: Settings, report: Report) -> None:
+def test_every_event_of_the_overturned_life_is_indexed_in_order(stack: Settings, report: DemoReport) -> None:
     assert _runs(_names(stack, report.markets["overturned"])) == [
         "MarketCreated",
         "ProposalVoteSubmitted",
@@ -97,7 +97,7 @@ def test_every_event_of_the_overturned_life_is_indexed_in_order(stack: Settings,
     ]
 
 
-def test_every_event_of_the_cancelled_life_is_indexed_in_order(stack: Settings, report: Report) -> None:
+def test_every_event_of_the_cancelled_life_is_indexed_in_order(stack: Settings, report: DemoReport) -> None:
     assert _names(stack, report.markets["cancelled"]) == [
         "MarketCreated",
         "MarketCancelled",
@@ -105,7 +105,7 @@ def test_every_event_of_the_cancelled_life_is_indexed_in_order(stack: Settings, 
     ]
 
 
-def test_each_effect_of_the_backend_is_on_chain_exactly_once(stack: Settings, report: Report) -> None:
+def test_each_effect_of_the_backend_is_on_chain_exactly_once(stack: Settings, report: DemoReport) -> None:
     for label in ("undisputed", "overturned"):
         names = _names(stack, report.markets[label])
         assert [names.count(n) for n in ("ProposalAggregated", "ProposalApproved", "MarketFinalized")] == [
@@ -115,14 +115,14 @@ def test_each_effect_of_the_backend_is_on_chain_exactly_once(stack: Settings, re
         ]
 
 
-def test_the_dashboard_says_that_all_is_well(stack: Settings, report: Report) -> None:
+def test_the_dashboard_shows_a_healthy_stack(stack: Settings, report: DemoReport) -> None:
     page = httpx.get(f"http://127.0.0.1:{stack.api_port}/dashboard", timeout=10)
     assert page.status_code == 200
-    assert "all well" in page.text
+    assert "healthy" in page.text
 
 
 def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(
-    stack: Settings, report: Report
+    stack: Settings, report: DemoReport
 ) -> None:
     async def check() -> tuple[int, int, bool]:
         async with opened(stack) as engine:

@@ -17,8 +17,8 @@ from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.api import until
 from zmart.local.demo.play import DISPUTE_HOURS, RESOLUTION_DELAY_HOURS, play
-from zmart.local.demo.user import User
-from zmart.local.demo.world import MarketPlay, World
+from zmart.local.demo.user import DemoUser
+from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.local.stack import supervisor_of
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.proofs.log_sources import from_api
@@ -48,7 +48,7 @@ def stopped(stack: Settings, name: str) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-async def disputed(world: World, market: MarketPlay) -> None:
+async def disputed(world: DemoWorld, market: MarketPlay) -> None:
     """A market on the way to its dispute, as wallets bring it there."""
     users = world.users
     await early.fund(world)
@@ -62,7 +62,7 @@ async def disputed(world: World, market: MarketPlay) -> None:
     await late.dispute(world, market, users[7])
 
 
-async def vote_unheard(world: World, market: MarketPlay, user: User, vote: bool) -> None:
+async def vote_unheard(world: DemoWorld, market: MarketPlay, user: DemoUser, vote: bool) -> None:
     """To the chain, past everybody of ours."""
     from zmart.local.chain.genesis import send
     from zmart.market.types import Wallet
@@ -73,7 +73,7 @@ async def vote_unheard(world: World, market: MarketPlay, user: User, vote: bool)
 
 async def test_a_dispute_is_not_decided_while_the_indexer_stands_still(stack: Settings) -> None:
     """P1: 3 agree by statement; the indexer is stopped; 5 disagree on chain; 73 h pass."""
-    async with World.open(stack) as world:
+    async with DemoWorld.open(stack) as world:
         market, users = world.overturned, world.users
         await disputed(world, market)
         await early.vote(world, market, "dispute", [[(user, "agree") for user in users[:3]]])

@@ -19,9 +19,9 @@ from kit.waiting import until
 from zmart.chain import subscriptions
 from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port
-from zmart.local.providers.helius.delivery import Delivery
+from zmart.local.providers.helius.delivery import WebhookPoster
 from zmart.local.providers.helius.payloads import TransactionSource
-from zmart.local.providers.helius.registry import Webhook
+from zmart.local.providers.helius.registry import RegisteredWebhook
 from zmart.services.indexer.service import Indexer
 from zmart.services.webhook import PATH
 from zmart.services.websocket.service import WebSocketService
@@ -66,7 +66,7 @@ async def backend(local_chain, database_url, redis_url, **more):
 @asynccontextmanager
 async def helius(local_chain, rpc, port, told):
     """Delivers each transaction of the program to the webhook; `told` gets the time at which the chain told of it."""
-    webhook = Webhook(
+    webhook = RegisteredWebhook(
         webhook_id="w",
         webhook_url=f"http://127.0.0.1:{port}{PATH}",
         transaction_types=["ANY"],
@@ -77,7 +77,7 @@ async def helius(local_chain, rpc, port, told):
     )
     connected = asyncio.Event()
     async with httpx.AsyncClient() as http:
-        delivery = Delivery(webhook, TransactionSource(rpc), http)
+        delivery = WebhookPoster(webhook, TransactionSource(rpc), http)
 
         async def listen():
             notices = subscriptions.logs(

@@ -36,7 +36,7 @@ from zmart.chain.sender import AlreadyDone, Failed, Intent, Landed, Sender, Send
 from zmart.errors import ChainError
 from zmart.local.chain import node
 from zmart.local.chain.genesis import fund
-from zmart.local.chain.server import Chain
+from zmart.local.chain.server import ChainServer
 from zmart.local.processes import free_port
 from zmart.market.types import Wallet
 
@@ -147,7 +147,7 @@ class World:
 def fast_url(tmp_path_factory, request):
     """A chain of 5 ms slots, on which a blockhash dies within a second or two."""
     folder, addon = tmp_path_factory.mktemp("fast"), request.config.rootpath / ".zmart/node"
-    server = Chain(folder, free_port(), free_port(), addon, slot_ms=5)
+    server = ChainServer(folder, free_port(), free_port(), addon, slot_ms=5)
     try:
         server.start()
         yield server.rpc_url

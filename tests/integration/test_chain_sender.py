@@ -30,7 +30,7 @@ from zmart.chain.sender import (
 from zmart.errors import ChainError
 from zmart.local.chain.genesis import fund, prepare_chain, shipped_program
 from zmart.local.chain.keys import load_keys
-from zmart.local.chain.server import Chain
+from zmart.local.chain.server import ChainServer
 from zmart.local.processes import free_port
 from zmart.market.types import Wallet
 
@@ -147,7 +147,7 @@ async def effect(local_chain, rpc):
 def fast_chain(tmp_path_factory, request):
     """A chain of 5 ms slots, on which a blockhash dies within a second or two."""
     folder = tmp_path_factory.mktemp("fast")
-    server = Chain(
+    server = ChainServer(
         folder / "chain", free_port(), free_port(), request.config.rootpath / ".zmart/node", slot_ms=5
     )
     try:

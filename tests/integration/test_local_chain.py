@@ -19,29 +19,31 @@ from zmart.chain.rpc import ChainClock, Rpc
 from zmart.errors import ConfigError
 from zmart.local.chain import node
 from zmart.local.chain.genesis import fund, prepare_chain, send, shipped_program
-from zmart.local.chain.keys import Keys, load_keys
-from zmart.local.chain.server import Chain
+from zmart.local.chain.keys import ChainKeys, load_keys
+from zmart.local.chain.server import ChainServer
 from zmart.local.processes import free_port
 from zmart.market.types import Address, Lamports, Signature, Wallet
 from zmart.settings import Settings
 
 
 @pytest.fixture
-def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Chain]:
-    server = Chain(tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node")
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
+    server = ChainServer(
+        tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node"
+    )
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-async def rpc(chain: Chain) -> AsyncIterator[Rpc]:
+async def rpc(chain: ChainServer) -> AsyncIterator[Rpc]:
     async with Rpc([chain.rpc_url]) as client:
         yield client
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Keys:
+def keys(tmp_path: Path) -> ChainKeys:
     return load_keys(tmp_path / "keys")
 
 
@@ -50,7 +52,7 @@ def program() -> Program:
     return Program.from_settings(Settings(_env_file=None))
 
 
-async def toggle_pause(rpc: Rpc, program: Program, keys: Keys, *, unique: bool = True) -> None:
+async def toggle_pause(rpc: Rpc, program: Program, keys: ChainKeys, *, unique: bool = True) -> None:
     pause = program.instructions.emergency_pause(Wallet(str(keys.admin.pubkey())))
     await send(rpc, [pause, memo(token_hex(8))] if unique else [pause], [keys.admin])
 
@@ -73,7 +75,7 @@ async def finalized(rpc: Rpc, signature: Signature) -> None:
     await until(status, lambda found: found == "finalized")
 
 
-def restart(chain: Chain, *, kill: bool) -> None:
+def restart(chain: ChainServer, *, kill: bool) -> None:
     assert chain._process is not None
     if kill:
         chain._process.kill()
@@ -84,7 +86,7 @@ def restart(chain: Chain, *, kill: bool) -> None:
 
 
 async def test_a_new_chain_has_the_program_and_its_config_once(
-    rpc: Rpc, program: Program, keys: Keys
+    rpc: Rpc, program: Program, keys: ChainKeys
 ) -> None:
     done = await prepare_chain(rpc, program, keys, shipped_program())
     assert len(done) == 2
@@ -99,7 +101,7 @@ async def test_a_new_chain_has_the_program_and_its_config_once(
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stop", "kill -9"])
 async def test_accounts_history_and_identity_survive_a_restart(
-    chain: Chain, rpc: Rpc, program: Program, keys: Keys, kill: bool
+    chain: ChainServer, rpc: Rpc, program: Program, keys: ChainKeys, kill: bool
 ) -> None:
     await prepare_chain(rpc, program, keys, shipped_program())
     await toggle_pause(rpc, program, keys)
@@ -119,7 +121,7 @@ async def test_accounts_history_and_identity_survive_a_restart(
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stop", "kill -9"])
-async def test_slots_time_and_block_height_never_go_back(chain: Chain, rpc: Rpc, kill: bool) -> None:
+async def test_slots_time_and_block_height_never_go_back(chain: ChainServer, rpc: Rpc, kill: bool) -> None:
     later = int(time.time() * 1000) + 49 * 3600 * 1000
     await rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": later}])
     slot, height, clock = (
@@ -149,7 +151,7 @@ async def now(rpc: Rpc) -> ChainClock:
 
 
 async def test_pages_of_history_go_on_across_a_restart(
-    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+    chain: ChainServer, rpc: Rpc, program: Program, keys: ChainKeys
 ) -> None:
     await prepare_chain(rpc, program, keys, shipped_program())
     for _ in range(3):
@@ -174,7 +176,7 @@ async def test_pages_of_history_go_on_across_a_restart(
 
 
 async def test_the_same_act_after_a_restart_is_another_transaction(
-    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+    chain: ChainServer, rpc: Rpc, program: Program, keys: ChainKeys
 ) -> None:
     await prepare_chain(rpc, program, keys, shipped_program())
     for _ in range(3):  # Surfpool numbers its blockhashes from the same start every time
@@ -184,7 +186,7 @@ async def test_the_same_act_after_a_restart_is_another_transaction(
 
 
 async def test_what_was_signed_before_a_restart_cannot_land_after_it(
-    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+    chain: ChainServer, rpc: Rpc, program: Program, keys: ChainKeys
 ) -> None:
     await prepare_chain(rpc, program, keys, shipped_program())
     blockhash = await rpc.get_latest_blockhash()
@@ -193,7 +195,7 @@ async def test_what_was_signed_before_a_restart_cannot_land_after_it(
 
 
 async def test_a_line_that_was_cut_by_the_end_does_not_count(
-    chain: Chain, rpc: Rpc, program: Program, keys: Keys
+    chain: ChainServer, rpc: Rpc, program: Program, keys: ChainKeys
 ) -> None:
     await prepare_chain(rpc, program, keys, shipped_program())
     before = await history(rpc, program)
@@ -243,7 +245,7 @@ console.log('same, and smaller');
 """
 
 
-async def test_an_account_that_was_emptied_stays_empty(chain: Chain, rpc: Rpc) -> None:
+async def test_an_account_that_was_emptied_stays_empty(chain: ChainServer, rpc: Rpc) -> None:
     wallet = Wallet(str(Keypair().pubkey()))
     await fund(rpc, wallet, Lamports(5_000_000_000))
     await rpc.call("zmart_save")
@@ -252,14 +254,14 @@ async def test_an_account_that_was_emptied_stays_empty(chain: Chain, rpc: Rpc) -
     assert await rpc.get_account(Address(wallet)) is None
 
 
-async def test_block_times_are_the_chains_seconds(rpc: Rpc, program: Program, keys: Keys) -> None:
+async def test_block_times_are_the_chains_seconds(rpc: Rpc, program: Program, keys: ChainKeys) -> None:
     await prepare_chain(rpc, program, keys, shipped_program())
     line = (await rpc.get_signatures_for_address(program.address))[0]
     assert line.block_time is not None
     assert abs(line.block_time - (await now(rpc)).unix_timestamp) <= 2
 
 
-async def test_batches_of_requests_are_answered_in_order(rpc: Rpc, chain: Chain) -> None:
+async def test_batches_of_requests_are_answered_in_order(rpc: Rpc, chain: ChainServer) -> None:
     import httpx
 
     async with httpx.AsyncClient() as client:

@@ -18,7 +18,7 @@ import redis
 
 from zmart.errors import ConfigError
 from zmart.local.postgres import Postgres
-from zmart.local.processes import RunAs, StartError, free_port, launched
+from zmart.local.processes import RunAs, StartError, free_port, start_command
 from zmart.local.valkey import Valkey
 
 IS_ROOT = os.getuid() == 0
@@ -153,7 +153,7 @@ print(Postgres(home / "postgres", free_port()).run_as.value)
 def python_for_everybody() -> str:
     """An interpreter that nobody may run, too: root's own may lie in root's home."""
     for path in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        probe = launched([path, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], RunAs.NOBODY)
+        probe = start_command([path, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], RunAs.NOBODY)
         if not IS_ROOT or subprocess.run(probe, capture_output=True, cwd="/", check=False).returncode == 0:
             return path
     raise AssertionError("there is no Python 3.11 here that an ordinary user can run")

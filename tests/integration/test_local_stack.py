@@ -309,4 +309,4 @@ def test_commands_without_a_stack_say_how_to_start_one(home: Home) -> None:
     refused = home.zmart("ps")
     assert refused.returncode == 1
     assert "zmart up" in refused.stderr
-    assert home.zmart("stop").stdout == "Nothing runs here.\n"
+    assert home.zmart("stop").stdout == "No stack runs here.\n"

@@ -13,15 +13,15 @@ import pytest
 
 from kit.waiting import wait_for
 from zmart.local import process_group
-from zmart.local.processes import launched
-from zmart.local.supervision import ProcessInfo, Program, SupervisionError, Supervisor
+from zmart.local.processes import start_command
+from zmart.local.supervision import ProcessInfo, SupervisedProgram, SupervisionError, Supervisor
 
 SLEEPER = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *a: sys.exit(0)); time.sleep(600)"
 
 
-def program(name: str, group: str, code: str) -> Program:
-    command = launched([sys.executable, "-c", code], die_with_parent=signal.SIGTERM)
-    return Program(name=name, group=group, command=tuple(command), stop_seconds=5)
+def program(name: str, group: str, code: str) -> SupervisedProgram:
+    command = start_command([sys.executable, "-c", code], die_with_parent=signal.SIGTERM)
+    return SupervisedProgram(name=name, group=group, command=tuple(command), stop_seconds=5)
 
 
 class Running:
@@ -92,7 +92,7 @@ def test_kill_9_of_the_supervisor_ends_its_programs(running: Running, tmp_path: 
 
 
 def test_a_program_whose_parent_ended_before_it_began_does_not_begin() -> None:
-    command = launched(["/bin/echo", "begun"], die_with_parent=signal.SIGTERM, parent=1)
+    command = start_command(["/bin/echo", "begun"], die_with_parent=signal.SIGTERM, parent=1)
     done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (126, b"")
 

@@ -22,7 +22,7 @@ from kit.wire_cases import broken_older, broken_v1, mutations, older, sound_v1
 from zmart.chain.rpc import Rpc
 from zmart.local.chain import node
 from zmart.local.chain.genesis import fund
-from zmart.local.chain.server import Chain
+from zmart.local.chain.server import ChainServer
 from zmart.local.processes import free_port
 from zmart.market.types import Lamports, Signature, Wallet
 
@@ -32,7 +32,7 @@ TABLES = "AddressLookupTab1e1111111111111111111111111"
 class Sender:
     """Somebody with SOL and a lookup table, and the chain's bare JSON-RPC."""
 
-    def __init__(self, chain: Chain, rpc: Rpc, http: httpx.AsyncClient) -> None:
+    def __init__(self, chain: ChainServer, rpc: Rpc, http: httpx.AsyncClient) -> None:
         self.chain, self.rpc, self.http = chain, rpc, http
         self.payer, self.table = Keypair(), Keypair().pubkey()
 
@@ -78,21 +78,23 @@ class Sender:
 
 
 @pytest.fixture
-def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Chain]:
-    server = Chain(tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node")
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
+    server = ChainServer(
+        tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node"
+    )
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-async def sender(chain: Chain) -> AsyncIterator[Sender]:
+async def sender(chain: ChainServer) -> AsyncIterator[Sender]:
     async with Rpc([chain.rpc_url]) as rpc, httpx.AsyncClient(timeout=20) as http:
         yield await Sender(chain, rpc, http).prepare()
 
 
 async def test_transactions_of_every_version_are_shown_also_after_a_restart(
-    chain: Chain, sender: Sender
+    chain: ChainServer, sender: Sender
 ) -> None:
     """I2: a killed chain too remembers them, and refuses to do them again."""
     sent: dict[str, tuple[str, bytes]] = {}
@@ -118,13 +120,13 @@ async def test_transactions_of_every_version_are_shown_also_after_a_restart(
             assert again["error"]["code"] == -32002, (case, encoding)
 
 
-def kill(chain: Chain) -> None:
+def kill(chain: ChainServer) -> None:
     assert chain._process is not None
     chain._process.kill()
     chain._process.wait()
 
 
-async def test_a_client_gets_no_version_that_it_does_not_know(chain: Chain, sender: Sender) -> None:
+async def test_a_client_gets_no_version_that_it_does_not_know(chain: ChainServer, sender: Sender) -> None:
     """W1: as from a validator, -32015, from the running chain and from what it remembers."""
     blockhash = await sender.blockhash()
     sound = dict([*sound_v1(sender.payer, blockhash), *older(sender.payer, blockhash, sender.table)])
@@ -150,7 +152,9 @@ async def test_a_client_gets_no_version_that_it_does_not_know(chain: Chain, send
 
 
 @pytest.mark.parametrize("number", [90, pytest.param(5_000, marks=pytest.mark.slow)], ids=["90", "5000"])
-async def test_nothing_that_can_be_sent_ends_the_chain(chain: Chain, sender: Sender, number: int) -> None:
+async def test_nothing_that_can_be_sent_ends_the_chain(
+    chain: ChainServer, sender: Sender, number: int
+) -> None:
     """I2: every broken transaction gets a JSON-RPC answer, in bytes that are sent and in bytes that are simulated."""
     blockhash = await sender.blockhash()
     good = [
@@ -186,7 +190,7 @@ async def test_a_broken_transaction_is_refused_as_a_validator_refuses_it(sender:
             assert (await sender.send(cases[case], check=check))["error"]["code"] == -32602, case
 
 
-async def test_one_request_that_cannot_be_read_harms_no_other(chain: Chain, sender: Sender) -> None:
+async def test_one_request_that_cannot_be_read_harms_no_other(chain: ChainServer, sender: Sender) -> None:
     for body in (b"", b"null", b"[]", b"[null, 1]", b"{", b"[" * 100_000, b'{"method":"getTransaction"}'):
         assert (await sender.http.post(chain.rpc_url, content=body)).status_code in (200, 502)
     for method in ("sendTransaction", "simulateTransaction", "sendBundle", "getTransaction", "getBlock"):

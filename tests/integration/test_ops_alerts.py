@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from kit.waiting import until
-from zmart.ops.alerts import tell_of_alerts, tell_one
+from zmart.ops.alerts import send_alerts, send_next
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.pool import Pool
@@ -66,7 +66,7 @@ async def test_every_alert_is_told_by_one_of_three_tellers_when_it_opens_and_whe
 ) -> None:
     settings = Settings(_env_file=None, database_url=database_url, alert_webhook_url=receiver.url)
     stop = asyncio.Event()
-    tellers = [asyncio.create_task(tell_of_alerts(settings, stop, 0.02)) for _ in range(3)]
+    tellers = [asyncio.create_task(send_alerts(settings, stop, 0.02)) for _ in range(3)]
     keys = [f"k{number}" for number in range(10)]
 
     async def told() -> int:
@@ -91,12 +91,12 @@ async def test_an_alert_that_nobody_takes_is_told_again_after_a_pause(pool: Pool
     await alerts.raise_alert(pool, "other", "warning", "m")
     receiver.status = 500
     async with httpx.AsyncClient() as http:
-        assert [await tell_one(pool, http, receiver.url) for _ in range(3)] == [True, True, False]
+        assert [await send_next(pool, http, receiver.url) for _ in range(3)] == [True, True, False]
         receiver.status = 200
         await pool.execute("UPDATE alerts SET claimed_until = now()")
-        assert [await tell_one(pool, http, receiver.url) for _ in range(3)] == [True, True, False]
+        assert [await send_next(pool, http, receiver.url) for _ in range(3)] == [True, True, False]
         await alerts.raise_alert(pool, "third", "warning", "m")
-        assert await tell_one(pool, http, "http://127.0.0.1:1/secret")
+        assert await send_next(pool, http, "http://127.0.0.1:1/secret")
     assert receiver.told() == [("k", "open"), ("other", "open")] * 2
 
 
@@ -114,4 +114,4 @@ async def test_what_closes_while_it_is_told_is_told_again(pool: Pool, receiver: 
 
 
 async def test_without_an_address_nobody_is_told(database_url: str) -> None:
-    await asyncio.wait_for(tell_of_alerts(Settings(_env_file=None), asyncio.Event()), 1)
+    await asyncio.wait_for(send_alerts(Settings(_env_file=None), asyncio.Event()), 1)

@@ -33,12 +33,12 @@ async def _page(settings: Settings) -> str:
         await dashboard.close()
 
 
-async def test_all_six_ready_is_all_well(settings: Settings) -> None:
+async def test_six_ready_services_are_healthy(settings: Settings) -> None:
     async with _database(settings) as pool:
         for name in EXPECTED:
             await service_status.say(pool, name, "here:1", True, "", {"lag": 0})
     page = await _page(settings)
-    assert "all well" in page
+    assert "healthy" in page
     assert "silent" not in page
 
 
@@ -51,7 +51,7 @@ async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
         )
     page = await _page(settings)
     assert "monitor not ready" in page
-    assert "nothing heard for 20 s" in page
+    assert "no report for 20 s" in page
 
 
 async def test_the_reason_and_the_open_alerts_are_shown_as_text(settings: Settings) -> None:

@@ -18,9 +18,9 @@ from zmart.chain.webhooks import parse_webhook
 from zmart.local.processes import free_port
 from zmart.local.providers import metrics
 from zmart.local.providers.helius import delivery as delivery_module
-from zmart.local.providers.helius.delivery import RETRIES, Delivery
+from zmart.local.providers.helius.delivery import RETRIES, WebhookPoster
 from zmart.local.providers.helius.payloads import TransactionSource
-from zmart.local.providers.helius.registry import Webhook
+from zmart.local.providers.helius.registry import RegisteredWebhook
 from zmart.local.providers.process import DEFAULT_WEBHOOK_ID
 from zmart.services.webhook import PATH
 
@@ -60,7 +60,7 @@ def outcome(name):
 
 
 def webhook_of(endpoint, program, **changes):
-    order = Webhook(
+    order = RegisteredWebhook(
         webhook_id="w",
         webhook_url=endpoint.url,
         transaction_types=["ANY"],
@@ -172,7 +172,7 @@ async def test_a_slow_endpoint_costs_no_more_than_a_bounded_queue(local_chain, e
     async with Rpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
         webhook = webhook_of(endpoint, local_chain.program)
         source = TransactionSource(rpc)
-        delivery = Delivery(webhook, source, http, queue_max=2, retry_gap_s=0.05)
+        delivery = WebhookPoster(webhook, source, http, queue_max=2, retry_gap_s=0.05)
         for signature in signatures * 2:
             delivery.offer(signature)
         assert outcome("overflow") == overflow + 1
@@ -186,7 +186,7 @@ async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_ch
     monkeypatch.setattr("zmart.local.providers.helius.payloads._FIRST_WAIT_S", 0.001)
     unfindable = outcome("unfindable")
     async with Rpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
-        delivery = Delivery(webhook_of(endpoint, local_chain.program), TransactionSource(rpc), http)
+        delivery = WebhookPoster(webhook_of(endpoint, local_chain.program), TransactionSource(rpc), http)
         delivery.offer("5" * 88)
         await until(lambda: outcome("unfindable") == unfindable + 1)
         await delivery.close()

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zmart.local.bring_up import running_stack
 from zmart.local.ports import NAMES
 from zmart.local.stack import read_record
+from zmart.local.startup import running_stack
 from zmart.settings import Settings, load_settings
 
 ADDON = Path(__file__).parents[2] / ".zmart" / "node"

@@ -13,7 +13,7 @@ from solders.transaction import VersionedTransaction
 from kit.chain_life import CID, SOL, Driver, name
 from kit.gateway import Site
 from kit.waiting import until
-from zmart.chain.accounts import UserPosition
+from zmart.chain.accounts import PositionAccount
 
 
 @dataclass
@@ -47,10 +47,10 @@ async def opened(life: Driver, here: Site, seed: int) -> Trader:
     return Trader(key, market, await here.sign_in(key), chance, {True: 0, False: 0}, aside)
 
 
-async def position_of(life: Driver, key: Keypair, market: str) -> UserPosition:
+async def position_of(life: Driver, key: Keypair, market: str) -> PositionAccount:
     addresses = life.chain.program.addresses
     account = await life.rpc.get_account(addresses.position(addresses.market(market), name(key)))
-    found: UserPosition = life.chain.program.accounts.position(account)
+    found: PositionAccount = life.chain.program.accounts.position(account)
     return found
 
 

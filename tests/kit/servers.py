@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import prepare_chain, shipped_program
-from zmart.local.chain.keys import Keys, load_keys
-from zmart.local.chain.server import Chain
+from zmart.local.chain.keys import ChainKeys, load_keys
+from zmart.local.chain.server import ChainServer
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
 from zmart.settings import Settings
@@ -56,8 +56,8 @@ def empty(valkey: Valkey) -> str:
 class LocalChain:
     """A running chain with the program deployed and GlobalConfig initialized, and who acts on it."""
 
-    server: Chain
-    keys: Keys
+    server: ChainServer
+    keys: ChainKeys
     program: Program
 
     @property
@@ -78,7 +78,7 @@ def running_chain(folder: Path, addon: Path) -> Iterator[LocalChain]:
         async with Rpc([url]) as rpc:
             await prepare_chain(rpc, program, keys, shipped_program())
 
-    with running(Chain(folder / "chain", free_port(), free_port(), addon)) as server:
+    with running(ChainServer(folder / "chain", free_port(), free_port(), addon)) as server:
         in_a_thread(asyncio.run, prepare(server.rpc_url))
         yield LocalChain(server, keys, program)
 

@@ -66,8 +66,8 @@ async def test_a_key_pair_opens_as_well_as_a_jwt(pins):
 
 
 async def test_without_credentials_in_the_settings_nobody_is_let_in(tmp_path):
-    from zmart.local.providers.http import Request
-    from zmart.local.providers.pinata.credentials import Credentials
+    from zmart.local.providers.http import HttpRequest
+    from zmart.local.providers.pinata.credentials import PinataCredentials
     from zmart.settings import Settings
 
     scope = {
@@ -76,7 +76,7 @@ async def test_without_credentials_in_the_settings_nobody_is_let_in(tmp_path):
         "query_string": b"",
         "headers": [(b"authorization", b"Bearer "), (b"pinata_api_key", b"")],
     }
-    assert not Credentials(Settings(_env_file=None)).allow(Request(scope, None))
+    assert not PinataCredentials(Settings(_env_file=None)).allow(HttpRequest(scope, None))
 
 
 async def test_unpinning_twice_says_that_it_is_not_pinned(pins):

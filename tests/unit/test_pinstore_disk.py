@@ -7,7 +7,7 @@ import pytest
 from kit.pinstore import CHUNK, block_files, content, pin_store
 from zmart.errors import StoreError
 from zmart.ipfs.multiformats import parse_cid
-from zmart.local.providers.journal import Journal
+from zmart.local.providers.journal import DiskMap
 
 
 def block_path(home, cid):
@@ -77,7 +77,7 @@ async def test_a_damaged_node_keeps_the_store_from_clearing_but_not_from_startin
 
 def test_a_line_that_a_crash_cut_off_is_forgotten(tmp_path):
     path = tmp_path / "journal"
-    journal = Journal(path, int)
+    journal = DiskMap(path, int)
     journal.put("a", 1)
     journal.put("b", 2)
     journal.drop("a")
@@ -85,12 +85,12 @@ def test_a_line_that_a_crash_cut_off_is_forgotten(tmp_path):
     whole = path.read_bytes()
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        journal = Journal(path, int)
+        journal = DiskMap(path, int)
         lines = whole[:cut].count(b"\n")
         assert journal.values == [{}, {"a": 1}, {"a": 1, "b": 2}][lines]
         journal.put("c", 3)
         journal.close()
-        journal = Journal(path, int)
+        journal = DiskMap(path, int)
         assert journal.values["c"] == 3
         journal.close()
 
@@ -99,16 +99,16 @@ def test_damage_elsewhere_in_the_journal_is_said(tmp_path):
     path = tmp_path / "journal"
     path.write_bytes(b'["a",1]\nnonsense\n["b",2]\n')
     with pytest.raises(StoreError, match="line 2"):
-        Journal(path, int)
+        DiskMap(path, int)
 
 
 def test_a_journal_of_many_changes_is_made_short(tmp_path):
     path = tmp_path / "journal"
-    journal = Journal(path, int)
+    journal = DiskMap(path, int)
     for n in range(300):
         journal.put("a", n)
     journal.close()
-    journal = Journal(path, int)
+    journal = DiskMap(path, int)
     assert journal.values == {"a": 299}
     assert path.read_bytes() == b'["a",299]\n'
     journal.close()

@@ -115,7 +115,7 @@ def test_commands_do_not_guess_which_database_a_torn_stack_file_means(
     (tmp_path / "run" / "stack.json").write_bytes(content)
     monkeypatch.setenv("ZMART_HOME", str(tmp_path))
     monkeypatch.setenv("ZMART_ENV_FILE", os.devnull)
-    with pytest.raises(DamagedState, match="which database"):
+    with pytest.raises(DamagedState, match="the database is unknown"):
         stack_settings()
 
 

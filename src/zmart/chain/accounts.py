@@ -7,14 +7,14 @@ interface, as text of `borsh.text_of`.
 from __future__ import annotations
 
 import struct
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 from solders.pubkey import Pubkey
 
 from zmart.chain.borsh import bytes_of
 from zmart.chain.idl import Idl
-from zmart.chain.mirror import Mirror
+from zmart.chain.mirror import Mirror, idl_name
 from zmart.errors import ConfigError, DecodeError
 from zmart.market.types import (
     Address,
@@ -129,8 +129,10 @@ class MarketNotes(msgspec.Struct, frozen=True, kw_only=True):
     fee_wallet: Wallet
 
 
-class UserPosition(msgspec.Struct, frozen=True, kw_only=True):
+class PositionAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a wallet's position in one market."""
+
+    IDL_NAME: ClassVar = "UserPosition"
 
     market: Address
     user: Wallet
@@ -167,9 +169,9 @@ class AccountCodec:
         self._discriminators = idl.accounts
         self._config = Mirror(idl, GlobalConfig)
         self._market = Mirror(idl, MarketAccount)
-        self._position = Mirror(idl, UserPosition)
+        self._position = Mirror(idl, PositionAccount)
         self._vote = Mirror(idl, VoteRecord)
-        if missing := {m.cls.__name__ for m in self._mirrors()} - idl.accounts.keys():
+        if missing := {idl_name(m.cls) for m in self._mirrors()} - idl.accounts.keys():
             raise ConfigError(f"The IDL lacks the accounts {', '.join(sorted(missing))}.")
 
     def global_config(self, info: AccountInfo) -> GlobalConfig:
@@ -180,7 +182,7 @@ class AccountCodec:
         """Decode a market. Raises DecodeError."""
         return self._decode(self._market, info)
 
-    def position(self, info: AccountInfo) -> UserPosition:
+    def position(self, info: AccountInfo) -> PositionAccount:
         """Decode a position. Raises DecodeError."""
         return self._decode(self._position, info)
 
@@ -190,18 +192,18 @@ class AccountCodec:
 
     def discriminator(self, cls: type[msgspec.Struct]) -> bytes:
         """Return the first 8 bytes of every account of that kind, for getProgramAccounts filters."""
-        return self._discriminators[cls.__name__]
+        return self._discriminators[idl_name(cls)]
 
     def encode(self, value: msgspec.Struct) -> bytes:
         """Encode account data as the program would write it, without trailing unused bytes."""
         mirror = next(m for m in self._mirrors() if isinstance(value, m.cls))
-        return self._discriminators[mirror.cls.__name__] + mirror.write(value)
+        return self._discriminators[idl_name(mirror.cls)] + mirror.write(value)
 
     def _mirrors(self) -> tuple[Mirror[msgspec.Struct], ...]:
         return (self._config, self._market, self._position, self._vote)
 
     def _decode(self, mirror: Mirror[Decoded], info: AccountInfo) -> Decoded:
-        name = mirror.cls.__name__
+        name = idl_name(mirror.cls)
         if info.owner != self._program_id:
             raise DecodeError(
                 f"Account {info.address} is owned by {info.owner}, not by the program {self._program_id}."

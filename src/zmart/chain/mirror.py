@@ -14,18 +14,23 @@ from zmart.market import types as words
 Mirrored = TypeVar("Mirrored", bound=msgspec.Struct, covariant=True)
 
 
+def idl_name(cls: type[msgspec.Struct]) -> str:
+    """Return the name of the IDL's struct: `cls.IDL_NAME`, or the class's own name."""
+    return str(getattr(cls, "IDL_NAME", cls.__name__))
+
+
 class Mirror(Generic[Mirrored]):
-    """Read and write `cls` with the layout that the IDL gives `cls.__name__`.
+    """Read and write `cls` with the layout that the IDL gives `idl_name(cls)`.
 
     Raises ConfigError at once when a field is missing, new, or of another kind than in the IDL. Fields of `cls` with
     a default are not on chain and are ignored.
     """
 
     def __init__(self, idl: Idl, cls: type[Mirrored]) -> None:
-        definition = idl.struct(cls.__name__)
+        definition = idl.struct(idl_name(cls))
         _check(cls, definition.fields)
         self.cls = cls
-        self._codec = compile_struct(idl, cls.__name__, definition.fields)
+        self._codec = compile_struct(idl, idl_name(cls), definition.fields)
         self._names = tuple(field.name for field in definition.fields)
 
     def read(self, data: bytes, at: int) -> tuple[Mirrored, int]:
@@ -47,7 +52,7 @@ def _check(cls: type[msgspec.Struct], on_chain: tuple[Field, ...]) -> None:
     )
     if differing:
         raise ConfigError(
-            f"The IDL's {cls.__name__} is not the one this backend knows: {', '.join(differing)} differ; "
+            f"The IDL's {idl_name(cls)} is not the one this backend knows: {', '.join(differing)} differ; "
             "set SOLANA_IDL_PATH to the IDL of the deployed program, or leave it unset."
         )
 

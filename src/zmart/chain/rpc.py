@@ -73,7 +73,7 @@ class BlockhashValidity(msgspec.Struct, frozen=True):
     context_slot: Slot
 
 
-class Simulation(msgspec.Struct, frozen=True):
+class SimulationResult(msgspec.Struct, frozen=True):
     """Hold the result of a simulation against the bank that a node had at `slot`."""
 
     slot: Slot
@@ -376,7 +376,7 @@ class Rpc:
 
     async def simulate(
         self, raw: bytes, *, accounts: Sequence[Address] = (), verify_signatures: bool = False
-    ) -> Simulation:
+    ) -> SimulationResult:
         """Run the transaction against the confirmed bank; returns `accounts` as they would be afterwards."""
         options: dict[str, object] = {
             "encoding": "base64",
@@ -389,7 +389,7 @@ class Rpc:
         answer = await self._rpc.typed(_SimulatedValue, "simulateTransaction", params)
         value = answer.value
         after = zip(accounts, value.accounts or [None] * len(accounts), strict=False)
-        return Simulation(
+        return SimulationResult(
             slot=Slot(answer.context.slot),
             ok=value.err is None,
             units=value.units_consumed or 0,

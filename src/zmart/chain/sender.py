@@ -21,7 +21,7 @@ from solders.keypair import Keypair
 from zmart.chain import compose
 from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
 from zmart.chain.program import Program
-from zmart.chain.rpc import Rpc, Simulation
+from zmart.chain.rpc import Rpc, SimulationResult
 from zmart.errors import ChainError, ProgramError
 from zmart.market.types import Address, Lamports, Signature, Slot
 
@@ -201,7 +201,7 @@ class Sender:
                 f"The fee payer {self._payer.pubkey()} has {balance} lamports and needs {needed}: send it SOL."
             )
 
-    async def _simulate(self, intent: Intent, instructions: Sequence[Instruction]) -> Simulation:
+    async def _simulate(self, intent: Intent, instructions: Sequence[Instruction]) -> SimulationResult:
         latest = await self._rpc.get_latest_blockhash()
         message = compose.compile(
             self._payer.pubkey(),

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import msgspec
 from solders.pubkey import Pubkey
 
-from zmart.chain.accounts import UserPosition
+from zmart.chain.accounts import PositionAccount
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.transactions import extract_events, parse_transaction
@@ -105,8 +105,8 @@ async def traded_before(
     return VoterStanding(traded=Lamports(traded))
 
 
-async def _positions(rpc: Rpc, program: Program, wallet: Wallet) -> dict[Address, UserPosition]:
-    discriminator = program.accounts.discriminator(UserPosition)
+async def _positions(rpc: Rpc, program: Program, wallet: Wallet) -> dict[Address, PositionAccount]:
+    discriminator = program.accounts.discriminator(PositionAccount)
     filters = [(0, discriminator), (_USER_OFFSET, bytes(Pubkey.from_string(wallet)))]
     infos = await rpc.get_program_accounts(program.address, memcmp=filters)
     return {info.address: program.accounts.position(info) for info in infos}

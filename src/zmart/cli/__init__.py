@@ -1,4 +1,4 @@
-"""The `zmart` command: one module per group of commands."""
+"""Define the `zmart` command: one module per group of commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def root() -> None:
 
 
 def main() -> None:
-    """Entry point of the `zmart` script."""
+    """Run the `zmart` command."""
     for name in MODULES:
         import_module(f"zmart.cli.{name}").register(app)
     app()

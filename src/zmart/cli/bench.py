@@ -1,4 +1,5 @@
-"""`zmart bench`: speeds, as ratios to a peer in the same run. The benchmarks are in the source, not in the package."""
+"""Implement `zmart bench`: speeds, as ratios to a peer in the same run. The benchmarks are in the source, not in the
+package."""
 
 from __future__ import annotations
 
@@ -17,17 +18,18 @@ from zmart.errors import ConfigError
 
 NAMES = ("indexer", "gateway", "websocket")
 _QUICK = {"indexer": ("--events", "20000", "--growth", "50000", "--seconds", "5")}
-"""What makes a benchmark short; `--quick` where nothing else is said."""
+"""Options of a short run; `--quick` if there is no entry."""
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command."""
     app.command("bench")(bench)
 
 
 @one_sentence
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help=f"which: {', '.join(NAMES)} (default: all)")
+        list[str] | None, typer.Argument(help=f"benchmarks to run: {', '.join(NAMES)} (default: all)")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of tables")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="smaller data and shorter runs")] = False,
@@ -38,36 +40,36 @@ def bench(
 ) -> None:
     """Measure the speed of this project beside other servers in the same run, one benchmark after the other.
 
-    Run it on a machine that does nothing else. It needs a checkout, Node.js with npm, and wrk for the gateway.
+    Run it on an otherwise idle machine. It needs a checkout, Node.js with npm, and wrk for the gateway.
 
     gateway: reads of 500 different clients, from the database, cached, and mixed with writes; beside Express 4,
     Fastify 5 and a bare ASGI answer. For each: requests per second, p50, p99, ratios, and whether the goals are met.
     """
     folder = _folder()
-    wanted = names or list(NAMES)
-    unknown = [name for name in wanted if name not in NAMES]
+    selected = names or list(NAMES)
+    unknown = [name for name in selected if name not in NAMES]
     if unknown:
         raise ConfigError(f"There is no benchmark {unknown[0]}: choose from {', '.join(NAMES)}.")
-    if checkout is not None and wanted != ["gateway"]:
+    if checkout is not None and selected != ["gateway"]:
         raise ConfigError("--checkout is an option of `zmart bench gateway`.")
     python = _python(folder)
     options = [*(["--json"] if json else []), *(["--checkout", str(checkout)] if checkout else [])]
-    found = {name: _run(python, folder, name, options, json=json, quick=quick) for name in wanted}
+    results = {name: _run(python, folder, name, options, json=json, quick=quick) for name in selected}
     if json:
-        typer.echo(json_module.dumps({name: said for name, (_, said) in found.items() if said}, indent=2))
-    if any(status for status, _ in found.values()):
+        typer.echo(
+            json_module.dumps({name: output for name, (_, output) in results.items() if output}, indent=2)
+        )
+    if any(status for status, _ in results.values()):
         raise typer.Exit(1)
 
 
 def _python(folder: Path) -> str:
-    """The optimised CPython of the distribution where ours is a plain build; made ready once."""
-    typer.echo(
-        "Looking for an optimised CPython (the first time this installs the packages for it) ...", err=True
-    )
-    found = subprocess.run(
+    """Return an optimised CPython of the distribution if ours is a plain build; installed on first use."""
+    typer.echo("Looking for an optimised CPython (its packages are installed the first time) ...", err=True)
+    result = subprocess.run(
         [sys.executable, folder / "machine.py"], capture_output=True, text=True, check=True
     )
-    return found.stdout.strip()
+    return result.stdout.strip()
 
 
 def _run(
@@ -83,7 +85,7 @@ def _run(
 
 
 def _folder() -> Path:
-    """Where the benchmarks are. Raises ConfigError outside of a checkout."""
+    """Return the folder of the benchmarks. Raises ConfigError outside of a checkout."""
     folder = Path(__file__).resolve().parents[3] / "bench"
     if not (folder / "gateway.py").exists():
         raise ConfigError(

@@ -1,5 +1,4 @@
-"""`zmart aggregate` and `zmart finalize`: what the next tick of a service would do, now; `zmart decisions` and
-`zmart intents`."""
+"""Implement `zmart aggregate`, `zmart finalize` and `zmart decisions`, and include `zmart intents`."""
 
 from __future__ import annotations
 
@@ -23,14 +22,16 @@ if TYPE_CHECKING:
     Work = Callable[[Settings, DecisionContext, MarketId | None], Awaitable[None]]
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
-Market = Annotated[str | None, typer.Argument(help="a market's id (64 hex); without it, all that is due")]
-_MOST = 1_000
-decisions = typer.Typer(no_args_is_help=True, help="Results of disputes that wait for a person.")
+Market = Annotated[
+    str | None, typer.Argument(help="id of one market, 64 hex characters (default: all that are due)")
+]
+_MAX_INTENTS = 1_000
+decisions = typer.Typer(no_args_is_help=True, help="Review the results of disputes.")
 
 
 @one_sentence
 def aggregate(market: Market = None, json: Json = False) -> None:
-    """Decide proposals once, as the aggregator's next tick would: count, record on chain, approve or reject."""
+    """Decide due proposals once, like the aggregator's next tick: count, record on chain, approve or reject."""
     from zmart.services.aggregator.service import Aggregator
 
     async def work(settings: Settings, context: DecisionContext, only: MarketId | None) -> None:
@@ -43,7 +44,7 @@ def aggregate(market: Market = None, json: Json = False) -> None:
 
 @one_sentence
 def finalize(market: Market = None, json: Json = False) -> None:
-    """Finalize once what is due, as the monitor's next tick would; the chain's clock says what is due."""
+    """Finalize due markets once, like the monitor's next tick. Chain time determines what is due."""
     from zmart.services.monitor.service import Monitor
 
     async def work(settings: Settings, context: DecisionContext, only: MarketId | None) -> None:
@@ -57,15 +58,12 @@ def finalize(market: Market = None, json: Json = False) -> None:
 @decisions.command("release")
 @one_sentence
 def release(
-    market: Annotated[str, typer.Argument(help="the market's id (64 hex)")],
-    note: Annotated[str, typer.Option(help="why the result may stand; kept with the release")],
-    by: Annotated[
-        str | None, typer.Option(help="who releases it (default: the name of this system's user)")
-    ] = None,
+    market: Annotated[str, typer.Argument(help="the market's id, 64 hex characters")],
+    note: Annotated[str, typer.Option(help="reason, stored with the release")],
+    by: Annotated[str | None, typer.Option(help="name of the operator (default: the system's user)")] = None,
     json: Json = False,
 ) -> None:
-    """Let a dispute whose result waits for review be settled by its votes (DISPUTE_REVIEW=hold), or close the alert
-    about one that was settled (alert)."""
+    """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), or close the alert about one (alert)."""
     import getpass
 
     market_id = market_id_of(market)
@@ -85,20 +83,20 @@ def release(
 @decisions.command("reviews")
 @one_sentence
 def list_reviews(json: Json = False) -> None:
-    """Results of disputes that a person was asked to look at; those that wait first."""
+    """List dispute results with a review; waiting ones first."""
 
     async def work(pool: Pool) -> None:
         from zmart.store import dispute_reviews
 
-        found = await dispute_reviews.newest(pool)
+        reviews = await dispute_reviews.newest(pool)
         if json:
-            typer.echo(json_of(found))
+            typer.echo(json_of(reviews))
             return
-        for row in found:
-            fate = "waits" if row.waits else f"released by {row.released_by}: {row.note}"
-            typer.echo(f"{row.market_id} {row.raised_at:%Y-%m-%d %H:%M}Z {fate}. {' '.join(row.reasons)}")
-        if not found:
-            typer.echo("no result waits for review")
+        for row in reviews:
+            state = "waits" if row.waits else f"released by {row.released_by}: {row.note}"
+            typer.echo(f"{row.market_id} {row.raised_at:%Y-%m-%d %H:%M}Z {state}. {' '.join(row.reasons)}")
+        if not reviews:
+            typer.echo("no reviews")
 
     with_pool(work)
 
@@ -114,7 +112,7 @@ def _once(market: str | None, json: bool, work: Work) -> None:
         settings = stack_settings()
         context = await DecisionContext.open(settings)
         try:
-            return await _tell(context, only, json, lambda: work(settings, context, only))
+            return await _report(context, only, json, lambda: work(settings, context, only))
         finally:
             await context.aclose()
 
@@ -122,10 +120,10 @@ def _once(market: str | None, json: bool, work: Work) -> None:
         raise typer.Exit(1)
 
 
-async def _tell(
+async def _report(
     context: DecisionContext, only: MarketId | None, json: bool, work: Callable[[], Awaitable[None]]
 ) -> bool:
-    """Do the work and print which intents it changed and what is left open; False when something failed."""
+    """Do the work and print the intents it changed and what is still open; False if something failed."""
     from zmart.store import intents as store
     from zmart.store import market_work
 
@@ -133,24 +131,25 @@ async def _tell(
     if only is not None:
         await context.market(only)
         await market_work.without_pause(pool, only)
-    before = {row.id: row.state for row in await store.recent(pool, _MOST, market_id=only)}
+    before = {row.id: row.state for row in await store.recent(pool, _MAX_INTENTS, market_id=only)}
     await work()
-    after = await store.recent(pool, _MOST, market_id=only)
+    after = await store.recent(pool, _MAX_INTENTS, market_id=only)
     changed = [row for row in after if before.get(row.id) is not row.state]
-    left = await (market_work.everything(pool) if only is None else market_work.of_market(pool, only))
+    open_jobs = await (market_work.everything(pool) if only is None else market_work.of_market(pool, only))
     if json:
-        typer.echo(json_of({"intents": [plain(row) for row in changed], "open": left}))
+        typer.echo(json_of({"intents": [plain(row) for row in changed], "open": open_jobs}))
     else:
         lines = [line_of(row) for row in changed]
         lines += [
-            f"{job.market_id} {job.job.value}: {job.status} {job.last_error or ''}".rstrip() for job in left
+            f"{job.market_id} {job.job.value}: {job.status} {job.last_error or ''}".rstrip()
+            for job in open_jobs
         ]
         typer.echo("\n".join(lines) if lines else "nothing was due")
-    return all(job.status != "failing" for job in left)
+    return all(job.status != "failing" for job in open_jobs)
 
 
 def _log_to_stderr() -> None:
-    """Standard output belongs to the answer."""
+    """Send logs to standard error; standard output is for the result."""
     import logging
 
     import structlog
@@ -162,6 +161,7 @@ def _log_to_stderr() -> None:
 
 
 def register(root: typer.Typer) -> None:
+    """Add the commands."""
     root.command()(aggregate)
     root.command()(finalize)
     root.add_typer(intents.app, name="intents")

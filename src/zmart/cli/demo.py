@@ -1,4 +1,4 @@
-"""`zmart demo`: play a market's whole life against a running stack and check the books."""
+"""Implement `zmart demo`: play a market's whole life against a running stack and check the accounts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from zmart.cli.errors import needs_local_stack
 def demo(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
     traffic: Annotated[
-        bool, typer.Option("--traffic", help="no play: one open market with light traffic, until Ctrl-C")
+        bool, typer.Option("--traffic", help="only trade lightly in one open market, until Ctrl-C")
     ] = False,
 ) -> None:
     """Play three markets from creation to payout against the running local stack (starts one if none runs).
 
-    Twelve wallets vote, trade, discuss and dispute over HTTP and WebSocket; the chain's clock is moved by days and the
-    services must notice by themselves. Ends with a table and the check of the books; exit status 1 names what failed.
+    Twelve wallets vote, trade, discuss and dispute over HTTP and WebSocket; the chain's clock is advanced by days,
+    and the services must react by themselves. Ends with a table and a check of all amounts; exit status 1 if anything
+    failed.
     """
-    from zmart.local.bring_up import running_stack
+    from zmart.local.startup import running_stack
     from zmart.settings import settings
 
     with running_stack(settings(), lambda sentence: typer.echo(sentence, err=json)):
@@ -42,7 +43,7 @@ def _keep_trading() -> None:
 
 
 def perform(*, json: bool = False) -> bool:
-    """Play against the stack that runs and show how it went; True if everything holds."""
+    """Play against the running stack and print the report; True if everything holds."""
     import asyncio
 
     import msgspec
@@ -69,4 +70,5 @@ def perform(*, json: bool = False) -> bool:
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command."""
     app.command()(demo)

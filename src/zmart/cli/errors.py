@@ -1,4 +1,4 @@
-"""Errors on the command line: one sentence that says what to do, and exit status 1."""
+"""Report errors on the command line: one sentence that says what to do, and exit status 1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn a ZmartError into its sentence on standard error; anything else stays a traceback, as it is a bug."""
+    """Print a ZmartError as its sentence on standard error. Other exceptions are bugs and keep their traceback."""
 
     @wraps(command)
     def guarded(*arguments: P.args, **options: P.kwargs) -> R:

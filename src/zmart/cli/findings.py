@@ -8,10 +8,10 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from zmart.local.doctor import Finding
+from zmart.local.doctor import DoctorFinding
 
 
-def print_findings(found: list[Finding], *, as_json: bool) -> int:
+def print_findings(found: list[DoctorFinding], *, as_json: bool) -> int:
     """Print the findings; 1 when something is wrong."""
     if as_json:
         print(json.dumps([msgspec.to_builtins(finding) for finding in found]))

@@ -1,4 +1,4 @@
-"""`zmart indexer backfill|rebuild|audit|dead-letters`: look after the index."""
+"""Implement `zmart indexer backfill|rebuild|audit|reread|dead-letters`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from zmart.services.indexer.engine import Engine
     from zmart.store.pool import Pool
 
-app = typer.Typer(no_args_is_help=True, help="Fill, rebuild and check the index of the chain.")
-letters = typer.Typer(no_args_is_help=True, help="Transactions that could not be indexed.")
+app = typer.Typer(no_args_is_help=True, help="Fill, rebuild and check the index.")
+letters = typer.Typer(no_args_is_help=True, help="Manage transactions that could not be indexed.")
 app.add_typer(letters, name="dead-letters")
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Which = Annotated[
-    str, typer.Argument(help="its id or signature, or `all`; also the signature of one that waits")
+    str, typer.Argument(help="id or signature of a dead letter, signature of a waiting transaction, or `all`")
 ]
 
 
@@ -32,23 +32,23 @@ def backfill(
     from_slot: Annotated[
         int | None,
         typer.Option(
-            "--from", "--from-slot", min=0, help="list the chain from this slot (default: where it ended)"
+            "--from", "--from-slot", min=0, help="first slot (default: where the last listing ended)"
         ),
     ] = None,
     to_slot: Annotated[
-        int | None, typer.Option("--to", "--to-slot", min=0, help="through this slot (default: the tip)")
+        int | None, typer.Option("--to", "--to-slot", min=0, help="last slot (default: the tip)")
     ] = None,
     json: Json = False,
 ) -> None:
     """Find every transaction of the program that is not indexed yet, and index it. May run beside the service.
 
-    Broken off (Ctrl-C, kill -9), the same command goes on where it was.
+    If it is interrupted (Ctrl-C, kill -9), run the same command again: it continues.
     """
     from zmart.market.types import Slot
     from zmart.services.indexer.backfill import backfill as run
 
     if to_slot is not None and (from_slot is None or to_slot < from_slot):
-        raise typer.BadParameter("--to needs a --from that is not above it")
+        raise typer.BadParameter("--to requires a --from that is not greater")
 
     async def work(engine: Engine) -> None:
         first, last = (None if slot is None else Slot(slot) for slot in (from_slot, to_slot))
@@ -73,7 +73,7 @@ def backfill(
 def rebuild(json: Json = False) -> None:
     """Compute every projection again from the stored events, beside the live ones, and compare byte by byte.
 
-    Reads and indexing go on. What differs is put right and told in the change feed; exit status 1 then.
+    Reads and indexing continue. Differing rows are corrected and announced in the change feed; exit status 1 then.
     """
     from zmart.chain.program import Program
     from zmart.local.addresses import stack_settings
@@ -122,7 +122,8 @@ def audit(json: Json = False) -> None:
 @app.command()
 @one_sentence
 def reread(json: Json = False) -> None:
-    """Read transactions again whose events this version could not decode before (after an update or another IDL)."""
+    """Read again the transactions whose events this version could not decode before (after an update or another
+    IDL)."""
     from zmart.services.indexer.reread import reread as run
 
     async def work(engine: Engine) -> None:
@@ -135,26 +136,27 @@ def reread(json: Json = False) -> None:
 @letters.command("list")
 @one_sentence
 def list_letters(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 100, json: Json = False
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="maximum number of rows")] = 100,
+    json: Json = False,
 ) -> None:
-    """List them, the oldest first."""
+    """List dead letters, oldest first."""
     from zmart.store import inbox
 
     async def work(pool: Pool) -> None:
-        found = await inbox.dead_letters(pool, limit=limit)
+        rows = await inbox.dead_letters(pool, limit=limit)
         lines = [
             f"{one.id:>8}  {one.signature}  slot {one.slot}  {one.attempts} attempts  {one.last_error}"
-            for one in found
+            for one in rows
         ]
-        _print(found, json, "\n".join(lines) or "no dead letters")
+        _print(rows, json, "\n".join(lines) or "no dead letters")
 
     _with_pool(work)
 
 
 @letters.command()
 @one_sentence
-def show(which: Annotated[str, typer.Argument(help="its id or signature")], json: Json = False) -> None:
-    """Show one with what was delivered."""
+def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Json = False) -> None:
+    """Show a dead letter with what was delivered."""
     from zmart.store import inbox
 
     async def work(pool: Pool) -> None:
@@ -169,7 +171,7 @@ def show(which: Annotated[str, typer.Argument(help="its id or signature")], json
 @letters.command()
 @one_sentence
 def replay(which: Which, json: Json = False) -> None:
-    """Try it again; a running indexer does so at once."""
+    """Try dead letters again; a running indexer does so at once."""
     from zmart.store import inbox
 
     async def work(pool: Pool) -> None:
@@ -183,17 +185,19 @@ def replay(which: Which, json: Json = False) -> None:
 @letters.command()
 @one_sentence
 def drop(
-    which: Which, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False, json: Json = False
+    which: Which,
+    yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
+    json: Json = False,
 ) -> None:
-    """Give it up: its events are not in the index, and nobody is told again."""
+    """Drop dead letters: their events stay missing from the index, and no alert is raised again."""
     from zmart.store import inbox
 
     if not yes:
-        typer.confirm("The index stays without these transactions. Go on?", abort=True)
+        typer.confirm("These transactions will stay missing from the index. Continue?", abort=True)
 
     async def work(pool: Pool) -> None:
         number = await inbox.drop(pool, None if which == "all" else which)
-        _print({"dropped": number}, json, f"{number} given up")
+        _print({"dropped": number}, json, f"{number} dropped")
         _none_is_an_error(number)
 
     _with_pool(work)
@@ -205,7 +209,7 @@ def _none_is_an_error(number: int) -> None:
 
 
 def _quiet_logs() -> None:
-    """Standard output is for what was asked; what happens on the way goes to standard error."""
+    """Send logs to standard error; standard output is for the result."""
     import sys
 
     import structlog
@@ -260,4 +264,5 @@ def _bar(quiet: bool) -> Progress:
 
 
 def register(root: typer.Typer) -> None:
+    """Add the commands."""
     root.add_typer(app, name="indexer")

@@ -1,4 +1,4 @@
-"""How commands show intents and read market ids."""
+"""Print intents and parse market ids for commands."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 def market_id_of(text: str) -> MarketId:
-    """Raises Invalid when it is not 64 hex characters."""
+    """Parse a market's id. Raises Invalid if it is not 64 hex characters."""
     from zmart.errors import Invalid
     from zmart.market.types import MarketId
 
     if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
-        raise Invalid("market", f"{text[:70]!r} is not a market's id: 64 hex characters (see /api/markets).")
+        raise Invalid("market", f"{text[:70]!r} is not a market id: 64 hex characters (see /api/markets).")
     return MarketId(text.lower())
 
 
 def line_of(row: IntentRow) -> str:
-    """One intent on one line."""
+    """Return an intent on one line."""
     what = f"{row.id}  {row.created_at:%Y-%m-%d %H:%M:%S}  {row.action.value} of {row.market_id} round {row.round}"
-    fate = row.state.value if not row.landed_slot else f"{row.state.value} in slot {row.landed_slot}"
+    state = row.state.value if not row.landed_slot else f"{row.state.value} in slot {row.landed_slot}"
     signed = f" {row.signature}" if row.signature else ""
     error = f" ({row.error_name or row.error})" if row.error_name or row.error else ""
-    return f"{what}: {fate}{signed}{error}"
+    return f"{what}: {state}{signed}{error}"
 
 
 def plain(row: IntentRow) -> dict[str, object]:
-    """An intent as JSON fields, without the bytes of its transaction."""
+    """Return an intent as JSON fields, without the bytes of its transaction."""
     import msgspec
 
     fields: dict[str, object] = msgspec.to_builtins(row)
@@ -41,6 +41,7 @@ def plain(row: IntentRow) -> dict[str, object]:
 
 
 def json_of(value: object) -> str:
+    """Encode a value as JSON."""
     import msgspec
 
     return msgspec.json.encode(value).decode()

@@ -1,4 +1,4 @@
-"""`zmart intents list|show|resolve`: effects on chain that the backend wants, and what became of them."""
+"""Implement `zmart intents list|show|resolve`: planned effects on chain and their outcomes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from zmart.cli.intent_views import json_of, line_of, market_id_of, plain, with_p
 if TYPE_CHECKING:
     from zmart.store.pool import Pool
 
-app = typer.Typer(
-    no_args_is_help=True, help="Effects on chain that the backend wants, and what became of them."
-)
+app = typer.Typer(no_args_is_help=True, help="List and resolve planned effects on chain.")
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 IntentId = Annotated[UUID, typer.Argument(help="the intent's id, from `zmart intents list`")]
 
 
-class State(StrEnum):
-    """The states of an intent."""
+class IntentStateName(StrEnum):
+    """Name the states of an intent."""
 
     planned = "planned"
     signed = "signed"
@@ -34,8 +32,8 @@ class State(StrEnum):
     uncertain = "uncertain"
 
 
-class Fate(StrEnum):
-    """What a person can find out about an intent."""
+class ResolvedState(StrEnum):
+    """Name the outcomes that a person can determine."""
 
     landed = "landed"
     already_done = "already_done"
@@ -45,23 +43,23 @@ class Fate(StrEnum):
 @app.command("list")
 @one_sentence
 def list_intents(
-    state: Annotated[State | None, typer.Option(help="only this state, such as uncertain")] = None,
+    state: Annotated[IntentStateName | None, typer.Option(help="only this state, such as uncertain")] = None,
     market: Annotated[str | None, typer.Option(help="only this market")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="maximum number of rows")] = 50,
     json: Json = False,
 ) -> None:
-    """The newest intents."""
+    """List the newest intents."""
 
     async def work(pool: Pool) -> None:
         from zmart.store import intents
 
-        wanted = None if state is None else intents.IntentState(state.value)
-        about = None if market is None else market_id_of(market)
-        found = await intents.recent(pool, limit, state=wanted, market_id=about)
+        requested = None if state is None else intents.IntentState(state.value)
+        market_id = None if market is None else market_id_of(market)
+        rows = await intents.recent(pool, limit, state=requested, market_id=market_id)
         if json:
-            typer.echo(json_of([plain(row) for row in found]))
+            typer.echo(json_of([plain(row) for row in rows]))
         else:
-            typer.echo("\n".join(line_of(row) for row in found) if found else "no intents")
+            typer.echo("\n".join(line_of(row) for row in rows) if rows else "no intents")
 
     with_pool(work)
 
@@ -69,7 +67,7 @@ def list_intents(
 @app.command()
 @one_sentence
 def show(intent: IntentId, json: Json = False) -> None:
-    """One intent, with every signature that was made for it."""
+    """Show an intent with every signature that was made for it."""
 
     async def work(pool: Pool) -> None:
         from zmart.store import intents
@@ -94,12 +92,14 @@ def show(intent: IntentId, json: Json = False) -> None:
 @one_sentence
 def resolve(
     intent: IntentId,
-    fate: Annotated[Fate, typer.Option("--as", help="dead: it never landed and may be signed anew")],
-    reason: Annotated[str, typer.Option(help="what you saw; kept with the intent")],
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    outcome: Annotated[
+        ResolvedState, typer.Option("--as", help="dead: it never landed and may be signed again")
+    ],
+    reason: Annotated[str, typer.Option(help="what you found, stored with the intent")],
+    yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
 ) -> None:
-    """Say what became of an intent that nothing could judge (state uncertain)."""
-    if fate is Fate.dead and not yes:
+    """Record the outcome of an intent that could not be judged (state uncertain)."""
+    if outcome is ResolvedState.dead and not yes:
         typer.confirm(
             "If a signature did land, the effect may be sent twice. Are all of them dead?", abort=True
         )
@@ -111,10 +111,10 @@ def resolve(
 
         async with Claims(pool) as claims, claims.claim(intent) as claim:
             if claim is None:
-                raise Conflict(f"The intent {intent} is being carried out now: look again in a minute.")
+                raise Conflict(f"The intent {intent} is being executed now: try again in a minute.")
             if claim.intent.state.is_done:
-                raise Conflict(f"The intent {intent} is {claim.intent.state.value} already.")
-            await claim.journal.resolve_by_hand(str(intent), intents.IntentState(fate.value), reason)
+                raise Conflict(f"The intent {intent} is already {claim.intent.state.value}.")
+            await claim.journal.resolve_by_hand(str(intent), intents.IntentState(outcome.value), reason)
         await alerts.resolve_alert(pool, f"uncertain:{intent}")
         typer.echo(line_of(await intents.one(pool, intent)))
 

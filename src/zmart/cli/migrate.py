@@ -1,4 +1,4 @@
-"""`zmart migrate up|rollback|status`: the database's schema."""
+"""Implement `zmart migrate up|rollback|status`: the database's schema."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from zmart.cli.errors import one_sentence
 
-app = typer.Typer(no_args_is_help=True, help="Bring the database's schema up to date, take it back, or look.")
+app = typer.Typer(no_args_is_help=True, help="Update, revert or inspect the database's schema.")
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
 
@@ -21,7 +21,7 @@ def _url() -> str:
 @app.command()
 @one_sentence
 def up(json: Json = False) -> None:
-    """Run every migration that the database lacks; harmless when there is none."""
+    """Run every migration that the database lacks; harmless if there is none."""
     from zmart.store import migrate
 
     _show(migrate.upgrade(_url()), json)
@@ -31,43 +31,44 @@ def up(json: Json = False) -> None:
 @one_sentence
 def rollback(
     to: Annotated[str, typer.Option(help="a revision, -1 for one step, or base for an empty schema")] = "-1",
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
     json: Json = False,
 ) -> None:
-    """Take back the newest migration (its tables and their rows go)."""
+    """Revert the newest migration. Its tables are dropped with their rows."""
     from zmart.store import migrate
 
     if not yes:
-        typer.confirm("This drops tables with their rows. Go on?", abort=True)
+        typer.confirm("This drops tables with their rows. Continue?", abort=True)
     _show(migrate.rollback(_url(), to), json)
 
 
 @app.command()
 @one_sentence
 def status(json: Json = False) -> None:
-    """Print which revision the database has and which is the newest; exit status 1 if they differ."""
+    """Print the database's revision and the newest one; exit status 1 if they differ."""
     import asyncio
 
     from zmart.store import migrate
 
-    found = asyncio.run(migrate.status(_url()))
-    _show(found, json)
-    if not found.up_to_date:
+    schema = asyncio.run(migrate.status(_url()))
+    _show(schema, json)
+    if not schema.up_to_date:
         raise typer.Exit(1)
 
 
-def _show(found: object, json: bool) -> None:
+def _show(schema: object, json: bool) -> None:
     import msgspec
 
     from zmart.store.migrate import Status
 
-    assert isinstance(found, Status)
+    assert isinstance(schema, Status)
     if json:
-        typer.echo(msgspec.json.encode({"current": found.current, "head": found.head}))
+        typer.echo(msgspec.json.encode({"current": schema.current, "head": schema.head}))
     else:
-        state = "up to date" if found.up_to_date else "run `zmart migrate up`"
-        typer.echo(f"database: {found.current or 'empty'}, newest: {found.head} ({state})")
+        state = "up to date" if schema.up_to_date else "run `zmart migrate up`"
+        typer.echo(f"database: {schema.current or 'empty'}, newest: {schema.head} ({state})")
 
 
 def register(root: typer.Typer) -> None:
+    """Add the commands."""
     root.add_typer(app, name="migrate")

@@ -1,4 +1,4 @@
-"""`zmart openapi`: the description of the HTTP API, without a running gateway."""
+"""Implement `zmart openapi`: print the description of the HTTP API without a running gateway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmart.errors import ConfigError
 @one_sentence
 def openapi(
     page: Annotated[
-        Path | None, typer.Option(help="make the list of calls in this Markdown page anew instead")
+        Path | None, typer.Option(help="update the list of calls in this Markdown page instead")
     ] = None,
 ) -> None:
     """Print the OpenAPI 3.1 document of the HTTP API."""
@@ -27,10 +27,11 @@ def openapi(
         typer.echo(msgspec.json.format(msgspec.json.encode(schema)).decode())
         return
     if not page.is_file():
-        raise ConfigError(f"There is no page {page}: --page wants a file like docs/api.md.")
+        raise ConfigError(f"There is no page {page}: --page takes a file like docs/api.md.")
     page.write_text(markdown.with_calls(page.read_text(encoding="utf-8"), schema), encoding="utf-8")
     typer.echo(f"The list of calls in {page} is that of this version.")
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command."""
     app.command()(openapi)

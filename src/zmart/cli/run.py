@@ -1,4 +1,4 @@
-"""`zmart run <service>`: one service in the foreground, as a supervisor or a container wants it."""
+"""Implement `zmart run <service>`: one service in the foreground, for a supervisor or a container."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import typer
 from zmart.cli.errors import one_sentence
 
 
-class Name(StrEnum):
-    """What can be run."""
+class ServiceName(StrEnum):
+    """Name what can be run."""
 
     indexer = "indexer"
     aggregator = "aggregator"
@@ -26,21 +26,21 @@ class Name(StrEnum):
 @one_sentence
 def run(
     service: Annotated[
-        Name, typer.Argument(help="which service; providers: local stand-ins for Pinata, Helius")
+        ServiceName, typer.Argument(help="the service; providers: local stand-ins for Pinata and Helius")
     ],
     once: Annotated[
-        bool, typer.Option("--once", help="aggregator, monitor: decide what is due now, then end")
+        bool, typer.Option("--once", help="aggregator, monitor: process what is due, then exit")
     ] = False,
 ) -> None:
     """Run one service in the foreground until SIGTERM or Ctrl-C."""
-    gc.disable()  # what imports make is not garbage: a fifth of the start; the host turns it on again
+    gc.disable()  # saves a fifth of the start: imports make no garbage; the host enables it again
     from zmart.settings import settings
 
     if once:
         _once(service)
         return
 
-    if service is Name.providers:
+    if service is ServiceName.providers:
         from zmart.local.extra import require_extra
         from zmart.local.providers import run as run_providers
 
@@ -53,17 +53,18 @@ def run(
     run_service(service.value, settings())
 
 
-def _once(service: Name) -> None:
+def _once(service: ServiceName) -> None:
     from zmart.cli import decisions
     from zmart.errors import ConfigError
 
-    if service is Name.aggregator:
+    if service is ServiceName.aggregator:
         decisions.aggregate(None, False)
-    elif service is Name.monitor:
+    elif service is ServiceName.monitor:
         decisions.finalize(None, False)
     else:
-        raise ConfigError(f"--once is for the aggregator and the monitor; the {service.value} has no rounds.")
+        raise ConfigError(f"--once is for the aggregator and the monitor; the {service.value} has no ticks.")
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command."""
     app.command()(run)

@@ -1,4 +1,5 @@
-"""`zmart snapshot` makes snapshots now; `zmart verify snapshot` checks one without trusting this backend."""
+"""Implement `zmart snapshot`, which takes snapshots, and `zmart verify snapshot`, which checks one without trusting
+this backend."""
 
 from __future__ import annotations
 
@@ -21,28 +22,28 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 @one_sentence
 def snapshot(
-    market: Annotated[str | None, typer.Option(help="one market, by id or address (default: all)")] = None,
+    market: Annotated[str | None, typer.Option(help="id or address of one market (default: all)")] = None,
     day: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="the day it belongs to (default: today, UTC)"),
+        typer.Option(formats=["%Y-%m-%d"], help="day of the snapshot (default: today, UTC)"),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make the day's snapshots, pin them and read them back; harmless when they are there already.
+    """Take the day's snapshots, pin them and read them back; harmless if they exist already.
 
-    Exit status 1 when one could not be pinned or read back: the service tries again by itself.
+    Exit status 1 if one could not be pinned or read back; the service retries by itself.
     """
-    made = asyncio.run(_make(market, day.date() if day else None, quiet=json))
+    results = asyncio.run(_take(market, day.date() if day else None, quiet=json))
     if json:
         import msgspec
 
-        typer.echo(msgspec.json.encode(made))
+        typer.echo(msgspec.json.encode(results))
     else:
-        for each in made:
+        for each in results:
             word = "new" if each.is_new else "unchanged"
             typer.echo(f"{each.market_id}  {each.cid}  {word}, {each.error or 'pinned and read back'}")
-        typer.echo(f"{len(made)} snapshot(s).")
-    if not all(each.verified for each in made):
+        typer.echo(f"{len(results)} snapshot(s).")
+    if not all(each.verified for each in results):
         raise typer.Exit(1)
 
 
@@ -51,14 +52,16 @@ def verify(
     cid: Annotated[str, typer.Argument(help="the snapshot's CID")],
     gateway: Annotated[str | None, typer.Option(help="an IPFS gateway (default: IPFS_GATEWAY_URL)")] = None,
     rpc: Annotated[str | None, typer.Option(help="also compare with the chain, through this RPC")] = None,
-    history: Annotated[int, typer.Option(min=1, max=10_000, help="how many snapshots back to look")] = 10,
+    history: Annotated[
+        int, typer.Option(min=1, max=10_000, help="maximum number of snapshots to check")
+    ] = 10,
     json: Json = False,
 ) -> None:
-    """Fetch a snapshot and those before it from a gateway and check them: CIDs, canonical form, nothing gone.
+    """Fetch a snapshot and its predecessors from a gateway and check them: CIDs, canonical form, nothing removed.
 
-    Where a predecessor cannot be fetched, that is said and the look back ends.
+    If a predecessor cannot be fetched, this is reported and the check ends there.
 
-    Exit status 0: all that was asked for holds; 1: something is broken, or could not be looked at.
+    Exit status 0: every requested check holds; 1: something is broken, or could not be checked.
     """
     import msgspec
 
@@ -75,13 +78,14 @@ def verify(
 
 
 def register(root: typer.Typer) -> None:
+    """Add the commands."""
     from zmart.cli.verify import app as verify_app
 
     root.command()(snapshot)
     verify_app.command("snapshot")(verify)
 
 
-async def _make(market: str | None, day: date | None, *, quiet: bool) -> list[SnapshotResult]:
+async def _take(market: str | None, day: date | None, *, quiet: bool) -> list[SnapshotResult]:
     from zmart.ipfs.pinata import PinataClient
     from zmart.local.addresses import stack_settings
     from zmart.services.snapshots.runs import SnapshotRuns
@@ -94,14 +98,14 @@ async def _make(market: str | None, day: date | None, *, quiet: bool) -> list[Sn
             runs = SnapshotRuns.with_provider(pool, pins, settings)
             if market is not None:
                 return [await runs.run_one(market, day)]
-            with _progress(quiet) as told:
-                return await runs.run_all(day, told)
+            with _progress(quiet) as on_progress:
+                return await runs.run_all(day, on_progress)
         finally:
             await pool.close()
 
 
 class _progress:  # noqa: N801  # used like a function
-    """A bar on standard error, unless a script reads the output."""
+    """Show a progress bar on standard error, unless a script reads the output."""
 
     def __init__(self, quiet: bool) -> None:
         from rich.console import Console
@@ -111,7 +115,7 @@ class _progress:  # noqa: N801  # used like a function
 
     def __enter__(self) -> Callable[[int, int], None]:
         self._bar.start()
-        task = self._bar.add_task("writing snapshots down", total=None)
+        task = self._bar.add_task("storing snapshots", total=None)
         return lambda done, of: self._bar.update(task, completed=done, total=of)
 
     def __exit__(self, *_: object) -> None:
@@ -127,14 +131,14 @@ async def _verify(cid: str, gateway: str | None, rpc_url: str | None, history: i
     from zmart.proofs.verify_snapshot import against_chain, report, verify_history
 
     settings = stack_settings()
-    found = [each async for each in verify_history(gateway or settings.ipfs_gateway_url, cid, history)]
+    verified = [each async for each in verify_history(gateway or settings.ipfs_gateway_url, cid, history)]
     if rpc_url is None:
-        return [told for _, told in found]
+        return [result for _, result in verified]
     async with Rpc([rpc_url]) as rpc:
-        evidence = await gather(rpc, Program.from_settings(settings), MarketId(found[0][0].market_id))
+        evidence = await gather(rpc, Program.from_settings(settings), MarketId(verified[0][0].market_id))
     return [
-        report(told.cid, snapshot, [*told.findings, *against_chain(snapshot, evidence)])
-        for snapshot, told in found
+        report(result.cid, snapshot, [*result.findings, *against_chain(snapshot, evidence)])
+        for snapshot, result in verified
     ]
 
 

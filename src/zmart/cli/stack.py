@@ -1,4 +1,4 @@
-"""`zmart up|stop|restart|ps|monit|logs|doctor|setup`: the local stack from start to end."""
+"""Implement `zmart up|stop|restart|ps|monit|logs|doctor|setup`: the local stack."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
 
 @needs_local_stack
 def up(
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="start, then leave it running")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="forget all data of an earlier stack first")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="start in the background")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="delete all data of an earlier stack first")] = False,
     demo: Annotated[
-        bool, typer.Option("--demo", help="play a market's whole life once all is ready")
+        bool, typer.Option("--demo", help="play a market's whole life once the stack is ready")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Start everything on this machine and wait until it is ready; Ctrl-C ends it.
+    """Start everything on this machine and wait until it is ready; Ctrl-C stops it.
 
     PostgreSQL, Valkey, a Solana chain and stand-ins for Pinata and Helius are embedded, unless DATABASE_URL,
     REDIS_URL, SOLANA_RPC_URL or the keys of those services are set.
@@ -33,23 +33,23 @@ def up(
 
 @needs_local_stack
 def stop() -> None:
-    """End the stack, wherever it was started; nothing is left running."""
-    from zmart.local.bring_up import take_down
+    """Stop the stack of ZMART_HOME, from wherever it was started."""
     from zmart.local.process_group import members
+    from zmart.local.startup import stop_stack
 
     home = _home()
     if not members(home):
-        typer.echo("Nothing runs here.")
+        typer.echo("No stack runs here.")
         return
-    take_down(home)
+    stop_stack(home)
     typer.echo("Stopped.")
 
 
 @needs_local_stack
 def restart(
-    service: Annotated[str, typer.Argument(help="a name that `zmart ps` shows, or all: the six services")],
+    service: Annotated[str, typer.Argument(help="a name from `zmart ps`, or `all` for the six services")],
 ) -> None:
-    """Restart one process, or all services; nothing is lost by it."""
+    """Restart one process, or all services. No data is lost."""
     from zmart.cli.stack_views import full_names
     from zmart.local.stack import supervisor_of
 
@@ -70,7 +70,7 @@ def ps(json: Json = False) -> None:
 
 @needs_local_stack
 def monit(
-    every: Annotated[float, typer.Option(help="seconds between two looks", min=0.2)] = 1.0,
+    every: Annotated[float, typer.Option(help="refresh interval in seconds", min=0.2)] = 1.0,
 ) -> None:
     """Watch the processes live; Ctrl-C ends the view, not the stack."""
     from zmart.cli.stack_views import watch
@@ -80,11 +80,11 @@ def monit(
 
 @needs_local_stack
 def logs(
-    service: Annotated[str, typer.Argument(help="a name that `zmart ps` shows; empty: all")] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with what comes")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="how many of the last lines", min=0)] = 50,
+    service: Annotated[str, typer.Argument(help="a name from `zmart ps` (default: all)")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="keep printing new lines")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="number of last lines to print", min=0)] = 50,
 ) -> None:
-    """Print what processes said last, and with -f what they say from now on."""
+    """Print the last lines that processes logged; -f follows."""
     from zmart.cli.stack_logs import show
 
     show(_home() / "logs", service, lines, follow=follow)
@@ -92,7 +92,7 @@ def logs(
 
 @one_sentence
 def doctor(json: Json = False) -> None:
-    """Check settings, programs, ports, disk and a running stack: one sentence each; exit status 1 on trouble."""
+    """Check settings, programs, ports, disk and a running stack; exit status 1 if anything is wrong."""
     from zmart.cli.findings import print_findings
     from zmart.local.doctor import examine
 
@@ -118,5 +118,6 @@ def _home() -> Path:
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands."""
     for command in (up, stop, restart, ps, monit, logs, doctor, setup):
         app.command()(command)

@@ -1,4 +1,4 @@
-"""`zmart logs`: the last lines of the stack's log files, and what is added to them."""
+"""Print and follow the stack's log files, for `zmart logs`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TAIL_BYTES = 512 * 1024
 
 
 def show(folder: Path, service: str, lines: int, *, follow: bool) -> None:
-    """Print the last `lines` of one log, or of each; with `follow` whatever comes, until Ctrl-C."""
+    """Print the last `lines` of one log, or of each; `follow` prints new lines until Ctrl-C."""
     paths = _paths(folder, service)
     width = max(len(path.stem) for path in paths) if len(paths) > 1 else 0
     for path in paths:
@@ -26,16 +26,16 @@ def show(folder: Path, service: str, lines: int, *, follow: bool) -> None:
 
 
 def _paths(folder: Path, service: str) -> list[Path]:
-    found = sorted(folder.glob("*.log"))
-    wanted = [path for path in found if not service or path.stem == service]
-    if not wanted:
-        names = ", ".join(path.stem for path in found)
+    logs = sorted(folder.glob("*.log"))
+    selected = [path for path in logs if not service or path.stem == service]
+    if not selected:
+        names = ", ".join(path.stem for path in logs)
         raise ConfigError(
             f"There is no log of {service!r}: one of {names}."
             if names
             else f"There are no logs in {folder} yet."
         )
-    return wanted
+    return selected
 
 
 def _tail(path: Path, lines: int) -> list[str]:
@@ -49,15 +49,15 @@ def _follow(paths: list[Path], width: int) -> None:
     files: dict[Path, TextIO] = {path: _open_at_end(path) for path in paths}
     try:
         while True:
-            quiet = True
+            is_idle = True
             for path, file in files.items():
                 for line in file:
-                    quiet = False
+                    is_idle = False
                     _print(path, line.rstrip("\n"), width)
-                if path.exists() and path.stat().st_size < file.tell():  # rotated: begin with the new one
+                if path.exists() and path.stat().st_size < file.tell():  # rotated: continue with the new file
                     file.close()
                     files[path] = path.open(encoding="utf-8", errors="replace")
-            if quiet:
+            if is_idle:
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return

@@ -1,4 +1,4 @@
-"""What `zmart up` shows while it starts: a line a process on a terminal, plain lines elsewhere."""
+"""Show the progress of `zmart up`: a line per process on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zmart.ops.host import SERVICES
 
 
 class StartView:
-    """A context in which `tell(name, state)` is shown; safe to call from any thread."""
+    """Show the state of each process while the context is open. Thread-safe."""
 
     def __init__(self, console: Console, servers: list[str]) -> None:
         self._console = console
         self._lock = threading.Lock()
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
         self._since: dict[str, float] = {}
         self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
@@ -41,10 +41,10 @@ class StartView:
     ) -> None:
         self._progress.stop()
         if error is None:
-            self._console.print(f"Everything is ready after {time.monotonic() - self._begun:.1f} s.")
+            self._console.print(f"Everything is ready after {time.monotonic() - self._started_at:.1f} s.")
 
-    def tell(self, name: str, state: str) -> None:
-        """A process is "starting" or "ready"."""
+    def show(self, name: str, state: str) -> None:
+        """Show that a process is "starting" or "ready"."""
         with self._lock:
             task = self._tasks[name]
             if state == "starting":
@@ -54,5 +54,5 @@ class StartView:
                 return
             self._progress.update(task, state=state, completed=1)
             if not self._console.is_terminal:
-                took = time.monotonic() - self._since.get(name, self._begun)
+                took = time.monotonic() - self._since.get(name, self._started_at)
                 self._console.print(f"{name} is ready ({took:.1f} s)")

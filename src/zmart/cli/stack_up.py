@@ -1,4 +1,4 @@
-"""`zmart up`: one start, shown while it happens, and one orderly end."""
+"""Implement `zmart up`: start the stack, show its progress, and stop it in order."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from rich.table import Table
 
 from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
-from zmart.local.bring_up import BringUp, is_up, take_down
 from zmart.local.process_group import end_members
-from zmart.local.processes import launched
-from zmart.local.stack import Stack, erase_home, read_record
+from zmart.local.processes import start_command
+from zmart.local.stack import LocalStack, erase_home, read_record
+from zmart.local.startup import StackStart, is_up, stop_stack
 from zmart.local.supervision import SupervisionError
 from zmart.settings import settings
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 OK, FAILED = 0, 1
 
 
 def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
-    """Start the stack; the exit status."""
+    """Start the stack; returns the exit status."""
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     home = settings().zmart_home.resolve()
     with _only_one_start(home):
@@ -39,7 +39,7 @@ def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
                 raise ConfigError("The stack is running: `zmart stop` first, then `zmart up --fresh`.")
             console.print("The stack is already running (`zmart ps`, `zmart stop`).")
             return _show(console, home, as_json) or (_demo(as_json) if demo else OK)
-        session = Session(console, home)
+        session = StackSession(console, home)
         session.start(fresh=fresh, detach=detach)
     _show(console, home, as_json)
     if not demo:
@@ -49,12 +49,12 @@ def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
         return played if detach else session.stay()
     _show(console, home, as_json)
     with _traffic():
-        console.print("Light traffic goes on in one open market; Ctrl-C ends everything.")
+        console.print("Light traffic continues in one open market; Ctrl-C stops everything.")
         return session.stay() or played
 
 
-class Session:
-    """A start in the foreground: it owns the signals, and the stack ends with it."""
+class StackSession:
+    """Run the stack in the foreground: handle signals, and stop the stack at the end."""
 
     def __init__(self, console: Console, home: Path) -> None:
         self._console = console
@@ -63,25 +63,25 @@ class Session:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, fresh: bool, detach: bool) -> None:
-        """Clean up after an earlier stack, then start; on any trouble nothing is left running."""
-        if left := end_members(self._home):
-            self._console.print(f"Ended {left} processes that an earlier stack had left behind.")
+        """Clean up after an earlier stack, then start. On an error no process is left running."""
+        if count := end_members(self._home):
+            self._console.print(f"Ended {count} processes of an earlier stack.")
         if fresh:
             erase_home(settings())
-        stack = Stack(settings(), self._say)
+        stack = LocalStack(settings(), self._say)
         names = [program.name for program in stack.servers()]
         with StartView(self._console, names) as view:
-            begin = BringUp(stack, view.tell, self._say)
+            begin = StackStart(stack, view.show, self._say)
             self._on_signals(begin.stop)
             try:
-                self._process = begin.start(stay_with_us=not detach)
+                self._process = begin.start(stop_with_us=not detach)
             except BaseException:
-                take_down(self._home)
+                stop_stack(self._home)
                 raise
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody asked for the end already."""
+        """Return whether the end was requested."""
         return self._stop.is_set()
 
     def _on_signals(self, starting: threading.Event) -> None:
@@ -96,17 +96,17 @@ class Session:
         self._console.print(sentence)
 
     def stay(self) -> int:
-        """Return when the stack was stopped: by a signal here, or by `zmart stop` elsewhere."""
+        """Wait until the stack is stopped: by a signal here, or by `zmart stop` elsewhere."""
         assert self._process is not None
-        watcher = Watcher(self._home)
-        while not self._stop.wait(LOOK_SECONDS):
+        watcher = ProcessWatcher(self._home)
+        while not self._stop.wait(POLL_SECONDS):
             if self._process.poll() is not None:
                 end_members(self._home)
                 return self._ended(self._process.returncode)
             for sentence in watcher.news():
                 self._say(sentence)
         with self._console.status("Stopping ..."):
-            take_down(self._home)
+            stop_stack(self._home)
             self._process.wait()
         self._say("Stopped.")
         return OK
@@ -119,8 +119,8 @@ class Session:
         return FAILED
 
 
-class Watcher:
-    """Notices processes that ended and were started again."""
+class ProcessWatcher:
+    """Notice processes that ended and were started again."""
 
     def __init__(self, home: Path) -> None:
         from zmart.local.stack import supervisor_of
@@ -129,7 +129,7 @@ class Watcher:
         self._states: dict[str, tuple[str, int]] = {}
 
     def news(self) -> list[str]:
-        """One sentence for each process whose state or pid changed since the last look."""
+        """Return one sentence for each process whose state or pid changed since the last call."""
         try:
             now = {info.name: (info.state, info.pid) for info in self._supervisor.processes()}
         except SupervisionError:
@@ -168,15 +168,15 @@ def _show(console: Console, home: Path, as_json: bool) -> int:
 
 
 def _demo(as_json: bool) -> int:
-    """The play is a process of its own: Ctrl-C reaches it, and what it needed of memory goes with it."""
+    """Run the demo as a process of its own, so that Ctrl-C reaches it and its memory is freed."""
     command = [sys.executable, "-m", "zmart.cli", "demo", *(["--json"] if as_json else [])]
     return OK if subprocess.run(command, check=False).returncode == 0 else FAILED
 
 
 @contextlib.contextmanager
 def _traffic() -> Iterator[None]:
-    """Light traffic as long as the block lasts, and never longer than this process."""
-    command = launched(
+    """Run light traffic while the block lasts; it never outlives this process."""
+    command = start_command(
         [sys.executable, "-m", "zmart.cli", "demo", "--traffic"], die_with_parent=signal.SIGTERM
     )
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

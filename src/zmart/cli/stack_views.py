@@ -1,4 +1,4 @@
-"""Tables of what runs, once or live."""
+"""Print tables of processes, once or live, and the doctor's findings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rich.table import Table
 from zmart.errors import ConfigError
 from zmart.local.process_group import memory_bytes
 from zmart.local.processes import last_line
-from zmart.local.readiness import Answer, ask, readable
+from zmart.local.readiness import ReadinessReport, ask, readable
 from zmart.local.stack import read_record, supervisor_of
 from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor
 
 MIB = 1024 * 1024
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One process as `zmart ps` tells it. `ready` is None for what does not say."""
+class ProcessRow(msgspec.Struct, frozen=True):
+    """Hold one process as `zmart ps` shows it. `ready` is None for a process without a readiness check."""
 
     name: str
     state: str
@@ -35,20 +35,20 @@ class Row(msgspec.Struct, frozen=True):
     reason: str
 
 
-def full_names(supervisor: Supervisor, wanted: str) -> list[str]:
-    """The "group:name" of a process, or of all six. Raises ConfigError naming those that there are."""
+def full_names(supervisor: Supervisor, name: str) -> list[str]:
+    """Return the "group:name" of a process, or of all six services. Raises ConfigError with the valid names."""
     found = supervisor.processes()
-    if wanted == "all":
+    if name == "all":
         return [f"{info.group}:{info.name}" for info in found if info.group == "services"]
     for info in found:
-        if info.name == wanted:
+        if info.name == name:
             return [f"{info.group}:{info.name}"]
     names = ", ".join(info.name for info in found)
-    raise ConfigError(f"There is no process {wanted!r} here: all, or one of {names}.")
+    raise ConfigError(f"There is no process {name!r} here: all, or one of {names}.")
 
 
-def rows(home: Path) -> list[Row]:
-    """Every process of the running stack. Raises ConfigError when none runs."""
+def rows(home: Path) -> list[ProcessRow]:
+    """Return every process of the running stack. Raises ConfigError if none runs."""
     supervisor = supervisor_of(home)
     try:
         found = supervisor.processes()
@@ -62,19 +62,19 @@ def rows(home: Path) -> list[Row]:
             zip((i.name for i in asked), threads.map(lambda i: ask(urls[i.name]), asked), strict=True)
         )
     spawns = supervisor.spawns()
-    last_words = {
+    last_output = {
         i.name: readable(last_line(supervisor.logs / f"{i.name}.log")) for i in found if not i.is_up
     }
     return [
-        _row(info, spawns.get(info.name, 0), answers.get(info.name), last_words.get(info.name, ""))
+        _row(info, spawns.get(info.name, 0), answers.get(info.name), last_output.get(info.name, ""))
         for info in found
     ]
 
 
-def _row(info: ProcessInfo, spawns: int, answer: Answer | None, last_words: str) -> Row:
+def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, last_output: str) -> ProcessRow:
     # To supervisord a process is STARTING for its first seconds; one that says it is ready has started.
     has_started = info.state == "STARTING" and answer is not None and answer.ready
-    return Row(
+    return ProcessRow(
         name=info.name,
         state="running" if has_started else info.state.lower(),
         pid=info.pid,
@@ -82,12 +82,12 @@ def _row(info: ProcessInfo, spawns: int, answer: Answer | None, last_words: str)
         restarts=max(0, spawns - 1),
         memory_mib=round(memory_bytes(info.pid) / MIB, 1) if info.pid else 0.0,
         ready=answer.ready if answer else None,
-        reason=answer.reason if answer else last_words,
+        reason=answer.reason if answer else last_output,
     )
 
 
 def print_processes(home: Path, *, as_json: bool) -> int:
-    """Print the processes; 1 when one is down or not ready."""
+    """Print the processes; returns 1 if one is down or not ready."""
     found = rows(home)
     if as_json:
         print(json.dumps([msgspec.to_builtins(row) for row in found]))
@@ -96,7 +96,7 @@ def print_processes(home: Path, *, as_json: bool) -> int:
     return 0 if all(row.state == "running" and row.ready is not False for row in found) else 1
 
 
-def _table(found: list[Row]) -> Table:
+def _table(found: list[ProcessRow]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("process", "left"), ("state", "left"), ("pid", "right"), ("up", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]  # rich names its literals privately
@@ -121,7 +121,7 @@ def _table(found: list[Row]) -> Table:
 
 
 def duration(seconds: int) -> str:
-    """A short text: 45s, 12m, 3h 5m, 2d 4h."""
+    """Format a duration: 45s, 12m, 3h 5m, 2d 4h."""
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
     if days:
         return f"{days}d {hours % 24}h"

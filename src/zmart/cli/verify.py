@@ -1,4 +1,5 @@
-"""`zmart verify ...`: check what this backend says, with an RPC and a copy of its data; no trust needed."""
+"""Implement `zmart verify ...`: check this backend's statements with an RPC and a copy of its data; no trust
+needed."""
 
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from zmart.proofs.verify_tally import TallyReport
     from zmart.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Check what this backend says, without trusting it.")
+app = typer.Typer(no_args_is_help=True, help="Check this backend's statements without trusting it.")
 Market = Annotated[str, typer.Argument(help="the market's id, 64 hex characters")]
-Api = Annotated[str | None, typer.Option(help="take the log from this API (default: PUBLIC_API_URL)")]
-Database = Annotated[bool, typer.Option("--database", help="take the log from DATABASE_URL")]
+Api = Annotated[str | None, typer.Option(help="read the log from this API (default: PUBLIC_API_URL)")]
+Database = Annotated[bool, typer.Option("--database", help="read the log from DATABASE_URL")]
 
 
 @app.command()
@@ -30,9 +31,9 @@ def tally(
     market: Market,
     api: Api = None,
     file: Annotated[
-        Path | None, typer.Option(help="take the log from a file, as `zmart verify log` saves it")
+        Path | None, typer.Option(help="read the log from a file that `zmart verify log` saved")
     ] = None,
-    cid: Annotated[str | None, typer.Option(help="take the saved log with this CID from IPFS")] = None,
+    cid: Annotated[str | None, typer.Option(help="read the saved log with this CID from IPFS")] = None,
     gateway: Annotated[str | None, typer.Option(help="an IPFS gateway (default: IPFS_GATEWAY_URL)")] = None,
     database: Database = False,
     receipt: Annotated[
@@ -48,7 +49,7 @@ def tally(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Count a market's votes again and compare with the chain: signatures, who may vote, one vote per wallet, counts,
+    """Count a market's votes again and compare with the chain: signatures, eligibility, one vote per wallet, counts,
     root.
 
     Exit status 0: every tally on chain, and every receipt, holds; 1: something is broken, or there is no tally to
@@ -62,15 +63,15 @@ def tally(
     reports, receipts = asyncio.run(_reports(source, receipt or [], saved_list))
     if not reports and receipts is None:
         raise NotFound(f"No tally of market {market} is on chain yet.")
-    told: list[TallyReport | ReceiptsReport] = [*reports]
+    shown: list[TallyReport | ReceiptsReport] = [*reports]
     if receipts is not None:
-        told.append(receipts)
+        shown.append(receipts)
     if json:
-        typer.echo(json_of([{**_fields(report), "holds": report.holds} for report in told]))
+        typer.echo(json_of([{**_fields(report), "holds": report.holds} for report in shown]))
     else:
-        for report in told:
+        for report in shown:
             _print(report)
-    if not all(report.holds for report in told):
+    if not all(report.holds for report in shown):
         raise typer.Exit(1)
 
 
@@ -85,7 +86,7 @@ def log(
         bool, typer.Option("--pin", help="also pin it to IPFS, with PINATA_JWT or its keys")
     ] = False,
 ) -> None:
-    """Save a market's vote log as one file and tell its CID: the same log is the same file everywhere."""
+    """Save a market's vote log as one file and print its CID: the same log is the same file everywhere."""
     from zmart.ipfs.cid import cid_of
     from zmart.proofs.log_sources import as_file
 
@@ -99,12 +100,13 @@ def log(
 
 
 def register(root: typer.Typer) -> None:
+    """Add the commands."""
     root.add_typer(app, name="verify")
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the log comes from: the first of those that are given, else the API."""
+    """Hold where the log comes from: the first source that is given, else the API."""
 
     market_id: MarketId
     api: str | None

@@ -1,4 +1,4 @@
-"""`zmart votes ...`: signed lists of wallets for the rule `listed`."""
+"""Implement `zmart votes ...`: signed lists of wallets for the rule `listed`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 
 from zmart.cli.errors import one_sentence
 
-app = typer.Typer(no_args_is_help=True, help="Lists of wallets that may vote (the rule listed:CID).")
+app = typer.Typer(no_args_is_help=True, help="Manage lists of wallets that may vote (the rule listed:CID).")
 
 
-class Signer(StrEnum):
-    """The keys of GlobalConfig that may sign a list."""
+class ListSigner(StrEnum):
+    """Name the keys of GlobalConfig that may sign a list."""
 
     backend = "backend"
     admin = "admin"
@@ -24,11 +24,11 @@ class Signer(StrEnum):
 @app.command("list-sign")
 @one_sentence
 def list_sign(
-    wallets: Annotated[Path, typer.Argument(help="a text file with one wallet's address on each line")],
+    wallets: Annotated[Path, typer.Argument(help="text file with one wallet address per line")],
     file: Annotated[Path, typer.Argument(help="where to save the signed list")],
     signer: Annotated[
-        Signer, typer.Option(help="sign with BACKEND_KEYPAIR_PATH or with ADMIN_KEYPAIR_PATH")
-    ] = Signer.backend,
+        ListSigner, typer.Option(help="sign with BACKEND_KEYPAIR_PATH or with ADMIN_KEYPAIR_PATH")
+    ] = ListSigner.backend,
     pin: Annotated[
         bool, typer.Option("--pin", help="also pin it to IPFS, with PINATA_JWT or its keys")
     ] = False,
@@ -42,12 +42,14 @@ def list_sign(
     from zmart.proofs.voter_list import MAX_BYTES, sign_list
 
     settings = stack_settings()
-    keypair = wallet.backend_keypair(settings) if signer is Signer.backend else wallet.admin_keypair(settings)
+    keypair = (
+        wallet.backend_keypair(settings) if signer is ListSigner.backend else wallet.admin_keypair(settings)
+    )
     if keypair is None:
         raise ConfigError("ADMIN_KEYPAIR_PATH is not set: set it, or sign with --signer backend.")
     try:
         if wallets.stat().st_size > MAX_BYTES:
-            raise Invalid("wallets", f"{wallets} is larger than any list may be ({MAX_BYTES} bytes).")
+            raise Invalid("wallets", f"{wallets} is larger than the maximum of {MAX_BYTES} bytes.")
         lines = wallets.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as problem:
         raise Invalid("wallets", f"{wallets} cannot be read as text: {problem}.") from None
@@ -64,4 +66,5 @@ def list_sign(
 
 
 def register(root: typer.Typer) -> None:
+    """Add the commands."""
     root.add_typer(app, name="votes")

@@ -1,4 +1,4 @@
-"""`zmart webhook register|list|delete`: have Helius post the program's transactions to the indexer."""
+"""Implement `zmart webhook register|list|delete`: have Helius post the program's transactions to the indexer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zmart.chain.helius import HeliusClient, HeliusWebhook
     from zmart.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Register the indexer's webhook with Helius.")
+app = typer.Typer(no_args_is_help=True, help="Manage the indexer's webhook at Helius.")
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -23,12 +23,14 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 @one_sentence
 def register_webhook(
     url: Annotated[
-        str, typer.Option(help="where to post to; default: PUBLIC_API_URL, in a local stack the indexer")
+        str, typer.Option(help="address to post to (default: PUBLIC_API_URL; in a local stack the indexer)")
     ] = "",
     json: Json = False,
 ) -> None:
-    """Have transactions of the program posted, with HELIUS_WEBHOOK_SECRET as Authorization. May be repeated: a webhook
-    that posts to this address is changed, and switched on where Helius has switched it off."""
+    """Have Helius post transactions of the program, with HELIUS_WEBHOOK_SECRET as Authorization.
+
+    May be repeated: a webhook that already posts to this address is updated, and enabled if Helius has disabled it.
+    """
     from zmart.market.types import Address
 
     async def work(helius: HeliusClient, settings: Settings) -> None:
@@ -47,8 +49,10 @@ def register_webhook(
 @app.command("list")
 @one_sentence
 def list_webhooks(json: Json = False) -> None:
-    """List what is registered with this HELIUS_API_KEY. Helius switches a webhook off (INACTIVE) whose endpoint fails
-    too often; `zmart webhook register` switches it on again."""
+    """List the webhooks of this HELIUS_API_KEY.
+
+    Helius disables a webhook (INACTIVE) whose endpoint fails too often; `zmart webhook register` enables it again.
+    """
 
     async def work(helius: HeliusClient, _: Settings) -> None:
         webhooks = await helius.webhooks()
@@ -60,10 +64,10 @@ def list_webhooks(json: Json = False) -> None:
 @app.command()
 @one_sentence
 def delete(
-    webhook_id: Annotated[str, typer.Argument(help="its id, as `list` shows it")],
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    webhook_id: Annotated[str, typer.Argument(help="the webhook's id, from `zmart webhook list`")],
+    yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
 ) -> None:
-    """Delete one. The indexer then finds transactions by its scan alone, a few seconds later."""
+    """Delete a webhook. The indexer then finds transactions by its scan alone, a few seconds later."""
     if not yes:
         typer.confirm(f"Delete webhook {webhook_id}?", abort=True)
 
@@ -85,7 +89,7 @@ def _default_url(settings: Settings) -> str:
     if settings.is_local:
         return f"http://127.0.0.1:{settings.indexer_port}{WEBHOOK_PATH}"
     raise ConfigError(
-        "PUBLIC_API_URL is not set: set it to the address under which Helius reaches the gateway, or give --url."
+        "PUBLIC_API_URL is not set: set it to the address at which Helius reaches the gateway, or pass --url."
     )
 
 
@@ -116,4 +120,5 @@ def _with_helius(work: Callable[[HeliusClient, Settings], Coroutine[Any, Any, No
 
 
 def register(root: typer.Typer) -> None:
+    """Add the commands."""
     root.add_typer(app, name="webhook")

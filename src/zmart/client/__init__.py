@@ -1,5 +1,8 @@
-"""A typed client of the HTTP API: `async with Client("http://127.0.0.1:4000") as api: await api.markets()`, or
-`with SyncClient(...) as api: api.markets()`."""
+"""Call the HTTP API with typed results.
+
+`async with Client("http://127.0.0.1:4000") as api: await api.markets()`, or, without asyncio, `with SyncClient(...)
+as api: api.markets()`.
+"""
 
 from __future__ import annotations
 

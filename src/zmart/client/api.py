@@ -1,4 +1,4 @@
-"""The calls of the API, each with the shape of its answer. Amounts are lamports and units of 1e-9 shares."""
+"""Define the calls of the API, each with the shape of its response. Amounts are lamports and units of 1e-9 shares."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from zmart.market.types import Address, MarketId, Side, Signature, VoteKind, Wal
 from zmart.market.votes import Statement
 
 Sign = Callable[[bytes], str]
-"""Signs bytes with the wallet's key; gives the signature in base58."""
+"""Sign bytes with the wallet's key and return the signature in base58."""
 
 
 class Client:
-    """Use as an async context manager, or call `close()`. Raises ApiError for every refusal."""
+    """Call the API; use as an async context manager, or call `close()`. Raises ApiError for every refusal."""
 
     def __init__(
         self,
@@ -38,17 +38,19 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.close()
 
     async def sign_in(self, wallet: Wallet, sign: Sign) -> people.Session:
-        """Sign-In-With-Solana; the client keeps the token for what follows."""
-        asked = await self._http.post(people.Nonce, "/api/auth/nonce", {"wallet": wallet})
-        body = {"wallet": wallet, "message": asked.message, "signature": sign(asked.message.encode())}
+        """Sign in with Solana; the client sends the session's token with every later request."""
+        nonce = await self._http.post(people.Nonce, "/api/auth/nonce", {"wallet": wallet})
+        body = {"wallet": wallet, "message": nonce.message, "signature": sign(nonce.message.encode())}
         session = await self._http.post(people.Session, "/api/auth/verify", body)
         self._http.token = session.token
         return session
 
     async def sign_out(self) -> None:
+        """End the session."""
         await self._http.post(people.Message, "/api/auth/logout")
         self._http.token = ""
 
@@ -63,38 +65,46 @@ class Client:
         limit: int = 20,
         cursor: str | None = None,
     ) -> market_shapes.Markets:
+        """List markets; pass `next_cursor` of a response as `cursor` for the next page."""
         filters: Query = {"state": state, "category": category, "creator": creator, "q": q}
         paging: Query = {"sort": sort, "limit": limit, "cursor": cursor}
         return await self._http.get(market_shapes.Markets, "/api/markets", {**filters, **paging})
 
     async def market(self, key: str) -> market_shapes.MarketDetail:
-        """A market that the chain has, by id or address."""
+        """Return a market that exists on chain, by id or address."""
         return await self._http.get(market_shapes.MarketDetail, f"/api/markets/{key}")
 
     async def draft(self, market_id: MarketId) -> market_shapes.Market:
-        """Your own market before the chain has it."""
+        """Return your own market before it exists on chain."""
         return await self._http.get(market_shapes.Market, f"/api/markets/{market_id}")
 
     async def search(self, q: str, limit: int = 20) -> market_shapes.SearchResult:
+        """Search markets by the words of their documents."""
         return await self._http.get(market_shapes.SearchResult, "/api/search", {"q": q, "limit": limit})
 
     async def trending(self, limit: int = 10) -> market_shapes.TrendingMarkets:
+        """List the markets with the most activity in 24 hours."""
         return await self._http.get(market_shapes.TrendingMarkets, "/api/markets/trending", {"limit": limit})
 
     async def timeline(self, key: str, limit: int = 100) -> market_shapes.Timeline:
+        """List the events of a market, oldest first."""
         return await self._http.get(market_shapes.Timeline, f"/api/markets/{key}/timeline", {"limit": limit})
 
     async def trades(self, key: str, limit: int = 50, cursor: str | None = None) -> tape.MarketTrades:
+        """List trades of a market."""
         query = {"limit": limit, "cursor": cursor}
         return await self._http.get(tape.MarketTrades, f"/api/markets/{key}/trades", query)
 
     async def candles(self, key: str, interval: str = "1h") -> tape.Candles:
+        """Return the price history of a market as candles."""
         return await self._http.get(tape.Candles, f"/api/markets/{key}/candles", {"interval": interval})
 
     async def market_stats(self, key: str) -> tape.MarketStats:
+        """Return volume and counts of a market's trades."""
         return await self._http.get(tape.MarketStats, f"/api/markets/{key}/stats")
 
     async def holders(self, key: str, limit: int = 50) -> people.Holders:
+        """List the positions in a market."""
         return await self._http.get(people.Holders, f"/api/markets/{key}/holders", {"limit": limit})
 
     async def quote(
@@ -108,6 +118,7 @@ class Client:
         min_shares: int | None = None,
         slippage_bps: int | None = None,
     ) -> tape.Quote:
+        """Quote a trade: buy by `shares` or `max_cost`, sell by `shares`."""
         query = {
             "side": side.value,
             "outcome": "YES" if outcome else "NO",
@@ -129,6 +140,7 @@ class Client:
         category: str = "other",
         tags: Sequence[str] = (),
     ) -> transactions.CreatedMarket:
+        """Store a market's question and return the transaction that creates it."""
         body = {
             "question": question,
             "description": description,
@@ -141,23 +153,26 @@ class Client:
         return await self._http.post(transactions.CreatedMarket, "/api/markets", body)
 
     async def activate(self, key: str) -> transactions.MarketTransaction:
+        """Return the transaction that activates a market."""
         return await self._http.post(transactions.MarketTransaction, f"/api/markets/{key}/activate")
 
     async def resolve(
         self, key: str, outcome: bool, *, evidence: str | None = None, evidence_cid: str | None = None
     ) -> transactions.ResolveTransaction:
+        """Return the transaction that proposes an outcome; `evidence` is stored, or named by `evidence_cid`."""
         body = {"outcome": outcome, "evidence": evidence, "ipfs_evidence_hash": evidence_cid}
         return await self._http.post(transactions.ResolveTransaction, f"/api/markets/{key}/resolve", body)
 
     async def dispute(self, key: str) -> transactions.MarketTransaction:
+        """Return the transaction that disputes the proposed outcome."""
         return await self._http.post(transactions.MarketTransaction, f"/api/markets/{key}/dispute")
 
     async def approve(self, key: str) -> transactions.OperatorTransaction:
-        """The operator's."""
+        """Approve a proposal. Requires the operator's token."""
         return await self._http.post(transactions.OperatorTransaction, f"/api/markets/{key}/approve")
 
     async def cancel(self, key: str) -> transactions.OperatorTransaction:
-        """The operator's."""
+        """Cancel a market. Requires the operator's token."""
         return await self._http.post(transactions.OperatorTransaction, f"/api/markets/{key}/cancel")
 
     async def buy(
@@ -170,7 +185,10 @@ class Client:
         min_shares: int | None = None,
         slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        """`max_cost` or `shares`; `min_shares` follows from `slippage_bps` of the quote unless given."""
+        """Return the transaction of a purchase, by `max_cost` or `shares`.
+
+        `min_shares` follows from `slippage_bps` of the quote unless given.
+        """
         body = {
             "market_id": key,
             "outcome": outcome,
@@ -190,7 +208,7 @@ class Client:
         min_proceeds: int | None = None,
         slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        """`min_proceeds` follows from `slippage_bps` of the quote unless given."""
+        """Return the transaction of a sale. `min_proceeds` follows from `slippage_bps` of the quote unless given."""
         body = {
             "market_id": key,
             "outcome": outcome,
@@ -201,9 +219,11 @@ class Client:
         return await self._http.post(transactions.TradeTransaction, "/api/trades/sell", body)
 
     async def claim(self, key: str) -> transactions.ClaimTransaction:
+        """Return the transaction that claims a payout."""
         return await self._http.post(transactions.ClaimTransaction, "/api/trades/claim", {"market_id": key})
 
     async def withdraw(self, key: str) -> transactions.WithdrawTransaction:
+        """Return the transaction that withdraws a creator's liquidity, or a debt."""
         body = {"market_id": key}
         return await self._http.post(transactions.WithdrawTransaction, "/api/trades/withdraw", body)
 
@@ -213,10 +233,11 @@ class Client:
         return await self._http.post(transactions.Relayed, "/api/transactions", body)
 
     async def transaction(self, signature: Signature) -> transactions.TransactionState:
+        """Return the state of a transaction."""
         return await self._http.get(transactions.TransactionState, f"/api/transactions/{signature}")
 
     async def vote(self, statement: Statement, sign: Sign) -> votes.VoteAnswer:
-        """Sign the statement and cast it."""
+        """Sign a statement and cast the vote."""
         body = {
             "market_id": statement.market_id,
             "vote": statement.vote,
@@ -227,28 +248,34 @@ class Client:
         return await self._http.post(votes.VoteAnswer, f"/api/votes/{statement.kind.value}", body)
 
     async def vote_counts(self, key: str) -> votes.VoteCounts:
+        """Return the counts of a market's votes."""
         return await self._http.get(votes.VoteCounts, f"/api/votes/{key}")
 
     async def vote_proof(self, key: str, wallet: Wallet, since: int | None = None) -> votes.Proof:
-        """That the wallet's votes are in the market's log; entries and hashes as docs/votes.md has them."""
+        """Return the proof that the wallet's votes are in the market's log. Format: docs/votes.md."""
         query: Query = {"wallet": wallet, "since": since}
         return await self._http.get(votes.Proof, f"/api/votes/{key}/proof", query)
 
     async def comment(self, key: str, content: str, parent_id: str | None = None) -> people.DiscussionAnswer:
+        """Write a comment, or a reply to `parent_id`."""
         body = {"market_id": key, "content": content, "parent_id": parent_id}
         return await self._http.post(people.DiscussionAnswer, "/api/discussions", body)
 
     async def delete_comment(self, comment_id: str) -> None:
+        """Delete your own comment."""
         await self._http.delete(people.Message, f"/api/discussions/{comment_id}")
 
     async def discussions(self, key: str, limit: int = 50, cursor: str | None = None) -> people.Discussions:
+        """List the comments on a market."""
         query = {"limit": limit, "cursor": cursor}
         return await self._http.get(people.Discussions, f"/api/discussions/{key}", query)
 
     async def snapshots(self, key: str) -> people.DiscussionSnapshots:
+        """List the pinned snapshots of a market."""
         return await self._http.get(people.DiscussionSnapshots, f"/api/discussions/{key}/snapshots")
 
     async def user(self, wallet: Wallet) -> people.User:
+        """Return a wallet's profile."""
         return await self._http.get(people.User, f"/api/users/{wallet}")
 
     async def change_profile(
@@ -260,7 +287,7 @@ class Client:
         avatar_url: str | None = None,
         twitter_handle: str | None = None,
     ) -> people.User:
-        """What is None stays, an empty text clears."""
+        """Change your profile. None keeps a field, an empty text clears it."""
         body = {
             "display_name": display_name,
             "bio": bio,
@@ -272,34 +299,42 @@ class Client:
     async def user_trades(
         self, wallet: Wallet, limit: int = 50, cursor: str | None = None
     ) -> tape.WalletTrades:
+        """List a wallet's trades, newest first."""
         query = {"limit": limit, "cursor": cursor}
         return await self._http.get(tape.WalletTrades, f"/api/users/{wallet}/trades", query)
 
     async def user_votes(self, wallet: Wallet, limit: int = 50) -> votes.UserVotes:
+        """List a wallet's votes."""
         return await self._http.get(votes.UserVotes, f"/api/users/{wallet}/votes", {"limit": limit})
 
     async def leaderboard(self, window: str = "all", by: str = "pnl", limit: int = 50) -> people.Leaderboard:
+        """Rank wallets by `pnl` or `volume` within a window."""
         query: Query = {"window": window, "by": by, "limit": limit}
         return await self._http.get(people.Leaderboard, "/api/leaderboard", query)
 
     async def activity(self, limit: int = 20, kind: str | None = None) -> tape.Activities:
-        """`kind`: trade, vote, discussion or market."""
+        """List recent activity. `kind`: trade, vote, discussion or market."""
         query: Query = {"limit": limit, "type": kind}
         return await self._http.get(tape.Activities, "/api/markets/activity", query)
 
     async def user_stats(self, wallet: Wallet) -> people.UserStats:
+        """Return a wallet's results."""
         return await self._http.get(people.UserStats, f"/api/users/{wallet}/stats")
 
     async def positions(self, wallet: Wallet) -> list[people.Position]:
+        """List a wallet's positions."""
         return await self._http.get(list[people.Position], f"/api/positions/{wallet}")
 
     async def portfolio(self, wallet: Wallet) -> people.Portfolio:
+        """Return a wallet's positions with their values and history."""
         return await self._http.get(people.Portfolio, f"/api/users/{wallet}/portfolio")
 
     async def status(self) -> system.Status:
+        """Return the state of the backend."""
         return await self._http.get(system.Status, "/api/status")
 
     async def events(self, since_ms: int | None = None, limit: int = 50) -> system.LatestEvents:
+        """List the latest changes since a time in milliseconds."""
         query = {"since": since_ms, "limit": limit}
         return await self._http.get(system.LatestEvents, "/api/events/latest", query)
 
@@ -307,7 +342,7 @@ class Client:
 def statement_now(
     program: Address, market_id: MarketId, kind: VoteKind, vote: bool, wallet: Wallet
 ) -> Statement:
-    """A vote's statement, issued at this moment."""
+    """Build the statement of a vote, issued at this moment."""
     return Statement(
         program=program,
         market_id=market_id,

@@ -1,4 +1,4 @@
-"""The client for code that does not await: the same calls, each of which returns when its answer is there."""
+"""Offer the client's calls to code without asyncio; each call returns when its response has arrived."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ def _blocking(
 
 
 class SyncClient:
-    """Use as a context manager, or call `close()`; from one thread, and not where an event loop runs (there is
-    `Client` for that). Raises ApiError for every refusal."""
+    """Call the API from one thread; use as a context manager, or call `close()`. Raises ApiError for every refusal.
+
+    Where an event loop runs, use `Client`.
+    """
 
     def __init__(self, base_url: str, *, timeout_s: float = 20.0, token: str = "") -> None:
         self._runner = asyncio.Runner()
@@ -37,6 +39,7 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
+        """Close the connections."""
         try:
             self._run(self._client.close())
         finally:

@@ -1,4 +1,4 @@
-"""HTTP beneath the client: JSON in and out, errors as exceptions, a session where there is one."""
+"""Send the client's requests: JSON in and out, errors as exceptions, a session if there is one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Query = Mapping[str, str | int | None]
 
 
 class ApiError(ZmartError):
-    """The API refused. `status` is HTTP's; `problem` what it said, None when that was not its own shape."""
+    """Report that the API refused a request.
+
+    `status` is the HTTP status; `problem` the body, None if it does not have the API's own shape.
+    """
 
     def __init__(self, status: int, message: str, problem: Problem | None = None) -> None:
         super().__init__(f"{status}: {message}")
@@ -25,25 +28,30 @@ class ApiError(ZmartError):
 
 
 class Transport:
-    """One connection pool and at most one session. Raises ApiError, or ZmartError when nobody answers."""
+    """Hold one connection pool and at most one session. Raises ApiError, or ZmartError without a response."""
 
     def __init__(self, base_url: str, timeout_s: float, http: httpx.AsyncClient | None) -> None:
         self._http = http or httpx.AsyncClient(base_url=base_url, timeout=timeout_s)
         self.token = ""
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def get(self, shape: type[Shape], path: str, query: Query | None = None) -> Shape:
+        """Send a GET request; returns the body as `shape`."""
         return await self._call(shape, "GET", path, query=query)
 
     async def post(self, shape: type[Shape], path: str, body: Mapping[str, object] | None = None) -> Shape:
+        """Send a POST request; returns the body as `shape`."""
         return await self._call(shape, "POST", path, body={} if body is None else body)
 
     async def put(self, shape: type[Shape], path: str, body: Mapping[str, object]) -> Shape:
+        """Send a PUT request; returns the body as `shape`."""
         return await self._call(shape, "PUT", path, body=body)
 
     async def delete(self, shape: type[Shape], path: str) -> Shape:
+        """Send a DELETE request; returns the body as `shape`."""
         return await self._call(shape, "DELETE", path)
 
     async def _call(
@@ -60,19 +68,19 @@ class Transport:
         if body is not None:
             headers["content-type"] = "application/json"
             content = msgspec.json.encode({name: value for name, value in body.items() if value is not None})
-        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        params = {name: value for name, value in (query or {}).items() if value is not None}
         try:
-            answer = await self._http.request(method, path, params=asked, content=content, headers=headers)
+            response = await self._http.request(method, path, params=params, content=content, headers=headers)
         except httpx.HTTPError as problem:
             raise ZmartError(f"The API does not answer ({type(problem).__name__}): {path}") from problem
-        if answer.is_success:
-            return msgspec.json.decode(answer.content, type=shape)
-        raise _refusal(answer)
+        if response.is_success:
+            return msgspec.json.decode(response.content, type=shape)
+        raise _refusal(response)
 
 
-def _refusal(answer: httpx.Response) -> ApiError:
+def _refusal(response: httpx.Response) -> ApiError:
     try:
-        said = msgspec.json.decode(answer.content, type=Problem)
+        problem = msgspec.json.decode(response.content, type=Problem)
     except msgspec.MsgspecError:
-        return ApiError(answer.status_code, answer.text[:200])
-    return ApiError(answer.status_code, said.message, said)
+        return ApiError(response.status_code, response.text[:200])
+    return ApiError(response.status_code, problem.message, problem)

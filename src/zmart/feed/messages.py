@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from zmart.feed.shapes import CommentChange, MarketChange, MarketSnapshot, Moment, TradeChange, VoteChange
+from zmart.feed.shapes import CommentChange, MarketChange, MarketSnapshotData, Moment, TradeChange, VoteChange
 
 _OF_ALL, _OF_ONE = "markets|trades|activity", "market|trades|votes|discussions"
 
@@ -152,7 +152,7 @@ class SubscribedToMarketData(Struct, frozen=True, kw_only=True):
     message: str
     subscriptions: list[str]
     outcome: OutcomeName
-    snapshot: MarketSnapshot | UnsetType | None = UNSET
+    snapshot: MarketSnapshotData | UnsetType | None = UNSET
 
 
 class SubscribedToMarket(AnswerEnvelope, frozen=True, kw_only=True):

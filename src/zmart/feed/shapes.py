@@ -70,7 +70,7 @@ class MarketData(Struct, frozen=True, kw_only=True):
     updated_slot: int
 
 
-class MarketSnapshot(MarketData, frozen=True, kw_only=True):
+class MarketSnapshotData(MarketData, frozen=True, kw_only=True):
     """A market in a snapshot: with its question document, null until that is known, and the figures of a price
     display."""
 
@@ -161,7 +161,7 @@ class MarketsSnapshot(Struct, frozen=True, kw_only=True):
     """The newest 50 of `count` markets."""
 
     count: int
-    markets: list[MarketSnapshot]
+    markets: list[MarketSnapshotData]
 
 
 class Tallies(Struct, frozen=True, kw_only=True):
@@ -179,7 +179,7 @@ class VotesSnapshot(Struct, frozen=True, kw_only=True):
 
 SNAPSHOTS: Mapping[ChannelKind, object] = {
     ChannelKind.MARKETS: MarketsSnapshot,
-    ChannelKind.MARKET: MarketSnapshot | None,
+    ChannelKind.MARKET: MarketSnapshotData | None,
     ChannelKind.TRADES: list[TradeData],
     ChannelKind.ACTIVITY: list[TradeData],
     ChannelKind.VOTES: VotesSnapshot,

@@ -1,4 +1,4 @@
-"""Where the running local stack is: commands use its addresses when no setting names others.
+"""Find the running local stack: commands use its addresses unless settings name others.
 
 `zmart up` writes ZMART_HOME/run/stack.json; its "environment" object holds exactly the settings that the stack gives
 to its services (DATABASE_URL, REDIS_URL, SOLANA_RPC_URL, ports, key paths ...), under their names in the environment.
@@ -15,21 +15,21 @@ from zmart.settings import Settings, load_settings, settings
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What of stack.json the other commands read."""
+    """Hold the part of stack.json that other commands read."""
 
     environment: dict[str, str] = {}
 
 
 def stack_file(home: Path) -> Path:
+    """Return the path of stack.json."""
     return home / "run" / "stack.json"
 
 
 def stack_settings() -> Settings:
-    """The settings of this process, completed by those that the local stack gave to its services.
+    """Return the settings of this process, completed by those that the local stack gave to its services.
 
-    What is set, in the environment or in `.env`, wins, except a port of 0, "any free one": the stack tells
-    which it became. A stack with a database of its own says nothing to a command that was given another one: the two
-    must not be mixed.
+    What is set in the environment or in `.env` wins. If a command was given a database of its own and the stack has
+    another, the stack's settings are ignored: the two must not be mixed.
     """
     own = settings()
     path = stack_file(own.zmart_home)
@@ -39,8 +39,8 @@ def stack_settings() -> Settings:
         environment = msgspec.json.decode(path.read_bytes(), type=StackFile).environment
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
         raise DamagedState(
-            f"{path} cannot be read ({problem}), so nobody knows which database is meant: `zmart up` writes it again, "
-            "or set DATABASE_URL and the like."
+            f"{path} cannot be read ({problem}), so the database is unknown: `zmart up` writes the file again, "
+            "or set DATABASE_URL and the other addresses."
         ) from None
     if own.database_url.get_secret_value() and "DATABASE_URL" in environment:
         return own
@@ -54,5 +54,5 @@ def _is_chosen(own: Settings, name: str) -> bool:
 
 
 def database_url() -> str:
-    """DATABASE_URL, or the local stack's; ConfigError when there is neither."""
+    """Return DATABASE_URL, or the local stack's. Raises ConfigError if there is neither."""
     return stack_settings().require("database_url")

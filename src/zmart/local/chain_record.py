@@ -1,4 +1,4 @@
-"""Of which chain the embedded database holds the history. Only this keeps two chains from being mixed up."""
+"""Record which chain's history the embedded database holds, so that two chains are never mixed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _GENESIS_BYTES = 32
 
 
 def keep_to_one_chain(database_url: str, record: Path, here: str) -> None:
-    """Let the database go on with the chain whose genesis hash is `here`. Raises ConfigError when it holds another
-    one's history, and StoreError when it cannot say: nothing is deleted in either case.
+    """Check that the database belongs to the chain whose genesis hash is `here`.
 
-    The database itself counts. The file `record` speaks for one in which nothing is indexed yet, and only if it is
-    whole.
+    Raises ConfigError if it holds another chain's history, and StoreError if that cannot be determined; nothing is
+    deleted in either case. The database decides. The file `record` counts only while nothing is indexed yet, and only
+    if it is whole.
     """
     there = asyncio.run(recorded_genesis(database_url)) or _read(record)
     if there is not None and there != here:
@@ -35,7 +35,7 @@ def keep_to_one_chain(database_url: str, record: Path, here: str) -> None:
 
 
 def _read(record: Path) -> str | None:
-    """None also for a file that is torn or empty: it says nothing."""
+    """Return the recorded hash; None also for a damaged or empty file."""
     try:
         text = read_state(record, _GENESIS, "the database is asked instead")
     except DamagedState:

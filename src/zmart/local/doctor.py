@@ -1,4 +1,4 @@
-"""Looks at everything that the local stack needs: one finding each, with what to do about it."""
+"""Check everything that the local stack needs: one finding each, with advice."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from zmart.local.stack import addon_folder, read_record, supervisor_of
 from zmart.local.valkey import find_binary
 from zmart.settings import Settings, load_settings
 
-LEAST_FREE_BYTES = 2 * 1024**3
+MIN_FREE_BYTES = 2 * 1024**3
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was checked: fine, or wrong with what to do."""
+class DoctorFinding(msgspec.Struct, frozen=True):
+    """Hold the result of one check; the sentence contains the advice if it failed."""
 
     name: str
     ok: bool
     sentence: str
 
 
-def examine() -> list[Finding]:
-    """Check everything; the settings first, since nothing can be told without them."""
+def examine() -> list[DoctorFinding]:
+    """Run every check; the settings first, since the others depend on them."""
     try:
         settings = load_settings()
     except ZmartError as problem:
-        return [Finding("settings", False, str(problem))]
+        return [DoctorFinding("settings", False, str(problem))]
     return [
-        Finding("settings", True, f"The settings are valid (ZMART_HOME is {settings.zmart_home})."),
+        DoctorFinding("settings", True, f"The settings are valid (ZMART_HOME is {settings.zmart_home})."),
         *_programs(settings),
         _disk(settings.zmart_home),
         *_stack(settings),
     ]
 
 
-def _stack(settings: Settings) -> Iterator[Finding]:
+def _stack(settings: Settings) -> Iterator[DoctorFinding]:
     if not extra.is_installed():
         yield _without_extra(settings)
     elif supervisor_of(settings.zmart_home).answers():
@@ -56,55 +56,57 @@ def _stack(settings: Settings) -> Iterator[Finding]:
         yield from _ports(settings)
 
 
-def _without_extra(settings: Settings) -> Finding:
+def _without_extra(settings: Settings) -> DoctorFinding:
     """Fine on a server: every server is named by a setting, and nothing has to be embedded."""
     parts = parts_of(settings)
     if parts.postgres or parts.valkey or parts.chain:
-        return Finding("stack", False, extra.MISSING)
-    return Finding("stack", True, "This is a production installation, without the local stack.")
+        return DoctorFinding("stack", False, extra.MISSING)
+    return DoctorFinding("stack", True, "This is a production installation, without the local stack.")
 
 
-def _programs(settings: Settings) -> Iterator[Finding]:
+def _programs(settings: Settings) -> Iterator[DoctorFinding]:
     parts = parts_of(settings)
     if parts.postgres:
-        yield _found("PostgreSQL", lambda: find_bin_dir(settings.postgres_bin_dir))
+        yield _program("PostgreSQL", lambda: find_bin_dir(settings.postgres_bin_dir))
     else:
         yield _database(settings)
     if parts.valkey:
-        yield _found("Valkey", lambda: find_binary(settings.valkey_bin))
+        yield _program("Valkey", lambda: find_binary(settings.valkey_bin))
     else:
         yield _redis(settings)
     if not parts.chain:
         yield _chain(settings)
         return
-    yield _found("Node.js", lambda: node.find_node(settings.node_bin))
+    yield _program("Node.js", lambda: node.find_node(settings.node_bin))
     folder = addon_folder(settings)
     is_there = node.is_installed(folder)
     missing = f"The local chain is not installed in {folder}: run `zmart setup`."
-    yield Finding("addon", is_there, f"The local chain is installed in {folder}." if is_there else missing)
-
-
-def _found(name: str, find: Callable[[], Path]) -> Finding:
-    try:
-        return Finding(name, True, f"{name} is {find()}.")
-    except ZmartError as problem:
-        return Finding(name, False, str(problem))
-
-
-def _database(settings: Settings) -> Finding:
-    from zmart.store import migrate
-
-    try:
-        found = asyncio.run(migrate.status(settings.require("database_url")))
-    except ZmartError as problem:
-        return Finding("PostgreSQL", False, str(problem))
-    schema = "up to date" if found.up_to_date else "not up to date: run `zmart migrate up`"
-    return Finding(
-        "PostgreSQL", found.up_to_date, f"PostgreSQL of DATABASE_URL answers; its schema is {schema}."
+    yield DoctorFinding(
+        "addon", is_there, f"The local chain is installed in {folder}." if is_there else missing
     )
 
 
-def _redis(settings: Settings) -> Finding:
+def _program(name: str, find: Callable[[], Path]) -> DoctorFinding:
+    try:
+        return DoctorFinding(name, True, f"{name} is {find()}.")
+    except ZmartError as problem:
+        return DoctorFinding(name, False, str(problem))
+
+
+def _database(settings: Settings) -> DoctorFinding:
+    from zmart.store import migrate
+
+    try:
+        status = asyncio.run(migrate.status(settings.require("database_url")))
+    except ZmartError as problem:
+        return DoctorFinding("PostgreSQL", False, str(problem))
+    schema = "up to date" if status.up_to_date else "not up to date: run `zmart migrate up`"
+    return DoctorFinding(
+        "PostgreSQL", status.up_to_date, f"PostgreSQL of DATABASE_URL answers; its schema is {schema}."
+    )
+
+
+def _redis(settings: Settings) -> DoctorFinding:
     import redis
 
     try:
@@ -112,47 +114,47 @@ def _redis(settings: Settings) -> Finding:
             client.ping()
     except (redis.RedisError, ValueError) as problem:
         sentence = f"Redis does not answer ({type(problem).__name__}): check REDIS_URL and that it runs."
-        return Finding("Redis", False, sentence)
-    return Finding("Redis", True, "Redis of REDIS_URL answers.")
+        return DoctorFinding("Redis", False, sentence)
+    return DoctorFinding("Redis", True, "Redis of REDIS_URL answers.")
 
 
-def _disk(home: Path) -> Finding:
-    place = next(path for path in (home, *home.resolve().parents) if path.exists())
-    free = shutil.disk_usage(place).free
+def _disk(home: Path) -> DoctorFinding:
+    existing = next(path for path in (home, *home.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     gib = f"{free / 1024**3:.1f} GiB are free where ZMART_HOME is"
-    ok = free >= LEAST_FREE_BYTES
-    return Finding(
-        "disk", ok, f"{gib}." if ok else f"Only {gib}: make room, or set ZMART_HOME to another disk."
+    ok = free >= MIN_FREE_BYTES
+    return DoctorFinding(
+        "disk", ok, f"{gib}." if ok else f"Only {gib}: free some space, or set ZMART_HOME to another disk."
     )
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
+def _ports(settings: Settings) -> Iterator[DoctorFinding]:
     for name in NAMES:
         port: int = getattr(settings, name)
         if port and not port_is_free(port):
             explicit = name in settings.model_fields_set
-            what = f"Port {port} ({name.upper()}) is taken by {holder(port)}"
+            what = f"Port {port} ({name.upper()}) is in use by {holder(port)}"
             advice = "stop it or set another port" if explicit else "`zmart up` will use a free one"
-            yield Finding(name, not explicit, f"{what}: {advice}.")
-    yield Finding("stack", True, "No stack runs here; `zmart up` starts one.")
+            yield DoctorFinding(name, not explicit, f"{what}: {advice}.")
+    yield DoctorFinding("stack", True, "No stack runs here; `zmart up` starts one.")
 
 
-def _running(settings: Settings) -> Iterator[Finding]:
+def _running(settings: Settings) -> Iterator[DoctorFinding]:
     for info in supervisor_of(settings.zmart_home).processes():
         ok = info.is_up
         state = "runs" if ok else f"is {info.state.lower()}: see `zmart logs {info.name}`"
-        yield Finding(info.name, ok, f"The process {info.name} {state}.")
+        yield DoctorFinding(info.name, ok, f"The process {info.name} {state}.")
     record = read_record(settings.zmart_home)
     for name, url in record.ready_paths.items() if record else ():
         answer = ask(url)
         if not answer.ready:
-            yield Finding(name, False, f"The {name} is not ready: {answer.reason}.")
+            yield DoctorFinding(name, False, f"The {name} is not ready: {answer.reason}.")
     if parts_of(settings).chain:
         yield _chain(stack_settings())
 
 
-def _chain(settings: Settings) -> Finding:
-    """The RPC, the program, its GlobalConfig and the keys, as the services would find them."""
+def _chain(settings: Settings) -> DoctorFinding:
+    """Check the RPC, the program, its GlobalConfig and the keys, as the services do."""
     from zmart.chain.config_check import check_program
     from zmart.chain.program import Program
     from zmart.chain.rpc import Rpc
@@ -167,5 +169,5 @@ def _chain(settings: Settings) -> Finding:
     try:
         asyncio.run(check())
     except ZmartError as problem:
-        return Finding("GlobalConfig", False, str(problem))
-    return Finding("GlobalConfig", True, "The chain answers, and its GlobalConfig names our keys.")
+        return DoctorFinding("GlobalConfig", False, str(problem))
+    return DoctorFinding("GlobalConfig", True, "The chain answers, and its GlobalConfig names our keys.")

@@ -1,7 +1,6 @@
-"""What the local stack tells its services: settings under their names in the environment.
+"""Compute the settings that the local stack gives its services, under their names in the environment.
 
-A setting that is there already, in the environment or in `.env`, wins: the part of the stack that it would name
-is not started, and nothing is made up for it.
+A setting that exists already, in the environment or in `.env`, wins: the server that it names is not started.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from zmart.local.chain.keys import key_path
 from zmart.local.local_secrets import LocalSecrets
 from zmart.settings import Settings
 
-# A tick every few seconds instead of every few minutes: whoever tries the stack out does not want to wait.
+# A tick every few seconds instead of every few minutes: a user who tries the stack should not have to wait.
 QUICK_CRON = "* * * * * */2"
-# Everybody on one machine comes from one address, and the demo is twelve people at once.
+# All clients on one machine share an address, and the demo has twelve users at once.
 ONE_ADDRESS = "100000"
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Which servers the stack brings itself."""
+class EmbeddedParts(msgspec.Struct, frozen=True, kw_only=True):
+    """State which servers the stack starts itself."""
 
     postgres: bool
     valkey: bool
@@ -32,13 +31,14 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def providers(self) -> bool:
+        """Return whether the providers' process is needed."""
         return self.pinata or self.helius
 
 
-def parts_of(settings: Settings) -> Parts:
-    """A server is embedded unless a setting names another one."""
+def parts_of(settings: Settings) -> EmbeddedParts:
+    """Return the embedded servers: those that no setting names elsewhere."""
     chain = not settings.rpc_urls
-    return Parts(
+    return EmbeddedParts(
         postgres=not settings.database_url.get_secret_value(),
         valkey=not settings.redis_url.get_secret_value(),
         chain=chain,
@@ -49,16 +49,16 @@ def parts_of(settings: Settings) -> Parts:
 
 def environment(
     settings: Settings,
-    parts: Parts,
+    parts: EmbeddedParts,
     ports: Mapping[str, int],
     secrets: LocalSecrets,
     *,
     database_url: str,
     redis_url: str,
 ) -> dict[str, str]:
-    """The settings of a stack with these parts, without those that are set already."""
+    """Return the settings of a stack with these parts, without those that are set already."""
     home = settings.zmart_home.resolve()
-    wanted = {
+    defaults = {
         "zmart_env": "local",
         "operator_token": secrets.operator_token,
         "auth_token_secret": secrets.auth_token_secret,
@@ -75,7 +75,7 @@ def environment(
         **(_pinata(ports, secrets) if parts.pinata else {}),
         **(_helius(ports, secrets) if parts.helius else {}),
     }
-    new = {name: value for name, value in wanted.items() if name not in settings.model_fields_set}
+    new = {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
     given = {name: str(port) for name, port in ports.items()}
     return {name.upper(): value for name, value in {**new, **given, "zmart_home": str(home)}.items()}
 
@@ -104,5 +104,5 @@ def _helius(ports: Mapping[str, int], secrets: LocalSecrets) -> dict[str, str]:
         "helius_api_url": f"http://127.0.0.1:{ports['providers_port']}",
         "helius_api_key": secrets.helius_api_key,
         "helius_webhook_secret": secrets.helius_webhook_secret,
-        "helius_check_interval_s": "30",  # asking the stand-in costs nothing
+        "helius_check_interval_s": "30",  # requests to the stand-in cost nothing
     }

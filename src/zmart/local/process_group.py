@@ -1,6 +1,6 @@
-"""Which processes of this machine belong to one stack: those whose environment carries its mark.
+"""Find the processes of this machine that belong to one stack, by a mark in their environment.
 
-The mark is inherited by every child, cannot be there by chance, and needs no pid file that could lie.
+Every child inherits the mark, it cannot be there by chance, and it needs no pid file that may be wrong.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ GRACE_SECONDS = 8.0
 
 
 def mark(home: Path) -> dict[str, str]:
-    """The environment variable that makes a process, and its children, part of the stack of `home`."""
+    """Return the environment variable that makes a process, and its children, part of the stack of `home`."""
     return {MARK: str(home.resolve())}
 
 
 def members(home: Path) -> list[psutil.Process]:
-    """Every living process of the stack of `home` that we may end, except ourselves."""
-    return list(_members(str(home.resolve())))
+    """Return every living process of the stack of `home` that we may end, except ourselves."""
+    return list(_marked(str(home.resolve())))
 
 
-def _members(wanted: str) -> Iterator[psutil.Process]:
+def _marked(home: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             is_dead = process.status() == psutil.STATUS_ZOMBIE
-            if process.pid != os.getpid() and not is_dead and process.environ().get(MARK) == wanted:
+            if process.pid != os.getpid() and not is_dead and process.environ().get(MARK) == home:
                 yield process
 
 
 def end_members(home: Path) -> int:
-    """End what is left of a stack: politely, then by force. Returns how many there were."""
-    found = members(home)
-    for process in found:
+    """End the remaining processes of a stack: by a signal, then by SIGKILL. Returns how many there were."""
+    processes = members(home)
+    for process in processes:
         with contextlib.suppress(psutil.Error):
-            # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for its clients for ever.
+            # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait without limit for its clients.
             process.send_signal(signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
-    _, alive = psutil.wait_procs(found, timeout=GRACE_SECONDS)
+    _, alive = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
     for process in [*alive, *members(home)]:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(alive, timeout=GRACE_SECONDS)
-    return len(found)
+    return len(processes)
 
 
 def wait_gone(home: Path, seconds: float) -> bool:
-    """Whether every process of the stack ended within `seconds`."""
+    """Return whether every process of the stack ended within `seconds`."""
     deadline = time.monotonic() + seconds
     while members(home):
         if time.monotonic() > deadline:
@@ -62,7 +62,7 @@ def wait_gone(home: Path, seconds: float) -> bool:
 
 
 def memory_bytes(pid: int) -> int:
-    """What a process and its children really cost: shared pages are split among those who share (PSS)."""
+    """Return the memory of a process and its children; shared pages are divided among their users (PSS)."""
     total = 0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)

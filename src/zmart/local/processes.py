@@ -1,4 +1,4 @@
-"""Starting, awaiting and ending the programs of the local stack."""
+"""Start, await and stop the programs of the local stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_SECONDS = 0.01
 
 
 class RunAs(StrEnum):
-    """As whom a program runs: as we are, as root seen as nobody, or as nobody."""
+    """Name the user of a program: ourselves, root seen as nobody, or nobody."""
 
     SELF = "self"
     NAMESPACE = "namespace"
@@ -28,18 +28,18 @@ class RunAs(StrEnum):
 
 
 class StartError(ZmartError):
-    """A program of the local stack did not start; the sentence holds its last words."""
+    """Report that a program of the local stack did not start; the sentence contains its last output."""
 
 
-def launched(
+def start_command(
     command: Sequence[object],
     run_as: RunAs = RunAs.SELF,
     die_with_parent: signal.Signals | None = None,
     parent: int | None = None,
 ) -> list[str]:
-    """`command` behind launch.py: as `run_as`, sent `die_with_parent` by the kernel when its parent ends.
+    """Wrap `command` with start_program.py: run as `run_as`, receive `die_with_parent` when the parent ends.
 
-    With the pid of its `parent` it also notices a parent that ended before it could ask the kernel.
+    With the pid of its `parent` it also notices a parent that ended before the kernel was asked.
     """
     options: list[str] = [] if run_as is RunAs.SELF else ["--as", run_as.value]
     if die_with_parent is not None:
@@ -48,17 +48,17 @@ def launched(
         options += ["--parent", str(parent)]
     if not options:
         return [str(part) for part in command]
-    script = Path(__file__).with_name("launch.py")
+    script = Path(__file__).with_name("start_program.py")
     return [sys.executable, "-I", "-S", str(script), *options, "--", *map(str, command)]
 
 
 FIRST_PORT, LAST_PORT = 20_000, 32_000
-"""Below the range from which the kernel takes ports for outgoing connections, so that none of those is in the way
-between the choice of a port and its use; wide enough that two stacks that start together do not meet."""
+"""Below the range from which the kernel takes ports for outgoing connections, so that none of them can occupy a port
+between its choice and its use; wide enough that two stacks that start together choose different ports."""
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
+    """Return a TCP port on 127.0.0.1 on which no process listens now."""
     while True:
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
         if port_is_free(port):
@@ -66,7 +66,7 @@ def free_port() -> int:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server of ours could listen on `port` of 127.0.0.1 now."""
+    """Return whether a server of ours could listen on `port` of 127.0.0.1 now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):
@@ -82,7 +82,7 @@ def wait_until(
     process: subprocess.Popen[bytes] | None = None,
     log: Path | None = None,
 ) -> None:
-    """Return when `condition` holds.
+    """Wait until `condition` holds.
 
     Raises StartError when `process` has ended or `seconds` have passed, with the last line of `log`.
     """
@@ -96,10 +96,10 @@ def wait_until(
 
 
 def last_line(log: Path | None) -> str:
-    """The last words of a program, for a sentence."""
+    """Return a program's last output, for a sentence."""
     lines = log.read_text("utf-8", "replace").split("\n") if log is not None and log.exists() else []
-    said = (line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines))  # without the frames around tracebacks
-    return next((line for line in said if line), "it said nothing")
+    texts = (line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines))  # without the frames around tracebacks
+    return next((line for line in texts if line), "no output")
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = 10.0) -> None:
@@ -115,13 +115,13 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float =
 
 
 def private_folder(path: Path) -> Path:
-    """Make `path` for us alone."""
+    """Create `path` with access for us alone."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
 def executable(path: str, setting: str) -> Path:
-    """The program that a setting names. Raises ConfigError when there is none."""
+    """Return the program that a setting names. Raises ConfigError if it cannot be run."""
     if not os.access(path, os.X_OK):
-        raise ConfigError(f"{setting} names {path}, which is no program that can be run here.")
+        raise ConfigError(f"{setting} names {path}, which is not an executable program.")
     return Path(path)

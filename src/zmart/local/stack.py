@@ -1,6 +1,6 @@
-"""The local stack as a plan: which processes, in which order, on which ports, with which settings.
+"""Plan the local stack: which processes, in which order, on which ports, with which settings.
 
-Nothing is started here: `bring_up` does that from a plan, and the commands look at what runs through one.
+This module starts nothing: `startup` does that from a plan, and the commands inspect a running stack through one.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from pathlib import Path
 import msgspec
 
 from zmart.local.addresses import stack_file
-from zmart.local.chain.server import Chain
-from zmart.local.environment import Parts, environment, parts_of
+from zmart.local.chain.server import ChainServer
+from zmart.local.environment import EmbeddedParts, environment, parts_of
 from zmart.local.local_secrets import load_secrets
 from zmart.local.ports import NAMES, choose_ports
 from zmart.local.postgres import Postgres
-from zmart.local.processes import launched, private_folder
+from zmart.local.processes import private_folder, start_command
 from zmart.local.state_files import write_state
-from zmart.local.supervision import Program, Supervisor
+from zmart.local.supervision import SupervisedProgram, Supervisor
 from zmart.local.valkey import Valkey
 from zmart.ops.host import SERVICES
 from zmart.settings import Settings
 
 SERVICE_GROUP = "services"
-KEPT_BY_FRESH = {"node"}
+PRESERVED_BY_FRESH = {"node"}
 
 
 class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """ZMART_HOME/run/stack.json: where everything is, for the other commands and for the next start."""
+    """Hold ZMART_HOME/run/stack.json: addresses and settings, for the other commands and for the next start."""
 
     environment: dict[str, str]
     ports: dict[str, int]
@@ -42,13 +42,13 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
 
 
-class Stack:
-    """The stack of one ZMART_HOME with its ports chosen. `servers` that settings name elsewhere are None."""
+class LocalStack:
+    """Plan the stack of one ZMART_HOME, with its ports chosen. Servers that settings name elsewhere are None."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None] = lambda sentence: None) -> None:
         self.settings = settings
         self.home = private_folder(settings.zmart_home).resolve()
-        self.parts: Parts = parts_of(settings)
+        self.parts: EmbeddedParts = parts_of(settings)
         self.secrets = load_secrets(self.home / "keys")
         last = read_record(self.home)
         self.ports = choose_ports(settings, last.ports if last else {}, say, self._port_names())
@@ -85,9 +85,9 @@ class Stack:
     def _valkey(self) -> Valkey:
         return Valkey(self.home / "valkey", self.ports["redis_port"], self.settings.valkey_bin)
 
-    def _chain(self) -> Chain:
+    def _chain(self) -> ChainServer:
         ports = self.ports["chain_rpc_port"], self.ports["chain_ws_port"]
-        return Chain(
+        return ChainServer(
             self.home / "chain",
             *ports,
             addon_folder(self.settings),
@@ -97,15 +97,16 @@ class Stack:
 
     @property
     def supervisor(self) -> Supervisor:
+        """Return the stack's supervisord."""
         return supervisor_of(self.home)
 
-    def programs(self) -> list[Program]:
-        """Every process in the order of starting; the reverse is the order of stopping."""
+    def programs(self) -> list[SupervisedProgram]:
+        """Return every process in start order; the reverse is the stop order."""
         return [*self.servers(), *(_python(name, SERVICE_GROUP, "run", name) for name in SERVICES)]
 
-    def servers(self) -> list[Program]:
-        """What the services stand on."""
-        found: list[Program] = []
+    def servers(self) -> list[SupervisedProgram]:
+        """Return the servers that the services need."""
+        found: list[SupervisedProgram] = []
         if self.postgres is not None:
             # Its children are in process groups of their own and end with it.
             found.append(_server("postgres", self.postgres.command(), "INT", as_group=False))
@@ -130,7 +131,7 @@ class Stack:
         write_state(stack_file(self.home), msgspec.json.format(msgspec.json.encode(record)).decode())
 
     def addresses(self) -> dict[str, str]:
-        """What a person or a program may want to open, without secrets."""
+        """Return the addresses that a person or a program may open, without secrets."""
         host = reachable_host(self.settings)
         api = f"http://{host}:{self.ports['api_port']}"
         found = {
@@ -151,18 +152,18 @@ class Stack:
         return found
 
     def ready_urls(self) -> dict[str, str]:
-        """Where each of the six says whether it is ready."""
+        """Return the /ready address of each of the six services."""
         host = reachable_host(self.settings)
         return {name: f"http://{host}:{self.ports[port]}/ready" for name, port in SERVICES.items()}
 
 
 def erase_home(settings: Settings) -> None:
-    """Forget all data, logs and keys of this home, whatever state they are in; what was installed stays."""
+    """Delete all data, logs and keys of this home, whatever their state; installed programs are kept."""
     home = private_folder(settings.zmart_home).resolve()
     if (home / "postgres").exists():
         Postgres(home / "postgres", settings.postgres_port, settings.postgres_bin_dir).erase()
     for path in home.iterdir():
-        if path.name in KEPT_BY_FRESH:
+        if path.name in PRESERVED_BY_FRESH:
             continue
         if path.is_dir():
             shutil.rmtree(path)
@@ -171,17 +172,17 @@ def erase_home(settings: Settings) -> None:
 
 
 def supervisor_of(home: Path) -> Supervisor:
-    """The supervisord of the stack in `home`, running or not."""
+    """Return the supervisord of the stack in `home`, running or not."""
     return Supervisor(home / "run", home / "logs")
 
 
 def addon_folder(settings: Settings) -> Path:
-    """Where `zmart setup` installs the local chain's addon."""
+    """Return where `zmart setup` installs the local chain's addon."""
     return settings.zmart_home / "node"
 
 
 def read_record(home: Path) -> StackRecord | None:
-    """stack.json, if a stack ever started here and this version understands it."""
+    """Return stack.json; None if it is missing or of another version."""
     path = stack_file(home)
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackRecord)
@@ -190,24 +191,26 @@ def read_record(home: Path) -> StackRecord | None:
 
 
 def reachable_host(settings: Settings) -> str:
-    """The host under which this machine reaches services that listen on BIND_HOST."""
-    everywhere = settings.bind_host in ("0.0.0.0", "::", "127.0.0.1", "localhost")
-    return "127.0.0.1" if everywhere else settings.bind_host
+    """Return the host at which this machine reaches services that listen on BIND_HOST."""
+    is_local = settings.bind_host in ("0.0.0.0", "::", "127.0.0.1", "localhost")
+    return "127.0.0.1" if is_local else settings.bind_host
 
 
-def _server(name: str, command: list[str], stop_signal: str = "TERM", *, as_group: bool = True) -> Program:
-    return Program(
+def _server(
+    name: str, command: list[str], stop_signal: str = "TERM", *, as_group: bool = True
+) -> SupervisedProgram:
+    return SupervisedProgram(
         name=name, group=name, command=tuple(command), stop_signal=stop_signal, stop_as_group=as_group
     )
 
 
-def _python(name: str, group: str, *arguments: str) -> Program:
-    command = launched([sys.executable, "-m", "zmart.cli", *arguments], die_with_parent=signal.SIGTERM)
-    return Program(name=name, group=group, command=tuple(command), start_seconds=5)
+def _python(name: str, group: str, *arguments: str) -> SupervisedProgram:
+    command = start_command([sys.executable, "-m", "zmart.cli", *arguments], die_with_parent=signal.SIGTERM)
+    return SupervisedProgram(name=name, group=group, command=tuple(command), start_seconds=5)
 
 
 def _effective(settings: Settings, given: dict[str, str]) -> Settings:
-    """The settings as the services will read them."""
+    """Return the settings as the services will read them."""
     from zmart.settings import load_settings
 
     names = {name.lower(): value for name, value in given.items() if name.lower() in Settings.model_fields}
@@ -215,7 +218,7 @@ def _effective(settings: Settings, given: dict[str, str]) -> Settings:
     return load_settings(**{**own, **names})
 
 
-def process_environment(stack: Stack) -> dict[str, str]:
-    """The environment of every process of the stack."""
+def process_environment(stack: LocalStack) -> dict[str, str]:
+    """Return the environment of every process of the stack."""
     plain = {"PYTHONUNBUFFERED": "1", "TYPER_STANDARD_TRACEBACK": "1"}  # logs, not terminals
     return {**os.environ, **stack.environment, **plain}

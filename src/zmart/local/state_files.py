@@ -1,4 +1,4 @@
-"""Small files of ZMART_HOME that decide something: written whole or not at all, never believed when they are torn."""
+"""Read and write small state files of ZMART_HOME: written whole or not at all, refused if damaged."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ _RANDOM = "[A-Za-z0-9_-]{32}"  # 24 bytes
 
 
 class DamagedState(ConfigError):
-    """A state file is there, and what it said cannot be known: it is torn, empty, or cannot be read."""
+    """Report a state file that exists but is truncated, empty, or unreadable."""
 
 
 def write_state(path: Path, content: str | bytes) -> None:
-    """For us alone, whole or not at all, and on disk before this returns, whatever ends the machine. Raises
-    StoreError."""
+    """Write a file for us alone, whole or not at all, and on disk before this returns. Raises StoreError."""
     write_synced(path, content)
     sync_folder(path.parent)
 
 
 def write_synced(path: Path, content: str | bytes) -> None:
-    """The same, but the new name is on disk only after `sync_folder`: for many files at once."""
+    """Write like `write_state`, but the new name is on disk only after `sync_folder`: for many files at once."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -39,8 +38,10 @@ def write_synced(path: Path, content: str | bytes) -> None:
 
 
 def read_state(path: Path, pattern: str, advice: str) -> str | None:
-    """What the file says, None if there is no such file. Raises DamagedState with `advice` for anything that does not
-    match `pattern` from end to end."""
+    """Return the file's text, or None if it does not exist.
+
+    Raises DamagedState with `advice` for text that does not match `pattern` from end to end.
+    """
     try:
         text = path.read_bytes().decode("ascii").strip()
     except FileNotFoundError:
@@ -48,13 +49,15 @@ def read_state(path: Path, pattern: str, advice: str) -> str | None:
     except (OSError, UnicodeDecodeError) as problem:
         raise DamagedState(f"{path} cannot be read ({problem}): {advice}") from None
     if not re.fullmatch(pattern, text):
-        raise DamagedState(f"{path} is {'torn' if text else 'empty'}: {advice}")
+        raise DamagedState(f"{path} is {'damaged' if text else 'empty'}: {advice}")
     return text
 
 
 def token_in(path: Path, *, may_make: bool, advice: str) -> str:
-    """A random token of 32 characters, made once and kept in `path`. Raises DamagedState when it is not there although
-    it was made before, or is not whole."""
+    """Return a random token of 32 characters, created once and stored in `path`.
+
+    Raises DamagedState if it is damaged, or missing although it must exist.
+    """
     token = read_state(path, _RANDOM, advice)
     if token is None and not may_make:
         raise DamagedState(f"{path} is missing: {advice}")
@@ -65,7 +68,7 @@ def token_in(path: Path, *, may_make: bool, advice: str) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Names of files survive a crash only once their folder is synced."""
+    """Sync a folder: names of files survive a crash only after that."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

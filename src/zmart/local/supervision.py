@@ -1,6 +1,6 @@
-"""Processes that stay up: a supervisord of our own in a folder, driven over XML-RPC on a Unix socket.
+"""Keep processes running: a supervisord of our own in a folder, driven over XML-RPC on a Unix socket.
 
-Every program is restarted when it ends, later each time; what it says goes to a rotated log file. All programs
+Every program is restarted when it ends, with growing pauses; its output goes to a rotated log file. All programs
 inherit supervisord's environment, so no secret is written into its configuration.
 """
 
@@ -23,8 +23,8 @@ import msgspec
 
 from zmart.errors import ZmartError
 
-LONGEST_SOCKET_PATH = 100  # the kernel takes 107 bytes; supervisord appends a little while it binds
-MOST_FILES = 65_536
+LONGEST_SOCKET_PATH = 100  # the kernel accepts 107 bytes; supervisord appends a suffix while it binds
+MAX_FILES = 65_536
 
 _HEAD = """\
 [supervisord]
@@ -71,24 +71,27 @@ stdout_logfile_backups = 3
 
 
 class SupervisionError(ZmartError):
-    """supervisord is unavailable or refused."""
+    """Report that supervisord is unavailable or refused."""
 
 
-class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """One process to keep up. Groups start in the order of their first program and stop in the reverse order."""
+class SupervisedProgram(msgspec.Struct, frozen=True, kw_only=True):
+    """Define a process to keep running.
+
+    Groups start in the order of their first program and stop in the reverse order.
+    """
 
     name: str
     group: str
     command: tuple[str, ...]
     start_seconds: int = 1
-    """Ending sooner than this counts as a failed start: the next one waits longer, the twenty-first never comes."""
+    """Ending sooner than this counts as a failed start: the next one waits longer, and after 20 there is none."""
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     stop_as_group: bool = True
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """What supervisord knows of a process; `state` as it spells it: RUNNING, STARTING, BACKOFF, FATAL, STOPPED..."""
+    """Hold supervisord's report of a process; `state` is RUNNING, STARTING, BACKOFF, FATAL, STOPPED, ..."""
 
     name: str
     group: str
@@ -101,15 +104,17 @@ class ProcessInfo(msgspec.Struct, frozen=True):
 
     @property
     def is_up(self) -> bool:
+        """Return whether the process runs or starts."""
         return self.state in ("RUNNING", "STARTING")
 
     @property
     def uptime_s(self) -> int:
+        """Return the seconds since the process started; 0 if it does not run."""
         return self.now - self.start if self.is_up else 0
 
 
 class Supervisor:
-    """The supervisord whose files are in `folder` and whose programs log into `logs`."""
+    """Control the supervisord whose files are in `folder` and whose programs log into `logs`."""
 
     def __init__(self, folder: Path, logs: Path) -> None:
         self.folder = folder.resolve()
@@ -117,18 +122,19 @@ class Supervisor:
 
     @property
     def config(self) -> Path:
+        """Return the path of the configuration."""
         return self.folder / "supervisord.conf"
 
     @property
     def socket(self) -> Path:
-        """In `folder`, or for a folder with a long name in a private one below the temporary folder."""
+        """Return the socket's path: in `folder`, or in a private temporary folder if that path is too long."""
         path = self.folder / "supervisor.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
         name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"zmart-{os.getuid()}-{name}" / "supervisor.sock"
 
-    def write_config(self, programs: Sequence[Program], directory: Path) -> None:
+    def write_config(self, programs: Sequence[SupervisedProgram], directory: Path) -> None:
         """Write supervisord's configuration; programs run in `directory`."""
         for folder in (self.folder, self.logs, self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,17 +151,17 @@ class Supervisor:
             raise SupervisionError(f"{folder} belongs to another user: remove it and try again.")
 
     def _head(self, directory: Path) -> str:
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         return _HEAD.format(
             user=os.getuid(),
             directory=_plain(directory),
             logs=_plain(self.logs),
             folder=_plain(self.folder),
             socket=_plain(self.socket),
-            files=MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES),
+            files=MAX_FILES if limit == resource.RLIM_INFINITY else min(limit, MAX_FILES),
         )
 
-    def _program(self, program: Program) -> str:
+    def _program(self, program: SupervisedProgram) -> str:
         return _PROGRAM.format(
             name=program.name,
             command=_plain(shlex.join(program.command)),
@@ -167,18 +173,18 @@ class Supervisor:
         )
 
     def command(self) -> list[str]:
-        """What starts supervisord in the foreground."""
+        """Return the command that starts supervisord in the foreground."""
         return [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config)]
 
     def answers(self) -> bool:
-        """Whether supervisord runs and listens."""
+        """Return whether supervisord runs and listens."""
         with contextlib.suppress(SupervisionError):
             self.call("supervisor.getState")
             return True
         return False
 
     def call(self, method: str, *arguments: object) -> object:
-        """One XML-RPC call. Raises SupervisionError."""
+        """Make one XML-RPC call. Raises SupervisionError."""
         from supervisor.xmlrpc import SupervisorTransport
 
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
@@ -192,12 +198,14 @@ class Supervisor:
             transport.close()
 
     def processes(self) -> list[ProcessInfo]:
-        """Every process, in the order of starting."""
-        found = self.call("supervisor.getAllProcessInfo")
-        return [msgspec.convert({**info, "state": info["statename"]}, ProcessInfo) for info in _dicts(found)]
+        """Return every process, in start order."""
+        response = self.call("supervisor.getAllProcessInfo")
+        return [
+            msgspec.convert({**info, "state": info["statename"]}, ProcessInfo) for info in _dicts(response)
+        ]
 
     def start(self, *names: str) -> None:
-        """Start programs by their "group:name" without waiting; those that run stay."""
+        """Start programs by their "group:name" without waiting; running ones are left alone."""
         for name in names:
             try:
                 self.call("supervisor.startProcess", name, False)
@@ -215,11 +223,11 @@ class Supervisor:
                     raise
 
     def shut_down(self) -> None:
-        """Ask supervisord to end everything, group after group, and itself."""
+        """Ask supervisord to stop everything, group after group, and itself."""
         self.call("supervisor.shutdown")
 
     def spawns(self) -> Mapping[str, int]:
-        """How often each program was started since supervisord itself was."""
+        """Return how often each program was started since supervisord itself was."""
         log = self.logs / "supervisord.log"
         counts: dict[str, int] = {}
         lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
@@ -236,5 +244,5 @@ def _plain(value: object) -> str:
     return str(value).replace("%", "%%")
 
 
-def _dicts(found: object) -> list[dict[str, object]]:
-    return cast("list[dict[str, object]]", found)
+def _dicts(response: object) -> list[dict[str, object]]:
+    return cast("list[dict[str, object]]", response)

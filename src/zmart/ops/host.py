@@ -17,7 +17,7 @@ import uvloop
 
 from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
 from zmart.ops import logs
-from zmart.ops.alerts import tell_of_alerts
+from zmart.ops.alerts import send_alerts
 from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
 from zmart.ops.short_way import protocol
@@ -63,7 +63,7 @@ async def _run(name: str, settings: Settings) -> None:
         None if getattr(service, "own_server", False) else _server(settings, SERVICES[name], probes, service)
     )
     if name == "monitor":
-        helpers.append(asyncio.create_task(tell_of_alerts(settings, stop)))
+        helpers.append(asyncio.create_task(send_alerts(settings, stop)))
     if server is not None:
         helpers.append(asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])])))
     log.info("service started", pid=os.getpid())

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, or readable colours on a terminal."""
+"""Configure structured logs: one JSON object per line, or readable colours on a terminal."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def configure(settings: Settings, service: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    # Libraries that use the standard logger (PgQueuer, uvicorn) speak only when something is wrong.
+    # Libraries that use the standard logger (PgQueuer, uvicorn) log only warnings and errors.
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")

@@ -1,4 +1,4 @@
-"""The three questions every service answers over HTTP: alive? caught up? with which figures?"""
+"""Serve /health, /ready and /metrics of every service."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ _OWN_PATHS = ("/health", "/ready", "/metrics", "/dashboard")
 
 
 class Probes:
-    """An ASGI application in front of the service's own: /health, /ready, /metrics, /dashboard where there is one,
-    then the service."""
+    """Answer /health, /ready, /metrics and, if given, /dashboard; pass other requests to the service."""
 
     def __init__(self, service: Service, dashboard: Dashboard | None = None) -> None:
         self._service = service
@@ -58,15 +57,17 @@ class Probes:
             await _answer(send, 404, _not_found(path))
 
     async def close(self) -> None:
+        """Close the dashboard."""
         if self._dashboard is not None:
             await self._dashboard.close()
 
     def health(self) -> Mapping[str, object]:
+        """Return that the process is alive, with the service's own fields."""
         uptime_s = round(time.time() - self._started, 1)
         return {"status": "ok", "service": self._service.name, "uptime_s": uptime_s, **self._service.health()}
 
     async def readiness(self) -> Readiness:
-        """The service's own word, bounded in time: one that cannot answer is not ready."""
+        """Return the service's readiness, bounded in time: a service that does not answer is not ready."""
         try:
             async with asyncio.timeout(_READINESS_WAIT_S):
                 return await self._service.readiness()

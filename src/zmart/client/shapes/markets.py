@@ -1,4 +1,4 @@
-"""Markets: the row of a list, the whole market, lists about markets."""
+"""Define the shapes of markets: the row of a list, the whole market, lists about markets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from zmart.market.types import Address, Bps, Lamports, MarketId, Shares, Slot, W
 
 
 class Market(Struct, frozen=True, kw_only=True):
-    """A row of a list. Several values stand under two names, since older clients read the second one.
+    """A market in a list. Several values have two names, since older clients read the second one.
 
-    `proposed_outcome` and `final_outcome`: true YES, false NO, null not decided; `outcome` says it in a word,
-    INVALID included. `state` is DRAFT for a market that its creator has not sent to the chain yet.
-    The text (question to tags, `ends_at`) is what the market's CID on chain names, whoever wrote it. `text_status` says
-    when there is none: `not_available`, nobody served it yet, or `not_a_market_document`, the CID names something else.
+    `proposed_outcome` and `final_outcome`: true YES, false NO, null not decided; `outcome` is a word, INVALID
+    included. `state` is DRAFT for a market whose creation was not sent to the chain yet. The text (question to tags,
+    `ends_at`) is the document that the market's CID on chain names, whoever wrote it. `text_status`: `not_available`
+    if no one has served the document yet, `not_a_market_document` if the CID names something else.
     """
 
     id: MarketId
@@ -70,7 +70,7 @@ class VoteTally(Struct, frozen=True, kw_only=True):
 
 
 class DisputeWindow(Struct, frozen=True, kw_only=True):
-    """When a proposed outcome can be disputed, and who did; voting ends `voting_ends_at`."""
+    """When a proposed outcome can be disputed, and who disputed it; voting ends `voting_ends_at`."""
 
     opens_at: str | None
     closes_at: str | None
@@ -88,8 +88,10 @@ class Fees(Struct, frozen=True, kw_only=True):
 
 
 class DisputeReview(Struct, frozen=True, kw_only=True):
-    """A result of a dispute that a person is asked to look at; while it `waits` under DISPUTE_REVIEW=hold, nothing is
-    finalized."""
+    """A dispute result that a person is asked to review.
+
+    While it `waits` under DISPUTE_REVIEW=hold, the market is not finalized.
+    """
 
     waits: bool
     reasons: Sequence[str]
@@ -117,7 +119,7 @@ class MarketDetail(Market, frozen=True, kw_only=True):
 
 
 class Markets(Struct, frozen=True, kw_only=True):
-    """`count` is the number of all that match, not of this page."""
+    """A page of markets. `count` is the number of all that match, not of this page."""
 
     markets: Sequence[Market]
     count: int
@@ -127,7 +129,8 @@ class Markets(Struct, frozen=True, kw_only=True):
 
 
 class TrendingMarket(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Prices 0 to 1, the change over 24 hours in percentage points, the volume in SOL."""
+    """A market with recent activity. Prices 0 to 1, the change over 24 hours in percentage points, the volume in
+    SOL."""
 
     id: MarketId
     question: str
@@ -139,12 +142,14 @@ class TrendingMarket(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class TrendingMarkets(Struct, frozen=True, kw_only=True):
+    """The markets with the most activity, first the most active."""
+
     trending: Sequence[TrendingMarket]
     count: int
 
 
 class Category(Struct, frozen=True, kw_only=True):
-    """`trend` compares this week's new markets with those of the week before: up, down or stable."""
+    """A category. `trend` compares this week's new markets with the previous week's: up, down or stable."""
 
     id: str
     name: str
@@ -154,11 +159,15 @@ class Category(Struct, frozen=True, kw_only=True):
 
 
 class Categories(Struct, frozen=True, kw_only=True):
+    """All categories."""
+
     categories: Sequence[Category]
     count: int
 
 
 class RelatedMarket(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A market that resembles another one."""
+
     id: MarketId
     question: str
     yes_price: float
@@ -167,11 +176,15 @@ class RelatedMarket(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RelatedMarkets(Struct, frozen=True, kw_only=True):
+    """Markets that resemble another one."""
+
     related: Sequence[RelatedMarket]
     count: int
 
 
 class FoundMarket(Market, frozen=True, kw_only=True):
+    """A market that matches a search; a higher `rank` is a better match."""
+
     rank: float
 
 
@@ -184,10 +197,10 @@ class SearchResult(Struct, frozen=True, kw_only=True):
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):
-    """A state change or another event of the market that the chain knows, with who caused it.
+    """A state change or another event of the market on chain, with the wallet that caused it.
 
-    `details.is_debt` of a LiquidityWithdrawn: another wallet than the creator took what the market owed it. Where a
-    node cut the log, `details` has the instruction and its arguments; what came of it is unknown.
+    `details.is_debt` of a LiquidityWithdrawn: another wallet than the creator received what the market owed it. If a
+    node truncated the log, `details` has the instruction and its arguments; the result is unknown.
     """
 
     event: str
@@ -200,6 +213,8 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
 
 
 class Timeline(Struct, frozen=True, kw_only=True):
+    """The events of a market."""
+
     market_id: MarketId
     timeline: Sequence[TimelineEntry]
     count: int

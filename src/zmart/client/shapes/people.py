@@ -1,4 +1,4 @@
-"""Wallets as people: profile, positions, results, comments, sign-in."""
+"""Define the shapes of users: profile, positions, results, comments, sign-in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from zmart.market.types import Lamports, MarketId, Shares, Wallet
 
 
 class UserCounts(Struct, frozen=True, kw_only=True):
+    """What a wallet has done, counted."""
+
     total_trades: int
     total_votes: int
     proposal_votes: int
@@ -19,7 +21,7 @@ class UserCounts(Struct, frozen=True, kw_only=True):
 
 
 class User(Struct, frozen=True, kw_only=True):
-    """A wallet without a profile has the same shape with nulls."""
+    """A wallet's profile. A wallet without a profile has the same shape with nulls."""
 
     wallet: Wallet
     display_name: str | None
@@ -32,7 +34,7 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class UserStats(Struct, frozen=True, kw_only=True):
-    """PnL in lamports; `win_rate` is the percentage of settled positions that gained."""
+    """A wallet's results. PnL in lamports; `win_rate` is the percentage of settled positions with a gain."""
 
     wallet: Wallet
     total_trades: int
@@ -50,7 +52,7 @@ class UserStats(Struct, frozen=True, kw_only=True):
 
 
 class UserPosition(Struct, frozen=True, kw_only=True):
-    """Amounts as decimal text in SOL and shares with nine places; `roi` in percent."""
+    """A position with amounts as decimal text in SOL and shares with nine places; `roi` in percent."""
 
     market_id: MarketId
     question: str
@@ -64,6 +66,8 @@ class UserPosition(Struct, frozen=True, kw_only=True):
 
 
 class Position(Struct, frozen=True, kw_only=True):
+    """A position with amounts as integers."""
+
     id: str
     market_id: MarketId
     user: Wallet
@@ -74,6 +78,8 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class PortfolioPosition(Struct, frozen=True, kw_only=True):
+    """A position of a portfolio, with its cost basis and its present value."""
+
     market_id: MarketId
     question: str
     state: str
@@ -90,7 +96,8 @@ class PortfolioPosition(Struct, frozen=True, kw_only=True):
 
 
 class ValuePoint(Struct, frozen=True, kw_only=True):
-    """`invested` is the cost of what was held at that time, `realized_pnl` what had been made by then."""
+    """A portfolio at one time: `invested` is the cost of what was held, `realized_pnl` what was realized until
+    then."""
 
     timestamp: str
     value: Lamports
@@ -99,6 +106,8 @@ class ValuePoint(Struct, frozen=True, kw_only=True):
 
 
 class Portfolio(Struct, frozen=True, kw_only=True):
+    """A wallet's positions and the history of their value."""
+
     wallet: Wallet
     value: Lamports
     cost_basis: Lamports
@@ -110,6 +119,8 @@ class Portfolio(Struct, frozen=True, kw_only=True):
 
 
 class Leader(Struct, frozen=True, kw_only=True):
+    """A wallet in the leaderboard."""
+
     rank: int
     wallet: Wallet
     display_name: str | None
@@ -119,6 +130,8 @@ class Leader(Struct, frozen=True, kw_only=True):
 
 
 class Leaderboard(Struct, frozen=True, kw_only=True):
+    """The wallets with the highest PnL or volume."""
+
     leaders: Sequence[Leader]
     count: int
     by: str
@@ -152,6 +165,8 @@ class Holders(Struct, frozen=True, kw_only=True):
 
 
 class Discussion(Struct, frozen=True, kw_only=True):
+    """A comment on a market."""
+
     id: str
     market_id: MarketId
     user_wallet: Wallet
@@ -162,6 +177,8 @@ class Discussion(Struct, frozen=True, kw_only=True):
 
 
 class Discussions(Struct, frozen=True, kw_only=True):
+    """A page of comments."""
+
     discussions: Sequence[Discussion]
     count: int
     market_id: MarketId
@@ -169,16 +186,20 @@ class Discussions(Struct, frozen=True, kw_only=True):
 
 
 class DiscussionAnswer(Struct, frozen=True, kw_only=True):
+    """The comment that was written, and a sentence for people."""
+
     message: str
     discussion: Discussion
 
 
 class Message(Struct, frozen=True, kw_only=True):
+    """A sentence for people."""
+
     message: str
 
 
 class DiscussionSnapshot(Struct, frozen=True, kw_only=True):
-    """A snapshot that was pinned; `unpinned_at` tells that it is not kept any more."""
+    """A snapshot that was pinned; `unpinned_at` is set once it is no longer pinned."""
 
     cid: str
     date: str
@@ -193,13 +214,15 @@ class DiscussionSnapshot(Struct, frozen=True, kw_only=True):
 
 
 class DiscussionSnapshots(Struct, frozen=True, kw_only=True):
+    """The snapshots of a market."""
+
     snapshots: Sequence[DiscussionSnapshot]
     count: int
     market_id: MarketId
 
 
 class Nonce(Struct, frozen=True, kw_only=True):
-    """`message` is the text to sign, to the letter."""
+    """`message` is the exact text to sign."""
 
     nonce: str
     message: str
@@ -207,6 +230,8 @@ class Nonce(Struct, frozen=True, kw_only=True):
 
 
 class Session(Struct, frozen=True, kw_only=True):
+    """A session's token and its expiry."""
+
     token: str
     expires_at: str
     wallet: Wallet

@@ -1,4 +1,4 @@
-"""How the backend is: status, health, latest events, errors."""
+"""Define the shapes of the backend's state: status, health, latest events, errors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from zmart.market.types import Lamports, MarketId, Slot
 
 
 class FieldProblem(Struct, frozen=True, kw_only=True):
+    """A field of the request and what is wrong with it."""
+
     field: str
     message: str
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """The body of every answer from 400 on."""
+    """The body of every response from 400 on."""
 
     error: str
     message: str
@@ -28,7 +30,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class ServiceState(Struct, frozen=True, kw_only=True):
-    """What a service's process last said; `status` is ok, degraded, or down when it has gone silent."""
+    """The last report of a service's process; `status` is ok, degraded, or down without a recent report."""
 
     service: str
     status: str
@@ -41,6 +43,8 @@ class ServiceState(Struct, frozen=True, kw_only=True):
 
 
 class ServiceHealth(Struct, frozen=True, kw_only=True):
+    """The processes of one service."""
+
     status: str
     service: str
     timestamp: str
@@ -48,6 +52,8 @@ class ServiceHealth(Struct, frozen=True, kw_only=True):
 
 
 class IndexState(Struct, frozen=True, kw_only=True):
+    """How far the index has come. `gap_free_through_slot`: nothing is missing up to this slot."""
+
     program_id: str
     gap_free_through_slot: Slot
     tip_slot: Slot
@@ -56,12 +62,16 @@ class IndexState(Struct, frozen=True, kw_only=True):
 
 
 class FeedState(Struct, frozen=True, kw_only=True):
+    """The change feed: its epoch, its newest offset, and the oldest one that can be replayed."""
+
     epoch: str
     head: int
     kept_from: int
 
 
 class QueueState(Struct, frozen=True, kw_only=True):
+    """Numbers of waiting items."""
+
     inbox_pending: int
     unconfirmed: int
     dead_letters: int
@@ -73,6 +83,8 @@ class QueueState(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
+    """The state of the backend."""
+
     status: str
     timestamp: str
     program_id: str
@@ -92,7 +104,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 class LatestEvent(Struct, frozen=True, kw_only=True):
-    """One change, as the WebSocket would have told it."""
+    """One change, as the WebSocket sends it."""
 
     id: str
     type: str
@@ -104,6 +116,8 @@ class LatestEvent(Struct, frozen=True, kw_only=True):
 
 
 class LatestEvents(Struct, frozen=True, kw_only=True):
+    """The latest changes."""
+
     events: Sequence[LatestEvent]
     count: int
     since: int

@@ -1,4 +1,4 @@
-"""The tape of trades and what is computed from it; quotes."""
+"""Define the shapes of trades, of what is computed from them, and of quotes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zmart.market.types import Lamports, MarketId, Shares, Signature, Slot, Wall
 
 
 class Trade(Struct, frozen=True, kw_only=True):
-    """`cost`: paid with fees included (buy), received with fees taken off (sell)."""
+    """A trade. `cost`: paid with fees included (buy), received with fees deducted (sell)."""
 
     id: str
     market_id: MarketId
@@ -30,7 +30,7 @@ class Trade(Struct, frozen=True, kw_only=True):
 
 
 class MarketTrades(Struct, frozen=True, kw_only=True):
-    """The newest trades, given oldest first; `next_cursor` leads to older ones."""
+    """The newest trades, oldest first; `next_cursor` leads to older ones."""
 
     trades: Sequence[Trade]
     count: int
@@ -39,7 +39,7 @@ class MarketTrades(Struct, frozen=True, kw_only=True):
 
 
 class WalletTrades(Struct, frozen=True, kw_only=True):
-    """Newest first."""
+    """A wallet's trades, newest first."""
 
     trades: Sequence[Trade]
     count: int
@@ -48,6 +48,8 @@ class WalletTrades(Struct, frozen=True, kw_only=True):
 
 
 class TapeStats(Struct, frozen=True, kw_only=True):
+    """Volume in lamports and counts of trades."""
+
     total_volume: Lamports
     total_trades: int
     unique_traders: int
@@ -56,12 +58,14 @@ class TapeStats(Struct, frozen=True, kw_only=True):
 
 
 class MarketStats(Struct, frozen=True, kw_only=True):
+    """Volume and counts of a market's trades."""
+
     market_id: MarketId
     stats: TapeStats
 
 
 class PricePoint(Struct, frozen=True, kw_only=True):
-    """In percent."""
+    """Prices in percent."""
 
     timestamp: str
     yes: float
@@ -69,6 +73,8 @@ class PricePoint(Struct, frozen=True, kw_only=True):
 
 
 class PriceHistory(Struct, frozen=True, kw_only=True):
+    """Prices of a market over time."""
+
     market_id: MarketId
     price_history: Sequence[PricePoint]
     count: int
@@ -87,6 +93,8 @@ class Candle(Struct, frozen=True, kw_only=True):
 
 
 class Candles(Struct, frozen=True, kw_only=True):
+    """Candles of a market, oldest first."""
+
     market_id: MarketId
     interval: str
     start: str
@@ -96,6 +104,8 @@ class Candles(Struct, frozen=True, kw_only=True):
 
 
 class QuotedFees(Struct, frozen=True, kw_only=True):
+    """The fees of a quote, in lamports."""
+
     protocol: Lamports
     resolver: Lamports
     liquidity_provider: Lamports
@@ -103,11 +113,11 @@ class QuotedFees(Struct, frozen=True, kw_only=True):
 
 
 class Quote(Struct, frozen=True, kw_only=True):
-    """A trade as the configured program would do it now.
+    """A trade as the configured program would execute it now.
 
-    `cost` is before fees; `total` is what the buyer pays, or the seller receives (then also called `net`).
-    `max_cost` and `min_shares` (buy) or `min_proceeds` (sell) are the bounds that are signed; `min_shares` is null
-    where the deployed program cannot enforce it (v0.69). `max_loss` is what the market maker can lose at most (b ln 2).
+    `cost` is before fees; `total` is what the buyer pays, or the seller receives (then also called `net`). `max_cost`
+    and `min_shares` (buy) or `min_proceeds` (sell) are the bounds that are signed; `min_shares` is null if the
+    deployed program cannot enforce it (v0.69). `max_loss` is what the market maker can lose at most (b ln 2).
     """
 
     market_id: MarketId
@@ -131,6 +141,8 @@ class Quote(Struct, frozen=True, kw_only=True):
 
 
 class Activity(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A recent trade, vote, comment or market."""
+
     id: str
     type: str
     user: Wallet
@@ -142,5 +154,7 @@ class Activity(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Activities(Struct, frozen=True, kw_only=True):
+    """Recent activity, newest first."""
+
     activities: Sequence[Activity]
     count: int

@@ -1,4 +1,4 @@
-"""Transactions for a user's wallet to sign, and what became of them."""
+"""Define the shapes of transactions for a user's wallet to sign, and of their outcomes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zmart.market.types import Address, Lamports, MarketId, Signature, Slot, Wal
 
 
 class SimulationError(Struct, frozen=True, kw_only=True):
-    """The program's name for the refusal and a sentence for people; `code` is -1 for the runtime's own."""
+    """The program's name for the refusal and a sentence for people; `code` is -1 for an error of the runtime."""
 
     code: int
     name: str
@@ -19,6 +19,8 @@ class SimulationError(Struct, frozen=True, kw_only=True):
 
 
 class Simulation(Struct, frozen=True, kw_only=True):
+    """The result of a simulation."""
+
     ok: bool
     units: int
     error: SimulationError | None = None
@@ -36,12 +38,14 @@ class UnsignedTransaction(Struct, frozen=True, kw_only=True):
 
 
 class MarketTransaction(UnsignedTransaction, frozen=True, kw_only=True):
+    """A transaction on a market."""
+
     market_id: MarketId
     on_chain_address: Address
 
 
 class CreatedMarket(MarketTransaction, frozen=True, kw_only=True):
-    """`cid` names the question document that was stored; the market is a draft until the transaction landed."""
+    """`cid` names the stored question document; the market is a draft until the transaction landed."""
 
     id: MarketId
     cid: str
@@ -49,39 +53,47 @@ class CreatedMarket(MarketTransaction, frozen=True, kw_only=True):
 
 
 class ResolveTransaction(MarketTransaction, frozen=True, kw_only=True):
+    """The transaction that proposes an outcome."""
+
     outcome: bool
     ipfs_evidence_hash: str
 
 
 class TradeTransaction(MarketTransaction, frozen=True, kw_only=True):
+    """The transaction of a trade, with its quote."""
+
     quote: Quote
 
 
 class Debt(Struct, frozen=True, kw_only=True):
-    """What a market notes for a wallet that could not be paid when its reward or fee was due."""
+    """What a market owes a wallet that could not be paid when its reward or fee was due."""
 
     wallet: Wallet
     lamports: Lamports
 
 
 class ClaimTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`payout` is what the position is worth; 0 when the simulation says that it would be refused. `debts` are those
-    noted before it: it pays each whose wallet can be credited."""
+    """`payout` is what the position is worth; 0 if the simulation shows that the claim would be refused.
+
+    `debts` are those recorded before it: the transaction pays each whose wallet can be credited.
+    """
 
     payout: Lamports
     debts: Sequence[Debt] = ()
 
 
 class WithdrawTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`amount` is the creator's liquidity, or for another wallet its debt; 0 when the simulation says that it would be
-    refused. `debts` as for a claim: what is noted for the creator itself comes on top of `amount`."""
+    """`amount` is the creator's liquidity, or another wallet's debt; 0 if the simulation shows a refusal.
+
+    `debts` as for a claim: a debt to the creator itself is paid in addition to `amount`.
+    """
 
     amount: Lamports
     debts: Sequence[Debt] = ()
 
 
 class OperatorTransaction(Struct, frozen=True, kw_only=True):
-    """Either the backend holds the admin key and sends it, or the admin has to sign `transaction`.
+    """Either the backend holds the admin key and sends the transaction, or the admin has to sign `transaction`.
 
     `status`: landed, already_done, pending (sent, not judged yet), or unsigned.
     """
@@ -98,6 +110,8 @@ class OperatorTransaction(Struct, frozen=True, kw_only=True):
 
 
 class Relayed(Struct, frozen=True, kw_only=True):
+    """The signature of a relayed transaction and its status."""
+
     signature: Signature
     status: str
 

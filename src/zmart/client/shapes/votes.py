@@ -1,4 +1,4 @@
-"""Votes, their receipts and proofs."""
+"""Define the shapes of votes, their receipts and proofs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from zmart.market.types import Address, MarketId, Wallet
 
 
 class VoteTerms(Struct, frozen=True, kw_only=True):
-    """Who may vote: `rule` as it stands in the memo on chain (open, funded;N, staked;N, listed;CID), `words` for
-    people; with fewer than `min_votes` nothing is decided. `fixed`: for this vote, whatever the settings say later."""
+    """Who may vote: `rule` as in the memo on chain (open, funded;N, staked;N, listed;CID), `words` for people.
+
+    With fewer than `min_votes` nothing is decided. `fixed`: the rule applies to this vote, whatever the settings say
+    later.
+    """
 
     kind: str
     rule: str
@@ -21,8 +24,11 @@ class VoteTerms(Struct, frozen=True, kw_only=True):
 
 
 class Vote(Struct, frozen=True, kw_only=True):
-    """`vote` true: like, or agree that the proposed outcome is wrong. `proven`: signed by the wallet itself. `late`: it
-    came after its vote had closed. `counted`: it is not late, and its wallet may vote."""
+    """A vote. `vote` true: like, or agree that the proposed outcome is wrong.
+
+    `proven`: signed by the wallet itself. `late`: it came after its vote had closed. `counted`: it is not late, and
+    its wallet may vote.
+    """
 
     id: str
     market_id: MarketId
@@ -40,7 +46,8 @@ class Vote(Struct, frozen=True, kw_only=True):
 
 
 class VoteStats(Struct, frozen=True, kw_only=True):
-    """`approval_rate` in percent. `not_counted`: votes besides, of wallets that may not vote or are not judged yet."""
+    """`approval_rate` in percent. `not_counted`: further votes, of wallets that may not vote or are not judged
+    yet."""
 
     likes: int
     dislikes: int
@@ -51,6 +58,8 @@ class VoteStats(Struct, frozen=True, kw_only=True):
 
 
 class MarketVotes(Struct, frozen=True, kw_only=True):
+    """A page of a market's votes."""
+
     votes: Sequence[Vote]
     stats: VoteStats
     market_id: MarketId
@@ -59,6 +68,8 @@ class MarketVotes(Struct, frozen=True, kw_only=True):
 
 
 class UserVotes(Struct, frozen=True, kw_only=True):
+    """A wallet's votes of both kinds."""
+
     proposal_votes: Sequence[Vote]
     dispute_votes: Sequence[Vote]
     total: int
@@ -66,25 +77,34 @@ class UserVotes(Struct, frozen=True, kw_only=True):
 
 
 class ProposalCount(Struct, frozen=True, kw_only=True):
+    """The counts of a proposal vote."""
+
     likes: int
     dislikes: int
     not_counted: int
 
 
 class DisputeCount(Struct, frozen=True, kw_only=True):
+    """The counts of a dispute vote."""
+
     agrees: int
     disagrees: int
     not_counted: int
 
 
 class VoteCounts(Struct, frozen=True, kw_only=True):
+    """The counts of both votes of a market."""
+
     proposal_votes: ProposalCount
     dispute_votes: DisputeCount
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The vote's place in the market's log, the log's head after it, and who may vote. `signature` is the backend
-    authority's over the receipt's text (docs/votes.md); None from a gateway that does not hold that key."""
+    """The vote's position in the market's log, the log's head after it, and who may vote.
+
+    `signature` is the backend authority's over the receipt's text (docs/votes.md); null from a gateway that does not
+    hold that key.
+    """
 
     program: Address
     market_id: MarketId
@@ -98,6 +118,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 class VoteMetadata(Struct, frozen=True, kw_only=True):
+    """What was voted on, and a sentence for people."""
+
     message: str
     market_id: MarketId
     vote_type: str
@@ -105,6 +127,8 @@ class VoteMetadata(Struct, frozen=True, kw_only=True):
 
 
 class VoteAnswer(Struct, frozen=True, kw_only=True):
+    """The vote that was cast, with its receipt."""
+
     data: Sequence[Vote]
     count: int
     metadata: VoteMetadata
@@ -121,7 +145,7 @@ class Inclusion(Struct, frozen=True):
 
 
 class Consistency(Struct, frozen=True):
-    """That the present log begins with the one that had `old_root` at `old_size` (hex)."""
+    """A proof that the present log begins with the one that had `old_root` at `old_size` (hex)."""
 
     old_size: int
     old_root: str
@@ -129,7 +153,7 @@ class Consistency(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """Everything about one wallet's votes on a market, against one head of its log; `rules` says who may vote."""
+    """All votes of one wallet on a market, proven against one head of its log; `rules` states who may vote."""
 
     market_id: MarketId
     wallet: Wallet

@@ -1,4 +1,4 @@
-"""The first thing on a new local chain: the program, its GlobalConfig, and wallets with something in them."""
+"""Prepare a new local chain: deploy the program, initialize GlobalConfig, fund the wallets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.chain import compose
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
-from zmart.local.chain.keys import Keys
+from zmart.local.chain.keys import ChainKeys
 from zmart.market.types import Address, Lamports, Wallet
 
 LAMPORTS_PER_SOL = 1_000_000_000
@@ -29,12 +29,12 @@ CONFIRM_SECONDS = 20.0
 
 
 def shipped_program() -> bytes:
-    """The program that comes with this package."""
+    """Return the program's bytes in this package."""
     return files("zmart.chain.data").joinpath("zmart_core.so").read_bytes()
 
 
-async def prepare_chain(rpc: Rpc, program: Program, keys: Keys, elf: bytes) -> list[str]:
-    """Bring the chain to where services can start; what is there already stays. Returns what was done.
+async def prepare_chain(rpc: Rpc, program: Program, keys: ChainKeys, elf: bytes) -> list[str]:
+    """Prepare the chain for the services; what exists is kept. Returns what was done.
 
     Raises ChainError when the chain refuses a step.
     """
@@ -53,7 +53,7 @@ async def prepare_chain(rpc: Rpc, program: Program, keys: Keys, elf: bytes) -> l
 
 
 async def fund(rpc: Rpc, wallet: Wallet, lamports: Lamports) -> None:
-    """Give a wallet of the local chain a balance of exactly `lamports`."""
+    """Set the balance of a wallet of the local chain to exactly `lamports`."""
     await rpc.call("surfnet_setAccount", [wallet, {"lamports": lamports}])
 
 
@@ -83,7 +83,7 @@ async def _deployed(rpc: Rpc, program: Program) -> bytes | None:
     return holder.data[PROGRAM_DATA_HEADER_BYTES:] if holder is not None else None
 
 
-def _initialize(program: Program, keys: Keys) -> Instruction:
+def _initialize(program: Program, keys: ChainKeys) -> Instruction:
     return program.instructions.initialize_global_config(
         _wallet(keys.admin), _wallet(keys.backend), _wallet(keys.fees)
     )

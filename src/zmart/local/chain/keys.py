@@ -1,4 +1,4 @@
-"""The wallets of this machine's chain: made once, kept in ZMART_HOME/keys for us alone."""
+"""Hold the wallets of this machine's chain: created once, stored in ZMART_HOME/keys, readable by us alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zmart.local.processes import private_folder
 from zmart.local.state_files import write_state
 
 
-class Keys(msgspec.Struct, frozen=True):
-    """Who acts on the local chain. `faucet` pays for whatever wants paying."""
+class ChainKeys(msgspec.Struct, frozen=True):
+    """Hold the keys that act on the local chain. `faucet` pays for airdrops and fees."""
 
     folder: Path
     admin: Keypair
@@ -23,20 +23,20 @@ class Keys(msgspec.Struct, frozen=True):
     faucet: Keypair
 
     def path(self, name: str) -> Path:
-        """The file of one key, for BACKEND_KEYPAIR_PATH and ADMIN_KEYPAIR_PATH."""
+        """Return the file of one key, for BACKEND_KEYPAIR_PATH and ADMIN_KEYPAIR_PATH."""
         return key_path(self.folder, name)
 
 
 def key_path(folder: Path, name: str) -> Path:
-    """Where the key `name` (admin, backend, fees, faucet) lives."""
+    """Return the file of the key `name` (admin, backend, fees, faucet)."""
     return folder / f"{name}.json"
 
 
-def load_keys(folder: Path) -> Keys:
-    """The keys in `folder`, made where they are missing. Raises ConfigError when a file holds no key."""
+def load_keys(folder: Path) -> ChainKeys:
+    """Load the keys in `folder`; missing ones are created. Raises ConfigError for a file without a key."""
     private_folder(folder)
     names = ("admin", "backend", "fees", "faucet")
-    return Keys(folder, *(_load(key_path(folder, name), name) for name in names))
+    return ChainKeys(folder, *(_load(key_path(folder, name), name) for name in names))
 
 
 def _load(path: Path, name: str) -> Keypair:

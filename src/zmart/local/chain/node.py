@@ -1,4 +1,4 @@
-"""Node.js and the one native addon that the local chain needs."""
+"""Find Node.js and install the one native addon that the local chain needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ INSTALL_SECONDS = 300
 
 
 def find_node(setting: Path | None = None) -> Path:
-    """A Node.js that is new enough: NODE_BIN, PATH, or the wheel. Raises ConfigError saying how to get one."""
+    """Return a Node.js that is new enough: NODE_BIN, PATH, or the wheel. Raises ConfigError that says how to get
+    one."""
     if setting is not None:
         return executable(str(setting), "NODE_BIN")
     on_path = shutil.which("node")
@@ -31,22 +32,22 @@ def find_node(setting: Path | None = None) -> Path:
     wheel = _wheel_folder()
     if wheel is not None and (wheel / "bin" / "node").exists():
         return wheel / "bin" / "node"
-    found = f"the one on PATH is version {_major(on_path)}" if on_path else "there is none on PATH"
+    reason = f"the one on PATH is version {_major(on_path)}" if on_path else "there is none on PATH"
     raise ConfigError(
-        f"The local chain needs Node.js {OLDEST_MAJOR} or newer, and {found}: run `make setup` or "
+        f"The local chain needs Node.js {OLDEST_MAJOR} or newer, and {reason}: run `make setup` or "
         f"`{INSTALL}`, which brings one, or set SOLANA_RPC_URL to a chain that runs elsewhere."
     )
 
 
 def is_installed(folder: Path) -> bool:
-    """Whether `folder` holds exactly the addon that this version pins."""
+    """Return whether `folder` holds exactly the addon that this version pins."""
     lock = folder / "package-lock.json"
     pinned = (SOURCE / "package-lock.json").read_bytes()
     return (folder / ADDON).exists() and lock.exists() and lock.read_bytes() == pinned
 
 
 def install(folder: Path, node: Path) -> bool:
-    """Install the pinned addon into `folder`; False when it was there. Raises StartError with npm's words."""
+    """Install the pinned addon into `folder`; False if it was installed. Raises StartError with npm's message."""
     with _alone(private_folder(folder)):
         if is_installed(folder):
             return False
@@ -69,14 +70,14 @@ def install(folder: Path, node: Path) -> bool:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Two installations into one folder wait for each other."""
+    """Make concurrent installations into one folder wait for each other."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def npm_script(node: Path) -> Path:
-    """npm's script, run by the Node.js that we chose whatever `node` its first line would find."""
+    """Return npm's script, to be run by our Node.js instead of the `node` in its first line."""
     wheel = _wheel_folder()
     bundled = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js" if wheel is not None else None
     if bundled is not None and node.is_relative_to(bundled.parents[4]):
@@ -95,11 +96,11 @@ def _wheel_folder() -> Path | None:
 
 
 def _major(node: str) -> int:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"v(\d+)\.", said)
-    return int(found.group(1)) if found else 0
+    output = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.match(r"v(\d+)\.", output)
+    return int(match.group(1)) if match else 0
 
 
-def _reason(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip() and "npm warn" not in line.lower()]
-    return " ".join(lines[:2]) if lines else "it said nothing"
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip() and "npm warn" not in line.lower()]
+    return " ".join(lines[:2]) if lines else "no output"

@@ -1,4 +1,4 @@
-"""Running the local chain: one Node.js process on fixed ports that remembers its state in a folder."""
+"""Run the local chain: one Node.js process on fixed ports that stores its state in a folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc_answer import JsonRpcError, read_answer
 from zmart.errors import ChainError
 from zmart.local.chain import node
-from zmart.local.processes import launched, private_folder, stop, wait_until
+from zmart.local.processes import private_folder, start_command, stop, wait_until
 
 STOP = signal.SIGTERM
 SLOT_MS = 50
 
 
-class Chain:
-    """A chain with its memory in `folder`, JSON-RPC on `rpc_port` and its WebSocket on `ws_port`."""
+class ChainServer:
+    """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` and its WebSocket on `ws_port`."""
 
     def __init__(
         self,
@@ -41,28 +41,30 @@ class Chain:
 
     @property
     def rpc_url(self) -> str:
+        """Return the address of its JSON-RPC."""
         return f"http://127.0.0.1:{self.rpc_port}"
 
     @property
     def ws_url(self) -> str:
+        """Return the address of its WebSocket."""
         return f"ws://127.0.0.1:{self.ws_port}"
 
     @property
     def log(self) -> Path:
-        """Where `start` sends what the chain says."""
+        """Return the file to which `start` sends the chain's output."""
         return self.folder / "chain.log"
 
     def prepare(self) -> None:
-        """Install the addon unless it is there. Raises ConfigError or StartError."""
+        """Install the addon if it is missing. Raises ConfigError or StartError."""
         if not node.is_installed(self.addon_folder):
             node.install(self.addon_folder, node.find_node(self._node_bin))
 
     def command(self) -> list[str]:
-        """What a supervisor runs; `STOP` makes it write everything down and end."""
+        """Return the command for a supervisor; the signal `STOP` makes it store everything and end."""
         script = Path(__file__).with_name("chain.js")
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
-        return launched([program, script, self.addon_folder, self.folder, *ports], die_with_parent=STOP)
+        return start_command([program, script, self.addon_folder, self.folder, *ports], die_with_parent=STOP)
 
     def start(self) -> None:
         """Start as our child and return once it answers. Raises StartError."""
@@ -74,11 +76,11 @@ class Chain:
         self.wait_ready()
 
     def wait_ready(self, seconds: float = 30.0) -> None:
-        """Return once the chain answers (it does after it has restored what it remembers)."""
+        """Wait until the chain answers, which it does after it has restored its state."""
         wait_until(self.answers, "The local chain", seconds, self._process, self.log)
 
     def answers(self) -> bool:
-        """Whether the chain serves requests now."""
+        """Return whether the chain serves requests now."""
         try:
             with urllib.request.urlopen(f"{self.rpc_url}/", timeout=1) as answer:  # noqa: S310  (our own port)
                 return bool(answer.status == 200)
@@ -86,20 +88,20 @@ class Chain:
             return False
 
     def genesis_hash(self) -> str:
-        """Which chain this is: another one after its memory was erased. Raises ChainError for no proper answer."""
+        """Return the hash that identifies this chain; erasing the state changes it. Raises ChainError."""
         question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "getGenesisHash"}).encode()
         request = urllib.request.Request(self.rpc_url, question, {"content-type": "application/json"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  (our own port)
-            said = read_answer(answer.read(), 1)
-        if isinstance(said, JsonRpcError):
-            raise ChainError(f"The local chain does not tell its genesis: {said.message}")
-        return decode_answer(str, "getGenesisHash", said)
+            result = read_answer(answer.read(), 1)
+        if isinstance(result, JsonRpcError):
+            raise ChainError(f"The local chain does not return its genesis hash: {result.message}")
+        return decode_answer(str, "getGenesisHash", result)
 
     def stop(self) -> None:
-        """End the chain that `start` started; it writes everything down first."""
+        """Stop the chain that `start` started; it stores everything first."""
         if self._process is not None:
             stop(self._process, STOP)
 
     def erase(self) -> None:
-        """Forget this chain for good."""
+        """Delete this chain's state permanently."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""`zmart demo`: a market's whole life as its users would live it, over HTTP, WebSocket and their own wallets."""
+"""Implement `zmart demo`: a market's whole life as users live it, over HTTP, WebSocket and their own wallets."""

@@ -1,4 +1,4 @@
-"""The gateway as a patient user sees it: a service that is being restarted is asked again, an answer never is."""
+"""Call the gateway as a patient user: retry while a service restarts, never after an answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from zmart.errors import ZmartError
 
 Json = dict[str, Any]  # an answer of the API, by its documented names
 T = TypeVar("T")
-_AGAIN_S = 0.15
-_PATIENCE_S = 45.0
+_RETRY_S = 0.15
+_TIMEOUT_S = 45.0
 
 
-class Refused(ZmartError):
-    """The API answered with an error; `status` is HTTP's, `again` whether an earlier try may have arrived."""
+class ApiRefusal(ZmartError):
+    """Report an error response; `again` states whether an earlier attempt may have arrived."""
 
     def __init__(self, status: int, message: str, *, again: bool) -> None:
         super().__init__(f"{status}: {message}")
@@ -28,23 +28,27 @@ class Refused(ZmartError):
 
 
 class Api:
-    """`get`, `post`, `put` and `delete` with JSON; raises Refused, or ZmartError when nobody answers for 45 s."""
+    """Call the API with JSON. Raises ApiRefusal, or ZmartError after 45 s without a response."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self._http = httpx.AsyncClient(base_url=base_url, timeout=10)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def get(self, path: str, **params: str | int) -> Any:  # noqa: ANN401  # the shape is the endpoint's
+        """Send a GET request; returns the body."""
         return await self._call("GET", path, params=params)
 
     async def post(self, path: str, body: Mapping[str, object], token: str = "") -> Json:
+        """Send a POST request; returns the body."""
         answer: Json = await self._call("POST", path, body=body, token=token)
         return answer
 
     async def delete(self, path: str, token: str) -> None:
+        """Send a DELETE request."""
         await self._call("DELETE", path, token=token)
 
     async def _call(
@@ -60,10 +64,10 @@ class Api:
         content = None if body is None else msgspec.json.encode(body)
         if content is not None:
             headers["content-type"] = "application/json"
-        deadline = time.monotonic() + _PATIENCE_S
-        tries = 0
+        deadline = time.monotonic() + _TIMEOUT_S
+        attempts = 0
         while True:
-            tries += 1
+            attempts += 1
             try:
                 answer = await self._http.request(
                     method, path, content=content, params=params, headers=headers
@@ -75,8 +79,8 @@ class Api:
                     ) from None
             else:
                 if answer.status_code not in (502, 503, 504) or time.monotonic() > deadline:
-                    return _read(answer, again=tries > 1)
-            await asyncio.sleep(_AGAIN_S)
+                    return _read(answer, again=attempts > 1)
+            await asyncio.sleep(_RETRY_S)
 
 
 def _read(answer: httpx.Response, *, again: bool) -> object:
@@ -86,25 +90,28 @@ def _read(answer: httpx.Response, *, again: bool) -> object:
         message = msgspec.json.decode(answer.content)["message"]
     except (msgspec.DecodeError, KeyError, TypeError):
         message = answer.text[:200]
-    raise Refused(answer.status_code, f"{answer.request.url.path}: {message}", again=again)
+    raise ApiRefusal(answer.status_code, f"{answer.request.url.path}: {message}", again=again)
 
 
 async def until(
-    look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], what: str, within_s: float = 25
+    look: Callable[[], Awaitable[T]], is_expected: Callable[[T], bool], what: str, within_s: float = 25
 ) -> T:
-    """Ask again and again until the answer is as wanted; ZmartError says what never came and what was seen last."""
+    """Repeat `look` until its result is as wanted.
+
+    Raises ZmartError after `within_s`, with `what` was expected and the last result.
+    """
     deadline = time.monotonic() + within_s
-    seen: object = None
+    last: object = None
     while time.monotonic() < deadline:
         try:
-            found = await look()
-        except Refused as problem:
+            result = await look()
+        except ApiRefusal as problem:
             if problem.status != 404:  # not indexed yet
                 raise
-            seen = problem
+            last = problem
         else:
-            if wanted(found):
-                return found
-            seen = found
-        await asyncio.sleep(_AGAIN_S / 3)
-    raise ZmartError(f"{what} did not come within {within_s:.0f} s; last seen: {str(seen)[:200]}")
+            if is_expected(result):
+                return result
+            last = result
+        await asyncio.sleep(_RETRY_S / 3)
+    raise ZmartError(f"{what} was not reached within {within_s:.0f} s; last result: {str(last)[:200]}")

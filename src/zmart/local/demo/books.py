@@ -1,5 +1,4 @@
-"""After the play: independent sources must agree. Each check compares the chain, the API, the socket and the store
-of content with one another, never one with itself."""
+"""Check after the play that independent sources agree: the chain, the API, the socket and IPFS, pairwise."""
 
 from __future__ import annotations
 
@@ -8,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from zmart.chain.accounts import AccountInfo, UserPosition, VoteRecord
+from zmart.chain.accounts import AccountInfo, PositionAccount, VoteRecord
 from zmart.chain.addresses import to_pubkey
 from zmart.errors import ZmartError
 from zmart.local.demo.api import Json, until
-from zmart.local.demo.recorder import Recorder
-from zmart.local.demo.report import BookCheck
-from zmart.local.demo.world import FUNDS_LAMPORTS, MarketPlay, World
+from zmart.local.demo.recorder import SocketRecorder
+from zmart.local.demo.report import ConsistencyCheck
+from zmart.local.demo.world import FUNDS_LAMPORTS, DemoWorld, MarketPlay
 from zmart.market.tally import Tally
 from zmart.market.types import Address, MarketId, Signature, VoteKind
 from zmart.proofs.log_sources import from_api
@@ -25,9 +24,9 @@ _SAME_NAMES = ("b_parameter", "initial_liquidity", "current_liquidity", "shares_
                "proposed_outcome", "final_outcome", "was_disputed")  # fmt: skip
 
 
-async def check(world: World) -> list[BookCheck]:
-    """Run every check; one that breaks is a failed check, not a broken report."""
-    checks: list[tuple[str, Callable[[World], Awaitable[str]]]] = [
+async def check(world: DemoWorld) -> list[ConsistencyCheck]:
+    """Run every check; an exception makes its check fail, not the report."""
+    checks: list[tuple[str, Callable[[DemoWorld], Awaitable[str]]]] = [
         ("market accounts = index", _markets_agree),
         ("position accounts = index", _positions_agree),
         ("lamports conserved", _lamports_conserved),
@@ -40,14 +39,14 @@ async def check(world: World) -> list[BookCheck]:
     return [await _one(world, name, run) for name, run in checks]
 
 
-async def _one(world: World, name: str, run: Callable[[World], Awaitable[str]]) -> BookCheck:
+async def _one(world: DemoWorld, name: str, run: Callable[[DemoWorld], Awaitable[str]]) -> ConsistencyCheck:
     try:
-        return BookCheck(name=name, ok=True, detail=await run(world))
+        return ConsistencyCheck(name=name, ok=True, detail=await run(world))
     except Exception as problem:  # the row must say what did not agree, whatever it was
-        return BookCheck(name=name, ok=False, detail=f"{type(problem).__name__}: {problem}"[:400])
+        return ConsistencyCheck(name=name, ok=False, detail=f"{type(problem).__name__}: {problem}"[:400])
 
 
-async def _markets_agree(world: World) -> str:
+async def _markets_agree(world: DemoWorld) -> str:
     for play in world.markets:
         account, _ = await world.account(play)
         row = await world.market(play)
@@ -59,21 +58,21 @@ async def _markets_agree(world: World) -> str:
     return f"{len(world.markets)} markets, {len(_SAME_NAMES) + 1} fields each"
 
 
-async def positions_on_chain(world: World, play: MarketPlay) -> list[tuple[UserPosition, int]]:
-    """Every position account of a market, with its lamports."""
-    found = await _accounts(world, play, UserPosition)
+async def positions_on_chain(world: DemoWorld, play: MarketPlay) -> list[tuple[PositionAccount, int]]:
+    """Return every position account of a market, with its lamports."""
+    found = await _accounts(world, play, PositionAccount)
     return [(world.program.accounts.position(info), info.lamports) for info in found]
 
 
 async def _accounts(
-    world: World, play: MarketPlay, kind: type[UserPosition | VoteRecord]
+    world: DemoWorld, play: MarketPlay, kind: type[PositionAccount | VoteRecord]
 ) -> list[AccountInfo]:
-    """The program's accounts of one kind that belong to a market; both kinds hold its key at offset 8."""
+    """Return the program's accounts of one kind that belong to a market; both kinds hold its key at offset 8."""
     memcmp = [(0, world.program.accounts.discriminator(kind)), (8, bytes(to_pubkey(play.address)))]
     return await world.rpc.get_program_accounts(world.program.address, memcmp=memcmp)
 
 
-async def _positions_agree(world: World) -> str:
+async def _positions_agree(world: DemoWorld) -> str:
     count = 0
     for play in world.markets:
         chain = {p.user: p for p, _ in await positions_on_chain(world, play)}
@@ -97,25 +96,25 @@ async def _positions_agree(world: World) -> str:
     return f"{count} positions, 5 fields each"
 
 
-class _Fee(msgspec.Struct):
+class _MetaFee(msgspec.Struct):
     fee: int
 
 
-class _Message(msgspec.Struct):
+class _KeysMessage(msgspec.Struct):
     accountKeys: list[str]  # noqa: N815  # the RPC's own name
 
 
-class _Body(msgspec.Struct):
-    message: _Message
+class _TransactionKeys(msgspec.Struct):
+    message: _KeysMessage
 
 
-class _Fetched(msgspec.Struct):
-    meta: _Fee
-    transaction: _Body
+class _TransactionFee(msgspec.Struct):
+    meta: _MetaFee
+    transaction: _TransactionKeys
 
 
-async def _lamports_conserved(world: World) -> str:
-    """What the faucet gave = what the wallets have + what their accounts hold + protocol fees paid + network fees."""
+async def _lamports_conserved(world: DemoWorld) -> str:
+    """Check that airdrops = wallets + accounts + protocol fees + network fees."""
     wallets = [Address(user.wallet) for user in world.users]
     balances = sum(await asyncio.gather(*(world.rpc.get_balance(wallet) for wallet in wallets)))
     held = protocol = 0
@@ -128,15 +127,17 @@ async def _lamports_conserved(world: World) -> str:
     given = FUNDS_LAMPORTS * len(wallets)
     found = balances + held + protocol + fees
     if given != found:
-        raise ZmartError(f"{given} lamports were given, {found} are found ({given - found} missing)")
+        raise ZmartError(
+            f"{given} lamports were airdropped, {found} are accounted for ({given - found} missing)"
+        )
     parts = {"wallets": balances, "accounts": held, "protocol": protocol, "network": fees}
     return f"{given / 1e9:.0f} SOL = " + " + ".join(
         f"{name} {part / 1e9:.6f}" for name, part in parts.items()
     )
 
 
-async def _network_fees(world: World, wallets: list[Address]) -> int:
-    """The fees that the wallets paid, from their own transactions on chain."""
+async def _network_fees(world: DemoWorld, wallets: list[Address]) -> int:
+    """Return the fees that the wallets paid, from their own transactions on chain."""
     signatures: set[Signature] = set()
     for wallet in wallets:
         signatures |= {info.signature for info in await world.rpc.get_signatures_for_address(wallet)}
@@ -145,18 +146,20 @@ async def _network_fees(world: World, wallets: list[Address]) -> int:
     for answer in raw:
         if answer is None:
             raise ZmartError("a transaction of a wallet is not on chain any more")
-        fetched = msgspec.json.decode(answer, type=_Fetched)
+        fetched = msgspec.json.decode(answer, type=_TransactionFee)
         if fetched.transaction.message.accountKeys[0] in wallets:
             total += fetched.meta.fee
     return total
 
 
-async def _replay_agrees(world: World) -> str:
-    """A client that comes now and asks for everything since the first offset hears what the first client heard."""
+async def _replay_agrees(world: DemoWorld) -> str:
+    """Check that a client that replays from the first offset receives what the first client received."""
     channels = [f"{kind}:{play.id}" for play in world.markets for kind in ("trades", "votes", "discussions")]
     live = {channel: world.socket.tape(channel) for channel in channels}
     url = f"ws://127.0.0.1:{world.settings.ws_port}"
-    async with Recorder.listening(url, [], since=(world.socket.epoch, world.socket.first_offset - 1)) as late:
+    async with SocketRecorder.listening(
+        url, [], since=(world.socket.epoch, world.socket.first_offset - 1)
+    ) as late:
         for channel in channels:
             await late.add(channel)
         for channel in channels:
@@ -168,13 +171,13 @@ async def _replay_agrees(world: World) -> str:
         if offsets != sorted(set(offsets)):
             raise ZmartError(f"{channel}: offsets are not strictly rising: {offsets}")
         if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
-            raise ZmartError(f"{channel}: the replay differs from what was heard live")
+            raise ZmartError(f"{channel}: the replay differs from the live messages")
     total = sum(len(messages) for messages in live.values())
     again, gaps = world.socket.reconnects, world.socket.gaps
     return f"{total} messages in {len(channels)} channels, {again} reconnects, {gaps} gaps"
 
 
-async def _tape_agrees(world: World) -> str:
+async def _tape_agrees(world: DemoWorld) -> str:
     count = 0
     for play in world.markets:
         trades = (await world.api.get(f"/api/markets/{play.id}/trades", limit=200))["trades"]
@@ -188,7 +191,7 @@ async def _tape_agrees(world: World) -> str:
     return f"{count} trades in the same order"
 
 
-async def _timeline_in_order(world: World) -> str:
+async def _timeline_in_order(world: DemoWorld) -> str:
     a, b, c = world.markets
     expected = {
         a.label: ["MarketCreated", "ProposalAggregated", "ProposalApproved", "MarketActivated", "MarketResolved",
@@ -206,8 +209,8 @@ async def _timeline_in_order(world: World) -> str:
     return "three lives, every step where it belongs"
 
 
-async def _gap_free(world: World) -> str:
-    """The index itself must know that it has everything through the end of the play."""
+async def _gap_free(world: DemoWorld) -> str:
+    """Wait until the index reports that it is complete through the end of the play."""
     end = await world.rpc.get_slot()
     status = await until(
         lambda: world.api.get("/api/status"),
@@ -217,29 +220,29 @@ async def _gap_free(world: World) -> str:
     return f"through slot {status['gap_free_through_slot']}"
 
 
-async def _tallies_hold(world: World) -> str:
-    """What `zmart verify tally` does, for every market; and the API gives the same counts as the chain."""
+async def _tallies_hold(world: DemoWorld) -> str:
+    """Verify every tally like `zmart verify tally`, and compare the API's counts with the chain's."""
     verified = 0
     for play in world.markets:
         evidence = await gather(world.rpc, world.program, MarketId(play.id))
         log = await from_api(world.api.base_url, MarketId(play.id))
-        shown = await world.api.get(f"/api/votes/{play.id}")
+        response = await world.api.get(f"/api/votes/{play.id}")
         for anchor in evidence.anchors.values():
             report = verify_tally(evidence, anchor, log)
             if not report.holds:
                 broken = [f.text for f in report.findings if f.verdict is Verdict.BROKEN]
                 raise ZmartError(f"{play.label}, {anchor.kind.value}: {'; '.join(broken)}")
-            if (told := _told(shown, anchor)) != anchor.tally:
+            if (counts := _counts_of(response, anchor)) != anchor.tally:
                 raise ZmartError(
-                    f"{play.label}, {anchor.kind.value}: on chain {anchor.tally}, the API says {told}"
+                    f"{play.label}, {anchor.kind.value}: on chain {anchor.tally}, in the API {counts}"
                 )
             verified += 1
     return f"{verified} tallies counted again from their logs"
 
 
-def _told(shown: Json, anchor: Anchor) -> Tally:
+def _counts_of(response: Json, anchor: Anchor) -> Tally:
     if anchor.kind is VoteKind.PROPOSAL:
-        found = shown["proposal_votes"]
+        found = response["proposal_votes"]
         return Tally(found["likes"], found["dislikes"])
-    found = shown["dispute_votes"]
+    found = response["dispute_votes"]
     return Tally(found["agrees"], found["disagrees"])

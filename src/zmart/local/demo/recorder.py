@@ -1,4 +1,4 @@
-"""A WebSocket client that keeps everything it hears and comes back where it left, as a careful front end would."""
+"""Record the live feed with a WebSocket client that resumes after a lost connection."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from websockets.exceptions import WebSocketException
 
 from zmart.errors import ZmartError
 
-_COME_BACK_S = 0.2
-_QUIET = {"subscribed", "unsubscribed", "welcome", "pong", "gap", "error"}
+_RETRY_S = 0.2
+_CONFIRMATIONS = {"subscribed", "unsubscribed", "welcome", "pong", "gap", "error"}
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of the server (spec of the envelope: docs/websocket.md)."""
+class RecordedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one message of the server (envelope: docs/websocket.md)."""
 
     type: str
     channel: str = ""
@@ -27,8 +27,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, object] = {}
 
 
-class Recorder:
-    """Subscribes to channels and records. After a lost connection it resumes each channel from its last offset."""
+class SocketRecorder:
+    """Subscribe to channels and record. After a lost connection each channel resumes from its last offset."""
 
     def __init__(self, url: str, channels: list[str], since: tuple[str, int] | None = None) -> None:
         self._url = url
@@ -38,7 +38,7 @@ class Recorder:
         self.epoch = since[0] if since else ""
         self._news = asyncio.Condition()
         self._connection: ClientConnection | None = None
-        self.heard: list[Heard] = []
+        self.messages: list[RecordedMessage] = []
         self.gaps = 0
         self.reconnects = -1
 
@@ -46,10 +46,10 @@ class Recorder:
     @asynccontextmanager
     async def listening(
         cls, url: str, channels: list[str], since: tuple[str, int] | None = None
-    ) -> AsyncIterator[Recorder]:
-        """A recorder whose task runs for the block; entered once it is connected and its channels are confirmed.
+    ) -> AsyncIterator[SocketRecorder]:
+        """Run a recorder for the block; entered once it is connected and its channels are confirmed.
 
-        `since` is an (epoch, offset) from which every channel is asked for again.
+        `since` is an (epoch, offset) from which every channel is replayed.
         """
         recorder = cls(url, list(channels), since)
         task = asyncio.create_task(recorder._run())
@@ -67,31 +67,36 @@ class Recorder:
         """Wait for the server's confirmation of a channel."""
         await self.wait_for(lambda m: m.type == "subscribed" and m.channel == channel, f"channel {channel}")
 
-    async def message(self, channel: str, what: str, **data: object) -> Heard:
-        """The message of `channel` whose data holds all of `data`, past or coming."""
+    async def message(self, channel: str, what: str, **data: object) -> RecordedMessage:
+        """Return the message of `channel` whose data contains `data`, received or to come."""
         return await self.wait_for(
-            lambda m: m.channel == channel and m.type not in _QUIET and data.items() <= m.data.items(), what
+            lambda m: (
+                m.channel == channel and m.type not in _CONFIRMATIONS and data.items() <= m.data.items()
+            ),
+            what,
         )
 
     async def through(self, channel: str, offset: int) -> None:
-        """Wait until a channel has been heard through `offset`."""
+        """Wait until a channel was received through `offset`."""
         await self.wait_for(lambda m: m.channel == channel and m.offset >= offset, f"{channel} #{offset}")
 
     async def add(self, channel: str) -> None:
-        """Listen to one more channel from now on."""
+        """Subscribe to one more channel from now on."""
         self._channels.append(channel)
         if self._connection is not None:
             with suppress(WebSocketException):  # the next connection subscribes to all channels
                 await self._connection.send(self._subscribe(channel))
 
-    async def wait_for(self, wanted: Callable[[Heard], bool], what: str, within_s: float = 20) -> Heard:
-        """The first message, past or coming, for which `wanted` holds; ZmartError names `what` was missed."""
+    async def wait_for(
+        self, matches: Callable[[RecordedMessage], bool], what: str, within_s: float = 20
+    ) -> RecordedMessage:
+        """Return the first message, received or to come, that matches; ZmartError names `what` was missed."""
         position = 0
 
         def found() -> bool:
             nonlocal position
-            while position < len(self.heard):
-                if wanted(self.heard[position]):
+            while position < len(self.messages):
+                if matches(self.messages[position]):
                     return True
                 position += 1
             return False
@@ -100,17 +105,17 @@ class Recorder:
             async with asyncio.timeout(within_s), self._news:
                 await self._news.wait_for(found)
         except TimeoutError:
-            raise ZmartError(f"the socket did not tell {what} within {within_s:.0f} s") from None
-        return self.heard[position]
+            raise ZmartError(f"the socket did not send {what} within {within_s:.0f} s") from None
+        return self.messages[position]
 
     @property
     def first_offset(self) -> int:
-        """The first offset that was heard on any channel."""
-        return min((m.offset for m in self.heard if m.offset and m.type not in _QUIET), default=1)
+        """Return the first offset that was received on any channel."""
+        return min((m.offset for m in self.messages if m.offset and m.type not in _CONFIRMATIONS), default=1)
 
-    def tape(self, channel: str) -> list[Heard]:
-        """What one channel said, without the confirmations of subscriptions."""
-        return [m for m in self.heard if m.channel == channel and m.type not in _QUIET]
+    def tape(self, channel: str) -> list[RecordedMessage]:
+        """Return the messages of one channel, without the confirmations of subscriptions."""
+        return [m for m in self.messages if m.channel == channel and m.type not in _CONFIRMATIONS]
 
     async def _run(self) -> None:
         while True:
@@ -125,7 +130,7 @@ class Recorder:
             except (OSError, WebSocketException, TimeoutError):
                 pass
             self._connection = None
-            await asyncio.sleep(_COME_BACK_S)
+            await asyncio.sleep(_RETRY_S)
 
     def _subscribe(self, channel: str) -> str:
         request: dict[str, object] = {"action": "subscribe", "channel": channel}
@@ -135,11 +140,11 @@ class Recorder:
         return msgspec.json.encode(request).decode()
 
     async def _take(self, frame: str | bytes) -> None:
-        message = msgspec.json.decode(frame, type=Heard)
+        message = msgspec.json.decode(frame, type=RecordedMessage)
         self.gaps += message.type == "gap"
         self.epoch = message.epoch or self.epoch
         if message.channel and message.offset:
             self._last[message.channel] = max(self._last.get(message.channel, 0), message.offset)
         async with self._news:
-            self.heard.append(message)
+            self.messages.append(message)
             self._news.notify_all()

@@ -1,4 +1,4 @@
-"""What the demo found out: one row a step, and the check of the books at the end."""
+"""Define the report of the demo: its steps, and the checks at the end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import msgspec
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a market's life and who noticed it. `seconds` runs from the start of the action until the index,
-    the socket and (where it has a say) the snapshot had all shown it."""
+    """Hold one step of a market's life and which sources showed it.
+
+    `seconds` runs from the start of the action until the index, the socket and (where it applies) the snapshot showed
+    it.
+    """
 
     market: str
     step: str
@@ -21,27 +24,27 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-class BookCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison of two independent sources."""
+class ConsistencyCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one comparison of two independent sources."""
 
     name: str
     ok: bool
     detail: str
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole play. `ok` means every step and every check held."""
+class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the whole play. `ok`: every step and every check held."""
 
     ok: bool
     seconds: float
     markets: dict[str, str]
     steps: list[StepResult]
-    books: list[BookCheck]
+    books: list[ConsistencyCheck]
     failed_step: str = ""
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step's action hands back when everybody has noticed it."""
+class StepOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what a step's action returns once all sources have shown it."""
 
     transaction: str = ""
     slot: int | None = None

@@ -1,4 +1,4 @@
-"""From nothing to an active market: create, vote, let the services decide, activate; and one that is cancelled."""
+"""Play a market's life from its creation to trading, and the cancellation of another."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from datetime import UTC, datetime, timedelta
 
 from zmart.chain import compose
 from zmart.errors import ZmartError
-from zmart.local.demo.api import Json, Refused, until
-from zmart.local.demo.recorder import Heard
-from zmart.local.demo.report import Done
-from zmart.local.demo.user import User
-from zmart.local.demo.world import MarketPlay, World
+from zmart.local.demo.api import ApiRefusal, Json, until
+from zmart.local.demo.recorder import RecordedMessage
+from zmart.local.demo.report import StepOutcome
+from zmart.local.demo.user import DemoUser
+from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.market.types import MarketId, Wallet
 
 B_PARAMETER = 20 * 10**9
 INITIAL_LIQUIDITY_LAMPORTS = 15 * 10**9
 QUESTIONS = {
-    "open": "Will somebody trade in this market within the next minute?",
+    "open": "Will a trade be made in this market within the next minute?",
     "undisputed": "Will the harbour festival be held in June as planned?",
     "overturned": "Will the river stay below the flood mark all spring?",
-    "cancelled": "Will anybody vote for a question about nothing at all?",
+    "cancelled": "Will a question about nothing at all get any votes?",
 }
 
 
-async def fund(world: World) -> Done:
+async def fund(world: DemoWorld) -> StepOutcome:
+    """Fund every wallet from the faucet."""
     await world.fund()
-    return Done(index=f"{len(world.users)} wallets, 100 SOL each")
+    return StepOutcome(index=f"{len(world.users)} wallets, 100 SOL each")
 
 
-async def sign_in(world: World) -> Done:
+async def sign_in(world: DemoWorld) -> StepOutcome:
+    """Sign every wallet in."""
     await asyncio.gather(*(user.sign_in() for user in world.users))
-    return Done(index=f"{len(world.users)} sessions")
+    return StepOutcome(index=f"{len(world.users)} sessions")
 
 
-async def create(world: World, play: MarketPlay) -> Done:
-    """POST /api/markets pins the question and answers with the transaction that the creator signs."""
+async def create(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Create a market: the API stores the question and returns the transaction that the creator signs."""
     body: Json = {
         "question": QUESTIONS[play.label],
         "description": f"A market of the demo: it ends {play.label}.",
@@ -52,15 +54,15 @@ async def create(world: World, play: MarketPlay) -> Done:
     done = await world.reached(play, "PROPOSED", landed)
     row = await world.market(play)
     if row["question"] != QUESTIONS[play.label] or row["initial_liquidity"] != INITIAL_LIQUIDITY_LAMPORTS:
-        raise ZmartError(f"the index shows another market: {row}")
+        raise ZmartError(f"the index has another market: {row}")
     return done
 
 
-Round = list[tuple[User, str]]
+Round = list[tuple[DemoUser, str]]
 
 
-async def vote(world: World, play: MarketPlay, kind: str, rounds: list[Round]) -> Done:
-    """Signed statements, one round after the other; each must come back on the socket with the tally it made."""
+async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round]) -> StepOutcome:
+    """Cast signed statements, round by round; each must arrive on the socket with its tally."""
     receipts: list[Json] = []
     for ballots in rounds:
         receipts += await asyncio.gather(
@@ -79,14 +81,16 @@ async def vote(world: World, play: MarketPlay, kind: str, rounds: list[Round]) -
     )
     size = max((r["receipt"]["tree_size"] for r in receipts if r.get("receipt")), default=0)
     counts = " : ".join(str(tally[f"{kind}_votes"][name]) for name in names)
-    return Done(
+    return StepOutcome(
         index=f"{counts}, log of {size}",
         socket=f"#{max(message.offset for message in heard)} {len(voters)} votes",
     )
 
 
-async def vote_heard(world: World, play: MarketPlay, kind: str, user: User, source: str) -> Heard:
-    """The message that tells everybody of a wallet's vote; `source` is offchain (a statement) or onchain."""
+async def vote_heard(
+    world: DemoWorld, play: MarketPlay, kind: str, user: DemoUser, source: str
+) -> RecordedMessage:
+    """Return the message of a wallet's vote; `source` is offchain (a statement) or onchain."""
     return await world.socket.message(
         f"votes:{play.id}",
         f"the {source} {kind} vote of {user.name}",
@@ -96,19 +100,21 @@ async def vote_heard(world: World, play: MarketPlay, kind: str, user: User, sour
     )
 
 
-async def vote_again(world: World, play: MarketPlay, user: User) -> Done:
-    """The same wallet once more: refused."""
+async def vote_again(world: DemoWorld, play: MarketPlay, user: DemoUser) -> StepOutcome:
+    """Check that a second vote of the same wallet is refused."""
     try:
         await user.vote(world.program.address, play.id, "proposal", "dislike", datetime.now(UTC))
-    except Refused as refused:
+    except ApiRefusal as refused:
         if refused.status == 409:
-            return Done(index="409, as promised")
+            return StepOutcome(index="409, as promised")
         raise
     raise ZmartError("a second vote of the same wallet was accepted")
 
 
-async def vote_on_chain(world: World, play: MarketPlay, kind: str, user: User, vote: bool) -> Done:
-    """The other channel: the wallet sends its vote to the program itself."""
+async def vote_on_chain(
+    world: DemoWorld, play: MarketPlay, kind: str, user: DemoUser, vote: bool
+) -> StepOutcome:
+    """Vote through the other channel: the wallet sends its vote to the program."""
     build = world.program.instructions
     make = build.submit_proposal_vote if kind == "proposal" else build.submit_dispute_vote
     blockhash = (await world.rpc.get_latest_blockhash()).blockhash
@@ -117,25 +123,26 @@ async def vote_on_chain(world: World, play: MarketPlay, kind: str, user: User, v
     )
     landed = await user.relay(compose.sign(message, [user.key]))
     heard = await vote_heard(world, play, kind, user, "onchain")
-    return Done(
+    return StepOutcome(
         transaction=landed.signature, slot=landed.slot, index="VoteRecord", socket=f"#{heard.offset} vote"
     )
 
 
-async def decided(world: World, play: MarketPlay) -> Done:
-    """Nobody calls anything: the aggregator counts, sends the counts, and approves."""
+async def decided(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Wait until the aggregator has counted, sent the counts, and approved by itself."""
     return await world.reached(play, "APPROVED")
 
 
-async def activate(world: World, play: MarketPlay) -> Done:
+async def activate(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Activate a market."""
     _, landed = await play.creator.transact(f"/api/markets/{play.id}/activate", {})
     return await world.reached(play, "ACTIVE", landed)
 
 
-async def cancel(world: World, play: MarketPlay) -> Done:
-    """The operator cancels; the service holds the admin's key in the local stack and sends it."""
+async def cancel(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Cancel a market as the operator; the service holds the admin's key in the local stack and sends it."""
     answer = await world.api.post(f"/api/markets/{play.id}/cancel", {}, world.operator_token)
     done = await world.reached(play, "CANCELLED")
-    return Done(
+    return StepOutcome(
         transaction=str(answer.get("signature", "")), slot=done.slot, index=done.index, socket=done.socket
     )

@@ -1,4 +1,4 @@
-"""From an active market to its end: trade, talk, snapshot, resolve, dispute, finalize, claim, withdraw."""
+"""Play a market's life from trading to its end: comments, snapshots, resolution, dispute, finalization, claims."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import httpx
 
 from zmart.errors import ZmartError
 from zmart.ipfs.cid import cid_of
-from zmart.local.demo.api import Json, Refused, until
-from zmart.local.demo.recorder import Heard
-from zmart.local.demo.report import Done
-from zmart.local.demo.user import Landed, User
-from zmart.local.demo.world import MarketPlay, World
+from zmart.local.demo.api import ApiRefusal, Json, until
+from zmart.local.demo.recorder import RecordedMessage
+from zmart.local.demo.report import StepOutcome
+from zmart.local.demo.user import DemoUser, LandedTransaction
+from zmart.local.demo.world import DemoWorld, MarketPlay
 
 EVIDENCE = {
     True: "The organisers' announcement of the first of June.",
@@ -18,7 +18,10 @@ EVIDENCE = {
 }
 
 
-async def buy(world: World, play: MarketPlay, user: User, outcome: bool, max_cost: int) -> Landed:
+async def buy(
+    world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool, max_cost: int
+) -> LandedTransaction:
+    """Buy for at most `max_cost` lamports and wait until the trade landed."""
     answer, landed = await user.transact(
         "/api/trades/buy", {"market_id": play.id, "outcome": outcome, "max_cost": max_cost}
     )
@@ -26,7 +29,10 @@ async def buy(world: World, play: MarketPlay, user: User, outcome: bool, max_cos
     return landed
 
 
-async def sell(world: World, play: MarketPlay, user: User, outcome: bool, shares: int) -> Landed:
+async def sell(
+    world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool, shares: int
+) -> LandedTransaction:
+    """Sell shares and wait until the trade landed."""
     answer, landed = await user.transact(
         "/api/trades/sell",
         {"market_id": play.id, "outcome": outcome, "shares": shares, "min_proceeds": 1},
@@ -35,8 +41,8 @@ async def sell(world: World, play: MarketPlay, user: User, outcome: bool, shares
     return landed
 
 
-async def trade(world: World, play: MarketPlay) -> Done:
-    """Both sides, one after the other so that each quote is exact; then two sell a part again."""
+async def trade(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Trade both sides, one after the other so that each quote is exact; then two wallets sell a part."""
     landed = None
     for number, user in enumerate(world.users):
         landed = await buy(world, play, user, number % 3 != 2, (number + 1) * 100_000_000)
@@ -49,14 +55,15 @@ async def trade(world: World, play: MarketPlay) -> Done:
     return await _tape_agrees(world, play, landed)
 
 
-async def holding(world: World, play: MarketPlay, user: User, outcome: bool) -> int:
+async def holding(world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool) -> int:
+    """Return a wallet's shares of one outcome."""
     positions = await world.api.get(f"/api/positions/{user.wallet}")
     mine: Json = next((p for p in positions if p["market_id"] == play.id), {"yes_shares": 0, "no_shares": 0})
     return int(mine["yes_shares"] if outcome else mine["no_shares"])
 
 
-async def _tape_agrees(world: World, play: MarketPlay, last: Landed) -> Done:
-    """Each trade was charged what its quote said, in the index and on the socket alike."""
+async def _tape_agrees(world: DemoWorld, play: MarketPlay, last: LandedTransaction) -> StepOutcome:
+    """Check that each trade was charged as quoted, in the index and on the socket."""
     heard = await world.socket.message(f"trades:{play.id}", "the last trade", tx_signature=last.signature)
     found = await until(
         lambda: world.api.get(f"/api/markets/{play.id}/trades", limit=200),
@@ -68,7 +75,7 @@ async def _tape_agrees(world: World, play: MarketPlay, last: Landed) -> Done:
         if promised is not None and row["cost"] != promised:
             raise ZmartError(f"quoted {promised} lamports, charged {row['cost']}: {row['tx_signature']}")
     market = await world.market(play)
-    return Done(
+    return StepOutcome(
         transaction=last.signature,
         slot=last.slot,
         index=f"{len(play.trades)} trades as quoted, YES {market['current_price_yes']}",
@@ -76,8 +83,8 @@ async def _tape_agrees(world: World, play: MarketPlay, last: Landed) -> Done:
     )
 
 
-async def talk(world: World, play: MarketPlay) -> Done:
-    """Comments, an answer, and one taken back."""
+async def talk(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Write comments, an answer, and delete one."""
     first = await world.users[4].post(
         "/api/discussions", {"market_id": play.id, "content": "The stage is already being built."}
     )
@@ -90,21 +97,19 @@ async def talk(world: World, play: MarketPlay) -> Done:
         "/api/discussions", {"market_id": play.id, "content": "I regret this."}
     )
     await world.users[6].delete(f"/api/discussions/{_comment_id(regretted)}")
-    heard = await world.socket.message(
-        f"discussions:{play.id}", "the comment that was taken back", action="deleted"
-    )
+    heard = await world.socket.message(f"discussions:{play.id}", "the deleted comment", action="deleted")
     found = await world.api.get(f"/api/discussions/{play.id}")
     if found["count"] != 2:
         raise ZmartError(f"two comments should be shown, the API shows {found['count']}")
-    return Done(index="2 shown, 1 taken back", socket=f"#{heard.offset} discussion")
+    return StepOutcome(index="2 shown, 1 deleted", socket=f"#{heard.offset} discussion")
 
 
 def _comment_id(answer: Json) -> str:
     return str(answer.get("discussion", answer)["id"])
 
 
-async def snapshot(world: World, play: MarketPlay) -> Done:
-    """Wait for a new snapshot, fetch it from the gateway, and compute its CID from the bytes that came."""
+async def snapshot(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Wait for a new snapshot, fetch it from the gateway, and compute its CID from the bytes."""
     await world.snapshots.post("/api/snapshots/run", {"market_id": play.id}, world.operator_token)
     found = await until(
         lambda: world.api.get(f"/api/discussions/{play.id}/snapshots"),
@@ -117,23 +122,25 @@ async def snapshot(world: World, play: MarketPlay) -> Done:
     if cid_of(content, 1 if cid.startswith("b") else 0) != cid:
         raise ZmartError(f"the gateway's bytes are not those of {cid}")
     play.snapshots.append(cid)
-    return Done(index=f"{len(content)} bytes", snapshot=f"{cid[:12]}…")
+    return StepOutcome(index=f"{len(content)} bytes", snapshot=f"{cid[:12]}…")
 
 
-async def travel(world: World, hours: int) -> Done:
+async def travel(world: DemoWorld, hours: int) -> StepOutcome:
+    """Advance the chain's clock."""
     now = await world.travel(hours * 3600)
-    return Done(slot=(await world.rpc.get_clock()).slot, index=f"chain time {now:%Y-%m-%d %H:%M}")
+    return StepOutcome(slot=(await world.rpc.get_clock()).slot, index=f"chain time {now:%Y-%m-%d %H:%M}")
 
 
-async def resolve(world: World, play: MarketPlay, user: User, outcome: bool) -> Done:
+async def resolve(world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: bool) -> StepOutcome:
+    """Propose an outcome."""
     _, landed = await user.transact(
         f"/api/markets/{play.id}/resolve", {"outcome": outcome, "evidence": EVIDENCE[outcome]}
     )
     return await world.reached(play, "RESOLVING", landed)
 
 
-async def dispute(world: World, play: MarketPlay, user: User) -> Done:
-    """The program wants its clock, which counts seconds, to have moved on since the resolution."""
+async def dispute(world: DemoWorld, play: MarketPlay, user: DemoUser) -> StepOutcome:
+    """Dispute the outcome; the program requires its clock, in seconds, to have advanced since the resolution."""
     account, _ = await world.account(play)
     await until(
         world.rpc.get_clock,
@@ -144,18 +151,18 @@ async def dispute(world: World, play: MarketPlay, user: User) -> Done:
     return await world.reached(play, "DISPUTED", landed)
 
 
-async def finalized(world: World, play: MarketPlay, outcome: bool) -> Done:
-    """Nobody calls anything: the monitor sees that the time has come."""
+async def finalized(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcome:
+    """Wait until the monitor has finalized the market by itself."""
     done = await world.reached(play, "FINALIZED")
     row = await world.market(play)
     if row["final_outcome"] is not outcome:
         raise ZmartError(f"finalized as {row['final_outcome']}, expected {outcome}")
     word = "YES" if outcome else "NO"
-    return Done(slot=done.slot, index=f"FINALIZED {word}", socket=done.socket, snapshot=done.snapshot)
+    return StepOutcome(slot=done.slot, index=f"FINALIZED {word}", socket=done.socket, snapshot=done.snapshot)
 
 
-async def claim(world: World, play: MarketPlay, outcome: bool) -> Done:
-    """Every winner claims; a loser is told that there is nothing."""
+async def claim(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcome:
+    """Claim for every winner, and check that a loser's claim is refused."""
     winners = [u for u in world.users if await holding(world, play, u, outcome) > 0]
     losers = [u for u in world.users if u not in winners]
     landed = None
@@ -177,7 +184,7 @@ async def claim(world: World, play: MarketPlay, outcome: bool) -> Done:
         lambda m: m.market_id == play.id and _pool_of(m) == pool_lamports, "the pool after the claims"
     )
     total = sum(int(h["claimed_lamports"]) for h in paid["holders"])
-    return Done(
+    return StepOutcome(
         transaction=landed.signature,
         slot=landed.slot,
         index=f"{len(winners)} winners, {total / 1e9:.3f} SOL",
@@ -185,16 +192,16 @@ async def claim(world: World, play: MarketPlay, outcome: bool) -> Done:
     )
 
 
-def _pool_of(message: Heard) -> object:
+def _pool_of(message: RecordedMessage) -> object:
     market = message.data.get("market")
     finalized = message.data.get("new_state") == "FINALIZED"
     return market.get("current_liquidity") if isinstance(market, dict) and finalized else None
 
 
-async def _refused_claim(play: MarketPlay, loser: User) -> None:
+async def _refused_claim(play: MarketPlay, loser: DemoUser) -> None:
     try:
         answer = await loser.post("/api/trades/claim", {"market_id": play.id})
-    except Refused as refused:
+    except ApiRefusal as refused:
         if refused.status in (400, 409):
             return
         raise
@@ -202,12 +209,13 @@ async def _refused_claim(play: MarketPlay, loser: User) -> None:
         raise ZmartError(f"{loser.name} holds nothing that won and could claim")
 
 
-async def withdraw(world: World, play: MarketPlay) -> Done:
+async def withdraw(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Withdraw the creator's liquidity."""
     answer, landed = await play.creator.transact("/api/trades/withdraw", {"market_id": play.id})
     row = await until(
         lambda: world.market(play), lambda m: int(m["current_liquidity"]) == 0, "an empty pool in the index"
     )
-    return Done(
+    return StepOutcome(
         transaction=landed.signature,
         slot=landed.slot,
         index=f"{int(answer['amount']) / 1e9:.3f} SOL back, pool {row['current_liquidity']}",

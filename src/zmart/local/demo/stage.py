@@ -1,4 +1,4 @@
-"""Runs the steps of the play one after the other and writes down how each went."""
+"""Run the steps of the play one after the other and record their results."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec
 
-from zmart.local.demo.report import Done, StepResult
+from zmart.local.demo.report import StepOutcome, StepResult
 
 P = ParamSpec("P")
 
 
-class StepFailed(Exception):  # it ends the play; the row of the step tells the error
-    """A step did not come about; its row is in `results`."""
+class StepFailed(Exception):  # it ends the play; the row of the step holds the error
+    """Report that a step failed; its row is in `results`."""
 
 
 class Stage:
-    """`play(market, step, action)` times the action and keeps its row; `on_step` is told each row at once."""
+    """Run steps: `play(market, step, action)` times an action and records its row; `on_step` receives each row at
+    once."""
 
     def __init__(self, on_start: Callable[[str, str], None], on_step: Callable[[StepResult], None]) -> None:
         self._on_start = on_start
@@ -27,17 +28,17 @@ class Stage:
         self,
         market: str,
         step: str,
-        action: Callable[P, Awaitable[Done]],
+        action: Callable[P, Awaitable[StepOutcome]],
         *arguments: P.args,
         **options: P.kwargs,
     ) -> None:
-        """Raises StepFailed when the action raised anything."""
+        """Run one step. Raises StepFailed if the action raised anything."""
         self._on_start(market, step)
         start = time.monotonic()
         try:
             done, error = await action(*arguments, **options), ""
         except Exception as problem:  # every failure belongs into the table, with its step
-            done, error = Done(), f"{type(problem).__name__}: {problem}"
+            done, error = StepOutcome(), f"{type(problem).__name__}: {problem}"
         result = StepResult(
             market=market,
             step=step,

@@ -1,23 +1,23 @@
-"""The demo on a terminal: progress while it plays, a table when it is over."""
+"""Print the demo: progress while it plays, a table at the end."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
 
-from zmart.local.demo.report import Report, StepResult
+from zmart.local.demo.report import DemoReport, StepResult
 
 
 def live_line(result: StepResult) -> str:
-    """One line for a step that is over."""
+    """Return one line for a finished step."""
     mark = "[green]✓[/]" if result.ok else "[red]✗[/]"
     seen = " · ".join(part for part in (result.index, result.socket, result.snapshot) if part)
     tail = f"[red]{result.error}[/]" if result.error else f"[dim]{seen}[/]"
     return f"{mark} [bold]{result.market:<10}[/] {result.step:<34} {result.seconds:5.2f} s  {tail}"
 
 
-def show(report: Report, console: Console) -> None:
-    """The steps, then the books, then one sentence."""
+def show(report: DemoReport, console: Console) -> None:
+    """Print the steps, then the checks, then one sentence."""
     console.print(_steps(report))
     console.print(_books(report))
     if report.ok:
@@ -30,7 +30,7 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[bold red]Failed: {failed}[/]")
 
 
-def _steps(report: Report) -> Table:
+def _steps(report: DemoReport) -> Table:
     table = Table(title="A market's life", title_justify="left", header_style="bold", expand=False)
     for heading in ("", "market", "step", "transaction", "slot", "index", "socket", "snapshot", "s"):
         table.add_column(heading, justify="right" if heading in ("slot", "s") else "left")
@@ -49,7 +49,7 @@ def _steps(report: Report) -> Table:
     return table
 
 
-def _books(report: Report) -> Table:
+def _books(report: DemoReport) -> Table:
     table = Table(title="The books", title_justify="left", header_style="bold", expand=False)
     table.add_column("")
     table.add_column("check")

@@ -1,5 +1,7 @@
-"""Light traffic after the play, so that the pages and the socket have something to show: a market that stays open,
-a small trade every second or two, now and then a word."""
+"""Generate light traffic after the play, so that the pages and the socket show activity.
+
+One market stays open, with a small trade every second or two and an occasional comment.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ import structlog
 from zmart.errors import ZmartError
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
-from zmart.local.demo.user import User
-from zmart.local.demo.world import MarketPlay, World
+from zmart.local.demo.user import DemoUser
+from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.settings import Settings
 
 log = structlog.get_logger()
@@ -27,11 +29,11 @@ _WORDS = (
 
 
 async def light_traffic(settings: Settings, seed: int = 1) -> None:
-    """Runs until it is cancelled; a service that is being restarted only makes it wait."""
+    """Trade until cancelled; waits while a service restarts."""
     chance = random.Random(seed)  # noqa: S311  # it chooses trades for show, nothing secret
     while True:
         with suppress(ZmartError, OSError):
-            async with World.open(settings) as world:
+            async with DemoWorld.open(settings) as world:
                 play = await _open_market(world)
                 while True:
                     await _one_act(world, play, chance.choice(world.users), chance)
@@ -39,7 +41,7 @@ async def light_traffic(settings: Settings, seed: int = 1) -> None:
         await asyncio.sleep(2)
 
 
-async def _open_market(world: World) -> MarketPlay:
+async def _open_market(world: DemoWorld) -> MarketPlay:
     play = MarketPlay("open", world.users[0])
     await early.fund(world)
     await early.sign_in(world)
@@ -51,7 +53,7 @@ async def _open_market(world: World) -> MarketPlay:
     return play
 
 
-async def _one_act(world: World, play: MarketPlay, user: User, chance: random.Random) -> None:
+async def _one_act(world: DemoWorld, play: MarketPlay, user: DemoUser, chance: random.Random) -> None:
     what = chance.random()
     outcome = chance.random() < 0.5
     if what < 0.1:

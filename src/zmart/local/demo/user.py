@@ -1,4 +1,4 @@
-"""One person of the play: a key of their own, a session, and what a wallet does with the API's answers."""
+"""Act as one user of the play: with its own key and session."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
 
 from zmart.errors import ZmartError
-from zmart.local.demo.api import Api, Json, Refused, until
+from zmart.local.demo.api import Api, ApiRefusal, Json, until
 
 
-class Landed(msgspec.Struct, frozen=True):
-    """A transaction that is on chain."""
+class LandedTransaction(msgspec.Struct, frozen=True):
+    """Hold a transaction that is on chain."""
 
     signature: str
     slot: int
 
 
-class User:
-    """Acts over HTTP only; signs with its own key only."""
+class DemoUser:
+    """Act over HTTP only, and sign with its own key only."""
 
     def __init__(self, name: str, api: Api, key: Keypair | None = None) -> None:
         self.name = name
@@ -31,7 +31,7 @@ class User:
         self._token = ""
 
     async def sign_in(self) -> None:
-        """Sign-In With Solana: ask for the text, sign it, get a session."""
+        """Sign in with Solana: request the text, sign it, get a session."""
         text = await self._api.post("/api/auth/nonce", {"wallet": self.wallet})
         answer = await self._api.post(
             "/api/auth/verify",
@@ -44,24 +44,26 @@ class User:
         self._token = str(answer["token"])
 
     async def post(self, path: str, body: Json) -> Json:
+        """Send a POST request in the user's session."""
         return await self._api.post(path, body, self._token)
 
     async def delete(self, path: str) -> None:
+        """Send a DELETE request in the user's session."""
         await self._api.delete(path, self._token)
 
-    async def transact(self, path: str, body: Json) -> tuple[Json, Landed]:
-        """Ask for a transaction, sign it, send it through the API, wait until it landed."""
+    async def transact(self, path: str, body: Json) -> tuple[Json, LandedTransaction]:
+        """Request a transaction, sign it, send it through the API, wait until it landed."""
         answer = await self.post(path, body)
         return answer, await self.send(answer)
 
-    async def send(self, answer: Json) -> Landed:
+    async def send(self, answer: Json) -> LandedTransaction:
         """Sign and relay a transaction that the API built."""
         if not answer["simulation"]["ok"]:
             raise ZmartError(f"the simulation of {self.name}'s transaction failed: {answer['simulation']}")
         unsigned = VersionedTransaction.from_bytes(base64.b64decode(str(answer["transaction"])))
         return await self.relay(VersionedTransaction(unsigned.message, [self.key]))
 
-    async def relay(self, transaction: VersionedTransaction) -> Landed:
+    async def relay(self, transaction: VersionedTransaction) -> LandedTransaction:
         """Send a signed transaction; safe to repeat, since its signature is its identity."""
         signature = str(transaction.signatures[0])
         raw = base64.b64encode(bytes(transaction)).decode()
@@ -69,16 +71,16 @@ class User:
         state = await until(
             lambda: self._api.get(f"/api/transactions/{signature}"),
             lambda found: found["status"] not in ("live", "unknown"),
-            f"the fate of transaction {signature}",
+            f"the outcome of transaction {signature}",
         )
         if state["status"] != "landed":
             raise ZmartError(
                 f"{self.name}'s transaction {signature} is {state['status']}: {state.get('error')}"
             )
-        return Landed(signature, int(state["slot"]))
+        return LandedTransaction(signature, int(state["slot"]))
 
     async def vote(self, program_id: str, market_id: str, kind: str, choice: str, at: datetime) -> Json:
-        """A signed statement that anybody can check, sent once; a repeated send that meets itself is fine."""
+        """Cast a signed statement once; a conflict with an own repeated request is ignored."""
         issued = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         statement = (
             f"ZMART vote\nprogram: {program_id}\nmarket: {market_id}\nkind: {kind}\n"
@@ -93,7 +95,7 @@ class User:
         }
         try:
             return await self.post(f"/api/votes/{kind}", body)
-        except Refused as refused:
+        except ApiRefusal as refused:
             if refused.status == 409 and refused.again:
                 return {"receipt": None}
             raise

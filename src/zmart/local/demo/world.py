@@ -1,4 +1,4 @@
-"""Everything the play acts on: the API, the socket, the chain's RPC as any user has it, and twelve wallets."""
+"""Hold everything that the play uses: the API, the socket, the chain's RPC, and twelve wallets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import ZmartError
 from zmart.local.demo.api import Api, Json, until
-from zmart.local.demo.recorder import Recorder
-from zmart.local.demo.report import Done
-from zmart.local.demo.user import Landed, User
+from zmart.local.demo.recorder import SocketRecorder
+from zmart.local.demo.report import StepOutcome
+from zmart.local.demo.user import DemoUser, LandedTransaction
 from zmart.market.types import Address, Lamports
 from zmart.settings import Settings
 
@@ -23,9 +23,9 @@ NAMES = ("Ada", "Bo", "Chen", "Dina", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jun",
 
 
 class MarketPlay:
-    """One market as the play knows it."""
+    """Hold one market as the play knows it."""
 
-    def __init__(self, label: str, creator: User) -> None:
+    def __init__(self, label: str, creator: DemoUser) -> None:
         self.label = label
         self.creator = creator
         self.id = ""
@@ -35,17 +35,19 @@ class MarketPlay:
         """Signature of each trade -> lamports that the quote promised (cost of a buy, proceeds of a sell)."""
 
 
-class World:
-    """Made by `World.open`; the three markets are undisputed, overturned, cancelled."""
+class DemoWorld:
+    """Hold the play's connections and markets; opened by `DemoWorld.open`."""
 
-    def __init__(self, settings: Settings, api: Api, snapshots: Api, rpc: Rpc, recorder: Recorder) -> None:
+    def __init__(
+        self, settings: Settings, api: Api, snapshots: Api, rpc: Rpc, recorder: SocketRecorder
+    ) -> None:
         self.settings = settings
         self.api = api
         self.snapshots = snapshots
         self.rpc = rpc
         self.socket = recorder
         self.program = Program.from_settings(settings)
-        self.users = [User(name, api) for name in NAMES]
+        self.users = [DemoUser(name, api) for name in NAMES]
         self.operator_token = settings.require("operator_token")
         self.undisputed = MarketPlay("undisputed", self.users[0])
         self.overturned = MarketPlay("overturned", self.users[1])
@@ -53,17 +55,18 @@ class World:
 
     @property
     def markets(self) -> tuple[MarketPlay, ...]:
+        """Return the undisputed, the overturned and the cancelled market."""
         return (self.undisputed, self.overturned, self.cancelled)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator[World]:
+    async def open(cls, settings: Settings) -> AsyncIterator[DemoWorld]:
         """Connect to a running stack."""
         api = Api(f"http://127.0.0.1:{settings.api_port}")
         snapshots = Api(f"http://127.0.0.1:{settings.snapshots_port}")
         rpc = Rpc.from_settings(settings)
         try:
-            async with Recorder.listening(
+            async with SocketRecorder.listening(
                 f"ws://127.0.0.1:{settings.ws_port}", ["markets", "activity"]
             ) as recorder:
                 yield cls(settings, api, snapshots, rpc, recorder)
@@ -73,13 +76,13 @@ class World:
             await api.close()
 
     async def fund(self) -> None:
-        """The local faucet gives every wallet the same."""
+        """Fund every wallet with the same amount from the local faucet."""
         await asyncio.gather(
             *(self.rpc.request_airdrop(Address(user.wallet), FUNDS_LAMPORTS) for user in self.users)
         )
         await asyncio.gather(*(self._funded(user) for user in self.users))
 
-    async def _funded(self, user: User) -> None:
+    async def _funded(self, user: DemoUser) -> None:
         await until(
             lambda: self.rpc.get_balance(Address(user.wallet)),
             lambda lamports: lamports == FUNDS_LAMPORTS,
@@ -87,7 +90,7 @@ class World:
         )
 
     async def travel(self, seconds: int) -> datetime:
-        """Move the local chain's clock forward; gives the new chain time."""
+        """Advance the local chain's clock; returns the new chain time."""
         clock = await self.rpc.get_clock()
         target = clock.unix_timestamp + seconds
         await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
@@ -97,18 +100,21 @@ class World:
         return datetime.fromtimestamp(found.unix_timestamp, UTC)
 
     async def market(self, play: MarketPlay) -> Json:
+        """Return the market as the API shows it."""
         row: Json = await self.api.get(f"/api/markets/{play.id}")
         return row
 
     async def account(self, play: MarketPlay) -> tuple[MarketAccount, int]:
-        """The market's account as the chain has it, and its lamports."""
+        """Return the market's account on chain, and its lamports."""
         info = await self.rpc.get_account(Address(play.address))
         if info is None:
             raise ZmartError(f"{play.address} does not exist on chain")
         return self.program.accounts.market(info), info.lamports
 
-    async def reached(self, play: MarketPlay, state: str, landed: Landed | None = None) -> Done:
-        """Wait until index and socket say that the market is in `state`."""
+    async def reached(
+        self, play: MarketPlay, state: str, landed: LandedTransaction | None = None
+    ) -> StepOutcome:
+        """Wait until index and socket report that the market is in `state`."""
         row = await until(lambda: self.market(play), lambda m: m["state"] == state, f"{state} in the index")
         heard = await self.socket.wait_for(
             lambda m: (
@@ -116,7 +122,7 @@ class World:
             ),
             f"{play.label} becoming {state}",
         )
-        return Done(
+        return StepOutcome(
             transaction=landed.signature if landed else "",
             slot=landed.slot if landed else int(row.get("updated_slot") or 0) or None,
             index=state,

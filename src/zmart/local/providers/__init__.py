@@ -1,8 +1,8 @@
-"""The outside providers of the local stack, played on this machine: Pinata (pins, an IPFS gateway) and Helius
-(webhooks). One small process on PROVIDERS_PORT; `zmart run providers`.
+"""Stand in for the external providers of the local stack: Pinata (pins, an IPFS gateway) and Helius (webhooks).
 
-Each half says in its own package which documented behaviour it models. Its CIDs are the real ones, but nobody else
-can fetch them: nothing here reaches the public IPFS network.
+One small process on PROVIDERS_PORT: `zmart run providers`. Each half documents in its own package which behaviour it
+models. Its CIDs are the real ones, but they cannot be fetched elsewhere: nothing here reaches the public IPFS
+network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings) -> None:
-    """Blocks until SIGTERM or SIGINT. Raises ConfigError when the port is taken."""
+    """Run until SIGTERM or SIGINT. Raises ConfigError if the port is in use."""
     from zmart.local.providers.process import run as run_process
 
     run_process(settings)

@@ -1,4 +1,5 @@
-"""As much HTTP as these stand-ins need, on bare ASGI: a request, a reply, a refusal with the provider's own body."""
+"""Provide the HTTP that these stand-ins need, on bare ASGI: a request, a reply, a refusal with the provider's own
+body."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from zmart.services.contract import Receive, Scope, Send
 JSON = {"content-type": "application/json"}
 
 
-class Refusal(ZmartError):
-    """The answer is `status` with `body` as JSON."""
+class HttpRefusal(ZmartError):
+    """Answer with `status` and `body` as JSON."""
 
     def __init__(self, status: int, body: object) -> None:
         super().__init__(str(body))
@@ -23,22 +24,22 @@ class Refusal(ZmartError):
 
 
 class Disconnected(ZmartError):
-    """The client went away while it sent its body."""
+    """Report that the client disconnected while it sent its body."""
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """`body` is sent piece by piece; without a content-length header it is sent chunked."""
+class HttpReply(msgspec.Struct, frozen=True):
+    """Hold a response. `body` is sent piece by piece; without a content-length header it is sent chunked."""
 
     status: int
     headers: Mapping[str, str]
     body: Iterable[bytes] = ()
 
 
-Handler = Callable[["Request"], Awaitable[Reply]]
+Handler = Callable[["HttpRequest"], Awaitable[HttpReply]]
 
 
-class Request:
-    """`query` has the last value of each name; header names are in lower case."""
+class HttpRequest:
+    """Hold a request. `query` has the last value of each name; header names are in lower case."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -48,13 +49,13 @@ class Request:
         self._receive = receive
 
     async def chunks(self, most: int) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises Refusal 413 beyond `most` bytes, Disconnected when it is cut off."""
+        """Yield the body as it arrives. Raises HttpRefusal 413 beyond `most` bytes, Disconnected if it breaks off."""
         announced = self.headers.get("content-length", "0")
         size = int(announced) if announced.isdigit() else 0
         more = True
         while more:
             if size > most:
-                raise Refusal(413, {"error": f"The body is larger than {most} bytes."})
+                raise HttpRefusal(413, {"error": f"The body is larger than {most} bytes."})
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise Disconnected("The client went away.")
@@ -64,21 +65,26 @@ class Request:
             size = max(size, 0) if announced.isdigit() else size + len(piece)
 
     async def body(self, most: int) -> bytes:
+        """Return the whole body, of at most `most` bytes."""
         return b"".join([piece async for piece in self.chunks(most)])
 
 
-def json_reply(value: object, status: int = 200) -> Reply:
+def json_reply(value: object, status: int = 200) -> HttpReply:
+    """Build a response with a JSON body."""
     body = msgspec.json.encode(value)
-    return Reply(status, {**JSON, "content-length": str(len(body))}, (body,))
+    return HttpReply(status, {**JSON, "content-length": str(len(body))}, (body,))
 
 
 async def answer(handler: Handler, scope: Scope, receive: Receive, send: Send) -> int:
-    """Let `handler` answer one request; the status that went out. A body that breaks off raises: the server then cuts
-    the connection, so that nobody takes a part for the whole."""
-    request = Request(scope, receive)
+    """Let `handler` answer one request; returns the status.
+
+    A body that breaks off raises: the server then closes the connection, so that no client takes a part for the
+    whole.
+    """
+    request = HttpRequest(scope, receive)
     try:
         reply = await handler(request)
-    except Refusal as refusal:
+    except HttpRefusal as refusal:
         reply = json_reply(refusal.body, refusal.status)
     except Disconnected:
         return 499

@@ -1,4 +1,4 @@
-"""A small map on disk: each change is a line, appended and synced before the caller hears of it."""
+"""Store a small map on disk: each change is a line, appended and synced before the call returns."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ Value = TypeVar("Value")
 _SPARE_LINES = 100
 
 
-class _Line(msgspec.Struct, array_like=True):
-    """`value` is null for a key that was dropped."""
+class _DiskMapLine(msgspec.Struct, array_like=True):
+    """Hold a change. `value` is null for a key that was dropped."""
 
     key: str
     value: msgspec.Raw
 
 
-_lines = msgspec.json.Decoder(_Line)
+_lines = msgspec.json.Decoder(_DiskMapLine)
 
 
-class Journal(Generic[Value]):
-    """`values` as the file at `path` tells them. A last line that was cut off by a crash was never acknowledged and is
-    forgotten. Raises StoreError when the file is damaged otherwise."""
+class DiskMap(Generic[Value]):
+    """Hold the map in `values`, restored from the file at `path`. Raises StoreError if the file is damaged.
+
+    A last line that was truncated by a crash was never acknowledged and is dropped.
+    """
 
     def __init__(self, path: Path, kind: type[Value]) -> None:
         self._path = path
@@ -41,14 +43,17 @@ class Journal(Generic[Value]):
         sync_folder(path.parent)
 
     def put(self, key: str, value: Value) -> None:
+        """Set a value."""
         self._append(key, value)
         self.values[key] = value
 
     def drop(self, key: str) -> None:
+        """Remove a key."""
         self._append(key, None)
         self.values.pop(key, None)
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._file)
 
     def _append(self, key: str, value: Value | None) -> None:
@@ -70,7 +75,7 @@ class Journal(Generic[Value]):
                 raise StoreError(f"{self._path} is damaged in line {number}: {problem}.") from None
         return len(lines)
 
-    def _apply(self, line: _Line) -> None:
+    def _apply(self, line: _DiskMapLine) -> None:
         if line.value == msgspec.Raw(b"null"):
             self.values.pop(line.key, None)
         else:

@@ -1,4 +1,4 @@
-"""What the stand-ins count."""
+"""Define the metrics of the stand-ins."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ HINTS = Counter(
     "dropped (all tries failed)",
     ["outcome"],
 )
-POSTS = Counter("zmart_providers_webhook_posts", "posts to webhooks by answer", ["answer"])
+POSTS = Counter("zmart_providers_webhook_posts", "posts to webhooks by response", ["answer"])

@@ -1,4 +1,4 @@
-"""The process that plays the providers: its two halves, its port, its three questions."""
+"""Run the process of the stand-ins: its two halves, its port, its probes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from zmart.errors import ConfigError
 from zmart.local.providers import metrics
 from zmart.local.providers.helius.api import WEBHOOKS, WebhookApi
 from zmart.local.providers.helius.delivery import DISABLE_AFTER, RETRY_GAP_S
-from zmart.local.providers.helius.registry import Order, Registry
-from zmart.local.providers.helius.watch import Watch
-from zmart.local.providers.http import Handler, Refusal, Reply, Request, answer
-from zmart.local.providers.pinata.credentials import Credentials
-from zmart.local.providers.pinata.gateway import PREFIX, Gateway
+from zmart.local.providers.helius.registry import WebhookOrder, WebhookRegistry
+from zmart.local.providers.helius.watch import AddressWatch
+from zmart.local.providers.http import Handler, HttpRefusal, HttpReply, HttpRequest, answer
+from zmart.local.providers.pinata.credentials import PinataCredentials
+from zmart.local.providers.pinata.executor import PinExecutor
+from zmart.local.providers.pinata.gateway import PREFIX, PinGateway
 from zmart.local.providers.pinata.legacy import LegacyApi
 from zmart.local.providers.pinata.pins import PinStore
-from zmart.local.providers.pinata.shelf import Shelf
 from zmart.local.providers.pinata.v3 import FILES, FilesApi
 from zmart.ops import logs
 from zmart.ops.probes import Probes
@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Providers:
-    """Pinata always; Helius when HELIUS_API_URL names this process and there is a chain to watch."""
+    """Serve Pinata always; Helius if HELIUS_API_URL names this process and there is a chain to watch."""
 
     name = "providers"
 
@@ -49,25 +49,25 @@ class Providers:
         self, settings: Settings, *, retry_gap_s: float = RETRY_GAP_S, disable_after: int = DISABLE_AFTER
     ) -> None:
         home = settings.zmart_home
-        self._shelf = Shelf(PinStore(home / "pins"))
-        credentials = Credentials(settings)
+        self._shelf = PinExecutor(PinStore(home / "pins"))
+        credentials = PinataCredentials(settings)
         legacy = LegacyApi(self._shelf, credentials)
         self._routes: dict[str, tuple[str, Handler]] = {
-            PREFIX: ("gateway", Gateway(self._shelf.store)),
+            PREFIX: ("gateway", PinGateway(self._shelf.store)),
             "/pinning/": ("pinata", legacy),
             "/data/": ("pinata", legacy),
             FILES: ("pinata", FilesApi(self._shelf, credentials)),
         }
         self._rpc: Rpc | None = None
-        self._watch: Watch | None = None
-        self._registry: Registry | None = None
+        self._watch: AddressWatch | None = None
+        self._registry: WebhookRegistry | None = None
         if plays_helius(settings):
             self._rpc = Rpc(settings.rpc_urls, settings.rpc_timeout_s, attempts=2)
-            self._registry = Registry(home / "webhooks" / "webhooks.jsonl")
+            self._registry = WebhookRegistry(home / "webhooks" / "webhooks.jsonl")
             default = self._registry.put(default_webhook(settings), DEFAULT_WEBHOOK_ID)
             if not default.active:
                 self._registry.toggle(default, active=True)
-            self._watch = Watch(
+            self._watch = AddressWatch(
                 self._registry,
                 self._rpc,
                 settings.rpc_ws_url,
@@ -79,6 +79,7 @@ class Providers:
             self._routes[WEBHOOKS] = ("helius", api)
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`."""
         try:
             await (self._watch.run(stop) if self._watch else stop.wait())
         finally:
@@ -89,13 +90,16 @@ class Providers:
                 self._registry.close()
 
     async def readiness(self) -> Readiness:
+        """Return whether the chain is watched."""
         reason = await self._watch.missing() if self._watch else ""
         return Readiness(ready=not reason, reason=reason)
 
     def health(self) -> Mapping[str, object]:
+        """Return whether Helius is served."""
         return {"helius": self._watch is not None}
 
     def asgi(self) -> AsgiApp | None:
+        """Return the stand-ins' application."""
         return self._app
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +114,7 @@ class Providers:
 
 
 class _Server(uvicorn.Server):
-    """Ended by `should_exit` alone; signals are this module's."""
+    """Serve until `should_exit`; this module handles the signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -118,15 +122,15 @@ class _Server(uvicorn.Server):
 
 
 def plays_helius(settings: Settings) -> bool:
-    """Whether the settings take this process for Helius."""
+    """Return whether the settings name this process as Helius."""
     url = urlsplit(settings.helius_api_url)
     is_here = url.hostname in (HOST, "localhost") and url.port == settings.providers_port
     return is_here and bool(settings.rpc_urls)
 
 
-def default_webhook(settings: Settings) -> Order:
-    """What the local stack has registered without a command, anew with each start: the program, to its indexer."""
-    return Order(
+def default_webhook(settings: Settings) -> WebhookOrder:
+    """Return the webhook that the local stack registers at every start: the program, to its indexer."""
+    return WebhookOrder(
         webhook_url=f"http://{HOST}:{settings.indexer_port}{WEBHOOK_PATH}",
         transaction_types=["ANY"],
         account_addresses=[settings.solana_program_id_core],
@@ -135,7 +139,7 @@ def default_webhook(settings: Settings) -> Order:
 
 
 def run(settings: Settings) -> None:
-    """Blocks until SIGTERM or SIGINT. Raises ConfigError when the port is taken, or what ended it otherwise."""
+    """Run until SIGTERM or SIGINT. Raises ConfigError if the port is in use, or the error that ended it."""
     logs.configure(settings, Providers.name)
     asyncio.run(_run(settings))
 
@@ -149,7 +153,7 @@ async def _run(settings: Settings) -> None:
 
 
 async def serve(providers: Providers, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Answer on `listener` until `stop`."""
+    """Serve on `listener` until `stop`."""
     config = uvicorn.Config(
         Probes(providers),
         loop="none",
@@ -184,9 +188,9 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-async def _nothing_here(request: Request) -> Reply:
+async def _nothing_here(request: HttpRequest) -> HttpReply:
     message = (
         f"There is no {request.path[:200]} here. This process plays Pinata (/pinning, /data, /v3/files, /ipfs) and, "
         "in a local stack whose HELIUS_API_URL names it, Helius (/v0/webhooks)."
     )
-    raise Refusal(404, {"error": message})
+    raise HttpRefusal(404, {"error": message})

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from zmart.chain.accounts import AccountInfo, GlobalConfig, MarketAccount, UserPosition, VoteRecord
+from zmart.chain.accounts import AccountInfo, GlobalConfig, MarketAccount, PositionAccount, VoteRecord
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.market.fold_config import ConfigFold
@@ -115,7 +115,7 @@ def _on_chain(program: Program, infos: list[AccountInfo]) -> Accounts:
         head = info.data[:8]
         if head == codec.discriminator(MarketAccount):
             found["market", info.address] = _market_on_chain(codec.market(info))
-        elif head == codec.discriminator(UserPosition):
+        elif head == codec.discriminator(PositionAccount):
             found["position", info.address] = _position_on_chain(codec.position(info))
         elif head == codec.discriminator(VoteRecord):
             found["vote", info.address] = {"vote": codec.vote_record(info).vote}
@@ -208,7 +208,7 @@ def _market_indexed(market: MarketFold) -> Facts:
     }
 
 
-def _position_on_chain(account: UserPosition) -> Facts:
+def _position_on_chain(account: PositionAccount) -> Facts:
     return {
         "market": account.market,
         "wallet": account.user,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from zmart.chain.accounts import AccountInfo, MarketAccount, UserPosition
+from zmart.chain.accounts import AccountInfo, MarketAccount, PositionAccount
 from zmart.chain.instructions import DecodedInstruction
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -31,7 +31,7 @@ class Lost(msgspec.Struct, frozen=True):
     call: DecodedInstruction
     accounts: Mapping[str, Address]
     market: MarketAccount | None
-    position: UserPosition | None
+    position: PositionAccount | None
     time: ChainTime | None
 
     def wallet(self, name: str) -> Wallet:

@@ -1,4 +1,4 @@
-"""Helius' webhook management API: /v0/webhooks and /v0/webhooks/{id}, with `?api-key=`."""
+"""Serve Helius' webhook management API: /v0/webhooks and /v0/webhooks/{id}, with `?api-key=`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from collections.abc import Callable
 import msgspec
 
 from zmart.errors import Invalid
-from zmart.local.providers.helius.registry import Order, Registry, Toggle, Webhook
-from zmart.local.providers.http import Refusal, Reply, Request, json_reply
+from zmart.local.providers.helius.registry import (
+    RegisteredWebhook,
+    WebhookOrder,
+    WebhookRegistry,
+    WebhookToggle,
+)
+from zmart.local.providers.http import HttpRefusal, HttpReply, HttpRequest, json_reply
 
 WEBHOOKS = "/v0/webhooks"
 BODY_MAX_BYTES = 64 * 1024
@@ -17,14 +22,14 @@ _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class WebhookApi:
-    """`changed()` is called after each change."""
+    """Serve the API; `changed()` is called after each change."""
 
-    def __init__(self, registry: Registry, api_key: str, changed: Callable[[], None]) -> None:
+    def __init__(self, registry: WebhookRegistry, api_key: str, changed: Callable[[], None]) -> None:
         self._registry = registry
         self._api_key = api_key
         self._changed = changed
 
-    async def __call__(self, request: Request) -> Reply:
+    async def __call__(self, request: HttpRequest) -> HttpReply:
         given = request.query.get("api-key", "")
         if not self._api_key or not hmac.compare_digest(given.encode(), self._api_key.encode()):
             raise _refusal(401, "invalid api key provided")
@@ -43,16 +48,16 @@ class WebhookApi:
             case "DELETE", True:
                 self._registry.delete(self._find(webhook_id).webhook_id)
                 self._changed()
-                return Reply(204, {})
+                return HttpReply(204, {})
         raise _refusal(405, f"{request.method} is not possible here")
 
-    def _find(self, webhook_id: str) -> Webhook:
+    def _find(self, webhook_id: str) -> RegisteredWebhook:
         webhook = self._registry.find(webhook_id)
         if webhook is None:
             raise _refusal(404, "webhook not found")
         return webhook
 
-    def _put(self, body: bytes, before: Webhook | None = None) -> Reply:
+    def _put(self, body: bytes, before: RegisteredWebhook | None = None) -> HttpReply:
         try:
             order = _decoded(body, before)
             webhook = self._registry.put(order, before.webhook_id if before else "")
@@ -61,25 +66,25 @@ class WebhookApi:
         self._changed()
         return json_reply(webhook)
 
-    def _toggle(self, body: bytes, webhook: Webhook) -> Reply:
+    def _toggle(self, body: bytes, webhook: RegisteredWebhook) -> HttpReply:
         try:
-            wanted = msgspec.json.decode(body, type=Toggle)
+            toggle = msgspec.json.decode(body, type=WebhookToggle)
         except _UNREADABLE as problem:
             raise _refusal(400, str(problem)) from None
-        changed = self._registry.toggle(webhook, wanted.active)
+        changed = self._registry.toggle(webhook, toggle.active)
         self._changed()
         return json_reply(changed)
 
 
-def _decoded(body: bytes, before: Webhook | None) -> Order:
-    """The order in the body; an update need name only what is to change."""
+def _decoded(body: bytes, before: RegisteredWebhook | None) -> WebhookOrder:
+    """Decode the request; an update contains only the fields to change."""
     if before is None:
-        return msgspec.json.decode(body, type=Order)
-    kept = msgspec.to_builtins(before)
-    for name in ("webhookID", "wallet", "project", "active"):  # not the client's to say in an order
-        del kept[name]
-    return msgspec.convert(kept | msgspec.json.decode(body, type=dict[str, object]), Order)
+        return msgspec.json.decode(body, type=WebhookOrder)
+    fields = msgspec.to_builtins(before)
+    for name in ("webhookID", "wallet", "project", "active"):  # a client cannot set these
+        del fields[name]
+    return msgspec.convert(fields | msgspec.json.decode(body, type=dict[str, object]), WebhookOrder)
 
 
-def _refusal(status: int, message: str) -> Refusal:
-    return Refusal(status, {"error": message})
+def _refusal(status: int, message: str) -> HttpRefusal:
+    return HttpRefusal(status, {"error": message})

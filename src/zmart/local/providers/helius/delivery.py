@@ -1,4 +1,4 @@
-"""Posting transactions to one webhook: a bounded queue, a few posts at a time, three more tries, then forgotten."""
+"""Post transactions to one webhook: a bounded queue, a few posts at a time, three retries, then dropped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 from zmart.errors import ChainError
 from zmart.local.providers import metrics
 from zmart.local.providers.helius.payloads import RawTransaction, TransactionSource, enhanced, meta_of
-from zmart.local.providers.helius.registry import Webhook
+from zmart.local.providers.helius.registry import RegisteredWebhook
 from zmart.market.types import Signature
 
 QUEUE_MAX = 1_000
@@ -22,19 +22,18 @@ RETRY_GAP_S = 1.0
 ACKNOWLEDGE_WITHIN_S = 1.0
 DISABLE_AFTER = 50
 
-_AT_ONCE = 4
+_CONCURRENCY = 4
 _PER_POST_MAX = 10
 _REMEMBERED = 4_096
 _log = structlog.get_logger(__name__)
 
 
-class Delivery:
-    """What goes to one webhook. `offer` never waits: what a full queue cannot take is lost to the webhook.
-    `on_failing()` is called when `disable_after` posts in a row were given up."""
+class WebhookPoster:
+    """Deliver to one webhook. `on_failing()` is called after `disable_after` failed posts in a row."""
 
     def __init__(
         self,
-        webhook: Webhook,
+        webhook: RegisteredWebhook,
         source: TransactionSource,
         http: httpx.AsyncClient,
         *,
@@ -46,16 +45,19 @@ class Delivery:
         self.webhook = webhook
         self._disable_after = disable_after
         self._on_failing = on_failing
-        self._given_up = 0
+        self._failed_posts = 0
         self._source = source
         self._http = http
         self._retry_gap_s = retry_gap_s
         self._queue: asyncio.Queue[Signature] = asyncio.Queue(queue_max)
         self._seen: OrderedDict[Signature, None] = OrderedDict()
-        self._workers = [asyncio.create_task(self._work()) for _ in range(_AT_ONCE)]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(_CONCURRENCY)]
 
     def offer(self, signature: Signature) -> None:
-        """One that was offered lately is not posted twice: it may touch several of the addresses."""
+        """Queue a transaction without waiting; a full queue drops it.
+
+        A recently offered signature is not posted twice: it may touch several of the addresses.
+        """
         if signature in self._seen:
             return
         self._seen[signature] = None
@@ -67,7 +69,7 @@ class Delivery:
             metrics.HINTS.labels("overflow").inc()
 
     async def close(self) -> None:
-        """What is not posted yet is lost to the webhook."""
+        """Stop; what is not posted yet is lost to the webhook."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -76,8 +78,8 @@ class Delivery:
         while True:
             signatures = [await self._queue.get(), *self._waiting()]
             fetched = await asyncio.gather(*map(self._fetch, signatures))
-            if wanted := [transaction for transaction in fetched if transaction is not None]:
-                await self._deliver(wanted)
+            if matching := [transaction for transaction in fetched if transaction is not None]:
+                await self._deliver(matching)
 
     def _waiting(self) -> Iterator[Signature]:
         for _ in range(min(self._queue.qsize(), _PER_POST_MAX - 1)):
@@ -97,7 +99,7 @@ class Delivery:
     def _wants(self, transaction: RawTransaction) -> bool:
         failed = meta_of(transaction).err is not None
         if failed and self.webhook.webhook_type.startswith("enhanced"):
-            return False  # as documented: only raw webhooks tell of failed transactions
+            return False  # as documented: only raw webhooks deliver failed transactions
         return self.webhook.txn_status == "all" or (self.webhook.txn_status == "failed") == failed
 
     async def _deliver(self, transactions: list[RawTransaction]) -> None:
@@ -109,26 +111,31 @@ class Delivery:
         for attempt in range(1 + RETRIES):
             if attempt:
                 await asyncio.sleep(self._retry_gap_s)
-            answer = await self._post(body, headers)
-            metrics.POSTS.labels(answer).inc()
-            if answer.startswith("2"):
+            response = await self._post(body, headers)
+            metrics.POSTS.labels(response).inc()
+            if response.startswith("2"):
                 metrics.HINTS.labels("delivered").inc(len(transactions))
-                self._given_up = 0
+                self._failed_posts = 0
                 return
-            if answer == "403":
+            if response == "403":
                 break
         metrics.HINTS.labels("dropped").inc(len(transactions))
-        _log.warning("webhook gave up", url=self.webhook.webhook_url, answer=answer, count=len(transactions))
-        self._given_up += 1
-        if self._given_up >= self._disable_after:
+        _log.warning(
+            "webhook transactions dropped",
+            url=self.webhook.webhook_url,
+            response=response,
+            count=len(transactions),
+        )
+        self._failed_posts += 1
+        if self._failed_posts >= self._disable_after:
             self._on_failing()
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> str:
-        """The status, or why there was none."""
+        """Post once; returns the status, or the reason for having none."""
         try:
             async with self._http.stream(
                 "POST", self.webhook.webhook_url, content=body, headers=headers, timeout=ACKNOWLEDGE_WITHIN_S
-            ) as answer:
-                return str(answer.status_code)
+            ) as response:
+                return str(response.status_code)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             return type(problem).__name__

@@ -1,4 +1,4 @@
-"""A transaction as Helius posts it, made from what the node says of it."""
+"""Build a transaction as Helius posts it, from the node's responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRIES, _FIRST_WAIT_S = 8, 0.05
 
 
 class RawTransaction(msgspec.Struct, frozen=True, rename="camel"):
-    """An element of a raw webhook."""
+    """Hold an element of a raw webhook."""
 
     block_time: int | None
     index_within_block: int
@@ -29,7 +29,7 @@ class RawTransaction(msgspec.Struct, frozen=True, rename="camel"):
     version: msgspec.Raw
 
 
-class _Fetched(msgspec.Struct, rename="camel"):
+class _FetchedPayload(msgspec.Struct, rename="camel"):
     slot: Slot
     meta: msgspec.Raw
     transaction: msgspec.Raw
@@ -37,31 +37,31 @@ class _Fetched(msgspec.Struct, rename="camel"):
     version: msgspec.Raw = msgspec.Raw(b'"legacy"')
 
 
-class Meta(msgspec.Struct):
-    """What decides whether a webhook wants a transaction, and what an enhanced element tells."""
+class PayloadMeta(msgspec.Struct):
+    """Hold what decides whether a webhook receives a transaction, and the fields of an enhanced element."""
 
     err: object = None
     fee: int = 0
 
 
-class _Message(msgspec.Struct, rename="camel"):
+class _PayloadMessage(msgspec.Struct, rename="camel"):
     account_keys: list[str]
 
 
-class _Parsed(msgspec.Struct):
+class _ParsedPayload(msgspec.Struct):
     signatures: list[str]
-    message: _Message
+    message: _PayloadMessage
 
 
 class TransactionSource:
-    """Fetches transactions that a node has just told of."""
+    """Fetch transactions that a node has just announced."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
         self._blocks: OrderedDict[Slot, list[Signature]] = OrderedDict()
 
     async def fetch(self, signature: Signature) -> RawTransaction | None:
-        """None when the node does not have it, although it was asked for two seconds or so. Raises ChainError."""
+        """Return the transaction; None if the node does not have it within about two seconds. Raises ChainError."""
         for tries in count(1):
             fetched = await self._transaction(signature)
             index = await self._index(fetched.slot, signature) if fetched else None
@@ -75,12 +75,12 @@ class TransactionSource:
             await asyncio.sleep(_FIRST_WAIT_S * tries)
         raise AssertionError("the loop ends by returning")
 
-    async def _transaction(self, signature: Signature) -> _Fetched | None:
+    async def _transaction(self, signature: Signature) -> _FetchedPayload | None:
         raw = await self._rpc.get_transaction_json(signature)
-        return None if raw is None else decode_answer(_Fetched, "getTransaction", raw)
+        return None if raw is None else decode_answer(_FetchedPayload, "getTransaction", raw)
 
     async def _index(self, slot: Slot, signature: Signature) -> int | None:
-        """None where the node has the transaction, and is still closing its block."""
+        """Return the position in the block; None while the node is still closing the block."""
         known = self._blocks.get(slot, [])
         if signature not in known:
             known = self._blocks[slot] = await self._rpc.get_block_signatures(slot) or []
@@ -89,25 +89,27 @@ class TransactionSource:
         return known.index(signature) if signature in known else None
 
     async def _time(self, block_time: int | None) -> int:
-        """The block's time in seconds; the chain's present time where the node has none that can be true (Surfpool
-        itself tells a thousandth of it)."""
+        """Return the block's time in seconds.
+
+        If the node's time is implausible (Surfpool's is a thousandth of it), the chain's present time is returned.
+        """
         if block_time is not None and block_time >= _EARLIEST_TIME:
             return block_time
         return (await self._rpc.get_clock()).unix_timestamp
 
 
-def meta_of(transaction: RawTransaction) -> Meta:
-    """Raises ChainError."""
+def meta_of(transaction: RawTransaction) -> PayloadMeta:
+    """Decode the meta. Raises ChainError."""
     try:
-        return msgspec.json.decode(transaction.meta, type=Meta)
+        return msgspec.json.decode(transaction.meta, type=PayloadMeta)
     except msgspec.MsgspecError as problem:
         raise ChainError(f"The node's transaction has no usable meta: {problem}.") from None
 
 
 def enhanced(transaction: RawTransaction) -> dict[str, object]:
-    """An element of an enhanced webhook for a transaction that Helius has no parser for."""
+    """Build an element of an enhanced webhook for a transaction that Helius cannot parse."""
     meta = meta_of(transaction)
-    parsed = msgspec.json.decode(transaction.transaction, type=_Parsed)
+    parsed = msgspec.json.decode(transaction.transaction, type=_ParsedPayload)
     return {
         "description": "",
         "type": "UNKNOWN",

@@ -1,4 +1,4 @@
-"""The registered webhooks: what may be registered, kept on disk."""
+"""Validate and store the registered webhooks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from zmart.errors import Invalid
-from zmart.local.providers.journal import Journal
+from zmart.local.providers.journal import DiskMap
 
 ADDRESSES_MAX = 16
 WEBHOOKS_MAX = 50
@@ -27,8 +27,8 @@ WebhookType = Literal["raw", "rawDevnet", "enhanced", "enhancedDevnet"]
 TransactionStatus = Literal["all", "success", "failed"]
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What a client asks for, under Helius' names."""
+class WebhookOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Hold a client's request, under Helius' names."""
 
     webhook_url: str = msgspec.field(name="webhookURL")
     transaction_types: list[str]
@@ -39,7 +39,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     txn_status: TransactionStatus = "all"
 
     def check(self) -> None:
-        """Raises Invalid, naming the field."""
+        """Validate the fields. Raises Invalid that names the field."""
         if not _URL.fullmatch(self.webhook_url):
             raise Invalid("webhookURL", "webhookURL must be an http or https URL.")
         if not self.transaction_types or not all(map(_TYPE.fullmatch, self.transaction_types)):
@@ -56,8 +56,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
             raise Invalid("authHeader", "authHeader must be printable ASCII, 1000 characters at most.")
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A registration, as the API answers it."""
+class RegisteredWebhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Hold a registration, as the API returns it."""
 
     webhook_id: str = msgspec.field(name="webhookID")
     wallet: str = "local"
@@ -72,41 +72,43 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     active: bool = True
 
 
-class Toggle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What PATCH takes."""
+class WebhookToggle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold the body of PATCH."""
 
     active: bool
 
 
-class Registry:
-    """Webhooks by their id, the oldest first."""
+class WebhookRegistry:
+    """Store webhooks by their id, oldest first."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._journal = Journal(path, Webhook)
+        self._journal = DiskMap(path, RegisteredWebhook)
         self._grace_until: dict[str, float] = {}
 
-    def all(self) -> list[Webhook]:
+    def all(self) -> list[RegisteredWebhook]:
+        """Return all webhooks."""
         return list(self._journal.values.values())
 
-    def find(self, webhook_id: str) -> Webhook | None:
+    def find(self, webhook_id: str) -> RegisteredWebhook | None:
+        """Return the webhook with that id, or None."""
         return self._journal.values.get(webhook_id)
 
-    def put(self, order: Order, webhook_id: str = "") -> Webhook:
-        """Register, or replace what has that id, which stays switched on or off. Raises Invalid."""
+    def put(self, order: WebhookOrder, webhook_id: str = "") -> RegisteredWebhook:
+        """Register a webhook, or replace the one with that id, which stays enabled or disabled. Raises Invalid."""
         order.check()
         if not webhook_id and len(self._journal.values) >= WEBHOOKS_MAX:
             raise Invalid("webhookID", f"There are {WEBHOOKS_MAX} webhooks already; delete one.")
         fields = msgspec.structs.asdict(order)
         before = self.find(webhook_id)
         active = before is None or before.active
-        webhook = Webhook(webhook_id=webhook_id or str(uuid.uuid4()), active=active, **fields)
+        webhook = RegisteredWebhook(webhook_id=webhook_id or str(uuid.uuid4()), active=active, **fields)
         if webhook != before:
             self._journal.put(webhook.webhook_id, webhook)
         return webhook
 
-    def toggle(self, webhook: Webhook, active: bool) -> Webhook:
-        """Switch it on, with 24 hours in which failures do not switch it off, or off."""
+    def toggle(self, webhook: RegisteredWebhook, active: bool) -> RegisteredWebhook:
+        """Enable or disable a webhook. After enabling, failures do not disable it for 24 hours."""
         changed = msgspec.structs.replace(webhook, active=active)
         self._journal.put(changed.webhook_id, changed)
         if active:
@@ -114,10 +116,13 @@ class Registry:
         return changed
 
     def is_in_grace(self, webhook_id: str) -> bool:
+        """Return whether failures cannot disable the webhook now."""
         return time.monotonic() < self._grace_until.get(webhook_id, 0.0)
 
     def delete(self, webhook_id: str) -> None:
+        """Delete a webhook."""
         self._journal.drop(webhook_id)
 
     def close(self) -> None:
+        """Close the file."""
         self._journal.close()

@@ -1,4 +1,4 @@
-"""Listening to the chain for the addresses of all webhooks, and telling their deliveries."""
+"""Subscribe to the addresses of all webhooks and queue their deliveries."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import structlog
 from zmart.chain import subscriptions
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
-from zmart.local.providers.helius.delivery import DISABLE_AFTER, RETRY_GAP_S, Delivery
+from zmart.local.providers.helius.delivery import DISABLE_AFTER, RETRY_GAP_S, WebhookPoster
 from zmart.local.providers.helius.payloads import TransactionSource
-from zmart.local.providers.helius.registry import Registry, Webhook
+from zmart.local.providers.helius.registry import RegisteredWebhook, WebhookRegistry
 from zmart.market.types import Address
 
 _log = structlog.get_logger(__name__)
 _CONNECTIONS = httpx.Limits(max_connections=16, max_keepalive_connections=8)
 
 
-class Watch:
-    """One subscription per address, one delivery per webhook; `follow` makes them those of the registry."""
+class AddressWatch:
+    """Run one subscription per address and one delivery per webhook of the registry."""
 
     def __init__(
         self,
-        registry: Registry,
+        registry: WebhookRegistry,
         rpc: Rpc,
         ws_url: str,
         *,
@@ -42,15 +42,15 @@ class Watch:
         self._source = TransactionSource(rpc)
         self._listeners: dict[Address, asyncio.Task[None]] = {}
         self._connected: set[Address] = set()
-        self._deliveries: dict[str, Delivery] = {}
+        self._deliveries: dict[str, WebhookPoster] = {}
         self._wake = asyncio.Event()
 
     def changed(self) -> None:
-        """The registry is another one now."""
+        """Signal that the registry has changed."""
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. Raises what ended a listener."""
+        """Run until `stop`. Raises what ended a listener."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -67,7 +67,7 @@ class Watch:
             await self._close()
 
     async def missing(self) -> str:
-        """Why nothing can be told of the chain now; empty when all is well."""
+        """Return why transactions cannot be observed now, or "" if they can."""
         silent = {Address(each) for each in self._addresses()} - self._connected
         if silent:
             return f"not subscribed yet: {', '.join(sorted(silent))}"
@@ -77,18 +77,18 @@ class Watch:
             return str(problem)
         return ""
 
-    def _active(self) -> list[Webhook]:
+    def _active(self) -> list[RegisteredWebhook]:
         return [webhook for webhook in self._registry.all() if webhook.active]
 
     def _addresses(self) -> set[Address]:
         return {Address(each) for webhook in self._active() for each in webhook.account_addresses}
 
     async def _follow(self) -> None:
-        wanted = self._addresses()
-        for address in self._listeners.keys() - wanted:
+        addresses = self._addresses()
+        for address in self._listeners.keys() - addresses:
             self._connected.discard(address)
             await _end(self._listeners.pop(address))
-        for address in wanted - self._listeners.keys():
+        for address in addresses - self._listeners.keys():
             self._listeners[address] = asyncio.create_task(self._listen(address))
         webhooks = {webhook.webhook_id: webhook for webhook in self._active()}
         for webhook_id in list(self._deliveries):
@@ -97,22 +97,22 @@ class Watch:
         for webhook_id in webhooks.keys() - self._deliveries.keys():
             self._deliveries[webhook_id] = self._delivery(webhooks[webhook_id])
 
-    def _delivery(self, webhook: Webhook) -> Delivery:
-        return Delivery(
+    def _delivery(self, webhook: RegisteredWebhook) -> WebhookPoster:
+        return WebhookPoster(
             webhook,
             self._source,
             self._http,
             retry_gap_s=self._retry_gap_s,
             disable_after=self._disable_after,
-            on_failing=partial(self._switch_off, webhook.webhook_id),
+            on_failing=partial(self._disable, webhook.webhook_id),
         )
 
-    def _switch_off(self, webhook_id: str) -> None:
+    def _disable(self, webhook_id: str) -> None:
         webhook = self._registry.find(webhook_id)
         if webhook is None or not webhook.active or self._registry.is_in_grace(webhook_id):
             return
         self._registry.toggle(webhook, active=False)
-        _log.warning("webhook switched off", webhook=webhook_id, url=webhook.webhook_url)
+        _log.warning("webhook disabled", webhook=webhook_id, url=webhook.webhook_url)
         self.changed()
 
     async def _listen(self, address: Address) -> None:

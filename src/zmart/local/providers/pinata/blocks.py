@@ -1,4 +1,4 @@
-"""Blocks on disk: one file each, named after its SHA-256, checked on every read."""
+"""Store blocks on disk: one file each, named after its SHA-256, checked on every read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zmart.local.state_files import sync_folder, write_synced
 
 
 class BlockStore:
-    """The blocks of one network. CIDs of version 0 and 1 that name the same bytes share their block."""
+    """Store the blocks of one network. CIDs of version 0 and 1 that name the same bytes share their block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -18,7 +18,7 @@ class BlockStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, cid: Cid, block: bytes) -> None:
-        """Keep `block`; one that is there already and whole is not written again. `sync` completes it."""
+        """Store `block`; an existing whole one is not written again. `sync` completes it."""
         path = self._path(cid.digest)
         if path.exists() and cid.matches(path.read_bytes()):
             return
@@ -29,12 +29,12 @@ class BlockStore:
         self._unsynced.add(path.parent)
 
     def sync(self) -> None:
-        """After this the blocks put so far survive any crash."""
+        """Make the blocks stored so far survive any crash."""
         while self._unsynced:
             sync_folder(self._unsynced.pop())
 
     def get(self, cid: Cid) -> bytes:
-        """Raises NotFound, or StoreError when the disk has other bytes than were put there."""
+        """Return a block. Raises NotFound, or StoreError if the disk has other bytes."""
         try:
             block = self._path(cid.digest).read_bytes()
         except FileNotFoundError:
@@ -44,11 +44,12 @@ class BlockStore:
         return block
 
     def delete(self, digests: set[bytes]) -> None:
+        """Delete blocks."""
         for digest in digests:
             self._path(digest).unlink(missing_ok=True)
 
     def keep_only(self, digests: set[bytes]) -> int:
-        """Remove everything else, drafts of a crash included; how many files that were."""
+        """Delete all other files, drafts of a crash included; returns how many."""
         names = {digest.hex() for digest in digests}
         superfluous = [path for path in self._folder.glob("*/*") if path.name not in names]
         for path in superfluous:

@@ -1,22 +1,23 @@
-"""Who may use the API: a bearer JWT, or Pinata's pair of key headers (docs.pinata.cloud, "API Keys")."""
+"""Authenticate requests: a bearer JWT, or Pinata's pair of key headers (docs.pinata.cloud, "API Keys")."""
 
 from __future__ import annotations
 
 import hmac
 
-from zmart.local.providers.http import Request
+from zmart.local.providers.http import HttpRequest
 from zmart.settings import Settings
 
 
-class Credentials:
-    """Those of the settings. Empty ones open nothing."""
+class PinataCredentials:
+    """Hold the credentials of the settings. Empty ones match nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self._jwt = settings.pinata_jwt.get_secret_value()
         self._key = settings.pinata_api_key.get_secret_value()
         self._secret = settings.pinata_secret_key.get_secret_value()
 
-    def allow(self, request: Request) -> bool:
+    def allow(self, request: HttpRequest) -> bool:
+        """Return whether the request has valid credentials."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return _same(token, self._jwt)

@@ -1,4 +1,4 @@
-"""Reading a file out of its blocks: its size, a range of it, its blocks in order, a CAR of them."""
+"""Read a file from its blocks: its size, a range of it, its blocks in order, a CAR of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from zmart.local.providers.pinata.blocks import BlockStore
 
 
 def file_bytes(blocks: BlockStore, cid: Cid) -> int:
-    """The size of the file; only its root is read. Raises NotFound, StoreError, ValueError when it is no file."""
+    """Return the size of the file, from its root. Raises NotFound, StoreError, ValueError if it is not a file."""
     block = blocks.get(cid)
     return len(block) if cid.codec == RAW else decode_node(block).file_bytes
 
 
 def file_range(blocks: BlockStore, cid: Cid, start: int, stop: int) -> Iterator[bytes]:
-    """The bytes from `start` up to `stop`; blocks that hold none of them are not read."""
+    """Yield the bytes from `start` up to `stop`; blocks without any of them are not read."""
     block = blocks.get(cid)
     if cid.codec == RAW:
         yield block[start:stop]
@@ -32,7 +32,7 @@ def file_range(blocks: BlockStore, cid: Cid, start: int, stop: int) -> Iterator[
 
 
 def walk(blocks: BlockStore, cid: Cid) -> Iterator[tuple[Cid, bytes]]:
-    """Every block, depth first, one that comes twice twice."""
+    """Yield every block, depth first; a repeated block is repeated."""
     block = blocks.get(cid)
     yield cid, block
     if cid.codec != RAW:
@@ -41,7 +41,7 @@ def walk(blocks: BlockStore, cid: Cid) -> Iterator[tuple[Cid, bytes]]:
 
 
 def digests(blocks: BlockStore, cid: Cid, size_bytes: int) -> Iterator[bytes]:
-    """The names of all blocks of a file of that size. Raw leaves are named without being read."""
+    """Yield the names of all blocks of a file of that size. Raw leaves are named without being read."""
     yield cid.digest
     if size_bytes > CHUNK_BYTES and cid.codec != RAW:
         for link in decode_node(blocks.get(cid)).links:
@@ -49,7 +49,7 @@ def digests(blocks: BlockStore, cid: Cid, size_bytes: int) -> Iterator[bytes]:
 
 
 def car(blocks: BlockStore, root: Cid) -> Iterator[bytes]:
-    """A CARv1 (ipld.io/specs/transport/car/carv1): its header, then each block once, depth first."""
+    """Yield a CARv1 (ipld.io/specs/transport/car/carv1): its header, then each block once, depth first."""
     link = b"\xd8\x2a\x58" + bytes([len(root.binary) + 1]) + b"\x00" + root.binary
     header = b"\xa2\x65roots\x81" + link + b"\x67version\x01"
     yield varint(len(header)) + header

@@ -1,4 +1,4 @@
-"""Uploads: multipart/form-data with one file, which goes to disk as it comes, so that its size costs no memory."""
+"""Parse uploads: multipart/form-data with one file, which is written to disk as it arrives, not held in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from zmart.local.providers.http import Refusal, Request
+from zmart.local.providers.http import HttpRefusal, HttpRequest
 
 FILE_MAX_BYTES = 100 * 1024 * 1024
 FIELD_MAX_BYTES = 64 * 1024
@@ -23,8 +23,8 @@ _IN_MEMORY_BYTES = 256 * 1024
 Shape = TypeVar("Shape")
 
 
-class Form:
-    """A form while it is read and after; `file` is at its start once `read` is done. Use it as a context manager."""
+class UploadForm:
+    """Hold a form; `file` is at its start after `read`. Use it as a context manager."""
 
     def __init__(self, folder: Path, known: Collection[str]) -> None:
         self.fields: dict[str, str] = {}
@@ -35,7 +35,7 @@ class Form:
         self._has_file = False
         self._field = bytearray()
 
-    def __enter__(self) -> Form:
+    def __enter__(self) -> UploadForm:
         return self
 
     def __exit__(
@@ -43,8 +43,8 @@ class Form:
     ) -> None:
         self.file.close()
 
-    async def read(self, request: Request) -> None:
-        """Raises Refusal: 400 for what is no such form or has unknown parts, 413 when it is too large."""
+    async def read(self, request: HttpRequest) -> None:
+        """Read the form. Raises HttpRefusal: 400 for an invalid form or unknown parts, 413 if it is too large."""
         try:
             parser = PushMultipartParser(
                 _boundary(request), max_segment_size=FILE_MAX_BYTES, max_segment_count=_PARTS_MAX, strict=True
@@ -64,7 +64,7 @@ class Form:
         self.file.seek(0)
 
     def json(self, name: str, kind: type[Shape]) -> Shape:
-        """The field `name`, which holds JSON; `{}` when it is absent. Raises Refusal 400."""
+        """Decode the JSON of the field `name`; `{}` if it is absent. Raises HttpRefusal 400."""
         try:
             return msgspec.json.decode(self.fields.get(name, "{}"), type=kind)
         except (msgspec.MsgspecError, RecursionError) as problem:
@@ -99,12 +99,12 @@ class Form:
             raise bad_request(f"{segment.name} is not UTF-8.") from None
 
 
-def bad_request(message: str) -> Refusal:
-    """In the shape of the legacy API; v3 puts its own around it."""
-    return Refusal(400, {"error": message})
+def bad_request(message: str) -> HttpRefusal:
+    """Build a refusal in the shape of the legacy API; v3 wraps it in its own."""
+    return HttpRefusal(400, {"error": message})
 
 
-def _boundary(request: Request) -> str:
+def _boundary(request: HttpRequest) -> str:
     boundary = ""
     with suppress(ValueError):
         kind, options = parse_options_header(request.headers.get("content-type", ""))

@@ -1,4 +1,4 @@
-"""The IPFS gateway: GET and HEAD of /ipfs/<cid>, without credentials, for what is pinned publicly.
+"""Serve the IPFS gateway: GET and HEAD of /ipfs/<cid>, without credentials, for what is pinned publicly.
 
 Source: specs.ipfs.tech/http-gateways/path-gateway and trustless-gateway; ranges as in RFC 9110 section 14.
 """
@@ -11,7 +11,7 @@ from enum import Enum
 
 from zmart.errors import Invalid, NotFound, StoreError
 from zmart.ipfs.multiformats import RAW, Cid, parse_cid
-from zmart.local.providers.http import Refusal, Reply, Request
+from zmart.local.providers.http import HttpRefusal, HttpReply, HttpRequest
 from zmart.local.providers.pinata import dags
 from zmart.local.providers.pinata.pins import PinStore
 
@@ -21,7 +21,7 @@ _IMMUTABLE = "public, max-age=29030400, immutable"
 
 
 class Format(Enum):
-    """How a file is asked for: put together again, its block as it is, or all its blocks."""
+    """Name the form in which a file is requested: reassembled, its block as it is, or all its blocks."""
 
     FILE = ""
     RAW = "raw"
@@ -34,65 +34,65 @@ _TYPES = {
 }
 
 
-class Gateway:
-    """Every block is checked against its CID before it goes out."""
+class PinGateway:
+    """Serve files; every block is checked against its CID before it is sent."""
 
     def __init__(self, store: PinStore) -> None:
         self._store = store
         self._blocks = store.blocks["public"]
 
-    async def __call__(self, request: Request) -> Reply:
+    async def __call__(self, request: HttpRequest) -> HttpReply:
         if request.method not in ("GET", "HEAD"):
-            raise Refusal(405, {"error": "Use GET or HEAD."})
+            raise HttpRefusal(405, {"error": "Use GET or HEAD."})
         try:
             cid = parse_cid(request.path.removeprefix(PREFIX).removesuffix("/"))
             return self._answer(request, cid, _format(request))
         except Invalid as problem:
-            raise Refusal(400, {"error": str(problem)}) from None
+            raise HttpRefusal(400, {"error": str(problem)}) from None
         except NotFound as problem:
-            raise Refusal(404, {"error": f"{problem} It is not pinned, or not any more."}) from None
+            raise HttpRefusal(404, {"error": f"{problem} It is not pinned."}) from None
         except StoreError as problem:
-            raise Refusal(500, {"error": str(problem)}) from None
+            raise HttpRefusal(500, {"error": str(problem)}) from None
         except ValueError:
-            raise Refusal(
-                422, {"error": "This block is no file of UnixFS; ask for it with ?format=raw."}
+            raise HttpRefusal(
+                422, {"error": "This block is not a UnixFS file; request it with ?format=raw."}
             ) from None
 
-    def _answer(self, request: Request, cid: Cid, wanted: Format) -> Reply:
-        total = self._total(cid, wanted)
-        headers = self._headers(request, cid, wanted)
+    def _answer(self, request: HttpRequest, cid: Cid, form: Format) -> HttpReply:
+        total = self._total(cid, form)
+        headers = self._headers(request, cid, form)
         if _matches(request.headers.get("if-none-match", ""), headers["etag"]):
-            return Reply(304, headers)
+            return HttpReply(304, headers)
         if total is None:
-            return Reply(200, headers, dags.car(self._blocks, cid))
+            return HttpReply(200, headers, dags.car(self._blocks, cid))
         headers["accept-ranges"] = "bytes"
         part = _range(request, total, headers["etag"])
         if part is not None and part[0] >= part[1]:
-            return Reply(416, headers | {"content-range": f"bytes */{total}", "content-length": "0"})
+            return HttpReply(416, headers | {"content-range": f"bytes */{total}", "content-length": "0"})
         start, stop = part or (0, total)
         if part:
             headers["content-range"] = f"bytes {start}-{stop - 1}/{total}"
         headers["content-length"] = str(stop - start)
-        return Reply(206 if part else 200, headers, self._bytes(cid, wanted, start, stop))
+        return HttpReply(206 if part else 200, headers, self._bytes(cid, form, start, stop))
 
-    def _total(self, cid: Cid, wanted: Format) -> int | None:
-        """The size of what will be sent; None for a CAR, whose size nobody knows before."""
-        if wanted is Format.CAR:
+    def _total(self, cid: Cid, form: Format) -> int | None:
+        """Return the size of the response; None for a CAR, whose size is not known in advance."""
+        if form is Format.CAR:
             self._blocks.get(cid)
             return None
-        return len(self._blocks.get(cid)) if wanted is Format.RAW else dags.file_bytes(self._blocks, cid)
+        return len(self._blocks.get(cid)) if form is Format.RAW else dags.file_bytes(self._blocks, cid)
 
-    def _bytes(self, cid: Cid, wanted: Format, start: int, stop: int) -> Iterable[bytes]:
-        if wanted is Format.RAW or cid.codec == RAW:
+    def _bytes(self, cid: Cid, form: Format, start: int, stop: int) -> Iterable[bytes]:
+        if form is Format.RAW or cid.codec == RAW:
             return (self._blocks.get(cid)[start:stop],)
         return dags.file_range(self._blocks, cid, start, stop)
 
-    def _headers(self, request: Request, cid: Cid, wanted: Format) -> dict[str, str]:
-        suffix = f".{wanted.value}" if wanted.value else ""
+    def _headers(self, request: HttpRequest, cid: Cid, form: Format) -> dict[str, str]:
+        suffix = f".{form.value}" if form.value else ""
         pin = self._store.find("public", cid=str(cid))
-        weak = "W/" if wanted is Format.CAR else ""
+        weak = "W/" if form is Format.CAR else ""
         headers = {
-            "content-type": _TYPES.get(wanted) or (pin.label.mime if pin else "application/octet-stream"),
+            "content-type": _TYPES.get(form) or (pin.label.mime if pin else "application/octet-stream"),
             "cache-control": _IMMUTABLE,
             "etag": f'{weak}"{cid}{suffix}"',
             "x-ipfs-path": f"{PREFIX}{cid}",
@@ -102,14 +102,14 @@ class Gateway:
             "content-security-policy": "default-src 'none'; sandbox",
             "vary": "accept",
         }
-        if wanted is not Format.FILE:
-            extension = {Format.RAW: "bin", Format.CAR: "car"}[wanted]
+        if form is not Format.FILE:
+            extension = {Format.RAW: "bin", Format.CAR: "car"}[form]
             headers["content-disposition"] = f'attachment; filename="{cid}.{extension}"'
         return headers
 
 
-def _format(request: Request) -> Format:
-    """`?format=` wins over `Accept`."""
+def _format(request: HttpRequest) -> Format:
+    """Return the requested format; `?format=` takes precedence over `Accept`."""
     if (named := request.query.get("format")) is not None:
         for known in (Format.RAW, Format.CAR):
             if named == known.value:
@@ -124,9 +124,11 @@ def _matches(header: str, etag: str) -> bool:
     return bool(header) and ("*" in tags or etag.removeprefix("W/") in tags)
 
 
-def _range(request: Request, total: int, etag: str) -> tuple[int, int] | None:
-    """The one range asked for as (start, stop); an empty one cannot be met, None asks for everything. Several ranges
-    and what is no range are ignored, as the RFC allows."""
+def _range(request: HttpRequest, total: int, etag: str) -> tuple[int, int] | None:
+    """Return the one requested range as (start, stop); an empty one cannot be satisfied, None requests everything.
+
+    Several ranges and invalid ranges are ignored, as the RFC allows.
+    """
     match = _RANGE.fullmatch(request.headers.get("range", "").strip())
     if match is None or request.headers.get("if-range", etag) != etag or not any(match.groups()):
         return None

@@ -1,4 +1,4 @@
-"""What may be said of a file: bounded, and safe to be sent back in a header."""
+"""Validate an uploader's metadata: bounded, and safe to be sent in a header."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _MIME = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 
 
 def label(name: str, mime: str, network: Network, keyvalues: Mapping[str, str | int | float]) -> Label:
-    """Raises Refusal 400 when it is too much. A type that is none becomes application/octet-stream."""
+    """Validate the metadata. Raises HttpRefusal 400 if it is too large. An invalid type becomes
+    application/octet-stream."""
     if len(name) > NAME_MAX:
         raise bad_request(f"A name has at most {NAME_MAX} characters.")
     if len(keyvalues) > KEYVALUES_MAX:

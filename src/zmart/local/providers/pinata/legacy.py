@@ -1,4 +1,4 @@
-"""Pinata's legacy API (docs.pinata.cloud/api-reference/endpoint/ipfs/...): what `PinataClient` speaks."""
+"""Serve Pinata's legacy API (docs.pinata.cloud/api-reference/endpoint/ipfs/...), which `PinataClient` uses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Literal
 
 import msgspec
 
-from zmart.local.providers.http import Refusal, Reply, Request, json_reply
-from zmart.local.providers.pinata.credentials import Credentials
-from zmart.local.providers.pinata.forms import Form, bad_request
+from zmart.local.providers.http import HttpRefusal, HttpReply, HttpRequest, json_reply
+from zmart.local.providers.pinata.credentials import PinataCredentials
+from zmart.local.providers.pinata.executor import PinExecutor
+from zmart.local.providers.pinata.forms import UploadForm, bad_request
 from zmart.local.providers.pinata.labels import label
 from zmart.local.providers.pinata.pins import Label, Pin
-from zmart.local.providers.pinata.shelf import Shelf
 
 PAGE_DEFAULT, PAGE_MAX = 10, 1_000
 UNPIN = "/pinning/unpin/"
@@ -28,7 +28,7 @@ class _Options(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     cid_version: Literal[0, 1, "0", "1"] = 0
 
 
-class _Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class _PinListQuery(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     hash_contains: str = ""
     cid: str = ""
     status: _Status = "all"
@@ -38,13 +38,13 @@ class _Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class LegacyApi:
-    """The public network of `shelf`."""
+    """Serve the public network."""
 
-    def __init__(self, shelf: Shelf, credentials: Credentials) -> None:
+    def __init__(self, shelf: PinExecutor, credentials: PinataCredentials) -> None:
         self._shelf = shelf
         self._credentials = credentials
 
-    async def __call__(self, request: Request) -> Reply:
+    async def __call__(self, request: HttpRequest) -> HttpReply:
         if not self._credentials.allow(request):
             raise _refusal(401, "INVALID_CREDENTIALS", "Invalid/expired credentials")
         match request.method, request.path:
@@ -58,7 +58,7 @@ class LegacyApi:
                 return json_reply({"message": "Congratulations! You are communicating with the Pinata API!"})
         raise _refusal(404, "NOT_FOUND", f"There is no {request.method} {request.path} here.")
 
-    async def _pin(self, request: Request) -> Reply:
+    async def _pin(self, request: HttpRequest) -> HttpReply:
         pin, is_duplicate = await self._shelf.upload(request, ("pinataMetadata", "pinataOptions"), _judged)
         answer: dict[str, object] = {
             "IpfsHash": pin.cid,
@@ -71,17 +71,17 @@ class LegacyApi:
         }
         return json_reply(answer | ({"isDuplicate": True} if is_duplicate else {}))
 
-    async def _unpin(self, cid: str) -> Reply:
+    async def _unpin(self, cid: str) -> HttpReply:
         pin = self._shelf.store.find("public", cid=cid)
         if pin is None:
             details = f"The current user has not pinned the cid: {cid[:100]}"
             raise _refusal(400, "CURRENT_USER_HAS_NOT_PINNED_CID", details)
         await self._shelf.unpin(pin)
-        return Reply(200, {"content-type": "text/plain; charset=utf-8", "content-length": "2"}, (b"OK",))
+        return HttpReply(200, {"content-type": "text/plain; charset=utf-8", "content-length": "2"}, (b"OK",))
 
-    def _list(self, request: Request) -> Reply:
+    def _list(self, request: HttpRequest) -> HttpReply:
         try:
-            query = msgspec.convert(request.query, _Query, strict=False)
+            query = msgspec.convert(request.query, _PinListQuery, strict=False)
         except msgspec.ValidationError as problem:
             raise bad_request(f"The query is wrong: {problem}") from None
         if not 0 < query.page_limit <= PAGE_MAX or query.page_offset < 0:
@@ -92,13 +92,13 @@ class LegacyApi:
         return json_reply({"count": len(found), "rows": rows} if query.include_count else {"rows": rows})
 
 
-def _judged(form: Form) -> tuple[int, Label]:
+def _judged(form: UploadForm) -> tuple[int, Label]:
     metadata, options = form.json("pinataMetadata", _Metadata), form.json("pinataOptions", _Options)
     name = metadata.name or form.filename
     return int(options.cid_version), label(name, form.mime, "public", metadata.keyvalues or {})
 
 
-def _wanted(pin: Pin, query: _Query) -> bool:
+def _wanted(pin: Pin, query: _PinListQuery) -> bool:
     is_status = query.status == "all" or (query.status == "pinned") == (pin.unpinned_at is None)
     return is_status and query.hash_contains in pin.cid and query.cid in ("", pin.cid)
 
@@ -118,5 +118,5 @@ def _row(pin: Pin) -> dict[str, object]:
     }
 
 
-def _refusal(status: int, reason: str, details: str) -> Refusal:
-    return Refusal(status, {"error": {"reason": reason, "details": details}})
+def _refusal(status: int, reason: str, details: str) -> HttpRefusal:
+    return HttpRefusal(status, {"error": {"reason": reason, "details": details}})

@@ -1,4 +1,4 @@
-"""Which files are pinned: written down after their blocks, forgotten before them."""
+"""Record which files are pinned: after their blocks are stored, and until these are deleted."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from zmart.errors import NotFound, StoreError
 from zmart.ipfs.multiformats import parse_cid
 from zmart.ipfs.unixfs import CHUNK_BYTES, FileBuilder
 from zmart.local.providers import metrics
-from zmart.local.providers.journal import Journal
+from zmart.local.providers.journal import DiskMap
 from zmart.local.providers.pinata import dags
 from zmart.local.providers.pinata.blocks import BlockStore
 
 Network = Literal["public", "private"]
 NETWORKS: tuple[Network, ...] = ("public", "private")
-REMEMBERED_UNPINNED = 1_000
+MAX_UNPINNED = 1_000
 _log = structlog.get_logger(__name__)
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """What the uploader says of a file."""
+    """Hold the uploader's metadata of a file."""
 
     name: str
     mime: str
@@ -36,7 +36,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """One pinned file, or one that was: then `unpinned_at` is set. Times in ISO 8601."""
+    """Hold one file that is pinned, or was: then `unpinned_at` is set. Times in ISO 8601."""
 
     id: str
     cid: str
@@ -48,13 +48,13 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PinStore:
-    """Everything below `folder`. Not for several threads at once. What a crash left half done is cleared here."""
+    """Store everything below `folder`. Not thread-safe. The constructor removes what a crash left half done."""
 
     def __init__(self, folder: Path) -> None:
         self.incoming = folder / "incoming"
         self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.blocks = {network: BlockStore(folder / "blocks" / network) for network in NETWORKS}
-        self._journal = Journal(folder / "pins.jsonl", Pin)
+        self._journal = DiskMap(folder / "pins.jsonl", Pin)
         self._forget_old()
         self._by_cid = {(pin.label.network, pin.cid): pin.id for pin in self._all() if not pin.unpinned_at}
         for network, blocks in self.blocks.items():
@@ -63,15 +63,15 @@ class PinStore:
             self._count(network)
 
     def pin(self, file: IO[bytes], version: int, label: Label) -> tuple[Pin, bool]:
-        """Keep the file; whether it was pinned already, which makes this the pin that there is."""
+        """Pin the file; returns its pin and whether it was pinned already."""
         blocks = self.blocks[label.network]
         builder = FileBuilder(version, blocks.put)
         while piece := file.read(CHUNK_BYTES):
             builder.write(piece)
         dag = builder.finish()
         blocks.sync()
-        if (known := self.find(label.network, cid=str(dag.cid))) is not None:
-            return known, True
+        if (existing := self.find(label.network, cid=str(dag.cid))) is not None:
+            return existing, True
         pin = Pin(
             id=str(uuid.uuid4()),
             cid=str(dag.cid),
@@ -86,7 +86,7 @@ class PinStore:
         return pin, False
 
     def unpin(self, pin: Pin) -> None:
-        """Let go of it and of its blocks, but of those that another pin needs."""
+        """Remove a pin and its blocks, except those that another pin needs."""
         network = pin.label.network
         self._journal.put(pin.id, msgspec.structs.replace(pin, unpinned_at=_now()))
         del self._by_cid[network, pin.cid]
@@ -96,19 +96,20 @@ class PinStore:
         self._count(network)
 
     def find(self, network: Network, *, cid: str = "", pin_id: str = "") -> Pin | None:
-        """A file that is pinned now."""
+        """Return a file that is pinned now, or None."""
         pin = self._journal.values.get(pin_id or self._by_cid.get((network, cid), ""))
         return pin if pin and pin.label.network == network and not pin.unpinned_at else None
 
     def pinned(self, network: Network) -> list[Pin]:
-        """The oldest first."""
+        """Return the files that are pinned now, oldest first."""
         return [pin for pin in self._all() if pin.label.network == network and not pin.unpinned_at]
 
     def history(self, network: Network) -> list[Pin]:
-        """Pinned and unpinned ones, the newest first."""
+        """Return pinned and unpinned files, newest first."""
         return [pin for pin in reversed(self._all()) if pin.label.network == network]
 
     def close(self) -> None:
+        """Close the file."""
         self._journal.close()
 
     def _all(self) -> list[Pin]:
@@ -122,17 +123,17 @@ class PinStore:
         }
 
     def _forget_old(self) -> None:
-        gone = [pin.id for pin in self._all() if pin.unpinned_at]
-        for pin_id in gone[:-REMEMBERED_UNPINNED]:
+        unpinned = [pin.id for pin in self._all() if pin.unpinned_at]
+        for pin_id in unpinned[:-MAX_UNPINNED]:
             self._journal.drop(pin_id)
 
     @contextmanager
     def _unless_damaged(self) -> Iterator[None]:
-        """Which blocks are superfluous is not known while a node that leads to others cannot be read: keep all."""
+        """Keep all blocks if a node cannot be read: the blocks that it links to are then unknown."""
         try:
             yield
         except (NotFound, StoreError, ValueError) as problem:
-            _log.warning("kept superfluous blocks", reason=str(problem))
+            _log.warning("unreferenced blocks not deleted", reason=str(problem))
 
     def _count(self, network: Network) -> None:
         pins = self.pinned(network)

@@ -1,4 +1,5 @@
-"""Pinata's files API v3 (docs.pinata.cloud/api-reference/endpoint/upload-a-file, list-files, delete-file-by-id)."""
+"""Serve Pinata's files API v3 (docs.pinata.cloud/api-reference/endpoint/upload-a-file, list-files,
+delete-file-by-id)."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ from typing import Literal, get_args
 
 import msgspec
 
-from zmart.local.providers.http import Refusal, Reply, Request, json_reply
-from zmart.local.providers.pinata.credentials import Credentials
-from zmart.local.providers.pinata.forms import Form
+from zmart.local.providers.http import HttpRefusal, HttpReply, HttpRequest, json_reply
+from zmart.local.providers.pinata.credentials import PinataCredentials
+from zmart.local.providers.pinata.executor import PinExecutor
+from zmart.local.providers.pinata.forms import UploadForm
 from zmart.local.providers.pinata.labels import label
 from zmart.local.providers.pinata.pins import Label, Network, Pin
-from zmart.local.providers.pinata.shelf import Shelf
 
 FILES = "/v3/files"
 PAGE_DEFAULT, PAGE_MAX = 10, 1_000
@@ -20,7 +21,7 @@ _FIELDS = ("name", "network", "keyvalues", "cid_version")
 _VERSIONS = {"0": 0, "v0": 0, "1": 1, "v1": 1}
 
 
-class _Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class _FilesQuery(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     limit: int = PAGE_DEFAULT
     page_token: str = ""
     cid: str = ""
@@ -29,13 +30,13 @@ class _Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class FilesApi:
-    """Both networks of `shelf`."""
+    """Serve both networks."""
 
-    def __init__(self, shelf: Shelf, credentials: Credentials) -> None:
+    def __init__(self, shelf: PinExecutor, credentials: PinataCredentials) -> None:
         self._shelf = shelf
         self._credentials = credentials
 
-    async def __call__(self, request: Request) -> Reply:
+    async def __call__(self, request: HttpRequest) -> HttpReply:
         if not self._credentials.allow(request):
             raise _refusal(401, "Not authorized")
         match request.method, request.path.removeprefix(FILES).strip("/").split("/"):
@@ -50,10 +51,10 @@ class FilesApi:
                 return json_reply({"data": None})
         raise _refusal(404, f"There is no {request.method} {request.path} here.")
 
-    async def _upload(self, request: Request) -> Reply:
+    async def _upload(self, request: HttpRequest) -> HttpReply:
         try:
             pin, is_duplicate = await self._shelf.upload(request, _FIELDS, _judged)
-        except Refusal as refusal:
+        except HttpRefusal as refusal:
             message = refusal.body.get("error") if isinstance(refusal.body, dict) else refusal.body
             raise _refusal(refusal.status, str(message)) from None
         return json_reply({"data": _file(pin) | ({"is_duplicate": True} if is_duplicate else {})})
@@ -64,9 +65,9 @@ class FilesApi:
             raise _refusal(404, "File not found")
         return pin
 
-    def _list(self, network: Network, request: Request) -> Reply:
+    def _list(self, network: Network, request: HttpRequest) -> HttpReply:
         try:
-            query = msgspec.convert(request.query, _Query, strict=False)
+            query = msgspec.convert(request.query, _FilesQuery, strict=False)
         except msgspec.ValidationError as problem:
             raise _refusal(400, f"The query is wrong: {problem}") from None
         offset = int(query.page_token) if query.page_token.isdecimal() else -1 if query.page_token else 0
@@ -79,7 +80,7 @@ class FilesApi:
         return json_reply({"data": {"files": [_file(pin) for pin in page], "next_page_token": token}})
 
 
-def _judged(form: Form) -> tuple[int, Label]:
+def _judged(form: UploadForm) -> tuple[int, Label]:
     version = _VERSIONS.get(form.fields.get("cid_version", "v1"))
     if version is None:
         raise _refusal(400, "cid_version is v0 or v1")
@@ -113,5 +114,5 @@ def _file(pin: Pin) -> dict[str, object]:
     }
 
 
-def _refusal(status: int, message: str) -> Refusal:
-    return Refusal(status, {"error": {"code": status, "message": message}})
+def _refusal(status: int, message: str) -> HttpRefusal:
+    return HttpRefusal(status, {"error": {"code": status, "message": message}})

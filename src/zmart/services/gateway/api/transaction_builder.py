@@ -13,9 +13,9 @@ from solders.instruction import Instruction
 from solders.transaction import VersionedTransaction
 
 from zmart.chain import absence, compose, logs
-from zmart.chain.accounts import GlobalConfig, MarketAccount, UserPosition
+from zmart.chain.accounts import GlobalConfig, MarketAccount, PositionAccount
 from zmart.chain.addresses import to_pubkey
-from zmart.chain.rpc import Simulation as RpcSimulation
+from zmart.chain.rpc import SimulationResult
 from zmart.client.shapes.transactions import Debt, Simulation
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import AnyEvent
@@ -63,7 +63,7 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
     address: Address
     account: MarketAccount
     config: GlobalConfig
-    position: UserPosition | None
+    position: PositionAccount | None
 
     @property
     def quantities(self) -> Quantities:
@@ -172,14 +172,14 @@ def _signers(transaction: VersionedTransaction) -> list[Wallet]:
     return [Wallet(str(key)) for key in message.account_keys[: message.header.num_required_signatures]]
 
 
-def _simulation(context: AppContext, said: RpcSimulation) -> Simulation:
+def _simulation(context: AppContext, said: SimulationResult) -> Simulation:
     if said.ok:
         return Simulation(ok=True, units=said.units)
     error = context.program.transaction_error(said.err, said.logs)
     return Simulation(ok=False, units=said.units, error=explained(error), logs=said.logs[:_MAX_LOGS])
 
 
-def _events(context: AppContext, said: RpcSimulation) -> list[AnyEvent]:
+def _events(context: AppContext, said: SimulationResult) -> list[AnyEvent]:
     """What the program said it would do; the payout of a claim is in its event, whatever its rule is."""
     payloads = logs.walk(said.logs, context.program.address).payloads if said.ok else ()
     return [context.program.events.decode(payload.data) for payload in payloads if payload.data is not None]

@@ -138,7 +138,7 @@ def _amounts_by_name() -> frozenset[str]:
     kinds = [
         *get_args(AnyEvent),
         shapes.MarketData,
-        shapes.MarketSnapshot,
+        shapes.MarketSnapshotData,
         shapes.MarketChange,
         shapes.TradeData,
     ]

@@ -1,12 +1,12 @@
 """Start a program as the right user, bound to the life of its parent.
 
-Run as a script with nothing but the standard library, so that it costs a few milliseconds:
+Run as a script with only the standard library, so that it costs a few milliseconds:
 
-    python -I -S launch.py [--as namespace|nobody] [--die-with-parent SIGNAL [--parent PID]] -- program arguments
+python -I -S start_program.py [--as namespace|nobody] [--die-with-parent SIGNAL [--parent PID]] -- program arguments
 
-PostgreSQL refuses to run as root. `namespace` puts it into a user namespace in which root is called nobody
-(no new user, works below a 0700 home); `nobody` gives the rights away for good. `--die-with-parent` asks the
-kernel to send SIGNAL when the parent ends, however it ends: a killed supervisor leaves nothing running.
+PostgreSQL refuses to run as root. `namespace` puts it into a user namespace in which root is called nobody (no new
+user, works below a 0700 home); `nobody` drops root permanently. `--die-with-parent` asks the kernel to send SIGNAL
+when the parent ends, however it ends: a killed supervisor leaves nothing running.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CANNOT_START = 126
 
 
 def enter_namespace() -> None:
-    """Become 65534 inside a user namespace; on disk everything still belongs to who started it."""
+    """Become 65534 inside a user namespace; on disk everything still belongs to the user who started it."""
     uid, gid = os.getuid(), os.getgid()
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "no user namespace here")
@@ -36,25 +36,25 @@ def enter_namespace() -> None:
 
 
 def become_nobody() -> None:
-    """Give up root for good."""
+    """Drop root permanently."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
 
 
 def parent_of_ours(options: dict[str, str]) -> int:
-    """The process whose end is ours. It may have ended while Python started: then we end here."""
+    """Return the process whose end is ours. If it has already ended, end here."""
     parent = int(options.get("--parent", os.getppid()))
     stack = os.environ.get("ZMART_STACK")
     if stack and "SUPERVISOR_ENABLED" in os.environ and sys.platform == "linux":
         with open(f"/proc/{parent}/environ", "rb") as file:
             if f"ZMART_STACK={stack}".encode() not in file.read().split(b"\0"):
-                sys.exit(CANNOT_START)  # whoever took us over is not our supervisor
+                sys.exit(CANNOT_START)  # this process was adopted by another one than our supervisor
     return parent
 
 
 def die_with_parent(signal_number: int, parent: int) -> None:
-    """Ask the kernel for `signal_number` when the parent ends; end at once when it is gone already."""
+    """Ask the kernel for `signal_number` when the parent ends; end at once if it has already ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
         if os.getppid() != parent:
@@ -62,7 +62,7 @@ def die_with_parent(signal_number: int, parent: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Read the options, change over, and become the program."""
+    """Read the options, change the user, and become the program."""
     split = arguments.index("--")
     options = dict(zip(arguments[:split:2], arguments[1:split:2], strict=True))
     command = arguments[split + 1 :]
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
             become_nobody()
         if "--die-with-parent" in options:
             die_with_parent(int(options["--die-with-parent"]), parent)
-        os.execvp(command[0], command)  # noqa: S606  (no shell is what is wanted)
+        os.execvp(command[0], command)  # noqa: S606  (no shell, on purpose)
     except OSError as problem:
         print(f"cannot start {command[0]}: {problem}", file=sys.stderr)
         sys.exit(CANNOT_START)

@@ -1,4 +1,4 @@
-"""Starting the local stack and ending it: servers side by side, then schema and program, then the six services."""
+"""Start and stop the local stack: servers in parallel, then schema and program, then the six services."""
 
 from __future__ import annotations
 
@@ -18,40 +18,41 @@ from zmart.local import process_group
 from zmart.local.chain.keys import load_keys
 from zmart.local.chain_record import keep_to_one_chain
 from zmart.local.postgres import accepts_connections
-from zmart.local.processes import launched
-from zmart.local.readiness import Answer, Waiter, ask
-from zmart.local.stack import SERVICE_GROUP, Stack, process_environment, supervisor_of
+from zmart.local.processes import start_command
+from zmart.local.readiness import ReadinessReport, ReadinessWaiter, ask
+from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError
 from zmart.ops.host import SERVICES
 from zmart.settings import Settings
 
 START_SECONDS = 90.0
 STOP_SECONDS = 45.0
-CLOCK_AHEAD_WORTH_SAYING_S = 120
+REPORTED_CLOCK_LEAD_S = 120
 
-Tell = Callable[[str, str], None]
-"""`tell(name, state)`: a part of the stack is "starting" or "ready"."""
+Progress = Callable[[str, str], None]
+"""`on_progress(name, state)`: a part of the stack is "starting" or "ready"."""
 
 
-class BringUp:
-    """One start of a stack. `start` may be ended from another thread or a signal handler by `stop.set()`."""
+class StackStart:
+    """Start a stack once. `stop.set()` from another thread or a signal handler interrupts `start`."""
 
-    def __init__(self, stack: Stack, tell: Tell, say: Callable[[str], None]) -> None:
+    def __init__(self, stack: LocalStack, on_progress: Progress, say: Callable[[str], None]) -> None:
         self._stack = stack
-        self._tell = tell
+        self._on_progress = on_progress
         self._say = say
-        self._waiter = Waiter(stack.supervisor, START_SECONDS)
+        self._waiter = ReadinessWaiter(stack.supervisor, START_SECONDS)
 
     @property
     def stop(self) -> threading.Event:
+        """Return the event that interrupts the start."""
         return self._waiter.stop
 
-    def start(self, *, stay_with_us: bool) -> subprocess.Popen[bytes]:
+    def start(self, *, stop_with_us: bool) -> subprocess.Popen[bytes]:
         """Start everything and return supervisord once all is ready; call it from the main thread.
 
-        `stay_with_us` ends the stack with this process, however that ends. Raises StartError or ConfigError.
+        `stop_with_us` ends the stack with this process, however that ends. Raises StartError or ConfigError.
         """
-        process = self._supervisord(stay_with_us)
+        process = self._supervisord(stop_with_us)
         self._waiter.is_alive = lambda: process.poll() is None
         try:
             self._waiter.until("supervisord", self._stack.supervisor.answers)
@@ -63,14 +64,14 @@ class BringUp:
         self._stack.record()
         return process
 
-    def _supervisord(self, stay_with_us: bool) -> subprocess.Popen[bytes]:
+    def _supervisord(self, stop_with_us: bool) -> subprocess.Popen[bytes]:
         stack = self._stack
         supervisor = stack.supervisor
         supervisor.write_config(stack.programs(), Path.cwd())
         command = supervisor.command()
-        if stay_with_us:
-            # The kernel tells supervisord when we are gone, even by kill -9.
-            command = launched(command, die_with_parent=signal.SIGTERM, parent=os.getpid())
+        if stop_with_us:
+            # The kernel signals supervisord when this process ends, even by kill -9.
+            command = start_command(command, die_with_parent=signal.SIGTERM, parent=os.getpid())
         with (supervisor.logs / "supervisord.out").open("wb") as out:
             return subprocess.Popen(
                 command,
@@ -100,45 +101,45 @@ class BringUp:
         try:
             job()
         except BaseException:
-            self.stop.set()  # the others need not wait for what cannot come any more
+            self.stop.set()  # the others would wait in vain
             raise
 
     def _start_postgres(self) -> None:
         server = self._stack.postgres
         assert server is not None
-        self._tell("postgres", "starting")
+        self._on_progress("postgres", "starting")
         server.prepare()
         self._run("postgres", lambda: accepts_connections(server.port))
         server.ensure_database()
-        self._tell("postgres", "ready")
+        self._on_progress("postgres", "ready")
 
     def _start_valkey(self) -> None:
         server = self._stack.valkey
         assert server is not None
-        self._tell("valkey", "starting")
+        self._on_progress("valkey", "starting")
         server.prepare()
         self._run("valkey", server.answers)
-        self._tell("valkey", "ready")
+        self._on_progress("valkey", "ready")
 
     def _start_chain(self) -> None:
         server = self._stack.chain
         assert server is not None
-        self._tell("chain", "starting")
+        self._on_progress("chain", "starting")
         server.prepare()
         self._run("chain", server.answers)
 
     def _start_providers(self) -> None:
-        self._tell("providers", "starting")
+        self._on_progress("providers", "starting")
         url = f"http://127.0.0.1:{self._stack.ports['providers_port']}/health"
         self._run("providers", lambda: ask(url).ready)
-        self._tell("providers", "ready")
+        self._on_progress("providers", "ready")
 
     def _run(self, name: str, condition: Callable[[], bool]) -> None:
         self._stack.supervisor.start(f"{name}:{name}")
         self._waiter.until(name, condition)
 
     def _program(self) -> None:
-        """The chain counts as ready once the program and its GlobalConfig are there."""
+        """Deploy the program and its GlobalConfig; the chain is ready when both exist."""
         stack = self._stack
         if stack.chain is None:
             return
@@ -153,21 +154,21 @@ class BringUp:
                 return (await rpc.get_clock("processed")).unix_timestamp
 
         ahead_s = asyncio.run(prepare()) - int(time.time())
-        if ahead_s > CLOCK_AHEAD_WORTH_SAYING_S:
+        if ahead_s > REPORTED_CLOCK_LEAD_S:
             self._say(
-                f"The local chain's clock is {_duration(ahead_s)} ahead: its slots and its time never go back."
+                f"The local chain's clock is {_duration(ahead_s)} ahead: its slots and its time never decrease."
             )
-        self._tell("chain", "ready")
+        self._on_progress("chain", "ready")
 
     def _schema(self) -> None:
         """Bring the database up to date, unless it holds another chain's markets."""
         from zmart.store import migrate
 
-        self._tell("schema", "starting")
+        self._on_progress("schema", "starting")
         if self._stack.postgres is not None and self._stack.chain is not None:
             self._same_chain()
         migrate.upgrade(self._stack.effective.require("database_url"))
-        self._tell("schema", "ready")
+        self._on_progress("schema", "ready")
 
     def _same_chain(self) -> None:
         postgres, chain = self._stack.postgres, self._stack.chain
@@ -177,14 +178,14 @@ class BringUp:
 
     def _services(self) -> None:
         for name in SERVICES:
-            self._tell(name, "starting")
+            self._on_progress(name, "starting")
         self._stack.supervisor.start(*(f"{SERVICE_GROUP}:{name}" for name in SERVICES))
-        answers: dict[str, Answer] = {}
+        answers: dict[str, ReadinessReport] = {}
         with ThreadPoolExecutor(len(SERVICES)) as threads:
             waits = [partial(self._service, name, answers) for name in SERVICES]
             _all([threads.submit(self._guarded, wait) for wait in waits])
 
-    def _service(self, name: str, answers: dict[str, Answer]) -> None:
+    def _service(self, name: str, answers: dict[str, ReadinessReport]) -> None:
         url = self._stack.ready_urls()[name]
 
         def is_ready() -> bool:
@@ -192,30 +193,32 @@ class BringUp:
             return answers[name].ready
 
         self._waiter.until(name, is_ready, lambda: answers[name].reason)
-        self._tell(name, "ready")
+        self._on_progress(name, "ready")
 
 
 @contextmanager
 def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
-    """The stack of these settings: the one that runs, or one that lives as long as this context."""
+    """Provide the stack of these settings: the running one, or a new one that lives as long as this context."""
     home = settings.zmart_home.resolve()
     if is_up(home):
         yield
         return
-    say("No stack runs here: starting one for this ...")
+    say("No stack runs here: starting one for this command ...")
     process_group.end_members(home)
     process: subprocess.Popen[bytes] | None = None
     try:
-        process = BringUp(Stack(settings, say), lambda name, state: None, say).start(stay_with_us=True)
+        process = StackStart(LocalStack(settings, say), lambda name, state: None, say).start(
+            stop_with_us=True
+        )
         yield
     finally:
-        take_down(home)
+        stop_stack(home)
         if process is not None:
             process.wait()
 
 
-def take_down(home: Path) -> None:
-    """End the stack of `home`, whatever is left of it; returns when no process is there any more."""
+def stop_stack(home: Path) -> None:
+    """Stop the stack of `home` completely; returns when none of its processes is left."""
     supervisor = supervisor_of(home)
     with suppress(SupervisionError):
         supervisor.shut_down()
@@ -229,15 +232,15 @@ def take_down(home: Path) -> None:
 
 
 def is_up(home: Path) -> bool:
-    """Whether a stack of `home` runs under its supervisor."""
+    """Return whether a stack of `home` runs under its supervisor."""
     return supervisor_of(home).answers()
 
 
 def _all(futures: list[Future[None]]) -> None:
-    """Wait for all; raise the first trouble that is not merely the echo of another."""
-    troubles = [trouble for future in futures if (trouble := future.exception()) is not None]
-    for trouble in sorted(troubles, key=lambda trouble: type(trouble).__name__ == "Interrupted"):
-        raise trouble
+    """Wait for all; raise the first error that did not merely follow from another."""
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    for error in sorted(errors, key=lambda error: type(error).__name__ == "Interrupted"):
+        raise error
 
 
 def _duration(seconds: int) -> str:
