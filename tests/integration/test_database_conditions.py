@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 
 from kit.chain_story import Story
@@ -26,6 +27,7 @@ from zmart.decisions.schedule import run_schedule
 from zmart.errors import Unavailable
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
+from zmart.local.valkey import Valkey
 from zmart.ops.host import create_service
 from zmart.services.indexer.service import Indexer
 from zmart.services.webhook import PATH
@@ -301,3 +303,41 @@ async def test_sockets_stay_open_through_every_condition_and_bring_what_is_commi
         await conditions.cut()
         await brings("after its sessions were cut")
         await until(lambda: readiness_of(http, port), lambda said: said[0] == 200)
+
+
+# ----------------------------------------------------------------------------------------------------------- Redis
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path / "valkey", free_port(), durable=False)
+    server.start()
+    yield server
+    server.stop()
+    server.erase()
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "said"),
+    [
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "Redis accepts no writes (OutOfMemoryError"),
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "Redis accepts no writes (ReadOnlyError"),
+    ],
+)
+async def test_a_redis_that_takes_no_writes_is_503_where_it_is_needed_and_nothing_elsewhere(
+    database_url: str, own_valkey: Valkey, change: str, back: str, said: str
+) -> None:
+    async with site(database_url, own_valkey.url()) as here, Redis.from_url(own_valkey.url()) as admin:
+        token = await here.sign_in(wallet(1))
+        await admin.execute_command(*change.split())
+        asked = await here.post("/api/auth/nonce", {"wallet": address(1)})
+        left = await here.post("/api/auth/logout", token=token)
+        for answer in (asked, left):
+            status, has_time, message = refusal_of(answer)
+            assert (status, has_time) == (503, True), answer.text
+            assert said in message
+            assert "ry again in a few seconds" in message
+        assert (await here.get("/api/markets")).status_code == 200
+        assert await ready_of(here) == (True, "")
+        await admin.execute_command(*back.split())
+        assert await here.sign_in(wallet(1))

@@ -1,27 +1,95 @@
-"""Connect to Redis for the feed: responses as bytes, and no retries inside the client.
+"""Redis clients, made in one way, that raise the errors of the store.
 
-A Redis that restarted may have lost its last second, which the caller must notice.
+Answers come as bytes. Nothing is retried behind the caller's back unless that is asked for: a Redis that restarted may
+have lost its last second, which the feed must notice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-_CONNECTIONS = 4
-_CONNECT_S = 2.0
-_ANSWER_S = 10.0
+from zmart.errors import Busy, ReadOnly, StoreError, Unavailable
+
+_KINDS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
+    (exceptions.ReadOnlyError, ReadOnly),
+    (exceptions.OutOfMemoryError, ReadOnly),  # maxmemory with noeviction refuses writes alone
+    (exceptions.TryAgainError, Busy),
+    (exceptions.MaxConnectionsError, Busy),
+    (exceptions.ClusterDownError, Unavailable),  # MASTERDOWN, too
+    (exceptions.NoPermissionError, Unavailable),
+    (exceptions.ConnectionError, Unavailable),  # LOADING, NOAUTH and WRONGPASS, too
+    (exceptions.TimeoutError, Unavailable),
+    (OSError, Unavailable),
+)
+_KINDS_BY_CODE: dict[str, type[StoreError]] = {
+    "MISCONF": ReadOnly,  # it cannot save to its disk
+    "NOREPLICAS": ReadOnly,
+    "BUSY": Busy,  # a script runs
+}
+"""Replies that redis-py has no class for, by the first word, which is their code."""
+_WORDS = {
+    Unavailable: "Redis is unavailable",
+    Busy: "Redis is busy",
+    ReadOnly: "Redis accepts no writes",
+}
 
 
-def connect(redis_url: str) -> Redis:
-    """Return a client, which connects when it is first used. Close it with `aclose()`."""
+class RedisClient(Redis):
+    """redis-py's client. Raises Unavailable, Busy and ReadOnly; what else it raises is a bug. A pipeline needs
+    `store_errors` around its execution."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in redis-py
+        with store_errors():
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+def connect(
+    redis_url: str,
+    *,
+    connections: int = 4,
+    connect_s: float = 2.0,
+    answer_s: float = 10.0,
+    retries: int = 0,
+) -> RedisClient:
+    """A client; it connects when it is first used. Close it with `aclose()`."""
     pool = BlockingConnectionPool.from_url(
         redis_url,
-        max_connections=_CONNECTIONS,
-        timeout=_ANSWER_S,
-        socket_connect_timeout=_CONNECT_S,
-        socket_timeout=_ANSWER_S,
-        retry=Retry(NoBackoff(), 0),
+        max_connections=connections,
+        timeout=answer_s,
+        socket_connect_timeout=connect_s,
+        socket_timeout=answer_s,
+        retry=Retry(NoBackoff(), retries),
     )
-    return Redis.from_pool(pool)
+    return cast("RedisClient", RedisClient.from_pool(pool))
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raise errors of redis-py within the block as those of the store."""
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as problem:
+        found = redis_error(problem)
+        if found is None:
+            raise
+        raise found from problem
+
+
+def redis_error(problem: Exception) -> StoreError | None:
+    """The error of the store for one of redis-py; None for a bug (a wrong command, a key of another type)."""
+    kind = next((kind for error, kind in _KINDS if isinstance(problem, error)), None)
+    if kind is None and isinstance(problem, exceptions.ResponseError):
+        kind = _KINDS_BY_CODE.get(str(problem).partition(" ")[0])
+    if kind is None:
+        return None
+    # The text of a failed connection holds the address; replies of the server say what is wrong.
+    answered = getattr(problem, "status_code", None) or isinstance(problem, exceptions.ResponseError)
+    reason = f"{type(problem).__name__}: {problem}" if answered else type(problem).__name__
+    return kind(f"{_WORDS[kind]} ({reason}).", server="Redis")

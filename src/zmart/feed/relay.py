@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 
 import structlog
-from redis import RedisError
-from redis.asyncio import Redis
 
-from zmart.errors import Busy, ReadOnly
+from zmart.errors import Busy, ReadOnly, StoreError
 from zmart.feed import metrics
+from zmart.feed.redis_client import RedisClient
 from zmart.feed.stream import FeedStream
 from zmart.feed.wire import encode
 from zmart.store import change_feed
@@ -28,6 +27,7 @@ _FALLBACK_POLL_S = 3.0
 _LOCK_RETRY_S = 1.0
 _PRUNE_EVERY_S = 60.0
 _RETRY_S = 0.5
+_APPENDING = "Appending to Redis"
 _PRUNING = "Pruning the feed"
 _WORK = "The feed relay"
 
@@ -38,7 +38,7 @@ class FeedRelay:
     """Run as a task and cancel it to end it. `leading` is true while this process holds the lock."""
 
     def __init__(
-        self, database_url: str, redis: Redis, keep_hours: int, on_commit: Callable[[], None]
+        self, database_url: str, redis: RedisClient, keep_hours: int, on_commit: Callable[[], None]
     ) -> None:
         self._database_url = database_url
         self._redis = redis
@@ -90,12 +90,14 @@ class FeedRelay:
         while True:
             try:
                 await self._carry(connection)
-            except (RedisError, OSError) as problem:
-                log.warning("feed relay waits for Redis", error=str(problem))
+            except StoreError as problem:
+                if problem.server != "Redis":
+                    raise
+                self.outages.begin(_APPENDING, str(problem))
             await asyncio.sleep(_RETRY_S)
 
     async def _carry(self, connection: Connection) -> None:
-        """Append committed changes without end. Raises RedisError or OSError if Redis is unavailable."""
+        """Append committed changes without end. Raises StoreError, with Redis as its server if it was Redis."""
         stream, position = await self._begin(connection)
         while True:
             self._woken.clear()
@@ -105,6 +107,7 @@ class FeedRelay:
                 await self._wait()
                 continue
             position = await stream.append([encode(change, self._epoch) for change in changes])
+            self.outages.end(_APPENDING)
             metrics.relayed.inc(len(changes))
             metrics.relayed_offset.set(position)
 
@@ -121,6 +124,7 @@ class FeedRelay:
             log.warning("feed relay skips pruned changes", last=last, kept_from=head.kept_from)
             await stream.reset()
             last = None
+        self.outages.end(_APPENDING)
         self._epoch = head.epoch
         refill_from = max(head.kept_from - 1, head.head - _REFILL)
         return stream, refill_from if last is None else last

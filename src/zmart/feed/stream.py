@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-
+from zmart.feed.redis_client import RedisClient
 from zmart.feed.wire import WireMessage
 
 WIRE_VERSION = 1
@@ -42,9 +41,9 @@ return last
 
 
 class FeedStream:
-    """Read and write the stream of one epoch. All methods raise redis.RedisError if Redis is unavailable."""
+    """Read and write the stream of one epoch. All methods raise StoreError if Redis is unavailable."""
 
-    def __init__(self, redis: Redis, epoch: str) -> None:
+    def __init__(self, redis: RedisClient, epoch: str) -> None:
         self._redis = redis
         self._append = redis.register_script(_APPEND)
         self.name = f"zmart:feed:{WIRE_VERSION}:{epoch}"

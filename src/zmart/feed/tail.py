@@ -6,11 +6,10 @@ import asyncio
 import time
 
 import structlog
-from redis import RedisError
-from redis.asyncio import Redis
 
 from zmart.errors import StoreError, ZmartError
 from zmart.feed import metrics
+from zmart.feed.redis_client import RedisClient
 from zmart.feed.stream import FeedStream
 from zmart.feed.wire import WireMessage, encode
 from zmart.store import change_feed
@@ -34,7 +33,7 @@ class FeedReader:
     `wake()` ends a wait for PostgreSQL early. `source` names where the last batch came from.
     """
 
-    def __init__(self, pool: Pool, redis: Redis) -> None:
+    def __init__(self, pool: Pool, redis: RedisClient) -> None:
         self._pool = pool
         self._redis = redis
         self._woken = asyncio.Event()
@@ -80,7 +79,7 @@ class FeedReader:
         assert self._stream is not None, "start() comes first"
         try:
             messages = await self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
-        except (RedisError, OSError) as problem:
+        except StoreError as problem:
             self._redis_retry_at = time.monotonic() + _REDIS_RETRY_S
             if self.source == "redis":
                 log.warning("feed is read from PostgreSQL: Redis is unavailable", error=str(problem))

@@ -36,4 +36,6 @@ def _message(problem: StoreError) -> str:
                 return _BUSY
             case ReadOnly():
                 return _READ_ONLY
+    if isinstance(problem, (Unavailable, Busy, ReadOnly)):
+        return f"{problem} Try again in a few seconds."
     return str(problem)

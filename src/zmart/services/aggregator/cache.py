@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import structlog
-from redis import RedisError
-from redis.asyncio import BlockingConnectionPool, Redis
 
+from zmart.errors import StoreError
+from zmart.feed import redis_client
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId
 from zmart.store import market_work
@@ -26,10 +26,7 @@ class TallyCache:
     """Redis being away is a warning and nothing more: PostgreSQL is what counts."""
 
     def __init__(self, redis_url: str) -> None:
-        connections = BlockingConnectionPool.from_url(
-            redis_url, max_connections=2, timeout=5, socket_connect_timeout=2, socket_timeout=5
-        )
-        self._redis = Redis.from_pool(connections)
+        self._redis = redis_client.connect(redis_url, connections=2, answer_s=5.0, retries=1)
 
     async def aclose(self) -> None:
         await self._redis.aclose()
@@ -40,7 +37,7 @@ class TallyCache:
         try:
             for start in range(0, len(found), _BATCH):
                 await self._write(found[start : start + _BATCH])
-        except (RedisError, OSError) as problem:
+        except StoreError as problem:
             log.warning("tally cache not written: Redis is away", problem=str(problem))
 
     async def _write(self, counts: list[tuple[MarketId, str, Tally]]) -> None:
@@ -52,4 +49,5 @@ class TallyCache:
                 fields = [*counted, ("bps", tally.bps), ("updated_at", now_ms)]
                 pipe.hset(key, items=[word for field in fields for word in field])
                 pipe.expire(key, KEEP_S)
-            await pipe.execute()
+            with redis_client.store_errors():
+                await pipe.execute()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from litestar.di import NamedDependency
-from redis.asyncio import Redis
 from solders.keypair import Keypair
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
+from zmart.feed.redis_client import RedisClient
 from zmart.ipfs.pinning import PinClient
 from zmart.market.pricing import FeeSchedule, PricingModel
 from zmart.market.types import Slot
@@ -82,7 +82,7 @@ class AppContext:
 
     settings: Settings
     pool: Pool
-    redis: Redis | None
+    redis: RedisClient | None
     program: Program
     pricing: PricingModel
     rpc: Rpc | None

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from solders.keypair import Keypair
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet import admin_keypair, backend_keypair
 from zmart.errors import ConfigError, StoreError
+from zmart.feed import redis_client
+from zmart.feed.redis_client import RedisClient
 from zmart.ipfs.pinata import PinataClient
 from zmart.market.pricing import pricing_model
 from zmart.services.contract import AsgiApp, Line, Readiness
@@ -136,23 +135,16 @@ def _rpc(settings: Settings) -> Rpc | None:
     return Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, _RPC_TIMEOUT_S), attempts=2)
 
 
-def _redis(settings: Settings) -> Redis | None:
+def _redis(settings: Settings) -> RedisClient | None:
     url = settings.redis_url.get_secret_value()
     if not url:
         log.warning("no REDIS_URL: sign-in is off and rate limits are kept per process")
         return None
-    connections: BlockingConnectionPool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=16,
-        timeout=_REDIS_TIMEOUT_S,
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 1),
-    )
-    return Redis.from_pool(connections)
+    timeout_s = _REDIS_TIMEOUT_S
+    return redis_client.connect(url, connections=16, connect_s=timeout_s, answer_s=timeout_s, retries=1)
 
 
-def _authenticator(settings: Settings, redis: Redis | None) -> Authenticator:
+def _authenticator(settings: Settings, redis: RedisClient | None) -> Authenticator:
     secret = settings.auth_token_secret.get_secret_value()
     if not secret and settings.is_local:
         secret = secrets.token_urlsafe(32)
@@ -169,7 +161,7 @@ def _authenticator(settings: Settings, redis: Redis | None) -> Authenticator:
     )
 
 
-def _sign_in(settings: Settings, redis: Redis | None) -> SignIn:
+def _sign_in(settings: Settings, redis: RedisClient | None) -> SignIn:
     uri = settings.public_api_url or f"http://localhost:{settings.api_port}"
     domain = settings.auth_domain or urlsplit(uri).netloc
     return SignIn(redis, domain, uri, _CHAIN_IDS[settings.zmart_env])

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from redis.asyncio import Redis
 
 from zmart.errors import ConfigError, StoreError
 from zmart.feed import asyncapi, redis_client
+from zmart.feed.redis_client import RedisClient
 from zmart.feed.relay import FeedRelay
 from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
@@ -39,7 +39,7 @@ class WebSocketService:
     name = "websocket"
     own_server = True
 
-    def __init__(self, settings: Settings, pool: Pool, redis: Redis) -> None:
+    def __init__(self, settings: Settings, pool: Pool, redis: RedisClient) -> None:
         self._settings = settings
         self._pool = pool
         self._redis = redis

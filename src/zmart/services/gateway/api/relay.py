@@ -8,8 +8,6 @@ import binascii
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from solders.transaction import SanitizeError, VersionedTransaction
 
 from zmart.chain import absence
@@ -20,7 +18,8 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.versions import MAX_V1_BYTES, max_transaction_bytes
 from zmart.client.shapes.transactions import TransactionState
-from zmart.errors import ChainError, Invalid, NotFound, ProgramError
+from zmart.errors import ChainError, Invalid, NotFound, ProgramError, StoreError
+from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Signature, Slot
 from zmart.services.gateway.api.error_messages import explained, refusal
 from zmart.services.gateway.api.rebroadcast import AGAIN_S, Rebroadcast
@@ -48,7 +47,7 @@ class Relay:
     """Sends for users. What was sent is remembered in Redis, so that every gateway can tell what became of it."""
 
     def __init__(
-        self, program: Program, rpc: Rpc | None, redis: Redis | None, again_s: float = AGAIN_S
+        self, program: Program, rpc: Rpc | None, redis: RedisClient | None, again_s: float = AGAIN_S
     ) -> None:
         self._program = program
         self._rpc = rpc
@@ -116,7 +115,7 @@ class Relay:
         sent = _Sent(attempt.raw_tx, attempt.last_valid_block_height, attempt.nonce_seen_at)
         try:
             await self._redis.set(_key(attempt.signature), msgspec.msgpack.encode(sent), ex=_REMEMBERED_S)
-        except (RedisError, OSError) as problem:
+        except StoreError as problem:
             log.warning(
                 "relayed transaction not remembered", signature=attempt.signature, reason=str(problem)
             )
@@ -128,7 +127,7 @@ class Relay:
             return None
         try:
             found = await self._redis.get(_key(signature))
-        except (RedisError, OSError):
+        except StoreError:
             return None
         if not isinstance(found, bytes):
             return None

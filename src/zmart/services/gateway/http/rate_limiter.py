@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from zmart.errors import StoreError
+from zmart.feed.redis_client import RedisClient
 from zmart.services.gateway.http.rate_limits import (
     WINDOW_S,
     LocalCounts,
@@ -72,7 +72,7 @@ class _ClientBudget:
 class RateLimiter:
     """`take(policy, key)` counts one request."""
 
-    def __init__(self, redis: Redis | None) -> None:
+    def __init__(self, redis: RedisClient | None) -> None:
         self._script = None if redis is None else redis.register_script(_LUA)
         self._local = LocalCounts()
         self._callers: dict[tuple[str, str], _ClientBudget] = {}
@@ -146,8 +146,8 @@ class RateLimiter:
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 said = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
-        except (RedisError, OSError, TimeoutError) as problem:
-            log.warning("rate limits are kept by this process", reason=f"{type(problem).__name__}: {problem}")
+        except (StoreError, TimeoutError) as problem:
+            log.warning("rate limits are kept by this process", reason=str(problem) or type(problem).__name__)
             self._rests_until = time.monotonic() + _REST_S
             return self._counted_here(wanted)
         reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S

@@ -14,10 +14,9 @@ import time
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from zmart.errors import Unauthenticated
+from zmart.errors import StoreError, Unauthenticated
+from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Wallet
 
 log = structlog.get_logger()
@@ -38,7 +37,7 @@ class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
 class SessionTokens:
     """Makes, reads and revokes. Revocations live in Redis; while it is away this process remembers its own."""
 
-    def __init__(self, secret: str, redis: Redis | None) -> None:
+    def __init__(self, secret: str, redis: RedisClient | None) -> None:
         self._secret = secret.encode()
         self._redis = redis
         self._revoked: dict[str, int] = {}
@@ -68,8 +67,8 @@ class SessionTokens:
             return
         try:
             revoked = await self._redis.exists(_key(token))
-        except (RedisError, OSError) as problem:
-            log.warning("revocations cannot be read", reason=f"{type(problem).__name__}: {problem}")
+        except StoreError as problem:
+            log.warning("revocations cannot be read", reason=str(problem))
             return
         if revoked:
             raise Unauthenticated("This session was signed out: sign in again.")

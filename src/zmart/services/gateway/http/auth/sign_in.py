@@ -10,10 +10,9 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from zmart.errors import StoreError, Unauthenticated
+from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Wallet
 from zmart.proofs.signatures import signed_text
 from zmart.services.gateway.api.formatting import iso
@@ -40,7 +39,7 @@ class _PendingSignIn(msgspec.Struct, frozen=True):
 class SignIn:
     """Nonces live in Redis and are taken atomically. Raises StoreError while Redis is away."""
 
-    def __init__(self, redis: Redis | None, domain: str, uri: str, chain_id: str) -> None:
+    def __init__(self, redis: RedisClient | None, domain: str, uri: str, chain_id: str) -> None:
         self._redis = redis
         self._domain = domain
         self._uri = uri
@@ -54,7 +53,7 @@ class SignIn:
         pending = msgspec.json.encode(_PendingSignIn(wallet, message))
         try:
             await self._store().set(_key(nonce), pending, ex=NONCE_LIFETIME_S)
-        except (RedisError, OSError) as problem:
+        except StoreError as problem:
             raise _away(problem) from problem
         return SignInChallenge(nonce=nonce, message=message, expires_at=expires)
 
@@ -72,11 +71,11 @@ class SignIn:
     async def _take(self, nonce: str) -> _PendingSignIn | None:
         try:
             raw = await self._store().getdel(_key(nonce))
-        except (RedisError, OSError) as problem:
+        except StoreError as problem:
             raise _away(problem) from problem
         return None if raw is None else msgspec.json.decode(raw, type=_PendingSignIn)
 
-    def _store(self) -> Redis:
+    def _store(self) -> RedisClient:
         if self._redis is None:
             raise StoreError("Sign-in needs Redis: set REDIS_URL.")
         return self._redis
@@ -94,6 +93,4 @@ def _key(nonce: str) -> str:
 
 
 def _away(problem: Exception) -> StoreError:
-    return StoreError(
-        f"Sign-in is not possible at the moment: Redis does not answer ({type(problem).__name__})."
-    )
+    return StoreError(f"Sign-in is not possible at the moment, try again in a few seconds: {problem}")

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from zmart.errors import StoreError, Unauthenticated
+from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Wallet
 from zmart.proofs.signatures import signed_text
 
@@ -83,21 +82,21 @@ def _checked(fields: _SignatureFields, text: re.Pattern[str], window_s: int) -> 
 class ReplayGuard:
     """Remembers which write a signature came with. Raises StoreError while Redis is away: no guess is made."""
 
-    def __init__(self, redis: Redis | None) -> None:
+    def __init__(self, redis: RedisClient | None) -> None:
         self._redis = redis
 
     async def bind(self, signed: WalletSignature, method: str, path: str, body: bytes) -> None:
         """Raises Unauthenticated when the signature came with another write before."""
         if self._redis is None:
-            raise StoreError("WalletSignature requests need Redis: set REDIS_URL, or sign in for a session.")
+            raise StoreError("Signed requests need Redis: set REDIS_URL, or sign in for a session.")
         digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()
         key = f"auth:bound:{hashlib.sha256(signed.signature.encode()).hexdigest()}"
         try:
             first = await self._redis.set(key, digest, nx=True, ex=signed.window_s * 2)
             bound = digest.encode() if first else await self._redis.get(key)
-        except (RedisError, OSError) as problem:
+        except StoreError as problem:
             raise StoreError(
-                f"WalletSignature requests cannot be checked: Redis does not answer ({type(problem).__name__})."
+                f"Signed requests cannot be checked at the moment, try again in a few seconds: {problem}"
             ) from problem
         if bound != digest.encode():
             raise Unauthenticated(_ANOTHER)
