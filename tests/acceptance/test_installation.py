@@ -61,7 +61,7 @@ class Installation:
     def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.bin / command[0], *command[1:]], cwd=self.folder, env={**self.environment, **settings},
-            capture_output=True, text=True, check=False, timeout=300,
+            capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
 
     def zmart(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
