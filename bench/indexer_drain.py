@@ -17,7 +17,7 @@ import psutil
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.ops.host import leave_to_rest
-from zmart.services.indexer.projector import Folder
+from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.worker import Turn, Worker
 from zmart.settings import Settings
 from zmart.store.pool import Pool
@@ -104,9 +104,9 @@ class _Folding:
     def __init__(self, pool: Pool, postgres: psutil.Process) -> None:
         settings = Settings(_env_file=None)
         program = Program.from_settings(settings)
-        folder = Folder(program, settings.pricing_model)
-        nowhere = Rpc(["http://127.0.0.1:9"])
-        self._worker = Worker(pool, nowhere, program, folder, settings.indexer_batch_size)
+        projector = Projector(program, settings.pricing_model)
+        unreachable = Rpc(["http://127.0.0.1:9"])
+        self._worker = Worker(pool, unreachable, program, projector, settings.indexer_batch_size)
         self._postgres = postgres
 
     async def fold(self, most: int | None = None) -> Used:

@@ -53,24 +53,24 @@ def _serve(url: str, port: int) -> None:
 async def _hosted(url: str, port: int) -> None:
     import uvicorn
 
-    from zmart.services.indexer.projector import Folder
+    from zmart.services.indexer.projector import Projector
     from zmart.services.indexer.routes import webhook_app
-    from zmart.services.indexer.wake_signal import Bell
+    from zmart.services.indexer.wake_signal import WakeSignal
     from zmart.services.indexer.worker import Worker
     from zmart.services.webhook import WebhookReceiver
 
     settings = Settings(_env_file=None, zmart_env="local")
     program = Program.from_settings(settings)
     pool = await Pool.open(url, size=8)
-    folder = Folder(program, settings.pricing_model)
-    worker = Worker(pool, Rpc(["http://127.0.0.1:9"]), program, folder, settings.indexer_batch_size)
-    bell = Bell(asyncio.Event())
+    projector = Projector(program, settings.pricing_model)
+    worker = Worker(pool, Rpc(["http://127.0.0.1:9"]), program, projector, settings.indexer_batch_size)
+    signal = WakeSignal(asyncio.Event())
     leave_to_rest()
     app = webhook_app(WebhookReceiver(pool, settings))
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_config=None, access_log=False, loop="none", lifespan="off")
     )
-    await asyncio.gather(server.serve(), worker.run(bell, Outages()), inbox.listen(pool, bell.ring))
+    await asyncio.gather(server.serve(), worker.run(signal, Outages()), inbox.listen(pool, signal.wake))
 
 
 async def webhooks(url: str, program: Program, seconds: int, backlog: int) -> Webhooks:

@@ -127,7 +127,7 @@ def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(
     async def check() -> tuple[int, int, bool]:
         async with opened(stack) as engine:
             audited = await audit(engine.pool, engine.rpc, engine.program)
-            rebuilt = await rebuild(engine.pool, engine.folder)
+            rebuilt = await rebuild(engine.pool, engine.projector)
             return audited.markets, len(audited.differences), rebuilt.was_equal
 
     markets, differences, was_equal = asyncio.run(check())

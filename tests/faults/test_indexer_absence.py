@@ -12,7 +12,7 @@ from kit.story_node import serving
 from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
-from zmart.services.indexer.maintenance import Caretaker
+from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import _why_not_ready
 from zmart.store import alerts, inbox, index_progress
 
@@ -73,14 +73,14 @@ async def test_what_the_chain_lists_and_the_rpc_cannot_give_is_asked_for_again_f
             depth, progress = await inbox.depth(engine.pool), await index_progress.read(engine.pool)
             assert f"({depth.oldest_error})" in _why_not_ready(progress, depth, 1, "")
         assert given_up == set()
-        await Caretaker(engine, 0).look()
+        await Maintenance(engine, 0).run_once()
         [alert] = await alerts.open_alerts(engine.pool)
         assert (alert.key, depth.oldest_error in alert.message) == ("index-unreadable", True)
         proxy.script = honest
         for _ in range(2):
             await again(engine)
             await settle(engine)
-        await Caretaker(engine, 0).look()
+        await Maintenance(engine, 0).run_once()
         assert (await alerts.open_alerts(engine.pool), await states(engine)) == ([], {})
         assert await through(engine) == node.tip()
 
@@ -151,7 +151,7 @@ async def test_a_signature_that_nobody_has_ages_out_quietly(database_url, claime
         assert (depth.pending, depth.unproven, depth.dead) == (0, 1, 0)
         assert _why_not_ready(progress, depth, 1, "") == ""
         assert await through(engine) == node.tip()
-        await Caretaker(engine, 0).look()
+        await Maintenance(engine, 0).run_once()
         assert await alerts.open_alerts(engine.pool) == []
         node.more_slots += max(claimed or 0, node.tip()) + 200 if claimed != 10**12 else 200
         await engine.scanner.scan()

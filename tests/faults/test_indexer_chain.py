@@ -132,7 +132,7 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
         report = await audit(engine.pool, driver.rpc, local_chain.program)
         assert report.differences == []
         assert market in engine.worker.recovered
-        assert (await rebuild(engine.pool, engine.folder)).was_equal
+        assert (await rebuild(engine.pool, engine.projector)).was_equal
 
 
 @pytest.mark.parametrize("logs", [pytest.param(None, marks=pytest.mark.slow), []], ids=["null", "empty"])

@@ -22,7 +22,7 @@ from kit.story_node import serving
 from kit.waiting import until
 from zmart.market import events as e
 from zmart.market.types import VoteKind
-from zmart.services.indexer.maintenance import Caretaker
+from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import Indexer
 from zmart.services.indexer.worker import Turn
 from zmart.services.webhook import PATH
@@ -164,7 +164,7 @@ async def test_the_alert_names_the_delivery_and_what_differed_and_the_feed_tells
         assert await engine.pool.fetchval(votes, tx.signature) == 1
         rows = await engine.pool.fetch('SELECT topic, op FROM change_feed WHERE "offset" > $1', head)
         assert ("onchain_votes", "deleted") in {(row["topic"], row["op"]) for row in rows}
-        await Caretaker(engine, 0).look()
+        await Maintenance(engine, 0).run_once()
         [alert] = [a for a in await alerts.open_alerts(engine.pool) if a.key == "index-false-deliveries"]
         assert tx.signature in alert.message
         assert "log lines, events" in alert.message
@@ -346,14 +346,14 @@ async def test_an_rpc_that_cannot_say_is_asked_for_ever_and_somebody_is_told(dat
         )
         waiting = await deliveries.waiting(engine.pool)
         assert waiting.number == 5
-        await Caretaker(engine, 0).look()
+        await Maintenance(engine, 0).run_once()
         [alert] = [a for a in await alerts.open_alerts(engine.pool) if a.key == "index-unconfirmed"]
         assert "does not know" in alert.message
         pause = "SELECT max(next_attempt_at) - now() < interval '61 seconds' FROM unconfirmed_transactions"
         assert await engine.pool.fetchval(pause)
         node.raws = {}
         await come_true(engine, node)
-        await Caretaker(engine, 0).look()
+        await Maintenance(engine, 0).run_once()
         assert "index-unconfirmed" not in {a.key for a in await alerts.open_alerts(engine.pool)}
         await same_as(truth, database_url)
 

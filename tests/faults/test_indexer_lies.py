@@ -14,7 +14,7 @@ from zmart.errors import ChainError
 from zmart.market import events as e
 from zmart.services.indexer.backfill import backfill
 from zmart.services.indexer.finality import FinalityWatcher
-from zmart.services.indexer.maintenance import Caretaker
+from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.reread import reread
 from zmart.services.indexer.worker import Turn
 from zmart.store import alerts, backfills, index_progress
@@ -57,7 +57,7 @@ async def test_a_confirmed_transaction_that_disappears_is_undone_and_announced(d
         node.shown = [*before, Tx(key(9) + key(9), gone.slot + 200, 0, [], err={"x": 1})]
         for _ in range(2):
             await engine.scanner.scan()
-            await engine.finality.look()
+            await engine.finality.check()
             assert await through(engine) < gone.slot or gone.signature not in await signatures(engine)
         assert await tables(database_url) == without
         corrections = (await feed(engine))[told:]
@@ -71,7 +71,7 @@ async def test_a_confirmed_transaction_that_disappears_is_undone_and_announced(d
         assert {row["market_id"] for row in updated} == bought
         node.final_slot = None
         await engine.scanner.scan()
-        await engine.finality.look()
+        await engine.finality.check()
         await engine.scanner.scan()
         assert await through(engine) == node.tip()
 
@@ -90,7 +90,7 @@ async def test_a_transaction_that_lands_again_in_another_slot_is_folded_there(da
         node.shown = [other if tx is moved else tx for tx in until]
         node.final_slot = None
         for _ in range(2):
-            await engine.finality.look()
+            await engine.finality.check()
         await settle(engine)
         rows = await engine.pool.fetch(
             "SELECT DISTINCT slot FROM trades WHERE signature = $1", moved.signature
@@ -109,7 +109,7 @@ async def test_one_who_failed_on_a_fork_and_landed_after_all_is_folded(database_
         await settle(engine)
         node.shown, node.final_slot = STORY.txs, None
         for _ in range(2):
-            await engine.finality.look()
+            await engine.finality.check()
         await settle(engine)
         count = "SELECT count(*) FROM trades WHERE signature = $1"
         assert await engine.pool.fetchval(count, late.signature) == len(late.events)
@@ -121,10 +121,10 @@ async def test_one_who_is_asked_on_a_node_that_is_behind_takes_nothing_back(data
         whole = await tables(database_url)
         await engine.pool.execute("UPDATE chain_transactions SET finality = 'confirmed'")
         node.shown, node.final_slot = STORY.txs[: len(STORY.txs) // 2], 0
-        watcher = FinalityWatcher(engine.pool, engine.rpc, engine.folder, 1)
+        watcher = FinalityWatcher(engine.pool, engine.rpc, engine.projector, 1)
         newest = STORY.txs[-2].slot
         assert node.tip() - 32 < newest
-        await watcher.look()
+        await watcher.check()
         late = set(watcher._suspects)
         behind = {tx.signature for tx in STORY.txs[:-1] if tx.slot > node.tip() - 32}
         assert not late & behind
@@ -201,11 +201,11 @@ async def test_a_delivery_that_names_a_slot_which_does_not_come_is_taken_back(da
         before = await tables(database_url)
         await deliver(engine, [made_up])
         for _ in range(2):
-            await engine.finality.look()
+            await engine.finality.check()
         assert made_up.signature in await signatures(engine)  # the chain may come there yet
         await engine.pool.execute("UPDATE chain_transactions SET indexed_at = now() - interval '2 minutes'")
         for _ in range(2):
-            await engine.finality.look()
+            await engine.finality.check()
         assert await tables(database_url) == before
 
 
@@ -221,7 +221,7 @@ async def test_a_node_that_fell_far_behind_takes_nothing_back(database_url):
         node.shown = [tx for tx in STORY.txs if tx.slot <= node.final_slot]
         assert node.tip() + 150 < STORY.txs[-1].slot
         for _ in range(3):
-            await engine.finality.look()
+            await engine.finality.check()
         assert await signatures(engine) == before
         assert await through(engine) <= node.tip()
 
@@ -252,14 +252,14 @@ async def test_an_unknown_event_is_kept_counted_and_alerted_and_read_again(datab
         await deliver(engine, [t for t in STORY.txs if t is not tx])
         [row] = await engine.pool.fetch("SELECT signature, ordinal, payload FROM unknown_events")
         assert tuple(row) == (tx.signature, 0, base64.b64decode(strange))
-        caretaker = Caretaker(engine, 0)
-        await caretaker.look()
+        maintenance = Maintenance(engine, 0)
+        await maintenance.run_once()
         [alert] = await alerts.open_alerts(engine.pool)
         assert (alert.key, tx.signature in alert.message) == ("index-unknown-events", True)
         node.raws.clear()
         assert await reread(engine) == 1  # now the node, like a version that knows the event, tells it well
         await settle(engine)
-        await caretaker.look()
+        await maintenance.run_once()
         assert await alerts.open_alerts(engine.pool) == []
         assert await engine.pool.fetchval("SELECT count(*) FROM unknown_events") == 0
         assert await engine.pool.fetchval("SELECT count(*) FROM chain_events") == sum(
@@ -289,7 +289,7 @@ async def test_slots_that_go_backwards_are_told_to_people(database_url):
         ]
         node.shown = turned
         await engine.scanner.scan()
-        await Caretaker(engine, 0).look()
+        await Maintenance(engine, 0).run_once()
         assert "index-slots-backwards" in {alert.key for alert in await alerts.open_alerts(engine.pool)}
 
 
@@ -302,12 +302,12 @@ async def test_a_dead_letter_is_a_gap_until_somebody_decides(database_url):
         )
         await settle(engine)
         assert await through(engine) == poison.slot - 1
-        caretaker = Caretaker(engine, 0)
-        await caretaker.look()
+        maintenance = Maintenance(engine, 0)
+        await maintenance.run_once()
         assert "index-dead-letters" in {alert.key for alert in await alerts.open_alerts(engine.pool)}
         await engine.pool.execute("UPDATE inbox SET state = 'dropped' WHERE state = 'dead'")
         await settle(engine)
-        await caretaker.look()
+        await maintenance.run_once()
         assert await through(engine) == node.tip()
         assert "index-dead-letters" not in {alert.key for alert in await alerts.open_alerts(engine.pool)}
 

@@ -79,7 +79,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_dropped(zmart, databas
     async with pool.transaction() as connection:
         rows = await inbox.ready(connection, 10)
     reason = "the reason that is shown"
-    await inbox.failed(pool, [inbox.Failure(id=row.id, error=reason, hopeless=True) for row in rows])
+    await inbox.failed(pool, [inbox.Failure(id=row.id, error=reason, permanent=True) for row in rows])
     first, second = (hint.signature for hint in hints)
     async with serving(STORY) as node:
         status, out, _ = await zmart(node.url, "dead-letters", "list", "--json")

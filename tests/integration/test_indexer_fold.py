@@ -13,7 +13,7 @@ from kit.indexer import deliver, engine_on, settle, tables, without_lone_places
 from kit.story_node import serving
 from zmart.errors import Conflict
 from zmart.market import events as e
-from zmart.services.indexer.projector import Folder
+from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.rebuild import rebuild
 from zmart.store import chain_events, inbox, index_progress, projections
 from zmart.store.pool import Pool
@@ -111,7 +111,7 @@ async def test_rebuild_equals_the_live_rows_and_changes_nothing(story, database_
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, story.txs)
         head = await engine.pool.fetchval("SELECT head FROM feed_head")
-        rebuilt = await rebuild(engine.pool, engine.folder)
+        rebuilt = await rebuild(engine.pool, engine.projector)
         assert (rebuilt.markets, rebuilt.was_equal) == (3, True)
         assert await engine.pool.fetchval("SELECT head FROM feed_head") == head
     assert await tables(database_url) == perfect
@@ -131,7 +131,7 @@ async def test_rebuild_restores_what_was_spoilt(story, database_url, perfect):
         ):
             await engine.pool.execute(spoil)
         assert await tables(database_url) != perfect
-        await rebuild(engine.pool, engine.folder)
+        await rebuild(engine.pool, engine.projector)
     assert await tables(database_url) == perfect
 
 
@@ -140,17 +140,17 @@ async def test_rebuild_goes_on_while_transactions_come_in(story, database_url, p
     early, late = story.txs[: len(story.txs) // 2], story.txs[len(story.txs) // 2 :]
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, early)
-        folder, pieces = engine.folder, iter([late[: len(late) // 2], late[len(late) // 2 :], []])
-        fold = folder.refold
+        projector, pieces = engine.projector, iter([late[: len(late) // 2], late[len(late) // 2 :], []])
+        fold = projector.refold
 
         async def fold_while_more_comes(connection, *arguments):
             await fold(connection, *arguments)
             await deliver(engine, next(pieces, []))
 
-        monkeypatch.setattr(engine.folder, "refold", fold_while_more_comes)
-        other = Folder(PROGRAM, "reference")
+        monkeypatch.setattr(engine.projector, "refold", fold_while_more_comes)
+        other = Projector(PROGRAM, "reference")
         engine.worker._folder = other
-        rebuilt = await rebuild(engine.pool, folder)
+        rebuilt = await rebuild(engine.pool, projector)
         assert rebuilt.was_equal
         assert await engine.pool.fetchval("SELECT to_regnamespace('zmart_rebuild')") is None
     assert await tables(database_url) == perfect
@@ -160,7 +160,7 @@ async def test_a_second_rebuild_at_the_same_time_is_refused(story, database_url)
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, story.txs[:30])
         first, second = await asyncio.gather(
-            *(rebuild(engine.pool, engine.folder) for _ in range(2)), return_exceptions=True
+            *(rebuild(engine.pool, engine.projector) for _ in range(2)), return_exceptions=True
         )
     assert [type(r) for r in (first, second)].count(Conflict) == 1
 
@@ -179,7 +179,7 @@ async def test_a_market_too_long_for_memory_is_refolded_in_pieces(
                 "INSERT INTO trades SELECT signature, ordinal + 100, market_id, wallet, side, outcome, shares, "
                 "cost_lamports, 0, 0, 0, 0, slot, index_in_block, traded_at FROM trades LIMIT 3"
             )
-            assert not (await rebuild(engine.pool, engine.folder)).was_equal
+            assert not (await rebuild(engine.pool, engine.projector)).was_equal
     assert await tables(database_url) == perfect
 
 
@@ -229,9 +229,9 @@ async def test_a_vanished_transaction_is_taken_back_and_its_market_refolded(stor
         whole = await tables(database_url)
         node.shown = [tx for tx in story.txs if tx.slot <= gone.slot and tx is not gone]
         node.final_slot = gone.slot
-        await engine.finality.look()
+        await engine.finality.check()
         assert await tables(database_url) == whole, "one look is no proof"
-        await engine.finality.look()
+        await engine.finality.check()
         found = await tables(database_url)
         assert gone.signature not in {row[0] for row in found["trades"]}
         assert (
@@ -277,7 +277,7 @@ async def test_a_dead_letter_can_be_replayed(story, database_url):
         await inbox.store(engine.pool, "webhook", [inbox.Hint(first.signature, first.slot, first.raw())])
         [row] = await inbox.ready(engine.pool, 1)
         reason = "an instruction is unknown"
-        await inbox.failed(engine.pool, [inbox.Failure(id=row.id, error=reason, hopeless=True)])
+        await inbox.failed(engine.pool, [inbox.Failure(id=row.id, error=reason, permanent=True)])
         [letter] = await inbox.dead_letters(engine.pool)
         assert (letter.signature, letter.last_error) == (first.signature, reason)
         assert await inbox.replay(engine.pool, first.signature) == 1

@@ -64,7 +64,7 @@ async def test_a_whole_life_on_chain_is_folded_to_the_lamport(local_chain, datab
         )
         assert tuple(row) == (True, True, 3, 1, CID, 2)
         before = await tables(database_url)
-        await rebuild(engine.pool, engine.folder)
+        await rebuild(engine.pool, engine.projector)
         assert await tables(database_url) == before
         assert (await running.readiness()).details["dead_letters"] == 0
 

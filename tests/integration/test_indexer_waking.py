@@ -16,7 +16,7 @@ from kit.story_node import serving
 from kit.waiting import until
 from zmart.services.indexer.reread import reread
 from zmart.services.indexer.routes import webhook_app
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.webhook import PATH, WebhookReceiver
 from zmart.store import inbox
 from zmart.store.pool import Pool
@@ -35,22 +35,22 @@ async def pool(database_url):
     await opened.close()
 
 
-async def rings_of(pool, act):
+async def wakes_of(pool, act):
     """How often the workers are woken by `act`, and by nothing before it."""
-    rung = asyncio.Event()
+    woken = asyncio.Event()
     async with pool.acquire() as connection:
         heard = []
 
-        def ring(*_):
+        def wake(*_):
             heard.append(1)
-            rung.set()
+            woken.set()
 
-        await connection.add_listener(inbox.CHANNEL, ring)
+        await connection.add_listener(inbox.CHANNEL, wake)
         await act()
         await pool.execute("SELECT pg_notify($1, '')", inbox.CHANNEL)  # so that there is an end to wait for
-        await asyncio.wait_for(rung.wait(), 10)
+        await asyncio.wait_for(woken.wait(), 10)
         await connection.execute("SELECT 1")
-        await connection.remove_listener(inbox.CHANNEL, ring)
+        await connection.remove_listener(inbox.CHANNEL, wake)
     return len(heard) - 1
 
 
@@ -70,7 +70,7 @@ async def delivered_broken(pool):
 
 async def dead(pool):
     await inbox.store(pool, "webhook", [WHOLE])
-    await inbox.failed(pool, [inbox.Failure(id=await row_id(pool), error="x", hopeless=True)])
+    await inbox.failed(pool, [inbox.Failure(id=await row_id(pool), error="x", permanent=True)])
 
 
 async def given_up(pool):
@@ -115,7 +115,7 @@ async def test_what_makes_a_row_ready_wakes_its_worker(pool, before, act, has_pa
     """U5."""
     if before:
         await before(pool)
-    assert await rings_of(pool, lambda: act(pool)) == 1
+    assert await wakes_of(pool, lambda: act(pool)) == 1
     due_s = await inbox.next_due_s(pool, has_payload=has_payload)
     assert due_s <= 0, "woken, and not yet ready"
 
@@ -132,9 +132,9 @@ async def test_a_webhook_that_completes_a_named_row_wakes_the_worker(pool, datab
             assert answer.json() == {"received": 1, "duplicates": 1}
             await receiver.woken()
 
-        assert await rings_of(pool, post) == 1
+        assert await wakes_of(pool, post) == 1
         assert len(await inbox.ready(pool, 5)) == 1
-        assert await rings_of(pool, post) == 0, "nothing new, nobody is woken"
+        assert await wakes_of(pool, post) == 0, "nothing new, nobody is woken"
 
 
 async def test_a_failed_fetch_takes_nothing_from_a_delivery_that_came_meanwhile(pool):
@@ -154,25 +154,25 @@ async def test_rereading_wakes_the_fetcher(database_url):
             TX.slot,
             TX.signature,
         )
-        assert await rings_of(engine.pool, lambda: reread(engine)) == 1
+        assert await wakes_of(engine.pool, lambda: reread(engine)) == 1
 
 
 async def test_a_loop_never_sleeps_longer_than_some_seconds_whatever_it_was_told(database_url):
-    """A ring may be lost with the process that owed it; a lease of a dead process ends early or late."""
+    """A wake may be lost with the process that owed it; a lease of a dead process ends early or late."""
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         stop = asyncio.Event()
         waits = []
 
-        class Impatient(Bell):
+        class Impatient(WakeSignal):
             async def wait(self, seconds):
                 waits.append(seconds)
                 await asyncio.sleep(0)
 
-        bells = [Impatient(stop) for _ in range(2)]
+        signals = [Impatient(stop) for _ in range(2)]
         await leased(engine.pool)
         loops = [
-            asyncio.create_task(engine.worker.run(bells[0], Outages())),
-            asyncio.create_task(engine.fetcher.run(bells[1], Outages())),
+            asyncio.create_task(engine.worker.run(signals[0], Outages())),
+            asyncio.create_task(engine.fetcher.run(signals[1], Outages())),
         ]
 
         async def looked():

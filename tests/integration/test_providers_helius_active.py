@@ -17,7 +17,7 @@ from zmart.local.processes import free_port
 from zmart.local.providers import metrics
 from zmart.local.providers.process import DEFAULT_WEBHOOK_ID
 from zmart.services.indexer.service import Indexer
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.settings import Settings
 from zmart.store import alerts
@@ -89,22 +89,22 @@ async def test_an_inactive_webhook_of_ours_alerts_until_it_is_switched_on(settin
     """I6."""
     watch = WebhookWatch(pool, settings)
     async with providers_on(settings) as http, HeliusClient.from_settings(settings) as helius:
-        await watch.look()
+        await watch.check()
         assert await open_alerts(pool) == []
         other = await helius.register(URL, ["1" * 32], SECRET, "raw")
         await http.patch(f"/v0/webhooks/{other.webhook.webhook_id}", json={"active": False})
-        await watch.look()
+        await watch.check()
         assert await open_alerts(pool) == []
         await http.patch(ONE, json={"active": False})
-        await watch.look()
+        await watch.check()
         [text] = await open_alerts(pool)
         assert DEFAULT_WEBHOOK_ID in text
         assert "`zmart webhook register`" in text
     with pytest.raises(HeliusError):
-        await watch.look()
+        await watch.check()
     assert await open_alerts(pool) == [text]
     async with providers_on(settings):
-        await watch.look()
+        await watch.check()
     assert await open_alerts(pool) == []
 
 
@@ -123,7 +123,7 @@ async def test_the_indexer_looks_by_itself_where_it_has_a_key(settings, pool, da
         await running
     never = Settings(_env_file=None, helius_api_key=API_KEY, helius_check_interval_s=0)
     for idle in (never, Settings(_env_file=None)):
-        await asyncio.wait_for(WebhookWatch(pool, idle).run(Bell(asyncio.Event()), Outages()), 5)
+        await asyncio.wait_for(WebhookWatch(pool, idle).run(WakeSignal(asyncio.Event()), Outages()), 5)
 
 
 MALFORMED = [

@@ -42,13 +42,13 @@ WRITERS = {
     "unfetched": answer,
     "absent": inbox.absent,
     "settled": inbox.settled,
-    "foreign": inbox.foreign,
+    "not_ours": inbox.not_ours,
     "failed": fail,
-    "postpone": lambda c, ids: inbox.postpone(c, ids, "the RPC is away"),
+    "defer": lambda c, ids: inbox.defer(c, ids, "the RPC is away"),
     "forget": lambda c, _: inbox.forget(c, [LAST, FIRST]),
     "folded": lambda c, ids: deliveries.folded(c, dict.fromkeys(ids, (b"digest", 7))),
     "unproven": deliveries.unproven,
-    "said_foreign": deliveries.said_foreign,
+    "reported_not_ours": deliveries.reported_not_ours,
     "listed": lambda c, _: deliveries.listed(c, {LAST: 7, FIRST: 7}),
 }
 
@@ -85,7 +85,7 @@ async def test_a_delivery_and_whoever_writes_its_rows_end_without_a_deadlock(poo
     """U5."""
     for signature in (LAST, FIRST):
         await inbox.store(pool, "logs", [Hint(signature, 7, None)])
-    if writer in ("unproven", "said_foreign"):
+    if writer in ("unproven", "reported_not_ours"):
         await pool.execute("UPDATE inbox SET payload = '{}', delivered = true")
     ids = [row["id"] for row in await pool.fetch("SELECT id FROM inbox ORDER BY id")]
     held = f"SELECT FROM inbox WHERE signature = '{FIRST}' FOR UPDATE"

@@ -96,7 +96,7 @@ async def settle(engine: Engine) -> None:
         or await engine.confirmer.turn()
     ):
         pass
-    await engine.finality.look()
+    await engine.finality.check()
 
 
 async def tables(database_url: str, *, without: tuple[str, ...] = ()) -> dict[str, list[tuple]]:

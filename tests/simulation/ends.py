@@ -12,7 +12,7 @@ from zmart.chain.rpc import Rpc
 from zmart.market.types import MarketState, VoteKind
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_tally import verify_tally
-from zmart.services.indexer.projector import Folder
+from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.rebuild import rebuild
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def check_the_end(world: Simulation) -> None:
             world.violated("index differs from the accounts", str(difference))
         for life in world.lives:
             await _check_life(world, rpc, life)
-    rebuilt = await rebuild(world.observer, Folder(world.program, "reference"))
+    rebuilt = await rebuild(world.observer, Projector(world.program, "reference"))
     if not rebuilt.was_equal:
         world.violated("rows differ from the fold", str(rebuilt.different))
     for state, signature, error in await world.observer.fetch(_INBOX):

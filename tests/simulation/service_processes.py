@@ -25,9 +25,9 @@ from zmart.errors import StoreError, ZmartError
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
 from zmart.services.aggregator.service import Aggregator
-from zmart.services.indexer.audit import Report, audit
+from zmart.services.indexer.audit import AuditReport, audit
 from zmart.services.indexer.engine import Engine
-from zmart.services.indexer.maintenance import Caretaker
+from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.worker import Turn
 from zmart.services.monitor.service import _ACTIONS as FINALIZES
 from zmart.services.monitor.service import Monitor
@@ -71,7 +71,7 @@ def settings_of(database_url: str, keys: Path, nodes: list[str], **more: object)
 async def indexer(settings: Settings, pace: Pace) -> None:
     """The indexer's loops."""
     engine = await Engine.open(settings)
-    caretaker = Caretaker(engine, 0)
+    maintenance = Maintenance(engine, 0)
 
     async def work() -> None:
         for _ in range(200):
@@ -86,8 +86,8 @@ async def indexer(settings: Settings, pace: Pace) -> None:
         *confirming,
         _turns("scan", engine.scanner.scan, pace),
         _turns("work", work, pace),
-        _turns("finality", engine.finality.look, pace),
-        _turns("care", caretaker.look, pace),
+        _turns("finality", engine.finality.check, pace),
+        _turns("care", maintenance.run_once, pace),
     )
 
 
@@ -192,7 +192,7 @@ class Gateway:
         return (await self._webhook.receive(body, None, None)).status
 
 
-async def audited(pool: Pool, rpc: Rpc, program: Program) -> Report:
+async def audited(pool: Pool, rpc: Rpc, program: Program) -> AuditReport:
     """The index compared with the accounts."""
     rules = {"pricing": "reference"}
     more = {name: rules[name] for name in rules.keys() & signature_of(audit).parameters.keys()}

@@ -69,15 +69,15 @@ _REJECTED = "SELECT market_id FROM market_work WHERE job = 'proposal' AND status
 
 
 @dataclass(frozen=True)
-class _Bell:
-    """Rung once; `rung()` rings it and gives the next one."""
+class _Wakes:
+    """Set once; `woken()` sets it and returns the next one."""
 
     number: int = 0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def rung(self) -> _Bell:
+    def woken(self) -> _Wakes:
         self.heard.set()
-        return _Bell(self.number + 1)
+        return _Wakes(self.number + 1)
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Simulation:
         self.markets: dict[str, MarketLife] = {}
         self._rejected: set[str] = set()
         self._over = False
-        self._bells = {name: _Bell() for name in ("landing", "all")}
+        self._wakes = {name: _Wakes() for name in ("landing", "all")}
         self._look_again_at = 0.0
         self._digest = hashlib.sha256()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -210,7 +210,7 @@ class Simulation:
         """The liveness phase: until every life is over and the services have nothing left to do."""
         until = self.clock.seconds + _PATIENCE_H * HOUR
         while self.clock.seconds < until and not self.is_lost:
-            self.ring()
+            self.wake()
             await asyncio.sleep(_LOOK_S)
             await self.look()
             for task in lives:
@@ -219,7 +219,7 @@ class Simulation:
             if all(task.done() for task in lives):
                 break
         for wait_h in (0.2, 0.2, 1.1, 1.1):  # a paused decision looks again after an hour at most
-            self.ring()
+            self.wake()
             await asyncio.sleep(wait_h * HOUR)
 
     async def look(self) -> None:
@@ -265,7 +265,7 @@ class Simulation:
     def _landed(self, tx: LandedTransaction) -> None:
         self.note(f"landed {tx.signature[:8]} in slot {tx.slot} {tx.err or ''}")
         self.report.transactions += 1
-        self._ring_for_a_landing()
+        self._wake_for_a_landing()
 
     def _fate(self) -> int | None:
         """Slots until a transaction lands; None: it never does."""
@@ -286,7 +286,7 @@ class Simulation:
 
     async def _deliver(self, body: bytes) -> None:
         if await self._asked(lambda gateway: gateway.deliver(body)) is not None:
-            self.ring()
+            self.wake()
 
     async def _asked(self, request):
         """Run a request inside the gateway's process; None when that is away or dies of it."""
@@ -299,24 +299,24 @@ class Simulation:
 
     # --- processes
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Something happened: the services look."""
-        self._bells = {name: bell.rung() for name, bell in self._bells.items()}
+        self._wakes = {name: signal.woken() for name, signal in self._wakes.items()}
 
-    def _ring_for_a_landing(self) -> None:
+    def _wake_for_a_landing(self) -> None:
         """Those parts that list and fold look at once; who needs it final is called some seconds later."""
-        self._bells["landing"] = self._bells["landing"].rung()
+        self._wakes["landing"] = self._wakes["landing"].woken()
         if self.clock.seconds >= self._look_again_at:
             self._look_again_at = self.clock.seconds + _FINAL_S
-            asyncio.get_running_loop().call_later(_FINAL_S, self.ring)
+            asyncio.get_running_loop().call_later(_FINAL_S, self.wake)
 
     async def next_ring(self) -> None:
-        await self._bells["landing"].heard.wait()
+        await self._wakes["landing"].heard.wait()
 
     def ring_in(self, seconds: float) -> None:
         """Something will be due by then."""
         for chance in (0, self._chance["pace"].uniform(0, 600)):
-            asyncio.get_running_loop().call_later(seconds + chance, self.ring)
+            asyncio.get_running_loop().call_later(seconds + chance, self.wake)
 
     def _services(self) -> Iterator[tuple[str, Callable[[Settings, services.Pace], Awaitable[None]]]]:
         yield "indexer", services.indexer
@@ -337,16 +337,16 @@ class Simulation:
 
         async def pace(part: str) -> None:
             kind = "landing" if part in _AT_ONCE else "all"
-            if seen.get(part) == self._bells[kind].number:
+            if seen.get(part) == self._wakes[kind].number:
                 try:
                     async with asyncio.timeout(_IDLE_S[part]):
-                        await self._bells[kind].heard.wait()
+                        await self._wakes[kind].heard.wait()
                 except TimeoutError:
                     pass
             await asyncio.sleep(
                 chance.uniform(0.1, 2.0) + chance.uniform(0, period_s + _SELDOM_S.get(part, 0.0))
             )
-            seen[part] = self._bells[kind].number
+            seen[part] = self._wakes[kind].number
             self.note(f"{process} {part}")
 
         return pace

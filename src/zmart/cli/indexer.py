@@ -77,19 +77,19 @@ def rebuild(json: Json = False) -> None:
     """
     from zmart.chain.program import Program
     from zmart.local.addresses import stack_settings
-    from zmart.services.indexer.projector import Folder
+    from zmart.services.indexer.projector import Projector
     from zmart.services.indexer.rebuild import rebuild as run
     from zmart.store import index_progress
 
     settings = stack_settings()
     program = Program.from_settings(settings)
-    folder = Folder(program, settings.pricing_model)
+    projector = Projector(program, settings.pricing_model)
 
     async def work(pool: Pool) -> None:
         await index_progress.of_program(pool, program.address)
         with _bar(json) as bar:
             task = bar.add_task("folding markets", total=None)
-            done = await run(pool, folder, lambda n, of: bar.update(task, completed=n, total=of))
+            done = await run(pool, projector, lambda n, of: bar.update(task, completed=n, total=of))
         counted = f"{done.markets} markets folded again, {sum(done.rows.values())} rows"
         wrong = [f"{table}: {n} rows were different" for table, n in done.different.items() if n]
         _print(done, json, "\n".join([f"{counted}; {'not equal' if wrong else 'all equal'}", *wrong]))

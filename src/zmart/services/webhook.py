@@ -24,7 +24,7 @@ DELIVERIES = Counter("zmart_webhook_deliveries", "webhook deliveries by HTTP sta
 TRANSACTIONS = Counter("zmart_webhook_transactions", "transactions named by webhooks", ["kind"])
 
 
-class Answer(msgspec.Struct, frozen=True):
+class WebhookResponse(msgspec.Struct, frozen=True):
     """An HTTP status and the object of its JSON body."""
 
     status: int
@@ -49,18 +49,22 @@ class WebhookReceiver:
                 "value that the webhook was registered with, or ZMART_ENV=local on your own machine."
             )
 
-    async def receive(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> Answer:
+    async def receive(
+        self, body: bytes, authorization: str | None, hmac_signature: str | None
+    ) -> WebhookResponse:
         """One delivery, its body at most `max_body_bytes` long."""
         answer = await self._judge(body, authorization, hmac_signature)
         DELIVERIES.labels(str(answer.status)).inc()
         return answer
 
-    def too_large(self) -> Answer:
+    def too_large(self) -> WebhookResponse:
         """For a body that is longer; the caller does not read it."""
         DELIVERIES.labels("413").inc()
         return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
 
-    async def _judge(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> Answer:
+    async def _judge(
+        self, body: bytes, authorization: str | None, hmac_signature: str | None
+    ) -> WebhookResponse:
         if not self._is_helius(body, authorization, hmac_signature):
             return _refusal(401, "unauthorized", "The Authorization header is not the registered one.")
         if len(body) > self.max_body_bytes:
@@ -74,14 +78,14 @@ class WebhookReceiver:
             return _refusal(400, "bad_request", " ".join(delivery.reasons))
         return await self._store(delivery)
 
-    async def _store(self, delivery: WebhookDelivery) -> Answer:
+    async def _store(self, delivery: WebhookDelivery) -> WebhookResponse:
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in delivery.items]
         try:
             stored = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
         except StoreError as problem:
             refusal = refusal_of(problem)
             body = _refusal(503, "unavailable", refusal.message).body
-            return Answer(503, body, refusal.retry_after)
+            return WebhookResponse(503, body, refusal.retry_after)
         if stored.changed:  # a delivery that completes a known row makes work, too
             self._wake_workers()
         TRANSACTIONS.labels("fresh").inc(stored.fresh)
@@ -89,7 +93,7 @@ class WebhookReceiver:
         counts: dict[str, object] = {"received": len(hints), "duplicates": len(hints) - stored.fresh}
         if delivery.refused:
             counts |= {"refused": delivery.refused, "reasons": list(delivery.reasons)}
-        return Answer(200, counts)
+        return WebhookResponse(200, counts)
 
     async def woken(self) -> None:
         """Return once the workers know of everything that was delivered."""
@@ -97,18 +101,18 @@ class WebhookReceiver:
             await self._waking
 
     def _wake_workers(self) -> None:
-        """Behind the answer: nobody who delivers waits for it. Deliveries that come together ring once."""
+        """Wake the workers after the response: no delivery waits for it. Concurrent deliveries share one wake."""
         self._wake_again = True
         if self._waking is None or self._waking.done():
-            self._waking = asyncio.create_task(self._ring())
+            self._waking = asyncio.create_task(self._notify())
 
-    async def _ring(self) -> None:
+    async def _notify(self) -> None:
         while self._wake_again:
             self._wake_again = False
             try:
                 await inbox.wake(self._pool)
             except StoreError:
-                return  # the workers look by themselves some seconds later
+                return  # the workers read the inbox by themselves some seconds later
 
     def _is_helius(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> bool:
         if not self._secret:
@@ -118,5 +122,5 @@ class WebhookReceiver:
         return self._with_hmac and hmac_matches(hmac_signature, self._secret, body)
 
 
-def _refusal(status: int, error: str, message: str) -> Answer:
-    return Answer(status, {"error": error, "message": message, "status": status})
+def _refusal(status: int, error: str, message: str) -> WebhookResponse:
+    return WebhookResponse(status, {"error": error, "message": message, "status": status})

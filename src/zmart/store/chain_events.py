@@ -125,7 +125,7 @@ _event = msgspec.json.Decoder(StoredEvent)
 
 class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction that was looked at. `unknown_events`: payloads of the program that could not be decoded;
-    `strange` are these with their ordinals."""
+    `undecodable` are these with their ordinals."""
 
     signature: Signature
     slot: Slot
@@ -133,7 +133,7 @@ class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool
     event_count: int
     unknown_events: int = 0
-    strange: tuple[tuple[int, bytes], ...] = ()
+    undecodable: tuple[tuple[int, bytes], ...] = ()
     finality: Finality = Finality.CONFIRMED
 
 
@@ -187,9 +187,9 @@ async def add(
         )
         for e, market_id in sorted(events, key=_key)  # rows in the order of their key fill its pages
     ]
-    strange = [(t.slot, t.signature, *one) for t in transactions for one in t.strange]
-    if strange:
-        await connection.execute(_ADD_UNKNOWN, *(list(column) for column in zip(*strange, strict=True)))
+    undecodable = [(t.slot, t.signature, *one) for t in transactions for one in t.undecodable]
+    if undecodable:
+        await connection.execute(_ADD_UNKNOWN, *(list(column) for column in zip(*undecodable, strict=True)))
     if rows:
         columns = zip(_EVENTS, zip(*rows, strict=True), strict=True)
         await connection.execute(_ADD_EVENTS, *(array(c.array_type, values) for c, values in columns))

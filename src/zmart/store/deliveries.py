@@ -149,7 +149,7 @@ async def unproven(connection: Connection, ids: Sequence[int]) -> None:
         await connection.execute(_UNPROVEN, list(ids))
 
 
-async def said_foreign(connection: Connection, ids: Sequence[int]) -> None:
+async def reported_not_ours(connection: Connection, ids: Sequence[int]) -> None:
     """What was delivered has nothing to do with the program. If the transaction has, the chain's listing names it;
     until then nobody asks for it."""
     if ids:
@@ -195,7 +195,7 @@ async def note(connection: Connection, delivery: Unconfirmed, differs: Sequence[
     await connection.execute(_NOTE, delivery.signature, list(differs), delivery.received_at)
 
 
-async def note_foreign(connection: Connection, ids: Sequence[int]) -> list[Signature]:
+async def note_reported_not_ours(connection: Connection, ids: Sequence[int]) -> list[Signature]:
     """Write down that what was told to be foreign, in these rows of the inbox, is not. Returns their signatures."""
     return [row["signature"] for row in await connection.fetch(_NOTE_FOREIGN, list(ids))] if ids else []
 

@@ -64,7 +64,7 @@ WITH next AS (
     WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
-SELECT id, signature, slot, payload, delivered, said_foreign, attempts,
+SELECT id, signature, slot, payload, delivered, said_foreign AS reported_not_ours, attempts,
     extract(epoch FROM now() - received_at)::float8 AS age_s
 FROM inbox WHERE id = ANY (ARRAY(
     SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) f WHERE before < $2))
@@ -89,7 +89,7 @@ SELECT count(*) FROM woken
 _SETTLED = f"""
 WITH {LOCKED} DELETE FROM inbox i USING locked l WHERE i.id = l.id AND i.state = 'pending' RETURNING i.id
 """
-_FOREIGN = f"""
+_NOT_OURS = f"""
 WITH {LOCKED} UPDATE inbox i SET state = 'done', payload = NULL, last_error = NULL, settled_at = now()
 FROM locked l WHERE i.id = l.id AND i.state = 'pending'
 """
@@ -104,11 +104,11 @@ _FAILED = f"""
 WITH {LOCKED}, failed AS (
     UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
         payload = CASE WHEN f.refetch THEN NULL ELSE payload END, delivered = delivered AND NOT f.refetch,
-        state = CASE WHEN f.hopeless THEN 'dead' ELSE 'pending' END,
-        settled_at = CASE WHEN f.hopeless THEN now() END,
+        state = CASE WHEN f.permanent THEN 'dead' ELSE 'pending' END,
+        settled_at = CASE WHEN f.permanent THEN now() END,
         next_attempt_at = now() + {_PAUSE.format(MAX_PAUSE_S)}
     FROM locked l
-    JOIN unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[]) AS f (id, error, refetch, hopeless) USING (id)
+    JOIN unnest($1::bigint[], $2::text[], $3::boolean[], $4::boolean[]) AS f (id, error, refetch, permanent) USING (id)
     WHERE i.id = l.id AND i.state = 'pending'
     RETURNING i.signature, i.state, f.refetch
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM failed WHERE refetch LIMIT 1)
@@ -126,7 +126,7 @@ _ABSENT = f"""
 WITH {LOCKED} UPDATE inbox i SET state = 'absent', settled_at = now()
 FROM locked l WHERE i.id = l.id AND state = 'pending' AND payload IS NULL AND NOT listed
 """
-_POSTPONE = f"""
+_DEFER = f"""
 WITH {LOCKED} UPDATE inbox i SET attempts = attempts + 1, last_error = $2,
     next_attempt_at = now() + {_PAUSE.format(AWAY_PAUSE_S)}
 FROM locked l WHERE i.id = l.id AND state = 'pending'
@@ -185,7 +185,7 @@ class Hint(msgspec.Struct, frozen=True):
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """A row whose transaction is at hand. `age_s`: since it was received; `delivered`: a webhook told it;
-    `said_foreign`: one told before that it has nothing to do with the program."""
+    `reported_not_ours`: one reported before that it has nothing to do with the program."""
 
     id: int
     signature: Signature
@@ -194,7 +194,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     age_s: float
     delivered: bool = False
-    said_foreign: bool = False
+    reported_not_ours: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,12 +228,12 @@ class Unfetched(msgspec.Struct, frozen=True, kw_only=True):
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a row could not be settled. `refetch`: what was delivered is no good, ask the RPC instead.
-    `hopeless`: no further attempt of this version can help, so it becomes a dead letter; all else is tried again."""
+    `permanent`: no further attempt of this version can help, so it becomes a dead letter; all else is tried again."""
 
     id: int
     error: str
     refetch: bool = False
-    hopeless: bool = False
+    permanent: bool = False
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,11 +333,11 @@ async def settled(connection: Connection, ids: Sequence[int]) -> set[int]:
     return {row["id"] for row in await connection.fetch(_SETTLED, list(ids))} if ids else set()
 
 
-async def foreign(connection: Connection, ids: Sequence[int]) -> None:
+async def not_ours(connection: Connection, ids: Sequence[int]) -> None:
     """Their transactions have nothing to do with the program; the rows stay a while, so that no scan lists
     them again at once."""
     if ids:
-        await connection.execute(_FOREIGN, list(ids))
+        await connection.execute(_NOT_OURS, list(ids))
 
 
 async def prune(pool: Pool, older_than_s: float, limit: int = 10_000) -> int:
@@ -347,7 +347,7 @@ async def prune(pool: Pool, older_than_s: float, limit: int = 10_000) -> int:
 
 
 async def failed(connection: Connection | Pool, failures: Sequence[Failure]) -> list[Signature]:
-    """Try them again later, with growing pauses and for ever; hopeless ones are dead letters (returned)."""
+    """Try them again later, with growing pauses and for ever; permanent ones are dead letters (returned)."""
     if not failures:
         return []
     rows = await connection.fetch(
@@ -355,7 +355,7 @@ async def failed(connection: Connection | Pool, failures: Sequence[Failure]) -> 
         [failure.id for failure in failures],
         [_text(failure.error) for failure in failures],
         [failure.refetch for failure in failures],
-        [failure.hopeless for failure in failures],
+        [failure.permanent for failure in failures],
     )
     return [row["signature"] for row in rows if row["state"] == "dead"]
 
@@ -381,10 +381,10 @@ async def absent(pool: Pool, ids: Sequence[int]) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def postpone(pool: Pool, ids: Sequence[int], error: str) -> None:
+async def defer(pool: Pool, ids: Sequence[int], error: str) -> None:
     """Leave rows alone for a while through no fault of theirs, with growing pauses."""
     if ids:
-        await pool.execute(_POSTPONE, list(ids), _text(error))
+        await pool.execute(_DEFER, list(ids), _text(error))
 
 
 async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[Waiting]:

@@ -33,7 +33,7 @@ class Difference(msgspec.Struct, frozen=True):
     chain: object
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     """`differences` is empty when every account is as the index says."""
 
     markets: int
@@ -42,7 +42,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference]
 
 
-async def audit(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName = "reference") -> Report:
+async def audit(
+    pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName = "reference"
+) -> AuditReport:
     """Compare until nothing differs, at most a few times: while the chain goes on, the index is a moment behind."""
     report = await _once(pool, rpc, program, pricing)
     for _ in range(_ATTEMPTS - 1):
@@ -57,14 +59,14 @@ Facts = Mapping[str, object]
 Accounts = dict[tuple[str, Address], Facts]
 
 
-async def _once(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName) -> Report:
+async def _once(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName) -> AuditReport:
     progress = await index_progress.read(pool)
     since = progress.tip_slot if progress else None  # an older node does not have all that we have
     infos = await rpc.get_program_accounts(program.address, since=since)
     on_chain = _on_chain(program, infos)
     indexed = await _indexed(pool, program)
     kinds = [kind for kind, _ in on_chain]
-    return Report(
+    return AuditReport(
         markets=kinds.count("market"),
         positions=kinds.count("position"),
         votes=kinds.count("vote"),

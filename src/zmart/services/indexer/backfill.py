@@ -41,7 +41,7 @@ async def backfill(
     dead = await _settle(engine, progress)
     while await engine.confirmer.turn():
         pass
-    await engine.finality.look()
+    await engine.finality.check()
     end = await index_progress.read(engine.pool)
     assert end is not None  # claimed when the engine was opened
     return Backfilled(found=found, dead=dead, gap_free_slot=end.gap_free_through_slot, tip_slot=end.tip_slot)

@@ -1,4 +1,4 @@
-"""Inbox rows to transactions with their events, and what must be known of their order inside a slot."""
+"""Decode rows of the inbox to transactions with their events, and tell which places in blocks they need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zmart.store.chain_events import Neighbour, TransactionRow
 from zmart.store.inbox import Failure, Ready
 
 _AT_A_STRETCH = 32
-"""Rows that are decoded before others of this process get their turn: about 1 ms."""
+"""Rows that are decoded before other tasks of this process run: about 1 ms."""
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,28 +44,30 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Cut(msgspec.Struct, frozen=True):
-    """A transaction whose log lost events: what it says, and what is left of them."""
+class TruncatedTransaction(msgspec.Struct, frozen=True):
+    """A transaction whose log was truncated, and the events that its log still holds."""
 
-    found: ChainTransaction
+    transaction: ChainTransaction
     extracted: Extracted
 
 
 class Batch(msgspec.Struct):
-    """Rows of the inbox, read. `rows` holds all of them by signature; those in `failures` are not to be settled,
-    those in `postponed` not even tried, for these `reasons`; `foreign` ones have nothing to do with the program.
-    `digests` are of those that a webhook told; `said_foreign` ones it told to be foreign; `unproven` ones it told with
-    a log that is not whole: our RPC may have more of it."""
+    """Decoded rows of the inbox, all of them in `rows` by signature; all other lists hold ids of rows.
+
+    `failures` are not settled. `deferred` rows cannot be read now, for these `reasons`. `not_ours` have nothing to do
+    with the program. Of what a webhook delivered: `digests` by signature, `reported_not_ours`, and `unproven` rows,
+    whose log is not complete: our RPC may have more of it.
+    """
 
     rows: dict[Signature, Ready]
     transactions: list[Transaction] = msgspec.field(default_factory=list)
-    cut: dict[Signature, Cut] = msgspec.field(default_factory=dict)
+    truncated: dict[Signature, TruncatedTransaction] = msgspec.field(default_factory=dict)
     failures: list[Failure] = msgspec.field(default_factory=list)
-    foreign: list[int] = msgspec.field(default_factory=list)
-    postponed: list[int] = msgspec.field(default_factory=list)
+    not_ours: list[int] = msgspec.field(default_factory=list)
+    deferred: list[int] = msgspec.field(default_factory=list)
     reasons: set[str] = msgspec.field(default_factory=set)
     unproven: list[int] = msgspec.field(default_factory=list)
-    said_foreign: list[int] = msgspec.field(default_factory=list)
+    reported_not_ours: list[int] = msgspec.field(default_factory=list)
     digests: dict[Signature, bytes] = msgspec.field(default_factory=dict)
 
     @property
@@ -75,47 +77,47 @@ class Batch(msgspec.Struct):
     @property
     def settled(self) -> list[int]:
         others = {failure.id for failure in self.failures}.union(
-            self.foreign, self.said_foreign, self.postponed, self.unproven
+            self.not_ours, self.reported_not_ours, self.deferred, self.unproven
         )
         return [row.id for row in self.rows.values() if row.id not in others]
 
     def leave_out(self, signature: Signature) -> int:
-        """Take a transaction back out of the batch; the id of its row."""
+        """Remove a transaction from the batch and return the id of its row."""
         self.transactions = [t for t in self.transactions if t.row.signature != signature]
         return self.rows[signature].id
 
 
 async def read(program: Program, rows: Sequence[Ready], *, trusting: bool = False) -> Batch:
-    """Decode the payloads. One that is no transaction is asked for again by RPC. `trusting`: what a webhook told
-    counts as if our RPC had shown it."""
+    """Decode the payloads. One that is no transaction is fetched again by RPC. `trusting`: what a webhook delivered
+    counts as if our RPC had returned it."""
     batch = Batch({row.signature: row for row in rows})
-    for place, row in enumerate(rows, 1):
+    for position, row in enumerate(rows, 1):
         _read(program, batch, row, is_hint=row.delivered and not trusting)
-        if place % _AT_A_STRETCH == 0:
+        if position % _AT_A_STRETCH == 0:
             await asyncio.sleep(0)
     return batch
 
 
 def _read(program: Program, batch: Batch, row: Ready, *, is_hint: bool) -> None:
     try:
-        found = parse_transaction(row.payload)
-        if found.signature != row.signature:
-            raise DecodeError(f"the payload is another transaction, {found.signature}")
+        transaction = parse_transaction(row.payload)
+        if transaction.signature != row.signature:
+            raise DecodeError(f"the payload is another transaction, {transaction.signature}")
     except DecodeError as error:
         batch.failures.append(Failure(id=row.id, error=str(error), refetch=True))
         return
-    if not any(i.program_id == program.address for i in found.instructions):
-        (batch.said_foreign if is_hint else batch.foreign).append(row.id)
+    if not any(i.program_id == program.address for i in transaction.instructions):
+        (batch.reported_not_ours if is_hint else batch.not_ours).append(row.id)
         return
-    extracted = extract_events(program, found)
+    extracted = extract_events(program, transaction)
     if is_hint:
         if extracted.lost:
             batch.unproven.append(row.id)
             return
-        batch.digests[row.signature] = digest_of(found, extracted).packed()
-    batch.transactions.append(_transaction(found, extracted))
+        batch.digests[row.signature] = digest_of(transaction, extracted).packed()
+    batch.transactions.append(_transaction(transaction, extracted))
     if extracted.lost:
-        batch.cut[row.signature] = Cut(found, extracted)
+        batch.truncated[row.signature] = TruncatedTransaction(transaction, extracted)
 
 
 def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
@@ -126,14 +128,14 @@ def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
         failed=found.err is not None,
         event_count=len(extracted.events),
         unknown_events=extracted.unknown,
-        strange=extracted.undecodable,
+        undecodable=extracted.undecodable,
     )
     return Transaction(row=row, events=extracted.events)
 
 
-class Order(msgspec.Struct, frozen=True):
-    """`places` of transactions that had none, or another than their block says; `missing` slots, with the
-    transactions that are wanted there, whose blocks must be asked for first."""
+class BlockOrder(msgspec.Struct, frozen=True):
+    """`places` of transactions that had none, or another than in their block; `missing` slots whose blocks must be read
+    first, with the transactions whose places are needed."""
 
     places: dict[Signature, int]
     missing: dict[Slot, set[Signature]]
@@ -144,9 +146,9 @@ def order(
     neighbours: Iterable[Neighbour],
     blocks: Mapping[Slot, Mapping[Signature, int]],
     unreadable: Collection[Signature] = (),
-) -> Order:
-    """Which places in a block are needed: those in slots that hold more than one transaction with events.
-    `unreadable` ones have a place that nobody can tell now."""
+) -> BlockOrder:
+    """Return which places in a block are needed: those in slots that hold more than one transaction with events.
+    The places of `unreadable` transactions are not known now."""
     by_slot: dict[Slot, dict[Signature, int | None]] = {}
     for transaction in transactions:
         if transaction.events:
@@ -154,7 +156,7 @@ def order(
             by_slot.setdefault(row.slot, {})[row.signature] = row.index_in_block
     for neighbour in neighbours:
         by_slot.setdefault(neighbour.slot, {}).setdefault(neighbour.signature, neighbour.index_in_block)
-    found = Order({}, {})
+    found = BlockOrder({}, {})
     for slot, members in by_slot.items():
         if len(members) == 1 or None not in members.values():
             continue

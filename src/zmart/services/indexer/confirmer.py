@@ -21,8 +21,8 @@ from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.blocks import Blocks, Unplaced
 from zmart.services.indexer.listing import Pace
-from zmart.services.indexer.projector import Folder
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.projector import Projector
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.deliveries import Unconfirmed
@@ -47,14 +47,14 @@ class _Shown(msgspec.Struct, frozen=True):
 
 
 class Confirmer:
-    """`turn()` compares some; `run(bell)` does so whenever there are any."""
+    """`turn()` compares some; `run(signal)` does so whenever there are any."""
 
     def __init__(
         self,
         pool: Pool,
         rpc: Rpc,
         program: Program,
-        folder: Folder,
+        projector: Projector,
         blocks: Blocks,
         pace: Pace,
         timeout_s: float,
@@ -62,15 +62,15 @@ class Confirmer:
         self._pool = pool
         self._rpc = rpc
         self._program = program
-        self._folder = folder
+        self._projector = projector
         self._pace = pace
         self._timeout_s = timeout_s
         self._blocks = blocks
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def run(self, bell: Bell, outages: Outages) -> None:
-        """Until the bell stops."""
-        await retrying(self._turn_then_pause, bell, "Confirming deliveries", outages)
+    async def run(self, signal: WakeSignal, outages: Outages) -> None:
+        """Run until the service stops."""
+        await retrying(self._turn_then_pause, signal, "Confirming deliveries", outages)
 
     async def _turn_then_pause(self) -> float:
         if await self.turn():
@@ -166,7 +166,7 @@ class Confirmer:
             await index_progress.lock_writer(connection)
             await chain_events.place(connection, right)
             affected = await chain_events.affected_by(connection, [m.signature for m in right])
-            await self._folder.refold_affected(connection, affected)
+            await self._projector.refold_affected(connection, affected)
             for member in wrong:
                 if member.index_in_block is not None and member.signature in delivered:
                     await self._note(connection, delivered[member.signature], [PLACE])
@@ -179,7 +179,7 @@ class Confirmer:
                 return
             affected = await chain_events.remove(connection, [delivery.signature])
             await inbox.store(connection, "scan", [Hint(delivery.signature, shown.slot, shown.raw)])
-            await self._folder.refold_affected(connection, affected)
+            await self._projector.refold_affected(connection, affected)
             await self._note(connection, delivery, shown.differs)
 
     async def _note(self, connection: Connection, delivery: Unconfirmed, differs: list[str]) -> None:

@@ -13,7 +13,7 @@ from zmart.services.indexer.confirmer import Confirmer
 from zmart.services.indexer.fetcher import Fetcher
 from zmart.services.indexer.finality import FinalityWatcher
 from zmart.services.indexer.listing import Pace
-from zmart.services.indexer.projector import Folder
+from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.sources import Scanner
 from zmart.services.indexer.worker import Worker
 from zmart.settings import Settings
@@ -35,23 +35,23 @@ class Engine:
         self._witnesses = witnesses or (rpc,)
         self.program = program
         self.pricing: PricingModelName = settings.pricing_model
-        self.folder = Folder(program, settings.pricing_model)
+        self.projector = Projector(program, settings.pricing_model)
         self.worker = Worker(
             pool,
             rpc,
             program,
-            self.folder,
+            self.projector,
             settings.indexer_batch_size,
             trusting=settings.indexer_trust_webhooks,
         )
         self.pace = Pace(settings.indexer_rpc_per_s)
         self.fetcher = Fetcher(pool, rpc, self._witnesses, program.address, self.pace, settings.rpc_timeout_s)
         self.confirmer = Confirmer(
-            pool, rpc, program, self.folder, self.worker.blocks, self.pace, settings.rpc_timeout_s
+            pool, rpc, program, self.projector, self.worker.blocks, self.pace, settings.rpc_timeout_s
         )
         self.scanner = Scanner(pool, rpc, program, self.pace, settings.indexer_scan_interval_s)
         self.finality = FinalityWatcher(
-            pool, rpc, self.folder, settings.indexer_scan_interval_s, self._witnesses
+            pool, rpc, self.projector, settings.indexer_scan_interval_s, self._witnesses
         )
 
     @classmethod

@@ -20,7 +20,7 @@ from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.departures import Departures
 from zmart.services.indexer.listing import Pace
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import inbox, index_progress
 from zmart.store.inbox import AWAY_PAUSE_S, Unfetched, Wanted
 from zmart.store.pool import Pool
@@ -29,8 +29,8 @@ from zmart.store.retrying import Outages, retrying
 _AT_ONCE = 16
 _TAKEN = 64
 _SAFETY_S = 3.0
-"""Who made a row ready may have died before it could ring; a lease may be given back early."""
-_AWAY_AT_FIRST_S = 0.25
+"""Whoever made a row ready may have died before it could wake this loop; a lease may be given back early."""
+_FIRST_PAUSE_S = 0.25
 log = structlog.get_logger()
 
 
@@ -60,7 +60,7 @@ class _Placed(msgspec.Struct):
 
 
 class Fetcher:
-    """`turn()` fetches some; `run(bell)` does so whenever there are any. All of `witnesses` must agree before a
+    """`turn()` fetches some; `run(signal)` does so whenever there are any. All of `witnesses` must agree before a
     transaction is said not to exist."""
 
     def __init__(
@@ -79,15 +79,15 @@ class Fetcher:
         self._departures = Departures(pool, witnesses, program, pace)
         self._timeout_s = timeout_s
         self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._away_s = 0.0
+        self._unavailable_s = 0.0
 
-    async def run(self, bell: Bell, outages: Outages) -> None:
-        """Until the bell stops."""
-        await retrying(self._turn_then_pause, bell, "Fetching transactions", outages)
+    async def run(self, signal: WakeSignal, outages: Outages) -> None:
+        """Run until the service stops."""
+        await retrying(self._turn_then_pause, signal, "Fetching transactions", outages)
 
     async def _turn_then_pause(self) -> float:
         if await self.turn():
-            return self._away_s
+            return self._unavailable_s
         due_s = await inbox.next_due_s(self._pool, has_payload=False)
         return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
@@ -104,16 +104,16 @@ class Fetcher:
         if left := [o.signature for o in outcomes if isinstance(o, _Left)]:
             await inbox.forget(self._pool, left)
             metrics.VANISHED.inc(len(left))
-        self._note_away(outcomes)
+        self._note_unavailable(outcomes)
         return len(wanted)
 
-    def _note_away(self, outcomes: Sequence[_Outcome]) -> None:
+    def _note_unavailable(self, outcomes: Sequence[_Outcome]) -> None:
         """An RPC that gave nothing at all is asked less and less often, not by every row that waits."""
         away = [o for o in outcomes if isinstance(o, Unfetched) and o.most_s == AWAY_PAUSE_S]
         if len(away) < len(outcomes):
-            self._away_s = 0.0
+            self._unavailable_s = 0.0
             return
-        self._away_s = min(AWAY_PAUSE_S, self._away_s * 2 or _AWAY_AT_FIRST_S)
+        self._unavailable_s = min(AWAY_PAUSE_S, self._unavailable_s * 2 or _FIRST_PAUSE_S)
         log.warning("rpc away", transactions=len(away), reason=away[0].error)
 
     async def _fetch(self, row: Wanted) -> _Outcome:

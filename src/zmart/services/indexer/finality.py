@@ -16,8 +16,8 @@ from zmart.chain.rpc import Rpc, SignatureStatus
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
-from zmart.services.indexer.projector import Folder
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.projector import Projector
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, inbox, index_progress
 from zmart.store.chain_events import Unfinal
 from zmart.store.inbox import Hint
@@ -49,29 +49,29 @@ class FinalityWatcher:
     """Asks for every transaction that is not final again and again, until it is final or gone."""
 
     def __init__(
-        self, pool: Pool, rpc: Rpc, folder: Folder, interval_s: float, witnesses: Sequence[Rpc] = ()
+        self, pool: Pool, rpc: Rpc, projector: Projector, interval_s: float, witnesses: Sequence[Rpc] = ()
     ) -> None:
         self._pool = pool
         self._rpc = rpc
         self._witnesses = witnesses or (rpc,)
-        self._folder = folder
+        self._projector = projector
         self._interval_s = interval_s
         self._suspects: set[Signature] = set()
         self._known = Slot(0)
 
-    async def run(self, bell: Bell, outages: Outages) -> None:
-        """Until the bell stops."""
-        await retrying(self._look_then_pause, bell, "Finality", outages)
+    async def run(self, signal: WakeSignal, outages: Outages) -> None:
+        """Run until the service stops."""
+        await retrying(self._check_then_pause, signal, "Finality", outages)
 
-    async def _look_then_pause(self) -> float:
+    async def _check_then_pause(self) -> float:
         try:
-            await self.look()
+            await self.check()
         except ChainError as error:
             log.warning("finality unknown", error=str(error))
         return self._interval_s
 
-    async def look(self) -> int:
-        """One look at all of them. Returns how many became final."""
+    async def check(self) -> int:
+        """Ask once for every transaction that is not final, and return how many became final."""
         finalized = await self._rpc.get_slot("finalized")
         clock = await self._rpc.get_clock("finalized")
         await index_progress.finalized(self._pool, finalized, clock.slot, clock.unix_timestamp)
@@ -134,7 +134,7 @@ class FinalityWatcher:
             await inbox.forget(connection, [signature])
             if instead is not None:
                 await inbox.store(connection, "scan", [instead])
-            await self._folder.refold_affected(connection, affected)
+            await self._projector.refold_affected(connection, affected)
         metrics.VANISHED.inc()
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
 

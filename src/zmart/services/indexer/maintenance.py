@@ -1,4 +1,4 @@
-"""What nobody asks for: audits on a schedule, alerts for people, old rows out of the inbox."""
+"""Maintain the index: audits on a schedule, alerts for people, deletion of old rows of the inbox."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import structlog
 
 from zmart.errors import ChainError
 from zmart.services.indexer import metrics
-from zmart.services.indexer.audit import Difference, Report, audit
+from zmart.services.indexer.audit import AuditReport, Difference, audit
 from zmart.services.indexer.engine import Engine
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import alerts, chain_events, deliveries, inbox, projections
 from zmart.store.retrying import Outages, retrying
 
-_LOOK_S = 5.0
+_INTERVAL_S = 5.0
 _KEEP_DONE_S = 3600.0
 _WAITS_LONG_S = 60.0
 _FALSE_S = 3600.0
@@ -24,8 +24,8 @@ _SHOWN = 5
 log = structlog.get_logger()
 
 
-class Caretaker:
-    """`run(bell)` looks every few seconds; an audit is due every `audit_interval_s` (0: never), and at once when
+class Maintenance:
+    """`run(signal)` acts every few seconds; an audit is due every `audit_interval_s` (0: never), and at once when
     events had to be recovered from a cut log."""
 
     def __init__(self, engine: Engine, audit_interval_s: float) -> None:
@@ -33,19 +33,19 @@ class Caretaker:
         self._interval_s = audit_interval_s
         self._audited_at = time.monotonic()
 
-    async def run(self, bell: Bell, outages: Outages) -> None:
-        """Until the bell stops."""
-        await retrying(self._look_then_pause, bell, "Maintenance", outages)
+    async def run(self, signal: WakeSignal, outages: Outages) -> None:
+        """Run until the service stops."""
+        await retrying(self._run_then_pause, signal, "Maintenance", outages)
 
-    async def _look_then_pause(self) -> float:
+    async def _run_then_pause(self) -> float:
         try:
-            await self.look()
+            await self.run_once()
         except ChainError as error:
             log.warning("audit impossible", error=str(error))
-        return _LOOK_S
+        return _INTERVAL_S
 
-    async def look(self) -> None:
-        """One round of everything that is due."""
+    async def run_once(self) -> None:
+        """Do everything that is due."""
         await inbox.prune(self._engine.pool, _KEEP_DONE_S)
         await deliveries.prune(self._engine.pool, _KEEP_FALSE_S)
         await self._alert_dead_letters()
@@ -58,7 +58,7 @@ class Caretaker:
         if self._is_due():
             await self.audit()
 
-    async def audit(self) -> Report:
+    async def audit(self) -> AuditReport:
         """Compare with the chain now; a difference is an alert, and no difference ends it."""
         recovered, self._engine.worker.recovered = self._engine.worker.recovered, set()
         self._audited_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What is done with a batch before the database has to wait for it: read, decode, recover what logs lost."""
+"""Prepare the next batch while the database writes the present one: read, decode, recover what logs lost."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _RECOVERED_AT_ONCE = 8
 log = structlog.get_logger()
 
 
-class Preparation:
-    """`batch(limit, without)` holds no lock: what it says may be old when it is written, so the writer checks."""
+class Prefetcher:
+    """`batch(limit, without)` holds no lock: its result may be outdated when it is written, so the writer checks it."""
 
     def __init__(
         self, pool: Pool, rpc: Rpc, program: Program, blocks: Blocks, *, trusting: bool = False
@@ -40,37 +40,37 @@ class Preparation:
         self._gate = asyncio.Semaphore(_RECOVERED_AT_ONCE)
 
     async def batch(self, limit: int, without: Sequence[int] = ()) -> Batch:
-        """The next rows of the inbox, decoded; empty when there are none."""
+        """Return the next rows of the inbox, decoded; an empty batch when there are none."""
         rows = await inbox.ready(self._pool, limit, MOST_BYTES, without)
         batch = await batches.read(self._program, rows, trusting=self._trusting)
-        if batch.cut:
-            await asyncio.gather(*(self._recover(batch, signature) for signature in batch.cut))
-            await inbox.postpone(self._pool, batch.postponed, "; ".join(batch.reasons))
+        if batch.truncated:
+            await asyncio.gather(*(self._recover(batch, signature) for signature in batch.truncated))
+            await inbox.defer(self._pool, batch.deferred, "; ".join(batch.reasons))
         await self._read_blocks(batch)
         return batch
 
     async def _recover(self, batch: Batch, signature: Signature) -> None:
-        cut = batch.cut[signature]
+        truncated = batch.truncated[signature]
         try:
             async with self._gate:
-                lost = await self._recovery.events(cut.found, cut.extracted)
+                lost = await self._recovery.events(truncated.transaction, truncated.extracted)
         except TransientRpcError as error:
-            batch.postponed.append(batch.leave_out(signature))
-            batch.reasons.add(f"Its log is cut and the accounts cannot be read: {error}")
+            batch.deferred.append(batch.leave_out(signature))
+            batch.reasons.add(f"Its log is truncated and the accounts cannot be read: {error}")
             return
         except (ChainError, DecodeError) as error:
-            row_id, hopeless = batch.leave_out(signature), isinstance(error, Unrecoverable)
-            reason = f"Its log is cut and its events cannot be recovered: {error}"
-            batch.failures.append(Failure(id=row_id, error=reason, hopeless=hopeless))
+            row_id, permanent = batch.leave_out(signature), isinstance(error, Unrecoverable)
+            reason = f"Its log is truncated and its events cannot be recovered: {error}"
+            batch.failures.append(Failure(id=row_id, error=reason, permanent=permanent))
             return
         batch.transactions = [
             t.with_recovered(lost) if t.row.signature == signature else t for t in batch.transactions
         ]
         metrics.RECOVERED.inc(len(lost))
-        log.warning("a cut log lost events; recovered", signature=signature, events=len(lost))
+        log.warning("events of a truncated log recovered", signature=signature, events=len(lost))
 
     async def _read_blocks(self, batch: Batch) -> None:
-        """Most of what the writer will have to know; the rest it asks for itself."""
+        """Read most of the blocks that the writer needs; it reads the others itself."""
         slots: set[Slot] = {
             t.row.slot for t in batch.transactions if t.events and t.row.index_in_block is None
         }

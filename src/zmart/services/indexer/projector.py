@@ -36,7 +36,7 @@ _LONG = 20_000
 """Events that are held in memory at once when markets are folded again."""
 
 
-class Folder:
+class Projector:
     """Every method runs inside the caller's transaction, under the writer's lock."""
 
     def __init__(self, program: Program, pricing: PricingModelName) -> None:

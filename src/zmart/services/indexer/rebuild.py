@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from zmart.market.types import MarketId
-from zmart.services.indexer.projector import Folder
+from zmart.services.indexer.projector import Projector
 from zmart.store import index_progress, shadow
 from zmart.store.pool import Connection, Pool
 
@@ -32,33 +32,33 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
         return not any(self.different.values())
 
 
-async def rebuild(pool: Pool, folder: Folder, progress: Progress = lambda done, of: None) -> Rebuilt:
+async def rebuild(pool: Pool, projector: Projector, progress: Progress = lambda done, of: None) -> Rebuilt:
     """`progress` is told (markets done, markets). Raises Conflict while another rebuild runs."""
     async with pool.acquire() as connection, shadow.schema(connection):
         seen = await shadow.digests(connection)
         markets = sorted(MarketId(m) for m in seen if m != _CONFIG)
         async with connection.transaction():
             await shadow.write_here(connection)
-            await folder.refold_config(connection)
+            await projector.refold_config(connection)
         for start in range(0, len(markets), _MARKETS_AT_ONCE):
-            await _fold(connection, folder, markets[start : start + _MARKETS_AT_ONCE])
+            await _fold(connection, projector, markets[start : start + _MARKETS_AT_ONCE])
             progress(min(start + _MARKETS_AT_ONCE, len(markets)), len(markets))
         async with connection.transaction():
             await index_progress.lock_writer(connection)
             now = await shadow.digests(connection)
-            await _catch_up(connection, folder, seen, now)
+            await _catch_up(connection, projector, seen, now)
             rows, different = await shadow.merge(connection)
     return Rebuilt(markets=len(now.keys() - {_CONFIG}), rows=rows, different=different)
 
 
-async def _fold(connection: Connection, folder: Folder, markets: Collection[MarketId]) -> None:
+async def _fold(connection: Connection, projector: Projector, markets: Collection[MarketId]) -> None:
     async with connection.transaction():
         await shadow.write_here(connection)
-        await folder.refold(connection, markets)
+        await projector.refold(connection, markets)
 
 
 async def _catch_up(
-    connection: Connection, folder: Folder, seen: shadow.Digests, now: shadow.Digests
+    connection: Connection, projector: Projector, seen: shadow.Digests, now: shadow.Digests
 ) -> None:
     """Fold what came or went meanwhile; another config concerns every market. Inside the merge's transaction."""
     every = now.keys() | seen.keys()
@@ -66,7 +66,7 @@ async def _catch_up(
         every = {m for m in every if now.get(m) != seen.get(m)}
     changed = sorted(MarketId(m) for m in every if m != _CONFIG)
     await shadow.write_here(connection)
-    await folder.refold_config(connection)
+    await projector.refold_config(connection)
     for start in range(0, len(changed), _MARKETS_AT_ONCE):
-        await folder.refold(connection, changed[start : start + _MARKETS_AT_ONCE])
+        await projector.refold(connection, changed[start : start + _MARKETS_AT_ONCE])
     await shadow.write_live(connection)

@@ -17,7 +17,7 @@ async def reread(engine: Engine) -> int:
             await index_progress.lock_writer(connection)
             slots = await chain_events.slots_of(connection, signatures)
             affected = await chain_events.remove(connection, signatures)
-            await engine.folder.refold_affected(connection, affected)
+            await engine.projector.refold_affected(connection, affected)
             await inbox.store(
                 connection, "scan", [Hint(signature, slot, None) for signature, slot in slots.items()]
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
-from zmart.services.webhook import PATH, Answer, WebhookReceiver
+from zmart.services.webhook import PATH, WebhookReceiver, WebhookResponse
 
 
 def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
@@ -19,11 +19,11 @@ def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
     return app
 
 
-async def _answer(receiver: WebhookReceiver, scope: Scope, receive: Receive) -> Answer:
+async def _answer(receiver: WebhookReceiver, scope: Scope, receive: Receive) -> WebhookResponse:
     if scope["path"] != PATH:
-        return Answer(404, {"error": "not_found", "message": f"Only {PATH} is here.", "status": 404})
+        return WebhookResponse(404, {"error": "not_found", "message": f"Only {PATH} is here.", "status": 404})
     if scope["method"] != "POST":
-        return Answer(405, {"error": "method_not_allowed", "message": "Use POST.", "status": 405})
+        return WebhookResponse(405, {"error": "method_not_allowed", "message": "Use POST.", "status": 405})
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     body = await _body(receive, headers.get(b"content-length"), receiver.max_body_bytes)
     if body is None:
@@ -45,7 +45,7 @@ async def _body(receive: Receive, announced: str | None, most: int) -> bytes | N
             return bytes(body)
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(send: Send, answer: WebhookResponse) -> None:
     body = msgspec.json.encode(answer.body)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if answer.retry_after is not None:

@@ -13,10 +13,10 @@ from zmart.errors import StoreError
 from zmart.services.contract import AsgiApp, Readiness
 from zmart.services.indexer import metrics
 from zmart.services.indexer.engine import Engine
-from zmart.services.indexer.maintenance import Caretaker
+from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.sources import LiveLog
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
@@ -41,10 +41,10 @@ class Indexer:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
-        self._caretaker = Caretaker(engine, settings.indexer_audit_interval_s)
+        self._maintenance = Maintenance(engine, settings.indexer_audit_interval_s)
         self._webhooks = WebhookWatch(engine.pool, settings)
         self._app = webhook_app(WebhookReceiver(engine.pool, settings))
-        self._rate = Rate()
+        self._rate = EventRate()
         self._outages = Outages()
 
     @classmethod
@@ -58,7 +58,7 @@ class Indexer:
 
     async def run(self, stop: asyncio.Event) -> None:
         engine = self._engine
-        work, fetch, confirm, scan, final, care, webhooks = (Bell(stop) for _ in range(7))
+        work, fetch, confirm, scan, final, care, webhooks = (WakeSignal(stop) for _ in range(7))
         endless = [self._wake(StopSignal(stop), (work, fetch))]
         if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
             live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
@@ -71,7 +71,7 @@ class Indexer:
                 group.create_task(engine.confirmer.run(confirm, self._outages))
                 group.create_task(engine.scanner.run(scan, self._outages))
                 group.create_task(engine.finality.run(final, self._outages))
-                group.create_task(self._caretaker.run(care, self._outages))
+                group.create_task(self._maintenance.run(care, self._outages))
                 group.create_task(self._webhooks.run(webhooks, self._outages))
                 await stop.wait()
                 for helper in helpers:
@@ -116,35 +116,35 @@ class Indexer:
     def asgi(self) -> AsgiApp:
         return self._app
 
-    async def _wake(self, stop: StopSignal, bells: tuple[Bell, ...]) -> None:
-        """Ring when the database says that something was stored."""
+    async def _wake(self, stop: StopSignal, signals: tuple[WakeSignal, ...]) -> None:
+        """Wake the loops when the database reports that something was stored."""
 
-        def ring() -> None:
+        def wake() -> None:
             self._outages.end(_LISTENING)
-            for bell in bells:
-                bell.ring()
+            for signal in signals:
+                signal.wake()
 
         async def listen() -> float:
-            await inbox.listen(self._engine.pool, ring)
+            await inbox.listen(self._engine.pool, wake)
             log.warning("listening connection lost")
             return _LISTEN_AGAIN_S
 
         await retrying(listen, stop, _LISTENING, self._outages, retry_s=_LISTEN_AGAIN_S)
 
 
-class Rate:
-    """Events per minute from looks at a counter that only grows."""
+class EventRate:
+    """Events per minute, from samples of a counter that only grows."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def per_minute(self, total: int) -> float:
         now = time.monotonic()
-        while len(self._looks) > 1 and self._looks[1][0] < now - 60:
-            self._looks.popleft()
-        then, before = self._looks[0]
-        if now - self._looks[-1][0] >= 1:
-            self._looks.append((now, total))
+        while len(self._samples) > 1 and self._samples[1][0] < now - 60:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        if now - self._samples[-1][0] >= 1:
+            self._samples.append((now, total))
         return round((total - before) * 60 / max(now - then, 1), 1)
 
 

@@ -14,7 +14,7 @@ from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.errors import ChainError, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer.listing import PAGE, Pace, backwards, pages
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import TransactionRow
 from zmart.store.inbox import Hint
@@ -40,9 +40,9 @@ class Scanner:
         self.backwards: tuple[Slot, Slot] | None = None
         self.trouble = ""
 
-    async def run(self, bell: Bell, outages: Outages) -> None:
-        """Until the bell stops."""
-        await retrying(self._scan_then_pause, bell, "The scan", outages)
+    async def run(self, signal: WakeSignal, outages: Outages) -> None:
+        """Run until the service stops."""
+        await retrying(self._scan_then_pause, signal, "The scan", outages)
 
     async def _scan_then_pause(self) -> float:
         try:
@@ -99,7 +99,7 @@ async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
 class LiveLog:
     """logsSubscribe: names transactions within a block time. What it misses while reconnecting, a scan finds."""
 
-    def __init__(self, pool: Pool, program: Program, ws_url: str, scan_again: Bell) -> None:
+    def __init__(self, pool: Pool, program: Program, ws_url: str, scan_again: WakeSignal) -> None:
         self._pool = pool
         self._program = program
         self._ws_url = ws_url
@@ -113,7 +113,7 @@ class LiveLog:
             group.create_task(self._write())
 
     async def _listen(self) -> None:
-        notices = subscriptions.logs(self._ws_url, self._program.address, on_connect=self._scan_again.ring)
+        notices = subscriptions.logs(self._ws_url, self._program.address, on_connect=self._scan_again.wake)
         try:
             async with aclosing(notices) as stream:
                 async for notice in stream:
@@ -130,7 +130,7 @@ class LiveLog:
             try:
                 await inbox.store(self._pool, "logs", hints)
             except StoreError:
-                self._scan_again.ring()
+                self._scan_again.wake()
 
 
 def _failed(signature: Signature, slot: Slot) -> TransactionRow:

@@ -1,6 +1,6 @@
-"""Tells people when Helius has switched our webhook off, which it does when too many deliveries fail.
+"""Alert when Helius has switched our webhook off, which it does when too many deliveries fail.
 
-Nothing is lost by that: the scan finds every transaction, some seconds later. Asking costs credits, so it is seldom.
+Nothing is lost by that: the scan finds every transaction, some seconds later. Asking costs credits, so it is rare.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ import structlog
 
 from zmart.chain.helius import HeliusClient, HeliusError, HeliusWebhook
 from zmart.market.types import Address
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.pool import Pool
 from zmart.store.retrying import Outages, retrying
 
 _ALERT = "webhook-inactive"
-_FIRST_LOOK_S = 30.0
+_FIRST_CHECK_S = 30.0
 log = structlog.get_logger()
 
 
 class WebhookWatch:
-    """`run(bell)` looks every HELIUS_CHECK_INTERVAL_S where HELIUS_API_KEY is set."""
+    """`run(signal)` checks every HELIUS_CHECK_INTERVAL_S where HELIUS_API_KEY is set."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
         self._program = Address(settings.solana_program_id_core)
 
-    async def run(self, bell: Bell, outages: Outages) -> None:
-        """Until the bell stops; returns at once without HELIUS_API_KEY or with an interval of 0."""
+    async def run(self, signal: WakeSignal, outages: Outages) -> None:
+        """Run until the service stops; returns at once without HELIUS_API_KEY or with an interval of 0."""
         interval_s = self._settings.helius_check_interval_s
         if not (interval_s and self._settings.helius_api_key.get_secret_value()):
             return
         # Not at once: a process that is started again and again would ask each time.
-        await bell.wait(min(_FIRST_LOOK_S, interval_s))
-        await retrying(self._look_then_pause, bell, "The check of webhooks", outages, retry_s=interval_s)
+        await signal.wait(min(_FIRST_CHECK_S, interval_s))
+        await retrying(self._check_then_pause, signal, "The check of webhooks", outages, retry_s=interval_s)
 
-    async def _look_then_pause(self) -> float:
+    async def _check_then_pause(self) -> float:
         try:
-            await self.look()
+            await self.check()
         except HeliusError as problem:
             log.warning("webhooks not checked", reason=str(problem))
         return self._settings.helius_check_interval_s
 
-    async def look(self) -> None:
-        """Ask once. Raises HeliusError: what Helius did not answer neither opens nor ends the alert."""
+    async def check(self) -> None:
+        """Ask Helius once. Raises HeliusError; without an answer the alert is neither raised nor resolved."""
         async with HeliusClient.from_settings(self._settings) as helius:
             ours = [
                 each for each in await helius.webhooks() if self._program in (each.account_addresses or ())

@@ -1,6 +1,6 @@
 """The worker: inbox rows to events and projections, a batch at a time, each batch one transaction.
 
-While the database works on one batch, the next one is decoded: `Preparation` runs ahead without any lock, and
+While the database works on one batch, the next one is decoded: `Prefetcher` runs ahead without any lock, and
 what it says is checked under the writer's lock.
 """
 
@@ -24,9 +24,9 @@ from zmart.services.indexer import batch as batches
 from zmart.services.indexer import metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
 from zmart.services.indexer.blocks import Blocks, Unplaced
-from zmart.services.indexer.prefetcher import MOST_BYTES, Preparation
-from zmart.services.indexer.projector import Folder, Mapped
-from zmart.services.indexer.wake_signal import Bell
+from zmart.services.indexer.prefetcher import MOST_BYTES, Prefetcher
+from zmart.services.indexer.projector import Mapped, Projector
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.inbox import Failure, Ready
@@ -35,7 +35,7 @@ from zmart.store.retrying import Outages, retrying
 
 _TAKEOVER_S = 0.25
 _SAFETY_S = 3.0
-"""A process may die between what it stored and the ring."""
+"""A process may die between what it stored and the wake."""
 log = structlog.get_logger()
 
 
@@ -48,7 +48,7 @@ class Turn(Enum):
 
 
 class Worker:
-    """`turn()` settles one batch; `run(bell)` does so whenever something is in the inbox. `recovered` are
+    """`turn()` settles one batch; `run(signal)` does so whenever something is in the inbox. `recovered` are
     markets with events that no log told: somebody should compare them with their accounts."""
 
     def __init__(
@@ -56,24 +56,24 @@ class Worker:
         pool: Pool,
         rpc: Rpc,
         program: Program,
-        folder: Folder,
+        projector: Projector,
         batch_size: int,
         *,
         trusting: bool = False,
     ) -> None:
         self._pool = pool
-        self._folder = folder
+        self._projector = projector
         self._largest = self._limit = batch_size
         self.blocks = Blocks(rpc)
-        self._preparation = Preparation(pool, rpc, program, self.blocks, trusting=trusting)
+        self._prefetcher = Prefetcher(pool, rpc, program, self.blocks, trusting=trusting)
         self._ahead: asyncio.Task[Batch] | None = None
         self.events_total = 0
         self.recovered: set[MarketId] = set()
 
-    async def run(self, bell: Bell, outages: Outages) -> None:
-        """Until the bell stops. It rings when something came into the inbox."""
+    async def run(self, signal: WakeSignal, outages: Outages) -> None:
+        """Run until the service stops. `signal` wakes when something came into the inbox."""
         try:
-            await retrying(self._turn_then_pause, bell, "Indexing", outages)
+            await retrying(self._turn_then_pause, signal, "Indexing", outages)
         finally:
             await self._forget_ahead()
 
@@ -91,7 +91,7 @@ class Worker:
     async def turn(self) -> Turn:
         """One batch. A batch that fails is tried in halves, down to the row that is to blame."""
         limit, ahead, self._ahead = self._limit, self._ahead, None
-        batch = await ahead if ahead else await self._preparation.batch(limit)
+        batch = await ahead if ahead else await self._prefetcher.batch(limit)
         if not batch.rows:
             return Turn.IDLE
         try:
@@ -142,12 +142,12 @@ class Worker:
         return Turn.WORKED
 
     def _look_ahead(self, batch: Batch) -> None:
-        """A batch that is not full was the last one; more will ring."""
+        """A batch that is not full was the last one; the next rows wake the loop."""
         full = (
             len(batch.rows) >= self._limit or sum(len(r.payload) for r in batch.rows.values()) >= MOST_BYTES
         )
         if full and self._ahead is None:
-            self._ahead = asyncio.create_task(self._preparation.batch(self._limit, batch.ids))
+            self._ahead = asyncio.create_task(self._prefetcher.batch(self._limit, batch.ids))
 
     async def _forget_ahead(self) -> None:
         """What was prepared may be old by the time that it could be written."""
@@ -213,8 +213,8 @@ class Worker:
             for t in transactions
             if t.row.signature in batch.digests
         }
-        turned = [row.id for t in transactions if (row := rows[t.row.signature]).said_foreign]
-        for signature in await deliveries.note_foreign(connection, turned):
+        turned = [row.id for t in transactions if (row := rows[t.row.signature]).reported_not_ours]
+        for signature in await deliveries.note_reported_not_ours(connection, turned):
             metrics.FALSE_DELIVERIES.inc()
             log.error("a webhook delivered a transaction of the program as foreign", signature=signature)
         held = {failure.id for failure in failures} | hints.keys()
@@ -224,8 +224,8 @@ class Worker:
 
     async def _set_aside(self, connection: Connection, batch: Batch) -> None:
         """Those that leave nothing to fold, unless our RPC has more to show."""
-        await inbox.foreign(connection, batch.foreign)
-        await deliveries.said_foreign(connection, batch.said_foreign)
+        await inbox.not_ours(connection, batch.not_ours)
+        await deliveries.reported_not_ours(connection, batch.reported_not_ours)
         await deliveries.unproven(connection, batch.unproven)
 
     async def _write(
@@ -235,14 +235,14 @@ class Worker:
             await self._add(connection, transactions)
         if moved:
             affected = await chain_events.affected_by(connection, moved)
-            await self._folder.refold_affected(connection, affected)
+            await self._projector.refold_affected(connection, affected)
 
     async def _add(self, connection: Connection, transactions: list[Transaction]) -> None:
         events = [event for transaction in transactions for event in transaction.events]
-        mapped: list[Mapped] = await self._folder.map_markets(connection, events)
+        mapped: list[Mapped] = await self._projector.map_markets(connection, events)
         await asyncio.sleep(0)  # a webhook that came meanwhile is answered first
         rows = [t.row for t in transactions]
-        await self._folder.apply(connection, mapped, lambda: chain_events.add(connection, rows, mapped))
+        await self._projector.apply(connection, mapped, lambda: chain_events.add(connection, rows, mapped))
         doubtful = {t.row.signature for t in transactions if t.recovered}
         self.recovered |= {m for event, m in mapped if m and event.signature in doubtful}
 
