@@ -36,9 +36,10 @@ faults: setup-dev ## the long runs: faults, load, the stack from an installed wh
 simulate: setup-dev ## markets live under faults that a seed draws: make simulate SEED=7 (default: a new seed)
 	$(BIN)/python tests/simulation/run_simulation.py $(SEED)
 
-check: setup-dev ## format, lint, import rules, types
+check: setup-dev ## format, lint, words, import rules, types
 	$(BIN)/ruff format --check src tests bench programs
 	$(BIN)/ruff check src tests bench programs
+	$(BIN)/codespell src tests docs bench README.md CONTRIBUTING.md CHANGELOG.md .env.example
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 

@@ -1,4 +1,4 @@
-"""The stores of a run, and how many statements PostgreSQL runs: they show which answers were read anew."""
+"""The stores of a run, and how many statements PostgreSQL runs: they show which answers were read again."""
 
 from __future__ import annotations
 

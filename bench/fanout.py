@@ -34,7 +34,7 @@ _TAIL = (
 _MARKET, _WALLET, _SIGNATURE = b"ab" * 32, b"W" * 44, b"S" * 88
 
 
-class Everybody(SocketServer):
+class AcceptAll(SocketServer):
     """Every client reads the channel from its first moment on."""
 
     def __init__(self, hub: SocketHub, limits: SocketLimits) -> None:
@@ -57,7 +57,7 @@ def message(offset: int) -> WireMessage:
 async def _serve(port: int, ticks: int, messages: int) -> None:
     hub, limits = SocketHub(), SocketLimits(connections_per_address=100_000)
     hub.begin("epoch", FIRST_OFFSET)
-    await socket.listen(Everybody(hub, limits), {}, (), limits.frame_bytes, "127.0.0.1", port)
+    await socket.listen(AcceptAll(hub, limits), {}, (), limits.frame_bytes, "127.0.0.1", port)
     loop, offset = asyncio.get_running_loop(), FIRST_OFFSET
     at = loop.time()
     while True:

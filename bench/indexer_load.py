@@ -33,7 +33,7 @@ B = Shares(50_000_000_000)
 
 
 class Load:
-    """`hints()` are raw webhook deliveries in chain order: the beginning of every market, then trades for ever."""
+    """`hints()` are raw webhook deliveries in chain order: the beginning of every market, then trades without end."""
 
     def __init__(self, program: Program, seed: int, markets: int, wallets: int) -> None:
         self._program = program

@@ -77,7 +77,7 @@ class ReadOnly(StoreError):
 
 
 class NotFound(ZmartError):
-    """What was asked for does not exist."""
+    """The requested object does not exist."""
 
 
 class Conflict(ZmartError):
@@ -85,7 +85,7 @@ class Conflict(ZmartError):
 
 
 class IndexIncomplete(ZmartError):
-    """The index does not know everything yet that a decision depends on; the sentence says what is missing. It goes
+    """The index is not complete yet for a decision; the sentence says what is missing. The decision goes
     on by itself when the index is gap-free through `needs_slot` and chain time `needs_time`."""
 
     def __init__(self, message: str, *, needs_slot: int, needs_time: int) -> None:
@@ -103,7 +103,7 @@ class Invalid(ZmartError):
 
 
 class Unauthenticated(ZmartError):
-    """Nobody proved who is calling."""
+    """The request does not prove who sent it."""
 
 
 class Forbidden(ZmartError):
@@ -122,4 +122,4 @@ class NotEligible(Forbidden):
 
 
 class EligibilityUnknown(ChainError):
-    """Whether a wallet may vote cannot be told now: that is neither a yes nor a no."""
+    """Whether a wallet may vote cannot be determined now: that is neither a yes nor a no."""

@@ -197,6 +197,7 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
+        """Whether this is a local stack: ZMART_ENV=local."""
         return self.zmart_env == "local"
 
     def require(self, name: str) -> str:

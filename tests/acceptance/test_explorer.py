@@ -46,7 +46,7 @@ async def _opened(stack: Settings) -> str:
 
 
 async def _bought(stack: Settings, market: str, outcome: bool) -> LandedTransaction:
-    """Somebody else trades, elsewhere."""
+    """Another user trades, elsewhere."""
     async with DemoWorld.open(stack) as world:
         user = world.users[5]
         await world.rpc.request_airdrop(user.wallet, 10**10)

@@ -63,7 +63,7 @@ async def disputed(world: DemoWorld, market: MarketPlay) -> None:
 
 
 async def vote_unheard(world: DemoWorld, market: MarketPlay, user: DemoUser, vote: bool) -> None:
-    """To the chain, past everybody of ours."""
+    """To the chain, past all services."""
     from zmart.local.chain.genesis import send
     from zmart.market.types import Wallet
 

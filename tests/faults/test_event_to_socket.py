@@ -130,7 +130,7 @@ async def test_of_500_trades_99_in_100_are_on_the_socket_within_250_ms(local_cha
     """U5."""
     idle = os.getloadavg()[0] < (os.cpu_count() or 1) / 2
     waited = await measured(local_chain, database_url, redis_url, 500)
-    assert waited[-1] < 2.5, "somebody looked by himself, for nobody woke him"
+    assert waited[-1] < 2.5, "a service polled because no notification woke it"
     if idle:
         assert at(waited, 0.99) < 0.25
     else:

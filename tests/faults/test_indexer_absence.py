@@ -1,4 +1,4 @@
-"""What an RPC cannot say now is asked for again for ever; what does not exist is proven before it is forgotten."""
+"""What an RPC cannot answer now is requested again without limit; absence is proven before anything is dropped."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ async def test_a_signature_that_nobody_has_ages_out_quietly(database_url, claime
         assert REGISTRY.get_sample_value("zmart_indexer_absent_transactions_total") == counted + 1
         assert await through(engine) == node.tip()
         await inbox.store(engine.pool, "webhook", [inbox.Hint(invented, claimed, None)])
-        assert await engine.fetcher.turn() == 0, "told again, it does not begin anew"
+        assert await engine.fetcher.turn() == 0, "a repeated hint does not begin again"
 
 
 async def test_a_hint_in_a_slot_that_is_not_listed_yet_holds_the_gap_free_slot(database_url):

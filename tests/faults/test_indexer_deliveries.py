@@ -1,4 +1,4 @@
-"""A delivery is a hint, its content too: whoever knows the webhook's secret decides nothing (cases A2, I5)."""
+"""A delivery is a hint, its content too: a sender who knows the webhook's secret decides nothing (cases A2, I5)."""
 
 from __future__ import annotations
 

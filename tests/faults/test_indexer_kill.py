@@ -128,7 +128,7 @@ def _kill_all(process):
 
 
 async def helius(machine, node, chance):
-    """Deliveries for ever, in any order and again and again; what is not accepted is forgotten."""
+    """Deliveries without end, in any order and again and again; what is not accepted is forgotten."""
     untold = {tx.signature for tx in STORY.txs if chance.random() < NEVER_DELIVERED}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{machine.port}", timeout=2) as client:
         while True:

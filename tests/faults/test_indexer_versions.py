@@ -1,4 +1,4 @@
-"""Transactions of version 1 that no webhook carries, on the real chain, and one that is newer than everybody here."""
+"""Transactions of version 1 that no webhook carries, on the real chain, and one that is newer than every part here."""
 
 from __future__ import annotations
 

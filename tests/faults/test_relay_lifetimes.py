@@ -149,7 +149,7 @@ async def test_a_node_that_is_behind_buries_no_nonce(world):
 
 @pytest.mark.parametrize("waits", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["now", "later"])
 async def test_a_blockhash_that_a_node_does_not_know_yet_is_not_over(world, waits):
-    """I4, the same for everybody else: it is over by height, not by one node's word."""
+    """I4, the same for all others: it is over by height, not by one node's word."""
     payer = (await Nonce(world.rpc).create()).owner
     latest = await world.rpc.get_latest_blockhash()
     message = compose.compile(payer.pubkey(), [world.call(payer)], latest.blockhash)

@@ -61,7 +61,7 @@ class Crowd:
             except Conflict:
                 continue
 
-    async def everybody(self, pool: Pool) -> None:
+    async def all_vote(self, pool: Pool) -> None:
         numbers = list(range(2_000, 2_000 + WALLETS))
         self.chance.shuffle(numbers)
         for start in range(0, WALLETS, 6):
@@ -111,7 +111,7 @@ async def race(scene: Scene, seed: int) -> int:
     market = await scene.market()
     crowd = Crowd(scene, market, seed)
     voters = await Pool.open(scene.settings.require("database_url"), size=6, wait_s=30)
-    voting = asyncio.create_task(crowd.everybody(voters))
+    voting = asyncio.create_task(crowd.all_vote(voters))
 
     async def take() -> None:
         async with scene.pool.transaction() as connection:
@@ -164,7 +164,7 @@ async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(s
         scene.chain.keys.backend,
     )
     await tick()
-    voting = asyncio.create_task(crowd.everybody(voters))
+    voting = asyncio.create_task(crowd.all_vote(voters))
     while not voting.done():
         await asyncio.gather(tick(), tick())
     await voting

@@ -1,6 +1,6 @@
 """A dishonest operator rewrites the log, before or after the count: `zmart verify tally` names what was done.
 
-The rewritten log is a perfect one, with its own tree; whoever has a receipt finds it out all the same.
+The rewritten log is a perfect one, with its own tree; a voter with a receipt detects it all the same.
 """
 
 from __future__ import annotations

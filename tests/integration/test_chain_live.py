@@ -31,7 +31,7 @@ HOUR = 3_600
 
 
 class Actor:
-    """Sends instructions as somebody and reads what they caused."""
+    """Sends instructions as a user and reads what they caused."""
 
     def __init__(self, chain, rpc):
         self.chain, self.rpc, self.program = chain, rpc, chain.program

@@ -20,7 +20,7 @@ REFUSED = {"code": -32602, "message": "Invalid params"}
 
 @asynccontextmanager
 async def playing(*answers):
-    """A server that gives the answers in turn, the last one for ever; yields (url, list of requests seen).
+    """A server that gives the answers in turn, the last one without end; yields (url, list of requests seen).
     An answer is a JSON value, (status, bytes[, content type]), a function of the request that gives one of these, or
     None for silence. Objects get the version and the request's id where they don't say their own."""
     seen = []

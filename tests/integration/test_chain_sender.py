@@ -82,7 +82,7 @@ class Journal:
 
 
 class Effect:
-    """A transfer that anybody can count."""
+    """A transfer that any observer can count."""
 
     def __init__(self, program, rpc, payer):
         self.program, self.rpc, self.payer = program, rpc, payer

@@ -69,7 +69,7 @@ async def test_a_read_only_database_answers_reads_and_refuses_writes_with_503(
         bearer = {"authorization": f"Bearer {token}"}
         writes = [
             await here.post("/api/discussions", comment, token),
-            await here.http.put(f"/api/users/{address(1)}", json={"username": "somebody"}, headers=bearer),
+            await here.http.put(f"/api/users/{address(1)}", json={"username": "a-user"}, headers=bearer),
         ]
         for answer in writes:
             status, has_time, message = refusal_of(answer)

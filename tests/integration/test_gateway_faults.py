@@ -1,4 +1,4 @@
-"""What the gateway does while something that it needs is away, slow or full."""
+"""What the gateway does while something that it needs is unavailable, slow or full."""
 
 from __future__ import annotations
 

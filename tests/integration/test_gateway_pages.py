@@ -153,7 +153,7 @@ async def test_a_transaction_is_told_in_words_from_the_index(database_url: str) 
 
 
 async def test_a_cut_log_breaks_no_page_and_nothing_is_made_up_for_it(database_url: str) -> None:
-    """Anybody can have a node cut the log of their own transaction."""
+    """Any user can have a node truncate the log of their own transaction."""
     async with site(database_url) as here:
         key, signature = await add_market(here.pool, 1), "5" * 87
         instructions = get_args(events.UnloggedInstruction)

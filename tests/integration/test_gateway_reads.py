@@ -211,7 +211,7 @@ async def test_status_and_health_say_what_services_said(database_url: str) -> No
     async with site(database_url) as here:
         say = "INSERT INTO service_status (service, instance, ready, reason, seen_at) VALUES ($1, 'h:1', $2, $3, {})"
         await here.pool.execute(say.format("now()"), "indexer", True, "")
-        await here.pool.execute(say.format("now()"), "snapshots", False, "the pin provider is away")
+        await here.pool.execute(say.format("now()"), "snapshots", False, "the pin provider is unavailable")
         await here.pool.execute(say.format("now() - interval '5 minutes'"), "monitor", True, "")
         body = (await here.get("/api/status")).json()
         assert body["gap_free_through_slot"] == 777

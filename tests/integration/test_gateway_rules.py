@@ -193,7 +193,7 @@ async def test_limits_hold_with_and_without_redis(
 async def test_gateways_share_their_counts_and_wallets_have_their_own(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limiter, "_ANSWER_WITHIN_S", 10.0)  # a busy machine is no Redis that is away
+    monkeypatch.setattr(rate_limiter, "_ANSWER_WITHIN_S", 10.0)  # a busy machine is not an unavailable Redis
     async with site(database_url, redis_url) as one, site(database_url, redis_url, with_rules=False) as two:
         market = await add_market(one.pool, 1)
 

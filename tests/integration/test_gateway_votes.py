@@ -200,7 +200,7 @@ async def test_a_vote_that_the_rule_refuses_is_403_with_the_rule_and_the_remedy(
 
 
 async def test_a_vote_that_cannot_be_judged_now_is_503(database_url: str, redis_url: str) -> None:
-    """A1: an index that is behind, or an RPC that is away, refuses nobody."""
+    """A1: an index that lags, or an unavailable RPC, refuses no voter."""
     async with site(
         database_url, redis_url, vote_rule_disputes="staked", vote_rule_proposals="funded"
     ) as here:

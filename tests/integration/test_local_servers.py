@@ -114,7 +114,7 @@ def test_valkey_keeps_its_keys_after_kill_9(new_valkey: Valkey) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody may pass through; pytest's own lie below one that only its user may enter."""
+    """A folder that every user may pass through; pytest's own lie below one that only its user may enter."""
     with tempfile.TemporaryDirectory(prefix="zmart-") as name:
         os.chmod(name, 0o711)
         yield Path(name)

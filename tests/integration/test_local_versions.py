@@ -1,4 +1,4 @@
-"""I2: nothing that anybody can send ends the local chain, and what it accepts it remembers."""
+"""I2: no request of a client ends the local chain, and what it accepts it remembers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TABLES = "AddressLookupTab1e1111111111111111111111111"
 
 
 class Sender:
-    """Somebody with SOL and a lookup table, and the chain's bare JSON-RPC."""
+    """A user with SOL and a lookup table, and the chain's bare JSON-RPC."""
 
     def __init__(self, chain: ChainServer, rpc: Rpc, http: httpx.AsyncClient) -> None:
         self.chain, self.rpc, self.http = chain, rpc, http
@@ -203,7 +203,7 @@ async def test_one_request_that_cannot_be_read_harms_no_other(chain: ChainServer
 
 
 def test_a_runtime_that_ended_ends_the_chain_and_one_failed_answer_does_not(tmp_path: Path) -> None:
-    """I2: a process whose runtime has panicked would answer for ever, and do nothing."""
+    """I2: a process whose runtime has panicked would answer without end, and do nothing."""
     script = tmp_path / "check.js"
     script.write_text(ENDED_OR_NOT)
     source = Path(node.__file__).parent

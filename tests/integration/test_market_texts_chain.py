@@ -32,7 +32,7 @@ async def draft_of(stage: Stage, author: Keypair) -> dict:
 
 
 async def put_on_chain(stage: Stage, creator: Keypair, market_id: str, cid: str) -> dict:
-    """A market as anybody can make it, past the API."""
+    """A market as any user can create it, past the API."""
     instruction = stage.build.create_market(
         Wallet(str(creator.pubkey())),
         MarketId(market_id),

@@ -139,7 +139,7 @@ async def test_after_the_tally_of_a_dispute_voting_is_over(scene: Scene) -> None
 
 
 async def test_a_market_that_was_disputed_is_never_finalized_by_itself(scene: Scene) -> None:
-    """aggregate_dispute_votes, sent by somebody, puts the refused outcome back to where time would confirm it."""
+    """aggregate_dispute_votes, sent by others, puts the refused outcome back to where time would confirm it."""
     market = await scene.disputed()
     trap = scene.chain.program.instructions.aggregate_dispute_votes(
         address_of(scene.chain.keys.backend), market, 9, 1
@@ -244,7 +244,7 @@ async def test_a_failing_market_waits_longer_each_time_and_others_go_first(pool:
 async def test_markets_without_progress_for_seven_days_are_found(pool: Pool) -> None:
     await add_market(pool, market_id(1), "PROPOSED")
     await add_market(pool, market_id(2), "DISPUTED", disputed_at=NOW)
-    await add_market(pool, market_id(3), "ACTIVE")  # without an end date it may go on for ever
+    await add_market(pool, market_id(3), "ACTIVE")  # without an end date it may go on without limit
     await add_market(pool, market_id(4), "FINALIZED")
     await add_market(pool, market_id(5), "PROPOSED")
     await market_work.note(pool, market_id(5), Job.PROPOSAL, "rejected")

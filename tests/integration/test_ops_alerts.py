@@ -1,4 +1,4 @@
-"""Alerts reach people: each opening and each closing once, whoever tells it, however the receiver behaves."""
+"""Alerts reach people: each opening and each closing once, whichever process sends it, however the receiver behaves."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Those who write the same rows of the inbox at the same moment wait for each other, and never end as a deadlock: that
-costs one of them a second, and everybody who follows the market with it."""
+costs one of them a second, and every client that follows the market with it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WRITERS = {
     "settled": inbox.settled,
     "not_ours": inbox.not_ours,
     "failed": fail,
-    "defer": lambda c, ids: inbox.defer(c, ids, "the RPC is away"),
+    "defer": lambda c, ids: inbox.defer(c, ids, "the RPC is unavailable"),
     "forget": lambda c, _: inbox.forget(c, [LAST, FIRST]),
     "folded": lambda c, ids: deliveries.folded(c, dict.fromkeys(ids, (b"digest", 7))),
     "unproven": deliveries.unproven,

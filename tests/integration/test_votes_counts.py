@@ -55,7 +55,7 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 
 async def one_write(pool: Pool, chance: random.Random) -> None:
-    """Anything that an indexer, a gateway, or somebody with psql may do."""
+    """Anything that an indexer, a gateway, or an operator with psql may do."""
     market, kind = chance.choice(MARKETS), chance.choice(["proposal", "dispute"])
     voter, vote = address_of(wallet(chance.randrange(20))), chance.random() < 0.5
     match chance.randrange(10):

@@ -147,7 +147,7 @@ async def test_three_hundred_fresh_key_pairs_decide_nothing(scene: Scene) -> Non
 
 
 async def test_trading_once_the_vote_is_open_helps_nobody(scene: Scene) -> None:
-    """A1: the dispute is known to be open, so whoever trades now, wherever, comes too late."""
+    """A1: the dispute is known to be open, so a wallet that trades now, in any market, is too late."""
     other, late = await scene.active(), await scene.rich()
     market = await disputed(scene, [])
     await scene.buy(other, late, 90_000_000)
@@ -233,7 +233,7 @@ async def test_a_rule_is_fixed_with_the_vote_and_survives_a_restart(scene: Scene
 
 
 async def test_what_the_rpc_does_not_say_lets_nobody_in_and_refuses_nobody(scene: Scene) -> None:
-    """A1: `funded` without an RPC is a 503 for everybody."""
+    """A1: `funded` without an RPC is a 503 for every voter."""
     market, stranger = await disputed(scene, []), Keypair()
     funded = scene.with_settings(vote_rule_disputes="funded:50000000")
     blind = Voters(scene.pool, scene.chain.program, None, funded)
@@ -334,7 +334,7 @@ async def test_a_funded_proposal_is_verified_from_the_chain(scene: Scene) -> Non
 
 
 async def test_a_rule_that_was_changed_is_proven_by_a_receipt(scene: Scene) -> None:
-    """A1: whoever loosens the rule of an open vote, in the database, contradicts the receipts that were given."""
+    """A1: loosening the rule of an open vote in the database contradicts the receipts that were given."""
     traders = [Keypair() for _ in range(2)]
     market = await disputed(scene, traders)
     receipts = [(await vote(scene, market, trader, True)).receipt for trader in traders]

@@ -106,7 +106,7 @@ async def follow(server: Process, epoch: str, seen: Seen, upto: int) -> None:
                     assert told["type"] != "gap"
                     if told["type"] == "discussion":
                         seen.append((told["offset"], text.encode()))
-                    elif told["type"] == "error":  # PostgreSQL was away for the moment
+                    elif told["type"] == "error":  # PostgreSQL was unavailable at the moment
                         break
                     if seen and seen[-1][0] >= upto:
                         return

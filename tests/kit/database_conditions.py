@@ -27,7 +27,7 @@ class DatabaseConditions:
         await self._alter("")
 
     async def execute(self, sql: str, *arguments: object) -> None:
-        """A statement of somebody who may write even while others may not."""
+        """A statement of a role that may write even while others may not."""
         async with self._session() as session:
             await session.execute(sql, *arguments)
 

@@ -1,4 +1,4 @@
-"""What somebody who knows the webhook's secret may make of a real transaction; each keeps its signature."""
+"""What a sender who knows the webhook's secret may make of a real transaction; each keeps its signature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The providers on a real port beside a real chain, an endpoint that takes their posts, and somebody who transacts."""
+"""The providers on a real port beside a real chain, an endpoint that takes their posts, and a user who transacts."""
 
 from __future__ import annotations
 

@@ -120,9 +120,9 @@ def broken_older(payer: Keypair, blockhash: Hash, table: Pubkey) -> Iterator[Cas
     yield "two signatures of one signer", wire(mine, mine)
     yield "no signature", wire()
     yield "an empty signature", wire(bytes(64))
-    nobody = b"\0\0\1" + message[3:]
-    yield "no signer, no signature", wire(body=nobody)
-    yield "no signer, one signature", wire(bytes(payer.sign_message(nobody)), body=nobody)
+    no_signer = b"\0\0\1" + message[3:]
+    yield "no signer, no signature", wire(body=no_signer)
+    yield "no signer, one signature", wire(bytes(payer.sign_message(no_signer)), body=no_signer)
     outside = message[:-15] + bytes([9]) + message[-14:]
     yield "an index outside", wire(bytes(payer.sign_message(outside)), body=outside)
     plain = bytes(MessageV0.try_compile(payer.pubkey(), pay, [], blockhash))

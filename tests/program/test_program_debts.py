@@ -1,4 +1,4 @@
-"""A wallet that only gets paid never blocks anybody: what it cannot be paid is noted and paid later (case A19)."""
+"""A wallet that only gets paid never blocks another: what it cannot be paid is noted and paid later (case A19)."""
 
 from __future__ import annotations
 

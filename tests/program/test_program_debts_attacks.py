@@ -231,7 +231,7 @@ def test_the_last_debt_leaves_exactly_the_rent_of_the_market() -> None:
 
 @pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
 def test_an_invalid_market_owes_the_fees_and_no_reward(paused: bool) -> None:
-    """The resolver's fees are the creator's then, whoever claims; a paused protocol pays out as before."""
+    """The resolver's fees are the creator's then, whichever wallet claims; a paused protocol pays out as before."""
     scene = Scene(outcome=None)
     if paused:
         scene.zmart.pause()

@@ -1,4 +1,4 @@
-"""Whatever is traded, claimed and withdrawn while wallets cannot be paid: nobody waits for another's wallet, everybody
+"""Whatever is traded, claimed and withdrawn while wallets cannot be paid: no one waits for another's wallet, everyone
 gets what they are owed in the end, and the Python fold says what the program did (case A19)."""
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Play:
         return [wallet for user, wallet in enumerate(self.users) if self.held(user, outcome)]
 
     def collect(self) -> None:
-        """Whoever is owed something and can be paid takes it; the rest try in vain or have no business here."""
+        """Every wallet that is owed something takes it if it can; the rest try in vain or have no business here."""
         for wallet, owed in zip((self.resolver, self.fee_wallet), self.zmart.owed(self.market), strict=True):
             if owed and self.chain.lamports(wallet.pubkey()):
                 assert self.zmart.withdraw(self.market, wallet).event["amount"] == owed

@@ -115,7 +115,7 @@ class Roles:
             event = self.zmart.withdraw(self.market, wallet, also=self.extra(places)).event
         except ProgramFailed:
             payable = before + free + owed >= self.least
-            assert not (free + owed and payable), "somebody who is owed was refused"
+            assert not (free + owed and payable), "a wallet that is owed was refused"
             return
         assert self.chain.lamports(key) - before == free + owed
         assert event["amount"] == (free if wallet is self.creator else owed)

@@ -167,7 +167,7 @@ class IndexChecker:
 
 
 class FeedChecker:
-    """Looks seldom, at all of it: a hole stays."""
+    """Checks rarely, all of it: a hole stays."""
 
     def __init__(self, world: Simulation) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""What must hold when the faults are over and everybody had time: everything gets done, and everything agrees."""
+"""What must hold when the faults are over and every process had time: everything gets done, and everything agrees."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class Gateway:
         return cls(settings, await Pool.open(settings.require("database_url"), 2), program, backend)
 
     async def vote(self, market_id: str, kind: VoteKind, vote: bool, voter: Keypair) -> str | None:
-        """A signed statement; "" when it was accepted, else why not; None while the database is away."""
+        """A signed statement; "" when it was accepted, else why not; None while the database is unavailable."""
         now = datetime.fromtimestamp(time.time(), UTC)
         unsigned = CastVote(
             program=self._program.address,

@@ -1,7 +1,7 @@
 """One run: a chain, two nodes, a database, the services as processes, people, faults, and checkers.
 
 First the safety phase: faults come as the options say, and after every step the invariants must hold. Then the
-liveness phase: no new faults, everybody is alive and reachable, and everything that was begun must come to its end.
+liveness phase: no new faults, every process is alive and reachable, and everything that was begun must come to its end.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ class Simulation:
             self.wake()
 
     async def _asked(self, request):
-        """Run a request inside the gateway's process; None when that is away or dies of it."""
+        """Run a request inside the gateway's process; None if that is down or dies of it."""
         process, gateway = self.processes.get("gateway"), self._gateway
         if process is None or gateway is None or process.dead.is_set():
             return None

@@ -20,7 +20,7 @@ _LONGEST_ANSWER_S = 60.0
 
 
 class Stuck(AssertionError):
-    """Everybody waits for somebody else: no timer, no answer under way."""
+    """Every task waits for another one: no timer, no answer under way."""
 
 
 class VirtualClock:
@@ -57,7 +57,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
                 raise Stuck(f"PostgreSQL did not answer within {_LONGEST_ANSWER_S:.0f} s")
             return events
         if timeout is None:
-            raise Stuck("everybody waits, and nothing will ever wake anybody")
+            raise Stuck("every task waits, and nothing will wake any of them")
         clock.seconds += timeout
         return []
 

@@ -158,7 +158,7 @@ def test_the_fewest_shares_follow_the_arguments_and_change_nothing_for_other_rea
 
 
 def test_creditors_follow_the_accounts_of_the_interface():
-    """A19: writable, never signers; whoever reads the interface's accounts finds them where they were."""
+    """A19: writable, never signers; a reader of the interface's accounts finds them where they were."""
     plain = build.claim_winnings(USER, MARKET_ID, RESOLVER)
     longer = build.claim_winnings(USER, MARKET_ID, RESOLVER, [FEES])
     assert longer.accounts[:-1] == plain.accounts

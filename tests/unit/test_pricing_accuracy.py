@@ -33,7 +33,7 @@ def gaps(b: int) -> Iterator[int]:
 
 
 def exponents() -> Iterator[int]:
-    """x in Q58, many of them where the series starts anew: at sixteenths of ln 2."""
+    """x in Q58, many of them where the series starts again: at sixteenths of ln 2."""
     random = Random(1)
     seam = mp.log(2) * ONE_Q58 / 16
     for _ in range(SAMPLES):

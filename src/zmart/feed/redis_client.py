@@ -1,7 +1,7 @@
-"""Redis clients, made in one way, that raise the errors of the store.
+"""Connect to Redis in one way, with the errors of the store.
 
-Answers come as bytes. Nothing is retried behind the caller's back unless that is asked for: a Redis that restarted may
-have lost its last second, which the feed must notice.
+Responses are bytes. A client does not retry unless the caller asks for it: a Redis that restarted may have lost its
+last second, which the feed must notice.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ _WORDS = {
 
 
 class RedisClient(Redis):
-    """redis-py's client. Raises Unavailable, Busy and ReadOnly; what else it raises is a bug. A pipeline needs
-    `store_errors` around its execution."""
+    """Execute commands. Raises Unavailable, Busy and ReadOnly; any other exception is a bug.
+
+    A pipeline needs `store_errors` around its execution.
+    """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in redis-py
+        """Execute one command, as in redis-py."""
         with store_errors():
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
@@ -58,7 +61,7 @@ def connect(
     answer_s: float = 10.0,
     retries: int = 0,
 ) -> RedisClient:
-    """A client; it connects when it is first used. Close it with `aclose()`."""
+    """Return a client, which connects when it is first used. Close it with `aclose()`."""
     pool = BlockingConnectionPool.from_url(
         redis_url,
         max_connections=connections,

@@ -119,7 +119,7 @@ async def _until_stopped(service: Service, stop: asyncio.Event) -> None:
             return
     running.result()
     if not stop.is_set():
-        raise RuntimeError(f"the {service.name} ended although nobody stopped it")
+        raise RuntimeError(f"the {service.name} ended without a request to stop")
 
 
 def _listen(settings: Settings, port_setting: str) -> socket.socket:
@@ -162,7 +162,7 @@ def _server(settings: Settings, port_setting: str, probes: Probes, service: Serv
 
 
 async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
-    """Say every few seconds how this process is; a database that is away costs nothing but the word."""
+    """Report this process's state every few seconds; an unavailable database only costs the report."""
     instance = f"{socket.gethostname()}:{os.getpid()}"
     pool: Pool | None = None
     try:

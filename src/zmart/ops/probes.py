@@ -32,6 +32,7 @@ class Probes:
         self._started = time.time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or the events of ASGI's lifespan."""
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return

@@ -16,8 +16,8 @@ class Market(Struct, frozen=True, kw_only=True):
 
     `proposed_outcome` and `final_outcome`: true YES, false NO, null not decided; `outcome` is a word, INVALID
     included. `state` is DRAFT for a market whose creation was not sent to the chain yet. The text (question to tags,
-    `ends_at`) is the document that the market's CID on chain names, whoever wrote it. `text_status`: `not_available`
-    if no one has served the document yet, `not_a_market_document` if the CID names something else.
+    `ends_at`) is the document that the market's CID on chain names, regardless of its author. `text_status`:
+    `not_available` if no one has served the document yet, `not_a_market_document` if the CID names something else.
     """
 
     id: MarketId

@@ -36,6 +36,7 @@ class RunApi:
         self._token = operator_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         if scope["type"] != "http":
             return
         path = scope.get("path", "")

@@ -30,6 +30,7 @@ class WebhookApi:
         self._changed = changed
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
+        """Answer one request."""
         given = request.query.get("api-key", "")
         if not self._api_key or not hmac.compare_digest(given.encode(), self._api_key.encode()):
             raise _refusal(401, "invalid api key provided")

@@ -42,6 +42,7 @@ class PinGateway:
         self._blocks = store.blocks["public"]
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
+        """Answer one request."""
         if request.method not in ("GET", "HEAD"):
             raise HttpRefusal(405, {"error": "Use GET or HEAD."})
         try:

@@ -45,6 +45,7 @@ class LegacyApi:
         self._credentials = credentials
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
+        """Answer one request."""
         if not self._credentials.allow(request):
             raise _refusal(401, "INVALID_CREDENTIALS", "Invalid/expired credentials")
         match request.method, request.path:

@@ -37,6 +37,7 @@ class FilesApi:
         self._credentials = credentials
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
+        """Answer one request."""
         if not self._credentials.allow(request):
             raise _refusal(401, "Not authorized")
         match request.method, request.path.removeprefix(FILES).strip("/").split("/"):

@@ -60,7 +60,7 @@ async def market_activity(
         str | None, QueryParameter(name="type", description="trade, vote, discussion or market")
     ] = None,
 ) -> Activities:
-    """What happened lately in all markets."""
+    """Recent activity in all markets."""
     if kind in ("", "all"):
         kind = None
     if kind is not None and kind not in activity.TYPES:

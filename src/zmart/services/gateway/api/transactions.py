@@ -12,7 +12,7 @@ from zmart.services.gateway.context import Context
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):
-    """A whole transaction in base64, signed by everybody who has to."""
+    """A whole transaction in base64, signed by every required signer."""
 
     transaction: schemas.Base64
 

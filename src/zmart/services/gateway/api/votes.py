@@ -232,7 +232,7 @@ async def log_page(
     start: Annotated[int, QueryParameter(ge=0, le=2**40)] = 0,
     limit: Annotated[int, QueryParameter(ge=0)] = 100,
 ) -> LogPage:
-    """The market's log itself, for whoever counts it again."""
+    """The market's log itself, to count it again."""
     market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
     return await vote_log.page(context.pool, market_id, start, min(limit, MAX_PAGE))
 
