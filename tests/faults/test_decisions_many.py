@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kit import scripted_chain
+from kit import rows, scripted_chain
 from kit.decisions import Scene
+from kit.wallets import market_id
 from zmart.chain.rpc import CLOCK
+from zmart.market.fold_state import MarketFold
 from zmart.market.types import Address, ChainTime, MarketId, MarketState
 from zmart.services.monitor.service import Monitor
 from zmart.store import intents, market_work
@@ -21,12 +23,6 @@ if TYPE_CHECKING:
     from kit.servers import LocalChain
 
 DAY_S = 86_400
-_MANY = """
-INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
-    shares_no, price_yes_e9, total_volume, created_at, resolution_proposed_at, created_slot, updated_slot, events_count)
-SELECT m.id, m.address, lpad('', 40, 'x'), 'RESOLVING', 1, 1, 1, 0, 0, 1, 0, now(), to_timestamp($3), 1, 1, 1
-FROM unnest($1::text[], $2::text[]) AS m (id, address)
-"""
 
 
 @pytest.fixture
@@ -44,11 +40,16 @@ async def settle(scene: Scene, **settings: object) -> float:
         return time.monotonic() - started
 
 
+def waiting(market: MarketId, address: Address, since: int) -> MarketFold:
+    """A market that waits for its finalization."""
+    return rows.market_fold(market, "RESOLVING", address=address, resolution_proposed_at=since)
+
+
 async def break_one(scene: Scene, since: int) -> MarketId:
     """A market that the index knows and the chain does not; due before all others."""
     broken = MarketId("ff" * 32)
     address = scene.chain.program.addresses.market(broken)
-    await scene.pool.execute(_MANY, [broken], [address], since - DAY_S)
+    await rows.add_markets(scene.pool, [waiting(broken, address, since - DAY_S)])
     return broken
 
 
@@ -116,7 +117,10 @@ class Played:
             str(address): model[:8] + bytes.fromhex(market) + model[40:]
             for market, address in zip(ids, addresses, strict=True)
         }
-        await self.scene.pool.execute(_MANY, ids, [str(address) for address in addresses], self.since)
+        await rows.add_markets(
+            self.scene.pool,
+            [waiting(market, address, self.since) for market, address in zip(ids, addresses, strict=True)],
+        )
         await self.scene.pool.execute("ANALYZE markets")
         now = scripted_chain.time_of(self.accounts[str(CLOCK)])
         with scripted_chain.playing(self.accounts, markets, now) as url:
@@ -162,13 +166,6 @@ async def explained(scene: Scene, sql: str, *arguments: object) -> str:
     return "\n".join(row[0] for row in await scene.pool.fetch(f"EXPLAIN {sql}", *arguments))
 
 
-_FILL = """
-INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
-    shares_no, price_yes_e9, total_volume, created_at, resolution_proposed_at, created_slot, updated_slot, events_count)
-SELECT lpad(to_hex(n), 64, '0'), lpad(n::text, 40, 'x'), lpad('', 40, 'x'),
-       CASE n % 200 WHEN 0 THEN 'RESOLVING' WHEN 1 THEN 'PROPOSED' WHEN 2 THEN 'DISPUTED' ELSE 'FINALIZED' END,
-       1, 1, 1, 0, 0, 1, 0, now(), to_timestamp(n), 1, 1, 1 FROM generate_series(1, 40000) AS n
-"""
 _VOTES = """
 INSERT INTO vote_counts (market_id, kind, votes_for, votes_against)
 SELECT market_id, kind, 5, 1 FROM markets, unnest(ARRAY['proposal', 'dispute']) AS kind
@@ -178,11 +175,20 @@ INSERT INTO intents (market_id, action, state) SELECT market_id, 'finalize_marke
 """
 
 
+_OPEN = {0: "RESOLVING", 1: "PROPOSED", 2: "DISPUTED"}
+
+
+def _market(number: int) -> MarketFold:
+    state = _OPEN.get(number % 200, "FINALIZED")
+    return rows.market_fold(market_id(number), state, address=f"{number:x>40}", resolution_proposed_at=number)
+
+
 async def test_what_a_tick_asks_is_found_by_indexes(scene: Scene) -> None:
     """40,000 markets of which 600 are open: no plan reads them all."""
     async with scene.pool.transaction() as connection:
         await connection.execute("SET LOCAL session_replication_role = replica")  # no messages about them
-        for sql in (_FILL, _VOTES, _INTENTS):
+        await rows.add_markets(connection, [_market(n) for n in range(1, 40_001)])
+        for sql in (_VOTES, _INTENTS):
             await connection.execute(sql)
     await scene.pool.execute("ANALYZE markets, vote_counts, intents, market_work")
     queries = {

@@ -12,8 +12,8 @@ from kit.decisions import (
     Scene,
 )
 from kit.rpc_proxy import Broken, Proxy, drops, half, honest, loses_history, not_found
-from kit.votes import address_of
 from kit.waiting import until
+from kit.wallets import address_of
 from zmart.chain.sender import PAYER_RENT_LAMPORTS, SendPolicy
 from zmart.decisions import payer
 from zmart.local.chain.genesis import FUNDS, fund

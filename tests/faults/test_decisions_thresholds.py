@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kit.decisions import Scene
-from kit.votes import address_of, vote_in_bulk
+from kit.votes import (
+    vote_in_bulk,
+)
+from kit.wallets import address_of
 from zmart.errors import ChainError
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, MarketId, MarketState, VoteKind

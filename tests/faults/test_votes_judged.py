@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kit.votes import NOW, PROGRAM, add_market, closing, market_id
+from kit.votes import (
+    NOW,
+    PROGRAM,
+    add_market,
+    closing,
+)
+from kit.wallets import market_id
 from zmart.chain.program import Program
 from zmart.market.tally import Tally
 from zmart.market.types import ChainTime, VoteKind

@@ -20,8 +20,12 @@ from solders.pubkey import Pubkey
 from kit.decisions import (
     Scene,
 )
-from kit.votes import closing, vote_signed, wallet
+from kit.votes import (
+    closing,
+    vote_signed,
+)
 from kit.waiting import until
+from kit.wallets import wallet
 from zmart.local.processes import free_port
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind, Wallet

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kit.decisions import Scene
-from kit.votes import add_onchain_vote, closing, vote_signed, wallet
+from kit.votes import (
+    add_onchain_vote,
+    closing,
+    vote_signed,
+)
+from kit.wallets import wallet
 from zmart.errors import Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import MarketId, VoteKind

@@ -23,8 +23,11 @@ import pytest
 from kit.decisions import (
     Scene,
 )
-from kit.votes import address_of, vote_signed, wallet
+from kit.votes import (
+    vote_signed,
+)
 from kit.waiting import until
+from kit.wallets import address_of, wallet
 from zmart.local.processes import free_port
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.market.vote_entries import parse_entry

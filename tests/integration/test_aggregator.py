@@ -12,15 +12,16 @@ import pytest
 import redis
 from solders.keypair import Keypair
 
+from kit import rows
 from kit.decisions import (
     Scene,
 )
-from kit.votes import address_of
 from kit.waiting import until
+from kit.wallets import address_of
 from zmart.chain.wallet import backend_keypair
 from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
-from zmart.market.types import MarketId, MarketState, VoteKind
+from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.ops.probes import Probes
 from zmart.services import aggregator
 from zmart.services.aggregator.service import Aggregator
@@ -187,11 +188,8 @@ async def test_killed_at_any_step_it_resumes_with_one_effect(
 
 async def test_a_broken_market_holds_up_nobody_and_alerts_the_second_time(scene: Scene) -> None:
     broken, sound = MarketId("ff" * 32), await scene.market()
-    await scene.pool.execute(
-        "INSERT INTO markets SELECT * FROM jsonb_populate_record(NULL::markets, (SELECT to_jsonb(m) || "
-        "jsonb_build_object('market_id', $1::text, 'address', $2::text, 'created_at', '2020-01-01') FROM markets m))",
-        broken,
-        str(Keypair().pubkey()),
+    await rows.copy_market(
+        scene.pool, sound, broken, address=str(Keypair().pubkey()), created_at=ChainTime(1_577_836_800)
     )
     await scene.vote(sound, yes=1)
     await tick(scene)

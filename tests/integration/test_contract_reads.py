@@ -26,8 +26,8 @@ from kit.contract import (
     number,
     percent,
 )
-from kit.gateway import address, market_id
 from kit.gateway_server import fill, server, session
+from kit.wallets import address, market_id
 
 ACTIVE, DISPUTED = market_id(3), market_id(5)
 WHO = address(2)

@@ -10,7 +10,13 @@ from solders.transaction import VersionedTransaction
 
 from kit.chain_life import CID, HOUR, SOL, Driver
 from kit.contract import BASE64, CID_V0, HASH, ISO, MARKET, PROBLEM, UUID, WALLET, maybe, misfit
-from kit.gateway import OPERATOR, Site, add_market, address, market_id, site, wallet
+from kit.gateway import (
+    OPERATOR,
+    Site,
+    add_market,
+    site,
+)
+from kit.wallets import address, market_id, wallet
 from zmart.chain.rpc import Rpc
 
 SIMULATION = {"ok": bool, "units": int}

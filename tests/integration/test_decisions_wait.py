@@ -13,8 +13,11 @@ from solders.keypair import Keypair
 from kit.decisions import (
     Scene,
 )
-from kit.votes import address_of, complete_index
+from kit.votes import (
+    complete_index,
+)
 from kit.waiting import until
+from kit.wallets import address_of
 from zmart.decisions import waiting
 from zmart.errors import Conflict
 from zmart.local.chain.genesis import fund

@@ -12,13 +12,11 @@ from kit.gateway import (
     ADMIN,
     OPERATOR,
     add_market,
-    address,
     legacy_body,
     legacy_header,
-    market_id,
     site,
-    wallet,
 )
+from kit.wallets import address, market_id, wallet
 
 
 async def test_a_wallet_signs_in_and_out(database_url: str, redis_url: str) -> None:

@@ -6,7 +6,13 @@ import time
 
 import pytest
 
-from kit.gateway import add_market, add_position, add_trade, address, market_id, site, wallet
+from kit.gateway import (
+    add_market,
+    add_position,
+    add_trade,
+    site,
+)
+from kit.wallets import address, market_id, wallet
 from zmart.client import ApiError, Client, statement_now
 from zmart.market.types import Side, VoteKind
 from zmart.votes.vote_log import head

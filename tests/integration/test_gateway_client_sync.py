@@ -7,8 +7,8 @@ import inspect
 
 import pytest
 
-from kit.gateway import address, market_id, wallet
 from kit.gateway_server import fill, server
+from kit.wallets import address, market_id, wallet
 from zmart.client import ApiError, Client, SyncClient
 from zmart.market.types import Side
 

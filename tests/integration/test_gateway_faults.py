@@ -13,7 +13,13 @@ import pytest
 import uvicorn
 
 from kit.chain_life import SOL, Driver
-from kit.gateway import Site, add_market, address, legacy_body, site, wallet
+from kit.gateway import (
+    Site,
+    add_market,
+    legacy_body,
+    site,
+)
+from kit.wallets import address, wallet
 from zmart.chain.rpc import Rpc
 from zmart.ipfs.pinata import PinataClient
 from zmart.ops import slow_clients

@@ -11,7 +11,13 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from kit.gateway import Site, add_market, add_trade, address, market_id, site
+from kit.gateway import (
+    Site,
+    add_market,
+    add_trade,
+    site,
+)
+from kit.wallets import address, market_id
 from zmart.ops.short_way import protocol
 from zmart.services.contract import Line
 

@@ -9,7 +9,14 @@ from typing import get_args
 import msgspec
 import pytest
 
-from kit.gateway import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
+from kit.gateway import (
+    NOW,
+    add_market,
+    add_position,
+    add_trade,
+    site,
+)
+from kit.wallets import address, market_id, wallet
 from zmart.market import events
 from zmart.market.types import ChainTime, MarketId, Wallet
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kit.gateway import address, market_id
+from kit import rows
+from kit.wallets import address, market_id
+from zmart.market.fold_state import MarketFold
 from zmart.market.types import VoteKind
 from zmart.store import activity, discussions, markets, positions, trades, users, vote_lists
 from zmart.store.markets import Filters, Page, Sort
@@ -15,12 +18,6 @@ from zmart.store.pool import Pool
 _AT = Page(limit=21)
 _BEHIND = Page(limit=21, after=("2026-01-01T00:00:00+00:00", market_id(1)))
 _BEHIND_VOLUME = Page(limit=21, after=(5, market_id(1)))
-_FILL = """
-INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
-    shares_no, price_yes_e9, total_volume, question_cid, created_at, created_slot, updated_slot, events_count)
-SELECT lpad(n::text, 64, '0'), lpad(n::text, 40, 'a'), lpad((n % 50)::text, 40, 'c'), 'ACTIVE', 1, 1, 1, 0, 0, 5, n,
-    'x', now() - n * interval '1 hour', 1, 1, 1 FROM generate_series(1, 5000) n
-"""
 _FILL_DOCUMENTS = """
 INSERT INTO market_documents (market_id, creator, question, category, ends_at, cid, document)
 SELECT market_id, creator, 'Will number ' || total_volume || ' win?', 'c' || total_volume % 9,
@@ -81,12 +78,24 @@ class Explaining(Pool):
         await self.fetch(sql, *arguments)
 
 
+def _market(number: int) -> MarketFold:
+    return rows.market_fold(
+        f"{number:0>64}",
+        address=f"{number:a>40}",
+        creator=f"{number % 50:c>40}",
+        total_volume=number,
+        question_cid="x",
+        created_at=datetime.now(UTC) - timedelta(hours=number),
+    )
+
+
 @pytest.fixture
 async def filled(database_url: str) -> Pool:
     pool = await Pool.open(database_url)
     async with pool.transaction() as connection:
         await connection.execute("SET LOCAL session_replication_role = replica")
-        for sql in (_FILL, _FILL_DOCUMENTS, _FILL_TRADES, _FILL_COMMENTS):
+        await rows.add_markets(connection, [_market(n) for n in range(1, 5_001)])
+        for sql in (_FILL_DOCUMENTS, _FILL_TRADES, _FILL_COMMENTS):
             await connection.execute(sql)
     await pool.execute("ANALYZE")
     yield pool

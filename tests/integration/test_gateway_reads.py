@@ -8,7 +8,14 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from kit.gateway import NOW, add_market, add_position, add_trade, address, market_id, site, wallet
+from kit.gateway import (
+    NOW,
+    add_market,
+    add_position,
+    add_trade,
+    site,
+)
+from kit.wallets import address, market_id, wallet
 
 ROW = {
     "id", "on_chain_address", "question", "description", "category", "tags", "state", "status", "creator_wallet",

@@ -8,7 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from kit.gateway import NOW, Site, add_market, add_trade, address, legacy_body, market_id, site, wallet
+from kit.gateway import (
+    NOW,
+    Site,
+    add_market,
+    add_trade,
+    legacy_body,
+    site,
+)
+from kit.wallets import address, market_id, wallet
 from zmart.services.gateway.http import rate_limiter
 from zmart.settings import Settings
 

@@ -12,13 +12,11 @@ from kit.gateway import (
     OPERATOR,
     add_market,
     add_trade,
-    address,
     legacy_body,
     legacy_header,
-    market_id,
     site,
-    wallet,
 )
+from kit.wallets import address, market_id, wallet
 from zmart.services.gateway.openapi import offline
 
 INJECTIONS = [

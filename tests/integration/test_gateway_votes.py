@@ -16,12 +16,10 @@ from kit.gateway import (
     Site,
     add_market,
     add_trade,
-    address,
     legacy_body,
-    market_id,
     site,
-    wallet,
 )
+from kit.wallets import address, market_id, wallet
 from zmart.market.types import VoteKind, Wallet
 from zmart.market.votes import Statement
 from zmart.store import dispute_reviews

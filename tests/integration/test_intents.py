@@ -10,8 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from kit.votes import add_market, market_id
+from kit.votes import (
+    add_market,
+)
 from kit.waiting import until
+from kit.wallets import market_id
 from zmart.decisions import schedule
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.workers import MarketWorkers

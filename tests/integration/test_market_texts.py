@@ -12,9 +12,15 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from kit import http_servers
-from kit.gateway import Site, add_position, add_trade, address, market_id, site, wallet
+from kit import http_servers, rows
+from kit.gateway import (
+    Site,
+    add_position,
+    add_trade,
+    site,
+)
 from kit.waiting import until
+from kit.wallets import address, market_id, wallet
 from zmart.ipfs.cid import cid_of, parse_cid
 from zmart.ipfs.multiformats import DAG_PB, Cid
 from zmart.proofs import market_document
@@ -26,12 +32,6 @@ from zmart.store.pool import Pool
 
 VICTIM, THIEF = address(1), address(2)
 SECRET = "Will the victims secret zebra win"
-_MARKET = """
-INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
-    shares_no, price_yes_e9, total_volume, question_cid, created_at, activated_at, created_slot, updated_slot,
-    events_count)
-VALUES ($1, $2, $3, 'ACTIVE', 1, 1, 1, 0, 0, 500000000, 0, $4, now(), now(), 1, 1, 1)
-"""
 
 
 def document(
@@ -65,7 +65,15 @@ def document(
 
 async def chain_has(pool: Pool, number: int, creator: str, cid: str | None) -> str:
     """As the indexer writes it."""
-    await pool.execute(_MARKET, market_id(number), address(1000 + number), creator, cid)
+    market = rows.market_fold(
+        market_id(number),
+        address=address(1000 + number),
+        creator=creator,
+        question_cid=cid,
+        created_at=datetime.now(UTC),
+        activated_at=datetime.now(UTC),
+    )
+    await rows.add_markets(pool, [market])
     return market_id(number)
 
 

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kit import rows
 from kit.decisions import (
     Scene,
 )
-from kit.votes import NOW, add_market, address_of, market_id
+from kit.votes import (
+    NOW,
+    add_market,
+)
 from kit.waiting import until
+from kit.wallets import address_of, market_id
 from zmart.errors import ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import ChainTime, MarketState, VoteKind
@@ -204,14 +209,16 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 
 async def test_what_is_due_is_found_by_indexes(pool: Pool) -> None:
-    await pool.execute(
-        "INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, "
-        "current_liquidity, shares_yes, shares_no, price_yes_e9, total_volume, created_at, "
-        "resolution_proposed_at, created_slot, updated_slot, events_count) "
-        "SELECT lpad(to_hex(n), 64, '0'), lpad(n::text, 40, 'x'), lpad('', 40, 'x'), "
-        "CASE WHEN n % 100 = 0 THEN 'RESOLVING' ELSE 'FINALIZED' END, 1, 1, 1, 0, 0, 1, 0, now(), "
-        "to_timestamp(n), 1, 1, 1 FROM generate_series(1, 20000) AS n"
-    )
+    markets = [
+        rows.market_fold(
+            market_id(n),
+            "FINALIZED" if n % 100 else "RESOLVING",
+            address=f"{n:x>40}",
+            resolution_proposed_at=n,
+        )
+        for n in range(1, 20_001)
+    ]
+    await rows.add_markets(pool, markets)
     await pool.execute("ANALYZE markets")
     plan = "\n".join(
         row[0] for row in await pool.fetch(f"EXPLAIN {market_work._FINALIZATIONS}", 5_000, 5_000, 100)

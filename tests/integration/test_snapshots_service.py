@@ -14,7 +14,7 @@ import httpx
 import msgspec
 import pytest
 
-from kit import http_servers
+from kit import http_servers, rows
 from kit.waiting import until
 from zmart.errors import Conflict, NotFound
 from zmart.ipfs.gateway import fetch_from_gateway
@@ -71,12 +71,7 @@ async def _answers(address: str) -> None:
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
     opened = await Pool.open(database_url, size=4, wait_s=30)
-    await opened.execute(
-        "INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, "
-        "current_liquidity, shares_yes, shares_no, price_yes_e9, total_volume, created_at, created_slot, "
-        f"updated_slot, events_count) VALUES ('{MARKET}', '{ADDRESS}', '{WALLET}', 'ACTIVE', 1000000000, 1, 1, 0, 0, "
-        "500000000, 0, now(), 1, 1, 1)"
-    )
+    await rows.add_markets(opened, [rows.market_fold(MARKET, address=ADDRESS, creator=WALLET)])
     yield opened
     await opened.close()
 

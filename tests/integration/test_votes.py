@@ -16,17 +16,15 @@ from kit.votes import (
     PROGRAM,
     add_market,
     add_onchain_vote,
-    address_of,
     closing,
-    market_id,
     policy,
     signed,
     statement_of,
     unsigned,
     vote_by_session,
     vote_signed,
-    wallet,
 )
+from kit.wallets import address_of, market_id, wallet
 from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.tally import Tally
 from zmart.market.types import Address, Bps, MarketId, VoteKind, Wallet

@@ -8,8 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kit.votes import NOW, add_market, add_onchain_vote, address_of, market_id, vote_signed, wallet
+from kit.votes import (
+    NOW,
+    add_market,
+    add_onchain_vote,
+    vote_signed,
+)
 from kit.waiting import until
+from kit.wallets import address_of, market_id, wallet
 from zmart.market.eligibility import Rule
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, VoteKind

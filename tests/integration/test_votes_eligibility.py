@@ -13,7 +13,10 @@ import pytest
 from solders.keypair import Keypair
 
 from kit.decisions import Scene, zmart
-from kit.votes import address_of, vote_signed
+from kit.votes import (
+    vote_signed,
+)
+from kit.wallets import address_of
 from zmart.errors import EligibilityUnknown, IndexIncomplete, NotEligible
 from zmart.local.chain.genesis import fund
 from zmart.market.eligibility import Rule

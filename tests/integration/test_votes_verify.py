@@ -12,7 +12,8 @@ import pytest
 from solders.keypair import Keypair
 
 from kit.decisions import Scene, zmart
-from kit.votes import add_onchain_vote, address_of, vote_by_session, vote_signed
+from kit.votes import add_onchain_vote, vote_by_session, vote_signed
+from kit.wallets import address_of
 from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
 from zmart.market.tally import Tally

@@ -9,7 +9,7 @@ import pytest
 from solders.keypair import Keypair
 
 from kit.decisions import Scene
-from kit.votes import address_of
+from kit.wallets import address_of
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError

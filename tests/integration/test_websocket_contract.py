@@ -11,6 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from kit import rows
 from kit.waiting import until
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.service import WebSocketService
@@ -22,11 +23,6 @@ MARKET = "ab" * 32
 OTHER = "cd" * 32
 ADDRESS = "MarketAddress11111111111111111111111111111"
 WALLET = "1" * 32
-_MARKET_ROW = (
-    "INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, "
-    "shares_yes, shares_no, price_yes_e9, total_volume, created_at, created_slot, updated_slot, events_count) "
-    f"VALUES ($1, $2, '{WALLET}', 'ACTIVE', 1000000000, 1, 1, 0, 0, 500000000, 0, now(), 1, 1, 1)"
-)
 _COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ($1, '{WALLET}', $2)"
 _TRADE = (
     "INSERT INTO trades VALUES "
@@ -106,7 +102,7 @@ async def test_a_client_is_welcomed_with_epoch_heartbeat_and_limits(settings, po
 
 
 async def test_subscribing_by_market_id_gives_the_row_and_then_everything_about_it(settings, pool):
-    await pool.execute(_MARKET_ROW, MARKET, ADDRESS)
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
     async with serving(settings) as service, client(service) as socket:
         answer = await ask(socket, action="subscribe", market_id=MARKET)
         assert answer["type"] == "market_state"
@@ -134,7 +130,7 @@ async def test_subscribing_by_market_id_gives_the_row_and_then_everything_about_
 
 
 async def test_a_market_may_be_named_by_its_address(settings, pool):
-    await pool.execute(_MARKET_ROW, MARKET, ADDRESS)
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
     async with serving(settings) as service, client(service) as socket:
         answer = await ask(socket, action="subscribe", market_id=ADDRESS)
         assert answer["data"]["message"] == f"Subscribed to market {ADDRESS}"
@@ -213,7 +209,7 @@ async def test_plain_sql_of_many_writers_reaches_a_subscriber_in_commit_order_on
 
 
 async def test_snapshot_and_messages_join_without_hole_or_overlap_under_writes(settings, pool):
-    await pool.execute(_MARKET_ROW, MARKET, ADDRESS)
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
     async with serving(settings) as service:
         done = asyncio.Event()
 
@@ -409,8 +405,8 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
 
 
 async def test_a_slow_reader_of_markets_gets_the_latest_of_each_market_and_stays(settings, pool):
-    await pool.execute(_MARKET_ROW, MARKET, ADDRESS)
-    await pool.execute(_MARKET_ROW, OTHER, "B" * 44)
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
+    await rows.add_markets(pool, [rows.market_fold(OTHER, address="B" * 44)])
     async with serving(settings, SocketLimits(queue_bytes=50_000)) as service:
         url = f"ws://127.0.0.1:{service.port}"
         async with connect(url, max_queue=1) as slow:

@@ -17,8 +17,14 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
 
-from kit.votes import add_market, address_of, complete_index, vote_signed
+from kit import rows
+from kit.votes import (
+    add_market,
+    complete_index,
+    vote_signed,
+)
 from kit.waiting import until
+from kit.wallets import address_of
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.rpc import Rpc
@@ -26,7 +32,8 @@ from zmart.chain.transactions import ChainTransaction, extract_events, parse_tra
 from zmart.decisions.context import DecisionContext
 from zmart.local.chain.genesis import fund, send
 from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, SharesBought, SharesSold
-from zmart.market.types import Lamports, MarketId, MarketState, Shares, VoteKind
+from zmart.market.fold_state import FoldedTrade, FoldedVote
+from zmart.market.types import Lamports, MarketId, MarketState, PriceE9, Shares, Side, VoteKind
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 from zmart.votes.casting import AcceptedVote
@@ -36,25 +43,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 QUESTION = "Qm" + "a" * 44
-_SET_STATE = """
-UPDATE markets SET state = $2, resolution_proposed_at = to_timestamp(nullif($3::bigint, 0)),
-    dispute_initiated_at = to_timestamp(nullif($4::bigint, 0)), was_disputed = $5 WHERE market_id = $1
-"""
-_TRADE = """
-INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
-    resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-VALUES ($1, 0, $2, $3, $4, true, 1, $5, 0, 0, 0, 500000000, $6, 0, $7)
-"""
-
-
-_ADD_TRANSACTION = """
-INSERT INTO chain_transactions (signature, slot, failed, finality, event_count)
-SELECT $1, $2, false, 'finalized', 1 WHERE NOT EXISTS (SELECT FROM chain_transactions WHERE signature = $1)
-"""
-_ADD_VOTE = """
-INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at)
-VALUES ($1, $2, $3, $4, $5, $6, to_timestamp($7)) ON CONFLICT DO NOTHING
-"""
 
 
 @dataclass
@@ -165,10 +153,14 @@ class Scene:
         event = item.event
         assert isinstance(event, SharesBought | SharesSold)
         lamports = event.cost if isinstance(event, SharesBought) else event.proceeds
-        side = "buy" if isinstance(event, SharesBought) else "sell"
-        at = datetime.fromtimestamp(event.timestamp, UTC)
-        values = (tx.signature, market_id, address_of(user), side, lamports, tx.slot, at)
-        await self.pool.execute(_TRADE, *values)
+        trade = FoldedTrade(
+            signature=tx.signature, ordinal=0, market_id=market_id, wallet=address_of(user),
+            side=Side.BUY if isinstance(event, SharesBought) else Side.SELL, outcome=True, shares=Shares(1),
+            cost_lamports=lamports, protocol_fee_lamports=Lamports(0), resolver_fee_lamports=Lamports(0),
+            lp_fee_lamports=Lamports(0), price_yes_after_e9=PriceE9(500_000_000), slot=tx.slot, index_in_block=0,
+            traded_at=event.timestamp,
+        )  # fmt: skip
+        await rows.add_trade(self.pool, trade)
         return lamports
 
     async def resolving(self) -> MarketId:
@@ -217,8 +209,14 @@ class Scene:
     async def index(self, market_id: MarketId) -> None:
         """Bring the market's row to what its account says, as the indexer would."""
         account = await self.account(market_id)
-        times = (account.resolution_proposed_at, account.dispute_initiated_at)
-        await self.pool.execute(_SET_STATE, market_id, account.state.name, *times, account.was_disputed)
+        await rows.change_market(
+            self.pool,
+            market_id,
+            state=account.state,
+            resolution_proposed_at=account.resolution_proposed_at,
+            dispute_initiated_at=account.dispute_initiated_at,
+            was_disputed=account.was_disputed,
+        )
 
     async def index_votes(self, market_id: MarketId) -> None:
         """Bring in the votes that were cast on chain, as the indexer would."""
@@ -227,9 +225,11 @@ class Scene:
                 if isinstance(item.event, ProposalVoteSubmitted | DisputeVoteSubmitted):
                     of_proposal = isinstance(item.event, ProposalVoteSubmitted)
                     kind = VoteKind.PROPOSAL if of_proposal else VoteKind.DISPUTE
-                    await self.pool.execute(_ADD_TRANSACTION, tx.signature, tx.slot)
-                    said = (item.event.user, item.event.vote, tx.signature, tx.slot, item.event.timestamp)
-                    await self.pool.execute(_ADD_VOTE, market_id, kind.value, *said)
+                    cast = FoldedVote(
+                        market_id=market_id, kind=kind, wallet=item.event.user, vote=item.event.vote,
+                        signature=tx.signature, slot=tx.slot, voted_at=item.event.timestamp,
+                    )  # fmt: skip
+                    await rows.add_onchain_vote(self.pool, cast)
 
     async def account(self, market_id: MarketId) -> MarketAccount:
         info = await self.rpc.get_account(self.chain.program.addresses.market(market_id))

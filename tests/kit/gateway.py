@@ -11,6 +11,10 @@ from urllib.parse import quote
 import httpx
 from solders.keypair import Keypair
 
+from kit import rows
+from kit.wallets import address, address_of, market_id, wallet
+from zmart.market.fold_state import FoldedTrade, PositionFold
+from zmart.market.types import MarketId, Side
 from zmart.services.gateway.service import Gateway, open_gateway
 from zmart.settings import Settings
 from zmart.store.pool import Pool
@@ -18,36 +22,6 @@ from zmart.store.pool import Pool
 OPERATOR = "operator-token-of-the-tests"
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 ADMIN = Keypair.from_seed(b"admin".ljust(32, b"."))
-
-_CONFIG = """
-INSERT INTO program_config (admin, backend_authority, protocol_fee_bps, resolver_reward_bps, liquidity_provider_fee_bps,
-    proposal_approval_threshold, dispute_success_threshold, min_resolution_delay, dispute_period, is_paused,
-    updated_slot)
-VALUES ($1, $1, 300, 200, 500, 7000, 6000, 86400, 259200, false, 1)
-"""
-_MARKET = """
-INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
-    shares_no, price_yes_e9, total_volume, traders, created_at, activated_at, resolution_proposed_at, finalized_at,
-    final_outcome, question_cid, created_slot, updated_slot, events_count)
-VALUES ($1, $2, $3, $4, 1000000000, 700000000, 700000000, $5, $6, $7, $8, 1, $9, $10, $11, $12, $13, 'QmX', 1, 1, 1)
-"""
-_DOCUMENT = """
-INSERT INTO market_documents (market_id, creator, question, description, category, tags, ends_at, cid, document)
-VALUES ($1, $2, $3, $4, $5, $6, $7, 'QmX', ''::bytea)
-"""
-_TRADE = """
-INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
-    resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-VALUES ($1, 0, $2, $3, $4, $5, $6, $7, 30, 20, 50, $8, $9, 0, $10)
-"""
-_POSITION = """
-INSERT INTO positions (market_id, wallet, shares_yes, shares_no, total_invested, trades_count, cost_basis_yes,
-    cost_basis_no, first_trade_at, last_trade_at, updated_slot)
-VALUES ($1, $2, $3, $4, $5::numeric, 1, $5::numeric, 0, $6, $6, 1)
-"""
-_PROGRESS = """
-INSERT INTO index_progress (program_id, genesis_hash, gap_free_through_slot, tip_slot) VALUES ($1, 'g', $2, $2)
-"""
 
 
 class Site:
@@ -93,26 +67,14 @@ async def site(
     }
     gateway = await open_gateway(Settings(_env_file=None, **{**values, **settings}))
     if with_rules:
-        await gateway.context.pool.execute(_CONFIG, str(ADMIN.pubkey()))
-        await gateway.context.pool.execute(_PROGRESS, gateway.context.program.address, 777)
+        await rows.add_config(gateway.context.pool, address_of(ADMIN))
+        await rows.index_through(gateway.context.pool, gateway.context.program.address, 777, tip=777)
     transport = httpx.ASGITransport(app=gateway.asgi(), raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
             yield Site(gateway, http)
     finally:
         await gateway.close()
-
-
-def market_id(number: int) -> str:
-    return f"{number:064x}"
-
-
-def wallet(number: int) -> Keypair:
-    return Keypair.from_seed(number.to_bytes(32, "big"))
-
-
-def address(number: int) -> str:
-    return str(wallet(number).pubkey())
 
 
 async def add_market(
@@ -132,12 +94,25 @@ async def add_market(
     finalized_at: datetime | None = None,
     final_outcome: bool | None = None,
     ends_at: datetime | None = None,
-) -> str:
-    key, creator = market_id(number), address(1)
-    times = (created_at, activated_at, proposed_at, finalized_at)
-    where = str(Keypair.from_seed(bytes.fromhex(key)).pubkey())
-    await pool.execute(_DOCUMENT, key, creator, question, "About rain.", category, list(tags), ends_at)
-    await pool.execute(_MARKET, key, where, creator, state, *shares, price_e9, volume, *times, final_outcome)
+) -> MarketId:
+    key = market_id(number)
+    await rows.add_document(
+        pool,
+        key,
+        address(1),
+        question,
+        description="About rain.",
+        category=category,
+        tags=tags,
+        ends_at=ends_at,
+    )
+    market = rows.market_fold(
+        key, state, created_at=created_at, activated_at=activated_at, resolution_proposed_at=proposed_at,
+        finalized_at=finalized_at, final_outcome=final_outcome, shares_yes=shares[0], shares_no=shares[1],
+        price_yes_e9=price_e9, total_volume=volume, traders=1, initial_liquidity=700_000_000,
+        current_liquidity=700_000_000, question_cid="QmX",
+    )  # fmt: skip
+    await rows.add_markets(pool, [market])
     return key
 
 
@@ -154,13 +129,22 @@ async def add_trade(
     price_e9: int = 510_000_000,
     at: datetime = NOW,
 ) -> str:
-    signature = str(Keypair.from_seed(slot.to_bytes(32, "big")).sign_message(b"trade"))
-    await pool.execute(_TRADE, signature, market, who, side, outcome, shares, cost, price_e9, slot, at)
+    signature = str(wallet(slot).sign_message(b"trade"))
+    trade = FoldedTrade(
+        signature=signature, ordinal=0, market_id=market, wallet=who, side=Side(side), outcome=outcome, shares=shares,
+        cost_lamports=cost, protocol_fee_lamports=30, resolver_fee_lamports=20, lp_fee_lamports=50,
+        price_yes_after_e9=price_e9, slot=slot, index_in_block=0, traded_at=rows.chain_time(at),
+    )  # fmt: skip
+    await rows.add_trade(pool, trade)
     return signature
 
 
 async def add_position(pool: Pool, market: str, who: str, yes: int, no: int, invested: int) -> None:
-    await pool.execute(_POSITION, market, who, yes, no, invested, NOW)
+    held = PositionFold(
+        wallet=who, shares_yes=yes, shares_no=no, total_invested=invested, trades_count=1, cost_basis_yes=invested,
+        first_trade_at=rows.chain_time(NOW), last_trade_at=rows.chain_time(NOW), updated_slot=1,
+    )  # fmt: skip
+    await rows.add_position(pool, market, held)
 
 
 def legacy_body(key: Keypair, at_ms: int | None = None, **fields: object) -> dict[str, object]:

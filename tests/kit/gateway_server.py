@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from kit import rows
 from kit.chain_life import CID, Driver
 from kit.gateway import (
     ADMIN,
@@ -22,9 +23,8 @@ from kit.gateway import (
     add_market,
     add_position,
     add_trade,
-    address,
-    wallet,
 )
+from kit.wallets import address, address_of, wallet
 from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port
 from zmart.settings import Settings
@@ -37,23 +37,14 @@ CREATED = (
     '"b_parameter": 1000000000, "initial_liquidity": 700000000}'
 )
 STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED", "CANCELLED")
-_CONFIG = """
-INSERT INTO program_config (admin, backend_authority, protocol_fee_bps, resolver_reward_bps, liquidity_provider_fee_bps,
-    proposal_approval_threshold, dispute_success_threshold, min_resolution_delay, dispute_period, is_paused,
-    updated_slot)
-VALUES ($1, $1, 300, 200, 500, 7000, 6000, 86400, 259200, false, 1)
-"""
-_PROGRESS = """
-INSERT INTO index_progress (program_id, genesis_hash, gap_free_through_slot, tip_slot) VALUES ($1, 'g', 777, 777)
-"""
 
 
 async def fill(database_url: str) -> None:
     """A market of every state, with trades, holders, votes and comments."""
     pool = await Pool.open(database_url, size=2)
     try:
-        await pool.execute(_CONFIG, str(ADMIN.pubkey()))
-        await pool.execute(_PROGRESS, Settings(_env_file=None).solana_program_id_core)
+        await rows.add_config(pool, address_of(ADMIN))
+        await rows.index_through(pool, Settings(_env_file=None).solana_program_id_core, 777, tip=777)
         for service in ("indexer", "aggregator", "monitor", "websocket", "snapshots"):
             await pool.execute(
                 "INSERT INTO service_status (service, instance, ready, seen_at) "

@@ -6,7 +6,7 @@ import schemathesis
 from hypothesis import strategies as st
 from solders.signature import Signature
 
-from kit.gateway import address, market_id
+from kit.wallets import address, market_id
 
 ids = [*filter(None, os.environ.get("MARKETS_ON_CHAIN", "").split()), *(market_id(n) for n in range(1, 9))]
 wallets = [address(number) for number in range(1, 9)]

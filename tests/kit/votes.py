@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 from solders.keypair import Keypair
 
-from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind, Wallet
+from kit import rows
+from kit.wallets import address_of, market_address, wallet
+from zmart.market.fold_state import FoldedVote
+from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind
 from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.market.votes import Statement
 from zmart.store.pool import Pool
@@ -24,38 +27,12 @@ DISPUTE_S = 72 * 3600
 
 NOW = datetime(2025, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
-_MARKET = """
-INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_liquidity, current_liquidity, shares_yes,
-    shares_no, price_yes_e9, total_volume, created_at, resolution_proposed_at, dispute_initiated_at, was_disputed,
-    created_slot, updated_slot, events_count)
-VALUES ($1, $2, $3, $4, 1000000000, 1000000000, 1000000000, 0, 0, 500000000, 0, $5, $6, $7, $8, 1, 1, 1)
-"""
-_TRANSACTION = """
-INSERT INTO chain_transactions (signature, slot, failed, finality, event_count) VALUES ($1, $2, false, $3, 1)
-"""
-_ONCHAIN_VOTE = """
-INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-"""
-
 _VOTES = """
 INSERT INTO votes (market_id, kind, wallet, vote, proven, statement, signature, log_index, created_at)
 SELECT $1, $2, v.wallet, v.vote, v.signature IS NOT NULL, v.statement, v.signature, $3 + v.n - 1, $4
 FROM unnest($5::text[], $6::boolean[], $7::text[], $8::text[])
      WITH ORDINALITY AS v (wallet, vote, statement, signature, n)
 """
-
-
-def market_id(number: int) -> MarketId:
-    return MarketId(f"{number:064x}")
-
-
-def wallet(number: int) -> Keypair:
-    return Keypair.from_seed(number.to_bytes(32, "big"))
-
-
-def address_of(keypair: Keypair) -> Wallet:
-    return Wallet(str(keypair.pubkey()))
 
 
 async def add_market(
@@ -69,24 +46,20 @@ async def add_market(
     disputed_at: datetime | None = None,
     was_disputed: bool = False,
 ) -> None:
-    where = address or str(Keypair.from_seed(bytes.fromhex(market)).pubkey())
-    creator = address_of(wallet(1))
-    times = (created_at, proposed_at, disputed_at)
-    await pool.execute(_MARKET, market, where, creator, state, *times, was_disputed)
+    market_row = rows.market_fold(
+        market, state, address=address or market_address(market), created_at=created_at,
+        resolution_proposed_at=proposed_at, dispute_initiated_at=disputed_at, was_disputed=was_disputed,
+    )  # fmt: skip
+    await rows.add_markets(pool, [market_row])
 
 
-_COMPLETE = """
-INSERT INTO index_progress (program_id, genesis_hash, gap_free_through_slot, gap_free_through_time)
-VALUES ($1, 'g', $2, $3)
-ON CONFLICT (id) DO UPDATE SET gap_free_through_slot = $2, gap_free_through_time = $3
-"""
 FAR = 2**40
 """A slot and a chain time that no test reaches."""
 
 
 async def complete_index(pool: Pool, program: Address, slot: int = FAR, time: int = FAR) -> None:
     """Have the index say that it is complete through there; by default, that it always is."""
-    await pool.execute(_COMPLETE, program, slot, time)
+    await rows.index_through(pool, program, slot, time)
 
 
 def closing(
@@ -108,8 +81,11 @@ async def add_onchain_vote(
 ) -> str:
     """A vote as the indexer would have written it; its transaction's signature."""
     signature = str(voter.sign_message(f"{market}{kind}".encode()))
-    await pool.execute(_TRANSACTION, signature, 7, finality)
-    await pool.execute(_ONCHAIN_VOTE, market, kind.value, address_of(voter), vote, signature, 7, NOW)
+    cast = FoldedVote(
+        market_id=market, kind=kind, wallet=address_of(voter), vote=vote, signature=signature, slot=7,
+        voted_at=rows.chain_time(NOW),
+    )  # fmt: skip
+    await rows.add_onchain_vote(pool, cast, finality)
     return signature
 
 

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.votes import NOW, PROGRAM, address_of, market_id, statement_of, wallet
+from kit.votes import (
+    NOW,
+    PROGRAM,
+    statement_of,
+)
+from kit.wallets import address_of, market_id, wallet
 from zmart.market.eligibility import OPEN, Rule, RuleKind, VoterStanding
 from zmart.market.tally import Tally
 from zmart.market.types import Lamports, VoteKind

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.votes import AUTHORITY, PROGRAM, address_of, wallet
+from kit.votes import (
+    AUTHORITY,
+    PROGRAM,
+)
+from kit.wallets import address_of, wallet
 from zmart.errors import Invalid
 from zmart.ipfs.cid import cid_of
 from zmart.market.types import Address

@@ -1,0 +1,144 @@
+"""Rows as the indexer leaves them, written by store's own functions: a new column of `markets` changes no test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from kit.wallets import address, market_address
+from zmart.market.fold_config import ConfigFold
+from zmart.market.fold_state import FoldedTrade, FoldedVote, MarketFold, PositionFold
+from zmart.market.types import Address, ChainTime, MarketId, MarketState
+from zmart.store import projections
+from zmart.store.pool import Connection, Pool
+from zmart.store.projections import Rows
+
+_TRANSACTION = """
+INSERT INTO chain_transactions (signature, slot, failed, finality, event_count)
+SELECT $1, $2, false, $3, 1 WHERE NOT EXISTS (SELECT FROM chain_transactions WHERE signature = $1)
+"""
+_DOCUMENT = """
+INSERT INTO market_documents (market_id, creator, question, description, category, tags, ends_at, cid, document)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, ''::bytea)
+"""
+_PROGRESS = """
+INSERT INTO index_progress (program_id, genesis_hash, gap_free_through_slot, gap_free_through_time, tip_slot)
+VALUES ($1, 'g', $2, $3, $4)
+ON CONFLICT (id) DO UPDATE SET gap_free_through_slot = $2, gap_free_through_time = $3
+"""
+_NO_TRIGGERS = "SET LOCAL session_replication_role = replica"
+
+
+def chain_time(at: datetime | int | None) -> ChainTime | None:
+    """Seconds since 1970, as the chain counts."""
+    return None if at is None else ChainTime(int(at.timestamp()) if isinstance(at, datetime) else at)
+
+
+def market_fold(
+    market: MarketId, state: str = "ACTIVE", *, created_at: datetime | int = 1, **fields: object
+) -> MarketFold:
+    """A market with nothing in it but what `fields` say; times are datetimes or chain times."""
+    times = {name: chain_time(at) for name, at in fields.items() if name.endswith("_at")}
+    values: dict[str, object] = {
+        "address": fields.get("address") or market_address(market),
+        "creator": address(1),
+        "b_parameter": 1_000_000_000,
+        "initial_liquidity": 1_000_000_000,
+        "current_liquidity": 1_000_000_000,
+        "shares_yes": 0,
+        "shares_no": 0,
+        "price_yes_e9": 500_000_000,
+        "created_slot": 1,
+        "updated_slot": 1,
+        **fields,
+        **times,
+    }
+    return MarketFold(
+        market_id=market, state=MarketState[state], created_at=chain_time(created_at), **values  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+async def add_markets(db: Pool | Connection, folds: Sequence[MarketFold], *, triggers: bool = True) -> None:
+    """Write markets; without `triggers` no message about them goes out, which is faster for thousands."""
+    if isinstance(db, Pool):
+        async with db.transaction() as connection:
+            if not triggers:
+                await connection.execute(_NO_TRIGGERS)
+            await projections.write(connection, Rows(markets=list(folds)))
+    else:
+        await projections.write(db, Rows(markets=list(folds)))
+
+
+async def add_trade(pool: Pool, trade: FoldedTrade) -> None:
+    async with pool.transaction() as connection:
+        await projections.write(connection, Rows(trades=[trade]))
+
+
+async def add_position(pool: Pool, market: MarketId, position: PositionFold) -> None:
+    async with pool.transaction() as connection:
+        await projections.write(connection, Rows(positions=[(market, position)]))
+
+
+async def add_onchain_vote(pool: Pool, vote: FoldedVote, finality: str = "finalized") -> None:
+    """A vote that was cast on chain, and the transaction that cast it."""
+    async with pool.transaction() as connection:
+        await add_transaction(connection, vote.signature, vote.slot, finality)
+        await projections.write(connection, Rows(votes=[vote]))
+
+
+async def add_transaction(
+    db: Pool | Connection, signature: str, slot: int, finality: str = "finalized"
+) -> None:
+    """A transaction of the program with one event, unless it is there."""
+    await db.execute(_TRANSACTION, signature, slot, finality)
+
+
+async def add_config(pool: Pool, admin: str, **fields: object) -> None:
+    """The program's rules: those that initialize_global_config sets, but for `fields`."""
+    values: dict[str, object] = {"protocol_fee_bps": 300, "updated_slot": 1, **fields}
+    async with pool.transaction() as connection:
+        await projections.write_config(
+            connection, ConfigFold(admin=admin, backend_authority=admin, **values)  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+async def add_document(
+    pool: Pool,
+    market: MarketId,
+    creator: str,
+    question: str,
+    *,
+    description: str = "",
+    category: str = "",
+    tags: Sequence[str] = (),
+    ends_at: datetime | None = None,
+    cid: str = "QmX",
+) -> None:
+    """What people read of a market."""
+    await pool.execute(_DOCUMENT, market, creator, question, description, category, list(tags), ends_at, cid)
+
+
+async def index_through(pool: Pool, program: Address, slot: int, time: int = 0, tip: int = 0) -> None:
+    """Have the index say that it is complete through `slot` and the chain's `time`."""
+    await pool.execute(_PROGRESS, program, slot, time, tip)
+
+
+async def change_market(pool: Pool, market: MarketId, **fields: object) -> None:
+    """Set fields of a market's row; times are datetimes, chain times, or 0 for what has not happened."""
+    values = {
+        name: (chain_time(value) or None) if name.endswith("_at") else value  # type: ignore[arg-type]
+        for name, value in fields.items()
+    }
+    async with pool.transaction() as connection:
+        fold = (await projections.read_markets(connection, [market]))[market]
+        await projections.write(connection, Rows(markets=[msgspec.structs.replace(fold, **values)]))
+
+
+async def copy_market(pool: Pool, market: MarketId, to: MarketId, **fields: object) -> None:
+    """Another market like `market`, but for `fields`."""
+    async with pool.transaction() as connection:
+        fold = (await projections.read_markets(connection, [market]))[market]
+        copied = msgspec.structs.replace(fold, market_id=to, **fields)
+        await projections.write(connection, Rows(markets=[copied]))
