@@ -11,7 +11,7 @@ COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit
 
 .DEFAULT_GOAL := help
 SEED ?=
-.PHONY: help setup setup-dev up demo test faults simulate check bench wheel program lock clean
+.PHONY: help setup setup-dev up demo test coverage faults simulate check bench wheel program lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,12 @@ up: setup ## start everything on this machine, play a market's life once, keep r
 test: setup-dev ## the whole test suite, under 10 minutes on 2 cores
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well
 	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+
+coverage: setup-dev ## the whole test suite with its branches counted, in every process; fails below the floor in pyproject.toml
+	@rm -rf .coverage && mkdir .coverage
+	$(BIN)/coverage run -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 setup: $(LOCAL) ## virtual environment, pinned packages with the extra `local`, the local chain's addon
 

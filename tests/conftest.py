@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from kit.servers import Databases, LocalChain, empty, in_a_thread, running, running_chain
+from kit.timeouts import pytest_collection_modifyitems, pytest_runtest_makereport  # noqa: F401  # hooks
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
