@@ -1,4 +1,4 @@
-"""What the indexer tells Prometheus."""
+"""Define the indexer's metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EVENTS = Counter("zmart_indexer_events", "events written to chain_events", ["nam
 UNKNOWN_EVENTS = Counter("zmart_indexer_decode_errors", "payloads of the program that could not be decoded")
 TRANSACTIONS = Counter("zmart_indexer_transactions", "transactions settled", ["kind"])
 RECOVERED = Counter(
-    "zmart_indexer_recovered_events", "events that a cut log lost, told by accounts and arguments"
+    "zmart_indexer_recovered_events", "events that a truncated log lost, recovered from accounts and arguments"
 )
 REFOLDS = Counter("zmart_indexer_refolds", "markets folded again from their first event")
 WRITE_SECONDS = Histogram(
@@ -27,7 +27,7 @@ LAG_SLOTS = Gauge("zmart_indexer_lag_slots", "tip minus gap-free slot")
 INBOX_DEPTH = Gauge("zmart_indexer_inbox_depth", "transactions that wait to be settled")
 INBOX_OLDEST_SECONDS = Gauge("zmart_indexer_inbox_oldest_seconds", "age of the oldest of them")
 INBOX_UNPROVEN = Gauge(
-    "zmart_indexer_inbox_unproven", "transactions that are only hinted at, by nobody shown yet"
+    "zmart_indexer_inbox_unproven", "transactions that only hints name, not found by RPC yet"
 )
 DEAD_LETTERS = Gauge("zmart_indexer_dead_letters", "transactions that could not be indexed")
 STUCK_MARKETS = Gauge("zmart_indexer_stuck_markets", "markets with an event that cannot be folded")
@@ -38,7 +38,7 @@ SCAN_AGE_SECONDS = Gauge("zmart_indexer_scan_age_seconds", "since the chain was 
 EVENTS_PER_MINUTE = Gauge("zmart_indexer_events_per_minute", "events folded in the last minute")
 FINAL_SLOT = Gauge("zmart_indexer_final_slot", "the chain's newest finalized slot")
 ABSENT = Counter(
-    "zmart_indexer_absent_transactions", "hints of transactions that nobody has, forgotten in the end"
+    "zmart_indexer_absent_transactions", "hints of transactions that no endpoint has, deleted"
 )
 VANISHED = Counter("zmart_indexer_vanished_transactions", "confirmed transactions that left the chain")
 UNCONFIRMED = Gauge("zmart_indexer_unconfirmed", "delivered transactions that our RPC has not confirmed yet")

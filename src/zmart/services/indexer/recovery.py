@@ -1,4 +1,4 @@
-"""What a cut log lost: the instructions say what was asked for, the accounts and the fold what came of it."""
+"""Recover the events that a truncated log lost: from the instructions, their result from the accounts and the fold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Unrecoverable(DecodeError):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """One instruction of a cut transaction, with its accounts by their names in the IDL."""
+    """One instruction of a truncated transaction, with its accounts by their names in the IDL."""
 
     call: DecodedInstruction
     accounts: Mapping[str, Address]
@@ -79,10 +79,10 @@ class Recovery:
         try:
             call = self._program.instructions.decode(instruction.data)
         except DecodeError as error:
-            raise Unrecoverable(f"Its log is cut, and an instruction is unknown: {error}") from error
+            raise Unrecoverable(f"Its log is truncated, and an instruction is unknown: {error}") from error
         items = self._program.idl.instructions[call.name].accounts
         if len(instruction.accounts) < len(items):
-            raise Unrecoverable(f"Its log is cut, and a {call.name} names too few accounts.")
+            raise Unrecoverable(f"Its log is truncated, and a {call.name} names too few accounts.")
         return call, {i.name: a for i, a in zip(items, instruction.accounts, strict=False)}
 
     async def _accounts(

@@ -263,7 +263,7 @@ class Worker:
         self.events_total += names.total()
         metrics.UNKNOWN_EVENTS.inc(sum(t.row.unknown_events for t in transactions))
         metrics.TRANSACTIONS.labels("new").inc(len(transactions))
-        metrics.TRANSACTIONS.labels("known_or_foreign").inc(len(batch.rows) - len(transactions))
+        metrics.TRANSACTIONS.labels("known_or_not_ours").inc(len(batch.rows) - len(transactions))
         metrics.WRITE_SECONDS.observe(seconds)
         for row in batch.rows.values():
             metrics.VISIBLE_SECONDS.observe(row.age_s + seconds)
