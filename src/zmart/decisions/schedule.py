@@ -49,12 +49,14 @@ async def run_schedule(
     again_after_a_crash: bool = True,
     outages: Outages | None = None,
 ) -> None:
-    """Call `tick` at each time of `cron` that no other process takes, until `stop` is set; ticks missed while nobody
-    ran are made up for by one. A tick that raises is logged and the schedule goes on; what PostgreSQL cannot do
-    is waited for. A tick starts up to JITTER_S late unless `cron` counts seconds; a stop leaves it GRACE_S.
+    """Call `tick` at each time of `cron` that no other process takes, until `stop` is set.
+
+    Ticks that were missed while no process ran are made up for by one. A tick that raises is logged and the schedule
+    continues; it waits for what PostgreSQL cannot do now. A tick starts up to JITTER_S late unless `cron` counts
+    seconds; a stop leaves it GRACE_S.
 
     A tick whose process dies is run again by another after 30 s, and the next ones wait for that; with
-    `again_after_a_crash` False they don't: right for a tick that finds what is due whenever it comes.
+    `again_after_a_crash` False they don't: right for a tick that finds what is due whenever it runs.
     """
     jitter_s = JITTER_S if len(cron.split()) == 5 else 0.0
 

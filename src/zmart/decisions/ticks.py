@@ -39,7 +39,7 @@ class TickRecord:
         return not self.error
 
     def health(self) -> dict[str, object]:
-        """Fields of /health."""
+        """Return the fields of /health."""
         return {
             "status": "degraded" if self.error else "ok",
             "last_tick_at": self.last_at_s,

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class MarketWorkers:
-    """`start` begins work on a market unless it is under way; `drain` waits for all of it."""
+    """`start` begins work on a market unless it has begun; `drain` waits for all of it."""
 
     def __init__(self, pool: Pool, limit: int = AT_ONCE) -> None:
         self._pool = pool
@@ -47,7 +47,7 @@ class MarketWorkers:
         task.add_done_callback(lambda _: self._ended(market_id))
 
     async def drain(self, within_s: float | None = None) -> None:
-        """Wait for all work; `within_s`: only for what is under way, then end the rest."""
+        """Wait for all work; `within_s`: only for what has begun, then cancel the rest."""
         if within_s is not None:
             for market_id, task in self._tasks.items():
                 if market_id not in self._begun:
@@ -60,7 +60,7 @@ class MarketWorkers:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def cancel(self) -> None:
-        """Stop at once, as a crash would: everything is written down, the next start goes on."""
+        """Stop at once, as a crash would: everything is stored, and the next start continues."""
         for task in self._tasks.values():
             task.cancel()
 

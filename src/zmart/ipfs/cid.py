@@ -1,4 +1,4 @@
-"""The content identifier of a file, computed here, equal to what Kubo and Pinata compute for the same bytes."""
+"""Compute the content identifier of a file, equal to what Kubo and Pinata compute for the same bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Cid", "FileCheck", "cid_of", "cid_of_stream", "parse_cid", "same_fil
 
 
 def cid_of(data: bytes, version: int) -> str:
-    """The CID of a file with these bytes. Version 0: 46 characters (`Qm...`, what the program stores);
-    version 1: base32 with raw leaves (`baf...`)."""
+    """Return the CID of a file with these bytes. Version 0: 46 characters (`Qm...`, what the program stores); version
+    1: base32 with raw leaves (`baf...`)."""
     return cid_of_stream((data,), version)
 
 
 def cid_of_stream(pieces: Iterable[bytes], version: int) -> str:
-    """The same for a file that comes in pieces of any size; memory is bounded by a chunk and the open nodes."""
+    """Return the CID of a file that comes in pieces of any size; memory is bounded by a chunk and the open nodes."""
     builder = FileBuilder(version)
     for piece in pieces:
         builder.write(piece)
@@ -25,15 +25,16 @@ def cid_of_stream(pieces: Iterable[bytes], version: int) -> str:
 
 
 def same_file(cid: str, data: bytes) -> bool:
-    """Whether `data` is the file that `cid` names (as Kubo's default layouts build it). Raises Invalid."""
+    """Return whether `data` is the file that `cid` names (as Kubo's default layouts build it). Raises Invalid."""
     check = FileCheck(cid)
     check.write(data)
     return check.holds()
 
 
 class FileCheck:
-    """Takes a file piece by piece; `holds()` says whether it is the one that the CID names. Raises Invalid for what is
-    no CID. The CID's version says how it is written, not which layout the file was added with: both are tried."""
+    """Takes a file piece by piece; `holds()` says whether it is the one that the CID names. Raises Invalid for an
+    invalid CID. The CID's version says how it is written, not with which layout the file was added: both are
+    tried."""
 
     def __init__(self, cid: str) -> None:
         self._cid = parse_cid(cid)

@@ -12,8 +12,11 @@ _TIMEOUT_S = 30.0
 
 
 async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FETCH_MAX_BYTES) -> bytes:
-    """The file `cid` from an IPFS gateway, checked against the CID. Raises Invalid for what is no CID, PinError
-    when the gateway is away, has something else, or sends more than `max_bytes`."""
+    """Return the file `cid` from an IPFS gateway, checked against the CID.
+
+    Raises Invalid for an invalid CID, PinError when the gateway is unavailable, sends another file, or more than
+    `max_bytes`.
+    """
     check = FileCheck(cid)
     url = f"{gateway_url.rstrip('/')}/ipfs/{cid}"
     data = bytearray()

@@ -1,4 +1,4 @@
-"""Content identifiers as text and as bytes: CIDv0 and base32 CIDv1 over SHA-256.
+"""Read and write content identifiers, as text and as bytes: CIDv0 and base32 CIDv1 over SHA-256.
 
 Source: github.com/multiformats/cid, multihash and unsigned-varint; only the two codecs of IPFS files.
 """
@@ -52,8 +52,8 @@ class Cid(msgspec.Struct, frozen=True):
 
 
 def parse_cid(text: str) -> Cid:
-    """The identifier that `text` spells. Raises Invalid for anything but a canonical CIDv0 or base32 CIDv1
-    of SHA-256 with codec raw or dag-pb."""
+    """Return the identifier that `text` spells. Raises Invalid for anything but a canonical CIDv0 or base32 CIDv1 of
+    SHA-256 with codec raw or dag-pb."""
     try:
         cid = cid_from_binary(_binary_of(text))
     except (ValueError, binascii.Error):
@@ -64,7 +64,7 @@ def parse_cid(text: str) -> Cid:
 
 
 def cid_from_binary(binary: bytes) -> Cid:
-    """The identifier in its byte form. Raises ValueError."""
+    """Return the identifier of its byte form. Raises ValueError."""
     if len(binary) == len(_SHA2_256) + _DIGEST_BYTES and binary.startswith(_SHA2_256):
         return Cid(0, DAG_PB, binary[2:])
     if len(binary) != 4 + _DIGEST_BYTES or binary[0] != 1 or binary[2:4] != _SHA2_256:
@@ -75,7 +75,7 @@ def cid_from_binary(binary: bytes) -> Cid:
 
 
 def varint(number: int) -> bytes:
-    """Unsigned LEB128."""
+    """Encode a number as unsigned LEB128."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -85,7 +85,7 @@ def varint(number: int) -> bytes:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at `at` and the position behind it. Raises ValueError when it is cut off or too long."""
+    """Return the number at `at` and the position after it. Raises ValueError when it is truncated or too long."""
     number = shift = 0
     for position in range(at, min(at + _VARINT_MAX_BYTES, len(data))):
         number |= (data[position] & 0x7F) << shift

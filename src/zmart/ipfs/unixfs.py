@@ -1,7 +1,7 @@
-"""Files as IPFS stores them: chunks, dag-pb nodes and the balanced tree that `ipfs add` of Kubo builds.
+"""Build files as IPFS stores them: chunks, dag-pb nodes and the balanced tree that `ipfs add` of Kubo builds.
 
-Version 0 wraps each 256 KiB chunk in a dag-pb leaf, version 1 keeps raw leaves; a node has up to 174 links.
-Source: specs.ipfs.tech/unixfs and the profiles unixfs-v0-2015 and `ipfs add --cid-version=1` of IPIP-499.
+Version 0 wraps each 256 KiB chunk in a dag-pb leaf, version 1 keeps raw leaves; a node has up to 174 links. Source:
+specs.ipfs.tech/unixfs and the profiles unixfs-v0-2015 and `ipfs add --cid-version=1` of IPIP-499.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FileBuilder:
         del self._pending[:whole]
 
     def finish(self) -> Dag:
-        """The root; the builder is used up by this."""
+        """Return the root; the builder cannot be used afterwards."""
         if self._pending or self._levels == [[]]:
             self._push(0, self._leaf(bytes(self._pending)))
         level = 0
@@ -100,7 +100,7 @@ class FileBuilder:
 
 
 def decode_node(block: bytes) -> Node:
-    """A dag-pb block of a file. Raises ValueError when it is anything else."""
+    """Return a dag-pb block of a file. Raises ValueError when it is anything else."""
     links: list[Cid] = []
     payload = b""
     for field, value in _fields(block):

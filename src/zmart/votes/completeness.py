@@ -1,8 +1,8 @@
-"""The gate before every decision: nothing is decided ahead of the index.
+"""Check before every decision that the index is complete: nothing is decided ahead of it.
 
-What the chain holds up to the moment that is decided about must be known, folded and final. Everything that the program
-stamped with a chain time of at most the index's `gap_free_through_time` is, see store/index_progress.py, unless the
-market's events are stuck at one that is impossible.
+What the chain holds up to the moment that is decided about must be known, folded and final. Everything that the
+program stamped with a chain time of at most the index's `gap_free_through_time` is, see store/index_progress.py,
+unless the market's events are stuck at one that is impossible.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ async def require_recent(
     counted_at: ChainTime,
     counted_slot: Slot = _ANY_SLOT,
 ) -> None:
-    """Before an approval: complete through its count, and at most FAR_BEHIND_S behind, so that votes which came after
-    the count and turn its verdict are known. Raises as `require_complete`."""
+    """Return if the index is complete through a count, and at most FAR_BEHIND_S behind: votes that came after the
+    count and change its verdict are known then. Called before an approval. Raises as `require_complete`."""
     recently = ChainTime(now - FAR_BEHIND_S)
     await require_complete(db, program, market_id, max(counted_at, recently), counted_slot)
 

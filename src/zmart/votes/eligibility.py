@@ -1,7 +1,7 @@
-"""Who may vote: the rules of the settings, fixed for each vote, and every voter judged by them.
+"""Decide who may vote: by the rules of the settings, fixed for each vote.
 
 The facts come from the index (trades), from the chain (what a wallet held) and from signed lists; what a wallet was
-judged by is written down, so that a count of 100,000 votes asks the chain nothing again. The rules themselves and the
+judged by is stored, so that a count of 100,000 votes asks the chain nothing again. The rules themselves and the
 judgement are pure: market/eligibility.py.
 """
 
@@ -40,7 +40,7 @@ _NAMED = 3
 
 
 def terms_of(settings: Settings, kind: VoteKind) -> VoteTerms:
-    """What the settings say about votes of a kind; it holds for votes that begin from now on."""
+    """Return the terms that the settings give votes of a kind; they hold for votes that begin from now on."""
     if kind is VoteKind.PROPOSAL:
         return VoteTerms(Rule.of_setting(settings.vote_rule_proposals), settings.min_proposal_votes)
     return VoteTerms(Rule.of_setting(settings.vote_rule_disputes), settings.min_dispute_votes)
@@ -48,7 +48,7 @@ def terms_of(settings: Settings, kind: VoteKind) -> VoteTerms:
 
 @dataclass(frozen=True)
 class Voters:
-    """Judges voters. `rpc` is None where none is configured: then `funded` can let nobody in."""
+    """Judges voters. Without an `rpc` the rule `funded` admits no wallet."""
 
     pool: Pool
     program: Program
@@ -56,13 +56,13 @@ class Voters:
     settings: Settings
 
     async def terms(self, market_id: MarketId, kind: VoteKind) -> VoteTerms:
-        """The rule and the least number of votes of this vote, which are fixed from now on."""
+        """Return the rule and the least number of votes of this vote, which are fixed from now on."""
         found = await vote_rules.find(self.pool, market_id, kind)
         return found or await vote_rules.fix(self.pool, market_id, kind, terms_of(self.settings, kind))
 
     async def admit(self, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> Admission:
-        """The wallet's admission to vote. Raises NotEligible; EligibilityUnknown or IndexIncomplete when it cannot
-        be told now."""
+        """Return the wallet's admission to vote. Raises NotEligible; EligibilityUnknown or IndexIncomplete while it
+        is not known."""
         rule = (await self.terms(market_id, kind)).rule
         if rule.kind is RuleKind.OPEN:
             return Admission(rule)
@@ -82,8 +82,8 @@ class Voters:
                 return Admission(rule, opening.at, _row(wallet, standing, judgement))
 
     async def judge_all(self, market_id: MarketId, kind: VoteKind) -> VoteTerms:
-        """Judge every voter of a vote that the judgements so far do not hold for: new ones, and all whose trades in
-        the index are others than they were judged by.
+        """Judge every voter of a vote whose judgement is missing or outdated: new ones, and all whose trades in the
+        index have changed since.
 
         Raises EligibilityUnknown when one cannot be judged, after all others were.
         """
@@ -151,7 +151,8 @@ class Voters:
     async def _traded(
         self, rule: Rule, opening: VoteOpening, found: Mapping[Wallet, Lamports]
     ) -> dict[Wallet, VoterStanding]:
-        """Unknown where too little was found and a market whose events are not folded may hold the rest."""
+        """Return what each wallet traded; unknown where too little was found and a market whose events are not folded
+        may hold the rest."""
         short = any(traded < rule.lamports for traded in found.values())
         unfolded = await vote_judgements.unfolded_traders(self.pool, opening.at) if short else set()
         why = "the events of a market that it traded in are not folded to their end."

@@ -1,4 +1,4 @@
-"""The signed lists of the rule `listed`: fetched by CID, checked, and kept."""
+"""Fetch the signed lists of the rule `listed` by CID, check and store them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zmart.store.pool import Pool
 
 
 async def load_list(pool: Pool, settings: Settings, program: Address, cid: str) -> str:
-    """Have the list here, from IPFS if it is not yet. Returns why that is impossible now, "" when it is here."""
+    """Store the list if it is not stored yet. Returns why that is impossible now, "" when the list is here."""
     if await voter_lists.known(pool, cid):
         return ""
     rules = await status.rules(pool)
@@ -31,6 +31,6 @@ async def load_list(pool: Pool, settings: Settings, program: Address, cid: str) 
 
 
 async def which_are_listed(pool: Pool, cid: str, wallets: Sequence[Wallet]) -> dict[Wallet, VoterStanding]:
-    """Whether each of these stands in a list that is here."""
+    """Return for each wallet whether it is in a stored list."""
     listed = await voter_lists.listed(pool, cid, wallets)
     return {wallet: VoterStanding(listed=wallet in listed) for wallet in wallets}

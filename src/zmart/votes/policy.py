@@ -1,4 +1,4 @@
-"""What our settings add to the program's own rules about votes."""
+"""Apply our settings to the program's own rules about votes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 def deadlines_of(settings: Settings, dispute_period_s: int) -> Deadlines:
-    """Our deadlines, with the dispute period of the present GlobalConfig."""
+    """Return our deadlines, with the dispute period of the present GlobalConfig."""
     return Deadlines.of(
         dispute_window_hours=settings.dispute_window_hours,
         dispute_period_s=dispute_period_s,

@@ -1,4 +1,4 @@
-"""Results of disputes that a person should look at: finding them, and letting them go on."""
+"""Find results of disputes that a person should review, and release them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from zmart.store.tallies import TallyRow
 
 
 async def reasons_for_review(pool: Pool, row: TallyRow, created_at: ChainTime, margin_bps: Bps) -> list[str]:
-    """Why the counted result of a dispute deserves a look; none for a clear one. `created_at`: the market's."""
+    """Return why the counted result of a dispute needs a review; an empty list for a clear one. `created_at`: the
+    market's."""
     rule, young = Rule.parse(row.rule), Tally(0, 0)
     if rule.kind is not RuleKind.LISTED:  # listed wallets are known, however new they are
         everybody = rule.kind is RuleKind.OPEN
@@ -25,7 +26,8 @@ async def reasons_for_review(pool: Pool, row: TallyRow, created_at: ChainTime, m
 
 
 async def release(pool: Pool, market_id: MarketId, by: str, note: str) -> DisputeReview:
-    """Let the dispute be settled by its votes; `by` and `note` are kept. Raises Conflict when no review waits."""
+    """Release the dispute to be finalized by its votes; `by` and `note` are stored. Raises Conflict when no review
+    waits."""
     released = await dispute_reviews.release(pool, market_id, by, note)
     if released is None:
         raise Conflict(f"No result of a dispute of market {market_id} waits for review.")

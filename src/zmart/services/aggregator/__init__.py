@@ -1,4 +1,4 @@
-"""The vote aggregator: counts votes, records the counts on chain with their log's root, approves."""
+"""Aggregate votes: count them, record the counts on chain with their log's root, approve proposals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Checks settings, database, chain and keys; raises ConfigError with one sentence."""
+    """Return the service after checking settings, database, chain and keys. Raises ConfigError with one sentence."""
     from zmart.decisions.context import DecisionContext
     from zmart.services.aggregator.cache import TallyCache
     from zmart.services.aggregator.service import Aggregator

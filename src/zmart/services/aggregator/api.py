@@ -1,4 +1,4 @@
-"""`GET /api/stats` on the aggregator's own port, in the shape that its clients know."""
+"""Serve `GET /api/stats` on the aggregator's own port, in the shape that its clients know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tallies in Redis, one hash per vote: a cache for readers that can be deleted at any time."""
+"""Cache the tallies in Redis, one hash per vote; the cache may be deleted at any time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def key_of(kind: str, market_id: MarketId) -> str:
 
 
 class TallyCache:
-    """Redis being away is a warning and nothing more: PostgreSQL is what counts."""
+    """A cache that is not written while Redis is unavailable: PostgreSQL is the truth."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_client.connect(redis_url, connections=2, answer_s=5.0, retries=1)
@@ -32,7 +32,7 @@ class TallyCache:
         await self._redis.aclose()
 
     async def refresh(self, pool: Pool) -> None:
-        """Write the counts of everything that is being voted on."""
+        """Write the counts of all open votes."""
         found = await market_work.open_counts(pool)
         try:
             for start in range(0, len(found), _BATCH):

@@ -1,4 +1,4 @@
-"""Figures of the vote aggregator."""
+"""Define the vote aggregator's metrics."""
 
 from __future__ import annotations
 

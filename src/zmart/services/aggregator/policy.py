@@ -1,4 +1,4 @@
-"""What comes next for a proposal: a pure function of what was counted, recorded, and is shown on chain."""
+"""Decide the next step for a proposal: a pure function of what was counted, recorded, and is on chain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Step(Enum):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """`threshold_bps` from GlobalConfig, the rest from our settings."""
+    """The rules for a proposal: `threshold_bps` from GlobalConfig, the rest from our settings."""
 
     threshold_bps: Bps
     min_votes: int
@@ -42,9 +42,12 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 def next_step(policy: Policy, counts: Tally, expired: bool, recorded: Recorded | None, shown: Tally) -> Step:
-    """`shown` are the counts on the market's account. A new count is taken when there is none and the proposal
-    passes or is too old, when the recorded verdict has turned, or when the account shows other counts; a proposal is
-    rejected by a count that was taken when its voting was over, by no earlier one."""
+    """Return the next step; `shown` are the counts on the market's account.
+
+    A new count is taken when there is none and the proposal passes or has expired, when the recorded verdict has
+    changed, or when the account shows other counts. A proposal is rejected only by a count that was taken when its
+    voting was over.
+    """
     passes = policy.passes(counts)
     if recorded is None:
         return Step.COUNT if passes or expired else Step.WAIT

@@ -109,7 +109,7 @@ class ProposalDecider:
         return self.clock.unix_timestamp >= self.deadlines.proposal_closes_at(account.created_at)
 
     async def _close(self, market_id: MarketId, account: MarketAccount) -> Closing:
-        """The vote closes now, for this count, or for good when its time is over."""
+        """Close the vote now, for this count, or finally when its time is over."""
         has_expired = self._has_expired(account)
         moment = ClosingMoment(
             closed_at=self.deadlines.proposal_closes_at(account.created_at)
@@ -127,8 +127,11 @@ class ProposalDecider:
         return closing
 
     async def _count(self, market_id: MarketId, account: MarketAccount) -> bool:
-        """The tally and the intent that carries it, in one transaction, once the index is complete. Decided again by
-        the log's own count, under its lock: votes on chain may have come to light, or another process was here."""
+        """Write the tally and the intent that carries it, in one transaction, once the index is complete.
+
+        The step is decided again by the log's own count, under its lock: votes on chain may have been found, or
+        another process may have counted.
+        """
         pool, program = self.context.pool, self.context.program.address
         closing = await self._close(market_id, account)
         await require_complete(pool, program, market_id, closing.closed_at, closing.closed_slot)

@@ -1,4 +1,4 @@
-"""The vote aggregator: each tick decides the proposals that are due and refreshes the tally cache."""
+"""Run the vote aggregator: each tick decides the proposals that are due and refreshes the tally cache."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ACTIONS = (Action.AGGREGATE_PROPOSAL_VOTES, Action.APPROVE_PROPOSAL, Action.CAN
 
 
 class Aggregator:
-    """One of the six services; `decide_due` is also what `zmart aggregate` runs once."""
+    """The aggregator service; `zmart aggregate` runs `decide_due` once."""
 
     name = "aggregator"
 
@@ -69,8 +69,8 @@ class Aggregator:
             await self._close()
 
     async def decide_due(self, only: Sequence[MarketId] | None = None) -> None:
-        """Begin work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig; the votes
-        on chain of all open votes are judged first."""
+        """Start work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig; the
+        votes on chain of all open votes are judged first."""
         await self._voters.judge_open()
         decider = await self._decider()
         policy = decider.policy

@@ -1,4 +1,4 @@
-"""AGGREGATE_ON_THRESHOLD: votes wake the aggregator at once, by the change feed's own notification."""
+"""Wake the aggregator by votes at once (AGGREGATE_ON_THRESHOLD), by the change feed's own notification."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def _follow(
 
 
 async def _first(heard: asyncio.Event, stop: asyncio.Event) -> None:
-    """Until something was heard, `stop` is set, or it is time to look all the same."""
+    """Return after a notification, after `stop`, or when it is time to check without one."""
     waiting = {asyncio.create_task(heard.wait()), asyncio.create_task(stop.wait())}
     try:
         await asyncio.wait(waiting, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The event indexer: what the chain said, written down and folded into rows."""
+"""Index events: write what the chain reports and fold it into rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Checks settings, chain and database before anything runs; ConfigError is one sentence."""
+    """Return the service after checking settings, chain and database. Raises ConfigError with one sentence."""
     from zmart.services.indexer.service import Indexer
 
     return await Indexer.open(settings)

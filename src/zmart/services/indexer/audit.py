@@ -1,4 +1,4 @@
-"""The index compared with the accounts on chain, field by field, and each market's books with its lamports."""
+"""Compare the index with the accounts on chain, field by field, and each market's books with its lamports."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _NOBODY = "1" * 32
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One field that differs; None stands for an account or a row that is not there. Of `lamports`, `index` is the
-    least that the market has to hold."""
+    """One field that differs; None stands for a missing account or row. For `lamports`, `index` is the least that the
+    market must hold."""
 
     account: Address
     kind: str
@@ -34,7 +34,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`differences` is empty when every account is as the index says."""
+    """The number of accounts compared; `differences` is empty when each of them equals the index."""
 
     markets: int
     positions: int
@@ -45,7 +45,8 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
 async def audit(
     pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelName = "reference"
 ) -> AuditReport:
-    """Compare until nothing differs, at most a few times: while the chain goes on, the index is a moment behind."""
+    """Compare until nothing differs, a few times at most: while the chain progresses, the index is a moment behind
+    it."""
     report = await _once(pool, rpc, program, pricing)
     for _ in range(_ATTEMPTS - 1):
         if not report.differences:

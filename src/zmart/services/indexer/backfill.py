@@ -1,4 +1,4 @@
-"""List the chain through a range of slots and settle everything, beside a running indexer or without one."""
+"""List the chain through a range of slots and index all of it, beside a running indexer or without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
-    """`found` transactions were not known before; `dead` letters are all there are now."""
+    """The result of a backfill: `found` transactions were new; `dead` letters are all there are now."""
 
     found: int
     dead: int
@@ -33,8 +33,10 @@ async def backfill(
     to_slot: Slot | None = None,
     progress: Progress = lambda what, done, of: None,
 ) -> Backfilled:
-    """From slot to slot, both included; by default from where the index is complete to the tip. `progress` is
-    told ("listing" or "indexing", done, of). Broken off, it goes on where it was when it is run again."""
+    """Index from slot to slot, both included; by default from where the index is complete to the tip.
+
+    `progress` is called with ("listing" or "indexing", done, of). An interrupted backfill continues where it was.
+    """
     found = await engine.scanner.scan() if to_slot is None else 0
     if from_slot is not None:
         found += await _list(engine, from_slot, backfills.OPEN_END if to_slot is None else to_slot, progress)

@@ -28,7 +28,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     recovered: int = 0
 
     def at(self, index_in_block: int) -> Transaction:
-        """The same with its place in the block known."""
+        """Return the transaction with its place in the block."""
         return msgspec.structs.replace(
             self,
             row=msgspec.structs.replace(self.row, index_in_block=index_in_block),
@@ -36,7 +36,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def with_recovered(self, lost: Sequence[ChainEvent]) -> Transaction:
-        """The same with the events that its log had lost."""
+        """Return the transaction with the events that its log had lost."""
         return Transaction(
             row=msgspec.structs.replace(self.row, event_count=len(self.events) + len(lost)),
             events=[*self.events, *lost],

@@ -1,4 +1,4 @@
-"""Places of transactions in their blocks, asked for once and kept a while."""
+"""Read the places of transactions in their blocks, once, and cache them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _AT_ONCE = 16
 
 
 class Unplaced(msgspec.Struct, frozen=True):
-    """Why a transaction has no place: the block that it names cannot be read for now, or can and does not hold it."""
+    """Why a transaction has no place: its block cannot be read now, or was read and does not hold it
+    (`is_elsewhere`)."""
 
     reason: str
     is_elsewhere: bool = False
 
 
 class Blocks:
-    """`places` by slot, of the transactions that were asked for."""
+    """Cached `places` by slot, of the transactions that were requested."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
@@ -32,12 +33,12 @@ class Blocks:
         self.places: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
 
     async def read(self, wanted: Mapping[Slot, set[Signature]]) -> dict[Signature, Unplaced]:
-        """Ask for blocks; returns the transactions whose place cannot be known now, and why. One that only claims to be
-        in a block holds up nobody who is."""
-        told = await asyncio.gather(*(self._one(slot, names) for slot, names in wanted.items()))
+        """Read blocks, and return the transactions whose place is not known now, with the reason. A transaction that
+        only claims to be in a block delays none that is."""
+        results = await asyncio.gather(*(self._one(slot, names) for slot, names in wanted.items()))
         while len(self.places) > _KEPT:
             self.places.popitem(last=False)
-        return {signature: problem for problems in told for signature, problem in problems.items()}
+        return {signature: problem for problems in results for signature, problem in problems.items()}
 
     async def _one(self, slot: Slot, wanted: set[Signature]) -> dict[Signature, Unplaced]:
         async with self._gate:

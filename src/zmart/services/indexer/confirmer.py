@@ -1,7 +1,7 @@
-"""What webhooks told is compared with what our own RPC shows, and replaced by it where the two differ.
+"""Compare what webhooks delivered with what our own RPC returns, and replace it where the two differ.
 
-A delivery is folded at once; until it has been through here it cannot become final, and the gap-free slot waits for it.
-What is still to be confirmed stands in the database, so a process that dies forgets nothing.
+A delivery is folded at once; until it is confirmed here it cannot become final, and the gap-free slot waits for it.
+Unconfirmed deliveries are in the database, so a process that dies loses none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PLACE = "place in its block"
 log = structlog.get_logger()
 
 
-class _Shown(msgspec.Struct, frozen=True):
+class _RpcTransaction(msgspec.Struct, frozen=True):
     """What our RPC says of a delivery: the transaction, and the names of what differs."""
 
     raw: bytes
@@ -47,7 +47,7 @@ class _Shown(msgspec.Struct, frozen=True):
 
 
 class Confirmer:
-    """`turn()` compares some; `run(signal)` does so whenever there are any."""
+    """`turn()` compares some deliveries; `run(signal)` does so whenever there are any."""
 
     def __init__(
         self,
@@ -79,24 +79,27 @@ class Confirmer:
         return _IDLE_S if due_s is None else min(due_s, _IDLE_S)
 
     async def turn(self) -> int:
-        """Returns how many were asked for. A lease keeps others off them, and gives them back after a crash."""
+        """Compare some deliveries and return how many were requested. A lease keeps other processes off them, and
+        returns them after a crash."""
         taken = await deliveries.take(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
         if not taken:
             return 0
         answers = await asyncio.gather(*(self._ask(delivery) for delivery in taken))
-        told = list(zip(taken, answers, strict=True))
-        silent = [(delivery, answer) for delivery, answer in told if isinstance(answer, str)]
-        silent += await self._confirm([d for d, a in told if isinstance(a, _Shown) and not a.differs])
-        await deliveries.unanswered(self._pool, silent, _LONGEST_PAUSE_S)
-        for delivery, answer in told:
-            if isinstance(answer, _Shown) and answer.differs:
+        results = list(zip(taken, answers, strict=True))
+        unanswered = [(delivery, answer) for delivery, answer in results if isinstance(answer, str)]
+        unanswered += await self._confirm(
+            [d for d, a in results if isinstance(a, _RpcTransaction) and not a.differs]
+        )
+        await deliveries.unanswered(self._pool, unanswered, _LONGEST_PAUSE_S)
+        for delivery, answer in results:
+            if isinstance(answer, _RpcTransaction) and answer.differs:
                 await self._correct(delivery, answer)
-        if silent:
-            log.warning("deliveries not confirmed", number=len(silent), reason=silent[0][1])
+        if unanswered:
+            log.warning("deliveries not confirmed", number=len(unanswered), reason=unanswered[0][1])
         return len(taken)
 
-    async def _ask(self, delivery: Unconfirmed) -> _Shown | str:
-        """The reason when the RPC cannot say now."""
+    async def _ask(self, delivery: Unconfirmed) -> _RpcTransaction | str:
+        """Request the transaction; the reason when the RPC cannot return it now."""
         async with self._gate:
             await self._pace.turn()
             metrics.CONFIRMATION_CALLS.inc()
@@ -109,7 +112,7 @@ class Confirmer:
             "The RPC does not know this transaction (yet)." if raw is None else self._compare(delivery, raw)
         )
 
-    def _compare(self, delivery: Unconfirmed, raw: bytes) -> _Shown | str:
+    def _compare(self, delivery: Unconfirmed, raw: bytes) -> _RpcTransaction | str:
         try:
             found = parse_transaction(raw)
             own = digest_of(found, extract_events(self._program, found))
@@ -117,18 +120,19 @@ class Confirmer:
             return f"The RPC's answer cannot be used: {error}"
         if found.signature != delivery.signature:
             return f"The RPC answered with another transaction, {found.signature}."
-        return _Shown(raw, found.slot, differences(unpacked(delivery.digest), own))
+        return _RpcTransaction(raw, found.slot, differences(unpacked(delivery.digest), own))
 
     async def _confirm(self, same: Sequence[Unconfirmed]) -> list[tuple[Unconfirmed, str]]:
-        """Let them become final, if their order in the block is the chain's too; the others with the reason."""
+        """Let deliveries become final if their order in the block is the chain's too; return the others with the
+        reason."""
         unreadable = await self._check_places(same)
         await deliveries.confirmed(self._pool, [d for d in same if d.signature not in unreadable])
         metrics.CONFIRMED.inc(len(same) - len(unreadable))
         return [(d, unreadable[d.signature].reason) for d in same if d.signature in unreadable]
 
     async def _check_places(self, same: Sequence[Unconfirmed]) -> dict[Signature, Unplaced]:
-        """A webhook tells the place in the block, getTransaction does not: where a slot holds several transactions
-        of ours, its block is asked. Returns those of `same` whose place nobody can tell now."""
+        """Read the blocks of slots that hold several of our transactions: a webhook reports the place in the block,
+        getTransaction does not. Return those of `same` whose place is not known now."""
         by_slot: dict[Slot, list[Neighbour]] = {}
         for neighbour in await chain_events.neighbours(self._pool, {d.slot for d in same}):
             by_slot.setdefault(neighbour.slot, []).append(neighbour)
@@ -171,16 +175,16 @@ class Confirmer:
                 if member.index_in_block is not None and member.signature in delivered:
                     await self._note(connection, delivered[member.signature], [PLACE])
 
-    async def _correct(self, delivery: Unconfirmed, shown: _Shown) -> None:
-        """Take back what was folded and have the RPC's transaction folded instead; the feed tells both."""
+    async def _correct(self, delivery: Unconfirmed, own: _RpcTransaction) -> None:
+        """Remove what was folded and store the RPC's transaction instead; the feed reports both."""
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
             if not await deliveries.withdraw(connection, delivery):
                 return
             affected = await chain_events.remove(connection, [delivery.signature])
-            await inbox.store(connection, "scan", [Hint(delivery.signature, shown.slot, shown.raw)])
+            await inbox.store(connection, "scan", [Hint(delivery.signature, own.slot, own.raw)])
             await self._projector.refold_affected(connection, affected)
-            await self._note(connection, delivery, shown.differs)
+            await self._note(connection, delivery, own.differs)
 
     async def _note(self, connection: Connection, delivery: Unconfirmed, differs: list[str]) -> None:
         await deliveries.note(connection, delivery, differs)

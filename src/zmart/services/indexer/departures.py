@@ -1,7 +1,7 @@
-"""Transactions that the chain's listing named and that a fork took back before they were fetched.
+"""Recognize transactions that the chain's listing named and that a fork removed before they were fetched.
 
-What is listed is real until the same listing, final by then, goes past its slot without it, and no endpoint has it: on
-two occasions, since a node may be wrong once. Else it would be asked for for ever, and hold every decision.
+A listed transaction is real until the same listing, final by then, passes its slot without it, and no endpoint has
+it: twice, since a node may be wrong once. Otherwise it would be requested permanently, and hold every decision.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Departures:
         self._suspects: set[Signature] = set()
 
     async def left(self, row: Wanted) -> bool:
-        """Raises ChainError when an endpoint cannot be asked or its list cannot be trusted."""
+        """Return whether it has left. Raises ChainError when an endpoint cannot be asked or its list is not
+        consistent."""
         if row.slot is None or not await self._is_gone(row.signature, row.slot):
             self._suspects.discard(row.signature)
             return False
@@ -54,7 +55,7 @@ class Departures:
         return all([await self._passes(rpc, signature, slot, before) for rpc in self._witnesses])
 
     async def _passes(self, rpc: Rpc, signature: Signature, slot: Slot, before: Signature | None) -> bool:
-        """Whether the list of an endpoint goes on below the slot and does not name the transaction."""
+        """Whether the list of an endpoint continues below the slot and does not name the transaction."""
         async for page in pages(rpc, self._program, self._pace, floor=Slot(0), before=before):
             if any(info.signature == signature for info in page):
                 return False

@@ -1,4 +1,4 @@
-"""The parts of the indexer, wired: the service runs them all, the commands some of them."""
+"""Wire the parts of the indexer: the service runs all of them, the commands some."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OWN_CONNECTIONS = 4
 
 
 class Engine:
-    """Everything between the chain and the rows."""
+    """Everything between the chain and the rows. Open with `Engine.open`, close with `close`."""
 
     def __init__(
         self, settings: Settings, pool: Pool, rpc: Rpc, program: Program, witnesses: Sequence[Rpc] = ()
@@ -56,7 +56,8 @@ class Engine:
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
-        """Raises ConfigError when the program, its config or the database are not the ones that are set."""
+        """Return the engine. Raises ConfigError when the program, its config or the database are not the configured
+        ones."""
         program = Program.from_settings(settings)
         rpc = Rpc.from_settings(settings)
         try:

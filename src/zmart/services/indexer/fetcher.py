@@ -1,7 +1,7 @@
-"""The fetcher: transactions that were only named are read by RPC and put into their inbox rows.
+"""Read transactions that were only named by RPC, and put them into their inbox rows.
 
-What cannot be read for now is asked for again, with growing pauses and for ever. What the chain's own listing names is
-given up only when that listing no longer names it (departures.py); a mere hint is, once nobody has its transaction.
+What cannot be read now is requested again, with growing pauses, permanently. What the chain's own listing names is
+given up only when that listing no longer names it (departures.py); a mere hint, once no endpoint has its transaction.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class _Found(msgspec.Struct, frozen=True):
 
 
 class _Gone(msgspec.Struct, frozen=True):
-    """Nobody has it, and it cannot come any more."""
+    """No endpoint has it, and it can no longer arrive."""
 
     id: int
 
 
 class _Left(msgspec.Struct, frozen=True):
-    """It was listed, and a fork took it back."""
+    """It was listed, and a fork removed it."""
 
     signature: Signature
 
@@ -61,7 +61,7 @@ class _Placed(msgspec.Struct):
 
 class Fetcher:
     """`turn()` fetches some; `run(signal)` does so whenever there are any. All of `witnesses` must agree before a
-    transaction is said not to exist."""
+    transaction is considered not to exist."""
 
     def __init__(
         self,
@@ -92,11 +92,12 @@ class Fetcher:
         return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
     async def turn(self) -> int:
-        """Returns how many were tried. A lease keeps others off them, and gives them back after a crash."""
-        wanted = await inbox.take_to_fetch(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
-        if not wanted:
+        """Fetch some transactions and return how many were requested. A lease keeps other processes off them, and
+        returns them after a crash."""
+        rows = await inbox.take_to_fetch(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
+        if not rows:
             return 0
-        outcomes = await asyncio.gather(*(self._fetch(row) for row in wanted))
+        outcomes = await asyncio.gather(*(self._fetch(row) for row in rows))
         await inbox.fetched(self._pool, [(o.id, o.raw, o.slot) for o in outcomes if isinstance(o, _Found)])
         await inbox.unfetched(self._pool, [o for o in outcomes if isinstance(o, Unfetched)])
         gone = await inbox.absent(self._pool, [o.id for o in outcomes if isinstance(o, _Gone)])
@@ -105,16 +106,16 @@ class Fetcher:
             await inbox.forget(self._pool, left)
             metrics.VANISHED.inc(len(left))
         self._note_unavailable(outcomes)
-        return len(wanted)
+        return len(rows)
 
     def _note_unavailable(self, outcomes: Sequence[_Outcome]) -> None:
-        """An RPC that gave nothing at all is asked less and less often, not by every row that waits."""
-        away = [o for o in outcomes if isinstance(o, Unfetched) and o.most_s == AWAY_PAUSE_S]
-        if len(away) < len(outcomes):
+        """Lengthen the pause while the RPC returns nothing at all, instead of requesting every row that waits."""
+        failed = [o for o in outcomes if isinstance(o, Unfetched) and o.most_s == AWAY_PAUSE_S]
+        if len(failed) < len(outcomes):
             self._unavailable_s = 0.0
             return
         self._unavailable_s = min(AWAY_PAUSE_S, self._unavailable_s * 2 or _FIRST_PAUSE_S)
-        log.warning("rpc away", transactions=len(away), reason=away[0].error)
+        log.warning("RPC unavailable", transactions=len(failed), reason=failed[0].error)
 
     async def _fetch(self, row: Wanted) -> _Outcome:
         async with self._gate:
@@ -131,26 +132,26 @@ class Fetcher:
                 return Unfetched(id=row.id, error=f"The transaction cannot be read for now: {error}")
 
     async def _unknown(self, row: Wanted) -> Unfetched | _Gone | _Left:
-        """The node properly said that it has no such transaction. That is a failure of the node while the chain's list
-        names it. A hint is given up when the listing is complete and final through every slot in which it could have
+        """Judge a transaction that the node does not have. While the chain's list names it, that is a failure of the
+        node. A hint is given up when the listing is complete and final through every slot in which it could have
         landed, and long after that no endpoint has it."""
         if row.listed:
             if await self._departures.left(row):
                 return _Left(row.signature)
-            said = f"The chain lists this transaction in slot {row.slot}, but the node that was asked does not have it."
-            return Unfetched(id=row.id, error=said)
-        said = "Nobody but a hint knows this transaction (yet)."
+            listed = f"The chain lists this transaction in slot {row.slot}"
+            return Unfetched(id=row.id, error=f"{listed}, but the node that was asked does not have it.")
+        reason = "Nobody but a hint knows this transaction (yet)."
         if row.unknown_since is None:
             await self._pace.turn()
             statuses = await self._rpc.get_signature_statuses([row.signature], search_history=True)
             is_known = statuses.values[0] is not None
-            return Unfetched(id=row.id, error=said, unknown_at=None if is_known else statuses.context_slot)
+            return Unfetched(id=row.id, error=reason, unknown_at=None if is_known else statuses.context_slot)
         through = absence.required_slot(row.slot, row.unknown_since)
         progress = await index_progress.read(self._pool)
         if progress is not None and progress.listed_through_slot >= through + absence.LONG_FINAL_SLOTS:
             await self._pace.turn()
-            nobody = await absence.unknown(self._witnesses, row.signature)
-            if nobody is not None and nobody.final >= through + absence.LONG_FINAL_SLOTS:
+            absent = await absence.unknown(self._witnesses, row.signature)
+            if absent is not None and absent.final >= through + absence.LONG_FINAL_SLOTS:
                 log.info("a hint named a transaction that nobody has", signature=row.signature, slot=row.slot)
                 return _Gone(row.id)
-        return Unfetched(id=row.id, error=said)
+        return Unfetched(id=row.id, error=reason)

@@ -1,4 +1,4 @@
-"""From confirmed to finalized; and what left the chain on the way is taken back.
+"""Follow transactions from confirmed to finalized, and remove what left the chain on the way.
 
 The gap-free slot waits for this: it never passes a transaction that may still leave.
 """
@@ -37,7 +37,7 @@ class _Meta(msgspec.Struct):
     err: object = None
 
 
-class _Told(msgspec.Struct):
+class _TransactionStatus(msgspec.Struct):
     slot: int
     meta: _Meta
 
@@ -46,7 +46,7 @@ class _Told(msgspec.Struct):
 
 
 class FinalityWatcher:
-    """Asks for every transaction that is not final again and again, until it is final or gone."""
+    """Requests the status of every transaction that is not final, until it is final or gone."""
 
     def __init__(
         self, pool: Pool, rpc: Rpc, projector: Projector, interval_s: float, witnesses: Sequence[Rpc] = ()
@@ -91,7 +91,7 @@ class FinalityWatcher:
     async def _ask(
         self, candidates: Sequence[Unfinal], finalized: Slot
     ) -> tuple[list[Signature], list[Unfinal]]:
-        """Those that are final, and those that the node does not know where we have them."""
+        """Return those that are final, and those that the node does not know in the slot where we have them."""
         names = [c.signature for c in candidates]
         statuses = await self._rpc.get_signature_statuses(names, search_history=True)
         final, missing = list[Signature](), list[Unfinal]()
@@ -106,7 +106,7 @@ class FinalityWatcher:
         return final, missing
 
     async def _judge(self, missing: Sequence[Unfinal]) -> None:
-        """A node may be wrong once: only what is missing twice, and what no endpoint has, has left."""
+        """Remove only what is missing twice and what no endpoint has: a node may be wrong once."""
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
         for candidate in missing:
             if candidate.signature in suspects:
@@ -122,12 +122,12 @@ class FinalityWatcher:
             if nobody is not None and _should_be_known(candidate, nobody.final, nobody.reached, self._known):
                 await self._take_back(candidate.signature)
             return
-        told = decode_answer(_Told, "getTransaction", raw)
+        told = decode_answer(_TransactionStatus, "getTransaction", raw)
         if not told.is_of(candidate):  # it landed again, elsewhere or otherwise
             await self._take_back(candidate.signature, Hint(candidate.signature, Slot(told.slot), raw))
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
-        """The refold writes what follows without it, and that is the correction which the feed tells."""
+        """Remove the transaction; the refold writes the rows without it, and the feed reports that correction."""
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
             affected = await chain_events.remove(connection, [signature])
@@ -140,8 +140,8 @@ class FinalityWatcher:
 
 
 def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot, known: Slot) -> bool:
-    """Whether a node that has reached this slot must know the transaction if there is one. `known`: the newest slot
-    that the index knew to be final; a node behind it fell back, and proves nothing about what it lacks."""
+    """Whether a node that has reached this slot must know the transaction if it exists. `known`: the newest slot that
+    the index knew to be final; a node behind it fell back, and proves nothing about what it lacks."""
     is_behind = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S
     return is_behind or is_made_up

@@ -1,6 +1,6 @@
-"""The program's transactions as the chain lists them, newest first, in pages that are checked.
+"""List the program's transactions, newest first, in pages that are checked.
 
-A list ends with an empty page and nowhere else: nodes answer short pages where one of their stores ends.
+A list ends with an empty page and nowhere else: nodes return short pages where one of their stores ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = 1000
 
 
 class Pace:
-    """At most so many calls per second to a provider; 0: as many as it takes."""
+    """Limits the calls per second to a provider; 0: no limit."""
 
     def __init__(self, per_second: float) -> None:
         self._between_s = 1 / per_second if per_second else 0.0
@@ -40,8 +40,11 @@ async def pages(
     until: Signature | None = None,
     before: Signature | None = None,
 ) -> AsyncIterator[list[SignatureInfo]]:
-    """Down to `until` or below slot `floor`. Raises ChainError when a page repeats itself or the one before:
-    then the list is not complete, and must be asked for again."""
+    """Yield pages down to `until` or below slot `floor`.
+
+    Raises ChainError when a page repeats itself or the one before: the list is not complete then, and must be
+    requested again.
+    """
     last: SignatureInfo | None = None
     while True:
         await pace.turn()
@@ -63,8 +66,8 @@ def _check(page: list[SignatureInfo], last: SignatureInfo | None) -> None:
 
 
 def backwards(page: Sequence[SignatureInfo]) -> tuple[Slot, Slot] | None:
-    """Slots of two neighbours in a list from new to old of which the newer is lower. No cluster does that; a local
-    chain does when its clock is moved."""
+    """Return the slots of two neighbours, in a list from new to old, of which the newer is lower. No cluster does
+    that; a local chain does when its clock is moved."""
     for newer, older in pairwise(page):
         if newer.slot < older.slot:
             return older.slot, newer.slot

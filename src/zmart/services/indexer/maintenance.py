@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 class Maintenance:
     """`run(signal)` acts every few seconds; an audit is due every `audit_interval_s` (0: never), and at once when
-    events had to be recovered from a cut log."""
+    events had to be recovered from a truncated log."""
 
     def __init__(self, engine: Engine, audit_interval_s: float) -> None:
         self._engine = engine
@@ -59,7 +59,7 @@ class Maintenance:
             await self.audit()
 
     async def audit(self) -> AuditReport:
-        """Compare with the chain now; a difference is an alert, and no difference ends it."""
+        """Compare with the chain now; a difference raises an alert, and none resolves it."""
         recovered, self._engine.worker.recovered = self._engine.worker.recovered, set()
         self._audited_at = time.monotonic()
         try:
@@ -84,7 +84,7 @@ class Maintenance:
         await self._alert("index-dead-letters", "critical", text if dead else "")
 
     async def _alert_waiting(self) -> None:
-        """In the node's own words: what waits is asked for again for ever, and holds the gap-free slot."""
+        """Alert in the node's own words: what waits is requested again permanently, and holds the gap-free slot."""
         found = await inbox.waiting(self._engine.pool, _WAITS_LONG_S, _SHOWN + 1)
         lines = [
             f"{w.signature} (slot {w.slot}, {w.attempts} attempts): {w.last_error}" for w in found[:_SHOWN]

@@ -8,7 +8,8 @@ EVENTS = Counter("zmart_indexer_events", "events written to chain_events", ["nam
 UNKNOWN_EVENTS = Counter("zmart_indexer_decode_errors", "payloads of the program that could not be decoded")
 TRANSACTIONS = Counter("zmart_indexer_transactions", "transactions settled", ["kind"])
 RECOVERED = Counter(
-    "zmart_indexer_recovered_events", "events that a truncated log lost, recovered from accounts and arguments"
+    "zmart_indexer_recovered_events",
+    "events that a truncated log lost, recovered from accounts and arguments",
 )
 REFOLDS = Counter("zmart_indexer_refolds", "markets folded again from their first event")
 WRITE_SECONDS = Histogram(
@@ -37,9 +38,7 @@ AUDIT_DIFFERENCES = Gauge(
 SCAN_AGE_SECONDS = Gauge("zmart_indexer_scan_age_seconds", "since the chain was last listed to its tip")
 EVENTS_PER_MINUTE = Gauge("zmart_indexer_events_per_minute", "events folded in the last minute")
 FINAL_SLOT = Gauge("zmart_indexer_final_slot", "the chain's newest finalized slot")
-ABSENT = Counter(
-    "zmart_indexer_absent_transactions", "hints of transactions that no endpoint has, deleted"
-)
+ABSENT = Counter("zmart_indexer_absent_transactions", "hints of transactions that no endpoint has, deleted")
 VANISHED = Counter("zmart_indexer_vanished_transactions", "confirmed transactions that left the chain")
 UNCONFIRMED = Gauge("zmart_indexer_unconfirmed", "delivered transactions that our RPC has not confirmed yet")
 UNCONFIRMED_OLDEST_SECONDS = Gauge("zmart_indexer_unconfirmed_oldest_seconds", "age of the oldest of them")

@@ -1,4 +1,4 @@
-"""Fold events that were just stored into the projections: each market once, from its row or from its beginning."""
+"""Fold stored events into the projections: each market once, from its row or from its first event."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ _LONG = 20_000
 
 
 class Projector:
-    """Every method runs inside the caller's transaction, under the writer's lock."""
+    """Folds events into rows. Every method runs inside the caller's transaction, under the writer's lock."""
 
     def __init__(self, program: Program, pricing: PricingModelName) -> None:
         self._address_of = program.addresses.market
         self._pricing: PricingModelName = pricing
 
     async def map_markets(self, connection: Connection, events: Sequence[ChainEvent]) -> list[Mapped]:
-        """Each event with its market's id; claims name only the account."""
+        """Return each event with its market's id; claims name only the account."""
         claimed = {e.event.market for e in events if isinstance(e.event, WinningsClaimed)}
         known = await chain_events.markets_at(connection, claimed) | self._created(events)
         return [(event, chain_events.market_named(event.event, known)) for event in events]
 
     async def apply(self, connection: Connection, events: Sequence[Mapped], store: Store) -> None:
-        """Have new events stored, and fold them. Most are folded while the database still stores them; a new
-        market or config has to be there first, for claims wait for the one and fees follow from the other."""
+        """Store new events and fold them. Most are folded while the database still stores them; a new market or
+        config must be stored first, because claims need the one and fees the other."""
         created = self._created(event for event, _ in events)
         config_keys = [chain_key(event) for event, _ in events if is_config(event)]
         if created or config_keys or not events:
@@ -82,7 +82,7 @@ class Projector:
     async def refold(
         self, connection: Connection, market_ids: Collection[MarketId], rules: FoldRules | None = None
     ) -> None:
-        """Compute markets from their first event; what they had and the fold does not give is deleted."""
+        """Compute markets from their first event; rows that the fold does not produce are deleted."""
         if not market_ids:
             return
         rules = rules or await self._rules(connection)
@@ -113,7 +113,7 @@ class Projector:
         await projections.write(connection, rows)
 
     async def _refold_long(self, connection: Connection, market_id: MarketId, rules: FoldRules) -> None:
-        """In pieces, so that a market of any length fits into memory."""
+        """Fold in pieces, so that a market of any length fits into memory."""
         state, head, rows = Folded(), Head(market_id=market_id), Rows()
         votes: list[FoldedVote] = []
         async for events in chain_events.of_long_market(connection, market_id):
@@ -191,12 +191,12 @@ class Projector:
 
 
 async def _nothing() -> None:
-    """It is stored already."""
+    """The events are stored already."""
 
 
 def _plan(head: Head | None, first: ChainKey) -> str:
-    """On top of what is folded; again from the beginning, because something came late; or not at all, because
-    an earlier event is missing still."""
+    """Return how to fold: on top of what is folded; again from the first event, because one came late; or not at all,
+    because an earlier event is still missing."""
     if head is None:
         return "on top"
     if head.error_key is not None:
@@ -218,7 +218,7 @@ def _holders(news: Mapping[MarketId, Sequence[ChainEvent]]) -> set[tuple[MarketI
 def _run(
     market_id: MarketId, state: Folded, events: Sequence[ChainEvent], rules: FoldRules, head: Head, rows: Rows
 ) -> None:
-    """Fold as far as it goes and note how far that was."""
+    """Fold as far as possible and note how far that was."""
     try:
         fold(state, events, rules)
         head = _head(market_id, events[-1])

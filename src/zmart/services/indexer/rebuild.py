@@ -1,6 +1,6 @@
-"""Every projection computed again from chain_events beside the live ones, then compared and merged.
+"""Compute every projection again from chain_events beside the live ones, then compare and merge.
 
-Reads and indexing go on while it folds. Only at the end it takes the writer's lock, folds once more those markets
+Reads and indexing continue while it folds. Only at the end it takes the writer's lock, folds those markets again
 whose events have changed since, and merges.
 """
 
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
-    """`rows` there are now by table; `different` of them were not, byte for byte, what the events say."""
+    """The result of a rebuild: `rows` by table, and how many of them were `different`, byte for byte, before it."""
 
     markets: int
     rows: dict[str, int]
@@ -33,7 +33,8 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def rebuild(pool: Pool, projector: Projector, progress: Progress = lambda done, of: None) -> Rebuilt:
-    """`progress` is told (markets done, markets). Raises Conflict while another rebuild runs."""
+    """Rebuild all projections; `progress` is called with (markets done, markets). Raises Conflict while another
+    rebuild runs."""
     async with pool.acquire() as connection, shadow.schema(connection):
         seen = await shadow.digests(connection)
         markets = sorted(MarketId(m) for m in seen if m != _CONFIG)
@@ -60,7 +61,7 @@ async def _fold(connection: Connection, projector: Projector, markets: Collectio
 async def _catch_up(
     connection: Connection, projector: Projector, seen: shadow.Digests, now: shadow.Digests
 ) -> None:
-    """Fold what came or went meanwhile; another config concerns every market. Inside the merge's transaction."""
+    """Fold again what changed meanwhile; another config concerns every market. Runs inside the merge's transaction."""
     every = now.keys() | seen.keys()
     if now.get(_CONFIG) == seen.get(_CONFIG):
         every = {m for m in every if now.get(m) != seen.get(m)}

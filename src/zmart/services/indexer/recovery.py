@@ -44,7 +44,7 @@ class Lost(msgspec.Struct, frozen=True):
         return self.market
 
     def at(self, own: ChainTime | None = None) -> ChainTime:
-        """When it ran: all events of a transaction have one time; else the account's own note of it."""
+        """Return when it ran: all events of a transaction have one time; otherwise the time that the account notes."""
         found = self.time or own
         if not found:
             raise ChainError(f"No account tells (yet) when {self.call.name} ran.")
@@ -59,7 +59,8 @@ class Recovery:
         self._program = program
 
     async def events(self, tx: ChainTransaction, extracted: Extracted) -> list[e.ChainEvent]:
-        """Raises Unrecoverable, or ChainError when an account cannot be read now or is behind."""
+        """Return the recovered events. Raises Unrecoverable, or ChainError when an account cannot be read now or is
+        behind."""
         calls = [self._call(instruction) for instruction in extracted.lost]
         accounts = await self._accounts([named for _, named in calls], tx.slot)
         time = _time(extracted.events) or await self._block_time(tx)
@@ -112,7 +113,8 @@ class Recovery:
         )
 
     async def _block_time(self, tx: ChainTransaction) -> ChainTime | None:
-        """A block's time is the Clock that its programs saw. Surfpool tells it rightly in this method only."""
+        """Return the block's time, which is the Clock that its programs saw. Surfpool reports it correctly in this
+        method only."""
         page = await self._rpc.get_signatures_for_address(self._program.address, limit=_SIGNATURES)
         near = next((info for info in page if info.signature == tx.signature), None)
         told = near.block_time if near else tx.block_time

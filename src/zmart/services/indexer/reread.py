@@ -1,4 +1,4 @@
-"""Transactions with payloads that could not be decoded, put back into the inbox for a version that can."""
+"""Put transactions whose payloads could not be decoded back into the inbox, for a version that can."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _AT_ONCE = 1000
 
 
 async def reread(engine: Engine) -> int:
-    """Returns how many. Their events are taken back until a worker has read them again, moments later."""
+    """Return how many were put back. Their events are removed until a worker has read them again, moments later."""
     done = 0
     while signatures := await chain_events.unknown(engine.pool, _AT_ONCE):
         async with engine.pool.transaction() as connection:

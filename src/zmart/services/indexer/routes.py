@@ -1,4 +1,4 @@
-"""The indexer's one route: the webhook. Written on bare ASGI, for it must answer before anything else does."""
+"""Serve the indexer's one route, the webhook, on bare ASGI: it must respond before anything else runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zmart.services.webhook import PATH, WebhookReceiver, WebhookResponse
 
 
 def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
-    """POST to PATH; anything else is 404 or 405."""
+    """Return an application that accepts POST to PATH; anything else is 404 or 405."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -32,7 +32,7 @@ async def _answer(receiver: WebhookReceiver, scope: Scope, receive: Receive) -> 
 
 
 async def _body(receive: Receive, announced: str | None, most: int) -> bytes | None:
-    """None when it is longer than `most`; what announces itself so is not read."""
+    """Return the body; None when it is longer than `most`. A body whose content-length is longer is not read."""
     if announced is not None and (not announced.isdigit() or int(announced) > most):
         return None
     body = bytearray()

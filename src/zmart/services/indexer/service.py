@@ -1,4 +1,4 @@
-"""The service: its loops, and the truth about how far it is."""
+"""Run the indexer's loops, and report how far it is."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Indexer:
-    """See services/contract.py."""
+    """The indexer service; see services/contract.py."""
 
     name = "indexer"
 
@@ -166,7 +166,8 @@ def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float
 
 
 def _why_unconfirmed(waiting: Waiting) -> str:
-    """Only what the RPC itself lists counts: anybody who knows the webhook's secret can invent the rest."""
+    """Return why unconfirmed deliveries make the service not ready. Only those count that the RPC lists: whoever
+    knows the webhook's secret can invent the others."""
     if waiting.oldest_listed_s is None or waiting.oldest_listed_s <= UNCONFIRMED_S:
         return ""
     reason = (

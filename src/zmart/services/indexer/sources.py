@@ -1,4 +1,4 @@
-"""Where hints come from besides the webhook: a scan of the program's signatures, and the RPC's live log."""
+"""Find transactions besides the webhook: by a scan of the program's signatures, and by the RPC's live log."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = structlog.get_logger()
 
 
 class Scanner:
-    """Lists what the chain has from the last slot through which the list is complete and final to the tip; so nothing
-    stays unseen, whatever the webhook lost. `trouble` says why the last scan failed."""
+    """Lists the chain from the last slot through which the list is complete and final to the tip, so that nothing is
+    missed, whatever the webhook lost. `trouble` is why the last scan failed."""
 
     def __init__(self, pool: Pool, rpc: Rpc, program: Program, pace: Pace, interval_s: float) -> None:
         self._pool = pool
@@ -54,7 +54,7 @@ class Scanner:
         return self._interval_s
 
     async def scan(self) -> int:
-        """One scan; returns how many transactions were new."""
+        """Scan once and return how many transactions were new."""
         progress = await index_progress.read(self._pool)
         assert progress is not None  # claimed when the service started
         final = await self._rpc.get_slot("finalized")
@@ -83,8 +83,7 @@ class Scanner:
 
 
 async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
-    """Write down what was listed; returns how many were not known. Failed transactions have no effect and need
-    no fetch."""
+    """Store what was listed and return how many transactions were new. Failed ones have no effect and need no fetch."""
     unknown = await inbox.unknown(pool, [info.signature for info in page])
     new = [info for info in page if info.signature in unknown]
     failed = [_failed(info.signature, info.slot) for info in new if info.err is not None]
@@ -97,7 +96,7 @@ async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
 
 
 class LiveLog:
-    """logsSubscribe: names transactions within a block time. What it misses while reconnecting, a scan finds."""
+    """Names transactions within a block time (logsSubscribe). What it misses while it reconnects, a scan finds."""
 
     def __init__(self, pool: Pool, program: Program, ws_url: str, scan_again: WakeSignal) -> None:
         self._pool = pool
@@ -107,7 +106,7 @@ class LiveLog:
         self._queue: asyncio.Queue[Hint] = asyncio.Queue(_QUEUE)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._write())

@@ -1,7 +1,7 @@
-"""The worker: inbox rows to events and projections, a batch at a time, each batch one transaction.
+"""Turn inbox rows into events and projections, a batch at a time, each batch one transaction.
 
-While the database works on one batch, the next one is decoded: `Prefetcher` runs ahead without any lock, and
-what it says is checked under the writer's lock.
+While the database works on one batch, the next is decoded: `Prefetcher` runs ahead without any lock, and its result
+is checked under the writer's lock.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Turn(Enum):
 
 
 class Worker:
-    """`turn()` settles one batch; `run(signal)` does so whenever something is in the inbox. `recovered` are
-    markets with events that no log told: somebody should compare them with their accounts."""
+    """`turn()` settles one batch; `run(signal)` does so whenever something is in the inbox. `recovered` are markets
+    with events that no log held: they are to be compared with their accounts."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Worker:
             await self._forget_ahead()
 
     async def _turn_then_pause(self) -> float:
-        """One turn; how long nothing is due after it."""
+        """Take one turn and return the pause after it."""
         turn = await self.turn()
         if turn is Turn.WORKED:
             return 0.0
@@ -89,7 +89,7 @@ class Worker:
         return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
     async def turn(self) -> Turn:
-        """One batch. A batch that fails is tried in halves, down to the row that is to blame."""
+        """Settle one batch. A batch that fails is tried in halves, down to the row that causes it."""
         limit, ahead, self._ahead = self._limit, self._ahead, None
         batch = await ahead if ahead else await self._prefetcher.batch(limit)
         if not batch.rows:
@@ -114,7 +114,7 @@ class Worker:
         return turn
 
     async def _with_order(self, batch: Batch) -> Turn:
-        """A block is asked for outside of the transaction, then the batch is written again."""
+        """Write the batch; where it needs a block, read that outside of the transaction and write the batch again."""
         unplaced: dict[Signature, Unplaced] = {}
         while True:
             try:
@@ -128,9 +128,9 @@ class Worker:
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
                 return Turn.ELSEWHERE
-            self._look_ahead(batch)
+            self._prefetch(batch)
             transactions, moved = await self._in_order(connection, batch, unplaced, failures)
-            transactions = await self._without_old_news(connection, batch, transactions)
+            transactions = await self._without_covered(connection, batch, transactions)
             transactions = await self._take(connection, batch, transactions, failures)
             await self._write(connection, transactions, moved)
             await self._set_aside(connection, batch)
@@ -141,8 +141,8 @@ class Worker:
             log.error("dead letters", signatures=dead)
         return Turn.WORKED
 
-    def _look_ahead(self, batch: Batch) -> None:
-        """A batch that is not full was the last one; the next rows wake the loop."""
+    def _prefetch(self, batch: Batch) -> None:
+        """Prefetch the next batch. After a batch that is not full there is none; the next rows wake the loop."""
         full = (
             len(batch.rows) >= self._limit or sum(len(r.payload) for r in batch.rows.values()) >= MOST_BYTES
         )
@@ -150,7 +150,7 @@ class Worker:
             self._ahead = asyncio.create_task(self._prefetcher.batch(self._limit, batch.ids))
 
     async def _forget_ahead(self) -> None:
-        """What was prepared may be old by the time that it could be written."""
+        """Discard the prefetched batch: it may be outdated by the time that it could be written."""
         ahead, self._ahead = self._ahead, None
         if ahead:
             ahead.cancel()
@@ -164,8 +164,8 @@ class Worker:
         unplaced: Mapping[Signature, Unplaced],
         failures: list[Failure],
     ) -> tuple[list[Transaction], set[Signature]]:
-        """The transactions that are new, each with its place in the block where that matters; and older ones that
-        a webhook had given another place."""
+        """Return the new transactions, each with its place in the block where that matters, and the older ones that a
+        webhook had given another place."""
         known = await chain_events.known(connection, [t.row.signature for t in batch.transactions])
         unknown = [t for t in batch.transactions if t.row.signature not in known]
         held = {t.row.signature for t in unknown if t.row.index_in_block is None} & unplaced.keys()
@@ -186,11 +186,11 @@ class Worker:
         placed = [t.at(order.places[t.row.signature]) if t.row.signature in order.places else t for t in new]
         return placed, moved
 
-    async def _without_old_news(
+    async def _without_covered(
         self, connection: Connection, batch: Batch, transactions: list[Transaction]
     ) -> list[Transaction]:
-        """Through the gap-free slot all is known and final: a webhook that tells something new of it is not folded
-        before our RPC has shown the same."""
+        """Leave out deliveries from slots through which the index is complete and final: they are not folded before
+        our RPC has returned the same."""
         if not batch.digests:
             return transactions
         through = await index_progress.gap_free_slot(connection)
@@ -205,8 +205,8 @@ class Worker:
         transactions: list[Transaction],
         failures: Sequence[Failure],
     ) -> list[Transaction]:
-        """Settle the rows of the batch; returns those transactions whose row nobody has settled meanwhile. What a
-        webhook told is not done: our RPC has to show the same."""
+        """Settle the rows of the batch and return the transactions whose rows were still pending. A row that a
+        webhook delivered is not done: our RPC must return the same."""
         rows = batch.rows
         hints = {
             rows[t.row.signature].id: (batch.digests[t.row.signature], t.row.slot)
@@ -223,7 +223,7 @@ class Worker:
         return [t for t in transactions if rows[t.row.signature].id in done]
 
     async def _set_aside(self, connection: Connection, batch: Batch) -> None:
-        """Those that leave nothing to fold, unless our RPC has more to show."""
+        """Set aside rows that leave nothing to fold, unless our RPC has more of them."""
         await inbox.not_ours(connection, batch.not_ours)
         await deliveries.reported_not_ours(connection, batch.reported_not_ours)
         await deliveries.unproven(connection, batch.unproven)
@@ -270,5 +270,6 @@ class Worker:
 
 
 def _without_place(row: Ready, problem: Unplaced) -> Failure:
-    """It waits for its place; one that its block does not hold is asked for again, wherever it is."""
+    """Return why the row waits for its place; a transaction that its block does not hold is fetched again, wherever
+    it is."""
     return Failure(id=row.id, error=problem.reason, refetch=row.delivered or problem.is_elsewhere)
