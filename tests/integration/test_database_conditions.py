@@ -20,18 +20,19 @@ from websockets.asyncio.client import connect
 from kit.chain_story import Story
 from kit.database_conditions import DatabaseConditions
 from kit.gateway import Site, add_market, address, site, wallet
-from kit.indexer import running, settings_of
+from kit.indexer import engine_on, hint, running, settings_of, settle
 from kit.story_node import serving
 from kit.waiting import until
 from zmart.decisions.schedule import run_schedule
-from zmart.errors import Unavailable
+from zmart.errors import Busy, Unavailable
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
 from zmart.ops.host import create_service
 from zmart.services.indexer.service import Indexer
 from zmart.services.webhook import PATH
-from zmart.store import migrate
+from zmart.store import inbox, migrate
+from zmart.store.pool import Pool
 from zmart.store.retrying import Outages
 
 READ_ONLY = "default_transaction_read_only"
@@ -161,6 +162,38 @@ async def test_the_indexer_waits_while_the_database_is_read_only_and_then_indexe
             assert indexer.health()["events_total"] == sum(
                 len(tx.events) for tx in STORY.txs if tx.err is None
             )
+
+
+async def test_a_batch_that_takes_the_database_too_long_is_repeated_smaller(
+    database_url: str, conditions: DatabaseConditions
+) -> None:
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        await inbox.store(engine.pool, "scan", [hint(tx) for tx in STORY.txs])
+        await conditions.set("lock_timeout", "100ms")
+        await until(lambda: is_answered(engine.pool))
+        sizes, prepare = set[int](), engine.worker._preparation.batch
+
+        async def noting(*arguments: object) -> object:
+            batch = await prepare(*arguments)
+            sizes.add(len(batch.rows))
+            return batch
+
+        engine.worker._preparation.batch = noting
+        async with conditions.locked("chain_events"):
+            for _ in range(3):
+                with pytest.raises(Busy):
+                    await engine.worker.turn()
+        assert sizes == {len(STORY.txs), len(STORY.txs) // 2, len(STORY.txs) // 4}
+        await settle(engine)
+        assert await engine.pool.fetchval("SELECT count(*) FROM chain_transactions") == len(STORY.txs)
+
+
+async def is_answered(pool: Pool) -> bool:
+    """Whether the pool has replaced the connections that were cut."""
+    try:
+        return await pool.fetchval("SELECT 1") == 1
+    except Unavailable:
+        return False
 
 
 async def test_a_service_that_is_started_on_a_read_only_database_waits_and_does_not_end(

@@ -141,7 +141,7 @@ class FeedRelay:
             deleted = 0
             try:
                 deleted = await change_feed.prune(connection, self._keep_hours)
-            except (Busy, ReadOnly) as problem:  # what is new goes on
+            except (Busy, ReadOnly) as problem:  # new changes are relayed all the same
                 self.outages.begin(_PRUNING, str(problem))
             else:
                 self.outages.end(_PRUNING)

@@ -1,8 +1,8 @@
 """Translates the driver's errors into the errors of the store, once for all who read and write.
 
 The table follows PostgreSQL's SQLSTATE codes (docs: Appendix A): an exact code first, then its class, the first two
-characters. A code that stands in neither is a wrong statement or a wrong value: a bug, which nobody may repeat as if
-the server were unavailable.
+characters. A code that stands in neither is a wrong statement or a wrong value: a bug, which is never
+repeated as if the server were unavailable.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _BY_CODE: Mapping[str, type[StoreError]] = {
     "25P04": Busy,  # transaction_timeout
     "40000": RolledBack,
     "40001": RolledBack,
-    "40003": Unavailable,  # nobody knows whether the statement was completed
+    "40003": Unavailable,  # unknown whether the statement was completed
     "40P01": RolledBack,
     "53100": ReadOnly,  # the disk is full
     "55006": Busy,
     "55P03": Busy,  # lock_timeout, or NOWAIT
-    "57014": Busy,  # statement_timeout, or somebody cancelled it
+    "57014": Busy,  # statement_timeout, or pg_cancel_backend
     "72000": Busy,
 }
 _BY_CLASS: Mapping[str, type[StoreError]] = {
@@ -76,7 +76,9 @@ def connect_error(problem: Exception) -> StoreError:
 def _kind(problem: Exception, *, connected: bool) -> type[StoreError] | None:
     match problem:
         case asyncpg.InvalidCachedStatementError() | asyncpg.OutdatedSchemaCacheError():
-            return Busy  # a migration went past; the next transaction prepares its statements anew
+            return (
+                Busy  # the schema was migrated meanwhile; the next transaction prepares its statements again
+            )
         case asyncpg.PostgresError():
             return kind_of_code(_code(problem))
         case asyncpg.InterfaceError() if isinstance(problem, ValueError):
