@@ -10,12 +10,15 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 import checkout
 import comparison
+import gateway_report
 import readers
+import report
 import right_rows
 import same_answers
 import statements
 import wrk
 from comparison import BARE, EXPRESS, FASTIFY, GATEWAY, Load
+from turn import Turn
 
 from zmart.errors import ConfigError, ZmartError
 from zmart.store import candles, trades
@@ -100,6 +103,40 @@ def test_every_subject_begins_a_round_once_and_keeps_its_neighbours():
     orders = [comparison.turns("abcd", number) for number in range(4)]
     assert [order[0] for order in orders] == list("abcd")
     assert all(sorted(order) == list("abcd") for order in orders)
+
+
+# ---------------------------------------------------------------------------------------------------------- report
+
+
+def reported(_progress):
+    """A gateway that is twice as fast as both peers, with a p99 like Express's."""
+    turns = {
+        name: [Turn(load(speed), statements=1.0, checked=3, writes=1, due=2)]
+        for name, speed in {GATEWAY: 2_000, EXPRESS: 1_000, FASTIFY: 1_000, BARE: 9_000}.items()
+    }
+    measured = gateway_report.GatewayReport("title")
+    measured.add("lists", turns, cached=False)
+    return measured
+
+
+def test_the_table_says_of_each_goal_whether_it_is_met_and_where_it_was_measured(capsys):
+    report.run(reported, gateway_report.show, as_json=False)
+    printed = capsys.readouterr().out
+    assert ">= 2.0x Express: met" in printed
+    assert "p99 <= 0.5x Express's: MISSED" in printed
+    assert ">= 1.0x Fastify: met" in printed
+    assert "2 of 3 goals met; 12 answers checked under load" in printed
+    assert "4 of 8 writes were committed" in printed
+    assert "load before" in printed
+    assert "Node.js" in printed
+
+
+def test_json_says_the_same_as_the_table(capsys):
+    report.run(reported, gateway_report.show, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["subject"] for row in printed["rows"]] == [GATEWAY, EXPRESS, FASTIFY, BARE]
+    assert [goal["met"] for goal in printed["rows"][0]["goals"]] == [True, False, True]
+    assert printed["machine"].keys() >= {"python", "node", "cores", "load_before"}
 
 
 # ------------------------------------------------------------------------------------------------------------- wrk
