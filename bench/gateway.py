@@ -62,6 +62,7 @@ def measure(options: Options, progress: Progress) -> gateway_report.GatewayRepor
     wrk.find()
     for name in ("express", "fastify"):
         peers.installed(name)
+    reported = gateway_report.GatewayReport("The gateway, one process, many clients", notes=_notes(options))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zmart-bench-")))
         stores = stack.enter_context(database.stores(folder))
@@ -72,8 +73,6 @@ def measure(options: Options, progress: Progress) -> gateway_report.GatewayRepor
         )
         servers = Servers()
         fresh = _start(stack, options, stores, servers, folder, paths_of(market_ids))
-        reported = gateway_report.GatewayReport("The gateway, one process, many clients")
-        reported.notes += _notes(options)
         asyncio.run(_compare_all(reported, options, stores, servers, market_ids, folder, progress))
         progress(f"{idle.CONNECTIONS:,} idle connections")
         reported.idle_mb = idle.memory_mb(fresh.pid, servers.fresh)
@@ -141,7 +140,7 @@ async def _compare_all(
     try:
         await database.count_statements(writing)
         progress("comparing the answers of all with each other and with the rows of the database")
-        reported.notes += await same_answers.check(looking, servers, paths)
+        await same_answers.check(looking, servers, paths)
         for cached in (False, True):
             for load in TITLES:
                 await _compare(reported, options, bench, servers, paths, load, progress, cached=cached)

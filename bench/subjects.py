@@ -114,11 +114,14 @@ def peer(
 
 
 def terms_of(ours: Subject, markets: int) -> dict[str, object]:
-    """What answers depend on beside rows. The gateway says when a disputed market is due: commits differ in it."""
+    """What answers depend on beside rows. When a disputed market is due and who may vote differs between commits: the
+    gateway says both."""
     listed = json.loads(get(ours.url("/api/markets?state=DISPUTED&limit=1")))["markets"][0]
-    window = json.loads(get(ours.url(f"/api/markets/{listed['id']}")))["dispute_window"]
-    due, began = (datetime.fromisoformat(each) for each in (listed["finalize_after"], window["initiated_at"]))
-    return {**_TERMS, "markets": markets, "disputed_due_s": (due - began).total_seconds()}
+    detail = json.loads(get(ours.url(f"/api/markets/{listed['id']}")))
+    began = datetime.fromisoformat(detail["dispute_window"]["initiated_at"])
+    due_s = (datetime.fromisoformat(listed["finalize_after"]) - began).total_seconds()
+    voting = {name: detail[name] for name in ("vote_rules",) if name in detail}
+    return {**_TERMS, **voting, "markets": markets, "disputed_due_s": due_s}
 
 
 @contextmanager

@@ -139,9 +139,24 @@ async function markets(_, { limit = 20, offset = 0 }) {
   return { markets: rows.slice(0, limit).map(market), count: terms.markets, offset, limit, next_cursor: key }
 }
 
+// Who may vote by the rules that are fixed for the market, else by the settings; the review of its dispute.
+function voting(rules, reviews) {
+  const fixed = new Map(rules.map((each) => [each.kind, each]))
+  const vote_rules = terms.vote_rules.map((usual) =>
+    fixed.has(usual.kind) ? { ...usual, ...fixed.get(usual.kind), fixed: true } : usual
+  )
+  const review = reviews[0]
+  const { waits, reasons, raised_at, released_at } = review === undefined ? {} : review
+  return { vote_rules, dispute_review: review === undefined ? null : { waits, reasons, raised_at, released_at } }
+}
+
 async function oneMarket(id) {
-  const rows = await query('one', [id])
-  return rows.length === 0 ? null : detail(rows[0])
+  if (terms.vote_rules === undefined) {
+    const rows = await query('one', [id])
+    return rows.length === 0 ? null : detail(rows[0])
+  }
+  const [rows, rules, reviews] = await Promise.all(['one', 'vote_rules', 'dispute_review'].map((name) => query(name, [id])))
+  return rows.length === 0 ? null : { ...detail(rows[0]), ...voting(rules, reviews) }
 }
 
 async function trades(id, { limit = 50, offset = 0 }) {

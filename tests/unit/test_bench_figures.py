@@ -21,7 +21,7 @@ from comparison import BARE, EXPRESS, FASTIFY, GATEWAY, Load
 from turn import Turn
 
 from zmart.errors import ConfigError, ZmartError
-from zmart.store import candles, trades
+from zmart.store import candles, trades, vote_rules
 
 ROOT = Path(__file__).parents[2]
 REPORT = """\
@@ -271,6 +271,7 @@ def test_peers_run_the_statements_of_the_gateway():
     assert found["candles"] == candles._OF_ID
     assert found["trades"] == trades._OF_MARKET
     assert found["page"].count("$") == 2
+    assert found["vote_rules"] == vote_rules._OF_MARKET
 
 
 @pytest.mark.parametrize("peer", ["express", "fastify", "ws"])

@@ -78,7 +78,11 @@ const DETAIL = {
   claimed_shares: number,
   pricing_model: text,
   created_slot: number,
-  updated_slot: number
+  updated_slot: number,
+  vote_rules: list(object({ kind: text, rule: text, words: text, min_votes: number, fixed: boolean })),
+  dispute_review: orNull(
+    object({ waits: boolean, reasons: list(text), raised_at: moment, released_at: orNull(moment) })
+  )
 }
 const TRADE = {
   id: text,
