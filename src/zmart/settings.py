@@ -137,6 +137,7 @@ class Settings(BaseSettings):
     pinata_api_key: SecretStr = SecretStr("")
     pinata_secret_key: SecretStr = SecretStr("")
     pinata_api_url: str = "https://api.pinata.cloud"
+    pin_wait_s: float = Field(default=4.0, gt=0)
     ipfs_gateway_url: str = "https://gateway.pinata.cloud"
 
     # Operation

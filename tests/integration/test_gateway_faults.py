@@ -24,7 +24,7 @@ from zmart.chain.rpc import Rpc
 from zmart.ipfs.pinata import PinataClient
 from zmart.ops import slow_clients
 from zmart.ops.slow_clients import PunctualProtocol
-from zmart.services.gateway.api import fee_payer, market_documents
+from zmart.services.gateway.api import fee_payer
 from zmart.services.gateway.http import edge
 from zmart.store import anchors
 
@@ -173,13 +173,17 @@ async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_
 
 
 async def test_a_slow_pin_provider_delays_nothing_and_its_pin_stays_open(
-    database_url: str, redis_url: str, local_chain, monkeypatch: pytest.MonkeyPatch
+    database_url: str, redis_url: str, local_chain
 ) -> None:
-    monkeypatch.setattr(market_documents, "_PIN_WITHIN_S", 0.2)
     async with Wire("127.0.0.1", 9).running() as wire:
         wire.silence()
         away = f"http://127.0.0.1:{wire.port}"
-        values = {"pinata_jwt": "x", "pinata_api_url": away, "solana_rpc_url": local_chain.rpc_url}
+        values = {
+            "pinata_jwt": "x",
+            "pinata_api_url": away,
+            "solana_rpc_url": local_chain.rpc_url,
+            "pin_wait_s": 0.2,
+        }
         async with site(database_url, redis_url, **values) as here:
             assert isinstance(here.gateway.context.pins, PinataClient)
             made, seconds = await timed(here.post("/api/markets", NEW, await here.sign_in(wallet(1))))

@@ -136,7 +136,6 @@ async def test_rebuild_restores_what_was_spoilt(story, database_url, perfect):
 
 
 async def test_rebuild_goes_on_while_transactions_come_in(story, database_url, perfect, monkeypatch):
-    monkeypatch.setattr("zmart.services.indexer.rebuild._MARKETS_AT_ONCE", 1)
     early, late = story.txs[: len(story.txs) // 2], story.txs[len(story.txs) // 2 :]
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
         await deliver(engine, early)
@@ -150,7 +149,7 @@ async def test_rebuild_goes_on_while_transactions_come_in(story, database_url, p
         monkeypatch.setattr(engine.projector, "refold", fold_while_more_comes)
         other = Projector(PROGRAM, "reference")
         engine.worker._folder = other
-        rebuilt = await rebuild(engine.pool, projector)
+        rebuilt = await rebuild(engine.pool, projector, markets_at_once=1)
         assert rebuilt.was_equal
         assert await engine.pool.fetchval("SELECT to_regnamespace('zmart_rebuild')") is None
     assert await tables(database_url) == perfect
@@ -166,12 +165,9 @@ async def test_a_second_rebuild_at_the_same_time_is_refused(story, database_url)
 
 
 @pytest.mark.parametrize("spoilt", [False, True])
-async def test_a_market_too_long_for_memory_is_refolded_in_pieces(
-    story, database_url, perfect, monkeypatch, spoilt
-):
-    monkeypatch.setattr("zmart.services.indexer.projector._LONG", 5)
-    monkeypatch.setattr(chain_events.of_long_market, "__defaults__", (4,))
+async def test_a_market_too_long_for_memory_is_refolded_in_pieces(story, database_url, perfect, spoilt):
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
+        engine.projector.refold_events_max, engine.projector.refold_piece_events = 5, 4
         await deliver(engine, story.txs[30:])
         await deliver(engine, story.txs[:30])
         if spoilt:

@@ -179,17 +179,16 @@ async def test_one_run_per_tick_whatever_the_number_of_schedulers(database_url: 
     assert min(gaps) > 0.5, f"two schedulers ran one tick: {gaps}"
 
 
-async def test_a_schedule_outlives_the_end_of_its_connection(
-    database_url: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schedule, "_AGAIN_S", 0.1)
+async def test_a_schedule_outlives_the_end_of_its_connection(database_url: str, pool: Pool) -> None:
     stop, runs = asyncio.Event(), []
 
     async def tick() -> None:
         runs.append(1)
         raise RuntimeError("a tick that fails is logged, and the next one comes")
 
-    scheduler = asyncio.create_task(run_schedule(database_url, "lonely", "* * * * * *", tick, stop))
+    scheduler = asyncio.create_task(
+        run_schedule(database_url, "lonely", "* * * * * *", tick, stop, retry_s=0.1)
+    )
 
     async def ran() -> int:
         return len(runs)

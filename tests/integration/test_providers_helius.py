@@ -17,7 +17,6 @@ from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.chain.webhooks import parse_webhook
 from zmart.local.processes import free_port
 from zmart.local.providers import metrics
-from zmart.local.providers.helius import delivery as delivery_module
 from zmart.local.providers.helius.delivery import RETRIES, WebhookPoster
 from zmart.local.providers.helius.payloads import TransactionSource
 from zmart.local.providers.helius.registry import RegisteredWebhook
@@ -165,14 +164,13 @@ async def test_an_endpoint_that_is_away_loses_hints_and_nothing_else(settings, e
     assert lost not in endpoint.signatures()
 
 
-async def test_a_slow_endpoint_costs_no_more_than_a_bounded_queue(local_chain, endpoint, trader, monkeypatch):
+async def test_a_slow_endpoint_costs_no_more_than_a_bounded_queue(local_chain, endpoint, trader):
     signatures = [await trader.propose() for _ in range(3)]
-    monkeypatch.setattr(delivery_module, "_AT_ONCE", 1)
     overflow = outcome("overflow")
     async with Rpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
         webhook = webhook_of(endpoint, local_chain.program)
         source = TransactionSource(rpc)
-        delivery = WebhookPoster(webhook, source, http, queue_max=2, retry_gap_s=0.05)
+        delivery = WebhookPoster(webhook, source, http, queue_max=2, concurrency=1, retry_gap_s=0.05)
         for signature in signatures * 2:
             delivery.offer(signature)
         assert outcome("overflow") == overflow + 1
@@ -182,11 +180,12 @@ async def test_a_slow_endpoint_costs_no_more_than_a_bounded_queue(local_chain, e
     assert endpoint.signatures() == signatures[:2]
 
 
-async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_chain, endpoint, monkeypatch):
-    monkeypatch.setattr("zmart.local.providers.helius.payloads._FIRST_WAIT_S", 0.001)
+async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_chain, endpoint):
     unfindable = outcome("unfindable")
     async with Rpc([local_chain.rpc_url]) as rpc, httpx.AsyncClient() as http:
-        delivery = WebhookPoster(webhook_of(endpoint, local_chain.program), TransactionSource(rpc), http)
+        delivery = WebhookPoster(
+            webhook_of(endpoint, local_chain.program), TransactionSource(rpc, 0.001), http
+        )
         delivery.offer("5" * 88)
         await until(lambda: outcome("unfindable") == unfindable + 1)
         await delivery.close()
@@ -194,7 +193,6 @@ async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_ch
 
 
 async def test_a_block_that_is_still_closing_is_asked_for_again(rpc, trader, monkeypatch):
-    monkeypatch.setattr("zmart.local.providers.helius.payloads._FIRST_WAIT_S", 0.001)
     signature = await trader.propose()
     whole, asked = rpc.get_block_signatures, itertools.count()
 
@@ -202,7 +200,7 @@ async def test_a_block_that_is_still_closing_is_asked_for_again(rpc, trader, mon
         return await whole(slot) if next(asked) >= 2 else None
 
     monkeypatch.setattr(rpc, "get_block_signatures", closing)
-    assert await TransactionSource(rpc).fetch(signature) is not None
+    assert await TransactionSource(rpc, 0.001).fetch(signature) is not None
     assert next(asked) >= 3
 
 

@@ -35,7 +35,8 @@ class Client:
 
     def __init__(self, http: httpx.AsyncClient, providers: Providers) -> None:
         self.http = http
-        self.store = providers._shelf.store
+        self.executor = providers._shelf
+        self.store = self.executor.store
 
     async def pin(self, data: bytes, version: int = 1, **metadata: object) -> dict:
         answer = await self.http.post(

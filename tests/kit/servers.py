@@ -68,7 +68,7 @@ class Databases:
         return self._postgres.url(name)
 
     def drop(self, url: str) -> None:
-        """Drop the database at `url`, whoever is connected to it."""
+        """Drop the database at `url` and end its connections."""
         self._execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import httpx
 import msgspec
 import pytest
 
-from zmart.ops import probes as probes_module
 from zmart.ops.probes import Probes
 from zmart.services.contract import AsgiApp, Readiness
 
@@ -39,8 +38,10 @@ class Scripted:
         return self._inner
 
 
-async def _get(service: Scripted, path: str, method: str = "GET") -> httpx.Response:
-    transport = httpx.ASGITransport(app=Probes(service))
+async def _get(
+    service: Scripted, path: str, method: str = "GET", readiness_wait_s: float = 3.0
+) -> httpx.Response:
+    transport = httpx.ASGITransport(app=Probes(service, readiness_wait_s=readiness_wait_s))
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
         return await http.request(method, path)
 
@@ -68,11 +69,8 @@ async def test_alive_and_caught_up() -> None:
         (None, "did not answer within"),
     ],
 )
-async def test_not_ready_is_503_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch, said: Readiness | Exception | None, reason: str
-) -> None:
-    monkeypatch.setattr(probes_module, "_READINESS_WAIT_S", 0.05)
-    answer = await _get(Scripted(said), "/ready")
+async def test_not_ready_is_503_with_the_reason(said: Readiness | Exception | None, reason: str) -> None:
+    answer = await _get(Scripted(said), "/ready", readiness_wait_s=0.05)
     assert answer.status_code == 503
     assert reason in answer.json()["reason"]
 

@@ -8,7 +8,6 @@ import pytest
 
 from kit.pinstore import KEYS, block_files, content, pin_store
 from zmart.ipfs.cid import cid_of
-from zmart.local.providers.pinata import forms
 
 
 @pytest.fixture
@@ -179,9 +178,8 @@ async def test_wrong_options_are_refused(pins, field, value):
     assert isinstance(answer.json()["error"], str)
 
 
-async def test_a_file_that_is_too_large_is_refused_before_it_is_read(pins, monkeypatch):
-    monkeypatch.setattr(forms, "FILE_MAX_BYTES", 1_000)
-    monkeypatch.setattr(forms, "_FRAME_MAX_BYTES", 1_000)
+async def test_a_file_that_is_too_large_is_refused_before_it_is_read(pins):
+    pins.executor.file_max_bytes = pins.executor.frame_max_bytes = 1_000
     for size in (1_001, 3_000):
         answer = await pins.http.post("/pinning/pinFileToIPFS", files={"file": ("x", bytes(size))})
         assert answer.status_code in (400, 413)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -13,7 +12,6 @@ from solders.transaction import VersionedTransaction
 
 from zmart.chain.judge import Attempt
 from zmart.market.types import Signature
-from zmart.services.gateway.api import rebroadcast
 from zmart.services.gateway.api.rebroadcast import Rebroadcast
 
 PAYER = Keypair()
@@ -30,14 +28,10 @@ def attempt(number: int, *, with_nonce: bool) -> Attempt:
     return Attempt(Signature(str(tx.signatures[0])), bytes(tx), 0)
 
 
-def test_the_oldest_nonce_makes_room_for_a_new_one_and_never_one_of_another_kind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(rebroadcast, "_MAX_IN_FLIGHT", 2)
-    monkeypatch.setattr(rebroadcast, "_MAX_WITH_NONCE", 2)
+def test_the_oldest_nonce_makes_room_for_a_new_one_and_never_one_of_another_kind() -> None:
     plain = [attempt(n, with_nonce=False) for n in range(3)]
     nonces = [attempt(n, with_nonce=True) for n in range(3)]
-    flight = Rebroadcast()
+    flight = Rebroadcast(max_in_flight=2, max_with_nonce=2)
     for one in [*plain, *nonces, *plain]:
         flight.add(one)
     assert [flight.get(one.signature) for one in plain] == [plain[0], plain[1], None]

@@ -24,7 +24,7 @@ from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
 JITTER_S = 5.0
 GRACE_S = 3.0
-_AGAIN_S = 2.0
+RETRY_S = 2.0
 log = structlog.get_logger()
 
 
@@ -48,6 +48,7 @@ async def run_schedule(
     *,
     again_after_a_crash: bool = True,
     outages: Outages | None = None,
+    retry_s: float = RETRY_S,
 ) -> None:
     """Call `tick` at each time of `cron` that no other process takes, until `stop` is set.
 
@@ -71,7 +72,7 @@ async def run_schedule(
         await _run(database_url, name, cron, late_tick, stop, again_after_a_crash, noting)
         return 0.0
 
-    await retrying(until_broken, StopSignal(stop), work, outages, retry_s=_AGAIN_S)
+    await retrying(until_broken, StopSignal(stop), work, outages, retry_s=retry_s)
 
 
 async def _until_stopped(tick: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:

@@ -16,15 +16,18 @@ from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Se
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
 
-_READINESS_WAIT_S = 3.0
+READINESS_WAIT_S = 3.0
 _OWN_PATHS = ("/health", "/ready", "/metrics", "/dashboard")
 
 
 class Probes:
     """Answer /health, /ready, /metrics and, if given, /dashboard; pass other requests to the service."""
 
-    def __init__(self, service: Service, dashboard: Dashboard | None = None) -> None:
+    def __init__(
+        self, service: Service, dashboard: Dashboard | None = None, readiness_wait_s: float = READINESS_WAIT_S
+    ) -> None:
         self._service = service
+        self._readiness_wait_s = readiness_wait_s
         self._dashboard = dashboard
         self._inner: AsgiApp | None = service.asgi()
         around: Callable[[AsgiApp], AsgiApp] | None = getattr(service, "around", None)
@@ -70,11 +73,11 @@ class Probes:
     async def readiness(self) -> Readiness:
         """Return the service's readiness, bounded in time: a service that does not answer is not ready."""
         try:
-            async with asyncio.timeout(_READINESS_WAIT_S):
+            async with asyncio.timeout(self._readiness_wait_s):
                 return await self._service.readiness()
         except TimeoutError:
             return Readiness(
-                ready=False, reason=f"the service did not answer within {_READINESS_WAIT_S:.0f} s"
+                ready=False, reason=f"the service did not answer within {self._readiness_wait_s:.0f} s"
             )
         except ZmartError as problem:
             return Readiness(ready=False, reason=str(problem))

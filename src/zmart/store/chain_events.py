@@ -243,7 +243,7 @@ async def of_markets(
 
 
 async def of_long_market(
-    connection: Connection, market_id: MarketId, piece: int = 5_000
+    connection: Connection, market_id: MarketId, piece: int
 ) -> AsyncIterator[list[ChainEvent]]:
     """The events of one market in chain order, in pieces; inside a transaction."""
     cursor = await connection.cursor(_OF_LONG_MARKET, market_id)

@@ -32,8 +32,10 @@ Store = Callable[[], Coroutine[None, None, None]]
 _AT_A_STRETCH = 64
 """Events that are folded before others of this process get their turn: about 2 ms."""
 _MARKETS_AT_ONCE = 200
-_LONG = 20_000
-"""Events that are held in memory at once when markets are folded again."""
+REFOLD_EVENTS_MAX = 20_000
+"""Maximum number of events in memory when markets are folded again."""
+REFOLD_PIECE_EVENTS = 5_000
+"""Number of events of a longer market that are read and folded at a time."""
 
 
 class Projector:
@@ -42,6 +44,8 @@ class Projector:
     def __init__(self, program: Program, pricing: PricingModelName) -> None:
         self._address_of = program.addresses.market
         self._pricing: PricingModelName = pricing
+        self.refold_events_max = REFOLD_EVENTS_MAX
+        self.refold_piece_events = REFOLD_PIECE_EVENTS
 
     async def map_markets(self, connection: Connection, events: Sequence[ChainEvent]) -> list[Mapped]:
         """Return each event with its market's id; claims name only the account."""
@@ -90,10 +94,10 @@ class Projector:
         together: list[MarketId] = []
         waiting = 0
         for market_id in market_ids:
-            if (count := counts.get(market_id, 0)) > _LONG:
+            if (count := counts.get(market_id, 0)) > self.refold_events_max:
                 await self._refold_long(connection, market_id, rules)
                 continue
-            if waiting + count > _LONG:
+            if waiting + count > self.refold_events_max:
                 await self._refold_together(connection, together, rules)
                 together, waiting = [], 0
             together.append(market_id)
@@ -116,7 +120,7 @@ class Projector:
         """Fold in pieces, so that a market of any length fits into memory."""
         state, head, rows = Folded(), Head(market_id=market_id), Rows()
         votes: list[FoldedVote] = []
-        async for events in chain_events.of_long_market(connection, market_id):
+        async for events in chain_events.of_long_market(connection, market_id, self.refold_piece_events):
             rows = Rows()
             _run(market_id, state, events, rules, head, rows)
             [head] = rows.heads

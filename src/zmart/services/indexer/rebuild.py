@@ -15,7 +15,7 @@ from zmart.services.indexer.projector import Projector
 from zmart.store import index_progress, shadow
 from zmart.store.pool import Connection, Pool
 
-_MARKETS_AT_ONCE = 200
+MARKETS_AT_ONCE = 200
 _CONFIG = ""
 Progress = Callable[[int, int], None]
 
@@ -32,22 +32,27 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
         return not any(self.different.values())
 
 
-async def rebuild(pool: Pool, projector: Projector, progress: Progress = lambda done, of: None) -> Rebuilt:
-    """Rebuild all projections; `progress` is called with (markets done, markets). Raises Conflict while another
-    rebuild runs."""
+async def rebuild(
+    pool: Pool,
+    projector: Projector,
+    progress: Progress = lambda done, of: None,
+    markets_at_once: int = MARKETS_AT_ONCE,
+) -> Rebuilt:
+    """Rebuild all projections, `markets_at_once` in a transaction; `progress` is called with (markets done, markets).
+    Raises Conflict while another rebuild runs."""
     async with pool.acquire() as connection, shadow.schema(connection):
         seen = await shadow.digests(connection)
         markets = sorted(MarketId(m) for m in seen if m != _CONFIG)
         async with connection.transaction():
             await shadow.write_here(connection)
             await projector.refold_config(connection)
-        for start in range(0, len(markets), _MARKETS_AT_ONCE):
-            await _fold(connection, projector, markets[start : start + _MARKETS_AT_ONCE])
-            progress(min(start + _MARKETS_AT_ONCE, len(markets)), len(markets))
+        for start in range(0, len(markets), markets_at_once):
+            await _fold(connection, projector, markets[start : start + markets_at_once])
+            progress(min(start + markets_at_once, len(markets)), len(markets))
         async with connection.transaction():
             await index_progress.lock_writer(connection)
             now = await shadow.digests(connection)
-            await _catch_up(connection, projector, seen, now)
+            await _catch_up(connection, projector, seen, now, markets_at_once)
             rows, different = await shadow.merge(connection)
     return Rebuilt(markets=len(now.keys() - {_CONFIG}), rows=rows, different=different)
 
@@ -59,7 +64,11 @@ async def _fold(connection: Connection, projector: Projector, markets: Collectio
 
 
 async def _catch_up(
-    connection: Connection, projector: Projector, seen: shadow.Digests, now: shadow.Digests
+    connection: Connection,
+    projector: Projector,
+    seen: shadow.Digests,
+    now: shadow.Digests,
+    markets_at_once: int,
 ) -> None:
     """Fold again what changed meanwhile; another config concerns every market. Runs inside the merge's transaction."""
     every = now.keys() | seen.keys()
@@ -68,6 +77,6 @@ async def _catch_up(
     changed = sorted(MarketId(m) for m in every if m != _CONFIG)
     await shadow.write_here(connection)
     await projector.refold_config(connection)
-    for start in range(0, len(changed), _MARKETS_AT_ONCE):
-        await projector.refold(connection, changed[start : start + _MARKETS_AT_ONCE])
+    for start in range(0, len(changed), markets_at_once):
+        await projector.refold(connection, changed[start : start + markets_at_once])
     await shadow.write_live(connection)

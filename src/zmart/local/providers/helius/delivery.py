@@ -21,8 +21,8 @@ RETRIES = 3
 RETRY_GAP_S = 1.0
 ACKNOWLEDGE_WITHIN_S = 1.0
 DISABLE_AFTER = 50
+CONCURRENCY = 4
 
-_CONCURRENCY = 4
 _PER_POST_MAX = 10
 _REMEMBERED = 4_096
 _log = structlog.get_logger(__name__)
@@ -38,6 +38,7 @@ class WebhookPoster:
         http: httpx.AsyncClient,
         *,
         queue_max: int = QUEUE_MAX,
+        concurrency: int = CONCURRENCY,
         retry_gap_s: float = RETRY_GAP_S,
         disable_after: int = DISABLE_AFTER,
         on_failing: Callable[[], None] = lambda: None,
@@ -51,7 +52,7 @@ class WebhookPoster:
         self._retry_gap_s = retry_gap_s
         self._queue: asyncio.Queue[Signature] = asyncio.Queue(queue_max)
         self._seen: OrderedDict[Signature, None] = OrderedDict()
-        self._workers = [asyncio.create_task(self._work()) for _ in range(_CONCURRENCY)]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(concurrency)]
 
     def offer(self, signature: Signature) -> None:
         """Queue a transaction without waiting; a full queue drops it.

@@ -15,7 +15,8 @@ from zmart.market.types import Signature, Slot
 
 _EARLIEST_TIME = 1_000_000_000
 _SLOTS_REMEMBERED = 32
-_TRIES, _FIRST_WAIT_S = 8, 0.05
+_TRIES = 8
+FIRST_WAIT_S = 0.05
 
 
 class RawTransaction(msgspec.Struct, frozen=True, rename="camel"):
@@ -56,8 +57,9 @@ class _ParsedPayload(msgspec.Struct):
 class TransactionSource:
     """Fetch transactions that a node has just announced."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, first_wait_s: float = FIRST_WAIT_S) -> None:
         self._rpc = rpc
+        self._first_wait_s = first_wait_s
         self._blocks: OrderedDict[Slot, list[Signature]] = OrderedDict()
 
     async def fetch(self, signature: Signature) -> RawTransaction | None:
@@ -72,7 +74,7 @@ class TransactionSource:
                 )
             if tries == _TRIES:
                 return None
-            await asyncio.sleep(_FIRST_WAIT_S * tries)
+            await asyncio.sleep(self._first_wait_s * tries)
         raise AssertionError("the loop ends by returning")
 
     async def _transaction(self, signature: Signature) -> _FetchedPayload | None:

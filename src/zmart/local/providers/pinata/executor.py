@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from zmart.local.providers.http import HttpRequest
-from zmart.local.providers.pinata.forms import UploadForm
+from zmart.local.providers.pinata.forms import FILE_MAX_BYTES, FRAME_MAX_BYTES, UploadForm
 from zmart.local.providers.pinata.pins import Label, Pin, PinStore
 
 P = ParamSpec("P")
@@ -20,13 +20,15 @@ class PinExecutor:
 
     def __init__(self, store: PinStore) -> None:
         self.store = store
+        self.file_max_bytes = FILE_MAX_BYTES
+        self.frame_max_bytes = FRAME_MAX_BYTES
         self._thread = ThreadPoolExecutor(1, "pins")
 
     async def upload(
         self, request: HttpRequest, known: tuple[str, ...], judge: Callable[[UploadForm], tuple[int, Label]]
     ) -> tuple[Pin, bool]:
         """Read the form, let `judge` choose the CID version and the label, pin the file."""
-        with UploadForm(self.store.incoming, known) as form:
+        with UploadForm(self.store.incoming, known, self.file_max_bytes, self.frame_max_bytes) as form:
             await form.read(request)
             version, label = judge(form)
             return await self._do(self.store.pin, form.file, version, label)

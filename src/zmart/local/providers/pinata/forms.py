@@ -17,7 +17,7 @@ from zmart.local.providers.http import HttpRefusal, HttpRequest
 FILE_MAX_BYTES = 100 * 1024 * 1024
 FIELD_MAX_BYTES = 64 * 1024
 _PARTS_MAX = 16
-_FRAME_MAX_BYTES = 1024 * 1024
+FRAME_MAX_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 256 * 1024
 
 Shape = TypeVar("Shape")
@@ -26,7 +26,15 @@ Shape = TypeVar("Shape")
 class UploadForm:
     """Hold a form; `file` is at its start after `read`. Use it as a context manager."""
 
-    def __init__(self, folder: Path, known: Collection[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        known: Collection[str],
+        file_max_bytes: int = FILE_MAX_BYTES,
+        frame_max_bytes: int = FRAME_MAX_BYTES,
+    ) -> None:
+        self._file_max_bytes = file_max_bytes
+        self._frame_max_bytes = frame_max_bytes
         self.fields: dict[str, str] = {}
         self.filename = ""
         self.mime = "application/octet-stream"
@@ -47,10 +55,13 @@ class UploadForm:
         """Read the form. Raises HttpRefusal: 400 for an invalid form or unknown parts, 413 if it is too large."""
         try:
             parser = PushMultipartParser(
-                _boundary(request), max_segment_size=FILE_MAX_BYTES, max_segment_count=_PARTS_MAX, strict=True
+                _boundary(request),
+                max_segment_size=self._file_max_bytes,
+                max_segment_count=_PARTS_MAX,
+                strict=True,
             )
             segment: MultipartSegment | None = None
-            async for chunk in request.chunks(FILE_MAX_BYTES + _FRAME_MAX_BYTES):
+            async for chunk in request.chunks(self._file_max_bytes + self._frame_max_bytes):
                 for event in parser.parse(chunk):
                     if isinstance(event, MultipartSegment):
                         self._begin(segment := event)

@@ -26,7 +26,6 @@ log = structlog.get_logger()
 _CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
 _MAX_EVIDENCE_CHARS = 20_000
 _NO_PROVIDER = "none"
-_PIN_WITHIN_S = 4.0
 
 
 class MarketDraft(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +122,7 @@ async def _pin(context: AppContext, anchor: int, cid: str, raw: bytes, name: str
     if context.pins is None:
         return
     try:
-        async with asyncio.timeout(_PIN_WITHIN_S):
+        async with asyncio.timeout(context.settings.pin_wait_s):
             pinned = await context.pins.pin(raw, name, cid_version=0)
     except (PinError, TimeoutError) as problem:
         log.warning("document not pinned yet", cid=cid, reason=str(problem) or "the provider is slow")

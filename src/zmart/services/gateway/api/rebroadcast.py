@@ -21,8 +21,8 @@ log = structlog.get_logger()
 AGAIN_S = 2.0
 _LONGEST_PAUSE_S = 60.0
 _GIVE_UP_S = 120.0
-_MAX_IN_FLIGHT = 2_000
-_MAX_WITH_NONCE = 500
+MAX_IN_FLIGHT = 2_000
+MAX_WITH_NONCE = 500
 
 
 @dataclass
@@ -40,8 +40,16 @@ class _InFlight:
 class Rebroadcast:
     """At most 2,000 transactions at once, and besides them 500 with a durable nonce."""
 
-    def __init__(self, again_s: float = AGAIN_S) -> None:
+    def __init__(
+        self,
+        again_s: float = AGAIN_S,
+        *,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_with_nonce: int = MAX_WITH_NONCE,
+    ) -> None:
         self._again_s = again_s
+        self._max_in_flight = max_in_flight
+        self._max_with_nonce = max_with_nonce
         self._in_flight: dict[Signature, _InFlight] = {}
 
     def get(self, signature: Signature) -> Attempt | None:
@@ -55,9 +63,9 @@ class Rebroadcast:
             return
         has_nonce = durable_nonce(attempt.transaction) is not None
         alike = [signature for signature, one in self._in_flight.items() if one.has_nonce == has_nonce]
-        if has_nonce and len(alike) >= _MAX_WITH_NONCE:
+        if has_nonce and len(alike) >= self._max_with_nonce:
             del self._in_flight[alike[0]]
-        elif not has_nonce and len(alike) >= _MAX_IN_FLIGHT:
+        elif not has_nonce and len(alike) >= self._max_in_flight:
             return
         now = time.monotonic()
         until = math.inf if has_nonce else now + _GIVE_UP_S

@@ -25,7 +25,7 @@ from zmart.services.gateway.http.rate_limits import (
 log = structlog.get_logger()
 
 _REST_S = 1.0
-_ANSWER_WITHIN_S = 0.25
+ANSWER_WITHIN_S = 0.25
 _CERTAIN_S = 1.0
 _COUNT_WITHIN_S = 0.02
 _MOST_CALLERS = 100_000
@@ -72,7 +72,8 @@ class _ClientBudget:
 class RateLimiter:
     """`take(policy, key)` counts one request."""
 
-    def __init__(self, redis: RedisClient | None) -> None:
+    def __init__(self, redis: RedisClient | None, answer_within_s: float = ANSWER_WITHIN_S) -> None:
+        self.answer_within_s = answer_within_s
         self._script = None if redis is None else redis.register_script(_LUA)
         self._local = LocalCounts()
         self._callers: dict[tuple[str, str], _ClientBudget] = {}
@@ -144,7 +145,7 @@ class RateLimiter:
         keys = [f"rate:{_name(policy, key)}" for policy, key, _ in wanted]
         counts = [figure for policy, _, number in wanted for figure in (policy.per_minute, number)]
         try:
-            async with asyncio.timeout(_ANSWER_WITHIN_S):
+            async with asyncio.timeout(self.answer_within_s):
                 said = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
         except (StoreError, TimeoutError) as problem:
             log.warning("rate limits are kept by this process", reason=str(problem) or type(problem).__name__)

@@ -1,0 +1,46 @@
+"""What a test has to change is a parameter or a setting: a patched private constant breaks when it is renamed."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+LEFT = {("integration/test_gateway_faults.py", "_BODY_WITHIN_S")}
+"""Until the gateway's edge takes it as a parameter."""
+
+
+def patched(source: str) -> Iterator[str]:
+    """Names of private constants that `source` patches."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("setattr", "setitem", "object"):
+            for argument in node.args[:2]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    name = argument.value.rpartition(".")[2]
+                    if name.startswith("_") and name.isupper():
+                        yield name
+                    if name == "__defaults__":
+                        yield name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'monkeypatch.setattr(module, "_WAIT_S", 1)',
+        'monkeypatch.setattr("zmart.module._WAIT_S", 1)',
+        'mock.patch.object(module, "_WAIT_S", 1)',
+        'monkeypatch.setattr(function, "__defaults__", (4,))',
+    ],
+)
+def test_a_patched_private_constant_is_found(source: str) -> None:
+    assert list(patched(source))
+
+
+def test_no_test_patches_a_private_constant() -> None:
+    found = {
+        (str(path.relative_to(TESTS)), name)
+        for path in TESTS.rglob("*.py")
+        for name in patched(path.read_text())
+    }
+    assert found == LEFT
