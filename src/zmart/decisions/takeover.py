@@ -29,12 +29,12 @@ async def resume_abandoned(
     after a machine that vanished without a word.
     """
 
-    async def look() -> float:
+    async def resume_then_pause() -> float:
         await resume_abandoned_once(context, actions, resume, UNTOUCHED_S)
         return EVERY_S
 
     work = "Resuming abandoned intents"
-    await retrying(look, StopSignal(stop), work, outages, errors=(ZmartError,), retry_s=EVERY_S)
+    await retrying(resume_then_pause, StopSignal(stop), work, outages, errors=(ZmartError,), retry_s=EVERY_S)
 
 
 async def resume_abandoned_once(

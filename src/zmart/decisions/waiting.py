@@ -31,7 +31,7 @@ async def resume_waiting(
     """Call `decide` with the markets for which the index has caught up, again and again, until `stop` is set."""
     alerted_at_s = -_ALERT_EVERY_S
 
-    async def look() -> float:
+    async def resume_then_pause() -> float:
         nonlocal alerted_at_s
         waiting = await resume_ready(pool, jobs, decide)
         if time.monotonic() - alerted_at_s >= _ALERT_EVERY_S:
@@ -40,7 +40,7 @@ async def resume_waiting(
         return EVERY_S
 
     work = "Resuming decisions that waited for the index"
-    await retrying(look, StopSignal(stop), work, outages, errors=(ZmartError,))
+    await retrying(resume_then_pause, StopSignal(stop), work, outages, errors=(ZmartError,))
 
 
 async def resume_ready(

@@ -85,10 +85,16 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
     it repeats. Work that waits for the index did not fail: it resumes as soon as the index is complete enough."""
     try:
         await work()
-    except IndexIncomplete as behind:
-        log.info("decision waits for the index", market=market_id, job=job.value, reason=str(behind))
+    except IndexIncomplete as incomplete:
+        log.info("decision waits for the index", market=market_id, job=job.value, reason=str(incomplete))
         await market_work.wait_for_index(
-            pool, market_id, job, str(behind), behind.needs_slot, behind.needs_time, WAITING_PAUSE_S
+            pool,
+            market_id,
+            job,
+            str(incomplete),
+            incomplete.needs_slot,
+            incomplete.needs_time,
+            WAITING_PAUSE_S,
         )
         return False
     except Exception as problem:

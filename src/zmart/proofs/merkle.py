@@ -76,14 +76,14 @@ def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[MerkleNode,
 
 def roots_at(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
     """The roots that a log of these leaves (hashes) had at those sizes, in one pass that keeps O(log n) hashes."""
-    wanted, peaks = set(sizes), list[tuple[int, bytes]]()
-    roots = {0: EMPTY_ROOT} if 0 in wanted else {}
+    requested, peaks = set(sizes), list[tuple[int, bytes]]()
+    roots = {0: EMPTY_ROOT} if 0 in requested else {}
     for size, leaf in enumerate(leaves, start=1):
         level, value = 0, leaf
         while peaks and peaks[-1][0] == level:
             level, value = level + 1, node_hash(peaks.pop()[1], value)
         peaks.append((level, value))
-        if size in wanted:
+        if size in requested:
             roots[size] = _joined(peaks)
     return roots
 

@@ -1,4 +1,4 @@
-"""The snapshot of a market: what was said, how the votes stand, where the market is, as one canonical document.
+"""The snapshot of a market: its discussion, its votes and its state, as one canonical document.
 
 Two machines with the same rows make the same bytes, so anybody can compute the CID. `previous` chains the
 snapshots of a market; there are no times but those of the data, and the day.
@@ -129,7 +129,7 @@ def parse(data: bytes) -> MarketSnapshot:
 
 
 def _comment(row: Row) -> dict[str, Json]:
-    told: dict[str, Json] = {
+    fields: dict[str, Json] = {
         "id": _json(row["id"]),
         "author": _json(row["wallet"]),
         "parent_id": _json(row["parent_id"]),
@@ -137,13 +137,15 @@ def _comment(row: Row) -> dict[str, Json]:
     }
     deleted_at = _time(row["deleted_at"])
     # Who takes a comment back takes its words back; that there was one stays.
-    return {**told, "deleted_at": deleted_at} if deleted_at else {**told, "content": _json(row["content"])}
+    return (
+        {**fields, "deleted_at": deleted_at} if deleted_at else {**fields, "content": _json(row["content"])}
+    )
 
 
 def _tally(row: Row) -> dict[str, Json]:
     log_root = str(row["log_root"]).removeprefix("\\x")
-    told = {name: _json(row[name]) for name in _TALLY_FIELDS}
-    return {**told, "log_root": log_root, "taken_at": _time(row["taken_at"])}
+    fields = {name: _json(row[name]) for name in _TALLY_FIELDS}
+    return {**fields, "log_root": log_root, "taken_at": _time(row["taken_at"])}
 
 
 def _time(value: object) -> str | None:

@@ -76,7 +76,7 @@ def verify_receipts(
     tallies on chain say about who may vote."""
     leaves = [merkle.leaf_hash(entry) for entry in log]
     roots = merkle.roots_at(leaves, {receipt.tree_size for receipt in receipts})
-    places = {leaf.hex(): place for place, leaf in enumerate(leaves)}
+    places = {leaf.hex(): position for position, leaf in enumerate(leaves)}
     findings: list[ProofFinding] = []
     for receipt in receipts:
         if (receipt.program, receipt.market_id) != (program, market_id):
@@ -119,20 +119,22 @@ def _signature(receipt: VoteReceipt, authority: Wallet) -> ProofFinding:
 
 
 def _entry(receipt: VoteReceipt, log: Sequence[bytes], places: Mapping[str, int]) -> Iterator[ProofFinding]:
-    place, short = receipt.index, f"{receipt.leaf_hash[:16]}..."
+    position, short = receipt.index, f"{receipt.leaf_hash[:16]}..."
     where = places.get(receipt.leaf_hash)
-    if where == place:
-        yield check(True, f"Entry {place} is the vote of its receipt ({_said(log[place])}).", "")
+    if where == position:
+        yield check(True, f"Entry {position} is the vote of its receipt ({_vote_of(log[position])}).", "")
     elif where is not None:
         yield broken(
-            f"Reordered: the vote of the receipt for entry {place} ({_said(log[where])}) stands at {where} now."
+            f"Reordered: the vote of the receipt for entry {position} ({_vote_of(log[where])}) stands at {where} now."
         )
-    elif place >= len(log):
-        yield broken(f"Removed: the log ends before entry {place} ({short}), for which there is a receipt.")
+    elif position >= len(log):
+        yield broken(
+            f"Removed: the log ends before entry {position} ({short}), for which there is a receipt."
+        )
     else:
         yield broken(
-            f"Removed or changed: entry {place} ({short}) of the receipt is nowhere in the log; at its place stands "
-            f"{_said(log[place])}."
+            f"Removed or changed: entry {position} ({short}) of the receipt is nowhere in the log; at its place stands "
+            f"{_vote_of(log[position])}."
         )
 
 
@@ -151,9 +153,9 @@ def _beginning(receipt: VoteReceipt, size: int, roots: Mapping[int, bytes]) -> P
     )
 
 
-def _said(raw: bytes) -> str:
+def _vote_of(raw: bytes) -> str:
     try:
-        said = parse_entry(raw).statement
+        statement = parse_entry(raw).statement
     except Invalid:
         return "something that is no vote"
-    return f"{said.choice} of {said.wallet}"
+    return f"{statement.choice} of {statement.wallet}"

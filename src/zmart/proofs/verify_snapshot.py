@@ -173,17 +173,17 @@ def _on_chain(snapshot: MarketSnapshot, evidence: Evidence) -> Iterator[ProofFin
 
 
 def _state(snapshot: MarketSnapshot, account: MarketAccount) -> ProofFinding:
-    said = str(snapshot.market["state"])
-    if said not in MarketState.__members__:
-        raise Invalid("snapshot", f"{said[:40]!r} is no state of a market.")
+    state = str(snapshot.market["state"])
+    if state not in MarketState.__members__:
+        raise Invalid("snapshot", f"{state[:40]!r} is no state of a market.")
     moved = [name for name in _MOVING if snapshot.market[name] != getattr(account, name)]
-    if said == account.state.name and not moved:
-        return _holds(f"The market is {said}, with these figures, on chain too.")
-    if MarketState[said] in _LAST and said != account.state.name:
+    if state == account.state.name and not moved:
+        return _holds(f"The market is {state}, with these figures, on chain too.")
+    if MarketState[state] in _LAST and state != account.state.name:
         return ProofFinding(
-            Verdict.BROKEN, f"It says {said}, which is for ever, but the market is {account.state.name}."
+            Verdict.BROKEN, f"It says {state}, which is final, but the market is {account.state.name}."
         )
-    return ProofFinding(Verdict.NOTE, f"The market went on: {said} then, {account.state.name} now.")
+    return ProofFinding(Verdict.NOTE, f"The market went on: {state} then, {account.state.name} now.")
 
 
 def _check(holds: bool, good: str, bad: str) -> ProofFinding:

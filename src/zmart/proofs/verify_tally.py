@@ -206,8 +206,8 @@ def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -
 
 def _closed_at(anchor: Anchor) -> int:
     """Up to when votes on chain count, by the memo."""
-    said = anchor.memo.closed_at if anchor.memo is not None else None
-    return anchor.at - FINAL_AFTER_S - 1 if said is None else said
+    closed_at = anchor.memo.closed_at if anchor.memo is not None else None
+    return anchor.at - FINAL_AFTER_S - 1 if closed_at is None else closed_at
 
 
 def _moment(seconds: int) -> str:
@@ -229,20 +229,20 @@ def _closing(evidence: Evidence, anchor: Anchor) -> Iterator[ProofFinding]:
 def _about_account(evidence: Evidence, anchor: Anchor) -> Iterator[ProofFinding]:
     account, config = evidence.account, evidence.config
     if anchor.kind is VoteKind.PROPOSAL:
-        shown = Tally(account.proposal_likes, account.proposal_dislikes)
+        on_account = Tally(account.proposal_likes, account.proposal_dislikes)
         threshold = config.proposal_approval_threshold
     else:
-        shown, threshold = (
+        on_account, threshold = (
             Tally(account.dispute_agree, account.dispute_disagree),
             config.dispute_success_threshold,
         )
     yield check(
-        shown == anchor.tally,
+        on_account == anchor.tally,
         "The market's account records the same counts.",
-        f"The market's account records {shown.votes_for} and {shown.votes_against}.",
+        f"The market's account records {on_account.votes_for} and {on_account.votes_against}.",
     )
-    met = "meets" if shown.reaches(threshold) else "does not meet"
-    yield note(f"{shown.bps} bps {met} the threshold of {threshold}, as it is now.")
+    met = "meets" if on_account.reaches(threshold) else "does not meet"
+    yield note(f"{on_account.bps} bps {met} the threshold of {threshold}, as it is now.")
 
 
 def _entry(raw: bytes) -> LogEntry | None:
@@ -257,8 +257,8 @@ def _names(entry: LogEntry) -> tuple[str, str]:
 
 
 def _is_signed(entry: LogEntry) -> bool:
-    said = entry.statement
-    return signed_text(said.wallet, said.text(), entry.proof or "", said.program)
+    statement = entry.statement
+    return signed_text(statement.wallet, statement.text(), entry.proof or "", statement.program)
 
 
 def _seen_twice(entries: list[LogEntry]) -> list[Wallet]:

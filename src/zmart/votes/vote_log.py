@@ -158,9 +158,9 @@ async def _proof_nodes(
 
 
 async def _nodes(
-    db: Pool | Connection, market_id: MarketId, wanted: Sequence[MerkleNode] | set[MerkleNode]
+    db: Pool | Connection, market_id: MarketId, requested: Sequence[MerkleNode] | set[MerkleNode]
 ) -> dict[MerkleNode, bytes]:
-    rows = await vote_log.nodes(db, market_id, wanted) if wanted else {}
+    rows = await vote_log.nodes(db, market_id, requested) if requested else {}
     return {MerkleNode(*key): value for key, value in rows.items()}
 
 

@@ -41,8 +41,10 @@ class Recorded(msgspec.Struct, frozen=True):
     last: bool
 
 
-def next_step(policy: Policy, counts: Tally, expired: bool, recorded: Recorded | None, shown: Tally) -> Step:
-    """Return the next step; `shown` are the counts on the market's account.
+def next_step(
+    policy: Policy, counts: Tally, expired: bool, recorded: Recorded | None, on_account: Tally
+) -> Step:
+    """Return the next step; `on_account` are the counts on the market's account.
 
     A new count is taken when there is none and the proposal passes or has expired, when the recorded verdict has
     changed, or when the account shows other counts. A proposal is rejected only by a count that was taken when its
@@ -53,7 +55,7 @@ def next_step(policy: Policy, counts: Tally, expired: bool, recorded: Recorded |
         return Step.COUNT if passes or expired else Step.WAIT
     if not recorded.on_chain:
         return Step.RECORD
-    if shown != recorded.tally:
+    if on_account != recorded.tally:
         return Step.WAIT if recorded.fresh else Step.COUNT
     if passes != recorded.passed:
         return Step.COUNT

@@ -161,8 +161,8 @@ def order(
         if len(members) == 1 or None not in members.values():
             continue
         block = blocks.get(slot, {})
-        if wanted := members.keys() - block.keys() - set(unreadable):
-            found.missing[slot] = wanted
+        if requested := members.keys() - block.keys() - set(unreadable):
+            found.missing[slot] = requested
         else:
             found.places.update({s: block[s] for s, index in members.items() if block.get(s, index) != index})
     return found
@@ -171,6 +171,6 @@ def order(
 class OrderUnknown(ZmartError):
     """The batch needs blocks that have not been read yet."""
 
-    def __init__(self, wanted: Mapping[Slot, set[Signature]]) -> None:
-        super().__init__(f"the order inside {len(wanted)} slots is not known")
-        self.wanted = wanted
+    def __init__(self, requested: Mapping[Slot, set[Signature]]) -> None:
+        super().__init__(f"the order inside {len(requested)} slots is not known")
+        self.requested = requested

@@ -32,24 +32,24 @@ class Blocks:
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self.places: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
 
-    async def read(self, wanted: Mapping[Slot, set[Signature]]) -> dict[Signature, Unplaced]:
+    async def read(self, requested: Mapping[Slot, set[Signature]]) -> dict[Signature, Unplaced]:
         """Read blocks, and return the transactions whose place is not known now, with the reason. A transaction that
         only claims to be in a block delays none that is."""
-        results = await asyncio.gather(*(self._one(slot, names) for slot, names in wanted.items()))
+        results = await asyncio.gather(*(self._one(slot, names) for slot, names in requested.items()))
         while len(self.places) > _KEPT:
             self.places.popitem(last=False)
         return {signature: problem for problems in results for signature, problem in problems.items()}
 
-    async def _one(self, slot: Slot, wanted: set[Signature]) -> dict[Signature, Unplaced]:
+    async def _one(self, slot: Slot, requested: set[Signature]) -> dict[Signature, Unplaced]:
         async with self._gate:
             try:
                 signatures = await self._rpc.get_block_signatures(slot)
             except ChainError as error:
-                return dict.fromkeys(wanted, Unplaced(f"The block of slot {slot} cannot be read: {error}"))
+                return dict.fromkeys(requested, Unplaced(f"The block of slot {slot} cannot be read: {error}"))
         if signatures is None:
             problem = Unplaced(f"The node has no block of slot {slot} (yet, or any more).")
-            return dict.fromkeys(wanted, problem)
-        found = {s: place for place, s in enumerate(signatures) if s in wanted}
+            return dict.fromkeys(requested, problem)
+        found = {s: position for position, s in enumerate(signatures) if s in requested}
         self.places[slot] = {**self.places.get(slot, {}), **found}
         problem = Unplaced(f"The block of slot {slot} does not hold this transaction.", is_elsewhere=True)
-        return dict.fromkeys(wanted - found.keys(), problem)
+        return dict.fromkeys(requested - found.keys(), problem)

@@ -149,15 +149,15 @@ class Confirmer:
 
     async def _read_blocks(self, shared: Mapping[Slot, Sequence[Neighbour]]) -> dict[Signature, Unplaced]:
         known = self._blocks.places
-        wanted = {
+        requested = {
             slot: {m.signature for m in members} - known.get(slot, {}).keys()
             for slot, members in shared.items()
         }
-        wanted = {slot: names for slot, names in wanted.items() if names}
-        for _ in wanted:
+        requested = {slot: names for slot, names in requested.items() if names}
+        for _ in requested:
             await self._pace.turn()
             metrics.CONFIRMATION_CALLS.inc()
-        return await self._blocks.read(wanted)
+        return await self._blocks.read(requested)
 
     async def _move(
         self,

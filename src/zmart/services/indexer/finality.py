@@ -100,7 +100,7 @@ class FinalityWatcher:
                 if status.confirmation_status == "finalized":
                     final.append(candidate.signature)
             elif status is not None and candidate.unconfirmed:
-                pass  # it is there otherwise than a webhook told it: Confirmer puts that right
+                pass  # it differs from what a webhook delivered: Confirmer corrects that
             elif _should_be_known(candidate, finalized, statuses.context_slot, self._known):
                 missing.append(candidate)
         return final, missing
@@ -122,9 +122,9 @@ class FinalityWatcher:
             if nobody is not None and _should_be_known(candidate, nobody.final, nobody.reached, self._known):
                 await self._take_back(candidate.signature)
             return
-        told = decode_answer(_TransactionStatus, "getTransaction", raw)
-        if not told.is_of(candidate):  # it landed again, elsewhere or otherwise
-            await self._take_back(candidate.signature, Hint(candidate.signature, Slot(told.slot), raw))
+        status = decode_answer(_TransactionStatus, "getTransaction", raw)
+        if not status.is_of(candidate):  # it landed again, elsewhere or otherwise
+            await self._take_back(candidate.signature, Hint(candidate.signature, Slot(status.slot), raw))
 
     async def _take_back(self, signature: Signature, instead: Hint | None = None) -> None:
         """Remove the transaction; the refold writes the rows without it, and the feed reports that correction."""
@@ -142,9 +142,9 @@ class FinalityWatcher:
 def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot, known: Slot) -> bool:
     """Whether a node that has reached this slot must know the transaction if it exists. `known`: the newest slot that
     the index knew to be final; a node behind it fell back, and proves nothing about what it lacks."""
-    is_behind = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
+    must_be_known = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S
-    return is_behind or is_made_up
+    return must_be_known or is_made_up
 
 
 def _same(candidate: Unfinal, status: SignatureStatus) -> bool:

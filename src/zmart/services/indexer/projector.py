@@ -228,9 +228,9 @@ def _run(
         head = _head(market_id, events[-1])
     except ImpossibleEvent as problem:
         failed = problem.event
-        place = next(i for i, event in enumerate(events) if event is failed)
+        position = next(i for i, event in enumerate(events) if event is failed)
         head = msgspec.structs.replace(
-            _head(market_id, events[place - 1]) if place else head,
+            _head(market_id, events[position - 1]) if position else head,
             error=str(problem),
             error_slot=failed.slot,
             error_index_in_block=failed.index_in_block,

@@ -68,12 +68,12 @@ class Recovery:
         return [
             e.ChainEvent(
                 signature=tx.signature,
-                ordinal=first + place,
+                ordinal=first + position,
                 slot=tx.slot,
                 index_in_block=tx.index_in_block,
                 event=_event(self._lost(call, named, accounts, time)),
             )
-            for place, (call, named) in enumerate(calls)
+            for position, (call, named) in enumerate(calls)
         ]
 
     def _call(self, instruction: TxInstruction) -> tuple[DecodedInstruction, dict[str, Address]]:
@@ -89,8 +89,8 @@ class Recovery:
     async def _accounts(
         self, named: Sequence[Mapping[str, Address]], since: Slot
     ) -> dict[Address, AccountInfo]:
-        wanted = list({n[name] for n in named for name in ("market", "position") if name in n})
-        found = await self._rpc.get_multiple_accounts(wanted, since=since) if wanted else []
+        requested = list({n[name] for n in named for name in ("market", "position") if name in n})
+        found = await self._rpc.get_multiple_accounts(requested, since=since) if requested else []
         return {info.address: info for info in found if info is not None}
 
     def _lost(
@@ -117,8 +117,8 @@ class Recovery:
         method only."""
         page = await self._rpc.get_signatures_for_address(self._program.address, limit=_SIGNATURES)
         near = next((info for info in page if info.signature == tx.signature), None)
-        told = near.block_time if near else tx.block_time
-        return told if told and told > _FIRST_BLOCK else None
+        block_time = near.block_time if near else tx.block_time
+        return block_time if block_time and block_time > _FIRST_BLOCK else None
 
 
 def _time(events: Sequence[e.ChainEvent]) -> ChainTime | None:

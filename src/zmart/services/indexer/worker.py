@@ -120,7 +120,7 @@ class Worker:
             try:
                 return await self._settle(batch, unplaced)
             except OrderUnknown as unknown:
-                unplaced |= await self.blocks.read(unknown.wanted)
+                unplaced |= await self.blocks.read(unknown.requested)
 
     async def _settle(self, batch: Batch, unplaced: Mapping[Signature, Unplaced]) -> Turn:
         started = time.perf_counter()
