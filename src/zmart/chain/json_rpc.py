@@ -177,7 +177,7 @@ class JsonRpc:
         return bytes(read)
 
     def _pick(self) -> _Endpoint:
-        """Return the first endpoint that has not failed recently; else the one that failed longest ago."""
+        """Return the first endpoint that is not paused after a failure; else the one whose pause ends first."""
         now = time.monotonic()
         usable = (endpoint for endpoint in self._endpoints if endpoint.paused_until <= now)
         return next(usable, None) or min(self._endpoints, key=lambda endpoint: endpoint.paused_until)

@@ -11,13 +11,13 @@ from rich.markup import escape
 from zmart.local.doctor import DoctorFinding
 
 
-def print_findings(found: list[DoctorFinding], *, as_json: bool) -> int:
+def print_findings(findings: list[DoctorFinding], *, as_json: bool) -> int:
     """Print the findings; 1 when something is wrong."""
     if as_json:
-        print(json.dumps([msgspec.to_builtins(finding) for finding in found]))
+        print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))
     else:
         console = Console(highlight=False, soft_wrap=True)
-        for finding in found:
+        for finding in findings:
             mark = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
             console.print(f"{mark} {escape(finding.sentence)}")  # zmart[local] is no style
-    return 0 if all(finding.ok for finding in found) else 1
+    return 0 if all(finding.ok for finding in findings) else 1

@@ -37,13 +37,13 @@ class ProcessRow(msgspec.Struct, frozen=True):
 
 def full_names(supervisor: Supervisor, name: str) -> list[str]:
     """Return the "group:name" of a process, or of all six services. Raises ConfigError with the valid names."""
-    found = supervisor.processes()
+    processes = supervisor.processes()
     if name == "all":
-        return [f"{info.group}:{info.name}" for info in found if info.group == "services"]
-    for info in found:
+        return [f"{info.group}:{info.name}" for info in processes if info.group == "services"]
+    for info in processes:
         if info.name == name:
             return [f"{info.group}:{info.name}"]
-    names = ", ".join(info.name for info in found)
+    names = ", ".join(info.name for info in processes)
     raise ConfigError(f"There is no process {name!r} here: all, or one of {names}.")
 
 
@@ -51,23 +51,23 @@ def rows(home: Path) -> list[ProcessRow]:
     """Return every process of the running stack. Raises ConfigError if none runs."""
     supervisor = supervisor_of(home)
     try:
-        found = supervisor.processes()
+        processes = supervisor.processes()
     except SupervisionError:
         raise ConfigError(f"No stack runs in {home}: start it with `zmart up`.") from None
     record = read_record(home)
     urls = record.ready_paths if record else {}
-    asked = [info for info in found if info.is_up and info.name in urls]
+    checked = [info for info in processes if info.is_up and info.name in urls]
     with ThreadPoolExecutor(8) as threads:
         answers = dict(
-            zip((i.name for i in asked), threads.map(lambda i: ask(urls[i.name]), asked), strict=True)
+            zip((i.name for i in checked), threads.map(lambda i: ask(urls[i.name]), checked), strict=True)
         )
     spawns = supervisor.spawns()
     last_output = {
-        i.name: readable(last_line(supervisor.logs / f"{i.name}.log")) for i in found if not i.is_up
+        i.name: readable(last_line(supervisor.logs / f"{i.name}.log")) for i in processes if not i.is_up
     }
     return [
         _row(info, spawns.get(info.name, 0), answers.get(info.name), last_output.get(info.name, ""))
-        for info in found
+        for info in processes
     ]
 
 
@@ -88,22 +88,22 @@ def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, last_ou
 
 def print_processes(home: Path, *, as_json: bool) -> int:
     """Print the processes; returns 1 if one is down or not ready."""
-    found = rows(home)
+    process_rows = rows(home)
     if as_json:
-        print(json.dumps([msgspec.to_builtins(row) for row in found]))
+        print(json.dumps([msgspec.to_builtins(row) for row in process_rows]))
     else:
-        Console(highlight=False).print(_table(found))
-    return 0 if all(row.state == "running" and row.ready is not False for row in found) else 1
+        Console(highlight=False).print(_table(process_rows))
+    return 0 if all(row.state == "running" and row.ready is not False for row in process_rows) else 1
 
 
-def _table(found: list[ProcessRow]) -> Table:
+def _table(process_rows: list[ProcessRow]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("process", "left"), ("state", "left"), ("pid", "right"), ("up", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]  # rich names its literals privately
     for title in ("restarts", "memory"):
         table.add_column(title, justify="right")
     table.add_column("ready")
-    for row in found:
+    for row in process_rows:
         style = "green" if row.state == "running" else "red"
         ready = {None: "", True: "[green]yes[/green]", False: "[red]no[/red]"}[row.ready]
         table.add_row(
@@ -115,7 +115,7 @@ def _table(found: list[ProcessRow]) -> Table:
             f"{row.memory_mib:.0f} MiB",
             f"{ready} {row.reason}".strip(),
         )
-    total = sum(row.memory_mib for row in found)
+    total = sum(row.memory_mib for row in process_rows)
     table.add_row("", "", "", "", "", f"[dim]{total:.0f} MiB[/dim]", "")
     return table
 

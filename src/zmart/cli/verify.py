@@ -63,15 +63,15 @@ def tally(
     reports, receipts = asyncio.run(_reports(source, receipt or [], saved_list))
     if not reports and receipts is None:
         raise NotFound(f"No tally of market {market} is on chain yet.")
-    shown: list[TallyReport | ReceiptsReport] = [*reports]
+    printed: list[TallyReport | ReceiptsReport] = [*reports]
     if receipts is not None:
-        shown.append(receipts)
+        printed.append(receipts)
     if json:
-        typer.echo(json_of([{**_fields(report), "holds": report.holds} for report in shown]))
+        typer.echo(json_of([{**_fields(report), "holds": report.holds} for report in printed]))
     else:
-        for report in shown:
+        for report in printed:
             _print(report)
-    if not all(report.holds for report in shown):
+    if not all(report.holds for report in printed):
         raise typer.Exit(1)
 
 
@@ -163,7 +163,9 @@ async def _reports(
         return reports, None
     authority = evidence.config.backend_authority
     rules = {
-        kind: found.memo.rule for kind, found in evidence.anchors.items() if found.memo and found.memo.rule
+        kind: anchor.memo.rule
+        for kind, anchor in evidence.anchors.items()
+        if anchor.memo and anchor.memo.rule
     }
     findings = verify_receipts(receipts, entries, evidence.program, source.market_id, authority, rules)
     return reports, ReceiptsReport(len(receipts), findings)

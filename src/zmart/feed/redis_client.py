@@ -79,10 +79,10 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (exceptions.RedisError, OSError) as problem:
-        found = redis_error(problem)
-        if found is None:
+        error = redis_error(problem)
+        if error is None:
             raise
-        raise found from problem
+        raise error from problem
 
 
 def redis_error(problem: Exception) -> StoreError | None:

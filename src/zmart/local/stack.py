@@ -106,17 +106,17 @@ class LocalStack:
 
     def servers(self) -> list[SupervisedProgram]:
         """Return the servers that the services need."""
-        found: list[SupervisedProgram] = []
+        programs: list[SupervisedProgram] = []
         if self.postgres is not None:
             # Its children are in process groups of their own and end with it.
-            found.append(_server("postgres", self.postgres.command(), "INT", as_group=False))
+            programs.append(_server("postgres", self.postgres.command(), "INT", as_group=False))
         if self.valkey is not None:
-            found.append(_server("valkey", self.valkey.command()))
+            programs.append(_server("valkey", self.valkey.command()))
         if self.chain is not None:
-            found.append(_server("chain", self.chain.command()))
+            programs.append(_server("chain", self.chain.command()))
         if self.parts.providers:
-            found.append(_python("providers", "providers", "run", "providers"))
-        return found
+            programs.append(_python("providers", "providers", "run", "providers"))
+        return programs
 
     def record(self) -> None:
         """Write stack.json."""
@@ -134,7 +134,7 @@ class LocalStack:
         """Return the addresses that a person or a program may open, without secrets."""
         host = reachable_host(self.settings)
         api = f"http://{host}:{self.ports['api_port']}"
-        found = {
+        addresses = {
             "explorer": f"{api}/",
             "API": f"{api}/api",
             "API reference": f"{api}/docs",
@@ -142,14 +142,14 @@ class LocalStack:
             "WebSocket": f"ws://{host}:{self.ports['ws_port']}",
         }
         if self.chain is not None:
-            found |= {"Solana RPC": self.chain.rpc_url, "Solana WebSocket": self.chain.ws_url}
+            addresses |= {"Solana RPC": self.chain.rpc_url, "Solana WebSocket": self.chain.ws_url}
         if self.parts.pinata:
-            found["IPFS gateway"] = f"http://127.0.0.1:{self.ports['providers_port']}/ipfs/"
+            addresses["IPFS gateway"] = f"http://127.0.0.1:{self.ports['providers_port']}/ipfs/"
         if self.postgres is not None:
-            found["PostgreSQL"] = f"postgresql://zmart@127.0.0.1:{self.ports['postgres_port']}/zmart"
+            addresses["PostgreSQL"] = f"postgresql://zmart@127.0.0.1:{self.ports['postgres_port']}/zmart"
         if self.valkey is not None:
-            found["Redis"] = f"redis://127.0.0.1:{self.ports['redis_port']}/0"
-        return found
+            addresses["Redis"] = f"redis://127.0.0.1:{self.ports['redis_port']}/0"
+        return addresses
 
     def ready_urls(self) -> dict[str, str]:
         """Return the /ready address of each of the six services."""

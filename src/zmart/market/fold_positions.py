@@ -43,11 +43,11 @@ def after_sell(position: PositionFold | None, event: SharesSold, slot: Slot) -> 
         raise FoldError(f"{event.user} sells {event.shares} shares and holds {held}")
     basis = position.cost_basis_yes if event.outcome else position.cost_basis_no
     sold_basis = basis * event.shares // held if held else 0
-    left = {"shares": held - event.shares, "cost_basis": basis - sold_basis}
+    remaining = {"shares": held - event.shares, "cost_basis": basis - sold_basis}
     suffix = "_yes" if event.outcome else "_no"
     return replace(
         position,
-        **{name + suffix: value for name, value in left.items()},
+        **{name + suffix: value for name, value in remaining.items()},
         trades_count=position.trades_count + 1,
         realized_pnl_lamports=position.realized_pnl_lamports + event.proceeds - sold_basis,
         last_trade_at=event.timestamp,

@@ -169,8 +169,10 @@ async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
         while True:
             with suppress(Exception):  # the next beat tries again; /ready tells the trouble itself
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
-                said = await probes.readiness()
-                await service_status.say(pool, name, instance, said.ready, said.reason, said.details)
+                readiness = await probes.readiness()
+                await service_status.say(
+                    pool, name, instance, readiness.ready, readiness.reason, readiness.details
+                )
             await asyncio.sleep(_HEARTBEAT_S)
     finally:
         if pool is not None:

@@ -12,7 +12,7 @@ function base58(bytes) {
   return '1'.repeat(zeros < 0 ? bytes.length : zeros) + text;
 }
 
-/** The bytes of a text in base58, or null when it is none. */
+/** The bytes of a base58 text, or null if it is invalid. */
 function fromBase58(text) {
   let number = 0n;
   for (const letter of text) {

@@ -1,6 +1,6 @@
 'use strict';
 // node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms>
-// A Solana chain for one machine: Surfpool on fixed ports, with a memory that survives restarts.
+// A Solana chain for one machine: Surfpool on fixed ports, with state that survives restarts.
 const path = require('path');
 const { Journal } = require('./journal.js');
 const { Recorder, exportAccounts } = require('./recorder.js');
@@ -11,10 +11,10 @@ const { caller, forward, serveRpc } = require('./rpc.js');
 const { guards } = require('./sending.js');
 
 const HOST = '127.0.0.1';
-const MARGIN_MS = 10000; // a chain that was killed may have been this much further than what it wrote
+const MARGIN_MS = 10000; // a chain that was killed may be ahead of its journal by this much
 const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
-const PROGRAM_HEADER = 36; // after which 4 bytes of kind and 32 of address have named the account with the code
+const PROGRAM_HEADER = 36; // then 4 bytes of kind and 32 of the address of the account with the code
 const PROGRAM_DATA_HEADER = 45;
 
 const [addonFolder, stateFolder, rpcPort, wsPort, slotMs] = process.argv.slice(2);
@@ -30,8 +30,8 @@ async function main() {
   const isNew = journal.clock === null;
   const margin = journal.clock?.ended ? 1 : Math.ceil(MARGIN_MS / Number(slotMs));
   if (!isNew) await restore(call, journal, margin);
-  // Surfpool counts blocks, and numbers blockhashes, from 0 again. To whoever asks us the height goes on, past
-  // every blockhash of the run before: what was signed then and never landed is expired now.
+  // Surfpool counts blocks, and numbers blockhashes, from 0 again. For our clients the height continues, past
+  // every blockhash of the previous run: what was signed then and never landed has expired.
   const heightOffset = isNew ? 0 : journal.clock.height + margin + BLOCKHASH_LIVES_BLOCKS;
   const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
@@ -41,7 +41,7 @@ async function main() {
   await serveRpc(chain.rpcUrl, { special, guarded }, HOST, Number(rpcPort));
   await forward(Number(new URL(chain.wsUrl).port), HOST, Number(wsPort));
   recorder.run();
-  // What must end the chain says so by `fail`. Anything else is one request's trouble, and the others go on.
+  // Errors that must end the chain call `fail`. Any other error affects only its request.
   for (const kind of ['uncaughtException', 'unhandledRejection']) {
     process.on(kind, (problem) => console.error(`a request failed: ${problem?.stack ?? problem}`));
   }
@@ -55,7 +55,7 @@ async function finish(recorder) {
   process.exit(0); // the kernel frees the ports quicker than Surfnet.stop(), which waits for its servers
 }
 
-/** Put accounts and programs back, then move the clock: slots and time never go backwards. */
+/** Restore accounts and programs, then set the clock: slots and time never decrease. */
 async function restore(call, journal, margin) {
   for (const [address, account] of journal.accounts) {
     if (account.owner !== LOADER) await setAccount(call, address, account);

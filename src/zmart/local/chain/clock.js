@@ -1,5 +1,5 @@
 'use strict';
-// The chain's clock: reading it, and moving it without ever taking slots back.
+// Read the chain's clock, and advance it without ever decreasing slots.
 const { setTimeout } = require('timers/promises');
 
 const CLOCK = 'SysvarC1ock11111111111111111111111111111111';
@@ -7,7 +7,7 @@ const COARSE_MS = 2000; // the clock counts whole seconds: aim this much before 
 const LOOK_MS = 5;
 const MOST_LOOKS = 1000;
 
-/** Unix seconds, as the Clock sysvar tells programs. */
+/** Unix seconds of the Clock sysvar, as programs see them. */
 async function chainTime(call) {
   const { value } = await call('getAccountInfo', CLOCK, { encoding: 'base64' });
   return Number(Buffer.from(value.data[0], 'base64').readBigInt64LE(32));
@@ -17,9 +17,9 @@ const epochInfo = (call) => call('getEpochInfo', { commitment: 'processed' });
 const jump = (call, absoluteTimestamp) => call('surfnet_timeTravel', { absoluteTimestamp });
 
 /**
- * surfnet_timeTravel to a time (ms). After a jump over an epoch's end Surfpool counts the slots that are too many as
- * slots of the old epoch, and drops them at the next one: slots would go back. So the way to a later epoch goes from
- * end to end: jump to the last slot of an epoch, let the chain itself step over, jump on.
+ * surfnet_timeTravel to a time (ms). After a jump over an epoch's end Surfpool counts the excess slots as
+ * slots of the old epoch, and drops them at the next one: slots would decrease. So a later epoch is reached
+ * step by step: jump to the last slot of an epoch, let the chain itself cross the boundary, continue.
  */
 async function travel(call, targetMs, slotMs) {
   for (;;) {
@@ -32,10 +32,10 @@ async function travel(call, targetMs, slotMs) {
   }
 }
 
-/** Two jumps: the first lands a little before the epoch's end and tells exactly how far that still is. */
+/** Jump twice: the first jump lands shortly before the epoch's end and shows the exact remaining distance. */
 async function toTheEnd(call, endMs, slotMs) {
   const near = endMs - COARSE_MS;
-  if (near <= ((await chainTime(call)) + 1) * 1000) return; // so near that the chain gets there by itself
+  if (near <= ((await chainTime(call)) + 1) * 1000) return; // so close that the chain reaches it by itself
   const { slotIndex, slotsInEpoch } = await jump(call, near);
   await jump(call, near + (slotsInEpoch - 1 - slotIndex) * slotMs);
 }

@@ -1,5 +1,5 @@
 'use strict';
-// What Surfpool forgets in a restart, answered from the journal, so that a restarted chain goes on as one chain.
+// Answer from the journal what Surfpool loses in a restart, so that a restarted chain continues as one chain.
 const { setTimeout } = require('timers/promises');
 const { travel } = require('./clock.js');
 const { encoded, forAnyVersion, readable } = require('./rendering.js');
@@ -8,12 +8,12 @@ const MOST_SIGNATURES = 1000;
 const FRESH_TRIES = 80;
 const FRESH_EVERY_MS = 25;
 
-/** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` asks Surfpool. */
+/** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` calls Surfpool. */
 function methods(journal, recorder, heightOffset, slotMs) {
   const past = (signatures = []) => signatures.filter((signature) => journal.past.has(signature));
   const statusOf = ({ slot, err, blockTime }) => ({ slot, err, blockTime, confirmationStatus: 'finalized' });
 
-  /** What the journal says of a transaction that the chain knows, be it only a moment old. */
+  /** The journal's entry of a transaction that the chain has, however new. */
   async function recall(signature) {
     if (!journal.transactions.has(signature)) await recorder.flush();
     return journal.transactions.get(signature);
@@ -77,7 +77,7 @@ function methods(journal, recorder, heightOffset, slotMs) {
     }
   }
 
-  /** Surfpool gives every run the same blockhashes. One that signed something before could sign the same again. */
+  /** Surfpool gives every run the same blockhashes: the same signature could occur again. */
   async function getLatestBlockhash(call, params) {
     let result = await call(...params);
     for (let tries = 1; tries < FRESH_TRIES && journal.pastBlockhashes.has(result.value.blockhash); tries += 1) {

@@ -1,7 +1,7 @@
 'use strict';
-// What the chain remembers over restarts: one append-only file of lines.
+// Store what the chain keeps over restarts: one append-only file of lines.
 //   T {...}  a transaction, whole, as history answers it
-//   C {...}  accounts and clock after the transactions above it. Lines after the last C never happened.
+//   C {...}  accounts and clock after the transactions above it. Lines after the last C are discarded.
 const fs = require('fs');
 const path = require('path');
 
@@ -13,7 +13,7 @@ class Journal {
     this.file = path.join(folder, 'journal');
     this.accounts = new Map(); // address -> {lamports, owner, data, executable}
     this.clock = null; // {slot, unixTimestamp, genesis}
-    this.transactions = new Map(); // signature -> where it is, and what is asked often
+    this.transactions = new Map(); // signature -> its position, and what is requested often
     this.byAddress = new Map(); // address -> signatures, oldest first
     this.bySlot = new Map(); // slot -> signatures in block order
     const end = fs.existsSync(this.file) ? this.load() : 0;
@@ -21,7 +21,7 @@ class Journal {
     fs.ftruncateSync(this.handle, end);
     this.end = end;
     if (end > COMPACT_ABOVE_BYTES) this.compact();
-    this.past = new Set(this.transactions.keys()); // what the running chain itself does not know
+    this.past = new Set(this.transactions.keys()); // what the running chain itself does not have
     this.pastBlockhashes = new Set([...this.transactions.values()].map(({ blockhash }) => blockhash));
   }
 
@@ -61,7 +61,7 @@ class Journal {
     append(this.bySlot, slot, signature);
   }
 
-  /** Write transactions with the state that they led to: all of it counts, or none. */
+  /** Write transactions with the resulting state, all or nothing. */
   commit(transactions, accounts, clock) {
     const entries = [];
     let text = '';
@@ -103,7 +103,7 @@ class Journal {
     }
     const state = `C ${JSON.stringify({ accounts: Object.fromEntries(this.accounts), clock: this.clock })}\n`;
     fs.writeSync(out, state);
-    fs.fsyncSync(out); // before the old file goes, also if the machine ends here
+    fs.fsyncSync(out); // before the old file is replaced, in case the machine stops here
     fs.closeSync(out);
     fs.closeSync(this.handle);
     fs.renameSync(draft, this.file);

@@ -1,5 +1,5 @@
 'use strict';
-// Writes down what the chain does, a moment after it did it: long before a slot is finalized.
+// Record what the chain does within moments: long before a slot is finalized.
 
 const { chainTime } = require('./clock.js');
 const { ANY_VERSION } = require('./rendering.js');
@@ -9,7 +9,7 @@ const MOST_TRIES = 40; // about 2 s for what Surfpool does not answer
 const CLOCK_EVERY_MS = 5000; // less than the margin that a killed chain is given
 const ACCOUNTS_AT_ONCE = 100;
 const EVERYTHING = { includeParsedAccounts: false, scope: 'network', filter: { includeProgramAccounts: true } };
-// Every new chain brings these itself.
+// Every new chain includes these.
 const BUILT_IN_OWNERS = new Set([
   'NativeLoader1111111111111111111111111111111',
   'Feature111111111111111111111111111111111111',
@@ -25,7 +25,7 @@ class Recorder {
     this.seen = []; // [signature, chain time] in the order of execution
     this.touched = new Set(); // addresses
     this.drain();
-    this.seen = []; // what restoring did is written down already
+    this.seen = []; // what restoring did is already recorded
     this.touched.clear();
   }
 
@@ -33,13 +33,13 @@ class Recorder {
     setInterval(() => this.flush(), DRAIN_MS);
   }
 
-  /** Write down what has happened until now. */
+  /** Record what has happened until now. */
   flush() {
     this.turn = this.turn.then(() => this.record()).catch((problem) => this.stumbled(problem));
     return this.turn;
   }
 
-  /** What Surfpool did not answer is asked again; what cannot be written down ends the chain. */
+  /** Unanswered requests to Surfpool are repeated; a failed write ends the chain. */
   stumbled(problem) {
     this.failures += 1;
     if (!problem.asked || this.failures >= MOST_TRIES) this.fail(problem);
@@ -82,7 +82,7 @@ class Recorder {
     this.seen.push(...again);
   }
 
-  /** The present state of accounts; null for one that is gone. */
+  /** The present state of accounts; null for one that no longer exists. */
   async accounts(addresses) {
     const found = {};
     for (let from = 0; from < addresses.length; from += ACCOUNTS_AT_ONCE) {
@@ -97,8 +97,8 @@ class Recorder {
     return found;
   }
 
-  /** A transaction as history answers it, or null. One that Surfpool cannot show goes into `again`, and is left out of
-   * the memory at last: it never ends the chain. */
+  /** A transaction as history answers it, or null. One that Surfpool cannot return goes into `again`, and is finally
+   * omitted from the journal: it never ends the chain. */
   async transaction([signature, blockTime, tries = 1], again) {
     try {
       return await this.shown(signature, blockTime);
@@ -109,7 +109,7 @@ class Recorder {
     }
   }
 
-  /** In both encodings that clients ask for, whatever its version. */
+  /** In both encodings that clients request, for every version. */
   async shown(signature, blockTime) {
     const options = { commitment: 'processed', maxSupportedTransactionVersion: ANY_VERSION };
     const json = await this.call('getTransaction', signature, { ...options, encoding: 'json' });
@@ -130,13 +130,13 @@ class Recorder {
     this.writtenAt = Date.now();
   }
 
-  /** Somebody moved the clock to `slot`: written down before the caller hears of it. */
+  /** The clock was set to `slot`: recorded before the caller gets the response. */
   jumped(slot) {
     this.clock.slot = slot;
     this.write([], {});
   }
 
-  /** Write everything down, exactly; what a clean end does. */
+  /** Record everything exactly, at a clean end. */
   save() {
     const done = this.turn.then(() => this.record()).then(() => this.snapshot());
     this.turn = done.catch(() => {});
@@ -158,7 +158,7 @@ class Recorder {
   }
 }
 
-/** Every account that a new chain would not have by itself: {address: {lamports, owner, data, executable}}. */
+/** Every account that a new chain does not include: {address: {lamports, owner, data, executable}}. */
 async function exportAccounts(call) {
   const { value } = await call('surfnet_exportSnapshot', EVERYTHING);
   const found = {};

@@ -1,16 +1,16 @@
 'use strict';
-// What a client asked for: a transaction in an encoding, and only in a version that it says it can read.
+// Return a transaction in the requested encoding, and only in a version that the client accepts.
 const { refusal } = require('./refusal.js');
 
 const ANY_VERSION = 255;
 
-/** The options to ask Surfpool with: every version, for `readable` judges afterwards, with a validator's answer. */
+/** The options for Surfpool: every version, since `readable` checks it afterwards, with a validator's error. */
 function forAnyVersion(options) {
   const known = typeof options === 'string' ? { encoding: options } : options;
   return { ...known, maxSupportedTransactionVersion: ANY_VERSION };
 }
 
-/** `shown` (an object with `version`) as a client may see it that gave these options. Raises -32015 as a validator. */
+/** `shown` (an object with `version`) for a client with these options. Raises -32015 like a validator. */
 function readable(shown, options) {
   const most = options?.maxSupportedTransactionVersion ?? null;
   const { version, ...older } = shown;
@@ -20,7 +20,7 @@ function readable(shown, options) {
     + `request again with the following configuration parameter: "maxSupportedTransactionVersion": ${version}`);
 }
 
-/** A transaction that the journal keeps, in the encoding that was asked for. */
+/** A transaction of the journal, in the requested encoding. */
 function encoded(record, options) {
   const encoding = typeof options === 'string' ? options : options?.encoding ?? 'json';
   if (encoding === 'json') return record.json;

@@ -1,5 +1,5 @@
 'use strict';
-// The chain's JSON-RPC and WebSocket on fixed ports: Surfpool chooses others at every start.
+// Serve the chain's JSON-RPC and WebSocket on fixed ports: Surfpool chooses other ports at every start.
 const http = require('http');
 const net = require('net');
 
@@ -42,7 +42,7 @@ async function bodyOf(request) {
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** `call(method, ...params)` resolves to the result. It rejects with an error that has the method as `asked` and, where
+/** `call(method, ...params)` resolves to the result. It rejects with an error that has the method as `asked` and, if
  * Surfpool answered with one, the JSON-RPC error as `rpc`. */
 function caller(url) {
   return async (method, ...params) => {
@@ -85,7 +85,7 @@ function serveRpc(url, { special, guarded }, host, port) {
     }
   }
 
-  // Answers that are not ours pass as text: numbers above 2^53 would not survive a parse in JavaScript.
+  // Responses of Surfpool are passed on as text: numbers above 2^53 would lose digits in JavaScript.
   async function answerOne(request, text) {
     if (isSpecial(request)) return JSON.stringify(await answerSpecial(request));
     return isGuarded(request) ? answerGuarded(request, text) : post(url, text);
@@ -99,7 +99,7 @@ function serveRpc(url, { special, guarded }, host, port) {
     return `[${(await Promise.all(request.map((one) => answerOne(one, JSON.stringify(one))))).join()}]`;
   }
 
-  /** Whatever one request brings, it is that request which fails. */
+  /** An error fails only the request that caused it. */
   async function respond(request, response) {
     try {
       const text = request.method === 'POST' ? await answer(await bodyOf(request)) : 'ok';

@@ -1,15 +1,15 @@
 'use strict';
-// Transactions on their way to Surfpool: looked at before its runtime is, and told when that has ended.
+// Check transactions before they reach Surfpool's runtime, and report when that has ended.
 const { base58, fromBase58 } = require('./base58.js');
 const { Malformed, isSane, readTransaction } = require('./wire.js');
 const { refusal } = require('./refusal.js');
 
-const MOST_BASE58_CHARACTERS = 5594; // 4,096 bytes: what is longer, Surfpool refuses before it reads it
+const MOST_BASE58_CHARACTERS = 5594; // 4,096 bytes: Surfpool refuses longer ones unread
 const UNSANITARY = 'invalid transaction: Transaction failed to sanitize accounts offsets correctly';
-// What Surfpool answers once the thread of its runtime has panicked: it takes nothing more, and says so of every one.
+// Surfpool's error once the thread of its runtime has panicked: every later transaction gets it.
 const RUNTIME_ENDED = /"message":"(Node is unhealthy|[^"]*disconnected channel)"/;
 
-// Where the methods that take transactions have them, and in which encoding.
+// The position and encoding of transactions in the parameters of each method.
 const SENDING = {
   sendTransaction: ([text, options]) => [[text], options?.encoding],
   sendBundle: ([texts, options]) => [texts, options?.encoding],
@@ -20,15 +20,15 @@ const SIMULATING = {
   surfnet_profileTransaction: ([text]) => [[text], 'base64'],
 };
 
-/** What is done about the methods that take transactions, as {name: {before(params), after(answer)}}: `before` throws
- * the answer that a client gets instead of Surfpool's. `ended(error)` hears of it when the runtime no longer runs. */
+/** Guards of the methods that take transactions, as {name: {before(params), after(answer)}}: `before` throws
+ * the answer that a client gets instead of Surfpool's. `ended(error)` is called when the runtime no longer runs. */
 function guards(journal, ended) {
   const simulating = (where) => ({ before: (params) => { sound(...where(params)); }, after: () => {} });
 
   const sending = (where) => ({
     before(params) {
       for (const { signatures: [signature] } of sound(...where(params))) {
-        // Surfpool gives every run the same blockhashes: a transaction of the run before must not happen again.
+        // Surfpool gives every run the same blockhashes: a transaction of the previous run must not be executed again.
         if (journal.past.has(base58(signature))) throw alreadyProcessed();
       }
     },
@@ -42,8 +42,8 @@ function guards(journal, ended) {
 
 const each = (methods, wrap) => Object.fromEntries(Object.entries(methods).map(([name, where]) => [name, wrap(where)]));
 
-/** The transactions in `texts`, but those of which Surfpool itself says what is wrong. Throws what a validator answers
- * for bytes that are no transaction, or one that is not sound. */
+/** The transactions in `texts`, except those that Surfpool itself refuses. Throws the error of a validator
+ * for bytes that are not a transaction, or an invalid one. */
 function sound(texts, encoding) {
   if (!Array.isArray(texts)) return [];
   const transactions = texts.map((text) => decoded(text, encoding)).filter((bytes) => bytes !== null).map(read);

@@ -1,5 +1,5 @@
 'use strict';
-// Transactions as they are sent, read only as far as their form goes. Surfpool 1.5.0 looks accounts up by the numbers
+// Check the form of transactions as they are sent. Surfpool 1.5.0 looks accounts up by the numbers
 // in an instruction, and takes the first signature, before it has checked either: its runtime ends with such a
 // transaction. A validator refuses them (Sanitize in solana-message; SIMD-0385 for version 1), and so do we.
 
@@ -46,7 +46,7 @@ class Reader {
   }
 }
 
-/** {version, signatures, signers, ...} of a transaction. Throws Malformed when the bytes are none. */
+/** {version, signatures, signers, ...} of a transaction. Throws Malformed for invalid bytes. */
 function readTransaction(bytes) {
   const reader = new Reader(bytes);
   if (bytes[0] === V1) return readV1(reader);
@@ -94,7 +94,7 @@ function readV1(reader) {
   return { version: 1, signatures, ...header, keys, instructions, looked: [] };
 }
 
-/** Whether a validator would let a transaction of this form in. */
+/** Whether a validator would accept a transaction of this form. */
 function isSane({ version, signatures, signers, readonlySigners, readonlyOthers, keys, instructions, looked }) {
   const accounts = looked.reduce((sum, each) => sum + each, keys.length);
   const fits = version !== 1 || (signers <= V1_LIMITS.signatures && keys.length <= V1_LIMITS.keys

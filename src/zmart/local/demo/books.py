@@ -60,8 +60,8 @@ async def _markets_agree(world: DemoWorld) -> str:
 
 async def positions_on_chain(world: DemoWorld, play: MarketPlay) -> list[tuple[PositionAccount, int]]:
     """Return every position account of a market, with its lamports."""
-    found = await _accounts(world, play, PositionAccount)
-    return [(world.program.accounts.position(info), info.lamports) for info in found]
+    infos = await _accounts(world, play, PositionAccount)
+    return [(world.program.accounts.position(info), info.lamports) for info in infos]
 
 
 async def _accounts(
@@ -124,14 +124,14 @@ async def _lamports_conserved(world: DemoWorld) -> str:
         held += lamports + sum(amount for _, amount in await positions_on_chain(world, play))
         held += sum(info.lamports for info in await _accounts(world, play, VoteRecord))
     fees = await _network_fees(world, wallets)
-    given = FUNDS_LAMPORTS * len(wallets)
-    found = balances + held + protocol + fees
-    if given != found:
+    airdropped = FUNDS_LAMPORTS * len(wallets)
+    accounted = balances + held + protocol + fees
+    if airdropped != accounted:
         raise ZmartError(
-            f"{given} lamports were airdropped, {found} are accounted for ({given - found} missing)"
+            f"{airdropped} lamports were airdropped, {accounted} are accounted for ({airdropped - accounted} missing)"
         )
     parts = {"wallets": balances, "accounts": held, "protocol": protocol, "network": fees}
-    return f"{given / 1e9:.0f} SOL = " + " + ".join(
+    return f"{airdropped / 1e9:.0f} SOL = " + " + ".join(
         f"{name} {part / 1e9:.6f}" for name, part in parts.items()
     )
 
@@ -203,8 +203,8 @@ async def _timeline_in_order(world: DemoWorld) -> str:
     for play in world.markets:
         answer: Json = await world.api.get(f"/api/markets/{play.id}/timeline", limit=200)
         names = [row["event"] for row in answer["timeline"]]
-        found = [name for name in names if name in expected[play.label]]
-        if found != expected[play.label]:
+        steps = [name for name in names if name in expected[play.label]]
+        if steps != expected[play.label]:
             raise ZmartError(f"{play.label}: the timeline is {names}")
     return "three lives, every step where it belongs"
 
@@ -214,7 +214,7 @@ async def _gap_free(world: DemoWorld) -> str:
     end = await world.rpc.get_slot()
     status = await until(
         lambda: world.api.get("/api/status"),
-        lambda found: int(found["gap_free_through_slot"]) >= end,
+        lambda status: int(status["gap_free_through_slot"]) >= end,
         f"a gap-free index through slot {end}",
     )
     return f"through slot {status['gap_free_through_slot']}"
@@ -242,7 +242,7 @@ async def _tallies_hold(world: DemoWorld) -> str:
 
 def _counts_of(response: Json, anchor: Anchor) -> Tally:
     if anchor.kind is VoteKind.PROPOSAL:
-        found = response["proposal_votes"]
-        return Tally(found["likes"], found["dislikes"])
-    found = response["dispute_votes"]
-    return Tally(found["agrees"], found["disagrees"])
+        counts = response["proposal_votes"]
+        return Tally(counts["likes"], counts["dislikes"])
+    counts = response["dispute_votes"]
+    return Tally(counts["agrees"], counts["disagrees"])

@@ -93,7 +93,7 @@ class SocketRecorder:
         """Return the first message, received or to come, that matches; ZmartError names `what` was missed."""
         position = 0
 
-        def found() -> bool:
+        def is_there() -> bool:
             nonlocal position
             while position < len(self.messages):
                 if matches(self.messages[position]):
@@ -103,7 +103,7 @@ class SocketRecorder:
 
         try:
             async with asyncio.timeout(within_s), self._news:
-                await self._news.wait_for(found)
+                await self._news.wait_for(is_there)
         except TimeoutError:
             raise ZmartError(f"the socket did not send {what} within {within_s:.0f} s") from None
         return self.messages[position]

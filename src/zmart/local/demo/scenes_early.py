@@ -72,18 +72,18 @@ async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round
             )
         )
     voters = [ballot for ballots in rounds for ballot in ballots]
-    heard = [await vote_heard(world, play, kind, user, "offchain") for user, _ in voters]
+    messages = [await vote_heard(world, play, kind, user, "offchain") for user, _ in voters]
     names = ("likes", "dislikes") if kind == "proposal" else ("agrees", "disagrees")
     tally = await until(
         lambda: world.api.get(f"/api/votes/{play.id}"),
-        lambda found: sum(found[f"{kind}_votes"].values()) >= len(voters),
+        lambda counts: sum(counts[f"{kind}_votes"].values()) >= len(voters),
         f"{len(voters)} {kind} votes in the index",
     )
     size = max((r["receipt"]["tree_size"] for r in receipts if r.get("receipt")), default=0)
     counts = " : ".join(str(tally[f"{kind}_votes"][name]) for name in names)
     return StepOutcome(
         index=f"{counts}, log of {size}",
-        socket=f"#{max(message.offset for message in heard)} {len(voters)} votes",
+        socket=f"#{max(message.offset for message in messages)} {len(voters)} votes",
     )
 
 
@@ -122,9 +122,9 @@ async def vote_on_chain(
         user.key.pubkey(), [make(Wallet(user.wallet), MarketId(play.id), vote)], blockhash
     )
     landed = await user.relay(compose.sign(message, [user.key]))
-    heard = await vote_heard(world, play, kind, user, "onchain")
+    received = await vote_heard(world, play, kind, user, "onchain")
     return StepOutcome(
-        transaction=landed.signature, slot=landed.slot, index="VoteRecord", socket=f"#{heard.offset} vote"
+        transaction=landed.signature, slot=landed.slot, index="VoteRecord", socket=f"#{received.offset} vote"
     )
 
 

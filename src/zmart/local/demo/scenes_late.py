@@ -64,13 +64,13 @@ async def holding(world: DemoWorld, play: MarketPlay, user: DemoUser, outcome: b
 
 async def _tape_agrees(world: DemoWorld, play: MarketPlay, last: LandedTransaction) -> StepOutcome:
     """Check that each trade was charged as quoted, in the index and on the socket."""
-    heard = await world.socket.message(f"trades:{play.id}", "the last trade", tx_signature=last.signature)
-    found = await until(
+    message = await world.socket.message(f"trades:{play.id}", "the last trade", tx_signature=last.signature)
+    tape = await until(
         lambda: world.api.get(f"/api/markets/{play.id}/trades", limit=200),
         lambda tape: {t["tx_signature"] for t in tape["trades"]} >= set(play.trades),
         "every trade in the index",
     )
-    for row in found["trades"]:
+    for row in tape["trades"]:
         promised = play.trades.get(row["tx_signature"])
         if promised is not None and row["cost"] != promised:
             raise ZmartError(f"quoted {promised} lamports, charged {row['cost']}: {row['tx_signature']}")
@@ -79,7 +79,7 @@ async def _tape_agrees(world: DemoWorld, play: MarketPlay, last: LandedTransacti
         transaction=last.signature,
         slot=last.slot,
         index=f"{len(play.trades)} trades as quoted, YES {market['current_price_yes']}",
-        socket=f"#{heard.offset} trade",
+        socket=f"#{message.offset} trade",
     )
 
 
@@ -97,11 +97,11 @@ async def talk(world: DemoWorld, play: MarketPlay) -> StepOutcome:
         "/api/discussions", {"market_id": play.id, "content": "I regret this."}
     )
     await world.users[6].delete(f"/api/discussions/{_comment_id(regretted)}")
-    heard = await world.socket.message(f"discussions:{play.id}", "the deleted comment", action="deleted")
-    found = await world.api.get(f"/api/discussions/{play.id}")
-    if found["count"] != 2:
-        raise ZmartError(f"two comments should be shown, the API shows {found['count']}")
-    return StepOutcome(index="2 shown, 1 deleted", socket=f"#{heard.offset} discussion")
+    message = await world.socket.message(f"discussions:{play.id}", "the deleted comment", action="deleted")
+    discussions = await world.api.get(f"/api/discussions/{play.id}")
+    if discussions["count"] != 2:
+        raise ZmartError(f"two comments should be shown, the API shows {discussions['count']}")
+    return StepOutcome(index="2 shown, 1 deleted", socket=f"#{message.offset} discussion")
 
 
 def _comment_id(answer: Json) -> str:
@@ -111,12 +111,12 @@ def _comment_id(answer: Json) -> str:
 async def snapshot(world: DemoWorld, play: MarketPlay) -> StepOutcome:
     """Wait for a new snapshot, fetch it from the gateway, and compute its CID from the bytes."""
     await world.snapshots.post("/api/snapshots/run", {"market_id": play.id}, world.operator_token)
-    found = await until(
+    listed = await until(
         lambda: world.api.get(f"/api/discussions/{play.id}/snapshots"),
         lambda answer: any(s["verified_at"] and s["cid"] not in play.snapshots for s in answer["snapshots"]),
         "a verified snapshot",
     )
-    cid = next(s["cid"] for s in found["snapshots"] if s["cid"] not in play.snapshots)
+    cid = next(s["cid"] for s in listed["snapshots"] if s["cid"] not in play.snapshots)
     async with httpx.AsyncClient(timeout=30) as http:
         content = (await http.get(f"{world.settings.ipfs_gateway_url}/ipfs/{cid}")).raise_for_status().content
     if cid_of(content, 1 if cid.startswith("b") else 0) != cid:
@@ -176,11 +176,11 @@ async def claim(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcom
     assert landed is not None
     paid = await until(
         lambda: world.api.get(f"/api/markets/{play.id}/holders", limit=200),
-        lambda found: sum(bool(h["has_claimed"]) for h in found["holders"]) == len(winners),
+        lambda positions: sum(bool(h["has_claimed"]) for h in positions["holders"]) == len(winners),
         "every claim in the index",
     )
     pool_lamports = (await world.market(play))["current_liquidity"]
-    heard = await world.socket.wait_for(
+    message = await world.socket.wait_for(
         lambda m: m.market_id == play.id and _pool_of(m) == pool_lamports, "the pool after the claims"
     )
     total = sum(int(h["claimed_lamports"]) for h in paid["holders"])
@@ -188,7 +188,7 @@ async def claim(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcom
         transaction=landed.signature,
         slot=landed.slot,
         index=f"{len(winners)} winners, {total / 1e9:.3f} SOL",
-        socket=f"#{heard.offset} pool",
+        socket=f"#{message.offset} pool",
     )
 
 

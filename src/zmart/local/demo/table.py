@@ -50,10 +50,10 @@ def _steps(report: DemoReport) -> Table:
 
 
 def _books(report: DemoReport) -> Table:
-    table = Table(title="The books", title_justify="left", header_style="bold", expand=False)
+    table = Table(title="Consistency checks", title_justify="left", header_style="bold", expand=False)
     table.add_column("")
     table.add_column("check")
-    table.add_column("found")
+    table.add_column("result")
     for check in report.books:
         table.add_row("[green]✓[/]" if check.ok else "[red]✗[/]", check.name, check.detail)
     return table

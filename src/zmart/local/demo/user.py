@@ -70,7 +70,7 @@ class DemoUser:
         await self._api.post("/api/transactions", {"transaction": raw})
         state = await until(
             lambda: self._api.get(f"/api/transactions/{signature}"),
-            lambda found: found["status"] not in ("live", "unknown"),
+            lambda state: state["status"] not in ("live", "unknown"),
             f"the outcome of transaction {signature}",
         )
         if state["status"] != "landed":

@@ -94,10 +94,10 @@ class DemoWorld:
         clock = await self.rpc.get_clock()
         target = clock.unix_timestamp + seconds
         await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
-        found = await until(
+        clock_now = await until(
             self.rpc.get_clock, lambda now: now.unix_timestamp >= target, "the new time on the chain's clock"
         )
-        return datetime.fromtimestamp(found.unix_timestamp, UTC)
+        return datetime.fromtimestamp(clock_now.unix_timestamp, UTC)
 
     async def market(self, play: MarketPlay) -> Json:
         """Return the market as the API shows it."""
@@ -116,7 +116,7 @@ class DemoWorld:
     ) -> StepOutcome:
         """Wait until index and socket report that the market is in `state`."""
         row = await until(lambda: self.market(play), lambda m: m["state"] == state, f"{state} in the index")
-        heard = await self.socket.wait_for(
+        message = await self.socket.wait_for(
             lambda m: (
                 m.type == "market_state" and m.market_id == play.id and m.data.get("new_state") == state
             ),
@@ -126,5 +126,5 @@ class DemoWorld:
             transaction=landed.signature if landed else "",
             slot=landed.slot if landed else int(row.get("updated_slot") or 0) or None,
             index=state,
-            socket=f"#{heard.offset} {heard.data.get('old_state') or 'new'} → {state}",
+            socket=f"#{message.offset} {message.data.get('old_state') or 'new'} → {state}",
         )

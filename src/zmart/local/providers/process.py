@@ -106,7 +106,7 @@ class Providers:
         if scope["type"] != "http":
             return
         part, handler = next(
-            (known for prefix, known in self._routes.items() if scope["path"].startswith(prefix)),
+            (route for prefix, route in self._routes.items() if scope["path"].startswith(prefix)),
             ("none", _nothing_here),
         )
         status = await answer(handler, scope, receive, send)

@@ -62,7 +62,7 @@ class SocketServer:
             )
         return connection
 
-    def gone(self, connection: SocketConnection) -> None:
+    def disconnected(self, connection: SocketConnection) -> None:
         """Release a connection whose transport has ended."""
         self._hub.forget(connection)
         metrics.connections.dec()
@@ -73,7 +73,7 @@ class SocketServer:
         if not self._per_address[connection.address]:
             del self._per_address[connection.address]
 
-    def heard(self, connection: SocketConnection) -> bool:
+    def count_frame(self, connection: SocketConnection) -> bool:
         """Count a frame of the client; False if it exceeds its limit."""
         connection.heard_at = time.monotonic()
         if connection.closing:

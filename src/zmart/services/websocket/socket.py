@@ -65,7 +65,7 @@ class _Listener(picows.WSListener):
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
         if self._connection is not None:
-            self._server.gone(self._connection)
+            self._server.disconnected(self._connection)
 
     def pause_writing(self) -> None:
         if self._connection is not None:
@@ -81,7 +81,7 @@ class _Listener(picows.WSListener):
         if frame.msg_type == picows.WSMsgType.CLOSE:
             connection.answer_close(frame.get_payload_as_bytes())
             return
-        if not self._server.heard(connection):
+        if not self._server.count_frame(connection):
             return
         if frame.msg_type == picows.WSMsgType.PING:
             connection.pong(frame.get_payload_as_bytes())

@@ -87,10 +87,10 @@ class LegacyApi:
             raise bad_request(f"The query is wrong: {problem}") from None
         if not 0 < query.page_limit <= PAGE_MAX or query.page_offset < 0:
             raise bad_request(f"pageLimit is 1 to {PAGE_MAX}, pageOffset 0 or more.")
-        found = [pin for pin in self._shelf.store.history("public") if _wanted(pin, query)]
-        page = found[query.page_offset : query.page_offset + query.page_limit]
+        matching = [pin for pin in self._shelf.store.history("public") if _matches(pin, query)]
+        page = matching[query.page_offset : query.page_offset + query.page_limit]
         rows = [_row(pin) for pin in page]
-        return json_reply({"count": len(found), "rows": rows} if query.include_count else {"rows": rows})
+        return json_reply({"count": len(matching), "rows": rows} if query.include_count else {"rows": rows})
 
 
 def _judged(form: UploadForm) -> tuple[int, Label]:
@@ -99,7 +99,7 @@ def _judged(form: UploadForm) -> tuple[int, Label]:
     return int(options.cid_version), label(name, form.mime, "public", metadata.keyvalues or {})
 
 
-def _wanted(pin: Pin, query: _PinListQuery) -> bool:
+def _matches(pin: Pin, query: _PinListQuery) -> bool:
     is_status = query.status == "all" or (query.status == "pinned") == (pin.unpinned_at is None)
     return is_status and query.hash_contains in pin.cid and query.cid in ("", pin.cid)
 

@@ -63,7 +63,7 @@ class FilesApi:
     def _pin(self, network: str, pin_id: str) -> Pin:
         pin = self._shelf.store.find(_network(network), pin_id=pin_id)
         if pin is None:
-            raise _refusal(404, "File not found")
+            raise _refusal(404, "File not matching")
         return pin
 
     def _list(self, network: Network, request: HttpRequest) -> HttpReply:
@@ -75,9 +75,9 @@ class FilesApi:
         if not 0 < query.limit <= PAGE_MAX or offset < 0:
             raise _refusal(400, f"limit is 1 to {PAGE_MAX}, pageToken what an answer gave.")
         pins = self._shelf.store.pinned(network)
-        found = [pin for pin in pins if query.cid in ("", pin.cid) and query.name in pin.label.name]
-        page = (found if query.order == "ASC" else found[::-1])[offset : offset + query.limit]
-        token = str(offset + len(page)) if offset + len(page) < len(found) else ""
+        matching = [pin for pin in pins if query.cid in ("", pin.cid) and query.name in pin.label.name]
+        page = (matching if query.order == "ASC" else matching[::-1])[offset : offset + query.limit]
+        token = str(offset + len(page)) if offset + len(page) < len(matching) else ""
         return json_reply({"data": {"files": [_file(pin) for pin in page], "next_page_token": token}})
 
 
