@@ -1,0 +1,1 @@
+"""Plan and execute effects on chain."""

@@ -67,6 +67,7 @@ class DecisionContext:
         return await check_program(self.rpc, self.program, backend=self.backend.pubkey(), admin=admin)
 
     async def aclose(self) -> None:
+        """Close the connections to the RPCs and the database."""
         await self.rpc.aclose()
         if self.second_rpc is not None:
             await self.second_rpc.aclose()

@@ -1,6 +1,6 @@
 """Execute planned effects on chain once, confirm their outcome, and resume those that another process left.
 
-Whoever executes an intent has just read the market's account, and it does not show the effect.
+A caller that executes an intent has just read the market's account, and it does not show the effect.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ class MarketWorkers:
         self._begun: set[MarketId] = set()
 
     def start(self, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> None:
+        """Start `work` on a market, unless work on it is running."""
         if market_id in self._tasks:
             return
         task = asyncio.create_task(self._work(market_id, job, work))

@@ -32,9 +32,10 @@ def same_file(cid: str, data: bytes) -> bool:
 
 
 class FileCheck:
-    """Takes a file piece by piece; `holds()` says whether it is the one that the CID names. Raises Invalid for an
-    invalid CID. The CID's version says how it is written, not with which layout the file was added: both are
-    tried."""
+    """Check piece by piece whether a file is the one that a CID names. Raises Invalid for an invalid CID.
+
+    The CID's version states how it is written, not with which layout the file was added: both are tried.
+    """
 
     def __init__(self, cid: str) -> None:
         self._cid = parse_cid(cid)
@@ -43,9 +44,11 @@ class FileCheck:
         self._builders = [FileBuilder(version) for version in layouts]
 
     def write(self, piece: bytes) -> None:
+        """Add the next piece of the file."""
         for builder in self._builders:
             builder.write(piece)
 
     def holds(self) -> bool:
+        """Return whether the pieces are the file that the CID names."""
         roots = [builder.finish().cid for builder in self._builders]
         return any((root.codec, root.digest) == (self._cid.codec, self._cid.digest) for root in roots)

@@ -33,6 +33,7 @@ class Cid(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_block(cls, version: int, codec: int, block: bytes) -> Cid:
+        """Return the CID of a block, hashed by SHA-256."""
         return cls(version, codec, hashlib.sha256(block).digest())
 
     @property

@@ -61,11 +61,13 @@ class PinataClient:
         await self.close()
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def pin(
         self, data: bytes, name: str, *, cid_version: int = 1, keyvalues: Mapping[str, str] | None = None
     ) -> Pinned:
+        """Upload `data` as a file. Raises PinError, also if the returned CID is not the expected one."""
         expected = cid_of(data, cid_version)
         mime_type = "application/json" if name.endswith(".json") else "application/octet-stream"
         answer = await self._call(
@@ -83,6 +85,7 @@ class PinataClient:
         return Pinned(expected, self.name, pinned.provider_id, len(data))
 
     async def unpin(self, cid: str) -> bool:
+        """Unpin `cid`; False if it was not pinned. Raises PinError."""
         try:
             await self._call("DELETE", f"/pinning/unpin/{parse_cid(cid)}")
         except _Refused as refusal:
@@ -92,12 +95,14 @@ class PinataClient:
         return True
 
     async def is_pinned(self, cid: str) -> bool:
+        """Return whether `cid` is pinned. Raises PinError."""
         query = {"hashContains": str(parse_cid(cid)), "status": "pinned"}
         answer = await self._call("GET", "/data/pinList", params=query)
         rows = _decode(answer, _PinList).rows
         return any(row.ipfs_pin_hash == cid and row.date_unpinned is None for row in rows)
 
     async def check(self) -> None:
+        """Check the credentials. Raises PinError."""
         await self._call("GET", "/data/testAuthentication")
 
     async def _call(

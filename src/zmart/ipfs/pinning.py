@@ -38,7 +38,8 @@ class PinClient(Protocol):
         """Release `cid`; False when it was not pinned. Raises PinError."""
         ...
 
-    async def is_pinned(self, cid: str) -> bool: ...
+    async def is_pinned(self, cid: str) -> bool:
+        """Return whether `cid` is pinned. Raises PinError."""
 
     async def check(self) -> None:
         """Raises PinError when the provider is unavailable or refuses our credentials."""

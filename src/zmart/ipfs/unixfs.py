@@ -56,6 +56,7 @@ class FileBuilder:
         self._levels: list[list[Dag]] = [[]]
 
     def write(self, piece: bytes) -> None:
+        """Add the next piece of the file."""
         self._pending += piece
         whole = len(self._pending) - len(self._pending) % CHUNK_BYTES
         for start in range(0, whole, CHUNK_BYTES):

@@ -41,7 +41,7 @@ async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
 
 
 async def from_ipfs(gateway_url: str, cid: str, market_id: MarketId) -> list[bytes]:
-    """A saved log that somebody pinned, its bytes checked against the CID. Raises Invalid, PinError."""
+    """Read a saved log that was pinned, its bytes checked against the CID. Raises Invalid, PinError."""
     raw = await fetch_from_gateway(gateway_url, cid, max_bytes=_MAX_FILE_BYTES)
     return [entry.encode() for entry in _page(raw, market_id).entries]
 

@@ -32,7 +32,7 @@ _U64 = Annotated[int, Meta(ge=0)]
 
 
 class MarketDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody wrote about a market. Who made the market, and with which money, only the chain says."""
+    """Hold the text of a market. Its creator and its money are on chain only."""
 
     program: Address
     market_id: MarketId

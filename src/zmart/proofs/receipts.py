@@ -1,6 +1,6 @@
 """The receipt of an accepted vote: the log's head after it, signed by the backend authority.
 
-Whoever holds one can prove later that the log was cut or rewritten. Format: docs/votes.md.
+A voter who has one can prove later that the log was cut or rewritten. Format: docs/votes.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The snapshot of a market: its discussion, its votes and its state, as one canonical document.
 
-Two machines with the same rows make the same bytes, so anybody can compute the CID. `previous` chains the
+Two machines with the same rows make the same bytes, so anyone can compute the CID. `previous` chains the
 snapshots of a market; there are no times but those of the data, and the day.
 """
 

@@ -73,7 +73,7 @@ async def _predecessor(gateway_url: str, cid: str) -> MarketSnapshot | ProofFind
     try:
         document = await fetch_from_gateway(gateway_url, cid)
     except PinError as problem:
-        beyond = "What lies before it is unknown: whoever kept that document can show it (--gateway)."
+        beyond = "What lies before it is unknown: name a gateway that has that document (--gateway)."
         return ProofFinding(Verdict.UNKNOWN, f"Its predecessor could not be fetched: {problem} {beyond}")
     try:
         return parse(document)

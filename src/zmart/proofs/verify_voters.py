@@ -44,7 +44,7 @@ def rule_of(text: str | None) -> Rule | None:
 def judge_votes(
     rule: Rule, entries: Sequence[LogEntry], standings: Mapping[Wallet, VoterStanding]
 ) -> JudgedVotes:
-    """`entries`: one for each wallet; a wallet without a standing is unknown, unless everybody may vote."""
+    """`entries`: one for each wallet; a wallet without a standing is unknown, unless every wallet may vote."""
     votes = JudgedVotes([], [], [], [])
     for entry in entries:
         wallet = entry.statement.wallet

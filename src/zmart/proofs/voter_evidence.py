@@ -50,7 +50,7 @@ async def standings_of(
     gateway_url: str,
     saved_list: bytes | None = None,
 ) -> dict[Wallet, VoterStanding]:
-    """What the rule of the anchor's memo asks about every voter of its log; nothing where everybody may vote."""
+    """What the rule of the anchor's memo asks about every voter of its log; nothing if every wallet may vote."""
     rule = rule_of(anchor.memo.rule if anchor.memo else None)
     if rule is None or rule.kind is RuleKind.OPEN:
         return {}

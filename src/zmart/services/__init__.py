@@ -1,0 +1,1 @@
+"""Contain the six services, one package each, and the contract that they share."""

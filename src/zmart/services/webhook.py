@@ -45,7 +45,7 @@ class WebhookReceiver:
         self.max_body_bytes = settings.webhook_max_body_bytes
         if not self._secret and not settings.is_local:
             raise ConfigError(
-                "HELIUS_WEBHOOK_SECRET is not set: anybody could post to the webhook. Set it to the Authorization "
+                "HELIUS_WEBHOOK_SECRET is not set: anyone could post to the webhook. Set it to the Authorization "
                 "value that the webhook was registered with, or ZMART_ENV=local on your own machine."
             )
 

@@ -38,7 +38,7 @@ class TallyCache:
             for start in range(0, len(found), _BATCH):
                 await self._write(found[start : start + _BATCH])
         except StoreError as problem:
-            log.warning("tally cache not written: Redis is away", problem=str(problem))
+            log.warning("tally cache not written: Redis is unavailable", problem=str(problem))
 
     async def _write(self, counts: list[tuple[MarketId, str, Tally]]) -> None:
         now_ms = time.time_ns() // 1_000_000

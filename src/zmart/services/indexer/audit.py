@@ -78,7 +78,7 @@ async def _once(pool: Pool, rpc: Rpc, program: Program, pricing: PricingModelNam
 async def _uncovered(
     rpc: Rpc, program: Program, infos: list[AccountInfo], pricing: PricingModelName
 ) -> list[Difference]:
-    """Markets that hold less than they have to pay, noted debts included. More is no fault: anybody may send some.
+    """Markets that hold less than they have to pay, noted debts included. More is no fault: any wallet may send some.
     Under v0.69 nobody pays the deposit that its books begin with."""
     head = program.accounts.discriminator(MarketAccount)
     markets = [info for info in infos if info.data[:8] == head]

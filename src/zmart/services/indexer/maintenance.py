@@ -114,7 +114,7 @@ class Maintenance:
         )
         text = (
             f"{number} deliveries by webhook in the last hour said what the chain does not; they were replaced by "
-            f"what the RPC shows. Whoever sent them knows the webhook's secret: {named}."
+            f"what the RPC shows. The sender knows the webhook's secret: {named}."
         )
         await self._alert("index-false-deliveries", "critical", text if number else "")
 

@@ -166,7 +166,7 @@ def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float
 
 
 def _why_unconfirmed(waiting: Waiting) -> str:
-    """Return why unconfirmed deliveries make the service not ready. Only those count that the RPC lists: whoever
+    """Return why unconfirmed deliveries make the service not ready. Only those count that the RPC lists: a sender who
     knows the webhook's secret can invent the others."""
     if waiting.oldest_listed_s is None or waiting.oldest_listed_s <= UNCONFIRMED_S:
         return ""
