@@ -1,0 +1,122 @@
+"""What a wallet's positions are worth, and what it made."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmart.market.types import PRICE_ONE
+from zmart.services.gateway.api.valuation import history, value_of
+from zmart.store.positions import Held
+from zmart.store.trades import TradeRow
+
+BEGIN = datetime(2026, 1, 15, 12, tzinfo=UTC)
+MARKETS = ("aa" * 32, "bb" * 32)
+
+
+def held(yes: int, no: int, **fields: object) -> Held:
+    values: dict[str, object] = {
+        "market_id": MARKETS[0], "wallet": "w" * 32, "shares_yes": yes, "shares_no": no, "total_invested": 0,
+        "trades_count": 1, "has_claimed": False, "claimed_lamports": 0, "cost_basis_yes": 0, "cost_basis_no": 0,
+        "realized_pnl_lamports": 0, "first_trade_at": BEGIN, "last_trade_at": BEGIN, "state": "ACTIVE",
+        "price_yes_e9": 600_000_000, "final_outcome": None, "question": "", **fields,
+    }  # fmt: skip
+    return Held(**{name: values[name] for name in Held.__struct_fields__ if name in values})
+
+
+@pytest.mark.parametrize(
+    ("position", "lamports"),
+    [
+        (held(10, 5), 8),
+        (held(10, 5, state="DISPUTED", final_outcome=True), 8),
+        (held(10, 5, state="FINALIZED", final_outcome=True), 10),
+        (held(10, 5, state="FINALIZED", final_outcome=False), 5),
+        (held(11, 4, state="FINALIZED"), 7),
+        (held(10, 5, state="FINALIZED", final_outcome=True, has_claimed=True), 0),
+        (held(0, 0), 0),
+    ],
+    ids=["open", "disputed", "yes won", "no won", "nobody won", "claimed", "empty"],
+)
+def test_open_shares_count_at_the_last_price_and_settled_ones_at_what_a_claim_pays(
+    position: Held, lamports: int
+) -> None:
+    assert value_of(position) == lamports
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, PRICE_ONE))
+def test_a_value_is_never_more_than_all_shares_and_exact_for_equal_sides(
+    yes: int, no: int, price: int
+) -> None:
+    assert 0 <= value_of(held(yes, no, price_yes_e9=price)) <= max(yes, no)
+    assert value_of(held(yes, yes, price_yes_e9=price)) == yes
+
+
+def trade(number: int, market: str, side: str, outcome: bool, shares: int, cost: int, price: int) -> TradeRow:
+    return TradeRow(
+        signature="s", ordinal=number, market_id=market, wallet="w" * 32, side=side, outcome=outcome, shares=shares,
+        cost_lamports=cost, protocol_fee_lamports=0, resolver_fee_lamports=0, lp_fee_lamports=0,
+        price_yes_after_e9=price, slot=number, index_in_block=0, traded_at=BEGIN + timedelta(seconds=number),
+    )  # fmt: skip
+
+
+@st.composite
+def tapes(draw: st.DrawFn) -> list[TradeRow]:
+    """Trades of one wallet that never sells what it does not have."""
+    owned: dict[tuple[str, bool], int] = {}
+    rows = []
+    for number in range(draw(st.integers(1, 25))):
+        key = draw(st.sampled_from(MARKETS)), draw(st.booleans())
+        have = owned.get(key, 0)
+        side = "sell" if have and draw(st.booleans()) else "buy"
+        shares = draw(st.integers(1, have if side == "sell" else 10**12))
+        owned[key] = have + (shares if side == "buy" else -shares)
+        price = draw(st.integers(1, PRICE_ONE - 1))
+        rows.append(trade(number, key[0], side, key[1], shares, draw(st.integers(0, 10**12)), price))
+    return rows
+
+
+@given(tapes())
+def test_every_lamport_paid_is_invested_or_was_realized(tape: list[TradeRow]) -> None:
+    points, paid, received = history(tape), 0, 0
+    assert [point.timestamp for point in points] == sorted(point.timestamp for point in points)
+    for row, point in zip(tape, points, strict=True):
+        paid += row.cost_lamports if row.side == "buy" else 0
+        received += row.cost_lamports if row.side == "sell" else 0
+        assert point.invested + received - point.realized_pnl == paid
+        assert point.invested >= 0
+
+
+@given(tapes())
+def test_who_sold_all_has_nothing_invested_and_nothing_of_worth(tape: list[TradeRow]) -> None:
+    owned: dict[tuple[str, bool], int] = {}
+    for row in tape:
+        key = row.market_id, row.outcome
+        owned[key] = owned.get(key, 0) + (row.shares if row.side == "buy" else -row.shares)
+    rest = [
+        trade(100 + number, market, "sell", outcome, shares, 1, 1)
+        for number, ((market, outcome), shares) in enumerate(owned.items())
+        if shares
+    ]
+    last = history([*tape, *rest])[-1]
+    assert (last.value, last.invested) == (0, 0)
+
+
+def test_a_sale_realizes_against_the_average_cost() -> None:
+    tape = [
+        trade(1, MARKETS[0], "buy", True, 10, 1_000, 500_000_000),
+        trade(2, MARKETS[0], "buy", True, 30, 5_000, 600_000_000),
+        trade(3, MARKETS[0], "sell", True, 20, 4_000, 550_000_000),
+    ]
+    point = history(tape)[-1]
+    assert (point.invested, point.realized_pnl, point.value) == (3_000, 1_000, 11)
+
+
+def test_the_value_counts_all_markets_at_their_last_prices() -> None:
+    tape = [
+        trade(1, MARKETS[0], "buy", True, 100, 50, 500_000_000),
+        trade(2, MARKETS[1], "buy", False, 100, 30, 800_000_000),
+    ]
+    assert [point.value for point in history(tape)] == [50, 70]
