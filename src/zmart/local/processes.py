@@ -98,8 +98,8 @@ def wait_until(
 def last_line(log: Path | None) -> str:
     """Return a program's last output, for a sentence."""
     lines = log.read_text("utf-8", "replace").split("\n") if log is not None and log.exists() else []
-    texts = (line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines))  # without the frames around tracebacks
-    return next((line for line in texts if line), "no output")
+    outputs = (line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines))  # without the frames around tracebacks
+    return next((line for line in outputs if line), "no output")
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = 10.0) -> None:
