@@ -25,7 +25,7 @@ CREATE TEMP TABLE ids AS SELECT n AS market, encode(sha256(('market ' || n)::byt
 INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports,
     protocol_fee_lamports, resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
 SELECT pg_temp.name_of('trade ' || p.n, 88), 0, i.market_id, w.address,
-    CASE WHEN p.r < 0.7 THEN 'buy' ELSE 'sell' END, p.s < 0.55, (1 + p.r * 5000000000)::numeric(20, 0),
+    CASE WHEN p.r < 0.7 THEN 'buy' ELSE 'sell' END, CASE WHEN p.s < 0.55 THEN 'yes' ELSE 'no' END, (1 + p.r * 5000000000)::numeric(20, 0),
     (1 + p.r * 2600000000)::bigint, (p.r * 78000000)::bigint, (p.r * 52000000)::bigint, (p.r * 130000000)::bigint,
     (50000000 + p.s * 900000000)::bigint, 300000000 + p.n / 3, p.n % 3, now() - (:trades - p.n) * interval '2.5 s'
 FROM picked p JOIN ids i USING (market) JOIN wallets w USING (wallet);
@@ -37,7 +37,7 @@ INSERT INTO markets (market_id, address, creator, state, b_parameter, initial_li
 SELECT i.market_id, pg_temp.name_of('address ' || i.market_id, 44), w.address, s.state, 50000000000, 40000000000, 41000000000,
     coalesce(t.yes, 0), coalesce(t.no, 0), coalesce(t.price, 500000000), coalesce(t.volume, 0), coalesce(t.trades, 0),
     coalesce(t.wallets, 0), 'Qm' || repeat('Q', 44), CASE WHEN s.ended THEN 'Qm' || repeat('E', 44) END,
-    CASE WHEN s.ended THEN w.address END, CASE WHEN s.ended THEN true END, CASE WHEN s.state = 'FINALIZED' THEN true END,
+    CASE WHEN s.ended THEN w.address END, CASE WHEN s.ended THEN 'yes' END, CASE WHEN s.state = 'FINALIZED' THEN 'yes' END,
     71, 12, s.born, s.born + interval '1 hour', s.born + interval '1 hour',
     CASE WHEN s.state NOT IN ('PROPOSED', 'APPROVED') THEN s.born + interval '2 hours' END,
     CASE WHEN s.ended THEN s.born + interval '5 days' END, CASE WHEN s.state = 'DISPUTED' THEN s.born + interval '6 days' END,
@@ -52,7 +52,8 @@ FROM ids i JOIN LATERAL (
 JOIN wallets w ON w.wallet = i.market % 3000
 LEFT JOIN (
     SELECT market_id, count(*) AS trades, count(DISTINCT wallet) AS wallets, sum(cost_lamports) AS volume,
-        sum(shares) FILTER (WHERE outcome AND side = 'buy') AS yes, sum(shares) FILTER (WHERE NOT outcome AND side = 'buy') AS no,
+        sum(shares) FILTER (WHERE outcome = 'yes' AND side = 'buy') AS yes,
+        sum(shares) FILTER (WHERE outcome = 'no' AND side = 'buy') AS no,
         (array_agg(price_yes_after_e9 ORDER BY slot DESC))[1] AS price
     FROM trades GROUP BY market_id) t USING (market_id);
 
@@ -68,7 +69,8 @@ FROM markets m, LATERAL (SELECT abs(hashtext(m.market_id)::bigint) AS v) h;
 
 INSERT INTO positions (market_id, wallet, shares_yes, shares_no, total_invested, trades_count, cost_basis_yes,
     first_trade_at, last_trade_at, updated_slot)
-SELECT market_id, wallet, coalesce(sum(shares) FILTER (WHERE outcome), 0), coalesce(sum(shares) FILTER (WHERE NOT outcome), 0),
+SELECT market_id, wallet, coalesce(sum(shares) FILTER (WHERE outcome = 'yes'), 0),
+    coalesce(sum(shares) FILTER (WHERE outcome = 'no'), 0),
     sum(cost_lamports), count(*), sum(cost_lamports), min(traded_at), max(traded_at), max(slot)
 FROM trades GROUP BY market_id, wallet;
 
@@ -76,8 +78,8 @@ INSERT INTO discussions (market_id, wallet, content, created_at)
 SELECT i.market_id, w.address, 'Number ' || p.n || ' is what I think.', now() - p.n * interval '10 s'
 FROM picked p JOIN ids i USING (market) JOIN wallets w USING (wallet) WHERE p.n % 20 = 0;
 
-INSERT INTO votes (market_id, kind, wallet, vote, proven, log_index, created_at)
-SELECT i.market_id, 'proposal', w.address, p.r < 0.8, true, 0, now() - p.n * interval '10 s'
+INSERT INTO votes (market_id, kind, wallet, choice, proven, log_index, created_at)
+SELECT i.market_id, 'proposal', w.address, CASE WHEN p.r < 0.8 THEN 'for' ELSE 'against' END, true, 0, now() - p.n * interval '10 s'
 FROM picked p JOIN ids i USING (market) JOIN wallets w USING (wallet) WHERE p.n % 10 = 0 ON CONFLICT DO NOTHING;
 
 DROP TABLE picked, wallets, ids;

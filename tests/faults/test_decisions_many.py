@@ -132,7 +132,9 @@ class Played:
         assert set(end["landed"].values()) == {1}
         sound = "SELECT count(*) FROM intents WHERE state = 'landed' AND market_id = ANY($1)"
         assert await self.scene.pool.fetchval(sound, ids) == number
-        await self.scene.pool.execute("UPDATE markets SET state = 'FINALIZED' WHERE market_id = ANY($1)", ids)
+        await self.scene.pool.execute(
+            "UPDATE markets SET state = 'FINALIZED', final_outcome = 'yes' WHERE market_id = ANY($1)", ids
+        )
         return took_s, end["calls"]
 
 

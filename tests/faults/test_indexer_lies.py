@@ -318,7 +318,7 @@ async def test_a_backfill_that_breaks_off_goes_on_where_it_was(database_url, mon
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         node.longest_page = 10
         pages = 0
-        reached = backfills.reached
+        reached = backfills.listed_to
 
         async def break_off(*arguments):
             nonlocal pages
@@ -327,7 +327,7 @@ async def test_a_backfill_that_breaks_off_goes_on_where_it_was(database_url, mon
             if pages == 2:
                 raise ChainError("away")
 
-        monkeypatch.setattr(backfills, "reached", break_off)
+        monkeypatch.setattr(backfills, "listed_to", break_off)
         with pytest.raises(ChainError):
             await backfill(engine, low, high)
         asked = node.calls["getSignaturesForAddress"]

@@ -30,13 +30,14 @@ _WALLETS = "SELECT n, lpad(n::text, 44, 'A') AS wallet FROM generate_series(1, $
 _TRADES = f"""
 INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
     resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-SELECT wallet || k, 0, $2, wallet, 'buy', true, 1, CASE n % 3 WHEN 1 THEN 1 ELSE 25000000 END, 0, 0, 0, 1, n, k,
+SELECT wallet || k, 0, $2, wallet, 'buy', 'yes', 1, CASE n % 3 WHEN 1 THEN 1 ELSE 25000000 END, 0, 0, 0, 1, n, k,
        to_timestamp($3 - 100) + CASE n % 3 WHEN 2 THEN interval '1 day' ELSE interval '0' END
 FROM ({_WALLETS}) AS w, generate_series(1, 2) AS k
 """
 _LOG = f"""
-INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, vote, channel, entry, leaf_hash)
-SELECT $2, n - 1, 'dispute', wallet, n % 2 = 0, 'statement', '', decode(repeat('00', 32), 'hex') FROM ({_WALLETS}) AS w
+INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, choice, channel, entry, leaf_hash)
+SELECT $2, n - 1, 'dispute', wallet, CASE n % 2 WHEN 0 THEN 'for' ELSE 'against' END, 'statement', '',
+    decode(repeat('00', 32), 'hex') FROM ({_WALLETS}) AS w
 """
 _NODES = """
 INSERT INTO vote_log_nodes (market_id, level, node_index, hash)
@@ -44,8 +45,8 @@ SELECT $1, level, ($2::bigint >> level) - 1, decode(repeat('00', 32), 'hex')
 FROM generate_series(0, 30) AS level WHERE ($2::bigint >> level) & 1 = 1
 """
 _VOTES = f"""
-INSERT INTO votes (market_id, kind, wallet, vote, proven, log_index)
-SELECT $2, 'dispute', wallet, n % 2 = 0, true, n - 1 FROM ({_WALLETS}) AS w
+INSERT INTO votes (market_id, kind, wallet, choice, proven, log_index)
+SELECT $2, 'dispute', wallet, CASE n % 2 WHEN 0 THEN 'for' ELSE 'against' END, true, n - 1 FROM ({_WALLETS}) AS w
 """
 
 

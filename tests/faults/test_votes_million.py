@@ -42,13 +42,13 @@ KIND = VoteKind.PROPOSAL
 BATCH = 20_000
 NOT_CHECKED_HERE = "5" * 88
 _VOTES = """
-INSERT INTO votes (market_id, kind, wallet, vote, proven, statement, signature, log_index, created_at)
-SELECT market_id, kind, wallet, vote, true, convert_from(substring(entry from 137), 'UTF8'), $2, log_index, created_at
+INSERT INTO votes (market_id, kind, wallet, choice, proven, statement, signature, log_index, created_at)
+SELECT market_id, kind, wallet, choice, true, convert_from(substring(entry from 137), 'UTF8'), $2, log_index, created_at
 FROM vote_log_entries WHERE market_id = $1 AND log_index >= $3
 """
 _COUNTS = """
 INSERT INTO vote_counts (market_id, kind, votes_for, votes_against)
-SELECT market_id, kind, count(*) FILTER (WHERE vote), count(*) FILTER (WHERE NOT vote)
+SELECT market_id, kind, count(*) FILTER (WHERE choice = 'for'), count(*) FILTER (WHERE choice = 'against')
 FROM votes WHERE market_id = $1 GROUP BY market_id, kind
 """
 _BARE_TABLE = "CREATE TABLE bare (id bigint PRIMARY KEY, said text)"

@@ -101,7 +101,7 @@ async def check(scene: Scene, crowd: Crowd) -> None:
     assert sizes == sorted(sizes)
     counted = "SELECT votes_for, votes_against FROM vote_counts WHERE market_id = $1"
     everything = (
-        "SELECT count(*) FILTER (WHERE vote), count(*) FILTER (WHERE NOT vote) FROM counted_votes "
+        "SELECT count(*) FILTER (WHERE choice = 'for'), count(*) FILTER (WHERE choice = 'against') FROM counted_votes "
         "WHERE market_id = $1"
     )
     now = await scene.pool.fetchrow(counted, crowd.market)

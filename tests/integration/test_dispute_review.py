@@ -21,7 +21,7 @@ HOUR_S = 3_600
 _AGED = """
 INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
     resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-SELECT market_id || wallet, 0, market_id, wallet, 'buy', true, 1, 1, 0, 0, 0, 1, 1, 0, $1
+SELECT market_id || wallet, 0, market_id, wallet, 'buy', 'yes', 1, 1, 0, 0, 0, 1, 1, 0, $1
 FROM vote_log_entries WHERE log_index < $2 AND market_id = $3
 """
 

@@ -240,13 +240,13 @@ async def test_reading_on_from_an_offset_uses_the_indexes(pool):
 
 async def test_votes_say_how_the_count_stands_and_a_vote_on_chain_replaces_the_other(pool):
     vote = (
-        "INSERT INTO votes (market_id, kind, wallet, vote, proven, log_index) "
+        "INSERT INTO votes (market_id, kind, wallet, choice, proven, log_index) "
         "VALUES ($1, 'proposal', $2, $3, true, $4)"
     )
-    await pool.execute(vote, MARKET, "1" * 32, True, 0)
-    await pool.execute(vote, MARKET, "2" * 32, True, 1)
+    await pool.execute(vote, MARKET, "1" * 32, "for", 0)
+    await pool.execute(vote, MARKET, "2" * 32, "for", 1)
     await pool.execute(
-        "INSERT INTO onchain_votes VALUES ($1, 'proposal', $2, false, 's', 7, now())", MARKET, "2" * 32
+        "INSERT INTO onchain_votes VALUES ($1, 'proposal', $2, 'against', 's', 7, now())", MARKET, "2" * 32
     )
     tallies = [
         msgspec.json.decode(change.new_row)["tally"] for change in await change_feed.read_after(pool, 0, 9)

@@ -21,8 +21,8 @@ from zmart.market import events
 from zmart.market.types import ChainTime, MarketId, Wallet
 
 _VOTE = """
-INSERT INTO votes (market_id, kind, wallet, vote, proven, statement, signature, log_index)
-VALUES ($1, 'proposal', $2, $3, true, 's', 's', $4)
+INSERT INTO votes (market_id, kind, wallet, choice, proven, statement, signature, log_index)
+VALUES ($1, 'proposal', $2, CASE WHEN $3::boolean THEN 'for' ELSE 'against' END, true, 's', 's', $4)
 """
 _SNAPSHOT = """
 INSERT INTO ipfs_anchors (market_id, kind, snapshot_day, cid, comments_count, size_bytes, provider, pinned_at)

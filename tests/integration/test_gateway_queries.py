@@ -26,7 +26,7 @@ SELECT market_id, creator, 'Will number ' || total_volume || ' win?', 'c' || tot
 _FILL_TRADES = """
 INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
     resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-SELECT 's' || n, 0, lpad((n % 5000 + 1)::text, 64, '0'), lpad((n % 300)::text, 40, 'w'), 'buy', true, 1, 1, 0, 0, 0, 5,
+SELECT 's' || n, 0, lpad((n % 5000 + 1)::text, 64, '0'), lpad((n % 300)::text, 40, 'w'), 'buy', 'yes', 1, 1, 0, 0, 0, 5,
     n, 0, now() - n * interval '1 minute' FROM generate_series(1, 20000) n
 """
 _FILL_COMMENTS = """

@@ -224,8 +224,8 @@ async def test_the_rule_is_shown_wherever_votes_are(database_url: str, redis_url
         assert (await here.get(f"/api/markets/{market}")).json()["vote_rules"][0]["fixed"] is False
         assert (await here.post("/api/votes/proposal", ballot(here, wallet(1), market))).status_code == 201
         await here.pool.execute(
-            "INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at) "
-            "VALUES ($1, 'proposal', $2, true, 's', 5, now())", market, address(2),
+            "INSERT INTO onchain_votes (market_id, kind, wallet, choice, signature, slot, voted_at) "
+            "VALUES ($1, 'proposal', $2, 'for', 's', 5, now())", market, address(2),
         )  # fmt: skip
         terms = (await here.get(f"/api/markets/{market}")).json()["vote_rules"][0]
         assert (terms["rule"], terms["min_votes"], terms["fixed"]) == (rule, 7, True)

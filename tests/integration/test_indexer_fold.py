@@ -123,9 +123,9 @@ async def test_rebuild_restores_what_was_spoilt(story, database_url, perfect):
         for spoil in (
             "UPDATE markets SET total_volume = total_volume + 1, traders = 99",
             "UPDATE positions SET cost_basis_yes = 7",
-            "DELETE FROM trades WHERE outcome",
+            "DELETE FROM trades WHERE outcome = 'yes'",
             "INSERT INTO onchain_votes SELECT market_id, kind, 'Vote111111111111111111111111111111111111111', "
-            "vote, signature, slot, voted_at FROM onchain_votes LIMIT 1",
+            "choice, signature, slot, voted_at FROM onchain_votes LIMIT 1",
             "UPDATE program_config SET is_paused = true, dispute_period = 1",
             "UPDATE market_folds SET ordinal = 12",
         ):

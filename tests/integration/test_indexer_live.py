@@ -62,7 +62,7 @@ async def test_a_whole_life_on_chain_is_folded_to_the_lamport(local_chain, datab
             "FROM markets WHERE market_id = $1",
             market,
         )
-        assert tuple(row) == (True, True, 3, 1, CID, 2)
+        assert tuple(row) == ("yes", True, 3, 1, CID, 2)
         before = await tables(database_url)
         await rebuild(engine.pool, engine.projector)
         assert await tables(database_url) == before

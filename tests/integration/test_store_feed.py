@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from zmart.store.pool import Pool
@@ -89,3 +90,41 @@ async def test_a_commit_notifies_with_the_last_offset(pool: Pool) -> None:
             await connection.execute(COMMENT, "two")
         assert await asyncio.wait_for(heard.get(), 5) == "2"
         await listener.reset()
+
+
+async def test_what_a_rolled_back_savepoint_wrote_is_no_message(pool: Pool) -> None:
+    """The commit's own row may have been made in the savepoint."""
+    async with pool.transaction() as connection:
+        for name in ("first", "second"):
+            savepoint = connection.transaction()
+            await savepoint.start()
+            await connection.execute(COMMENT, f"{name} never")
+            await savepoint.rollback()
+            await connection.execute(COMMENT, name)
+    assert [(r["offset"], r["content"]) for r in await pool.fetch(FEED)] == [(1, "first"), (2, "second")]
+    assert await pool.fetchval("SELECT count(*) FROM feed_commits") == 1
+
+
+async def test_a_commit_that_has_its_offsets_takes_no_further_changes(pool: Pool) -> None:
+    """They would belong to offsets that others have: what the transaction still changes gets offsets of its own."""
+    async with pool.transaction() as connection:
+        await connection.execute(COMMENT, "one")
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        await connection.execute("SET CONSTRAINTS ALL DEFERRED")
+        await connection.execute(COMMENT, "two")
+        await connection.execute(COMMENT, "three")
+    await pool.execute(COMMENT, "four")
+    rows = [(r["offset"], r["content"]) for r in await pool.fetch(FEED)]
+    assert rows == [(1, "one"), (2, "two"), (3, "three"), (4, "four")]
+
+
+PUBLISHED = ("markets", "trades", "votes", "onchain_votes", "discussions")
+FOLLOWED = (*PUBLISHED, "market_documents", "dispute_reviews", "vote_rules", "vote_judgements")
+
+
+@pytest.mark.parametrize("table", FOLLOWED)
+async def test_truncate_of_a_table_that_readers_follow_is_refused(pool: Pool, table: str) -> None:
+    await pool.execute(COMMENT, "stays")
+    with pytest.raises(asyncpg.FeatureNotSupportedError, match=f"TRUNCATE of {table} would reach no reader"):
+        await pool.execute(f"TRUNCATE {table} CASCADE")
+    assert len(await pool.fetch(FEED)) == 1

@@ -5,9 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
+from zmart.cli.migrate import app
 from zmart.errors import StoreError
 from zmart.store import migrate
+from zmart.store.migrations import REVISIONS, fingerprint
 
 OBJECTS = """
 SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'alembic%'
@@ -39,6 +42,43 @@ def test_two_migrations_at_once_do_not_collide(empty_database_url: str) -> None:
     with ThreadPoolExecutor(2) as threads:
         results = list(threads.map(migrate.upgrade, [empty_database_url] * 2))
     assert all(result.up_to_date for result in results)
+
+
+def test_a_database_knows_which_migrations_made_it(empty_database_url: str) -> None:
+    migrate.upgrade(empty_database_url)
+    made_by = "SELECT string_agg(revision || fingerprint, ',' ORDER BY revision) FROM schema_migrations"
+    expected = ",".join(revision + fingerprint(revision) for revision in REVISIONS)
+    assert asyncio.run(_value(empty_database_url, made_by)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("DROP TABLE schema_migrations", "made by another text of migration 0001"),
+        ("DELETE FROM schema_migrations WHERE revision = '0001'", "made by another text of migration 0001"),
+        (
+            "UPDATE schema_migrations SET fingerprint = repeat('0', 64)",
+            "made by another text of migration 0001",
+        ),
+        (
+            "UPDATE alembic_version SET version_num = '9999'",
+            "has revision 9999, which this version does not know",
+        ),
+    ],
+)
+def test_a_database_of_other_migrations_is_told_what_to_do_and_left_alone(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, changed: str, said: str
+) -> None:
+    migrate.upgrade(empty_database_url)
+    asyncio.run(_value(empty_database_url, changed))
+    before = asyncio.run(_value(empty_database_url, OBJECTS))
+    monkeypatch.setattr("zmart.cli.migrate._url", lambda: empty_database_url)
+    found = CliRunner().invoke(app, ["status"])
+    assert (found.exit_code, said in found.output) == (1, True)
+    for refused in (migrate.upgrade, migrate.rollback):
+        with pytest.raises(StoreError, match=said):
+            refused(empty_database_url)
+    assert asyncio.run(_value(empty_database_url, OBJECTS)) == before
 
 
 async def test_every_table_has_row_level_security(database_url: str) -> None:

@@ -25,8 +25,8 @@ from zmart.store.vote_rules import VoteTerms
 
 MARKETS = [market_id(number) for number in (1, 2)]
 _COUNTED = """
-SELECT market_id, kind, count(*) FILTER (WHERE counts AND vote) AS votes_for,
-       count(*) FILTER (WHERE counts AND NOT vote) AS votes_against,
+SELECT market_id, kind, count(*) FILTER (WHERE counts AND choice = 'for') AS votes_for,
+       count(*) FILTER (WHERE counts AND choice = 'against') AS votes_against,
        count(*) FILTER (WHERE counts AND channel = 'session') AS unproven,
        count(*) FILTER (WHERE NOT counts) AS not_counted
 FROM cast_votes GROUP BY market_id, kind ORDER BY market_id, kind
@@ -36,13 +36,13 @@ SELECT market_id, kind, votes_for, votes_against, unproven, not_counted FROM vot
 WHERE votes_for + votes_against + not_counted > 0 ORDER BY market_id, kind
 """
 _VOTE = """
-INSERT INTO votes (market_id, kind, wallet, vote, proven, log_index) VALUES ($1, $2, $3, $4, $5, 0)
+INSERT INTO votes (market_id, kind, wallet, choice, proven, log_index) VALUES ($1, $2, $3, $4, $5, 0)
 ON CONFLICT DO NOTHING
 """
 _ONCHAIN = """
-INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at)
+INSERT INTO onchain_votes (market_id, kind, wallet, choice, signature, slot, voted_at)
 VALUES ($1, $2, $3, $4, $5, 7, $6)
-ON CONFLICT (market_id, kind, wallet) DO UPDATE SET vote = excluded.vote
+ON CONFLICT (market_id, kind, wallet) DO UPDATE SET choice = excluded.choice
 """
 _JUDGED = """
 INSERT INTO vote_judgements (market_id, kind, wallet, opened_at, eligible) VALUES ($1, $2, $3, 0, $4)
@@ -63,12 +63,12 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 async def one_write(pool: Pool, chance: random.Random) -> None:
     """Anything that an indexer, a gateway, or an operator with psql may do."""
     market, kind = chance.choice(MARKETS), chance.choice(["proposal", "dispute"])
-    voter, vote = address_of(wallet(chance.randrange(20))), chance.random() < 0.5
+    voter, choice = address_of(wallet(chance.randrange(20))), chance.choice(["for", "against"])
     match chance.randrange(10):
         case 0 | 1 | 2:
-            await pool.execute(_VOTE, market, kind, voter, vote, chance.random() < 0.5)
+            await pool.execute(_VOTE, market, kind, voter, choice, chance.random() < 0.5)
         case 3 | 4:
-            await pool.execute(_ONCHAIN, market, kind, voter, vote, f"{chance.random()}", NOW)
+            await pool.execute(_ONCHAIN, market, kind, voter, choice, f"{chance.random()}", NOW)
         case 5:
             table = chance.choice(["votes", "onchain_votes"])
             await pool.execute(f"DELETE FROM {table} WHERE wallet = $1", voter)
@@ -79,7 +79,8 @@ async def one_write(pool: Pool, chance: random.Random) -> None:
             await vote_rules.fix(pool, MarketId(market), VoteKind(kind), VoteTerms(rule, 1))
         case _:
             table = chance.choice(["votes", "onchain_votes"])
-            await pool.execute(f"UPDATE {table} SET vote = NOT vote WHERE market_id = $1", market)
+            other = "CASE choice WHEN 'for' THEN 'against' ELSE 'for' END"
+            await pool.execute(f"UPDATE {table} SET choice = {other} WHERE market_id = $1", market)
 
 
 async def check(pool: Pool) -> None:
@@ -102,9 +103,9 @@ async def test_the_two_channels_of_one_wallet_cannot_miss_each_other(pool: Pool)
             voter = address_of(wallet(number))
             mine = first.transaction()
             await mine.start()
-            await first.execute(_VOTE, MARKETS[0], "proposal", voter, True, True)
+            await first.execute(_VOTE, MARKETS[0], "proposal", voter, "for", True)
             other = asyncio.create_task(
-                second.execute(_ONCHAIN, MARKETS[0], "proposal", voter, False, f"{number}", NOW)
+                second.execute(_ONCHAIN, MARKETS[0], "proposal", voter, "against", f"{number}", NOW)
             )
             await until(lambda: pool.fetchval(_WAITS))
             await mine.commit()
@@ -120,7 +121,7 @@ async def test_a_vote_and_its_judgement_cannot_miss_each_other(pool: Pool, first
     staked = VoteTerms(Rule.parse("staked;50000000"), 1)
     if first != "rule":
         await vote_rules.fix(pool, market, kind, staked)
-    vote = (_ONCHAIN, market, kind.value, voter, True, "s", NOW)
+    vote = (_ONCHAIN, market, kind.value, voter, "for", "s", NOW)
     judged = (_JUDGED, market, kind.value, voter, True)
     order = [judged, vote] if first == "judgement" else [vote, judged]
     async with pool.acquire() as one, pool.acquire() as two:
@@ -160,3 +161,24 @@ async def test_a_votes_message_says_the_count_with_it_in(pool: Pool) -> None:
     messages = "SELECT new_row -> 'tally' ->> 'for' FROM change_feed WHERE topic LIKE '%votes' ORDER BY 1"
     said = [row[0] for row in await pool.fetch(messages.replace("ORDER BY 1", 'ORDER BY "offset"'))]
     assert said == ["1", "2", "2", "1"]
+
+
+async def test_one_statement_may_bring_and_take_any_number_of_votes(pool: Pool) -> None:
+    """A restored table or a late rule touches them all at once; the plan of the first vote serves for all."""
+    many = (
+        "INSERT INTO {table} SELECT {columns} FROM generate_series(1, 20000) AS n"
+        " CROSS JOIN LATERAL (SELECT lpad(n::text, 44, 'A') AS wallet,"
+        " CASE n % 4 WHEN 0 THEN 'against' ELSE 'for' END AS choice) AS v"
+    )
+    market = f"'{MARKETS[0]}'"
+    await pool.execute(_VOTE, MARKETS[0], "proposal", address_of(wallet(1)), "for", True)
+    off_chain = f"gen_random_uuid(), {market}, 'proposal', wallet, choice, n % 10 > 0, NULL, NULL, n, now()"
+    await pool.execute(many.format(table="votes", columns=off_chain))
+    await check(pool)
+    on_chain = f"{market}, 'proposal', wallet, 'against', n::text, n, now()"
+    await pool.execute(many.format(table="onchain_votes", columns=on_chain))
+    assert (await votes.counts(pool, MARKETS[0]))[VoteKind.PROPOSAL] == Tally(1, 20_000)
+    await pool.execute("UPDATE onchain_votes SET choice = 'for' WHERE slot % 2 = 0")
+    await pool.execute("DELETE FROM votes WHERE log_index > 10000")
+    await pool.execute("DELETE FROM onchain_votes WHERE slot > 5000")
+    await check(pool)

@@ -26,7 +26,7 @@ WALLET = "1" * 32
 _COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ($1, '{WALLET}', $2)"
 _TRADE = (
     "INSERT INTO trades VALUES "
-    "($1, 0, $2, repeat('1', 40), 'buy', true, 10, 7, 0, 0, 0, 510000000, 5, 0, now())"
+    "($1, 0, $2, repeat('1', 40), 'buy', 'yes', 10, 7, 0, 0, 0, 510000000, 5, 0, now())"
 )
 
 
@@ -280,7 +280,7 @@ async def test_what_cannot_be_replayed_is_called_a_gap_and_the_state_follows(set
         epoch = str(uuid.uuid4())
     elif reason == "pruned":
         await pool.execute(
-            "UPDATE feed_commits SET committed_at = now() - interval '25 hours' WHERE base < 2"
+            "UPDATE feed_commits SET committed_at = now() - interval '25 hours' WHERE base_offset < 2"
         )
         await change_feed.prune(pool, keep_hours=24)
     else:

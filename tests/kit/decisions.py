@@ -216,6 +216,7 @@ class Scene:
             resolution_proposed_at=account.resolution_proposed_at,
             dispute_initiated_at=account.dispute_initiated_at,
             was_disputed=account.was_disputed,
+            final_outcome=account.final_outcome,
         )
 
     async def index_votes(self, market_id: MarketId) -> None:

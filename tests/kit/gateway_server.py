@@ -83,8 +83,8 @@ async def fill(database_url: str) -> None:
                 key, address(2),
             )  # fmt: skip
             await pool.execute(
-                "INSERT INTO onchain_votes (market_id, kind, wallet, vote, signature, slot, voted_at) "
-                "VALUES ($1, 'proposal', $2, true, 's', 5, now())", key, address(2),
+                "INSERT INTO onchain_votes (market_id, kind, wallet, choice, signature, slot, voted_at) "
+                "VALUES ($1, 'proposal', $2, 'for', 's', 5, now())", key, address(2),
             )  # fmt: skip
     finally:
         await pool.close()

@@ -28,8 +28,9 @@ DISPUTE_S = 72 * 3600
 NOW = datetime(2025, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 _VOTES = """
-INSERT INTO votes (market_id, kind, wallet, vote, proven, statement, signature, log_index, created_at)
-SELECT $1, $2, v.wallet, v.vote, v.signature IS NOT NULL, v.statement, v.signature, $3 + v.n - 1, $4
+INSERT INTO votes (market_id, kind, wallet, choice, proven, statement, signature, log_index, created_at)
+SELECT $1, $2, v.wallet, CASE WHEN v.vote THEN 'for' ELSE 'against' END, v.signature IS NOT NULL,
+    v.statement, v.signature, $3 + v.n - 1, $4
 FROM unnest($5::text[], $6::boolean[], $7::text[], $8::text[])
      WITH ORDINALITY AS v (wallet, vote, statement, signature, n)
 """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FEED = """
 SELECT (SELECT head FROM feed_head) AS head, coalesce(sum(row_count), 0)::bigint AS rows,
-    coalesce(max(base + row_count), 0) AS last, count(*) FILTER (WHERE base IS NULL) AS without,
+    coalesce(max(base_offset + row_count), 0) AS last, count(*) FILTER (WHERE base_offset IS NULL) AS without,
     (SELECT count(*) FROM feed_changes) AS changes
 FROM feed_commits
 """

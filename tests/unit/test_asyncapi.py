@@ -32,18 +32,25 @@ MARKET_ROW = TIMES | {
     "market_id": MARKET, "address": "A" * 44, "creator": WALLET, "state": "FINALIZED", "b_parameter": 10**9,
     "initial_liquidity": 5, "current_liquidity": 2**64 - 1, "shares_yes": 700, "shares_no": 300,
     "price_yes_e9": 625_000_000, "total_volume": 9, "trades_count": 2, "traders": 1, "question_cid": "Qm",
-    "evidence_cid": None, "resolver": WALLET, "proposed_outcome": True, "final_outcome": None,
+    "evidence_cid": None, "resolver": WALLET, "proposed_outcome": "yes", "final_outcome": None,
     "was_disputed": False, "proposal_likes": 7, "proposal_dislikes": 3, "dispute_agree": 0,
     "dispute_disagree": 0, "updated_slot": 77,
 }  # fmt: skip
 DOCUMENT = {"question": "?", "description": "", "category": "x", "tags": ["a"], "ends_at": AT}
 TRADE_ROW = {
-    "signature": "S" * 88, "ordinal": 1, "market_id": MARKET, "wallet": WALLET, "side": "buy", "outcome": False,
+    "signature": "S" * 88, "ordinal": 1, "market_id": MARKET, "wallet": WALLET, "side": "buy", "outcome": "no",
     "shares": 3_000, "cost_lamports": 1_000, "price_yes_after_e9": 1, "slot": 5, "traded_at": AT,
 }  # fmt: skip
 TALLY = {"for": 2, "against": 1, "total": 3}
-VOTE_ROW = {"kind": "proposal", "vote": True, "wallet": WALLET, "created_at": AT, "tally": TALLY}
-ONCHAIN_ROW = {"kind": "dispute", "vote": False, "wallet": WALLET, "voted_at": AT, "tally": None, "slot": 9}
+VOTE_ROW = {"kind": "proposal", "choice": "for", "wallet": WALLET, "created_at": AT, "tally": TALLY}
+ONCHAIN_ROW = {
+    "kind": "dispute",
+    "choice": "against",
+    "wallet": WALLET,
+    "voted_at": AT,
+    "tally": None,
+    "slot": 9,
+}
 COMMENT_ROW = {
     "id": "7b0b3d0e-0000-4000-8000-000000000000", "market_id": MARKET, "wallet": WALLET, "content": "x",
     "parent_id": None, "created_at": AT, "deleted_at": None,

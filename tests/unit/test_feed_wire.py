@@ -21,7 +21,7 @@ MARKET_ROW = {
     "dispute_initiated_at": None, "finalized_at": None, "cancelled_at": None, "updated_slot": 77,
 }  # fmt: skip
 TRADE_ROW = {
-    "signature": "S" * 88, "ordinal": 1, "market_id": MARKET, "wallet": "W" * 44, "side": "buy", "outcome": False,
+    "signature": "S" * 88, "ordinal": 1, "market_id": MARKET, "wallet": "W" * 44, "side": "buy", "outcome": "no",
     "shares": 3_000, "cost_lamports": 1_000, "price_yes_after_e9": 1, "slot": 5,
     "traded_at": "2026-01-02T03:04:05+00:00",
 }  # fmt: skip
@@ -92,12 +92,12 @@ def test_a_trade_carries_what_a_ticker_needs():
 
 def test_votes_of_both_kinds_and_both_sources_have_one_form():
     here = {
-        "id": "x", "market_id": MARKET, "kind": "dispute", "wallet": "W" * 44, "vote": True, "proven": True,
+        "id": "x", "market_id": MARKET, "kind": "dispute", "wallet": "W" * 44, "choice": "for", "proven": True,
         "statement": "s", "signature": "g", "log_index": 0, "created_at": "2026-01-02T03:04:05+00:00",
         "tally": {"for": 1, "against": 0, "total": 1},
     }  # fmt: skip
     chain = {
-        "market_id": MARKET, "kind": "proposal", "wallet": "W" * 44, "vote": False, "signature": "s", "slot": 9,
+        "market_id": MARKET, "kind": "proposal", "wallet": "W" * 44, "choice": "against", "signature": "s", "slot": 9,
         "voted_at": "2026-01-02T03:04:05+00:00", "tally": None,
     }  # fmt: skip
     first = message(Topic.VOTES, Op.CREATED, here)

@@ -45,7 +45,8 @@ def rollback(
 @app.command()
 @one_sentence
 def status(json: Json = False) -> None:
-    """Print the database's revision and the newest one; exit status 1 if they differ."""
+    """Print the database's revision and the newest one; exit status 1 if they differ, or if other migrations made the
+    database."""
     import asyncio
 
     from zmart.store import migrate
@@ -59,13 +60,13 @@ def status(json: Json = False) -> None:
 def _show(schema: object, json: bool) -> None:
     import msgspec
 
-    from zmart.store.migrate import Status
+    from zmart.store.migrate import SchemaStatus
 
-    assert isinstance(schema, Status)
+    assert isinstance(schema, SchemaStatus)
     if json:
-        typer.echo(msgspec.json.encode({"current": schema.current, "head": schema.head}))
+        typer.echo(msgspec.json.encode(schema))
     else:
-        state = "up to date" if schema.up_to_date else "run `zmart migrate up`"
+        state = "up to date" if schema.up_to_date else schema.problem or "run `zmart migrate up`"
         typer.echo(f"database: {schema.current or 'empty'}, newest: {schema.head} ({state})")
 
 

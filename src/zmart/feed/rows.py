@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from zmart.market.types import PRICE_ONE
+from zmart.store.outcomes import CHOICES, outcome_of
 
 # A JSON object as PostgreSQL's to_jsonb gives it; which columns it has is fixed by the schema.
 Row = Mapping[str, object]
@@ -39,8 +40,6 @@ _MARKET_AS_IS = (
     "question_cid",
     "evidence_cid",
     "resolver",
-    "proposed_outcome",
-    "final_outcome",
     "was_disputed",
     "proposal_likes",
     "proposal_dislikes",
@@ -48,10 +47,10 @@ _MARKET_AS_IS = (
     "dispute_disagree",
 )
 _CHOICES = {
-    ("proposal", True): "like",
-    ("proposal", False): "dislike",
-    ("dispute", True): "agree",
-    ("dispute", False): "disagree",
+    ("proposal", "for"): "like",
+    ("proposal", "against"): "dislike",
+    ("dispute", "for"): "agree",
+    ("dispute", "against"): "disagree",
 }
 
 
@@ -74,6 +73,8 @@ def market(row: Row) -> dict[str, object]:
     return {
         **{name: row[name] for name in _MARKET_AS_IS},
         **{name: iso(row[name]) for name in _MARKET_TIMES},
+        "proposed_outcome": outcome_of(row["proposed_outcome"]),
+        "final_outcome": outcome_of(row["final_outcome"]),
         "id": row["market_id"],
         "on_chain_address": row["address"],
         "status": row["state"],
@@ -106,7 +107,7 @@ def trade(row: Row) -> dict[str, object]:
         "id": identity,
         "market_id": row["market_id"],
         "trade_type": row["side"],
-        "outcome": "YES" if row["outcome"] else "NO",
+        "outcome": str(row["outcome"]).upper(),
         "shares": shares,
         "cost": cost,
         "price": price_text(cost * PRICE_ONE // shares if shares else 0),
@@ -125,8 +126,8 @@ def vote(row: Row) -> dict[str, object]:
     on_chain = "voted_at" in row
     return {
         "vote_type": row["kind"],
-        "vote": row["vote"],
-        "choice": _CHOICES[str(row["kind"]), bool(row["vote"])],
+        "vote": row["choice"] == CHOICES[True],
+        "choice": _CHOICES[str(row["kind"]), str(row["choice"])],
         "user_wallet": row["wallet"],
         "source": "onchain" if on_chain else "offchain",
         "created_at": iso(row["voted_at"] if on_chain else row["created_at"]),

@@ -100,6 +100,8 @@ def _database(settings: Settings) -> DoctorFinding:
         status = asyncio.run(migrate.status(settings.require("database_url")))
     except ZmartError as problem:
         return DoctorFinding("PostgreSQL", False, str(problem))
+    if status.problem is not None:
+        return DoctorFinding("PostgreSQL", False, status.problem)
     schema = "up to date" if status.up_to_date else "not up to date: run `zmart migrate up`"
     return DoctorFinding(
         "PostgreSQL", status.up_to_date, f"PostgreSQL of DATABASE_URL answers; its schema is {schema}."

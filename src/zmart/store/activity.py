@@ -12,10 +12,10 @@ from zmart.store.pool import Pool
 
 _NEWEST = {
     "trade": """SELECT signature || ':' || ordinal AS id, 'trade' AS type, wallet,
-        side || CASE WHEN outcome THEN ' YES' ELSE ' NO' END AS action, market_id, traded_at AS moment,
+        side || ' ' || upper(outcome) AS action, market_id, traded_at AS moment,
         cost_lamports AS amount FROM trades ORDER BY traded_at DESC LIMIT $1""",
     "vote": """SELECT id::text, 'vote' AS type, wallet,
-        kind || CASE WHEN vote THEN ' for' ELSE ' against' END AS action, market_id,
+        kind || ' ' || choice AS action, market_id,
         created_at AS moment, NULL::bigint AS amount FROM votes ORDER BY created_at DESC LIMIT $1""",
     "discussion": """SELECT id::text, 'discussion' AS type, wallet, 'comment' AS action, market_id,
         created_at AS moment, NULL::bigint AS amount FROM discussions WHERE deleted_at IS NULL

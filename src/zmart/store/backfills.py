@@ -13,37 +13,38 @@ OPEN_END = Slot(2**63 - 1)
 _BEGIN = """
 INSERT INTO backfills AS old (from_slot, to_slot) VALUES ($1, $2)
 ON CONFLICT (from_slot, to_slot) DO UPDATE SET ended_at = NULL, started_at = now(),
-    reached = CASE WHEN old.ended_at IS NULL THEN old.reached END,
-    slot = CASE WHEN old.ended_at IS NULL THEN old.slot END,
-    found = CASE WHEN old.ended_at IS NULL THEN old.found ELSE 0 END
-RETURNING reached, slot, found
+    oldest_signature = CASE WHEN old.ended_at IS NULL THEN old.oldest_signature END,
+    oldest_slot = CASE WHEN old.ended_at IS NULL THEN old.oldest_slot END,
+    new_count = CASE WHEN old.ended_at IS NULL THEN old.new_count ELSE 0 END
+RETURNING oldest_signature, oldest_slot, new_count
 """
-_REACHED = (
-    "UPDATE backfills SET reached = $3, slot = $4, found = found + $5 WHERE (from_slot, to_slot) = ($1, $2)"
-)
+_LISTED_TO = """
+UPDATE backfills SET oldest_signature = $3, oldest_slot = $4, new_count = new_count + $5
+WHERE (from_slot, to_slot) = ($1, $2)
+"""
 _ENDED = "UPDATE backfills SET ended_at = now() WHERE (from_slot, to_slot) = ($1, $2)"
 
 
-class Cursor(msgspec.Struct, frozen=True, kw_only=True):
-    """The oldest transaction that was listed, None at the beginning; `found` were not known before."""
+class BackfillCursor(msgspec.Struct, frozen=True, kw_only=True):
+    """The oldest transaction that was listed, None at the beginning; `new_count` were not known before."""
 
-    reached: Signature | None
-    slot: Slot | None
-    found: int
+    oldest_signature: Signature | None
+    oldest_slot: Slot | None
+    new_count: int
 
 
-async def begin(pool: Pool, from_slot: Slot, to_slot: Slot) -> Cursor:
+async def begin(pool: Pool, from_slot: Slot, to_slot: Slot) -> BackfillCursor:
     """Where to go on: at the beginning, unless an earlier listing of this range was broken off."""
     row = await pool.fetchrow(_BEGIN, from_slot, to_slot)
     assert row is not None
-    return Cursor(**row)
+    return BackfillCursor(**row)
 
 
-async def reached(
-    pool: Pool, from_slot: Slot, to_slot: Slot, signature: Signature, slot: Slot, found: int
+async def listed_to(
+    pool: Pool, from_slot: Slot, to_slot: Slot, signature: Signature, slot: Slot, new_count: int
 ) -> None:
-    """Everything down to `signature` is in the inbox."""
-    await pool.execute(_REACHED, from_slot, to_slot, signature, slot, found)
+    """Record that everything down to `signature` is in the inbox."""
+    await pool.execute(_LISTED_TO, from_slot, to_slot, signature, slot, new_count)
 
 
 async def ended(pool: Pool, from_slot: Slot, to_slot: Slot) -> None:

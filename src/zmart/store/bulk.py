@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -31,11 +32,13 @@ def enum_name(value: object) -> object:
 
 
 class Column(msgspec.Struct, frozen=True):
-    """`array_type` is the element type of the array that is sent; `time` sends seconds for a timestamptz."""
+    """`array_type` is the element type of the array that is sent; `time` sends seconds for a timestamptz. `read`: where
+    the value is, if not in the row's attribute of the same name; `encode`: what is sent for it."""
 
     name: str
     array_type: str
     encode: Callable[[object], object] = _same
+    read: Callable[[Any], object] | None = None
 
     @property
     def parameter_type(self) -> str:
@@ -53,10 +56,10 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[str]:
-    """One array per column, as text, from the rows' attributes of the same name."""
+    """One array per column, as text."""
     result: list[str] = []
     for column in columns:
-        values = list(map(attrgetter(column.name), rows))
+        values = list(map(column.read or attrgetter(column.name), rows))
         if column.encode is not _same:
             values = list(map(column.encode, values))
         result.append(array(column.array_type, values))

@@ -17,41 +17,42 @@ _RELAY_LOCK = 0x7A6D66656564  # any number that nobody else uses: one process ca
 
 _HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
 _STANDING = """
-SELECT epoch::text, head, listed_at, coalesce((SELECT gap_free_through_slot FROM index_progress), 0) FROM feed_head
+SELECT epoch::text, head, market_list_offset, coalesce((SELECT gap_free_through_slot FROM index_progress), 0)
+FROM feed_head
 """
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
-# Offsets are dense: the commit that holds offset n+1 is the last one whose base is at most n, and k offsets behind n
-# end at n+k. Both bounds together keep the scan of the index short.
+# Offsets are dense: the commit that holds offset n+1 is the last one whose base_offset is at most n, and k offsets
+# behind n end at n+k. Both bounds together keep the scan of the index short.
 _AFTER = """
-SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
-FROM feed_commits c JOIN feed_changes f USING (xid)
-WHERE c.base >= coalesce((SELECT max(base) FROM feed_commits WHERE base <= $1), 0) AND c.base < $2
-  AND c.base + f.n > $1 AND c.base + f.n <= $2
-ORDER BY c.base, f.n
+SELECT c.base_offset + f.ordinal AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
+WHERE c.base_offset >= coalesce((SELECT max(base_offset) FROM feed_commits WHERE base_offset <= $1), 0)
+  AND c.base_offset < $2 AND c.base_offset + f.ordinal > $1 AND c.base_offset + f.ordinal <= $2
+ORDER BY c.base_offset, f.ordinal
 """
 _AFTER_FILTERED = """
-SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
-FROM feed_commits c JOIN feed_changes f USING (xid)
-WHERE c.base >= coalesce((SELECT max(base) FROM feed_commits WHERE base <= $1), 0) AND c.base < $2
-  AND c.base + f.n > $1 AND c.base + f.n <= $2
+SELECT c.base_offset + f.ordinal AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
+WHERE c.base_offset >= coalesce((SELECT max(base_offset) FROM feed_commits WHERE base_offset <= $1), 0)
+  AND c.base_offset < $2 AND c.base_offset + f.ordinal > $1 AND c.base_offset + f.ordinal <= $2
   AND f.topic = ANY ($3) AND ($4::text IS NULL OR f.market_id = $4)
-ORDER BY c.base, f.n
+ORDER BY c.base_offset, f.ordinal
 """
 _RENEW_EPOCH = "UPDATE feed_head SET epoch = gen_random_uuid() RETURNING epoch::text"
 
 # kept_from moves before the rows go: whoever reads rows first and kept_from second knows what it missed.
 _FORGET = """
 UPDATE feed_head SET kept_from = old.next FROM
-    (SELECT max(base + row_count) + 1 AS next FROM feed_commits
+    (SELECT max(base_offset + row_count) + 1 AS next FROM feed_commits
      WHERE committed_at < now() - $1 * interval '1 hour') old
 WHERE old.next > kept_from
 """
 _PRUNE = """
-WITH old AS (SELECT xid FROM feed_commits WHERE base + row_count < (SELECT kept_from FROM feed_head)
-             ORDER BY base LIMIT $1),
-     changes AS (DELETE FROM feed_changes WHERE xid IN (SELECT xid FROM old))
-DELETE FROM feed_commits WHERE xid IN (SELECT xid FROM old)
+WITH old AS (SELECT id FROM feed_commits WHERE base_offset + row_count < (SELECT kept_from FROM feed_head)
+             ORDER BY base_offset LIMIT $1),
+     changes AS (DELETE FROM feed_changes WHERE commit_id IN (SELECT id FROM old))
+DELETE FROM feed_commits WHERE id IN (SELECT id FROM old)
 """
 _PRUNE_COMMITS = 2_000
 

@@ -19,7 +19,7 @@ WITH {LOCKED}, gone AS (
     WHERE i.id = l.id AND i.state = 'pending'
     RETURNING i.id, i.signature, i.received_at, i.listed, i.slot AS named_slot, f.digest, f.slot
 ), kept AS (
-    INSERT INTO unconfirmed_transactions (slot, signature, digest, received_at, listed, held_slot)
+    INSERT INTO unconfirmed_transactions (slot, signature, digest, received_at, listed, listed_slot)
     SELECT slot, signature, digest, received_at, listed, CASE WHEN listed AND named_slot <> slot THEN named_slot END
     FROM gone ORDER BY slot
 )
@@ -35,7 +35,7 @@ SELECT count(*) FROM woken
 # Where the listing names it already the RPC is asked, else once the listing does: then an absent row is revived.
 _SAID_FOREIGN = f"""
 WITH {LOCKED}, said AS (
-    UPDATE inbox i SET payload = NULL, delivered = false, said_foreign = true,
+    UPDATE inbox i SET payload = NULL, delivered = false, reported_not_ours = true,
         state = CASE WHEN listed THEN state ELSE 'absent' END, settled_at = CASE WHEN NOT listed THEN now() END
     FROM locked l WHERE i.id = l.id AND state = 'pending' AND delivered RETURNING listed
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM said WHERE listed LIMIT 1)
@@ -80,23 +80,23 @@ WHERE i.id = l.id AND i.signature = h.signature AND i.state IN ('pending', 'dead
 """,
     f"""
 WITH locked AS MATERIALIZED (
-    SELECT u.slot, u.signature, NULLIF(h.slot, u.slot) AS held_slot
+    SELECT u.slot, u.signature, NULLIF(h.slot, u.slot) AS listed_slot
     FROM unnest($1::text[], $2::bigint[]) AS h (signature, slot) JOIN chain_transactions t USING (signature)
     JOIN unconfirmed_transactions u ON u.slot = t.slot AND u.signature = t.signature {_IN_ORDER}
 )
-UPDATE unconfirmed_transactions u SET listed = true, held_slot = l.held_slot
+UPDATE unconfirmed_transactions u SET listed = true, listed_slot = l.listed_slot
 FROM locked l
 WHERE u.slot = l.slot AND u.signature = l.signature
-    AND (NOT u.listed OR u.held_slot IS DISTINCT FROM l.held_slot)
+    AND (NOT u.listed OR u.listed_slot IS DISTINCT FROM l.listed_slot)
 """,
 )
 _NOTE = "INSERT INTO false_deliveries (signature, differs, received_at) VALUES ($1, $2, $3)"
 _RECENT = """
-SELECT signature, differs, received_at, found_at FROM false_deliveries
-WHERE found_at > now() - make_interval(secs => $1) ORDER BY found_at DESC, id DESC LIMIT $2
+SELECT signature, differs, received_at, detected_at FROM false_deliveries
+WHERE detected_at > now() - make_interval(secs => $1) ORDER BY detected_at DESC, id DESC LIMIT $2
 """
-_COUNT_RECENT = "SELECT count(*) FROM false_deliveries WHERE found_at > now() - make_interval(secs => $1)"
-_PRUNE = "DELETE FROM false_deliveries WHERE found_at < now() - make_interval(secs => $1)"
+_COUNT_RECENT = "SELECT count(*) FROM false_deliveries WHERE detected_at > now() - make_interval(secs => $1)"
+_PRUNE = "DELETE FROM false_deliveries WHERE detected_at < now() - make_interval(secs => $1)"
 _WAITING = """
 SELECT count(*) AS number, extract(epoch FROM now() - min(received_at))::float8 AS oldest_s,
     extract(epoch FROM now() - min(received_at) FILTER (WHERE listed))::float8 AS oldest_listed_s,
@@ -121,7 +121,7 @@ class FalseDelivery(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature
     differs: list[str]
     received_at: datetime
-    found_at: datetime
+    detected_at: datetime
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):

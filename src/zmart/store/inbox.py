@@ -40,8 +40,8 @@ WITH hints AS (
         listed = old.listed OR excluded.listed,
         state = CASE old.state WHEN 'absent' THEN 'pending' ELSE old.state END,
         settled_at = CASE old.state WHEN 'absent' THEN NULL ELSE old.settled_at END,
-        unknown_since = NULL,
-        next_attempt_at = CASE WHEN old.state = 'absent' OR old.unknown_since IS NOT NULL
+        unknown_since_slot = NULL,
+        next_attempt_at = CASE WHEN old.state = 'absent' OR old.unknown_since_slot IS NOT NULL
             OR old.payload IS NULL AND excluded.payload IS NOT NULL THEN now() ELSE old.next_attempt_at END
     WHERE old.state IN ('pending', 'absent') AND old.payload IS NULL AND excluded.payload IS NOT NULL
         OR old.state = 'pending' AND old.slot IS NULL AND excluded.slot IS NOT NULL
@@ -64,7 +64,7 @@ WITH next AS (
     WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
-SELECT id, signature, slot, payload, delivered, said_foreign AS reported_not_ours, attempts,
+SELECT id, signature, slot, payload, delivered, reported_not_ours, attempts,
     extract(epoch FROM now() - received_at)::float8 AS age_s
 FROM inbox WHERE id = ANY (ARRAY(
     SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) f WHERE before < $2))
@@ -75,11 +75,11 @@ UPDATE inbox SET next_attempt_at = now() + make_interval(secs => $2)
 WHERE id IN (
     SELECT id FROM inbox WHERE state = 'pending' AND payload IS NULL AND next_attempt_at <= now()
     ORDER BY slot, id LIMIT $1 FOR UPDATE SKIP LOCKED
-) RETURNING id, signature, slot, listed, unknown_since
+) RETURNING id, signature, slot, listed, unknown_since_slot
 """
 _FETCHED = f"""
 WITH {LOCKED}, filled AS (
-    UPDATE inbox i SET payload = f.payload, delivered = false, slot = f.slot, unknown_since = NULL,
+    UPDATE inbox i SET payload = f.payload, delivered = false, slot = f.slot, unknown_since_slot = NULL,
         next_attempt_at = now()
     FROM locked l JOIN unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, payload, slot) USING (id)
     WHERE i.id = l.id AND i.state = 'pending' RETURNING 1
@@ -117,7 +117,8 @@ SELECT signature, state, (SELECT count(*) FROM woken) AS woken FROM failed
 # Only while it has no payload: a delivery may have brought one meanwhile.
 _UNFETCHED = f"""
 WITH {LOCKED} UPDATE inbox i SET attempts = attempts + 1, last_error = f.error,
-    unknown_since = COALESCE(unknown_since, f.unknown_at), next_attempt_at = now() + {_PAUSE.format("f.most_s")}
+    unknown_since_slot = COALESCE(unknown_since_slot, f.unknown_at),
+    next_attempt_at = now() + {_PAUSE.format("f.most_s")}
 FROM locked l JOIN unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS f (id, error, most_s, unknown_at)
     USING (id)
 WHERE i.id = l.id AND i.state = 'pending' AND i.payload IS NULL
@@ -199,13 +200,13 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A row whose transaction has to be fetched. `slot` is the chain's own if it is `listed`, else what somebody
-    claims. At slot `unknown_since` a node first properly said that it knows no such transaction."""
+    claims. At slot `unknown_since_slot` a node first properly said that it knows no such transaction."""
 
     id: int
     signature: Signature
     slot: Slot | None
     listed: bool = False
-    unknown_since: Slot | None = None
+    unknown_since_slot: Slot | None = None
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ _ADVANCE = """
 WITH open AS (
     SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')
                      AND (listed OR slot > (SELECT listed_through_slot FROM index_progress))),
-                 (SELECT min(held_slot) FROM unconfirmed_transactions WHERE held_slot IS NOT NULL),
+                 (SELECT min(listed_slot) FROM unconfirmed_transactions WHERE listed_slot IS NOT NULL),
                  (SELECT min(slot) FROM chain_transactions WHERE finality = 'confirmed')) AS slot
 ), through AS (
     SELECT GREATEST(gap_free_through_slot, LEAST(listed_through_slot, open.slot - 1)) AS slot FROM index_progress, open

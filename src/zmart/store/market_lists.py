@@ -49,9 +49,9 @@ ORDER BY (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) DESC,
     (d.category = me.category) DESC, m.total_volume DESC, m.market_id LIMIT $2
 """
 _SEARCH = f"""
-SELECT m.market_id, ts_rank_cd(d.words, websearch_to_tsquery('english', $1)) AS rank
+SELECT m.market_id, ts_rank_cd(d.search_vector, websearch_to_tsquery('english', $1)) AS rank
 FROM market_documents d JOIN markets m ON {OF_MARKET}
-WHERE d.words @@ websearch_to_tsquery('english', $1) ORDER BY rank DESC, m.market_id LIMIT $2
+WHERE d.search_vector @@ websearch_to_tsquery('english', $1) ORDER BY rank DESC, m.market_id LIMIT $2
 """
 
 

@@ -15,6 +15,7 @@ import msgspec
 from zmart.errors import Invalid
 from zmart.market.types import Address, Lamports, MarketId, PriceE9, Shares, Slot, Wallet
 from zmart.store.documents import OF_MARKET
+from zmart.store.outcomes import FINAL_OUTCOME, PROPOSED_OUTCOME
 from zmart.store.pool import Pool, Record
 
 DAY = "interval '24 hours'"
@@ -28,16 +29,16 @@ TRADED_LATELY = f"""
 """
 """Markets with trades in the last 24 hours: `volume` in lamports, and how many wallets."""
 
-_COLUMNS = """
+_COLUMNS = f"""
 m.market_id, m.address, m.creator, m.state, m.b_parameter, m.initial_liquidity, m.current_liquidity,
 m.shares_yes, m.shares_no, m.price_yes_e9, m.total_volume, m.trades_count, m.traders,
 m.accumulated_protocol_fees, m.accumulated_resolver_fees, m.accumulated_lp_fees, m.claimed_shares,
-m.question_cid, m.evidence_cid, m.resolver, m.proposed_outcome, m.final_outcome,
+m.question_cid, m.evidence_cid, m.resolver, {PROPOSED_OUTCOME}, {FINAL_OUTCOME},
 m.was_disputed, m.dispute_initiator, m.proposal_likes, m.proposal_dislikes, m.dispute_agree, m.dispute_disagree,
 m.created_at, m.proposal_aggregated_at, m.approved_at, m.activated_at, m.resolution_proposed_at,
 m.dispute_initiated_at, m.finalized_at, m.cancelled_at, m.created_slot, m.updated_slot,
 coalesce(d.question, '') AS question, coalesce(d.description, '') AS description,
-coalesce(d.category, 'other') AS category, coalesce(d.tags, '{}') AS tags, d.ends_at,
+coalesce(d.category, 'other') AS category, coalesce(d.tags, '{{}}') AS tags, d.ends_at,
 CASE WHEN d.cid IS NULL THEN 'not_available' WHEN d.problem IS NULL THEN 'available' ELSE 'not_a_market_document' END
     AS text_status
 """
@@ -50,7 +51,7 @@ _ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
 _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
 # PostgreSQL writes into every version of a row which transaction wrote it: cheaper to read than the row.
 _ROWS = "(SELECT xmin AS xid, * FROM markets) m"
-_LISTED_AT = "(SELECT listed_at FROM feed_head)"
+_LISTED_AT = "(SELECT market_list_offset FROM feed_head)"
 _VERSION = "m.market_id, m.xid, d.xmin"
 _VERSIONS = f"SELECT {_VERSION} FROM {_ROWS}{_JOIN}"
 _VERSION_OF_ONE = f"{_VERSIONS} WHERE m.market_id = $1"
@@ -319,7 +320,7 @@ def _where(filters: Filters, arguments: list[object]) -> list[str]:
         ("m.state = ", filters.state, ""),
         ("d.category = ", filters.category, ""),
         ("m.creator = ", filters.creator, ""),
-        ("d.words @@ websearch_to_tsquery('english', ", filters.q, ")"),
+        ("d.search_vector @@ websearch_to_tsquery('english', ", filters.q, ")"),
     )
     where = []
     for before, value, behind in parts:

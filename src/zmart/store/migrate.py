@@ -7,50 +7,87 @@ from pathlib import Path
 
 import msgspec
 
+from zmart.errors import StoreError
 from zmart.store.connection import connect
-from zmart.store.migrations import HEAD
+from zmart.store.migrations import HEAD, REVISIONS, fingerprint
 from zmart.store.pool import Connection
 
 _LOCK = 0x7A6D617274  # any number that nobody else uses: two migrations never run at once
 _VERSION = "SELECT version_num FROM alembic_version"
 _HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
+_FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
+_HAS_FINGERPRINTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 _TRY_LOCK = "SELECT pg_advisory_lock($1)"
+_OTHER_MIGRATION = (
+    "This database was made by another text of migration {}, so this version cannot change its schema. Start with an "
+    "empty database (`zmart up --fresh` on the local stack; elsewhere create one, set DATABASE_URL and run `zmart "
+    "migrate up`): the indexer reads the chain again; votes, comments and profiles stay in the old database."
+)
+_UNKNOWN_REVISION = (
+    "This database has revision {}, which this version does not know: install the version that made it."
+)
 
 
-class Status(msgspec.Struct, frozen=True):
-    """`current` is None for an empty database."""
+class SchemaStatus(msgspec.Struct, frozen=True):
+    """`current` is None for an empty database. `problem`: why this version cannot bring it to `head`."""
 
     current: str | None
     head: str
+    problem: str | None = None
 
     @property
     def up_to_date(self) -> bool:
-        return self.current == self.head
+        return self.current == self.head and self.problem is None
 
 
-async def status(database_url: str) -> Status:
-    """Which revision the database has. Raises StoreError when it cannot be reached."""
+async def status(database_url: str) -> SchemaStatus:
+    """Which revision the database has, and whether this version's migrations made it. Raises StoreError when it
+    cannot be reached."""
     connection = await connect(database_url)
     try:
         has = await connection.fetchval(_HAS_VERSION)
-        return Status(await connection.fetchval(_VERSION) if has else None, HEAD)
+        current = await connection.fetchval(_VERSION) if has else None
+        return SchemaStatus(current, HEAD, await _problem(connection, current))
     finally:
         await connection.close()
 
 
-def upgrade(database_url: str, revision: str = "head") -> Status:
-    """Bring the database to `revision`; cheap when it is there already. Blocks: not for a running loop."""
-    before = asyncio.run(status(database_url))
+async def _problem(connection: Connection, current: str | None) -> str | None:
+    if current is None:
+        return None
+    if current not in REVISIONS:
+        return _UNKNOWN_REVISION.format(current)
+    has = await connection.fetchval(_HAS_FINGERPRINTS)
+    recorded = dict(await connection.fetch(_FINGERPRINTS)) if has else {}
+    for revision in REVISIONS[: REVISIONS.index(current) + 1]:
+        if recorded.get(revision) != fingerprint(revision):
+            return _OTHER_MIGRATION.format(revision)
+    return None
+
+
+def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
+    """Bring the database to `revision`; cheap when it is there already. Blocks: not for a running loop. Raises
+    StoreError for a database that other migrations made."""
+    before = _checked(database_url)
     if revision == "head" and before.up_to_date:
         return before
     asyncio.run(_guarded(database_url, "upgrade", revision))
     return asyncio.run(status(database_url))
 
 
-def rollback(database_url: str, revision: str = "-1") -> Status:
-    """Take back the newest migration, or all down to `revision` ("base" empties the schema). Blocking."""
+def rollback(database_url: str, revision: str = "-1") -> SchemaStatus:
+    """Take back the newest migration, or all down to `revision` ("base" empties the schema). Blocks. Raises StoreError
+    for a database that other migrations made."""
+    _checked(database_url)
     asyncio.run(_guarded(database_url, "downgrade", revision))
     return asyncio.run(status(database_url))
+
+
+def _checked(database_url: str) -> SchemaStatus:
+    before = asyncio.run(status(database_url))
+    if before.problem is not None:
+        raise StoreError(before.problem)
+    return before
 
 
 async def _guarded(database_url: str, command: str, revision: str) -> None:

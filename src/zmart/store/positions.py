@@ -8,13 +8,14 @@ import msgspec
 
 from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Wallet
 from zmart.store.documents import OF_MARKET
+from zmart.store.outcomes import FINAL_OUTCOME
 from zmart.store.pool import Pool
 
 _COLUMNS = """p.market_id, p.wallet, p.shares_yes, p.shares_no, p.total_invested, p.trades_count, p.has_claimed,
 p.claimed_lamports, p.cost_basis_yes, p.cost_basis_no, p.realized_pnl_lamports, p.first_trade_at, p.last_trade_at"""
 _ONE = f"SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.wallet = $2"
 _OF_WALLET = f"""
-SELECT {_COLUMNS}, m.state, m.price_yes_e9, m.final_outcome, coalesce(d.question, '') AS question
+SELECT {_COLUMNS}, m.state, m.price_yes_e9, {FINAL_OUTCOME}, coalesce(d.question, '') AS question
 FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET}
 WHERE p.wallet = $1 ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -12,9 +13,15 @@ from zmart.market.fold_config import ChainKey, ConfigFold
 from zmart.market.fold_state import FoldedTrade, FoldedVote, MarketFold, PositionFold
 from zmart.market.types import MarketId, MarketState, Signature, VoteKind, Wallet
 from zmart.store.bulk import Column, array, arrays, enum_name, enum_value, select, unnest, upsert
+from zmart.store.outcomes import CHOICES, choice_word, final_word, outcome_of, outcome_word
 from zmart.store.pool import Connection, Pool, Record
 
 _U64 = "numeric"
+
+
+def _final_outcome(market: MarketFold) -> str | None:
+    return final_word(market.state is MarketState.FINALIZED, market.final_outcome)
+
 
 _MARKET = (
     Column("market_id", "text"),
@@ -37,8 +44,8 @@ _MARKET = (
     Column("question_cid", "text"),
     Column("evidence_cid", "text"),
     Column("resolver", "text"),
-    Column("proposed_outcome", "boolean"),
-    Column("final_outcome", "boolean"),
+    Column("proposed_outcome", "text", outcome_word),
+    Column("final_outcome", "text", read=_final_outcome),
     Column("was_disputed", "boolean"),
     Column("dispute_initiator", "text"),
     Column("proposal_likes", "bigint"),
@@ -80,7 +87,7 @@ _TRADE = (
     Column("market_id", "text"),
     Column("wallet", "text"),
     Column("side", "text", enum_value),
-    Column("outcome", "boolean"),
+    Column("outcome", "text", outcome_word),
     Column("shares", _U64),
     Column("cost_lamports", "bigint"),
     Column("protocol_fee_lamports", "bigint"),
@@ -95,7 +102,7 @@ _VOTE = (
     Column("market_id", "text"),
     Column("kind", "text", enum_value),
     Column("wallet", "text"),
-    Column("vote", "boolean"),
+    Column("choice", "text", choice_word, attrgetter("vote")),
     Column("signature", "text"),
     Column("slot", "bigint"),
     Column("voted_at", "time"),
@@ -239,7 +246,12 @@ async def read_every_market(connection: Connection) -> list[MarketFold]:
 
 async def read_every_vote(connection: Connection) -> list[FoldedVote]:
     rows = await connection.fetch(_READ_EVERY_VOTE)
-    return [FoldedVote(**{**row, "kind": VoteKind(row["kind"])}) for row in rows]
+    found = []
+    for row in rows:
+        values: dict[str, Any] = dict(row)
+        choice, kind = values.pop("choice"), VoteKind(values["kind"])
+        found.append(FoldedVote(**{**values, "kind": kind, "vote": choice == CHOICES[True]}))
+    return found
 
 
 Statements = list[tuple[str, list[str]]]
@@ -342,6 +354,8 @@ def _market(row: Record) -> MarketFold:
     values: dict[str, Any] = dict(row)
     values["state"] = MarketState[values["state"]]
     values["initial_liquidity"] = values["initial_liquidity"] or None
+    values["proposed_outcome"] = outcome_of(values["proposed_outcome"])
+    values["final_outcome"] = outcome_of(values["final_outcome"])
     return MarketFold(**values)
 
 

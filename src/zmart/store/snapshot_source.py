@@ -9,7 +9,8 @@ from zmart.store.pool import Connection, Pool
 
 # The log's peaks are the complete subtrees that its size is made of: one node for each bit that is set.
 _SOURCE = """
-SELECT to_jsonb(m)::text AS market, p.genesis_hash,
+SELECT (to_jsonb(m) || jsonb_build_object('proposed_outcome', m.proposed_outcome = 'yes', 'final_outcome',
+        CASE m.final_outcome WHEN 'yes' THEN true WHEN 'no' THEN false END))::text AS market, p.genesis_hash,
     (SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.created_at, c.id), '[]')::text
      FROM discussions c WHERE c.market_id = m.market_id) AS comments,
     (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.kind, t.round), '[]')::text

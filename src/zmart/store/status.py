@@ -42,10 +42,10 @@ FROM chain_events e JOIN chain_transactions t USING (signature)
 WHERE e.market_id = $1 AND e.name = ANY($3) ORDER BY e.slot, e.index_in_block NULLS FIRST, e.ordinal LIMIT $2 OFFSET $4
 """
 _CHANGES = """
-SELECT c.base + f.n AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
-FROM feed_commits c JOIN feed_changes f USING (xid)
-WHERE c.base IS NOT NULL AND c.committed_at > $1 AND f.topic = ANY($3) {narrowed}
-ORDER BY c.committed_at {direction}, c.base {direction}, f.n {direction} LIMIT $2
+SELECT c.base_offset + f.ordinal AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
+FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
+WHERE c.base_offset IS NOT NULL AND c.committed_at > $1 AND f.topic = ANY($3) {narrowed}
+ORDER BY c.committed_at {direction}, c.base_offset {direction}, f.ordinal {direction} LIMIT $2
 """
 _SINCE, _NEWEST = (
     {

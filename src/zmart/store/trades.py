@@ -13,8 +13,8 @@ from zmart.store.pool import Pool, Record
 Place = tuple[int, int, int]
 """Where a trade stands on chain: slot, index in the block, ordinal in the transaction."""
 
-_COLUMNS = """signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
-resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at"""
+_COLUMNS = """signature, ordinal, market_id, wallet, side, outcome = 'yes' AS outcome, shares, cost_lamports,
+protocol_fee_lamports, resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at"""
 _ORDER = "ORDER BY slot DESC, index_in_block DESC, ordinal DESC"
 _OF_MARKET = f"SELECT {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _OF_MARKET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE market_id = $1

@@ -30,11 +30,11 @@ SELECT (SELECT count(*) FROM trades WHERE wallet = $1) AS trades,
 """
 _RESULTS = """
 WITH held AS (
-    SELECT p.*, m.state, m.final_outcome,
+    SELECT p.*, m.state,
         (p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
-            WHEN m.final_outcome IS NULL THEN 500000000 WHEN m.final_outcome THEN 1000000000 ELSE 0 END
+            WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 1000000000 ELSE 0 END
         + p.shares_no * CASE WHEN m.state <> 'FINALIZED' THEN 1000000000 - m.price_yes_e9
-            WHEN m.final_outcome IS NULL THEN 500000000 WHEN m.final_outcome THEN 0 ELSE 1000000000 END
+            WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END
         ) * (NOT p.has_claimed)::int AS worth_e9
     FROM positions p JOIN markets m USING (market_id) WHERE p.wallet = $1
 ), settled AS (
@@ -61,9 +61,9 @@ FROM (
 LEFT JOIN LATERAL (
     SELECT sum(p.realized_pnl_lamports + CASE WHEN p.has_claimed THEN 0 ELSE
         trunc((p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
-                WHEN m.final_outcome IS NULL THEN 500000000 WHEN m.final_outcome THEN 1000000000 ELSE 0 END
+                WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 1000000000 ELSE 0 END
             + p.shares_no * CASE WHEN m.state <> 'FINALIZED' THEN 1000000000 - m.price_yes_e9
-                WHEN m.final_outcome IS NULL THEN 500000000 WHEN m.final_outcome THEN 0 ELSE 1000000000 END)
+                WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END)
             / 1000000000) - p.cost_basis_yes - p.cost_basis_no END) AS pnl
     FROM positions p JOIN markets m USING (market_id)
     WHERE p.wallet = t.wallet AND p.last_trade_at > {latest} - make_interval(secs => $1)

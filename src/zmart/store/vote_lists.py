@@ -11,15 +11,16 @@ from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.store.pool import Pool, Record
 
 _OFF_CHAIN = """
-SELECT v.id::text, v.market_id, v.kind, v.wallet, v.vote, CASE WHEN v.proven THEN 'statement' ELSE 'session' END
-    AS channel, v.created_at, coalesce(v.log_index >= c.log_size, false) AS late
+SELECT v.id::text, v.market_id, v.kind, v.wallet, v.choice = 'for' AS vote,
+    CASE WHEN v.proven THEN 'statement' ELSE 'session' END AS channel, v.created_at,
+    coalesce(v.log_index >= c.log_size, false) AS late
 FROM votes v LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (v.market_id, v.kind) AND c.voting_over
 WHERE NOT EXISTS (SELECT FROM onchain_votes o
     WHERE (o.market_id, o.kind, o.wallet) = (v.market_id, v.kind, v.wallet)
         AND (c.closed_at IS NULL OR o.voted_at <= to_timestamp(c.closed_at)))
 """
 _ON_CHAIN = """
-SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.vote, 'onchain', o.voted_at,
+SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.choice = 'for', 'onchain', o.voted_at,
     coalesce(o.voted_at > to_timestamp(c.closed_at), false)
 FROM onchain_votes o LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (o.market_id, o.kind) AND c.voting_over
 """

@@ -12,6 +12,7 @@ import msgspec
 
 from zmart.market.tally import Tally
 from zmart.market.types import ChainTime, MarketId, VoteKind, Wallet
+from zmart.store.outcomes import CHOICES
 from zmart.store.pool import Connection, Pool
 
 _LOCK = """
@@ -21,10 +22,10 @@ ON CONFLICT (market_id) DO UPDATE SET size = vote_logs.size RETURNING size
 _SIZE = "SELECT size FROM vote_logs WHERE market_id = $1"
 _APPEND = """
 WITH entries AS (
-    INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, vote, channel, entry, leaf_hash)
-    SELECT $1, $2 + e.n - 1, e.kind, e.wallet, e.vote, e.channel, e.entry, e.leaf_hash
-    FROM unnest($3::text[], $4::text[], $5::boolean[], $6::text[], $7::bytea[], $8::bytea[])
-         WITH ORDINALITY AS e (kind, wallet, vote, channel, entry, leaf_hash, n)),
+    INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, choice, channel, entry, leaf_hash)
+    SELECT $1, $2 + e.ordinal - 1, e.kind, e.wallet, e.choice, e.channel, e.entry, e.leaf_hash
+    FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[])
+         WITH ORDINALITY AS e (kind, wallet, choice, channel, entry, leaf_hash, ordinal)),
 nodes AS (
     INSERT INTO vote_log_nodes (market_id, level, node_index, hash)
     SELECT $1, * FROM unnest($9::smallint[], $10::bigint[], $11::bytea[]))
@@ -53,8 +54,8 @@ WHERE e.market_id = $1 AND e.kind = $2 AND e.log_index < $3
                         AND o.log_index < $3))
 """
 _BY_SIDE = """
-SELECT count(*) FILTER (WHERE {counts} AND e.vote) AS votes_for,
-       count(*) FILTER (WHERE {counts} AND NOT e.vote) AS votes_against,
+SELECT count(*) FILTER (WHERE {counts} AND e.choice = 'for') AS votes_for,
+       count(*) FILTER (WHERE {counts} AND e.choice = 'against') AS votes_against,
        count(*) FILTER (WHERE {counts} AND e.channel = 'session') AS unproven,
        count(*) FILTER (WHERE {counts} AND e.channel = 'onchain') AS onchain,
        count(*) FILTER (WHERE NOT {counts}) AS not_counted, count(*) FILTER (WHERE {counts} IS NULL) AS unjudged
@@ -65,7 +66,8 @@ _COUNTS_OF_ALL = (_BY_SIDE + _ONE_A_WALLET).format(counts="true", join="")
 _COUNTS_OF_ELIGIBLE = (_BY_SIDE + _ONE_A_WALLET).format(counts="j.eligible", join=_JUDGED)
 # The index had seen nothing of these wallets before that: no trade, no vote on chain, no market of theirs.
 _YOUNG = (
-    "SELECT count(*) FILTER (WHERE e.vote) AS votes_for, count(*) FILTER (WHERE NOT e.vote) AS votes_against"
+    "SELECT count(*) FILTER (WHERE e.choice = 'for') AS votes_for, "
+    "count(*) FILTER (WHERE e.choice = 'against') AS votes_against"
     + _ONE_A_WALLET.format(join=_JUDGED)
     + """
   AND (j.eligible OR NOT $4)
@@ -80,7 +82,7 @@ _YOUNG = (
 # final, like a false delivery, may stand in the place of one that is: `hidden`.
 _UNLOGGED = """
 WITH of_vote AS (
-    SELECT o.wallet, o.vote, o.signature, o.voted_at, o.slot, t.finality
+    SELECT o.wallet, o.choice = 'for' AS vote, o.signature, o.voted_at, o.slot, t.finality
     FROM onchain_votes o JOIN chain_transactions t USING (signature) WHERE o.market_id = $1 AND o.kind = $2
 ), hidden AS (
     SELECT DISTINCT ON (o.wallet) o.wallet, (e.event ->> 'vote')::boolean AS vote, e.signature,
@@ -161,7 +163,7 @@ async def append(
         size,
         [entry.kind.value for entry in entries],
         [entry.wallet for entry in entries],
-        [entry.vote for entry in entries],
+        [CHOICES[entry.vote] for entry in entries],
         [entry.channel for entry in entries],
         [entry.entry for entry in entries],
         [entry.leaf_hash for entry in entries],

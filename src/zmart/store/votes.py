@@ -10,11 +10,14 @@ import msgspec
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.store.market_work import TOO_FEW_VOTES
+from zmart.store.outcomes import CHOICES
 from zmart.store.pool import Connection, Pool
 
-_COLUMNS = "id, market_id, kind, wallet, vote, proven, statement, signature, log_index, created_at"
+_COLUMNS = (
+    "id, market_id, kind, wallet, choice = 'for' AS vote, proven, statement, signature, log_index, created_at"
+)
 _INSERT = f"""
-INSERT INTO votes (market_id, kind, wallet, vote, proven, statement, signature, log_index, created_at)
+INSERT INTO votes (market_id, kind, wallet, choice, proven, statement, signature, log_index, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (market_id, kind, wallet) DO NOTHING RETURNING {_COLUMNS}
 """
@@ -72,7 +75,7 @@ async def insert(connection: Connection, new: NewVote) -> VoteRow | None:
         new.market_id,
         new.kind.value,
         new.wallet,
-        new.vote,
+        CHOICES[new.vote],
         new.statement is not None,
         new.statement,
         new.signature,

@@ -51,16 +51,16 @@ async def backfill(
 
 async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progress) -> int:
     cursor = await backfills.begin(engine.pool, from_slot, to_slot)
-    before = cursor.reached or await chain_events.first_final_after(engine.pool, to_slot)
-    top = cursor.slot or min(to_slot, await engine.rpc.get_slot())
-    found = cursor.found
+    before = cursor.oldest_signature or await chain_events.first_final_after(engine.pool, to_slot)
+    top = cursor.oldest_slot or min(to_slot, await engine.rpc.get_slot())
+    found = cursor.new_count
     listed = pages(engine.rpc, engine.program.address, engine.pace, floor=from_slot, before=before)
     async for page in listed:
         fresh = await store_listed(engine.pool, [info for info in page if info.slot <= to_slot])
         found += fresh
         if page:
             last = page[-1]
-            await backfills.reached(engine.pool, from_slot, to_slot, last.signature, last.slot, fresh)
+            await backfills.listed_to(engine.pool, from_slot, to_slot, last.signature, last.slot, fresh)
             progress("listing", max(0, top - last.slot), max(1, top - from_slot))
     await backfills.ended(engine.pool, from_slot, to_slot)
     return found

@@ -141,12 +141,12 @@ class Fetcher:
             listed = f"The chain lists this transaction in slot {row.slot}"
             return Unfetched(id=row.id, error=f"{listed}, but the node that was asked does not have it.")
         reason = "Nobody but a hint knows this transaction (yet)."
-        if row.unknown_since is None:
+        if row.unknown_since_slot is None:
             await self._pace.turn()
             statuses = await self._rpc.get_signature_statuses([row.signature], search_history=True)
             is_known = statuses.values[0] is not None
             return Unfetched(id=row.id, error=reason, unknown_at=None if is_known else statuses.context_slot)
-        through = absence.required_slot(row.slot, row.unknown_since)
+        through = absence.required_slot(row.slot, row.unknown_since_slot)
         progress = await index_progress.read(self._pool)
         if progress is not None and progress.listed_through_slot >= through + absence.LONG_FINAL_SLOTS:
             await self._pace.turn()

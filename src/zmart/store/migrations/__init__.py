@@ -1,20 +1,60 @@
-"""Numbered migrations, each two files of plain SQL: up and down. Alembic keeps the order."""
+"""Numbered migrations, each a folder of plain SQL: `*up.sql` in the order of their names, and `down.sql`.
+
+Alembic keeps the order. A migration that was released never changes: the fingerprint of its SQL is written into the
+database that it makes (table schema_migrations), and a test holds it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 VERSIONS = Path(__file__).parent / "versions"
-HEAD = sorted(VERSIONS.glob("*.up.sql"))[-1].name.split("_")[0]
-"""The newest revision, read from the files so that asking for it costs no import of Alembic."""
+REVISIONS = tuple(sorted(folder.name.partition("_")[0] for folder in VERSIONS.glob("[0-9]*_*/")))
+"""All revisions, the oldest first, read from the folders so that asking for them costs no import of Alembic."""
+
+HEAD = REVISIONS[-1]
+
+_RECORD = "INSERT INTO schema_migrations (revision, fingerprint) VALUES ('{}', '{}')"
+_FORGET = """
+DO $$ BEGIN
+    IF to_regclass('schema_migrations') IS NOT NULL THEN DELETE FROM schema_migrations WHERE revision = '{}'; END IF;
+END $$
+"""
 
 
-def run_script(name: str) -> None:
-    """Run a file of many statements on the migration's own connection, inside its transaction."""
+def up_sql(revision: str) -> str:
+    """The SQL that `revision` runs, with line ends as on Linux."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(_folder(revision).glob("*up.sql")))
+
+
+def fingerprint(revision: str) -> str:
+    """SHA-256 of `up_sql` in hex."""
+    return hashlib.sha256(up_sql(revision).encode()).hexdigest()
+
+
+def run_up(revision: str) -> None:
+    """Run the migration inside Alembic's transaction, and record its fingerprint."""
+    _execute(up_sql(revision))
+    _execute(_RECORD.format(revision, fingerprint(revision)))
+
+
+def run_down(revision: str) -> None:
+    """Take the migration back inside Alembic's transaction."""
+    _execute((_folder(revision) / "down.sql").read_text(encoding="utf-8"))
+    _execute(_FORGET.format(revision))
+
+
+def _folder(revision: str) -> Path:
+    (folder,) = VERSIONS.glob(f"{revision}_*/")
+    return folder
+
+
+def _execute(script: str) -> None:
+    """Many statements at once, on the connection and in the transaction that Alembic has."""
     from alembic import op
     from sqlalchemy import text
 
-    script = (VERSIONS / name).read_text()
     bind = op.get_bind()
     bind.execute(text("SELECT 1"))  # opens the transaction that the script must be part of
     connection = bind.connection.dbapi_connection

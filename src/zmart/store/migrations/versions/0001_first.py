@@ -1,14 +1,14 @@
 """The first schema."""
 
-from zmart.store.migrations import run_script
+from zmart.store.migrations import run_down, run_up
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    run_script("0001_first.up.sql")
+    run_up(revision)
 
 
 def downgrade() -> None:
-    run_script("0001_first.down.sql")
+    run_down(revision)

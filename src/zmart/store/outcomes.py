@@ -1,0 +1,40 @@
+"""Outcomes and choices: words in the database ('yes', 'invalid', 'for'), booleans in the program and in the API.
+
+A final outcome of None is INVALID in the state FINALIZED, and undecided in every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+OUTCOMES: Mapping[bool | None, str | None] = {True: "yes", False: "no", None: None}
+CHOICES: Mapping[bool, str] = {True: "for", False: "against"}
+INVALID = "invalid"
+
+_OUTCOME_OF: Mapping[object, bool | None] = {"yes": True, "no": False, INVALID: None, None: None}
+
+PROPOSED_OUTCOME = "m.proposed_outcome = 'yes' AS proposed_outcome"
+FINAL_OUTCOME = "CASE m.final_outcome WHEN 'yes' THEN true WHEN 'no' THEN false END AS final_outcome"
+"""Columns of `markets m` as booleans; NULL where there is none, a final 'invalid' too."""
+
+
+def outcome_word(outcome: object) -> str | None:
+    """The word that a column holds for an outcome that may be missing."""
+    assert outcome is None or isinstance(outcome, bool)
+    return OUTCOMES[outcome]
+
+
+def choice_word(choice: object) -> str:
+    """The word that a column holds for a vote: True is for."""
+    assert isinstance(choice, bool)
+    return CHOICES[choice]
+
+
+def final_word(is_final: bool, outcome: bool | None) -> str | None:
+    """The word of `markets.final_outcome`."""
+    return (OUTCOMES[outcome] or INVALID) if is_final else None
+
+
+def outcome_of(word: object) -> bool | None:
+    """The outcome that a column's word stands for; None for no outcome and for 'invalid'."""
+    return _OUTCOME_OF[word]

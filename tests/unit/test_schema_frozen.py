@@ -1,0 +1,29 @@
+"""Migrations that were released never change: databases exist that they made."""
+
+import pytest
+
+from zmart.store import migrations
+
+FROZEN = {
+    "0001": "5d4c85707ee325ba8ca9dba1b8d5b48838d3892f99b11b7e75851f8b0e839a9f",
+}
+
+
+@pytest.mark.parametrize("revision", FROZEN)
+def test_a_released_migration_has_the_text_that_it_was_released_with(revision: str) -> None:
+    assert migrations.fingerprint(revision) == FROZEN[revision], (
+        f"Migration {revision} made databases that exist: leave it as it was, and add a migration."
+    )
+
+
+def test_every_migration_is_frozen() -> None:
+    assert tuple(FROZEN) == migrations.REVISIONS
+
+
+def test_line_ends_are_no_part_of_a_fingerprint(tmp_path, monkeypatch) -> None:
+    before = migrations.fingerprint("0001")
+    (tmp_path / "0001_first").mkdir()
+    for path in migrations.VERSIONS.glob("0001_first/*.sql"):
+        (tmp_path / "0001_first" / path.name).write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(migrations, "VERSIONS", tmp_path)
+    assert migrations.fingerprint("0001") == before
