@@ -112,6 +112,8 @@ class FeedRelay:
             metrics.relayed_offset.set(position)
 
     async def _begin(self, connection: Connection) -> tuple[FeedStream, int]:
+        if await change_feed.renew_restored_epoch(connection):
+            log.warning("this database was restored: new epoch")
         head = await change_feed.head(connection)
         stream = FeedStream(self._redis, head.epoch)
         last = await stream.last()

@@ -40,6 +40,9 @@ WHERE c.base_offset >= coalesce((SELECT max(base_offset) FROM feed_commits WHERE
 ORDER BY c.base_offset, f.ordinal
 """
 _RENEW_EPOCH = "UPDATE feed_head SET epoch = gen_random_uuid() RETURNING epoch::text"
+_RENEW_RESTORED = """
+UPDATE feed_head SET epoch = gen_random_uuid(), home = feed_home() WHERE home <> feed_home() RETURNING epoch::text
+"""
 
 # kept_from moves before the rows go: whoever reads rows first and kept_from second knows what it missed.
 _FORGET = """
@@ -149,6 +152,11 @@ async def renew_epoch(db: Pool | Connection) -> str:
     from a backup): every resume then says that there is a gap."""
     epoch: str = await db.fetchval(_RENEW_EPOCH)
     return epoch
+
+
+async def renew_restored_epoch(db: Pool | Connection) -> bool:
+    """Begin a new epoch if this database was restored since its epoch began; whether it was."""
+    return await db.fetchval(_RENEW_RESTORED) is not None
 
 
 async def prune(db: Pool | Connection, keep_hours: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from zmart.errors import StoreError
+from zmart.store import change_feed
 from zmart.store.connection import connect
 from zmart.store.migrations import HEAD, REVISIONS, fingerprint
 from zmart.store.pool import Connection
@@ -66,13 +67,16 @@ async def _problem(connection: Connection, current: str | None) -> str | None:
 
 
 def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
-    """Bring the database to `revision`; cheap when it is there already. Blocks: not for a running loop. Raises
-    StoreError for a database that other migrations made."""
-    before = _checked(database_url)
-    if revision == "head" and before.up_to_date:
-        return before
-    asyncio.run(_guarded(database_url, "upgrade", revision))
-    return asyncio.run(status(database_url))
+    """Bring the database to `revision`; cheap when it is there already. A restored one
+    begins a new epoch of its change feed. Blocks: not for a running loop. Raises StoreError for a database that other
+    migrations made."""
+    after = _checked(database_url)
+    if revision != "head" or not after.up_to_date:
+        asyncio.run(_guarded(database_url, "upgrade", revision))
+        after = asyncio.run(status(database_url))
+    if after.up_to_date:
+        asyncio.run(_renew_restored_epoch(database_url))
+    return after
 
 
 def rollback(database_url: str, revision: str = "-1") -> SchemaStatus:
@@ -122,3 +126,11 @@ async def _job_tables(connection: Connection, *, wanted: bool) -> None:
         await queries.upgrade()
     elif present:
         await queries.uninstall()
+
+
+async def _renew_restored_epoch(database_url: str) -> None:
+    connection = await connect(database_url)
+    try:
+        await change_feed.renew_restored_epoch(connection)
+    finally:
+        await connection.close()

@@ -1,0 +1,2 @@
+ALTER TABLE feed_head DROP COLUMN home;
+DROP FUNCTION feed_home;
