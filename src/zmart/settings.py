@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     cors_origins: str = ""
     trusted_proxies: str = ""
     max_body_bytes: int = 64 * 1024
-    answer_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    answer_cache_bytes: int = Field(default=32 * 1024 * 1024, ge=0)
     rate_limit_reads: int = Field(default=1200, ge=1)
     rate_limit_writes: int = Field(default=60, ge=1)
     rate_limit_votes: int = Field(default=30, ge=1)

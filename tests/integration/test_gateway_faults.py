@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,22 +11,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import uvicorn
 
 from kit.chain_life import SOL, Driver
-from kit.gateway import (
-    Site,
-    add_market,
-    legacy_body,
-    site,
-)
+from kit.gateway import add_market, legacy_body, site
+from kit.raw_client import connected, request, served
 from kit.wallets import address, wallet
 from zmart.chain.rpc import Rpc
 from zmart.ipfs.pinata import PinataClient
-from zmart.ops import slow_clients
-from zmart.ops.slow_clients import PunctualProtocol
+from zmart.services.connection_limits import ConnectionBounds
 from zmart.services.gateway.api import fee_payer
-from zmart.services.gateway.http import edge
 from zmart.store import anchors
 
 NEW = {
@@ -250,51 +244,13 @@ def _budget(text: str) -> tuple[int, int]:
     return found[2], found[3]
 
 
-async def test_a_body_that_does_not_arrive_is_408(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "_BODY_WITHIN_S", 0.1)
-    async with site(database_url) as here:
-        answer = await _slow_post(here, [b'{"content": '])
-        assert answer.status_code == 408
-        assert answer.json()["error"] == "Request Timeout"
-        assert answer.headers["connection"] == "close"
-
-
-async def _slow_post(here: Site, pieces: list[bytes]) -> httpx.Response:
-    async def never_ending() -> AsyncIterator[bytes]:
-        for piece in pieces:
-            yield piece
-        await asyncio.Event().wait()
-
-    headers = {"content-type": "application/json"}
-    return await here.http.post("/api/discussions", content=never_ending(), headers=headers)
-
-
-async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slow_clients, "HEAD_WITHIN_S", 0.2)
-
-    async def app(scope, receive, send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http=PunctualProtocol, lifespan="off", log_config=None, loop="none"
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(20):
-        while not server.started:  # noqa: ASYNC110  # uvicorn tells by a flag alone
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        silent = await asyncio.open_connection("127.0.0.1", port)
-        dripping = await asyncio.open_connection("127.0.0.1", port)
-        dripping[1].write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        used = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(2):
-            used[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await used[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
-        used[1].write(b"GET / HT")
-        for reader, writer in (silent, dripping, used):
-            assert await reader.read() == b""
-            writer.close()
-        server.should_exit = True
-        await serving
+async def test_a_body_that_does_not_arrive_is_408(database_url: str, redis_url: str) -> None:
+    bounds = ConnectionBounds(body_within_s=0.1)
+    async with served(database_url, redis_url, bounds=bounds) as here, connected(here.port) as client:
+        headers = "Content-Type: application/json\r\nContent-Length: 100\r\n"
+        client.writer.write(request("/api/discussions", headers, "POST") + b'{"content": ')
+        status, answered, body = await client.answer()
+        assert (status, answered["connection"]) == (408, "close")
+        assert json.loads(body)["error"] == "Request Timeout"
+        assert json.loads(body)["request_id"] == answered["x-request-id"]
+        assert await client.is_closed()

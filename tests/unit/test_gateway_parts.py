@@ -23,7 +23,7 @@ from zmart.services.gateway.explorer.charts import price_path
 from zmart.services.gateway.http.auth.client_addresses import client_address, parse_proxies
 from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.rate_limits import LocalCounts
-from zmart.services.gateway.http.responses import with_text_numbers
+from zmart.services.gateway.http.responses import with_text_amounts
 from zmart.settings import Settings
 
 FEES = FeeSchedule(300, 200, 500)
@@ -52,7 +52,7 @@ def test_any_text_is_a_cursor_of_ours_or_refused(text: str) -> None:
 
 def test_only_amounts_become_text() -> None:
     stats = TapeStats(total_volume=2**63, total_trades=3, unique_traders=1, buy_volume=5, sell_volume=0)
-    assert with_text_numbers([stats]) == [
+    assert with_text_amounts([stats]) == [
         {
             "total_volume": str(2**63),
             "total_trades": 3,
@@ -61,7 +61,7 @@ def test_only_amounts_become_text() -> None:
             "sell_volume": "0",
         }
     ]
-    assert with_text_numbers(Fees(protocol=1, resolver=2, liquidity_provider=3)) == {
+    assert with_text_amounts(Fees(protocol=1, resolver=2, liquidity_provider=3)) == {
         "protocol": "1", "resolver": "2", "liquidity_provider": "3",
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from zmart.ops.probes import Probes
-from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 
 
 class Scripted:
@@ -34,8 +34,8 @@ class Scripted:
     def health(self) -> Mapping[str, object]:
         return {"events": 7}
 
-    def asgi(self) -> AsgiApp | None:
-        return self._inner
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp | None:
+        return probes(self._inner)
 
 
 async def _get(

@@ -20,9 +20,8 @@ from zmart.ops import logs
 from zmart.ops.alerts import send_alerts
 from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
-from zmart.ops.short_way import protocol
-from zmart.ops.slow_clients import PunctualProtocol
-from zmart.services.contract import Service, ShortWay
+from zmart.services.connection_limits import server_config
+from zmart.services.contract import AsgiApp, Service
 from zmart.settings import Settings
 from zmart.store import service_status
 from zmart.store.pool import Pool
@@ -59,9 +58,7 @@ async def _run(name: str, settings: Settings) -> None:
     # The page belongs to operation, not to a service; the gateway's port is the one that people know.
     probes = Probes(service, Dashboard(settings) if name == "gateway" else None)
     helpers = [asyncio.create_task(_heartbeat(service.name, probes, settings))]
-    server = (
-        None if getattr(service, "own_server", False) else _server(settings, SERVICES[name], probes, service)
-    )
+    server = None if probes.app is None else _server(settings, SERVICES[name], probes)
     if name == "monitor":
         helpers.append(asyncio.create_task(send_alerts(settings, stop)))
     if server is not None:
@@ -138,21 +135,11 @@ def _listen(settings: Settings, port_setting: str) -> socket.socket:
     return listener
 
 
-def _server(settings: Settings, port_setting: str, probes: Probes, service: Service) -> uvicorn.Server:
-    short_way: ShortWay | None = getattr(service, "short_way", None)
-    config = uvicorn.Config(
-        probes,
+def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Server:
+    config = server_config(
+        app,
         host=settings.bind_host,
         port=getattr(settings, port_setting),
-        loop="none",
-        http=PunctualProtocol if short_way is None else protocol(short_way),
-        log_config=None,
-        access_log=False,
-        ws="none",
-        proxy_headers=False,  # each service knows its own TRUSTED_PROXIES
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=75,
         timeout_graceful_shutdown=int(_GRACE_S) - 2,
     )
     server = uvicorn.Server(config)

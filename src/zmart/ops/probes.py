@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,9 +29,8 @@ class Probes:
         self._service = service
         self._readiness_wait_s = readiness_wait_s
         self._dashboard = dashboard
-        self._inner: AsgiApp | None = service.asgi()
-        around: Callable[[AsgiApp], AsgiApp] | None = getattr(service, "around", None)
-        self._app = self._answer if around is None else around(self._answer)
+        self.app = service.asgi(self._before)
+        """None: the service serves its port itself."""
         self._started = time.time()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,26 +38,36 @@ class Probes:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
-        await self._app(scope, receive, send)
+        if self.app is not None:
+            await self.app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        own = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if own and path in _OWN_PATHS:
-            scope["path_template"] = path
-        if own and path == "/health":
-            await _answer(send, 200, msgspec.json.encode(self.health()))
-        elif own and path == "/ready":
-            readiness = await self.readiness()
-            await _answer(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
-        elif own and path == "/metrics":
-            await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
-        elif own and path == "/dashboard" and self._dashboard is not None:
-            await self._dashboard.answer(send)
-        elif self._inner is not None:
-            await self._inner(scope, receive, send)
-        elif scope["type"] == "http":
-            await _answer(send, 404, _not_found(path))
+    def _before(self, app: AsgiApp | None) -> AsgiApp:
+        inner = app or _no_routes
+
+        async def probed(scope: Scope, receive: Receive, send: Send) -> None:
+            is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+            if not is_read or scope["path"] not in _OWN_PATHS or not await self._answer(scope, send):
+                await inner(scope, receive, send)
+
+        return probed
+
+    async def _answer(self, scope: Scope, send: Send) -> bool:
+        """Answer one of the probes' paths; False where this process has none of that name."""
+        path = scope["path"]
+        if path == "/dashboard" and self._dashboard is None:
+            return False
+        scope["path_template"] = path
+        match path:
+            case "/health":
+                await _send(send, 200, msgspec.json.encode(self.health()))
+            case "/ready":
+                readiness = await self.readiness()
+                await _send(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
+            case "/metrics":
+                await _send(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+            case _ if self._dashboard is not None:
+                await self._dashboard.answer(send)
+        return True
 
     async def close(self) -> None:
         """Close the dashboard."""
@@ -85,12 +94,17 @@ class Probes:
             return Readiness(ready=False, reason=f"{type(problem).__name__}: {problem}")
 
 
+async def _no_routes(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await _send(send, 404, _not_found(scope["path"]))
+
+
 def _not_found(path: str) -> bytes:
     message = f"There is no {path} here: this service answers /health, /ready and /metrics."
     return msgspec.json.encode({"error": "Not Found", "message": message, "status": 404, "path": path})
 
 
-async def _answer(send: Send, status: int, body: bytes, content_type: str = "application/json") -> None:
+async def _send(send: Send, status: int, body: bytes, content_type: str = "application/json") -> None:
     headers = [
         (b"content-type", content_type.encode()),
         (b"content-length", str(len(body)).encode()),

@@ -13,27 +13,17 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+ProbeMiddleware = Callable[[AsgiApp | None], AsgiApp]
+"""Puts /health, /ready and /metrics before an application; None: there are no other routes."""
 
 
-WIRE = "zmart.wire"
-"""ASGI extension: the very bytes of the request, where a ShortWay may learn them."""
+async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application of a service without routes."""
 
 
-class Line(Protocol):
-    """A connection with a request that a ShortWay has taken: one of the two must be called once."""
-
-    @property
-    def peer(self) -> str: ...
-
-    def answer(self, answer: bytes) -> None: ...
-
-    def refuse(self, request: bytes) -> None: ...
-
-
-class ShortWay(Protocol):
-    """Takes a request that is known by its very bytes, or says False; see ops/short_way.py."""
-
-    def __call__(self, request: bytes, line: Line) -> bool: ...
+def no_probes(app: AsgiApp | None) -> AsgiApp:
+    """The application alone."""
+    return app or nothing_here
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +47,7 @@ class Service(Protocol):
         """Extra fields of the /health answer; must not wait for anything."""
         ...
 
-    def asgi(self) -> AsgiApp | None:
-        """The service's own routes; None when it has none besides health, readiness and metrics.
-
-        `own_server` services (the WebSocket server) answer those three by themselves. One that has a method
-        `around(app: AsgiApp) -> AsgiApp` says by it what stands before every answer of its port, those three too.
-        """
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp | None:
+        """The application of the service's port, the host's probes in it; None when the service serves its port
+        itself (the WebSocket server, which answers the probes too)."""
         ...

@@ -30,7 +30,7 @@ from zmart.local.providers.pinata.pins import PinStore
 from zmart.local.providers.pinata.v3 import FILES, FilesApi
 from zmart.ops import logs
 from zmart.ops.probes import Probes
-from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, Receive, Scope, Send, no_probes
 from zmart.settings import Settings
 
 HOST = "127.0.0.1"
@@ -98,9 +98,9 @@ class Providers:
         """Return whether Helius is served."""
         return {"helius": self._watch is not None}
 
-    def asgi(self) -> AsgiApp | None:
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
         """Return the stand-ins' application."""
-        return self._app
+        return probes(self._app)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

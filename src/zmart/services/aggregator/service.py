@@ -21,7 +21,7 @@ from zmart.services.aggregator.cache import TallyCache
 from zmart.services.aggregator.policy import Policy
 from zmart.services.aggregator.proposals import ProposalDecider
 from zmart.services.aggregator.waking import wake_by_votes
-from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.settings import Settings
 from zmart.store import market_work
 from zmart.store.intents import Action, IntentRow
@@ -110,8 +110,8 @@ class Aggregator:
     def health(self) -> Mapping[str, object]:
         return {**self._ticks.health(), "service": "zmart-vote-aggregator"}
 
-    def asgi(self) -> AsgiApp:
-        return StatsApi(self._context.pool)
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
+        return probes(StatsApi(self._context.pool))
 
     async def _tick(self) -> None:
         await self._ticks.run(self._everything)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client import REGISTRY, Counter
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -61,5 +61,28 @@ class Requests(Collector):
         yield times
 
 
+class ResponseCacheFigures(Collector):
+    """How the response cache does. Counted like requests: by one thread, without a lock."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.size_bytes = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        yield CounterMetricFamily("zmart_gateway_cache_hits", "Responses from the response cache", self.hits)
+        yield CounterMetricFamily(
+            "zmart_gateway_cache_misses", "Cacheable responses that had to be read", self.misses
+        )
+        yield GaugeMetricFamily(
+            "zmart_gateway_cache_bytes",
+            "What the response cache holds, its indexes included",
+            self.size_bytes,
+        )
+
+
 REQUESTS = Requests()
 REGISTRY.register(REQUESTS)
+CACHE = ResponseCacheFigures()
+REGISTRY.register(CACHE)

@@ -18,7 +18,7 @@ from zmart.feed import redis_client
 from zmart.feed.redis_client import RedisClient
 from zmart.ipfs.pinata import PinataClient
 from zmart.market.pricing import pricing_model
-from zmart.services.contract import AsgiApp, Line, Readiness
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.gateway.api.fragment_cache import FragmentCache
 from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.app import build
@@ -50,7 +50,6 @@ class Gateway:
 
     def __init__(self, context: AppContext) -> None:
         self.context = context
-        self._app = build(context)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Returns at once when stopped: requests that are under way still use what is open."""
@@ -82,16 +81,9 @@ class Gateway:
     def health(self) -> Mapping[str, object]:
         return {"pricing_model": self.context.pricing.name, "program_id": self.context.program.address}
 
-    def asgi(self) -> AsgiApp:
-        return self._app
-
-    def short_way(self, request: bytes, line: Line) -> bool:
-        """See services.contract.ShortWay."""
-        return self._app.hot is not None and self._app.hot.short_way(request, line)
-
-    def around(self, app: AsgiApp) -> AsgiApp:
-        """Headers, CORS, request id and access log for what the host answers on this port, too."""
-        return self._app.around(app)
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
+        """The probes stand behind the edge: they get headers, CORS, a request id and a line in the access log, too."""
+        return build(self.context, probes)
 
 
 async def open_gateway(settings: Settings) -> Gateway:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import structlog
 
 from zmart.errors import StoreError
-from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.indexer import metrics
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.maintenance import Maintenance
@@ -113,8 +113,8 @@ class Indexer:
         total = self._engine.worker.events_total
         return {"events_total": total, "events_per_minute": self._rate.per_minute(total)}
 
-    def asgi(self) -> AsgiApp:
-        return self._app
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
+        return probes(self._app)
 
     async def _wake(self, stop: StopSignal, signals: tuple[WakeSignal, ...]) -> None:
         """Wake the loops when the database reports that something was stored."""

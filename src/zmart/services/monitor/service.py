@@ -16,7 +16,7 @@ from zmart.decisions.ticks import TickRecord
 from zmart.decisions.waiting import resume_waiting
 from zmart.decisions.workers import DRAIN_S, MarketWorkers, clear_finished
 from zmart.market.types import ChainTime, MarketId, MarketState
-from zmart.services.contract import Readiness
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.monitor import metrics
 from zmart.services.monitor.dispute_reviews import DisputeReviews
 from zmart.services.monitor.finalizer import Finalizer
@@ -121,9 +121,9 @@ class Monitor:
         """Return how the last tick ended."""
         return self._ticks.health()
 
-    def asgi(self) -> None:
-        """Return None: the monitor has no routes of its own."""
-        return
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
+        """Return the probes: there are no other routes."""
+        return probes(None)
 
     async def _tick(self) -> None:
         await self._ticks.run(self._everything)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.ticks import TickRecord
 from zmart.ipfs.pinata import PinataClient
-from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.documents import DocumentFetcher
@@ -102,9 +102,9 @@ class SnapshotService:
         """Return how the last runs ended."""
         return {**self._daily.health(), "error_of_last_look": self._maintenance.error}
 
-    def asgi(self) -> AsgiApp | None:
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
         """Return the operators' route."""
-        return RunApi(self._runs, self._settings.operator_token.get_secret_value())
+        return probes(RunApi(self._runs, self._settings.operator_token.get_secret_value()))
 
     async def _day(self) -> None:
         await self._daily.run(self._run_all)

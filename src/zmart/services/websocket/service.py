@@ -17,7 +17,7 @@ from zmart.feed.redis_client import RedisClient
 from zmart.feed.relay import FeedRelay
 from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
-from zmart.services.contract import AsgiApp, Readiness
+from zmart.services.contract import ProbeMiddleware, Readiness, no_probes
 from zmart.services.websocket import addresses, socket
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
@@ -37,7 +37,6 @@ class WebSocketService:
     """Run the service: `open(settings)`, then `run(stop)`."""
 
     name = "websocket"
-    own_server = True
 
     def __init__(self, settings: Settings, pool: Pool, redis: RedisClient) -> None:
         self._settings = settings
@@ -93,9 +92,9 @@ class WebSocketService:
         """Return the number of connections."""
         return {"connections": len(self._hub.connections)}
 
-    def asgi(self) -> AsgiApp | None:
+    def asgi(self, probes: ProbeMiddleware = no_probes) -> None:
         """Return None: the service runs its own server."""
-        return None
+        return
 
     async def _listen(self) -> asyncio.Server:
         host, port = self._settings.bind_host, self._settings.ws_port

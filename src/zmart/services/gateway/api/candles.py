@@ -10,10 +10,10 @@ import msgspec
 
 from zmart.client.shapes.tape import Candle, Candles
 from zmart.errors import Invalid
-from zmart.market.types import PRICE_ONE, Lamports, PriceE9
+from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9
 from zmart.services.gateway.api import lookup
 from zmart.services.gateway.api.formatting import iso_of_seconds, price_text
-from zmart.services.gateway.http.responses import with_text_numbers
+from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import candles
 from zmart.store.candles import Chart
 from zmart.store.pool import Pool
@@ -24,6 +24,17 @@ _USUAL_CANDLES = 200
 _BEGINS = b'{"timestamp":"'
 
 
+class CandlesPage(msgspec.Struct, frozen=True, kw_only=True):
+    """client.shapes.tape.Candles, with candles that are encoded already."""
+
+    market_id: MarketId
+    interval: str
+    start: str
+    end: str
+    candles: msgspec.Raw
+    count: int
+
+
 def until_the_next(interval: str) -> float:
     """Seconds until another candle begins."""
     step_s = INTERVALS_S.get(interval, 1)
@@ -32,7 +43,7 @@ def until_the_next(interval: str) -> float:
 
 async def of(
     pool: Pool, key: str, interval: str, start: str | None, end: str | None, *, text: bool = False
-) -> Candles:
+) -> Encoded[Candles]:
     """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
     step_s = INTERVALS_S.get(interval)
     if step_s is None:
@@ -45,7 +56,7 @@ async def of(
     if len(window) > MAX_CANDLES:
         raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
     found, count = _filled(chart, window, text=text)
-    return Candles(
+    page = CandlesPage(
         market_id=chart.market_id,
         interval=interval,
         start=iso_of_seconds(window.start),
@@ -53,6 +64,7 @@ async def of(
         candles=found,
         count=count,
     )
+    return Encoded(msgspec.json.encode(page))
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
@@ -73,10 +85,10 @@ async def _chart(pool: Pool, key: str, window: range, step_s: int) -> Chart:
     return lookup.known(await candles.of_market(pool, key, start, end, step_s), key)
 
 
-def _filled(chart: Chart, window: range, *, text: bool) -> tuple[list[Candle], int]:
-    """From the market's opening on, one candle for each interval, typed as what their JSON holds; and how many."""
+def _filled(chart: Chart, window: range, *, text: bool) -> tuple[msgspec.Raw, int]:
+    """From the market's opening on, one candle for each interval, as a JSON array; and how many."""
     if chart.activated_at is None:
-        return [], 0
+        return msgspec.Raw(b"[]"), 0
     step_s = window.step
     first_s = max(window.start, int(chart.activated_at.timestamp()) // step_s * step_s)
     begins = [_begin(moment_s) for moment_s in range(first_s, window.stop, step_s)]
@@ -91,16 +103,16 @@ def _filled(chart: Chart, window: range, *, text: bool) -> tuple[list[Candle], i
         pieces.append(begins[at] + tail)
         flat = _tail(close, close, close, close, 0, 0, text)
     pieces += [begin + flat for begin in begins[len(pieces) :]]
-    return msgspec.Raw(b"[" + b",".join(pieces) + b"]"), len(pieces)  # type: ignore[return-value]
+    return msgspec.Raw(b"[" + b",".join(pieces) + b"]"), len(pieces)
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=4_000)
 def _begin(moment_s: int) -> bytes:
     return _BEGINS + iso_of_seconds(moment_s).encode()
 
 
 @lru_cache(
-    maxsize=50_000
+    maxsize=10_000
 )  # what was traded stays as it was: the next reading meets the same candles but the last
 def _tail(first: int, high: int, low: int, last: int, volume: int, count: int, text: bool) -> bytes:
     """A candle's JSON behind its time: where nothing is traded, one serves for many."""
@@ -113,5 +125,5 @@ def _tail(first: int, high: int, low: int, last: int, volume: int, count: int, t
         volume=Lamports(volume),
         trades=count,
     )
-    whole = msgspec.json.encode(with_text_numbers(candle) if text else candle)
+    whole = msgspec.json.encode(with_text_amounts(candle) if text else candle)
     return whole[len(_BEGINS) :]

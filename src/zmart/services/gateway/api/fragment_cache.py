@@ -1,134 +1,150 @@
-"""Rows as JSON, made once for each version of a row: lists are put together from the pieces.
+"""Rows as JSON, encoded once for each version of a row: lists are put together from the fragments.
 
-PostgreSQL says for every row of an answer which version is the current one; bytes that were made of that version
-are right for as long as it stays so.
+PostgreSQL says for every row of a response which version is the current one; bytes that were made of that version are
+right for as long as it stays so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, TypeVar
 
 import msgspec
 
-from zmart.client.shapes.markets import Market, MarketDetail
-from zmart.client.shapes.tape import Trade
+from zmart.client.shapes.markets import MarketDetail, Markets
+from zmart.client.shapes.tape import MarketTrades
 from zmart.market.types import MarketId
 from zmart.services.gateway.api import serializers
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.api.vote_terms import MarketVoting
-from zmart.services.gateway.http.responses import with_text_numbers
+from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import markets, trades
 from zmart.store.pool import Pool
 from zmart.store.status import Rules
 
-_MAX_BYTES = 16 << 20
-"""Of JSON in one store: some 30,000 trades, some 12,000 markets."""
-
-Version = TypeVar("Version", bound=Hashable)
-Made = TypeVar("Made")
+_MAX_BYTES = 12 << 20
+_FRAGMENT_BYTES = 600
+"""What a fragment costs besides its JSON: its version, the key, the place in the index; measured."""
 
 
-class FragmentStore(Generic[Version]):
-    """Pieces by version; the oldest go when there are too many."""
+class MarketsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """client.shapes.markets.Markets, with markets that are encoded already."""
 
-    def __init__(self) -> None:
-        self._pieces: dict[Version, msgspec.Raw] = {}
-        self._held_bytes = 0
-        self.get = self._pieces.get
+    markets: Sequence[msgspec.Raw]
+    count: int
+    offset: int
+    limit: int
+    next_cursor: str | None = None
 
-    def put(self, version: Version, content: msgspec.Struct, *, text: bool) -> msgspec.Raw:
+    def encoded(self) -> Encoded[Markets]:
+        return Encoded(msgspec.json.encode(self))
+
+
+class TradesPage(msgspec.Struct, frozen=True, kw_only=True):
+    """client.shapes.tape.MarketTrades, with trades that are encoded already."""
+
+    trades: Sequence[msgspec.Raw]
+    count: int
+    market_id: MarketId
+    next_cursor: str | None = None
+
+    def encoded(self) -> Encoded[MarketTrades]:
+        return Encoded(msgspec.json.encode(self))
+
+
+class Fragments:
+    """JSON by what it is and its version; the oldest goes when there are too many bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._fragments: dict[Hashable, msgspec.Raw] = {}
+        self.get = self._fragments.get
+        self.size_bytes = 0
+
+    def put(self, key: Hashable, content: msgspec.Struct, *, text: bool) -> msgspec.Raw:
         """`text`: every amount as text (`numeric=string`)."""
-        whole = msgspec.json.encode(with_text_numbers(content) if text else content)
-        piece = msgspec.Raw(whole)
-        self._held_bytes += len(whole) - self._forget(version)
-        self._pieces[version] = piece
-        while self._held_bytes > _MAX_BYTES:
-            self._held_bytes -= self._forget(next(iter(self._pieces)))
-        return piece
+        encoded = msgspec.json.encode(with_text_amounts(content) if text else content)
+        fragment = msgspec.Raw(encoded)
+        self._forget(key)
+        self._fragments[key] = fragment
+        self.size_bytes += _FRAGMENT_BYTES + len(encoded)
+        while self.size_bytes > self._max_bytes:
+            self._forget(next(iter(self._fragments)))
+        return fragment
 
     def clear(self) -> None:
-        self._pieces.clear()
-        self._held_bytes = 0
+        self._fragments.clear()
+        self.size_bytes = 0
 
-    def _forget(self, version: Version) -> int:
-        """How many bytes that frees."""
-        piece = self._pieces.pop(version, None)
-        return 0 if piece is None else len(memoryview(piece))
+    def _forget(self, key: Hashable) -> None:
+        fragment = self._fragments.pop(key, None)
+        if fragment is not None:
+            self.size_bytes -= _FRAGMENT_BYTES + len(memoryview(fragment))
 
 
 class FragmentCache:
-    """Markets as lists show them, markets in full, trades. A market's JSON also depends on the program's rules."""
+    """Markets as lists show them, whole markets, trades. A market's JSON also depends on the program's rules."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._rules: Rules | None = None
-        self._markets = _for_both(FragmentStore[markets.Version])
-        self._details = _for_both(FragmentStore[tuple[markets.Version, MarketVoting]])
-        self._trades = _for_both(FragmentStore[trades.Version])
+        self._fragments = Fragments(_MAX_BYTES)
 
     async def rows(
-        self, wanted: Sequence[markets.Version], policy: FinalizationPolicy, *, text: bool
-    ) -> list[Market]:
-        """Typed as what the pieces hold."""
-        self._under(policy)
-        fragments = self._markets[text]
-        pieces = [fragments.get(version) for version in wanted]
-        if None not in pieces:
-            return pieces  # type: ignore[return-value]
-        missing = [version.market_id for version in wanted if fragments.get(version) is None]
-        fresh = await self._read(fragments, missing, lambda row: serializers.market(row, policy), text=text)
-        pieces = [fragments.get(version) or fresh.get(version.market_id) for version in wanted]
-        return [piece for piece in pieces if piece is not None]  # type: ignore[misc]  # gone: deleted meanwhile
+        self, requested: Sequence[markets.Version], policy: FinalizationPolicy, *, text: bool
+    ) -> list[msgspec.Raw]:
+        """Each is the JSON of a client.shapes.markets.Market; one that was deleted meanwhile is left out."""
+        self._apply(policy)
+        cached = self._fragments.get
+        found = [cached(("row", text, version)) for version in requested]
+        missing = [version.market_id for version, row in zip(requested, found, strict=True) if row is None]
+        if missing:
+            fresh = await self._read(missing, lambda row: serializers.market(row, policy), text=text)
+            found = [
+                row or fresh.get(version.market_id) for version, row in zip(requested, found, strict=True)
+            ]
+        return [row for row in found if row is not None]
 
     async def detail(
         self, version: markets.Version, voting: MarketVoting, policy: FinalizationPolicy, *, text: bool
-    ) -> MarketDetail | None:
+    ) -> Encoded[MarketDetail] | None:
         """None when the market was deleted meanwhile."""
-        self._under(policy)
-        fragments = self._details[text]
-        piece = fragments.get((version, voting))
-        if piece is None:
+        self._apply(policy)
+        fragment = self._fragments.get(("detail", text, version, voting))
+        if fragment is None:
             for read, row in await markets.with_versions(self._pool, [version.market_id]):
-                piece = fragments.put((read, voting), serializers.detail(row, voting, policy), text=text)
-        return piece  # type: ignore[return-value]
+                content = serializers.detail(row, voting, policy)
+                fragment = self._fragments.put(("detail", text, read, voting), content, text=text)
+        return None if fragment is None else Encoded(bytes(fragment))
 
-    async def tape(self, wanted: Sequence[trades.Version], *, text: bool) -> list[Trade]:
-        fragments = self._trades[text]
-        pieces = [fragments.get(version) for version in wanted]
-        if None not in pieces:
-            return pieces  # type: ignore[return-value]
-        missing = [version for version in wanted if fragments.get(version) is None]
-        fresh = {}
-        for version, row in await trades.with_versions(self._pool, missing):
-            fresh[version.signature, version.ordinal] = fragments.put(
-                version, serializers.trade(row), text=text
-            )
-        pieces = [fragments.get(each) or fresh.get((each.signature, each.ordinal)) for each in wanted]
-        return [piece for piece in pieces if piece is not None]  # type: ignore[misc]
+    async def tape(self, requested: Sequence[trades.Version], *, text: bool) -> list[msgspec.Raw]:
+        """Each is the JSON of a client.shapes.tape.Trade."""
+        cached = self._fragments.get
+        found = [cached(("trade", text, version)) for version in requested]
+        missing = [version for version, trade in zip(requested, found, strict=True) if trade is None]
+        if missing:
+            fresh = {}
+            for version, row in await trades.with_versions(self._pool, missing):
+                fragment = self._fragments.put(("trade", text, version), serializers.trade(row), text=text)
+                fresh[version.signature, version.ordinal] = fragment
+            found = [
+                trade or fresh.get((version.signature, version.ordinal))
+                for version, trade in zip(requested, found, strict=True)
+            ]
+        return [trade for trade in found if trade is not None]
 
     async def _read(
         self,
-        fragments: FragmentStore[markets.Version],
         market_ids: Sequence[MarketId],
-        view: Callable[[markets.MarketRow], msgspec.Struct],
+        serialize: Callable[[markets.MarketRow], msgspec.Struct],
         *,
         text: bool,
     ) -> dict[MarketId, msgspec.Raw]:
-        if not market_ids:
-            return {}
-        found = await markets.with_versions(self._pool, market_ids)
-        return {version.market_id: fragments.put(version, view(row), text=text) for version, row in found}
+        return {
+            version.market_id: self._fragments.put(("row", text, version), serialize(row), text=text)
+            for version, row in await markets.with_versions(self._pool, market_ids)
+        }
 
-    def _under(self, policy: FinalizationPolicy) -> None:
+    def _apply(self, policy: FinalizationPolicy) -> None:
         if policy.rules != self._rules:
             self._rules = policy.rules
-            for fragments in self._markets.values():
-                fragments.clear()
-            for details in self._details.values():
-                details.clear()
-
-
-def _for_both(make: Callable[[], Made]) -> dict[bool, Made]:
-    """One for numbers, one for numbers as text."""
-    return {False: make(), True: make()}
+            self._fragments.clear()

@@ -12,11 +12,13 @@ from zmart.client.shapes import markets as shapes
 from zmart.errors import NotFound, Unauthenticated
 from zmart.market.types import PRICE_ONE, MarketId
 from zmart.services.gateway.api import lookup, paging, serializers, vote_terms
+from zmart.services.gateway.api.fragment_cache import MarketsPage
 from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
-from zmart.services.gateway.http.responses import CHAIN, PRIVATE, again, wants_text
+from zmart.services.gateway.http.request_context import request_context
+from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
 from zmart.store import documents, market_lists, markets
 from zmart.store.documents import Document
 from zmart.store.markets import Filters, Page, Sort
@@ -40,12 +42,12 @@ async def list_markets(
     limit: Limit = 20,
     offset: Offset = 0,
     cursor: Cursor = None,
-) -> shapes.Markets:
+) -> ApiResponse[shapes.Markets]:
     """Markets that match, by page. `state=DRAFT` lists your own drafts."""
     wanted = None if not market_state else lookup.state_of(market_state)
     if wanted == serializers.DRAFT:
-        request.scope[PRIVATE] = True  # type: ignore[literal-required]
-        return await _own_drafts(context, auth, limit)
+        request_context(request.scope).is_private = True
+        return ApiResponse(await _own_drafts(context, auth, limit))
     filters = Filters(
         state=wanted,
         category=category.strip().lower() if category else None,
@@ -54,7 +56,8 @@ async def list_markets(
     )
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     text = wants_text(request)
-    return await again(request, partial(_page, context, filters, sort, size, skipped, cursor, text=text))
+    read = partial(_page, context, filters, sort, size, skipped, cursor, text=text)
+    return ApiResponse(await cacheable(request, read))
 
 
 async def _page(
@@ -66,7 +69,7 @@ async def _page(
     cursor: str | None,
     *,
     text: bool,
-) -> shapes.Markets:
+) -> Encoded[shapes.Markets]:
     after = None
     if sort is Sort.TRENDING:
         place = paging.key_of(cursor, OffsetKey)
@@ -81,7 +84,7 @@ async def _page(
         by_offset = sort is Sort.TRENDING
         key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_place(places[-1]))
         following = paging.cursor_of(key)
-    return shapes.Markets(
+    page = MarketsPage(
         markets=await context.fragments.rows(
             [place.version for place in places], await context.policy(), text=text
         ),
@@ -90,6 +93,7 @@ async def _page(
         limit=size,
         next_cursor=following,
     )
+    return page.encoded()
 
 
 async def _own_drafts(context: AppContext, auth: RequestAuth, limit: int) -> shapes.Markets:
@@ -113,21 +117,21 @@ def _draft(context: AppContext, document: Document, policy: serializers.Finaliza
 @get("/api/markets/{key:str}", opt={CHAIN: True}, tags=["markets"])
 async def market(
     context: Context, auth: Auth, request: GatewayRequest, key: FromPath[str]
-) -> shapes.MarketDetail | shapes.Market:
+) -> ApiResponse[shapes.MarketDetail | shapes.Market]:
     """One market, by its id or its address. A draft is shown to its creator."""
     name = lookup.key_in_path(key)
-    known = await again(request, partial(_detail, context, name, text=wants_text(request)))
+    known = await cacheable(request, partial(_detail, context, name, text=wants_text(request)))
     if known is not None:
-        return known
+        return ApiResponse(known)
     creator = await auth.reader()
     draft = await documents.draft(context.pool, MarketId(name), creator) if creator else None
     if draft is None:
         raise NotFound(f"There is no market {name}: it does not exist, or is not indexed yet.")
-    request.scope[PRIVATE] = True  # type: ignore[literal-required]
-    return _draft(context, draft, await context.policy())
+    request_context(request.scope).is_private = True
+    return ApiResponse(_draft(context, draft, await context.policy()))
 
 
-async def _detail(context: AppContext, key: str, *, text: bool) -> shapes.MarketDetail | None:
+async def _detail(context: AppContext, key: str, *, text: bool) -> Encoded[shapes.MarketDetail] | None:
     version = await markets.version(context.pool, key)
     if version is None:
         return None
@@ -138,7 +142,7 @@ async def _detail(context: AppContext, key: str, *, text: bool) -> shapes.Market
 @get("/api/markets/trending", opt={CHAIN: True}, tags=["markets"])
 async def trending(context: Context, request: GatewayRequest, limit: Limit = 10) -> shapes.TrendingMarkets:
     """Markets by volume times traders of the last 24 hours."""
-    return await again(request, partial(_trending, context, paging.bounded(limit)))
+    return await cacheable(request, partial(_trending, context, paging.bounded(limit)))
 
 
 async def _trending(context: AppContext, size: int) -> shapes.TrendingMarkets:
@@ -160,7 +164,7 @@ async def _trending(context: AppContext, size: int) -> shapes.TrendingMarkets:
 @get("/api/markets/categories", opt={CHAIN: True}, tags=["markets"])
 async def categories(context: Context, request: GatewayRequest) -> shapes.Categories:
     """Categories in use, with their number of markets."""
-    return await again(request, partial(_categories, context))
+    return await cacheable(request, partial(_categories, context))
 
 
 async def _categories(context: AppContext) -> shapes.Categories:

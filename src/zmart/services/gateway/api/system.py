@@ -20,8 +20,9 @@ from zmart.services.gateway.api import health_report, lookup, paging, timeline
 from zmart.services.gateway.api.formatting import iso
 from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
 from zmart.services.gateway.context import Context
-from zmart.services.gateway.http.problems import GatewayRequest, problem_body, request_id_of
-from zmart.services.gateway.http.request_guard import BODY, LIMIT, NO_LIMIT
+from zmart.services.gateway.http.problems import GatewayRequest, problem_body
+from zmart.services.gateway.http.request_context import request_context
+from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.store import activity, change_feed, status
 from zmart.store.change_feed import Change, Topic
@@ -156,16 +157,16 @@ class _FeedMessage(msgspec.Struct, frozen=True):
 )
 async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
     """A delivery of Helius: written down, acknowledged; the indexer works on it."""
-    body: bytes = request.scope[BODY]  # type: ignore[literal-required]
+    found = request_context(request.scope)
     said = await context.webhook.receive(
-        body, request.headers.get("authorization"), request.headers.get("x-helius-signature")
+        found.body, request.headers.get("authorization"), request.headers.get("x-helius-signature")
     )
     if said.status < 400:
         return Response(
             msgspec.json.encode(said.body), status_code=said.status, media_type="application/json"
         )
     text = str(said.body.get("message", ""))
-    path, request_id = request.url.path, request_id_of(request.scope)
+    path, request_id = request.url.path, found.request_id
     return Response(
         problem_body(said.status, text, path, request_id),
         status_code=said.status,

@@ -15,15 +15,18 @@ from zmart.market.pricing import Quantities
 from zmart.market.types import PRICE_ONE, MarketId, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
 from zmart.services.gateway.api.formatting import iso, price_percent
+from zmart.services.gateway.api.fragment_cache import TradesPage
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.responses import CHAIN, a_while, again, wants_text
+from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
 from zmart.store import trades
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _FAR_AHEAD = timedelta(days=3650)
 _MAX_POINTS = 5000
+_PUBLISHED_MAX_AGE_S = 10.0
+"""Of what depends on published tables alone."""
 
 
 @get("/api/markets/{key:str}/trades", opt={CHAIN: True}, tags=["tape"])
@@ -34,29 +37,31 @@ async def market_trades(
     limit: Limit = 50,
     offset: Offset = 0,
     cursor: Cursor = None,
-) -> shapes.MarketTrades:
+) -> ApiResponse[shapes.MarketTrades]:
     """The newest trades, given oldest first."""
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     behind = paging.key_of(cursor, TapeKey)
     name, text = lookup.key_in_path(key), wants_text(request)
-    return await again(request, partial(_trades, context, name, size, skipped, behind, text=text), a_while)
+    read = partial(_trades, context, name, size, skipped, behind, text=text)
+    return ApiResponse(await cacheable(request, read, max_age_s=_PUBLISHED_MAX_AGE_S))
 
 
 async def _trades(
     context: AppContext, key: str, size: int, offset: int, behind: TapeKey | None, *, text: bool
-) -> shapes.MarketTrades:
+) -> Encoded[shapes.MarketTrades]:
     is_id = len(key) == 64
     market_id = MarketId(key) if is_id else await lookup.market_id_of(context, key)
     place = behind.place if behind else None
     versions, more = paging.cut(await trades.versions(context.pool, market_id, size + 1, offset, place), size)
     if is_id and not versions:
         await lookup.market_id_of(context, key)  # what is traded exists
-    return shapes.MarketTrades(
+    page = TradesPage(
         trades=await context.fragments.tape(versions[::-1], text=text),
         count=len(versions),
         market_id=market_id,
         next_cursor=paging.cursor_of(TapeKey(*versions[-1].place)) if more and versions else None,
     )
+    return page.encoded()
 
 
 @get("/api/markets/{key:str}/stats", opt={CHAIN: True}, tags=["tape"])
@@ -110,12 +115,12 @@ async def market_candles(
     interval: FromQuery[str] = "1h",
     start: FromQuery[str | None] = None,
     end: FromQuery[str | None] = None,
-) -> shapes.Candles:
+) -> ApiResponse[shapes.Candles]:
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
     name = lookup.key_in_path(key)
     text = wants_text(request)
     read = partial(candles.of, context.pool, name, interval, start, end, text=text)
-    return await again(request, read, partial(candles.until_the_next, interval))
+    return ApiResponse(await cacheable(request, read, max_age_s=partial(candles.until_the_next, interval)))
 
 
 @get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])

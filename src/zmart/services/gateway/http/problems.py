@@ -27,8 +27,10 @@ from zmart.errors import (
     Unauthenticated,
     ZmartError,
 )
+from zmart.services.connection_limits import SlowBody
 from zmart.services.gateway.api.formatting import now_iso
 from zmart.services.gateway.explorer.templating import page
+from zmart.services.gateway.http.request_context import request_context
 from zmart.services.store_refusal import refusal_of
 
 log = structlog.get_logger()
@@ -90,11 +92,13 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
         headers |= problem.headers
     if isinstance(problem, HTTPException) and problem.headers:
         headers |= {name: value for name, value in problem.headers.items() if name.lower() == "allow"}
+    if status == 408:
+        headers["Connection"] = "close"
     if status == 503:
         headers["Retry-After"] = _RETRY_AFTER_S
     if isinstance(problem, StoreError):
         headers["Retry-After"] = refusal_of(problem).retry_after
-    request_id = request_id_of(request.scope)
+    request_id = request_context(request.scope).request_id
     if _wants_page(request):
         title = NAMES.get(status, "Problem")
         return page("problem.html", status_code=status, title=title, message=message, request_id=request_id)
@@ -125,10 +129,6 @@ def problem_body(
     )
 
 
-def request_id_of(scope: Any) -> str:  # noqa: ANN401  # an ASGI scope, untyped by that standard
-    return str(scope.get("request_id", ""))
-
-
 def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
     """Status, message and details of an exception."""
     match problem:
@@ -136,6 +136,8 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
             return 429, str(problem), []
         case UnsupportedBody():
             return 415, str(problem), []
+        case SlowBody():
+            return 408, str(problem), []
         case RecursionError():
             return 400, "The request cannot be read: its JSON is nested too deeply.", []
         case Invalid():

@@ -1,6 +1,6 @@
 """Counts requests in Redis for all gateways, in this process alone while Redis is away.
 
-Checks that come together travel together: one Lua call counts all of them. A caller who has many requests left is let
+Checks that come together travel together: one Lua call counts all of them. A client who has many requests left is let
 through at once and counted some milliseconds later; only who comes near a limit waits for the count.
 """
 
@@ -24,13 +24,13 @@ from zmart.services.gateway.http.rate_limits import (
 
 log = structlog.get_logger()
 
-_REST_S = 1.0
+_PAUSE_S = 1.0
 ANSWER_WITHIN_S = 0.25
 _CERTAIN_S = 1.0
 _COUNT_WITHIN_S = 0.02
-_MOST_CALLERS = 100_000
+_MAX_CLIENTS = 20_000
 
-# KEYS: one per caller. ARGV: now in ms, window in ms, then for each key its limit and how many requests it has now.
+# KEYS: one per client. ARGV: now in ms, window in ms, then for each key its limit and how many requests it has now.
 # Answers for each key: how many of them may go on, and how many were left before.
 # A window is the count of this minute and the share of the last minute that still lies in it.
 _LUA = """
@@ -76,41 +76,41 @@ class RateLimiter:
         self.answer_within_s = answer_within_s
         self._script = None if redis is None else redis.register_script(_LUA)
         self._local = LocalCounts()
-        self._callers: dict[tuple[str, str], _ClientBudget] = {}
+        self._clients: dict[tuple[str, str], _ClientBudget] = {}
         self._due: dict[_ClientBudget, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._working: asyncio.Task[None] | None = None
-        self._rests_until = 0.0
+        self._paused_until = 0.0
 
     async def take(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict:
         return self.at_once(policy, key) or await self.begin(policy, key)
 
     def at_once(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict | None:
         """The verdict if it is certain without asking; None, and nothing was counted, if not."""
-        caller = self._callers.get((policy.name, key))
-        if caller is None or caller.left <= caller.close or time.monotonic() >= caller.until:
+        client = self._clients.get((policy.name, key))
+        if client is None or client.left <= client.close or time.monotonic() >= client.until:
             return None
-        caller.left -= 1
-        caller.ahead += 1
-        if caller.ahead == 1:
-            self._due[caller] = None
+        client.left -= 1
+        client.ahead += 1
+        if client.ahead == 1:
+            self._due[client] = None
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(_COUNT_WITHIN_S, self._start)
-        return RateLimitVerdict(True, caller.left, caller.reset_s)
+        return RateLimitVerdict(True, client.left, client.reset_s)
 
     def begin(self, policy: RateLimitPolicy, key: str) -> asyncio.Future[RateLimitVerdict]:
         """The verdict once it is known."""
         answer: asyncio.Future[RateLimitVerdict] = asyncio.get_running_loop().create_future()
-        if self._script is None or time.monotonic() < self._rests_until:
+        if self._script is None or time.monotonic() < self._paused_until:
             answer.set_result(self._local.take(_name(policy, key), policy.per_minute))
             return answer
-        caller = self._callers.get((policy.name, key))
-        if caller is None:
-            if len(self._callers) >= _MOST_CALLERS:
-                self._callers.clear()
-            caller = self._callers[policy.name, key] = _ClientBudget(policy, key)
-        caller.waiting.append(answer)
-        self._due[caller] = None
+        client = self._clients.get((policy.name, key))
+        if client is None:
+            if len(self._clients) >= _MAX_CLIENTS:
+                self._clients.clear()
+            client = self._clients[policy.name, key] = _ClientBudget(policy, key)
+        client.waiting.append(answer)
+        self._due[client] = None
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._count_due())
         return answer
@@ -130,16 +130,16 @@ class RateLimiter:
 
     async def _count_due(self) -> None:
         while self._due:
-            callers, self._due = list(self._due), {}
-            told = [(caller, caller.ahead, caller.waiting) for caller in callers]
-            for caller in callers:
-                caller.ahead, caller.waiting = 0, []
-            wanted = [(caller.policy, caller.key, ahead + len(waiting)) for caller, ahead, waiting in told]
-            for (caller, ahead, waiting), grant in zip(told, await self._counted(wanted), strict=True):
-                _tell(caller, ahead, waiting, grant)
+            clients, self._due = list(self._due), {}
+            told = [(client, client.ahead, client.waiting) for client in clients]
+            for client in clients:
+                client.ahead, client.waiting = 0, []
+            wanted = [(client.policy, client.key, ahead + len(waiting)) for client, ahead, waiting in told]
+            for (client, ahead, waiting), grant in zip(told, await self._counted(wanted), strict=True):
+                _resolve(client, ahead, waiting, grant)
 
     async def _counted(self, wanted: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
-        if self._script is None or time.monotonic() < self._rests_until:
+        if self._script is None or time.monotonic() < self._paused_until:
             return self._counted_here(wanted)
         now_ms = int(time.time() * 1000)
         keys = [f"rate:{_name(policy, key)}" for policy, key, _ in wanted]
@@ -149,7 +149,7 @@ class RateLimiter:
                 said = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
         except (StoreError, TimeoutError) as problem:
             log.warning("rate limits are kept by this process", reason=str(problem) or type(problem).__name__)
-            self._rests_until = time.monotonic() + _REST_S
+            self._paused_until = time.monotonic() + _PAUSE_S
             return self._counted_here(wanted)
         reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S
         return [RateLimitGrant(int(said[i]), int(said[i + 1]), reset_s) for i in range(0, 2 * len(wanted), 2)]
@@ -160,15 +160,15 @@ class RateLimiter:
         ]
 
 
-def _tell(
-    caller: _ClientBudget, ahead: int, waiting: list[asyncio.Future[RateLimitVerdict]], grant: RateLimitGrant
+def _resolve(
+    client: _ClientBudget, ahead: int, waiting: list[asyncio.Future[RateLimitVerdict]], grant: RateLimitGrant
 ) -> None:
     for place, answer in enumerate(waiting, start=ahead):
         if not answer.done():
             answer.set_result(grant.verdict(place))
-    caller.left = grant.left - min(ahead + len(waiting), grant.granted) - caller.ahead
-    caller.reset_s = grant.reset_s
-    caller.until = time.monotonic() + _CERTAIN_S
+    client.left = grant.left - min(ahead + len(waiting), grant.granted) - client.ahead
+    client.reset_s = grant.reset_s
+    client.until = time.monotonic() + _CERTAIN_S
 
 
 def _name(policy: RateLimitPolicy, key: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from zmart.settings import Settings
 
 WINDOW_S = 60
-_MAX_LOCAL_KEYS = 100_000
+_MAX_LOCAL_KEYS = 20_000
 
 
 class RateLimitPolicy(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class RateLimitVerdict(msgspec.Struct, frozen=True):
 
 
 class RateLimitGrant(msgspec.Struct, frozen=True):
-    """How many of a caller's requests that were counted together may go on, and how many were left before."""
+    """How many of a client's requests that were counted together may go on, and how many were left before."""
 
     granted: int
     left: int

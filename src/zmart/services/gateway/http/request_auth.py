@@ -10,7 +10,7 @@ from zmart.market.types import Wallet
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.auth.authenticator import Principal, RequestContent
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.request_guard import BODY, PRINCIPAL
+from zmart.services.gateway.http.request_context import request_context
 
 
 class RequestAuth(msgspec.Struct, frozen=True):
@@ -47,10 +47,10 @@ Auth = NamedDependency[RequestAuth]
 
 
 async def provide_request_auth(request: GatewayRequest, context: Context) -> RequestAuth:
-    scope = request.scope
-    principal: Principal = scope[PRINCIPAL]  # type: ignore[literal-required]
-    body: bytes = scope[BODY]  # type: ignore[literal-required]
-    return RequestAuth(context, principal, RequestContent(request.method, request.url.path, body))
+    found = request_context(request.scope)
+    assert found.principal is not None, "the request guard has set it"
+    content = RequestContent(request.method, request.url.path, found.body)
+    return RequestAuth(context, found.principal, content)
 
 
 def checked_length(field: str, text: str, shortest: int, longest: int) -> str:

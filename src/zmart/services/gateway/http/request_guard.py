@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from litestar import Litestar, Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
@@ -13,7 +11,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from zmart.errors import Invalid
 from zmart.services.gateway import metrics
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.http.auth.client_addresses import Networks, client_address
+from zmart.services.gateway.http.auth.client_addresses import ClientAddresses
 from zmart.services.gateway.http.auth.vote_statements import signer_of
 from zmart.services.gateway.http.problems import GatewayRequest, TooManyRequests, UnsupportedBody
 from zmart.services.gateway.http.rate_limits import (
@@ -23,52 +21,55 @@ from zmart.services.gateway.http.rate_limits import (
     policies,
     policy_header,
 )
-from zmart.services.gateway.http.responses import AS_OF, CHAIN, TEXT
+from zmart.services.gateway.http.request_context import RequestContext, request_context
+from zmart.services.gateway.http.responses import CHAIN
 
 LIMIT = "limit"
 """Route option: the name of the policy that counts its requests."""
 NO_LIMIT = "none"
-PRINCIPAL = "principal"
-BODY = "body"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NUMERIC = ("number", "string")
 
 
 class RequestGuard(ASGIMiddleware):
-    """Puts the principal, the body and the slot of the index into the scope."""
+    """Puts the principal, the body and the slot of the index into the request's context."""
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, context: AppContext, trusted: Networks) -> None:
+    def __init__(self, context: AppContext, clients: ClientAddresses) -> None:
         self._context = context
-        self._trusted = trusted
+        self._clients = clients
         self._policies = policies(context.settings)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        notes = cast("dict[str, Any]", scope)  # Litestar types what it puts there; we add our own keys
+        context = request_context(scope)
         request: GatewayRequest = Request(scope, receive, send)
-        if b"%00" in notes.get("query_string", b"") or "\0" in notes["path"]:
+        if b"%00" in scope["query_string"] or "\0" in scope["path"]:
             raise Invalid("path", "The address holds a character that no name can have (NUL).")
         _refuse_repeats(request)
-        notes[BODY] = b"" if request.method in _SAFE else await _json_body(request)
-        notes[PRINCIPAL] = self._context.authenticator.principal(
-            request.headers.get("authorization"), notes[BODY]
-        )
-        options = notes["route_handler"].opt
+        context.body = b"" if request.method in _SAFE else await _json_body(request)
+        authorization = request.headers.get("authorization")
+        context.principal = self._context.authenticator.principal(authorization, context.body)
+        options = scope["route_handler"].opt
         policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
         if policy is not None:
-            key = notes[PRINCIPAL].claimed or signer_of(notes[BODY]) or self._address(request)
-            send = _counted(send, policy, await self._take(policy, key))
+            key = (
+                context.principal.claimed
+                or signer_of(context.body)
+                or self._clients.of(scope["client"], context.headers.get(b"x-forwarded-for"))
+            )
+            send = _counted(send, policy, await self._take(policy, key, context))
         if CHAIN in options:
-            notes[AS_OF] = await self._context.as_of_slot.get()
-        notes[TEXT] = b"numeric=" in notes.get("query_string", b"") and _wants_text(request)
+            context.as_of_slot = await self._context.as_of_slot.get()
+        context.amounts_as_text = b"numeric=" in scope["query_string"] and _wants_text(request)
         if request.method == "OPTIONS":
-            await _say_methods(notes["litestar_app"], notes["path_template"], send)
+            await _say_methods(scope["litestar_app"], scope["path_template"], send)
             return
         await next_app(scope, receive, send)
 
-    async def _take(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict:
-        verdict = await self._context.limiter.take(policy, key)
+    async def _take(self, policy: RateLimitPolicy, key: str, context: RequestContext) -> RateLimitVerdict:
+        """Count the request, unless the response cache has."""
+        verdict = context.rate_limit or await self._context.limiter.take(policy, key)
         if not verdict.allowed:
             metrics.LIMITED.labels(policy.name).inc()
             raise TooManyRequests(
@@ -76,10 +77,6 @@ class RequestGuard(ASGIMiddleware):
                 {**limit_headers(policy, verdict), "Retry-After": str(verdict.reset_s)},
             )
         return verdict
-
-    def _address(self, request: GatewayRequest) -> str:
-        peer = request.client.host if request.client else "unknown"
-        return client_address(peer, request.headers.get("x-forwarded-for"), self._trusted)
 
 
 def _refuse_repeats(request: GatewayRequest) -> None:

@@ -55,7 +55,7 @@ _RULES: dict[str, Schema] = {"Buy": {"oneOf": _EITHER}, "Resolution": {"oneOf": 
 def of_answer(annotation: Any) -> tuple[Schema, list[type]]:  # noqa: ANN401  # a handler's annotation
     """The schema of what a handler returns, and the types in it."""
     if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Response):
-        annotation = get_args(annotation)[0]
+        [annotation] = get_args(annotation)
     kinds = list(get_args(annotation)) if get_origin(annotation) is UnionType else [annotation]
     schemas = [_reference(kind) for kind in kinds]
     inner = [get_args(kind)[0] if get_origin(kind) is list else kind for kind in kinds]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from zmart.errors import ConfigError
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
+_MAX_CLIENTS = 4_096
 
 
 def parse_proxies(text: str) -> Networks:
@@ -46,3 +48,20 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+class ClientAddresses:
+    """The client's address of each request, remembered for the last ones."""
+
+    def __init__(self, trusted: Networks) -> None:
+        self._trusted = trusted
+        self._find = lru_cache(_MAX_CLIENTS)(self._found)
+
+    def of(self, peer: tuple[str, int] | None, forwarded_for: bytes | None) -> str:
+        """`peer` as ASGI tells it, `forwarded_for` the header X-Forwarded-For."""
+        host = peer[0] if peer else "unknown"
+        return self._find(host, forwarded_for) if self._trusted else host
+
+    def _found(self, host: str, forwarded_for: bytes | None) -> str:
+        given = None if forwarded_for is None else forwarded_for.decode("latin-1")
+        return client_address(host, given, self._trusted)

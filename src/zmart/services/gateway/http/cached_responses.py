@@ -1,0 +1,118 @@
+"""Responses that were given before and how they are read again, bounded in bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from sys import getsizeof
+from time import perf_counter
+
+from zmart.services.gateway.http.header_sets import Headers
+from zmart.services.gateway.http.request_context import CacheableRead
+
+Address = tuple[str, bytes]
+"""Path and query of a GET."""
+FeedAt = tuple[str, int]
+"""Epoch and head of the feed."""
+
+_ROUTE_BYTES = 2_600
+"""What an address costs besides its text: the objects here and the read that its handler made, measured."""
+_RESPONSE_BYTES = 1_400
+"""What a response costs besides its body: prepared headers and their values, measured."""
+
+
+class CachedResponse:
+    """A response as it is sent. `headers` are those that every response with this body has."""
+
+    __slots__ = ("body", "etag", "headers")
+
+    def __init__(self, body: bytes, etag: bytes, headers: Headers) -> None:
+        self.body = body
+        self.etag = etag
+        self.headers = headers
+
+
+class CachedRoute:
+    """An address whose response can be read without the router. `response` was read when the feed stood at `feed_at`
+    and is valid while it stands there, until `valid_until_s` (of time.perf_counter) at most."""
+
+    __slots__ = (
+        "address",
+        "amounts_as_text",
+        "cacheable",
+        "feed_at",
+        "path_template",
+        "reading",
+        "reading_at",
+        "response",
+        "valid_until_s",
+        "was_used",
+    )  # fmt: skip
+
+    def __init__(
+        self, address: Address, path_template: str, cacheable: CacheableRead, *, amounts_as_text: bool
+    ) -> None:
+        self.address = address
+        self.path_template = path_template
+        self.cacheable = cacheable
+        self.amounts_as_text = amounts_as_text
+        self.response: CachedResponse | None = None
+        self.feed_at: FeedAt | None = None
+        self.valid_until_s = 0.0
+        self.reading: asyncio.Task[CachedResponse] | None = None
+        self.reading_at: FeedAt | None = None
+        self.was_used = False
+
+    def valid_response(self, feed_at: FeedAt) -> CachedResponse | None:
+        """The response, if it is still what would be read at this position of the feed."""
+        is_valid = self.feed_at == feed_at and perf_counter() < self.valid_until_s
+        return self.response if is_valid else None
+
+    @property
+    def size_bytes(self) -> int:
+        """All that is held for it."""
+        path, query = self.address
+        size = _ROUTE_BYTES + getsizeof(path) + getsizeof(query)
+        return size if self.response is None else size + _RESPONSE_BYTES + getsizeof(self.response.body)
+
+
+class CachedRoutes:
+    """Routes by address. When they hold more than `max_bytes`, those that were not used since they were last looked at
+    go first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._routes: dict[Address, CachedRoute] = {}
+        self.get = self._routes.get
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def __iter__(self) -> Iterator[CachedRoute]:
+        return iter(self._routes.values())
+
+    def add(self, route: CachedRoute) -> None:
+        if route.address not in self._routes:
+            self._routes[route.address] = route
+            self.size_bytes += route.size_bytes
+            self._evict()
+
+    def keep(self, route: CachedRoute, response: CachedResponse, feed_at: FeedAt, until_s: float) -> None:
+        """Keep a response unless its route was evicted meanwhile."""
+        if self._routes.get(route.address) is not route:
+            return
+        self.size_bytes -= route.size_bytes
+        route.response, route.feed_at, route.valid_until_s = response, feed_at, until_s
+        self.size_bytes += route.size_bytes
+        self._evict()
+
+    def _evict(self) -> None:
+        while self.size_bytes > self._max_bytes:
+            address = next(iter(self._routes))
+            route = self._routes.pop(address)
+            if route.was_used:
+                route.was_used = False
+                self._routes[address] = route
+            else:
+                self.size_bytes -= route.size_bytes

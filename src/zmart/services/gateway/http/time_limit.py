@@ -1,0 +1,102 @@
+"""How long the router may take for a response, and what the client is told when it takes longer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+import structlog
+
+from zmart.services.contract import AsgiApp, Receive, Scope, Send
+from zmart.services.gateway.http.problems import problem_body
+from zmart.services.gateway.http.request_context import RequestContext, request_context
+
+log = structlog.get_logger()
+
+_SAFE = ("GET", "HEAD")
+_ON_CHAIN = ("/api/markets", "/api/trades", "/api/transactions", "/api/local")
+"""Writes that wait for an RPC or a pin provider."""
+_AT_LEAST_S = 0.05
+_LATE = "This took too long, most likely because the database or the chain does not answer: try again."
+
+
+class TimeLimits(msgspec.Struct, frozen=True):
+    """How long a response may take, for a write from the arrival of its body on. `body_s`: how long that may take."""
+
+    read_s: float = 1.8
+    write_s: float = 5.0
+    write_on_chain_s: float = 20.0
+    body_s: float = 11.0
+
+    def of(self, method: str, path: str) -> float:
+        if method in _SAFE:
+            return self.read_s
+        return self.write_on_chain_s if path.startswith(_ON_CHAIN) else self.write_s
+
+
+class TimeLimit:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: AsgiApp, limits: TimeLimits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        within_s = self._limits.of(scope["method"], scope["path"])
+        request, response = request_context(scope), _Begun(send)
+        try:
+            if scope["method"] in _SAFE:
+                left_s = within_s - (
+                    time.perf_counter() - request.began_s
+                )  # the cache may have waited already
+                async with asyncio.timeout(max(left_s, _AT_LEAST_S)):
+                    await self._app(scope, receive, response.send)
+            else:
+                async with asyncio.timeout(self._limits.body_s + within_s) as limit:
+                    await self._app(scope, _watched(receive, limit, within_s), response.send)
+        except TimeoutError:
+            path, request_id = scope["path"], request.request_id
+            log.warning("request took too long", path=path, within_s=within_s, request_id=request_id)
+            if not response.has_begun:
+                await _give_up(scope, request, send)
+
+
+class _Begun:
+    """Whether a response has begun: then it is not replaced."""
+
+    __slots__ = ("_send", "has_begun")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def send(self, message: Scope) -> None:
+        self.has_begun = True
+        await self._send(message)
+
+
+async def _give_up(scope: Scope, request: RequestContext, send: Send) -> None:
+    body = problem_body(503, _LATE, scope["path"], request.request_id)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", b"2"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _watched(receive: Receive, limit: asyncio.Timeout, within_s: float) -> Receive:
+    """The time of the response begins when the body has arrived."""
+
+    async def watched() -> Scope:
+        message = await receive()
+        if not message.get("more_body", False):
+            limit.reschedule(asyncio.get_running_loop().time() + within_s)
+        return message
+
+    return watched

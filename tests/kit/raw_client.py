@@ -1,0 +1,105 @@
+"""A gateway on a port of this process, and a client that sends the very bytes it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvicorn
+
+from kit.gateway import Site, site
+from kit.waiting import until
+from zmart.services.connection_limits import ConnectionBounds, server_config
+from zmart.services.contract import AsgiApp
+from zmart.services.gateway import metrics
+from zmart.services.gateway.http.response_cache import ResponseCache
+
+HOST = "Host: gateway\r\n"
+
+
+class RawClient:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def get(self, path: str, headers: str = "") -> tuple[int, dict[str, str], bytes]:
+        self.writer.write(request(path, headers))
+        return await self.answer()
+
+    async def answer(self, *, has_body: bool = True) -> tuple[int, dict[str, str], bytes]:
+        async with asyncio.timeout(10):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+            length = int(headers.get("content-length", "0")) if has_body else 0
+            body = await self.reader.readexactly(length)
+        return int(head[0].split()[1]), headers, body
+
+    async def is_closed(self) -> bool:
+        """Whether the server ends the connection now; what it still sends is left out."""
+        async with asyncio.timeout(10):
+            try:
+                while await self.reader.read(65_536):
+                    pass
+            except ConnectionError:
+                return True
+        return True
+
+
+def request(path: str, headers: str = "", method: str = "GET") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\n{HOST}{headers}\r\n".encode()
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[RawClient]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield RawClient(reader, writer)
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def listening(app: AsgiApp, bounds: ConnectionBounds | None = None) -> AsyncIterator[int]:
+    """The application as every service serves it; the port."""
+    server = uvicorn.Server(server_config(app, bounds, lifespan="off"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = asyncio.create_task(server._serve([listener]))
+    try:
+        await until(lambda: server.started or running.done(), within_s=10)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
+
+
+@dataclass
+class Served:
+    """A gateway on a port. `taken()`: how many requests its response cache took from the router."""
+
+    site: Site
+    cache: ResponseCache
+    port: int
+
+    def taken(self) -> int:
+        return metrics.CACHE.hits + metrics.CACHE.misses
+
+
+@asynccontextmanager
+async def served(
+    database_url: str, redis_url: str, *, bounds: ConnectionBounds | None = None, **settings: object
+) -> AsyncIterator[Served]:
+    async with site(database_url, redis_url, **settings) as found:
+        caches: list[ResponseCache] = []
+
+        def no_probes(app: AsgiApp | None) -> AsgiApp:
+            assert isinstance(app, ResponseCache)
+            caches.append(app)
+            return app
+
+        async with listening(found.gateway.asgi(no_probes), bounds) as port:
+            yield Served(found, caches[0], port)

@@ -1,0 +1,95 @@
+"""The response cache's memory: what it says that it holds is no less than what it holds, and stays within bounds."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from functools import partial
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmart.services.gateway.http.cached_responses import CachedResponse, CachedRoute, CachedRoutes
+from zmart.services.gateway.http.request_context import CacheableRead
+from zmart.store.markets import Filters, Sort
+
+AT = ("epoch", 7)
+
+
+async def _page(filters: Filters, sort: Sort, limit: int, offset: int) -> None: ...
+
+
+def route(number: int) -> CachedRoute:
+    """As a handler makes it: its read is bound to the parameters."""
+    read = partial(
+        _page, Filters(state=None, category=None, creator=None, q=f"q{number}"), Sort.NEWEST, 20, number
+    )
+    address = (f"/api/markets/{number:064x}", b"offset=%d&limit=20" % number)
+    return CachedRoute(address, "/api/markets/{key}", CacheableRead(read, 1.0), amounts_as_text=False)
+
+
+def response(number: int, body_bytes: int) -> CachedResponse:
+    body, etag = b"%d" % number + b"x" * body_bytes, b'"%024x"' % number
+    headers = [
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", b"application/json"),
+        (b"etag", etag),
+    ]
+    return CachedResponse(body, etag, headers)
+
+
+def test_what_is_held_is_counted() -> None:
+    routes = CachedRoutes(1 << 30)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(3_000):
+        held = route(number)
+        routes.add(held)
+        routes.keep(held, response(number, 1_000), AT, 1e9)
+    held_bytes = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert held_bytes <= routes.size_bytes <= 2.5 * held_bytes
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20_000), st.booleans()), max_size=200))
+def test_the_bound_holds_after_every_step(steps: list[tuple[int, int, bool]]) -> None:
+    routes = CachedRoutes(100_000)
+    for number, body_bytes, is_used in steps:
+        made = route(number)
+        routes.add(made)
+        known = routes.get(made.address)
+        if known is not None:
+            routes.keep(known, response(number, body_bytes), AT, 1e9)
+            known.was_used = is_used
+        assert routes.size_bytes <= 100_000
+        assert routes.size_bytes == sum(each.size_bytes for each in routes)
+
+
+def test_what_is_used_stays() -> None:
+    routes = CachedRoutes(40_000)
+    wanted = route(0)
+    routes.add(wanted)
+    for number in range(1, 200):
+        wanted.was_used = True
+        routes.add(route(number))
+    assert routes.get(wanted.address) is wanted
+    assert routes.get(route(1).address) is None
+
+
+def test_a_response_is_valid_at_one_position_and_for_its_time() -> None:
+    held, routes = route(1), CachedRoutes(1 << 20)
+    routes.add(held)
+    routes.keep(held, response(1, 10), AT, 1e12)
+    assert held.valid_response(AT) is held.response
+    assert held.valid_response(("epoch", 8)) is None
+    assert held.valid_response(("another", 7)) is None
+    routes.keep(held, response(1, 10), AT, 0.0)
+    assert held.valid_response(AT) is None
+
+
+def test_a_response_that_comes_after_its_route_was_evicted_is_not_kept() -> None:
+    late, routes = route(1), CachedRoutes(1 << 20)
+    routes.keep(late, response(1, 10), AT, 1e9)
+    assert routes.size_bytes == 0
+    assert late.response is None
