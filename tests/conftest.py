@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,10 @@ from kit.timeouts import pytest_collection_modifyitems, pytest_runtest_makerepor
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
+from zmart.store.pool import Pool
+
+if TYPE_CHECKING:
+    from kit.decisions import Scene
 
 TEMPLATE = "migrated"
 
@@ -54,6 +59,14 @@ def database_url(databases: Databases, migrated_template: str) -> Iterator[str]:
 
 
 @pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """Connections to `database_url`."""
+    opened = await Pool.open(database_url, size=4, wait_s=30)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
 def empty_database_url(databases: Databases) -> Iterator[str]:
     """The address of a database without any table."""
     url = databases.create("template1")
@@ -83,3 +96,12 @@ def local_chain(
         tmp_path_factory.mktemp("chain"), request.config.rootpath / ".zmart" / "node"
     ) as chain:
         yield chain
+
+
+@pytest.fixture
+async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
+    """Markets on the local chain and a backend that decides about them."""
+    from kit.decisions import Scene
+
+    async with Scene.open(local_chain, database_url) as opened:
+        yield opened

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -26,21 +25,12 @@ from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.store import intents
 from zmart.store.pool import Pool
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 EACH_SECOND, NEVER = "* * * * * *", "0 0 1 1 *"
 MOST_AWAITS = 80
 END = {
     "aggregator": ["MarketCreated", "ProposalAggregated", "ProposalApproved"],
     "monitor": ["MarketFinalized"],
 }
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 @dataclass

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,16 +18,7 @@ from zmart.market.types import Address, ChainTime, MarketId, MarketState
 from zmart.services.monitor.service import Monitor
 from zmart.store import intents, market_work
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 DAY_S = 86_400
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 async def settle(scene: Scene, **settings: object) -> float:

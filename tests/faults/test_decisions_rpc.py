@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,16 +23,7 @@ from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work
 from zmart.store.intents import IntentState
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 END = ["MarketCreated", "ProposalAggregated", "ProposalApproved"]
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

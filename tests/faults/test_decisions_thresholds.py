@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,17 +18,8 @@ from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, tallies
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 SEVENTY, SIXTY = Bps(7_000), Bps(6_000)
 THREE_DAYS_S = 3 * 86_400
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 async def vote(scene: Scene, market: MarketId, tally: Tally, kind: VoteKind) -> None:

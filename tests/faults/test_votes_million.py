@@ -9,10 +9,9 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from solders.pubkey import Pubkey
@@ -35,9 +34,6 @@ from zmart.store.pool import Connection
 from zmart.votes import vote_log
 from zmart.votes.tallying import count_log
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 KIND = VoteKind.PROPOSAL
 BATCH = 20_000
 NOT_CHECKED_HERE = "5" * 88
@@ -53,12 +49,6 @@ FROM votes WHERE market_id = $1 GROUP BY market_id, kind
 """
 _BARE_TABLE = "CREATE TABLE bare (id bigint PRIMARY KEY, said text)"
 _BARE = "INSERT INTO bare VALUES ($1, $2)"
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 def address(number: int) -> Wallet:

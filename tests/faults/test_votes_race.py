@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,16 +27,7 @@ from zmart.votes.casting import AcceptedVote
 from zmart.votes.tallying import take_tally
 from zmart.votes.vote_log import read_log
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 WALLETS = 60
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 class Crowd:

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import msgspec
@@ -40,16 +39,7 @@ from zmart.proofs.verify_tally import TallyReport, verify_tally
 from zmart.services.aggregator.service import Aggregator
 from zmart.votes.vote_log import OpenVoteLog, read_log
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 VOTES = 7
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

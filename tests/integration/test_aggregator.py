@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -29,18 +27,9 @@ from zmart.store import alerts, intents, market_work, tallies
 from zmart.store.intents import Action, IntentState, Journal
 from zmart.votes import vote_log
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 
 class Killed(BaseException):
     """The process is gone."""
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 async def tick(scene: Scene, **settings: object) -> None:

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import pytest
 from solders.keypair import Keypair
@@ -32,16 +31,7 @@ from zmart.store import alerts, intents, market_work, vote_lists, votes
 from zmart.store.market_work import WAITS_FOR_INDEX, Job, Work
 from zmart.votes.vote_log import read_log
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 HOUR_S = 3_600
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 async def decide(scene: Scene, **settings: object) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +12,6 @@ from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, dispute_reviews, market_work, tallies
 from zmart.votes import reviews
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 HOUR_S = 3_600
 _AGED = """
 INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
@@ -24,12 +19,6 @@ INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares
 SELECT market_id || wallet, 0, market_id, wallet, 'buy', 'yes', 1, 1, 0, 0, 0, 1, 1, 0, $1
 FROM vote_log_entries WHERE log_index < $2 AND market_id = $3
 """
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 async def voted(

@@ -1,7 +1,7 @@
 """What was committed reaches the stream and every reader: in commit order, once, whatever dies in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -15,18 +15,10 @@ from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
 from zmart.feed.wire import WireMessage
 from zmart.store import change_feed
-from zmart.store.pool import Pool
 
 MARKET = "ab" * 32
 WALLET = "1" * 32
 COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=4, wait_s=30)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

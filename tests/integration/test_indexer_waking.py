@@ -19,20 +19,12 @@ from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.webhook import PATH, WebhookReceiver
 from zmart.store import inbox
-from zmart.store.pool import Pool
 from zmart.store.retrying import Outages
 
 STORY = Story(2, markets=1, trades=3)
 TX = STORY.txs[0]
 NAMED, CLAIMED = inbox.Hint(TX.signature, TX.slot, None), inbox.Hint(TX.signature, None, None)
 WHOLE = inbox.Hint(TX.signature, TX.slot, TX.raw())
-
-
-@pytest.fixture
-async def pool(database_url):
-    opened = await Pool.open(database_url, size=4)
-    yield opened
-    await opened.close()
 
 
 async def wakes_of(pool, act):

@@ -30,13 +30,6 @@ SECRET = "a secret that Helius echoes"
 STORY = Story(2, markets=1, trades=3)
 
 
-@pytest.fixture
-async def pool(database_url):
-    opened = await Pool.open(database_url, size=4)
-    yield opened
-    await opened.close()
-
-
 def client_of(pool, database_url, **more):
     receiver = WebhookReceiver(pool, settings_of(database_url, "http://unused", **more))
     return httpx.AsyncClient(transport=httpx.ASGITransport(webhook_app(receiver)), base_url="http://indexer")

@@ -32,13 +32,6 @@ ONE, TWO = Signature("1" * 64), Signature("2" * 64)
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=4)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def claims(pool: Pool) -> AsyncIterator[Claims]:
     async with Claims(pool) as opened:
         yield opened

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,17 +27,8 @@ from zmart.store.market_work import Job
 from zmart.store.pool import Pool
 from zmart.votes import vote_log
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 DAY_S = 86_400
 HOUR_S = 3_600
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 async def tick(scene: Scene, **settings: object) -> None:
@@ -199,13 +188,6 @@ async def test_it_does_not_start_without_a_program_on_the_chain(scene: Scene) ->
     nowhere = "7h3gXfBfYFueFVLYyfL5Qo1QGsf4GQUfW96FKVgnUsJS"
     with pytest.raises(ConfigError, match="There is no program at"):
         await monitor.create(scene.with_settings(solana_program_id_core=nowhere))
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=2)
-    yield opened
-    await opened.close()
 
 
 async def test_what_is_due_is_found_by_indexes(pool: Pool) -> None:

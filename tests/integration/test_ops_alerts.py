@@ -54,13 +54,6 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield listening
 
 
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=4)
-    yield opened
-    await opened.close()
-
-
 async def test_every_alert_is_told_by_one_of_three_tellers_when_it_opens_and_when_it_closes(
     pool: Pool, receiver: Receiver, database_url: str
 ) -> None:

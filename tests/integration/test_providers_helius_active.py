@@ -21,7 +21,6 @@ from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.settings import Settings
 from zmart.store import alerts
-from zmart.store.pool import Pool
 from zmart.store.retrying import Outages
 
 ONE = f"/v0/webhooks/{DEFAULT_WEBHOOK_ID}"
@@ -37,13 +36,6 @@ def endpoint():
 def settings(tmp_path, local_chain, endpoint):
     program = local_chain.program.address
     return settings_of(tmp_path, local_chain, free_port(), endpoint.port, solana_program_id_core=program)
-
-
-@pytest.fixture
-async def pool(database_url):
-    opened = await Pool.open(database_url, size=2)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

@@ -12,17 +12,9 @@ from kit.waiting import until
 from zmart.store import deliveries, inbox
 from zmart.store.deliveries import Unconfirmed
 from zmart.store.inbox import Failure, Hint, Unfetched
-from zmart.store.pool import Pool
 
 FIRST, LAST = "a" * 64, "b" * 64
 """The order in which a delivery writes; the rows lie the other way round."""
-
-
-@pytest.fixture
-async def pool(database_url):
-    opened = await Pool.open(database_url, size=2)
-    yield opened
-    await opened.close()
 
 
 async def deliver(connection, _):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -24,15 +22,6 @@ from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.votes import vote_log
 from zmart.votes.vote_log import read_log
-
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
-
 import pytest
 from solders.keypair import Keypair
 
@@ -18,16 +15,7 @@ from zmart.market.eligibility import VoteOpening, VoterStanding
 from zmart.market.types import ChainTime, Lamports
 from zmart.proofs.voter_evidence import opening_of
 
-if TYPE_CHECKING:
-    from kit.servers import LocalChain
-
 SOL = 10**9
-
-
-@pytest.fixture
-async def scene(local_chain: LocalChain, database_url: str) -> AsyncIterator[Scene]:
-    async with Scene.open(local_chain, database_url) as opened:
-        yield opened
 
 
 async def opens(scene: Scene) -> VoteOpening:

@@ -17,7 +17,6 @@ from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.service import WebSocketService
 from zmart.settings import Settings, load_settings
 from zmart.store import change_feed
-from zmart.store.pool import Pool
 
 MARKET = "ab" * 32
 OTHER = "cd" * 32
@@ -28,13 +27,6 @@ _TRADE = (
     "INSERT INTO trades VALUES "
     "($1, 0, $2, repeat('1', 40), 'buy', 'yes', 10, 7, 0, 0, 0, 510000000, 5, 0, now())"
 )
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=4, wait_s=30)
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

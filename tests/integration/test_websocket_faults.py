@@ -34,13 +34,6 @@ def own_valkey(tmp_path):
     server.stop()
 
 
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=4, wait_s=30)
-    yield opened
-    await opened.close()
-
-
 class Process:
     """`zmart run websocket` as its user starts it."""
 
