@@ -238,7 +238,7 @@ async def test_a_node_that_is_behind_proves_no_absence():
         )
 
     async with serving(STORY) as node, Proxy.before(node.url, behind) as proxy, Rpc([proxy.url]) as rpc:
-        with pytest.raises(TransientRpcError, match="behind"):
+        with pytest.raises(TransientRpcError, match="before the final slot"):
             await absence.unknown([rpc], key(41) + key(42))
         with pytest.raises(TransientRpcError, match="before slot"):
             await absence.account([rpc], key(3), since=node.tip() + 1)
