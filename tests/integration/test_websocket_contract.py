@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from kit import rows
 from kit.waiting import until
 from zmart.services.websocket.limits import SocketLimits
+from zmart.services.websocket.metrics import closed
 from zmart.services.websocket.service import WebSocketService
 from zmart.settings import Settings, load_settings
 from zmart.store import change_feed
@@ -375,18 +376,27 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
             async def read_all() -> list[int]:
                 return [(await receive(quick))["offset"] for _ in range(10_000)]
 
-            reading = asyncio.create_task(read_all())
+            too_slow = closed.labels("4008")._value
+            before = too_slow.get()
+
+            async def read_once_closed() -> list[int]:
+                """What the slow one reads at last; the server waits 3 s for it, so that it begins at once."""
+                await until(lambda: too_slow.get() > before)
+                slow.transport.resume_reading()
+                found: list[int] = []
+                with pytest.raises(websockets.ConnectionClosed):
+                    while True:
+                        found.append((await receive(slow))["offset"])
+                return found
+
+            reading, resuming = asyncio.create_task(read_all()), asyncio.create_task(read_once_closed())
             for _ in range(40):
                 await pool.execute(
                     "INSERT INTO discussions (market_id, wallet, content) "
                     f"SELECT '{MARKET}', '{WALLET}', repeat('x', 1000) FROM generate_series(1, 250)"
                 )
             assert await reading == list(range(1, 10_001))
-            slow.transport.resume_reading()
-            offsets: list[int] = []
-            with pytest.raises(websockets.ConnectionClosed):
-                while True:
-                    offsets.append((await receive(slow))["offset"])
+            offsets = await resuming
             assert slow.close_code == 4008
             assert offsets == list(range(1, len(offsets) + 1))
         async with client(service) as again:

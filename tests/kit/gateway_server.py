@@ -6,9 +6,8 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from kit.gateway import (
     add_position,
     add_trade,
 )
+from kit.waiting import wait_for
 from kit.wallets import address, address_of, wallet
 from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port
@@ -112,15 +112,13 @@ def server(database_url: str, redis_url: str, **environment: str) -> Iterator[st
 
 
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    def is_ready() -> bool:
         assert process.poll() is None, "the gateway ended"
-        try:
-            if httpx.get(url, timeout=1).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    raise AssertionError("the gateway is not ready in time")
+        with suppress(httpx.HTTPError):
+            return httpx.get(url, timeout=1).status_code == 200
+        return False
+
+    wait_for(is_ready, 90, every_s=0.05)
 
 
 def session(url: str, number: int) -> str:
