@@ -100,11 +100,12 @@ class FeedHead(msgspec.Struct, frozen=True):
 
 class FeedPosition(msgspec.Struct, frozen=True):
     """What is known of the published tables as a whole: while `at` is the same, none of them has changed. While
-    `listed_at` is the same, no market came, went or changed its state. The index is gap-free through `slot`."""
+    `market_list_offset` is the same, no market came, went or changed its state. The index is gap-free through
+    `slot`."""
 
     epoch: str
     head: int
-    listed_at: int
+    market_list_offset: int
     slot: int
 
     @property

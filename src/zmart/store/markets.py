@@ -51,7 +51,7 @@ _ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
 _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
 # PostgreSQL writes into every version of a row which transaction wrote it: cheaper to read than the row.
 _ROWS = "(SELECT xmin AS xid, * FROM markets) m"
-_LISTED_AT = "(SELECT market_list_offset FROM feed_head)"
+_MARKET_LIST_OFFSET = "(SELECT market_list_offset FROM feed_head)"
 _VERSION = "m.market_id, m.xid, d.xmin"
 _VERSIONS = f"SELECT {_VERSION} FROM {_ROWS}{_JOIN}"
 _VERSION_OF_ONE = f"{_VERSIONS} WHERE m.market_id = $1"
@@ -125,7 +125,7 @@ class Place(msgspec.Struct, frozen=True):
 
     version: Version
     value: datetime | int | None
-    listed_at: int
+    market_list_offset: int
 
 
 class Sort(Enum):
@@ -207,7 +207,9 @@ async def page(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Marke
 async def places(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Place]:
     """The same page, as versions of rows: all that is needed by who has those rows already."""
     if sort is Sort.TRENDING or _needs_documents(filters, sort):
-        sql, arguments = _listed(f"SELECT {_VERSION}, {_order(sort)[0]}, {_LISTED_AT}", filters, sort, at)
+        sql, arguments = _listed(
+            f"SELECT {_VERSION}, {_order(sort)[0]}, {_MARKET_LIST_OFFSET}", filters, sort, at
+        )
     else:
         sql, arguments = _narrow(filters, sort, at)
     return [Place(Version(*row[:3]), *row[3:]) for row in map(tuple, await pool.fetch(sql, *arguments))]
@@ -220,7 +222,7 @@ def _narrow(filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
         f"SELECT m.market_id, m.xmin AS xid, m.question_cid, {value} FROM markets m", filters, sort, at
     )
     document = f"(SELECT d.xmin FROM market_documents d WHERE {OF_MARKET})"
-    sql = f"SELECT m.market_id, m.xid, {document}, {value}, {_LISTED_AT} FROM ({page}) m"
+    sql = f"SELECT m.market_id, m.xid, {document}, {value}, {_MARKET_LIST_OFFSET} FROM ({page}) m"
     return f"{sql} ORDER BY {value} {direction}, m.market_id {direction}", arguments
 
 

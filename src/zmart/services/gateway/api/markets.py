@@ -88,7 +88,7 @@ async def _page(
         markets=await context.fragments.rows(
             [place.version for place in places], await context.policy(), text=text
         ),
-        count=await context.market_counts.of(filters, sort, places[0].listed_at if places else None),
+        count=await context.market_counts.of(filters, sort, places[0].market_list_offset if places else None),
         offset=offset,
         limit=size,
         next_cursor=following,

@@ -63,10 +63,14 @@ class MarketCounts:
         self._feed_positions = feed_positions
         self._counts: dict[tuple[Filters, Sort], tuple[int, float, int]] = {}
 
-    async def of(self, filters: Filters, sort: Sort, listed_at: int | None) -> int:
-        """`listed_at`: see store.change_feed.FeedPosition; None where it is not known yet. Documents and ends are not
-        published: a count that depends on them is at most a second old."""
-        at = (await self._feed_positions.position()).listed_at if listed_at is None else listed_at
+    async def of(self, filters: Filters, sort: Sort, market_list_offset: int | None) -> int:
+        """`market_list_offset`: see store.change_feed.FeedPosition; None where it is not known yet. Documents and ends
+        are not published: a count that depends on them is at most a second old."""
+        at = (
+            (await self._feed_positions.position()).market_list_offset
+            if market_list_offset is None
+            else market_list_offset
+        )
         requested = filters, sort
         cached = self._counts.get(requested)
         if cached is not None and cached[0] == at and time.monotonic() < cached[1]:
