@@ -27,7 +27,7 @@ from zmart.proofs.verify_tally import TallyReport, verify_tally
 from zmart.services import monitor
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
-from zmart.store import alerts, intents, market_work, vote_lists, votes
+from zmart.store import alerts, intents, market_work, vote_lists, vote_log, votes
 from zmart.store.market_work import WAITS_FOR_INDEX, Job, Work
 from zmart.votes.vote_log import read_log
 
@@ -110,6 +110,28 @@ async def test_an_approval_waits_for_votes_on_chain_that_the_index_has_not_seen(
     assert await scene.state(market) is MarketState.PROPOSED
     assert await work_of(scene, market) is None
     assert "ProposalAggregated" not in await scene.events(market)
+
+
+async def test_an_approval_sees_what_came_to_light_while_it_waited(scene: Scene) -> None:
+    """C2: 3 like here, and that is counted. While the approval waits for the log of the votes, the index hears of
+    5 dislikes on chain: 38 %, not approved."""
+    market = await scene.market()
+    await scene.vote(market, yes=3)
+    await decide(scene, admin_keypair_path=None)
+    await vote_on_chain(scene, market, VoteKind.PROPOSAL, *[False] * 5)
+    await market_work.without_pause(scene.pool, market)
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.TaskGroup() as group:
+        async with scene.pool.transaction() as connection:
+            await vote_log.lock(connection, market)
+            group.create_task(decide(scene))
+            await until(lambda: scene.pool.fetchval(waits), within_s=30)
+            await scene.index_votes(market)
+        await complete_index(scene.pool, scene.chain.program.address)
+    assert await scene.state(market) is MarketState.PROPOSED
+    account = await scene.account(market)
+    assert (account.proposal_likes, account.proposal_dislikes) == (3, 5)
+    assert "ProposalApproved" not in await scene.events(market)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +262,27 @@ async def test_a_dispute_below_its_minimum_stays_open_until_it_is_reached(scene:
     await decide(scene, min_dispute_votes=3)
     account = await scene.account(market)
     assert (account.dispute_agree, account.final_outcome) == (3, False)
+    assert (await verified(scene, market, VoteKind.DISPUTE)).holds
+
+
+async def test_a_failure_in_between_does_not_bring_back_the_deadline_of_an_extended_vote(
+    scene: Scene,
+) -> None:
+    """P1: 2 agree in time, which is too few; 2 more agree here and 5 disagree on chain afterwards. An RPC that was down
+    for one attempt is no reason to count the former and to leave out the latter."""
+    market = await scene.disputed()
+    await scene.vote(market, yes=2, kind=VoteKind.DISPUTE)
+    await scene.travel(73 * HOUR_S)
+    await complete_index(scene.pool, scene.chain.program.address)
+    await decide(scene, min_dispute_votes=4)
+    await market_work.failed(scene.pool, market, Job.DISPUTE, "the RPC is down")
+    await scene.vote(market, yes=2, kind=VoteKind.DISPUTE, start=9_000)
+    await vote_on_chain(scene, market, VoteKind.DISPUTE, *[False] * 5)
+    await scene.index_votes(market)
+    await market_work.without_pause(scene.pool, market)
+    await decide(scene, min_dispute_votes=4)
+    account = await scene.account(market)
+    assert (account.dispute_agree, account.dispute_disagree, account.final_outcome) == (4, 5, True)
     assert (await verified(scene, market, VoteKind.DISPUTE)).holds
 
 

@@ -120,7 +120,6 @@ WHERE m.market_id = w.market_id AND m.state <> CASE w.job
     WHEN 'proposal' THEN 'PROPOSED' WHEN 'dispute' THEN 'DISPUTED' WHEN 'finalize' THEN 'RESOLVING' END
 RETURNING w.market_id, w.job
 """
-_STATUS = "SELECT status FROM market_work WHERE (market_id, job) = ($1, $2)"
 _OF_MARKET = f"SELECT {_COLUMNS} FROM market_work WHERE market_id = $1 ORDER BY job"
 _ALL = f"SELECT {_COLUMNS} FROM market_work ORDER BY next_attempt_at, market_id, job LIMIT $1"
 _COUNT_BY_STATUS = "SELECT job, status, count(*) AS markets FROM market_work GROUP BY job, status"
@@ -273,12 +272,6 @@ async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[
     """What of these jobs waits for the index; nothing of a job of which nothing does."""
     rows = await db.fetch(_WAITING, [job.value for job in jobs])
     return [WaitingForIndex(**{**row, "job": Job(row["job"])}) for row in rows]
-
-
-async def status_of(db: Pool | Connection, market_id: MarketId, job: Job) -> str | None:
-    """Where the job stands; None when nothing is left to do."""
-    status: str | None = await db.fetchval(_STATUS, market_id, job.value)
-    return status
 
 
 async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: str) -> Failure:

@@ -9,7 +9,6 @@ import msgspec
 
 from zmart.market.tally import Tally
 from zmart.market.types import MarketId, VoteKind, Wallet
-from zmart.store.market_work import TOO_FEW_VOTES
 from zmart.store.outcomes import CHOICES
 from zmart.store.pool import Connection, Pool
 
@@ -26,14 +25,13 @@ SELECT EXISTS (SELECT FROM votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
     OR EXISTS (SELECT FROM onchain_votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
 """
 _STATE = "SELECT state FROM markets WHERE market_id = $1"
-# By a closing; a dispute also by the chain's time, unless it had too few votes then and waits for more.
-_CLOSED = f"""
+# By a closing; a dispute also by the chain's time, unless it had too few votes then and was extended.
+_CLOSED = """
 SELECT EXISTS (SELECT FROM vote_closings WHERE (market_id, kind) = ($1, $2) AND voting_over)
     OR $2 = 'dispute' AND EXISTS (
         SELECT FROM markets m, index_progress p
         WHERE m.market_id = $1 AND m.dispute_initiated_at + make_interval(secs => $3) < to_timestamp(p.final_time)
-            AND NOT EXISTS (SELECT FROM market_work w
-                            WHERE (w.market_id, w.job, w.status) = ($1, 'dispute', '{TOO_FEW_VOTES}')))
+            AND NOT EXISTS (SELECT FROM vote_closings WHERE (market_id, kind) = ($1, $2)))
 """
 _COUNTS = """
 SELECT k.kind, s.votes_for, s.votes_against

@@ -69,6 +69,12 @@ async def close_by_tally(connection: Connection, row: TallyRow) -> None:
     await vote_closings.write(connection, closing)
 
 
+async def extend_vote(connection: Connection, closing: Closing) -> None:
+    """Let voting continue past the deadline, which left too few votes. The closing stays, no longer final, to tell
+    that the next one is at another moment. Needs the lock of the market's log."""
+    await vote_closings.write(connection, msgspec.structs.replace(closing, voting_over=False))
+
+
 async def reopen_vote(pool: Pool, market_id: MarketId, kind: VoteKind) -> None:
     """Remove the vote's closing: voting continues."""
     async with pool.transaction() as connection:

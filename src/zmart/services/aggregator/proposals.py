@@ -20,7 +20,7 @@ from zmart.market.tally import Tally
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.services.aggregator import metrics
 from zmart.services.aggregator.policy import Policy, Recorded, Step, next_step
-from zmart.store import intents, market_work, tallies, vote_closings, votes
+from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
 from zmart.store.pool import Connection, Pool
@@ -163,6 +163,10 @@ class ProposalDecider:
         program, now = self.context.program.address, self.clock.unix_timestamp
         await require_recent(pool, program, market_id, now, row.closed_at, row.closed_slot)
         async with pool.transaction() as connection:
+            await vote_log.lock(connection, market_id)
+            # What came while this waited for the index, or while the process stood still, may have turned the verdict.
+            if not self.policy.passes((await votes.counts(connection, market_id))[VoteKind.PROPOSAL]):
+                return True
             await close_by_tally(connection, row)
             intent = await intents.plan(connection, market_id, Action.APPROVE_PROPOSAL, row.round, {})
         approved = await confirm(self.context, intent, await execute(self.context, intent))

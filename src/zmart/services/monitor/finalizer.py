@@ -29,7 +29,7 @@ from zmart.store.pool import Connection
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import Closing
 from zmart.store.vote_rules import VoteTerms
-from zmart.votes.closings import ClosingMoment, close_vote
+from zmart.votes.closings import ClosingMoment, close_vote, extend_vote
 from zmart.votes.completeness import require_complete
 from zmart.votes.eligibility import Voters
 from zmart.votes.tallying import count_log, record
@@ -127,14 +127,15 @@ class Finalizer:
 
         async def choose(connection: Connection) -> ClosingMoment | None:
             closed_at = closes_at
-            if await market_work.status_of(connection, market_id, Job.DISPUTE) == TOO_FEW_VOTES:
+            if await vote_closings.find(connection, market_id, VoteKind.DISPUTE) is not None:  # was extended
                 counts = (await votes.counts(connection, market_id))[VoteKind.DISPUTE]
                 if counts.total < terms.min_votes:
                     return None
                 closed_at = self.clock.unix_timestamp
             return ClosingMoment(closed_at=closed_at, slot=self.clock.slot, voting_over=True)
 
-        return await close_vote(self.context.pool, market_id, VoteKind.DISPUTE, choose)
+        closing = await close_vote(self.context.pool, market_id, VoteKind.DISPUTE, choose)
+        return closing if closing is not None and closing.voting_over else None
 
     async def _count(self, connection: Connection, closing: Closing, terms: VoteTerms) -> TallyRow | None:
         """Return the tally; None with too few votes, after opening the log again."""
@@ -143,7 +144,7 @@ class Finalizer:
         if row is not None:
             return row
         if counted.tally.total < terms.min_votes:
-            await vote_closings.remove(connection, closing.market_id, closing.kind)
+            await extend_vote(connection, closing)
             return None
         return await record(connection, counted, self.config.dispute_success_threshold)
 
