@@ -27,6 +27,7 @@ __all__ = [
     "TxInstruction",
     "WebhookItem",
     "extract_events",
+    "may_hide_calls",
     "parse_transaction",
     "parse_webhook",
 ]
@@ -211,6 +212,14 @@ def _resolve(
 ) -> TxInstruction:
     accounts = tuple(keys[i] for i in compiled.accounts)
     return TxInstruction(keys[compiled.program_id_index], accounts, compiled.data, inner, caller)
+
+
+def may_hide_calls(program: Program, tx: ChainTransaction) -> bool:
+    """Return whether calls of the program may be among inner instructions that the node did not keep, by the log."""
+    if tx.has_inner or tx.err is not None:
+        return False
+    log = walk(tx.logs or (), program.address)
+    return not tx.logs or log.truncated or log.broken or log.invocations > 0
 
 
 def extract_events(program: Program, tx: ChainTransaction) -> Extracted:

@@ -9,7 +9,13 @@ import msgspec
 
 from zmart.chain.digest import digest_of
 from zmart.chain.program import Program
-from zmart.chain.transactions import ChainTransaction, Extracted, extract_events, parse_transaction
+from zmart.chain.transactions import (
+    ChainTransaction,
+    Extracted,
+    extract_events,
+    may_hide_calls,
+    parse_transaction,
+)
 from zmart.errors import DecodeError, ZmartError
 from zmart.market.events import ChainEvent
 from zmart.market.types import Signature, Slot
@@ -107,6 +113,10 @@ def _read(program: Program, batch: Batch, row: Ready, *, is_hint: bool) -> None:
         batch.failures.append(Failure(id=row.id, error=str(error), refetch=True))
         return
     if not any(i.program_id == program.address for i in transaction.instructions):
+        if not is_hint and program.address.encode() in row.payload and may_hide_calls(program, transaction):
+            reason = "The node does not show the inner instructions, among which may be the program's."
+            batch.failures.append(Failure(id=row.id, error=reason, refetch=True))
+            return
         (batch.reported_not_ours if is_hint else batch.not_ours).append(row.id)
         return
     extracted = extract_events(program, transaction)
