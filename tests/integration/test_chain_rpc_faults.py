@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 
@@ -306,6 +307,32 @@ async def test_the_json_of_a_transaction_is_passed_on_untouched():
         Rpc([url]) as rpc,
     ):
         assert await rpc.get_transaction_json("sig") == b'{"slot" : 7,\n "x":[1,2]}'
+
+
+@pytest.mark.parametrize(
+    "begins", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n"]
+)
+async def test_a_node_whose_answer_drips_for_ever_is_given_up_for_the_next_one(begins):
+    """W3, C13: each read brings a byte in time, in the head or in the body, and the end never comes."""
+
+    async def drip(reader, writer):
+        writer.write(begins)
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while True:
+                writer.write(b"a: b\r\n" if begins.count(b"\r\n") == 1 else b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    dripping = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        async with playing(OK) as (url, seen), JsonRpc([dripping, url], timeout_s=0.1) as rpc:
+            async with asyncio.timeout(30):
+                assert await rpc.request("getSlot") == b"42"
+        assert len(seen) == 1
+    finally:
+        server.close()
 
 
 async def test_an_account_can_be_asked_for_as_of_a_slot():

@@ -9,6 +9,7 @@ errors that it doesn't expect. No response passes through it here.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -36,6 +37,8 @@ Answer = TypeVar("Answer")
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 _MAX_REFUSAL_BYTES = 4_096
 _PAUSE_S, _SHORT_PAUSE_S = 15.0, 1.0
+_SLOWEST_ANSWER = 3
+"""How many times `timeout_s` one answer may take: httpx limits each read only, and an answer may drip."""
 _ADVICE = {
     401: ", it requires a valid API key",
     402: ", the plan's quota is used up",
@@ -151,8 +154,10 @@ class JsonRpc:
 
     async def _once(self, endpoint: _Endpoint, method: str, body: bytes, request_id: int) -> bytes:
         try:
-            answer = read_answer(await self._post(endpoint.url, body), request_id)
-        except (httpx.HTTPError, httpx.InvalidURL, BadAnswer) as error:
+            async with asyncio.timeout(self._timeout_s * _SLOWEST_ANSWER):
+                raw = await self._post(endpoint.url, body)
+            answer = read_answer(raw, request_id)
+        except (httpx.HTTPError, httpx.InvalidURL, BadAnswer, TimeoutError) as error:
             raise endpoint.failed(method, str(error) or type(error).__name__) from error
         if isinstance(answer, JsonRpcError):
             raise endpoint.refused(method, answer)
