@@ -8,11 +8,12 @@ from prometheus_client import REGISTRY
 
 from kit.chain_story import Story, Tx, key
 from kit.indexer import again, engine_asking, engine_on, settle, tables, without_lone_places
-from kit.rpc_proxy import MUTE, Body, Call, Proxy, Refuse, Say, honest
+from kit.rpc_proxy import MUTE, Body, Call, Edit, Proxy, Refuse, Say, honest
 from kit.story_node import serving
 from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import _why_not_ready
 from zmart.store import alerts, inbox, index_progress
@@ -139,6 +140,51 @@ async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_u
             "SELECT event_count FROM chain_transactions WHERE signature = $1", signature
         )
         assert found == len(STORY.txs[0].events)
+
+
+async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(database_url):
+    """P1, W3: many nodes behind one URL, and the one that lists has not seen what the others call final."""
+    behind = STORY.txs[-3].slot
+
+    def balanced(call):
+        if call.method != "getSignaturesForAddress":
+            return None
+        if call.params[1].get("minContextSlot", 0) > behind:
+            return Refuse(-32016, "Minimum context slot has not been reached")
+        return Edit(lambda lines: [line for line in lines if line["slot"] <= behind])
+
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, balanced) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        with pytest.raises(TransientRpcError):
+            await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) <= behind
+        proxy.script = honest
+        await engine.scanner.scan()
+        await settle(engine)
+        assert await through(engine) == node.tip()
+
+
+async def test_an_rpc_that_takes_the_least_slot_for_a_filter_is_not_trusted(database_url):
+    """W3: it would list nothing, and nothing would be missing."""
+
+    def filtering(call):
+        if call.method != "getSignaturesForAddress":
+            return None
+        least = call.params[1].get("minContextSlot", 0)
+        return Edit(lambda lines: [line for line in lines if line["slot"] >= least])
+
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url, filtering) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        with pytest.raises(ChainError, match="minContextSlot"):
+            await engine.scanner.scan()
+        assert await through(engine) < FIRST_SLOT
 
 
 async def test_pauses_grow_to_a_minute_and_no_further(database_url):

@@ -297,9 +297,14 @@ class Rpc:
         until: Signature | None = None,
         limit: int = 1000,
         commitment: Commitment = "confirmed",
+        since: Slot | None = None,
     ) -> list[SignatureInfo]:
-        """List transactions of an address, newest first, failed ones included; `before` and `until` are exclusive."""
+        """List transactions of an address, newest first, failed ones included; `before` and `until` are exclusive.
+
+        A node that has not reached slot `since` refuses: unlike others, this response does not report its slot.
+        """
         options: dict[str, object] = {"limit": limit, "commitment": commitment}
+        options |= {} if since is None else {"minContextSlot": since}
         options |= {name: value for name, value in (("before", before), ("until", until)) if value}
         return await self._rpc.typed(list[SignatureInfo], "getSignaturesForAddress", [address, options])
 

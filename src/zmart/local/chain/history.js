@@ -43,7 +43,8 @@ function methods(journal, recorder, heightOffset, slotMs) {
   }
 
   async function getSignaturesForAddress(call, params) {
-    const [address, { limit = MOST_SIGNATURES, before, until, ...others } = {}] = params;
+    // Surfpool takes minContextSlot for a filter of the list; the one node that there is has reached every slot.
+    const [address, { limit = MOST_SIGNATURES, before, until, minContextSlot, ...others } = {}] = params;
     const beforeIsPast = journal.past.has(before);
     const untilIsPast = journal.past.has(until);
     const asked = { limit, ...others, ...(before && { before }), ...(until && !untilIsPast && { until }) };

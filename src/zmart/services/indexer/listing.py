@@ -39,8 +39,9 @@ async def pages(
     floor: Slot,
     until: Signature | None = None,
     before: Signature | None = None,
+    since: Slot | None = None,
 ) -> AsyncIterator[list[SignatureInfo]]:
-    """Yield pages down to `until` or below slot `floor`.
+    """Yield pages down to `until` or below slot `floor`, from nodes that have reached slot `since`.
 
     Raises ChainError when a page repeats itself or the one before: the list is not complete then, and must be
     requested again.
@@ -48,7 +49,9 @@ async def pages(
     last: SignatureInfo | None = None
     while True:
         await pace.turn()
-        page = await rpc.get_signatures_for_address(program, before=before, until=until, limit=PAGE)
+        page = await rpc.get_signatures_for_address(
+            program, before=before, until=until, limit=PAGE, since=since
+        )
         if not page:
             return
         _check(page, last)

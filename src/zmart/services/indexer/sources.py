@@ -37,6 +37,7 @@ class Scanner:
         self._program = program
         self._pace = pace
         self._interval_s = interval_s
+        self._node_checked = False
         self.backwards: tuple[Slot, Slot] | None = None
         self.trouble = ""
 
@@ -62,14 +63,33 @@ class Scanner:
         floor = Slot(max(progress.start_slot, progress.listed_through_slot - _OVERLAP_SLOTS))
         until = await chain_events.last_final_before(self._pool, floor)
         fresh = 0
-        async for page in pages(self._rpc, self._program.address, self._pace, floor=floor, until=until):
+        await self._check_node(tip)
+        listing = pages(self._rpc, self._program.address, self._pace, floor=floor, until=until, since=final)
+        async for page in listing:
             fresh += await store_listed(self._pool, page)
             self._watch_order(page)
-        # Who answers last may be behind who answered first: the list is complete as far as both have come.
+        # Behind one URL there may be many nodes, one ahead of the other. The one that lists has reached `final`; the
+        # list is complete as far as those have come that answered before and after it.
         final = min(final, await self._rpc.get_slot("finalized"))
         await index_progress.listed(self._pool, final, tip)
         await index_progress.advance(self._pool)
         return fresh
+
+    async def _check_node(self, tip: Slot) -> None:
+        """Check once that the RPC takes minContextSlot for a condition on the node, not for a filter of the list: then
+        every list would be empty, and taken for complete. Raises ChainError."""
+        if self._node_checked:
+            return
+        newest = await self._rpc.get_signatures_for_address(self._program.address, limit=1)
+        if not newest or newest[0].slot >= tip:
+            return
+        later = Slot(newest[0].slot + 1)
+        demanded = await self._rpc.get_signatures_for_address(self._program.address, limit=1, since=later)
+        if not demanded:
+            raise ChainError(
+                "The RPC drops from a list what lies before minContextSlot: nothing can be indexed by it."
+            )
+        self._node_checked = True
 
     def _watch_order(self, page: Sequence[SignatureInfo]) -> None:
         found = backwards(page)
