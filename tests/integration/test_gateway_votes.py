@@ -19,6 +19,7 @@ from kit.gateway import (
     legacy_body,
     site,
 )
+from kit.servers import LocalChain
 from kit.wallets import address, market_id, wallet
 from zmart.market.types import VoteKind, Wallet
 from zmart.market.votes import Statement
@@ -195,6 +196,26 @@ async def test_a_vote_that_the_rule_refuses_is_403_with_the_rule_and_the_remedy(
         assert answer.status_code == 201, answer.text
         assert answer.json()["receipt"]["rule"] == "staked;50000000"
         assert (await here.get(f"/api/votes/{market}")).json()["dispute_votes"]["agrees"] == 1
+
+
+async def test_the_end_of_a_dispute_is_judged_by_the_chain_s_clock_while_the_indexer_stands_still(
+    database_url: str, redis_url: str, local_chain: LocalChain
+) -> None:
+    """P1."""
+    async with site(database_url, redis_url, solana_rpc_url=local_chain.rpc_url) as here:
+        now = (await here.gateway.context.chain().get_clock()).unix_timestamp
+        over = await add_market(here.pool, 1, "DISPUTED")
+        still = await add_market(here.pool, 2, "DISPUTED")
+        for market, hours in ((over, 73), (still, 71)):
+            await here.pool.execute(
+                "UPDATE markets SET dispute_initiated_at = to_timestamp($2::bigint) WHERE market_id = $1",
+                market,
+                now - hours * 3600,
+            )
+        answer = await here.post("/api/votes/dispute", ballot(here, wallet(1), over, kind="dispute"))
+        assert (answer.status_code, answer.json()["message"][-15:]) == (409, "voting is over.")
+        answer = await here.post("/api/votes/dispute", ballot(here, wallet(1), still, kind="dispute"))
+        assert answer.status_code == 201, answer.text
 
 
 async def test_a_vote_that_cannot_be_judged_now_is_503(database_url: str, redis_url: str) -> None:

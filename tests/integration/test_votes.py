@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from kit.votes import (
     AUTHORITY,
+    DISPUTE_S,
     FAR,
     NOW,
     PROGRAM,
     add_market,
     add_onchain_vote,
     closing,
+    complete_index,
     policy,
     signed,
     statement_of,
@@ -25,9 +27,9 @@ from kit.votes import (
     vote_signed,
 )
 from kit.wallets import address_of, market_id, wallet
-from zmart.errors import Conflict, Invalid, NotFound, Unauthenticated
+from zmart.errors import ChainError, Conflict, Invalid, NotFound, Unauthenticated
 from zmart.market.tally import Tally
-from zmart.market.types import Address, Bps, MarketId, VoteKind, Wallet
+from zmart.market.types import Address, Bps, ChainTime, MarketId, VoteKind, Wallet
 from zmart.market.vote_entries import VoteChannel, parse_entry
 from zmart.market.votes import STATEMENT_WINDOW_S
 from zmart.proofs import merkle
@@ -36,6 +38,7 @@ from zmart.store import vote_closings, votes
 from zmart.store.pool import Pool
 from zmart.votes import vote_log
 from zmart.votes.casting import cast_vote
+from zmart.votes.command import ReadChainTime
 from zmart.votes.tallying import memo_of, take_tally
 
 MARKET = market_id(1)
@@ -240,6 +243,58 @@ async def test_once_voting_is_over_the_log_takes_no_further_vote(pool: Pool) -> 
         await vote_closings.write(connection, closing(market_id(2), VoteKind.DISPUTE, voting_over=True))
     with pytest.raises(Conflict, match="voting is over"):
         await vote_signed(pool, market_id(2), wallet(7), True, VoteKind.DISPUTE)
+
+
+async def cast_in_dispute(pool: Pool, read: ReadChainTime, voter: int = 7) -> None:
+    command = signed(unsigned(wallet(voter), market_id(2), True, VoteKind.DISPUTE), wallet(voter))
+    await cast_vote(pool, command, policy(chain_time=read))
+
+
+async def dispute(pool: Pool) -> ChainTime:
+    """Begin a dispute; the last second of its vote."""
+    await add_market(pool, market_id(2), "DISPUTED")
+    await pool.execute("UPDATE markets SET dispute_initiated_at = $2 WHERE market_id = $1", market_id(2), NOW)
+    return ChainTime(int(NOW.timestamp()) + DISPUTE_S)
+
+
+@pytest.mark.parametrize("index", ["stands still", "has never run"])
+async def test_a_dispute_takes_no_vote_after_its_time_whatever_the_indexer_does(
+    pool: Pool, index: str
+) -> None:
+    """P1: the indexer is stopped, and three agree an hour after the end."""
+    last = await dispute(pool)
+    if index == "stands still":
+        await complete_index(pool, PROGRAM, 7, last - 3600)
+    times = iter([last, last + 1, last + 3600])
+
+    async def read() -> ChainTime:
+        return ChainTime(next(times))
+
+    await cast_in_dispute(pool, read)
+    for _ in range(2):
+        with pytest.raises(Conflict, match="voting is over"):
+            await cast_in_dispute(pool, read, 8)
+
+
+async def test_a_dispute_takes_no_vote_while_nobody_knows_the_time_of_the_chain(pool: Pool) -> None:
+    """The RPC is unavailable; the clock of an indexer that runs will do."""
+    last = await dispute(pool)
+
+    async def unavailable() -> ChainTime:
+        raise ChainError("The RPC did not answer in time.")
+
+    with pytest.raises(ChainError, match="the chain's time is not known"):
+        await cast_in_dispute(pool, unavailable)
+    await complete_index(pool, PROGRAM, 7, last - 3600)
+    await pool.execute("UPDATE index_progress SET scanned_at = now() - interval '1 minute'")
+    with pytest.raises(ChainError, match="the chain's time is not known"):
+        await cast_in_dispute(pool, unavailable)
+    await pool.execute("UPDATE index_progress SET scanned_at = now()")
+    await cast_in_dispute(pool, unavailable)
+    await complete_index(pool, PROGRAM, 8, last + 1)
+    await pool.execute("UPDATE index_progress SET final_time = $1", last + 1)
+    with pytest.raises(Conflict, match="voting is over"):
+        await cast_in_dispute(pool, unavailable, 8)
 
 
 async def test_a_vote_is_in_the_tally_or_is_accepted_after_it(pool: Pool) -> None:

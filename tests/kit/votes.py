@@ -18,7 +18,7 @@ from zmart.store.vote_closings import Closing
 from zmart.votes import vote_log
 from zmart.votes.admission import Admit, admit_everybody
 from zmart.votes.casting import AcceptedVote, cast_vote
-from zmart.votes.command import AcceptancePolicy, CastVote
+from zmart.votes.command import AcceptancePolicy, CastVote, ReadChainTime, index_alone
 
 PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
 AUTHORITY = Keypair.from_seed(b"backend authority".ljust(32, b"."))
@@ -125,13 +125,18 @@ def signed(command: CastVote, signer: Keypair, issued_at: datetime | None = None
 
 
 def policy(
-    *, statement_required: bool = True, authority: Keypair | None = AUTHORITY, admit: Admit = admit_everybody
+    *,
+    statement_required: bool = True,
+    authority: Keypair | None = AUTHORITY,
+    admit: Admit = admit_everybody,
+    chain_time: ReadChainTime = index_alone,
 ) -> AcceptancePolicy:
     return AcceptancePolicy(
         statement_required=statement_required,
         dispute_voting_s=DISPUTE_S,
         receipt_signer=authority,
         admit=admit,
+        chain_time=chain_time,
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from zmart.market.tally import Tally
-from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.market.types import ChainTime, MarketId, VoteKind, Wallet
 from zmart.store.outcomes import CHOICES
 from zmart.store.pool import Connection, Pool
 
@@ -25,12 +25,14 @@ SELECT EXISTS (SELECT FROM votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
     OR EXISTS (SELECT FROM onchain_votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
 """
 _STATE = "SELECT state FROM markets WHERE market_id = $1"
-# By a closing; a dispute also by the chain's time, unless it had too few votes then and was extended.
+# By a closing; a dispute also by the chain's time, the later of the indexer's and the caller's, unless it had too few
+# votes then and was extended.
 _CLOSED = """
 SELECT EXISTS (SELECT FROM vote_closings WHERE (market_id, kind) = ($1, $2) AND voting_over)
     OR $2 = 'dispute' AND EXISTS (
-        SELECT FROM markets m, index_progress p
-        WHERE m.market_id = $1 AND m.dispute_initiated_at + make_interval(secs => $3) < to_timestamp(p.final_time)
+        SELECT FROM markets m LEFT JOIN index_progress p ON true
+        WHERE m.market_id = $1
+            AND m.dispute_initiated_at + make_interval(secs => $3) < to_timestamp(GREATEST(p.final_time, $4::bigint))
             AND NOT EXISTS (SELECT FROM vote_closings WHERE (market_id, kind) = ($1, $2)))
 """
 _COUNTS = """
@@ -95,9 +97,12 @@ async def market_state(db: Pool | Connection, market_id: MarketId) -> str | None
     return state
 
 
-async def voting_closed(connection: Connection, market_id: MarketId, kind: VoteKind, dispute_s: int) -> bool:
-    """Whether a further vote could no longer change anything. A dispute is voted on for `dispute_s` of chain time."""
-    closed: bool = await connection.fetchval(_CLOSED, market_id, kind.value, float(dispute_s))
+async def voting_closed(
+    connection: Connection, market_id: MarketId, kind: VoteKind, dispute_s: int, chain_time: ChainTime | None
+) -> bool:
+    """Return whether a further vote could no longer change anything. A dispute is voted on for `dispute_s` of chain
+    time; `chain_time` is None where only the indexer knows what time it is there."""
+    closed: bool = await connection.fetchval(_CLOSED, market_id, kind.value, float(dispute_s), chain_time)
     return closed
 
 

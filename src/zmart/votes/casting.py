@@ -6,7 +6,7 @@ import msgspec
 
 from zmart.errors import Conflict, NotFound
 from zmart.market.eligibility import Rule
-from zmart.market.types import MarketId, MarketState, VoteKind, Wallet
+from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind, Wallet
 from zmart.market.vote_entries import LogEntry
 from zmart.proofs.receipts import VoteReceipt, sign_receipt
 from zmart.store import vote_judgements, votes
@@ -14,6 +14,7 @@ from zmart.store.pool import Connection, Pool
 from zmart.store.votes import NewVote, VoteRow
 from zmart.votes.admission import Admission
 from zmart.votes.authentication import authenticate, read_statement
+from zmart.votes.chain_time import chain_time
 from zmart.votes.command import AcceptancePolicy, CastVote
 from zmart.votes.vote_log import AppendedEntries, OpenVoteLog
 
@@ -37,7 +38,8 @@ async def cast_vote(pool: Pool, command: CastVote, policy: AcceptancePolicy) -> 
 
     Checks, in this order: the statement says what the command says (Invalid), the market exists (NotFound), the
     wallet has not voted (Conflict), the wallet signed (Unauthenticated), the market is voted on (Conflict), the wallet
-    may vote (what `policy.admit` raises: NotEligible, EligibilityUnknown, IndexIncomplete).
+    may vote (what `policy.admit` raises: NotEligible, EligibilityUnknown, IndexIncomplete), a dispute's voting time has
+    not ended (Conflict; ChainError while neither the RPC nor a running indexer tells the chain's time).
     """
     statement = read_statement(command)
     state = await votes.market_state(pool, command.market_id)
@@ -50,18 +52,24 @@ async def cast_vote(pool: Pool, command: CastVote, policy: AcceptancePolicy) -> 
     if state != needed:
         raise Conflict(f"A {command.kind.value} vote needs a market in {needed}; this one is {state}.")
     admission = await policy.admit(command.market_id, command.kind, command.wallet)
+    time = await chain_time(pool, policy) if command.kind is VoteKind.DISPUTE else None
     async with pool.transaction() as connection:
-        row, appended = await _write(connection, command, entry, admission, policy.dispute_voting_s)
+        row, appended = await _write(connection, command, entry, admission, policy.dispute_voting_s, time)
     receipt = _receipt(command, admission.rule, appended)
     return AcceptedVote(row, sign_receipt(receipt, policy.receipt_signer))
 
 
 async def _write(
-    connection: Connection, command: CastVote, entry: LogEntry, admission: Admission, dispute_voting_s: int
+    connection: Connection,
+    command: CastVote,
+    entry: LogEntry,
+    admission: Admission,
+    dispute_voting_s: int,
+    time: ChainTime | None,
 ) -> tuple[VoteRow, AppendedEntries]:
     market_id, kind = command.market_id, command.kind
     log = await OpenVoteLog.lock(connection, market_id)  # before the time is judged
-    if await votes.voting_closed(connection, market_id, kind, dispute_voting_s):
+    if await votes.voting_closed(connection, market_id, kind, dispute_voting_s, time):
         raise Conflict(f"The time to vote on this {kind.value} has ended: voting is over.")
     if admission.judgement is not None:  # before the vote, which counts by it
         await vote_judgements.write(connection, market_id, kind, admission.opened_at, [admission.judgement])

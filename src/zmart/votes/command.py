@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from solders.keypair import Keypair
 
-from zmart.market.types import Address, MarketId, VoteKind, Wallet
+from zmart.market.types import Address, ChainTime, MarketId, VoteKind, Wallet
 from zmart.market.votes import Statement
 from zmart.votes.admission import Admit, admit_everybody
+
+ReadChainTime = Callable[[], Awaitable[ChainTime | None]]
+"""Returns the chain's time now; None where no RPC is configured. Raises ChainError while the RPC is unavailable."""
+
+
+async def index_alone() -> ChainTime | None:
+    """Read no time: the indexer's counts."""
+    return None
 
 
 class CastVote(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +54,12 @@ class CastVote(msgspec.Struct, frozen=True, kw_only=True):
 class AcceptancePolicy:
     """What holds for every vote that this process accepts.
 
-    A dispute is voted on for `dispute_voting_s` seconds of chain time. `receipt_signer` is the backend authority's key;
-    receipts are unsigned without it.
+    A dispute is voted on for `dispute_voting_s` seconds of chain time, which `chain_time` reads. `receipt_signer` is
+    the backend authority's key; receipts are unsigned without it.
     """
 
     statement_required: bool
     dispute_voting_s: int
     receipt_signer: Keypair | None = None
     admit: Admit = admit_everybody
+    chain_time: ReadChainTime = index_alone

@@ -13,7 +13,7 @@ from zmart.errors import ChainError
 from zmart.feed.redis_client import RedisClient
 from zmart.ipfs.pinning import PinClient
 from zmart.market.pricing import FeeSchedule, PricingModel
-from zmart.market.types import Slot
+from zmart.market.types import ChainTime, Slot
 from zmart.services.gateway.api import fee_payer
 from zmart.services.gateway.api.fee_payer import FeePayerBalance
 from zmart.services.gateway.api.fragment_cache import FragmentCache
@@ -52,6 +52,7 @@ class AppContext:
     webhook: WebhookReceiver
     rules: CachedValue[Rules | None]
     as_of_slot: CachedValue[Slot]
+    chain_time: CachedValue[ChainTime | None]
     payer_balance: CachedValue[FeePayerBalance]
     feed_positions: FeedPositionReader
     market_counts: MarketCounts
@@ -103,6 +104,15 @@ def cached_balance(rpc: Rpc | None, rules: CachedValue[Rules | None]) -> CachedV
         return await fee_payer.read(rpc, said.backend_authority if said else None)
 
     return CachedValue(read, ttl_s=fee_payer.FRESH_S)
+
+
+def cached_chain_time(rpc: Rpc | None) -> CachedValue[ChainTime | None]:
+    """None without an RPC. Raises ChainError while it is unavailable."""
+
+    async def read() -> ChainTime | None:
+        return None if rpc is None else (await rpc.get_clock()).unix_timestamp
+
+    return CachedValue(read, ttl_s=2.0)
 
 
 def cached_slot(pool: Pool) -> CachedValue[Slot]:

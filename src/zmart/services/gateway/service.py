@@ -22,7 +22,13 @@ from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_prob
 from zmart.services.gateway.api.fragment_cache import FragmentCache
 from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.app import build
-from zmart.services.gateway.context import AppContext, cached_balance, cached_rules, cached_slot
+from zmart.services.gateway.context import (
+    AppContext,
+    cached_balance,
+    cached_chain_time,
+    cached_rules,
+    cached_slot,
+)
 from zmart.services.gateway.http.auth.authenticator import Authenticator
 from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.auth.sign_in import SignIn
@@ -112,6 +118,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         webhook=WebhookReceiver(pool, settings),
         rules=rules,
         as_of_slot=cached_slot(pool),
+        chain_time=cached_chain_time(rpc),
         payer_balance=cached_balance(rpc, rules),
         feed_positions=feed_positions,
         market_counts=MarketCounts(pool, feed_positions),

@@ -98,6 +98,7 @@ def _policy(context: AppContext) -> AcceptancePolicy:
         dispute_voting_s=context.settings.dispute_voting_hours * 3600,
         receipt_signer=context.backend,
         admit=context.voters.admit,
+        chain_time=context.chain_time.get,
     )
 
 
