@@ -171,14 +171,14 @@ async def test_a_batch_that_takes_the_database_too_long_is_repeated_smaller(
         await inbox.store(engine.pool, "scan", [hint(tx) for tx in STORY.txs])
         await conditions.set("lock_timeout", "100ms")
         await until(lambda: is_answered(engine.pool))
-        sizes, prepare = set[int](), engine.worker._preparation.batch
+        sizes, prepare = set[int](), engine.worker._prefetcher.batch
 
         async def noting(*arguments: object) -> object:
             batch = await prepare(*arguments)
             sizes.add(len(batch.rows))
             return batch
 
-        engine.worker._preparation.batch = noting
+        engine.worker._prefetcher.batch = noting
         async with conditions.locked("chain_events"):
             for _ in range(3):
                 with pytest.raises(Busy):

@@ -42,7 +42,7 @@ def ask(url: str, seconds: float = ASK_SECONDS) -> ReadinessReport:
         response = connection.getresponse()
         body = response.read(65_536)
     except (OSError, http.client.HTTPException) as problem:
-        return ReadinessReport(ready=False, reason=f"does not response ({type(problem).__name__})")
+        return ReadinessReport(ready=False, reason=f"does not answer ({type(problem).__name__})")
     finally:
         connection.close()
     return ReadinessReport(

@@ -19,7 +19,7 @@ from zmart.local.chain.keys import load_keys
 from zmart.local.chain_record import keep_to_one_chain
 from zmart.local.postgres import accepts_connections
 from zmart.local.processes import start_command
-from zmart.local.readiness import ReadinessReport, ReadinessWaiter, ask
+from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, ask
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError
 from zmart.ops.host import SERVICES
@@ -239,7 +239,7 @@ def is_up(home: Path) -> bool:
 def _all(futures: list[Future[None]]) -> None:
     """Wait for all; raise the first error that did not merely follow from another."""
     errors = [error for future in futures if (error := future.exception()) is not None]
-    for error in sorted(errors, key=lambda error: type(error).__name__ == "Interrupted"):
+    for error in sorted(errors, key=lambda error: isinstance(error, StartInterrupted)):
         raise error
 
 

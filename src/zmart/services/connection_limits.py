@@ -2,7 +2,7 @@
 
 uvicorn times only idle connections that were answered before, and bounds neither heads nor clients that never read.
 `LimitedConnection` stands between a transport and uvicorn's protocol and uses of both only what asyncio publishes;
-`ConnectionLimits` tells it, as an ASGI application, when a head is complete and when its answer is sent.
+`ConnectionBoundsMiddleware` tells it, as an ASGI application, when a head is complete and when its answer is sent.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class SlowBody(ZmartError):
         super().__init__("The body did not arrive in time: send it again.")
 
 
-class ConnectionLimits:
+class ConnectionBoundsMiddleware:
     """An ASGI application around another one. Refuses too many headers; the application's `receive` raises SlowBody.
     How large a body may be is for each application to say: it knows what it expects."""
 
@@ -199,7 +199,7 @@ def server_config(app: AsgiApp, bounds: ConnectionBounds | None = None, **option
     """uvicorn's configuration of every service: httptools, no logs of its own, no headers of its own, these limits."""
     bounds = bounds or ConnectionBounds()
     return uvicorn.Config(
-        ConnectionLimits(app, bounds),
+        ConnectionBoundsMiddleware(app, bounds),
         http=protocol_factory(bounds),  # type: ignore[arg-type]  # typed as a class; any callable serves
         loop="none",
         ws="none",
