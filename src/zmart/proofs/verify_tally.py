@@ -153,9 +153,7 @@ def _about_votes(
 
 def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> ProofFinding:
     """Votes off chain name their own time; those on chain had theirs judged by the program."""
-    closed_at = anchor.memo.closed_at if anchor.memo is not None else None
-    ended = anchor.at if closed_at is None else closed_at
-    earliest, latest = _began(evidence, anchor) - STATEMENT_WINDOW_S, ended + STATEMENT_WINDOW_S
+    earliest, latest = _began(evidence, anchor) - STATEMENT_WINDOW_S, anchor.at + STATEMENT_WINDOW_S
     outside = [e for e in entries if not earliest <= e.statement.issued_ms / 1000 <= latest]
     if outside and abs(evidence.clock_ahead_s) > CLOCKS_AGREE_S:
         hours = evidence.clock_ahead_s / 3600
@@ -166,7 +164,7 @@ def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> Pro
     return check(
         not outside,
         "Every vote was issued while its vote was open.",
-        f"{len(outside)} votes were issued before voting began or after it ended: {_wallets(outside)}.",
+        f"{len(outside)} votes were issued before voting began or after the count: {_wallets(outside)}.",
     )
 
 
