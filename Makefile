@@ -19,7 +19,7 @@ help: ## list the targets
 up: setup ## start everything on this machine, play a market's life once, keep running (Ctrl-C stops all)
 	@$(BIN)/zmart up --demo
 
-test: setup-dev ## the whole test suite, under 10 minutes on 2 cores
+test: setup-dev ## the whole test suite, about 12 minutes on 2 cores
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well
 	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 

@@ -21,7 +21,9 @@ function methods(journal, recorder, heightOffset, slotMs) {
 
   async function getTransaction(call, params) {
     const [signature, options] = params;
-    const result = await call(signature, forAnyVersion(options));
+    let result = await call(signature, forAnyVersion(options));
+    // Surfpool files some refused transactions under a signature that is not theirs.
+    if (result?.transaction.signatures && !result.transaction.signatures.includes(signature)) result = null;
     const known = result ? await recall(signature) : journal.transactions.get(signature);
     if (result && known) result.blockTime = known.blockTime; // Surfpool's own is 1000 times too small
     if (result) return readable(result, options);

@@ -80,10 +80,12 @@ class Scanner:
         every list would be empty, and taken for complete. Raises ChainError."""
         if self._node_checked:
             return
+        await self._pace.turn()
         newest = await self._rpc.get_signatures_for_address(self._program.address, limit=1)
         if not newest or newest[0].slot >= tip:
             return
         later = Slot(newest[0].slot + 1)
+        await self._pace.turn()
         demanded = await self._rpc.get_signatures_for_address(self._program.address, limit=1, since=later)
         if not demanded:
             raise ChainError(
