@@ -52,6 +52,7 @@ class Bench:
         self._header_file = folder / "header_sets"
         self._plan_file = folder / "plan"
         self._pipe_file = folder / "writes"
+        self._turns = 0
         self._pipe = open_pipe(self._pipe_file)
         request_plan.write_header_sets(self._header_file, header_sets)
 
@@ -71,7 +72,8 @@ class Bench:
         request_plan.write_plan(self._plan_file, plan)
         pipe = self._pipe_file if with_writes else None
         attack = wrk.Attack(subject.base, subject.prefix, self._plan_file, self._header_file, pipe)
-        random = Random(f"{subject.name}: samples")
+        self._turns += 1  # a seed of its own for each turn: no signature of a trade is written twice
+        random = Random(f"{subject.name}: samples of turn {self._turns}")
         sampler = Sampler(self._looking, subject, self.header_sets, may_be_stale=may_be_stale)
         trader = Trader(self._writing, self._market_ids, random)
         over = asyncio.Event()
