@@ -46,6 +46,7 @@ from zmart.chain import compose
 from zmart.chain.accounts import AccountInfo
 from zmart.chain.program import Program
 from zmart.settings import Settings
+from zmart.store.market_work import WAITS_FOR_INDEX
 from zmart.store.pool import Pool
 
 _KEPT_LINES = 4_000
@@ -65,6 +66,9 @@ _PATIENCE_H = 24 * 9
 _FINAL_S = 20.0
 _LOOK_S = 2 * HOUR
 _BARELY_BEGUN = 30
+_WAITING_S = 60.0
+_LIST_S = 240.0
+_WAITS = f"SELECT 1 FROM market_work WHERE status = '{WAITS_FOR_INDEX}' LIMIT 1"
 _REJECTED = "SELECT market_id FROM market_work WHERE job = 'proposal' AND status = 'rejected'"
 
 
@@ -127,6 +131,7 @@ class Simulation:
         self._over = False
         self._wakes = {name: _Wakes() for name in ("landing", "all")}
         self._look_again_at = 0.0
+        self._decided = False
         self._digest = hashlib.sha256()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._chance = {name: rng(options.seed, name) for name in ("landing", "pace", "processes")}
@@ -177,14 +182,14 @@ class Simulation:
         admin = await asyncpg.connect(self.url)
         supervisors = [asyncio.create_task(self._supervise(*item, admin)) for item in self._services()]
         lives = [asyncio.create_task(life.run()) for life in self.lives]
-        faults = asyncio.create_task(self.faults.run())
+        others = [asyncio.create_task(self.faults.run()), asyncio.create_task(self._list_for_what_waits())]
         try:
             await self._play(lives)
         finally:
             self._over = True
-            for task in [faults, *lives, *supervisors]:
+            for task in [*others, *lives, *supervisors]:
                 task.cancel()
-            await asyncio.gather(*supervisors, *lives, faults, return_exceptions=True)
+            await asyncio.gather(*supervisors, *lives, *others, return_exceptions=True)
             for process in self.processes.values():
                 process.bury()
             await self.observer.close()
@@ -310,6 +315,14 @@ class Simulation:
             self._look_again_at = self.clock.seconds + _FINAL_S
             asyncio.get_running_loop().call_later(_FINAL_S, self.wake)
 
+    async def _list_for_what_waits(self) -> None:
+        """The indexer's own loop lists an idle chain too: what waits for the index waits for no landing."""
+        while True:
+            await asyncio.sleep(_LIST_S)
+            if self._decided and await self.observer.fetchval(_WAITS):
+                self._wake_for_a_landing()
+            self._decided = False
+
     async def next_ring(self) -> None:
         await self._wakes["landing"].heard.wait()
 
@@ -334,6 +347,7 @@ class Simulation:
         seen: dict[str, int] = {}
         chance = self._chance["pace"]
         period_s = self.options.scan_every_s if process == "indexer" else self.options.tick_every_s
+        periods_s = {"waiting": min(period_s, _WAITING_S)}
 
         async def pace(part: str) -> None:
             kind = "landing" if part in _AT_ONCE else "all"
@@ -344,8 +358,10 @@ class Simulation:
                 except TimeoutError:
                     pass
             await asyncio.sleep(
-                chance.uniform(0.1, 2.0) + chance.uniform(0, period_s + _SELDOM_S.get(part, 0.0))
+                chance.uniform(0.1, 2.0)
+                + chance.uniform(0, periods_s.get(part, period_s) + _SELDOM_S.get(part, 0.0))
             )
+            self._decided = self._decided or process != "indexer"
             seen[part] = self._wakes[kind].number
             self.note(f"{process} {part}")
 
