@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _PAUSE_S = 1.0
 ANSWER_WITHIN_S = 0.25
 _CERTAIN_S = 1.0
-_COUNT_WITHIN_S = 0.02
+COUNT_WITHIN_S = 0.02
 _MAX_CLIENTS = 20_000
 
 # KEYS: one per client. ARGV: now in ms, window in ms, then for each key its limit and how many requests it has now.
@@ -95,7 +95,7 @@ class RateLimiter:
         if client.ahead == 1:
             self._due[client] = None
             if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(_COUNT_WITHIN_S, self._start)
+                self._timer = asyncio.get_running_loop().call_later(COUNT_WITHIN_S, self._start)
         return RateLimitVerdict(True, client.left, client.reset_s)
 
     def begin(self, policy: RateLimitPolicy, key: str) -> asyncio.Future[RateLimitVerdict]:
@@ -117,11 +117,12 @@ class RateLimiter:
 
     async def close(self) -> None:
         """Count what was let through and is not counted yet."""
+        while self._due or (self._working is not None and not self._working.done()):
+            self._start()
+            if self._working is not None:
+                await self._working
         if self._timer is not None:
             self._timer.cancel()
-            self._start()
-        if self._working is not None:
-            await self._working
 
     def _start(self) -> None:
         self._timer = None
@@ -129,6 +130,7 @@ class RateLimiter:
             self._working = asyncio.create_task(self._count_due())
 
     async def _count_due(self) -> None:
+        """Count until nobody waits; what was let through meanwhile is counted when the timer says so."""
         while self._due:
             clients, self._due = list(self._due), {}
             told = [(client, client.ahead, client.waiting) for client in clients]
@@ -137,6 +139,10 @@ class RateLimiter:
             wanted = [(client.policy, client.key, ahead + len(waiting)) for client, ahead, waiting in told]
             for (client, ahead, waiting), grant in zip(told, await self._counted(wanted), strict=True):
                 _resolve(client, ahead, waiting, grant)
+            if not any(client.waiting for client in self._due):
+                break
+        if self._due and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(COUNT_WITHIN_S, self._start)
 
     async def _counted(self, wanted: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
         if self._script is None or time.monotonic() < self._paused_until:
