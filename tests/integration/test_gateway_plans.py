@@ -83,7 +83,8 @@ class Explained(msgspec.Struct):
 
     @property
     def scanned(self) -> list[str]:
-        return re.findall(r"Seq Scan on (\w+)", self.text)
+        """Tables that were read from end to end."""
+        return re.findall(r"Seq Scan on (\w+)(?!.*never executed)", self.text)
 
     @property
     def most_skipped(self) -> int:

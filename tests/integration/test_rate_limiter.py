@@ -1,4 +1,4 @@
-"""Requests are counted in Redis, for all gateways, and seldom enough that counting costs little."""
+"""Requests are counted in Redis, for all gateways, and rarely enough that counting costs little."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from zmart.chain.rpc import Rpc
 from zmart.local.chain.genesis import fund
 from zmart.local.providers.process import Providers, serve
 from zmart.market.types import Signature
+from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 
 SECRET = "a secret of the webhook"
@@ -75,7 +75,7 @@ async def listening(endpoint: Endpoint) -> AsyncIterator[None]:
 @asynccontextmanager
 async def providers_on(settings: Settings, **given: int) -> AsyncIterator[httpx.AsyncClient]:
     """Ready to use; the client carries Helius' key."""
-    listener = socket.create_server(("127.0.0.1", settings.providers_port))
+    listener = bind_listener("127.0.0.1", settings.providers_port)
     stop = asyncio.Event()
     task = asyncio.create_task(serve(Providers(settings, retry_gap_s=0.05, **given), listener, stop))
     params = {"api-key": API_KEY}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from zmart.services.connection_limits import ConnectionBounds, server_config
 from zmart.services.contract import AsgiApp
 from zmart.services.gateway import metrics
 from zmart.services.gateway.http.response_cache import ResponseCache
+from zmart.services.listener import bind_listener
 
 HOST = "Host: gateway\r\n"
 
@@ -67,7 +67,7 @@ async def connected(port: int) -> AsyncIterator[RawClient]:
 async def listening(app: AsgiApp, bounds: ConnectionBounds | None = None) -> AsyncIterator[int]:
     """The application as every service serves it; the port."""
     server = uvicorn.Server(server_config(app, bounds, lifespan="off"))
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = bind_listener("127.0.0.1", 0)
     running = asyncio.create_task(server._serve([listener]))
     try:
         await until(lambda: server.started or running.done(), within_s=10)

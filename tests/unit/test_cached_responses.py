@@ -9,8 +9,11 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.wallets import market_id
 from zmart.services.gateway.http.cached_responses import CachedResponse, CachedRoute, CachedRoutes
+from zmart.services.gateway.http.recent_changes import RecentChanges, ShownRows
 from zmart.services.gateway.http.request_context import CacheableRead
+from zmart.store.change_feed import FeedPosition
 from zmart.store.markets import Filters, Sort
 
 AT = ("epoch", 7)
@@ -81,11 +84,11 @@ def test_a_response_is_valid_at_one_position_and_for_its_time() -> None:
     held, routes = route(1), CachedRoutes(1 << 20)
     routes.add(held)
     routes.keep(held, response(1, 10), AT, 1e12)
-    assert held.valid_response(AT) is held.response
-    assert held.valid_response(("epoch", 8)) is None
-    assert held.valid_response(("another", 7)) is None
+    assert held.valid_response(AT, RecentChanges()) is held.response
+    assert held.valid_response(("epoch", 8), RecentChanges()) is None
+    assert held.valid_response(("another", 7), RecentChanges()) is None
     routes.keep(held, response(1, 10), AT, 0.0)
-    assert held.valid_response(AT) is None
+    assert held.valid_response(AT, RecentChanges()) is None
 
 
 def test_a_response_that_comes_after_its_route_was_evicted_is_not_kept() -> None:
@@ -93,3 +96,24 @@ def test_a_response_that_comes_after_its_route_was_evicted_is_not_kept() -> None
     routes.keep(late, response(1, 10), AT, 1e9)
     assert routes.size_bytes == 0
     assert late.response is None
+
+
+@given(
+    st.lists(st.tuples(st.sets(st.integers(1, 5), max_size=3), st.booleans(), st.booleans()), max_size=30),
+    st.sets(st.integers(1, 5), max_size=3),
+    st.booleans(),
+)
+def test_a_response_is_touched_by_every_later_change_of_what_it_shows(
+    commits: list[tuple[set[int], bool, bool]], shown: set[int], of_market_list: bool
+) -> None:
+    """Whatever was forgotten counts as a change."""
+    changes, rows = RecentChanges(max_markets=4), ShownRows(tuple(map(market_id, shown)), of_market_list)
+    changes.add(FeedPosition("e", 1, 0, 0, [], market_list_changed=False))
+    changed = False
+    for head, (numbers, is_list, known) in enumerate(commits, start=2):
+        names = [market_id(number) for number in numbers] if known else None
+        changes.add(FeedPosition("e", head, 0, 0, names, market_list_changed=is_list))
+        changed = changed or names is None or bool(numbers & shown) or (is_list and of_market_list)
+        assert changes.touched(rows, ("e", 1)) or not changed
+    assert not changes.touched(rows, ("e", changes.head))
+    assert changes.touched(rows, ("another", changes.head))

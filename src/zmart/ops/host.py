@@ -22,6 +22,7 @@ from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
 from zmart.services.connection_limits import server_config
 from zmart.services.contract import AsgiApp, Service
+from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 from zmart.store import service_status
 from zmart.store.pool import Pool
@@ -122,17 +123,13 @@ async def _until_stopped(service: Service, stop: asyncio.Event) -> None:
 def _listen(settings: Settings, port_setting: str) -> socket.socket:
     """Bind before anything runs, so that a taken port is one sentence and not a stack of lines."""
     port: int = getattr(settings, port_setting)
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.bind_host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.bind_host, port))
+        return bind_listener(settings.bind_host, port)
     except OSError as problem:
-        listener.close()
         raise ConfigError(
             f"Port {port} on {settings.bind_host} cannot be used ({problem.strerror}): "
             f"stop what listens there or set {port_setting.upper()} to a free one."
         ) from None
-    return listener
 
 
 def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Server:

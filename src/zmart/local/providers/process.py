@@ -31,6 +31,7 @@ from zmart.local.providers.pinata.v3 import FILES, FilesApi
 from zmart.ops import logs
 from zmart.ops.probes import Probes
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, Receive, Scope, Send, no_probes
+from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 
 HOST = "127.0.0.1"
@@ -176,16 +177,12 @@ async def serve(providers: Providers, listener: socket.socket, stop: asyncio.Eve
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        return bind_listener(HOST, port)
     except OSError as problem:
-        listener.close()
         raise ConfigError(
             f"Port {port} cannot be used ({problem.strerror}): stop what listens there or set PROVIDERS_PORT."
         ) from None
-    return listener
 
 
 async def _nothing_here(request: HttpRequest) -> HttpReply:

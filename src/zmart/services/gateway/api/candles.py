@@ -13,6 +13,7 @@ from zmart.errors import Invalid
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9
 from zmart.services.gateway.api import lookup
 from zmart.services.gateway.api.formatting import iso_of_seconds, price_text
+from zmart.services.gateway.http.recent_changes import ShownRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import candles
 from zmart.store.candles import Chart
@@ -64,7 +65,7 @@ async def of(
         candles=found,
         count=count,
     )
-    return Encoded(msgspec.json.encode(page))
+    return Encoded(msgspec.json.encode(page), ShownRows((chart.market_id,)))
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:

@@ -16,6 +16,7 @@ from zmart.market.types import MarketId
 from zmart.services.gateway.api import serializers
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.api.vote_terms import MarketVoting
+from zmart.services.gateway.http.recent_changes import ShownRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import markets, trades
 from zmart.store.pool import Pool
@@ -35,8 +36,8 @@ class MarketsPage(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     next_cursor: str | None = None
 
-    def encoded(self) -> Encoded[Markets]:
-        return Encoded(msgspec.json.encode(self))
+    def encoded(self, shown: ShownRows | None = None) -> Encoded[Markets]:
+        return Encoded(msgspec.json.encode(self), shown)
 
 
 class TradesPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,7 @@ class TradesPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
     def encoded(self) -> Encoded[MarketTrades]:
-        return Encoded(msgspec.json.encode(self))
+        return Encoded(msgspec.json.encode(self), ShownRows((self.market_id,)))
 
 
 class Fragments:
@@ -114,7 +115,7 @@ class FragmentCache:
             for read, row in await markets.with_versions(self._pool, [version.market_id]):
                 content = serializers.detail(row, voting, policy)
                 fragment = self._fragments.put(("detail", text, read, voting), content, text=text)
-        return None if fragment is None else Encoded(bytes(fragment))
+        return None if fragment is None else Encoded(bytes(fragment), ShownRows((version.market_id,)))
 
     async def tape(self, requested: Sequence[trades.Version], *, text: bool) -> list[msgspec.Raw]:
         """Each is the JSON of a client.shapes.tape.Trade."""

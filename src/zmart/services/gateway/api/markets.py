@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -16,12 +17,13 @@ from zmart.services.gateway.api.fragment_cache import MarketsPage
 from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
+from zmart.services.gateway.http.recent_changes import ShownRows
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
 from zmart.store import documents, market_lists, markets
 from zmart.store.documents import Document
-from zmart.store.markets import Filters, Page, Sort
+from zmart.store.markets import Filters, Page, Place, Sort
 
 _EMOJI = {
     "crypto": "₿", "politics": "🏛", "sports": "⚽", "science": "🔬", "technology": "💻", "entertainment": "🎬",
@@ -93,7 +95,14 @@ async def _page(
         limit=size,
         next_cursor=following,
     )
-    return page.encoded()
+    return page.encoded(_shown(filters, sort, places))
+
+
+def _shown(filters: Filters, sort: Sort, places: Sequence[Place]) -> ShownRows | None:
+    """Texts and volumes choose markets by rows that the page does not show."""
+    if sort is not Sort.NEWEST or filters.category is not None or filters.q is not None:
+        return None
+    return ShownRows(tuple(place.version.market_id for place in places), of_market_list=True)
 
 
 async def _own_drafts(context: AppContext, auth: RequestAuth, limit: int) -> shapes.Markets:

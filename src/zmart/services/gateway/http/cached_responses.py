@@ -8,33 +8,35 @@ from sys import getsizeof
 from time import perf_counter
 
 from zmart.services.gateway.http.header_sets import Headers
+from zmart.services.gateway.http.recent_changes import FeedAt, RecentChanges, ShownRows
 from zmart.services.gateway.http.request_context import CacheableRead
 
 Address = tuple[str, bytes]
 """Path and query of a GET."""
-FeedAt = tuple[str, int]
-"""Epoch and head of the feed."""
-
 _ROUTE_BYTES = 2_600
 """What an address costs besides its text: the objects here and the read that its handler made, measured."""
 _RESPONSE_BYTES = 1_400
 """What a response costs besides its body: prepared headers and their values, measured."""
+_SHOWN_MARKET_BYTES = 8 + 113
+"""What each market that a response shows costs: a reference and its id."""
 
 
 class CachedResponse:
-    """A response as it is sent. `headers` are those that every response with this body has."""
+    """A response as it is sent. `headers` are those that every response with this body has. `shown`: the rows in it,
+    None if any commit may change it."""
 
-    __slots__ = ("body", "etag", "headers")
+    __slots__ = ("body", "etag", "headers", "shown")
 
-    def __init__(self, body: bytes, etag: bytes, headers: Headers) -> None:
+    def __init__(self, body: bytes, etag: bytes, headers: Headers, shown: ShownRows | None = None) -> None:
         self.body = body
         self.etag = etag
         self.headers = headers
+        self.shown = shown
 
 
 class CachedRoute:
-    """An address whose response can be read without the router. `response` was read when the feed stood at `feed_at`
-    and is valid while it stands there, until `valid_until_s` (of time.perf_counter) at most."""
+    """An address whose response can be read without the router. `response` is what would be read while the feed stands
+    at `feed_at`, and stays so until a commit changes what it shows, or `valid_until_s` (of time.perf_counter)."""
 
     __slots__ = (
         "address",
@@ -63,17 +65,32 @@ class CachedRoute:
         self.reading_at: FeedAt | None = None
         self.was_used = False
 
-    def valid_response(self, feed_at: FeedAt) -> CachedResponse | None:
-        """The response, if it is still what would be read at this position of the feed."""
-        is_valid = self.feed_at == feed_at and perf_counter() < self.valid_until_s
-        return self.response if is_valid else None
+    def valid_response(self, feed_at: FeedAt, changes: RecentChanges) -> CachedResponse | None:
+        """The response, if it is still what would be read at this position of the feed. `changes`: as of this position
+        or a later one."""
+        response = self.response
+        if response is None or perf_counter() >= self.valid_until_s:
+            return None
+        if self.feed_at != feed_at:
+            if (
+                response.shown is None
+                or self.feed_at is None
+                or changes.touched(response.shown, self.feed_at)
+            ):
+                return None
+            self.feed_at = feed_at
+        return response
 
     @property
     def size_bytes(self) -> int:
         """All that is held for it."""
         path, query = self.address
         size = _ROUTE_BYTES + getsizeof(path) + getsizeof(query)
-        return size if self.response is None else size + _RESPONSE_BYTES + getsizeof(self.response.body)
+        response = self.response
+        if response is None:
+            return size
+        markets = len(response.shown.market_ids) if response.shown is not None else 0
+        return size + _RESPONSE_BYTES + getsizeof(response.body) + markets * _SHOWN_MARKET_BYTES
 
 
 class CachedRoutes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from zmart.services.gateway.http.recent_changes import RecentChanges
 from zmart.store import change_feed, markets
 from zmart.store.change_feed import FeedPosition
 from zmart.store.markets import Filters, Sort
@@ -23,6 +24,8 @@ class FeedPositionReader:
     """
 
     def __init__(self, pool: Pool) -> None:
+        self.changes = RecentChanges()
+        """What changed, as of the last position that was given."""
         self._pool = pool
         self._waiting: list[asyncio.Future[FeedPosition]] = []
         self._reading: asyncio.Task[None] | None = None
@@ -42,7 +45,8 @@ class FeedPositionReader:
                 waiters, self._waiting = self._waiting, []
                 try:
                     async with asyncio.timeout(_WITHIN_S):
-                        found = await change_feed.position(self._pool)
+                        found = await change_feed.position(self._pool, self.changes.head)
+                    self.changes.add(found)
                 except Exception as problem:
                     for waiter in waiters:
                         if not waiter.done():

@@ -15,13 +15,14 @@ from zmart.market.types import Slot
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.gateway import metrics
 from zmart.services.gateway.http.auth.client_addresses import ClientAddresses
-from zmart.services.gateway.http.cached_responses import CachedResponse, CachedRoute, CachedRoutes, FeedAt
+from zmart.services.gateway.http.cached_responses import CachedResponse, CachedRoute, CachedRoutes
 from zmart.services.gateway.http.cached_value import CachedValue
 from zmart.services.gateway.http.feed_position import FeedPositionReader
 from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.gateway.http.rate_limits import RateLimitPolicy, limit_header, policy_header
+from zmart.services.gateway.http.recent_changes import FeedAt
 from zmart.services.gateway.http.request_context import RequestContext, request_context
-from zmart.services.gateway.http.responses import REVALIDATE, encode, is_known_to
+from zmart.services.gateway.http.responses import REVALIDATE, Encoded, encode, is_known_to
 
 _MAX_QUERY_BYTES = 300
 _ROUTES_ALONE_BYTES = 8 << 20
@@ -107,9 +108,9 @@ class ResponseCache:
             return await self._fresh(route), slot
 
     async def _cached(self, route: CachedRoute) -> tuple[CachedResponse, int]:
-        """The cached response if nothing was committed since, else a new one."""
+        """The cached response if no commit has changed what it shows, else a new one."""
         position = await self._feed_positions.position()
-        response = route.valid_response(position.at)
+        response = route.valid_response(position.at, self._feed_positions.changes)
         if response is not None:
             route.was_used = True
             metrics.CACHE.hits += 1
@@ -151,7 +152,7 @@ class ResponseCache:
             (b"etag", etag),
             self._policy_header,
         ]
-        return CachedResponse(body, etag, headers)
+        return CachedResponse(body, etag, headers, content.shown if isinstance(content, Encoded) else None)
 
 
 def _is_plain(scope: Scope, request: RequestContext) -> bool:

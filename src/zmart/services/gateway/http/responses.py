@@ -15,6 +15,7 @@ from zmart.feed import shapes
 from zmart.market.events import AnyEvent
 from zmart.market.types import Lamports, Shares
 from zmart.services.gateway.http.problems import GatewayRequest
+from zmart.services.gateway.http.recent_changes import ShownRows
 from zmart.services.gateway.http.request_context import CacheableRead, request_context
 
 CHAIN = "chain"
@@ -28,9 +29,11 @@ Content = TypeVar("Content")
 
 
 class Encoded(msgspec.Struct, Generic[Shape], frozen=True):
-    """The JSON of a `Shape`, put together from fragments; amounts are written as the request wants them."""
+    """The JSON of a `Shape`, put together from fragments; amounts are written as the request wants them. `shown`: the
+    published rows that it was made of, None if they can be any."""
 
     json: bytes
+    shown: ShownRows | None = None
 
 
 class ApiResponse(Response[Any], Generic[Shape]):
