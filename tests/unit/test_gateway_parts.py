@@ -17,7 +17,8 @@ from zmart.errors import ConfigError, Invalid, Unauthenticated
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Side
 from zmart.services.gateway.api import paging, quotes
-from zmart.services.gateway.api.formatting import iso, moment_of, ratio_text, units_text
+from zmart.services.gateway.api.formatting import ratio_text, units_text
+from zmart.services.gateway.api.lookup import moment_of
 from zmart.services.gateway.app import cors_origins, socket_origin
 from zmart.services.gateway.explorer.charts import price_path
 from zmart.services.gateway.http.auth.client_addresses import client_address, parse_proxies
@@ -170,8 +171,7 @@ def test_times_are_read_as_iso_or_milliseconds() -> None:
     noon = datetime(2026, 1, 15, 12, tzinfo=UTC)
     for text in ("2026-01-15T12:00:00Z", "2026-01-15T12:00:00", "2026-01-15T14:00:00+02:00", "1768478400000"):
         assert moment_of("start", text) == noon
-    assert iso(noon) == "2026-01-15T12:00:00.000Z"
-    for bad in ("soon", "9" * 30, ""):
+    for bad in ("soon", "9" * 30, "", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"):
         with pytest.raises(Invalid):
             moment_of("start", bad)
 

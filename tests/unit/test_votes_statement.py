@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from zmart.errors import Invalid
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
 from zmart.market.vote_entries import LogEntry, VoteChannel, parse_entry
-from zmart.market.votes import Statement, iso_ms, parse_iso_ms, parse_statement, vote_of_choice
+from zmart.market.votes import Statement, parse_statement, vote_of_choice
 from zmart.proofs.signatures import signed_text
 
 PROGRAM = Address("6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw")
@@ -78,6 +78,7 @@ def test_no_other_text_reads_as_the_same_statement(at: int, character: str) -> N
         TEXT.replace("2025-01-01", "2025-02-30"),
         TEXT.replace("12:00", "25:00"),
         TEXT.replace("12:00:00", "12:00:60"),
+        TEXT.replace("12:00:00", "24:00:00"),
         TEXT.replace("ab" * 32, "AB" * 32),
         TEXT.replace("2025", "\N{ARABIC-INDIC DIGIT TWO}025"),
         TEXT + " " * 100_000,
@@ -87,11 +88,6 @@ def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(Invalid) as refused:
         parse_statement(text)
     assert refused.value.field == "statement"
-
-
-@given(st.integers(0, LAST_MS))
-def test_times_read_back(unix_ms: int) -> None:
-    assert parse_iso_ms(iso_ms(unix_ms)) == unix_ms
 
 
 @pytest.mark.parametrize(

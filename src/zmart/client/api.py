@@ -10,6 +10,7 @@ import httpx
 from zmart.client.shapes import markets as market_shapes
 from zmart.client.shapes import people, system, tape, transactions, votes
 from zmart.client.transport import Query, Transport
+from zmart.market.times import iso, ms_of
 from zmart.market.types import Address, MarketId, Side, Signature, VoteKind, Wallet
 from zmart.market.votes import Statement
 
@@ -146,7 +147,7 @@ class Client:
             "description": description,
             "category": category,
             "tags": list(tags),
-            "end_date": end_date.isoformat(),
+            "end_date": iso(end_date),
             "b_parameter": b_parameter,
             "initial_liquidity": initial_liquidity,
         }
@@ -349,5 +350,5 @@ def statement_now(
         kind=kind,
         vote=vote,
         wallet=wallet,
-        issued_ms=int(datetime.now(UTC).timestamp() * 1000),
+        issued_ms=ms_of(datetime.now(UTC)),
     )

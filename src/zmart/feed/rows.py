@@ -7,8 +7,8 @@ numbers from 0 to 1 under the camelCase names of the first web client; times are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
+from zmart.market import times
 from zmart.market.types import PRICE_ONE
 from zmart.store.outcomes import CHOICES, outcome_of
 
@@ -55,11 +55,8 @@ _CHOICES = {
 
 
 def iso(value: object) -> str | None:
-    """Format a time (a datetime, or text with a zone) in UTC with milliseconds; None stays None."""
-    if value is None:
-        return None
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Format a time of a row (text with a zone, as in PostgreSQL's JSON) for clients; None stays None."""
+    return None if value is None else times.iso(times.parse_iso(str(value)))
 
 
 def price_text(price_e9: int) -> str:

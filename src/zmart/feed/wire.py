@@ -8,6 +8,7 @@ import msgspec
 
 from zmart.feed import rows
 from zmart.feed.channels import Channel, ChannelKind
+from zmart.market.times import iso
 from zmart.store.change_feed import Change, Op, Topic
 
 _ROW = msgspec.json.Decoder(dict[str, object])
@@ -42,7 +43,7 @@ def encode(change: Change, epoch: str) -> WireMessage:
         "epoch": epoch,
         "offset": change.offset,
         **({} if slot is None else {"slot": slot}),
-        "timestamp": rows.iso(change.committed_at),
+        "timestamp": iso(change.committed_at),
         "data": data,
     }
     return WireMessage(

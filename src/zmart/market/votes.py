@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
 
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.times import iso, iso_of_ms, ms_of, parse_iso
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHOICES = {
     (VoteKind.PROPOSAL, True): "like",
     (VoteKind.PROPOSAL, False): "dislike",
@@ -58,7 +58,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         """Return the text to sign: ASCII, lines separated by a line feed, none at the end."""
         return (
             f"ZMART vote\nprogram: {self.program}\nmarket: {self.market_id}\nkind: {self.kind.value}\n"
-            f"choice: {self.choice}\nwallet: {self.wallet}\nissued: {iso_ms(self.issued_ms)}"
+            f"choice: {self.choice}\nwallet: {self.wallet}\nissued: {iso_of_ms(self.issued_ms)}"
         )
 
 
@@ -78,7 +78,7 @@ def parse_statement(text: str) -> Statement:
         kind=kind,
         vote=vote,
         wallet=Wallet(match["wallet"]),
-        issued_ms=parse_iso_ms(match["issued"]),
+        issued_ms=_issued_ms(match["issued"]),
     )
 
 
@@ -90,15 +90,9 @@ def vote_of_choice(kind: VoteKind, choice: str) -> bool:
     return values[choice]
 
 
-def iso_ms(unix_ms: int) -> str:
-    """Format milliseconds since 1970 as 2025-01-31T12:00:00.000Z."""
-    return (_EPOCH + timedelta(milliseconds=unix_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def parse_iso_ms(text: str) -> int:
-    """Parse the format of `iso_ms`. Raises Invalid("statement") for a day or an hour that does not exist."""
-    try:
-        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    except ValueError:
-        raise Invalid("statement", f"{text} is not a valid time.") from None
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+def _issued_ms(text: str) -> int:
+    with suppress(ValueError):
+        moment = parse_iso(text)
+        if iso(moment) == text:
+            return ms_of(moment)
+    raise Invalid("statement", f"{text} is not a valid time.")

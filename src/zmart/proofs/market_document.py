@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from zmart.errors import Invalid
+from zmart.market.times import iso
 from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
 from zmart.proofs.canonical import Json, canonical_json, parse_canonical
 
@@ -63,7 +64,6 @@ class _Read(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def compose(document: MarketDocument) -> bytes:
     """The canonical bytes. Raises Invalid for what `read` would refuse."""
-    ends_at = document.ends_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     fields: dict[str, Json] = {
         "type": TYPE,
         "version": VERSION,
@@ -74,7 +74,7 @@ def compose(document: MarketDocument) -> bytes:
         "description": document.description,
         "category": document.category,
         "tags": list(document.tags),
-        "ends_at": ends_at,
+        "ends_at": iso(document.ends_at),
         "b_parameter": document.b_parameter,
         "initial_liquidity": document.initial_liquidity,
     }

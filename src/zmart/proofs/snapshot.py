@@ -7,11 +7,12 @@ snapshots of a market; there are no times but those of the data, and the day.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.times import iso_micro, parse_iso
 from zmart.proofs.canonical import Json, canonical_json, parse_canonical
 from zmart.proofs.merkle import MerkleNode, root
 
@@ -150,10 +151,7 @@ def _tally(row: Row) -> dict[str, Json]:
 
 def _time(value: object) -> str | None:
     """Microseconds in UTC: the database's own precision."""
-    if value is None:
-        return None
-    moment = datetime.fromisoformat(str(value)).astimezone(UTC)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return None if value is None else iso_micro(parse_iso(str(value)))
 
 
 def _json(value: object) -> Json:

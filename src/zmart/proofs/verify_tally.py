@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
 from zmart.errors import Invalid
 from zmart.market.eligibility import OPEN, VoterStanding
 from zmart.market.tally import Tally
+from zmart.market.times import readable_seconds
 from zmart.market.types import VoteKind, Wallet
 from zmart.market.vote_entries import LogEntry, VoteChannel, parse_entry
 from zmart.market.votes import STATEMENT_WINDOW_S
@@ -211,7 +211,7 @@ def _closed_at(anchor: Anchor) -> int:
 
 
 def _moment(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z of the chain's time"
+    return f"{readable_seconds(seconds)} of the chain's time"
 
 
 def _closing(evidence: Evidence, anchor: Anchor) -> Iterator[ProofFinding]:

@@ -13,6 +13,7 @@ from typing import assert_never
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.times import iso_micro, parse_iso
 from zmart.market.types import Address, Lamports, MarketId, PriceE9, Shares, Slot, Wallet
 from zmart.store.documents import OF_MARKET
 from zmart.store.outcomes import FINAL_OUTCOME, PROPOSED_OUTCOME
@@ -275,18 +276,18 @@ def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
     """What a cursor must remember of the last row of a page. Trending has no such key: it pages by offset."""
     match sort:
         case Sort.NEWEST | Sort.TRENDING:
-            return row.created_at.isoformat(), row.market_id
+            return iso_micro(row.created_at), row.market_id
         case Sort.VOLUME:
             return row.total_volume, row.market_id
         case Sort.ENDING:
-            return (row.ends_at or row.created_at).isoformat(), row.market_id
+            return iso_micro(row.ends_at or row.created_at), row.market_id
     assert_never(sort)
 
 
 def key_of_place(place: Place) -> tuple[int | str, str]:
     """The same of a line."""
     value = place.value
-    return value.isoformat() if isinstance(value, datetime) else value or 0, place.version.market_id
+    return iso_micro(value) if isinstance(value, datetime) else value or 0, place.version.market_id
 
 
 def _needs_documents(filters: Filters, sort: Sort) -> bool:
@@ -306,7 +307,7 @@ def _order(sort: Sort) -> tuple[str, str, str]:
 
 def _key_value(sort: Sort, value: int | str) -> object:
     try:
-        return int(value) if sort is Sort.VOLUME else datetime.fromisoformat(str(value))
+        return int(value) if sort is Sort.VOLUME else parse_iso(str(value))
     except ValueError:
         raise Invalid("cursor", "This cursor is not one of ours: start again without it.") from None
 

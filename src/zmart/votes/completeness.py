@@ -7,9 +7,8 @@ unless the market's events are stuck at one that is impossible.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from zmart.errors import IndexIncomplete
+from zmart.market.times import readable_seconds
 from zmart.market.types import Address, ChainTime, MarketId, Slot
 from zmart.store import index_progress, projections
 from zmart.store.pool import Connection, Pool
@@ -43,9 +42,10 @@ async def require_complete(
     if progress.gap_free_through_slot >= closed_slot and progress.gap_free_through_time >= closed_at:
         await _require_folded(db, market_id)
         return
+    needed, covered = readable_seconds(closed_at), readable_seconds(progress.gap_free_through_time)
     raise IndexIncomplete(
         f"The index is complete through slot {progress.gap_free_through_slot}, the decision needs slot {closed_slot}: "
-        f"all of chain time {_moment(closed_at)}, and it has all of {_moment(progress.gap_free_through_time)}.",
+        f"all of chain time {needed}, and it has all of {covered}.",
         needs_slot=closed_slot,
         needs_time=closed_at,
     )
@@ -73,10 +73,3 @@ async def require_recent(
     count and change its verdict are known then. Called before an approval. Raises as `require_complete`."""
     recently = ChainTime(now - FAR_BEHIND_S)
     await require_complete(db, program, market_id, max(counted_at, recently), counted_slot)
-
-
-def _moment(seconds: ChainTime) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
-    except (ValueError, OverflowError, OSError):  # a clock that says what no calendar has
-        return str(seconds)

@@ -11,6 +11,7 @@ from solders.transaction import VersionedTransaction
 
 from zmart.errors import ZmartError
 from zmart.local.demo.api import Api, ApiRefusal, Json, until
+from zmart.market.times import iso
 
 
 class LandedTransaction(msgspec.Struct, frozen=True):
@@ -81,10 +82,9 @@ class DemoUser:
 
     async def vote(self, program_id: str, market_id: str, kind: str, choice: str, at: datetime) -> Json:
         """Cast a signed statement once; a conflict with an own repeated request is ignored."""
-        issued = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         statement = (
             f"ZMART vote\nprogram: {program_id}\nmarket: {market_id}\nkind: {kind}\n"
-            f"choice: {choice}\nwallet: {self.wallet}\nissued: {issued}"
+            f"choice: {choice}\nwallet: {self.wallet}\nissued: {iso(at)}"
         )
         body: Json = {
             "market_id": market_id,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from zmart.errors import StoreError
+from zmart.market.times import now_iso
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.store_refusal import refusal_of
 from zmart.store import market_work
@@ -42,17 +41,13 @@ class StatsApi:
             "proposalVoteSets": pending.proposal_sets,
             "disputeVoteSets": pending.dispute_sets,
             "totalPendingVotes": pending.votes,
-            "timestamp": _now(),
+            "timestamp": now_iso(),
         }
         await _answer(send, 200, stats)
 
 
 def _problem(status: int, error: str, message: str, path: str) -> dict[str, object]:
-    return {"error": error, "message": message, "status": status, "timestamp": _now(), "path": path}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"error": error, "message": message, "status": status, "timestamp": now_iso(), "path": path}
 
 
 async def _answer(send: Send, status: int, body: dict[str, object], retry_after: str | None = None) -> None:

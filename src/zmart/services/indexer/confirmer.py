@@ -17,6 +17,7 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError, DecodeError
+from zmart.market.times import iso
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.blocks import Blocks, Unplaced
@@ -192,6 +193,6 @@ class Confirmer:
         log.error(
             "a webhook delivered what the chain does not say",
             signature=delivery.signature,
-            received_at=delivery.received_at.isoformat(),
+            received_at=iso(delivery.received_at),
             differs=differs,
         )

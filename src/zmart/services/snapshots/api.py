@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from datetime import UTC, datetime
 
 import msgspec
 
 from zmart.errors import Conflict, NotFound, StoreError, ZmartError
 from zmart.ipfs.pinning import PinError
+from zmart.market.times import now_iso
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.snapshots.runs import SnapshotResult, SnapshotRuns
 from zmart.services.store_refusal import refusal_of
@@ -99,8 +99,7 @@ def _parse_request(body: bytes) -> _RunRequest:
 
 
 def _problem(status: int, error: str, message: str, path: str) -> dict[str, object]:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"error": error, "message": message, "status": status, "timestamp": now, "path": path}
+    return {"error": error, "message": message, "status": status, "timestamp": now_iso(), "path": path}
 
 
 async def _send_json(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 
 import msgspec
 
 from zmart.feed.channels import ChannelKind, ChannelName, parse_channel
+from zmart.market.times import now_iso
 
 ECHO_MAX = 64
 """Maximum number of a client's own characters in an answer."""
@@ -147,7 +147,7 @@ def answer(
         **({} if market_id is None else {"market_id": market_id}),
         "epoch": position.epoch,
         "offset": position.offset,
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": now_iso(),
         "data": data,
     }
     return msgspec.json.encode(envelope)

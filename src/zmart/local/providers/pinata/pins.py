@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,6 +18,7 @@ from zmart.local.providers import metrics
 from zmart.local.providers.journal import DiskMap
 from zmart.local.providers.pinata import dags
 from zmart.local.providers.pinata.blocks import BlockStore
+from zmart.market.times import now_iso
 
 Network = Literal["public", "private"]
 NETWORKS: tuple[Network, ...] = ("public", "private")
@@ -78,7 +78,7 @@ class PinStore:
             label=label,
             file_bytes=dag.file_bytes,
             dag_bytes=dag.dag_bytes,
-            pinned_at=_now(),
+            pinned_at=now_iso(),
         )
         self._journal.put(pin.id, pin)
         self._by_cid[label.network, pin.cid] = pin.id
@@ -88,7 +88,7 @@ class PinStore:
     def unpin(self, pin: Pin) -> None:
         """Remove a pin and its blocks, except those that another pin needs."""
         network = pin.label.network
-        self._journal.put(pin.id, msgspec.structs.replace(pin, unpinned_at=_now()))
+        self._journal.put(pin.id, msgspec.structs.replace(pin, unpinned_at=now_iso()))
         del self._by_cid[network, pin.cid]
         with self._unless_damaged():
             needed = self._digests(self.pinned(network))
@@ -139,7 +139,3 @@ class PinStore:
         pins = self.pinned(network)
         metrics.PINS.labels(network).set(len(pins))
         metrics.PINNED_BYTES.labels(network).set(sum(pin.file_bytes for pin in pins))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

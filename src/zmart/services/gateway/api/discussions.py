@@ -10,8 +10,8 @@ from litestar.params import FromPath, JSONBody
 
 from zmart.client.shapes import people as shapes
 from zmart.errors import Forbidden, Invalid, NotFound
+from zmart.market.times import iso
 from zmart.services.gateway.api import lookup, paging, schemas, serializers
-from zmart.services.gateway.api.formatting import iso
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from zmart.client.shapes import system as shapes
 from zmart.errors import NotFound
+from zmart.market.times import iso, now_iso
 from zmart.services.gateway.api import vote_terms
-from zmart.services.gateway.api.formatting import iso, now_iso
 from zmart.services.gateway.context import AppContext
 from zmart.store import change_feed, service_status, status
 from zmart.store.service_status import ServiceStatus

@@ -17,7 +17,6 @@ from zmart.errors import Conflict, Forbidden, Invalid
 from zmart.market.types import Lamports, MarketId, MarketState, Shares, Wallet
 from zmart.proofs import market_document as rules
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
-from zmart.services.gateway.api.formatting import moment_of
 from zmart.services.gateway.api.operator import send_as_admin
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
@@ -84,7 +83,7 @@ async def create_market(context: Context, auth: Auth, data: JSONBody[NewMarket])
 
 
 def _checked(context: AppContext, data: NewMarket) -> market_documents.MarketDraft:
-    ends_at = moment_of("end_date", str(data.end_date))
+    ends_at = lookup.moment_of("end_date", str(data.end_date))
     if ends_at <= datetime.now(UTC):
         raise Invalid("end_date", "end_date must lie in the future.")
     b, deposit = data.b_parameter, data.initial_liquidity

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
 from zmart.chain.addresses import is_address
 from zmart.chain.signatures import is_signature
 from zmart.errors import Invalid, NotFound
+from zmart.market.times import parse_iso
 from zmart.market.types import MarketId, MarketState, Signature, Wallet
-from zmart.services.gateway.api.formatting import moment_of
 from zmart.services.gateway.context import AppContext
 from zmart.store import markets
 from zmart.store.markets import MarketRow
@@ -95,3 +95,11 @@ def state_of(text: str) -> str:
 
 def moment(field: str, text: str | None, default: datetime) -> datetime:
     return default if text is None else moment_of(field, text)
+
+
+def moment_of(field: str, text: str) -> datetime:
+    """A time that a client wrote: ISO 8601 (UTC unless it says otherwise) or milliseconds since 1970."""
+    try:
+        return datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdigit() else parse_iso(text)
+    except (ValueError, OverflowError, OSError):
+        raise Invalid(field, f"{field} must be an ISO 8601 time or milliseconds since 1970.") from None

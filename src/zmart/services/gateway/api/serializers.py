@@ -12,8 +12,9 @@ from zmart.client.shapes.people import Discussion
 from zmart.client.shapes.tape import Trade
 from zmart.market.deadlines import Deadlines
 from zmart.market.tally import Tally
+from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares
-from zmart.services.gateway.api.formatting import iso, price_text
+from zmart.services.gateway.api.formatting import price_text
 from zmart.services.gateway.api.vote_terms import MarketVoting, review_of
 from zmart.settings import Settings
 from zmart.store.discussions import Comment

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 from litestar import post
 from litestar.params import JSONBody
 
 from zmart.client.shapes.people import Message, Nonce, Session
 from zmart.errors import Unauthenticated
+from zmart.market.times import iso, iso_of_seconds
 from zmart.services.gateway.api import lookup, schemas
-from zmart.services.gateway.api.formatting import iso
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.request_auth import Auth, checked_length
 from zmart.services.gateway.http.request_guard import LIMIT
@@ -44,7 +42,7 @@ async def verify(context: Context, data: JSONBody[SignedMessage]) -> Session:
     signature = checked_length("signature", data.signature, 1, 200)
     await context.sign_in.verify(wallet, message, signature)
     text, token = context.authenticator.tokens.issue(wallet)
-    return Session(token=text, expires_at=iso(datetime.fromtimestamp(token.expires, UTC)), wallet=wallet)
+    return Session(token=text, expires_at=iso_of_seconds(token.expires), wallet=wallet)
 
 
 @post("/api/auth/logout", status_code=200, tags=["auth"])

@@ -14,10 +14,10 @@ from zmart.client.shapes.markets import Timeline
 from zmart.client.shapes.tape import Activities, Activity
 from zmart.errors import Invalid
 from zmart.feed import wire
+from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE
 from zmart.services import webhook
 from zmart.services.gateway.api import health_report, lookup, paging, timeline
-from zmart.services.gateway.api.formatting import iso
 from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.problems import GatewayRequest, problem_body

@@ -12,9 +12,10 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from zmart.client.shapes import tape as shapes
 from zmart.errors import Conflict
 from zmart.market.pricing import Quantities
+from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, MarketId, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
-from zmart.services.gateway.api.formatting import iso, price_percent
+from zmart.services.gateway.api.formatting import price_percent
 from zmart.services.gateway.api.fragment_cache import TradesPage
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.context import AppContext, Context

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from zmart.client.shapes.markets import Timeline, TimelineEntry
+from zmart.market.times import iso_of_seconds
 from zmart.market.types import MarketId, Wallet
 from zmart.services.gateway.api import paging
-from zmart.services.gateway.api.formatting import iso_of_seconds
 from zmart.services.gateway.api.paging import OffsetKey
 from zmart.store import status
 from zmart.store.pool import Pool

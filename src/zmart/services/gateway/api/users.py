@@ -12,9 +12,10 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from zmart.client.shapes import people as shapes
 from zmart.client.shapes.tape import WalletTrades
 from zmart.errors import Forbidden, Invalid
+from zmart.market.times import iso
 from zmart.market.types import Lamports, MarketState, Wallet
 from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
-from zmart.services.gateway.api.formatting import iso, percent, units_text
+from zmart.services.gateway.api.formatting import percent, units_text
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.request_auth import Auth, checked_length

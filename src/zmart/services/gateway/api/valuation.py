@@ -9,8 +9,9 @@ from datetime import datetime
 import msgspec
 
 from zmart.client.shapes.people import Portfolio, PortfolioPosition, ValuePoint
+from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, Wallet
-from zmart.services.gateway.api.formatting import iso, ratio_text
+from zmart.services.gateway.api.formatting import ratio_text
 from zmart.store import positions, trades
 from zmart.store.pool import Pool
 from zmart.store.positions import Held

@@ -8,8 +8,8 @@ import msgspec
 
 from zmart.client.shapes.markets import DisputeReview
 from zmart.client.shapes.votes import VoteTerms
+from zmart.market.times import iso
 from zmart.market.types import MarketId, VoteKind
-from zmart.services.gateway.api.formatting import iso
 from zmart.settings import Settings
 from zmart.store import dispute_reviews, vote_rules
 from zmart.store.pool import Pool

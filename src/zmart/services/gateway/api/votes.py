@@ -11,12 +11,13 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid
+from zmart.market.times import iso
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import vote_of_choice
 from zmart.proofs.log_documents import MAX_PAGE, LogPage, VoteProof
 from zmart.proofs.receipts import VoteReceipt
 from zmart.services.gateway.api import lookup, paging, schemas
-from zmart.services.gateway.api.formatting import iso, percent
+from zmart.services.gateway.api.formatting import percent
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, VoteKind
 from zmart.services.gateway.api import paging, serializers, timeline, vote_terms
-from zmart.services.gateway.api.formatting import iso
 from zmart.services.gateway.api.paging import TapeKey, TimeKey
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import charts, market_timeline, vote_totals

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.client.shapes.markets import TimelineEntry
+from zmart.market.times import parse_iso
 from zmart.services.gateway.explorer import numbers
 
 _TITLES = {
@@ -48,7 +49,7 @@ def timeline_row(entry: TimelineEntry) -> TimelineRow:
     return TimelineRow(
         title=title(entry.event, is_debt=bool(entry.details.get("is_debt"))),
         note=note(entry.event, entry.details),
-        at=datetime.fromisoformat(entry.timestamp),
+        at=parse_iso(entry.timestamp),
         entry=entry,
     )
 

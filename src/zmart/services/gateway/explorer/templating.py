@@ -9,7 +9,7 @@ from functools import lru_cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Response
 
-from zmart.services.gateway.api.formatting import iso
+from zmart.market.times import iso
 from zmart.services.gateway.explorer import assets, numbers
 
 _PRIVATE = {"Cache-Control": "no-cache"}

@@ -27,8 +27,8 @@ from zmart.errors import (
     Unauthenticated,
     ZmartError,
 )
+from zmart.market.times import now_iso
 from zmart.services.connection_limits import SlowBody
-from zmart.services.gateway.api.formatting import now_iso
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.store_refusal import refusal_of

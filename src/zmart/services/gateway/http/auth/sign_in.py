@@ -13,9 +13,9 @@ import msgspec
 
 from zmart.errors import StoreError, Unauthenticated
 from zmart.feed.redis_client import RedisClient
+from zmart.market.times import iso
 from zmart.market.types import Wallet
 from zmart.proofs.signatures import signed_text
-from zmart.services.gateway.api.formatting import iso
 
 NONCE_LIFETIME_S = 300
 _STATEMENT = "Sign in to ZMART. This costs nothing and sends no transaction."

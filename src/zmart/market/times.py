@@ -1,0 +1,71 @@
+"""Format and parse times. As text a time is ISO 8601 in UTC with milliseconds and a Z: 2026-01-31T12:00:00.000Z."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import overload
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@overload
+def iso(moment: datetime) -> str: ...
+@overload
+def iso(moment: None) -> None: ...
+@overload
+def iso(moment: datetime | None) -> str | None: ...
+def iso(moment: datetime | None) -> str | None:
+    """Format a moment, rounded down to milliseconds; without a zone it is UTC. None stays None."""
+    return None if moment is None else _text(moment, "milliseconds")
+
+
+def parse_iso(text: str) -> datetime:
+    """Parse ISO 8601 text, of any zone and precision, to a moment in UTC; without a zone it is UTC.
+
+    Raises ValueError: the text is no such time, or lies outside of the years 1 to 9999 in UTC.
+    """
+    try:
+        return _in_utc(datetime.fromisoformat(text))
+    except OverflowError:
+        raise ValueError(f"{text[:40]} is outside of the years 1 to 9999.") from None
+
+
+def iso_micro(moment: datetime) -> str:
+    """Format a moment with microseconds, the database's precision: for documents that must lose nothing."""
+    return _text(moment, "microseconds")
+
+
+def iso_of_ms(unix_ms: int) -> str:
+    """Format milliseconds since 1970. Raises OverflowError after the year 9999."""
+    return iso(_EPOCH + timedelta(milliseconds=unix_ms))
+
+
+def iso_of_seconds(unix_s: int) -> str:
+    """Format seconds since 1970. Raises OverflowError after the year 9999."""
+    return iso(_EPOCH + timedelta(seconds=unix_s))
+
+
+def ms_of(moment: datetime) -> int:
+    """Return a moment as milliseconds since 1970, rounded down."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def now_iso() -> str:
+    """Format the present moment of this machine's clock."""
+    return iso(datetime.now(UTC))
+
+
+def readable_seconds(unix_s: int) -> str:
+    """Format seconds since 1970 for people, 2026-01-31 12:00:00Z; the number itself if no calendar has it."""
+    try:
+        return f"{_EPOCH + timedelta(seconds=unix_s):%Y-%m-%d %H:%M:%S}Z"
+    except OverflowError:  # the clock of a chain can say anything
+        return str(unix_s)
+
+
+def _text(moment: datetime, timespec: str) -> str:
+    return _in_utc(moment).isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
