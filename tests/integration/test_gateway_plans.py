@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from zmart.market.identifiers import MarketRef
 from zmart.market.types import MarketId, Wallet
 from zmart.store import candles, change_feed, discussions, market_lists, markets, positions, trades
 from zmart.store.markets import Filters, Page, Sort
@@ -61,13 +62,13 @@ READS: dict[str, Read] = {
     },
     "by creator": lambda p, m, w: markets.places(p, Filters(creator=w), Sort.NEWEST, _AT),
     "rare words": lambda p, m, w: markets.places(p, Filters(q="4711"), Sort.NEWEST, _AT),
-    "one": lambda p, m, w: markets.version(p, m),
+    "one": lambda p, m, w: markets.version(p, MarketRef(m)),
     "rows of a page": lambda p, m, w: markets.with_versions(p, [m]),
     "trades": lambda p, m, w: trades.versions(p, m, 51),
     "trades, deep": lambda p, m, w: trades.versions(p, m, 51, behind=(300_010_000, 0, 0)),
     "trades of a wallet": lambda p, m, w: trades.of_wallet(p, w, 51),
     "candles": lambda p, m, w: candles.of_market(
-        p, m, datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600
+        p, MarketRef(m), datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600
     ),
     "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
     "comments": lambda p, m, w: discussions.of_market(p, m, 50),

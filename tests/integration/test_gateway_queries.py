@@ -10,6 +10,7 @@ import pytest
 from kit import rows
 from kit.wallets import address, market_id
 from zmart.market.fold_state import MarketFold
+from zmart.market.identifiers import MarketRef
 from zmart.market.types import VoteKind
 from zmart.store import activity, discussions, markets, positions, trades, users, vote_lists
 from zmart.store.markets import Filters, Page, Sort
@@ -41,8 +42,8 @@ READS = {
     "by volume": lambda p: markets.page(p, Filters(), Sort.VOLUME, _BEHIND_VOLUME),
     "ending": lambda p: markets.page(p, Filters(), Sort.ENDING, _AT),
     "words": lambda p: markets.page(p, Filters(q="4711"), Sort.NEWEST, _AT),
-    "one": lambda p: markets.one(p, market_id(5)),
-    "one by address": lambda p: markets.one(p, address(5)),
+    "one": lambda p: markets.one(p, MarketRef(id=market_id(5))),
+    "one by address": lambda p: markets.one(p, MarketRef(address=address(5))),
     "trades of a market": lambda p: trades.of_market(p, market_id(5), 50),
     "trades of a wallet": lambda p: trades.of_wallet(p, "w" * 39 + "5", 50, 0, (5000, 0, 0)),
     "trade sums": lambda p: trades.stats(p, market_id(5)),

@@ -20,15 +20,6 @@ def to_pubkey(text: str) -> Pubkey:
         raise DecodeError(f"{text[:60]!r} is not a Solana address: base58 of 32 bytes.") from error
 
 
-def is_address(text: str) -> bool:
-    """Return whether `text` is base58 of 32 bytes."""
-    try:
-        Pubkey.from_string(text)
-    except ValueError:
-        return False
-    return True
-
-
 class Addresses:
     """Derive the accounts of one program id."""
 

@@ -18,9 +18,10 @@ from zmart.chain.addresses import Addresses, to_pubkey
 from zmart.chain.borsh import StructCodec, compile_struct
 from zmart.chain.idl import Idl, InstructionDef
 from zmart.errors import ConfigError, DecodeError, Invalid
+from zmart.market.identifiers import CID_V0_FORM
 from zmart.market.types import Address, Bps, Lamports, MarketId, Shares, VoteKind, Wallet
 
-_CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
+_CID_V0 = re.compile(CID_V0_FORM)
 
 
 class DecodedInstruction(msgspec.Struct, frozen=True):

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-_ID = r"[1-9A-HJ-NP-Za-km-z]{32,44}"
-_INVOKE = re.compile(rf"Program ({_ID}) invoke \[(\d{{1,3}})\]")
-_RETURN = re.compile(rf"Program ({_ID}) (?:success|failed: .*)", re.DOTALL)
+from zmart.market.identifiers import ADDRESS_FORM
+
+_INVOKE = re.compile(rf"Program ({ADDRESS_FORM}) invoke \[(\d{{1,3}})\]")
+_RETURN = re.compile(rf"Program ({ADDRESS_FORM}) (?:success|failed: .*)", re.DOTALL)
 _DATA = "Program data: "
 _TRUNCATED = "Log truncated"
 

@@ -11,7 +11,8 @@ import typer
 
 from zmart.cli import intents
 from zmart.cli.errors import one_sentence
-from zmart.cli.intent_views import json_of, line_of, market_id_of, plain, with_pool
+from zmart.cli.intent_views import json_of, line_of, plain, with_pool
+from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
 
 if TYPE_CHECKING:
     from zmart.decisions.context import DecisionContext
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     Work = Callable[[Settings, DecisionContext, MarketId | None], Awaitable[None]]
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
-Market = Annotated[
-    str | None, typer.Argument(help="id of one market, 64 hex characters (default: all that are due)")
-]
+Market = Annotated[str | None, typer.Argument(help=f"{HELP} (default: all markets that are due)")]
 _MAX_INTENTS = 1_000
 decisions = typer.Typer(no_args_is_help=True, help="Review the results of disputes.")
 
@@ -58,7 +57,7 @@ def finalize(market: Market = None, json: Json = False) -> None:
 @decisions.command("release")
 @one_sentence
 def release(
-    market: Annotated[str, typer.Argument(help="the market's id, 64 hex characters")],
+    market: Annotated[str, typer.Argument(help=HELP)],
     note: Annotated[str, typer.Option(help="reason, stored with the release")],
     by: Annotated[str | None, typer.Option(help="name of the operator (default: the system's user)")] = None,
     json: Json = False,
@@ -66,11 +65,12 @@ def release(
     """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), or close the alert about one (alert)."""
     import getpass
 
-    market_id = market_id_of(market)
+    ref = market_ref(market)
 
     async def work(pool: Pool) -> None:
         from zmart.votes import reviews
 
+        market_id = await indexed_market_id(pool, ref)
         released = await reviews.release(pool, market_id, f"command line: {by or getpass.getuser()}", note)
         if json:
             typer.echo(json_of(released))
@@ -105,13 +105,14 @@ def _once(market: str | None, json: bool, work: Work) -> None:
     from zmart.decisions.context import DecisionContext
     from zmart.local.addresses import stack_settings
 
-    only = None if market is None else market_id_of(market)
+    ref = None if market is None else market_ref(market)
     _log_to_stderr()
 
     async def run() -> bool:
         settings = stack_settings()
         context = await DecisionContext.open(settings)
         try:
+            only = None if ref is None else await indexed_market_id(context.pool, ref)
             return await _report(context, only, json, lambda: work(settings, context, only))
         finally:
             await context.aclose()

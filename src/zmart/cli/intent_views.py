@@ -1,4 +1,4 @@
-"""Print intents and parse market ids for commands."""
+"""Print intents for commands."""
 
 from __future__ import annotations
 
@@ -7,19 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zmart.market.types import MarketId
     from zmart.store.intents import IntentRow
     from zmart.store.pool import Pool
-
-
-def market_id_of(text: str) -> MarketId:
-    """Parse a market's id. Raises Invalid if it is not 64 hex characters."""
-    from zmart.errors import Invalid
-    from zmart.market.types import MarketId
-
-    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
-        raise Invalid("market", f"{text[:70]!r} is not a market id: 64 hex characters (see /api/markets).")
-    return MarketId(text.lower())
 
 
 def line_of(row: IntentRow) -> str:

@@ -9,7 +9,8 @@ from uuid import UUID
 import typer
 
 from zmart.cli.errors import one_sentence
-from zmart.cli.intent_views import json_of, line_of, market_id_of, plain, with_pool
+from zmart.cli.intent_views import json_of, line_of, plain, with_pool
+from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
 
 if TYPE_CHECKING:
     from zmart.store.pool import Pool
@@ -44,17 +45,18 @@ class ResolvedState(StrEnum):
 @one_sentence
 def list_intents(
     state: Annotated[IntentStateName | None, typer.Option(help="only this state, such as uncertain")] = None,
-    market: Annotated[str | None, typer.Option(help="only this market")] = None,
+    market: Annotated[str | None, typer.Option(help=f"only this market: {HELP}")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="maximum number of rows")] = 50,
     json: Json = False,
 ) -> None:
     """List the newest intents."""
+    ref = None if market is None else market_ref(market)
 
     async def work(pool: Pool) -> None:
         from zmart.store import intents
 
         requested = None if state is None else intents.IntentState(state.value)
-        market_id = None if market is None else market_id_of(market)
+        market_id = None if ref is None else await indexed_market_id(pool, ref)
         rows = await intents.recent(pool, limit, state=requested, market_id=market_id)
         if json:
             typer.echo(json_of([plain(row) for row in rows]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmart.cli.errors import one_sentence
+from zmart.cli.market_argument import HELP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 @one_sentence
 def snapshot(
-    market: Annotated[str | None, typer.Option(help="id or address of one market (default: all)")] = None,
+    market: Annotated[str | None, typer.Option(help=f"{HELP} (default: all markets)")] = None,
     day: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="day of the snapshot (default: today, UTC)"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmart.cli.errors import one_sentence
-from zmart.cli.intent_views import json_of, market_id_of
+from zmart.cli.intent_views import json_of
+from zmart.cli.market_argument import HELP, market_id_on_chain, market_ref
 
 if TYPE_CHECKING:
     from zmart.market.types import MarketId
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from zmart.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Check this backend's statements without trusting it.")
-Market = Annotated[str, typer.Argument(help="the market's id, 64 hex characters")]
+Market = Annotated[str, typer.Argument(help=HELP)]
 Api = Annotated[str | None, typer.Option(help="read the log from this API (default: PUBLIC_API_URL)")]
 Database = Annotated[bool, typer.Option("--database", help="read the log from DATABASE_URL")]
 
@@ -57,7 +58,7 @@ def tally(
     """
     from zmart.errors import NotFound
 
-    market_id = market_id_of(market)
+    market_id = _market_id(market)
     source = _Source(market_id, api, file, cid, gateway, database)
     saved_list = None if voter_list is None else voter_list.read_bytes()
     reports, receipts = asyncio.run(_reports(source, receipt or [], saved_list))
@@ -90,13 +91,19 @@ def log(
     from zmart.ipfs.cid import cid_of
     from zmart.proofs.log_sources import as_file
 
-    market_id = market_id_of(market)
+    market_id = _market_id(market)
     entries = asyncio.run(_Source(market_id, api, None, None, None, database).read())
     saved = as_file(entries, market_id)
     file.write_bytes(saved)
     if pin:
         asyncio.run(_pin(saved, file.name))
     typer.echo(f"{cid_of(saved, 1)}  {len(entries)} entries, {len(saved)} bytes")
+
+
+def _market_id(market: str) -> MarketId:
+    from zmart.local.addresses import stack_settings
+
+    return asyncio.run(market_id_on_chain(stack_settings(), market_ref(market)))
 
 
 def register(root: typer.Typer) -> None:

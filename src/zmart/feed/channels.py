@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 
 import msgspec
 
 from zmart.store.change_feed import Topic
-
-_MARKET_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class ChannelKind(Enum):
@@ -72,8 +69,3 @@ def parse_channel(text: str) -> ChannelName | None:
     if kind not in (_OF_ONE if market else _OF_ALL):
         return None
     return ChannelName(kind, market or None)
-
-
-def is_market_id(text: str) -> bool:
-    """Return whether `text` has the form of a market id: 64 lower-case hex characters."""
-    return _MARKET_ID.fullmatch(text) is not None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from zmart.feed.shapes import CommentChange, MarketChange, MarketSnapshotData, Moment, TradeChange, VoteChange
+from zmart.market.identifiers import MARKET_ID_FORM
 
 _OF_ALL, _OF_ONE = "markets|trades|activity", "market|trades|votes|discussions"
 
@@ -21,7 +22,7 @@ RequestedChannel = Annotated[
 SentChannel = Annotated[
     str,
     Meta(
-        pattern=f"^(|{_OF_ALL}|({_OF_ONE}):[0-9a-f]{{64}})$",
+        pattern=f"^(|{_OF_ALL}|({_OF_ONE}):{MARKET_ID_FORM})$",
         description="a channel, its market by id; empty if the message concerns none",
     ),
 ]

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import base58
-
 from zmart.errors import ConfigError
 from zmart.local.state_files import DamagedState, read_state, write_state
+from zmart.market.identifiers import ADDRESS_FORM, is_address
 from zmart.store.index_progress import recorded_genesis
-
-_GENESIS = "[1-9A-HJ-NP-Za-km-z]{32,44}"
-_GENESIS_BYTES = 32
 
 
 def keep_to_one_chain(database_url: str, record: Path, here: str) -> None:
@@ -37,7 +33,7 @@ def keep_to_one_chain(database_url: str, record: Path, here: str) -> None:
 def _read(record: Path) -> str | None:
     """Return the recorded hash; None also for a damaged or empty file."""
     try:
-        text = read_state(record, _GENESIS, "the database is asked instead")
+        text = read_state(record, ADDRESS_FORM, "the database is asked instead")
     except DamagedState:
         return None
-    return text if text is not None and len(base58.b58decode(text)) == _GENESIS_BYTES else None
+    return text if text is not None and is_address(text) else None

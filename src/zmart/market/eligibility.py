@@ -13,6 +13,7 @@ from typing import assert_never
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.identifiers import CID_V0_FORM
 from zmart.market.types import ChainTime, Lamports, Signature, Slot
 
 DEFAULT_LAMPORTS = Lamports(50_000_000)
@@ -20,7 +21,7 @@ DEFAULT_LAMPORTS = Lamports(50_000_000)
 
 LAMPORTS_PER_SOL = 1_000_000_000
 _MOST_LAMPORTS = 2**63 - 1
-_CID = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{58}")
+_CID = re.compile(rf"{CID_V0_FORM}|b[a-z2-7]{{58}}")
 _AMOUNT = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 

@@ -9,17 +9,17 @@ from enum import Enum
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.identifiers import SIGNATURE_FORM
 from zmart.market.votes import MAX_STATEMENT_CHARS, Statement, parse_statement
 
 _HEAD = "ZMART vote log entry 1"
-_SIGNATURE = r"[1-9A-HJ-NP-Za-km-z]{64,88}"
 _FORMS = {
     "statement": re.compile(
-        rf"{_HEAD}\nchannel: statement\nsignature: (?P<proof>{_SIGNATURE})\n(?P<text>.+)", re.S
+        rf"{_HEAD}\nchannel: statement\nsignature: (?P<proof>{SIGNATURE_FORM})\n(?P<text>.+)", re.S
     ),
     "session": re.compile(rf"{_HEAD}\nchannel: session\n(?P<text>.+)", re.S),
     "onchain": re.compile(
-        rf"{_HEAD}\nchannel: onchain\ntransaction: (?P<proof>{_SIGNATURE})\n(?P<text>.+)", re.S
+        rf"{_HEAD}\nchannel: onchain\ntransaction: (?P<proof>{SIGNATURE_FORM})\n(?P<text>.+)", re.S
     ),
 }
 MAX_ENTRY_BYTES = MAX_STATEMENT_CHARS + 200

@@ -8,6 +8,7 @@ from contextlib import suppress
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.identifiers import ADDRESS_FORM, MARKET_ID_FORM
 from zmart.market.times import iso, iso_of_ms, ms_of, parse_iso
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
 
@@ -22,14 +23,13 @@ _CHOICE_VALUES = {
     VoteKind.PROPOSAL: {"like": True, "support": True, "dislike": False, "reject": False},
     VoteKind.DISPUTE: {"agree": True, "support": True, "disagree": False, "reject": False},
 }
-_ADDRESS = r"[1-9A-HJ-NP-Za-km-z]{32,44}"
 _TEXT = re.compile(
     "ZMART vote\n"
-    rf"program: (?P<program>{_ADDRESS})\n"
-    r"market: (?P<market>[0-9a-f]{64})\n"
+    rf"program: (?P<program>{ADDRESS_FORM})\n"
+    rf"market: (?P<market>{MARKET_ID_FORM})\n"
     r"kind: (?P<kind>proposal|dispute)\n"
     r"choice: (?P<choice>like|dislike|agree|disagree)\n"
-    rf"wallet: (?P<wallet>{_ADDRESS})\n"
+    rf"wallet: (?P<wallet>{ADDRESS_FORM})\n"
     r"issued: (?P<issued>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)",
     re.ASCII,
 )

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from zmart.errors import Invalid
+from zmart.market.identifiers import ADDRESS_FORM, MARKET_ID_FORM
 from zmart.market.times import iso
 from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
 from zmart.proofs.canonical import Json, canonical_json, parse_canonical
@@ -28,7 +29,7 @@ CATEGORY_CHARS = (1, 50)
 TAG_CHARS = (1, 30)
 TAGS_MAX = 10
 
-_Key = Annotated[str, Meta(pattern="^[1-9A-HJ-NP-Za-km-z]{32,44}$")]
+_Key = Annotated[str, Meta(pattern=f"^{ADDRESS_FORM}$")]
 _U64 = Annotated[int, Meta(ge=0)]
 
 
@@ -51,7 +52,7 @@ class _Read(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     type: str
     version: int
     program: _Key
-    market_id: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    market_id: Annotated[str, Meta(pattern=f"^{MARKET_ID_FORM}$")]
     creator: _Key
     question: str
     description: str

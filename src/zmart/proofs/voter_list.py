@@ -13,16 +13,16 @@ from solders.pubkey import Pubkey
 from zmart.errors import Invalid
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.multiformats import parse_cid
+from zmart.market.identifiers import ADDRESS_FORM, SIGNATURE_FORM
 from zmart.market.types import Address, Wallet
 from zmart.proofs.signatures import signed_text
 
 MAX_WALLETS = 100_000
 MAX_BYTES = 5 * 1024 * 1024
-_ADDRESS = "[1-9A-HJ-NP-Za-km-z]{32,44}"
 _FORM = re.compile(
-    rf"ZMART voter list 1\nprogram: (?P<program>{_ADDRESS})\nwallets: (?P<count>\d{{1,6}})\n"
-    rf"sha256: (?P<digest>[0-9a-f]{{64}})\nsigner: (?P<signer>{_ADDRESS})\n"
-    rf"signature: (?P<signature>[1-9A-HJ-NP-Za-km-z]{{64,88}})\n(?P<wallets>(?:{_ADDRESS}\n)+)",
+    rf"ZMART voter list 1\nprogram: (?P<program>{ADDRESS_FORM})\nwallets: (?P<count>\d{{1,6}})\n"
+    rf"sha256: (?P<digest>[0-9a-f]{{64}})\nsigner: (?P<signer>{ADDRESS_FORM})\n"
+    rf"signature: (?P<signature>{SIGNATURE_FORM})\n(?P<wallets>(?:{ADDRESS_FORM}\n)+)",
     re.ASCII,
 )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.identifiers import MarketRef
 from zmart.market.types import Lamports, MarketId, PriceE9
 from zmart.store.pool import Pool
 
@@ -53,12 +54,14 @@ class Chart(msgspec.Struct, frozen=True):
     candles: list[Candle]
 
 
-async def of_market(pool: Pool, key: str, start: datetime, end: datetime, interval_s: int) -> Chart | None:
-    """The window of the market with this id or address; None if there is none."""
+async def of_market(
+    pool: Pool, ref: MarketRef, start: datetime, end: datetime, interval_s: int
+) -> Chart | None:
+    """Return the market's window; None if there is no such market."""
     if interval_s <= 0:
         raise Invalid("interval", "An interval is longer than nothing.")
-    sql = _OF_ID if len(key) == 64 else _OF_ADDRESS
-    rows = [tuple(row) for row in await pool.fetch(sql, key, start, end, interval_s)]
+    sql = _OF_ID if ref.id else _OF_ADDRESS
+    rows = [tuple(row) for row in await pool.fetch(sql, str(ref), start, end, interval_s)]
     if not rows:
         return None
     market_id, activated_at, ended_at, start_s, *first = rows[0]

@@ -40,7 +40,6 @@ _DISCUSSIONS_OF = _AT.format(
     FROM (SELECT * FROM discussions WHERE market_id = $1 AND deleted_at IS NULL
           ORDER BY created_at DESC, id DESC LIMIT {NEWEST}) c"""
 )
-_MARKET_ID = "SELECT market_id FROM markets WHERE address = $1"
 
 
 class LiveState(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +76,6 @@ async def votes(pool: Pool, market_id: str) -> LiveState:
 async def discussions(pool: Pool, market_id: str) -> LiveState:
     """The newest comments that are not deleted, oldest first."""
     return await _read(pool, _DISCUSSIONS_OF, market_id)
-
-
-async def market_id_at(pool: Pool, address: str) -> str | None:
-    """The id of the market that has this account, None when none has."""
-    found: str | None = await pool.fetchval(_MARKET_ID, address)
-    return found
 
 
 async def _read(pool: Pool, sql: str, *arguments: object) -> LiveState:

@@ -13,6 +13,7 @@ from typing import assert_never
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso_micro, parse_iso
 from zmart.market.types import Address, Lamports, MarketId, PriceE9, Shares, Slot, Wallet
 from zmart.store.documents import OF_MARKET
@@ -155,15 +156,15 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     after: tuple[int | str, str] | None = None
 
 
-async def one(pool: Pool, key: str) -> MarketRow | None:
-    """A market by its id or by its address."""
-    row = await pool.fetchrow(_ONE if len(key) == 64 else _ONE_BY_ADDRESS, key)
+async def one(pool: Pool, ref: MarketRef) -> MarketRow | None:
+    """Return a market's row; None if it is not indexed."""
+    row = await pool.fetchrow(_ONE if ref.id else _ONE_BY_ADDRESS, str(ref))
     return None if row is None else MarketRow(**row)
 
 
-async def id_of(pool: Pool, key: str) -> MarketId | None:
-    """The id of the market that an id or an address names, if it is indexed."""
-    found: MarketId | None = await pool.fetchval(_EXISTS if len(key) == 64 else _ID_OF_ADDRESS, key)
+async def id_of(pool: Pool, ref: MarketRef) -> MarketId | None:
+    """Return a market's id; None if the market is not indexed."""
+    found: MarketId | None = await pool.fetchval(_EXISTS if ref.id else _ID_OF_ADDRESS, str(ref))
     return found
 
 
@@ -173,9 +174,9 @@ async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, 
     return {row["market_id"]: MarketRow(**row) for row in rows}
 
 
-async def version(pool: Pool, key: str) -> Version | None:
-    """Which version of the market with this id or address is the current one."""
-    row = await pool.fetchrow(_VERSION_OF_ONE if len(key) == 64 else _VERSION_BY_ADDRESS, key)
+async def version(pool: Pool, ref: MarketRef) -> Version | None:
+    """Return the current version of a market; None if it is not indexed."""
+    row = await pool.fetchrow(_VERSION_OF_ONE if ref.id else _VERSION_BY_ADDRESS, str(ref))
     return None if row is None else Version(*row)
 
 

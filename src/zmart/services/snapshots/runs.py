@@ -9,13 +9,13 @@ from datetime import UTC, date, datetime
 import msgspec
 
 from zmart.errors import NotFound
-from zmart.feed.channels import is_market_id
 from zmart.ipfs.pinata import PinataClient
+from zmart.market.identifiers import parse_market
 from zmart.market.types import MarketId
 from zmart.services.snapshots.building import BuiltSnapshot, SnapshotBuilder
 from zmart.services.snapshots.keeping import PinKeeper
 from zmart.settings import Settings
-from zmart.store import anchors, live_state, snapshot_source
+from zmart.store import anchors, markets, snapshot_source
 from zmart.store.pool import Pool
 
 
@@ -63,10 +63,11 @@ class SnapshotRuns:
 
     async def run_one(self, market: str, day: date | None = None) -> SnapshotResult:
         """Take the snapshot of a market, named by id or address. Raises NotFound, Conflict, PinError."""
-        market_id = market if is_market_id(market) else await live_state.market_id_at(self.pool, market)
+        ref = parse_market(market)
+        market_id = None if ref is None else ref.id or await markets.id_of(self.pool, ref)
         if market_id is None:
             raise NotFound(f"There is no market {market[:70]}.")
-        built = await self._builder.build(MarketId(market_id), day or today())
+        built = await self._builder.build(market_id, day or today())
         await self.keeper.pin_open(built.market_id)
         return await self._result(built)
 

@@ -9,8 +9,10 @@ from typing import assert_never
 import msgspec
 
 from zmart.feed import rows
-from zmart.feed.channels import Channel, ChannelKind, is_market_id
-from zmart.store import live_state
+from zmart.feed.channels import Channel, ChannelKind
+from zmart.market.identifiers import MarketRef, parse_market
+from zmart.market.types import MarketId
+from zmart.store import live_state, markets
 from zmart.store.live_state import LiveState
 from zmart.store.pool import Pool
 
@@ -38,7 +40,7 @@ class ChannelStates:
         self._pool = pool
         self._states: dict[str, ChannelState] = {}
         self._reading: dict[str, asyncio.Task[ChannelState]] = {}
-        self._market_ids: dict[str, str] = {}
+        self._market_ids: dict[MarketRef, MarketId] = {}
 
     async def state(self, channel: Channel) -> ChannelState:
         """Return the state of a channel. Raises StoreError and driver errors if PostgreSQL is unavailable."""
@@ -51,18 +53,19 @@ class ChannelStates:
             reading = self._reading[name] = asyncio.create_task(self._read(channel, name))
         return await asyncio.shield(reading)
 
-    async def market_id(self, market: str) -> str | None:
+    async def market_id(self, market: str) -> MarketId | None:
         """Return the id of a market that is named by id or address; None for an unknown address.
 
         An id is returned even if its market does not exist yet, so that a client may subscribe before.
         """
-        if is_market_id(market):
-            return market
-        if not 32 <= len(market) <= 44:
+        ref = parse_market(market)
+        if ref is None:
             return None
-        market_id = self._market_ids.get(market) or await live_state.market_id_at(self._pool, market)
+        if ref.id is not None:
+            return ref.id
+        market_id = self._market_ids.get(ref) or await markets.id_of(self._pool, ref)
         if market_id is not None and len(self._market_ids) < _ADDRESSES_MAX:
-            self._market_ids[market] = market_id
+            self._market_ids[ref] = market_id
         return market_id
 
     async def _read(self, channel: Channel, name: str) -> ChannelState:
@@ -106,8 +109,8 @@ def _snapshot(kind: ChannelKind, state: LiveState) -> msgspec.Raw:
             data: object = _market(_ROW.decode(text))
         case ChannelKind.MARKETS:
             page = _ROW.decode(text)
-            markets = msgspec.convert(page["rows"], list[dict[str, object]])
-            data = {"count": page["count"], "markets": [_market(row) for row in markets]}
+            newest = msgspec.convert(page["rows"], list[dict[str, object]])
+            data = {"count": page["count"], "markets": [_market(row) for row in newest]}
         case ChannelKind.TRADES | ChannelKind.ACTIVITY:
             data = [rows.trade(row) for row in _ROWS.decode(text)]
         case ChannelKind.DISCUSSIONS:

@@ -12,12 +12,12 @@ import msgspec
 
 from zmart.errors import Invalid
 from zmart.local.providers.journal import DiskMap
+from zmart.market.identifiers import is_address
 
 ADDRESSES_MAX = 16
 WEBHOOKS_MAX = 50
 GRACE_S = 24 * 3600.0
 
-_ADDRESS = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _URL = re.compile(r"https?://[!-~]{1,2000}")
 _ENCODING = re.compile(r"[A-Za-z0-9+]{1,32}")
@@ -44,7 +44,7 @@ class WebhookOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
             raise Invalid("webhookURL", "webhookURL must be an http or https URL.")
         if not self.transaction_types or not all(map(_TYPE.fullmatch, self.transaction_types)):
             raise Invalid("transactionTypes", 'transactionTypes must be names like "ANY", at least one.')
-        if not self.account_addresses or not all(map(_ADDRESS.fullmatch, self.account_addresses)):
+        if not self.account_addresses or not all(map(is_address, self.account_addresses)):
             raise Invalid("accountAddresses", "accountAddresses must be base58 addresses, at least one.")
         if len(self.account_addresses) > ADDRESSES_MAX:
             raise Invalid(

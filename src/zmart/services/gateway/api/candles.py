@@ -10,6 +10,7 @@ import msgspec
 
 from zmart.client.shapes.tape import Candle, Candles
 from zmart.errors import Invalid
+from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso_of_seconds
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9
 from zmart.services.gateway.api import lookup
@@ -44,17 +45,17 @@ def until_the_next(interval: str) -> float:
 
 
 async def of(
-    pool: Pool, key: str, interval: str, start: str | None, end: str | None, *, text: bool = False
+    pool: Pool, ref: MarketRef, interval: str, start: str | None, end: str | None, *, text: bool = False
 ) -> Encoded[Candles]:
     """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
     step_s = INTERVALS_S.get(interval)
     if step_s is None:
         raise Invalid("interval", f"interval is one of {', '.join(INTERVALS_S)}.")
     window = _window(start, end, datetime.now(UTC), step_s)
-    chart = await _chart(pool, key, window, step_s)
+    chart = await _chart(pool, ref, window, step_s)
     if end is None and chart.ended_at is not None:  # seldom asked for: most who look at prices want to trade
         window = _window(start, end, chart.ended_at, step_s)
-        chart = await _chart(pool, key, window, step_s)
+        chart = await _chart(pool, ref, window, step_s)
     if len(window) > MAX_CANDLES:
         raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
     found, count = _filled(chart, window, text=text)
@@ -80,11 +81,11 @@ def _window(start: str | None, end: str | None, until: datetime, step_s: int) ->
     return range(first_s, last_s, step_s)
 
 
-async def _chart(pool: Pool, key: str, window: range, step_s: int) -> Chart:
+async def _chart(pool: Pool, ref: MarketRef, window: range, step_s: int) -> Chart:
     """Of a window that is too long the end, which says how long the market was open."""
     window = window[-MAX_CANDLES:]
     start, end = datetime.fromtimestamp(window.start, UTC), datetime.fromtimestamp(window.stop, UTC)
-    return lookup.known(await candles.of_market(pool, key, start, end, step_s), key)
+    return lookup.known(await candles.of_market(pool, ref, start, end, step_s), ref)
 
 
 def _filled(chart: Chart, window: range, *, text: bool) -> tuple[msgspec.Raw, int]:

@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody
 
 from zmart.client.shapes import people as shapes
 from zmart.errors import Forbidden, Invalid, NotFound
+from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso
 from zmart.services.gateway.api import lookup, paging, schemas, serializers
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
@@ -35,7 +36,7 @@ async def market_discussions(
     context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.Discussions:
     """Comments, newest first; deleted ones are left out. `count` is the number of all."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     size, behind = paging.bounded(limit), paging.key_of(cursor, TimeKey)
     found = await discussions.of_market(
         context.pool,
@@ -58,7 +59,7 @@ async def snapshots(
     context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
 ) -> shapes.DiscussionSnapshots:
     """The snapshots that were pinned, newest first."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     found = await discussions.snapshots(
         context.pool, market_id, paging.bounded(limit), paging.bounded_offset(offset)
     )
@@ -85,7 +86,7 @@ async def post_comment(context: Context, auth: Auth, data: JSONBody[NewComment])
     """Comment on a market."""
     if data.market_id is None:
         raise Invalid("market_id", "market_id is missing: which market do you comment on?")
-    return await _comment(context, auth, lookup.key_in_body(data.market_id), data)
+    return await _comment(context, auth, lookup.market_in_body(data.market_id), data)
 
 
 @post("/api/discussions/{key:str}", opt=_COMMENTS, tags=["discussions"])
@@ -93,16 +94,16 @@ async def post_comment_on(
     context: Context, auth: Auth, key: FromPath[str], data: JSONBody[NewComment]
 ) -> shapes.DiscussionAnswer:
     """The same, with the market in the path."""
-    return await _comment(context, auth, lookup.key_in_path(key), data)
+    return await _comment(context, auth, lookup.market_in_path(key), data)
 
 
 async def _comment(
-    context: AppContext, auth: RequestAuth, key: str, data: NewComment
+    context: AppContext, auth: RequestAuth, ref: MarketRef, data: NewComment
 ) -> shapes.DiscussionAnswer:
     content = checked_length("content", data.content, 1, 1000)
     parent_id = _parent_id(data.parent_id)
     wallet = await auth.wallet()
-    market_id = await lookup.market_id_of(context, key)
+    market_id = await lookup.market_id_of(context, ref)
     if parent_id is not None:
         parent = await discussions.one(context.pool, parent_id)
         if parent is None or parent.market_id != market_id:

@@ -114,14 +114,14 @@ def _tags(tags: list[str]) -> list[str]:
 @post("/api/markets/{key:str}/activate", status_code=200, tags=["lifecycle"])
 async def activate(context: Context, auth: Auth, key: FromPath[str]) -> shapes.MarketTransaction:
     """Open an approved market for trading: its creator, or the operator with the admin's key."""
-    name = lookup.key_in_path(key)
+    ref = lookup.market_in_path(key)
     if auth.principal.operator:
-        found = await transaction_builder.on_chain(context, name)
+        found = await transaction_builder.on_chain(context, ref)
         return await _answer(
             context, found, found.config.admin, _activation(context, found, found.config.admin)
         )
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, name)
+    found = await transaction_builder.on_chain(context, ref)
     if wallet not in (found.account.creator, found.config.admin):
         raise Forbidden("A market is activated by its creator or the admin.")
     return await _answer(context, found, wallet, _activation(context, found, wallet))
@@ -137,10 +137,10 @@ async def resolve(
     context: Context, auth: Auth, key: FromPath[str], data: JSONBody[Resolution]
 ) -> shapes.ResolveTransaction:
     """Propose the outcome; evidence given as text is stored and pinned."""
-    name = lookup.key_in_path(key)
+    ref = lookup.market_in_path(key)
     cid, evidence = market_documents.evidence(data.ipfs_evidence_hash, data.evidence)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, name)
+    found = await transaction_builder.on_chain(context, ref)
     needs(found, MarketState.ACTIVE)
     instruction = context.program.instructions.resolve_market(
         wallet, found.account.market_id, proposed_outcome=data.outcome, ipfs_evidence_hash=cid
@@ -156,9 +156,9 @@ async def resolve(
 @post("/api/markets/{key:str}/dispute", status_code=200, tags=["lifecycle"])
 async def dispute(context: Context, auth: Auth, key: FromPath[str]) -> shapes.MarketTransaction:
     """Dispute the proposed outcome, so that it is voted on."""
-    name = lookup.key_in_path(key)
+    ref = lookup.market_in_path(key)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, name)
+    found = await transaction_builder.on_chain(context, ref)
     needs(found, MarketState.RESOLVING)
     instruction = context.program.instructions.initiate_dispute(wallet, found.account.market_id)
     return await _answer(context, found, wallet, instruction)
@@ -179,10 +179,10 @@ async def cancel(context: Context, auth: Auth, key: FromPath[str]) -> shapes.Ope
 @post("/api/markets/{key:str}/release", status_code=200, tags=["operator"])
 async def release(context: Context, auth: Auth, key: FromPath[str], data: JSONBody[Release]) -> DisputeReview:
     """Let a dispute whose result waits for review (DISPUTE_REVIEW=hold) be settled by its votes."""
-    name = lookup.key_in_path(key)
+    ref = lookup.market_in_path(key)
     note = checked_length("note", data.note, 1, 1000)
     await auth.operator()
-    market_id = await lookup.market_id_of(context, name)
+    market_id = await lookup.market_id_of(context, ref)
     by = "the operator's token" if auth.principal.operator else f"wallet {auth.principal.claimed}"
     released = review_of(await reviews.release(context.pool, market_id, by, note))
     assert released is not None
@@ -192,9 +192,9 @@ async def release(context: Context, auth: Auth, key: FromPath[str], data: JSONBo
 async def _as_admin(
     context: AppContext, auth: RequestAuth, key: str, action: Action
 ) -> shapes.OperatorTransaction:
-    name = lookup.key_in_path(key)
+    ref = lookup.market_in_path(key)
     await auth.operator()
-    found = await transaction_builder.on_chain(context, name)
+    found = await transaction_builder.on_chain(context, ref)
     state = found.account.state
     allowed: tuple[MarketState, ...] = (MarketState.PROPOSED,)
     if action is Action.CANCEL_MARKET:

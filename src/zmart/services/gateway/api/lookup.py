@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from zmart.chain.addresses import is_address
 from zmart.chain.signatures import is_signature
 from zmart.errors import Invalid, NotFound
+from zmart.market.identifiers import MarketRef, is_address, parse_market
 from zmart.market.times import parse_iso
 from zmart.market.types import MarketId, MarketState, Signature, Wallet
 from zmart.services.gateway.context import AppContext
@@ -17,29 +16,24 @@ from zmart.store import markets
 from zmart.store.markets import MarketRow
 
 Found = TypeVar("Found")
-_MARKET_ID = re.compile(r"[0-9a-f]{64}")
 
 
-def is_market_key(text: str) -> bool:
-    return _MARKET_ID.fullmatch(text) is not None or is_address(text)
-
-
-def key_in_path(text: str) -> str:
-    """A market's id or address as it stands in a path: NotFound when it can be neither."""
-    key = text.lower() if len(text) == 64 else text
-    if not is_market_key(key):
+def market_in_path(text: str) -> MarketRef:
+    """Parse a market's id or address in a path. Raises NotFound if it is neither."""
+    ref = parse_market(text)
+    if ref is None:
         raise NotFound(
             f"There is no market {text[:70]}: name it by its id (64 hex characters) or its address."
         )
-    return key
+    return ref
 
 
-def key_in_body(text: str, field: str = "market_id") -> str:
-    """The same in a body: Invalid when it can be neither."""
-    key = text.lower() if len(text) == 64 else text
-    if not is_market_key(key):
+def market_in_body(text: str, field: str = "market_id") -> MarketRef:
+    """Parse a market's id or address in a body. Raises Invalid if it is neither."""
+    ref = parse_market(text)
+    if ref is None:
         raise Invalid(field, f"{field} must be a market's id (64 hex characters) or its address.")
-    return key
+    return ref
 
 
 def wallet_in_path(text: str) -> Wallet:
@@ -67,19 +61,20 @@ def comment_in_path(text: str) -> UUID:
         raise NotFound("There is no such comment.") from None
 
 
-async def market_of(context: AppContext, key: str) -> MarketRow:
-    """The market that a valid key names; NotFound when it is not indexed."""
-    return known(await markets.one(context.pool, key), key)
+async def market_of(context: AppContext, ref: MarketRef) -> MarketRow:
+    """Return the market's row. Raises NotFound if it is not indexed."""
+    return known(await markets.one(context.pool, ref), ref)
 
 
-async def market_id_of(context: AppContext, key: str) -> MarketId:
-    return known(await markets.id_of(context.pool, key), key)
+async def market_id_of(context: AppContext, ref: MarketRef) -> MarketId:
+    """Return the market's id. Raises NotFound if it is not indexed."""
+    return known(await markets.id_of(context.pool, ref), ref)
 
 
-def known(found: Found | None, key: str) -> Found:
-    """What was found under a market's key; NotFound when nothing was."""
+def known(found: Found | None, ref: MarketRef) -> Found:
+    """Return what was found of a market. Raises NotFound if nothing was."""
     if found is None:
-        raise NotFound(f"There is no market {key}: it does not exist, or is not indexed yet.")
+        raise NotFound(f"There is no market {ref}: it does not exist, or is not indexed yet.")
     return found
 
 

@@ -13,6 +13,7 @@ import structlog
 from zmart.errors import Invalid
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.pinning import PinError
+from zmart.market.identifiers import CID_V0_FORM
 from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
 from zmart.proofs import market_document
 from zmart.proofs.market_document import MarketDocument
@@ -23,7 +24,7 @@ from zmart.store.documents import Document
 
 log = structlog.get_logger()
 
-_CID_V0 = re.compile(r"Qm[1-9A-HJ-NP-Za-km-z]{44}")
+_CID_V0 = re.compile(CID_V0_FORM)
 _MAX_EVIDENCE_CHARS = 20_000
 _NO_PROVIDER = "none"
 

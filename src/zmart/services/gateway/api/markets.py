@@ -11,7 +11,8 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.client.shapes import markets as shapes
 from zmart.errors import NotFound, Unauthenticated
-from zmart.market.types import PRICE_ONE, MarketId
+from zmart.market.identifiers import MarketRef
+from zmart.market.types import PRICE_ONE
 from zmart.services.gateway.api import lookup, paging, serializers, vote_terms
 from zmart.services.gateway.api.fragment_cache import MarketsPage
 from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
@@ -128,20 +129,20 @@ async def market(
     context: Context, auth: Auth, request: GatewayRequest, key: FromPath[str]
 ) -> ApiResponse[shapes.MarketDetail | shapes.Market]:
     """One market, by its id or its address. A draft is shown to its creator."""
-    name = lookup.key_in_path(key)
-    known = await cacheable(request, partial(_detail, context, name, text=wants_text(request)))
+    ref = lookup.market_in_path(key)
+    known = await cacheable(request, partial(_detail, context, ref, text=wants_text(request)))
     if known is not None:
         return ApiResponse(known)
     creator = await auth.reader()
-    draft = await documents.draft(context.pool, MarketId(name), creator) if creator else None
+    draft = await documents.draft(context.pool, ref.id, creator) if ref.id and creator else None
     if draft is None:
-        raise NotFound(f"There is no market {name}: it does not exist, or is not indexed yet.")
+        raise NotFound(f"There is no market {ref}: it does not exist, or is not indexed yet.")
     request_context(request.scope).is_private = True
     return ApiResponse(_draft(context, draft, await context.policy()))
 
 
-async def _detail(context: AppContext, key: str, *, text: bool) -> Encoded[shapes.MarketDetail] | None:
-    version = await markets.version(context.pool, key)
+async def _detail(context: AppContext, ref: MarketRef, *, text: bool) -> Encoded[shapes.MarketDetail] | None:
+    version = await markets.version(context.pool, ref)
     if version is None:
         return None
     found = await vote_terms.of_market(context.pool, context.settings, version.market_id)
@@ -197,7 +198,7 @@ def _trend(now: int, before: int) -> str:
 @get("/api/markets/{key:str}/related", opt={CHAIN: True}, tags=["markets"])
 async def related(context: Context, key: FromPath[str], limit: Limit = 5) -> shapes.RelatedMarkets:
     """Markets that share tags or the category."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     found = [
         shapes.RelatedMarket(
             id=row.market_id,

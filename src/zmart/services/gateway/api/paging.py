@@ -13,6 +13,7 @@ import msgspec
 from litestar.params import QueryParameter
 
 from zmart.errors import Invalid
+from zmart.market.identifiers import MARKET_ID_FORM
 
 MAX_LIMIT = 200
 MAX_OFFSET = 100_000
@@ -43,7 +44,7 @@ class MarketKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """The value that a list of markets is sorted by, and the market's id."""
 
     value: Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(max_length=40)]
-    market_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    market_id: Annotated[str, msgspec.Meta(pattern=f"^{MARKET_ID_FORM}$")]
 
 
 class OffsetKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

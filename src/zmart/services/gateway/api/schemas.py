@@ -6,9 +6,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from zmart.market.identifiers import CID_V0_FORM
+
 _INK = r"[^\s\u001c-\u001f\u0085]"
 """What is no white space, neither to Python nor to ECMAScript."""
-_BASE58 = "[1-9A-HJ-NP-Za-km-z]"
 
 
 def text(shortest: int, longest: int) -> Meta:
@@ -24,7 +25,7 @@ def _ref(name: str) -> Meta:
 MarketKeyText = Annotated[str, _ref("MarketKey")]
 WalletText = Annotated[str, _ref("Wallet")]
 CommentId = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-Cid = Annotated[str, Meta(extra_json_schema={"pattern": f"^Qm{_BASE58}{{44}}$", "description": "A CIDv0."})]
+Cid = Annotated[str, Meta(extra_json_schema={"pattern": f"^{CID_V0_FORM}$", "description": "A CIDv0."})]
 Evidence = Annotated[str, text(1, 20_000)]
 Note = Annotated[str, text(1, 1_000)]
 Content = Annotated[str, text(1, 1000)]

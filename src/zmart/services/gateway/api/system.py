@@ -87,7 +87,7 @@ async def market_timeline(
     context: Context, key: FromPath[str], limit: Limit = 100, cursor: Cursor = None
 ) -> Timeline:
     """Every change of the market's state, in chain order, with slot, signature and who did it."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     behind = paging.key_of(cursor, OffsetKey)
     return await timeline.of(context.pool, market_id, paging.bounded(limit), behind.offset if behind else 0)
 
@@ -103,7 +103,7 @@ async def latest_events(
     ] = None,
 ) -> shapes.LatestEvents:
     """The messages of the WebSocket, for a client that polls. Pass `timestamp` of the answer as the next `since`."""
-    market = None if not market_id else await lookup.market_id_of(context, lookup.key_in_path(market_id))
+    market = None if not market_id else await lookup.market_id_of(context, lookup.market_in_path(market_id))
     now = datetime.now(UTC)
     start = now - timedelta(seconds=_LATEST_S) if since is None else datetime.fromtimestamp(since / 1000, UTC)
     size = min(limit, 100)

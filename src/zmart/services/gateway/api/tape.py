@@ -11,9 +11,10 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.client.shapes import tape as shapes
 from zmart.errors import Conflict
+from zmart.market.identifiers import MarketRef
 from zmart.market.pricing import Quantities
 from zmart.market.times import iso
-from zmart.market.types import PRICE_ONE, MarketId, PriceE9, Side
+from zmart.market.types import PRICE_ONE, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
 from zmart.services.gateway.api.formatting import price_percent
 from zmart.services.gateway.api.fragment_cache import TradesPage
@@ -42,20 +43,19 @@ async def market_trades(
     """The newest trades, given oldest first."""
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     behind = paging.key_of(cursor, TapeKey)
-    name, text = lookup.key_in_path(key), wants_text(request)
-    read = partial(_trades, context, name, size, skipped, behind, text=text)
+    ref, text = lookup.market_in_path(key), wants_text(request)
+    read = partial(_trades, context, ref, size, skipped, behind, text=text)
     return ApiResponse(await cacheable(request, read, max_age_s=_PUBLISHED_MAX_AGE_S))
 
 
 async def _trades(
-    context: AppContext, key: str, size: int, offset: int, behind: TapeKey | None, *, text: bool
+    context: AppContext, ref: MarketRef, size: int, offset: int, behind: TapeKey | None, *, text: bool
 ) -> Encoded[shapes.MarketTrades]:
-    is_id = len(key) == 64
-    market_id = MarketId(key) if is_id else await lookup.market_id_of(context, key)
+    market_id = ref.id or await lookup.market_id_of(context, ref)
     place = behind.place if behind else None
     versions, more = paging.cut(await trades.versions(context.pool, market_id, size + 1, offset, place), size)
-    if is_id and not versions:
-        await lookup.market_id_of(context, key)  # what is traded exists
+    if ref.id and not versions:
+        await lookup.market_id_of(context, ref)  # what is traded exists
     page = TradesPage(
         trades=await context.fragments.tape(versions[::-1], text=text),
         count=len(versions),
@@ -68,7 +68,7 @@ async def _trades(
 @get("/api/markets/{key:str}/stats", opt={CHAIN: True}, tags=["tape"])
 async def market_stats(context: Context, key: FromPath[str]) -> shapes.MarketStats:
     """Sums over the whole tape."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     sums = await trades.stats(context.pool, market_id)
     return shapes.MarketStats(
         market_id=market_id,
@@ -91,7 +91,7 @@ async def price_history(
     limit: Annotated[int, QueryParameter(ge=0, description="0 to 5000")] = 1000,
 ) -> shapes.PriceHistory:
     """The price after each trade, in percent, oldest first; the market's opening is the first point."""
-    row = await lookup.market_of(context, lookup.key_in_path(key))
+    row = await lookup.market_of(context, lookup.market_in_path(key))
     since = lookup.moment("start", start, _LONG_AGO)
     until = lookup.moment("end", end, datetime.now(UTC) + _FAR_AHEAD)
     size = min(limit, _MAX_POINTS)
@@ -118,9 +118,8 @@ async def market_candles(
     end: FromQuery[str | None] = None,
 ) -> ApiResponse[shapes.Candles]:
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
-    name = lookup.key_in_path(key)
-    text = wants_text(request)
-    read = partial(candles.of, context.pool, name, interval, start, end, text=text)
+    ref, text = lookup.market_in_path(key), wants_text(request)
+    read = partial(candles.of, context.pool, ref, interval, start, end, text=text)
     return ApiResponse(await cacheable(request, read, max_age_s=partial(candles.until_the_next, interval)))
 
 
@@ -147,7 +146,7 @@ async def market_quote(
         slippage_bps=slippage_bps,
     )
     order.check()
-    row = await lookup.market_of(context, lookup.key_in_path(key))
+    row = await lookup.market_of(context, lookup.market_in_path(key))
     if row.state != "ACTIVE":
         raise Conflict(f"Only an ACTIVE market is traded; this one is {row.state}.")
     quantities = Quantities(row.shares_yes, row.shares_no, row.b_parameter)

@@ -80,9 +80,9 @@ async def _trade(
     context: AppContext, auth: RequestAuth, market: str, order: TradeOrder
 ) -> shapes.TradeTransaction:
     order.check()
-    key = lookup.key_in_body(market)
+    ref = lookup.market_in_body(market)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, key, wallet)
+    found = await transaction_builder.on_chain(context, ref, wallet)
     _needs(found, MarketState.ACTIVE, "trade")
     if order.side is Side.SELL:
         _holds(found, order)
@@ -124,9 +124,9 @@ def _holds(found: MarketOnChain, order: TradeOrder) -> None:
 @post("/api/trades/claim", status_code=200, tags=["trading"])
 async def claim(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shapes.ClaimTransaction:
     """Claim what won."""
-    key = lookup.key_in_body(data.market_id)
+    ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, key, wallet)
+    found = await transaction_builder.on_chain(context, ref, wallet)
     _needs(found, MarketState.FINALIZED, "claim")
     if found.position is None:
         raise Conflict("This wallet never traded in this market: there is nothing to claim.")
@@ -146,9 +146,9 @@ async def claim(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shape
 @post("/api/trades/withdraw", status_code=200, tags=["trading"])
 async def withdraw(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shapes.WithdrawTransaction:
     """Withdraw the liquidity that no claim can need any more, or what the market owes to this wallet."""
-    key = lookup.key_in_body(data.market_id)
+    ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, key)
+    found = await transaction_builder.on_chain(context, ref)
     _may_withdraw(found, wallet)
     if found.account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
         raise Conflict(f"Liquidity is withdrawn after the end; this market is {found.account.state.name}.")

@@ -19,6 +19,7 @@ from zmart.chain.rpc import SimulationResult
 from zmart.client.shapes.transactions import Debt, Simulation
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import AnyEvent
+from zmart.market.identifiers import MarketRef
 from zmart.market.pricing import FeeSchedule, Quantities
 from zmart.market.types import Address, Lamports, MarketId, Wallet
 from zmart.services.gateway import metrics
@@ -92,10 +93,10 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def on_chain(context: AppContext, key: str, wallet: Wallet | None = None) -> MarketOnChain:
-    """The market that an id or an address names, in one RPC call. Raises NotFound, ChainError."""
+async def on_chain(context: AppContext, ref: MarketRef, wallet: Wallet | None = None) -> MarketOnChain:
+    """Read a market in one RPC call. Raises NotFound, ChainError."""
     program = context.program
-    address = program.addresses.market(MarketId(key)) if len(key) == 64 else Address(key)
+    address = ref.address or program.addresses.market(MarketId(str(ref)))
     wanted = [address, program.addresses.global_config()]
     if wallet is not None:
         wanted.append(program.addresses.position(address, wallet))
@@ -103,13 +104,13 @@ async def on_chain(context: AppContext, key: str, wallet: Wallet | None = None) 
     if market is None:  # a node that is behind a moment does not know a new one
         market = await absence.account([context.chain()], address)
     if market is None:
-        raise NotFound(f"There is no market {key} on chain.")
+        raise NotFound(f"There is no market {ref} on chain.")
     if config is None:
         raise ChainError("The program has no GlobalConfig on this cluster.")
     try:
         account = program.accounts.market(market)
     except DecodeError:
-        raise NotFound(f"There is no market {key} on chain: that account is something else.") from None
+        raise NotFound(f"There is no market {ref} on chain: that account is something else.") from None
     position = program.accounts.position(rest[0]) if rest and rest[0] is not None else None
     return MarketOnChain(
         address=address,

@@ -198,7 +198,7 @@ async def holders(
     context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
 ) -> shapes.Holders:
     """All positions, and who holds YES and who holds NO, the largest first."""
-    row = await lookup.market_of(context, lookup.key_in_path(key))
+    row = await lookup.market_of(context, lookup.market_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     count, yes, no = await positions.holder_counts(context.pool, row.market_id)
     everybody = await positions.of_market(context.pool, row.market_id, size, skipped)

@@ -11,6 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid
+from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import vote_of_choice
@@ -67,7 +68,7 @@ async def vote_on_dispute(context: Context, auth: Auth, data: JSONBody[Ballot]) 
 
 async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ballot) -> shapes.VoteAnswer:
     """Validation, then the market, duplicates, the signature, the market's state: the contract's order."""
-    key = _market_key(data)
+    ref = _market(data)
     choice = _choice(kind, data)
     named = _named(data)
     # Beside a legacy `message` the signature is the message's, and there is no statement.
@@ -77,7 +78,7 @@ async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ba
         raise Invalid(missing, "A provable vote brings both `statement` and `signature`.")
     if statement is not None and named is None:
         raise Invalid("wallet", "wallet is missing: whose statement is this?")
-    market_id = await lookup.market_id_of(context, key)
+    market_id = await lookup.market_id_of(context, ref)
     wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
     assert wallet is not None
     command = CastVote(
@@ -112,11 +113,11 @@ async def _voter(
     return await auth.wallet_named(named)
 
 
-def _market_key(data: Ballot) -> str:
+def _market(data: Ballot) -> MarketRef:
     named = data.market_id or data.proposal_id
     if named is None:
         raise Invalid("market_id", "market_id is missing: which market do you vote on?")
-    return lookup.key_in_body(named)
+    return lookup.market_in_body(named)
 
 
 def _choice(kind: VoteKind, data: Ballot) -> bool:
@@ -195,7 +196,7 @@ def _vote(row: ListedVote) -> shapes.Vote:
 @get("/api/votes/{key:str}", opt={CHAIN: True}, tags=["votes"])
 async def vote_counts(context: Context, key: FromPath[str]) -> shapes.VoteCounts:
     """What counts now, one vote for each wallet; a vote on chain stands for the wallet's other one."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     found = await votes.counts(context.pool, market_id)
     proposal, dispute = found[VoteKind.PROPOSAL], found[VoteKind.DISPUTE]
     others = await votes.not_counted(context.pool, market_id)
@@ -223,7 +224,7 @@ async def vote_proof(
     ] = None,
 ) -> VoteProof:
     """That a wallet's votes are in the market's log, and that the log only grew since you looked."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     return await vote_log.proof(context.pool, market_id, lookup.wallet_in_path(wallet), since)
 
 
@@ -235,7 +236,7 @@ async def log_page(
     limit: Annotated[int, QueryParameter(ge=0)] = 100,
 ) -> LogPage:
     """The market's log itself, to count it again."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     return await vote_log.page(context.pool, market_id, start, min(limit, MAX_PAGE))
 
 
@@ -249,7 +250,7 @@ async def market_votes(
     cursor: Cursor = None,
 ) -> shapes.MarketVotes:
     """The votes themselves, newest first, and their count."""
-    market_id = await lookup.market_id_of(context, lookup.key_in_path(key))
+    market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     place = paging.key_of(cursor, VoteKey)
     behind = (place.moment, place.wallet) if place else None

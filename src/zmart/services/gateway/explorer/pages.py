@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from zmart.chain.signatures import is_signature
 from zmart.errors import NotFound
+from zmart.market.identifiers import parse_market
 from zmart.market.types import MarketState
 from zmart.services.gateway.api import lookup, paging
 from zmart.services.gateway.api.paging import MarketKey
@@ -97,7 +98,7 @@ async def market(
     talk: FromQuery[str | None] = None,
 ) -> Response[str]:
     """One market: price, tape, votes, life, talk."""
-    row = await lookup.market_of(context, lookup.key_in_path(key))
+    row = await lookup.market_of(context, lookup.market_in_path(key))
     values = await market_page.values(context, row, trades, talk)
     return page("market.html", values, local=demo_wallet(context))
 
@@ -129,10 +130,10 @@ async def find(context: Context, q: Annotated[str, QueryParameter(max_length=200
 
 
 async def _named(context: AppContext, words: str) -> str | None:
-    key = words.lower() if len(words) == 64 else words
-    if lookup.is_market_key(key):
-        known = await markets.id_of(context.pool, key)
-        return f"/markets/{known}" if known or len(key) == 64 else f"/wallets/{key}"
+    ref = parse_market(words)
+    if ref is not None:
+        market_id = ref.id or await markets.id_of(context.pool, ref)
+        return f"/markets/{market_id}" if market_id else f"/wallets/{ref}"
     return f"/transactions/{words}" if is_signature(words) else None
 
 

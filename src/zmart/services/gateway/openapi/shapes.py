@@ -10,27 +10,27 @@ import msgspec
 from litestar import Response
 
 from zmart.client.shapes.system import Problem
+from zmart.market.identifiers import ADDRESS_FORM, MARKET_ID_FORM, SIGNATURE_FORM
 from zmart.market.types import Address, Bps, Lamports, MarketId, Shares, Signature, Slot, Wallet
 
 # A JSON Schema, whose shape is that standard's.
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/{name}"
-_BASE58 = "[1-9A-HJ-NP-Za-km-z]"
 _AMOUNT = {"type": ["integer", "string"], "pattern": "^-?[0-9]+$"}
 WORDS: dict[str, Schema] = {
-    "MarketId": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "The market_id on chain, in hex."},
+    "MarketId": {"type": "string", "pattern": f"^{MARKET_ID_FORM}$", "description": "The market_id on chain, in hex."},
     "MarketKey": {
         "type": "string",
         "format": "market-key",
-        "pattern": f"^([0-9a-f]{{64}}|{_BASE58}{{32,44}})$",
+        "pattern": f"^({MARKET_ID_FORM}|{ADDRESS_FORM})$",
         "description": "A market, by its id (64 hex characters) or its address on chain.",
     },
-    "Address": {"type": "string", "format": "address", "pattern": f"^{_BASE58}{{32,44}}$",
+    "Address": {"type": "string", "format": "address", "pattern": f"^{ADDRESS_FORM}$",
                 "description": "An account: base58 of 32 bytes."},
-    "Wallet": {"type": "string", "format": "address", "pattern": f"^{_BASE58}{{32,44}}$",
+    "Wallet": {"type": "string", "format": "address", "pattern": f"^{ADDRESS_FORM}$",
                "description": "A user's address: base58 of an ed25519 key."},
-    "Signature": {"type": "string", "format": "signature", "pattern": f"^{_BASE58}{{64,88}}$",
+    "Signature": {"type": "string", "format": "signature", "pattern": f"^{SIGNATURE_FORM}$",
                   "description": "A transaction's signature: base58 of 64 bytes."},
     "Slot": {"type": "integer", "minimum": 0, "description": "A slot of the chain."},
     "Lamports": {**_AMOUNT, "description": "SOL in units of 1e-9. Text with `numeric=string`, else an integer."},
