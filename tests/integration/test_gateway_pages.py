@@ -71,6 +71,8 @@ async def test_the_list_pages_on_and_the_search_finds_markets_and_wallets(databa
         assert second.count('class="card"') == 11
         to_market = await here.get(f"/find?q={market_id(3)}")
         assert (to_market.status_code, to_market.headers["location"]) == (303, f"/markets/{market_id(3)}")
+        for text in (market_id(99), market_id(99).upper()):
+            assert (await here.get(f"/find?q={text}")).headers["location"] == f"/markets/{market_id(99)}"
         assert (await here.get(f"/find?q={address(99)}")).headers["location"] == f"/wallets/{address(99)}"
         assert "number 7?" in (await here.get("/find?q=number 7")).text
 

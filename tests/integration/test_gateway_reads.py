@@ -106,6 +106,10 @@ async def test_price_history_and_candles_follow_the_tape(database_url: str) -> N
         assert later["candles"][0]["open_price_yes"] == "0.700000000"
         assert (await here.get(f"/api/markets/{key}/candles?interval=2m")).status_code == 400
         assert (await here.get(f"/api/markets/{key}/candles?interval=1m&start=2020-01-01")).status_code == 400
+        for path in ("candles?interval=1d", "price-history?limit=5"):
+            for at in ("0001-01-01", "9999-12-31T23:59:59.999Z"):
+                for window in (f"start={at}", f"end={at}", f"start={at}&end={at}"):
+                    assert (await here.get(f"/api/markets/{key}/{path}&{window}")).status_code in (200, 400)
 
 
 async def test_positions_are_worth_what_the_market_says(database_url: str) -> None:

@@ -33,7 +33,7 @@ from zmart.settings import Settings, load_settings
 from zmart.store.pool import Pool
 
 MARKET = "ab" * 32
-ADDRESS = "MarketAddress11111111111111111111111111111"
+ADDRESS = "MarketAddress" + "1" * 30
 WALLET = "1" * 32
 COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
 TOKEN = "operator-token"
@@ -254,8 +254,10 @@ async def test_a_market_may_be_named_by_address_and_a_day_that_is_over_is_refuse
         await runs.run_one(MARKET, today() - timedelta(days=1))
     tomorrow = await runs.run_one(MARKET, today() + timedelta(days=1))
     assert (tomorrow.is_new, tomorrow.day) == (True, (today() + timedelta(days=1)).isoformat())
-    with pytest.raises(NotFound):
-        await runs.run_one("cd" * 32)
+    assert (await runs.run_one(MARKET.upper())).market_id == MARKET
+    for unknown in ("cd" * 32, "A" * 44, "\0" * 40):
+        with pytest.raises(NotFound):
+            await runs.run_one(unknown)
 
 
 async def test_the_history_is_verified_from_the_gateway_alone(pool, runs, settings):

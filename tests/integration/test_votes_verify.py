@@ -129,7 +129,8 @@ async def test_other_counts_on_the_account_are_found(scene: Scene, counted: Mark
 async def test_the_command_verifies_from_the_database_and_from_a_file(
     scene: Scene, counted: MarketId, tmp_path: Path
 ) -> None:
-    status, said = await zmart(scene, "verify", "tally", counted, "--database")
+    address = scene.program.addresses.market(counted)
+    status, said = await zmart(scene, "verify", "tally", address, "--database")
     assert status == 0, said
     assert "Counted again: 4 for, 1 against, as went on chain." in said
     page = await vote_log.page(scene.pool, counted)
@@ -159,7 +160,8 @@ async def test_the_commands_decide_once_and_show_what_was_sent(scene: Scene) -> 
     assert said.count("landed in slot") == 2
     assert (await zmart(scene, "aggregate"))[1].strip() == "nothing was due"
     assert (await zmart(scene, "finalize", "--json"))[1].strip() == '{"intents":[],"open":[]}'
-    status, said = await zmart(scene, "intents", "list", "--market", market, "--json")
+    address = scene.program.addresses.market(market)
+    status, said = await zmart(scene, "intents", "list", "--market", address, "--json")
     approve, _ = json.loads(said)
     assert (approve["action"], approve["state"]) == ("approve_proposal", "landed")
     status, said = await zmart(scene, "intents", "show", approve["id"])
@@ -168,6 +170,7 @@ async def test_the_commands_decide_once_and_show_what_was_sent(scene: Scene) -> 
         scene, "intents", "resolve", approve["id"], "--as", "dead", "--reason", "x", "--yes"
     )
     assert (status, "already landed" in said) == (1, True)
+    assert (await zmart(scene, "aggregate", address))[1].strip() == "nothing was due"
     status, said = await zmart(scene, "aggregate", "market")
     assert (status, "not a market id" in said) == (1, True)
 

@@ -21,7 +21,7 @@ from zmart.store import change_feed
 
 MARKET = "ab" * 32
 OTHER = "cd" * 32
-ADDRESS = "MarketAddress11111111111111111111111111111"
+ADDRESS = "MarketAddress" + "1" * 30
 WALLET = "1" * 32
 _COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ($1, '{WALLET}', $2)"
 _TRADE = (
@@ -130,6 +130,8 @@ async def test_a_market_may_be_named_by_its_address(settings, pool):
         assert (answer["market_id"], answer["data"]["subscriptions"]) == (MARKET, [MARKET])
         answer = await ask(socket, action="subscribe", channel=f"discussions:{ADDRESS}")
         assert (answer["type"], answer["channel"]) == ("subscribed", f"discussions:{MARKET}")
+        answer = await ask(socket, action="subscribe", channel=f"votes:{MARKET.upper()}")
+        assert (answer["type"], answer["channel"]) == ("subscribed", f"votes:{MARKET}")
         unknown = await ask(socket, action="subscribe", market_id="A" * 44)
         assert (unknown["type"], unknown["data"]["code"]) == ("error", "unknown_market")
 
@@ -310,6 +312,8 @@ async def test_what_cannot_be_replayed_is_called_a_gap_and_the_state_follows(set
         (b"\xff\xfe", "Invalid message format", "invalid_message"),
         ('{"action":"subscribe","channel":"nonsense"}', "Unknown channel: nonsense", "unknown_channel"),
         ('{"action":"subscribe","market_id":"market-123"}', "Unknown market: market-123", "unknown_market"),
+        ('{"action":"subscribe","market_id":"%s"}' % (r"\u0000" * 40), f"Unknown market: {chr(0) * 40}",
+         "unknown_market"),
     ],
 )  # fmt: skip
 async def test_every_error_has_its_text_and_code_and_the_connection_stays(settings, message, error, code):

@@ -21,7 +21,7 @@ def market_ref(text: str) -> MarketRef:
     ref = parse_market(text)
     if ref is None:
         raise Invalid(
-            "market", f"{text[:70]!r} is no market's id (64 hex characters, see /api/markets) or address."
+            "market", f"{text[:70]!r} is not a market id (64 hex characters, see /api/markets) or address."
         )
     return ref
 

@@ -24,6 +24,9 @@ from zmart.store.pool import Pool
 INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 MAX_CANDLES = 1000
 _USUAL_CANDLES = 200
+_FIRST_END = datetime(2, 1, 1, tzinfo=UTC)
+_LAST_END_S = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
+"""A window is reckoned between these, so that both of its ends are times that can be written."""
 _BEGINS = b'{"timestamp":"'
 
 
@@ -73,9 +76,10 @@ async def of(
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
     """Where its intervals begin; `until` stands for an end that is not given."""
     until = lookup.moment("end", end, until)
-    since = lookup.moment("start", start, until - timedelta(seconds=step_s * _USUAL_CANDLES))
+    usual = max(until, _FIRST_END) - timedelta(seconds=step_s * _USUAL_CANDLES)
+    since = lookup.moment("start", start, usual)
     first_s = int(since.timestamp()) // step_s * step_s
-    last_s = -(-int(until.timestamp()) // step_s) * step_s
+    last_s = min(-(-int(until.timestamp()) // step_s) * step_s, _LAST_END_S)
     if last_s <= first_s:
         raise Invalid("end", "end must lie behind start.")
     return range(first_s, last_s, step_s)
