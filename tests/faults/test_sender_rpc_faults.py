@@ -29,7 +29,7 @@ from kit.rpc_proxy import (
     not_found,
 )
 from kit.waiting import until
-from zmart.chain import compose
+from zmart.chain import compose, compute_budget
 from zmart.chain.judge import Attempt, Live, judge
 from zmart.chain.rpc import Rpc
 from zmart.chain.sender import AlreadyDone, Failed, Intent, Landed, Sender, SendPolicy, Uncertain
@@ -308,7 +308,7 @@ async def test_the_priority_fee_follows_recent_ones_up_to_its_cap(world, fees, e
     world.proxy.script = lambda call: Say(lines) if call.method == "getRecentPrioritizationFees" else None
     policy = SendPolicy(rebroadcast_s=0.1, poll_s=0.02, max_priority_fee_lamports=300)
     assert isinstance(await world.execute(policy=policy), Landed)
-    fee = compose.fee_lamports(world.journal.stored.transaction) - compose.SIGNATURE_LAMPORTS
+    fee = compute_budget.fee_lamports(world.journal.stored.transaction) - compute_budget.SIGNATURE_LAMPORTS
     if expected == "cap":
         assert 290 <= fee <= 300
     else:

@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
 
 from kit.waiting import until
-from zmart.chain import compose
+from zmart.chain import compose, compute_budget
 from zmart.chain.judge import Attempt, Dead, Live, Seen, judge
 from zmart.chain.rpc import Rpc
 from zmart.chain.sender import (
@@ -239,7 +239,7 @@ async def test_a_refusal_by_the_program_sends_nothing(effect, local_chain):
 @pytest.mark.parametrize("missing", [1, PAYER_RENT_LAMPORTS])
 async def test_a_payer_that_cannot_pay_the_fee_and_keep_its_rent_signs_nothing(effect, missing):
     poor = Effect(effect.program, effect.rpc, Keypair())
-    enough = compose.SIGNATURE_LAMPORTS + PAYER_RENT_LAMPORTS
+    enough = compute_budget.SIGNATURE_LAMPORTS + PAYER_RENT_LAMPORTS
     await fund(effect.rpc, Wallet(str(poor.payer.pubkey())), enough - missing)
     with pytest.raises(InsufficientFunds, match=f"needs {enough}: send it SOL"):
         await poor.sender().execute(poor.intent())

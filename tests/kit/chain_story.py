@@ -233,8 +233,8 @@ class Life:
 
     def _book(self, into_pool: int, quote) -> None:
         self.pool += into_pool
-        self.lp += quote.lp_fee
-        self.reward += quote.resolver_fee
+        self.lp += quote.fees.lp
+        self.reward += quote.fees.resolver
 
     def _traded(self, kind, user, outcome, shares, **money):
         price = MODEL.price_yes(self.quantities.q_yes, self.quantities.q_no, self.b)

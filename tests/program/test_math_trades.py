@@ -54,9 +54,9 @@ def check_buy(
         quote.shares, quote.total, quote.price_yes_after,
     )  # fmt: skip
     for name, fee in [
-        ("protocol", quote.protocol_fee),
-        ("resolver", quote.resolver_fee),
-        ("lp", quote.lp_fee),
+        ("protocol", quote.fees.protocol),
+        ("resolver", quote.fees.resolver),
+        ("lp", quote.fees.lp),
     ]:
         assert after[f"accumulated_{name}_fees"] - before[f"accumulated_{name}_fees"] == fee
     assert after["current_liquidity"] - before["current_liquidity"] == quote.cost

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
 
-from zmart.chain import compose, wallet
+from zmart.chain import compose, compute_budget, wallet
 from zmart.errors import ChainError, ConfigError, Invalid
 from zmart.settings import Settings
 
@@ -82,7 +82,7 @@ def pay(to=None, lamports=1):
 
 def test_fee_is_signatures_and_priority():
     plain = compose.sign(compose.compile(KEY.pubkey(), [pay()], BLOCKHASH), [KEY])
-    assert compose.fee_lamports(plain) == 5_000
+    assert compute_budget.fee_lamports(plain) == 5_000
     other = Keypair()
     message = compose.compile(
         KEY.pubkey(),
@@ -91,7 +91,7 @@ def test_fee_is_signatures_and_priority():
         compute_unit_limit=10_001,
         priority_fee_micro_lamports=1_500,
     )
-    assert compose.fee_lamports(compose.sign(message, [KEY, other])) == 10_000 + 16
+    assert compute_budget.fee_lamports(compose.sign(message, [KEY, other])) == 10_000 + 16
 
 
 def test_a_missing_signer_is_told():

@@ -157,9 +157,9 @@ def test_shares_bought_moves_the_pool_by_the_cost_and_splits_the_fees():
         "total_volume": quote.total,
         "trades_count": 1,
         "traders": 1,
-        "accumulated_protocol_fees": quote.protocol_fee,
-        "accumulated_resolver_fees": quote.resolver_fee,
-        "accumulated_lp_fees": quote.lp_fee,
+        "accumulated_protocol_fees": quote.fees.protocol,
+        "accumulated_resolver_fees": quote.fees.resolver,
+        "accumulated_lp_fees": quote.fees.lp,
     }
     held, row = result.position, result.row
     assert (held.shares_yes, held.total_invested, held.cost_basis_yes, held.trades_count) == (
@@ -169,7 +169,7 @@ def test_shares_bought_moves_the_pool_by_the_cost_and_splits_the_fees():
         1,
     )
     assert isinstance(row, FoldedTrade)
-    assert (row.side, row.cost_lamports, row.lp_fee_lamports) == (Side.BUY, quote.total, quote.lp_fee)
+    assert (row.side, row.cost_lamports, row.lp_fee_lamports) == (Side.BUY, quote.total, quote.fees.lp)
 
 
 def test_shares_sold_takes_the_gross_out_and_realizes_average_cost():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zmart.chain.accounts import GlobalConfig
 from zmart.errors import PricingError
+from zmart.market.fold_config import ConfigFold
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
-from zmart.market.types import Bps
+from zmart.market.types import Bps, Slot, Wallet
+from zmart.store.status import Rules
 
 MODEL = pricing_model("reference")
 SOL = 10**9
@@ -33,7 +37,7 @@ def test_a_buyer_pays_at_most_the_target_and_nearly_all_of_it(
     target = 10_000 + int(size * market.b)
     quote = MODEL.buy_total(market, fees, outcome, target)
     assert quote.cost == target * 10_000 // (10_000 + fees.total_bps)
-    assert quote.total == quote.cost + quote.protocol_fee + quote.resolver_fee + quote.lp_fee
+    assert quote.total == quote.cost + quote.fees.protocol + quote.fees.resolver + quote.fees.lp
     assert target - 2 <= quote.total <= target
 
 
@@ -62,7 +66,7 @@ def test_buying_and_selling_at_once_loses_just_the_fees(
 def test_a_round_trip_on_the_quickstart_market_is_as_documented() -> None:
     quote = MODEL.buy_total(Quantities(0, 0, SOL), FEES, True, 100_000_000)
     assert quote.cost == 90_909_090
-    assert (quote.protocol_fee, quote.resolver_fee, quote.lp_fee) == (2_727_272, 1_818_181, 4_545_456)
+    assert (quote.fees.protocol, quote.fees.resolver, quote.fees.lp) == (2_727_272, 1_818_181, 4_545_456)
     assert quote.total == 99_999_999
     assert quote.price_yes_before == 500_000_000
 
@@ -119,4 +123,31 @@ def test_impossible_fee_rates_are_refused(rates: tuple[int, int, int]) -> None:
 def test_parts_of_a_fee_make_the_whole(fees: FeeSchedule, amount: int) -> None:
     split = fees.split(amount)
     assert split.total == amount * fees.total_bps // 10_000
+    assert min(split.protocol, split.resolver, split.lp) >= 0
+
+
+def test_the_account_the_row_and_the_fold_of_the_config_give_one_schedule() -> None:
+    config = ConfigFold(
+        admin=Wallet("a"),
+        backend_authority=Wallet("b"),
+        protocol_fee_bps=Bps(1),
+        resolver_reward_bps=Bps(2),
+        liquidity_provider_fee_bps=Bps(3),
+        updated_slot=Slot(4),
+    )
+    fields = msgspec.structs.asdict(config)
+    row = Rules(**fields)
+    account = GlobalConfig(
+        **{name: fields.get(name, 0) for name in GlobalConfig.__struct_fields__},
+    )
+    expected = FeeSchedule(protocol_bps=Bps(1), resolver_bps=Bps(2), lp_bps=Bps(3))
+    assert config.fees == FeeSchedule.of_config(row) == FeeSchedule.of_config(account) == expected
+
+
+@given(schedules, st.integers(0, 10**14))
+def test_the_parts_of_a_fee_are_the_whole_and_never_more_than_the_rate(
+    fees: FeeSchedule, amount: int
+) -> None:
+    split = fees.split(amount)
+    assert split.protocol + split.resolver + split.lp == split.total == amount * fees.total_bps // 10_000
     assert min(split.protocol, split.resolver, split.lp) >= 0

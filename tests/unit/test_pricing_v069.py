@@ -66,9 +66,9 @@ def test_buy_is_the_programs(vector: Vector) -> None:
         return {
             "cost_prefee": quote.cost,
             "shares": quote.shares,
-            "protocol_fee": quote.protocol_fee,
-            "resolver_fee": quote.resolver_fee,
-            "lp_fee": quote.lp_fee,
+            "protocol_fee": quote.fees.protocol,
+            "resolver_fee": quote.fees.resolver,
+            "lp_fee": quote.fees.lp,
             "total_cost": quote.total,
             "new_price_yes": quote.price_yes_after,
         }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from solders.compute_budget import ID as COMPUTE_BUDGET
-from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.errors import SignerError
 from solders.hash import Hash, ParseHashError
 from solders.instruction import AccountMeta, Instruction
@@ -16,13 +14,11 @@ from solders.signature import Signature
 from solders.solders import CompileError
 from solders.transaction import VersionedTransaction
 
+from zmart.chain import compute_budget
 from zmart.chain.versions import max_transaction_bytes
 from zmart.errors import ChainError, Invalid
-from zmart.market.types import Lamports
 
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
-MAX_COMPUTE_UNITS = 1_400_000
-SIGNATURE_LAMPORTS = 5_000
 _MAX_MEMO_BYTES = 566
 
 
@@ -35,11 +31,7 @@ def compile(
     priority_fee_micro_lamports: int = 0,
 ) -> MessageV0:
     """Compile a v0 message; the priority fee is per compute unit. Raises ChainError if it cannot be compiled."""
-    budget: list[Instruction] = []
-    if compute_unit_limit is not None:
-        budget.append(set_compute_unit_limit(min(compute_unit_limit, MAX_COMPUTE_UNITS)))
-    if priority_fee_micro_lamports:
-        budget.append(set_compute_unit_price(priority_fee_micro_lamports))
+    budget = compute_budget.instructions(compute_unit_limit, priority_fee_micro_lamports)
     try:
         return MessageV0.try_compile(payer, [*budget, *instructions], [], Hash.from_string(blockhash))
     except (CompileError, ParseHashError, ValueError) as error:
@@ -66,21 +58,6 @@ def memo(text: str, signers: Sequence[Pubkey] = ()) -> Instruction:
     if len(raw) > _MAX_MEMO_BYTES:
         raise Invalid("memo", f"A memo has at limit {_MAX_MEMO_BYTES} bytes; this one has {len(raw)}.")
     return Instruction(MEMO_PROGRAM, raw, [AccountMeta(signer, True, False) for signer in signers])
-
-
-def fee_lamports(tx: VersionedTransaction) -> Lamports:
-    """Return the transaction's fee: signatures, plus price times limit of compute units, rounded up."""
-    limit, price = 0, 0
-    for instruction in tx.message.instructions:
-        if tx.message.account_keys[instruction.program_id_index] != COMPUTE_BUDGET:
-            continue
-        data = bytes(instruction.data)
-        if data[:1] == b"\2":
-            limit = int.from_bytes(data[1:5], "little")
-        elif data[:1] == b"\3":
-            price = int.from_bytes(data[1:9], "little")
-    priority = -(-limit * price // 1_000_000)
-    return Lamports(tx.message.header.num_required_signatures * SIGNATURE_LAMPORTS + priority)
 
 
 def _checked(tx: VersionedTransaction) -> VersionedTransaction:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 import msgspec
-import structlog
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 
-from zmart.chain import compose
+from zmart.chain import compose, compute_budget
 from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SimulationResult
@@ -28,7 +27,7 @@ from zmart.market.types import Address, Lamports, Signature, Slot
 PAYER_RENT_LAMPORTS = Lamports(890_880)
 """getMinimumBalanceForRentExemption(0)."""
 
-_log = structlog.get_logger(__name__)
+_UNITS_MARGIN_PERCENT = 10
 
 
 @dataclass(frozen=True)
@@ -171,23 +170,26 @@ class Sender:
         """Simulate, then sign with a tenth more compute units than the simulation used."""
         instructions = await intent.instructions()
         balance = await self._rpc.get_balance(Address(str(self._payer.pubkey())))
-        self._can_pay(balance, Lamports(compose.SIGNATURE_LAMPORTS * (1 + len(intent.signers))))
+        self._can_pay(balance, Lamports(compute_budget.SIGNATURE_LAMPORTS * (1 + len(intent.signers))))
         simulation = await self._simulate(intent, instructions)
         if not simulation.ok:
             self._reached = max(self._reached or simulation.slot, simulation.slot)
             return self._program.transaction_error(simulation.err, simulation.logs)
-        units = min(-(-simulation.units * 11 // 10), compose.MAX_COMPUTE_UNITS)
-        price = await self._price(instructions, units, signing)
+        units = compute_budget.unit_limit(simulation.units, _UNITS_MARGIN_PERCENT)
+        usual = await compute_budget.usual_price(self._rpc, instructions)
+        price = compute_budget.raised_price(usual, signing)
         latest = await self._rpc.get_latest_blockhash()
         message = compose.compile(
             self._payer.pubkey(),
             instructions,
             latest.blockhash,
             compute_unit_limit=units,
-            priority_fee_micro_lamports=price,
+            priority_fee_micro_lamports=compute_budget.capped_price(
+                price, units, self._policy.max_priority_fee_lamports
+            ),
         )
         tx = compose.sign(message, [self._payer, *intent.signers])
-        self._can_pay(balance, compose.fee_lamports(tx))
+        self._can_pay(balance, compute_budget.fee_lamports(tx))
         return Attempt(Signature(str(tx.signatures[0])), bytes(tx), latest.last_valid_block_height)
 
     def _can_pay(self, balance: Lamports, fee: Lamports) -> None:
@@ -207,7 +209,7 @@ class Sender:
             self._payer.pubkey(),
             instructions,
             latest.blockhash,
-            compute_unit_limit=compose.MAX_COMPUTE_UNITS,
+            compute_unit_limit=compute_budget.MAX_UNITS,
             priority_fee_micro_lamports=1,  # the instruction that sets a price costs units, too
         )
         simulation = await self._rpc.simulate(
@@ -216,23 +218,6 @@ class Sender:
         if simulation.err == "BlockhashNotFound":
             raise ChainError("The RPC that simulates does not have the latest blockhash yet.")
         return simulation
-
-    async def _price(self, instructions: Sequence[Instruction], units: int, signing: int) -> int:
-        """Return micro-lamports per unit: the 75th percentile of recent fees for the accounts written.
-
-        Every further signing multiplies it by four, up to the policy's limit in lamports.
-        """
-        written = {str(meta.pubkey) for i in instructions for meta in i.accounts if meta.is_writable}
-        try:
-            fees = sorted(
-                await self._rpc.get_recent_prioritization_fees([Address(a) for a in sorted(written)])
-            )
-        except ChainError as error:
-            _log.warning("priority_fees_unknown", reason=str(error))
-            fees = []
-        usual = fees[len(fees) * 3 // 4] if fees else 0
-        price = usual if signing == 1 else max(usual, 1_000) * 4 ** (signing - 1)
-        return min(price, self._policy.max_priority_fee_lamports * 1_000_000 // units)
 
     async def _follow(self, intent: Intent, attempt: Attempt, *, judge_first: bool) -> Outcome | None:
         """Send the same bytes until they are judged; returns None if they are dead."""
@@ -282,7 +267,7 @@ class Sender:
             self._reached = slot
             return await self._failed(intent, self._program.transaction_error(err), attempt.signature)
         await self._journal.mark_landed(intent.id, attempt.signature, slot)
-        return Landed(attempt.signature, slot, compose.fee_lamports(attempt.transaction))
+        return Landed(attempt.signature, slot, compute_budget.fee_lamports(attempt.transaction))
 
     async def _failed(self, intent: Intent, error: ProgramError, signature: Signature | None) -> Outcome:
         """Report a failure, unless the effect exists.

@@ -51,10 +51,10 @@ class ConfigFold(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fees(self) -> FeeSchedule:
         """Return the three fee rates."""
-        return FeeSchedule(self.protocol_fee_bps, self.resolver_reward_bps, self.liquidity_provider_fee_bps)
+        return FeeSchedule.of_config(self)
 
 
-_UPDATED = (
+UPDATED_FIELDS = (
     "protocol_fee_bps",
     "resolver_reward_bps",
     "liquidity_provider_fee_bps",
@@ -63,6 +63,7 @@ _UPDATED = (
     "min_resolution_delay",
     "dispute_period",
 )
+"""What update_global_config may change, as its arguments, its event and GlobalConfig name it."""
 
 
 def is_config(event: ChainEvent) -> bool:
@@ -86,7 +87,7 @@ def apply_config(before: ConfigFold | None, event: StoredEvent, slot: Slot) -> C
     if isinstance(event, ProtocolPauseStatusChanged):
         return msgspec.structs.replace(before, is_paused=event.is_paused, updated_slot=slot)
     assert isinstance(event, ConfigUpdated)
-    changes = {name: getattr(event, name) for name in _UPDATED}
+    changes = {name: getattr(event, name) for name in UPDATED_FIELDS}
     return msgspec.structs.replace(before, **changes, updated_slot=slot)
 
 
@@ -98,7 +99,7 @@ def _complete(lost: Unlogged, before: ConfigFold) -> AnyEvent:
         )
     if lost.instruction != "update_global_config":
         raise FoldError(f"{lost.instruction} does not change the config")
-    values = {name: _updated(lost.arguments[name], getattr(before, name)) for name in _UPDATED}
+    values = {name: _updated(lost.arguments[name], getattr(before, name)) for name in UPDATED_FIELDS}
     return ConfigUpdated(**values, timestamp=lost.timestamp)
 
 

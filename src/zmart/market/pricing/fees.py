@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct
 
 from zmart.errors import PricingError
@@ -22,12 +24,37 @@ class TradeFees(Struct, frozen=True):
         return Lamports(self.protocol + self.resolver + self.lp)
 
 
+class FeeRates(Protocol):
+    """Give the rates of GlobalConfig under its own names."""
+
+    @property
+    def protocol_fee_bps(self) -> Bps:
+        """Return the rate of the protocol."""
+
+    @property
+    def resolver_reward_bps(self) -> Bps:
+        """Return the rate of the resolver."""
+
+    @property
+    def liquidity_provider_fee_bps(self) -> Bps:
+        """Return the rate of the liquidity provider."""
+
+
 class FeeSchedule(Struct, frozen=True):
     """Hold the fee rates of GlobalConfig. Raises PricingError InvalidFeeStructure above 10,000 bps together."""
 
     protocol_bps: Bps
     resolver_bps: Bps
     lp_bps: Bps
+
+    @classmethod
+    def of_config(cls, config: FeeRates) -> FeeSchedule:
+        """Take the rates of GlobalConfig, read as an account, as a row or as a fold."""
+        return cls(
+            protocol_bps=config.protocol_fee_bps,
+            resolver_bps=config.resolver_reward_bps,
+            lp_bps=config.liquidity_provider_fee_bps,
+        )
 
     def __post_init__(self) -> None:
         if min(self.protocol_bps, self.resolver_bps, self.lp_bps) < 0 or self.total_bps > BPS_ONE:

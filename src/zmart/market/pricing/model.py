@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from zmart.market.pricing.fees import FeeSchedule
+from zmart.market.pricing.fees import FeeSchedule, TradeFees
 from zmart.market.types import Lamports, PriceE9, Shares
 
 
@@ -36,9 +36,7 @@ class BuyQuote(Struct, frozen=True):
 
     shares: Shares
     cost: Lamports
-    protocol_fee: Lamports
-    resolver_fee: Lamports
-    lp_fee: Lamports
+    fees: TradeFees
     total: Lamports
     price_yes_before: PriceE9
     price_yes_after: PriceE9
@@ -49,9 +47,7 @@ class SellQuote(Struct, frozen=True):
 
     shares: Shares
     gross: Lamports
-    protocol_fee: Lamports
-    resolver_fee: Lamports
-    lp_fee: Lamports
+    fees: TradeFees
     net: Lamports
     price_yes_before: PriceE9
     price_yes_after: PriceE9

@@ -52,9 +52,7 @@ class QuotingModel(ABC):
         return BuyQuote(
             shares=trade.shares,
             cost=trade.cost,
-            protocol_fee=paid.protocol,
-            resolver_fee=paid.resolver,
-            lp_fee=paid.lp,
+            fees=paid,
             total=total,
             price_yes_before=self.price_yes(q_yes, q_no, b),
             price_yes_after=self._price_yes(quantities.after(outcome, trade.shares)),
@@ -79,9 +77,7 @@ class QuotingModel(ABC):
         return SellQuote(
             shares=Shares(shares),
             gross=gross,
-            protocol_fee=paid.protocol,
-            resolver_fee=paid.resolver,
-            lp_fee=paid.lp,
+            fees=paid,
             net=net,
             price_yes_before=self._price_yes(quantities),
             price_yes_after=self._price_yes(quantities.after(outcome, -shares)),

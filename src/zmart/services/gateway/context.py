@@ -83,11 +83,7 @@ class AppContext:
         rules = await self.rules.get()
         if rules is None:
             raise ChainError("The program's configuration is not indexed yet: try again in a moment.")
-        return FeeSchedule(
-            protocol_bps=rules.protocol_fee_bps,
-            resolver_bps=rules.resolver_reward_bps,
-            lp_bps=rules.liquidity_provider_fee_bps,
-        )
+        return FeeSchedule.of_config(rules)
 
 
 Context = NamedDependency[AppContext]

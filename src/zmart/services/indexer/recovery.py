@@ -13,6 +13,7 @@ from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import ChainTransaction, Extracted, TxInstruction
 from zmart.errors import ChainError, DecodeError
 from zmart.market import events as e
+from zmart.market.fold_config import UPDATED_FIELDS
 from zmart.market.types import Address, Bps, ChainTime, Slot, Wallet
 
 _INITIAL_PROTOCOL_FEE = Bps(300)
@@ -265,17 +266,7 @@ _UNLOGGED: Mapping[str, Callable[[Lost], e.StoredEvent]] = {
     "aggregate_dispute_votes": _unlogged(
         "aggregate_dispute_votes", "backend_authority", "final_agrees", "final_disagrees"
     ),
-    "update_global_config": _unlogged(
-        "update_global_config",
-        "admin",
-        "protocol_fee_bps",
-        "resolver_reward_bps",
-        "liquidity_provider_fee_bps",
-        "proposal_approval_threshold",
-        "dispute_success_threshold",
-        "min_resolution_delay",
-        "dispute_period",
-    ),
+    "update_global_config": _unlogged("update_global_config", "admin", *UPDATED_FIELDS),
     "emergency_pause": _unlogged("emergency_pause", "admin"),
 }
 """Those whose event depends on what the market was, or the config: the fold knows, also when it has to fold again."""

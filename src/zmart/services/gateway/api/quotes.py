@@ -6,7 +6,7 @@ import msgspec
 
 from zmart.client.shapes.tape import Quote, QuotedFees
 from zmart.errors import Invalid
-from zmart.market.pricing import FeeSchedule, PricingModel, Quantities
+from zmart.market.pricing import BuyQuote, FeeSchedule, PricingModel, Quantities, SellQuote
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
 from zmart.services.gateway.api.formatting import price_text, ratio_text
 
@@ -73,31 +73,17 @@ def _buy(
         target = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
     found = pricing.buy_total(quantities, fees, order.outcome, target)
     least = _min_shares(pricing, order, found.shares)
-    split = QuotedFees(
-        protocol=found.protocol_fee,
-        resolver=found.resolver_fee,
-        liquidity_provider=found.lp_fee,
-        total=Lamports(found.total - found.cost),
-    )
-    return Quote(
-        market_id=market_id,
-        side="buy",
-        outcome=_word(order.outcome),
-        shares=found.shares,
+    return _quoted(
+        pricing,
+        market_id,
+        quantities,
+        order,
+        found,
         cost=found.cost,
-        fees=split,
         total=found.total,
-        net=None,
-        average_price=ratio_text(found.total, found.shares),
-        price_yes=price_text(found.price_yes_before),
-        price_yes_after=price_text(found.price_yes_after),
-        price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
         max_cost=Lamports(target),
         min_shares=least,
-        min_proceeds=None,
         slippage_bps=order.tolerance_bps if least is not None else order.slippage_bps or 0,
-        max_loss=pricing.max_loss(quantities.b),
-        pricing_model=pricing.name,
     )
 
 
@@ -120,36 +106,61 @@ def _sell(
     assert order.shares is not None
     found = pricing.sell_total(quantities, fees, order.outcome, order.shares)
     least = found.net * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
-    split = QuotedFees(
-        protocol=found.protocol_fee,
-        resolver=found.resolver_fee,
-        liquidity_provider=found.lp_fee,
-        total=Lamports(found.gross - found.net),
-    )
-    return Quote(
-        market_id=market_id,
-        side="sell",
-        outcome=_word(order.outcome),
-        shares=Shares(order.shares),
+    return _quoted(
+        pricing,
+        market_id,
+        quantities,
+        order,
+        found,
         cost=found.gross,
-        fees=split,
         total=found.net,
         net=found.net,
-        average_price=ratio_text(found.net, order.shares),
+        min_proceeds=Lamports(least if order.min_proceeds is None else order.min_proceeds),
+        slippage_bps=order.tolerance_bps,
+    )
+
+
+def _quoted(
+    pricing: PricingModel,
+    market_id: MarketId,
+    quantities: Quantities,
+    order: TradeOrder,
+    found: BuyQuote | SellQuote,
+    *,
+    cost: Lamports,
+    total: Lamports,
+    slippage_bps: int,
+    net: Lamports | None = None,
+    max_cost: Lamports | None = None,
+    min_shares: Shares | None = None,
+    min_proceeds: Lamports | None = None,
+) -> Quote:
+    """Describe a trade: `cost` before its fees, `total` with them, and the bounds that apply to its side."""
+    return Quote(
+        market_id=market_id,
+        side=order.side.value,
+        outcome="YES" if order.outcome else "NO",
+        shares=found.shares,
+        cost=cost,
+        fees=QuotedFees(
+            protocol=found.fees.protocol,
+            resolver=found.fees.resolver,
+            liquidity_provider=found.fees.lp,
+            total=found.fees.total,
+        ),
+        total=total,
+        net=net,
+        average_price=ratio_text(total, found.shares),
         price_yes=price_text(found.price_yes_before),
         price_yes_after=price_text(found.price_yes_after),
         price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
-        max_cost=None,
-        min_shares=None,
-        min_proceeds=Lamports(least if order.min_proceeds is None else order.min_proceeds),
-        slippage_bps=order.tolerance_bps,
+        max_cost=max_cost,
+        min_shares=min_shares,
+        min_proceeds=min_proceeds,
+        slippage_bps=slippage_bps,
         max_loss=pricing.max_loss(quantities.b),
         pricing_model=pricing.name,
     )
-
-
-def _word(outcome: bool) -> str:
-    return "YES" if outcome else "NO"
 
 
 def _impact(outcome: bool, before_e9: int, after_e9: int) -> float:

@@ -12,7 +12,7 @@ import msgspec
 from solders.instruction import Instruction
 from solders.transaction import VersionedTransaction
 
-from zmart.chain import absence, compose, logs
+from zmart.chain import absence, compose, compute_budget, logs
 from zmart.chain.accounts import GlobalConfig, MarketAccount, PositionAccount
 from zmart.chain.addresses import to_pubkey
 from zmart.chain.rpc import SimulationResult
@@ -23,11 +23,12 @@ from zmart.market.identifiers import MarketRef
 from zmart.market.pricing import FeeSchedule, Quantities
 from zmart.market.types import Address, Lamports, MarketId, Wallet
 from zmart.services.gateway import metrics
-from zmart.services.gateway.api import priority_fees
 from zmart.services.gateway.api.error_messages import explained
 from zmart.services.gateway.context import AppContext
 
 _MAX_LOGS = 50
+_UNITS_MARGIN_PERCENT, _UNITS_EXTRA = 20, 2_000
+"""Above what the simulation used: a wallet signs later, and the state may be another one by then."""
 
 
 class BuiltTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +87,7 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fees(self) -> FeeSchedule:
-        return FeeSchedule(
-            protocol_bps=self.config.protocol_fee_bps,
-            resolver_bps=self.config.resolver_reward_bps,
-            lp_bps=self.config.liquidity_provider_fee_bps,
-        )
+        return FeeSchedule.of_config(self.config)
 
 
 async def on_chain(context: AppContext, ref: MarketRef, wallet: Wallet | None = None) -> MarketOnChain:
@@ -124,19 +121,19 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
     """Simulated first; a refusal is told beside the transaction. Raises ChainError when no RPC answers."""
     rpc, who = context.chain(), to_pubkey(payer)
     latest, usual = await asyncio.gather(
-        rpc.get_latest_blockhash(), priority_fees.usual_price(rpc, instructions)
+        rpc.get_latest_blockhash(), compute_budget.usual_price(rpc, instructions)
     )
     trial = compose.unsigned(
-        compose.compile(who, instructions, latest.blockhash, compute_unit_limit=compose.MAX_COMPUTE_UNITS)
+        compose.compile(who, instructions, latest.blockhash, compute_unit_limit=compute_budget.MAX_UNITS)
     )
     said = await rpc.simulate(bytes(trial))
-    limit = priority_fees.unit_limit(said.units) if said.ok else priority_fees.UNKNOWN_UNITS
+    limit = compute_budget.unit_limit(said.units if said.ok else 0, _UNITS_MARGIN_PERCENT, _UNITS_EXTRA)
     message = compose.compile(
         who,
         instructions,
         latest.blockhash,
         compute_unit_limit=limit,
-        priority_fee_micro_lamports=priority_fees.capped(
+        priority_fee_micro_lamports=compute_budget.capped_price(
             usual, limit, context.settings.max_priority_fee_lamports
         ),
     )
@@ -146,7 +143,7 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
         transaction=base64.b64encode(bytes(transaction)).decode(),
         signers=_signers(transaction),
         last_valid_block_height=latest.last_valid_block_height,
-        fee_lamports=compose.fee_lamports(transaction),
+        fee_lamports=compute_budget.fee_lamports(transaction),
         simulation=_simulation(context, said),
         events=_events(context, said),
     )
