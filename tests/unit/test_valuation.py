@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zmart.market.types import PRICE_ONE
-from zmart.services.gateway.api.valuation import history, value_of
+from zmart.market.events import SharesBought, SharesSold
+from zmart.market.fold_positions import after_buy, after_sell
+from zmart.market.fold_state import PositionFold
+from zmart.market.types import PRICE_ONE, Slot
+from zmart.market.valuation import at_price, payout
+from zmart.services.gateway.api.valuation import history
 from zmart.store.positions import Held
 from zmart.store.trades import TradeRow
 
@@ -43,15 +47,29 @@ def held(yes: int, no: int, **fields: object) -> Held:
 def test_open_shares_count_at_the_last_price_and_settled_ones_at_what_a_claim_pays(
     position: Held, lamports: int
 ) -> None:
-    assert value_of(position) == lamports
+    assert position.value.current == lamports
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, PRICE_ONE))
 def test_a_value_is_never_more_than_all_shares_and_exact_for_equal_sides(
     yes: int, no: int, price: int
 ) -> None:
-    assert 0 <= value_of(held(yes, no, price_yes_e9=price)) <= max(yes, no)
-    assert value_of(held(yes, yes, price_yes_e9=price)) == yes
+    assert 0 <= at_price(yes, no, price) <= max(yes, no)
+    assert at_price(yes, yes, price) == yes
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.sampled_from([True, False, None]))
+def test_a_payout_is_the_value_at_the_settled_price(yes: int, no: int, outcome: bool | None) -> None:
+    settled = PRICE_ONE // 2 if outcome is None else PRICE_ONE * outcome
+    assert payout(yes, no, outcome) == at_price(yes, no, settled)
+
+
+def test_what_was_made_is_realized_and_unrealized() -> None:
+    bought = {"cost_basis_yes": 7, "cost_basis_no": 2, "realized_pnl_lamports": -3}
+    value = held(10, 5, **bought).value
+    assert (value.current, value.basis, value.realized, value.unrealized, value.result) == (8, 9, -3, -1, -4)
+    claimed = held(10, 5, has_claimed=True, **bought).value
+    assert (claimed.current, claimed.basis, claimed.unrealized, claimed.result) == (0, 0, 0, -3)
 
 
 def trade(number: int, market: str, side: str, outcome: bool, shares: int, cost: int, price: int) -> TradeRow:
@@ -120,3 +138,26 @@ def test_the_value_counts_all_markets_at_their_last_prices() -> None:
         trade(2, MARKETS[1], "buy", False, 100, 30, 800_000_000),
     ]
     assert [point.value for point in history(tape)] == [50, 70]
+
+
+@given(tapes())
+def test_the_history_ends_with_what_the_fold_of_the_same_trades_holds(tape: list[TradeRow]) -> None:
+    folded: dict[str, PositionFold] = {}
+    for row in tape:
+        fields = {
+            "market_id": row.market_id, "user": row.wallet, "outcome": row.outcome, "shares": row.shares,
+            "new_price_yes": row.price_yes_after_e9, "timestamp": 0,
+        }  # fmt: skip
+        before = folded.get(row.market_id)
+        if row.side == "buy":
+            after = after_buy(before, SharesBought(cost=row.cost_lamports, **fields), Slot(row.slot))
+        else:
+            after = after_sell(before, SharesSold(proceeds=row.cost_lamports, **fields), Slot(row.slot))
+        folded[row.market_id] = after
+    last = history(tape)[-1]
+    assert last.invested == sum(one.cost_basis_yes + one.cost_basis_no for one in folded.values())
+    assert last.realized_pnl == sum(one.realized_pnl_lamports for one in folded.values())
+    prices = {row.market_id: row.price_yes_after_e9 for row in tape}
+    assert last.value == sum(
+        at_price(one.shares_yes, one.shares_no, prices[market]) for market, one in folded.items()
+    )

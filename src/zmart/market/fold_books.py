@@ -10,6 +10,7 @@ from typing import Protocol, assert_never
 
 from msgspec.structs import replace
 
+from zmart.market import valuation
 from zmart.market.fold_state import MarketFold, PositionFold
 from zmart.market.lifecycle import FoldError
 from zmart.market.pricing import PricingModelName, TradeFees
@@ -86,11 +87,10 @@ class ReferenceBooks:
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
         """Pay one lamport per winning share unit, or half of that per unit if there is no outcome."""
         if market.final_outcome is None:
-            closed = position.shares_yes + position.shares_no
-            payout, reward_left = closed // 2, market.accumulated_resolver_fees
+            closed, reward_left = position.shares_yes + position.shares_no, market.accumulated_resolver_fees
         else:
-            closed = position.shares(market.final_outcome)
-            payout, reward_left = closed, Lamports(0)
+            closed, reward_left = position.shares(market.final_outcome), Lamports(0)
+        payout = valuation.payout(position.shares_yes, position.shares_no, market.final_outcome)
         if amount != payout:
             raise FoldError(f"a claim paid {amount} lamports where the position is worth {payout}")
         return replace(

@@ -9,6 +9,7 @@ from zmart.market.events import SharesBought, SharesSold, WinningsClaimed
 from zmart.market.fold_state import PositionFold
 from zmart.market.lifecycle import FoldError
 from zmart.market.types import Slot
+from zmart.market.valuation import basis_of_sold
 
 
 def after_buy(position: PositionFold | None, event: SharesBought, slot: Slot) -> PositionFold:
@@ -42,7 +43,7 @@ def after_sell(position: PositionFold | None, event: SharesSold, slot: Slot) -> 
     if position is None or event.shares > held:
         raise FoldError(f"{event.user} sells {event.shares} shares and holds {held}")
     basis = position.cost_basis_yes if event.outcome else position.cost_basis_no
-    sold_basis = basis * event.shares // held if held else 0
+    sold_basis = basis_of_sold(basis, event.shares, held)
     remaining = {"shares": held - event.shares, "cost_basis": basis - sold_basis}
     suffix = "_yes" if event.outcome else "_no"
     return replace(

@@ -6,7 +6,9 @@ from datetime import datetime
 
 import msgspec
 
+from zmart.market import valuation
 from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Wallet
+from zmart.market.valuation import PositionValue
 from zmart.store.documents import OF_MARKET
 from zmart.store.outcomes import FINAL_OUTCOME
 from zmart.store.pool import Pool
@@ -59,6 +61,26 @@ class Held(Position, frozen=True, kw_only=True):
     price_yes_e9: PriceE9
     final_outcome: bool | None
     question: str
+
+    @property
+    def value(self) -> PositionValue:
+        """Value open shares at the market's price, settled ones at what a claim pays, claimed ones at 0."""
+        if self.has_claimed:
+            current = Lamports(0)
+        elif self.state == "FINALIZED":
+            current = valuation.payout(self.shares_yes, self.shares_no, self.final_outcome)
+        else:
+            current = valuation.at_price(self.shares_yes, self.shares_no, self.price_yes_e9)
+        return PositionValue(
+            current=current,
+            basis=Lamports(0 if self.has_claimed else self.cost_basis_yes + self.cost_basis_no),
+            realized=self.realized_pnl_lamports,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether there are shares that can still be sold or claimed."""
+        return not self.has_claimed and (self.shares_yes > 0 or self.shares_no > 0)
 
 
 async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> Position | None:

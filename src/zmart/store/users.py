@@ -28,52 +28,44 @@ SELECT (SELECT count(*) FROM trades WHERE wallet = $1) AS trades,
     (SELECT count(*) FROM discussions WHERE wallet = $1 AND deleted_at IS NULL) AS discussions,
     (SELECT count(*) FROM markets WHERE creator = $1) AS markets_created
 """
-_RESULTS = """
+_CURRENT = """
+trunc((p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
+        WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 1000000000 ELSE 0 END
+    + p.shares_no * CASE WHEN m.state <> 'FINALIZED' THEN 1000000000 - m.price_yes_e9
+        WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END)
+    / 1000000000)
+"""
+"""What an unclaimed position is worth: Held.value in SQL, for sums over many positions."""
+_UNREALIZED = f"CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} - p.cost_basis_yes - p.cost_basis_no END"
+_RESULTS = f"""
 WITH held AS (
-    SELECT p.*, m.state,
-        (p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
-            WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 1000000000 ELSE 0 END
-        + p.shares_no * CASE WHEN m.state <> 'FINALIZED' THEN 1000000000 - m.price_yes_e9
-            WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END
-        ) * (NOT p.has_claimed)::int AS worth_e9
+    SELECT p.*, m.state, CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} END AS worth, {_UNREALIZED} AS unrealized
     FROM positions p JOIN markets m USING (market_id) WHERE p.wallet = $1
-), settled AS (
-    SELECT trunc(realized_pnl_lamports + CASE WHEN has_claimed THEN 0
-        ELSE trunc(worth_e9 / 1000000000) - cost_basis_yes - cost_basis_no END) AS result
-    FROM held WHERE state = 'FINALIZED'
 )
 SELECT coalesce((SELECT sum(cost_lamports) FROM trades WHERE wallet = $1), 0) AS volume,
-    coalesce(sum(realized_pnl_lamports), 0) AS realized,
-    coalesce(sum(trunc(worth_e9 / 1000000000) - cost_basis_yes - cost_basis_no) FILTER (WHERE NOT has_claimed), 0)
-        AS unrealized,
-    coalesce(sum(trunc(worth_e9 / 1000000000)) FILTER (WHERE NOT has_claimed), 0) AS worth,
-    coalesce(sum(total_invested), 0) AS invested,
+    coalesce(sum(realized_pnl_lamports), 0) AS realized, coalesce(sum(unrealized), 0) AS unrealized,
+    coalesce(sum(worth), 0) AS worth, coalesce(sum(total_invested), 0) AS invested,
     count(*) FILTER (WHERE state <> 'FINALIZED' AND (shares_yes > 0 OR shares_no > 0)) AS open_positions,
-    (SELECT count(*) FROM settled) AS settled, (SELECT count(*) FROM settled WHERE result > 0) AS won
+    count(*) FILTER (WHERE state = 'FINALIZED') AS settled,
+    count(*) FILTER (WHERE state = 'FINALIZED' AND realized_pnl_lamports + unrealized > 0) AS won
 FROM held
 """
-_LEADERS = """
+_LEADERS = f"""
 SELECT t.wallet, u.display_name, t.volume, t.trades, coalesce(p.pnl, 0) AS pnl
 FROM (
     SELECT wallet, sum(cost_lamports) AS volume, count(*) AS trades FROM trades
-    WHERE traded_at > {latest} - make_interval(secs => $1) GROUP BY wallet
+    WHERE traded_at > {LATEST_CHAIN_TIME} - make_interval(secs => $1) GROUP BY wallet
 ) t
 LEFT JOIN LATERAL (
-    SELECT sum(p.realized_pnl_lamports + CASE WHEN p.has_claimed THEN 0 ELSE
-        trunc((p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
-                WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 1000000000 ELSE 0 END
-            + p.shares_no * CASE WHEN m.state <> 'FINALIZED' THEN 1000000000 - m.price_yes_e9
-                WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END)
-            / 1000000000) - p.cost_basis_yes - p.cost_basis_no END) AS pnl
-    FROM positions p JOIN markets m USING (market_id)
-    WHERE p.wallet = t.wallet AND p.last_trade_at > {latest} - make_interval(secs => $1)
+    SELECT sum(p.realized_pnl_lamports + {_UNREALIZED}) AS pnl FROM positions p JOIN markets m USING (market_id)
+    WHERE p.wallet = t.wallet AND p.last_trade_at > {LATEST_CHAIN_TIME} - make_interval(secs => $1)
 ) p ON true
 LEFT JOIN users u ON u.wallet = t.wallet
-ORDER BY {order} DESC, t.wallet LIMIT $2
+ORDER BY {{order}} DESC, t.wallet LIMIT $2
 """
 _LEADERS_BY = {
-    "pnl": _LEADERS.format(latest=LATEST_CHAIN_TIME, order="coalesce(p.pnl, 0)"),
-    "volume": _LEADERS.format(latest=LATEST_CHAIN_TIME, order="t.volume"),
+    "pnl": _LEADERS.format(order="coalesce(p.pnl, 0)"),
+    "volume": _LEADERS.format(order="t.volume"),
 }
 
 

@@ -151,17 +151,16 @@ async def user_positions(
 
 
 def _valued(row: Held) -> shapes.UserPosition:
-    value, basis = valuation.value_of(row), row.cost_basis_yes + row.cost_basis_no
-    gain = value - basis
+    value = row.value
     return shapes.UserPosition(
         market_id=row.market_id,
         question=row.question,
         shares_yes=units_text(row.shares_yes),
         shares_no=units_text(row.shares_no),
         total_invested=units_text(row.total_invested),
-        current_value=units_text(value),
-        unrealized_pnl=units_text(gain),
-        roi=units_text(gain * 100 * 1_000_000_000 // basis if basis else 0),
+        current_value=units_text(value.current),
+        unrealized_pnl=units_text(value.unrealized),
+        roi=units_text(value.unrealized * 100 * 1_000_000_000 // value.basis if value.basis else 0),
         state=MarketState[row.state].value,
     )
 

@@ -1,16 +1,13 @@
-"""What positions are worth, now and over time."""
+"""A wallet's portfolio: its positions and their value over time."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-
-import msgspec
 
 from zmart.client.shapes.people import Portfolio, PortfolioPosition, ValuePoint
 from zmart.market.times import iso
-from zmart.market.types import PRICE_ONE, Lamports, MarketId, Wallet
+from zmart.market.types import Lamports, Wallet
+from zmart.market.valuation import HoldingHistory
 from zmart.services.gateway.api.formatting import ratio_text
 from zmart.store import positions, trades
 from zmart.store.pool import Pool
@@ -21,27 +18,13 @@ _MAX_POSITIONS = 500
 _MAX_TRADES = 2000
 
 
-def value_of(row: Held) -> Lamports:
-    """Open shares at the last price, settled ones at what a claim pays; 0 once it was claimed."""
-    if row.has_claimed:
-        return Lamports(0)
-    yes_e9: int = row.price_yes_e9
-    if row.state == "FINALIZED":
-        yes_e9 = _settled_price(row.final_outcome)
-    return Lamports((row.shares_yes * yes_e9 + row.shares_no * (PRICE_ONE - yes_e9)) // PRICE_ONE)
-
-
-def _settled_price(outcome: bool | None) -> int:
-    return PRICE_ONE // 2 if outcome is None else PRICE_ONE * outcome
-
-
 async def portfolio(pool: Pool, wallet: Wallet) -> Portfolio:
     """All positions of a wallet and the value of its holdings after each of its trades."""
     held = await positions.of_wallet(pool, wallet, _MAX_POSITIONS)
     tape = await trades.of_wallet(pool, wallet, _MAX_TRADES)
     shown = [_position(row) for row in held]
-    opened = [item for row, item in zip(held, shown, strict=True) if _is_open(row)]
-    closed = [item for row, item in zip(held, shown, strict=True) if not _is_open(row)]
+    opened = [item for row, item in zip(held, shown, strict=True) if row.is_open]
+    closed = [item for row, item in zip(held, shown, strict=True) if not row.is_open]
     return Portfolio(
         wallet=wallet,
         value=_sum(item.current_value for item in shown),
@@ -55,8 +38,7 @@ async def portfolio(pool: Pool, wallet: Wallet) -> Portfolio:
 
 
 def _position(row: Held) -> PortfolioPosition:
-    value = value_of(row)
-    basis = Lamports(0 if row.has_claimed else row.cost_basis_yes + row.cost_basis_no)
+    value = row.value
     return PortfolioPosition(
         market_id=row.market_id,
         question=row.question,
@@ -65,64 +47,32 @@ def _position(row: Held) -> PortfolioPosition:
         shares_no=row.shares_no,
         average_cost_yes=ratio_text(row.cost_basis_yes, row.shares_yes),
         average_cost_no=ratio_text(row.cost_basis_no, row.shares_no),
-        cost_basis=basis,
-        current_value=value,
-        realized_pnl=row.realized_pnl_lamports,
-        unrealized_pnl=Lamports(value - basis),
+        cost_basis=value.basis,
+        current_value=value.current,
+        realized_pnl=value.realized,
+        unrealized_pnl=value.unrealized,
         has_claimed=row.has_claimed,
         claimed=row.claimed_lamports,
     )
-
-
-def _is_open(row: Held) -> bool:
-    return not row.has_claimed and (row.shares_yes > 0 or row.shares_no > 0)
 
 
 def _sum(amounts: Iterable[Lamports]) -> Lamports:
     return Lamports(sum(amounts))
 
 
-class _HoldingOverTime(msgspec.Struct):
-    shares: list[int]
-    basis: list[int]
-    price_yes_e9: int = 0
-
-    def value(self) -> int:
-        no, yes = self.shares
-        return (yes * self.price_yes_e9 + no * (PRICE_ONE - self.price_yes_e9)) // PRICE_ONE
-
-
 def history(tape: Sequence[TradeRow]) -> list[ValuePoint]:
     """The value of what a wallet held after each of its trades (oldest first), at the prices of its own tape."""
-    held: dict[MarketId, _HoldingOverTime] = defaultdict(lambda: _HoldingOverTime([0, 0], [0, 0]))
-    realized = 0
-    found: list[ValuePoint] = []
+    held = HoldingHistory()
+    points: list[ValuePoint] = []
     for row in tape:
-        realized += _apply(held[row.market_id], row)
-        found.append(_point(row.traded_at, held.values(), realized))
-    return found
-
-
-def _apply(holding: _HoldingOverTime, row: TradeRow) -> int:
-    """Takes the trade into the holding at average cost; what a sale made."""
-    side = int(row.outcome)
-    holding.price_yes_e9 = row.price_yes_after_e9
-    if row.side == "buy":
-        holding.shares[side] += row.shares
-        holding.basis[side] += row.cost_lamports
-        return 0
-    before = holding.shares[side]
-    share = holding.basis[side] * row.shares // before if before else 0
-    holding.shares[side] = before - row.shares
-    holding.basis[side] -= share
-    return row.cost_lamports - share
-
-
-def _point(moment: datetime, held: Iterable[_HoldingOverTime], realized: int) -> ValuePoint:
-    holdings = list(held)
-    return ValuePoint(
-        timestamp=iso(moment),
-        value=Lamports(sum(item.value() for item in holdings)),
-        invested=Lamports(sum(sum(item.basis) for item in holdings)),
-        realized_pnl=Lamports(realized),
-    )
+        apply = held.buy if row.side == "buy" else held.sell
+        apply(row.market_id, row.outcome, row.shares, row.cost_lamports, row.price_yes_after_e9)
+        points.append(
+            ValuePoint(
+                timestamp=iso(row.traded_at),
+                value=held.value,
+                invested=held.invested,
+                realized_pnl=held.realized,
+            )
+        )
+    return points

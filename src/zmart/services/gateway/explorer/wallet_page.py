@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from zmart.market.types import Lamports, VoteKind, Wallet
-from zmart.services.gateway.api import paging, valuation
+from zmart.market.types import VoteKind, Wallet
+from zmart.services.gateway.api import paging
 from zmart.services.gateway.api.paging import TapeKey
 from zmart.services.gateway.context import AppContext
 from zmart.store import markets, positions, trades, users, vote_lists
-from zmart.store.positions import Held
 
 _POSITIONS = 100
 _TRADES = 25
 _VOTES = 25
-
-
-class WalletHolding(msgspec.Struct, frozen=True, kw_only=True):
-    """A position with what it is worth: `result` is what was made so far, open shares at the last price."""
-
-    row: Held
-    worth: Lamports
-    basis: Lamports
-    result: Lamports
 
 
 async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dict[str, object]:
@@ -44,20 +32,9 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
         "profile": await users.profile(context.pool, wallet),
         "counts": await users.counts(context.pool, wallet),
         "results": await users.results(context.pool, wallet),
-        "held": [_holding(row) for row in held],
+        "held": held,
         "tape": tape,
         "older_trades": paging.cursor_of(TapeKey(*tape[-1].place)) if more and tape else None,
         "cast": sorted(cast, key=lambda vote: vote.created_at, reverse=True),
         "questions": named,
     }
-
-
-def _holding(row: Held) -> WalletHolding:
-    value = valuation.value_of(row)
-    basis = Lamports(0 if row.has_claimed else row.cost_basis_yes + row.cost_basis_no)
-    return WalletHolding(
-        row=row,
-        worth=value,
-        basis=basis,
-        result=Lamports(row.realized_pnl_lamports + value - basis),
-    )

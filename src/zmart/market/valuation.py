@@ -1,0 +1,98 @@
+"""Value positions and compute profit and loss, in integers rounded down. Costs and proceeds include the fees.
+
+`store/users.py` computes the same in SQL, for the results of many wallets at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from msgspec import Struct
+
+from zmart.market.types import PRICE_ONE, Lamports, MarketId
+
+
+class PositionValue(Struct, frozen=True, kw_only=True):
+    """Hold what a position is worth, what its shares cost, and what sales and claims have made."""
+
+    current: Lamports
+    basis: Lamports
+    realized: Lamports
+
+    @property
+    def unrealized(self) -> Lamports:
+        """Return what would be made if the shares were worth `current`."""
+        return Lamports(self.current - self.basis)
+
+    @property
+    def result(self) -> Lamports:
+        """Return what was and would be made together."""
+        return Lamports(self.realized + self.unrealized)
+
+
+def at_price(shares_yes: int, shares_no: int, price_yes_e9: int) -> Lamports:
+    """Return what shares are worth at the market's price."""
+    return Lamports((shares_yes * price_yes_e9 + shares_no * (PRICE_ONE - price_yes_e9)) // PRICE_ONE)
+
+
+def payout(shares_yes: int, shares_no: int, final_outcome: bool | None) -> Lamports:
+    """Return what a claim pays: a lamport per winning unit, half a lamport per unit if the outcome is None, INVALID."""
+    if final_outcome is None:
+        return Lamports((shares_yes + shares_no) // 2)
+    return Lamports(shares_yes if final_outcome else shares_no)
+
+
+def basis_of_sold(basis_lamports: int, sold: int, held: int) -> int:
+    """Return the part of a side's cost that a sale takes with it: average cost, rounded down."""
+    return basis_lamports * sold // held if held else 0
+
+
+class _Holding:
+    """Collect one market's trades; sides are indexed by outcome."""
+
+    def __init__(self) -> None:
+        self.shares = [0, 0]
+        self.basis = [0, 0]
+        self.price_yes_e9 = 0
+
+    def value(self) -> Lamports:
+        no, yes = self.shares
+        return at_price(yes, no, self.price_yes_e9)
+
+
+class HoldingHistory:
+    """Follow what one wallet holds in all markets, trade by trade, at the prices of those trades."""
+
+    def __init__(self) -> None:
+        self._held: defaultdict[MarketId, _Holding] = defaultdict(_Holding)
+        self.realized = Lamports(0)
+
+    def buy(
+        self, market_id: MarketId, outcome: bool, shares: int, cost_lamports: int, price_yes_e9: int
+    ) -> None:
+        """Add shares at their cost; `price_yes_e9` is the market's price afterwards."""
+        holding = self._held[market_id]
+        holding.price_yes_e9 = price_yes_e9
+        holding.shares[outcome] += shares
+        holding.basis[outcome] += cost_lamports
+
+    def sell(
+        self, market_id: MarketId, outcome: bool, shares: int, proceeds_lamports: int, price_yes_e9: int
+    ) -> None:
+        """Remove shares, and realize the proceeds less the average cost of what was sold."""
+        holding = self._held[market_id]
+        holding.price_yes_e9 = price_yes_e9
+        sold = basis_of_sold(holding.basis[outcome], shares, holding.shares[outcome])
+        holding.shares[outcome] -= shares
+        holding.basis[outcome] -= sold
+        self.realized = Lamports(self.realized + proceeds_lamports - sold)
+
+    @property
+    def value(self) -> Lamports:
+        """Return what is held now, each market at the price of its last trade here."""
+        return Lamports(sum(holding.value() for holding in self._held.values()))
+
+    @property
+    def invested(self) -> Lamports:
+        """Return the cost of what is held now."""
+        return Lamports(sum(sum(holding.basis) for holding in self._held.values()))

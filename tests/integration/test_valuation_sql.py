@@ -1,0 +1,49 @@
+"""The results of a wallet, summed in SQL, are the sum of its positions' values."""
+
+from __future__ import annotations
+
+from random import Random
+
+from kit import rows
+from kit.gateway import NOW, add_market, address
+from zmart.market.fold_state import PositionFold
+from zmart.store import positions, users
+from zmart.store.pool import Pool
+
+_STATES = [("ACTIVE", None), ("DISPUTED", True), *(("FINALIZED", outcome) for outcome in (True, False, None))]
+_AMOUNTS = (0, 1, 999_999_999, 10**9 + 1, 2**62 + 1)
+
+
+async def test_results_are_the_sum_of_the_values(database_url: str) -> None:
+    random, who, at = Random(7), address(3), rows.chain_time(NOW)
+    pool = await Pool.open(database_url, size=1)
+    try:
+        for number in range(60):
+            state, outcome = _STATES[number % len(_STATES)]
+            key = await add_market(
+                pool,
+                number + 1,
+                state,
+                final_outcome=outcome,
+                finalized_at=NOW if state == "FINALIZED" else None,
+                price_e9=random.randrange(10**9 + 1),
+            )
+            yes, no, cost_yes, cost_no, realized = random.choices(_AMOUNTS, k=5)
+            claimed = state == "FINALIZED" and random.random() < 0.5
+            position = PositionFold(
+                wallet=who, shares_yes=yes, shares_no=no, total_invested=cost_yes, trades_count=1, has_claimed=claimed,
+                cost_basis_yes=0 if claimed else cost_yes, cost_basis_no=0 if claimed else cost_no,
+                realized_pnl_lamports=realized - 10**9, first_trade_at=at, last_trade_at=at, updated_slot=1,
+            )  # fmt: skip
+            await rows.add_position(pool, key, position)
+        held = await positions.of_wallet(pool, who, 100)
+        results = await users.results(pool, who)
+    finally:
+        await pool.close()
+    settled = [row for row in held if row.state == "FINALIZED"]
+    assert len(held) == 60
+    assert results.realized == sum(row.value.realized for row in held)
+    assert results.unrealized == sum(row.value.unrealized for row in held)
+    assert results.worth == sum(row.value.current for row in held)
+    assert results.settled == len(settled)
+    assert results.won == len([row for row in settled if row.value.result > 0])
