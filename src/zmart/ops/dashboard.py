@@ -10,6 +10,7 @@ import msgspec
 
 from zmart.errors import StoreError
 from zmart.services.contract import Send
+from zmart.services.plain_http import send_response
 from zmart.settings import Settings
 from zmart.store.overview import Figures, Overview, overview
 from zmart.store.pool import Pool
@@ -82,16 +83,12 @@ class Dashboard:
     async def answer(self, send: Send) -> None:
         """Send the page as an HTTP response."""
         body = (await self.page()).encode()
-        headers = [
-            (b"content-type", b"text/html; charset=utf-8"),
-            (b"content-length", str(len(body)).encode()),
+        headers = (
             (b"content-security-policy", _CSP.encode()),
             (b"x-content-type-options", b"nosniff"),
-            (b"cache-control", b"no-store"),
             (b"refresh", b"5"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        )
+        await send_response(send, 200, body, "text/html; charset=utf-8", headers)
 
 
 def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:

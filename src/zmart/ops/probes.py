@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from zmart.errors import ZmartError
 from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
+from zmart.services.plain_http import send_response
 
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
@@ -59,12 +60,12 @@ class Probes:
         scope["path_template"] = path
         match path:
             case "/health":
-                await _send(send, 200, msgspec.json.encode(self.health()))
+                await send_response(send, 200, msgspec.json.encode(self.health()))
             case "/ready":
                 readiness = await self.readiness()
-                await _send(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
+                await send_response(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
             case "/metrics":
-                await _send(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+                await send_response(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
             case _ if self._dashboard is not None:
                 await self._dashboard.answer(send)
         return True
@@ -96,22 +97,12 @@ class Probes:
 
 async def _no_routes(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
-        await _send(send, 404, _not_found(scope["path"]))
+        await send_response(send, 404, _not_found(scope["path"]))
 
 
 def _not_found(path: str) -> bytes:
     message = f"There is no {path} here: this service answers /health, /ready and /metrics."
     return msgspec.json.encode({"error": "Not Found", "message": message, "status": 404, "path": path})
-
-
-async def _send(send: Send, status: int, body: bytes, content_type: str = "application/json") -> None:
-    headers = [
-        (b"content-type", content_type.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

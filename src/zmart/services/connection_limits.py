@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from zmart.errors import ZmartError
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
+from zmart.services.plain_http import send_response
 
 KEEP_ALIVE_S = 75
 """How long a connection may rest between two requests; uvicorn's own timer."""
@@ -177,13 +178,7 @@ class _TimedBody:
 
 async def _refuse(send: Send, status: int, error: str, message: str) -> None:
     body = msgspec.json.encode({"error": error, "message": message, "status": status})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send_response(send, status, body, headers=((b"connection", b"close"),))
 
 
 def protocol_factory(bounds: ConnectionBounds) -> Callable[..., asyncio.Protocol]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
+from zmart.services.plain_http import read_body, send_json
 from zmart.services.webhook import PATH, WebhookReceiver, WebhookResponse
 
 
@@ -14,7 +13,8 @@ def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        await _send(send, await _answer(receiver, scope, receive))
+        answer = await _answer(receiver, scope, receive)
+        await send_json(send, answer.status, answer.body, answer.retry_after)
 
     return app
 
@@ -35,20 +35,4 @@ async def _body(receive: Receive, announced: str | None, most: int) -> bytes | N
     """Return the body; None when it is longer than `most`. A body whose content-length is longer is not read."""
     if announced is not None and (not announced.isdigit() or int(announced) > most):
         return None
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > most:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-async def _send(send: Send, answer: WebhookResponse) -> None:
-    body = msgspec.json.encode(answer.body)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if answer.retry_after is not None:
-        headers.append((b"retry-after", answer.retry_after.encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return await read_body(receive, most)

@@ -11,6 +11,7 @@ import structlog
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.gateway.http.problems import problem_body
 from zmart.services.gateway.http.request_context import RequestContext, request_context
+from zmart.services.plain_http import send_response
 
 log = structlog.get_logger()
 
@@ -81,13 +82,7 @@ class _Begun:
 
 async def _give_up(scope: Scope, request: RequestContext, send: Send) -> None:
     body = problem_body(503, _LATE, scope["path"], request.request_id)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"retry-after", b"2"),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send_response(send, 503, body, headers=((b"retry-after", b"2"),))
 
 
 def _watched(receive: Receive, limit: asyncio.Timeout, within_s: float) -> Receive:
