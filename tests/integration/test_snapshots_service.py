@@ -248,13 +248,12 @@ async def test_bytes_that_another_row_still_needs_stay_at_the_provider(pool, run
 async def test_a_market_may_be_named_by_address_and_a_day_that_is_over_is_refused(pool, runs):
     from datetime import timedelta
 
-    made = await runs.run_one(ADDRESS)
-    assert made.market_id == MARKET
+    for name in (ADDRESS, MARKET, MARKET.upper()):
+        assert (await runs.run_one(name)).market_id == MARKET
     with pytest.raises(Conflict):
         await runs.run_one(MARKET, today() - timedelta(days=1))
     tomorrow = await runs.run_one(MARKET, today() + timedelta(days=1))
     assert (tomorrow.is_new, tomorrow.day) == (True, (today() + timedelta(days=1)).isoformat())
-    assert (await runs.run_one(MARKET.upper())).market_id == MARKET
     for unknown in ("cd" * 32, "A" * 44, "\0" * 40):
         with pytest.raises(NotFound):
             await runs.run_one(unknown)

@@ -129,7 +129,7 @@ async def test_other_counts_on_the_account_are_found(scene: Scene, counted: Mark
 async def test_the_command_verifies_from_the_database_and_from_a_file(
     scene: Scene, counted: MarketId, tmp_path: Path
 ) -> None:
-    address = scene.program.addresses.market(counted)
+    address = scene.chain.program.addresses.market(counted)
     status, said = await zmart(scene, "verify", "tally", address, "--database")
     assert status == 0, said
     assert "Counted again: 4 for, 1 against, as went on chain." in said
@@ -160,7 +160,7 @@ async def test_the_commands_decide_once_and_show_what_was_sent(scene: Scene) -> 
     assert said.count("landed in slot") == 2
     assert (await zmart(scene, "aggregate"))[1].strip() == "nothing was due"
     assert (await zmart(scene, "finalize", "--json"))[1].strip() == '{"intents":[],"open":[]}'
-    address = scene.program.addresses.market(market)
+    address = scene.chain.program.addresses.market(market)
     status, said = await zmart(scene, "intents", "list", "--market", address, "--json")
     approve, _ = json.loads(said)
     assert (approve["action"], approve["state"]) == ("approve_proposal", "landed")

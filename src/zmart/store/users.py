@@ -29,13 +29,14 @@ SELECT (SELECT count(*) FROM trades WHERE wallet = $1) AS trades,
     (SELECT count(*) FROM markets WHERE creator = $1) AS markets_created
 """
 _CURRENT = """
-trunc((p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
+div(p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
         WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 1000000000 ELSE 0 END
     + p.shares_no * CASE WHEN m.state <> 'FINALIZED' THEN 1000000000 - m.price_yes_e9
-        WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END)
-    / 1000000000)
+        WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END,
+    1000000000)
 """
-"""What an unclaimed position is worth: Held.value in SQL, for sums over many positions."""
+"""What an unclaimed position is worth: Held.value in SQL, for sums over many positions. The operator `/` would round
+large values up."""
 _UNREALIZED = f"CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} - p.cost_basis_yes - p.cost_basis_no END"
 _RESULTS = f"""
 WITH held AS (
