@@ -84,8 +84,7 @@ class Explained(msgspec.Struct):
 
     @property
     def scanned(self) -> list[str]:
-        """Tables that were read from end to end."""
-        return re.findall(r"Seq Scan on (\w+)(?!.*never executed)", self.text)
+        return re.findall(r"Seq Scan on (\w+)", self.text)
 
     @property
     def most_skipped(self) -> int:

@@ -11,8 +11,8 @@ from kit.gateway import add_market, add_trade
 from kit.raw_client import RawClient, Served, connected, served
 from kit.wallets import address, market_id
 from zmart.services.gateway import metrics
-from zmart.services.gateway.http.recent_changes import RecentChanges
 from zmart.store import change_feed
+from zmart.store.change_feed import ChangedMarkets
 from zmart.store.pool import Pool
 
 MARKETS = 9
@@ -133,32 +133,32 @@ async def test_what_changed_is_read_by_index_however_long_the_feed_is(database_u
                 await connection.execute("UPDATE markets SET total_volume = total_volume + 1")
         await pool.execute("ANALYZE feed_commits, feed_changes")
         head = (await change_feed.head(pool)).head
-        plan = await pool.fetch(f"EXPLAIN (ANALYZE, TIMING OFF) {change_feed.POSITION}", head - 3, 1_000)
+        plan = await pool.fetch(
+            f"EXPLAIN (ANALYZE, TIMING OFF) {change_feed.CHANGED_MARKETS}", head - 3, head
+        )
         text = "\n".join(row[0] for row in plan)
         assert "Seq Scan on feed_c" not in text, text
-        assert (await change_feed.position(pool, head - 3)).changed_markets == [market_id(1)]
+        assert await change_feed.changed_markets(pool, head - 3, head) == only(1)
     finally:
         await pool.close()
 
 
-async def test_what_changed_is_unknown_when_offsets_are_missing_or_too_many(database_url: str) -> None:
+async def test_what_changed_is_unknown_when_offsets_are_missing(database_url: str) -> None:
     pool = await Pool.open(database_url, 2)
     try:
         await add_market(pool, 1)
-        start = await change_feed.position(pool)
+        start = (await change_feed.position(pool)).head
         await pool.execute("UPDATE markets SET total_volume = 1")
-        known = await change_feed.position(pool, start.head)
-        assert (known.changed_markets, known.market_list_changed) == ([market_id(1)], False)
-        assert (await change_feed.position(pool, known.head)).changed_markets == []
-        assert (await change_feed.position(pool, known.head + 5)).changed_markets is None
+        end = (await change_feed.position(pool)).head
+        assert await change_feed.changed_markets(pool, start, end) == only(1)
         await pool.execute("DELETE FROM feed_changes")
-        unknown = await change_feed.position(pool, start.head)
-        assert (unknown.changed_markets, unknown.market_list_changed) == (None, True)
-        changes = RecentChanges(max_markets=1)
-        changes.add(known)
-        assert changes.head == known.head
+        assert await change_feed.changed_markets(pool, start, end) is None
     finally:
         await pool.close()
+
+
+def only(number: int) -> ChangedMarkets:
+    return ChangedMarkets([market_id(number)], market_list_changed=False)
 
 
 async def trade_in(here: Served, number: int) -> None:

@@ -13,7 +13,7 @@ from kit.wallets import market_id
 from zmart.services.gateway.http.cached_responses import CachedResponse, CachedRoute, CachedRoutes
 from zmart.services.gateway.http.recent_changes import RecentChanges, ShownRows
 from zmart.services.gateway.http.request_context import CacheableRead
-from zmart.store.change_feed import FeedPosition
+from zmart.store.change_feed import ChangedMarkets
 from zmart.store.markets import Filters, Sort
 
 AT = ("epoch", 7)
@@ -108,12 +108,12 @@ def test_a_response_is_touched_by_every_later_change_of_what_it_shows(
 ) -> None:
     """Whatever was forgotten counts as a change."""
     changes, rows = RecentChanges(max_markets=4), ShownRows(tuple(map(market_id, shown)), of_market_list)
-    changes.add(FeedPosition("e", 1, 0, 0, [], market_list_changed=False))
+    changes.add(("e", 1), None)
     changed = False
     for head, (numbers, is_list, known) in enumerate(commits, start=2):
-        names = [market_id(number) for number in numbers] if known else None
-        changes.add(FeedPosition("e", head, 0, 0, names, market_list_changed=is_list))
-        changed = changed or names is None or bool(numbers & shown) or (is_list and of_market_list)
+        names = [market_id(number) for number in numbers]
+        changes.add(("e", head), ChangedMarkets(names, is_list) if known else None)
+        changed = changed or not known or bool(numbers & shown) or (is_list and of_market_list)
         assert changes.touched(rows, ("e", 1)) or not changed
-    assert not changes.touched(rows, ("e", changes.head))
-    assert changes.touched(rows, ("another", changes.head))
+    assert not changes.touched(rows, changes.at)
+    assert changes.touched(rows, ("another", changes.at[1]))

@@ -17,23 +17,19 @@ NOTIFICATION = "zmart_feed"
 _RELAY_LOCK = 0x7A6D66656564  # any number that nobody else uses: one process carries the feed to Redis
 
 _HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
-# What changed after $1: every offset in between must be there, else nothing is known of it. More than $2 of them would
-# cost more than they save.
-POSITION = """
-SELECT h.epoch::text, h.head, h.market_list_offset,
-       coalesce((SELECT gap_free_through_slot FROM index_progress), 0),
-       CASE WHEN h.head = $1 THEN '{}' WHEN changes.rows = h.head - $1 THEN changes.market_ids END,
-       h.head <> $1 AND (changes.rows IS DISTINCT FROM h.head - $1 OR changes.any_moved)
-FROM feed_head h CROSS JOIN LATERAL (
-    SELECT count(*) AS rows, array_agg(DISTINCT f.market_id) AS market_ids,
-           bool_or(f.topic = 'markets'
-                   AND (f.old_row -> 'created_at', f.old_row -> 'state', f.old_row -> 'creator')
-                       IS DISTINCT FROM (f.new_row -> 'created_at', f.new_row -> 'state', f.new_row -> 'creator'))
-               AS any_moved
-    FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
-    WHERE h.head > $1 AND h.head <= $1::bigint + $2 AND c.base_offset >= $1 AND c.base_offset < h.head) AS changes
+_POSITION = """
+SELECT epoch::text, head, market_list_offset, coalesce((SELECT gap_free_through_slot FROM index_progress), 0)
+FROM feed_head
 """
-_MOST_CHANGES = 1_000
+# Offsets are dense: fewer rows than offsets between two heads mean that some are not kept any more.
+CHANGED_MARKETS = """
+SELECT count(*), array_agg(DISTINCT f.market_id),
+       bool_or(f.topic = 'markets'
+               AND (f.old_row -> 'created_at', f.old_row -> 'state', f.old_row -> 'creator')
+                   IS DISTINCT FROM (f.new_row -> 'created_at', f.new_row -> 'state', f.new_row -> 'creator'))
+FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
+WHERE c.base_offset >= $1 AND c.base_offset < $2
+"""
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
 # Offsets are dense: the commit that holds offset n+1 is the last one whose base_offset is at most n, and k offsets
@@ -115,28 +111,41 @@ class FeedHead(msgspec.Struct, frozen=True):
 class FeedPosition(msgspec.Struct, frozen=True):
     """What is known of the published tables as a whole: while `at` is the same, none of them has changed. While
     `market_list_offset` is the same, no market came, went or changed its state. The index is gap-free through
-    `slot`. `changed_markets`: the markets whose rows changed after the offset that the caller knew, None if that is
-    not known; `market_list_changed`: whether any of them came, went, or may have another place in a list by state,
-    creator or age."""
+    `slot`."""
 
     epoch: str
     head: int
     market_list_offset: int
     slot: int
-    changed_markets: list[MarketId] | None
-    market_list_changed: bool
 
     @property
     def at(self) -> tuple[str, int]:
+        """Epoch and head: equal while nothing changes."""
         return self.epoch, self.head
 
 
-async def position(db: Pool | Connection, known_head: int = 0) -> FeedPosition:
-    """Which commit of a published table was the last, and what changed after `known_head`, an earlier one's end."""
-    row = await db.fetchrow(POSITION, known_head, _MOST_CHANGES)
+class ChangedMarkets(msgspec.Struct, frozen=True):
+    """What changed between two heads: markets of which any row did. `market_list_changed`: one of them came, went, or
+    may have another place in a list by state, creator or age."""
+
+    market_ids: list[MarketId]
+    market_list_changed: bool
+
+
+async def position(db: Pool | Connection) -> FeedPosition:
+    """Which commit of a published table was the last."""
+    row = await db.fetchrow(_POSITION)
     if row is None:
         raise StoreError("The change feed has no head: run `zmart migrate up`.")
     return FeedPosition(*row)
+
+
+async def changed_markets(db: Pool | Connection, after: int, upto: int) -> ChangedMarkets | None:
+    """What changed between two heads of one epoch; None when some of it is not kept any more."""
+    [(count, market_ids, market_list_changed)] = await db.fetch(CHANGED_MARKETS, after, upto)
+    if count != upto - after:
+        return None
+    return ChangedMarkets(market_ids or [], bool(market_list_changed))
 
 
 async def head(db: Pool | Connection) -> FeedHead:

@@ -45,8 +45,7 @@ class FeedPositionReader:
                 waiters, self._waiting = self._waiting, []
                 try:
                     async with asyncio.timeout(_WITHIN_S):
-                        found = await change_feed.position(self._pool, self.changes.head)
-                    self.changes.add(found)
+                        found = await self._read_position()
                 except Exception as problem:
                     for waiter in waiters:
                         if not waiter.done():
@@ -57,6 +56,16 @@ class FeedPositionReader:
                             waiter.set_result(found)
         finally:
             self._reading = None
+
+    async def _read_position(self) -> FeedPosition:
+        """The position, and what changed since the last one."""
+        found, changes = await change_feed.position(self._pool), self.changes
+        if found.at != changes.at:
+            changed = None
+            if changes.can_follow(found):
+                changed = await change_feed.changed_markets(self._pool, changes.at[1], found.head)
+            changes.add(found.at, changed)
+        return found
 
 
 class MarketCounts:

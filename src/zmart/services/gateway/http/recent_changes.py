@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.market.types import MarketId
-from zmart.store.change_feed import FeedPosition
+from zmart.store.change_feed import ChangedMarkets, FeedPosition
 
 FeedAt = tuple[str, int]
 """Epoch and head of the feed."""
@@ -20,34 +20,37 @@ class ShownRows(msgspec.Struct, frozen=True):
 
 
 class RecentChanges:
-    """The offsets up to which markets changed last, of the last `max_markets` that did."""
+    """The heads at which markets changed last, of the last `max_markets` that did, as of the head in `at`. A step of
+    more than `max_offsets` is not read: whatever was cached before it counts as changed."""
 
-    def __init__(self, max_markets: int = 10_000) -> None:
+    def __init__(self, max_markets: int = 10_000, max_offsets: int = 1_000) -> None:
         self._max_markets = max_markets
-        self._epoch = ""
-        self.head = 0
+        self._max_offsets = max_offsets
+        self.at: FeedAt = ("", 0)
         self._known_after = 0
         self._market_list_changed_at = 0
         self._changed_at: dict[MarketId, int] = {}
 
-    def add(self, position: FeedPosition) -> None:
-        """Take over what changed after `head`."""
-        changed = position.changed_markets
-        if changed is None or position.epoch != self._epoch:
+    def can_follow(self, position: FeedPosition) -> bool:
+        """Whether what changed up to a position is worth reading."""
+        epoch, head = self.at
+        return position.epoch == epoch and head <= position.head <= head + self._max_offsets
+
+    def add(self, at: FeedAt, changed: ChangedMarkets | None) -> None:
+        """Move to a new head; `changed`: between the last one and this, None if that is not known."""
+        _, head = self.at = at
+        if changed is None or len(self._changed_at) > self._max_markets:
             self._changed_at.clear()
-            self._epoch, self._known_after, changed = position.epoch, position.head, []
-        self._changed_at.update(dict.fromkeys(changed, position.head))
-        if len(self._changed_at) > self._max_markets:
-            self._changed_at.clear()
-            self._known_after = position.head
-        if position.market_list_changed:
-            self._market_list_changed_at = position.head
-        self.head = position.head
+            self._known_after = head
+            return
+        self._changed_at.update(dict.fromkeys(changed.market_ids, head))
+        if changed.market_list_changed:
+            self._market_list_changed_at = head
 
     def touched(self, shown: ShownRows, since: FeedAt) -> bool:
         """Whether rows that a response shows may have changed since it was read."""
         epoch, head = since
-        if epoch != self._epoch or head < self._known_after:
+        if epoch != self.at[0] or head < self._known_after:
             return True
         if shown.of_market_list and self._market_list_changed_at > head:
             return True
