@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kit.servers import Databases, LocalChain, empty, in_a_thread, running, running_chain
+from kit.temporary_files import keep_in_memory
 from kit.timeouts import pytest_collection_modifyitems, pytest_runtest_makereport  # noqa: F401  # hooks
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kit.decisions import Scene
 
 TEMPLATE = "migrated"
+keep_in_memory()
 
 
 @pytest.fixture(scope="session")
