@@ -11,7 +11,7 @@ from collections.abc import Callable
 from zmart.local.demo.play import play
 from zmart.local.demo.report import StepResult
 from zmart.local.stack import supervisor_of
-from zmart.ops.host import SERVICES
+from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
 

@@ -24,7 +24,7 @@ from zmart.local.ports import NAMES
 from zmart.local.postgres import Postgres
 from zmart.local.process_group import members
 from zmart.local.stack import supervisor_of
-from zmart.ops.host import SERVICES
+from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
 READY_SECONDS = 90

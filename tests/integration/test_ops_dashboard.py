@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from zmart.ops.dashboard import EXPECTED, Dashboard
+from zmart.ops.dashboard import Dashboard
+from zmart.services.contract import SERVICES
 from zmart.settings import Settings, load_settings
 from zmart.store import service_status
 from zmart.store.pool import Pool
@@ -35,7 +36,7 @@ async def _page(settings: Settings) -> str:
 
 async def test_six_ready_services_are_healthy(settings: Settings) -> None:
     async with _database(settings) as pool:
-        for name in EXPECTED:
+        for name in SERVICES:
             await service_status.say(pool, name, "here:1", True, "", {"lag": 0})
     page = await _page(settings)
     assert "healthy" in page
@@ -44,7 +45,7 @@ async def test_six_ready_services_are_healthy(settings: Settings) -> None:
 
 async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
     async with _database(settings) as pool:
-        for name in EXPECTED:
+        for name in SERVICES:
             await service_status.say(pool, name, "here:1", True, "", {})
         await pool.execute(
             "UPDATE service_status SET seen_at = now() - interval '1 minute' WHERE service = 'monitor'"
@@ -56,7 +57,7 @@ async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
 
 async def test_the_reason_and_the_open_alerts_are_shown_as_text(settings: Settings) -> None:
     async with _database(settings) as pool:
-        for name in EXPECTED:
+        for name in SERVICES:
             await service_status.say(pool, name, "here:1", name != "indexer", "a <gap> at slot 7", {})
         await pool.execute(
             "INSERT INTO alerts (key, severity, message) VALUES ('k', 'critical', '<b>low</b>')"

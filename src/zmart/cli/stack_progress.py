@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from zmart.ops.host import SERVICES
+from zmart.services.contract import SERVICES
 
 
 class StartView:

@@ -25,7 +25,7 @@ from zmart.local.processes import private_folder, start_command
 from zmart.local.state_files import write_state
 from zmart.local.supervision import SupervisedProgram, Supervisor
 from zmart.local.valkey import Valkey
-from zmart.ops.host import SERVICES
+from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
 SERVICE_GROUP = "services"

@@ -22,7 +22,7 @@ from zmart.local.processes import start_command
 from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, ask
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError
-from zmart.ops.host import SERVICES
+from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
 START_SECONDS = 90.0

@@ -9,14 +9,13 @@ import jinja2
 import msgspec
 
 from zmart.errors import StoreError
-from zmart.services.contract import Send
+from zmart.services.contract import SERVICES, Send
 from zmart.services.plain_http import send_response
 from zmart.settings import Settings
 from zmart.store.overview import Figures, Overview, overview
 from zmart.store.pool import Pool
 from zmart.store.service_status import ServiceStatus
 
-EXPECTED = ("indexer", "aggregator", "monitor", "gateway", "websocket", "snapshots")
 SILENT_AFTER_S = 20.0
 """A service reports every 5 s; after four missed reports it counts as silent."""
 
@@ -101,7 +100,7 @@ def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:
     ]  # fmt: skip
     rows += [
         ServiceRow(name, False, True, f"no report for {SILENT_AFTER_S:.0f} s: see `zmart ps`", "-", "-")
-        for name in EXPECTED
+        for name in SERVICES
         if name not in reported
     ]
     return sorted(rows, key=lambda row: (row.ready, row.service))

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -17,25 +18,16 @@ import uvloop
 
 from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
 from zmart.ops import logs
-from zmart.ops.alerts import send_alerts
-from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
 from zmart.services.connection_limits import server_config
-from zmart.services.contract import AsgiApp, Service
+from zmart.services.contract import SERVICES, AsgiApp, Service
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 from zmart.store import service_status
 from zmart.store.pool import Pool
 
-SERVICES = {
-    "indexer": "indexer_port",
-    "aggregator": "aggregator_port",
-    "monitor": "monitor_port",
-    "gateway": "api_port",
-    "websocket": "ws_port",
-    "snapshots": "snapshots_port",
-}
-"""The six, with the setting that names their port."""
+if TYPE_CHECKING:
+    from zmart.ops.dashboard import Dashboard
 
 _HEARTBEAT_S = 5.0
 _GRACE_S = 10.0
@@ -56,12 +48,11 @@ async def _run(name: str, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # The page belongs to operation, not to a service; the gateway's port is the one that people know.
-    probes = Probes(service, Dashboard(settings) if name == "gateway" else None)
+    probes = Probes(service, _dashboard(settings) if name == "gateway" else None)
     helpers = [asyncio.create_task(_heartbeat(service.name, probes, settings))]
     server = None if probes.app is None else _server(settings, SERVICES[name], probes)
     if name == "monitor":
-        helpers.append(asyncio.create_task(send_alerts(settings, stop)))
+        helpers.append(asyncio.create_task(_alerts(settings, stop)))
     if server is not None:
         helpers.append(asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])])))
     log.info("service started", pid=os.getpid())
@@ -92,6 +83,22 @@ async def create_service(name: str, settings: Settings, retry_s: float = START_R
                 raise
             log.warning("service waits to start", reason=str(problem))
             await asyncio.sleep(retry_s)
+
+
+# What only one service needs is imported by it alone: five processes start sooner.
+
+
+def _dashboard(settings: Settings) -> Dashboard:
+    """Return the operator's page; it is on the gateway's port, which is the one that people know."""
+    from zmart.ops.dashboard import Dashboard
+
+    return Dashboard(settings)
+
+
+async def _alerts(settings: Settings, stop: asyncio.Event) -> None:
+    from zmart.ops.alerts import send_alerts
+
+    await send_alerts(settings, stop)
 
 
 def leave_to_rest() -> None:

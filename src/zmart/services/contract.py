@@ -8,6 +8,16 @@ from typing import Any, Protocol
 
 import msgspec
 
+SERVICES = {
+    "indexer": "indexer_port",
+    "aggregator": "aggregator_port",
+    "monitor": "monitor_port",
+    "gateway": "api_port",
+    "websocket": "ws_port",
+    "snapshots": "snapshots_port",
+}
+"""The six, with the setting that names their port."""
+
 # The ASGI 3 interface as uvicorn calls it; its messages are untyped by that standard.
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -9,8 +9,6 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from zmart.chain.json_rpc import decode_answer
-from zmart.chain.rpc_answer import JsonRpcError, read_answer
 from zmart.errors import ChainError
 from zmart.local.chain import node
 from zmart.local.processes import private_folder, start_command, stop, wait_until
@@ -89,6 +87,10 @@ class ChainServer:
 
     def genesis_hash(self) -> str:
         """Return the hash that identifies this chain; erasing the state changes it. Raises ChainError."""
+        # They bring an HTTP client along, which commands such as `zmart ps` do not need.
+        from zmart.chain.json_rpc import decode_answer
+        from zmart.chain.rpc_answer import JsonRpcError, read_answer
+
         question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "getGenesisHash"}).encode()
         request = urllib.request.Request(self.rpc_url, question, {"content-type": "application/json"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  (our own port)
