@@ -63,6 +63,8 @@ lock: setup-dev ## pin the newest allowed packages again
 	$(COMPILE) -o requirements/runtime.txt requirements/runtime.in
 	$(COMPILE) -o requirements/local.txt requirements/local.in
 	$(COMPILE) -o requirements/dev.txt requirements/dev.in
+	@# on its own: it lives in a folder of its own
+	$(COMPILE) -o requirements/client-generator.txt requirements/client-generator.in
 
 clean: ## remove the virtual environment and the local stack's data
 	rm -rf $(VENV) .zmart artifacts dist

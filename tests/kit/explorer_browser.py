@@ -1,22 +1,16 @@
 """A reader of the explorer: headless Chromium, its complaints collected, its pages photographed and judged by axe."""
 
-import fcntl
-import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from zmart.local.chain.node import find_node, npm_script
+from kit.installed import ROOT, missing, npm_packages
 
-ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "artifacts" / "explorer"
-_AXE = Path(__file__).parent / "axe"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -40,27 +34,12 @@ def find_chromium() -> str:
     for name in _NAMES:
         if found := shutil.which(name):
             return found
-    reason = "The explorer's tests need a browser: install it (Debian: apt install chromium)."
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return missing("The explorer's tests need a browser: install it (Debian: apt install chromium).")
 
 
 def axe_source() -> str:
-    """axe-core of the pinned version, installed into .zmart/axe when it is not there yet."""
-    folder = ROOT / ".zmart" / "axe"
-    folder.mkdir(parents=True, exist_ok=True)
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    lock = folder / "package-lock.json"
-    with (folder / ".lock").open("w") as alone:
-        fcntl.flock(alone, fcntl.LOCK_EX)
-        pinned = (_AXE / "package-lock.json").read_bytes()
-        if not script.exists() or not lock.exists() or lock.read_bytes() != pinned:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copyfile(_AXE / name, folder / name)
-            node = find_node()
-            flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-            subprocess.run([node, npm_script(node), "ci", *flags], cwd=folder, check=True, timeout=120)
+    """axe-core of the pinned version."""
+    script = npm_packages(Path(__file__).parent / "axe") / "node_modules" / "axe-core" / "axe.min.js"
     return script.read_text("utf-8")
 
 

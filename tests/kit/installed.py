@@ -1,0 +1,68 @@
+"""Programs that only tests need, installed below .zmart as their lock files say, once for each state of the lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from zmart.local.chain.node import find_node, npm_script
+
+ROOT = Path(__file__).parents[2]
+_WITHIN_S = 280
+
+
+def npm_packages(source: Path) -> Path:
+    """The folder with the `node_modules` that the lock file beside package.json pins."""
+
+    def install(folder: Path) -> None:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(source / name, folder / name)
+        node = find_node()
+        flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+        _run([node, npm_script(node), "ci", *flags], folder)
+
+    return _installed(source.name, (source / "package-lock.json").read_bytes(), install)
+
+
+def python_packages(requirements: Path) -> Path:
+    """A folder for PYTHONPATH with what the requirements pin, apart from the packages of this environment."""
+
+    def install(folder: Path) -> None:
+        shutil.rmtree(folder / "packages", ignore_errors=True)
+        flags = ["-qq", "--disable-pip-version-check", "--require-hashes", "--target", "packages"]
+        _run([sys.executable, "-m", "pip", "install", *flags, "-r", str(requirements)], folder)
+
+    return _installed(requirements.stem, requirements.read_bytes(), install) / "packages"
+
+
+def missing(reason: str) -> NoReturn:
+    """Fail on CI, skip elsewhere."""
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _installed(name: str, pinned: bytes, install: Callable[[Path], None]) -> Path:
+    folder = ROOT / ".zmart" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder / "installed.lock"
+    with (folder / ".lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        if not done.exists() or done.read_bytes() != pinned:
+            install(folder)
+            done.write_bytes(pinned)
+    return folder
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_WITHIN_S, check=False)
+    if done.returncode != 0:
+        missing(f"A registry could not give what {folder.name} pins: {done.stderr.strip()[-300:]}")
