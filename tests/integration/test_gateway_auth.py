@@ -40,6 +40,22 @@ async def test_a_wallet_signs_in_and_out(database_url: str, redis_url: str) -> N
         assert (await here.post("/api/discussions", comment, token)).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("settings", "domain"),
+    [
+        ({"api_port": 4444}, "localhost:4444"),
+        ({"public_api_url": "https://api.example.org"}, "api.example.org"),
+        ({"public_api_url": "https://api.example.org", "auth_domain": "app.example.org"}, "app.example.org"),
+    ],
+)
+async def test_the_sign_in_text_names_the_front_end_s_host_else_the_api_s(
+    database_url: str, redis_url: str, settings: dict[str, object], domain: str
+) -> None:
+    async with site(database_url, redis_url, **settings) as here:
+        asked = (await here.post("/api/auth/nonce", {"wallet": address(5)})).json()
+        assert asked["message"].startswith(f"{domain} wants you to sign in with your Solana account:\n")
+
+
 async def test_a_nonce_is_taken_once_even_at_the_same_moment(database_url: str, redis_url: str) -> None:
     async with site(database_url, redis_url) as here:
         key = wallet(1)
