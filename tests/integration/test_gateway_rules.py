@@ -254,3 +254,29 @@ async def test_reads_of_one_moment_are_counted_by_one_call(database_url: str, re
         answers = await asyncio.gather(*(here.get("/api/markets") for _ in range(40)))
         left = sorted(int(re.search(r"r=(\d+)", a.headers["ratelimit"])[1]) for a in answers)
         assert left == list(range(1160, 1200))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "message"),
+    [
+        ("/api/leaderboard?window=1y", None, "window", "window is one of 24h, 7d, 30d, all."),
+        ("/api/markets?sort=best", None, "sort", "sort is one of newest, volume, ending, trending."),
+        ("/api/markets/activity?type=x", None, "type", "type is one of all, trade, vote, discussion, market."),
+        ("/api/markets?limit=many", None, "limit", "limit must be an integer, not a string."),
+        ("/api/auth/nonce", {}, "wallet", "wallet is missing."),
+        ("/api/auth/nonce", {"wallet": 5}, "wallet", "wallet must be a string, not an integer."),
+        ("/api/auth/nonce", [], "body", "body must be an object, not an array."),
+        ("/api/votes/dispute", {"vote_choice": "maybe"}, "vote_choice",
+         "vote_choice is one of like, dislike, agree, disagree, support, reject."),
+        ("/api/trades/buy", {"market_id": "x", "outcome": "maybe"}, "outcome", "outcome is one of YES, NO."),
+        ("/api/trades/buy", {"market_id": "x", "outcome": "no"}, "max_cost", "Send either max_cost or shares."),
+        ("/api/discussions", {"content": " \n"}, "content", "content must have 1 to 1000 characters."),
+    ],
+)  # fmt: skip
+async def test_a_wrong_value_is_told_by_its_name_and_in_the_words_of_json(
+    database_url: str, path: str, body: object, field: str, message: str
+) -> None:
+    async with site(database_url) as here:
+        answer = await (here.get(path) if body is None else here.post(path, body))
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["details"] == [{"field": field, "message": message}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from litestar.types import ControllerRouterHandler
+
 from zmart.services.gateway.api import (
     discussions,
     lifecycle,
@@ -18,20 +20,22 @@ from zmart.services.gateway.api import (
 from zmart.services.gateway.explorer import pages
 from zmart.services.gateway.openapi import routes as openapi_routes
 
-HANDLERS = [
-    *markets.HANDLERS,
-    *lifecycle.HANDLERS,
-    *tape.HANDLERS,
-    *trading.HANDLERS,
-    *transactions.HANDLERS,
-    *votes.HANDLERS,
-    *discussions.HANDLERS,
-    *users.HANDLERS,
-    *sessions.HANDLERS,
+HANDLERS: list[ControllerRouterHandler] = [
+    markets.ROUTER,
+    lifecycle.ROUTER,
+    lifecycle.OPERATOR_ROUTER,
+    tape.ROUTER,
+    trading.ROUTER,
+    transactions.ROUTER,
+    votes.ROUTER,
+    discussions.ROUTER,
+    users.ROUTER,
+    sessions.ROUTER,
+    markets.search,
     *system.HANDLERS,
     *openapi_routes.HANDLERS,
     *pages.HANDLERS,
 ]
 
-LOCAL_HANDLERS = local.HANDLERS
+LOCAL_HANDLERS: list[ControllerRouterHandler] = [*local.HANDLERS]
 """Those of the local stack alone: elsewhere they do not exist."""

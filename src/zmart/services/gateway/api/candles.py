@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
@@ -21,7 +22,8 @@ from zmart.store import candles
 from zmart.store.candles import Chart
 from zmart.store.pool import Pool
 
-INTERVALS_S = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
+Interval = Literal["1m", "5m", "1h", "1d"]
+INTERVALS_S: dict[Interval, int] = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 MAX_CANDLES = 1000
 _USUAL_CANDLES = 200
 _FIRST_END = datetime(2, 1, 1, tzinfo=UTC)
@@ -41,19 +43,17 @@ class CandlesPage(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-def until_the_next(interval: str) -> float:
+def until_the_next(interval: Interval) -> float:
     """Seconds until another candle begins."""
-    step_s = INTERVALS_S.get(interval, 1)
+    step_s = INTERVALS_S[interval]
     return min(60.0, step_s - time.time() % step_s)
 
 
 async def of(
-    pool: Pool, ref: MarketRef, interval: str, start: str | None, end: str | None, *, text: bool = False
+    pool: Pool, ref: MarketRef, interval: Interval, start: str | None, end: str | None, *, text: bool = False
 ) -> Encoded[Candles]:
     """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
-    step_s = INTERVALS_S.get(interval)
-    if step_s is None:
-        raise Invalid("interval", f"interval is one of {', '.join(INTERVALS_S)}.")
+    step_s = INTERVALS_S[interval]
     window = _window(start, end, datetime.now(UTC), step_s)
     chart = await _chart(pool, ref, window, step_s)
     if end is None and chart.ended_at is not None:  # seldom asked for: most who look at prices want to trade

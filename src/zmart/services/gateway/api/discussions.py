@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-import msgspec
-from litestar import delete, get, post
-from litestar.params import FromPath, JSONBody
+from litestar import Router, delete, get, post
 
 from zmart.client.shapes import people as shapes
 from zmart.errors import Forbidden, Invalid, NotFound
@@ -14,26 +13,32 @@ from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso
 from zmart.services.gateway.api import lookup, paging, schemas, serializers
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
+from zmart.services.gateway.api.parameters import CommentInPath, MarketKeyInPath
 from zmart.services.gateway.context import AppContext, Context
-from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
+from zmart.services.gateway.http.security import WALLET
+from zmart.services.gateway.openapi.declarations import A_MARKET, LINKS, example, lead_to, refusals
 from zmart.store import discussions
 
-_COMMENTS = {LIMIT: "comments"}
 
-
-class NewComment(msgspec.Struct, frozen=True, kw_only=True):
+class NewComment(schemas.RequestBody, frozen=True, kw_only=True):
     """`market_id` may be left out where the path names the market. Content: 1 to 1000 characters."""
 
     content: schemas.Content
     market_id: schemas.MarketKeyText | None = None
-    parent_id: schemas.CommentId | None = None
+    parent_id: UUID | None = None
 
 
-@get("/api/discussions/{key:str}", opt={CHAIN: True}, tags=["discussions"])
+_A_COMMENT = example(market_id=A_MARKET, content="It froze in 1963.")
+_TO_DELETE = lead_to("DeleteComment", key="$response.body#/discussion/id")
+_TO_ALL = lead_to("GetDiscussions", key="$response.body#/discussion/market_id")
+
+
+@get("/{key:str}", operation_id="GetDiscussions", responses=refusals(404), opt={CHAIN: True})
 async def market_discussions(
-    context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.Discussions:
     """Comments, newest first; deleted ones are left out. `count` is the number of all."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
@@ -54,9 +59,9 @@ async def market_discussions(
     )
 
 
-@get("/api/discussions/{key:str}/snapshots", opt={CHAIN: True}, tags=["discussions"])
+@get("/{key:str}/snapshots", operation_id="GetSnapshots", responses=refusals(404), opt={CHAIN: True})
 async def snapshots(
-    context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
+    context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0
 ) -> shapes.DiscussionSnapshots:
     """The snapshots that were pinned, newest first."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
@@ -81,17 +86,31 @@ async def snapshots(
     return shapes.DiscussionSnapshots(snapshots=shown, count=len(shown), market_id=market_id)
 
 
-@post("/api/discussions", opt=_COMMENTS, tags=["discussions"])
-async def post_comment(context: Context, auth: Auth, data: JSONBody[NewComment]) -> shapes.DiscussionAnswer:
+@post(
+    "/",
+    operation_id="Comment",
+    security=WALLET,
+    responses=refusals(404),
+    opt={LIMIT: "comments", LINKS: _TO_DELETE | _TO_ALL},
+)
+async def post_comment(
+    context: Context, auth: Auth, data: Annotated[NewComment, _A_COMMENT]
+) -> shapes.DiscussionAnswer:
     """Comment on a market."""
     if data.market_id is None:
         raise Invalid("market_id", "market_id is missing: which market do you comment on?")
     return await _comment(context, auth, lookup.market_in_body(data.market_id), data)
 
 
-@post("/api/discussions/{key:str}", opt=_COMMENTS, tags=["discussions"])
+@post(
+    "/{key:str}",
+    operation_id="CommentOn",
+    security=WALLET,
+    responses=refusals(404),
+    opt={LIMIT: "comments", LINKS: _TO_DELETE},
+)
 async def post_comment_on(
-    context: Context, auth: Auth, key: FromPath[str], data: JSONBody[NewComment]
+    context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[NewComment, _A_COMMENT]
 ) -> shapes.DiscussionAnswer:
     """The same, with the market in the path."""
     return await _comment(context, auth, lookup.market_in_path(key), data)
@@ -100,29 +119,25 @@ async def post_comment_on(
 async def _comment(
     context: AppContext, auth: RequestAuth, ref: MarketRef, data: NewComment
 ) -> shapes.DiscussionAnswer:
-    content = checked_length("content", data.content, 1, 1000)
-    parent_id = _parent_id(data.parent_id)
     wallet = await auth.wallet()
     market_id = await lookup.market_id_of(context, ref)
-    if parent_id is not None:
-        parent = await discussions.one(context.pool, parent_id)
+    if data.parent_id is not None:
+        parent = await discussions.one(context.pool, data.parent_id)
         if parent is None or parent.market_id != market_id:
             raise NotFound("The comment that this answers does not exist in this market.")
-    row = await discussions.add(context.pool, market_id, wallet, content, parent_id)
+    row = await discussions.add(context.pool, market_id, wallet, data.content, data.parent_id)
     return shapes.DiscussionAnswer(message="Comment created", discussion=serializers.comment(row))
 
 
-def _parent_id(text: str | None) -> UUID | None:
-    if text is None:
-        return None
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Invalid("parent_id", "parent_id must be the id of a comment.") from None
-
-
-@delete("/api/discussions/{key:str}", status_code=200, opt=_COMMENTS, tags=["discussions"])
-async def delete_comment(context: Context, auth: Auth, key: FromPath[str]) -> shapes.Message:
+@delete(
+    "/{key:str}",
+    status_code=200,
+    operation_id="DeleteComment",
+    security=WALLET,
+    responses=refusals(403, 404),
+    opt={LIMIT: "comments"},
+)
+async def delete_comment(context: Context, auth: Auth, key: CommentInPath) -> shapes.Message:
     """Take back your own comment; it stays as a tombstone in the snapshots."""
     named = lookup.comment_in_path(key)
     wallet = await auth.wallet()
@@ -136,4 +151,8 @@ async def delete_comment(context: Context, auth: Auth, key: FromPath[str]) -> sh
     return shapes.Message(message="Comment deleted")
 
 
-HANDLERS = [market_discussions, snapshots, post_comment, post_comment_on, delete_comment]
+ROUTER = Router(
+    "/api/discussions",
+    route_handlers=[market_discussions, snapshots, post_comment, post_comment_on, delete_comment],
+    tags=["discussions"],
+)

@@ -22,6 +22,7 @@ _NAMES = {
     "ipfs": "snapshots",
 }
 _EXPECTED = (*_NAMES.values(), "gateway")
+PUBLIC_NAMES = (*_NAMES, "gateway")
 
 
 async def of_service(context: AppContext, name: str) -> shapes.ServiceHealth:

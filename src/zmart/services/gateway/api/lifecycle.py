@@ -1,118 +1,56 @@
-"""A market's life: create, activate, resolve, dispute for its people; approve, cancel for the operator."""
+"""A market's life: activate, resolve, dispute for its people; approve, cancel for the operator."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from datetime import UTC, datetime
+from typing import Annotated
 
-import msgspec
-from litestar import post
-from litestar.params import FromPath, JSONBody
+from litestar import Router, post
 from solders.instruction import Instruction
 
 from zmart.client.shapes import transactions as shapes
 from zmart.client.shapes.markets import DisputeReview
-from zmart.errors import Conflict, Forbidden, Invalid
-from zmart.market.types import Lamports, MarketId, MarketState, Shares, Wallet
-from zmart.proofs import market_document as rules
+from zmart.errors import Conflict, Forbidden
+from zmart.market.types import MarketState, Wallet
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
 from zmart.services.gateway.api.operator import send_as_admin
+from zmart.services.gateway.api.parameters import MarketKeyInPath
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
 from zmart.services.gateway.context import AppContext, Context
-from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth
+from zmart.services.gateway.http.security import OPERATOR, WALLET
+from zmart.services.gateway.openapi.declarations import example, refusals
 from zmart.store.intents import Action
 from zmart.votes import reviews
 
 
-class NewMarket(msgspec.Struct, frozen=True, kw_only=True):
-    """`b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the future."""
-
-    question: schemas.Question
-    end_date: schemas.EndDate | schemas.EndDateMs
-    b_parameter: schemas.Amount
-    initial_liquidity: schemas.Amount
-    description: schemas.Description = ""
-    category: schemas.Category = "other"
-    tags: schemas.Tags = []
-
-
-class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+class Resolution(schemas.RequestBody, frozen=True, kw_only=True):
     """`outcome` true is YES; the evidence as the CID of a document, or as text that is pinned for you."""
 
+    either = ("evidence", "ipfs_evidence_hash")
     outcome: bool
     ipfs_evidence_hash: schemas.Cid | None = None
     evidence: schemas.Evidence | None = None
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
+class Release(schemas.RequestBody, frozen=True, kw_only=True):
     """Why the result of a dispute may stand; kept with who released it."""
 
     note: schemas.Note
 
 
-@post("/api/markets", tags=["lifecycle"])
-async def create_market(context: Context, auth: Auth, data: JSONBody[NewMarket]) -> shapes.CreatedMarket:
-    """Store and pin the question, and build the transaction that makes the market. Where no transaction can be
-    built (503), the draft is kept: the same request again answers with a transaction for it."""
-    draft = _checked(context, data)
-    creator = await auth.wallet()
-    new_id, program = MarketId(secrets.token_hex(32)), context.program.address
-    kept = await market_documents.keep_question(context, program, new_id, creator, draft)
-    document, market_id = kept.document, kept.document.market_id
-    instruction = context.program.instructions.create_market(
-        creator,
-        market_id,
-        b_parameter=draft.b_parameter,
-        initial_liquidity=draft.initial_liquidity,
-        ipfs_question_hash=document.cid,
-    )
-    built, _ = await asyncio.gather(
-        transaction_builder.build(context, creator, [instruction]),
-        market_documents.pin_question(context, kept),
-    )
-    return shapes.CreatedMarket(
-        id=market_id,
-        market_id=market_id,
-        on_chain_address=context.program.addresses.market(market_id),
-        cid=document.cid,
-        message="Sign and send the transaction; until it has landed the market is a draft that only you see.",
-        **transaction_builder.transaction_parts(built),
-    )
+_HARBOUR_LOG = example(outcome=True, evidence="The harbour master's log, page 12.")
+_KNOWN_VOTERS = example(note="The twelve voters are known to us.")
 
 
-def _checked(context: AppContext, data: NewMarket) -> market_documents.MarketDraft:
-    ends_at = lookup.moment_of("end_date", str(data.end_date))
-    if ends_at <= datetime.now(UTC):
-        raise Invalid("end_date", "end_date must lie in the future.")
-    b, deposit = data.b_parameter, data.initial_liquidity
-    if b < context.pricing.min_b:
-        raise Invalid(
-            "b_parameter", f"b_parameter must be at least {context.pricing.min_b}, else nobody can trade."
-        )
-    if deposit < context.pricing.min_deposit(b):
-        least = context.pricing.min_deposit(b)
-        raise Invalid("initial_liquidity", f"initial_liquidity must be at least {least} lamports for this b.")
-    return market_documents.MarketDraft(
-        question=checked_length("question", data.question, *rules.QUESTION_CHARS),
-        description=checked_length("description", data.description, *rules.DESCRIPTION_CHARS),
-        category=checked_length("category", data.category, *rules.CATEGORY_CHARS).lower(),
-        tags=_tags(data.tags),
-        ends_at=ends_at,
-        b_parameter=Shares(b),
-        initial_liquidity=Lamports(deposit),
-    )
-
-
-def _tags(tags: list[str]) -> list[str]:
-    if len(tags) > rules.TAGS_MAX:
-        raise Invalid("tags", f"A market has at most {rules.TAGS_MAX} tags.")
-    return list(dict.fromkeys(checked_length("tags", tag, *rules.TAG_CHARS).lower() for tag in tags))
-
-
-@post("/api/markets/{key:str}/activate", status_code=200, tags=["lifecycle"])
-async def activate(context: Context, auth: Auth, key: FromPath[str]) -> shapes.MarketTransaction:
+@post(
+    "/activate",
+    status_code=200,
+    operation_id="Activate",
+    security=OPERATOR,
+    responses=refusals(403, 404, 409),
+)
+async def activate(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.MarketTransaction:
     """Open an approved market for trading: its creator, or the operator with the admin's key."""
     ref = lookup.market_in_path(key)
     if auth.principal.operator:
@@ -132,9 +70,9 @@ def _activation(context: AppContext, found: MarketOnChain, authority: Wallet) ->
     return context.program.instructions.activate_market(authority, found.account.market_id)
 
 
-@post("/api/markets/{key:str}/resolve", status_code=200, tags=["lifecycle"])
+@post("/resolve", status_code=200, operation_id="Resolve", security=WALLET, responses=refusals(404, 409))
 async def resolve(
-    context: Context, auth: Auth, key: FromPath[str], data: JSONBody[Resolution]
+    context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Resolution, _HARBOUR_LOG]
 ) -> shapes.ResolveTransaction:
     """Propose the outcome; evidence given as text is stored and pinned."""
     ref = lookup.market_in_path(key)
@@ -153,8 +91,8 @@ async def resolve(
     )
 
 
-@post("/api/markets/{key:str}/dispute", status_code=200, tags=["lifecycle"])
-async def dispute(context: Context, auth: Auth, key: FromPath[str]) -> shapes.MarketTransaction:
+@post("/dispute", status_code=200, operation_id="Dispute", security=WALLET, responses=refusals(404, 409))
+async def dispute(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.MarketTransaction:
     """Dispute the proposed outcome, so that it is voted on."""
     ref = lookup.market_in_path(key)
     wallet = await auth.wallet()
@@ -164,27 +102,28 @@ async def dispute(context: Context, auth: Auth, key: FromPath[str]) -> shapes.Ma
     return await _answer(context, found, wallet, instruction)
 
 
-@post("/api/markets/{key:str}/approve", status_code=200, tags=["operator"])
-async def approve(context: Context, auth: Auth, key: FromPath[str]) -> shapes.OperatorTransaction:
+@post("/approve", status_code=200, operation_id="Approve", responses=refusals(403, 404, 409))
+async def approve(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.OperatorTransaction:
     """Approve a proposal whose recorded votes reach the threshold."""
     return await _as_admin(context, auth, key, Action.APPROVE_PROPOSAL)
 
 
-@post("/api/markets/{key:str}/cancel", status_code=200, tags=["operator"])
-async def cancel(context: Context, auth: Auth, key: FromPath[str]) -> shapes.OperatorTransaction:
+@post("/cancel", status_code=200, operation_id="Cancel", responses=refusals(403, 404, 409))
+async def cancel(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.OperatorTransaction:
     """Cancel a proposed or approved market."""
     return await _as_admin(context, auth, key, Action.CANCEL_MARKET)
 
 
-@post("/api/markets/{key:str}/release", status_code=200, tags=["operator"])
-async def release(context: Context, auth: Auth, key: FromPath[str], data: JSONBody[Release]) -> DisputeReview:
+@post("/release", status_code=200, operation_id="Release", responses=refusals(403, 404, 409))
+async def release(
+    context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Release, _KNOWN_VOTERS]
+) -> DisputeReview:
     """Let a dispute whose result waits for review (DISPUTE_REVIEW=hold) be settled by its votes."""
     ref = lookup.market_in_path(key)
-    note = checked_length("note", data.note, 1, 1000)
     await auth.operator()
     market_id = await lookup.market_id_of(context, ref)
     by = "the operator's token" if auth.principal.operator else f"wallet {auth.principal.claimed}"
-    released = review_of(await reviews.release(context.pool, market_id, by, note))
+    released = review_of(await reviews.release(context.pool, market_id, by, data.note))
     assert released is not None
     return released
 
@@ -219,4 +158,8 @@ def needs(found: MarketOnChain, state: MarketState) -> None:
         raise Conflict(f"This needs a market in {state.name}; this one is {found.account.state.name}.")
 
 
-HANDLERS = [create_market, activate, resolve, dispute, approve, cancel, release]
+_MARKET = "/api/markets/{key:str}"
+ROUTER = Router(_MARKET, route_handlers=[activate, resolve, dispute], tags=["lifecycle"])
+OPERATOR_ROUTER = Router(
+    _MARKET, route_handlers=[approve, cancel, release], tags=["operator"], security=OPERATOR
+)

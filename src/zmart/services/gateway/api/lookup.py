@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from uuid import UUID
+
+from litestar.params import QueryParameter
 
 from zmart.chain.signatures import is_signature
 from zmart.errors import Invalid, NotFound
@@ -16,6 +18,10 @@ from zmart.store import markets
 from zmart.store.markets import MarketRow
 
 Found = TypeVar("Found")
+_STATES = ("", *MarketState.__members__, "DRAFT", *"0123456")
+StateInQuery = Annotated[
+    str | None, QueryParameter(name="state", enum=_STATES, description="a name, or its number on chain")
+]
 
 
 def market_in_path(text: str) -> MarketRef:

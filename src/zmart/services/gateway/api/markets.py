@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
-from litestar import get
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar import Router, get
+from litestar.params import FromQuery, QueryParameter
 
 from zmart.client.shapes import markets as shapes
 from zmart.errors import NotFound, Unauthenticated
@@ -15,31 +15,51 @@ from zmart.market.identifiers import MarketRef
 from zmart.market.types import PRICE_ONE
 from zmart.services.gateway.api import lookup, paging, serializers, vote_terms
 from zmart.services.gateway.api.fragment_cache import MarketsPage
+from zmart.services.gateway.api.market_creation import create_market
 from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
+from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeWallet
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.recent_changes import ShownRows
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
+from zmart.services.gateway.http.security import PUBLIC_OR_WALLET
+from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 from zmart.store import documents, market_lists, markets
 from zmart.store.documents import Document
 from zmart.store.markets import Filters, Page, Place, Sort
 
+_OF_A_MARKET = (
+    "GetMarket", "GetTrades", "GetStats", "GetCandles", "GetHolders", "GetTimeline", "GetMarketVotes", "GetVotes",
+)  # fmt: skip
 _EMOJI = {
     "crypto": "₿", "politics": "🏛", "sports": "⚽", "science": "🔬", "technology": "💻", "entertainment": "🎬",
     "finance": "📈", "weather": "🌦",
 }  # fmt: skip
 
 
-@get("/api/markets", opt={CHAIN: True}, tags=["markets"])
+@get(
+    "/",
+    operation_id="ListMarkets",
+    security=PUBLIC_OR_WALLET,
+    responses=refusals(401, 404),
+    opt={
+        CHAIN: True,
+        LINKS: {
+            **lead_to(*_OF_A_MARKET, key="$response.body#/markets/0/id"),
+            **lead_to("GetUser", wallet="$response.body#/markets/0/creator"),
+            **lead_to("ListMarkets", cursor="$response.body#/next_cursor"),
+        },
+    },
+)
 async def list_markets(
     context: Context,
     auth: Auth,
     request: GatewayRequest,
-    market_state: Annotated[str | None, QueryParameter(name="state", description="a name, or 0-6")] = None,
+    market_state: lookup.StateInQuery = None,
     category: FromQuery[str | None] = None,
-    creator: FromQuery[str | None] = None,
+    creator: MaybeWallet = None,
     q: Annotated[str | None, QueryParameter(description="full text", max_length=200)] = None,
     sort: FromQuery[Sort] = Sort.NEWEST,
     limit: Limit = 20,
@@ -124,9 +144,15 @@ def _draft(context: AppContext, document: Document, policy: serializers.Finaliza
     return serializers.draft(document, context.program.addresses.market(document.market_id), policy)
 
 
-@get("/api/markets/{key:str}", opt={CHAIN: True}, tags=["markets"])
+@get(
+    "/{key:str}",
+    operation_id="GetMarket",
+    security=PUBLIC_OR_WALLET,
+    responses=refusals(404),
+    opt={CHAIN: True},
+)
 async def market(
-    context: Context, auth: Auth, request: GatewayRequest, key: FromPath[str]
+    context: Context, auth: Auth, request: GatewayRequest, key: MarketKeyInPath
 ) -> ApiResponse[shapes.MarketDetail | shapes.Market]:
     """One market, by its id or its address. A draft is shown to its creator."""
     ref = lookup.market_in_path(key)
@@ -149,7 +175,7 @@ async def _detail(context: AppContext, ref: MarketRef, *, text: bool) -> Encoded
     return await context.fragments.detail(version, found, await context.policy(), text=text)
 
 
-@get("/api/markets/trending", opt={CHAIN: True}, tags=["markets"])
+@get("/trending", operation_id="GetTrending", opt={CHAIN: True})
 async def trending(context: Context, request: GatewayRequest, limit: Limit = 10) -> shapes.TrendingMarkets:
     """Markets by volume times traders of the last 24 hours."""
     return await cacheable(request, partial(_trending, context, paging.bounded(limit)))
@@ -171,7 +197,7 @@ async def _trending(context: AppContext, size: int) -> shapes.TrendingMarkets:
     return shapes.TrendingMarkets(trending=found, count=len(found))
 
 
-@get("/api/markets/categories", opt={CHAIN: True}, tags=["markets"])
+@get("/categories", operation_id="GetCategories", opt={CHAIN: True})
 async def categories(context: Context, request: GatewayRequest) -> shapes.Categories:
     """Categories in use, with their number of markets."""
     return await cacheable(request, partial(_categories, context))
@@ -195,8 +221,8 @@ def _trend(now: int, before: int) -> str:
     return "stable" if now == before else ("up" if now > before else "down")
 
 
-@get("/api/markets/{key:str}/related", opt={CHAIN: True}, tags=["markets"])
-async def related(context: Context, key: FromPath[str], limit: Limit = 5) -> shapes.RelatedMarkets:
+@get("/{key:str}/related", operation_id="GetRelated", responses=refusals(404), opt={CHAIN: True})
+async def related(context: Context, key: MarketKeyInPath, limit: Limit = 5) -> shapes.RelatedMarkets:
     """Markets that share tags or the category."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     found = [
@@ -212,7 +238,7 @@ async def related(context: Context, key: FromPath[str], limit: Limit = 5) -> sha
     return shapes.RelatedMarkets(related=found, count=len(found))
 
 
-@get("/api/search", opt={CHAIN: True}, tags=["markets"])
+@get("/api/search", operation_id="GetSearch", opt={CHAIN: True}, tags=["markets"])
 async def search(
     context: Context, q: Annotated[str, QueryParameter(max_length=200)], limit: Limit = 20
 ) -> shapes.SearchResult:
@@ -229,4 +255,8 @@ async def search(
     return shapes.SearchResult(markets=found, count=len(found), q=words)
 
 
-HANDLERS = [list_markets, trending, categories, market, related, search]
+ROUTER = Router(
+    "/api/markets",
+    route_handlers=[list_markets, create_market, trending, categories, market, related],
+    tags=["markets"],
+)

@@ -14,15 +14,26 @@ from litestar.params import QueryParameter
 
 from zmart.errors import Invalid
 from zmart.market.identifiers import MARKET_ID_FORM
+from zmart.services.gateway.api.parameters import between
 
 MAX_LIMIT = 200
 MAX_OFFSET = 100_000
 _MAX_CURSOR_CHARS = 500
 _BAD_CURSOR = "This cursor is not one of ours: start again without it."
 
-Limit = Annotated[int, QueryParameter(description="0 to 200; more is taken as 200", ge=0)]
-Offset = Annotated[int, QueryParameter(description="rows to skip; `cursor` is better", ge=0)]
-Cursor = Annotated[str | None, QueryParameter(description="`next_cursor` of the page before")]
+Limit = Annotated[int, between(0, description="0 to 200; more is taken as 200")]
+Offset = Annotated[
+    int,
+    QueryParameter(
+        ge=0,
+        description="rows to skip; `cursor` is better",
+        schema_extra={"minimum": 0, "maximum": MAX_OFFSET},  # beyond it bounded_offset says what to do
+    ),
+]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(description="`next_cursor` of the page before", schema_extra={"format": "cursor"}),
+]
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Row = TypeVar("Row")

@@ -12,7 +12,6 @@ from zmart.services.gateway.api.formatting import price_text, ratio_text
 
 DEFAULT_SLIPPAGE_BPS = 100
 _FULL_BPS = 10_000
-_OUTCOMES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,13 +40,6 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tolerance_bps(self) -> int:
         return DEFAULT_SLIPPAGE_BPS if self.slippage_bps is None else self.slippage_bps
-
-
-def outcome_of(text: str) -> bool:
-    """YES or NO, however it is spelt."""
-    if text.lower() not in _OUTCOMES:
-        raise Invalid("outcome", "outcome is YES or NO.")
-    return _OUTCOMES[text.lower()]
 
 
 def quote(

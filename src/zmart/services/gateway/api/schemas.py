@@ -1,21 +1,128 @@
-"""The rules of what clients send, as far as a schema can say them. The handlers check again, after trimming."""
+"""The rules of what clients send in bodies: each is stated once, published from here and kept here."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import cache, partial
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 from msgspec import Meta
 
+from zmart.errors import Invalid
 from zmart.market.identifiers import CID_V0_FORM
+from zmart.proofs import market_document as rules
+
+Rule = Callable[[str, Any], Any]
+"""Takes a field's name and its value; returns the value as handlers get it. Raises Invalid."""
 
 _INK = r"[^\s\u001c-\u001f\u0085]"
 """What is no white space, neither to Python nor to ECMAScript."""
 
 
-def text(shortest: int, longest: int) -> Meta:
+class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client sends. Every field keeps the rule of its annotation before a handler sees it."""
+
+    either: ClassVar[tuple[str, ...]] = ()
+    """Of these fields exactly one is given."""
+
+    def __post_init__(self) -> None:
+        for name, rule in _rules(type(self)).items():
+            value = getattr(self, name)
+            if value is not None:
+                msgspec.structs.force_setattr(self, name, rule(name, value))
+        if self.either and sum(getattr(self, name) is not None for name in self.either) != 1:
+            raise Invalid(self.either[0], f"Send either {' or '.join(self.either)}.")
+
+
+@cache
+def _rules(kind: type[RequestBody]) -> Mapping[str, Rule]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: rule for name, hint in hints.items() if (rule := _rule_of(hint)) is not None}
+
+
+def _rule_of(hint: object) -> Rule | None:
+    for meta in getattr(hint, "__metadata__", ()):
+        if isinstance(meta, Meta) and meta.extra is not None:
+            rule: Rule = meta.extra["rule"]
+            return rule
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+    return next(filter(None, map(_rule_of, options)), None)
+
+
+class Outcome(Enum):
+    """A side of a market. Older clients write true, 1 or yes."""
+
+    YES = "YES"
+    NO = "NO"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome | None:
+        word = str(value).lower()
+        return cls.YES if word in ("yes", "true", "1") else cls.NO if word in ("no", "false", "0") else None
+
+
+class Choice(Enum):
+    """What a vote says: of a proposal like or dislike, of a dispute agree or disagree; support, reject of both."""
+
+    LIKE = "like"
+    DISLIKE = "dislike"
+    AGREE = "agree"
+    DISAGREE = "disagree"
+    SUPPORT = "support"
+    REJECT = "reject"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Choice | None:
+        word = str(value).strip().lower()
+        return next((choice for choice in cls if choice.value == word), None)
+
+
+def text(shortest: int, longest: int, *, lower: bool = False) -> Meta:
     """So many characters once white space around them is gone; none of them NUL."""
-    pattern = rf"^[^\u0000]*{_INK}[^\u0000]*$" if shortest else r"^[^\u0000]*$"
-    return Meta(extra_json_schema={"minLength": shortest, "maxLength": longest, "pattern": pattern})
+    pattern = r"^[^\u0000]*$"
+    if shortest == 1:
+        pattern = rf"^[^\u0000]*{_INK}[^\u0000]*$"
+    elif shortest > 1:
+        pattern = rf"^{_INK}[^\u0000]{{{shortest - 2},{longest - 2}}}{_INK}$"
+    schema = {"minLength": shortest, "maxLength": longest, "pattern": pattern}
+    rule = partial(_trimmed, shortest=shortest, longest=longest, lower=lower)
+    return Meta(extra_json_schema=schema, extra={"rule": rule})
+
+
+def _trimmed(field: str, value: str, *, shortest: int, longest: int, lower: bool = False) -> str:
+    found = value.strip()
+    if not shortest <= len(found) <= longest:
+        raise Invalid(field, f"{field} must have {shortest} to {longest} characters.")
+    if "\0" in found:
+        raise Invalid(field, f"{field} holds a character that cannot be stored (NUL).")
+    return found.lower() if lower else found
+
+
+def form(pattern: str, longest: int, sentence: str) -> Meta:
+    """A text of this form once white space around it is gone; `sentence` follows the field's name."""
+    schema = {"maxLength": longest, "pattern": f"^({pattern})$", "description": sentence}
+    return Meta(
+        extra_json_schema=schema, extra={"rule": partial(_of_form, re.compile(pattern), sentence, longest)}
+    )
+
+
+def _of_form(pattern: re.Pattern[str], sentence: str, longest: int, field: str, value: str) -> str:
+    found = _trimmed(field, value, shortest=0, longest=longest)
+    if not pattern.fullmatch(found):
+        raise Invalid(field, f"{field} must be {sentence}.")
+    return found
+
+
+def _tags(field: str, values: list[str]) -> list[str]:
+    if len(values) > rules.TAGS_MAX:
+        raise Invalid(field, f"A market has at most {rules.TAGS_MAX} tags.")
+    rule = _rule_of(Tag)
+    assert rule is not None
+    return list(dict.fromkeys(rule(field, value) for value in values))
 
 
 def _ref(name: str) -> Meta:
@@ -24,18 +131,15 @@ def _ref(name: str) -> Meta:
 
 MarketKeyText = Annotated[str, _ref("MarketKey")]
 WalletText = Annotated[str, _ref("Wallet")]
-CommentId = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-Cid = Annotated[str, Meta(extra_json_schema={"pattern": f"^{CID_V0_FORM}$", "description": "A CIDv0."})]
+Cid = Annotated[str, form(CID_V0_FORM, 46, "a CIDv0: 46 characters, Qm...")]
 Evidence = Annotated[str, text(1, 20_000)]
 Note = Annotated[str, text(1, 1_000)]
 Content = Annotated[str, text(1, 1000)]
-Outcome = Annotated[
-    str, Meta(extra_json_schema={"enum": ["YES", "NO", "yes", "no", "true", "false", "1", "0"]})
-]
-Question = Annotated[
-    str,
-    Meta(extra_json_schema={"minLength": 10, "maxLength": 200, "pattern": r"^\S[^\u0000]{8,198}\S$"}),
-]
+Question = Annotated[str, text(*rules.QUESTION_CHARS)]
+Description = Annotated[str, text(*rules.DESCRIPTION_CHARS)]
+Category = Annotated[str, text(*rules.CATEGORY_CHARS, lower=True)]
+Tag = Annotated[str, text(*rules.TAG_CHARS, lower=True)]
+Tags = Annotated[list[Tag], Meta(extra_json_schema={"maxItems": rules.TAGS_MAX}, extra={"rule": _tags})]
 EndDate = Annotated[str, Meta(extra_json_schema={"format": "end-date", "description": "ISO 8601."})]
 EndDateMs = Annotated[int, Meta(extra_json_schema={"minimum": 4_102_444_800_000, "maximum": 10**14})]
 Amount = Annotated[int, Meta(gt=0, le=2**63 - 1)]
@@ -43,20 +147,8 @@ AmountOrNone = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Bps = Annotated[int, Meta(ge=0, le=10_000)]
 DisplayName = Annotated[str, text(0, 50)]
 Bio = Annotated[str, text(0, 500)]
-HttpsUrl = Annotated[
-    str,
-    Meta(
-        extra_json_schema={"maxLength": 500, "pattern": r"^(https://[!-~]+)?$", "description": "https only."}
-    ),
-]
-Handle = Annotated[str, Meta(extra_json_schema={"maxLength": 16, "pattern": "^(@?[A-Za-z0-9_]+)?$"})]
-Description = Annotated[str, text(0, 2000)]
-Category = Annotated[str, text(1, 50)]
-Tag = Annotated[str, text(1, 30)]
-Tags = Annotated[list[Tag], Meta(extra_json_schema={"maxItems": 10})]
+HttpsUrl = Annotated[str, form("(https://[!-~]+)?", 500, "an address that begins with https://")]
+Handle = Annotated[str, form("(@?[A-Za-z0-9_]+)?", 16, "letters, digits and _")]
 SignInText = Annotated[str, text(1, 2000)]
 SignatureText = Annotated[str, text(1, 200)]
 Base64 = Annotated[str, Meta(extra_json_schema={"minLength": 4, "contentEncoding": "base64"})]
-Choice = Annotated[
-    str, Meta(extra_json_schema={"enum": ["like", "dislike", "agree", "disagree", "support", "reject"]})
-]

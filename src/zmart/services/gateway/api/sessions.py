@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-import msgspec
-from litestar import post
-from litestar.params import JSONBody
+from typing import Annotated
+
+from litestar import Router, post
 
 from zmart.client.shapes.people import Message, Nonce, Session
 from zmart.errors import Unauthenticated
 from zmart.market.times import iso, iso_of_seconds
 from zmart.services.gateway.api import lookup, schemas
 from zmart.services.gateway.context import Context
-from zmart.services.gateway.http.request_auth import Auth, checked_length
+from zmart.services.gateway.http.request_auth import Auth
 from zmart.services.gateway.http.request_guard import LIMIT
+from zmart.services.gateway.http.security import SIGNED_IN
+from zmart.services.gateway.openapi.declarations import A_SIGNATURE, A_WALLET, example, refusals
 
 _NONCE = {LIMIT: "nonce"}
+_SIGNED = example(
+    wallet=A_WALLET, message="... wants you to sign in with your Solana account: ...", signature=A_SIGNATURE
+)
 
 
-class WalletOnly(msgspec.Struct, frozen=True):
+class WalletOnly(schemas.RequestBody, frozen=True, kw_only=True):
     wallet: schemas.WalletText
 
 
-class SignedMessage(msgspec.Struct, frozen=True):
+class SignedMessage(schemas.RequestBody, frozen=True, kw_only=True):
     wallet: schemas.WalletText
     message: schemas.SignInText
     signature: schemas.SignatureText
 
 
-@post("/api/auth/nonce", status_code=200, opt=_NONCE, tags=["auth"])
-async def nonce(context: Context, data: JSONBody[WalletOnly]) -> Nonce:
+@post("/nonce", status_code=200, operation_id="Nonce", opt=_NONCE)
+async def nonce(context: Context, data: Annotated[WalletOnly, example(wallet=A_WALLET)]) -> Nonce:
     """A text for the wallet to sign; it counts once, within 5 minutes."""
     challenge = await context.sign_in.challenge(lookup.wallet_in_body(data.wallet))
     return Nonce(nonce=challenge.nonce, message=challenge.message, expires_at=iso(challenge.expires_at))
 
 
-@post("/api/auth/verify", status_code=200, opt=_NONCE, tags=["auth"])
-async def verify(context: Context, data: JSONBody[SignedMessage]) -> Session:
+@post("/verify", status_code=200, operation_id="Verify", responses=refusals(401), opt=_NONCE)
+async def verify(context: Context, data: Annotated[SignedMessage, _SIGNED]) -> Session:
     """The signed text for a session token of an hour."""
     wallet = lookup.wallet_in_body(data.wallet)
-    message = checked_length("message", data.message, 1, 2000)
-    signature = checked_length("signature", data.signature, 1, 200)
-    await context.sign_in.verify(wallet, message, signature)
+    await context.sign_in.verify(wallet, data.message, data.signature)
     text, token = context.authenticator.tokens.issue(wallet)
     return Session(token=text, expires_at=iso_of_seconds(token.expires), wallet=wallet)
 
 
-@post("/api/auth/logout", status_code=200, tags=["auth"])
+@post("/logout", status_code=200, operation_id="Logout", security=SIGNED_IN)
 async def logout(context: Context, auth: Auth) -> Message:
     """Revoke the session token that this request carries."""
     token = auth.principal.token
@@ -55,4 +58,4 @@ async def logout(context: Context, auth: Auth) -> Message:
     return Message(message="Signed out")
 
 
-HANDLERS = [nonce, verify, logout]
+ROUTER = Router("/api/auth", route_handlers=[nonce, verify, logout], tags=["auth"])

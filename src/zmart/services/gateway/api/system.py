@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.openapi import ResponseSpec
+from litestar.params import PathParameter, QueryParameter
 
 from zmart.client.shapes import system as shapes
 from zmart.client.shapes.markets import Timeline
@@ -19,11 +20,13 @@ from zmart.market.types import PRICE_ONE
 from zmart.services import webhook
 from zmart.services.gateway.api import health_report, lookup, paging, timeline
 from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
+from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMarketKey, between
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.problems import GatewayRequest, problem_body
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.services.gateway.http.responses import CHAIN
+from zmart.services.gateway.openapi.declarations import refusals
 from zmart.store import activity, change_feed, status
 from zmart.store.change_feed import Change, Topic
 
@@ -33,19 +36,35 @@ _TOPICS = {
     "vote": (Topic.VOTES, Topic.ONCHAIN_VOTES),
     "discussion": (Topic.DISCUSSIONS,),
 }
+_TYPES = "|".join(_TOPICS)
 _LATEST_S = 300
 _LOOK_AGAIN_S = "5"
 _KEPT = timedelta(days=7)
 
 
-@get("/api/status", opt={LIMIT: "reads"}, tags=["system"])
+@get("/api/status", operation_id="GetStatus", tags=["system"])
 async def api_status(context: Context) -> shapes.Status:
     """What each service last did, how far the index is, what waits."""
     return await health_report.status_of(context)
 
 
-@get("/health/{service:str}", opt={LIMIT: NO_LIMIT}, tags=["system"])
-async def service_health(context: Context, service: FromPath[str]) -> Response[shapes.ServiceHealth]:
+@get(
+    "/health/{service:str}",
+    operation_id="GetServiceHealth",
+    responses={
+        **refusals(404),
+        503: ResponseSpec(
+            shapes.ServiceHealth | shapes.Problem,
+            generate_examples=False,
+            description="The service is silent, or nobody can tell.",
+        ),
+    },
+    opt={LIMIT: NO_LIMIT},
+    tags=["system"],
+)
+async def service_health(
+    context: Context, service: Annotated[str, PathParameter(enum=health_report.PUBLIC_NAMES)]
+) -> Response[shapes.ServiceHealth]:
     """Whether one of the other services is alive, by what it last said itself; 503 when it is silent."""
     found = await health_report.of_service(context, service)
     if found.status == "down":
@@ -53,19 +72,16 @@ async def service_health(context: Context, service: FromPath[str]) -> Response[s
     return Response(found)
 
 
-@get("/api/markets/activity", opt={CHAIN: True}, tags=["markets"])
+@get("/api/markets/activity", operation_id="GetActivity", opt={CHAIN: True}, tags=["markets"])
 async def market_activity(
     context: Context,
     limit: Limit = 20,
     kind: Annotated[
-        str | None, QueryParameter(name="type", description="trade, vote, discussion or market")
+        Literal["all", "trade", "vote", "discussion", "market", ""] | None, QueryParameter(name="type")
     ] = None,
 ) -> Activities:
     """Recent activity in all markets."""
-    if kind in ("", "all"):
-        kind = None
-    if kind is not None and kind not in activity.TYPES:
-        raise Invalid("type", f"type is one of {', '.join(activity.TYPES)}.")
+    only = None if kind in ("", "all") else kind
     found = [
         Activity(
             id=row.id,
@@ -77,14 +93,20 @@ async def market_activity(
             time=iso(row.moment),
             amount=None if row.amount is None else row.amount / PRICE_ONE,
         )
-        for row in await activity.newest(context.pool, paging.bounded(limit), kind)
+        for row in await activity.newest(context.pool, paging.bounded(limit), only)
     ]
     return Activities(activities=found, count=len(found))
 
 
-@get("/api/markets/{key:str}/timeline", opt={CHAIN: True}, tags=["markets"])
+@get(
+    "/api/markets/{key:str}/timeline",
+    operation_id="GetTimeline",
+    responses=refusals(404),
+    opt={CHAIN: True},
+    tags=["markets"],
+)
 async def market_timeline(
-    context: Context, key: FromPath[str], limit: Limit = 100, cursor: Cursor = None
+    context: Context, key: MarketKeyInPath, limit: Limit = 100, cursor: Cursor = None
 ) -> Timeline:
     """Every change of the market's state, in chain order, with slot, signature and who did it."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
@@ -92,14 +114,18 @@ async def market_timeline(
     return await timeline.of(context.pool, market_id, paging.bounded(limit), behind.offset if behind else 0)
 
 
-@get("/api/events/latest", opt={LIMIT: "reads"}, tags=["system"])
+@get("/api/events/latest", operation_id="GetLatestEvents", responses=refusals(404), tags=["system"])
 async def latest_events(
     context: Context,
-    market_id: FromQuery[str | None] = None,
-    since: Annotated[int | None, QueryParameter(ge=0, le=10**14, description="unix ms")] = None,
-    limit: Annotated[int, QueryParameter(ge=1)] = 50,
+    market_id: MaybeMarketKey = None,
+    since: Annotated[int | None, between(0, 10**14, "unix ms")] = None,
+    limit: Annotated[int, between(1, description="1 to 100; more is taken as 100")] = 50,
     types: Annotated[
-        str | None, QueryParameter(description="comma list: market_state,trade,vote,discussion")
+        str | None,
+        QueryParameter(
+            description="comma list: market_state,trade,vote,discussion",
+            schema_extra={"pattern": f"^(({_TYPES})(,({_TYPES}))*)?$"},
+        ),
     ] = None,
 ) -> shapes.LatestEvents:
     """The messages of the WebSocket, for a client that polls. Pass `timestamp` of the answer as the next `since`."""

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
-from litestar import get
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar import Router, get
+from litestar.params import FromQuery
 
 from zmart.client.shapes import tape as shapes
 from zmart.errors import Conflict
@@ -18,10 +18,14 @@ from zmart.market.types import PRICE_ONE, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
 from zmart.services.gateway.api.formatting import price_percent
 from zmart.services.gateway.api.fragment_cache import TradesPage
+from zmart.services.gateway.api.holders import holders
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
+from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMoment, between
+from zmart.services.gateway.api.schemas import Outcome
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
+from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 from zmart.store import trades
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -31,11 +35,22 @@ _PUBLISHED_MAX_AGE_S = 10.0
 """Of what depends on published tables alone."""
 
 
-@get("/api/markets/{key:str}/trades", opt={CHAIN: True}, tags=["tape"])
+@get(
+    "/trades",
+    operation_id="GetTrades",
+    responses=refusals(404),
+    opt={
+        CHAIN: True,
+        LINKS: {
+            **lead_to("GetTrades", key="$request.path.key", cursor="$response.body#/next_cursor"),
+            **lead_to("GetUserTrades", wallet="$response.body#/trades/0/user"),
+        },
+    },
+)
 async def market_trades(
     context: Context,
     request: GatewayRequest,
-    key: FromPath[str],
+    key: MarketKeyInPath,
     limit: Limit = 50,
     offset: Offset = 0,
     cursor: Cursor = None,
@@ -65,8 +80,8 @@ async def _trades(
     return page.encoded()
 
 
-@get("/api/markets/{key:str}/stats", opt={CHAIN: True}, tags=["tape"])
-async def market_stats(context: Context, key: FromPath[str]) -> shapes.MarketStats:
+@get("/stats", operation_id="GetStats", responses=refusals(404), opt={CHAIN: True})
+async def market_stats(context: Context, key: MarketKeyInPath) -> shapes.MarketStats:
     """Sums over the whole tape."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     sums = await trades.stats(context.pool, market_id)
@@ -82,13 +97,13 @@ async def market_stats(context: Context, key: FromPath[str]) -> shapes.MarketSta
     )
 
 
-@get("/api/markets/{key:str}/price-history", opt={CHAIN: True}, tags=["tape"])
+@get("/price-history", operation_id="GetPriceHistory", responses=refusals(404), opt={CHAIN: True})
 async def price_history(
     context: Context,
-    key: FromPath[str],
-    start: FromQuery[str | None] = None,
-    end: FromQuery[str | None] = None,
-    limit: Annotated[int, QueryParameter(ge=0, description="0 to 5000")] = 1000,
+    key: MarketKeyInPath,
+    start: MaybeMoment = None,
+    end: MaybeMoment = None,
+    limit: Annotated[int, between(0, description="0 to 5000; more is taken as 5000")] = 1000,
 ) -> shapes.PriceHistory:
     """The price after each trade, in percent, oldest first; the market's opening is the first point."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
@@ -108,14 +123,14 @@ async def price_history(
     return shapes.PriceHistory(market_id=row.market_id, price_history=history, count=len(history))
 
 
-@get("/api/markets/{key:str}/candles", opt={CHAIN: True}, tags=["tape"])
+@get("/candles", operation_id="GetCandles", responses=refusals(404), opt={CHAIN: True})
 async def market_candles(
     context: Context,
     request: GatewayRequest,
-    key: FromPath[str],
-    interval: FromQuery[str] = "1h",
-    start: FromQuery[str | None] = None,
-    end: FromQuery[str | None] = None,
+    key: MarketKeyInPath,
+    interval: FromQuery[candles.Interval] = "1h",
+    start: MaybeMoment = None,
+    end: MaybeMoment = None,
 ) -> ApiResponse[shapes.Candles]:
     """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
     ref, text = lookup.market_in_path(key), wants_text(request)
@@ -123,23 +138,21 @@ async def market_candles(
     return ApiResponse(await cacheable(request, read, max_age_s=partial(candles.until_the_next, interval)))
 
 
-@get("/api/markets/{key:str}/quote", opt={CHAIN: True}, tags=["tape"])
+@get("/quote", operation_id="GetQuote", responses=refusals(404, 409), opt={CHAIN: True})
 async def market_quote(
     context: Context,
-    key: FromPath[str],
-    outcome: FromQuery[str],
+    key: MarketKeyInPath,
+    outcome: FromQuery[Outcome],
     side: FromQuery[Side] = Side.BUY,
-    shares: Annotated[int | None, QueryParameter(gt=0, le=2**63 - 1)] = None,
-    max_cost: Annotated[
-        int | None, QueryParameter(gt=0, le=2**63 - 1, description="lamports, fees included")
-    ] = None,
-    min_shares: Annotated[int | None, QueryParameter(ge=0, le=2**63 - 1)] = None,
-    slippage_bps: Annotated[int | None, QueryParameter(ge=0, le=10_000)] = None,
+    shares: Annotated[int | None, between(1, 2**63 - 1)] = None,
+    max_cost: Annotated[int | None, between(1, 2**63 - 1, "lamports, fees included")] = None,
+    min_shares: Annotated[int | None, between(0, 2**63 - 1)] = None,
+    slippage_bps: Annotated[int | None, between(0, 10_000)] = None,
 ) -> shapes.Quote:
     """What a trade would cost or bring now, exact to the lamport against the configured program."""
     order = quotes.TradeOrder(
         side=side,
-        outcome=quotes.outcome_of(outcome),
+        outcome=outcome is Outcome.YES,
         shares=shares,
         max_cost=max_cost,
         min_shares=min_shares,
@@ -153,4 +166,8 @@ async def market_quote(
     return quotes.quote(context.pricing, row.market_id, quantities, await context.fees(), order)
 
 
-HANDLERS = [market_trades, market_stats, price_history, market_candles, market_quote]
+ROUTER = Router(
+    "/api/markets/{key:str}",
+    route_handlers=[market_trades, market_stats, price_history, market_candles, market_quote, holders],
+    tags=["tape"],
+)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-from litestar import post
-from litestar.params import JSONBody
+from typing import Annotated
+
+from litestar import Router, post
 
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import Conflict, Forbidden
@@ -15,14 +15,17 @@ from zmart.services.gateway.api.quotes import TradeOrder
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
+from zmart.services.gateway.http.security import WALLET
+from zmart.services.gateway.openapi.declarations import A_MARKET, example, refusals
 
 
-class Buy(msgspec.Struct, frozen=True, kw_only=True):
+class Buy(schemas.RequestBody, frozen=True, kw_only=True):
     """Either `max_cost` (lamports, fees included: what is signed) or `shares`. outcome: true or YES is YES.
 
     `min_shares` is signed too, or follows from `slippage_bps` (100 unless given).
     """
 
+    either = ("max_cost", "shares")
     market_id: schemas.MarketKeyText
     outcome: bool | schemas.Outcome
     max_cost: schemas.Amount | None = None
@@ -31,7 +34,7 @@ class Buy(msgspec.Struct, frozen=True, kw_only=True):
     slippage_bps: schemas.Bps | None = None
 
 
-class Sell(msgspec.Struct, frozen=True, kw_only=True):
+class Sell(schemas.RequestBody, frozen=True, kw_only=True):
     """`min_proceeds` (lamports, fees taken off) is signed, or follows from `slippage_bps` (100 unless given)."""
 
     market_id: schemas.MarketKeyText
@@ -41,12 +44,17 @@ class Sell(msgspec.Struct, frozen=True, kw_only=True):
     slippage_bps: schemas.Bps | None = None
 
 
-class OnMarket(msgspec.Struct, frozen=True, kw_only=True):
+class OnMarket(schemas.RequestBody, frozen=True, kw_only=True):
     market_id: schemas.MarketKeyText
 
 
-@post("/api/trades/buy", status_code=200, tags=["trading"])
-async def buy(context: Context, auth: Auth, data: JSONBody[Buy]) -> shapes.TradeTransaction:
+_A_PURCHASE = example(market_id=A_MARKET, outcome=True, max_cost=1_000_000_000)
+_A_SALE = example(market_id=A_MARKET, outcome=True, shares=500_000_000)
+_A_CLAIM = example(market_id=A_MARKET)
+
+
+@post("/buy", status_code=200, operation_id="Buy", responses=refusals(404, 409))
+async def buy(context: Context, auth: Auth, data: Annotated[Buy, _A_PURCHASE]) -> shapes.TradeTransaction:
     """Buy shares."""
     order = TradeOrder(
         side=Side.BUY,
@@ -59,8 +67,8 @@ async def buy(context: Context, auth: Auth, data: JSONBody[Buy]) -> shapes.Trade
     return await _trade(context, auth, data.market_id, order)
 
 
-@post("/api/trades/sell", status_code=200, tags=["trading"])
-async def sell(context: Context, auth: Auth, data: JSONBody[Sell]) -> shapes.TradeTransaction:
+@post("/sell", status_code=200, operation_id="Sell", responses=refusals(404, 409))
+async def sell(context: Context, auth: Auth, data: Annotated[Sell, _A_SALE]) -> shapes.TradeTransaction:
     """Sell shares."""
     order = TradeOrder(
         side=Side.SELL,
@@ -72,8 +80,8 @@ async def sell(context: Context, auth: Auth, data: JSONBody[Sell]) -> shapes.Tra
     return await _trade(context, auth, data.market_id, order)
 
 
-def _outcome(value: bool | str) -> bool:
-    return value if isinstance(value, bool) else quotes.outcome_of(value)
+def _outcome(value: bool | schemas.Outcome) -> bool:
+    return value is True or value is schemas.Outcome.YES
 
 
 async def _trade(
@@ -121,8 +129,8 @@ def _holds(found: MarketOnChain, order: TradeOrder) -> None:
         raise Conflict(f"You hold {held} shares of that side, fewer than you want to sell.")
 
 
-@post("/api/trades/claim", status_code=200, tags=["trading"])
-async def claim(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shapes.ClaimTransaction:
+@post("/claim", status_code=200, operation_id="Claim", responses=refusals(404, 409))
+async def claim(context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM]) -> shapes.ClaimTransaction:
     """Claim what won."""
     ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
@@ -143,8 +151,10 @@ async def claim(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shape
     )
 
 
-@post("/api/trades/withdraw", status_code=200, tags=["trading"])
-async def withdraw(context: Context, auth: Auth, data: JSONBody[OnMarket]) -> shapes.WithdrawTransaction:
+@post("/withdraw", status_code=200, operation_id="Withdraw", responses=refusals(403, 404, 409))
+async def withdraw(
+    context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM]
+) -> shapes.WithdrawTransaction:
     """Withdraw the liquidity that no claim can need any more, or what the market owes to this wallet."""
     ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
@@ -174,4 +184,4 @@ def _needs(found: MarketOnChain, state: MarketState, what: str) -> None:
         raise Conflict(f"To {what} needs a market in {state.name}; this one is {found.account.state.name}.")
 
 
-HANDLERS = [buy, sell, claim, withdraw]
+ROUTER = Router("/api/trades", route_handlers=[buy, sell, claim, withdraw], tags=["trading"], security=WALLET)

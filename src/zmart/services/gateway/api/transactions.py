@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import msgspec
-from litestar import get, post
-from litestar.params import FromPath, JSONBody
+from litestar import Router, get, post
+from litestar.params import JSONBody
 
 from zmart.client.shapes.transactions import Relayed, TransactionState
 from zmart.services.gateway.api import lookup, schemas
+from zmart.services.gateway.api.parameters import SignatureInPath
 from zmart.services.gateway.context import Context
+from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 
 
-class SignedTransaction(msgspec.Struct, frozen=True):
+class SignedTransaction(schemas.RequestBody, frozen=True, kw_only=True):
     """A whole transaction in base64, signed by every required signer."""
 
     transaction: schemas.Base64
 
 
-@post("/api/transactions", status_code=202, tags=["transactions"])
+@post(
+    "/",
+    status_code=202,
+    operation_id="SendTransaction",
+    responses=refusals(409),
+    opt={LINKS: lead_to("GetTransaction", signature="$response.body#/signature")},
+)
 async def send_transaction(context: Context, data: JSONBody[SignedTransaction]) -> Relayed:
     """Relay a signed transaction of the program. Sending the same one again is harmless."""
     signature = await context.relay.send(data.transaction)
     return Relayed(signature=signature, status="live")
 
 
-@get("/api/transactions/{signature:str}", tags=["transactions"])
-async def transaction_state(context: Context, signature: FromPath[str]) -> TransactionState:
+@get("/{signature:str}", operation_id="GetTransaction", responses=refusals(404))
+async def transaction_state(context: Context, signature: SignatureInPath) -> TransactionState:
     """landed, failed (with the program's error), live (it may still land) or expired (it never will)."""
     return await context.relay.state_of(lookup.signature_in_path(signature))
 
 
-HANDLERS = [send_transaction, transaction_state]
+ROUTER = Router(
+    "/api/transactions", route_handlers=[send_transaction, transaction_state], tags=["transactions"]
+)

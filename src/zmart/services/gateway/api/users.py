@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-import msgspec
-from litestar import get, put
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar import Router, get, put
+from litestar.params import FromQuery
 
 from zmart.client.shapes import people as shapes
 from zmart.client.shapes.tape import WalletTrades
-from zmart.errors import Forbidden, Invalid
+from zmart.errors import Forbidden
 from zmart.market.times import iso
 from zmart.market.types import Lamports, MarketState, Wallet
 from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
 from zmart.services.gateway.api.formatting import percent, units_text
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
+from zmart.services.gateway.api.parameters import WalletInPath
 from zmart.services.gateway.context import Context
-from zmart.services.gateway.http.request_auth import Auth, checked_length
+from zmart.services.gateway.http.request_auth import Auth
 from zmart.services.gateway.http.responses import CHAIN
+from zmart.services.gateway.http.security import WALLET
+from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to, refusals
 from zmart.store import positions, trades, users
-from zmart.store.markets import MarketRow
-from zmart.store.positions import Held, Position
+from zmart.store.positions import Held
 from zmart.store.users import Counts, Profile
 
-_HTTPS_URL = re.compile(r"https://[!-~]+")
-_HANDLE = re.compile(r"@?[A-Za-z0-9_]+")
+_ADA = example(display_name="Ada", avatar_url="https://example.com/ada.png")
+_OF_A_WALLET = ("GetUser", "GetUserStats", "GetPortfolio", "GetUserPositions", "GetPositions")
 _WINDOWS_S = {"24h": 86_400, "7d": 604_800, "30d": 2_592_000, "all": 10**9}
 
 
-class ProfileChange(msgspec.Struct, frozen=True, kw_only=True):
+class ProfileChange(schemas.RequestBody, frozen=True, kw_only=True):
     """Fields that are left out stay as they are; an empty text clears one."""
 
     display_name: schemas.DisplayName | None = None
@@ -39,44 +39,25 @@ class ProfileChange(msgspec.Struct, frozen=True, kw_only=True):
     twitter_handle: schemas.Handle | None = None
 
 
-@get("/api/users/{wallet:str}", opt={CHAIN: True}, tags=["users"])
-async def user(context: Context, wallet: FromPath[str]) -> shapes.User:
+@get("/users/{wallet:str}", operation_id="GetUser", responses=refusals(404), opt={CHAIN: True})
+async def user(context: Context, wallet: WalletInPath) -> shapes.User:
     """Profile and counts. A wallet that never did anything has the same shape with zeros."""
     who = lookup.wallet_in_path(wallet)
     return _user(who, await users.profile(context.pool, who), await users.counts(context.pool, who))
 
 
-@put("/api/users/{wallet:str}", tags=["users"])
+@put("/users/{wallet:str}", operation_id="PutUser", security=WALLET, responses=refusals(403, 404))
 async def put_user(
-    context: Context, auth: Auth, wallet: FromPath[str], data: JSONBody[ProfileChange]
+    context: Context, auth: Auth, wallet: WalletInPath, data: Annotated[ProfileChange, _ADA]
 ) -> shapes.User:
     """Change your own profile."""
     who = lookup.wallet_in_path(wallet)
-    change = _checked(data)
     if await auth.wallet() != who:
         raise Forbidden("A profile is changed by its own wallet only.")
     profile = await users.put(
-        context.pool, who, change.display_name, change.bio, change.avatar_url, change.twitter_handle
+        context.pool, who, data.display_name, data.bio, data.avatar_url, data.twitter_handle
     )
     return _user(who, profile, await users.counts(context.pool, who))
-
-
-def _checked(data: ProfileChange) -> ProfileChange:
-    def bounded(field: str, text: str | None, longest: int) -> str | None:
-        return None if text is None else checked_length(field, text, 0, longest)
-
-    url = bounded("avatar_url", data.avatar_url, 500)
-    if url and not _HTTPS_URL.fullmatch(url):
-        raise Invalid("avatar_url", "avatar_url must be an address that begins with https://.")
-    handle = bounded("twitter_handle", data.twitter_handle, 16)
-    if handle and not _HANDLE.fullmatch(handle):
-        raise Invalid("twitter_handle", "twitter_handle has letters, digits and _ only.")
-    return ProfileChange(
-        display_name=bounded("display_name", data.display_name, 50),
-        bio=bounded("bio", data.bio, 500),
-        avatar_url=url,
-        twitter_handle=handle,
-    )
 
 
 def _user(wallet: Wallet, profile: Profile | None, counts: Counts) -> shapes.User:
@@ -99,8 +80,8 @@ def _user(wallet: Wallet, profile: Profile | None, counts: Counts) -> shapes.Use
     )
 
 
-@get("/api/users/{wallet:str}/stats", opt={CHAIN: True}, tags=["users"])
-async def user_stats(context: Context, wallet: FromPath[str]) -> shapes.UserStats:
+@get("/users/{wallet:str}/stats", operation_id="GetUserStats", responses=refusals(404), opt={CHAIN: True})
+async def user_stats(context: Context, wallet: WalletInPath) -> shapes.UserStats:
     """Volume, results and how often a settled position gained."""
     who = lookup.wallet_in_path(wallet)
     counts, results = await users.counts(context.pool, who), await users.results(context.pool, who)
@@ -121,9 +102,9 @@ async def user_stats(context: Context, wallet: FromPath[str]) -> shapes.UserStat
     )
 
 
-@get("/api/users/{wallet:str}/trades", opt={CHAIN: True}, tags=["users"])
+@get("/users/{wallet:str}/trades", operation_id="GetUserTrades", responses=refusals(404), opt={CHAIN: True})
 async def user_trades(
-    context: Context, wallet: FromPath[str], limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
+    context: Context, wallet: WalletInPath, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> WalletTrades:
     """The wallet's trades, newest first."""
     who, size = lookup.wallet_in_path(wallet), paging.bounded(limit)
@@ -140,9 +121,14 @@ async def user_trades(
     )
 
 
-@get("/api/users/{wallet:str}/positions", opt={CHAIN: True}, tags=["users"])
+@get(
+    "/users/{wallet:str}/positions",
+    operation_id="GetUserPositions",
+    responses=refusals(404),
+    opt={CHAIN: True},
+)
 async def user_positions(
-    context: Context, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
+    context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.UserPosition]:
     """Positions with their worth, as decimal text in SOL and shares."""
     who = lookup.wallet_in_path(wallet)
@@ -165,9 +151,9 @@ def _valued(row: Held) -> shapes.UserPosition:
     )
 
 
-@get("/api/positions/{wallet:str}", opt={CHAIN: True}, tags=["users"])
+@get("/positions/{wallet:str}", operation_id="GetPositions", responses=refusals(404), opt={CHAIN: True})
 async def plain_positions(
-    context: Context, wallet: FromPath[str], limit: Limit = 200, offset: Offset = 0
+    context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.Position]:
     """Positions as the program keeps them."""
     who = lookup.wallet_in_path(wallet)
@@ -186,60 +172,24 @@ async def plain_positions(
     ]
 
 
-@get("/api/users/{wallet:str}/portfolio", opt={CHAIN: True}, tags=["users"])
-async def portfolio(context: Context, wallet: FromPath[str]) -> shapes.Portfolio:
+@get("/users/{wallet:str}/portfolio", operation_id="GetPortfolio", responses=refusals(404), opt={CHAIN: True})
+async def portfolio(context: Context, wallet: WalletInPath) -> shapes.Portfolio:
     """Open and closed positions with average cost, and the portfolio's value over time."""
     return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet))
 
 
-@get("/api/markets/{key:str}/holders", opt={CHAIN: True}, tags=["tape"])
-async def holders(
-    context: Context, key: FromPath[str], limit: Limit = 50, offset: Offset = 0
-) -> shapes.Holders:
-    """All positions, and who holds YES and who holds NO, the largest first."""
-    row = await lookup.market_of(context, lookup.market_in_path(key))
-    size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
-    count, yes, no = await positions.holder_counts(context.pool, row.market_id)
-    everybody = await positions.of_market(context.pool, row.market_id, size, skipped)
-    sides = [
-        await positions.holders(context.pool, row.market_id, side, size, skipped) for side in (True, False)
-    ]
-    shown = [[_holder(item, row) for item in found] for found in (everybody, *sides)]
-    return shapes.Holders(
-        market_id=row.market_id,
-        holders=shown[0],
-        yes=shown[1],
-        no=shown[2],
-        count=count,
-        yes_count=yes,
-        no_count=no,
-    )
-
-
-def _holder(item: Position, market: MarketRow) -> shapes.Holder:
-    return shapes.Holder(
-        wallet=item.wallet,
-        shares_yes=item.shares_yes,
-        shares_no=item.shares_no,
-        percent_yes=percent(item.shares_yes, market.shares_yes),
-        percent_no=percent(item.shares_no, market.shares_no),
-        total_invested=item.total_invested,
-        trades=item.trades_count,
-        has_claimed=item.has_claimed,
-        claimed_lamports=item.claimed_lamports,
-    )
-
-
-@get("/api/leaderboard", opt={CHAIN: True}, tags=["users"])
+@get(
+    "/leaderboard",
+    operation_id="GetLeaderboard",
+    opt={CHAIN: True, LINKS: lead_to(*_OF_A_WALLET, wallet="$response.body#/leaders/0/wallet")},
+)
 async def leaderboard(
     context: Context,
-    window: Annotated[str, QueryParameter(description="24h, 7d, 30d or all")] = "all",
+    window: FromQuery[Literal["24h", "7d", "30d", "all"]] = "all",
     by: FromQuery[Literal["pnl", "volume"]] = "pnl",
     limit: Limit = 50,
 ) -> shapes.Leaderboard:
     """Wallets that traded within the window, the best first."""
-    if window not in _WINDOWS_S:
-        raise Invalid("window", f"window is one of {', '.join(_WINDOWS_S)}.")
     rows = await users.leaders(context.pool, by, _WINDOWS_S[window], paging.bounded(limit))
     found = [
         shapes.Leader(
@@ -255,6 +205,10 @@ async def leaderboard(
     return shapes.Leaderboard(leaders=found, count=len(found), by=by, window=window)
 
 
-HANDLERS = [
-    user, put_user, user_stats, user_trades, user_positions, plain_positions, portfolio, holders, leaderboard,
-]  # fmt: skip
+ROUTER = Router(
+    "/api",
+    route_handlers=[
+        user, put_user, user_stats, user_trades, user_positions, plain_positions, portfolio, leaderboard,
+    ],
+    tags=["users"],
+)  # fmt: skip

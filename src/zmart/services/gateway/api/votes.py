@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
-import msgspec
-from litestar import get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar import Router, get, post
+from litestar.params import BodyKwarg, QueryParameter
 
 from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid
@@ -20,17 +19,19 @@ from zmart.proofs.receipts import VoteReceipt
 from zmart.services.gateway.api import lookup, paging, schemas
 from zmart.services.gateway.api.formatting import percent
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
+from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath, WalletInQuery, between
 from zmart.services.gateway.context import AppContext, Context
-from zmart.services.gateway.http.request_auth import Auth, RequestAuth, checked_length
+from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
+from zmart.services.gateway.http.security import PUBLIC_OR_WALLET
+from zmart.services.gateway.openapi.declarations import A_MARKET, A_SIGNATURE, A_WALLET, example, refusals
 from zmart.store import vote_lists, votes
 from zmart.store.vote_lists import ListedVote
 from zmart.votes import casting, vote_log
 from zmart.votes.casting import AcceptedVote
 from zmart.votes.command import AcceptancePolicy, CastVote
 
-_VOTES = {LIMIT: "votes"}
 _CHOICES = {
     (VoteKind.PROPOSAL, True): "like",
     (VoteKind.PROPOSAL, False): "dislike",
@@ -39,7 +40,7 @@ _CHOICES = {
 }
 
 
-class Ballot(msgspec.Struct, frozen=True, kw_only=True):
+class Ballot(schemas.RequestBody, frozen=True, kw_only=True):
     """`vote` or `vote_choice`; true of a dispute: the proposed outcome is wrong. A provable vote brings its
     `statement` and the wallet's `signature` over it."""
 
@@ -54,14 +55,38 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
 
 
-@post("/api/votes/proposal", opt=_VOTES, tags=["votes"])
-async def vote_on_proposal(context: Context, auth: Auth, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
+def _ballot(kind: str, choice: str) -> BodyKwarg:
+    statement = (
+        "ZMART vote\nprogram: 6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw\n"
+        f"market: {A_MARKET}\nkind: {kind}\nchoice: {choice}\nwallet: {A_WALLET}\nissued: 2026-01-15T12:00:00.000Z"
+    )
+    return example(market_id=A_MARKET, vote=True, wallet=A_WALLET, statement=statement, signature=A_SIGNATURE)
+
+
+@post(
+    "/votes/proposal",
+    operation_id="VoteOnProposal",
+    security=PUBLIC_OR_WALLET,
+    responses=refusals(401, 403, 404, 409),
+    opt={LIMIT: "votes"},
+)
+async def vote_on_proposal(
+    context: Context, auth: Auth, data: Annotated[Ballot, _ballot("proposal", "like")]
+) -> shapes.VoteAnswer:
     """Like or dislike a proposal."""
     return await _cast(context, auth, VoteKind.PROPOSAL, data)
 
 
-@post("/api/votes/dispute", opt=_VOTES, tags=["votes"])
-async def vote_on_dispute(context: Context, auth: Auth, data: JSONBody[Ballot]) -> shapes.VoteAnswer:
+@post(
+    "/votes/dispute",
+    operation_id="VoteOnDispute",
+    security=PUBLIC_OR_WALLET,
+    responses=refusals(401, 403, 404, 409),
+    opt={LIMIT: "votes"},
+)
+async def vote_on_dispute(
+    context: Context, auth: Auth, data: Annotated[Ballot, _ballot("dispute", "agree")]
+) -> shapes.VoteAnswer:
     """Agree with a dispute (the proposed outcome is wrong) or disagree."""
     return await _cast(context, auth, VoteKind.DISPUTE, data)
 
@@ -125,7 +150,7 @@ def _choice(kind: VoteKind, data: Ballot) -> bool:
         raise Invalid("vote", "vote (true or false) or vote_choice is missing.")
     if data.vote_choice is None:
         return bool(data.vote)
-    said = vote_of_choice(kind, checked_length("vote_choice", data.vote_choice, 1, 20).lower())
+    said = vote_of_choice(kind, data.vote_choice.value)
     if data.vote is not None and data.vote is not said:
         raise Invalid("vote_choice", "vote and vote_choice say different things.")
     return said
@@ -193,8 +218,8 @@ def _vote(row: ListedVote) -> shapes.Vote:
     )
 
 
-@get("/api/votes/{key:str}", opt={CHAIN: True}, tags=["votes"])
-async def vote_counts(context: Context, key: FromPath[str]) -> shapes.VoteCounts:
+@get("/votes/{key:str}", operation_id="GetVotes", responses=refusals(404), opt={CHAIN: True})
+async def vote_counts(context: Context, key: MarketKeyInPath) -> shapes.VoteCounts:
     """What counts now, one vote for each wallet; a vote on chain stands for the wallet's other one."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     found = await votes.counts(context.pool, market_id)
@@ -214,36 +239,34 @@ async def vote_counts(context: Context, key: FromPath[str]) -> shapes.VoteCounts
     )
 
 
-@get("/api/votes/{key:str}/proof", opt={CHAIN: True}, tags=["votes"])
+@get("/votes/{key:str}/proof", operation_id="GetVoteProof", responses=refusals(404), opt={CHAIN: True})
 async def vote_proof(
     context: Context,
-    key: FromPath[str],
-    wallet: FromQuery[str],
-    since: Annotated[
-        int | None, QueryParameter(ge=0, description="size of the log that you saw before")
-    ] = None,
+    key: MarketKeyInPath,
+    wallet: WalletInQuery,
+    since: Annotated[int | None, between(0, 10**14, "size of the log that you saw before")] = None,
 ) -> VoteProof:
     """That a wallet's votes are in the market's log, and that the log only grew since you looked."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     return await vote_log.proof(context.pool, market_id, lookup.wallet_in_path(wallet), since)
 
 
-@get("/api/votes/{key:str}/log", opt={CHAIN: True}, tags=["votes"])
+@get("/votes/{key:str}/log", operation_id="GetVoteLog", responses=refusals(404), opt={CHAIN: True})
 async def log_page(
     context: Context,
-    key: FromPath[str],
-    start: Annotated[int, QueryParameter(ge=0, le=2**40)] = 0,
-    limit: Annotated[int, QueryParameter(ge=0)] = 100,
+    key: MarketKeyInPath,
+    start: Annotated[int, between(0, 2**40)] = 0,
+    limit: Annotated[int, between(0)] = 100,
 ) -> LogPage:
     """The market's log itself, to count it again."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     return await vote_log.page(context.pool, market_id, start, min(limit, MAX_PAGE))
 
 
-@get("/api/markets/{key:str}/votes", opt={CHAIN: True}, tags=["votes"])
+@get("/markets/{key:str}/votes", operation_id="GetMarketVotes", responses=refusals(404), opt={CHAIN: True})
 async def market_votes(
     context: Context,
-    key: FromPath[str],
+    key: MarketKeyInPath,
     kind: Annotated[VoteKind, QueryParameter(name="type")] = VoteKind.PROPOSAL,
     limit: Limit = 50,
     offset: Offset = 0,
@@ -275,17 +298,15 @@ async def market_votes(
     )
 
 
-@get("/api/users/{wallet:str}/votes", opt={CHAIN: True}, tags=["votes"])
+@get("/users/{wallet:str}/votes", operation_id="GetUserVotes", responses=refusals(404), opt={CHAIN: True})
 async def user_votes(
     context: Context,
-    wallet: FromPath[str],
-    kind: Annotated[str, QueryParameter(name="type", description="all, proposal or dispute")] = "all",
+    wallet: WalletInPath,
+    kind: Annotated[Literal["all", "proposal", "dispute"], QueryParameter(name="type")] = "all",
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> shapes.UserVotes:
     """A wallet's votes, newest first."""
-    if kind not in ("all", "proposal", "dispute"):
-        raise Invalid("type", "type is all, proposal or dispute.")
     who, size, skipped = lookup.wallet_in_path(wallet), paging.bounded(limit), paging.bounded_offset(offset)
     found: dict[VoteKind, list[shapes.Vote]] = {item: [] for item in VoteKind}
     for item in VoteKind:
@@ -300,6 +321,10 @@ async def user_votes(
     )
 
 
-HANDLERS = [
-    vote_on_proposal, vote_on_dispute, vote_counts, vote_proof, log_page, market_votes, user_votes,
-]  # fmt: skip
+ROUTER = Router(
+    "/api",
+    route_handlers=[
+        vote_on_proposal, vote_on_dispute, vote_counts, vote_proof, log_page, market_votes, user_votes,
+    ],
+    tags=["votes"],
+)  # fmt: skip

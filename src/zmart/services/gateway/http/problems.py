@@ -30,6 +30,7 @@ from zmart.errors import (
 from zmart.market.times import now_iso
 from zmart.services.connection_limits import SlowBody
 from zmart.services.gateway.explorer.templating import page
+from zmart.services.gateway.http.invalid_fields import field_problems
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.store_refusal import refusal_of
 
@@ -83,6 +84,8 @@ class TooManyRequests(ZmartError):
 def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]:
     """The answer to any exception; a 500 is logged with its trace and tells the client only the request id."""
     status, message, details = explain(problem)
+    if isinstance(problem, ValidationException):
+        details = field_problems(problem, request.scope["route_handler"])
     if status == 500:
         log.error("request failed", path=request.url.path, exc_info=problem)
     elif isinstance(problem, StoreError):
@@ -147,7 +150,7 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
         case PricingError() if problem.name in _INPUT_PROBLEMS:
             return 400, str(problem), []
         case ValidationException():
-            return 400, "The request does not meet its rules: see details.", _details(problem)
+            return 400, "The request does not meet its rules: see details.", []
         case HTTPException():
             return _of_framework(problem)
         case StoreError():
@@ -176,11 +179,3 @@ def _of_framework(problem: HTTPException) -> tuple[int, str, list[FieldProblem]]
         case status if status >= 500:
             return 500, _HIDDEN, []
     return problem.status_code, problem.detail, []
-
-
-def _details(problem: ValidationException) -> list[FieldProblem]:
-    extra = problem.extra if isinstance(problem.extra, list) else []
-    return [
-        FieldProblem(field=str(item.get("key", "body")), message=str(item.get("message", "is wrong")))
-        for item in extra
-    ] or [FieldProblem(field="body", message=str(problem.detail))]

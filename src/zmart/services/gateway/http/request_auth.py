@@ -5,16 +5,18 @@ from __future__ import annotations
 import msgspec
 from litestar.di import NamedDependency, Provide
 
-from zmart.errors import Forbidden, Invalid
+from zmart.errors import Forbidden
 from zmart.market.types import Wallet
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.auth.authenticator import Principal, RequestContent
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_context import request_context
+from zmart.services.gateway.http.security import accepted_proofs
 
 
 class RequestAuth(msgspec.Struct, frozen=True):
-    """Made once per request; its demands raise Unauthenticated or Forbidden."""
+    """Made once per request; its demands raise Unauthenticated or Forbidden. A proof that the operation's `security`
+    does not name counts as none."""
 
     context: AppContext
     principal: Principal
@@ -50,17 +52,8 @@ async def provide_request_auth(request: GatewayRequest, context: Context) -> Req
     found = request_context(request.scope)
     assert found.principal is not None, "the request guard has set it"
     content = RequestContent(request.method, request.url.path, found.body)
-    return RequestAuth(context, found.principal, content)
-
-
-def checked_length(field: str, text: str, shortest: int, longest: int) -> str:
-    """The text without white space around it. Raises Invalid."""
-    trimmed = text.strip()
-    if not shortest <= len(trimmed) <= longest:
-        raise Invalid(field, f"{field} must have {shortest} to {longest} characters.")
-    if "\0" in trimmed:
-        raise Invalid(field, f"{field} holds a character that cannot be stored (NUL).")
-    return trimmed
+    accepted = accepted_proofs(request.scope["route_handler"])
+    return RequestAuth(context, found.principal.limited_to(accepted), content)
 
 
 REQUEST_AUTH = Provide(provide_request_auth)

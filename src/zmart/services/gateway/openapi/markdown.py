@@ -10,19 +10,7 @@ from zmart.services.gateway.openapi.shapes import WORDS, Schema
 from zmart.services.gateway.openapi.specification import fields_of, type_of, type_of_parameter
 
 MARKER = "<!-- Made by `zmart openapi --page`. Write above this line. -->"
-_PROOFS = {"session": "session", "signature": "signed request", "operator": "operator"}
-_ORDER = (
-    "markets",
-    "tape",
-    "lifecycle",
-    "operator",
-    "trading",
-    "transactions",
-    "votes",
-    "discussions",
-    "users",
-    "auth",
-)
+_PROOFS = {"": "public", "session": "session", "signature": "signed request", "operator": "operator"}
 
 
 def with_calls(text: str, schema: Schema) -> str:
@@ -42,9 +30,9 @@ def _calls(schema: Schema) -> Iterator[str]:
         for method, operation in item.items():
             groups.setdefault(operation["tags"][0], []).append((method, path, operation))
     yield "## Every call"
-    for group in [*_ORDER, *sorted(set(groups) - set(_ORDER))]:
-        yield f"\n### {group.capitalize()}"
-        for method, path, operation in groups.get(group, ()):
+    for tag in schema["tags"]:
+        yield f"\n### {tag['name'].capitalize()}"
+        for method, path, operation in groups[tag["name"]]:
             yield from _call(schema, method, path, operation)
 
 
@@ -72,8 +60,8 @@ def _call(schema: Schema, method: str, path: str, operation: Schema) -> Iterator
 
 
 def _who(operation: Schema) -> str:
-    proofs = [name for option in operation.get("security", ()) for name in option]
-    return f" ({', '.join(_PROOFS[name] for name in proofs)})" if proofs else ""
+    proofs = [_PROOFS[name] for option in operation["security"] for name in option or ("",)]
+    return f" ({', '.join(proofs)})" if proofs else ""
 
 
 def _field(name: str, kind: str, about: str) -> str:

@@ -9,6 +9,7 @@ from zmart.services.gateway.context import Context
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
+from zmart.services.gateway.http.security import OPERATOR_TOKEN
 from zmart.services.gateway.openapi import specification
 from zmart.services.gateway.openapi.shapes import Schema
 
@@ -49,9 +50,7 @@ def _shown(schema: Schema, path: str, method: str, operation: Schema) -> dict[st
         "method": method.upper(),
         "path": path,
         "about": operation.get("description", ""),
-        "secured": "operator"
-        if {"operator": []} in operation.get("security", [])
-        else "security" in operation,
+        "secured": _secured(operation["security"]),
         "parameters": [
             (
                 item["name"],
@@ -65,6 +64,12 @@ def _shown(schema: Schema, path: str, method: str, operation: Schema) -> dict[st
         "status": status,
         "answer": specification.fields_of(schema, answered),
     }
+
+
+def _secured(security: list[Schema]) -> str:
+    if {} in security or not security:
+        return ""
+    return "operator" if {OPERATOR_TOKEN: []} in security else "wallet"
 
 
 HANDLERS = [openapi_json, asyncapi_json, docs]

@@ -40,31 +40,21 @@ WORDS: dict[str, Schema] = {
 """The domain's types. In what clients send, amounts are integers."""
 _NAMED = {kind: kind.__name__ for kind in (MarketId, Address, Wallet, Signature, Slot, Lamports, Shares, Bps)}
 
-_EITHER = [
-    {"required": ["max_cost"], "properties": {"max_cost": {"type": "integer"}, "shares": {"type": "null"}}},
-    {"required": ["shares"], "properties": {"shares": {"type": "integer"}, "max_cost": {"type": "null"}}},
-]
-_EVIDENCE = [
-    {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
-    for one, other in (("evidence", "ipfs_evidence_hash"), ("ipfs_evidence_hash", "evidence"))
-]
-_RULES: dict[str, Schema] = {"Buy": {"oneOf": _EITHER}, "Resolution": {"oneOf": _EVIDENCE}}
-"""What a body's fields owe to each other."""
-
 
 def of_answer(annotation: Any) -> tuple[Schema, list[type]]:  # noqa: ANN401  # a handler's annotation
     """The schema of what a handler returns, and the types in it."""
     if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Response):
         [annotation] = get_args(annotation)
     kinds = list(get_args(annotation)) if get_origin(annotation) is UnionType else [annotation]
-    schemas = [_reference(kind) for kind in kinds]
+    schemas = [reference(kind) for kind in kinds]
     inner = [get_args(kind)[0] if get_origin(kind) is list else kind for kind in kinds]
     return (schemas[0] if len(schemas) == 1 else {"anyOf": schemas}), inner
 
 
-def _reference(kind: Any) -> Schema:  # noqa: ANN401
+def reference(kind: Any) -> Schema:  # noqa: ANN401
+    """Return the schema that names a struct, or a list of them."""
     if get_origin(kind) is list:
-        return {"type": "array", "items": _reference(get_args(kind)[0])}
+        return {"type": "array", "items": reference(get_args(kind)[0])}
     return {"$ref": REF.format(name=kind.__name__)}
 
 
@@ -74,10 +64,30 @@ def components(kinds: Iterable[type]) -> dict[str, Schema]:
     _, found = msgspec.json.schema_components(wanted, schema_hook=_anything, ref_template=REF)
     for kind in _reachable(wanted):
         _say_words(found[kind.__name__], kind)
-    for name, rule in _RULES.items():
-        if name in found:
-            found[name] |= rule
+        if fields := getattr(kind, "either", ()):
+            found[kind.__name__]["oneOf"] = [_only(name, fields) for name in fields]
     return {**WORDS, **found}
+
+
+def _only(name: str, fields: Iterable[str]) -> Schema:
+    """One of the fields and none of the others."""
+    other = {field: {"type": "null"} for field in fields if field != name}
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}, **other}}
+
+
+def tidied(part: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
+    """Return the document without what generators of clients read as something else: a reference's siblings, and
+    defaults of fields, which make a field required for some (a parameter keeps its own)."""
+    if isinstance(part, list):
+        return [tidied(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if isinstance(part.get("$ref"), str):
+        return {"$ref": part["$ref"]}
+    kept = {name: tidied(value) for name, value in part.items()}
+    for field in kept.get("properties", {}).values():
+        field.pop("default", None)
+    return kept
 
 
 def _anything(_: type) -> Schema:

@@ -10,11 +10,12 @@ import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, Contact, License, Tag
 from litestar.routes import HTTPRoute
 
 import zmart
-from zmart.services.gateway.openapi import operation_ids, operations, shapes
+from zmart.services.gateway.http.security import SCHEMES
+from zmart.services.gateway.openapi import operations, shapes
 from zmart.services.gateway.openapi.shapes import Schema
 
 _DESCRIPTION = """\
@@ -23,52 +24,54 @@ Markets of the ZMART program on Solana: read them, and build the transactions th
 Lamports and shares are integers in units of 1e-9; `?numeric=string` sends each as text. Chain-derived answers carry
 `ETag` and `X-As-Of-Slot`, the slot through which the index is complete. Every error has the shape of `Problem`."""
 
+_TAGS = {
+    "markets": "Find markets, look at one, create one.",
+    "tape": "What was traded in a market, what a trade would cost, who holds shares.",
+    "lifecycle": "Move a market through its life.",
+    "operator": "What only the operator may do.",
+    "trading": "Build transactions of a trader.",
+    "transactions": "Send signed transactions and follow them.",
+    "votes": "Vote, count and prove votes.",
+    "discussions": "Comment on markets.",
+    "users": "Wallets: profile, results, positions.",
+    "auth": "Sign in with a wallet.",
+    "system": "The state of the backend.",
+}
+"""In the order of the reference pages."""
+
 OPENAPI = OpenAPIConfig(
     title="ZMART gateway",
-    version=getattr(zmart, "__version__", "0.1.0"),
+    version=zmart.__version__,
     description=_DESCRIPTION,
+    license=License(name="Apache-2.0", identifier="Apache-2.0"),
+    contact=Contact(name="ZMART"),
+    tags=[Tag(name=name, description=about) for name, about in _TAGS.items()],
     path="/api/schema",
     use_handler_docstrings=True,
     render_plugins=[],
-    components=Components(
-        security_schemes={
-            "session": SecurityScheme(
-                type="http", scheme="bearer", description="A token of POST /api/auth/verify."
-            ),
-            "operator": SecurityScheme(type="http", scheme="bearer", description="OPERATOR_TOKEN."),
-            "signature": SecurityScheme(
-                type="apiKey",
-                name="Authorization",
-                security_scheme_in="header",
-                description="`Signature message=...&signature=...&wallet=...`: a request of an older client, signed "
-                "by its wallet; the same three may stand in the body.",
-            ),
-        }
-    ),
+    components=Components(security_schemes=SCHEMES),
 )
 
 
 @lru_cache(maxsize=1)
 def document(app: Litestar) -> Schema:
-    """The OpenAPI 3.1 document."""
+    """Return the OpenAPI 3.1 document."""
     schema: Schema = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     handlers = _handlers(app)
     kinds: list[type] = []
     for path, item in schema["paths"].items():
         for method, operation in item.items():
-            handler = handlers[method, path]
-            kinds += _bodies(operation, handler)
-            operation["operationId"], operation["summary"] = operation_ids.of(method, path)
-            operation.pop("deprecated", None)
-            operations.describe(path, method, operation, handler)
+            kinds += operations.complete(operation, method, path, handlers[method, path])
+    for enum in schema["components"]["schemas"].values():
+        enum.pop("default", None)  # of the parameter that the framework met first
     schema["components"]["schemas"] |= shapes.components(kinds)
-    plain: Schema = msgspec.json.decode(msgspec.json.encode(schema))
+    plain: Schema = msgspec.json.decode(msgspec.json.encode(shapes.tidied(schema)))
     return plain
 
 
 @lru_cache(maxsize=1)
 def published(app: Litestar) -> bytes:
-    """The document's JSON."""
+    """Return the document's JSON."""
     return msgspec.json.encode(document(app))
 
 
@@ -80,17 +83,6 @@ def _handlers(app: Litestar) -> dict[tuple[str, str], HTTPRouteHandler]:
         for handler in route.route_handlers
         for method in handler.http_methods
     }
-
-
-def _bodies(operation: Schema, handler: HTTPRouteHandler) -> list[type]:
-    """Says what goes in and out, by our own schemas; the types that these need."""
-    signature = handler.parsed_fn_signature
-    answer, kinds = shapes.of_answer(signature.return_type.annotation)
-    for status, response in operation["responses"].items():
-        if int(status) < 400 and "content" in response:
-            response["content"]["application/json"]["schema"] = answer
-    data = signature.parameters.get("data")
-    return kinds if data is None else [*kinds, data.annotation]
 
 
 def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
@@ -109,7 +101,11 @@ def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str,
 
 def type_of_parameter(schema: Mapping[str, Any]) -> str:
     """The same for a parameter, where nothing is said by leaving it out."""
-    return type_of(schema["anyOf"][0] if "anyOf" in schema else schema)
+    if "title" in schema:
+        return str(schema["title"])
+    if "enum" in schema:
+        return " | ".join(value for value in schema["enum"] if value)
+    return type_of(schema["oneOf"][0] if "oneOf" in schema else schema)
 
 
 def type_of(field: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 
 import msgspec
 
@@ -11,6 +12,7 @@ from zmart.market.types import Wallet
 from zmart.services.gateway.http.auth import signed_requests
 from zmart.services.gateway.http.auth.session_tokens import PREFIX, SessionToken, SessionTokens
 from zmart.services.gateway.http.auth.signed_requests import ReplayGuard, WalletSignature
+from zmart.services.gateway.http.security import OPERATOR_TOKEN, SESSION, SIGNATURE
 
 _NOBODY = "Sign in (POST /api/auth/nonce, then /api/auth/verify) and send the token as Authorization: Bearer."
 
@@ -29,6 +31,15 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if self.token is not None:
             return self.token.wallet
         return None if self.signed is None else self.signed.wallet
+
+    def limited_to(self, proofs: Collection[str]) -> Principal:
+        """The same without the proofs that are not named."""
+        return Principal(
+            token=self.token if SESSION in proofs else None,
+            signed=self.signed if SIGNATURE in proofs else None,
+            operator=self.operator and OPERATOR_TOKEN in proofs,
+            problem=self.problem,
+        )
 
 
 class RequestContent(msgspec.Struct, frozen=True):

@@ -1,0 +1,103 @@
+"""Create a market: the draft of its question, and the transaction that makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import post
+
+from zmart.client.shapes import transactions as shapes
+from zmart.errors import Invalid
+from zmart.market.types import Lamports, MarketId, Shares
+from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
+from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.request_auth import Auth
+from zmart.services.gateway.http.security import WALLET
+from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to
+
+
+class NewMarket(schemas.RequestBody, frozen=True, kw_only=True):
+    """`b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the future."""
+
+    question: schemas.Question
+    end_date: schemas.EndDate | schemas.EndDateMs
+    b_parameter: schemas.Amount
+    initial_liquidity: schemas.Amount
+    description: schemas.Description = ""
+    category: schemas.Category = "other"
+    tags: schemas.Tags = msgspec.field(default_factory=list)
+
+
+_FROZEN_HARBOUR = example(
+    question="Will the harbour be frozen in February?",
+    description="By the harbour master's log.",
+    category="weather",
+    tags=["ice"],
+    end_date="2100-02-28T12:00:00Z",
+    b_parameter=20_000_000_000,
+    initial_liquidity=15_000_000_000,
+)
+
+
+@post(
+    "/",
+    operation_id="CreateMarket",
+    security=WALLET,
+    opt={LINKS: lead_to("GetMarket", key="$response.body#/id")},
+)
+async def create_market(
+    context: Context, auth: Auth, data: Annotated[NewMarket, _FROZEN_HARBOUR]
+) -> shapes.CreatedMarket:
+    """Store and pin the question, and build the transaction that makes the market. Where no transaction can be
+    built (503), the draft is kept: the same request again answers with a transaction for it."""
+    draft = _checked(context, data)
+    creator = await auth.wallet()
+    new_id, program = MarketId(secrets.token_hex(32)), context.program.address
+    kept = await market_documents.keep_question(context, program, new_id, creator, draft)
+    document, market_id = kept.document, kept.document.market_id
+    instruction = context.program.instructions.create_market(
+        creator,
+        market_id,
+        b_parameter=draft.b_parameter,
+        initial_liquidity=draft.initial_liquidity,
+        ipfs_question_hash=document.cid,
+    )
+    built, _ = await asyncio.gather(
+        transaction_builder.build(context, creator, [instruction]),
+        market_documents.pin_question(context, kept),
+    )
+    return shapes.CreatedMarket(
+        id=market_id,
+        market_id=market_id,
+        on_chain_address=context.program.addresses.market(market_id),
+        cid=document.cid,
+        message="Sign and send the transaction; until it has landed the market is a draft that only you see.",
+        **transaction_builder.transaction_parts(built),
+    )
+
+
+def _checked(context: AppContext, data: NewMarket) -> market_documents.MarketDraft:
+    ends_at = lookup.moment_of("end_date", str(data.end_date))
+    if ends_at <= datetime.now(UTC):
+        raise Invalid("end_date", "end_date must lie in the future.")
+    b, deposit = data.b_parameter, data.initial_liquidity
+    if b < context.pricing.min_b:
+        raise Invalid(
+            "b_parameter", f"b_parameter must be at least {context.pricing.min_b}, else nobody can trade."
+        )
+    if deposit < context.pricing.min_deposit(b):
+        least = context.pricing.min_deposit(b)
+        raise Invalid("initial_liquidity", f"initial_liquidity must be at least {least} lamports for this b.")
+    return market_documents.MarketDraft(
+        question=data.question,
+        description=data.description,
+        category=data.category,
+        tags=data.tags,
+        ends_at=ends_at,
+        b_parameter=Shares(b),
+        initial_liquidity=Lamports(deposit),
+    )

@@ -1,0 +1,35 @@
+"""Who may call an operation: the proofs that its decorator names are the ones that count (http/request_auth.py)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.spec import Reference, SecurityRequirement, SecurityScheme
+
+SESSION, SIGNATURE, OPERATOR_TOKEN = "session", "signature", "operator"  # names, not secrets
+
+SIGNED_IN: list[SecurityRequirement] = [{SESSION: []}]
+WALLET: list[SecurityRequirement] = [{SESSION: []}, {SIGNATURE: []}]
+OPERATOR: list[SecurityRequirement] = [{OPERATOR_TOKEN: []}, *WALLET]
+"""The operator's token, or a proof of the program's admin wallet."""
+PUBLIC_OR_WALLET: list[SecurityRequirement] = [{}, *WALLET]
+"""Open to all; a wallet that proves itself gets more, or needs nothing else."""
+
+SCHEMES: dict[str, SecurityScheme | Reference] = {
+    SESSION: SecurityScheme(type="http", scheme="bearer", description="A token of POST /api/auth/verify."),
+    OPERATOR_TOKEN: SecurityScheme(type="http", scheme="bearer", description="OPERATOR_TOKEN."),
+    SIGNATURE: SecurityScheme(
+        type="apiKey",
+        name="Authorization",
+        security_scheme_in="header",
+        description="`Signature message=...&signature=...&wallet=...`: a request of an older client, signed by its "
+        "wallet; the same three may stand in the body.",
+    ),
+}
+
+
+@cache
+def accepted_proofs(handler: HTTPRouteHandler) -> frozenset[str]:
+    """Return the names of the proofs that the handler's decorator accepts."""
+    return frozenset(name for option in handler.resolve_security() for name in option)
