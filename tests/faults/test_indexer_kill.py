@@ -4,10 +4,8 @@ afterwards are those of a run without it, and nobody had to do anything."""
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ import msgspec
 import psutil
 import pytest
 
+from kit import commands
 from kit.chain_story import Story
 from kit.forgeries import FORGERIES
 from kit.indexer import (
@@ -71,28 +70,17 @@ class Machine:
     async def start_indexer(self):
         self.starts += 1
         self.said_before = self.said_bytes()
-        self.indexer = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from zmart.cli import main; main()",
-            "run",
-            "indexer",
-            env={
-                **os.environ,
-                "ZMART_ENV": "local",
-                "ZMART_ENV_FILE": os.devnull,
-                "DATABASE_URL": self.postgres.url(),
-                "REDIS_URL": self.valkey.url(),
-                "SOLANA_RPC_URL": self.node_url,
-                "INDEXER_PORT": str(self.port),
-                "INDEXER_BATCH_SIZE": "9",
-                "INDEXER_SCAN_INTERVAL_S": "0.2",
-                "INDEXER_LOGS_SUBSCRIBE": "false",
-                "RPC_TIMEOUT_S": "1",
-            },
-            stdout=self.log,
-            stderr=self.log,
+        env = commands.environment(
+            database_url=self.postgres.url(),
+            redis_url=self.valkey.url(),
+            solana_rpc_url=self.node_url,
+            indexer_port=self.port,
+            indexer_batch_size=9,
+            indexer_scan_interval_s=0.2,
+            indexer_logs_subscribe=False,
+            rpc_timeout_s=1,
         )
+        self.indexer = await commands.start("run", "indexer", env=env, stdout=self.log, stderr=self.log)
 
     async def kill(self, victim):
         if victim == "indexer":

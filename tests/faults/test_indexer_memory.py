@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 
 import psutil
 import pytest
 
+from kit import commands
 from kit.chain_story import Story, Tx
 from kit.story_node import serving
 from kit.waiting import until
@@ -38,23 +37,13 @@ async def test_any_backlog_fits_into_200_mb(database_url, rows):
         await connection.execute(_COPIES, failed, "$", rows, slot, timeout=600)
     async with serving(STORY) as node:
         node.final_slot = 0  # and the copies lie so far ahead that nobody misses them there yet
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from zmart.cli import main; main()",
-            "run",
-            "indexer",
-            env={
-                **os.environ,
-                "ZMART_ENV": "local",
-                "ZMART_ENV_FILE": os.devnull,
-                "DATABASE_URL": database_url,
-                "SOLANA_RPC_URL": node.url,
-                "INDEXER_PORT": str(free_port()),
-                "INDEXER_LOGS_SUBSCRIBE": "false",
-            },
-            stdout=asyncio.subprocess.DEVNULL,
+        env = commands.environment(
+            database_url=database_url,
+            solana_rpc_url=node.url,
+            indexer_port=free_port(),
+            indexer_logs_subscribe=False,
         )
+        process = await commands.start("run", "indexer", env=env, stdout=asyncio.subprocess.DEVNULL)
         watched, peak = psutil.Process(process.pid), 0
 
         async def done():

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
+from kit import commands
 from kit.decisions import (
     Scene,
 )
@@ -159,27 +159,16 @@ def most_memory_kib(pid: int) -> int:
 
 async def aggregate_in_a_process(scene: Scene, market: MarketId) -> None:
     """The real service counts and approves; its memory at the most, and an orderly end."""
-    environment = {
-        **os.environ,
-        "ZMART_ENV": "local",
-        "ZMART_ENV_FILE": os.devnull,
-        "DATABASE_URL": scene.settings.require("database_url"),
-        "SOLANA_RPC_URL": scene.chain.rpc_url,
-        "BACKEND_KEYPAIR_PATH": str(scene.chain.keys.path("backend")),
-        "ADMIN_KEYPAIR_PATH": str(scene.chain.keys.path("admin")),
-        "AGGREGATOR_PORT": str(free_port()),
-        "AGGREGATOR_CRON": "* * * * * *",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "zmart.cli",
-        "run",
-        "aggregator",
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+    env = commands.environment(
+        database_url=scene.settings.require("database_url"),
+        solana_rpc_url=scene.chain.rpc_url,
+        backend_keypair_path=scene.chain.keys.path("backend"),
+        admin_keypair_path=scene.chain.keys.path("admin"),
+        aggregator_port=free_port(),
+        aggregator_cron="* * * * * *",
     )
+    quiet = asyncio.subprocess.DEVNULL
+    process = await commands.start("run", "aggregator", env=env, stdout=quiet, stderr=quiet)
     try:
         await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED, within_s=60)
         peak_kib = most_memory_kib(process.pid)

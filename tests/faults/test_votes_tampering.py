@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +17,7 @@ import httpx
 import msgspec
 import pytest
 
+from kit import commands
 from kit.decisions import (
     Scene,
 )
@@ -191,28 +190,10 @@ async def test_a_vote_from_outside_the_voting_time_is_named(scene: Scene, market
     assert any("clock is +49.0 h off ours" in finding.text for finding in report.findings)
 
 
-def environment(scene: Scene, **more: str) -> dict[str, str]:
-    settings = scene.settings
-    return {
-        **os.environ,
-        "ZMART_ENV": "local",
-        "ZMART_ENV_FILE": os.devnull,
-        "SOLANA_RPC_URL": settings.solana_rpc_url,
-        **more,
-    }
-
-
 async def zmart(scene: Scene, *arguments: str, **more: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "zmart.cli", *arguments]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        command,
-        env=environment(scene, **more),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    env = commands.environment(solana_rpc_url=scene.settings.solana_rpc_url, **more)
+    status, out, err = await commands.run(*arguments, env=env)
+    return status, out + err
 
 
 @asynccontextmanager
@@ -220,7 +201,7 @@ async def running(scene: Scene, *command: str, url: str, **more: str) -> AsyncIt
     """A process that serves `url`."""
     process = await asyncio.create_subprocess_exec(
         *command,
-        env=environment(scene, **more),
+        env=commands.environment(solana_rpc_url=scene.settings.solana_rpc_url, **more),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -253,7 +234,7 @@ async def test_a_voter_checks_everything_with_an_rpc_and_the_api(
         "ADMIN_KEYPAIR_PATH": str(scene.settings.admin_keypair_path),
         "MIN_PROPOSAL_VOTES": "1",
     }
-    gateway = [sys.executable, "-m", "zmart.cli", "run", "gateway"]
+    gateway = [*commands.ZMART, "run", "gateway"]
     more = {"API_PORT": str(port), "REDIS_URL": redis_url, "AUTH_TOKEN_SECRET": "secret", **own}
     kept = tmp_path / "receipt.json"
     async with running(scene, *gateway, url=f"{api}/health", **more), httpx.AsyncClient() as http:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 
+from kit import commands
 from kit.chain_story import Story
 from kit.database_conditions import DatabaseConditions
 from kit.gateway import Site, add_market, address, site, wallet
@@ -279,13 +278,8 @@ async def websocket_process(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, int]]:
     """`zmart run websocket` as its user starts it: a client for its probes, and its port."""
     port = free_port()
-    environment = {
-        **os.environ, "ZMART_ENV": "local", "ZMART_ENV_FILE": os.devnull, "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url, "WS_PORT": str(port),
-    }  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "zmart.cli", "run", "websocket", env=environment
-    )
+    env = commands.environment(database_url=database_url, redis_url=redis_url, ws_port=port)
+    process = await commands.start("run", "websocket", env=env)
     try:
         async with httpx.AsyncClient() as http:
             await until(lambda: readiness_of(http, port), lambda said: said[0] == 200)

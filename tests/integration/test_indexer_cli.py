@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 
 import httpx
 import pytest
 
+from kit import commands
 from kit.chain_story import Story
 from kit.indexer import (
     tables,
@@ -29,24 +28,8 @@ def zmart(database_url):
     """`await zmart(node_url, *arguments)` gives the exit status and what was printed."""
 
     async def run(node_url, *arguments):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from zmart.cli import main; main()",
-            "indexer",
-            *arguments,
-            env={
-                **os.environ,
-                "ZMART_ENV": "local",
-                "ZMART_ENV_FILE": os.devnull,
-                "DATABASE_URL": database_url,
-                "SOLANA_RPC_URL": node_url,
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+        env = commands.environment(database_url=database_url, solana_rpc_url=node_url)
+        return await commands.run("indexer", *arguments, env=env)
 
     return run
 
@@ -111,25 +94,16 @@ async def test_a_chain_that_is_not_there_is_one_sentence(zmart):
 async def test_the_hosted_service_takes_webhooks_and_tells_how_it_is(database_url):
     port = free_port()
     async with serving(STORY) as node, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from zmart.cli import main; main()",
-            "run",
-            "indexer",
-            env={
-                **os.environ,
-                "ZMART_ENV": "production",
-                "ZMART_ENV_FILE": os.devnull,
-                "DATABASE_URL": database_url,
-                "SOLANA_RPC_URL": node.url,
-                "INDEXER_PORT": str(port),
-                "INDEXER_LOGS_SUBSCRIBE": "false",
-                "INDEXER_SCAN_INTERVAL_S": "0.2",
-                "HELIUS_WEBHOOK_SECRET": "s3cret",
-            },
-            stdout=asyncio.subprocess.PIPE,
+        env = commands.environment(
+            zmart_env="production",
+            database_url=database_url,
+            solana_rpc_url=node.url,
+            indexer_port=port,
+            indexer_logs_subscribe=False,
+            indexer_scan_interval_s=0.2,
+            helius_webhook_secret="s3cret",
         )
+        process = await commands.start("run", "indexer", env=env, stdout=asyncio.subprocess.PIPE)
 
         async def complete():
             try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 
 import pytest
 
+from kit import commands
 from kit.chain_life import CID, SOL, Driver
 from kit.indexer import (
     tables,
@@ -106,23 +105,10 @@ async def test_an_audit_names_what_differs(local_chain, database_url, running):
             "UPDATE markets SET current_liquidity = current_liquidity - 1 WHERE market_id = $1", market
         )
         report = await audit(engine.pool, rpc, local_chain.program)
-    audited = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "from zmart.cli import main; main()",
-        "indexer",
-        "audit",
-        env={
-            **os.environ,
-            "ZMART_ENV_FILE": os.devnull,
-            "DATABASE_URL": database_url,
-            "SOLANA_RPC_URL": local_chain.rpc_url,
-        },
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await audited.communicate()
-    assert audited.returncode == 1
-    assert "current_liquidity is 6999999999 here and 7000000000 on chain" in out.decode()
+    env = commands.environment(database_url=database_url, solana_rpc_url=local_chain.rpc_url)
+    status, out, _ = await commands.run("indexer", "audit", env=env)
+    assert status == 1
+    assert "current_liquidity is 6999999999 here and 7000000000 on chain" in out
     [difference] = report.differences
     assert (difference.field, difference.index, difference.chain) == (
         "current_liquidity",

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from kit import commands
 from kit.waiting import wait_for
 from zmart.local.ports import NAMES
 from zmart.local.postgres import Postgres
@@ -50,7 +50,7 @@ class Home:
 
     def zmart(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "zmart.cli", *arguments],
+            [*commands.ZMART, *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -91,7 +91,7 @@ class Up:
         self.output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "zmart.cli", "up"],
+                [*commands.ZMART, "up"],
                 env=home.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import socket
-import sys
 from contextlib import asynccontextmanager
 
 import httpx
 import psutil
 import pytest
 
+from kit import commands
 from kit.http_servers import is_ready
 from kit.providers import API_KEY, JWT, SECRET
 from kit.waiting import until
@@ -24,32 +24,30 @@ from zmart.ipfs.pinning import PinError
 from zmart.local.processes import free_port
 
 RSS_MAX_MB = 75
-CLI = [sys.executable, "-m", "zmart.cli"]
 
 
 @pytest.fixture
 def environment(tmp_path):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    return {
-        **os.environ,
-        "ZMART_ENV": "local",
-        "ZMART_ENV_FILE": str(tmp_path / "none"),
-        "ZMART_HOME": str(tmp_path / "home"),
-        "PROVIDERS_PORT": str(port),
-        "INDEXER_PORT": str(free_port()),
-        "PINATA_API_URL": url,
-        "PINATA_JWT": JWT,
-        "HELIUS_API_URL": url,
-        "HELIUS_API_KEY": API_KEY,
-        "HELIUS_WEBHOOK_SECRET": SECRET,
-    }
+    return commands.environment(
+        zmart_home=tmp_path / "home",
+        providers_port=port,
+        indexer_port=free_port(),
+        pinata_api_url=url,
+        pinata_jwt=JWT,
+        helius_api_url=url,
+        helius_api_key=API_KEY,
+        helius_webhook_secret=SECRET,
+    )
 
 
 @asynccontextmanager
 async def running(environment):
     """The process, which may be killed in here."""
-    process = await asyncio.create_subprocess_exec(*CLI, "run", "providers", env=environment, stdout=-3)
+    process = await asyncio.create_subprocess_exec(
+        *commands.ZMART, "run", "providers", env=environment, stdout=-3
+    )
     try:
         async with httpx.AsyncClient(base_url=environment["PINATA_API_URL"]) as http:
             await until(lambda: is_ready(http))
@@ -225,7 +223,11 @@ async def test_webhooks_are_registered_listed_and_deleted_by_command(environment
 
 async def command(environment, *arguments):
     process = await asyncio.create_subprocess_exec(
-        *CLI, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *commands.ZMART,
+        *arguments,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from kit import http_servers, rows
+from kit import commands, http_servers, rows
 from kit.waiting import until
 from zmart.errors import Conflict, NotFound
 from zmart.ipfs.gateway import fetch_from_gateway
@@ -46,15 +44,8 @@ def providers(tmp_path_factory) -> Iterator[dict[str, str]]:
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     names = {"pinata_api_url": address, "ipfs_gateway_url": address, "pinata_jwt": "a-test-jwt"}
-    environment = {
-        **os.environ,
-        **{name.upper(): value for name, value in names.items()},
-        "ZMART_ENV": "local",
-        "ZMART_HOME": str(tmp_path_factory.mktemp("home")),
-        "ZMART_ENV_FILE": os.devnull,
-        "PROVIDERS_PORT": str(port),
-    }
-    process = subprocess.Popen([sys.executable, "-m", "zmart.cli", "run", "providers"], env=environment)
+    env = commands.environment(zmart_home=tmp_path_factory.mktemp("home"), providers_port=port, **names)
+    process = subprocess.Popen([*commands.ZMART, "run", "providers"], env=env)
     try:
         asyncio.run(_answers(address))
         yield names
@@ -384,24 +375,15 @@ async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_p
 
 async def test_the_command_makes_and_verifies_a_snapshot(pool, settings, providers):
     await pool.execute(COMMENT, "by command")
-    environment = {
-        **os.environ,
-        **{name.upper(): value for name, value in providers.items()},
-        "ZMART_ENV": "local",
-        "ZMART_ENV_FILE": os.devnull,
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-    }
+    env = commands.environment(database_url=settings.database_url.get_secret_value(), **providers)
 
-    async def zmart(*arguments: str) -> bytes:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "zmart.cli", *arguments, env=environment, stdout=asyncio.subprocess.PIPE
-        )
-        out, _ = await process.communicate()
-        assert process.returncode == 0
+    async def zmart(*arguments: str) -> str:
+        status, out, err = await commands.run(*arguments, env=env)
+        assert status == 0, err
         return out
 
     [made] = json.loads(await zmart("snapshot", "--json"))
     assert made["verified"]
     [report] = json.loads(await zmart("verify", "snapshot", made["cid"], "--json"))
     assert (report["holds"], report["comments"]) == (True, 1)
-    assert b"The snapshot holds." in await zmart("verify", "snapshot", made["cid"])
+    assert "The snapshot holds." in await zmart("verify", "snapshot", made["cid"])

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -13,6 +12,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
+from kit import commands
 from zmart.feed.wire import encode
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
@@ -39,14 +39,9 @@ class Process:
 
     def __init__(self, database_url: str, redis_url: str) -> None:
         self.port = free_port()
-        self._environment = {
-            **os.environ,
-            "ZMART_ENV": "local",
-            "ZMART_ENV_FILE": os.devnull,
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
-            "WS_PORT": str(self.port),
-        }
+        self._environment = commands.environment(
+            database_url=database_url, redis_url=redis_url, ws_port=self.port
+        )
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -54,9 +49,7 @@ class Process:
         return f"ws://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "zmart.cli", "run", "websocket", env=self._environment
-        )
+        self._process = await commands.start("run", "websocket", env=self._environment)
         async with asyncio.timeout(30):
             while True:
                 with suppress(OSError):

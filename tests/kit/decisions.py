@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.system_program import TransferParams, transfer
 
-from kit import rows
+from kit import commands, rows
 from kit.votes import (
     add_market,
     complete_index,
@@ -294,22 +291,16 @@ class Scene:
 async def zmart(scene: Scene, *arguments: str) -> tuple[int, str]:
     """The command as a person runs it; its exit status and what it said."""
     settings = scene.settings
-    environment = {
-        **os.environ,
-        "ZMART_ENV": "local",
-        "ZMART_ENV_FILE": "/nonexistent",
-        "DATABASE_URL": settings.require("database_url"),
-        "SOLANA_RPC_URL": settings.solana_rpc_url,
-        "BACKEND_KEYPAIR_PATH": str(settings.backend_keypair_path),
-        "ADMIN_KEYPAIR_PATH": str(settings.admin_keypair_path),
-        "MIN_PROPOSAL_VOTES": "1",
-        "PUBLIC_API_URL": "http://127.0.0.1:1",
-    }
-    command = [sys.executable, "-m", "zmart.cli", *arguments]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, check=False
+    env = commands.environment(
+        database_url=settings.require("database_url"),
+        solana_rpc_url=settings.solana_rpc_url,
+        backend_keypair_path=settings.backend_keypair_path,
+        admin_keypair_path=settings.admin_keypair_path,
+        min_proposal_votes=1,
+        public_api_url="http://127.0.0.1:1",
     )
-    return done.returncode, done.stdout + done.stderr
+    status, out, err = await commands.run(*arguments, env=env)
+    return status, out + err
 
 
 async def _some_at_once(work: list[Coroutine[None, None, Result]], at_once: int = 16) -> list[Result]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from kit import rows
+from kit import commands, rows
 from kit.chain_life import CID, Driver
 from kit.gateway import (
     ADMIN,
@@ -94,15 +94,17 @@ async def fill(database_url: str) -> None:
 def server(database_url: str, redis_url: str, **environment: str) -> Iterator[str]:
     """`zmart run gateway` on a free port; gives its address."""
     port = free_port()
-    values = {
-        "ZMART_ENV_FILE": "/nonexistent", "ZMART_ENV": "local", "DATABASE_URL": database_url, "REDIS_URL": redis_url,
-        "API_PORT": str(port), "OPERATOR_TOKEN": OPERATOR, "AUTH_TOKEN_SECRET": "a secret of the tests",
-        "LOG_LEVEL": "warning", "VOTES_REQUIRE_STATEMENT": "false",
-        **{f"RATE_LIMIT_{name}": "1000000" for name in ("READS", "WRITES", "VOTES", "COMMENTS", "NONCE")},
-        **environment,
-    }  # fmt: skip
-    command = [sys.executable, "-m", "zmart.cli", "run", "gateway"]
-    process = subprocess.Popen(command, env={**os.environ, **values})
+    env = commands.environment(
+        database_url=database_url,
+        redis_url=redis_url,
+        api_port=port,
+        operator_token=OPERATOR,
+        auth_token_secret="a secret of the tests",
+        log_level="warning",
+        votes_require_statement=False,
+        **{f"rate_limit_{name}": 1_000_000 for name in ("reads", "writes", "votes", "comments", "nonce")},
+    )
+    process = subprocess.Popen([*commands.ZMART, "run", "gateway"], env=env | environment)
     try:
         _wait(f"http://127.0.0.1:{port}/ready", process)
         yield f"http://127.0.0.1:{port}"
