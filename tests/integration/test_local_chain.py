@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
+from kit.servers import running
 from kit.waiting import until
 from zmart.chain.compose import memo
 from zmart.chain.program import Program
@@ -28,12 +29,9 @@ from zmart.settings import Settings
 
 @pytest.fixture
 def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
-    server = ChainServer(
-        tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node"
-    )
-    server.start()
-    yield server
-    server.stop()
+    addon = request.config.rootpath / ".zmart" / "node"
+    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
+        yield server
 
 
 @pytest.fixture

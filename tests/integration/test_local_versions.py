@@ -17,6 +17,7 @@ import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
 
+from kit.servers import running
 from kit.waiting import until
 from kit.wire_cases import broken_older, broken_v1, mutations, older, sound_v1
 from zmart.chain.rpc import Rpc
@@ -79,12 +80,9 @@ class Sender:
 
 @pytest.fixture
 def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
-    server = ChainServer(
-        tmp_path / "chain", free_port(), free_port(), request.config.rootpath / ".zmart" / "node"
-    )
-    server.start()
-    yield server
-    server.stop()
+    addon = request.config.rootpath / ".zmart" / "node"
+    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
+        yield server
 
 
 @pytest.fixture

@@ -18,15 +18,13 @@ from functools import cached_property
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.child_server import ChildServer
 from zmart.local.extra import INSTALL
 from zmart.local.processes import (
     RunAs,
     StartError,
     executable,
-    private_folder,
     start_command,
-    stop,
-    wait_until,
 )
 from zmart.local.state_files import DamagedState, read_state, sync_folder, token_in, write_state
 
@@ -90,20 +88,19 @@ def accepts_connections(port: int) -> bool:
         return False
 
 
-class Postgres:
+class Postgres(ChildServer):
     """Run one PostgreSQL server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
 
+    title = "PostgreSQL"
+    log_name = "postgres.log"
+    stop_signal = STOP
+    working_folder = "/"  # the server's user may not be allowed into ours
+
     def __init__(self, folder: Path, port: int, bin_dir: Path | None = None, *, durable: bool = True) -> None:
-        self.folder = private_folder(folder).resolve()
+        super().__init__(folder)
         self.port = port
         self._bin_dir = find_bin_dir(bin_dir)
         self._durable = durable
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> Path:
-        """Return the file to which `start` sends the server's output; a supervisor uses its own log file."""
-        return self.folder / "postgres.log"
 
     @cached_property
     def password(self) -> str:
@@ -234,22 +231,17 @@ class Postgres:
         return int(match.group(1)) if match else 0
 
     def command(self) -> list[str]:
-        """Return the command for a supervisor; stop it with the signal `STOP`."""
+        """As in ChildServer."""
         return start_command([self.bin_dir / "postgres", "-D", self.data], self.run_as, die_with_parent=STOP)
 
     def start(self) -> None:
-        """Prepare, start as our child, and return once it accepts connections. Raises StartError."""
-        self.prepare()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", process_group=0
-            )
-        self.wait_ready()
+        """As in ChildServer; then create the database `zmart` if it is missing."""
+        super().start()
         self.ensure_database()
 
-    def wait_ready(self, seconds: float = 30.0) -> None:
-        """Wait until the server accepts connections."""
-        wait_until(lambda: accepts_connections(self.port), "PostgreSQL", seconds, self._process, self.log)
+    def answers(self) -> bool:
+        """As in ChildServer."""
+        return accepts_connections(self.port)
 
     def ensure_database(self) -> None:
         """Create the database `zmart` if it is missing."""
@@ -286,15 +278,10 @@ class Postgres:
             check=False,
         )
 
-    def stop(self) -> None:
-        """Stop the server that `start` started."""
-        if self._process is not None:
-            stop(self._process, STOP)
-
     def erase(self) -> None:
-        """Delete everything that this server wrote."""
+        """As in ChildServer."""
         shutil.rmtree(self.home, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        super().erase()
 
 
 def _choose_run_as() -> RunAs:

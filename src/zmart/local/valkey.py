@@ -10,13 +10,13 @@ import platform
 import shutil
 import signal
 import socket
-import subprocess
 from functools import cached_property
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.child_server import ChildServer
 from zmart.local.extra import INSTALL
-from zmart.local.processes import executable, private_folder, start_command, stop, wait_until
+from zmart.local.processes import executable, private_folder, start_command
 from zmart.local.state_files import DamagedState, token_in, write_state
 
 STOP = signal.SIGTERM
@@ -61,20 +61,18 @@ def _bundled() -> Path | None:
     return Path(spec.origin).parent / "_binaries" / f"{system}-{machine}" / "valkey-server"
 
 
-class Valkey:
+class Valkey(ChildServer):
     """Run one server with its data in `folder`, on 127.0.0.1:`port`, with a password of its own."""
 
+    title = "Valkey"
+    log_name = "valkey.log"
+    stop_signal = STOP
+
     def __init__(self, folder: Path, port: int, binary: Path | None = None, *, durable: bool = True) -> None:
-        self.folder = private_folder(folder).resolve()
+        super().__init__(folder)
         self.port = port
         self.binary = find_binary(binary)
         self._durable = durable
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> Path:
-        """Return the file to which `start` sends the server's output."""
-        return self.folder / "valkey.log"
 
     @cached_property
     def password(self) -> str:
@@ -101,24 +99,11 @@ class Valkey:
         write_state(self.folder / "valkey.conf", settings)
 
     def command(self) -> list[str]:
-        """Return the command for a supervisor; stop it with the signal `STOP`."""
+        """As in ChildServer."""
         return start_command([self.binary, self.folder / "valkey.conf"], die_with_parent=STOP)
 
-    def start(self) -> None:
-        """Prepare, start as our child, and return once it answers. Raises StartError."""
-        self.prepare()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0
-            )
-        self.wait_ready()
-
-    def wait_ready(self, seconds: float = 30.0) -> None:
-        """Wait until the server answers and has read its file."""
-        wait_until(self.answers, "Valkey", seconds, self._process, self.log)
-
     def answers(self) -> bool:
-        """Return whether the server serves requests now."""
+        """As in ChildServer."""
         return b"+PONG\r\n" in self._ask("PING")
 
     def _ask(self, command: str) -> list[bytes]:
@@ -129,12 +114,3 @@ class Valkey:
                     return list(answers)
         except OSError:
             return []
-
-    def stop(self) -> None:
-        """Stop the server that `start` started."""
-        if self._process is not None:
-            stop(self._process, STOP)
-
-    def erase(self) -> None:
-        """Delete everything that this server wrote."""
-        shutil.rmtree(self.folder, ignore_errors=True)

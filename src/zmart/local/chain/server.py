@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
-import subprocess
 import urllib.request
 from pathlib import Path
 
 from zmart.errors import ChainError
 from zmart.local.chain import node
-from zmart.local.processes import private_folder, start_command, stop, wait_until
+from zmart.local.child_server import ChildServer
+from zmart.local.processes import start_command
 
 STOP = signal.SIGTERM
 SLOT_MS = 50
 
 
-class ChainServer:
+class ChainServer(ChildServer):
     """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` and its WebSocket on `ws_port`."""
+
+    title = "The local chain"
+    log_name = "chain.log"
+    stop_signal = STOP
 
     def __init__(
         self,
@@ -29,13 +32,12 @@ class ChainServer:
         node_bin: Path | None = None,
         slot_ms: int = SLOT_MS,
     ) -> None:
-        self.folder = private_folder(folder).resolve()
+        super().__init__(folder)
         self.rpc_port = rpc_port
         self.ws_port = ws_port
         self.addon_folder = addon_folder.resolve()
         self.slot_ms = slot_ms
         self._node_bin = node_bin
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def rpc_url(self) -> str:
@@ -47,38 +49,20 @@ class ChainServer:
         """Return the address of its WebSocket."""
         return f"ws://127.0.0.1:{self.ws_port}"
 
-    @property
-    def log(self) -> Path:
-        """Return the file to which `start` sends the chain's output."""
-        return self.folder / "chain.log"
-
     def prepare(self) -> None:
         """Install the addon if it is missing. Raises ConfigError or StartError."""
         if not node.is_installed(self.addon_folder):
             node.install(self.addon_folder, node.find_node(self._node_bin))
 
     def command(self) -> list[str]:
-        """Return the command for a supervisor; the signal `STOP` makes it store everything and end."""
+        """As in ChildServer."""
         script = Path(__file__).with_name("chain.js")
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
         return start_command([program, script, self.addon_folder, self.folder, *ports], die_with_parent=STOP)
 
-    def start(self) -> None:
-        """Start as our child and return once it answers. Raises StartError."""
-        self.prepare()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0
-            )
-        self.wait_ready()
-
-    def wait_ready(self, seconds: float = 30.0) -> None:
-        """Wait until the chain answers, which it does after it has restored its state."""
-        wait_until(self.answers, "The local chain", seconds, self._process, self.log)
-
     def answers(self) -> bool:
-        """Return whether the chain serves requests now."""
+        """As in ChildServer."""
         try:
             with urllib.request.urlopen(f"{self.rpc_url}/", timeout=1) as answer:  # noqa: S310  (our own port)
                 return bool(answer.status == 200)
@@ -98,12 +82,3 @@ class ChainServer:
         if isinstance(result, JsonRpcError):
             raise ChainError(f"The local chain does not return its genesis hash: {result.message}")
         return decode_answer(str, "getGenesisHash", result)
-
-    def stop(self) -> None:
-        """Stop the chain that `start` started; it stores everything first."""
-        if self._process is not None:
-            stop(self._process, STOP)
-
-    def erase(self) -> None:
-        """Delete this chain's state permanently."""
-        shutil.rmtree(self.folder, ignore_errors=True)
