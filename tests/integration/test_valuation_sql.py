@@ -31,11 +31,12 @@ async def test_results_are_the_sum_of_the_values(database_url: str) -> None:
             yes, no, cost_yes, cost_no, realized = random.choices(_AMOUNTS, k=5)
             claimed = state == "FINALIZED" and random.random() < 0.5
             position = PositionFold(
-                wallet=who, shares_yes=yes, shares_no=no, total_invested=cost_yes, trades_count=1, has_claimed=claimed,
-                cost_basis_yes=0 if claimed else cost_yes, cost_basis_no=0 if claimed else cost_no,
-                realized_pnl_lamports=realized - 10**9, first_trade_at=at, last_trade_at=at, updated_slot=1,
+                market_id=key, wallet=who, shares_yes=yes, shares_no=no, total_invested=cost_yes, trades_count=1,
+                has_claimed=claimed, cost_basis_yes=0 if claimed else cost_yes,
+                cost_basis_no=0 if claimed else cost_no, realized_pnl_lamports=realized - 10**9, first_trade_at=at,
+                last_trade_at=at, updated_slot=1,
             )  # fmt: skip
-            await rows.add_position(pool, key, position)
+            await rows.add_position(pool, position)
         held = await positions.of_wallet(pool, who, 100)
         results = await users.results(pool, who)
     finally:

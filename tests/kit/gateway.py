@@ -141,10 +141,11 @@ async def add_trade(
 
 async def add_position(pool: Pool, market: str, who: str, yes: int, no: int, invested: int) -> None:
     held = PositionFold(
-        wallet=who, shares_yes=yes, shares_no=no, total_invested=invested, trades_count=1, cost_basis_yes=invested,
-        first_trade_at=rows.chain_time(NOW), last_trade_at=rows.chain_time(NOW), updated_slot=1,
+        market_id=market, wallet=who, shares_yes=yes, shares_no=no, total_invested=invested, trades_count=1,
+        cost_basis_yes=invested, first_trade_at=rows.chain_time(NOW), last_trade_at=rows.chain_time(NOW),
+        updated_slot=1,
     )  # fmt: skip
-    await rows.add_position(pool, market, held)
+    await rows.add_position(pool, held)
 
 
 def legacy_body(key: Keypair, at_ms: int | None = None, **fields: object) -> dict[str, object]:

@@ -13,7 +13,7 @@ from zmart.market.fold_state import FoldedTrade, FoldedVote, MarketFold, Positio
 from zmart.market.types import Address, ChainTime, MarketId, MarketState
 from zmart.store import projections
 from zmart.store.pool import Connection, Pool
-from zmart.store.projections import Rows
+from zmart.store.projections import ProjectionRows
 
 _TRANSACTION = """
 INSERT INTO chain_transactions (signature, slot, failed, finality, event_count)
@@ -66,26 +66,26 @@ async def add_markets(db: Pool | Connection, folds: Sequence[MarketFold], *, tri
         async with db.transaction() as connection:
             if not triggers:
                 await connection.execute(_NO_TRIGGERS)
-            await projections.write(connection, Rows(markets=list(folds)))
+            await projections.write(connection, ProjectionRows(markets=list(folds)))
     else:
-        await projections.write(db, Rows(markets=list(folds)))
+        await projections.write(db, ProjectionRows(markets=list(folds)))
 
 
 async def add_trade(pool: Pool, trade: FoldedTrade) -> None:
     async with pool.transaction() as connection:
-        await projections.write(connection, Rows(trades=[trade]))
+        await projections.write(connection, ProjectionRows(trades=[trade]))
 
 
-async def add_position(pool: Pool, market: MarketId, position: PositionFold) -> None:
+async def add_position(pool: Pool, position: PositionFold) -> None:
     async with pool.transaction() as connection:
-        await projections.write(connection, Rows(positions=[(market, position)]))
+        await projections.write(connection, ProjectionRows(positions=[position]))
 
 
 async def add_onchain_vote(pool: Pool, vote: FoldedVote, finality: str = "finalized") -> None:
     """A vote that was cast on chain, and the transaction that cast it."""
     async with pool.transaction() as connection:
         await add_transaction(connection, vote.signature, vote.slot, finality)
-        await projections.write(connection, Rows(votes=[vote]))
+        await projections.write(connection, ProjectionRows(votes=[vote]))
 
 
 async def add_transaction(
@@ -133,7 +133,7 @@ async def change_market(pool: Pool, market: MarketId, **fields: object) -> None:
     }
     async with pool.transaction() as connection:
         fold = (await projections.read_markets(connection, [market]))[market]
-        await projections.write(connection, Rows(markets=[msgspec.structs.replace(fold, **values)]))
+        await projections.write(connection, ProjectionRows(markets=[msgspec.structs.replace(fold, **values)]))
 
 
 async def copy_market(pool: Pool, market: MarketId, to: MarketId, **fields: object) -> None:
@@ -141,4 +141,4 @@ async def copy_market(pool: Pool, market: MarketId, to: MarketId, **fields: obje
     async with pool.transaction() as connection:
         fold = (await projections.read_markets(connection, [market]))[market]
         copied = msgspec.structs.replace(fold, market_id=to, **fields)
-        await projections.write(connection, Rows(markets=[copied]))
+        await projections.write(connection, ProjectionRows(markets=[copied]))

@@ -53,7 +53,13 @@ def market(state=MarketState.PROPOSED, **changes):
 
 
 def position(user, **changes):
-    values = {"wallet": user, "first_trade_at": 1, "last_trade_at": 1, "updated_slot": 20} | changes
+    values = {
+        "market_id": CREATED.market_id,
+        "wallet": user,
+        "first_trade_at": 1,
+        "last_trade_at": 1,
+        "updated_slot": 20,
+    } | changes
     return PositionFold(**values)
 
 
@@ -125,7 +131,7 @@ def test_market_activated():
 
 
 def test_market_activated_tells_a_deposit_that_was_not_known():
-    unknown = market(MarketState.APPROVED, initial_liquidity=None, current_liquidity=0)
+    unknown = market(MarketState.APPROVED, initial_liquidity=0, current_liquidity=0)
     difference, _ = step(unknown, from_wire("MarketActivated", initial_liquidity=7 * SOL))
     assert (difference["initial_liquidity"], difference["current_liquidity"]) == (7 * SOL, 7 * SOL)
 

@@ -16,7 +16,6 @@ NOT_YET_UNIQUE = {
     "Failure": "store/",
     "Inclusion": "proofs/",
     "Leader": "store/",
-    "Position": "store/",
     "TapeStats": "store/",
     "Version": "store/",
     "VoteTerms": "store/",

@@ -12,7 +12,6 @@ from zmart.errors import PricingError
 from zmart.market.fold_config import ConfigFold
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Bps, Slot, Wallet
-from zmart.store.status import Rules
 
 MODEL = pricing_model("reference")
 SOL = 10**9
@@ -126,7 +125,7 @@ def test_parts_of_a_fee_make_the_whole(fees: FeeSchedule, amount: int) -> None:
     assert min(split.protocol, split.resolver, split.lp) >= 0
 
 
-def test_the_account_the_row_and_the_fold_of_the_config_give_one_schedule() -> None:
+def test_the_account_and_the_fold_of_the_config_give_one_schedule() -> None:
     config = ConfigFold(
         admin=Wallet("a"),
         backend_authority=Wallet("b"),
@@ -136,12 +135,11 @@ def test_the_account_the_row_and_the_fold_of_the_config_give_one_schedule() -> N
         updated_slot=Slot(4),
     )
     fields = msgspec.structs.asdict(config)
-    row = Rules(**fields)
     account = GlobalConfig(
         **{name: fields.get(name, 0) for name in GlobalConfig.__struct_fields__},
     )
     expected = FeeSchedule(protocol_bps=Bps(1), resolver_bps=Bps(2), lp_bps=Bps(3))
-    assert config.fees == FeeSchedule.of_config(row) == FeeSchedule.of_config(account) == expected
+    assert config.fees == FeeSchedule.of_config(account) == expected
 
 
 @given(schedules, st.integers(0, 10**14))

@@ -23,12 +23,11 @@ MARKETS = ("aa" * 32, "bb" * 32)
 
 def held(yes: int, no: int, **fields: object) -> Held:
     values: dict[str, object] = {
-        "market_id": MARKETS[0], "wallet": "w" * 32, "shares_yes": yes, "shares_no": no, "total_invested": 0,
-        "trades_count": 1, "has_claimed": False, "claimed_lamports": 0, "cost_basis_yes": 0, "cost_basis_no": 0,
-        "realized_pnl_lamports": 0, "first_trade_at": BEGIN, "last_trade_at": BEGIN, "state": "ACTIVE",
-        "price_yes_e9": 600_000_000, "final_outcome": None, "question": "", **fields,
+        "market_id": MARKETS[0], "wallet": "w" * 32, "shares_yes": yes, "shares_no": no, "first_trade_at": BEGIN,
+        "last_trade_at": BEGIN, "updated_slot": 1, "state": "ACTIVE", "price_yes_e9": 600_000_000,
+        "final_outcome": None, "question": "", **fields,
     }  # fmt: skip
-    return Held(**{name: values[name] for name in Held.__struct_fields__ if name in values})
+    return Held(**values)
 
 
 @pytest.mark.parametrize(

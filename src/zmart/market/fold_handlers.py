@@ -58,7 +58,7 @@ def created(body: e.MarketCreated, event: e.ChainEvent, rules: FoldRules) -> Mar
         creator=body.creator,
         state=MarketState.PROPOSED,
         b_parameter=body.b_parameter,
-        initial_liquidity=body.initial_liquidity,
+        initial_liquidity=body.initial_liquidity or Lamports(0),
         current_liquidity=body.initial_liquidity or Lamports(0),
         shares_yes=opening,
         shares_no=opening,
@@ -101,7 +101,7 @@ def _activated(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, 
     body = event.event
     assert isinstance(body, e.MarketActivated)
     after = replace(market, activated_at=body.timestamp)
-    if market.initial_liquidity is None:
+    if market.initial_liquidity == 0:
         return FoldStep(
             replace(
                 after,
@@ -240,9 +240,8 @@ def _withdrawn(market: MarketFold, _: PositionFold | None, event: e.ChainEvent, 
     assert isinstance(body, e.LiquidityWithdrawn)
     if body.creator != market.creator:
         return FoldStep(rules.books.withdraw_owed(market))
-    if (
-        market.initial_liquidity is None
-    ):  # cancelled before an event stated the deposit: all of it is returned
+    # Cancelled before an event stated the deposit: all of it is returned.
+    if market.initial_liquidity == 0:
         market = replace(market, initial_liquidity=body.amount, current_liquidity=body.amount)
     return FoldStep(rules.books.withdraw(market, body.amount))
 

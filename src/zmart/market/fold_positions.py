@@ -15,7 +15,11 @@ from zmart.market.valuation import basis_of_sold
 def after_buy(position: PositionFold | None, event: SharesBought, slot: Slot) -> PositionFold:
     """Return the position after a purchase; a wallet's first purchase in the market creates it."""
     before = position or PositionFold(
-        wallet=event.user, first_trade_at=event.timestamp, last_trade_at=event.timestamp, updated_slot=slot
+        market_id=event.market_id,
+        wallet=event.user,
+        first_trade_at=event.timestamp,
+        last_trade_at=event.timestamp,
+        updated_slot=slot,
     )
     if event.outcome:
         side = {

@@ -16,7 +16,11 @@ def iso(moment: None) -> None: ...
 def iso(moment: datetime | None) -> str | None: ...
 def iso(moment: datetime | None) -> str | None:
     """Format a moment, rounded down to milliseconds; without a zone it is UTC. None stays None."""
-    return None if moment is None else _text(moment, "milliseconds")
+    if moment is None:
+        return None
+    if moment.tzinfo is not UTC:  # the database's driver has all moments in UTC
+        moment = _in_utc(moment)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_iso(text: str) -> datetime:
@@ -32,7 +36,7 @@ def parse_iso(text: str) -> datetime:
 
 def iso_micro(moment: datetime) -> str:
     """Format a moment with microseconds, the database's precision: for documents that must lose nothing."""
-    return _text(moment, "microseconds")
+    return _in_utc(moment).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def iso_of_ms(unix_ms: int) -> str:
@@ -61,10 +65,6 @@ def readable_seconds(unix_s: int) -> str:
         return f"{_EPOCH + timedelta(seconds=unix_s):%Y-%m-%d %H:%M:%S}Z"
     except OverflowError:  # the clock of a chain can say anything
         return str(unix_s)
-
-
-def _text(moment: datetime, timespec: str) -> str:
-    return _in_utc(moment).isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -32,13 +32,18 @@ def enum_name(value: object) -> object:
 
 
 class Column(msgspec.Struct, frozen=True):
-    """`array_type` is the element type of the array that is sent; `time` sends seconds for a timestamptz. `read`: where
-    the value is, if not in the row's attribute of the same name; `encode`: what is sent for it."""
+    """A column and how its values are sent.
+
+    `array_type`: the element type of the array; `time` sends Unix seconds for a timestamptz. `read` returns the value
+    from a row, by default the attribute of the column's name; `encode` converts it; `decode` converts it back when it
+    is read.
+    """
 
     name: str
     array_type: str
     encode: Callable[[object], object] = _same
     read: Callable[[Any], object] | None = None
+    decode: Callable[[Any], object] | None = None
 
     @property
     def parameter_type(self) -> str:

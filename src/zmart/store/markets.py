@@ -13,12 +13,13 @@ from typing import assert_never
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.columns import MarketColumns
 from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso_micro, parse_iso
-from zmart.market.types import Address, Lamports, MarketId, PriceE9, Shares, Slot, Wallet
+from zmart.market.types import MarketId
 from zmart.store.documents import OF_MARKET
-from zmart.store.outcomes import FINAL_OUTCOME, PROPOSED_OUTCOME
 from zmart.store.pool import Pool, Record
+from zmart.store.tables import MARKETS
 
 DAY = "interval '24 hours'"
 LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
@@ -32,13 +33,7 @@ TRADED_LATELY = f"""
 """Markets with trades in the last 24 hours: `volume` in lamports, and how many wallets."""
 
 _COLUMNS = f"""
-m.market_id, m.address, m.creator, m.state, m.b_parameter, m.initial_liquidity, m.current_liquidity,
-m.shares_yes, m.shares_no, m.price_yes_e9, m.total_volume, m.trades_count, m.traders,
-m.accumulated_protocol_fees, m.accumulated_resolver_fees, m.accumulated_lp_fees, m.claimed_shares,
-m.question_cid, m.evidence_cid, m.resolver, {PROPOSED_OUTCOME}, {FINAL_OUTCOME},
-m.was_disputed, m.dispute_initiator, m.proposal_likes, m.proposal_dislikes, m.dispute_agree, m.dispute_disagree,
-m.created_at, m.proposal_aggregated_at, m.approved_at, m.activated_at, m.resolution_proposed_at,
-m.dispute_initiated_at, m.finalized_at, m.cancelled_at, m.created_slot, m.updated_slot,
+{MARKETS.row_list("m")},
 coalesce(d.question, '') AS question, coalesce(d.description, '') AS description,
 coalesce(d.category, 'other') AS category, coalesce(d.tags, '{{}}') AS tags, d.ends_at,
 CASE WHEN d.cid IS NULL THEN 'not_available' WHEN d.problem IS NULL THEN 'available' ELSE 'not_a_market_document' END
@@ -63,48 +58,10 @@ _ID_OF_ADDRESS = "SELECT market_id FROM markets WHERE address = $1"
 _EXISTS = "SELECT market_id FROM markets WHERE market_id = $1"
 
 
-class MarketRow(msgspec.Struct, frozen=True, kw_only=True):
+class MarketRow(MarketColumns[str, bool, datetime], frozen=True, kw_only=True):
     """A market of the index with the text that its CID names: `text_status` is available, not_available (not found
     yet) or not_a_market_document; `question` is empty without it."""
 
-    market_id: MarketId
-    address: Address
-    creator: Wallet
-    state: str
-    b_parameter: Shares
-    initial_liquidity: Lamports
-    current_liquidity: Lamports
-    shares_yes: Shares
-    shares_no: Shares
-    price_yes_e9: PriceE9
-    total_volume: Lamports
-    trades_count: int
-    traders: int
-    accumulated_protocol_fees: Lamports
-    accumulated_resolver_fees: Lamports
-    accumulated_lp_fees: Lamports
-    claimed_shares: Shares
-    question_cid: str | None
-    evidence_cid: str | None
-    resolver: Wallet | None
-    proposed_outcome: bool | None
-    final_outcome: bool | None
-    was_disputed: bool
-    dispute_initiator: Wallet | None
-    proposal_likes: int
-    proposal_dislikes: int
-    dispute_agree: int
-    dispute_disagree: int
-    created_at: datetime
-    proposal_aggregated_at: datetime | None
-    approved_at: datetime | None
-    activated_at: datetime | None
-    resolution_proposed_at: datetime | None
-    dispute_initiated_at: datetime | None
-    finalized_at: datetime | None
-    cancelled_at: datetime | None
-    created_slot: Slot
-    updated_slot: Slot
     question: str
     description: str
     category: str
@@ -164,8 +121,8 @@ async def one(pool: Pool, ref: MarketRef) -> MarketRow | None:
 
 async def id_of(pool: Pool, ref: MarketRef) -> MarketId | None:
     """Return a market's id; None if the market is not indexed."""
-    found: MarketId | None = await pool.fetchval(_EXISTS if ref.id else _ID_OF_ADDRESS, str(ref))
-    return found
+    market_id: MarketId | None = await pool.fetchval(_EXISTS if ref.id else _ID_OF_ADDRESS, str(ref))
+    return market_id
 
 
 async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, MarketRow]:

@@ -13,9 +13,10 @@ INVALID = "invalid"
 
 _OUTCOME_OF: Mapping[object, bool | None] = {"yes": True, "no": False, INVALID: None, None: None}
 
-PROPOSED_OUTCOME = "m.proposed_outcome = 'yes' AS proposed_outcome"
-FINAL_OUTCOME = "CASE m.final_outcome WHEN 'yes' THEN true WHEN 'no' THEN false END AS final_outcome"
-"""Columns of `markets m` as booleans; NULL where there is none, a final 'invalid' too."""
+
+def outcome_as_boolean(column: str) -> str:
+    """Return the SQL of a column's outcome as a boolean; NULL where there is none, a final 'invalid' too."""
+    return f"CASE {column} WHEN 'yes' THEN true WHEN 'no' THEN false END"
 
 
 def outcome_word(outcome: object) -> str | None:
@@ -38,3 +39,8 @@ def final_word(is_final: bool, outcome: bool | None) -> str | None:
 def outcome_of(word: object) -> bool | None:
     """The outcome that a column's word stands for; None for no outcome and for 'invalid'."""
     return _OUTCOME_OF[word]
+
+
+def choice_of(word: object) -> bool:
+    """The vote that a column's word stands for."""
+    return word == CHOICES[True]

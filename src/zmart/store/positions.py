@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
-
 from zmart.market import valuation
-from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Wallet
+from zmart.market.columns import PositionColumns
+from zmart.market.types import Lamports, MarketId, PriceE9, Wallet
 from zmart.market.valuation import PositionValue
 from zmart.store.documents import OF_MARKET
-from zmart.store.outcomes import FINAL_OUTCOME
+from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Pool
+from zmart.store.tables import POSITIONS
 
-_COLUMNS = """p.market_id, p.wallet, p.shares_yes, p.shares_no, p.total_invested, p.trades_count, p.has_claimed,
-p.claimed_lamports, p.cost_basis_yes, p.cost_basis_no, p.realized_pnl_lamports, p.first_trade_at, p.last_trade_at"""
+_COLUMNS = POSITIONS.row_list("p")
+_FINAL_OUTCOME = outcome_as_boolean("m.final_outcome")
 _ONE = f"SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.wallet = $2"
 _OF_WALLET = f"""
-SELECT {_COLUMNS}, m.state, m.price_yes_e9, {FINAL_OUTCOME}, coalesce(d.question, '') AS question
+SELECT {_COLUMNS}, m.state, m.price_yes_e9, {_FINAL_OUTCOME} AS final_outcome, coalesce(d.question, '') AS question
 FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET}
 WHERE p.wallet = $1 ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3
 """
@@ -36,25 +36,11 @@ FROM positions WHERE market_id = $1
 """
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """What a wallet has in a market; cost bases are average cost of what is still held, fees included."""
-
-    market_id: MarketId
-    wallet: Wallet
-    shares_yes: Shares
-    shares_no: Shares
-    total_invested: Lamports
-    trades_count: int
-    has_claimed: bool
-    claimed_lamports: Lamports
-    cost_basis_yes: Lamports
-    cost_basis_no: Lamports
-    realized_pnl_lamports: Lamports
-    first_trade_at: datetime
-    last_trade_at: datetime
+class PositionRow(PositionColumns[datetime], frozen=True, kw_only=True):
+    """A wallet's position in a market."""
 
 
-class Held(Position, frozen=True, kw_only=True):
+class Held(PositionRow, frozen=True, kw_only=True):
     """A position with what its market says about its worth."""
 
     state: str
@@ -83,9 +69,9 @@ class Held(Position, frozen=True, kw_only=True):
         return not self.has_claimed and (self.shares_yes > 0 or self.shares_no > 0)
 
 
-async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> Position | None:
+async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> PositionRow | None:
     row = await pool.fetchrow(_ONE, market_id, wallet)
-    return None if row is None else Position(**row)
+    return None if row is None else PositionRow(**row)
 
 
 async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[Held]:
@@ -95,14 +81,14 @@ async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> 
 
 async def holders(
     pool: Pool, market_id: MarketId, outcome: bool, limit: int, offset: int = 0
-) -> list[Position]:
+) -> list[PositionRow]:
     """Who holds that side, the largest holding first."""
-    return [Position(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
+    return [PositionRow(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 
-async def of_market(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[Position]:
+async def of_market(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[PositionRow]:
     """All positions, those that hold nothing any more too; the largest first."""
-    return [Position(**row) for row in await pool.fetch(_OF_MARKET, market_id, limit, offset)]
+    return [PositionRow(**row) for row in await pool.fetch(_OF_MARKET, market_id, limit, offset)]
 
 
 async def holder_counts(pool: Pool, market_id: MarketId) -> tuple[int, int, int]:

@@ -12,17 +12,12 @@ from contextlib import asynccontextmanager
 from zmart.errors import Conflict
 from zmart.market.types import MarketId
 from zmart.store.pool import Connection
+from zmart.store.projections import CONFIG, PROJECTIONS
+from zmart.store.tables import Table
 
 _SCHEMA = "zmart_rebuild"
 _LOCK_ID = 0x7A6D7265626C64
-_KEYS = {
-    "program_config": "id",
-    "markets": "market_id",
-    "positions": "market_id, wallet",
-    "trades": "slot, signature, ordinal",
-    "onchain_votes": "market_id, kind, wallet",
-    "market_folds": "market_id",
-}
+_TABLES = (CONFIG, *PROJECTIONS)
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _UNLOCK = "SELECT pg_advisory_unlock($1)"
@@ -38,9 +33,6 @@ _DIGESTS = """
 SELECT COALESCE(market_id, '') AS market_id, count(*) || ':' || sum(hashtextextended(concat_ws(
     ':', signature, slot, ordinal, COALESCE(index_in_block, -1)), 0)) AS digest
 FROM chain_events GROUP BY 1
-"""
-_COLUMNS = """
-SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _COUNT_DIFFERENT = """
 SELECT count(*) FROM {live}.{table} l FULL JOIN {schema}.{table} s USING ({key}) WHERE l::text IS DISTINCT FROM s::text
@@ -66,7 +58,7 @@ async def schema(connection: Connection) -> AsyncIterator[None]:
     try:
         await connection.execute(_DROP)
         await connection.execute(_CREATE)
-        for table in _KEYS:
+        for table in _TABLES:
             await connection.execute(_TABLE.format(**await _names(connection, table)))
         yield
     finally:
@@ -93,24 +85,26 @@ async def digests(connection: Connection) -> Digests:
 async def merge(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
     """Make the live tables equal to the shadow. Returns how many rows each has, and how many were different."""
     rows, different = {}, {}
-    for table, key in _KEYS.items():
+    for table in _TABLES:
         names = await _names(connection, table)
-        rows[table] = await connection.fetchval(_ROWS.format(**names))
-        different[table] = await connection.fetchval(_COUNT_DIFFERENT.format(**names))
-        if not different[table]:
-            continue
-        columns = [r["attname"] for r in await connection.fetch(_COLUMNS, f"{_SCHEMA}.{table}")]
-        names |= {
-            "columns": ", ".join(columns),
-            "assignments": ", ".join(f"{c} = excluded.{c}" for c in columns),
-            "s_key": ", ".join(f"s.{c}" for c in key.split(", ")),
-            "l_key": ", ".join(f"l.{c}" for c in key.split(", ")),
-        }
-        await connection.execute(_DELETE.format(**names))
-        await connection.execute(_MERGE.format(**names))
+        rows[table.name] = await connection.fetchval(_ROWS.format(**names))
+        different[table.name] = await connection.fetchval(_COUNT_DIFFERENT.format(**names))
+        if different[table.name]:
+            await connection.execute(_DELETE.format(**names))
+            await connection.execute(_MERGE.format(**names))
     return rows, different
 
 
-async def _names(connection: Connection, table: str) -> dict[str, str]:
+async def _names(connection: Connection, table: Table) -> dict[str, str]:
     live = await connection.fetchval(_LIVE)
-    return {"schema": _SCHEMA, "live": f'"{live}"', "table": table, "key": _KEYS[table]}
+    columns = [column.name for column in table.columns]
+    return {
+        "schema": _SCHEMA,
+        "live": f'"{live}"',
+        "table": table.name,
+        "key": ", ".join(table.key),
+        "s_key": ", ".join(f"s.{name}" for name in table.key),
+        "l_key": ", ".join(f"l.{name}" for name in table.key),
+        "columns": ", ".join(columns),
+        "assignments": ", ".join(f"{name} = excluded.{name}" for name in columns),
+    }

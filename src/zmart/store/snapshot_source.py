@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from zmart.market.types import MarketId
+from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Connection, Pool
 
 # The log's peaks are the complete subtrees that its size is made of: one node for each bit that is set.
-_SOURCE = """
-SELECT (to_jsonb(m) || jsonb_build_object('proposed_outcome', m.proposed_outcome = 'yes', 'final_outcome',
-        CASE m.final_outcome WHEN 'yes' THEN true WHEN 'no' THEN false END))::text AS market, p.genesis_hash,
+_SOURCE = f"""
+SELECT (to_jsonb(m) || jsonb_build_object('proposed_outcome', {outcome_as_boolean("m.proposed_outcome")},
+        'final_outcome', {outcome_as_boolean("m.final_outcome")}))::text AS market, p.genesis_hash,
     (SELECT coalesce(jsonb_agg(to_jsonb(c) ORDER BY c.created_at, c.id), '[]')::text
      FROM discussions c WHERE c.market_id = m.market_id) AS comments,
     (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.kind, t.round), '[]')::text

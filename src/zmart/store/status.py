@@ -1,4 +1,4 @@
-"""How the whole system is: the index's progress, the program's rules as folded, queues, feed and activity."""
+"""Read the state of the system: progress of the index, queues, events, changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.errors import ReadOnly
-from zmart.market.types import Bps, MarketId, Slot, Wallet
+from zmart.market.types import MarketId, Slot, Wallet
 from zmart.store.change_feed import Change, Topic
 from zmart.store.inbox import IS_REAL
 from zmart.store.pool import Pool
@@ -17,12 +17,6 @@ _PROGRESS = """
 SELECT program_id, start_slot, gap_free_through_slot, tip_slot, scanned_at FROM index_progress
 """
 _AS_OF = "SELECT gap_free_through_slot FROM index_progress"
-_RULES = """
-SELECT admin, backend_authority, protocol_fee_bps, resolver_reward_bps, liquidity_provider_fee_bps,
-    proposal_approval_threshold, dispute_success_threshold, min_resolution_delay, dispute_period, is_paused,
-    updated_slot
-FROM program_config
-"""
 _QUEUES = f"""
 SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
     (SELECT count(*) FROM unconfirmed_transactions) AS unconfirmed,
@@ -66,22 +60,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     scanned_at: datetime | None
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """GlobalConfig as the events tell it; times in seconds."""
-
-    admin: Wallet
-    backend_authority: Wallet
-    protocol_fee_bps: Bps
-    resolver_reward_bps: Bps
-    liquidity_provider_fee_bps: Bps
-    proposal_approval_threshold: Bps
-    dispute_success_threshold: Bps
-    min_resolution_delay: int
-    dispute_period: int
-    is_paused: bool
-    updated_slot: Slot
-
-
 class Queues(msgspec.Struct, frozen=True, kw_only=True):
     inbox_pending: int
     unconfirmed: int
@@ -122,12 +100,6 @@ async def as_of_slot(pool: Pool) -> Slot:
 async def progress(pool: Pool) -> Progress | None:
     row = await pool.fetchrow(_PROGRESS)
     return None if row is None else Progress(**row)
-
-
-async def rules(pool: Pool) -> Rules | None:
-    """None until the index has seen the program's configuration."""
-    row = await pool.fetchrow(_RULES)
-    return None if row is None else Rules(**row)
 
 
 async def queues(pool: Pool) -> Queues:

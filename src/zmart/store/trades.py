@@ -7,14 +7,15 @@ from datetime import datetime
 
 import msgspec
 
-from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Side, Signature, Slot, Wallet
+from zmart.market.columns import TradeColumns
+from zmart.market.types import Lamports, MarketId, PriceE9, Side, Signature, Slot, Wallet
 from zmart.store.pool import Pool, Record
+from zmart.store.tables import TRADES
 
 Place = tuple[int, int, int]
 """Where a trade stands on chain: slot, index in the block, ordinal in the transaction."""
 
-_COLUMNS = """signature, ordinal, market_id, wallet, side, outcome = 'yes' AS outcome, shares, cost_lamports,
-protocol_fee_lamports, resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at"""
+_COLUMNS = TRADES.row_list("trades")
 _ORDER = "ORDER BY slot DESC, index_in_block DESC, ordinal DESC"
 _OF_MARKET = f"SELECT {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _OF_MARKET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE market_id = $1
@@ -40,24 +41,8 @@ ORDER BY traded_at DESC, slot DESC, index_in_block DESC, ordinal DESC LIMIT $4
 """
 
 
-class TradeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One trade. `cost_lamports`: paid with fees included (buy), or received with fees taken off (sell)."""
-
-    signature: Signature
-    ordinal: int
-    market_id: MarketId
-    wallet: Wallet
-    side: str
-    outcome: bool
-    shares: Shares
-    cost_lamports: Lamports
-    protocol_fee_lamports: Lamports
-    resolver_fee_lamports: Lamports
-    lp_fee_lamports: Lamports
-    price_yes_after_e9: PriceE9
-    slot: Slot
-    index_in_block: int
-    traded_at: datetime
+class TradeRow(TradeColumns[str, bool, datetime], frozen=True, kw_only=True):
+    """A trade."""
 
     @property
     def place(self) -> Place:

@@ -10,7 +10,7 @@ from zmart.market.eligibility import VoterStanding
 from zmart.market.types import Address, Wallet
 from zmart.proofs.voter_list import MAX_BYTES, parse_list
 from zmart.settings import Settings
-from zmart.store import status, voter_lists
+from zmart.store import projections, voter_lists
 from zmart.store.pool import Pool
 
 
@@ -18,12 +18,12 @@ async def load_list(pool: Pool, settings: Settings, program: Address, cid: str) 
     """Store the list if it is not stored yet. Returns why that is impossible now, "" when the list is here."""
     if await voter_lists.known(pool, cid):
         return ""
-    rules = await status.rules(pool)
+    rules = await projections.read_config(pool)
     if rules is None:
         return "the program's configuration is not indexed yet."
     try:
         raw = await fetch_from_gateway(settings.ipfs_gateway_url, cid, max_bytes=MAX_BYTES)
-        found = parse_list(raw, cid, program, (Wallet(rules.backend_authority), Wallet(rules.admin)))
+        found = parse_list(raw, cid, program, (rules.backend_authority, rules.admin))
     except ZmartError as problem:
         return str(problem)
     await voter_lists.keep(pool, cid, found.signer, found.wallets)

@@ -12,6 +12,7 @@ from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.feed.redis_client import RedisClient
 from zmart.ipfs.pinning import PinClient
+from zmart.market.fold_config import ConfigFold
 from zmart.market.pricing import FeeSchedule, PricingModel
 from zmart.market.types import ChainTime, Slot
 from zmart.services.gateway.api import fee_payer
@@ -26,9 +27,8 @@ from zmart.services.gateway.http.feed_position import FeedPositionReader, Market
 from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
-from zmart.store import status
+from zmart.store import projections, status
 from zmart.store.pool import Pool
-from zmart.store.status import Rules
 from zmart.votes.eligibility import Voters
 
 
@@ -50,7 +50,7 @@ class AppContext:
     limiter: RateLimiter
     relay: Relay
     webhook: WebhookReceiver
-    rules: CachedValue[Rules | None]
+    rules: CachedValue[ConfigFold | None]
     as_of_slot: CachedValue[Slot]
     chain_time: CachedValue[ChainTime | None]
     payer_balance: CachedValue[FeePayerBalance]
@@ -90,11 +90,14 @@ Context = NamedDependency[AppContext]
 """How a handler asks for them."""
 
 
-def cached_rules(pool: Pool) -> CachedValue[Rules | None]:
-    return CachedValue(lambda: status.rules(pool), ttl_s=1.0)
+def cached_rules(pool: Pool) -> CachedValue[ConfigFold | None]:
+    """Return the program's rules, cached for a second."""
+    return CachedValue(lambda: projections.read_config(pool), ttl_s=1.0)
 
 
-def cached_balance(rpc: Rpc | None, rules: CachedValue[Rules | None]) -> CachedValue[FeePayerBalance]:
+def cached_balance(rpc: Rpc | None, rules: CachedValue[ConfigFold | None]) -> CachedValue[FeePayerBalance]:
+    """Return the balance of the backend authority, which pays fees, cached for some seconds."""
+
     async def read() -> FeePayerBalance:
         said = await rules.get()
         return await fee_payer.read(rpc, said.backend_authority if said else None)

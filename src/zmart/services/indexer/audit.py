@@ -154,58 +154,37 @@ def _vote_address(program: Program, vote: FoldedVote) -> Address:
 
 
 _CONFIG = tuple(name for name in ConfigFold.__struct_fields__ if name != "updated_slot")
-_SAME_NAME = (
-    "market_id",
-    "creator",
-    "b_parameter",
-    "current_liquidity",
-    "shares_yes",
-    "shares_no",
-    "total_volume",
-    "created_at",
-    "proposed_outcome",
-    "final_outcome",
-    "accumulated_protocol_fees",
-    "accumulated_resolver_fees",
-    "accumulated_lp_fees",
-    "proposal_likes",
-    "proposal_dislikes",
-    "dispute_agree",
-    "dispute_disagree",
-    "was_disputed",
-)
-_TIMES = (
-    "approved_at",
-    "activated_at",
-    "resolution_proposed_at",
-    "dispute_initiated_at",
-    "resolved_at",
-    "finalized_at",
-)
+
+
+def _shared(account: type[msgspec.Struct], row: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the names that the account and the row have both: all of them are compared."""
+    return tuple(name for name in account.__struct_fields__ if name in row.__struct_fields__)
+
+
+_MARKET = _shared(MarketAccount, MarketFold)
+_POSITION = _shared(PositionAccount, PositionFold)
+# What the account holds for what has not happened, where the index has None.
+_NONE_ON_CHAIN = dict.fromkeys((name for name in _MARKET if name.endswith("_at")), 0) | {
+    "resolver": _NOBODY,
+    "dispute_initiator": _NOBODY,
+    "cancelled_at": None,
+}
 
 
 def _market_on_chain(account: MarketAccount) -> Facts:
     return {
-        **{name: getattr(account, name) for name in (*_SAME_NAME, *_TIMES)},
+        **{name: getattr(account, name) for name in _MARKET},
         "state": account.state.name,
-        "initial_liquidity": account.initial_liquidity,
-        "resolver": account.resolver,
-        "dispute_initiator": account.dispute_initiator,
-        "cancelled_at": account.cancelled_at,
         "ipfs_evidence_hash": account.ipfs_evidence_hash,
         "claimed_shares": account.notes.claimed_shares,
     }
 
 
 def _market_indexed(market: MarketFold) -> Facts:
+    values = {name: getattr(market, name) for name in _MARKET}
     return {
-        **{name: getattr(market, name) for name in _SAME_NAME},
-        **{name: getattr(market, name) or 0 for name in _TIMES},
+        **{name: _NONE_ON_CHAIN.get(name) if value is None else value for name, value in values.items()},
         "state": market.state.name,
-        "initial_liquidity": market.initial_liquidity,
-        "resolver": market.resolver or _NOBODY,
-        "dispute_initiator": market.dispute_initiator or _NOBODY,
-        "cancelled_at": market.cancelled_at,
         "ipfs_evidence_hash": market.evidence_cid or market.question_cid,
         "claimed_shares": market.claimed_shares,
     }
@@ -213,27 +192,17 @@ def _market_indexed(market: MarketFold) -> Facts:
 
 def _position_on_chain(account: PositionAccount) -> Facts:
     return {
+        **{name: getattr(account, name) for name in _POSITION},
         "market": account.market,
         "wallet": account.user,
-        "shares_yes": account.shares_yes,
-        "shares_no": account.shares_no,
-        "total_invested": account.total_invested,
-        "trades_count": account.trades_count,
-        "last_trade_at": account.last_trade_at,
-        "has_claimed": account.has_claimed,
         "claimed_amount": account.claimed_amount,
     }
 
 
 def _position_indexed(market: Address, position: PositionFold) -> Facts:
     return {
+        **{name: getattr(position, name) for name in _POSITION},
         "market": market,
         "wallet": position.wallet,
-        "shares_yes": position.shares_yes,
-        "shares_no": position.shares_no,
-        "total_invested": position.total_invested,
-        "trades_count": position.trades_count,
-        "last_trade_at": position.last_trade_at,
-        "has_claimed": position.has_claimed,
         "claimed_amount": position.claimed_lamports,
     }

@@ -25,7 +25,7 @@ from zmart.services.indexer import metrics
 from zmart.store import chain_events, projections
 from zmart.store.chain_events import Affected
 from zmart.store.pool import Connection
-from zmart.store.projections import Head, Rows
+from zmart.store.projections import FoldHead, ProjectionRows
 
 Mapped = tuple[ChainEvent, MarketId | None]
 Store = Callable[[], Coroutine[None, None, None]]
@@ -108,31 +108,31 @@ class Projector:
     async def _refold_together(
         self, connection: Connection, market_ids: Collection[MarketId], rules: FoldRules
     ) -> None:
-        rows = Rows()
+        rows = ProjectionRows()
         for market_id, events in (await chain_events.of_markets(connection, market_ids)).items():
             if events:
-                _run(market_id, Folded(), events, rules, Head(market_id=market_id), rows)
+                _run(market_id, Folded(), events, rules, FoldHead(market_id=market_id), rows)
                 await asyncio.sleep(0)
         await projections.delete_stale(connection, market_ids, rows)
         await projections.write(connection, rows)
 
     async def _refold_long(self, connection: Connection, market_id: MarketId, rules: FoldRules) -> None:
         """Fold in pieces, so that a market of any length fits into memory."""
-        state, head, rows = Folded(), Head(market_id=market_id), Rows()
+        state, head, rows = Folded(), FoldHead(market_id=market_id), ProjectionRows()
         votes: list[FoldedVote] = []
         async for events in chain_events.of_long_market(connection, market_id, self.refold_piece_events):
-            rows = Rows()
+            rows = ProjectionRows()
             _run(market_id, state, events, rules, head, rows)
             [head] = rows.heads
             votes += state.votes
             state.trades, state.votes = [], []
-            await projections.write(connection, Rows(trades=rows.trades, votes=rows.votes))
+            await projections.write(connection, ProjectionRows(trades=rows.trades, votes=rows.votes))
             if head.error is not None:
                 break
-        last = Rows(markets=rows.markets, positions=rows.positions, heads=[head], votes=votes)
+        last = ProjectionRows(markets=rows.markets, positions=rows.positions, heads=[head], votes=votes)
         await projections.delete_stale_of_long(connection, market_id, last)
         await projections.write(
-            connection, Rows(markets=last.markets, positions=last.positions, heads=[head])
+            connection, ProjectionRows(markets=last.markets, positions=last.positions, heads=[head])
         )
 
     async def refold_affected(self, connection: Connection, affected: Affected) -> None:
@@ -154,7 +154,7 @@ class Projector:
         connection: Connection,
         rules: FoldRules,
         news: Mapping[MarketId, Sequence[ChainEvent]],
-        heads: Mapping[MarketId, Head],
+        heads: Mapping[MarketId, FoldHead],
         store: Store,
     ) -> None:
         markets = await projections.read_markets(connection, [m for m in news if m in heads])
@@ -172,17 +172,17 @@ class Projector:
         self,
         rules: FoldRules,
         news: Mapping[MarketId, Sequence[ChainEvent]],
-        heads: Mapping[MarketId, Head],
+        heads: Mapping[MarketId, FoldHead],
         markets: Mapping[MarketId, MarketFold],
         positions: Mapping[MarketId, dict[Wallet, PositionFold]],
-    ) -> Rows:
-        rows = Rows()
+    ) -> ProjectionRows:
+        rows = ProjectionRows()
         done = 0
         for market_id, events in news.items():
             if done // _AT_A_STRETCH != (done := done + len(events)) // _AT_A_STRETCH:
                 await asyncio.sleep(0)
             state = Folded(markets.get(market_id), positions.get(market_id, {}))
-            _run(market_id, state, events, rules, heads.get(market_id) or Head(market_id=market_id), rows)
+            _run(market_id, state, events, rules, heads.get(market_id) or FoldHead(market_id=market_id), rows)
         return rows
 
     async def _rules(self, connection: Connection) -> FoldRules:
@@ -198,7 +198,7 @@ async def _nothing() -> None:
     """The events are stored already."""
 
 
-def _plan(head: Head | None, first: ChainKey) -> str:
+def _plan(head: FoldHead | None, first: ChainKey) -> str:
     """Return how to fold: on top of what is folded; again from the first event, because one came late; or not at all,
     because an earlier event is still missing."""
     if head is None:
@@ -220,7 +220,12 @@ def _holders(news: Mapping[MarketId, Sequence[ChainEvent]]) -> set[tuple[MarketI
 
 
 def _run(
-    market_id: MarketId, state: Folded, events: Sequence[ChainEvent], rules: FoldRules, head: Head, rows: Rows
+    market_id: MarketId,
+    state: Folded,
+    events: Sequence[ChainEvent],
+    rules: FoldRules,
+    head: FoldHead,
+    rows: ProjectionRows,
 ) -> None:
     """Fold as far as possible and note how far that was."""
     try:
@@ -239,13 +244,13 @@ def _run(
     rows.heads.append(head)
     if state.market is not None:
         rows.markets.append(state.market)
-    rows.positions.extend((market_id, position) for position in state.positions.values())
+    rows.positions.extend(state.positions.values())
     rows.trades.extend(state.trades)
     rows.votes.extend(state.votes)
 
 
-def _head(market_id: MarketId, event: ChainEvent) -> Head:
-    return Head(
+def _head(market_id: MarketId, event: ChainEvent) -> FoldHead:
+    return FoldHead(
         market_id=market_id,
         signature=event.signature,
         slot=event.slot,

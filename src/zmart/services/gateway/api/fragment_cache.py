@@ -12,6 +12,7 @@ import msgspec
 
 from zmart.client.shapes.markets import MarketDetail, Markets
 from zmart.client.shapes.tape import MarketTrades
+from zmart.market.fold_config import ConfigFold
 from zmart.market.types import MarketId
 from zmart.services.gateway.api import serializers
 from zmart.services.gateway.api.serializers import FinalizationPolicy
@@ -20,7 +21,6 @@ from zmart.services.gateway.http.recent_changes import ShownRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import markets, trades
 from zmart.store.pool import Pool
-from zmart.store.status import Rules
 
 _MAX_BYTES = 12 << 20
 _FRAGMENT_BYTES = 600
@@ -87,7 +87,7 @@ class FragmentCache:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._rules: Rules | None = None
+        self._rules: ConfigFold | None = None
         self._fragments = Fragments(_MAX_BYTES)
 
     async def rows(

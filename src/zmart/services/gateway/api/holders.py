@@ -14,7 +14,7 @@ from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.openapi.declarations import refusals
 from zmart.store import positions
 from zmart.store.markets import MarketRow
-from zmart.store.positions import Position
+from zmart.store.positions import PositionRow
 
 
 @get("/holders", operation_id="GetHolders", responses=refusals(404), opt={CHAIN: True})
@@ -41,7 +41,7 @@ async def holders(
     )
 
 
-def _holder(item: Position, market: MarketRow) -> shapes.Holder:
+def _holder(item: PositionRow, market: MarketRow) -> shapes.Holder:
     return shapes.Holder(
         wallet=item.wallet,
         shares_yes=item.shares_yes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,29 +11,22 @@ from zmart.client.shapes import markets as shapes
 from zmart.client.shapes.people import Discussion
 from zmart.client.shapes.tape import Trade
 from zmart.market.deadlines import Deadlines
+from zmart.market.fold_config import ConfigFold
+from zmart.market.published import same_named
 from zmart.market.tally import Tally
 from zmart.market.times import iso
-from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares
+from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares, Slot
 from zmart.services.gateway.api.formatting import price_text
 from zmart.services.gateway.api.vote_terms import MarketVoting, review_of
 from zmart.settings import Settings
 from zmart.store.discussions import Comment
 from zmart.store.documents import Document
 from zmart.store.markets import MarketRow
-from zmart.store.status import Rules
 from zmart.store.trades import TradeRow
 from zmart.votes.policy import deadlines_of
 
 DRAFT = "DRAFT"
-_BLANK: dict[str, Any] = dict.fromkeys(
-    ("current_liquidity", "shares_yes", "shares_no", "total_volume", "trades_count", "traders",
-     "accumulated_protocol_fees", "accumulated_resolver_fees", "accumulated_lp_fees", "claimed_shares",
-     "proposal_likes", "proposal_dislikes", "dispute_agree", "dispute_disagree", "created_slot", "updated_slot"), 0
-) | dict.fromkeys(
-    ("evidence_cid", "resolver", "proposed_outcome", "final_outcome", "dispute_initiator", "proposal_aggregated_at",
-     "approved_at", "activated_at", "resolution_proposed_at", "dispute_initiated_at", "finalized_at", "cancelled_at")
-)  # fmt: skip
-"""What a market that is not on chain yet has not got."""
+MarketShape = TypeVar("MarketShape", bound=shapes.Market)
 
 
 class DocumentTerms(msgspec.Struct, frozen=True):
@@ -46,7 +39,7 @@ class DocumentTerms(msgspec.Struct, frozen=True):
 class FinalizationPolicy(msgspec.Struct, frozen=True):
     """What decides when a market can be finalized: the program's rules and the settings on top of them."""
 
-    rules: Rules | None
+    rules: ConfigFold | None
     settings: Settings
 
     @property
@@ -71,19 +64,18 @@ class FinalizationPolicy(msgspec.Struct, frozen=True):
 
 
 def market(row: MarketRow, policy: FinalizationPolicy) -> shapes.Market:
-    return shapes.Market(**_market_fields(row, policy))
+    return _market(shapes.Market, row, policy)
 
 
 def found_market(row: MarketRow, rank: float, policy: FinalizationPolicy) -> shapes.FoundMarket:
-    return shapes.FoundMarket(**_market_fields(row, policy), rank=round(rank, 6))
+    return _market(shapes.FoundMarket, row, policy, rank=round(rank, 6))
 
 
 def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> shapes.MarketDetail:
-    return shapes.MarketDetail(
-        **_market_fields(row, policy),
-        resolver=row.resolver,
-        question_cid=row.question_cid,
-        evidence_cid=row.evidence_cid,
+    return _market(
+        shapes.MarketDetail,
+        row,
+        policy,
         ipfs_evidence_hash=row.evidence_cid,
         proposal=_tally(
             row.proposal_likes,
@@ -98,10 +90,7 @@ def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> 
             resolver=row.accumulated_resolver_fees,
             liquidity_provider=row.accumulated_lp_fees,
         ),
-        claimed_shares=row.claimed_shares,
         pricing_model=policy.settings.pricing_model,
-        created_slot=row.created_slot,
-        updated_slot=row.updated_slot,
         vote_rules=voting.terms,
         dispute_review=review_of(voting.review),
     )
@@ -117,6 +106,9 @@ def draft(document: Document, address: Address, policy: FinalizationPolicy) -> s
         state=DRAFT,
         b_parameter=terms.b_parameter,
         initial_liquidity=terms.initial_liquidity,
+        current_liquidity=Lamports(0),
+        shares_yes=Shares(0),
+        shares_no=Shares(0),
         question=document.question,
         description=document.description,
         category=document.category,
@@ -126,10 +118,10 @@ def draft(document: Document, address: Address, policy: FinalizationPolicy) -> s
         ends_at=document.ends_at,
         text_status="available",
         price_yes_e9=PriceE9(PRICE_ONE // 2),
-        was_disputed=False,
-        **_BLANK,
+        created_slot=Slot(0),
+        updated_slot=Slot(0),
     )
-    return shapes.Market(**_market_fields(row, policy))
+    return market(row, policy)
 
 
 def trade(row: TradeRow) -> Trade:
@@ -212,43 +204,26 @@ def _tally(votes_for: int, against: int, threshold: Bps | None, at: str | None =
     )
 
 
-def _market_fields(row: MarketRow, policy: FinalizationPolicy) -> dict[str, Any]:
-    """What a row of a list and the whole market have in common."""
-    return {
-        "id": row.market_id,
-        "on_chain_address": row.address,
-        "question": row.question,
-        "description": row.description,
-        "category": row.category,
-        "tags": row.tags,
-        "text_status": row.text_status,
-        "state": row.state,
-        "status": row.state,
-        "creator_wallet": row.creator,
-        "creator": row.creator,
-        "b_parameter": row.b_parameter,
-        "liquidity_parameter": row.b_parameter,
-        "initial_liquidity": row.initial_liquidity,
-        "current_liquidity": row.current_liquidity,
-        "shares_yes": row.shares_yes,
-        "shares_no": row.shares_no,
-        "total_yes_shares": row.shares_yes,
-        "total_no_shares": row.shares_no,
-        "current_price_yes": price_text(row.price_yes_e9),
-        "current_price_no": price_text(PRICE_ONE - row.price_yes_e9),
-        "total_volume": row.total_volume,
-        "total_trades": row.trades_count,
-        "traders": row.traders,
-        "created_at": iso(row.created_at),
-        "approved_at": iso(row.approved_at),
-        "activated_at": iso(row.activated_at),
-        "resolution_proposed_at": iso(row.resolution_proposed_at),
-        "finalize_after": iso(finalize_after(row, policy)),
-        "ends_at": iso(row.ends_at),
-        "finalized_at": iso(row.finalized_at),
-        "cancelled_at": iso(row.cancelled_at),
-        "proposed_outcome": row.proposed_outcome,
-        "final_outcome": row.final_outcome,
-        "outcome": outcome_word(row),
-        "was_disputed": row.was_disputed,
-    }
+def _market(
+    shape: type[MarketShape],
+    row: MarketRow,
+    policy: FinalizationPolicy,
+    **more: Any,  # noqa: ANN401  # fields of any type
+) -> MarketShape:
+    """The columns that the shape has under their own names, and what it renames or adds; `more` it has alone."""
+    return shape(
+        **same_named(row, shape),
+        id=row.market_id,
+        on_chain_address=row.address,
+        status=row.state,
+        creator_wallet=row.creator,
+        liquidity_parameter=row.b_parameter,
+        total_yes_shares=row.shares_yes,
+        total_no_shares=row.shares_no,
+        current_price_yes=price_text(row.price_yes_e9),
+        current_price_no=price_text(PRICE_ONE - row.price_yes_e9),
+        total_trades=row.trades_count,
+        finalize_after=iso(finalize_after(row, policy)),
+        outcome=outcome_word(row),
+        **more,
+    )
