@@ -2,45 +2,30 @@
 
 import json
 from datetime import UTC, datetime
+from typing import get_args
 
 import msgspec
 import pytest
 
+from kit.feed_rows import AT, MARKET, WALLET, comment_row, market_row, trade_row
 from zmart.feed import asyncapi, messages
-from zmart.feed.channels import ChannelKind, parse_channel
+from zmart.feed.channels import Channel, ChannelKind, parse_channel
 from zmart.feed.shapes import SNAPSHOTS
 from zmart.feed.wire import encode
+from zmart.market.columns import MarketColumns
 from zmart.services.websocket import protocol
 from zmart.services.websocket.limits import SocketLimits
-from zmart.services.websocket.protocol import (
-    ErrorCode,
-    FeedOffset,
-    RefusedRequest,
-    SubscriptionOutcome,
-    SubscriptionTarget,
-)
+from zmart.services.websocket.protocol import FeedOffset, RefusedRequest, SubscriptionTarget
 from zmart.services.websocket.state import _snapshot
 from zmart.store.change_feed import Change, Op, Topic
 from zmart.store.live_state import LiveState
 
-MARKET, WALLET, AT = "ab" * 32, "W" * 44, "2026-01-02T03:04:05.678901+00:00"
-TIMES = dict.fromkeys(
-    ["created_at", "proposal_aggregated_at", "approved_at", "activated_at", "resolution_proposed_at",
-     "dispute_initiated_at", "finalized_at", "cancelled_at"], AT,
+MARKET_ROW = market_row(
+    state="FINALIZED", question_cid="Qm", resolver=WALLET, proposed_outcome="yes", final_outcome="invalid",
+    **dict.fromkeys([name for name in MarketColumns.__struct_fields__ if name.endswith("_at")], AT),
 )  # fmt: skip
-MARKET_ROW = TIMES | {
-    "market_id": MARKET, "address": "A" * 44, "creator": WALLET, "state": "FINALIZED", "b_parameter": 10**9,
-    "initial_liquidity": 5, "current_liquidity": 2**64 - 1, "shares_yes": 700, "shares_no": 300,
-    "price_yes_e9": 625_000_000, "total_volume": 9, "trades_count": 2, "traders": 1, "question_cid": "Qm",
-    "evidence_cid": None, "resolver": WALLET, "proposed_outcome": "yes", "final_outcome": None,
-    "was_disputed": False, "proposal_likes": 7, "proposal_dislikes": 3, "dispute_agree": 0,
-    "dispute_disagree": 0, "updated_slot": 77,
-}  # fmt: skip
+TRADE_ROW, COMMENT_ROW = trade_row(), comment_row()
 DOCUMENT = {"question": "?", "description": "", "category": "x", "tags": ["a"], "ends_at": AT}
-TRADE_ROW = {
-    "signature": "S" * 88, "ordinal": 1, "market_id": MARKET, "wallet": WALLET, "side": "buy", "outcome": "no",
-    "shares": 3_000, "cost_lamports": 1_000, "price_yes_after_e9": 1, "slot": 5, "traded_at": AT,
-}  # fmt: skip
 TALLY = {"for": 2, "against": 1, "total": 3}
 VOTE_ROW = {"kind": "proposal", "choice": "for", "wallet": WALLET, "created_at": AT, "tally": TALLY}
 ONCHAIN_ROW = {
@@ -51,10 +36,6 @@ ONCHAIN_ROW = {
     "tally": None,
     "slot": 9,
 }
-COMMENT_ROW = {
-    "id": "7b0b3d0e-0000-4000-8000-000000000000", "market_id": MARKET, "wallet": WALLET, "content": "x",
-    "parent_id": None, "created_at": AT, "deleted_at": None,
-}  # fmt: skip
 CHANGES = [
     (Topic.MARKETS, MARKET_ROW, messages.MarketStateMessage),
     (Topic.TRADES, TRADE_ROW, messages.TradeMessage),
@@ -70,6 +51,7 @@ STATES = {
     ChannelKind.VOTES: {"proposal": TALLY, "dispute": TALLY},
     ChannelKind.DISCUSSIONS: [COMMENT_ROW],
 }
+CODES, OUTCOMES = get_args(messages.Code), get_args(get_args(messages.OutcomeName)[0])
 PLACE = FeedOffset("an-epoch", 3)
 
 
@@ -100,24 +82,24 @@ def test_every_answer_fits_its_description():
     of_market, by_channel = (
         SubscriptionTarget(parse_channel(f"market:{MARKET}"), by) for by in (True, False)
     )
-    channel, limits = f"market:{MARKET}", SocketLimits().for_client()
+    channel, limits = Channel(ChannelKind.MARKET, MARKET), SocketLimits().for_client()
     state = _snapshot(
         ChannelKind.MARKET, LiveState(epoch="e", head=3, kept_from=1, state=json.dumps(MARKET_ROW))
     )
     fits(protocol.welcome(PLACE, "client_1", 30.0, limits), messages.Welcome)
     fits(protocol.pong(PLACE), messages.Pong)
-    fits(protocol.gap(channel, MARKET, PLACE, 1), messages.Gap)
-    for outcome in SubscriptionOutcome:
+    fits(protocol.gap(channel, PLACE, 1), messages.Gap)
+    for outcome in OUTCOMES:
         for snapshot in (None, msgspec.Raw(b"null"), state):
-            told = (channel, MARKET, PLACE, outcome, snapshot, [MARKET])
+            told = (channel, PLACE, outcome, snapshot, [MARKET])
             fits(protocol.subscribed(of_market, *told), messages.SubscribedToMarket)
             fits(protocol.subscribed(by_channel, *told), messages.Subscribed)
     fits(
-        protocol.unsubscribed(of_market, channel, MARKET, PLACE, []),
+        protocol.unsubscribed(of_market, channel, PLACE, []),
         messages.UnsubscribedFromMarket,
     )
-    fits(protocol.unsubscribed(by_channel, channel, MARKET, PLACE, []), messages.Unsubscribed)
-    for code in ErrorCode:
+    fits(protocol.unsubscribed(by_channel, channel, PLACE, []), messages.Unsubscribed)
+    for code in CODES:
         fits(protocol.error(PLACE, RefusedRequest("what", code)), messages.Error)
 
 
@@ -139,10 +121,8 @@ def test_every_message_of_the_description_is_obeyed():
 
 def test_codes_outcomes_and_channels_are_those_of_the_code():
     schemas = asyncapi.document("ws://h:1")["components"]["schemas"]
-    assert set(schemas["ErrorData"]["properties"]["code"]["enum"]) == {code.value for code in ErrorCode}
-    assert set(schemas["SubscribedData"]["properties"]["outcome"]["enum"]) == {
-        outcome.value for outcome in SubscriptionOutcome
-    }
+    assert set(schemas["ErrorData"]["properties"]["code"]["enum"]) == set(CODES)
+    assert set(schemas["SubscribedData"]["properties"]["outcome"]["enum"]) == set(OUTCOMES)
     one = msgspec.json.Decoder(messages.Subscribe)
     for kind in ChannelKind:
         for name in (kind.value, f"{kind.value}:{MARKET}", f"{kind.value}:"):

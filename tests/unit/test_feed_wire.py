@@ -5,30 +5,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from kit.feed_rows import MARKET, comment_row, market_row, trade_row
 from zmart.feed.channels import Channel, ChannelKind, parse_channel
 from zmart.feed.wire import encode
 from zmart.store.change_feed import Change, Op, Topic
 
-MARKET = "ab" * 32
-MARKET_ROW = {
-    "market_id": MARKET, "address": "A" * 44, "creator": "C" * 44, "state": "ACTIVE",
-    "b_parameter": 10**9, "initial_liquidity": 5, "current_liquidity": 18446744073709551615,
-    "shares_yes": 700, "shares_no": 300, "price_yes_e9": 625_000_000, "total_volume": 9, "trades_count": 2,
-    "traders": 1, "question_cid": None, "evidence_cid": None, "resolver": None, "proposed_outcome": None,
-    "final_outcome": None, "was_disputed": False, "proposal_likes": 7, "proposal_dislikes": 3,
-    "dispute_agree": 0, "dispute_disagree": 0, "created_at": "2026-01-02T05:04:05.678901+02:00",
-    "proposal_aggregated_at": None, "approved_at": None, "activated_at": None, "resolution_proposed_at": None,
-    "dispute_initiated_at": None, "finalized_at": None, "cancelled_at": None, "updated_slot": 77,
-}  # fmt: skip
-TRADE_ROW = {
-    "signature": "S" * 88, "ordinal": 1, "market_id": MARKET, "wallet": "W" * 44, "side": "buy", "outcome": "no",
-    "shares": 3_000, "cost_lamports": 1_000, "price_yes_after_e9": 1, "slot": 5,
-    "traded_at": "2026-01-02T03:04:05+00:00",
-}  # fmt: skip
-COMMENT_ROW = {
-    "id": "7b0b3d0e-0000-4000-8000-000000000000", "market_id": MARKET, "wallet": "W" * 44, "content": "Ünïcode \"x\"",
-    "parent_id": None, "created_at": "2026-01-02T03:04:05+00:00", "deleted_at": None,
-}  # fmt: skip
+MARKET_ROW, TRADE_ROW, COMMENT_ROW = market_row(), trade_row(), comment_row()
 
 
 def message(

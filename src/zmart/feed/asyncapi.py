@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 import zmart
-from zmart.feed.messages import ANSWERS, CHANGES, FROM_CLIENTS, SubscribedData
-from zmart.feed.shapes import SNAPSHOTS
+from zmart.feed.channels import ChannelKind
+from zmart.feed.messages import ANSWERS, CHANGES, FROM_CLIENTS, SubscribedData, SubscribedToMarketData
+from zmart.feed.shapes import SNAPSHOTS, TradeData
 
 PATH = "/asyncapi.json"
 
@@ -88,12 +89,16 @@ def _messages() -> Document:
 
 
 def _schemas() -> Document:
-    snapshots = tuple(SNAPSHOTS.values())
     every = (*FROM_CLIENTS, *ANSWERS, *CHANGES)
-    parts, schemas = msgspec.json.schema_components((*every, *snapshots), ref_template=_SCHEMAS + "{name}")
-    states = {str(part): part for part in parts[len(every) :]}
+    parts, schemas = msgspec.json.schema_components(
+        (*every, *SNAPSHOTS.values()), ref_template=_SCHEMAS + "{name}"
+    )
+    # The socket server inserts snapshots that are encoded already; their schemas are those of their structs.
+    snapshots = dict(zip(SNAPSHOTS, parts[len(every) :], strict=True))
+    schemas[SubscribedToMarketData.__name__]["properties"]["snapshot"] = snapshots[ChannelKind.MARKET]
     schemas[SubscribedData.__name__]["properties"]["snapshot"] = {
         "description": "the state at `offset`, by the kind of channel",
-        "anyOf": list(states.values()),
+        "anyOf": list({str(part): part for part in snapshots.values()}.values()),
     }
+    del schemas[TradeData.__name__]["properties"]["action"]
     return schemas

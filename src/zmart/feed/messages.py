@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from zmart.feed.shapes import CommentChange, MarketChange, MarketSnapshotData, Moment, TradeChange, VoteChange
+from zmart.feed.shapes import CommentChange, MarketChange, Moment, TradeChange, VoteChange
 from zmart.market.identifiers import MARKET_ID_FORM
 
 _OF_ALL, _OF_ONE = "markets|trades|activity", "market|trades|votes|discussions"
@@ -82,8 +82,8 @@ class PongFromClient(Struct, frozen=True, kw_only=True):
     action: Literal["pong"]
 
 
-class Envelope(Struct, frozen=True, kw_only=True):
-    """The fields that everything sent by the server has."""
+class Envelope(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The fields that everything sent by the server has, in the order in which they are sent."""
 
     channel: SentChannel
     epoch: Epoch
@@ -91,18 +91,26 @@ class Envelope(Struct, frozen=True, kw_only=True):
     timestamp: Moment
 
 
-class AnswerEnvelope(Envelope, frozen=True, kw_only=True):
+class AnswerEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
     """The envelope of an answer. Messages of the channel follow `offset`; `market_id` is set on channels of one
     market."""
 
+    channel: SentChannel
     market_id: str | UnsetType = UNSET
+    epoch: Epoch
+    offset: Offset
+    timestamp: Moment
 
 
-class ChangeEnvelope(Envelope, frozen=True, kw_only=True):
+class ChangeEnvelope(Struct, frozen=True, kw_only=True, tag_field="type"):
     """The envelope of a committed change at `offset`. `slot` is set for chain data; `timestamp` is the commit's."""
 
+    channel: SentChannel
     market_id: str
+    epoch: Epoch
+    offset: Offset
     slot: int | UnsetType = UNSET
+    timestamp: Moment
 
 
 class ConnectionLimits(Struct, frozen=True, kw_only=True):
@@ -124,10 +132,9 @@ class WelcomeData(Struct, frozen=True, kw_only=True):
     limits: ConnectionLimits
 
 
-class Welcome(Envelope, frozen=True, kw_only=True):
+class Welcome(Envelope, frozen=True, kw_only=True, tag="welcome"):
     """The first message on a connection."""
 
-    type: Literal["welcome"]
     data: WelcomeData
 
 
@@ -140,10 +147,9 @@ class SubscribedData(Struct, frozen=True, kw_only=True):
     snapshot: Raw | UnsetType = UNSET
 
 
-class Subscribed(AnswerEnvelope, frozen=True, kw_only=True):
+class Subscribed(AnswerEnvelope, frozen=True, kw_only=True, tag="subscribed"):
     """A subscription by channel has begun."""
 
-    type: Literal["subscribed"]
     data: SubscribedData
 
 
@@ -153,13 +159,12 @@ class SubscribedToMarketData(Struct, frozen=True, kw_only=True):
     message: str
     subscriptions: list[str]
     outcome: OutcomeName
-    snapshot: MarketSnapshotData | UnsetType | None = UNSET
+    snapshot: Raw | UnsetType = UNSET
 
 
-class SubscribedToMarket(AnswerEnvelope, frozen=True, kw_only=True):
+class SubscribedToMarket(AnswerEnvelope, frozen=True, kw_only=True, tag="market_state"):
     """A subscription by market_id has begun. Subscribing to the same market again returns its state again."""
 
-    type: Literal["market_state"]
     data: SubscribedToMarketData
 
 
@@ -169,10 +174,9 @@ class UnsubscribedData(Struct, frozen=True, kw_only=True):
     subscriptions: list[str]
 
 
-class Unsubscribed(AnswerEnvelope, frozen=True, kw_only=True):
+class Unsubscribed(AnswerEnvelope, frozen=True, kw_only=True, tag="unsubscribed"):
     """A subscription by channel has ended."""
 
-    type: Literal["unsubscribed"]
     data: UnsubscribedData
 
 
@@ -183,10 +187,9 @@ class UnsubscribedFromMarketData(Struct, frozen=True, kw_only=True):
     subscriptions: list[str]
 
 
-class UnsubscribedFromMarket(AnswerEnvelope, frozen=True, kw_only=True):
+class UnsubscribedFromMarket(AnswerEnvelope, frozen=True, kw_only=True, tag="market_state"):
     """A subscription by market_id has ended."""
 
-    type: Literal["market_state"]
     data: UnsubscribedFromMarketData
 
 
@@ -197,10 +200,9 @@ class GapData(Struct, frozen=True, kw_only=True):
     to: Offset
 
 
-class Gap(AnswerEnvelope, frozen=True, kw_only=True):
+class Gap(AnswerEnvelope, frozen=True, kw_only=True, tag="gap"):
     """Offsets `from` to `to` cannot be replayed; the state follows in the next message."""
 
-    type: Literal["gap"]
     data: GapData
 
 
@@ -211,10 +213,9 @@ class ErrorData(Struct, frozen=True, kw_only=True):
     code: Code
 
 
-class Error(Envelope, frozen=True, kw_only=True):
+class Error(Envelope, frozen=True, kw_only=True, tag="error"):
     """A message could not be processed. Past a limit the connection is closed after it, with 1008."""
 
-    type: Literal["error"]
     data: ErrorData
 
 
@@ -222,43 +223,40 @@ class PongData(Struct, frozen=True):
     """An empty object."""
 
 
-class Pong(Envelope, frozen=True, kw_only=True):
+class Pong(Envelope, frozen=True, kw_only=True, tag="pong"):
     """The answer to ping."""
 
-    type: Literal["pong"]
     data: PongData
 
 
-class MarketStateMessage(ChangeEnvelope, frozen=True, kw_only=True):
+class MarketStateMessage(ChangeEnvelope, frozen=True, kw_only=True, tag="market_state"):
     """A market's row has changed."""
 
-    type: Literal["market_state"]
     data: MarketChange
 
 
-class TradeMessage(ChangeEnvelope, frozen=True, kw_only=True):
+class TradeMessage(ChangeEnvelope, frozen=True, kw_only=True, tag="trade"):
     """A trade was recorded, changed or removed."""
 
-    type: Literal["trade"]
     data: TradeChange
 
 
-class VoteMessage(ChangeEnvelope, frozen=True, kw_only=True):
+class VoteMessage(ChangeEnvelope, frozen=True, kw_only=True, tag="vote"):
     """A vote was cast, here or on chain."""
 
-    type: Literal["vote"]
     data: VoteChange
 
 
-class DiscussionMessage(ChangeEnvelope, frozen=True, kw_only=True):
+class DiscussionMessage(ChangeEnvelope, frozen=True, kw_only=True, tag="discussion"):
     """A comment was written or deleted."""
 
-    type: Literal["discussion"]
     data: CommentChange
 
 
+Answer = (
+    Welcome | Subscribed | SubscribedToMarket | Unsubscribed | UnsubscribedFromMarket | Gap | Error | Pong
+)
+ChangeMessage = MarketStateMessage | TradeMessage | VoteMessage | DiscussionMessage
 FROM_CLIENTS = (Subscribe, Unsubscribe, Ping, PongFromClient)
-ANSWERS = (
-    Welcome, Subscribed, SubscribedToMarket, Unsubscribed, UnsubscribedFromMarket, Gap, Error, Pong,
-)  # fmt: skip
-CHANGES = (MarketStateMessage, TradeMessage, VoteMessage, DiscussionMessage)
+ANSWERS = get_args(Answer)
+CHANGES = get_args(ChangeMessage)

@@ -1,6 +1,6 @@
 """Define the data of the live feed's messages: what clients find under `data`, and in snapshots.
 
-rows.py, wire.py and the socket server write these messages; tests/unit/test_asyncapi.py checks that both agree.
+The feed and the socket server encode these structs; asyncapi.py publishes them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from zmart.feed.channels import ChannelKind
 
@@ -16,6 +16,7 @@ Moment = Annotated[str, Meta(description="ISO 8601 in UTC with milliseconds")]
 Units = Annotated[int, Meta(description="lamports or shares, in 1e-9")]
 Price = Annotated[str, Meta(description="decimal text with nine places")]
 Action = Literal["created", "updated", "deleted"]
+Choice = Literal["like", "dislike", "agree", "disagree"]
 
 
 class TallyData(Struct, frozen=True, kw_only=True):
@@ -30,30 +31,19 @@ class MarketData(Struct, frozen=True, kw_only=True):
     """The market's row under the names of the HTTP API."""
 
     market_id: str
-    id: str
-    on_chain_address: str
     state: str
-    status: str
     creator: str
-    creator_wallet: str
     b_parameter: Units
-    liquidity_parameter: Units
     initial_liquidity: Units
     current_liquidity: Units
     shares_yes: Units
     shares_no: Units
-    total_yes_shares: Units
-    total_no_shares: Units
-    current_price_yes: Price
-    current_price_no: Price
     total_volume: Units
     trades_count: int
     traders: int
     question_cid: str | None
     evidence_cid: str | None
     resolver: str | None
-    proposed_outcome: bool | None
-    final_outcome: bool | None
     was_disputed: bool
     proposal_likes: int
     proposal_dislikes: int
@@ -67,6 +57,17 @@ class MarketData(Struct, frozen=True, kw_only=True):
     dispute_initiated_at: Moment | None
     finalized_at: Moment | None
     cancelled_at: Moment | None
+    proposed_outcome: bool | None
+    final_outcome: bool | None
+    id: str
+    on_chain_address: str
+    status: str
+    creator_wallet: str
+    liquidity_parameter: Units
+    total_yes_shares: Units
+    total_no_shares: Units
+    current_price_yes: Price
+    current_price_no: Price
     updated_slot: int
 
 
@@ -74,14 +75,14 @@ class MarketSnapshotData(MarketData, frozen=True, kw_only=True):
     """A market in a snapshot: with its question document, null until that is known, and the figures of a price
     display."""
 
+    price_yes: float = field(name="priceYes")
+    price_no: float = field(name="priceNo")
+    total_shares: Units = field(name="totalShares")
     question: str | None
     description: str | None
     category: str | None
     tags: list[str] | None
     ends_at: Moment | None
-    price_yes: float = field(name="priceYes")
-    price_no: float = field(name="priceNo")
-    total_shares: Units = field(name="totalShares")
 
 
 class MarketChange(Struct, frozen=True, kw_only=True):
@@ -99,6 +100,7 @@ class MarketChange(Struct, frozen=True, kw_only=True):
 class TradeData(Struct, frozen=True, kw_only=True):
     """A trade. `price` is the average price of one share; `price_after` the price of YES after the trade."""
 
+    action: Action | UnsetType = UNSET  # here, so that it is a change's first field; else there is none
     trade_id: str = field(name="tradeId")
     id: str
     market_id: str
@@ -128,7 +130,7 @@ class VoteChange(Struct, frozen=True, kw_only=True):
     action: Action
     vote_type: Literal["proposal", "dispute"]
     vote: bool
-    choice: Literal["like", "dislike", "agree", "disagree"]
+    choice: Choice
     user_wallet: str
     source: Literal["offchain", "onchain"]
     created_at: Moment | None

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 
 from zmart.feed import rows
 from zmart.feed.channels import Channel, ChannelKind
+from zmart.feed.messages import (
+    ChangeMessage,
+    DiscussionMessage,
+    MarketStateMessage,
+    TradeMessage,
+    VoteMessage,
+)
+from zmart.feed.shapes import Action, CommentChange, MarketChange, TradeChange
 from zmart.market.times import iso
 from zmart.store.change_feed import Change, Op, Topic
 
-_ROW = msgspec.json.Decoder(dict[str, object])
+_MARKET = msgspec.json.Decoder(rows.MarketJson)
+_TRADE = msgspec.json.Decoder(rows.TradeJson)
+_VOTE = msgspec.json.Decoder(rows.VoteJson)
+_COMMENT = msgspec.json.Decoder(rows.CommentJson)
+Row = TypeVar("Row")
 
 
 class WireMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,84 +44,91 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(change: Change, epoch: str) -> WireMessage:
-    """Encode a change. Raises msgspec.DecodeError or KeyError if the row does not fit its table."""
-    row = _ROW.decode(change.new_row or change.old_row or "{}")
-    old = _ROW.decode(change.old_row) if change.old_row else None
-    type_, data = _data(change, row, old)
-    slot = row.get("updated_slot", row.get("slot"))
-    market_id = change.market_id or ""
-    envelope = {
-        "market_id": market_id,
-        "epoch": epoch,
-        "offset": change.offset,
-        **({} if slot is None else {"slot": slot}),
-        "timestamp": iso(change.committed_at),
-        "data": data,
-    }
+    """Encode a change. Raises msgspec.DecodeError if the row does not fit its table."""
+    message = _message(change, epoch)
+    kind = str(message.__struct_config__.tag)
+    before_tail = len(b'{"type":"%b","channel":"",' % kind.encode())
     return WireMessage(
-        offset=change.offset,
-        type=type_,
-        market_id=market_id,
-        channels=_channels(change, row, old),
-        tail=msgspec.json.encode(envelope)[1:],
+        offset=message.offset,
+        type=kind,
+        market_id=message.market_id,
+        channels=_channels(message, change.market_id),
+        tail=msgspec.json.encode(message)[before_tail:],
     )
 
 
-def _data(change: Change, row: rows.Row, old: rows.Row | None) -> tuple[str, dict[str, object]]:
+def _message(change: Change, epoch: str) -> ChangeMessage:
+    """Return the message without the name of a channel."""
+    envelope: dict[str, Any] = {
+        "channel": "",
+        "market_id": change.market_id or "",
+        "epoch": epoch,
+        "offset": change.offset,
+        "timestamp": iso(change.committed_at),
+    }
+    action: Action = change.op.value
     match change.topic:
         case Topic.MARKETS:
-            return "market_state", _market_state(change.op, row, old)
+            market = _row(_MARKET, change)
+            return MarketStateMessage(
+                **envelope, slot=market.updated_slot, data=_market_change(market, change, action)
+            )
         case Topic.TRADES:
-            return "trade", {"action": change.op.value, **rows.trade(row)}
+            trade = rows.trade(_row(_TRADE, change))
+            data = TradeChange(**{**msgspec.structs.asdict(trade), "action": action})
+            return TradeMessage(**envelope, slot=trade.slot, data=data)
         case Topic.VOTES | Topic.ONCHAIN_VOTES:
-            return "vote", {"action": change.op.value, **rows.vote(row)}
+            vote = _row(_VOTE, change)
+            return VoteMessage(**envelope, slot=vote.slot, data=rows.vote(vote, action))
         case Topic.DISCUSSIONS:
-            return "discussion", _discussion(change.op, row)
+            return DiscussionMessage(**envelope, data=_comment_change(_row(_COMMENT, change), action))
         case _ as never:
             assert_never(never)
 
 
-def _market_state(op: Op, row: rows.Row, old: rows.Row | None) -> dict[str, object]:
-    return {
-        "action": op.value,
-        "old_state": old["state"] if old else None,
-        "new_state": None if op is Op.DELETED else row["state"],
-        "market": rows.market(row),
-        **rows.market_figures(row),
-    }
+def _row(decoder: msgspec.json.Decoder[Row], change: Change) -> Row:
+    return decoder.decode(change.new_row or change.old_row or "{}")
 
 
-def _discussion(op: Op, row: rows.Row) -> dict[str, object]:
-    comment = rows.comment(row)
-    is_deleted = op is Op.DELETED or comment["deleted_at"] is not None
-    if is_deleted:
-        comment["content"] = None
-    return {
-        "action": Op.DELETED.value if is_deleted else op.value,
-        "discussion": comment,
-        "postId": comment["id"],
-        "author": comment["user_wallet"],
-        "parentId": comment["parent_id"],
-    }
+def _market_change(row: rows.MarketJson, change: Change, action: Action) -> MarketChange:
+    return MarketChange(
+        action=action,
+        old_state=_MARKET.decode(change.old_row).state if change.old_row else None,
+        new_state=None if change.op is Op.DELETED else row.state,
+        market=rows.market(row),
+        **rows.price_figures(row),
+    )
 
 
-def _channels(change: Change, row: rows.Row, old: rows.Row | None) -> tuple[str, ...]:
-    market_id = change.market_id
-    match change.topic:
-        case Topic.MARKETS:
+def _comment_change(row: rows.CommentJson, action: Action) -> CommentChange:
+    is_deleted = action == "deleted" or row.deleted_at is not None
+    comment = rows.comment(row, is_deleted=is_deleted)
+    return CommentChange(
+        action="deleted" if is_deleted else action,
+        discussion=comment,
+        post_id=comment.id,
+        author=comment.user_wallet,
+        parent_id=comment.parent_id,
+    )
+
+
+def _channels(message: ChangeMessage, market_id: str | None) -> tuple[str, ...]:
+    of_market = Channel(ChannelKind.MARKET, market_id)
+    activity = Channel(ChannelKind.ACTIVITY)
+    match message:
+        case MarketStateMessage():
             # The activity channel shows that a market is new or has another state, not each change of its price.
-            has_new_state = old is None or old["state"] != row["state"]
-            channels = [Channel(ChannelKind.MARKETS), Channel(ChannelKind.MARKET, market_id)]
-            return _names(channels + [Channel(ChannelKind.ACTIVITY)] * has_new_state)
-        case Topic.TRADES:
+            has_new_state = message.data.old_state != message.data.market.state
+            return _names([Channel(ChannelKind.MARKETS), of_market] + [activity] * has_new_state)
+        case TradeMessage():
             kinds = [Channel(ChannelKind.TRADES), Channel(ChannelKind.TRADES, market_id)]
-        case Topic.VOTES | Topic.ONCHAIN_VOTES:
+        case VoteMessage():
             kinds = [Channel(ChannelKind.VOTES, market_id)]
-        case Topic.DISCUSSIONS:
+        case DiscussionMessage():
             kinds = [Channel(ChannelKind.DISCUSSIONS, market_id)]
         case _ as never:
             assert_never(never)
-    return _names([*kinds, Channel(ChannelKind.MARKET, market_id), Channel(ChannelKind.ACTIVITY)])
+    return _names([*kinds, of_market, activity])
 
 
 def _names(channels: list[Channel]) -> tuple[str, ...]:

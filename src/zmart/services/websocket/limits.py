@@ -6,6 +6,9 @@ import time
 
 import msgspec
 
+from zmart.feed.messages import ConnectionLimits
+from zmart.market.published import same_named
+
 
 class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Hold the limits, per connection unless their name says otherwise."""
@@ -17,14 +20,9 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_process: int = 10_000
     connections_per_address: int = 1_000
 
-    def for_client(self) -> dict[str, int]:
+    def for_client(self) -> ConnectionLimits:
         """Return the limits that a client should know, for the welcome message."""
-        return {
-            "frame_bytes": self.frame_bytes,
-            "subscriptions": self.subscriptions,
-            "messages_per_s": self.messages_per_s,
-            "queue_bytes": self.queue_bytes,
-        }
+        return ConnectionLimits(**same_named(self, ConnectionLimits))
 
 
 class MessageAllowance:

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from enum import Enum
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from zmart.feed.channels import ChannelKind, ChannelName, parse_channel
+from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
+from zmart.feed.messages import (
+    Answer,
+    Code,
+    ConnectionLimits,
+    Error,
+    ErrorData,
+    Gap,
+    GapData,
+    OutcomeName,
+    Pong,
+    PongData,
+    Subscribed,
+    SubscribedData,
+    SubscribedToMarket,
+    SubscribedToMarketData,
+    Unsubscribed,
+    UnsubscribedData,
+    UnsubscribedFromMarket,
+    UnsubscribedFromMarketData,
+    Welcome,
+    WelcomeData,
+)
 from zmart.market.times import now_iso
 
 ECHO_MAX = 64
 """Maximum number of a client's own characters in an answer."""
-
-
-class ErrorCode(Enum):
-    """Name an error for programs; the text beside it is for people."""
-
-    INVALID_MESSAGE = "invalid_message"
-    UNKNOWN_ACTION = "unknown_action"
-    MARKET_ID_REQUIRED = "market_id_required"
-    UNKNOWN_CHANNEL = "unknown_channel"
-    UNKNOWN_MARKET = "unknown_market"
-    UNAVAILABLE = "unavailable"
-    RATE_LIMITED = "rate_limited"
-    FRAME_TOO_LARGE = "frame_too_large"
-    TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
-    TOO_MANY_CONNECTIONS = "too_many_connections"
-
-
-class SubscriptionOutcome(Enum):
-    """Name how a subscription by channel begins."""
-
-    FRESH = "fresh"
-    REPLAYED = "replayed"
-    GAP = "gap"
 
 
 class SubscriptionTarget(msgspec.Struct, frozen=True):
@@ -75,7 +74,7 @@ class RefusedRequest(msgspec.Struct, frozen=True):
     """Hold the error of a message that cannot be processed."""
 
     error: str
-    code: ErrorCode
+    code: Code
 
 
 ClientRequest = SubscribeRequest | UnsubscribeRequest | PingRequest | PongRequest | RefusedRequest
@@ -90,7 +89,7 @@ class _ClientMessage(msgspec.Struct, frozen=True):
 
 
 _CLIENT_MESSAGE = msgspec.json.Decoder(_ClientMessage)
-_INVALID = RefusedRequest("Invalid message format", ErrorCode.INVALID_MESSAGE)
+_INVALID = RefusedRequest("Invalid message format", "invalid_message")
 
 
 def parse(message: bytes) -> ClientRequest:
@@ -104,7 +103,7 @@ def parse(message: bytes) -> ClientRequest:
     if sent.action == "pong":
         return PongRequest()
     if sent.action not in ("subscribe", "unsubscribe"):
-        return RefusedRequest(f"Unknown action: {sent.action[:ECHO_MAX]}", ErrorCode.UNKNOWN_ACTION)
+        return RefusedRequest(f"Unknown action: {sent.action[:ECHO_MAX]}", "unknown_action")
     target = _target(sent)
     if isinstance(target, RefusedRequest):
         return target
@@ -119,11 +118,11 @@ def _target(sent: _ClientMessage) -> SubscriptionTarget | RefusedRequest:
     if sent.channel:
         name = parse_channel(sent.channel)
         if name is None:
-            return RefusedRequest(f"Unknown channel: {sent.channel[:ECHO_MAX]}", ErrorCode.UNKNOWN_CHANNEL)
+            return RefusedRequest(f"Unknown channel: {sent.channel[:ECHO_MAX]}", "unknown_channel")
         return SubscriptionTarget(name, by_market=False)
     if sent.market_id:
         return SubscriptionTarget(ChannelName(ChannelKind.MARKET, sent.market_id), by_market=True)
-    return RefusedRequest(f"market_id required for {sent.action} action", ErrorCode.MARKET_ID_REQUIRED)
+    return RefusedRequest(f"market_id required for {sent.action} action", "market_id_required")
 
 
 class FeedOffset(msgspec.Struct, frozen=True):
@@ -133,86 +132,82 @@ class FeedOffset(msgspec.Struct, frozen=True):
     offset: int
 
 
-def answer(
-    type_: str,
-    position: FeedOffset,
-    data: Mapping[str, object],
-    channel: str = "",
-    market_id: str | None = None,
-) -> bytes:
-    """Encode an answer in the common envelope; `channel` is empty if none is meant."""
-    envelope = {
-        "type": type_,
-        "channel": channel,
-        **({} if market_id is None else {"market_id": market_id}),
-        "epoch": position.epoch,
-        "offset": position.offset,
-        "timestamp": now_iso(),
-        "data": data,
-    }
-    return msgspec.json.encode(envelope)
-
-
-def welcome(position: FeedOffset, client_id: str, heartbeat_s: float, limits: Mapping[str, int]) -> bytes:
+def welcome(position: FeedOffset, client_id: str, heartbeat_s: float, limits: ConnectionLimits) -> bytes:
     """Encode the first message on a connection."""
-    data = {
-        "client_id": client_id,
-        "message": "Connected to ZMART WebSocket server",
-        "epoch": position.epoch,
-        "heartbeat_ms": round(heartbeat_s * 1000),
-        "limits": limits,
-    }
-    return answer("welcome", position, data)
+    data = WelcomeData(
+        client_id=client_id,
+        message="Connected to ZMART WebSocket server",
+        epoch=position.epoch,
+        heartbeat_ms=round(heartbeat_s * 1000),
+        limits=limits,
+    )
+    return _encoded(Welcome(**_envelope(position), data=data))
 
 
-def error(position: FeedOffset, refused: RefusedRequest, channel: str = "") -> bytes:
+def error(position: FeedOffset, refused: RefusedRequest) -> bytes:
     """Encode the answer to a message that cannot be processed."""
-    return answer("error", position, {"error": refused.error, "code": refused.code.value}, channel)
+    return _encoded(Error(**_envelope(position), data=ErrorData(error=refused.error, code=refused.code)))
 
 
 def pong(position: FeedOffset) -> bytes:
     """Encode the answer to a ping in JSON."""
-    return answer("pong", position, {})
+    return _encoded(Pong(**_envelope(position), data=PongData()))
 
 
 def subscribed(
     target: SubscriptionTarget,
-    channel: str,
-    market_id: str | None,
+    channel: Channel,
     position: FeedOffset,
-    outcome: SubscriptionOutcome,
+    outcome: OutcomeName,
     snapshot: msgspec.Raw | None,
-    subscriptions: Sequence[str],
+    subscriptions: list[str],
 ) -> bytes:
     """Encode the answer to a subscription.
 
     The subscription's messages follow `position`: a client that is disconnected before the first of them resumes from
     there.
     """
-    state = {} if snapshot is None else {"snapshot": snapshot}
+    envelope = _envelope(position, channel)
+    state = UNSET if snapshot is None else snapshot
     if target.by_market:
-        body = {"message": f"Subscribed to market {target.market_text}", "subscriptions": subscriptions}
-        return answer(
-            "market_state", position, {**body, "outcome": outcome.value, **state}, channel, market_id
+        message = f"Subscribed to market {target.market_text}"
+        data = SubscribedToMarketData(
+            message=message, subscriptions=subscriptions, outcome=outcome, snapshot=state
         )
-    data = {"epoch": position.epoch, "offset": position.offset, "outcome": outcome.value, **state}
-    return answer("subscribed", position, data, channel, market_id)
+        return _encoded(SubscribedToMarket(**envelope, data=data))
+    begun = SubscribedData(epoch=position.epoch, offset=position.offset, outcome=outcome, snapshot=state)
+    return _encoded(Subscribed(**envelope, data=begun))
 
 
 def unsubscribed(
-    target: SubscriptionTarget,
-    channel: str,
-    market_id: str | None,
-    position: FeedOffset,
-    subscriptions: Sequence[str],
+    target: SubscriptionTarget, channel: Channel, position: FeedOffset, subscriptions: list[str]
 ) -> bytes:
     """Encode the answer to an unsubscription, also if there was no subscription."""
+    envelope = _envelope(position, channel)
     if not target.by_market:
-        return answer("unsubscribed", position, {"subscriptions": subscriptions}, channel, market_id)
-    body = {"message": f"Unsubscribed from market {target.market_text}", "subscriptions": subscriptions}
-    return answer("market_state", position, body, channel, market_id)
+        return _encoded(Unsubscribed(**envelope, data=UnsubscribedData(subscriptions=subscriptions)))
+    message = f"Unsubscribed from market {target.market_text}"
+    data = UnsubscribedFromMarketData(message=message, subscriptions=subscriptions)
+    return _encoded(UnsubscribedFromMarket(**envelope, data=data))
 
 
-def gap(channel: str, market_id: str | None, position: FeedOffset, missed_from: int) -> bytes:
+def gap(channel: Channel, position: FeedOffset, missed_from: int) -> bytes:
     """Encode that offsets from `missed_from` to `position.offset` cannot be replayed; the state follows."""
-    return answer("gap", position, {"from": missed_from, "to": position.offset}, channel, market_id)
+    data = GapData(from_=missed_from, to=position.offset)
+    return _encoded(Gap(**_envelope(position, channel), data=data))
+
+
+def _envelope(position: FeedOffset, channel: Channel | None = None) -> dict[str, Any]:
+    """Return the fields of every answer; `channel` is None if none is meant."""
+    of_market = {} if channel is None or channel.market_id is None else {"market_id": channel.market_id}
+    return {
+        "channel": "" if channel is None else str(channel),
+        **of_market,
+        "epoch": position.epoch,
+        "offset": position.offset,
+        "timestamp": now_iso(),
+    }
+
+
+def _encoded(message: Answer) -> bytes:
+    return msgspec.json.encode(message)

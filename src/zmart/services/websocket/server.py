@@ -16,7 +16,6 @@ from zmart.services.websocket.connection import SocketConnection
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.protocol import (
-    ErrorCode,
     FeedOffset,
     PingRequest,
     PongRequest,
@@ -96,7 +95,7 @@ class SocketServer:
             case PongRequest():
                 pass
             case RefusedRequest():
-                metrics.errors.labels(request.code.value).inc()
+                metrics.errors.labels(request.code).inc()
                 connection.send(protocol.error(self._position(), request))
             case SubscribeRequest() | UnsubscribeRequest():
                 self._enqueue(connection, request)
@@ -157,7 +156,7 @@ class SocketServer:
             self._requests.pop(connection, None)
 
     def _end(self, connection: SocketConnection, refused: RefusedRequest) -> None:
-        metrics.errors.labels(refused.code.value).inc()
+        metrics.errors.labels(refused.code).inc()
         connection.send(protocol.error(self._position(), refused))
         connection.close(frames.CloseCode.POLICY, refused.error)
 
@@ -165,7 +164,7 @@ class SocketServer:
         return FeedOffset(self._hub.epoch, self._hub.position)
 
 
-_FULL = RefusedRequest("Too many connections", ErrorCode.TOO_MANY_CONNECTIONS)
-_FULL_FOR_ADDRESS = RefusedRequest("Too many connections from this address", ErrorCode.TOO_MANY_CONNECTIONS)
-_TOO_FAST = RefusedRequest("Too many messages per second", ErrorCode.RATE_LIMITED)
-_TOO_LARGE = RefusedRequest("Message too large", ErrorCode.FRAME_TOO_LARGE)
+_FULL = RefusedRequest("Too many connections", "too_many_connections")
+_FULL_FOR_ADDRESS = RefusedRequest("Too many connections from this address", "too_many_connections")
+_TOO_FAST = RefusedRequest("Too many messages per second", "rate_limited")
+_TOO_LARGE = RefusedRequest("Message too large", "frame_too_large")

@@ -10,6 +10,7 @@ import msgspec
 
 from zmart.feed import rows
 from zmart.feed.channels import Channel, ChannelKind
+from zmart.feed.shapes import MarketsSnapshot, Tallies, VotesSnapshot
 from zmart.market.identifiers import MarketRef, parse_market
 from zmart.market.types import MarketId
 from zmart.store import live_state, markets
@@ -19,8 +20,20 @@ from zmart.store.pool import Pool
 _FRESH_S = 1.0
 _CACHED_MAX = 1_000
 _ADDRESSES_MAX = 10_000
-_ROW = msgspec.json.Decoder(dict[str, object])
-_ROWS = msgspec.json.Decoder(list[dict[str, object]])
+
+
+class NewestMarkets(msgspec.Struct, frozen=True):
+    """Hold the newest of `count` markets."""
+
+    count: int
+    rows: list[rows.MarketWithText]
+
+
+_MARKET = msgspec.json.Decoder(rows.MarketWithText)
+_MARKETS = msgspec.json.Decoder(NewestMarkets)
+_TRADES = msgspec.json.Decoder(list[rows.TradeJson])
+_COMMENTS = msgspec.json.Decoder(list[rows.CommentJson])
+_TALLIES = msgspec.json.Decoder(Tallies)
 
 
 class ChannelState(msgspec.Struct, frozen=True):
@@ -106,27 +119,18 @@ def _snapshot(kind: ChannelKind, state: LiveState) -> msgspec.Raw:
         return msgspec.Raw(b"null")
     match kind:
         case ChannelKind.MARKET:
-            data: object = _market(_ROW.decode(text))
+            data: object = rows.market_snapshot(_MARKET.decode(text))
         case ChannelKind.MARKETS:
-            page = _ROW.decode(text)
-            newest = msgspec.convert(page["rows"], list[dict[str, object]])
-            data = {"count": page["count"], "markets": [_market(row) for row in newest]}
+            newest = _MARKETS.decode(text)
+            data = MarketsSnapshot(
+                count=newest.count, markets=[rows.market_snapshot(row) for row in newest.rows]
+            )
         case ChannelKind.TRADES | ChannelKind.ACTIVITY:
-            data = [rows.trade(row) for row in _ROWS.decode(text)]
+            data = [rows.trade(row) for row in _TRADES.decode(text)]
         case ChannelKind.DISCUSSIONS:
-            data = [rows.comment(row) for row in _ROWS.decode(text)]
+            data = [rows.comment(row) for row in _COMMENTS.decode(text)]
         case ChannelKind.VOTES:
-            data = {"tally": _ROW.decode(text)}
+            data = VotesSnapshot(tally=_TALLIES.decode(text))
         case _ as never:
             assert_never(never)
     return msgspec.Raw(msgspec.json.encode(data))
-
-
-def _market(row: dict[str, object]) -> dict[str, object]:
-    document = {name: row.get(name) for name in ("question", "description", "category", "tags")}
-    return {
-        **rows.market(row),
-        **rows.market_figures(row),
-        **document,
-        "ends_at": rows.iso(row.get("ends_at")),
-    }

@@ -9,17 +9,16 @@ import structlog
 
 from zmart.errors import StoreError
 from zmart.feed.channels import Channel, ChannelName
+from zmart.feed.messages import OutcomeName
 from zmart.feed.wire import WireMessage, encode
 from zmart.services.websocket import frames, metrics, protocol
 from zmart.services.websocket.connection import SocketConnection, Subscription
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.protocol import (
-    ErrorCode,
     FeedOffset,
     RefusedRequest,
     SubscribeRequest,
-    SubscriptionOutcome,
     SubscriptionTarget,
     UnsubscribeRequest,
 )
@@ -78,9 +77,7 @@ class Subscriptions:
             self._hub.leave(name, connection)
             metrics.subscriptions.dec()
         connection.send(
-            protocol.unsubscribed(
-                request.target, name, channel.market_id, self._position(), _named_subscriptions(connection)
-            )
+            protocol.unsubscribed(request.target, channel, self._position(), _named_subscriptions(connection))
         )
 
     async def _channel(self, target: SubscriptionTarget) -> Channel | None:
@@ -99,9 +96,9 @@ class Subscriptions:
         state = await self._state(channel)
         if state is None:
             # PostgreSQL is unavailable: Redis may still carry messages, and the client may request the state again.
-            self._begin(connection, target, channel, self._position(), SubscriptionOutcome.FRESH, None)
+            self._begin(connection, target, channel, self._position(), "fresh", None)
         else:
-            self._begin(connection, target, channel, _offset_of(state), SubscriptionOutcome.FRESH, state)
+            self._begin(connection, target, channel, _offset_of(state), "fresh", state)
 
     async def _resume(
         self, connection: SocketConnection, request: SubscribeRequest, channel: Channel, offset: int
@@ -110,17 +107,17 @@ class Subscriptions:
         same_epoch = request.epoch == self._hub.epoch
         if same_epoch and offset <= self._hub.position and self._hub.since(offset) is not None:
             position = FeedOffset(self._hub.epoch, offset)
-            self._begin(connection, target, channel, position, SubscriptionOutcome.REPLAYED, None)
+            self._begin(connection, target, channel, position, "replayed", None)
             return
         state = await self._states.state(channel)
         head = await change_feed.head(self._pool)
         if request.epoch == head.epoch and head.kept_from - 1 <= offset <= head.head:
             position = FeedOffset(head.epoch, offset)
-            self._begin(connection, target, channel, position, SubscriptionOutcome.REPLAYED, None)
+            self._begin(connection, target, channel, position, "replayed", None)
             return
         position = _offset_of(state)
-        connection.send(protocol.gap(str(channel), channel.market_id, position, offset + 1))
-        self._begin(connection, target, channel, position, SubscriptionOutcome.GAP, state)
+        connection.send(protocol.gap(channel, position, offset + 1))
+        self._begin(connection, target, channel, position, "gap", state)
 
     async def _state(self, channel: Channel) -> ChannelState | None:
         try:
@@ -134,7 +131,7 @@ class Subscriptions:
         target: SubscriptionTarget,
         channel: Channel,
         position: FeedOffset,
-        outcome: SubscriptionOutcome,
+        outcome: OutcomeName,
         state: ChannelState | None,
     ) -> None:
         """Register, answer, and send the messages after `position`."""
@@ -148,11 +145,11 @@ class Subscriptions:
         if is_new:
             connection.subscriptions[name] = Subscription(channel, target.by_market)
             metrics.subscriptions.inc()
-            metrics.begun.labels(outcome.value).inc()
+            metrics.begun.labels(outcome).inc()
         snapshot = state.snapshot if state else None
         connection.send(
             protocol.subscribed(
-                target, name, channel.market_id, position, outcome, snapshot, _named_subscriptions(connection)
+                target, channel, position, outcome, snapshot, _named_subscriptions(connection)
             )
         )
         if is_new:
@@ -223,32 +220,25 @@ class Subscriptions:
         channel = subscription.channel
         state = await self._states.state(channel)
         target = SubscriptionTarget(ChannelName(channel.kind, channel.market_id), subscription.by_market)
-        position, name, market_id = _offset_of(state), str(channel), channel.market_id
-        names = _named_subscriptions(connection)
-        connection.send(protocol.gap(name, market_id, position, offset + 1))
-        connection.send(
-            protocol.subscribed(
-                target, name, market_id, position, SubscriptionOutcome.GAP, state.snapshot, names
-            )
-        )
+        position, names = _offset_of(state), _named_subscriptions(connection)
+        connection.send(protocol.gap(channel, position, offset + 1))
+        connection.send(protocol.subscribed(target, channel, position, "gap", state.snapshot, names))
         return state.head
 
     def _position(self) -> FeedOffset:
         return FeedOffset(self._hub.epoch, self._hub.position)
 
     def _refuse(self, connection: SocketConnection, refused: RefusedRequest) -> None:
-        metrics.errors.labels(refused.code.value).inc()
+        metrics.errors.labels(refused.code).inc()
         connection.send(protocol.error(self._position(), refused))
 
 
-_TOO_MANY = RefusedRequest("Too many subscriptions on this connection", ErrorCode.TOO_MANY_SUBSCRIPTIONS)
-_DATABASE_UNAVAILABLE = RefusedRequest(
-    "The database is unavailable at the moment: try again", ErrorCode.UNAVAILABLE
-)
+_TOO_MANY = RefusedRequest("Too many subscriptions on this connection", "too_many_subscriptions")
+_DATABASE_UNAVAILABLE = RefusedRequest("The database is unavailable at the moment: try again", "unavailable")
 
 
 def _unknown(target: SubscriptionTarget) -> RefusedRequest:
-    return RefusedRequest(f"Unknown market: {target.market_text}", ErrorCode.UNKNOWN_MARKET)
+    return RefusedRequest(f"Unknown market: {target.market_text}", "unknown_market")
 
 
 def _payloads(subscription: Subscription, messages: Iterable[WireMessage]) -> list[bytes]:
