@@ -10,6 +10,7 @@ import httpx
 from zmart.client.shapes import markets as market_shapes
 from zmart.client.shapes import people, system, tape, transactions, votes
 from zmart.client.transport import Query, Transport
+from zmart.market.outcomes import side_name
 from zmart.market.times import iso, ms_of
 from zmart.market.types import Address, MarketId, Side, Signature, VoteKind, Wallet
 from zmart.market.votes import Statement
@@ -122,7 +123,7 @@ class Client:
         """Quote a trade: buy by `shares` or `max_cost`, sell by `shares`."""
         query = {
             "side": side.value,
-            "outcome": "YES" if outcome else "NO",
+            "outcome": side_name(outcome),
             "shares": shares,
             "max_cost": max_cost,
             "min_shares": min_shares,

@@ -9,16 +9,10 @@ import msgspec
 
 from zmart.errors import Invalid
 from zmart.market.identifiers import ADDRESS_FORM, MARKET_ID_FORM
+from zmart.market.outcomes import VOTES, choice_name
 from zmart.market.times import iso, iso_of_ms, ms_of, parse_iso
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
 
-_CHOICES = {
-    (VoteKind.PROPOSAL, True): "like",
-    (VoteKind.PROPOSAL, False): "dislike",
-    (VoteKind.DISPUTE, True): "agree",
-    (VoteKind.DISPUTE, False): "disagree",
-}
-_VOTES = {choice: key for key, choice in _CHOICES.items()}
 _CHOICE_VALUES = {
     VoteKind.PROPOSAL: {"like": True, "support": True, "dislike": False, "reject": False},
     VoteKind.DISPUTE: {"agree": True, "support": True, "disagree": False, "reject": False},
@@ -52,7 +46,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def choice(self) -> str:
         """Return the vote as a word: like, dislike, agree or disagree."""
-        return _CHOICES[self.kind, self.vote]
+        return choice_name(self.kind, self.vote)
 
     def text(self) -> str:
         """Return the text to sign: ASCII, lines separated by a line feed, none at the end."""
@@ -69,7 +63,7 @@ def parse_statement(text: str) -> Statement:
         raise Invalid(
             "statement", "The statement is not the seven lines of a ZMART vote (see docs/votes.md)."
         )
-    kind, vote = _VOTES[match["choice"]]
+    kind, vote = VOTES[match["choice"]]
     if kind.value != match["kind"]:
         raise Invalid("statement", f"A {match['kind']} vote cannot choose {match['choice']!r}.")
     return Statement(

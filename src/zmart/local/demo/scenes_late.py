@@ -11,6 +11,7 @@ from zmart.local.demo.recorder import RecordedMessage
 from zmart.local.demo.report import StepOutcome
 from zmart.local.demo.user import DemoUser, LandedTransaction
 from zmart.local.demo.world import DemoWorld, MarketPlay
+from zmart.market.outcomes import side_name
 
 EVIDENCE = {
     True: "The organisers' announcement of the first of June.",
@@ -157,8 +158,9 @@ async def finalized(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOu
     row = await world.market(play)
     if row["final_outcome"] is not outcome:
         raise ZmartError(f"finalized as {row['final_outcome']}, expected {outcome}")
-    word = "YES" if outcome else "NO"
-    return StepOutcome(slot=done.slot, index=f"FINALIZED {word}", socket=done.socket, snapshot=done.snapshot)
+    return StepOutcome(
+        slot=done.slot, index=f"FINALIZED {side_name(outcome)}", socket=done.socket, snapshot=done.snapshot
+    )
 
 
 async def claim(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcome:

@@ -6,6 +6,7 @@ import msgspec
 
 from zmart.client.shapes.tape import Quote, QuotedFees
 from zmart.errors import Invalid
+from zmart.market.outcomes import side_name
 from zmart.market.pricing import BuyQuote, FeeSchedule, PricingModel, Quantities, SellQuote
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
 from zmart.services.gateway.api.formatting import price_text, ratio_text
@@ -131,7 +132,7 @@ def _quoted(
     return Quote(
         market_id=market_id,
         side=order.side.value,
-        outcome="YES" if order.outcome else "NO",
+        outcome=side_name(order.outcome),
         shares=found.shares,
         cost=cost,
         fees=QuotedFees(

@@ -12,6 +12,7 @@ from zmart.client.shapes.people import Discussion
 from zmart.client.shapes.tape import Trade
 from zmart.market.deadlines import Deadlines
 from zmart.market.fold_config import ConfigFold
+from zmart.market.outcomes import final_outcome_name, side_name
 from zmart.market.published import same_named
 from zmart.market.tally import Tally
 from zmart.market.times import iso
@@ -132,7 +133,7 @@ def trade(row: TradeRow) -> Trade:
         user=row.wallet,
         user_wallet=row.wallet,
         trade_type=row.side,
-        outcome="YES" if row.outcome else "NO",
+        outcome=side_name(row.outcome),
         outcome_bool=row.outcome,
         shares=row.shares,
         cost=row.cost_lamports,
@@ -160,10 +161,8 @@ def comment(row: Comment) -> Discussion:
 def outcome_word(row: MarketRow) -> str | None:
     """YES, NO or INVALID once finalized; before that what is proposed, if anything."""
     if row.state == "FINALIZED":
-        return "INVALID" if row.final_outcome is None else ("YES" if row.final_outcome else "NO")
-    if row.proposed_outcome is None:
-        return None
-    return "YES" if row.proposed_outcome else "NO"
+        return final_outcome_name(row.final_outcome)
+    return None if row.proposed_outcome is None else side_name(row.proposed_outcome)
 
 
 def finalize_after(row: MarketRow, policy: FinalizationPolicy) -> datetime | None:

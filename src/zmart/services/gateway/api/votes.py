@@ -11,6 +11,7 @@ from litestar.params import BodyKwarg, QueryParameter
 from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid
 from zmart.market.identifiers import MarketRef
+from zmart.market.outcomes import choice_name
 from zmart.market.times import iso
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import vote_of_choice
@@ -31,13 +32,6 @@ from zmart.store.vote_lists import ListedVote
 from zmart.votes import casting, vote_log
 from zmart.votes.casting import AcceptedVote
 from zmart.votes.command import AcceptancePolicy, CastVote
-
-_CHOICES = {
-    (VoteKind.PROPOSAL, True): "like",
-    (VoteKind.PROPOSAL, False): "dislike",
-    (VoteKind.DISPUTE, True): "agree",
-    (VoteKind.DISPUTE, False): "disagree",
-}
 
 
 class Ballot(schemas.RequestBody, frozen=True, kw_only=True):
@@ -207,7 +201,7 @@ def _vote(row: ListedVote) -> shapes.Vote:
         user_wallet=row.wallet,
         user=row.wallet,
         vote=row.vote,
-        vote_choice=_CHOICES[row.kind, row.vote],
+        vote_choice=choice_name(row.kind, row.vote),
         vote_type=row.kind.value,
         channel=row.channel,
         proven=row.channel != "session",
