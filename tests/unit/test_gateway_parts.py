@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from zmart.client.shapes.markets import Fees
 from zmart.client.shapes.tape import Quote, TapeStats
 from zmart.errors import ConfigError, Invalid, Unauthenticated
+from zmart.market.amounts import ratio_text, units_text
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Side
 from zmart.services.gateway.api import paging, quotes
-from zmart.services.gateway.api.formatting import ratio_text, units_text
 from zmart.services.gateway.api.lookup import moment_of
 from zmart.services.gateway.app import cors_origins, socket_origin
 from zmart.services.gateway.explorer.charts import price_path

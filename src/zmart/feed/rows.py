@@ -13,7 +13,6 @@ from msgspec import UNSET, Struct, UnsetType
 
 from zmart.feed.shapes import (
     Action,
-    Choice,
     CommentData,
     MarketData,
     MarketSnapshotData,
@@ -21,10 +20,12 @@ from zmart.feed.shapes import (
     TradeData,
     VoteChange,
 )
+from zmart.market.amounts import price_text
 from zmart.market.columns import MarketColumns, TradeColumns
+from zmart.market.outcomes import choice_name, side_name
 from zmart.market.published import same_named
 from zmart.market.times import iso
-from zmart.market.types import PRICE_ONE
+from zmart.market.types import PRICE_ONE, VoteKind
 from zmart.store.outcomes import choice_of, outcome_of
 
 MarketJson = MarketColumns[str, str, datetime]
@@ -32,13 +33,6 @@ MarketJson = MarketColumns[str, str, datetime]
 
 TradeJson = TradeColumns[Literal["buy", "sell"], str, datetime]
 """A row of `trades` as PostgreSQL's to_jsonb gives it."""
-
-_CHOICES: dict[tuple[str, bool], Choice] = {
-    ("proposal", True): "like",
-    ("proposal", False): "dislike",
-    ("dispute", True): "agree",
-    ("dispute", False): "disagree",
-}
 
 
 class MarketWithText(MarketColumns[str, str, datetime], frozen=True, kw_only=True):
@@ -73,11 +67,6 @@ class CommentJson(Struct, frozen=True, kw_only=True):
     parent_id: str | None
     created_at: datetime
     deleted_at: datetime | None
-
-
-def price_text(price_e9: int) -> str:
-    """Format a price as a decimal string with 9 places."""
-    return f"{price_e9 // PRICE_ONE}.{price_e9 % PRICE_ONE:09d}"
 
 
 def market(row: MarketJson) -> MarketData:
@@ -124,7 +113,7 @@ def trade(row: TradeJson) -> TradeData:
         id=identity,
         market_id=row.market_id,
         trade_type=row.side,
-        outcome="YES" if outcome_of(row.outcome) else "NO",
+        outcome=side_name(bool(outcome_of(row.outcome))),
         shares=row.shares,
         cost=row.cost_lamports,
         price=price_text(row.cost_lamports * PRICE_ONE // row.shares if row.shares else 0),
@@ -145,7 +134,7 @@ def vote(row: VoteJson, action: Action) -> VoteChange:
         action=action,
         vote_type=row.kind,
         vote=choice,
-        choice=_CHOICES[row.kind, choice],
+        choice=choice_name(VoteKind(row.kind), choice),
         user_wallet=row.wallet,
         source="onchain" if row.voted_at else "offchain",
         created_at=iso(row.voted_at or row.created_at),

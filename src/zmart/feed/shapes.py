@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from zmart.feed.channels import ChannelKind
+from zmart.market.outcomes import ChoiceName, SideName
 
 Moment = Annotated[str, Meta(description="ISO 8601 in UTC with milliseconds")]
 Units = Annotated[int, Meta(description="lamports or shares, in 1e-9")]
 Price = Annotated[str, Meta(description="decimal text with nine places")]
 Action = Literal["created", "updated", "deleted"]
-Choice = Literal["like", "dislike", "agree", "disagree"]
 
 
 class TallyData(Struct, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ class TradeData(Struct, frozen=True, kw_only=True):
     id: str
     market_id: str
     trade_type: Literal["buy", "sell"]
-    outcome: Literal["YES", "NO"]
+    outcome: SideName
     shares: Units
     cost: Units
     price: Price
@@ -130,7 +130,7 @@ class VoteChange(Struct, frozen=True, kw_only=True):
     action: Action
     vote_type: Literal["proposal", "dispute"]
     vote: bool
-    choice: Choice
+    choice: ChoiceName
     user_wallet: str
     source: Literal["offchain", "onchain"]
     created_at: Moment | None

@@ -11,11 +11,11 @@ import msgspec
 
 from zmart.client.shapes.tape import Candle, Candles
 from zmart.errors import Invalid
+from zmart.market.amounts import price_text
 from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso_of_seconds
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9
 from zmart.services.gateway.api import lookup
-from zmart.services.gateway.api.formatting import price_text
 from zmart.services.gateway.http.recent_changes import ShownRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import candles

@@ -5,8 +5,8 @@ from __future__ import annotations
 from litestar import get
 
 from zmart.client.shapes import people as shapes
+from zmart.market.amounts import percent
 from zmart.services.gateway.api import lookup, paging
-from zmart.services.gateway.api.formatting import percent
 from zmart.services.gateway.api.paging import Limit, Offset
 from zmart.services.gateway.api.parameters import MarketKeyInPath
 from zmart.services.gateway.context import Context

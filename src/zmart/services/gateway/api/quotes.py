@@ -6,10 +6,10 @@ import msgspec
 
 from zmart.client.shapes.tape import Quote, QuotedFees
 from zmart.errors import Invalid
+from zmart.market.amounts import price_text, ratio_text
 from zmart.market.outcomes import side_name
 from zmart.market.pricing import BuyQuote, FeeSchedule, PricingModel, Quantities, SellQuote
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
-from zmart.services.gateway.api.formatting import price_text, ratio_text
 
 DEFAULT_SLIPPAGE_BPS = 100
 _FULL_BPS = 10_000

@@ -10,6 +10,7 @@ import msgspec
 from zmart.client.shapes import markets as shapes
 from zmart.client.shapes.people import Discussion
 from zmart.client.shapes.tape import Trade
+from zmart.market.amounts import price_text
 from zmart.market.deadlines import Deadlines
 from zmart.market.fold_config import ConfigFold
 from zmart.market.outcomes import final_outcome_name, side_name
@@ -17,7 +18,6 @@ from zmart.market.published import same_named
 from zmart.market.tally import Tally
 from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares, Slot
-from zmart.services.gateway.api.formatting import price_text
 from zmart.services.gateway.api.vote_terms import MarketVoting, review_of
 from zmart.settings import Settings
 from zmart.store.discussions import Comment

@@ -11,12 +11,12 @@ from litestar.params import FromQuery
 
 from zmart.client.shapes import tape as shapes
 from zmart.errors import Conflict
+from zmart.market.amounts import price_percent
 from zmart.market.identifiers import MarketRef
 from zmart.market.pricing import Quantities
 from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
-from zmart.services.gateway.api.formatting import price_percent
 from zmart.services.gateway.api.fragment_cache import TradesPage
 from zmart.services.gateway.api.holders import holders
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey

@@ -10,10 +10,10 @@ from litestar.params import FromQuery
 from zmart.client.shapes import people as shapes
 from zmart.client.shapes.tape import WalletTrades
 from zmart.errors import Forbidden
+from zmart.market.amounts import percent, units_text
 from zmart.market.times import iso
 from zmart.market.types import Lamports, MarketState, Wallet
 from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
-from zmart.services.gateway.api.formatting import percent, units_text
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import WalletInPath
 from zmart.services.gateway.context import Context

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from zmart.client.shapes.people import Portfolio, PortfolioPosition, ValuePoint
+from zmart.market.amounts import ratio_text
 from zmart.market.times import iso
 from zmart.market.types import Lamports, Wallet
 from zmart.market.valuation import HoldingHistory
-from zmart.services.gateway.api.formatting import ratio_text
 from zmart.store import positions, trades
 from zmart.store.pool import Pool
 from zmart.store.positions import Held

@@ -10,6 +10,7 @@ from litestar.params import BodyKwarg, QueryParameter
 
 from zmart.client.shapes import votes as shapes
 from zmart.errors import Invalid
+from zmart.market.amounts import percent
 from zmart.market.identifiers import MarketRef
 from zmart.market.outcomes import choice_name
 from zmart.market.times import iso
@@ -18,7 +19,6 @@ from zmart.market.votes import vote_of_choice
 from zmart.proofs.log_documents import MAX_PAGE, LogPage, VoteProof
 from zmart.proofs.receipts import VoteReceipt
 from zmart.services.gateway.api import lookup, paging, schemas
-from zmart.services.gateway.api.formatting import percent
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath, WalletInQuery, between
 from zmart.services.gateway.context import AppContext, Context

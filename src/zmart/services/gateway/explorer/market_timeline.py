@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.client.shapes.markets import TimelineEntry
+from zmart.market.outcomes import final_outcome_name
 from zmart.market.times import parse_iso
 from zmart.services.gateway.explorer import numbers
 
@@ -96,7 +97,7 @@ def _final(said: dict[str, object]) -> str:
 
 
 def _word(outcome: object) -> str:
-    return "INVALID" if outcome is None else ("YES" if outcome else "NO")
+    return final_outcome_name(None if outcome is None else bool(outcome))
 
 
 def _sol(amount: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.client.shapes.votes import VoteTerms
+from zmart.market.outcomes import side_name
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, VoteKind
 from zmart.services.gateway.api.serializers import FinalizationPolicy
@@ -76,11 +77,10 @@ def _proposal(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) ->
 
 
 def _dispute(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
-    proposed = "YES" if row.proposed_outcome else "NO"
     return VotePanel(
         kind=VoteKind.DISPUTE.value,
         title="Vote on the dispute",
-        question=f"Is the proposed outcome {proposed} wrong?",
+        question=f"Is the proposed outcome {side_name(bool(row.proposed_outcome))} wrong?",
         word_for="wrong",
         word_against="right",
         choice_for="agree",

@@ -1,4 +1,4 @@
-"""How values are written for clients: prices, amounts, percentages."""
+"""Write amounts for clients: prices, units of 1e-9, ratios and percentages. Exact integers travel beside them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ _UNIT = 1_000_000_000
 
 
 def price_text(price_e9: int) -> str:
-    """A price from 0 to 1 with nine places."""
-    return units_text(price_e9)
+    """Write a price, from 0 to 1, with nine places."""
+    return f"{price_e9 // PRICE_ONE}.{price_e9 % PRICE_ONE:09d}"
 
 
 def units_text(value: int) -> str:
-    """Lamports as SOL, or units of 1e-9 as shares, exact, with nine places."""
+    """Write lamports as SOL, or units of 1e-9 as shares, exact, with nine places."""
     sign = "-" if value < 0 else ""
     whole, rest = divmod(abs(value), _UNIT)
     return f"{sign}{whole}.{rest:09d}"
 
 
 def ratio_text(numerator: int, denominator: int) -> str:
-    """numerator / denominator with nine places, rounded towards zero; 0 when there is no denominator."""
+    """Write numerator / denominator with nine places, rounded towards zero; 0 if there is no denominator."""
     if denominator == 0:
         return units_text(0)
     return units_text(abs(numerator) * _UNIT // denominator * (-1 if numerator < 0 else 1))
 
 
 def percent(part: int, whole: int) -> float:
-    """Two places are enough for people; exact values travel as integers beside it."""
+    """Return `part` in percent of `whole`, with two places; 0 if there is no whole."""
     return round(part * 100 / whole, 2) if whole else 0.0
 
 
 def price_percent(price_e9: int) -> float:
+    """Return a price in percent, exact."""
     return round(price_e9 * 100 / PRICE_ONE, 7)
