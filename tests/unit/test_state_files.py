@@ -17,6 +17,7 @@ from zmart.local.postgres import Postgres
 from zmart.local.processes import RunAs
 from zmart.local.state_files import DamagedState, read_state, token_in, write_state
 from zmart.local.valkey import Valkey
+from zmart.settings import settings as settings_of_process
 
 WHOLE = "a" * 32
 TORN = [b"", b"\n", b"aaa", b"\0" * 32, b"a" * 31, b"a" * 33, b"a" * 16 + b"\0" * 16, b"\xff" * 32, b"{}"]
@@ -115,8 +116,12 @@ def test_commands_do_not_guess_which_database_a_torn_stack_file_means(
     (tmp_path / "run" / "stack.json").write_bytes(content)
     monkeypatch.setenv("ZMART_HOME", str(tmp_path))
     monkeypatch.setenv("ZMART_ENV_FILE", os.devnull)
-    with pytest.raises(DamagedState, match="the database is unknown"):
-        stack_settings()
+    settings_of_process.cache_clear()
+    try:
+        with pytest.raises(DamagedState, match="the database is unknown"):
+            stack_settings()
+    finally:
+        settings_of_process.cache_clear()
 
 
 def made(folder: Path) -> Postgres:
