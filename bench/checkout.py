@@ -55,8 +55,8 @@ class Checkout:
         """What its gateway asks the database, by name; by its own script where it has one."""
         own = self.folder / "bench" / "statements.py"
         script = own if own.exists() else Path(__file__).with_name("statements.py")
-        found: dict[str, str] = json.loads(self._run([str(self.python), str(script)], {}))
-        return found
+        result: dict[str, str] = json.loads(self._run([str(self.python), str(script)], {}))
+        return result
 
     def _run(self, command: list[str], settings: Mapping[str, str]) -> str:
         ran = subprocess.run(
@@ -71,18 +71,18 @@ class Checkout:
 
 def find(folder: Path | None) -> Checkout:
     """The checkout in `folder`, this one by default. Raises ConfigError."""
-    wanted = machine.CHECKOUT if folder is None else folder.resolve()
-    if not (wanted / "src" / "zmart" / "cli").is_dir():
-        raise ConfigError(f"{wanted} is no checkout of this project: it has no src/zmart/cli.")
-    return Checkout(wanted, machine.fast_python(wanted))
+    root = machine.CHECKOUT if folder is None else folder.resolve()
+    if not (root / "src" / "zmart" / "cli").is_dir():
+        raise ConfigError(f"{root} is no checkout of this project: it has no src/zmart/cli.")
+    return Checkout(root, machine.fast_python(root))
 
 
 def cache_setting(example: str) -> str:
     """The one setting in the text of .env.example whose name ends in CACHE_BYTES. Raises ConfigError."""
-    found: list[str] = [name for name in _SETTING.findall(example) if name.endswith("CACHE_BYTES")]
-    if len(found) != 1:
-        raise ConfigError(f"Expected one setting *_CACHE_BYTES in .env.example, found {found or 'none'}.")
-    return found[0]
+    result: list[str] = [name for name in _SETTING.findall(example) if name.endswith("CACHE_BYTES")]
+    if len(result) != 1:
+        raise ConfigError(f"Expected one setting *_CACHE_BYTES in .env.example, found {result or 'none'}.")
+    return result[0]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -65,10 +65,14 @@ def turns(subjects: Sequence[Subject], round_number: int) -> list[Subject]:
 
 
 def rows(
-    load: str, found: Mapping[str, Sequence[Load]], statements: Mapping[str, float], *, cached: bool
+    load: str,
+    loads_by_subject: Mapping[str, Sequence[Load]],
+    statements: Mapping[str, float],
+    *,
+    cached: bool,
 ) -> list[Row]:
-    """A row for each subject in the order of `found`; the gateway's row carries the goals."""
-    middles = {subject: middle(loads) for subject, loads in found.items()}
+    """A row for each subject in the order of `loads_by_subject`; the gateway's row carries the goals."""
+    middles = {subject: middle(loads) for subject, loads in loads_by_subject.items()}
     return [_row(load, subject, middles, statements[subject], cached=cached) for subject in middles]
 
 

@@ -102,9 +102,9 @@ def measured(server: Postgres, program: Program, options: argparse.Namespace) ->
     bare_s, rows = asyncio.run(bare_insert(url))
     many = max(options.growth, options.events)
     compared = growth(server, program, many)
-    heard = asyncio.run(webhooks(database(server, "webhooks"), program, options.seconds, backlog=0))
+    webhook_times = asyncio.run(webhooks(database(server, "webhooks"), program, options.seconds, backlog=0))
     busy = asyncio.run(webhooks(database(server, "busy"), program, options.seconds, backlog=50_000))
-    return figures(folded, compared, bare_s, rows, heard, busy, load_before, many)
+    return figures(folded, compared, bare_s, rows, webhook_times, busy, load_before, many)
 
 
 def growth(server: Postgres, program: Program, events: int) -> Compared:
@@ -132,7 +132,7 @@ def figures(
     compared: Compared,
     bare_s: float,
     rows: int,
-    heard: Webhooks,
+    webhook_times: Webhooks,
     busy: Webhooks,
     load: float,
     growth_events: int,
@@ -153,31 +153,33 @@ def figures(
         growth=round(many.event_s / few.event_s, 2),
         growth_of_processor_time=round(many.event_processor_s / few.event_processor_s, 2),
         peak_mb=round(max(folded.peak_mb, compared.peak_mb)),
-        webhook_answer_p50_ms=heard.answer_ms(0.5),
-        webhook_answer_p99_ms=heard.answer_ms(0.99),
-        webhook_visible_p99_ms=heard.visible_ms(0.99),
+        webhook_answer_p50_ms=webhook_times.answer_ms(0.5),
+        webhook_answer_p99_ms=webhook_times.answer_ms(0.99),
+        webhook_visible_p99_ms=webhook_times.visible_ms(0.99),
         webhook_answer_p99_ms_under_backlog=busy.answer_ms(0.99),
     )
 
 
-def table(found: Figures) -> str:
+def table(figures: Figures) -> str:
     lines = [
-        ("events folded per second", found.events_per_s, f">= {_PROMISED_EVENTS_PER_S}"),
-        ("rows per second of the bare insert", found.bare_insert_rows_per_s, ""),
-        ("the fold's share of it, by events", found.share_of_bare_insert, ""),
-        ("Python's processor time per event, microseconds", found.python_us_per_event, ""),
-        ("PostgreSQL's processor time per event, microseconds", found.postgres_us_per_event, ""),
-        (f"cost of an event at {found.growth_events}, against 10000", found.growth, f"<= {_PROMISED_GROWTH}"),
-        ("the same in processor time", found.growth_of_processor_time, f"<= {_PROMISED_GROWTH}"),
-        (f"peak memory with a backlog of {found.growth_events}, MB", found.peak_mb, f"< {_PROMISED_MB}"),
-        ("webhook answered at 200 tx/s, p50 ms", found.webhook_answer_p50_ms, ""),
-        ("webhook answered at 200 tx/s, p99 ms", found.webhook_answer_p99_ms, "< 50"),
-        ("the same while a backlog is folded, p99 ms", found.webhook_answer_p99_ms_under_backlog, "< 50"),
-        ("rows visible after the webhook, p99 ms", found.webhook_visible_p99_ms, "< 250"),
+        ("events folded per second", figures.events_per_s, f">= {_PROMISED_EVENTS_PER_S}"),
+        ("rows per second of the bare insert", figures.bare_insert_rows_per_s, ""),
+        ("the fold's share of it, by events", figures.share_of_bare_insert, ""),
+        ("Python's processor time per event, microseconds", figures.python_us_per_event, ""),
+        ("PostgreSQL's processor time per event, microseconds", figures.postgres_us_per_event, ""),
+        (
+            f"cost of an event at {figures.growth_events}, against 10000",
+            figures.growth,
+            f"<= {_PROMISED_GROWTH}",
+        ),
+        ("the same in processor time", figures.growth_of_processor_time, f"<= {_PROMISED_GROWTH}"),
+        (f"peak memory with a backlog of {figures.growth_events}, MB", figures.peak_mb, f"< {_PROMISED_MB}"),
+        ("webhook answered at 200 tx/s, p50 ms", figures.webhook_answer_p50_ms, ""),
+        ("webhook answered at 200 tx/s, p99 ms", figures.webhook_answer_p99_ms, "< 50"),
+        ("the same while a backlog is folded, p99 ms", figures.webhook_answer_p99_ms_under_backlog, "< 50"),
+        ("rows visible after the webhook, p99 ms", figures.webhook_visible_p99_ms, "< 250"),
     ]
-    head = (
-        f"Python {found.python}, {found.cores} cores, load {found.load_before:.1f}, {found.events} events\n"
-    )
+    head = f"Python {figures.python}, {figures.cores} cores, load {figures.load_before:.1f}, {figures.events} events\n"
     return head + "\n".join(f"{what:<58}{value:>10}  {promise}" for what, value, promise in lines)
 
 

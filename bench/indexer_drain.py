@@ -18,7 +18,7 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.ops.host import leave_to_rest
 from zmart.services.indexer.projector import Projector
-from zmart.services.indexer.worker import Turn, Worker
+from zmart.services.indexer.worker import BatchOutcome, Worker
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 
@@ -86,10 +86,10 @@ def _in_a_process(work: Callable[[], Coroutine[None, None, T]], kind: type[T]) -
     here, there = context.Pipe()
     process = context.Process(target=_run, args=(work, there))
     process.start()
-    found = here.recv()
+    result = here.recv()
     process.join()
-    assert isinstance(found, kind)
-    return found
+    assert isinstance(result, kind)
+    return result
 
 
 def _run(work: Callable[[], Coroutine[None, None, object]], pipe: Connection) -> None:
@@ -113,7 +113,9 @@ class _Folding:
         """So many events more, or all there are."""
         before = self._meters()
         end = before.events + most if most else None
-        while (end is None or self._worker.events_total < end) and await self._worker.turn() is Turn.WORKED:
+        while (
+            end is None or self._worker.events_total < end
+        ) and await self._worker.turn() is BatchOutcome.WORKED:
             pass
         after = self._meters()
         return Used(*(getattr(after, name) - getattr(before, name) for name in Used.__struct_fields__))
@@ -144,14 +146,14 @@ async def _compare(few: History, many: History, window: int) -> Compared:
         leave_to_rest()
         await first.fold(few.before)
         await second.fold(many.before)
-        behind_few, behind_many = Used(), Used()
+        after_few, after_many = Used(), Used()
         stretch = min(_STRETCH, window // 2)
         for _ in range(window // (2 * stretch)):
             for folding, total in (
-                (first, behind_few), (second, behind_many), (second, behind_many), (first, behind_few)
+                (first, after_few), (second, after_many), (second, after_many), (first, after_few)
             ):  # fmt: skip
                 total.add(await folding.fold(stretch))
-        return Compared(behind_few, behind_many, _peak_mb())
+        return Compared(after_few, after_many, _peak_mb())
 
 
 def _peak_mb() -> float:

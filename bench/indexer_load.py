@@ -41,7 +41,7 @@ class Load:
         self._wallets = [Wallet(_key(self._random)) for _ in range(wallets)]
         self._ids = [MarketId(self._random.randbytes(32).hex()) for _ in range(markets)]
         self._shares = {market_id: [0, 0] for market_id in self._ids}
-        self._told = 0
+        self._count = 0
 
     def hints(self) -> Iterator[Hint]:
         yield self._hint(
@@ -90,9 +90,9 @@ class Load:
 
     def _hint(self, event: e.AnyEvent) -> Hint:
         signature = Signature(base58.b58encode(self._random.randbytes(64)).decode())
-        slot = Slot(1_000 + self._told // A_SLOT_HOLDS)
-        raw = self._raw(signature, slot, self._told % A_SLOT_HOLDS, event)
-        self._told += 1
+        slot = Slot(1_000 + self._count // A_SLOT_HOLDS)
+        raw = self._raw(signature, slot, self._count % A_SLOT_HOLDS, event)
+        self._count += 1
         return Hint(signature, slot, raw)
 
     def _raw(self, signature: Signature, slot: Slot, index: int, event: e.AnyEvent) -> bytes:
@@ -115,7 +115,7 @@ class Load:
         transfer = {
             "programIdIndex": 7, "accounts": [0, 1], "data": "3Bxs4h24hBtQy9rw", "stackHeight": 2
         }  # fmt: skip
-        told = {
+        transaction = {
             "slot": slot,
             "indexWithinBlock": index,
             "blockTime": START,
@@ -150,10 +150,10 @@ class Load:
                 "loadedAddresses": {"readonly": [], "writable": []},
             },
         }  # fmt: skip
-        return msgspec.json.encode(told)
+        return msgspec.json.encode(transaction)
 
     def _now(self) -> ChainTime:
-        return ChainTime(START + self._told)
+        return ChainTime(START + self._count)
 
 
 def _key(random_: random.Random) -> str:

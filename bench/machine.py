@@ -27,8 +27,8 @@ def python_build() -> str:
 
 def is_optimised() -> bool:
     """Distributions build with profiles but do not say so in CONFIG_ARGS; pyenv does so only when it is asked."""
-    asked = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return asked or sys.base_prefix == "/usr"
+    is_optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return is_optimized or sys.base_prefix == "/usr"
 
 
 def fast_python(checkout: Path = CHECKOUT) -> Path:

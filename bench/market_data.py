@@ -24,7 +24,7 @@ FULL = Size(100_000, 1_000_000)
 QUICK = Size(10_000, 100_000)
 
 
-async def fill(database_url: str, size: Size, wanted: int, sql_file: Path = SQL) -> list[str]:
+async def fill(database_url: str, size: Size, number: int, sql_file: Path = SQL) -> list[str]:
     """Fill a migrated database; the ids of some open markets that are traded on."""
     sql = sql_file.read_text("utf-8")  # noqa: ASYNC240  # nothing else runs meanwhile
     connection = await asyncpg.connect(database_url, command_timeout=600)
@@ -36,6 +36,6 @@ async def fill(database_url: str, size: Size, wanted: int, sql_file: Path = SQL)
             sql.replace(":markets", str(size.markets)).replace(":trades", str(size.trades))
         )
         await connection.execute("VACUUM ANALYZE")
-        return [row["market_id"] for row in await connection.fetch(_TYPICAL, wanted)]
+        return [row["market_id"] for row in await connection.fetch(_TYPICAL, number)]
     finally:
         await connection.close()

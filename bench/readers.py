@@ -116,7 +116,7 @@ async def _measure(port: int, connections: int, frame_bytes: int, seconds: float
     began = time.monotonic()
     slices = slices_of(connections)
     for number in range(slices):
-        timed = [readers[place] for place in timed_in(number, connections, slices)]
+        timed = [readers[position] for position in timed_in(number, connections, slices)]
         for reader in timed:
             reader.time(timed=True)
         await asyncio.sleep(began + seconds * (number + 1) / slices - time.monotonic())

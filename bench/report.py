@@ -58,9 +58,9 @@ class Report(BenchmarkReport):
     def _compared(
         self, name: str, ours: float, peer: float, unit: str, ratio: float, goal: float | None
     ) -> None:
-        told = "" if goal is None else f">= {goal:.1f}x"
+        goal_text = "" if goal is None else f">= {goal:.1f}x"
         met = None if goal is None else round(ratio, 2) >= goal
-        self.figures.append(Figure(name, ours, unit, peer, round(ratio, 2), told, met))
+        self.figures.append(Figure(name, ours, unit, peer, round(ratio, 2), goal_text, met))
 
     def under(self, name: str, ours: float, most: float, unit: str) -> None:
         self.figures.append(Figure(name, ours, unit, goal=f"< {most:g} {unit}", met=ours < most))
@@ -119,9 +119,9 @@ def show(report: Report) -> None:
         )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
-    told = report.machine
+    machine = report.machine
     console.print(
-        f"{told['python']}: {told['build']}; {told['cores']} cores, load before {told['load_before']}"
+        f"{machine['python']}: {machine['build']}; {machine['cores']} cores, load before {machine['load_before']}"
     )
     for note in report.notes:
         console.print(f"- {note}")

@@ -73,13 +73,13 @@ def problem(answered: Rows, before: Rows | None, after: Rows) -> str | None:
 
     Trades come to the end of a list and push old ones out at its start, so the names must be a run of both joined.
     """
-    known = list({**(before or {}), **after})
+    expected = list({**(before or {}), **after})
     names = list(answered)
-    at = known.index(names[0]) if names and names[0] in known else 0
+    at = expected.index(names[0]) if names and names[0] in expected else 0
     if before is not None and (
-        known[at : at + len(names)] != names or len(names) < min(len(before), len(after))
+        expected[at : at + len(names)] != names or len(names) < min(len(before), len(after))
     ):
-        return f"other rows: {_brief(names)} in the place of {_brief(known)}"
+        return f"other rows: {_brief(names)} in the place of {_brief(expected)}"
     for name, numbers in answered.items():
         if name in after and any(number > most for number, most in zip(numbers, after[name], strict=True)):
             return f"{name} is ahead of the database: {numbers} above {after[name]}"

@@ -43,11 +43,11 @@ def difference(one: object, other: object, ignored: Set[str] = frozenset(), at: 
     """The first place where two JSON values differ, with both values; None when they are the same."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted({*one, *other} - ignored):
-            if (found := difference(one.get(key), other.get(key), at=f"{at}.{key}")) is not None:
-                return found
+            if (result := difference(one.get(key), other.get(key), at=f"{at}.{key}")) is not None:
+                return result
         return None
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        places = enumerate(zip(one, other, strict=True))
-        found_in = (difference(a, b, at=f"{at}[{place}]") for place, (a, b) in places)
-        return next((found for found in found_in if found is not None), None)
+        pairs = enumerate(zip(one, other, strict=True))
+        differences = (difference(a, b, at=f"{at}[{position}]") for position, (a, b) in pairs)
+        return next((result for result in differences if result is not None), None)
     return None if one == other else f"{at.lstrip('.')} is {one!r} and {other!r}"

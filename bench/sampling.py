@@ -46,14 +46,14 @@ class Sampler:
                 if await _happens(until, INTERVAL_S):
                     return
 
-    async def _check(self, client: httpx.AsyncClient, asked: PlannedRequest) -> None:
-        before = await right_rows.in_database(self._connection, asked.path)
-        headers = dict(self._header_sets[asked.header_set])
-        answer = await client.get(self._subject.url(asked.path), headers=headers)
-        after = await right_rows.in_database(self._connection, asked.path)
+    async def _check(self, client: httpx.AsyncClient, planned: PlannedRequest) -> None:
+        before = await right_rows.in_database(self._connection, planned.path)
+        headers = dict(self._header_sets[planned.header_set])
+        answer = await client.get(self._subject.url(planned.path), headers=headers)
+        after = await right_rows.in_database(self._connection, planned.path)
         wrong = self._problem(answer, None if self._may_be_stale else before, after)
         if wrong is not None:
-            raise ZmartError(f"{self._subject.name} answered {asked.path} wrongly: {wrong}")
+            raise ZmartError(f"{self._subject.name} answered {planned.path} wrongly: {wrong}")
         self.checked += 1
 
     def _problem(

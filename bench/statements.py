@@ -20,7 +20,7 @@ def statements() -> dict[str, str]:
     newest = markets._listed(
         f"SELECT {markets._COLUMNS}", markets.Filters(), markets.Sort.NEWEST, markets.Page(limit=0)
     )
-    found = {
+    statements = {
         "page": newest[0],
         "one": markets._ONE,
         "exists": markets._EXISTS,
@@ -29,8 +29,8 @@ def statements() -> dict[str, str]:
     }
     for name, (module, constant) in _VOTING.items():
         if importlib.util.find_spec(f"zmart.store.{module}") is not None:
-            found[name] = getattr(importlib.import_module(f"zmart.store.{module}"), constant)
-    return found
+            statements[name] = getattr(importlib.import_module(f"zmart.store.{module}"), constant)
+    return statements
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Trader:
 
     async def run(self, pipe: int, until: asyncio.Event) -> int:
         """Commit a trade for each line until the event; how many lines came."""
-        loop, readable, asked = asyncio.get_running_loop(), asyncio.Event(), 0
+        loop, readable, written = asyncio.get_running_loop(), asyncio.Event(), 0
         loop.add_reader(pipe, readable.set)
         try:
             while not until.is_set():
@@ -54,14 +54,14 @@ class Trader:
                     each.cancel()
                 readable.clear()
                 lines = _read(pipe)
-                asked += lines
+                written += lines
                 for _ in range(lines):
                     await self.commit()
                     if until.is_set():
                         break
         finally:
             loop.remove_reader(pipe)
-        return asked + _read(pipe)
+        return written + _read(pipe)
 
 
 def open_pipe(path: Path) -> int:

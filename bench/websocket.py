@@ -45,43 +45,43 @@ class Round:
 def measure(quick: bool, progress: Callable[[str], None]) -> report.Report:
     """Raises ZmartError with one sentence when something is missing."""
     peers.installed("ws")
-    told = report.Report("The WebSocket server, one process", "Node ws")
+    results = report.Report("The WebSocket server, one process", "Node ws")
     with tempfile.TemporaryDirectory(prefix="zmart-bench-") as folder:
         for connections in (1_000,) if quick else (1_000, 2_500):
-            _compare(told, Path(folder), connections, 2 if quick else 3, 4 if quick else 8, progress)
-    told.notes.append(
+            _compare(results, Path(folder), connections, 2 if quick else 3, 4 if quick else 8, progress)
+    results.notes.append(
         f"{TICKS} times a second {MESSAGES} messages of {len(_payload())} bytes to every client"
     )
-    return told
+    return results
 
 
 def _compare(
-    told: report.Report,
+    results: report.Report,
     folder: Path,
     connections: int,
     rounds: int,
     seconds: int,
     progress: Callable[[str], None],
 ) -> None:
-    found: dict[str, list[Round]] = {"ours": [], "peer": []}
+    rounds: dict[str, list[Round]] = {"ours": [], "peer": []}
     for number in range(rounds):
         for who, start in (("ours", _ours), ("peer", _peer)):
             progress(f"{connections:,} clients, round {number + 1}: {who}")
-            found[who].append(_round(start, folder, connections, seconds))
-    ours, peer = (_middle(found[who]) for who in ("ours", "peer"))
+            rounds[who].append(_round(start, folder, connections, seconds))
+    ours, peer = (_middle(rounds[who]) for who in ("ours", "peer"))
     name = f"{connections:,} clients"
-    told.faster(
+    results.faster(
         f"{name}: messages per second of processor", ours.per_cpu_second, peer.per_cpu_second, "/s", COST_GOAL
     )
-    told.smaller(f"{name}: latency p50", ours.p50_ms, peer.p50_ms, "ms")
-    told.smaller(
+    results.smaller(f"{name}: latency p50", ours.p50_ms, peer.p50_ms, "ms")
+    results.smaller(
         f"{name}: latency p99", ours.p99_ms, peer.p99_ms, "ms", P99_GOAL if connections == 1_000 else None
     )
-    told.smaller(f"{name}: memory", ours.memory_mb, peer.memory_mb, "MB")
-    told.plain(f"{name}: messages delivered", ours.per_second, "/s", peer.per_second)
-    for who, rounds_of in found.items():
+    results.smaller(f"{name}: memory", ours.memory_mb, peer.memory_mb, "MB")
+    results.plain(f"{name}: messages delivered", ours.per_second, "/s", peer.per_second)
+    for who, rounds_of in rounds.items():
         if most := max(each.starved for each in rounds_of):
-            told.notes.append(
+            results.notes.append(
                 f"{name}, {who}: in one round {most} clients got less than half of the median client"
             )
 
@@ -116,15 +116,15 @@ def _round(
             readers.stdout.readline()
             spent_s = _cpu_s(server.pid) - before
             memory_mb = psutil.Process(server.pid).memory_info().rss / 1e6
-            said = json.loads(readers.stdout.readline() or b"{}")
+            result = json.loads(readers.stdout.readline() or b"{}")
     finally:
         server.kill()
         server.wait()
-    if not said or said["lost"]:
-        raise ZmartError(f"Clients lost their connection: {said or log.read_text('utf-8')[-300:]}")
-    per_cpu_second = said["delivered"] / spent_s
+    if not result or result["lost"]:
+        raise ZmartError(f"Clients lost their connection: {result or log.read_text('utf-8')[-300:]}")
+    per_cpu_second = result["delivered"] / spent_s
     return Round(
-        said["per_second"], per_cpu_second, said["p50_ms"], said["p99_ms"], memory_mb, said["starved"]
+        result["per_second"], per_cpu_second, result["p50_ms"], result["p99_ms"], memory_mb, result["starved"]
     )
 
 

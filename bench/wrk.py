@@ -89,7 +89,7 @@ def parse(printed: str) -> Load:
 
 
 def _latency_ms(printed: str, percentile: int) -> float:
-    found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s|m)\s*$", printed, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s|m)\s*$", printed, re.MULTILINE)
+    if match is None:
         raise ZmartError(f"wrk printed no {percentile}th percentile: {printed}")
-    return float(found[1]) * _UNITS_MS[found[2]]
+    return float(match[1]) * _UNITS_MS[match[2]]

@@ -98,19 +98,19 @@ async def test_a_price_changes_before_the_readers_eyes(
 async def test_what_happened_while_the_line_was_cut_is_there_once_it_is_back(
     browser: Browser, stack: Settings, market: str
 ) -> None:
-    cut = asyncio.Event()
+    truncated = asyncio.Event()
     lines: list[WebSocketRoute] = []
-    asked: list[str] = []
+    requested: list[str] = []
 
     async def line(route: WebSocketRoute) -> None:
-        if cut.is_set():
+        if truncated.is_set():
             await route.close(code=1012)
             return
         lines.append(route)
         server = route.connect_to_server()
 
         def forward(message: str | bytes) -> None:
-            asked.append(str(message))
+            requested.append(str(message))
             server.send(message)
 
         route.on_message(forward)
@@ -121,15 +121,15 @@ async def test_what_happened_while_the_line_was_cut_is_there_once_it_is_back(
         await expect(page.locator("[data-link]")).to_have_text("live")
         first = await _bought(stack, market, False)
         await expect(page.locator(f'[data-id="{first.signature}:0"]')).to_have_count(1)
-        cut.set()
+        truncated.set()
         await lines[-1].close(code=1012)
-        await expect(page.locator("[data-link]")).to_have_text("connecting again")
+        await expect(page.locator("[data-link]")).to_have_text("reconnecting")
         missed = await _bought(stack, market, True)
-        cut.clear()
+        truncated.clear()
         await expect(page.locator(f'[data-id="{missed.signature}:0"]')).to_have_count(1)
         await expect(page.locator(f'[data-id="{first.signature}:0"]')).to_have_count(1)
-        assert '"offset":' in asked[-1]
-        assert '"epoch":"' in asked[-1]
+        assert '"offset":' in requested[-1]
+        assert '"epoch":"' in requested[-1]
 
 
 async def test_a_newcomer_takes_a_question_from_proposal_to_trade_by_hand(
@@ -146,47 +146,47 @@ async def test_a_newcomer_takes_a_question_from_proposal_to_trade_by_hand(
         await page.wait_for_url("**/markets/*")
         await other.goto(page.url)
         await page.get_by_role("button", name="Yes, it should").click()
-        await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Your vote counts")
+        await expect(page.locator(f"{PART} [data-status]")).to_contain_text("Your vote counts")
         await expect(other.locator('[data-ballot="proposal"] [data-for]')).to_have_text("1")
         await page.get_by_role("button", name="Open it for trading").click()
         await expect(page.locator("[data-quote]")).to_contain_text("At least")
         async with page.expect_request("**/api/trades/buy") as sent:
             await page.get_by_role("button", name="Buy YES").click()
         assert (await sent.value).post_data_json["min_shares"] > 0
-        await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Bought")
+        await expect(page.locator(f"{PART} [data-status]")).to_contain_text("Bought")
         await expect(page.locator(PRICE)).not_to_have_text("50.0")
         await _say_and_sell(page)
         await expect(other.locator(".comment").first).to_contain_text("I was here first")
         await keep(page, "market-by-hand")
-        await page.locator("[data-purse]").click()
+        await page.locator("[data-wallet-link]").click()
         await expect(page.get_by_role("heading", name="Positions")).to_be_visible()
         await expect(page.get_by_role("link", name="Will a newcomer").first).to_be_visible()
         await keep(page, "wallet")
 
 
 async def _say_and_sell(page: Page) -> None:
-    await page.get_by_label("Say something").fill("I was here first")
+    await page.get_by_label("Write a comment").fill("I was here first")
     await page.get_by_role("button", name="Comment").click()
     await expect(page.locator(".comment").first).to_contain_text("I was here first")
     await page.get_by_text("Sell", exact=True).click()
     await expect(page.get_by_label("YES shares to sell")).to_have_value(re.compile(r"0\.\d{4,9}"))
     await page.get_by_role("button", name="Sell YES").click()
-    await expect(page.locator(f"{PART} [data-said]")).to_contain_text("Sold")
+    await expect(page.locator(f"{PART} [data-status]")).to_contain_text("Sold")
 
 
 async def test_what_cannot_be_done_is_said_in_words(browser: Browser, stack: Settings, market: str) -> None:
     async with reader(browser, base(stack)) as page:
         await page.goto(f"/markets/{market}")
-        said = page.locator(f"{PART} [data-said]")
+        status = page.locator(f"{PART} [data-status]")
         await page.get_by_label("SOL to spend").fill("much")
         await page.get_by_role("button", name="Buy YES").click()
-        await expect(said).to_contain_text("How much?")
+        await expect(status).to_contain_text("Enter an amount")
         await page.get_by_label("SOL to spend").fill("5000")
         await page.get_by_role("button", name="Buy YES").click()
-        await expect(said).to_have_text("The budget is more than the market can sell.")
+        await expect(status).to_have_text("The budget is more than the market can sell.")
         await page.get_by_label("SOL to spend").fill("99.9999")
         await page.get_by_role("button", name="Buy YES").click()
-        await expect(said).to_have_text("The wallet does not hold enough SOL for this.")
+        await expect(status).to_have_text("The wallet does not hold enough SOL for this.")
 
 
 async def test_a_browser_whose_crypto_does_not_know_the_curve_signs_with_noble(
@@ -198,7 +198,7 @@ async def test_a_browser_whose_crypto_does_not_know_the_curve_signs_with_noble(
     async with reader(browser, base(stack)) as page:
         await page.add_init_script(without)
         await page.goto(f"/markets/{market}")
-        await page.get_by_label("Say something").fill("Signed by noble")
+        await page.get_by_label("Write a comment").fill("Signed by noble")
         await page.get_by_role("button", name="Comment").click()
         await expect(page.locator(".comment").first).to_contain_text("Signed by noble")
         assert await page.evaluate(
@@ -228,7 +228,7 @@ def axe() -> str:
 async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
     browser: Browser, stack: Settings, market: str, axe: str
 ) -> None:
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     async with reader(browser, base(stack)) as page:
         landed = await _bought(stack, market, True)
         wallet = await _wallet_of(page, market)
@@ -242,11 +242,11 @@ async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
                 await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 await page.set_viewport_size(size)
                 where = f"{name}-{scheme}-{size['width']}"
-                found[where] = await faults(page, axe)
+                result[where] = await faults(page, axe)
                 if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                    found[where].append("wider than the window")
+                    result[where].append("wider than the window")
                 await keep(page, where)
-    assert {where: what for where, what in found.items() if what} == {}
+    assert {where: what for where, what in result.items() if what} == {}
 
 
 async def _wallet_of(page: Page, market: str) -> str:

@@ -54,7 +54,7 @@ class Installation:
         """Install with the pip of the test suite; skip the test where no package index can be reached."""
         pip = [sys.executable, "-m", "pip", "--python", self.bin / "python", "install", "-q", "--no-compile"]
         done = subprocess.run([*pip, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode and any(words in done.stderr for words in NO_NETWORK):
+        if done.returncode and any(text_parts in done.stderr for text_parts in NO_NETWORK):
             pytest.skip(f"the package index cannot be reached: {done.stderr.strip().splitlines()[-1]}")
         assert done.returncode == 0, done.stderr
 
@@ -99,9 +99,9 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
 
 def test_a_production_installation_brings_no_database_no_node_and_no_supervisor(production: Installation):
     pinned = set(re.findall(r"^([a-z0-9-]+)==", (REQUIREMENTS / "runtime.txt").read_text(), re.MULTILINE))
-    found = {name.lower().replace("_", "-") for name in production.packages()}
-    assert found == {*pinned, "zmart"}
-    assert found & ONLY_LOCAL == set()
+    result = {name.lower().replace("_", "-") for name in production.packages()}
+    assert result == {*pinned, "zmart"}
+    assert result & ONLY_LOCAL == set()
 
 
 def test_without_the_extra_everything_but_the_local_stack_is_imported(production: Installation):

@@ -56,11 +56,11 @@ def _names(stack: Settings, market_id: str) -> list[str]:
 
 def _runs(names: list[str]) -> list[str]:
     """Names in order, repeated trades, votes and claims told once."""
-    found: list[str] = []
+    result: list[str] = []
     for name in names:
-        if not (name in SINGLE and name in found):
-            found.append(name)
-    return found
+        if not (name in SINGLE and name in result):
+            result.append(name)
+    return result
 
 
 def test_every_event_of_the_undisputed_life_is_indexed_in_order(stack: Settings, report: DemoReport) -> None:

@@ -101,11 +101,11 @@ class Stage:
             await until(settled, within_s=30)
             assert first.is_alive or first.was_killed, first.process.exitcode
             # What was not written down yet is nobody's to take over: the first comes again.
-            again = self.replica(EACH_SECOND)
+            second_result = self.replica(EACH_SECOND)
             try:
                 await until(self.finished, within_s=30)
             finally:
-                again.kill()
+                second_result.kill()
             await self.check()
             return first.was_killed + second.was_killed
         finally:

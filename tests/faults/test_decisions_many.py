@@ -86,14 +86,14 @@ class Played:
         assert info is not None
         accounts = {}
         for address in (program.address, program.addresses.global_config(), CLOCK):
-            found = await scene.rpc.get_account(Address(address))
-            assert found is not None
-            data = base64.b64encode(found.data).decode()
+            result = await scene.rpc.get_account(Address(address))
+            assert result is not None
+            data = base64.b64encode(result.data).decode()
             accounts[str(address)] = {
-                "lamports": found.lamports,
-                "owner": str(found.owner),
+                "lamports": result.lamports,
+                "owner": str(result.owner),
                 "data": [data, "base64"],
-                "executable": found.executable,
+                "executable": result.executable,
             }
         await scene.pool.execute("DELETE FROM markets")
         return cls(scene, accounts, info.data, since)

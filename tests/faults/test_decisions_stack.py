@@ -98,8 +98,8 @@ async def test_a_dispute_is_not_decided_while_the_indexer_stands_still(stack: Se
             await pool.close()
         account, _ = await world.account(market)
         assert (account.dispute_agree, account.dispute_disagree) == (3, 5)
-        shown = (await world.api.get(f"/api/votes/{market.id}"))["dispute_votes"]
-        assert shown == {"agrees": 3, "disagrees": 5, "not_counted": 0}
+        displayed = (await world.api.get(f"/api/votes/{market.id}"))["dispute_votes"]
+        assert displayed == {"agrees": 3, "disagrees": 5, "not_counted": 0}
         evidence = await gather(world.rpc, world.program, MarketId(market.id))
         log = await from_api(world.api.base_url, MarketId(market.id))
         assert verify_tally(evidence, evidence.anchors[VoteKind.DISPUTE], log).holds

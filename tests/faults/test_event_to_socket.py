@@ -114,12 +114,12 @@ async def test_no_trade_waits_for_somebody_to_look_by_himself(
     local_chain, database_url, redis_url, monkeypatch
 ):
     """U5."""
-    for place in (
+    for position in (
         "services.indexer.worker._SAFETY_S",
         "services.indexer.fetcher._SAFETY_S",
         "feed.relay._FALLBACK_POLL_S",
     ):
-        monkeypatch.setattr(f"zmart.{place}", 120.0)
+        monkeypatch.setattr(f"zmart.{position}", 120.0)
     settings = {"indexer_scan_interval_s": 120.0, "rpc_timeout_s": 60.0}
     waited = await measured(local_chain, database_url, redis_url, 30, **settings)
     assert waited[-1] < 30
@@ -143,7 +143,7 @@ def at(waited, share):
 
 async def measured(local_chain, database_url, redis_url, number, **more):
     """Seconds from the chain's notice to the socket's message, sorted."""
-    told, seen, subscribed = {}, {}, asyncio.Event()
+    reported, seen, subscribed = {}, {}, asyncio.Event()
     async with (
         Rpc([local_chain.rpc_url]) as rpc,
         backend(local_chain, database_url, redis_url, **more) as (port, ws_port),
@@ -152,9 +152,9 @@ async def measured(local_chain, database_url, redis_url, number, **more):
         people = [await driver.wallet() for _ in range(4)]
         market = await driver.open(people[0], people[1])
         following = asyncio.create_task(follow(ws_port, seen, subscribed))
-        async with helius(local_chain, rpc, port, told):
+        async with helius(local_chain, rpc, port, reported):
             await asyncio.wait_for(subscribed.wait(), 10)
-            told.clear()
+            reported.clear()
             left = iter(range(number))
 
             async def trade(user):
@@ -165,12 +165,12 @@ async def measured(local_chain, database_url, redis_url, number, **more):
             await asyncio.gather(*(trade(user) for user in people))
 
             async def arrived():
-                return len(told) >= number and told.keys() <= seen.keys()
+                return len(reported) >= number and reported.keys() <= seen.keys()
 
             await until(arrived)
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-    waited = sorted(max(0.0, seen[signature] - told[signature]) for signature in told)
+    waited = sorted(max(0.0, seen[signature] - reported[signature]) for signature in reported)
     figures = ", ".join(f"p{share} {at(waited, share / 100) * 1000:.0f} ms" for share in (50, 90, 99, 100))
     print(f"{number} trades, from the chain's notice to the socket: {figures}")
     return waited

@@ -113,19 +113,19 @@ async def test_what_was_listed_and_left_the_chain_before_it_was_read_holds_nothi
 @pytest.mark.parametrize("logs", ["kept", "not kept"])
 async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_url, logs):
     """I5, W3: our program is called by another one, and the node has `innerInstructions: null`."""
-    told = msgspec.json.decode(STORY.txs[0].raw(with_index=False))
-    message, meta = told["transaction"]["message"], told["meta"]
+    reported = msgspec.json.decode(STORY.txs[0].raw(with_index=False))
+    message, meta = reported["transaction"]["message"], reported["meta"]
     message["accountKeys"].append(CALLER)
     inner = [{**each, "stackHeight": 2} for each in message["instructions"]]
     outer = {"accounts": [], "data": "", "stackHeight": None}
     message["instructions"] = [{**outer, "programIdIndex": len(message["accountKeys"]) - 1}]
     lines = [line.replace("invoke [1]", "invoke [2]") for line in meta["logMessages"]]
     meta["logMessages"] = [f"Program {CALLER} invoke [1]", *lines, f"Program {CALLER} success"]
-    whole = {**told, "meta": {**meta, "innerInstructions": [{"index": 0, "instructions": inner}]}}
+    whole = {**reported, "meta": {**meta, "innerInstructions": [{"index": 0, "instructions": inner}]}}
     hidden = {**meta, "innerInstructions": None, **({} if logs == "kept" else {"logMessages": None})}
     signature = STORY.txs[0].signature
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        node.raws[signature] = msgspec.json.encode({**told, "meta": hidden})
+        node.raws[signature] = msgspec.json.encode({**reported, "meta": hidden})
         for _ in range(SOME):
             await engine.scanner.scan()
             await again(engine)
@@ -136,10 +136,10 @@ async def test_calls_that_a_node_does_not_show_are_not_taken_for_none(database_u
         await again(engine)
         await settle(engine)
         assert (await states(engine), await through(engine)) == ({}, node.tip())
-        found = await engine.pool.fetchval(
+        result = await engine.pool.fetchval(
             "SELECT event_count FROM chain_transactions WHERE signature = $1", signature
         )
-        assert found == len(STORY.txs[0].events)
+        assert result == len(STORY.txs[0].events)
 
 
 async def test_a_list_by_a_node_that_is_behind_the_others_completes_nothing(database_url):

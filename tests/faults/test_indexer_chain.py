@@ -49,10 +49,10 @@ async def told(driver, program):
             return await driver.rpc.get_transaction_json(signature)
 
     raws = await asyncio.gather(*(fetch(info.signature) for info in listed))
-    places = {}
+    positions = {}
     for slot in {info.slot for info in listed}:
-        places |= {s: n for n, s in enumerate(await driver.rpc.get_block_signatures(slot) or [])}
-    order = sorted(range(len(listed)), key=lambda n: (listed[n].slot, places.get(listed[n].signature, 0)))
+        positions |= {s: n for n, s in enumerate(await driver.rpc.get_block_signatures(slot) or [])}
+    order = sorted(range(len(listed)), key=lambda n: (listed[n].slot, positions.get(listed[n].signature, 0)))
     return [raws[n] for n in order]
 
 
@@ -118,10 +118,10 @@ async def test_a_log_cut_at_10_kb_is_recovered_from_the_accounts(local_chain, da
 
     await until(landed)
     raw = await landed()
-    cut = extract_events(local_chain.program, parse_transaction(raw))
-    assert cut.needs_account_fallback
-    assert len(cut.events) + len(cut.lost) == 23
-    assert len(cut.lost) >= 2
+    truncated = extract_events(local_chain.program, parse_transaction(raw))
+    assert truncated.needs_account_fallback
+    assert len(truncated.events) + len(truncated.lost) == 23
+    assert len(truncated.lost) >= 2
     async with engine_on(database_url, local_chain.rpc_url) as engine:
         raws = await told(driver, local_chain.program)
         random.Random(3).shuffle(raws)
@@ -150,9 +150,9 @@ async def test_a_node_that_keeps_no_logs_costs_nothing_but_reads_of_accounts(
         await deliver_raw(engine, [without_logs(raw, logs) for raw in raws], "scan")
         assert await engine.pool.fetch("SELECT signature, last_error FROM inbox") == []
     more = REGISTRY.get_sample_value("zmart_indexer_recovered_events_total") - recovered
-    whole, again = await tables(database_url), await tables(other)
+    whole, second_result = await tables(database_url), await tables(other)
     assert more == len(whole["chain_events"])
-    assert {name: again[name] for name in FOLDED} == {name: whole[name] for name in FOLDED}
+    assert {name: second_result[name] for name in FOLDED} == {name: whole[name] for name in FOLDED}
 
 
 async def test_a_delivery_without_its_log_is_read_from_the_rpc(

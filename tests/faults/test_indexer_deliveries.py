@@ -24,7 +24,7 @@ from zmart.market import events as e
 from zmart.market.types import VoteKind
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import Indexer
-from zmart.services.indexer.worker import Turn
+from zmart.services.indexer.worker import BatchOutcome
 from zmart.services.webhook import PATH
 from zmart.store import alerts, deliveries, inbox, index_progress, vote_judgements, vote_log
 
@@ -57,7 +57,7 @@ async def deliver_values(engine, values):
         for value, raw in zip(values, raws, strict=True)
     ]
     await inbox.store(engine.pool, "webhook", hints)
-    while await engine.worker.turn() is Turn.WORKED:
+    while await engine.worker.turn() is BatchOutcome.WORKED:
         pass
 
 
@@ -85,9 +85,9 @@ async def through(engine):
 
 
 async def same_as(truth, database_url):
-    found = without_lone_places(await tables(database_url))
+    result = without_lone_places(await tables(database_url))
     for name, rows in truth.items():
-        assert found[name] == rows, name
+        assert result[name] == rows, name
 
 
 async def finalized(engine):
@@ -126,9 +126,9 @@ async def test_a_forged_delivery_that_comes_first_never_becomes_final(database_u
         await come_true(engine, node)
         await same_as(truth, database_url)
         assert forged.keys() <= await finalized(engine)
-        _, found = await deliveries.false_ones(engine.pool, 3600, 100)
+        _, result = await deliveries.false_ones(engine.pool, 3600, 100)
         loud = {signature for signature, forge in forged.items() if forge.__name__ not in QUIET}
-        assert loud <= {one.signature for one in found} <= forged.keys()
+        assert loud <= {one.signature for one in result} <= forged.keys()
 
 
 @pytest.mark.parametrize("forgeries", [pytest.param(FORGERIES, id="together"), *EACH])
@@ -171,11 +171,11 @@ async def test_the_alert_names_the_delivery_and_what_differed_and_the_feed_tells
 
 
 async def test_a_foreign_transaction_made_to_look_like_ours_is_taken_back(database_url, truth):
-    foreign = Tx("4" * 87, STORY.txs[-1].slot + 1, 3, [], program=EVIL)
+    not_ours = Tx("4" * 87, STORY.txs[-1].slot + 1, 3, [], program=EVIL)
     event = next(event for tx in STORY.txs for event in tx.events if isinstance(event, e.SharesBought))
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        node.shown = [*STORY.txs, foreign]
-        ours = Tx(foreign.signature, foreign.slot, foreign.index, [event])
+        node.shown = [*STORY.txs, not_ours]
+        ours = Tx(not_ours.signature, not_ours.slot, not_ours.index, [event])
         await deliver_values(engine, [*map(honest, STORY.txs), honest(ours)])
         count = "SELECT count(*) FROM chain_events WHERE signature = $1"
         assert await engine.pool.fetchval(count, ours.signature) == 1
@@ -190,11 +190,11 @@ async def test_an_invented_transaction_vanishes_and_holds_nothing_up_for_long(da
     known = invented(STORY.txs, chance)
     failed_one = invented(STORY.txs, chance)
     failed_one["meta"]["err"] = {"x": 1}
-    foreign = msgspec.json.decode(
+    not_ours = msgspec.json.decode(
         msgspec.json.encode(invented(STORY.txs, chance)).replace(STORY.txs[0].program.encode(), EVIL.encode())
     )
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
-        await deliver_values(engine, [*map(honest, STORY.txs), known, failed_one, foreign])
+        await deliver_values(engine, [*map(honest, STORY.txs), known, failed_one, not_ours])
         await engine.scanner.scan()
         await come_true(engine, node)
         await same_as(truth, database_url)
@@ -214,9 +214,9 @@ async def test_another_place_in_the_block_is_put_right(database_url, truth):
         await deliver_values(engine, values)
         await come_true(engine, node)
         await same_as(truth, database_url)
-        _, found = await deliveries.false_ones(engine.pool, 60, 100)
-        assert {one.signature for one in found} == turned.keys()
-        assert {tuple(one.differs) for one in found} == {("place in its block",)}
+        _, result = await deliveries.false_ones(engine.pool, 60, 100)
+        assert {one.signature for one in result} == turned.keys()
+        assert {tuple(one.differs) for one in result} == {("place in its block",)}
 
 
 async def test_what_two_honest_sources_tell_differently_is_no_difference(database_url):
@@ -267,11 +267,11 @@ async def test_who_trusts_webhooks_saves_the_calls(database_url):
 async def test_a_slot_that_a_webhook_made_up_lets_nothing_slip_through(database_url, truth):
     """Case A2: named far ahead of the chain and made to look foreign; the listing knows where it is."""
     tx = victim(random.Random(8))
-    value = foreign = msgspec.json.decode(tx.raw().replace(tx.program.encode(), EVIL.encode()))
+    value = not_ours = msgspec.json.decode(tx.raw().replace(tx.program.encode(), EVIL.encode()))
     value["slot"] = tx.slot + 10**6
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         node.raws[tx.signature] = None
-        await deliver_values(engine, [foreign])
+        await deliver_values(engine, [not_ours])
         for _ in range(3):
             await engine.scanner.scan()
             await settle(engine)
@@ -309,8 +309,8 @@ async def test_no_count_sees_what_a_webhook_alone_told(database_url):
         turned = [msgspec.structs.replace(event, vote=not event.vote) for _, event in mine]
         turned.append(msgspec.structs.replace(mine[0][1], user=EVIL))
         await deliver_values(engine, [honest(Tx("5" * 87, node.tip() + 1, 1, turned))])
-        shown = "SELECT count(*) FROM onchain_votes WHERE market_id = $1 AND signature = $2"
-        assert await engine.pool.fetchval(shown, market_id, "5" * 87) == len(turned), "it is shown"
+        displayed = "SELECT count(*) FROM onchain_votes WHERE market_id = $1 AND signature = $2"
+        assert await engine.pool.fetchval(displayed, market_id, "5" * 87) == len(turned), "it is shown"
         assert await counted(engine, market_id) == true
 
 
@@ -363,7 +363,7 @@ async def test_what_is_to_be_confirmed_survives_a_restart(database_url, truth):
         async with engine_on(database_url, node.url) as engine:
             await deliver_values(engine, [honest(tx) for tx in STORY.txs])
             assert (await deliveries.waiting(engine.pool)).number == len(STORY.txs)
-            await deliveries.take(engine.pool, 10, lease_s=0)  # and its process dies
+            await deliveries.claim(engine.pool, 10, lease_s=0)  # and its process dies
         async with engine_on(database_url, node.url) as engine:
             await come_true(engine, node)
         await same_as(truth, database_url)
@@ -401,9 +401,9 @@ async def test_webhooks_that_lie_leave_the_tables_of_the_truth(
             final_before = final
             await holds(engine, node, truth)
         await come_true(engine, node)
-        found = without_lone_places(await tables(database_url))
+        result = without_lone_places(await tables(database_url))
         for name, rows in truth.items():
-            assert found[name] == rows, name
+            assert result[name] == rows, name
 
 
 async def holds(engine, node, truth):
@@ -485,6 +485,6 @@ async def test_lying_webhooks_and_an_unreliable_rpc_together_end_in_the_truth(
             assert (await indexer.readiness()).ready
         stop.set()
         await asyncio.wait_for(running, 15)
-        found = without_lone_places(await tables(database_url))
+        result = without_lone_places(await tables(database_url))
         for name, rows in truth.items():
-            assert found[name] == rows, name
+            assert result[name] == rows, name

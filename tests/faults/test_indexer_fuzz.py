@@ -17,7 +17,7 @@ from kit.indexer import (
 from kit.story_node import serving
 from kit.waiting import until
 from zmart.market import events as e
-from zmart.services.indexer.worker import Turn
+from zmart.services.indexer.worker import BatchOutcome
 from zmart.store import inbox
 from zmart.store.inbox import Hint
 
@@ -44,11 +44,11 @@ ODD = [
 def mangled(raw, chance):
     """One value of a transaction replaced, or its bytes cut or flipped."""
     if chance.random() < 0.2:
-        place = chance.randrange(len(raw))
+        position = chance.randrange(len(raw))
         return (
-            raw[:place]
+            raw[:position]
             if chance.random() < 0.5
-            else raw[:place] + bytes([chance.randrange(256)]) + raw[place + 1 :]
+            else raw[:position] + bytes([chance.randrange(256)]) + raw[position + 1 :]
         )
     value = node = msgspec.json.decode(raw)
     while True:
@@ -79,7 +79,10 @@ async def test_no_payload_stops_the_worker_or_puts_in_what_the_chain_does_not_ha
         async def worked():
             await engine.pool.execute("UPDATE inbox SET next_attempt_at = now() WHERE state = 'pending'")
             await settle(engine)
-            return await engine.worker.turn() is Turn.IDLE and not (await inbox.depth(engine.pool)).pending
+            return (
+                await engine.worker.turn() is BatchOutcome.IDLE
+                and not (await inbox.depth(engine.pool)).pending
+            )
 
         await until(worked, within_s=60)
         left = await engine.pool.fetch("SELECT signature, state, last_error FROM inbox")
@@ -104,8 +107,8 @@ async def test_any_46_bytes_that_a_caller_gives_as_hash_are_indexed(database_url
         await deliver(engine, txs)
         assert await engine.pool.fetch("SELECT last_error FROM inbox") == []
         assert await engine.pool.fetch("SELECT error FROM market_folds WHERE error IS NOT NULL") == []
-        found = await engine.pool.fetchval(
+        result = await engine.pool.fetchval(
             "SELECT evidence_cid FROM markets WHERE market_id = $1", event.market_id
         )
-        assert found == odd.evidence_hash
+        assert result == odd.evidence_hash
         assert PROGRAM.events.encode(odd) == bytes(payload)

@@ -120,8 +120,8 @@ async def helius(machine, node, chance):
     untold = {tx.signature for tx in STORY.txs if chance.random() < NEVER_DELIVERED}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{machine.port}", timeout=2) as client:
         while True:
-            told = [tx for tx in node.shown if tx.signature not in untold]
-            some = chance.sample(told, min(len(told), chance.randint(1, 12)))
+            reported = [tx for tx in node.shown if tx.signature not in untold]
+            some = chance.sample(reported, min(len(reported), chance.randint(1, 12)))
             body = b"[" + b",".join(told_badly(tx, chance) for tx in some) + b"]"
             with suppress(httpx.HTTPError):
                 await client.post(PATH, content=body)
@@ -185,8 +185,8 @@ async def test_killed_again_and_again_it_ends_with_the_same_tables(tmp_path, per
             async with asyncio.timeout(15):
                 assert await machine.indexer.wait() == 0
             await pool.close()
-            found = await tables(machine.postgres.url())
-    assert without_lone_places(found) == without_lone_places(perfect)
+            result = await tables(machine.postgres.url())
+    assert without_lone_places(result) == without_lone_places(perfect)
 
 
 async def _indexed(pool):

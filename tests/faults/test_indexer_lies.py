@@ -16,7 +16,7 @@ from zmart.services.indexer.backfill import backfill
 from zmart.services.indexer.finality import FinalityWatcher
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.reread import reread
-from zmart.services.indexer.worker import Turn
+from zmart.services.indexer.worker import BatchOutcome
 from zmart.store import alerts, backfills, index_progress
 
 STORY = Story(17, markets=2, trades=8)
@@ -53,14 +53,14 @@ async def test_a_confirmed_transaction_that_disappears_is_undone_and_announced(d
         finality = "SELECT finality FROM chain_transactions WHERE signature = $1"
         assert await engine.pool.fetchval(finality, gone.signature) == "confirmed"
         assert await through(engine) < gone.slot
-        told = len(await feed(engine))
+        reported = len(await feed(engine))
         node.shown = [*before, Tx(key(9) + key(9), gone.slot + 200, 0, [], err={"x": 1})]
         for _ in range(2):
             await engine.scanner.scan()
             await engine.finality.check()
             assert await through(engine) < gone.slot or gone.signature not in await signatures(engine)
         assert await tables(database_url) == without
-        corrections = (await feed(engine))[told:]
+        corrections = (await feed(engine))[reported:]
         bought = {x.market_id for x in gone.events}
         assert ("trades", "deleted") in {(topic, op) for topic, op, _, _ in corrections}
         updated = [
@@ -126,8 +126,8 @@ async def test_one_who_is_asked_on_a_node_that_is_behind_takes_nothing_back(data
         assert node.tip() - 32 < newest
         await watcher.check()
         late = set(watcher._suspects)
-        behind = {tx.signature for tx in STORY.txs[:-1] if tx.slot > node.tip() - 32}
-        assert not late & behind
+        after = {tx.signature for tx in STORY.txs[:-1] if tx.slot > node.tip() - 32}
+        assert not late & after
         assert await tables(database_url) == whole
 
 
@@ -213,7 +213,7 @@ async def test_a_node_that_fell_far_behind_takes_nothing_back(database_url):
     """W3: its transactions were listed and are not final yet; a node behind them proves nothing."""
     async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
         await engine.scanner.scan()
-        while await engine.fetcher.turn() or await engine.worker.turn() is Turn.WORKED:
+        while await engine.fetcher.turn() or await engine.worker.turn() is BatchOutcome.WORKED:
             pass
         before = await signatures(engine)
         await engine.pool.execute("UPDATE chain_transactions SET indexed_at = now() - interval '2 minutes'")
@@ -330,10 +330,10 @@ async def test_a_backfill_that_breaks_off_goes_on_where_it_was(database_url, mon
         monkeypatch.setattr(backfills, "listed_to", break_off)
         with pytest.raises(ChainError):
             await backfill(engine, low, high)
-        asked = node.calls["getSignaturesForAddress"]
-        said = []
-        done = await backfill(engine, low, high, lambda *what: said.append(what))
-        assert done.found == len(inside)
-        assert node.calls["getSignaturesForAddress"] - asked < len(STORY.txs) / 10
-        assert {what for what, _, _ in said} == {"listing", "indexing"}
+        requested = node.calls["getSignaturesForAddress"]
+        answer = []
+        done = await backfill(engine, low, high, lambda *what: answer.append(what))
+        assert done.new_count == len(inside)
+        assert node.calls["getSignaturesForAddress"] - requested < len(STORY.txs) / 10
+        assert {what for what, _, _ in answer} == {"listing", "indexing"}
         assert await signatures(engine) == {tx.signature for tx in inside}

@@ -54,19 +54,19 @@ class Watch:
     async def run(self):
         pool = self.indexer._engine.pool
         while True:
-            shown = list(self.node.shown)
+            displayed = list(self.node.shown)
             through = await pool.fetchval("SELECT gap_free_through_slot FROM index_progress")
             there = {r["signature"] for r in await pool.fetch("SELECT signature FROM chain_transactions")}
-            self.holes += [tx.slot for tx in shown if tx.slot <= through and tx.signature not in there]
+            self.holes += [tx.slot for tx in displayed if tx.slot <= through and tx.signature not in there]
             before = {row["signature"] for row in await pool.fetch(_OLD)}
-            said = await self.indexer.readiness()
+            answer = await self.indexer.readiness()
             after = {row["signature"] for row in await pool.fetch(_OLD)}
-            if said.ready and before & after:
+            if answer.ready and before & after:
                 self.lies.append(len(before & after))
-            if not said.ready and not said.reason:
+            if not answer.ready and not answer.reason:
                 self.lies.append("unready without a reason")
             self.looks += 1
-            self.unready += not said.ready
+            self.unready += not answer.ready
             await asyncio.sleep(0.05)
 
 
@@ -93,9 +93,11 @@ async def test_while_half_of_the_answers_say_nothing_no_hole_is_passed(
         for piece in range(_PIECES):
             grown = story.txs[len(node.shown) : len(story.txs) * (piece + 1) // _PIECES]
             node.shown = [*node.shown, *grown]
-            told = [hint(tx) if chance.random() < 0.3 else Hint(tx.signature, tx.slot, None) for tx in grown]
-            chance.shuffle(told)
-            await inbox.store(pool, "webhook", [*told[: len(told) // 2], *invented[piece::_PIECES]])
+            reported = [
+                hint(tx) if chance.random() < 0.3 else Hint(tx.signature, tx.slot, None) for tx in grown
+            ]
+            chance.shuffle(reported)
+            await inbox.store(pool, "webhook", [*reported[: len(reported) // 2], *invented[piece::_PIECES]])
             await asyncio.sleep(0.2)
 
         async def complete():

@@ -39,8 +39,8 @@ def strict(call: Call) -> Fault | None:
     """A node whose every transaction has version 1."""
     if call.method not in ("getTransaction", "getBlock"):
         return None
-    asked = call.params[1].get("maxSupportedTransactionVersion")
-    return None if asked is not None and asked >= 1 else TOO_NEW
+    requested = call.params[1].get("maxSupportedTransactionVersion")
+    return None if requested is not None and requested >= 1 else TOO_NEW
 
 
 async def create(driver, *, notes=()):

@@ -30,7 +30,7 @@ from kit.rpc_proxy import (
 )
 from kit.waiting import until
 from zmart.chain import compose, compute_budget
-from zmart.chain.judge import Attempt, Live, judge
+from zmart.chain.judge import Live, PendingTransaction, judge
 from zmart.chain.rpc import Rpc
 from zmart.chain.sender import AlreadyDone, Failed, Intent, Landed, Sender, SendPolicy, Uncertain
 from zmart.errors import ChainError
@@ -62,7 +62,7 @@ class Journal:
 
     async def save_signed(self, intent_id, *attempt):
         self._step("signed")
-        self.stored = Attempt(*attempt)
+        self.stored = PendingTransaction(*attempt)
 
     async def mark_sent(self, intent_id, signature):
         self._step("sent")

@@ -60,7 +60,7 @@ async def fill(scene: Scene, market: MarketId, number: int) -> None:
     program, now_ms = scene.chain.program.address, int(datetime.now(UTC).timestamp() * 1000)
 
     def entry(n: int) -> LogEntry:
-        said = Statement(
+        answer = Statement(
             program=program,
             market_id=market,
             kind=KIND,
@@ -68,7 +68,7 @@ async def fill(scene: Scene, market: MarketId, number: int) -> None:
             wallet=address(10**9 + n),
             issued_ms=now_ms,
         )
-        return LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=NOT_CHECKED_HERE)
+        return LogEntry(channel=VoteChannel.STATEMENT, statement=answer, proof=NOT_CHECKED_HERE)
 
     for start in range(0, number, BATCH):
         async with scene.pool.transaction() as connection:
@@ -105,11 +105,11 @@ async def measure(scene: Scene, market: MarketId, number: int) -> None:
     await scene.pool.execute(_BARE_TABLE)
 
     async def append(connection: Connection, n: int) -> None:
-        said = Statement(
+        answer = Statement(
             program=program, market_id=market, kind=KIND, vote=True, wallet=address(10**12 + n), issued_ms=1
         )
         log = await vote_log.OpenVoteLog.lock(connection, market)
-        await log.append([LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=NOT_CHECKED_HERE)])
+        await log.append([LogEntry(channel=VoteChannel.STATEMENT, statement=answer, proof=NOT_CHECKED_HERE)])
 
     async def bare(n: int) -> None:
         async with scene.pool.transaction() as connection:

@@ -76,10 +76,10 @@ def recount(entries: list[bytes]) -> Tally:
 
 async def check(scene: Scene, crowd: Crowd) -> None:
     log = await read_log(scene.settings.require("database_url"), crowd.market)
-    places = {merkle.leaf_hash(entry).hex(): place for place, entry in enumerate(log)}
-    assert len(places) == len(log), "no entry twice"
+    positions = {merkle.leaf_hash(entry).hex(): position for position, entry in enumerate(log)}
+    assert len(positions) == len(log), "no entry twice"
     for cast in crowd.accepted:
-        assert places[cast.receipt.leaf_hash] == cast.receipt.index, "every receipt stands"
+        assert positions[cast.receipt.leaf_hash] == cast.receipt.index, "every receipt stands"
     rounds = list(await tallies.of_market(scene.pool, crowd.market))
     leaves = [merkle.leaf_hash(entry) for entry in log]
     roots = merkle.roots_at(leaves, [row.log_size for row in rounds])
@@ -169,5 +169,5 @@ async def test_what_the_chain_shows_is_what_the_log_proves_while_votes_pour_in(s
     rounds = await tallies.of_market(scene.pool, market)
     assert [memo and memo.log_size for memo in memos] == [row.log_size for row in rounds]
     account = await scene.account(market)
-    shown = Tally(account.proposal_likes, account.proposal_dislikes)
-    assert shown == rounds[-1].tally == recount(log[: rounds[-1].log_size])
+    displayed = Tally(account.proposal_likes, account.proposal_dislikes)
+    assert displayed == rounds[-1].tally == recount(log[: rounds[-1].log_size])

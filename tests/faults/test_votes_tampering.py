@@ -90,10 +90,10 @@ async def test_an_honest_log_keeps_every_receipt(
     scene: Scene, market: MarketId, receipts: list[VoteReceipt]
 ) -> None:
     await count(scene)
-    report, found = await checked(scene, market, receipts)
+    report, result = await checked(scene, market, receipts)
     assert report.holds
-    assert broken(found) == ""
-    assert len(found) == 3 * VOTES
+    assert broken(result) == ""
+    assert len(result) == 3 * VOTES
 
 
 async def test_a_vote_removed_before_the_count_is_named(
@@ -102,11 +102,11 @@ async def test_a_vote_removed_before_the_count_is_named(
     entries = await log_of(scene, market)
     await rewrite(scene, market, entries[:2] + entries[3:])
     await count(scene)
-    report, found = await checked(scene, market, receipts)
+    report, result = await checked(scene, market, receipts)
     assert report.holds, "counts, signatures and root agree: only a receipt tells"
-    assert f"Removed or changed: entry 2 ({receipts[2].leaf_hash[:16]}...)" in broken(found)
-    assert f"at its place stands like of {address_of(wallet(1_003))}" in broken(found)
-    assert "Rewritten: the first 3 entries" in broken(found)
+    assert f"Removed or changed: entry 2 ({receipts[2].leaf_hash[:16]}...)" in broken(result)
+    assert f"at its place stands like of {address_of(wallet(1_003))}" in broken(result)
+    assert "Rewritten: the first 3 entries" in broken(result)
     assert broken((await checked(scene, market, receipts[:2]))[1]) == ""
 
 
@@ -115,21 +115,21 @@ async def test_the_newest_vote_removed_is_named(
 ) -> None:
     await rewrite(scene, market, (await log_of(scene, market))[:-1])
     await count(scene)
-    report, found = await checked(scene, market, receipts)
+    report, result = await checked(scene, market, receipts)
     assert report.holds
-    assert f"Removed: the log ends before entry {VOTES - 1}" in broken(found)
-    assert f"Cut: the log has {VOTES - 1} entries" in broken(found)
+    assert f"Removed: the log ends before entry {VOTES - 1}" in broken(result)
+    assert f"Cut: the log has {VOTES - 1} entries" in broken(result)
 
 
 async def test_reordered_votes_are_named(scene: Scene, market: MarketId, receipts: list[VoteReceipt]) -> None:
     entries = await log_of(scene, market)
     await rewrite(scene, market, [entries[1], entries[0], *entries[2:]])
     await count(scene)
-    report, found = await checked(scene, market, receipts)
+    report, result = await checked(scene, market, receipts)
     assert report.holds
     voter = address_of(wallet(1_000))
     assert f"Reordered: the vote of the receipt for entry 0 (like of {voter}) stands at 1 now." in broken(
-        found
+        result
     )
 
 
@@ -140,10 +140,10 @@ async def test_a_changed_vote_is_named_with_and_without_its_receipt(
     forged = entries[4].replace(b"choice: like", b"choice: dislike")
     await rewrite(scene, market, [*entries[:4], forged, *entries[5:]])
     await count(scene)
-    report, found = await checked(scene, market, receipts[4:5])
+    report, result = await checked(scene, market, receipts[4:5])
     voter = address_of(wallet(1_004))
     assert f"1 of {VOTES} statements are not signed by their wallet: {voter}" in broken(report.findings)
-    assert f"at its place stands dislike of {voter}" in broken(found)
+    assert f"at its place stands dislike of {voter}" in broken(result)
 
 
 async def test_what_is_changed_after_the_count_contradicts_the_chain(
@@ -153,9 +153,9 @@ async def test_what_is_changed_after_the_count_contradicts_the_chain(
     entries = await log_of(scene, market)
     for changed in (entries[:-1], [entries[1], entries[0], *entries[2:]]):
         await rewrite(scene, market, changed)
-        report, found = await checked(scene, market, receipts)
+        report, result = await checked(scene, market, receipts)
         assert not report.holds
-        assert broken(found)
+        assert broken(result)
 
 
 async def test_a_receipt_that_the_authority_did_not_sign_proves_nothing(
@@ -165,10 +165,10 @@ async def test_a_receipt_that_the_authority_did_not_sign_proves_nothing(
     forged = msgspec.structs.replace(receipts[0], tree_size=2)
     unsigned = msgspec.structs.replace(receipts[0], authority=None, signature=None)
     other = msgspec.structs.replace(receipts[0], market_id=MarketId("ab" * 32))
-    _, found = await checked(scene, market, [forged, unsigned, other])
-    assert "is not signed by the backend authority" in broken(found)
-    assert "about another market" in broken(found)
-    assert any("is not signed: it proves nothing" in finding.text for finding in found)
+    _, result = await checked(scene, market, [forged, unsigned, other])
+    assert "is not signed by the backend authority" in broken(result)
+    assert "about another market" in broken(result)
+    assert any("is not signed: it proves nothing" in finding.text for finding in result)
 
 
 async def test_a_vote_from_outside_the_voting_time_is_named(scene: Scene, market: MarketId) -> None:
@@ -236,9 +236,9 @@ async def test_a_voter_checks_everything_with_an_rpc_and_the_api(
     }
     gateway = [*commands.ZMART, "run", "gateway"]
     more = {"API_PORT": str(port), "REDIS_URL": redis_url, "AUTH_TOKEN_SECRET": "secret", **own}
-    kept = tmp_path / "receipt.json"
+    stored = tmp_path / "receipt.json"
     async with running(scene, *gateway, url=f"{api}/health", **more), httpx.AsyncClient() as http:
-        said = Statement(
+        response = Statement(
             program=scene.chain.program.address,
             market_id=market,
             kind=VoteKind.PROPOSAL,
@@ -249,39 +249,39 @@ async def test_a_voter_checks_everything_with_an_rpc_and_the_api(
         body = {
             "market_id": market,
             "vote": True,
-            "wallet": said.wallet,
-            "statement": said.text(),
-            "signature": str(wallet(9).sign_message(said.text().encode())),
+            "wallet": response.wallet,
+            "statement": response.text(),
+            "signature": str(wallet(9).sign_message(response.text().encode())),
         }
         answer = await http.post(f"{api}/api/votes/proposal", json=body)
         assert answer.status_code == 201, answer.text
-        kept.write_bytes(answer.content)
+        stored.write_bytes(answer.content)
         await scene.vote(market, yes=3)
-        status, words = await zmart(scene, "run", "aggregator", "--once", **own)
-        assert status == 0, words
+        status, text_parts = await zmart(scene, "run", "aggregator", "--once", **own)
+        assert status == 0, text_parts
         assert await scene.state(market) is MarketState.APPROVED
 
-        ask = ["verify", "tally", market, "--receipt", str(kept)]
-        status, words = await zmart(scene, *ask, "--api", api)
-        assert status == 0, words
-        assert "Counted again: 4 for, 0 against, as went on chain." in words
-        assert "Entry 0 is the vote of its receipt" in words
+        ask = ["verify", "tally", market, "--receipt", str(stored)]
+        status, text_parts = await zmart(scene, *ask, "--api", api)
+        assert status == 0, text_parts
+        assert "Counted again: 4 for, 0 against, as went on chain." in text_parts
+        assert "Entry 0 is the vote of its receipt" in text_parts
         saved = tmp_path / "log.json"
-        status, words = await zmart(scene, "verify", "log", market, str(saved), "--api", api)
-        assert status == 0, words
-        cid = words.split()[0]
+        status, text_parts = await zmart(scene, "verify", "log", market, str(saved), "--api", api)
+        assert status == 0, text_parts
+        cid = text_parts.split()[0]
     (tmp_path / "ipfs").mkdir()
     (tmp_path / "ipfs" / cid).write_bytes(saved.read_bytes())
     serve = [sys.executable, "-m", "http.server", str(ipfs_port), "-b", "127.0.0.1", "-d", str(tmp_path)]
     async with running(scene, *serve, url=ipfs):
-        status, words = await zmart(scene, *ask, "--cid", cid, "--gateway", ipfs, "--json")
-        assert status == 0, words
-        assert [report["holds"] for report in json.loads(words)] == [True, True]
+        status, text_parts = await zmart(scene, *ask, "--cid", cid, "--gateway", ipfs, "--json")
+        assert status == 0, text_parts
+        assert [report["holds"] for report in json.loads(text_parts)] == [True, True]
         (tmp_path / "ipfs" / cid).write_bytes(saved.read_bytes().replace(b"choice: like", b"choice: dislike"))
-        status, words = await zmart(scene, *ask, "--cid", cid, "--gateway", ipfs)
-        assert (status, "sent bytes that are not" in words) == (1, True)
+        status, text_parts = await zmart(scene, *ask, "--cid", cid, "--gateway", ipfs)
+        assert (status, "sent bytes that are not" in text_parts) == (1, True)
     saved.write_bytes(saved.read_bytes().replace(b"choice: like", b"choice: dislike", 1))
-    status, words = await zmart(scene, *ask, "--file", str(saved))
+    status, text_parts = await zmart(scene, *ask, "--file", str(saved))
     assert status == 1
-    assert "Removed or changed: entry 0" in words
-    assert "THE LOG IS NOT WHAT THE RECEIPTS PROMISED." in words
+    assert "Removed or changed: entry 0" in text_parts
+    assert "THE LOG IS NOT WHAT THE RECEIPTS PROMISED." in text_parts

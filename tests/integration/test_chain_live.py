@@ -58,10 +58,10 @@ class Actor:
         signature = await self.rpc.send_raw_transaction(bytes(tx))
         await self.confirmed(signature)
         fetched = parse_transaction(await self.rpc.get_transaction_json(signature))
-        found = extract_events(self.program, fetched)
-        assert (found.unknown, found.needs_account_fallback) == (0, False)
-        self.seen |= {type(e.event).__name__: e.event for e in found.events}
-        return [e.event for e in found.events]
+        result = extract_events(self.program, fetched)
+        assert (result.unknown, result.needs_account_fallback) == (0, False)
+        self.seen |= {type(e.event).__name__: e.event for e in result.events}
+        return [e.event for e in result.events]
 
     async def confirmed(self, signature):
         await until(
@@ -181,12 +181,12 @@ async def test_accounts_of_a_market_are_found_and_decoded(actor):
     market_id = await proposed(actor, creator)
     await actor.act(voter, actor.build.submit_proposal_vote(name(voter), market_id, False))
     address = actor.at.market(market_id)
-    found = await actor.rpc.get_program_accounts(
+    result = await actor.rpc.get_program_accounts(
         actor.program.address, data_size=83, memcmp=[(8, bytes(Pubkey.from_string(address))), (72, b"\0")]
     )
-    (vote,) = [actor.program.accounts.vote_record(info) for info in found]
+    (vote,) = [actor.program.accounts.vote_record(info) for info in result]
     assert (vote.market, vote.user, vote.vote) == (address, name(voter), False)
-    assert found[0].address == actor.at.vote_record(address, name(voter), VoteKind.PROPOSAL)
+    assert result[0].address == actor.at.vote_record(address, name(voter), VoteKind.PROPOSAL)
     assert (await actor.market(market_id)).state is MarketState.PROPOSED
 
 
@@ -248,8 +248,8 @@ async def test_the_rpc_tells_plain_values(actor):
     assert await rpc.get_minimum_balance_for_rent_exemption(0) == 890_880
     assert all(fee >= 0 for fee in await rpc.get_recent_prioritization_fees([name(keys.fees)]))
     assert await rpc.get_account(name(Keypair())) is None
-    found = await rpc.get_multiple_accounts([name(keys.fees)] * 101 + [name(Keypair())])
-    assert [info is None for info in found] == [False] * 101 + [True]
+    result = await rpc.get_multiple_accounts([name(keys.fees)] * 101 + [name(Keypair())])
+    assert [info is None for info in result] == [False] * 101 + [True]
     taker = Keypair()
     await actor.confirmed(await rpc.request_airdrop(name(taker), SOL))
     assert await rpc.get_balance(name(taker)) == SOL
@@ -314,10 +314,10 @@ async def test_live_logs_go_on_after_the_connection_is_cut(actor, cuttable):
         logs(url, actor.program.address, on_connect=lambda: connected.put_nowait(next(connections)))
     ) as notices:
         for expected in range(2):
-            heard = asyncio.ensure_future(anext(notices))
+            received = asyncio.ensure_future(anext(notices))
             assert await asyncio.wait_for(connected.get(), 10) == expected
             market_id = await proposed(actor, creator)
-            notice = await asyncio.wait_for(heard, 10)
+            notice = await asyncio.wait_for(received, 10)
             payloads = walk(notice.logs, actor.program.address).payloads
             assert actor.program.events.decode(payloads[0].data).market_id == market_id
             assert notice.err is None

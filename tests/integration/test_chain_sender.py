@@ -13,7 +13,7 @@ from solders.system_program import TransferParams, transfer
 
 from kit.waiting import until
 from zmart.chain import compose, compute_budget
-from zmart.chain.judge import Attempt, Dead, Live, Seen, judge
+from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, judge
 from zmart.chain.rpc import Rpc
 from zmart.chain.sender import (
     PAYER_RENT_LAMPORTS,
@@ -53,7 +53,7 @@ class Journal:
         if self.die_at == ("before", name):
             raise Killed
         if name == "save_signed":
-            self.stored = Attempt(*values)
+            self.stored = PendingTransaction(*values)
         self.steps.append((name, *values))
         if self.die_at == ("after", name):
             raise Killed
@@ -114,7 +114,7 @@ class Effect:
         latest = await self.rpc.get_latest_blockhash()
         message = compose.compile(self.payer.pubkey(), [self.instruction()], blockhash or latest.blockhash)
         tx = compose.sign(message, [self.payer])
-        return Attempt(str(tx.signatures[0]), bytes(tx), latest.last_valid_block_height)
+        return PendingTransaction(str(tx.signatures[0]), bytes(tx), latest.last_valid_block_height)
 
     async def until_expired(self, attempt):
         await until(
@@ -177,10 +177,10 @@ async def test_an_intent_is_stored_before_it_is_sent_and_lands(effect):
 
 async def test_what_the_account_shows_is_not_sent_again(effect):
     await effect.sender().execute(effect.intent())
-    again = Effect(effect.program, effect.rpc, effect.payer)
-    again.target = effect.target
-    assert await again.sender().execute(again.intent(look=True)) == AlreadyDone()
-    assert again.journal.names == []
+    second_result = Effect(effect.program, effect.rpc, effect.payer)
+    second_result.target = effect.target
+    assert await second_result.sender().execute(second_result.intent(look=True)) == AlreadyDone()
+    assert second_result.journal.names == []
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ async def test_a_failure_on_chain_is_told_with_its_signature(effect):
     latest = await effect.rpc.get_latest_blockhash()
     message = compose.compile(effect.payer.pubkey(), [effect.instruction(lamports=10**18)], latest.blockhash)
     tx = compose.sign(message, [effect.payer])
-    pending = Attempt(str(tx.signatures[0]), bytes(tx), latest.last_valid_block_height)
+    pending = PendingTransaction(str(tx.signatures[0]), bytes(tx), latest.last_valid_block_height)
     await effect.rpc.send_raw_transaction(pending.raw_tx, skip_preflight=True)
     outcome = await effect.sender().execute(effect.intent(pending))
     assert isinstance(outcome, Failed)
@@ -303,9 +303,9 @@ async def test_a_landed_transaction_is_never_dead_however_old(fast):
     first = await fast.sender().execute(fast.intent(pending))
     await fast.until_expired(await fast.signed())
     assert isinstance(await judge([fast.rpc], pending), Seen)
-    again = await fast.sender().execute(fast.intent(pending))
-    assert isinstance(again, Landed)
-    assert again.slot == first.slot
+    second_result = await fast.sender().execute(fast.intent(pending))
+    assert isinstance(second_result, Landed)
+    assert second_result.slot == first.slot
     assert await fast.balance() == AMOUNT
 
 

@@ -213,7 +213,7 @@ def test_what_is_unknown_is_404_in_the_one_shape(api: httpx.Client, path: str) -
     assert answer.json()["path"] == path
 
 
-@pytest.mark.parametrize("path", [path for path, wanted in ROWS if "?" not in path and path.count("/") > 2])
+@pytest.mark.parametrize("path", [path for path, expected in ROWS if "?" not in path and path.count("/") > 2])
 def test_a_page_of_nothing_is_empty(api: httpx.Client, path: str) -> None:
     lists = (
         "trades",

@@ -62,8 +62,8 @@ async def test_a_write_checks_its_body_first_and_then_who_asks(
         assert invalid.status_code == 400, invalid.text
         assert misfit(invalid.json(), {**PROBLEM, "details": [{"field": str, "message": str}]}) == ""
         headers = {"content-type": "application/json"}
-        cut = await here.http.request(method, path, content=b'{"cut', headers=headers)
-        assert cut.status_code == 400
+        truncated = await here.http.request(method, path, content=b'{"cut', headers=headers)
+        assert truncated.status_code == 400
         plain = await here.http.request(method, path, content=b"a=1", headers={"content-type": "text/plain"})
         assert plain.status_code == 415
         large = await here.http.request(method, path, content=b" " * 70_000, headers=headers)
@@ -74,13 +74,13 @@ async def test_signing_in_voting_and_talking_answer_as_agreed(database_url: str,
     async with site(database_url, redis_url, votes_require_statement=False) as here:
         await add_market(here.pool, 1, "PROPOSED")
         await add_market(here.pool, 2, "DISPUTED")
-        asked = await here.post("/api/auth/nonce", {"wallet": address(1)})
-        assert misfit(asked.json(), {"nonce": str, "message": str, "expires_at": ISO}) == ""
-        signature = str(wallet(1).sign_message(asked.json()["message"].encode()))
-        body = {"wallet": address(1), "message": asked.json()["message"], "signature": signature}
-        said = await here.post("/api/auth/verify", body)
-        assert misfit(said.json(), {"token": str, "expires_at": ISO}) == ""
-        token = said.json()["token"]
+        requested = await here.post("/api/auth/nonce", {"wallet": address(1)})
+        assert misfit(requested.json(), {"nonce": str, "message": str, "expires_at": ISO}) == ""
+        signature = str(wallet(1).sign_message(requested.json()["message"].encode()))
+        body = {"wallet": address(1), "message": requested.json()["message"], "signature": signature}
+        response = await here.post("/api/auth/verify", body)
+        assert misfit(response.json(), {"token": str, "expires_at": ISO}) == ""
+        token = response.json()["token"]
         answer = {
             "data": [{"id": UUID, "market_id": MARKET, "vote": bool}], "count": lambda n: n == 1,
             "metadata": {"message": str, "market_id": MARKET, "vote_type": str, "user_wallet": WALLET},
@@ -111,8 +111,8 @@ async def here(local_chain, database_url: str, redis_url: str) -> AsyncIterator[
         "admin_keypair_path": local_chain.keys.path("admin"),
         "backend_keypair_path": local_chain.keys.path("backend"),
     }
-    async with site(database_url, redis_url, **values) as found:
-        yield found
+    async with site(database_url, redis_url, **values) as result:
+        yield result
 
 
 async def test_every_transaction_of_a_markets_life_answers_as_agreed(here: Site, local_chain) -> None:
@@ -127,8 +127,8 @@ async def test_every_transaction_of_a_markets_life_answers_as_agreed(here: Site,
             return answer.json()
 
         made = await ask(creator, "/api/markets", NEW, 201)
-        wanted = {**ON_MARKET, "id": MARKET, "cid": CID_V0}
-        assert misfit(made, wanted) == ""
+        expected = {**ON_MARKET, "id": MARKET, "cid": CID_V0}
+        assert misfit(made, expected) == ""
         assert made["simulation"]["ok"], made
         unsigned = VersionedTransaction.from_bytes(base64.b64decode(made["transaction"]))
         assert not any(bytes(unsigned.signatures[0]))

@@ -51,8 +51,8 @@ def refusal_of(answer: httpx.Response) -> tuple[int, bool, str]:
 
 
 async def ready_of(here: Site) -> tuple[bool, str]:
-    said = await here.gateway.readiness()
-    return said.ready, said.reason
+    answer = await here.gateway.readiness()
+    return answer.ready, answer.reason
 
 
 # --------------------------------------------------------------------------------------------------------- gateway
@@ -357,9 +357,9 @@ async def test_a_redis_that_takes_no_writes_is_503_where_it_is_needed_and_nothin
     async with site(database_url, own_valkey.url()) as here, Redis.from_url(own_valkey.url()) as admin:
         token = await here.sign_in(wallet(1))
         await admin.execute_command(*change.split())
-        asked = await here.post("/api/auth/nonce", {"wallet": address(1)})
+        requested = await here.post("/api/auth/nonce", {"wallet": address(1)})
         left = await here.post("/api/auth/logout", token=token)
-        for answer in (asked, left):
+        for answer in (requested, left):
             status, has_time, message = refusal_of(answer)
             assert (status, has_time) == (503, True), answer.text
             assert said in message

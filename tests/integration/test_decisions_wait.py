@@ -28,7 +28,7 @@ from zmart.services import monitor
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.store import alerts, intents, market_work, vote_lists, vote_log, votes
-from zmart.store.market_work import WAITS_FOR_INDEX, Job, Work
+from zmart.store.market_work import WAITS_FOR_INDEX, Job, JobRow
 from zmart.votes.vote_log import read_log
 
 HOUR_S = 3_600
@@ -56,9 +56,9 @@ async def vote_on_chain(scene: Scene, market: MarketId, kind: VoteKind, *choices
     return voters
 
 
-async def work_of(scene: Scene, market: MarketId) -> Work | None:
-    found = await market_work.of_market(scene.pool, market)
-    return found[0] if found else None
+async def work_of(scene: Scene, market: MarketId) -> JobRow | None:
+    result = await market_work.of_market(scene.pool, market)
+    return result[0] if result else None
 
 
 async def verified(scene: Scene, market: MarketId, kind: VoteKind) -> TallyReport:
@@ -326,8 +326,8 @@ async def test_a_wait_of_ten_minutes_is_an_alert_that_ends_with_it(scene: Scene)
     await decide(scene)
 
     async def look(decided: Callable[[object], Awaitable[None]] = _nothing) -> list[str]:
-        found = await waiting.resume_ready(scene.pool, [Job.DISPUTE], decided)
-        await waiting.update_alerts(scene.pool, [Job.DISPUTE], found)
+        result = await waiting.resume_ready(scene.pool, [Job.DISPUTE], decided)
+        await waiting.update_alerts(scene.pool, [Job.DISPUTE], result)
         return [a.key for a in await alerts.open_alerts(scene.pool)]
 
     assert await look() == []

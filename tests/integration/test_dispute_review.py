@@ -55,9 +55,9 @@ async def test_a_close_result_waits_for_an_operator_under_hold(scene: Scene) -> 
     await decide(scene, "hold")
     account = await scene.account(market)
     assert (account.state, account.dispute_agree) == (MarketState.FINALIZED, 8)
-    kept = await dispute_reviews.find(scene.pool, market)
-    assert kept is not None
-    assert (kept.released_by, kept.note) == ("command line: ada", "checked")
+    stored = await dispute_reviews.find(scene.pool, market)
+    assert stored is not None
+    assert (stored.released_by, stored.note) == ("command line: ada", "checked")
 
 
 async def test_a_result_that_young_wallets_carry_waits_and_a_clear_one_does_not(scene: Scene) -> None:
@@ -66,9 +66,9 @@ async def test_a_result_that_young_wallets_carry_waits_and_a_clear_one_does_not(
     await decide(scene, "hold")
     assert await scene.state(carried) is MarketState.DISPUTED
     assert await scene.state(clear) is MarketState.FINALIZED
-    asked = await dispute_reviews.find(scene.pool, carried)
-    assert asked is not None
-    assert "carried by 12 of 12 votes" in asked.reasons[0]
+    requested = await dispute_reviews.find(scene.pool, carried)
+    assert requested is not None
+    assert "carried by 12 of 12 votes" in requested.reasons[0]
     assert await dispute_reviews.find(scene.pool, clear) is None
 
 
@@ -79,8 +79,8 @@ async def test_without_hold_it_is_settled_and_alert_says_so(scene: Scene, mode: 
     assert await scene.state(market) is MarketState.FINALIZED
     row = await tallies.latest(scene.pool, market, VoteKind.DISPUTE)
     assert row is not None
-    found = [alert.key for alert in await alerts.open_alerts(scene.pool)]
-    assert found == ([f"dispute review:{market}"] if alerted else [])
+    result = [alert.key for alert in await alerts.open_alerts(scene.pool)]
+    assert result == ([f"dispute review:{market}"] if alerted else [])
     if alerted:
         await reviews.release(scene.pool, market, "command line: ada", "seen")
         assert await alerts.open_alerts(scene.pool) == []

@@ -39,11 +39,11 @@ async def relaying(database_url: str, redis, on_commit: Callable[[], None] = lam
 
 
 async def read(tail: FeedReader, count: int) -> list[WireMessage]:
-    found: list[WireMessage] = []
+    result: list[WireMessage] = []
     async with asyncio.timeout(20):
-        while len(found) < count:
-            found += await tail.next()
-    return found
+        while len(result) < count:
+            result += await tail.next()
+    return result
 
 
 def contents(messages: list[WireMessage]) -> list[str]:
@@ -59,9 +59,9 @@ async def test_committed_rows_reach_a_reader_of_the_stream_in_commit_order_once(
     async with relaying(database_url, redis, tail.wake):
         for number in range(30):
             await pool.execute(COMMENT, str(number))
-        found = await read(tail, 30)
-    assert [message.offset for message in found] == list(range(1, 31))
-    assert contents(found) == [str(number) for number in range(30)]
+        result = await read(tail, 30)
+    assert [message.offset for message in result] == list(range(1, 31))
+    assert contents(result) == [str(number) for number in range(30)]
 
 
 async def test_two_relays_write_each_change_once(database_url, pool, redis):
@@ -109,9 +109,9 @@ async def test_appending_again_or_with_a_hole_changes_nothing(redis):
     assert await stream.append(messages(5, 6, 7)) == 7
     assert await stream.append(messages(6, 7, 8)) == 8
     assert await stream.append(messages(11, 12)) == 8
-    found = await stream.read_after(0, 10, 10)
-    assert [message.offset for message in found] == [5, 6, 7, 8]
-    assert found == messages(5, 6, 7, 8)
+    result = await stream.read_after(0, 10, 10)
+    assert [message.offset for message in result] == [5, 6, 7, 8]
+    assert result == messages(5, 6, 7, 8)
 
 
 async def test_without_redis_the_feed_is_read_from_postgresql_and_from_redis_again_later(
@@ -141,12 +141,12 @@ async def test_a_redis_that_forgot_everything_is_filled_again_and_no_reader_noti
     await tail.start()
     async with relaying(database_url, redis, tail.wake):
         await pool.execute(COMMENT, "0")
-        found = await read(tail, 1)
+        result = await read(tail, 1)
         await redis.flushall()
         for number in range(1, 10):
             await pool.execute(COMMENT, str(number))
-        found += await read(tail, 9)
-    assert contents(found) == [str(number) for number in range(10)]
+        result += await read(tail, 9)
+    assert contents(result) == [str(number) for number in range(10)]
 
 
 async def test_a_lost_postgresql_connection_is_replaced_and_nothing_is_lost(database_url, pool, redis):
@@ -154,7 +154,7 @@ async def test_a_lost_postgresql_connection_is_replaced_and_nothing_is_lost(data
     await tail.start()
     async with relaying(database_url, redis, tail.wake):
         await pool.execute(COMMENT, "0")
-        found = await read(tail, 1)
+        result = await read(tail, 1)
         async with pool.transaction() as connection:
             await connection.execute(COMMENT, "1")
             await connection.execute(
@@ -162,8 +162,8 @@ async def test_a_lost_postgresql_connection_is_replaced_and_nothing_is_lost(data
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         await pool.execute(COMMENT, "2")
-        found += await read(tail, 2)
-    assert contents(found) == ["0", "1", "2"]
+        result += await read(tail, 2)
+    assert contents(result) == ["0", "1", "2"]
 
 
 async def test_a_database_restored_from_a_backup_begins_a_new_epoch(database_url, pool, redis):

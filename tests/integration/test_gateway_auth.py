@@ -22,17 +22,19 @@ from kit.wallets import address, market_id, wallet
 async def test_a_wallet_signs_in_and_out(database_url: str, redis_url: str) -> None:
     async with site(database_url, redis_url, auth_domain="zmart.example") as here:
         market = await add_market(here.pool, 1)
-        asked = (await here.post("/api/auth/nonce", {"wallet": address(5)})).json()
-        assert asked["message"].startswith("zmart.example wants you to sign in with your Solana account:\n")
+        requested = (await here.post("/api/auth/nonce", {"wallet": address(5)})).json()
+        assert requested["message"].startswith(
+            "zmart.example wants you to sign in with your Solana account:\n"
+        )
         for line in (
             address(5),
             "URI: ",
             "Version: 1",
             "Chain ID: ",
-            f"Nonce: {asked['nonce']}",
+            f"Nonce: {requested['nonce']}",
             "Expiration Time: ",
         ):
-            assert line in asked["message"]
+            assert line in requested["message"]
         token = await here.sign_in(wallet(5))
         comment = {"content": "Hello", "market_id": market}
         assert (await here.post("/api/discussions", comment, token)).status_code == 201

@@ -83,9 +83,9 @@ class Stage:
             answer = await look()
             return answer.json() if answer.status_code == 200 else None
 
-        found = await until(body, lambda body: body is not None and wanted(body))
-        assert found is not None
-        return found
+        result = await until(body, lambda body: body is not None and wanted(body))
+        assert result is not None
+        return result
 
     async def state(self, market: str, wanted: str) -> dict:
         return await self.until(
@@ -198,10 +198,10 @@ async def test_a_draft_is_its_creators_alone_until_the_chain_has_it(stage: Stage
     theirs = {"authorization": f"Bearer {stage.tokens[str(stranger.pubkey())]}"}
     assert (await stage.here.get(path)).status_code == 404
     assert (await stage.here.get(path, headers=theirs)).status_code == 404
-    shown = await stage.here.get(path, headers=mine)
-    assert shown.json()["state"] == "DRAFT"
-    assert shown.json()["b_parameter"] == B
-    assert "no-store" in shown.headers["cache-control"]
+    displayed = await stage.here.get(path, headers=mine)
+    assert displayed.json()["state"] == "DRAFT"
+    assert displayed.json()["b_parameter"] == B
+    assert "no-store" in displayed.headers["cache-control"]
     listed = await stage.here.get("/api/markets?state=DRAFT", headers=mine)
     assert [row["id"] for row in listed.json()["markets"]] == [made["id"]]
     await stage.relay(creator, made["transaction"])
@@ -287,10 +287,10 @@ async def test_trades_that_cannot_be_are_told_apart(stage: Stage) -> None:
     assert (await stage.ask(user, "/api/trades/sell", sale)).status_code == 409
     poor = Keypair()
     stage.tokens[str(poor.pubkey())] = await stage.here.sign_in(poor)
-    told = (await stage.ask(poor, "/api/trades/buy", buy)).json()
-    assert told["simulation"]["ok"] is False
-    assert "SOL" in told["simulation"]["error"]["message"]
-    assert told["transaction"]
+    reported = (await stage.ask(poor, "/api/trades/buy", buy)).json()
+    assert reported["simulation"]["ok"] is False
+    assert "SOL" in reported["simulation"]["error"]["message"]
+    assert reported["transaction"]
     unknown = {**buy, "market_id": "ab" * 32}
     assert (await stage.ask(user, "/api/trades/buy", unknown)).status_code == 404
 
@@ -303,8 +303,8 @@ async def test_only_signed_transactions_of_the_program_are_relayed(stage: Stage)
         text = base64.b64encode(bytes(transaction)).decode()
         return await stage.here.post("/api/transactions", {"transaction": text})
 
-    foreign = compose.compile(user.pubkey(), [compose.memo("hello")], blockhash)
-    assert "does not call" in (await relayed(compose.sign(foreign, [user]))).json()["message"]
+    not_ours = compose.compile(user.pubkey(), [compose.memo("hello")], blockhash)
+    assert "does not call" in (await relayed(compose.sign(not_ours, [user]))).json()["message"]
     vote = stage.build.submit_proposal_vote(Wallet(str(user.pubkey())), MarketId("cd" * 32), True)
     message = compose.compile(user.pubkey(), [vote], blockhash)
     assert "not signed" in (await relayed(compose.unsigned(message))).json()["message"]
@@ -446,15 +446,15 @@ async def test_a_buy_that_another_got_ahead_of_is_refused_by_the_bound_it_was_bu
     assert built["quote"]["min_shares"] == built["quote"]["shares"] * 99 // 100
     await stage.transact(attacker, "/api/trades/buy", order)
     unsigned = VersionedTransaction.from_bytes(base64.b64decode(built["transaction"]))
-    said = await stage.rpc.simulate(bytes(VersionedTransaction(unsigned.message, [victim])))
-    assert not said.ok
-    error = stage.here.gateway.context.program.transaction_error(said.err, said.logs)
+    answer = await stage.rpc.simulate(bytes(VersionedTransaction(unsigned.message, [victim])))
+    assert not answer.ok
+    error = stage.here.gateway.context.program.transaction_error(answer.err, answer.logs)
     assert error.name == "SlippageExceeded"
-    asked = {**order, "min_shares": built["quote"]["min_shares"]}
-    refused = (await stage.ask(victim, "/api/trades/buy", asked)).json()
+    requested = {**order, "min_shares": built["quote"]["min_shares"]}
+    refused = (await stage.ask(victim, "/api/trades/buy", requested)).json()
     assert refused["simulation"]["error"]["name"] == "SlippageExceeded"
-    again = await stage.transact(victim, "/api/trades/buy", {**order, "slippage_bps": 0})
-    assert again["quote"]["min_shares"] == again["quote"]["shares"]
+    second_result = await stage.transact(victim, "/api/trades/buy", {**order, "slippage_bps": 0})
+    assert second_result["quote"]["min_shares"] == second_result["quote"]["shares"]
 
 
 async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_reward_later(stage: Stage) -> None:

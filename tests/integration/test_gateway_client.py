@@ -36,10 +36,10 @@ async def test_the_client_reads_signs_in_votes_and_talks(database_url: str, redi
         assert (await api.trades(market)).trades[0].user == address(3)
         quote = await api.quote(market, Side.BUY, True, max_cost=10**8)
         assert quote.total <= quote.max_cost == 10**8
-        said = statement_now(
+        answer = statement_now(
             here.gateway.context.program.address, proposal, VoteKind.PROPOSAL, True, address(3)
         )
-        receipt = (await api.vote(said, sign)).receipt
+        receipt = (await api.vote(answer, sign)).receipt
         assert receipt.root == (await head(here.pool, proposal)).root.hex()
         assert (await api.vote_counts(proposal)).proposal_votes.likes == 1
         made = await api.comment(market, "Hello")

@@ -152,8 +152,8 @@ async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_
         mine = {"authorization": f"Bearer {token}"}
         [draft] = (await here.http.get("/api/markets?state=DRAFT", headers=mine)).json()["markets"]
         assert draft["question"] == NEW["question"]
-        [open_pin] = await anchors.open_ones(here.pool, 10)
-        assert (open_pin.kind, open_pin.market_id) == (anchors.Kind.QUESTION, draft["id"])
+        [open_pin] = await anchors.open_anchors(here.pool, 10)
+        assert (open_pin.kind, open_pin.market_id) == (anchors.AnchorKind.QUESTION, draft["id"])
     async with site(
         database_url, redis_url, with_rules=False, solana_rpc_url=local_chain.rpc_url
     ) as restored:
@@ -163,7 +163,7 @@ async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_
         assert made.json()["cid"] == open_pin.cid
         other = await restored.post("/api/markets", {**NEW, "description": "Another one."}, token)
         assert other.json()["id"] != draft["id"]
-        assert len(await anchors.open_ones(restored.pool, 10)) == 2
+        assert len(await anchors.open_anchors(restored.pool, 10)) == 2
 
 
 async def test_a_slow_pin_provider_delays_nothing_and_its_pin_stays_open(
@@ -182,26 +182,26 @@ async def test_a_slow_pin_provider_delays_nothing_and_its_pin_stays_open(
             assert isinstance(here.gateway.context.pins, PinataClient)
             made, seconds = await timed(here.post("/api/markets", NEW, await here.sign_in(wallet(1))))
             assert (made.status_code, seconds < 5) == (201, True), made.text
-            [waiting] = await anchors.open_ones(here.pool, 10)
+            [waiting] = await anchors.open_anchors(here.pool, 10)
             assert (waiting.cid, waiting.pinned_at) == (made.json()["cid"], None)
 
 
 async def test_the_status_asks_the_chain_now_and_then_only(
     database_url: str, local_chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
+    requested = 0
     read = fee_payer.read
 
     async def counting(rpc: Rpc | None, wallet_: object) -> fee_payer.FeePayerBalance:
-        nonlocal asked
-        asked += 1
+        nonlocal requested
+        requested += 1
         return await read(rpc, wallet_)
 
     monkeypatch.setattr(fee_payer, "read", counting)
     async with site(database_url, solana_rpc_url=local_chain.rpc_url) as here:
         answers = await asyncio.gather(*(here.get("/api/status") for _ in range(10)))
         assert {answer.status_code for answer in answers} == {200}
-        assert asked == 1
+        assert requested == 1
 
 
 async def test_a_transaction_says_what_it_may_use_and_what_it_offers(
@@ -235,13 +235,13 @@ def _budget(text: str) -> tuple[int, int]:
 
     from solders.transaction import VersionedTransaction
 
-    found = {1: 0, 2: 0, 3: 0}
+    result = {1: 0, 2: 0, 3: 0}
     transaction = VersionedTransaction.from_bytes(base64.b64decode(text))
     for item in transaction.message.instructions:
         if str(transaction.message.account_keys[item.program_id_index]).startswith("ComputeBudget"):
             data = bytes(item.data)
-            found[data[0]] = int.from_bytes(data[1:], "little")
-    return found[2], found[3]
+            result[data[0]] = int.from_bytes(data[1:], "little")
+    return result[2], result[3]
 
 
 async def test_a_body_that_does_not_arrive_is_408(database_url: str, redis_url: str) -> None:

@@ -121,7 +121,7 @@ async def _markets_agree(here: Site, oracle: Oracle) -> None:
         if not tape:
             continue
         assert row["current_price_yes"] == f"{tape[-1].price_e9 / ONE:.9f}"
-        held = [place for place in oracle.held if place[0] == market]
+        held = [position for position in oracle.held if position[0] == market]
         holders = (await here.get(f"/api/markets/{market}/holders?limit=200")).json()
         assert {h["wallet"]: (h["shares_yes"], h["shares_no"]) for h in holders["holders"]} == {
             wallet: (oracle.held[market, wallet].shares[True], oracle.held[market, wallet].shares[False])
@@ -143,45 +143,45 @@ async def _candles_agree(here: Site, oracle: Oracle, market: str, interval: str,
     assert all(later - earlier == step for earlier, later in itertools.pairwise(times))
     for candle, at in zip(candles, times, strict=True):
         prices, volume, count = oracle.candle(market, at, step)
-        found = [
+        result = [
             int(candle[f"{word}_price_yes"].replace(".", "")) for word in ("open", "high", "low", "close")
         ]
-        assert (found, candle["volume"], candle["trades"]) == (prices, volume, count), candle
+        assert (result, candle["volume"], candle["trades"]) == (prices, volume, count), candle
 
 
 async def _trending_agrees(here: Site, oracle: Oracle, now: datetime) -> None:
     rows = (await here.get("/api/markets/trending?limit=200")).json()["trending"]
-    found = [(r["id"], r["change24h"], r["volume24h"], r["uniqueTraders"]) for r in rows]
-    assert found == oracle.trending(now)
+    result = [(r["id"], r["change24h"], r["volume24h"], r["uniqueTraders"]) for r in rows]
+    assert result == oracle.trending(now)
     listed = [row["id"] for row in (await here.get("/api/markets?sort=trending&limit=200")).json()["markets"]]
-    assert listed[: len(found)] == [market for market, *_ in found]
+    assert listed[: len(result)] == [market for market, *_ in result]
 
 
 async def _wallets_agree(here: Site, oracle: Oracle) -> None:
     for wallet in {wallet for _, wallet in oracle.held}:
         held = oracle.of_wallet(wallet)
         stats = (await here.get(f"/api/users/{wallet}/stats")).json()
-        wanted = oracle.user_stats(wallet)
-        assert {key: stats[key] for key in wanted} == wanted, wallet
+        expected = oracle.user_stats(wallet)
+        assert {key: stats[key] for key in expected} == expected, wallet
         plain = (await here.get(f"/api/positions/{wallet}")).json()
         assert {p["market_id"]: (p["yes_shares"], p["no_shares"]) for p in plain} == {
             market: (one.shares[True], one.shares[False]) for market, one in held.items()
         }
         valued = {p["market_id"]: p for p in (await here.get(f"/api/users/{wallet}/positions")).json()}
         portfolio = (await here.get(f"/api/users/{wallet}/portfolio")).json()
-        shown = {p["market_id"]: p for p in portfolio["open_positions"] + portfolio["closed_positions"]}
+        displayed = {p["market_id"]: p for p in portfolio["open_positions"] + portfolio["closed_positions"]}
         for market, one in held.items():
-            worth = one.worth(oracle.markets[market])
-            assert valued[market]["current_value"] == f"{worth // ONE}.{worth % ONE:09d}"
-            assert shown[market]["current_value"] == worth
-            assert shown[market]["realized_pnl"] == one.realized
-            assert shown[market]["unrealized_pnl"] == one.unrealized(oracle.markets[market])
+            value = one.worth(oracle.markets[market])
+            assert valued[market]["current_value"] == f"{value // ONE}.{value % ONE:09d}"
+            assert displayed[market]["current_value"] == value
+            assert displayed[market]["realized_pnl"] == one.realized
+            assert displayed[market]["unrealized_pnl"] == one.unrealized(oracle.markets[market])
             average = one.basis[True] * ONE // one.shares[True] if one.shares[True] else 0
-            assert shown[market]["average_cost_yes"] == f"{average // ONE}.{average % ONE:09d}"
-        assert portfolio["realized_pnl"] == wanted["realized_pnl"]
-        assert portfolio["unrealized_pnl"] == wanted["unrealized_pnl"]
+            assert displayed[market]["average_cost_yes"] == f"{average // ONE}.{average % ONE:09d}"
+        assert portfolio["realized_pnl"] == expected["realized_pnl"]
+        assert portfolio["unrealized_pnl"] == expected["unrealized_pnl"]
         tape = [read(row) for row in await everything(here, f"/api/users/{wallet}/trades", "trades")]
-        assert len(tape) == wanted["total_trades"]
+        assert len(tape) == expected["total_trades"]
         points = [(point["realized_pnl"], point["invested"]) for point in portfolio["history"]]
         assert points == history(tape[::-1])
 
@@ -190,8 +190,8 @@ async def _leaders_agree(here: Site, oracle: Oracle, now: datetime) -> None:
     for window, length in WINDOWS.items():
         for by in ("pnl", "volume"):
             rows = (await here.get(f"/api/leaderboard?window={window}&by={by}&limit=200")).json()["leaders"]
-            found = [(row["wallet"], row["pnl"], row["volume"]) for row in rows]
-            assert found == oracle.leaders(by, length, now), (window, by)
+            result = [(row["wallet"], row["pnl"], row["volume"]) for row in rows]
+            assert result == oracle.leaders(by, length, now), (window, by)
             assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
 
 

@@ -156,8 +156,8 @@ async def test_a_transaction_is_told_in_words_from_the_index(database_url: str) 
         assert "Bought: 2.00 YES for 1.100 SOL" in page
         assert "Will the pier hold?" in page
         assert "1100000000" in page
-        found = await here.get(f"/find?q={signature}")
-        assert (found.status_code, found.headers["location"]) == (303, f"/transactions/{signature}")
+        result = await here.get(f"/find?q={signature}")
+        assert (result.status_code, result.headers["location"]) == (303, f"/transactions/{signature}")
         assert (await here.get("/transactions/nonsense")).status_code == 404
 
 
@@ -178,11 +178,11 @@ async def test_a_cut_log_breaks_no_page_and_nothing_is_made_up_for_it(database_u
             name, body = events.kind_of(lost).__name__, msgspec.json.encode(lost).decode()
             await here.pool.execute(_EVENT, signature, key, body, ordinal, name)
         page = await here.get(f"/transactions/{signature}")
-        assert (page.status_code, page.text.count("the node cut its log")) == (200, len(instructions))
+        assert (page.status_code, page.text.count("the node truncated its log")) == (200, len(instructions))
         assert (await here.get(f"/markets/{key}")).status_code == 200
-        told = (await here.get(f"/api/markets/{key}/timeline")).json()["timeline"]
-        assert {row["event"] for row in told} > {"DisputeAggregated", "LiquidityWithdrawn"}
-        for entry in told:
+        reported = (await here.get(f"/api/markets/{key}/timeline")).json()["timeline"]
+        assert {row["event"] for row in reported} > {"DisputeAggregated", "LiquidityWithdrawn"}
+        for entry in reported:
             assert (entry["state"], entry["actor"]) == (None, address(9))
             assert "amount" not in entry["details"]
 
@@ -208,8 +208,8 @@ async def test_a_withdrawal_of_a_debt_is_not_called_one_of_liquidity(database_ur
         market = (await here.get(f"/markets/{key}")).text
         assert "Liquidity withdrawn</a>" in market
         assert "Reward or fees withdrawn</a>" in market
-        told = (await here.get(f"/api/markets/{key}/timeline")).json()["timeline"]
-        assert [(row["details"]["is_debt"], row["actor"]) for row in told] == [
+        reported = (await here.get(f"/api/markets/{key}/timeline")).json()["timeline"]
+        assert [(row["details"]["is_debt"], row["actor"]) for row in reported] == [
             (False, creator),
             (True, address(9)),
         ]

@@ -37,35 +37,35 @@ _STATES = ("PROPOSED", "APPROVED", "ACTIVE", "RESOLVING", "DISPUTED", "FINALIZED
 
 Read = Callable[[Pool, MarketId, Wallet], Awaitable[object]]
 READS: dict[str, Read] = {
-    "newest": lambda p, m, w: markets.places(p, Filters(), Sort.NEWEST, _AT),
-    "newest, deep": lambda p, m, w: markets.places(
+    "newest": lambda p, m, w: markets.entries(p, Filters(), Sort.NEWEST, _AT),
+    "newest, deep": lambda p, m, w: markets.entries(
         p, Filters(), Sort.NEWEST, Page(limit=_PAGE, after=(_DEEP, m))
     ),
-    "by volume": lambda p, m, w: markets.places(p, Filters(), Sort.VOLUME, _AT),
-    "by volume, deep": lambda p, m, w: markets.places(
+    "by volume": lambda p, m, w: markets.entries(p, Filters(), Sort.VOLUME, _AT),
+    "by volume, deep": lambda p, m, w: markets.entries(
         p, Filters(), Sort.VOLUME, Page(limit=_PAGE, after=(5, m))
     ),
-    "ending": lambda p, m, w: markets.places(p, Filters(), Sort.ENDING, _AT),
+    "ending": lambda p, m, w: markets.entries(p, Filters(), Sort.ENDING, _AT),
     **{
-        f"{sort.value} of {state}": lambda p, m, w, s=state, o=sort: markets.places(
+        f"{sort.value} of {state}": lambda p, m, w, s=state, o=sort: markets.entries(
             p, Filters(state=s), o, _AT
         )
         for state in _STATES
         for sort in (Sort.NEWEST, Sort.VOLUME)
     },
     **{
-        f"{sort.value} in {category}": lambda p, m, w, c=category, o=sort: markets.places(
+        f"{sort.value} in {category}": lambda p, m, w, c=category, o=sort: markets.entries(
             p, Filters(category=c), o, _AT
         )
         for category in ("crypto", "other")
         for sort in (Sort.NEWEST, Sort.VOLUME)
     },
-    "by creator": lambda p, m, w: markets.places(p, Filters(creator=w), Sort.NEWEST, _AT),
-    "rare words": lambda p, m, w: markets.places(p, Filters(q="4711"), Sort.NEWEST, _AT),
+    "by creator": lambda p, m, w: markets.entries(p, Filters(creator=w), Sort.NEWEST, _AT),
+    "rare words": lambda p, m, w: markets.entries(p, Filters(q="4711"), Sort.NEWEST, _AT),
     "one": lambda p, m, w: markets.version(p, MarketRef(m)),
     "rows of a page": lambda p, m, w: markets.with_versions(p, [m]),
     "trades": lambda p, m, w: trades.versions(p, m, 51),
-    "trades, deep": lambda p, m, w: trades.versions(p, m, 51, behind=(300_010_000, 0, 0)),
+    "trades, deep": lambda p, m, w: trades.versions(p, m, 51, after=(300_010_000, 0, 0)),
     "trades of a wallet": lambda p, m, w: trades.of_wallet(p, w, 51),
     "candles": lambda p, m, w: candles.of_market(
         p, MarketRef(m), datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600
@@ -99,10 +99,10 @@ class Explained(msgspec.Struct):
         """Rows that went into the largest sort."""
         lines = self.text.splitlines()
         inputs = [
-            int(float(found[1]))
+            int(float(result[1]))
             for line, below in zip(lines, _below(lines), strict=True)
             if re.search(r"->  Sort|^Sort|Incremental Sort", line)
-            and (found := re.search(r"actual .*?rows=([\d.]+)", below))
+            and (result := re.search(r"actual .*?rows=([\d.]+)", below))
         ]
         return max(inputs, default=0)
 

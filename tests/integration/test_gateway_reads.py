@@ -165,9 +165,9 @@ async def test_the_short_lists_of_upstreams_clients_have_their_shapes(
         assert {a["type"] for a in activities} == {"trade", "discussion", "market"}
         only = (await here.get("/api/markets/activity?type=trade&limit=1")).json()["activities"]
         assert (only[0]["marketId"], only[0]["amount"]) == (key, 3.0)
-        found = (await here.get("/api/search?q=rain")).json()
-        assert found["count"] == 3
-        assert found["markets"][0]["rank"] > 0
+        result = (await here.get("/api/search?q=rain")).json()
+        assert result["count"] == 3
+        assert result["markets"][0]["rank"] > 0
 
 
 async def test_comments_are_made_answered_and_taken_back(database_url: str, redis_url: str) -> None:

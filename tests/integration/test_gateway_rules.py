@@ -135,10 +135,12 @@ async def test_chain_derived_answers_say_their_slot_and_revalidate(database_url:
         first = await here.get(f"/api/markets/{key}")
         assert first.headers["x-as-of-slot"] == "777"
         assert first.headers["cache-control"]
-        again = await here.get(f"/api/markets/{key}", headers={"if-none-match": first.headers["etag"]})
-        assert again.status_code == 304
-        assert again.content == b""
-        assert again.headers["x-as-of-slot"] == "777"
+        second_result = await here.get(
+            f"/api/markets/{key}", headers={"if-none-match": first.headers["etag"]}
+        )
+        assert second_result.status_code == 304
+        assert second_result.content == b""
+        assert second_result.headers["x-as-of-slot"] == "777"
         await here.pool.execute("UPDATE markets SET total_volume = 5")
         changed = await here.get(f"/api/markets/{key}", headers={"if-none-match": first.headers["etag"]})
         assert changed.status_code == 200
@@ -147,16 +149,19 @@ async def test_chain_derived_answers_say_their_slot_and_revalidate(database_url:
 
 async def test_only_listed_origins_are_allowed(database_url: str) -> None:
     async with site(database_url, cors_origin="https://app.example, https://two.example") as here:
-        asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        requested = {
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization",
+        }
         good = {"origin": "https://two.example"}
-        preflight = await here.http.options("/api/markets", headers={**good, **asked})
+        preflight = await here.http.options("/api/markets", headers={**good, **requested})
         assert preflight.status_code == 204
         assert preflight.headers["access-control-allow-origin"] == "https://two.example"
         assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
         assert (await here.get("/nope", headers=good)).headers["access-control-allow-credentials"] == "true"
         bad = {"origin": "https://evil.example"}
         for answer in (
-            await here.http.options("/api/markets", headers={**bad, **asked}),
+            await here.http.options("/api/markets", headers={**bad, **requested}),
             await here.get("/api/markets", headers=bad),
         ):
             assert "access-control-allow-origin" not in answer.headers

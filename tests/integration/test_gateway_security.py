@@ -44,15 +44,15 @@ async def test_injected_text_in_any_parameter_is_only_text(database_url: str) ->
         market = await add_market(here.pool, 1)
         await add_trade(here.pool, market, address(2), 1)
         usual = {"key": market, "wallet": address(2), "signature": "1" * 64, "q": "rain", "outcome": "YES"}
-        for path, place, name in _arguments():
+        for path, position, name in _arguments():
             for text in INJECTIONS:
                 values = {**usual, name: text}
-                query = {name: text} if place == "query" else {}
+                query = {name: text} if position == "query" else {}
                 if path == "/api/search":
                     query.setdefault("q", "rain")
                 started = time.monotonic()
-                asked = path.format(**{k: _quoted(v) for k, v in values.items()})
-                answer = await here.http.get(asked, params=query)
+                requested = path.format(**{k: _quoted(v) for k, v in values.items()})
+                answer = await here.http.get(requested, params=query)
                 assert answer.status_code in (200, 400, 404, 409, 503), (path, name, text, answer.text)
                 assert answer.status_code != 503 or "RPC" in answer.text, answer.text
                 assert time.monotonic() - started < 3
@@ -235,11 +235,11 @@ async def test_a_forged_forwarded_address_neither_evades_a_limit_nor_blames_anot
         assert statuses == [200, 200, 200, 429, 429]
     async with site(
         database_url, redis_url, with_rules=False, rate_limit_reads=2, trusted_proxies="127.0.0.1"
-    ) as behind:
+    ) as after:
         victim = {"x-forwarded-for": "5.5.5.5, 6.6.6.6"}  # the client wrote the first one itself
         for _ in range(3):
-            await behind.get("/api/markets", headers=victim)
-        assert (await behind.get("/api/markets", headers={"x-forwarded-for": "5.5.5.5"})).status_code == 200
+            await after.get("/api/markets", headers=victim)
+        assert (await after.get("/api/markets", headers={"x-forwarded-for": "5.5.5.5"})).status_code == 200
 
 
 async def test_a_stranger_origin_gets_no_leave_on_any_path(database_url: str) -> None:
@@ -249,10 +249,10 @@ async def test_a_stranger_origin_gets_no_leave_on_any_path(database_url: str) ->
                 answer = await here.get(path, headers={"origin": origin})
                 assert "access-control-allow-origin" not in answer.headers
                 assert "Origin" in answer.headers["vary"]
-        asked = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+        requested = {"origin": "https://evil.example", "access-control-request-method": "POST"}
         assert (
             "access-control-allow-methods"
-            not in (await here.http.options("/api/votes/proposal", headers=asked)).headers
+            not in (await here.http.options("/api/votes/proposal", headers=requested)).headers
         )
 
 

@@ -29,7 +29,7 @@ from zmart.store import dispute_reviews
 def ballot(
     here: Site, key: Keypair, market: str, choice: bool = True, kind: str = "proposal"
 ) -> dict[str, object]:
-    said = Statement(
+    statement = Statement(
         program=here.gateway.context.program.address,
         market_id=market,
         kind=VoteKind(kind),
@@ -37,10 +37,14 @@ def ballot(
         wallet=Wallet(str(key.pubkey())),
         issued_ms=int(datetime.now(UTC).timestamp() * 1000),
     )
-    signature = str(key.sign_message(said.text().encode()))
+    signature = str(key.sign_message(statement.text().encode()))
     return {
-        "market_id": market, "vote": choice, "wallet": said.wallet, "statement": said.text(), "signature": signature,
-    }  # fmt: skip
+        "market_id": market,
+        "vote": choice,
+        "wallet": statement.wallet,
+        "statement": statement.text(),
+        "signature": signature,
+    }
 
 
 async def test_a_signed_vote_is_counted_and_proved(database_url: str, redis_url: str) -> None:
@@ -105,8 +109,8 @@ async def test_second_vote_of_a_wallet_is_refused_even_without_a_signature(
     async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1, "PROPOSED")
         assert (await here.post("/api/votes/proposal", ballot(here, wallet(1), market))).status_code == 201
-        again = await here.post("/api/votes/proposal", ballot(here, wallet(1), market, choice=False))
-        assert again.status_code == 409
+        second_result = await here.post("/api/votes/proposal", ballot(here, wallet(1), market, choice=False))
+        assert second_result.status_code == 409
         for field in ("user", "wallet"):
             named = {"market_id": market, "vote": True, field: address(1)}
             assert (await here.post("/api/votes/proposal", named)).status_code == 409
@@ -274,15 +278,15 @@ async def test_only_the_operator_releases_a_result_and_that_is_kept(
         path, body = f"/api/markets/{market}/release", {"note": "We know the voters."}
         assert (await here.post(path, body, OPERATOR)).status_code == 409
         assert (await here.get(f"/api/markets/{market}")).json()["dispute_review"] is None
-        await dispute_reviews.ask_for(here.pool, market, ["The result is close."])
-        shown = (await here.get(f"/api/markets/{market}")).json()["dispute_review"]
-        assert (shown["waits"], shown["reasons"]) == (True, ["The result is close."])
+        await dispute_reviews.request(here.pool, market, ["The result is close."])
+        displayed = (await here.get(f"/api/markets/{market}")).json()["dispute_review"]
+        assert (displayed["waits"], displayed["reasons"]) == (True, ["The result is close."])
         assert (await here.post(path, body)).status_code == 401
         assert (await here.post(path, {"note": " "}, OPERATOR)).status_code == 400
         answer = await here.post(path, body, OPERATOR)
         assert (answer.status_code, answer.json()["waits"]) == (200, False)
         assert (await here.get(f"/api/markets/{market}")).json()["dispute_review"]["waits"] is False
-        kept = await dispute_reviews.find(here.pool, market)
-        assert kept is not None
-        assert (kept.released_by, kept.note) == ("the operator's token", "We know the voters.")
+        stored = await dispute_reviews.find(here.pool, market)
+        assert stored is not None
+        assert (stored.released_by, stored.note) == ("the operator's token", "We know the voters.")
         assert (await here.post(path, body, OPERATOR)).status_code == 409

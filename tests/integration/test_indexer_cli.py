@@ -39,7 +39,7 @@ async def test_backfill_then_rebuild(zmart, database_url):
         status, out, err = await zmart(node.url, "backfill", "--json")
         assert status == 0, err
         assert json.loads(out) == {
-            "found": len(STORY.txs),
+            "new_count": len(STORY.txs),
             "dead": 0,
             "gap_free_slot": node.tip(),
             "tip_slot": node.tip(),
@@ -62,7 +62,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_dropped(zmart, databas
     async with pool.transaction() as connection:
         rows = await inbox.ready(connection, 10)
     reason = "the reason that is shown"
-    await inbox.failed(pool, [inbox.Failure(id=row.id, error=reason, permanent=True) for row in rows])
+    await inbox.failed(pool, [inbox.InboxFailure(id=row.id, error=reason, permanent=True) for row in rows])
     first, second = (hint.signature for hint in hints)
     async with serving(STORY) as node:
         status, out, _ = await zmart(node.url, "dead-letters", "list", "--json")
@@ -117,9 +117,9 @@ async def test_the_hosted_service_takes_webhooks_and_tells_how_it_is(database_ur
         assert (await client.post(PATH, **sent)).status_code == 401
         answer = await client.post(PATH, **sent, headers={"authorization": "s3cret"})
         assert (answer.status_code, answer.json()) == (200, {"received": 1, "duplicates": 1})
-        told = (await client.get("/metrics")).text
-        assert f"zmart_indexer_gap_free_slot {float(node.tip())}" in told
-        assert 'zmart_webhook_deliveries_total{status="200"} 1.0' in told
+        reported = (await client.get("/metrics")).text
+        assert f"zmart_indexer_gap_free_slot {float(node.tip())}" in reported
+        assert 'zmart_webhook_deliveries_total{status="200"} 1.0' in reported
         assert (await client.get("/health")).json()["events_total"] > 0
         process.terminate()
         out, _ = await asyncio.wait_for(process.communicate(), 15)

@@ -53,13 +53,13 @@ async def test_one_batch_gives_what_single_deliveries_give(story, database_url, 
 @pytest.mark.parametrize("seed", range(4))
 async def test_shuffled_and_repeated_delivery_gives_the_same_tables(story, database_url, perfect, seed):
     chance = random.Random(seed)
-    told = [*story.txs, *chance.sample(story.txs, len(story.txs) // 2)]
-    chance.shuffle(told)
+    reported = [*story.txs, *chance.sample(story.txs, len(story.txs) // 2)]
+    chance.shuffle(reported)
     async with serving(story) as node, engine_on(database_url, node.url, indexer_batch_size=7) as engine:
-        while told:
+        while reported:
             size = chance.randint(1, 9)
-            await deliver(engine, told[:size])
-            del told[:size]
+            await deliver(engine, reported[:size])
+            del reported[:size]
     assert await tables(database_url) == perfect
 
 
@@ -73,9 +73,9 @@ async def test_transactions_that_are_only_named_are_fetched_and_put_in_order(sto
 
 async def test_members_of_one_slot_that_come_one_by_one_are_put_in_order(story, database_url, perfect):
     chance = random.Random(3)
-    told = chance.sample(story.txs, len(story.txs))
+    reported = chance.sample(story.txs, len(story.txs))
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
-        for tx in told:
+        for tx in reported:
             await deliver(engine, [tx], with_index=False)
         assert node.calls["getBlock"] > 0
     assert without_lone_places(await tables(database_url)) == without_lone_places(perfect)
@@ -184,10 +184,12 @@ async def test_failed_and_foreign_transactions_leave_no_events(story, database_u
     failed = Tx(
         key(5), first.slot + 1, 3, list(first.events), err={"InstructionError": [0, {"Custom": 6007}]}
     )
-    foreign = Tx(key(6), first.slot + 1, 4, list(first.events), program=key(66))
+    not_ours = Tx(key(6), first.slot + 1, 4, list(first.events), program=key(66))
     async with serving(story) as node, engine_on(database_url, node.url) as engine:
-        await deliver(engine, [*story.txs, failed, foreign])
-        assert await inbox.depth(engine.pool) == inbox.Depth(pending=0, dead=0, gap_slot=None, oldest_s=None)
+        await deliver(engine, [*story.txs, failed, not_ours])
+        assert await inbox.depth(engine.pool) == inbox.InboxDepth(
+            pending=0, dead=0, gap_slot=None, oldest_s=None
+        )
         rows = await engine.pool.fetch(
             "SELECT signature, failed, event_count FROM chain_transactions WHERE slot > $1", first.slot
         )
@@ -209,8 +211,8 @@ async def test_an_impossible_event_stops_its_market_only_and_says_so(story, data
         [(market_id, reason)] = await projections.stuck(engine.pool)
     assert market_id == event.market_id
     assert forged.signature in reason
-    found = await tables(database_url)
-    assert [row for row in found["markets"] if row[0] != market_id] == [
+    result = await tables(database_url)
+    assert [row for row in result["markets"] if row[0] != market_id] == [
         row for row in perfect["markets"] if row[0] != market_id
     ]
 
@@ -228,8 +230,8 @@ async def test_a_vanished_transaction_is_taken_back_and_its_market_refolded(stor
         await engine.finality.check()
         assert await tables(database_url) == whole, "one look is no proof"
         await engine.finality.check()
-        found = await tables(database_url)
-        assert gone.signature not in {row[0] for row in found["trades"]}
+        result = await tables(database_url)
+        assert gone.signature not in {row[0] for row in result["trades"]}
         assert (
             await engine.pool.fetchval("SELECT count(*) FROM chain_transactions WHERE finality = 'confirmed'")
             == 0
@@ -273,7 +275,7 @@ async def test_a_dead_letter_can_be_replayed(story, database_url):
         await inbox.store(engine.pool, "webhook", [inbox.Hint(first.signature, first.slot, first.raw())])
         [row] = await inbox.ready(engine.pool, 1)
         reason = "an instruction is unknown"
-        await inbox.failed(engine.pool, [inbox.Failure(id=row.id, error=reason, permanent=True)])
+        await inbox.failed(engine.pool, [inbox.InboxFailure(id=row.id, error=reason, permanent=True)])
         [letter] = await inbox.dead_letters(engine.pool)
         assert (letter.signature, letter.last_error) == (first.signature, reason)
         assert await inbox.replay(engine.pool, first.signature) == 1
@@ -283,8 +285,8 @@ async def test_a_dead_letter_can_be_replayed(story, database_url):
 
 
 def test_the_story_uses_every_event_of_the_program():
-    told = {type(event) for seed in range(8) for tx in Story(seed).txs for event in tx.events}
-    assert {kind.__name__ for kind in told} == set(PROGRAM.idl.events)
+    reported = {type(event) for seed in range(8) for tx in Story(seed).txs for event in tx.events}
+    assert {kind.__name__ for kind in reported} == set(PROGRAM.idl.events)
 
 
 async def test_two_workers_on_one_inbox_never_disturb_each_other(story, database_url, perfect):

@@ -31,10 +31,10 @@ async def wakes_of(pool, act):
     """How often the workers are woken by `act`, and by nothing before it."""
     woken = asyncio.Event()
     async with pool.acquire() as connection:
-        heard = []
+        received = []
 
         def wake(*_):
-            heard.append(1)
+            received.append(1)
             woken.set()
 
         await connection.add_listener(inbox.CHANNEL, wake)
@@ -43,7 +43,7 @@ async def wakes_of(pool, act):
         await asyncio.wait_for(woken.wait(), 10)
         await connection.execute("SELECT 1")
         await connection.remove_listener(inbox.CHANNEL, wake)
-    return len(heard) - 1
+    return len(received) - 1
 
 
 async def row_id(pool):
@@ -53,7 +53,7 @@ async def row_id(pool):
 async def leased(pool):
     """Named by the log, and taken by the fetcher, as when its webhook comes."""
     await inbox.store(pool, "logs", [CLAIMED])
-    await inbox.take_to_fetch(pool, 1, lease_s=60)
+    await inbox.claim_fetches(pool, 1, lease_s=60)
 
 
 async def delivered_broken(pool):
@@ -62,7 +62,7 @@ async def delivered_broken(pool):
 
 async def dead(pool):
     await inbox.store(pool, "webhook", [WHOLE])
-    await inbox.failed(pool, [inbox.Failure(id=await row_id(pool), error="x", permanent=True)])
+    await inbox.failed(pool, [inbox.InboxFailure(id=await row_id(pool), error="x", permanent=True)])
 
 
 async def given_up(pool):
@@ -72,7 +72,7 @@ async def given_up(pool):
 
 async def unknown(pool):
     await leased(pool)
-    await inbox.unfetched(pool, [inbox.Unfetched(id=await row_id(pool), error="x", unknown_at=7)])
+    await inbox.unfetched(pool, [inbox.FetchFailure(id=await row_id(pool), error="x", unknown_at=7)])
 
 
 async def deliver(pool):
@@ -84,7 +84,7 @@ async def fetch(pool):
 
 
 async def refuse(pool):
-    failure = inbox.Failure(id=await row_id(pool), error="no transaction", refetch=True)
+    failure = inbox.InboxFailure(id=await row_id(pool), error="no transaction", refetch=True)
     await inbox.failed(pool, [failure])
     await pool.execute("UPDATE inbox SET next_attempt_at = now()")
 
@@ -132,7 +132,7 @@ async def test_a_webhook_that_completes_a_named_row_wakes_the_worker(pool, datab
 async def test_a_failed_fetch_takes_nothing_from_a_delivery_that_came_meanwhile(pool):
     await leased(pool)
     await deliver(pool)
-    await inbox.unfetched(pool, [inbox.Unfetched(id=await row_id(pool), error="unknown", unknown_at=7)])
+    await inbox.unfetched(pool, [inbox.FetchFailure(id=await row_id(pool), error="unknown", unknown_at=7)])
     assert await inbox.absent(pool, [await row_id(pool)]) == 0
     assert len(await inbox.ready(pool, 5)) == 1
 

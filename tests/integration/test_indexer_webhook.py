@@ -65,7 +65,7 @@ async def test_a_single_object_and_an_enhanced_payload_are_accepted(client, pool
     assert (await post(client, STORY.txs[0].raw())).json() == {"received": 1, "duplicates": 0}
     enhanced = {"signature": STORY.txs[1].signature, "slot": 7, "type": "UNKNOWN", "transactionError": None}
     assert (await post(client, msgspec.json.encode([enhanced]))).json() == {"received": 1, "duplicates": 0}
-    [waiting] = await inbox.take_to_fetch(pool, 10, lease_s=5)
+    [waiting] = await inbox.claim_fetches(pool, 10, lease_s=5)
     assert (waiting.signature, waiting.slot) == (STORY.txs[1].signature, 7)
 
 
@@ -105,15 +105,15 @@ async def test_good_elements_are_stored_beside_bad_ones(client, pool):
     bad = [b"{}", b"null", b'"x"', b'{"signature":"%s","slot":5}' % (b"z" * 88)] * 3
     body = b"[" + b",".join([STORY.txs[0].raw(), *bad, STORY.txs[1].raw()]) + b"]"
     answer = await post(client, body)
-    said = answer.json()
+    response = answer.json()
     assert answer.status_code == 200
-    assert {name: said[name] for name in ("received", "duplicates", "refused")} == {
+    assert {name: response[name] for name in ("received", "duplicates", "refused")} == {
         "received": 2,
         "duplicates": 0,
         "refused": 12,
     }
-    assert "not a signature" in said["reasons"][3]
-    assert len(said["reasons"]) == 5
+    assert "not a signature" in response["reasons"][3]
+    assert len(response["reasons"]) == 5
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 2
 
 
@@ -174,8 +174,8 @@ async def test_it_says_why_it_is_not_ready(database_url):
         task = asyncio.create_task(indexer.run(stop))
 
         async def ready():
-            said = await indexer.readiness()
-            return said.ready and said.details["gap_free_slot"] == node.tip()
+            answer = await indexer.readiness()
+            return answer.ready and answer.details["gap_free_slot"] == node.tip()
 
         await until(ready)
         assert indexer.health()["events_total"] == sum(len(tx.events) for tx in STORY.txs if tx.err is None)

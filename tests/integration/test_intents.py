@@ -91,11 +91,11 @@ async def test_who_loses_the_lock_can_no_longer_write_and_a_stand_by_can(
                 await pool.execute("SELECT pg_terminate_backend($1)", await pool.fetchval(backends))
                 await until(lambda: stranger.is_free(intent.id))
                 await mine.journal.save_signed(str(intent.id), ONE, b"raw", 10)
-        async with stranger.claim(intent.id) as again:
-            assert again is not None
-            assert again.intent.state is IntentState.PLANNED
-    async with claims.claim(intent.id) as again:  # with a new session
-        assert again is not None
+        async with stranger.claim(intent.id) as second_result:
+            assert second_result is not None
+            assert second_result.intent.state is IntentState.PLANNED
+    async with claims.claim(intent.id) as second_result:  # with a new session
+        assert second_result is not None
 
 
 async def test_a_journal_keeps_every_signature_and_what_became_of_it(
@@ -115,8 +115,8 @@ async def test_a_journal_keeps_every_signature_and_what_became_of_it(
         await claim.journal.mark_landed(key, TWO, Slot(7))
     landed = await intents.one(pool, intent.id)
     assert (landed.state, landed.attempts, landed.landed_slot) == (IntentState.LANDED, 2, 7)
-    kept = [(s.signature, s.attempt, s.verdict) for s in await intents.signatures(pool, intent.id)]
-    assert kept == [(ONE, 1, "dead"), (TWO, 2, "landed")]
+    stored = [(s.signature, s.attempt, s.verdict) for s in await intents.signatures(pool, intent.id)]
+    assert stored == [(ONE, 1, "dead"), (TWO, 2, "landed")]
 
 
 async def test_open_intents_are_those_that_were_begun_and_not_ended(

@@ -263,12 +263,12 @@ async def test_batches_of_requests_are_answered_in_order(rpc: Rpc, chain: ChainS
     import httpx
 
     async with httpx.AsyncClient() as client:
-        asked: list[dict[str, Any]] = [
+        requested: list[dict[str, Any]] = [
             {"jsonrpc": "2.0", "id": 1, "method": "getGenesisHash"},
             {"jsonrpc": "2.0", "id": 2, "method": "getSlot"},
             {"jsonrpc": "2.0", "id": 3, "method": "noSuchMethod"},
         ]
-        answers = (await client.post(chain.rpc_url, json=asked)).json()
+        answers = (await client.post(chain.rpc_url, json=requested)).json()
     assert [answer["id"] for answer in answers] == [1, 2, 3]
     assert answers[0]["result"] == await rpc.get_genesis_hash()
     assert answers[2]["error"]["code"] == -32601

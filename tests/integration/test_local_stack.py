@@ -71,8 +71,8 @@ class Home:
         return len(rows) == 10 and running and all(rows[name]["ready"] for name in SERVICES)
 
     def record(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / "run" / "stack.json").read_text())
-        return found
+        result: dict[str, Any] = json.loads((self.folder / "run" / "stack.json").read_text())
+        return result
 
     def slot(self) -> int:
         question = b'{"jsonrpc":"2.0","id":1,"method":"getSlot","params":[{"commitment":"processed"}]}'
@@ -147,9 +147,9 @@ def test_every_service_is_ready(shared: Home) -> None:
 
 
 def test_the_doctor_of_a_healthy_stack_finds_nothing(shared: Home) -> None:
-    found = shared.zmart("doctor", "--json")
-    assert found.returncode == 0, found.stdout
-    assert any("GlobalConfig names our keys" in finding["sentence"] for finding in json.loads(found.stdout))
+    result = shared.zmart("doctor", "--json")
+    assert result.returncode == 0, result.stdout
+    assert any("GlobalConfig names our keys" in finding["sentence"] for finding in json.loads(result.stdout))
 
 
 def test_a_second_up_shows_the_running_stack(shared: Home) -> None:
@@ -167,8 +167,8 @@ def test_fresh_refuses_while_the_stack_runs(shared: Home) -> None:
 
 def test_the_addresses_hold_no_password(shared: Home) -> None:
     record = shared.record()
-    shown = json.dumps(record["addresses"])
-    assert record["environment"]["DATABASE_URL"].split(":")[2].split("@")[0] not in shown
+    displayed = json.dumps(record["addresses"])
+    assert record["environment"]["DATABASE_URL"].split(":")[2].split("@")[0] not in displayed
     assert (shared.folder / "run" / "stack.json").stat().st_mode & 0o077 == 0
 
 
@@ -197,8 +197,8 @@ def test_a_name_that_does_not_exist_is_one_sentence(shared: Home) -> None:
 
 
 def test_logs_are_shown_by_service(shared: Home) -> None:
-    shown = shared.zmart("logs", "chain", "-n", "1").stdout
-    assert shown.startswith("the chain answers on")
+    displayed = shared.zmart("logs", "chain", "-n", "1").stdout
+    assert displayed.startswith("the chain answers on")
 
 
 def test_a_stack_stops_by_command_and_goes_on_where_it_was(home: Home) -> None:
@@ -263,8 +263,8 @@ def test_no_doubt_about_the_chain_costs_the_database(home: Home) -> None:
     query(home, "INSERT INTO users (wallet) VALUES ($1)", whole)
     home.zmart("stop")
     record.write_text(whole[:20])
-    again = home.zmart("up", "--detach")
-    assert again.returncode == 0, again.stderr
+    second_result = home.zmart("up", "--detach")
+    assert second_result.returncode == 0, second_result.stderr
     assert query(home, "SELECT wallet FROM users WHERE wallet = $1", whole) == [(whole,)]
     assert record.read_text() == whole
     home.zmart("stop")

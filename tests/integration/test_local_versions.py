@@ -114,8 +114,8 @@ async def test_transactions_of_every_version_are_shown_also_after_a_restart(
         shown = (await sender.show(signature, 1, "base64"))["result"]["transaction"]
         assert base64.b64decode(shown[0]) == raw, case
         for text, encoding in ((base64.b64encode(raw), "base64"), (base58.b58encode(raw), "base58")):
-            again = await sender.ask("sendTransaction", text.decode(), {"encoding": encoding})
-            assert again["error"]["code"] == -32002, (case, encoding)
+            second_result = await sender.ask("sendTransaction", text.decode(), {"encoding": encoding})
+            assert second_result["error"]["code"] == -32002, (case, encoding)
 
 
 def kill(chain: ChainServer) -> None:

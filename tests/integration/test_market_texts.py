@@ -79,8 +79,8 @@ async def chain_has(pool: Pool, number: int, creator: str, cid: str | None) -> s
 
 @pytest.fixture
 async def here(database_url, redis_url):
-    async with site(database_url, redis_url) as found:
-        yield found
+    async with site(database_url, redis_url) as result:
+        yield result
 
 
 async def shown(here: Site, number: int = 1) -> dict:
@@ -122,12 +122,12 @@ async def test_a_draft_shows_nowhere_at_a_market_with_another_cid(here):
     for name, path in PLACES.items():
         answer = await here.get(path, follow_redirects=True)
         assert answer.status_code == 200, (name, answer.text)
-        found = answer.text.lower()
-        assert "secret zebra" not in found, name
-        assert "tag of zebras" not in found, name
-        assert "about zebras" not in found, name
+        result = answer.text.lower()
+        assert "secret zebra" not in result, name
+        assert "tag of zebras" not in result, name
+        assert "about zebras" not in result, name
         if "zebra" in path and path.startswith("/api"):
-            assert market_id(1) not in found, name
+            assert market_id(1) not in result, name
     for creator in (THIEF, VICTIM):
         await here.pool.execute("UPDATE markets SET creator = $2 WHERE market_id = $1", key, creator)
         body = await shown(here)
@@ -409,9 +409,9 @@ async def test_a_request_ends_with_its_market_and_follows_its_cid(here, ipfs):
 
 async def test_many_fetchers_ask_for_each_text_once(here, ipfs):
     """A10: a persistent queue that several processes share."""
-    found = [document(number, question=f"Will number {number} be fetched?") for number in range(1, 13)]
-    ipfs.files = {each.cid: each.document for each in found}
-    for number, each in enumerate(found, 1):
+    result = [document(number, question=f"Will number {number} be fetched?") for number in range(1, 13)]
+    ipfs.files = {each.cid: each.document for each in result}
+    for number, each in enumerate(result, 1):
         await chain_has(here.pool, number, VICTIM, each.cid)
     await asyncio.gather(*(fetcher(here.pool, ipfs).fetch_due() for _ in range(4)))
     assert sorted(ipfs.asked) == sorted(ipfs.files)

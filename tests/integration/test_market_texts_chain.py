@@ -46,10 +46,10 @@ async def put_on_chain(stage: Stage, creator: Keypair, market_id: str, cid: str)
 
 async def fetched(stage: Stage, ipfs: Gateway, market_id: str) -> dict:
     """The market once its text is there; the chain holds other markets too, whose texts are looked for as well."""
-    texts = fetcher(stage.here.pool, ipfs)
+    messages = fetcher(stage.here.pool, ipfs)
 
     async def look() -> httpx.Response:
-        await texts.fetch_due()
+        await messages.fetch_due()
         return await stage.here.get(f"/api/markets/{market_id}")
 
     return await stage.until(look, lambda body: body["text_status"] == "available")
@@ -85,10 +85,10 @@ async def test_who_takes_a_drafts_id_shows_under_their_own_name_and_text(stage: 
     )
     listed = (await stage.here.get("/api/markets?state=DRAFT", headers=mine)).json()["markets"]
     assert [row["question"] for row in listed] == [BODY["question"]]
-    again = await draft_of(stage, victim)
-    assert again["id"] != draft["id"]
-    await stage.relay(victim, again["transaction"])
-    body = await stage.state(again["id"], "PROPOSED")
+    second_result = await draft_of(stage, victim)
+    assert second_result["id"] != draft["id"]
+    await stage.relay(victim, second_result["transaction"])
+    body = await stage.state(second_result["id"], "PROPOSED")
     assert (body["question"], body["creator"]) == (BODY["question"], str(victim.pubkey()))
 
 

@@ -217,7 +217,7 @@ async def test_a_failing_market_waits_longer_each_time_and_others_go_first(pool:
     first = await market_work.failed(pool, market_id(1), Job.FINALIZE, "x")
     second = await market_work.failed(pool, market_id(1), Job.FINALIZE, "x")
     third = await market_work.failed(pool, market_id(1), Job.FINALIZE, "y")
-    assert [(f.attempts, f.same_again) for f in (first, second, third)] == [(1, False), (2, True), (3, False)]
+    assert [(f.attempts, f.same_error) for f in (first, second, third)] == [(1, False), (2, True), (3, False)]
     (work,) = await market_work.of_market(pool, market_id(1))
     assert work.last_attempt_at is not None
     assert (work.next_attempt_at - work.last_attempt_at).total_seconds() == 20
@@ -237,8 +237,8 @@ async def test_markets_without_progress_for_seven_days_are_found(pool: Pool) -> 
     await add_market(pool, market_id(4), "FINALIZED")
     await add_market(pool, market_id(5), "PROPOSED")
     await market_work.note(pool, market_id(5), Job.PROPOSAL, "rejected")
-    found = await market_work.stuck_markets(pool, ChainTime(int(NOW.timestamp()) + 1))
-    assert [(stuck.market_id, stuck.state) for stuck in found] == [
+    result = await market_work.stuck_markets(pool, ChainTime(int(NOW.timestamp()) + 1))
+    assert [(stuck.market_id, stuck.state) for stuck in result] == [
         (market_id(1), MarketState.PROPOSED),
         (market_id(2), MarketState.DISPUTED),
     ]

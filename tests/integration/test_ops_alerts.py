@@ -95,15 +95,15 @@ async def test_an_alert_that_nobody_takes_is_told_again_after_a_pause(pool: Pool
 
 async def test_what_closes_while_it_is_told_is_told_again(pool: Pool, receiver: Receiver) -> None:
     await alerts.raise_alert(pool, "k", "warning", "m")
-    news = await alerts.claim_news(pool, 30)
-    assert news is not None
+    notification = await alerts.claim_notification(pool, 30)
+    assert notification is not None
     await alerts.resolve_alert(pool, "k")
-    await alerts.mark_told(pool, news)
-    again = await alerts.claim_news(pool, 30)
-    assert again is not None
-    assert again.alert.resolved_at is not None
-    await alerts.mark_told(pool, again)
-    assert await alerts.claim_news(pool, 30) is None
+    await alerts.mark_notified(pool, notification)
+    second_result = await alerts.claim_notification(pool, 30)
+    assert second_result is not None
+    assert second_result.alert.resolved_at is not None
+    await alerts.mark_notified(pool, second_result)
+    assert await alerts.claim_notification(pool, 30) is None
 
 
 async def test_without_an_address_nobody_is_told(database_url: str) -> None:

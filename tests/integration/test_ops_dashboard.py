@@ -37,7 +37,7 @@ async def _page(settings: Settings) -> str:
 async def test_six_ready_services_are_healthy(settings: Settings) -> None:
     async with _database(settings) as pool:
         for name in SERVICES:
-            await service_status.say(pool, name, "here:1", True, "", {"lag": 0})
+            await service_status.report(pool, name, "here:1", True, "", {"lag": 0})
     page = await _page(settings)
     assert "healthy" in page
     assert "silent" not in page
@@ -46,7 +46,7 @@ async def test_six_ready_services_are_healthy(settings: Settings) -> None:
 async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
     async with _database(settings) as pool:
         for name in SERVICES:
-            await service_status.say(pool, name, "here:1", True, "", {})
+            await service_status.report(pool, name, "here:1", True, "", {})
         await pool.execute(
             "UPDATE service_status SET seen_at = now() - interval '1 minute' WHERE service = 'monitor'"
         )
@@ -58,7 +58,7 @@ async def test_a_silent_service_is_the_headline(settings: Settings) -> None:
 async def test_the_reason_and_the_open_alerts_are_shown_as_text(settings: Settings) -> None:
     async with _database(settings) as pool:
         for name in SERVICES:
-            await service_status.say(pool, name, "here:1", name != "indexer", "a <gap> at slot 7", {})
+            await service_status.report(pool, name, "here:1", name != "indexer", "a <gap> at slot 7", {})
         await pool.execute(
             "INSERT INTO alerts (key, severity, message) VALUES ('k', 'critical', '<b>low</b>')"
         )

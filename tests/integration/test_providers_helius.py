@@ -194,22 +194,22 @@ async def test_a_transaction_that_the_node_does_not_have_is_passed_over(local_ch
 
 async def test_a_block_that_is_still_closing_is_asked_for_again(rpc, trader, monkeypatch):
     signature = await trader.propose()
-    whole, asked = rpc.get_block_signatures, itertools.count()
+    whole, requested = rpc.get_block_signatures, itertools.count()
 
     async def closing(slot):
-        return await whole(slot) if next(asked) >= 2 else None
+        return await whole(slot) if next(requested) >= 2 else None
 
     monkeypatch.setattr(rpc, "get_block_signatures", closing)
     assert await TransactionSource(rpc, 0.001).fetch(signature) is not None
-    assert next(asked) >= 3
+    assert next(requested) >= 3
 
 
 async def test_surfpools_own_block_time_is_put_right(rpc, trader):
     signature = await trader.propose()
     source = TransactionSource(rpc)
-    found = await source.fetch(signature)
+    result = await source.fetch(signature)
     clock = await rpc.get_clock()
-    assert abs(found.block_time - clock.unix_timestamp) < 30
+    assert abs(result.block_time - clock.unix_timestamp) < 30
     for unusable in (None, clock.unix_timestamp // 1000):
         assert abs(await source._time(unusable) - clock.unix_timestamp) < 30
 
@@ -221,18 +221,18 @@ async def test_registrations_outlive_the_process(settings, endpoint):
         "accountAddresses": ["1" * 32],
     }
     async with providers_on(settings) as http:
-        kept = (await http.post("/v0/webhooks", json=order)).json()
+        stored = (await http.post("/v0/webhooks", json=order)).json()
         gone = (await http.post("/v0/webhooks", json=order)).json()
         assert (await http.delete(f"/v0/webhooks/{gone['webhookID']}")).status_code == 204
         change = {"webhookURL": "https://example.org/y", "txnStatus": "success"}
-        changed = (await http.put(f"/v0/webhooks/{kept['webhookID']}", json=change)).json()
-        assert changed == kept | change
+        changed = (await http.put(f"/v0/webhooks/{stored['webhookID']}", json=change)).json()
+        assert changed == stored | change
     async with providers_on(settings) as http:
         assert [each["webhookID"] for each in (await http.get("/v0/webhooks")).json()] == [
             DEFAULT_WEBHOOK_ID,
-            kept["webhookID"],
+            stored["webhookID"],
         ]
-        assert (await http.get(f"/v0/webhooks/{kept['webhookID']}")).json() == changed
+        assert (await http.get(f"/v0/webhooks/{stored['webhookID']}")).json() == changed
 
 
 async def test_a_webhook_for_another_address_hears_of_it_alone(settings, endpoint, local_chain, rpc, trader):
@@ -313,13 +313,13 @@ async def test_the_client_registers_once_changes_and_deletes(settings, local_cha
         made = await helius.register("https://example.org/x", addresses, "s", "rawDevnet")
         changed = await helius.register("https://example.org/x", addresses, "t", "raw")
         assert (made.is_new, changed.is_new, changed.is_reactivated) == (True, False, False)
-        first, again = made.webhook, changed.webhook
-        assert (first.webhook_type, again.webhook_type) == ("rawDevnet", "raw")
-        assert again.webhook_id == first.webhook_id
-        assert again in await helius.webhooks()
+        first, second_result = made.webhook, changed.webhook
+        assert (first.webhook_type, second_result.webhook_type) == ("rawDevnet", "raw")
+        assert second_result.webhook_id == first.webhook_id
+        assert second_result in await helius.webhooks()
         assert await helius.delete(first.webhook_id)
         assert not await helius.delete(first.webhook_id)
-        assert again not in await helius.webhooks()
+        assert second_result not in await helius.webhooks()
 
 
 async def test_the_client_says_what_is_wrong_without_the_key(settings):

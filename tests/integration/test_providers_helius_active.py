@@ -66,8 +66,8 @@ async def test_an_endpoint_that_keeps_failing_is_switched_off_and_register_switc
             await drop_one(trader)
         await until(is_off)
         posts = len(endpoint.bodies)
-        heard = await trader.propose()
-        await until(lambda: heard in second.signatures())
+        received = await trader.propose()
+        await until(lambda: received in second.signatures())
         assert (len(endpoint.bodies), other.webhook.active) == (posts, True)
         revived = await helius.register(endpoint.url, addresses, SECRET, "raw")
         assert (revived.is_new, revived.is_reactivated, revived.webhook.active) == (False, True, True)
@@ -139,12 +139,12 @@ MALFORMED = [
 @pytest.mark.parametrize(("status", "body"), MALFORMED)
 async def test_a_listing_that_is_none_leads_to_no_second_registration(status, body):
     """I6: an error's body is a failure, never an empty list."""
-    async with scripted(status, body) as (url, asked), HeliusClient(url, API_KEY) as helius:
+    async with scripted(status, body) as (url, requested), HeliusClient(url, API_KEY) as helius:
         with pytest.raises(HeliusError):
             await helius.webhooks()
         with pytest.raises(HeliusError):
             await helius.register(URL, ["1" * 32], SECRET, "raw")
-    assert set(asked) == {"GET"}
+    assert set(requested) == {"GET"}
 
 
 async def test_fields_of_a_listing_that_are_not_known_are_ignored():
@@ -163,17 +163,17 @@ def test_the_present_host_of_the_api_is_the_default():
 @asynccontextmanager
 async def scripted(status, body):
     """A server that answers everything so; the methods that it was asked with."""
-    asked = []
+    requested = []
 
     async def app(scope, receive, send):
-        asked.append(scope["method"])
+        requested.append(scope["method"])
         headers = [(b"content-length", str(len(body)).encode())]
         headers += [(b"location", b"https://example.org")] if status == 302 else []
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async with http_servers.serving(app) as url:
-        yield url, asked
+        yield url, requested
 
 
 async def open_alerts(pool):

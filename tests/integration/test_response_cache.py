@@ -114,9 +114,9 @@ async def test_requests_that_arrive_together_or_in_pieces_are_answered_in_order(
         keys = [await add_market(here.site.pool, number) for number in (1, 2, 3)]
         for key in keys:
             await cached(client, here, f"/api/markets/{key}")
-        wanted = [keys[n] for n in (0, 2, 1, 1, 0)]
-        client.writer.write(b"".join(request(f"/api/markets/{key}") for key in wanted))
-        assert [json.loads((await client.answer())[2])["id"] for _ in wanted] == wanted
+        expected = [keys[n] for n in (0, 2, 1, 1, 0)]
+        client.writer.write(b"".join(request(f"/api/markets/{key}") for key in expected))
+        assert [json.loads((await client.answer())[2])["id"] for _ in expected] == expected
         client.writer.write(request(f"/api/markets/{keys[0]}"))
         await asyncio.sleep(0)
         client.writer.write(request(f"/api/markets/{keys[1]}"))  # while the first may still be on its way

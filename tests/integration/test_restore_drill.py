@@ -44,14 +44,14 @@ def other_server(tmp_path: Path) -> Iterator[Postgres]:
 def run_from_the_drill(beginning: str, database_url: str, folder: Path) -> None:
     """Run the command of docs/operations.md that begins so, as its text stands there."""
     section = OPERATIONS.read_text("utf-8").partition("## Backup and restore")[2].partition("\n## ")[0]
-    found = re.search(rf"(?:`|^    )({re.escape(beginning)}[^`\n]*)", section, re.M)
-    assert found, beginning
+    result = re.search(rf"(?:`|^    )({re.escape(beginning)}[^`\n]*)", section, re.M)
+    assert result, beginning
     environment = {
         "PATH": f"{find_bin_dir()}:{os.environ['PATH']}",
         "DATABASE_URL": database_url,
         "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
     }
-    subprocess.run(["sh", "-ec", found[1]], cwd=folder, env=environment, check=True, timeout=120)
+    subprocess.run(["sh", "-ec", result[1]], cwd=folder, env=environment, check=True, timeout=120)
 
 
 async def contents(socket: ClientConnection, count: int) -> list[tuple[int, str]]:
@@ -84,14 +84,14 @@ async def test_a_client_that_resumes_after_a_restore_misses_nothing_and_gets_not
     await asyncio.to_thread(migrate.upgrade, restored_url)
 
     pool = await Pool.open(restored_url, size=2, wait_s=30)
-    kept = (await change_feed.head(pool)).head
-    assert kept == seen[0][0]
+    stored = (await change_feed.head(pool)).head
+    assert stored == seen[0][0]
     await pool.execute(COUNT_TO.format(first_number))
     assert first_number <= await pool.fetchval(NUMBER) < first_number + 2_000, (
         "it counts through used numbers again"
     )
     async with serving(settings_of(restored_url)) as service:
-        written = [(kept + n, f"new {n}") for n in range(1, 200)]
+        written = [(stored + n, f"new {n}") for n in range(1, 200)]
         for _, text in written[:100]:
             await pool.execute(COMMENT, text)
         async with client(service) as socket:
@@ -99,19 +99,19 @@ async def test_a_client_that_resumes_after_a_restore_misses_nothing_and_gets_not
             assert gap["type"] == "gap", "what the client has seen may be gone: it is told so"
             state = await receive(socket)
             assert state["epoch"] != epoch
-            assert (state["data"]["outcome"], state["data"]["offset"]) == ("gap", kept + 100)
+            assert (state["data"]["outcome"], state["data"]["offset"]) == ("gap", stored + 100)
             assert "new 100" in [comment["content"] for comment in state["data"]["snapshot"]]
             for _, text in written[100:]:
                 await pool.execute(COMMENT, text)
             assert await contents(socket, 99) == written[100:]
         async with client(service) as socket:
-            again = await ask(
-                socket, action="subscribe", channel=CHANNEL, epoch=state["epoch"], offset=kept + 100
+            second_result = await ask(
+                socket, action="subscribe", channel=CHANNEL, epoch=state["epoch"], offset=stored + 100
             )
-            assert again["data"]["outcome"] == "replayed"
+            assert second_result["data"]["outcome"] == "replayed"
             assert await contents(socket, 99) == written[100:]
     changes = await change_feed.read_after(pool, 0, 10_000)
-    assert [change.offset for change in changes] == list(range(1, kept + 200))
+    assert [change.offset for change in changes] == list(range(1, stored + 200))
     await pool.close()
 
 

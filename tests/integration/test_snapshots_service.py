@@ -105,8 +105,8 @@ async def test_a_snapshot_is_pinned_read_back_and_says_what_the_rows_say(pool, r
 async def test_running_a_day_again_changes_nothing_and_a_change_follows_its_predecessor(pool, runs):
     await pool.execute(COMMENT, "one")
     [first] = await runs.run_all()
-    [again] = await runs.run_all()
-    assert (again.cid, again.is_new, again.verified) == (first.cid, False, True)
+    [second_result] = await runs.run_all()
+    assert (second_result.cid, second_result.is_new, second_result.verified) == (first.cid, False, True)
     await pool.execute(COMMENT, "two")
     [second] = await runs.run_all()
     assert second.is_new
@@ -127,8 +127,8 @@ async def test_many_builders_at_once_make_one_chain(pool, runs):
 async def test_two_machines_with_the_same_rows_make_the_same_cid(
     pool, runs, settings, new_database, migrated_template
 ):
-    for words in ("same", "words"):
-        await pool.execute(COMMENT, words)
+    for text_parts in ("same", "words"):
+        await pool.execute(COMMENT, text_parts)
     other = await Pool.open(new_database(migrated_template))
     try:
         await other.execute("SET TIME ZONE 'Asia/Kolkata'")

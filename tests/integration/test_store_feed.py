@@ -82,13 +82,13 @@ async def test_offsets_are_dense_and_a_reader_never_sees_one_before_its_predeces
 
 
 async def test_a_commit_notifies_with_the_last_offset(pool: Pool) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    received: asyncio.Queue[str] = asyncio.Queue()
     async with pool.acquire() as listener:
-        await listener.add_listener("zmart_feed", lambda *event: heard.put_nowait(event[3]))
+        await listener.add_listener("zmart_feed", lambda *event: received.put_nowait(event[3]))
         async with pool.transaction() as connection:
             await connection.execute(COMMENT, "one")
             await connection.execute(COMMENT, "two")
-        assert await asyncio.wait_for(heard.get(), 5) == "2"
+        assert await asyncio.wait_for(received.get(), 5) == "2"
         await listener.reset()
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from kit.waiting import until
 from zmart.store import deliveries, inbox
-from zmart.store.deliveries import Unconfirmed
-from zmart.store.inbox import Failure, Hint, Unfetched
+from zmart.store.deliveries import UnconfirmedDelivery
+from zmart.store.inbox import FetchFailure, Hint, InboxFailure
 
 FIRST, LAST = "a" * 64, "b" * 64
 """The order in which a delivery writes; the rows lie the other way round."""
@@ -22,11 +22,11 @@ async def deliver(connection, _):
 
 
 async def answer(connection, ids):
-    await inbox.unfetched(connection, [Unfetched(id=row_id, error="not yet") for row_id in ids])
+    await inbox.unfetched(connection, [FetchFailure(id=row_id, error="not yet") for row_id in ids])
 
 
 async def fail(connection, ids):
-    await inbox.failed(connection, [Failure(id=row_id, error="no place") for row_id in ids])
+    await inbox.failed(connection, [InboxFailure(id=row_id, error="no place") for row_id in ids])
 
 
 WRITERS = {
@@ -99,11 +99,11 @@ async def test_a_listing_and_a_confirmation_end_without_a_deadlock(pool, databas
             signature,
         )
     rows = await pool.fetch("SELECT slot, signature, digest, received_at FROM unconfirmed_transactions")
-    told = [Unconfirmed(**row) for row in rows]
-    assert [one.signature for one in told] == [LAST, FIRST]
+    reported = [UnconfirmedDelivery(**row) for row in rows]
+    assert [one.signature for one in reported] == [LAST, FIRST]
     write = {
-        "confirmed": lambda c: deliveries.confirmed(c, told),
-        "unanswered": lambda c: deliveries.unanswered(c, [(one, "silent") for one in told], 60.0),
+        "confirmed": lambda c: deliveries.confirmed(c, reported),
+        "unanswered": lambda c: deliveries.unanswered(c, [(one, "silent") for one in reported], 60.0),
     }[writer]
     held = f"SELECT FROM unconfirmed_transactions WHERE signature = '{FIRST}' FOR UPDATE"
     await meet(database_url, held, write, lambda c: deliveries.listed(c, {FIRST: 9, LAST: 9}))

@@ -54,11 +54,11 @@ def test_a_database_knows_which_migrations_made_it(empty_database_url: str) -> N
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ("DROP TABLE schema_migrations", "made by another text of migration 0001"),
-        ("DELETE FROM schema_migrations WHERE revision = '0001'", "made by another text of migration 0001"),
+        ("DROP TABLE schema_migrations", "created by a different migration 0001"),
+        ("DELETE FROM schema_migrations WHERE revision = '0001'", "created by a different migration 0001"),
         (
             "UPDATE schema_migrations SET fingerprint = repeat('0', 64)",
-            "made by another text of migration 0001",
+            "created by a different migration 0001",
         ),
         (
             "UPDATE alembic_version SET version_num = '9999'",
@@ -73,8 +73,8 @@ def test_a_database_of_other_migrations_is_told_what_to_do_and_left_alone(
     asyncio.run(_value(empty_database_url, changed))
     before = asyncio.run(_value(empty_database_url, OBJECTS))
     monkeypatch.setattr("zmart.cli.migrate._url", lambda: empty_database_url)
-    found = CliRunner().invoke(app, ["status"])
-    assert (found.exit_code, said in found.output) == (1, True)
+    result = CliRunner().invoke(app, ["status"])
+    assert (result.exit_code, said in result.output) == (1, True)
     for refused in (migrate.upgrade, migrate.rollback):
         with pytest.raises(StoreError, match=said):
             refused(empty_database_url)

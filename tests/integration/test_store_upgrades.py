@@ -32,15 +32,15 @@ async def read(url: str, columns: Columns | None = None) -> tuple[Columns, dict[
     """Every table's columns (or those that `columns` names), and its rows as sorted text."""
     connection = await asyncpg.connect(url)
     try:
-        found = columns or {row["table_name"]: row["columns"] for row in await connection.fetch(_TABLES)}
+        result = columns or {row["table_name"]: row["columns"] for row in await connection.fetch(_TABLES)}
         rows = {
             table: sorted(
                 row[0]
                 for row in await connection.fetch(f"SELECT r::text FROM (SELECT {names} FROM {table}) AS r")
             )
-            for table, names in found.items()
+            for table, names in result.items()
         }
-        return found, rows
+        return result, rows
     finally:
         await connection.close()
 
@@ -50,8 +50,8 @@ def test_a_used_database_keeps_every_row_up_down_and_up_again(empty_database_url
     asyncio.run(load(empty_database_url, revision))
     columns, before = asyncio.run(read(empty_database_url))
     assert [table for table, rows in before.items() if not rows] == []
-    found = asyncio.run(migrate.status(empty_database_url))
-    assert (found.current, found.problem, found.up_to_date) == (revision, None, False)
+    result = asyncio.run(migrate.status(empty_database_url))
+    assert (result.current, result.problem, result.up_to_date) == (revision, None, False)
 
     assert migrate.upgrade(empty_database_url).up_to_date
     _, after = asyncio.run(read(empty_database_url, columns))

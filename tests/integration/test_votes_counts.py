@@ -21,7 +21,7 @@ from zmart.market.tally import Tally
 from zmart.market.types import MarketId, VoteKind
 from zmart.store import vote_rules, votes
 from zmart.store.pool import Pool
-from zmart.store.vote_rules import VoteTerms
+from zmart.store.vote_rules import VotingTerms
 
 MARKETS = [market_id(number) for number in (1, 2)]
 _COUNTED = """
@@ -76,7 +76,7 @@ async def one_write(pool: Pool, chance: random.Random) -> None:
             await pool.execute(_JUDGED, market, kind, voter, chance.random() < 0.7)
         case 8:
             rule = Rule.parse(chance.choice(["open", "staked;50000000", "staked;50000000"]))
-            await vote_rules.fix(pool, MarketId(market), VoteKind(kind), VoteTerms(rule, 1))
+            await vote_rules.fix(pool, MarketId(market), VoteKind(kind), VotingTerms(rule, 1))
         case _:
             table = chance.choice(["votes", "onchain_votes"])
             other = "CASE choice WHEN 'for' THEN 'against' ELSE 'for' END"
@@ -84,8 +84,8 @@ async def one_write(pool: Pool, chance: random.Random) -> None:
 
 
 async def check(pool: Pool) -> None:
-    kept = [tuple(row) for row in await pool.fetch(_KEPT)]
-    assert kept == [tuple(row) for row in await pool.fetch(_COUNTED)]
+    stored = [tuple(row) for row in await pool.fetch(_KEPT)]
+    assert stored == [tuple(row) for row in await pool.fetch(_COUNTED)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -118,7 +118,7 @@ async def test_the_two_channels_of_one_wallet_cannot_miss_each_other(pool: Pool)
 async def test_a_vote_and_its_judgement_cannot_miss_each_other(pool: Pool, first: str) -> None:
     """A1: a vote on chain counts once it is judged, whichever of the two is committed first."""
     market, kind, voter = MARKETS[0], VoteKind.DISPUTE, address_of(wallet(1))
-    staked = VoteTerms(Rule.parse("staked;50000000"), 1)
+    staked = VotingTerms(Rule.parse("staked;50000000"), 1)
     if first != "rule":
         await vote_rules.fix(pool, market, kind, staked)
     vote = (_ONCHAIN, market, kind.value, voter, "for", "s", NOW)
@@ -145,13 +145,13 @@ async def test_a_vote_and_its_judgement_cannot_miss_each_other(pool: Pool, first
 
 async def test_a_judgement_that_moves_the_count_is_a_message(pool: Pool) -> None:
     market, kind, voter = MARKETS[0], VoteKind.PROPOSAL, wallet(1)
-    await vote_rules.fix(pool, market, kind, VoteTerms(Rule.parse("staked;50000000"), 1))
+    await vote_rules.fix(pool, market, kind, VotingTerms(Rule.parse("staked;50000000"), 1))
     await add_onchain_vote(pool, market, kind, voter, True)
     for eligible in (True, True, False):
         await pool.execute(_JUDGED, market, kind.value, address_of(voter), eligible)
     messages = "SELECT op, new_row -> 'tally' ->> 'for' FROM change_feed WHERE topic = 'onchain_votes'"
-    said = [tuple(row) for row in await pool.fetch(f'{messages} ORDER BY "offset"')]
-    assert said == [("created", "0"), ("updated", "1"), ("updated", "0")]
+    answer = [tuple(row) for row in await pool.fetch(f'{messages} ORDER BY "offset"')]
+    assert answer == [("created", "0"), ("updated", "1"), ("updated", "0")]
 
 
 async def test_a_votes_message_says_the_count_with_it_in(pool: Pool) -> None:
@@ -159,8 +159,8 @@ async def test_a_votes_message_says_the_count_with_it_in(pool: Pool) -> None:
         await vote_signed(pool, MARKETS[0], wallet(number), vote)
     await add_onchain_vote(pool, MARKETS[0], VoteKind.PROPOSAL, wallet(0), False)
     messages = "SELECT new_row -> 'tally' ->> 'for' FROM change_feed WHERE topic LIKE '%votes' ORDER BY 1"
-    said = [row[0] for row in await pool.fetch(messages.replace("ORDER BY 1", 'ORDER BY "offset"'))]
-    assert said == ["1", "2", "2", "1"]
+    answer = [row[0] for row in await pool.fetch(messages.replace("ORDER BY 1", 'ORDER BY "offset"'))]
+    assert answer == ["1", "2", "2", "1"]
 
 
 async def test_one_statement_may_bring_and_take_any_number_of_votes(pool: Pool) -> None:

@@ -25,14 +25,14 @@ from zmart.market.types import Lamports, MarketId, VoteKind
 from zmart.proofs.tally_evidence import gather
 from zmart.proofs.verify_receipts import verify_receipts
 from zmart.proofs.verify_tally import TallyReport, Verdict, verify_tally
-from zmart.proofs.voter_evidence import standings_of
+from zmart.proofs.voter_evidence import facts_about_voters
 from zmart.proofs.voter_list import sign_list
 from zmart.services.aggregator.service import Aggregator
 from zmart.services.monitor.service import Monitor
 from zmart.settings import Settings
 from zmart.store import alerts, dispute_reviews, market_work, tallies, vote_rules, votes
 from zmart.store.market_work import Job
-from zmart.store.vote_rules import VoteTerms
+from zmart.store.vote_rules import VotingTerms
 from zmart.votes.casting import AcceptedVote
 from zmart.votes.eligibility import Voters
 from zmart.votes.vote_log import read_log
@@ -111,8 +111,10 @@ async def verified(scene: Scene, market: MarketId, kind: VoteKind = DISPUTE) -> 
     evidence = await gather(scene.rpc, program, market)
     log = await read_log(scene.settings.require("database_url"), market)
     anchor = evidence.anchors[kind]
-    standings = await standings_of(scene.rpc, program, evidence, anchor, log, "http://127.0.0.1:1")
-    return verify_tally(evidence, anchor, log, standings)
+    facts_by_wallet = await facts_about_voters(
+        scene.rpc, program, evidence, anchor, log, "http://127.0.0.1:1"
+    )
+    return verify_tally(evidence, anchor, log, facts_by_wallet)
 
 
 async def test_three_hundred_fresh_key_pairs_decide_nothing(scene: Scene) -> None:
@@ -146,7 +148,7 @@ async def test_three_hundred_fresh_key_pairs_decide_nothing(scene: Scene) -> Non
     assert {voter.reason for voter in report.not_counted} == {
         "The wallet had traded 0 SOL in markets of this program before the vote opened."
     }
-    assert report.not_told == []
+    assert report.unknown_voters == []
 
 
 async def test_trading_once_the_vote_is_open_helps_nobody(scene: Scene) -> None:
@@ -157,8 +159,8 @@ async def test_trading_once_the_vote_is_open_helps_nobody(scene: Scene) -> None:
     with pytest.raises(NotEligible, match="had traded 0 SOL"):
         await vote(scene, market, late, True)
     await scene.travel(10)
-    again = await disputed(scene, [])
-    assert (await vote(scene, again, late, True)).row.vote
+    second_result = await disputed(scene, [])
+    assert (await vote(scene, second_result, late, True)).row.vote
 
 
 async def test_an_index_that_is_not_complete_refuses_nobody(scene: Scene) -> None:
@@ -229,10 +231,10 @@ async def test_a_rule_is_fixed_with_the_vote_and_survives_a_restart(scene: Scene
     relaxed = voters(scene, scene.with_settings(vote_rule_disputes="open", min_dispute_votes=1))
     with pytest.raises(NotEligible):
         await vote(scene, market, stranger, True, relaxed)
-    assert await relaxed.terms(market, DISPUTE) == VoteTerms(Rule.parse("staked;50000000"), 10)
+    assert await relaxed.terms(market, DISPUTE) == VotingTerms(Rule.parse("staked;50000000"), 10)
     other = await disputed(scene, [])
     assert (await vote(scene, other, stranger, True, relaxed)).receipt.rule == "open"
-    assert await vote_rules.of_market(scene.pool, other) == {DISPUTE: VoteTerms(Rule.parse("open"), 1)}
+    assert await vote_rules.of_market(scene.pool, other) == {DISPUTE: VotingTerms(Rule.parse("open"), 1)}
 
 
 async def test_what_the_rpc_does_not_say_lets_nobody_in_and_refuses_nobody(scene: Scene) -> None:
@@ -276,9 +278,9 @@ async def test_a_listed_vote_is_verified_by_the_command(
     members = [Keypair() for _ in range(10)]
     lines, saved = tmp_path / "wallets.txt", tmp_path / "list.txt"
     lines.write_text("\n".join(address_of(member) for member in members))
-    status, said = await zmart(scene, "votes", "list-sign", str(lines), str(saved), "--signer", "admin")
-    assert status == 0, said
-    cid = said.split()[0]
+    status, answer = await zmart(scene, "votes", "list-sign", str(lines), str(saved), "--signer", "admin")
+    assert status == 0, answer
+    cid = answer.split()[0]
 
     async def fetch(_url: str, _cid: str, *, max_bytes: int) -> bytes:
         return saved.read_bytes()
@@ -295,13 +297,13 @@ async def test_a_listed_vote_is_verified_by_the_command(
     await decide(scene, **listed)
     assert (await scene.account(market)).dispute_agree == 10
     tally = ("verify", "tally", market, "--database")
-    status, said = await zmart(scene, *tally, "--voter-list", str(saved))
-    assert f"  {address_of(outsider)}: The wallet does not stand in the list." in said
-    assert "Counted again: 10 for, 0 against, as went on chain." in said
+    status, answer = await zmart(scene, *tally, "--voter-list", str(saved))
+    assert f"  {address_of(outsider)}: The wallet does not stand in the list." in answer
+    assert "Counted again: 10 for, 0 against, as went on chain." in answer
     without = json.loads((await zmart(scene, *tally, "--gateway", "http://127.0.0.1:1", "--json"))[1])
-    report = next(found for found in without if found["kind"] == "dispute")
+    report = next(result for result in without if result["kind"] == "dispute")
     assert report["holds"]
-    assert len(report["not_told"]) == 11
+    assert len(report["unknown_voters"]) == 11
 
 
 async def test_a_funded_proposal_is_verified_from_the_chain(scene: Scene) -> None:
@@ -356,13 +358,13 @@ async def test_a_rule_that_was_changed_is_proven_by_a_receipt(scene: Scene) -> N
 
 async def test_an_operator_releases_a_result_by_the_command(scene: Scene) -> None:
     market = await disputed(scene, [])
-    await dispute_reviews.ask_for(scene.pool, market, ["The result is close."])
-    status, said = await zmart(scene, "decisions", "reviews")
-    assert (status, f"{market} " in said, "waits. The result is close." in said) == (0, True, True)
+    await dispute_reviews.request(scene.pool, market, ["The result is close."])
+    status, answer = await zmart(scene, "decisions", "reviews")
+    assert (status, f"{market} " in answer, "waits. The result is close." in answer) == (0, True, True)
     release = ("decisions", "release", market, "--note", "We know them.", "--by", "ada")
     assert (await zmart(scene, *release))[0] == 0
-    status, said = await zmart(scene, *release)
-    assert (status, "waits for review" in said) == (1, True)
-    kept = await dispute_reviews.find(scene.pool, market)
-    assert kept is not None
-    assert (kept.released_by, kept.note) == ("command line: ada", "We know them.")
+    status, answer = await zmart(scene, *release)
+    assert (status, "waits for review" in answer) == (1, True)
+    stored = await dispute_reviews.find(scene.pool, market)
+    assert stored is not None
+    assert (stored.released_by, stored.note) == ("command line: ada", "We know them.")

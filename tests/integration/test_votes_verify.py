@@ -136,37 +136,37 @@ async def test_the_command_verifies_from_the_database_and_from_a_file(
     page = await vote_log.page(scene.pool, counted)
     saved = tmp_path / "log.json"
     saved.write_bytes(msgspec.json.encode(page))
-    status, said = await zmart(scene, "verify", "tally", counted, "--file", str(saved), "--json")
-    assert (status, json.loads(said)[0]["holds"]) == (0, True)
+    status, answer = await zmart(scene, "verify", "tally", counted, "--file", str(saved), "--json")
+    assert (status, json.loads(answer)[0]["holds"]) == (0, True)
     forged = msgspec.structs.replace(
         page, entries=[page.entries[0].replace("like", "dislike"), *page.entries[1:]]
     )
     saved.write_bytes(msgspec.json.encode(forged))
-    status, said = await zmart(scene, "verify", "tally", counted, "--file", str(saved))
+    status, answer = await zmart(scene, "verify", "tally", counted, "--file", str(saved))
     assert status == 1
-    assert "THE TALLY DOES NOT HOLD" in said
-    status, said = await zmart(scene, "verify", "tally", counted)
+    assert "THE TALLY DOES NOT HOLD" in answer
+    status, answer = await zmart(scene, "verify", "tally", counted)
     assert status == 1
-    assert "does not answer" in said
+    assert "does not answer" in answer
 
 
 async def test_the_commands_decide_once_and_show_what_was_sent(scene: Scene) -> None:
     market = await scene.market()
-    status, said = await zmart(scene, "verify", "tally", market, "--database")
-    assert (status, said.strip()) == (1, f"No tally of market {market} is on chain yet.")
+    status, answer = await zmart(scene, "verify", "tally", market, "--database")
+    assert (status, answer.strip()) == (1, f"No tally of market {market} is on chain yet.")
     await scene.vote(market, yes=2)
-    status, said = await zmart(scene, "aggregate", market)
-    assert status == 0, said
-    assert said.count("landed in slot") == 2
+    status, answer = await zmart(scene, "aggregate", market)
+    assert status == 0, answer
+    assert answer.count("landed in slot") == 2
     assert (await zmart(scene, "aggregate"))[1].strip() == "nothing was due"
     assert (await zmart(scene, "finalize", "--json"))[1].strip() == '{"intents":[],"open":[]}'
     address = scene.chain.program.addresses.market(market)
     status, said = await zmart(scene, "intents", "list", "--market", address, "--json")
     approve, _ = json.loads(said)
     assert (approve["action"], approve["state"]) == ("approve_proposal", "landed")
-    status, said = await zmart(scene, "intents", "show", approve["id"])
-    assert "signing 1 at" in said
-    status, said = await zmart(
+    status, answer = await zmart(scene, "intents", "show", approve["id"])
+    assert "signing 1 at" in answer
+    status, answer = await zmart(
         scene, "intents", "resolve", approve["id"], "--as", "dead", "--reason", "x", "--yes"
     )
     assert (status, "already landed" in said) == (1, True)
@@ -186,8 +186,8 @@ async def test_a_person_resolves_what_nothing_could_judge(scene: Scene) -> None:
         await claim.journal.mark_uncertain(str(intent.id), "nobody knows")
     await alerts.raise_alert(scene.pool, f"uncertain:{intent.id}", "critical", "look")
     arguments = ["intents", "resolve", str(intent.id), "--as", "dead", "--reason", "not in any block"]
-    status, said = await zmart(scene, *arguments, "--yes")
-    assert (status, "dead" in said) == (0, True), said
+    status, answer = await zmart(scene, *arguments, "--yes")
+    assert (status, "dead" in answer) == (0, True), answer
     row = await intents.one(scene.pool, intent.id)
     assert (row.state, row.error) == (IntentState.DEAD, "not in any block")
     assert await alerts.open_alerts(scene.pool) == []

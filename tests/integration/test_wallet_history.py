@@ -11,7 +11,7 @@ from zmart.chain.rpc import Rpc
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError
 from zmart.local.chain.genesis import fund
-from zmart.market.eligibility import VoteOpening, VoterStanding
+from zmart.market.eligibility import VoteOpening, VoterFacts
 from zmart.market.types import ChainTime, Lamports
 from zmart.proofs.voter_evidence import opening_of
 
@@ -23,11 +23,11 @@ async def opens(scene: Scene) -> VoteOpening:
     await scene.travel(10)
     market = await scene.market()
     created_at = (await scene.account(market)).created_at
-    found = await opening_of(scene.rpc, scene.chain.program.addresses.market(market), created_at)
-    assert found is not None
-    assert found.at == created_at
+    result = await opening_of(scene.rpc, scene.chain.program.addresses.market(market), created_at)
+    assert result is not None
+    assert result.at == created_at
     await scene.travel(10)
-    return found
+    return result
 
 
 async def test_what_a_wallet_held_is_its_balance_when_the_vote_opened(scene: Scene) -> None:
@@ -39,21 +39,21 @@ async def test_what_a_wallet_held_is_its_balance_when_the_vote_opened(scene: Sce
     await scene.pay(early, late, SOL)
     await scene.pay(late, emptied, SOL // 2)
 
-    async def held(wallet: Keypair) -> VoterStanding:
+    async def held(wallet: Keypair) -> VoterFacts:
         return await held_before(scene.rpc, address_of(wallet), opening)
 
-    assert await held(early) == VoterStanding(held=Lamports(2 * SOL - 5_000))
-    assert await held(emptied) == VoterStanding(held=Lamports(0))
-    assert await held(late) == VoterStanding(held=Lamports(0))
-    assert await held(never) == VoterStanding(held=Lamports(0))
+    assert await held(early) == VoterFacts(held=Lamports(2 * SOL - 5_000))
+    assert await held(emptied) == VoterFacts(held=Lamports(0))
+    assert await held(late) == VoterFacts(held=Lamports(0))
+    assert await held(never) == VoterFacts(held=Lamports(0))
 
 
 async def test_lamports_that_no_listed_transaction_brought_are_unknown(scene: Scene) -> None:
     """A node lists transactions a moment after it shows balances: who is funded then must not pass as funded before."""
     opening, wallet = await opens(scene), Keypair()
     await fund(scene.rpc, address_of(wallet), Lamports(SOL))  # the chain's own doing, without a transaction
-    found = await held_before(scene.rpc, address_of(wallet), opening)
-    assert (found.held, "no transaction" in found.why_unknown) == (None, True)
+    result = await held_before(scene.rpc, address_of(wallet), opening)
+    assert (result.held, "no transaction" in result.why_unknown) == (None, True)
 
 
 class Forgetful(Rpc):
@@ -70,8 +70,8 @@ async def test_a_node_that_forgot_that_time_says_nothing_about_it(scene: Scene) 
     async with Forgetful([scene.chain.rpc_url]) as rpc:
         assert (await held_before(rpc, address_of(wallet), opening)).held == 0
         rpc.since = opening.slot + 1
-        found = await held_before(rpc, address_of(wallet), opening)
-    assert (found.held, "keeps no transactions" in found.why_unknown) == (None, True)
+        result = await held_before(rpc, address_of(wallet), opening)
+    assert (result.held, "keeps no transactions" in result.why_unknown) == (None, True)
 
 
 async def test_what_a_wallet_traded_counts_purchases_and_sales_before_the_vote(scene: Scene) -> None:
@@ -84,17 +84,17 @@ async def test_what_a_wallet_traded_counts_purchases_and_sales_before_the_vote(s
     await scene.buy(market, newcomer, 90_000_000)
 
     async def traded(wallet: Keypair, enough: int = 50_000_000) -> Lamports | None:
-        found = await traded_before(scene.rpc, program, address_of(wallet), opening, Lamports(enough))
-        return found.traded
+        result = await traded_before(scene.rpc, program, address_of(wallet), opening, Lamports(enough))
+        return result.traded
 
     assert await traded(trader) == bought + sold
     assert await traded(trader, enough=1_000) in (bought, sold, bought + sold)
     assert await traded(newcomer) == 0
     assert await traded(stranger) == 0
     other_time = VoteOpening(ChainTime(opening.at + 86_400), opening.slot, opening.signature)
-    found = await traded_before(scene.rpc, program, address_of(newcomer), other_time, Lamports(1))
-    assert found.traded is not None
-    assert found.traded > 80_000_000
+    result = await traded_before(scene.rpc, program, address_of(newcomer), other_time, Lamports(1))
+    assert result.traded is not None
+    assert result.traded > 80_000_000
 
 
 class Secretive(Rpc):
@@ -115,11 +115,11 @@ async def test_trades_that_a_node_does_not_show_are_unknown_and_not_none(scene: 
     opening = await opens(scene)
     async with Secretive([scene.chain.rpc_url]) as rpc:
         for rpc.lists in (True, False):
-            found = await traded_before(
+            result = await traded_before(
                 rpc, scene.chain.program, address_of(trader), opening, Lamports(50_000_000)
             )
-            assert found.traded is None
-            assert found.why_unknown
+            assert result.traded is None
+            assert result.why_unknown
     async with Rpc(["http://127.0.0.1:1"], attempts=1) as rpc:
         with pytest.raises(ChainError):
             await traded_before(rpc, scene.chain.program, address_of(trader), opening, Lamports(1))

@@ -387,11 +387,11 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
                 """What the slow one reads at last; the server waits 3 s for it, so that it begins at once."""
                 await until(lambda: too_slow.get() > before)
                 slow.transport.resume_reading()
-                found: list[int] = []
+                result: list[int] = []
                 with pytest.raises(websockets.ConnectionClosed):
                     while True:
-                        found.append((await receive(slow))["offset"])
-                return found
+                        result.append((await receive(slow))["offset"])
+                return result
 
             reading, resuming = asyncio.create_task(read_all()), asyncio.create_task(read_once_closed())
             for _ in range(40):
@@ -403,10 +403,12 @@ async def test_a_slow_reader_of_the_tape_is_closed_with_4008_resumes_and_nobody_
             offsets = await resuming
             assert slow.close_code == 4008
             assert offsets == list(range(1, len(offsets) + 1))
-        async with client(service) as again:
+        async with client(service) as second_result:
             last = offsets[-1]
-            await ask(again, action="subscribe", channel="activity", epoch=answer["epoch"], offset=last)
-            rest = [(await receive(again))["offset"] for _ in range(10_000 - last)]
+            await ask(
+                second_result, action="subscribe", channel="activity", epoch=answer["epoch"], offset=last
+            )
+            rest = [(await receive(second_result))["offset"] for _ in range(10_000 - last)]
             assert offsets + rest == list(range(1, 10_001))
 
 
@@ -478,8 +480,8 @@ async def test_addresses_behind_a_trusted_proxy_are_counted_apart(settings):
         url = f"ws://127.0.0.1:{service.port}"
         first = connect(url, additional_headers={"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
         second = connect(url, additional_headers={"X-Forwarded-For": "203.0.113.2"})
-        again = connect(url, additional_headers={"X-Forwarded-For": "203.0.113.1"})
-        async with first as one, second as two, again as three:
+        second_result = connect(url, additional_headers={"X-Forwarded-For": "203.0.113.1"})
+        async with first as one, second as two, second_result as three:
             assert [(await receive(each))["type"] for each in (one, two, three)] == [
                 "welcome",
                 "welcome",

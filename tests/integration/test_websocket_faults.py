@@ -88,11 +88,11 @@ async def follow(server: Process, epoch: str, seen: Seen, upto: int) -> None:
                 order = {"action": "subscribe", "channel": "activity", "epoch": epoch, "offset": last}
                 await socket.send(json.dumps(order))
                 async for text in socket:
-                    told = json.loads(text)
-                    assert told["type"] != "gap"
-                    if told["type"] == "discussion":
-                        seen.append((told["offset"], text.encode()))
-                    elif told["type"] == "error":  # PostgreSQL was unavailable at the moment
+                    reported = json.loads(text)
+                    assert reported["type"] != "gap"
+                    if reported["type"] == "discussion":
+                        seen.append((reported["offset"], text.encode()))
+                    elif reported["type"] == "error":  # PostgreSQL was unavailable at the moment
                         break
                     if seen and seen[-1][0] >= upto:
                         return

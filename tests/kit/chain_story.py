@@ -67,7 +67,7 @@ class Tx:
             ]
         for _ in instructions[len(self.events) :]:
             logs += [f"Program {self.program} invoke [1]", f"Program {self.program} success"]
-        told = {
+        reported = {
             "slot": self.slot,
             "blockTime": START,
             "version": 0,
@@ -77,7 +77,7 @@ class Tx:
             },
             "meta": {"err": self.err, "logMessages": logs, "innerInstructions": []},
         }
-        return msgspec.json.encode(told | ({"indexWithinBlock": self.index} if with_index else {}))
+        return msgspec.json.encode(reported | ({"indexWithinBlock": self.index} if with_index else {}))
 
 
 class Story:

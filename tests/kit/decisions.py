@@ -258,18 +258,18 @@ class Scene:
     async def transactions(self, market_id: MarketId) -> list[ChainTransaction]:
         """All that succeeded on the market's account, oldest first."""
         address = self.chain.program.addresses.market(market_id)
-        found = []
+        result = []
         for line in reversed(await self.rpc.get_signatures_for_address(address)):
             if line.err is None:
                 raw = await self.rpc.get_transaction_json(line.signature)
                 assert raw is not None
-                found.append(parse_transaction(raw))
-        return found
+                result.append(parse_transaction(raw))
+        return result
 
     async def events(self, market_id: MarketId) -> list[str]:
         """The names of the program's events about the market, oldest first."""
-        found = [extract_events(self.chain.program, tx) for tx in await self.transactions(market_id)]
-        return [type(item.event).__name__ for extracted in found for item in extracted.events]
+        result = [extract_events(self.chain.program, tx) for tx in await self.transactions(market_id)]
+        return [type(item.event).__name__ for extracted in result for item in extracted.events]
 
     async def memos(self, market_id: MarketId) -> list[str]:
         return [

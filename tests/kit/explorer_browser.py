@@ -77,6 +77,6 @@ async def keep(page: Page, name: str) -> None:
 async def faults(page: Page, axe: str) -> list[str]:
     """What axe finds serious or critical on the page as it is now."""
     await page.evaluate(axe)  # by the browser's own door, which the content policy does not guard
-    passed, found = await page.evaluate(_JUDGE)
+    passed, result = await page.evaluate(_JUDGE)
     assert passed >= _LEAST_RULES, f"axe found only {passed} rules to apply"
-    return list(found)
+    return list(result)

@@ -44,9 +44,9 @@ class Site:
 
     async def sign_in(self, key: Keypair) -> str:
         """A session token."""
-        asked = await self.post("/api/auth/nonce", {"wallet": str(key.pubkey())})
-        signature = str(key.sign_message(asked.json()["message"].encode()))
-        body = {"wallet": str(key.pubkey()), "message": asked.json()["message"], "signature": signature}
+        requested = await self.post("/api/auth/nonce", {"wallet": str(key.pubkey())})
+        signature = str(key.sign_message(requested.json()["message"].encode()))
+        body = {"wallet": str(key.pubkey()), "message": requested.json()["message"], "signature": signature}
         answer = await self.post("/api/auth/verify", body)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["token"])

@@ -126,9 +126,9 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 def session(url: str, number: int) -> str:
     """A session token of one of the test wallets."""
     key = wallet(number)
-    asked = httpx.post(f"{url}/api/auth/nonce", json={"wallet": address(number)}).json()
-    signature = str(key.sign_message(asked["message"].encode()))
-    body = {"wallet": address(number), "message": asked["message"], "signature": signature}
+    requested = httpx.post(f"{url}/api/auth/nonce", json={"wallet": address(number)}).json()
+    signature = str(key.sign_message(requested["message"].encode()))
+    body = {"wallet": address(number), "message": requested["message"], "signature": signature}
     return str(httpx.post(f"{url}/api/auth/verify", json=body).json()["token"])
 
 
@@ -136,11 +136,11 @@ async def market_on_chain(chain, database_url: str) -> str:
     """An active market that both the chain and the database know, so that transactions can be built."""
     async with Rpc([chain.rpc_url]) as rpc:
         driver = Driver(chain, rpc)
-        found: str = await driver.open(await driver.wallet(), await driver.wallet())
+        result: str = await driver.open(await driver.wallet(), await driver.wallet())
     pool = await Pool.open(database_url, size=1)
-    await add_market(pool, int(found, 16), "ACTIVE")
+    await add_market(pool, int(result, 16), "ACTIVE")
     await pool.close()
-    return found
+    return result
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from kit.story_node import GENESIS
 from zmart.chain.rpc import Rpc
 from zmart.chain.transactions import parse_transaction
 from zmart.services.indexer.engine import Engine
-from zmart.services.indexer.worker import Turn
+from zmart.services.indexer.worker import BatchOutcome
 from zmart.settings import Settings
 from zmart.store import inbox, index_progress
 from zmart.store.inbox import Hint
@@ -82,8 +82,8 @@ async def deliver(engine: Engine, txs, *, with_index: bool = True) -> None:
 
 async def deliver_raw(engine: Engine, raws, source: inbox.Source = "webhook") -> None:
     """The same with transactions as a node tells them; from the `source` scan, as our own RPC does."""
-    found = [parse_transaction(raw) for raw in raws]
-    hints = [Hint(tx.signature, tx.slot, raw) for tx, raw in zip(found, raws, strict=True)]
+    result = [parse_transaction(raw) for raw in raws]
+    hints = [Hint(tx.signature, tx.slot, raw) for tx, raw in zip(result, raws, strict=True)]
     await inbox.store(engine.pool, source, hints)
     await settle(engine)
 
@@ -92,7 +92,7 @@ async def settle(engine: Engine) -> None:
     """Work until nothing waits but what has to be tried later."""
     while (
         await engine.fetcher.turn()
-        or await engine.worker.turn() is Turn.WORKED
+        or await engine.worker.turn() is BatchOutcome.WORKED
         or await engine.confirmer.turn()
     ):
         pass

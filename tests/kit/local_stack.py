@@ -16,8 +16,8 @@ ADDON = Path(__file__).parents[2] / ".zmart" / "node"
 def stack_in(home: Path, **settings: object) -> Iterator[Settings]:
     """A running stack; gives the settings that its services have."""
     (home / "node").symlink_to(ADDON)
-    wanted = load_settings(_env_file=None, zmart_home=home, **dict.fromkeys(NAMES, 0), **settings)
-    with running_stack(wanted, print):
+    expected = load_settings(_env_file=None, zmart_home=home, **dict.fromkeys(NAMES, 0), **settings)
+    with running_stack(expected, print):
         record = read_record(home)
         assert record is not None
         environment = {name.lower(): value for name, value in record.environment.items()}

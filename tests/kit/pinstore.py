@@ -35,7 +35,7 @@ class Client:
 
     def __init__(self, http: httpx.AsyncClient, providers: Providers) -> None:
         self.http = http
-        self.executor = providers._shelf
+        self.executor = providers._pins
         self.store = self.executor.store
 
     async def pin(self, data: bytes, version: int = 1, **metadata: object) -> dict:
@@ -77,7 +77,7 @@ async def pin_store(home: Path) -> AsyncIterator[Client]:
         try:
             yield Client(http, providers)
         finally:
-            await providers._shelf.close()
+            await providers._pins.close()
 
 
 def content(size: int, seed: str = "content") -> bytes:

@@ -45,10 +45,10 @@ class Endpoint:
         return [element for body in self.bodies for element in msgspec.json.decode(body)]
 
     def signatures(self) -> list[str]:
-        found = self.elements()
+        result = self.elements()
         return [
             each["signature"] if "signature" in each else each["transaction"]["signatures"][0]
-            for each in found
+            for each in result
         ]
 
     async def __call__(self, scope, receive, send) -> None:

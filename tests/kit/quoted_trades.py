@@ -50,8 +50,8 @@ async def opened(life: Driver, here: Site, seed: int) -> Trader:
 async def position_of(life: Driver, key: Keypair, market: str) -> PositionAccount:
     addresses = life.chain.program.addresses
     account = await life.rpc.get_account(addresses.position(addresses.market(market), name(key)))
-    found: PositionAccount = life.chain.program.accounts.position(account)
-    return found
+    result: PositionAccount = life.chain.program.accounts.position(account)
+    return result
 
 
 def order(trader: Trader) -> tuple[str, dict[str, object]]:
@@ -101,7 +101,7 @@ async def trade(life: Driver, here: Site, trader: Trader) -> None:
 
 async def trade_much(life: Driver, here: Site, number: int, seed: int, markets: int = 6) -> None:
     """So many trades, on several markets at once."""
-    traders = [await opened(life, here, seed + place) for place in range(markets)]
+    traders = [await opened(life, here, seed + position) for position in range(markets)]
 
     async def busy(trader: Trader) -> None:
         for _ in range(-(-number // markets)):

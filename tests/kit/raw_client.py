@@ -93,7 +93,7 @@ class Served:
 async def served(
     database_url: str, redis_url: str, *, bounds: ConnectionBounds | None = None, **settings: object
 ) -> AsyncIterator[Served]:
-    async with site(database_url, redis_url, **settings) as found:
+    async with site(database_url, redis_url, **settings) as result:
         caches: list[ResponseCache] = []
 
         def no_probes(app: AsgiApp | None) -> AsgiApp:
@@ -101,5 +101,5 @@ async def served(
             caches.append(app)
             return app
 
-        async with listening(found.gateway.asgi(no_probes), bounds) as port:
-            yield Served(found, caches[0], port)
+        async with listening(result.gateway.asgi(no_probes), bounds) as port:
+            yield Served(result, caches[0], port)

@@ -201,15 +201,15 @@ class Proxy:
             case Refuse(code, message):
                 return await _write(writer, _json(body, {"error": {"code": code, "message": message}}))
             case Body(text, status, content_type):
-                said = text.replace("%d", str(body["id"])).encode()
-                return await _write(writer, said, status, content_type)
+                response = text.replace("%d", str(body["id"])).encode()
+                return await _write(writer, response, status, content_type)
             case Late(seconds):
                 answer = await self._ask(body)
                 await asyncio.sleep(seconds)
                 return await _write(writer, answer)
             case Edit(change):
-                said = json.loads(await self._ask(body))
-                return await _write(writer, _json(body, {"result": change(said["result"])}))
+                response = json.loads(await self._ask(body))
+                return await _write(writer, _json(body, {"result": change(response["result"])}))
             case Broken(how, heard):
                 answer = await self._ask(body) if heard else b"{}"
                 return await _break(writer, how, answer)

@@ -30,7 +30,7 @@ from zmart.store import market_work, migrate, vote_rules
 from zmart.store.market_work import Job
 from zmart.store.migrations import HEAD
 from zmart.store.pool import Pool
-from zmart.store.vote_rules import VoteTerms
+from zmart.store.vote_rules import VotingTerms
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 _VOTED = 9
@@ -86,7 +86,7 @@ async def populate(database_url: str) -> None:
     try:
         voted = market_id(_VOTED)
         await add_market(pool, voted, "PROPOSED")
-        await vote_rules.fix(pool, voted, VoteKind.PROPOSAL, VoteTerms(Rule.parse("open"), 2))
+        await vote_rules.fix(pool, voted, VoteKind.PROPOSAL, VotingTerms(Rule.parse("open"), 2))
         for number in range(1, 8):
             await vote_signed(pool, voted, wallet(number), number % 3 > 0)
         await vote_by_session(pool, voted, wallet(8))

@@ -126,8 +126,8 @@ class StoryNode:
         if signature in self.raws:
             return self.raws[signature] or b"null"
         known = (tx for tx in self.shown if tx.signature not in self.withheld)
-        found = next((tx for tx in known if tx.signature == signature), None)
-        return found.raw(with_index=False) if found else b"null"
+        result = next((tx for tx in known if tx.signature == signature), None)
+        return result.raw(with_index=False) if result else b"null"
 
     def getBlock(self, slot, options):  # noqa: N802
         members = sorted((tx.index, tx.signature) for tx in self.shown if tx.slot == slot)

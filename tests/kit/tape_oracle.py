@@ -81,8 +81,8 @@ class Oracle:
         self.held: dict[tuple[str, str], Holding] = defaultdict(Holding)
         for trade in trades:
             self.held[trade.market, trade.wallet].take(trade)
-        for place, amount in claims.items():
-            self.held[place].claim(amount)
+        for position, amount in claims.items():
+            self.held[position].claim(amount)
 
     def of_market(self, market: str) -> list[Trade]:
         return [trade for trade in self.trades if trade.market == market]
@@ -114,7 +114,7 @@ class Oracle:
 
     def trending(self, now: datetime) -> list[tuple[str, float, float, int]]:
         """Market, change within a day in points of percent, volume in SOL, traders; the first by both together."""
-        found = []
+        result = []
         for market, row in self.markets.items():
             recent = [t for t in self.of_market(market) if t.at > now - DAY]
             older = [t for t in self.of_market(market) if t.at <= now - DAY]
@@ -122,9 +122,9 @@ class Oracle:
                 before = older[-1].price_e9 if older else ONE // 2
                 change = (int(row["current_price_yes"].replace(".", "")) - before) / 10**7
                 volume, traders = sum(t.cost for t in recent), len({t.wallet for t in recent})
-                found.append((volume * traders, market, round(change, 4), volume / ONE, traders))
-        found.sort(key=lambda item: (-item[0], item[1]))
-        return [tuple(item[1:]) for item in found]
+                result.append((volume * traders, market, round(change, 4), volume / ONE, traders))
+        result.sort(key=lambda item: (-item[0], item[1]))
+        return [tuple(item[1:]) for item in result]
 
     def user_stats(self, wallet: str) -> dict[str, int | float]:
         mine = [t for t in self.trades if t.wallet == wallet]
@@ -146,24 +146,24 @@ class Oracle:
 
     def leaders(self, by: str, window: timedelta, now: datetime) -> list[tuple[str, int, int]]:
         """Wallet, PnL of the positions that it touched within the window, volume in it."""
-        found = []
+        result = []
         for wallet in {t.wallet for t in self.trades if t.at > now - window}:
             volume = sum(t.cost for t in self.trades if t.wallet == wallet and t.at > now - window)
             touched = {
                 m: h for m, h in self.of_wallet(wallet).items() if h.last_at and h.last_at > now - window
             }
             pnl = sum(h.realized + h.unrealized(self.markets[m]) for m, h in touched.items())
-            found.append((wallet, pnl, volume))
-        place = 1 if by == "pnl" else 2
-        return sorted(found, key=lambda item: (-item[place], item[0]))
+            result.append((wallet, pnl, volume))
+        position = 1 if by == "pnl" else 2
+        return sorted(result, key=lambda item: (-item[position], item[0]))
 
 
 def history(tape: list[Trade]) -> list[tuple[int, int]]:
     """After each trade of one wallet: what it had made, and what it had put into what it held."""
     held: dict[str, Holding] = defaultdict(Holding)
-    found = []
+    result = []
     for trade in tape:
         held[trade.market].take(trade)
         basis = sum(sum(one.basis.values()) for one in held.values())
-        found.append((sum(one.realized for one in held.values()), basis))
-    return found
+        result.append((sum(one.realized for one in held.values()), basis))
+    return result

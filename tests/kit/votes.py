@@ -14,9 +14,9 @@ from zmart.market.types import Address, ChainTime, MarketId, Slot, VoteKind
 from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.market.votes import Statement
 from zmart.store.pool import Pool
-from zmart.store.vote_closings import Closing
+from zmart.store.vote_closings import VoteClosing
 from zmart.votes import vote_log
-from zmart.votes.admission import Admit, admit_everybody
+from zmart.votes.admission import Admit, admit_all
 from zmart.votes.casting import AcceptedVote, cast_vote
 from zmart.votes.command import AcceptancePolicy, CastVote, ReadChainTime, index_alone
 
@@ -65,9 +65,9 @@ async def complete_index(pool: Pool, program: Address, slot: int = FAR, time: in
 
 def closing(
     market: MarketId, kind: VoteKind, closed_at: int = FAR, *, log_size: int = 0, voting_over: bool = False
-) -> Closing:
+) -> VoteClosing:
     """Up to where a vote counts; by default everything does."""
-    return Closing(
+    return VoteClosing(
         market_id=market,
         kind=kind,
         closed_at=ChainTime(closed_at),
@@ -128,7 +128,7 @@ def policy(
     *,
     statement_required: bool = True,
     authority: Keypair | None = AUTHORITY,
-    admit: Admit = admit_everybody,
+    admit: Admit = admit_all,
     chain_time: ReadChainTime = index_alone,
 ) -> AcceptancePolicy:
     return AcceptancePolicy(
@@ -149,7 +149,7 @@ async def vote_signed(
     at: datetime = NOW,
     program: Address = PROGRAM,
     authority: Keypair = AUTHORITY,
-    admit: Admit = admit_everybody,
+    admit: Admit = admit_all,
 ) -> AcceptedVote:
     command = signed(unsigned(voter, market, vote, kind, at, program), voter)
     return await cast_vote(pool, command, policy(authority=authority, admit=admit))
@@ -211,7 +211,7 @@ def _entry(
     program: Address,
     signed: bool,
 ) -> LogEntry:
-    said = Statement(
+    answer = Statement(
         program=program,
         market_id=market,
         kind=kind,
@@ -220,6 +220,6 @@ def _entry(
         issued_ms=int(at.timestamp() * 1000),
     )
     if not signed:
-        return LogEntry(channel=VoteChannel.SESSION, statement=said)
-    proof = str(voter.sign_message(said.text().encode()))
-    return LogEntry(channel=VoteChannel.STATEMENT, statement=said, proof=proof)
+        return LogEntry(channel=VoteChannel.SESSION, statement=answer)
+    proof = str(voter.sign_message(answer.text().encode()))
+    return LogEntry(channel=VoteChannel.STATEMENT, statement=answer, proof=proof)

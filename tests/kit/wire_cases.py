@@ -84,8 +84,8 @@ def broken_v1(payer: Keypair, blockhash: Hash) -> Iterator[Case]:
     good = of()
     for byte in (0x80, *range(0x82, 0x100)):
         yield f"version byte {byte:#x}", bytes([byte]) + good[1:]
-    for cut in (*range(0, 140, 7), *range(140, len(good), 17)):
-        yield f"cut after {cut}", good[:cut]
+    for truncated in (*range(0, 140, 7), *range(140, len(good), 17)):
+        yield f"cut after {truncated}", good[:truncated]
 
 
 def older(payer: Keypair, blockhash: Hash, table: Pubkey) -> Iterator[Case]:

@@ -132,13 +132,13 @@ def test_no_debt_is_paid_twice_in_one_transaction(order: str) -> None:
     scene = Scene()
     key = scene.resolver.pubkey()
     scene.put(key, SOL)
-    behind = AccountMeta(key, False, True)
-    claim, own = scene.claim(behind, behind), scene.withdrawal(scene.resolver, behind, behind)
+    after = AccountMeta(key, False, True)
+    claim, own = scene.claim(after, after), scene.withdrawal(scene.resolver, after, after)
     steps = {
         "claim first": [claim, own],
         "withdrawal first": [own, claim],
         "twice": [own, own],
-        "both at once": [scene.withdrawal(scene.market.creator, behind, behind), claim],
+        "both at once": [scene.withdrawal(scene.market.creator, after, after), claim],
     }[order]
     signers = {
         "claim first": [scene.late, scene.resolver],

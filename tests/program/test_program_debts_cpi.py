@@ -66,8 +66,8 @@ def relayed(call: Instruction, also: list[AccountMeta] | None = None, **changed:
     """The call by way of the relay. `changed`: other flags for the account at that place, as place_5=0."""
     inner = [*call.accounts, *(also or [])]
     flags = [meta.is_writable + 2 * meta.is_signer for meta in inner]
-    for place, value in changed.items():
-        flags[int(place.removeprefix("place_"))] = value
+    for position, value in changed.items():
+        flags[int(position.removeprefix("place_"))] = value
     outer = [
         AccountMeta(meta.pubkey, meta.is_signer and meta.pubkey != VAULT, meta.is_writable) for meta in inner
     ]
@@ -110,8 +110,8 @@ def test_a_claim_that_hides_the_resolvers_writable_flag_is_refused_not_noted() -
 def test_a_creditor_behind_twice_is_paid_once_and_only_where_it_is_writable(flags: tuple[int, int]) -> None:
     stage = Stage()
     stage.fund(VAULT)
-    behind = [AccountMeta(VAULT, False, True)] * 2
-    call = relayed(stage.claim(), behind, place_6=flags[0], place_7=flags[1])
+    after = [AccountMeta(VAULT, False, True)] * 2
+    call = relayed(stage.claim(), after, place_6=flags[0], place_7=flags[1])
     stage.chain.send(call, signers=[stage.holders[1]])
     paid = stage.fees if any(flags) else 0
     assert stage.chain.lamports(VAULT) == SOL + paid

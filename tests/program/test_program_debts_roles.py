@@ -77,7 +77,7 @@ class Roles:
         keys = [wallet.pubkey() for wallet in self.wallets]
         position = position_address(self.market.key, keys[0])
         keys += [self.market.key, config_address(), position, PROGRAM, self.thief.pubkey()]
-        return [AccountMeta(keys[place], False, writable) for place, writable in places]
+        return [AccountMeta(keys[at], False, writable) for at, writable in places]
 
     def act(self, wallet: Keypair, action: Callable[[], Sent], gets: int) -> Sent | None:
         """None if the wallet cannot hold so little; nobody else's wallet is a reason to fail."""
@@ -148,12 +148,12 @@ def test_nobody_gets_more_or_less_than_their_roles_earn_whoever_plays_which(
     play.put(play.resolver, SOL)
     play.zmart.finish(play.market, play.resolver, outcome)
     play.check()
-    for step, user, places in steps:
+    for step, user, positions in steps:
         match step:
             case "claim":
-                play.claim(user, places)
+                play.claim(user, positions)
             case "withdraw":
-                play.withdraw(user, places)
+                play.withdraw(user, positions)
             case "drain" | "fund":
                 play.put(play.wallets[user], SOL if step == "fund" else 0)
         play.check()

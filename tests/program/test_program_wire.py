@@ -219,13 +219,13 @@ def test_a_position_is_the_vector_but_for_what_was_bought() -> None:
 def test_derived_addresses_are_the_vectors() -> None:
     market = pda(b"market", MARKET_ID)
     user = bytes(USER.key)
-    found = {
+    result = {
         "global_config": pda(b"global-config"),
         "market(id=0x01*32)": market,
         "vote proposal": pda(b"vote", bytes(market[0]), user, b"\0"),
         "vote dispute": pda(b"vote", bytes(market[0]), user, b"\1"),
     }
-    for name, (key, bump) in found.items():
+    for name, (key, bump) in result.items():
         assert VECTORS["pda"][name] == [str(key), bump]
     assert str(PROGRAM) == VECTORS["program_id"]
 
@@ -243,12 +243,12 @@ def any_market() -> st.SearchStrategy[dict[str, Any]]:
     shape = next(item["type"]["fields"] for item in IDL["types"] if item["name"] == "MarketAccount")
     numbers = {field["name"]: NUMBERS[field["type"]] for field in shape if str(field["type"]) in NUMBERS}
     flags = {field["name"]: st.booleans() for field in shape if field["type"] == "bool"}
-    texts = {
+    messages = {
         "reserved": st.binary(min_size=119, max_size=119),
         "ipfs_evidence_hash": st.binary(min_size=46, max_size=46),
     }
     moments = {"cancelled_at": st.none() | NUMBERS["i64"]}
-    return st.fixed_dictionaries(OPTIONAL | numbers | flags | texts | moments)
+    return st.fixed_dictionaries(OPTIONAL | numbers | flags | messages | moments)
 
 
 CAST = Cast()

@@ -92,18 +92,18 @@ class DecisionChecker:
         entries = [r[0] for r in await world.observer.fetch(_LOG, decision.market_id, memo.log_size)]
         votes = chain_votes(world.chain, world.program, decision.market_id, decision.kind)
         expected = count(votes, entries, decision.kind, closed_at)
-        found = (decision.votes_for, decision.votes_against)
-        if expected == found:
+        result = (decision.votes_for, decision.votes_against)
+        if expected == result:
             return
         gap_free = await world.observer.fetchval("SELECT gap_free_through_slot FROM index_progress")
         late = sum(v.at <= closed_at for v in votes)
         config = world.thresholds()
         bps = config[0] if decision.kind is VoteKind.PROPOSAL else config[1]
-        turned = _passes(expected, bps) != _passes(found, bps)
+        turned = _passes(expected, bps) != _passes(result, bps)
         kind = "decision ahead of the index: the outcome differs" if turned else "decision ahead of the index"
         world.violated(
             f"{kind} ({decision.kind.value})",
-            f"{about}: {found[0]}:{found[1]} went on chain at slot {tx.slot}, chain and log say "
+            f"{about}: {result[0]}:{result[1]} went on chain at slot {tx.slot}, chain and log say "
             f"{expected[0]}:{expected[1]} ({late} votes on chain by then; the index was complete through {gap_free})",
         )
 
@@ -156,11 +156,13 @@ class IndexChecker:
                 world.violated(
                     "hole", f"the gap-free slot passed {signature}, which is not final in the index"
                 )
-            wanted = [item.event for item in extract_events(world.program, parse_transaction(tx.raw)).events]
-            found = events.get(signature, [])
-            same = len(wanted) == len(found) and all(
+            expected = [
+                item.event for item in extract_events(world.program, parse_transaction(tx.raw)).events
+            ]
+            result = events.get(signature, [])
+            same = len(expected) == len(result) and all(
                 type(event).__name__ == name and same_json(event, raw)
-                for event, (name, raw) in zip(wanted, found, strict=True)
+                for event, (name, raw) in zip(expected, result, strict=True)
             )
             if not same or row["failed"] != (tx.err is not None):
                 world.violated("forged content", f"{signature} is indexed with other events than the chain's")

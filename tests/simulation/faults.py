@@ -65,9 +65,9 @@ class Faults:
         world, chance = self._world, self._nodes
         if world.faults_over or node not in _UNRULY or chance.random() >= self._options.node_faults:
             return None
-        found = chance.choice(self._options.answers)
-        world.note(f"node {node} answers {process} {method} with {found}")
-        return found
+        result = chance.choice(self._options.answers)
+        world.note(f"node {node} answers {process} {method} with {result}")
+        return result
 
     async def _lags(self) -> None:
         """Each node is behind the cluster by another distance every hour."""

@@ -62,11 +62,11 @@ class MarketLife:
 
     def account(self) -> MarketAccount | None:
         self.world.chain.catch_up()
-        found = self.world.chain.account(self.address)
-        if found is None:
+        result = self.world.chain.account(self.address)
+        if result is None:
             return None
         info = AccountInfo(
-            address=self.address, owner=str(found.owner), lamports=found.lamports, data=bytes(found.data)
+            address=self.address, owner=str(result.owner), lamports=result.lamports, data=bytes(result.data)
         )
         return self.world.program.accounts.market(info)
 

@@ -49,17 +49,17 @@ def events_of(program: Program, tx: LandedTransaction) -> list:
 
 
 def decisions_of(program: Program, tx: LandedTransaction) -> list[Decision]:
-    found = []
+    result = []
     for event in events_of(program, tx):
         match event:
             case e.ProposalAggregated():
                 counts = (event.likes, event.dislikes)
-                found.append(Decision(event.market_id, VoteKind.PROPOSAL, *counts, memo_of(tx)))
+                result.append(Decision(event.market_id, VoteKind.PROPOSAL, *counts, memo_of(tx)))
             case e.MarketFinalized(
                 was_disputed=True, dispute_agree=int(agree), dispute_disagree=int(disagree)
             ):
-                found.append(Decision(event.market_id, VoteKind.DISPUTE, agree, disagree, memo_of(tx)))
-    return found
+                result.append(Decision(event.market_id, VoteKind.DISPUTE, agree, disagree, memo_of(tx)))
+    return result
 
 
 def memo_of(tx: LandedTransaction) -> Memo | None:
@@ -67,21 +67,21 @@ def memo_of(tx: LandedTransaction) -> Memo | None:
     for item in message.instructions:
         if message.account_keys[item.program_id_index] != MEMO_PROGRAM:
             continue
-        words = bytes(item.data).decode().split(":")
-        if words[:2] == ["zmart", "tally"]:
-            closing = [int(word) for word in words[6:8]] if words[2] == "v2" else [None, None]
-            return Memo(VoteKind(words[3]), int(words[4]), *closing)
+        text_parts = bytes(item.data).decode().split(":")
+        if text_parts[:2] == ["zmart", "tally"]:
+            closing = [int(word) for word in text_parts[6:8]] if text_parts[2] == "v2" else [None, None]
+            return Memo(VoteKind(text_parts[3]), int(text_parts[4]), *closing)
     return None
 
 
 def chain_votes(chain: SimulatedChain, program: Program, market_id: str, kind: VoteKind) -> list[ChainVote]:
     """In chain order."""
-    wanted = e.ProposalVoteSubmitted if kind is VoteKind.PROPOSAL else e.DisputeVoteSubmitted
+    expected = e.ProposalVoteSubmitted if kind is VoteKind.PROPOSAL else e.DisputeVoteSubmitted
     return [
         ChainVote(event.user, event.vote, event.timestamp, tx.slot)
         for tx in chain.by_address[program.addresses.market(market_id)]
         for event in events_of(program, tx)
-        if isinstance(event, wanted) and event.market_id == market_id
+        if isinstance(event, expected) and event.market_id == market_id
     ]
 
 
@@ -103,10 +103,10 @@ def _signed(raw: bytes, kind: VoteKind) -> tuple[str, bool]:
     from zmart.market.vote_entries import VoteChannel, parse_entry
 
     entry = parse_entry(raw)
-    said = entry.statement
-    if entry.channel is VoteChannel.ONCHAIN or said.kind is not kind:
+    answer = entry.statement
+    if entry.channel is VoteChannel.ONCHAIN or answer.kind is not kind:
         return "", False
-    return said.wallet, said.vote
+    return answer.wallet, answer.vote
 
 
 def same_json(left: object, right: str) -> bool:

@@ -58,11 +58,11 @@ class RpcGate:
         node = self.nodes[request.url.host.removesuffix(".node")]
         process = current_process.get()
         self.calls += 1
-        asked = _request.decode(request.content)
+        requested = _request.decode(request.content)
         if process is not None:
-            await process.before(asked.method)
+            await process.before(requested.method)
         await asyncio.sleep(self.latency_s())
-        response = await self._respond(process, node, asked, request)
+        response = await self._respond(process, node, requested, request)
         if process is not None:
             process.after()
         return response
@@ -87,8 +87,12 @@ class RpcGate:
                 node.answer(asked.method, asked.params, self._lag_of(process)),
             )
         except NodeError as error:
-            told = {"jsonrpc": "2.0", "id": asked.id, "error": {"code": error.code, "message": str(error)}}
-            body = msgspec.json.encode(told)
+            reported = {
+                "jsonrpc": "2.0",
+                "id": asked.id,
+                "error": {"code": error.code, "message": str(error)},
+            }
+            body = msgspec.json.encode(reported)
         headers = {"content-type": "application/json"}
         return httpx.Response(200, content=body, headers=headers, request=request)
 

@@ -28,7 +28,7 @@ from zmart.services.aggregator.service import Aggregator
 from zmart.services.indexer.audit import AuditReport, audit
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.maintenance import Maintenance
-from zmart.services.indexer.worker import Turn
+from zmart.services.indexer.worker import BatchOutcome
 from zmart.services.monitor.service import _ACTIONS as FINALIZES
 from zmart.services.monitor.service import Monitor
 from zmart.services.webhook import WebhookReceiver
@@ -64,8 +64,8 @@ def settings_of(database_url: str, keys: Path, nodes: list[str], **more: object)
         "finalize_safety_s": 60,
     }
     known = Settings.model_fields
-    wanted = {name: value for name, value in (values | more).items() if name in known}
-    return Settings(_env_file=None, **wanted)
+    expected = {name: value for name, value in (values | more).items() if name in known}
+    return Settings(_env_file=None, **expected)
 
 
 async def indexer(settings: Settings, pace: Pace) -> None:
@@ -76,7 +76,7 @@ async def indexer(settings: Settings, pace: Pace) -> None:
     async def work() -> None:
         for _ in range(200):
             fetched = await engine.fetcher.turn()
-            worked = await engine.worker.turn() is Turn.WORKED
+            worked = await engine.worker.turn() is BatchOutcome.WORKED
             if not fetched and not worked:
                 return
 

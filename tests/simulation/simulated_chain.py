@@ -146,8 +146,8 @@ class SimulatedChain:
         after = {key: self.svm.get_account(key) for key in before}
         if failed and err in ("AccountNotFound", "InsufficientFundsForFee", "SignatureFailure"):
             return  # no leader takes it into a block
-        found = LandedTransaction(signature, slot, index, tx, meta, err, before, after)
-        self._add(found)
+        rows = LandedTransaction(signature, slot, index, tx, meta, err, before, after)
+        self._add(rows)
 
     def _add(self, found: LandedTransaction) -> None:
         self.landed.append(found)
@@ -156,8 +156,8 @@ class SimulatedChain:
             self.by_address[key].append(found)
         for key, account in found.after.items():
             self._versions[key].append((found.slot, account))
-        for told in self.on_landing:
-            told(found)
+        for reported in self.on_landing:
+            reported(found)
 
     def fork(self, depth: int, keep: Callable[[LandedTransaction], bool]) -> list[LandedTransaction]:
         """Take the last `depth` transactions back, none that is final; those that `keep` says land once more, some
@@ -166,8 +166,8 @@ class SimulatedChain:
         while self.landed and len(gone) < depth and self.landed[-1].slot > self.slot - FINAL_AFTER_SLOTS + 8:
             gone.append(self._take_back())
         for item in reversed(gone):
-            for told in self.on_fork:
-                told(item)
+            for reported in self.on_fork:
+                reported(item)
             if keep(item):
                 self._numbers += 1
                 self._waiting.append(_Waiting(self.slot + MOVED, self._numbers, item.tx))
@@ -209,13 +209,13 @@ class SimulatedChain:
         versions = self._versions.get(key)
         if versions is None:
             return self.svm.get_account(key)
-        found = next((account for at, account in reversed(versions) if at <= slot), None)
-        return found if found is not None and found.lamports else None
+        result = next((account for at, account in reversed(versions) if at <= slot), None)
+        return result if result is not None and result.lamports else None
 
     def accounts_of_program(self, slot: int | None = None) -> dict[str, Account]:
         owner = Pubkey.from_string(self.program.address)
-        found = {str(key): self.account(str(key), slot) for key in list(self._versions)}
-        return {key: account for key, account in found.items() if account and account.owner == owner}
+        result = {str(key): self.account(str(key), slot) for key in list(self._versions)}
+        return {key: account for key, account in result.items() if account and account.owner == owner}
 
 
 def _written(tx: VersionedTransaction) -> list[Pubkey]:

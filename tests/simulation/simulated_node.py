@@ -64,8 +64,8 @@ class SimulatedNode:
         return {"context": {"slot": slot, "apiVersion": "3.0.0"}, "value": value}
 
     def _find(self, signature: str, slot: int) -> LandedTransaction | None:
-        found = self.chain.by_signature.get(signature)
-        return found if found is not None and found.slot <= slot else None
+        result = self.chain.by_signature.get(signature)
+        return result if result is not None and result.slot <= slot else None
 
     # --- the cluster
 
@@ -114,10 +114,12 @@ class SimulatedNode:
     def _getProgramAccounts(self, program: str, options: dict) -> list | dict:  # noqa: N802
         assert program == self.chain.program.address
         slot = self._reached(options)
-        found = self.chain.accounts_of_program(slot).items()
+        result = self.chain.accounts_of_program(slot).items()
         filters = options.get("filters", [])
         keyed = [
-            {"pubkey": key, "account": _shown(account)} for key, account in found if _passes(account, filters)
+            {"pubkey": key, "account": _shown(account)}
+            for key, account in result
+            if _passes(account, filters)
         ]
         return self._in_context(keyed, slot) if options.get("withContext") else keyed
 
@@ -144,8 +146,8 @@ class SimulatedNode:
         ]
 
     def _getTransaction(self, signature: str, options: dict | None = None) -> bytes:  # noqa: N802
-        found = self._find(signature, self._reached(options))
-        return found.raw if found else b"null"
+        result = self._find(signature, self._reached(options))
+        return result.raw if result else b"null"
 
     def _getBlock(self, slot: int, options: dict | None = None) -> dict:  # noqa: N802
         if slot > self._reached(options):
@@ -156,8 +158,8 @@ class SimulatedNode:
         return {"signatures": members}
 
     def _getSignatureStatuses(self, signatures: list[str], _options: dict | None = None) -> dict:  # noqa: N802
-        found = (self._find(signature, self.slot) for signature in signatures)
-        return self._in_context([self._shown_status(tx) if tx else None for tx in found], self.slot)
+        result = (self._find(signature, self.slot) for signature in signatures)
+        return self._in_context([self._shown_status(tx) if tx else None for tx in result], self.slot)
 
     def _shown_status(self, tx: LandedTransaction) -> dict:
         return {"slot": tx.slot, "err": tx.err, "confirmationStatus": self._status(tx)}
@@ -184,9 +186,9 @@ class SimulatedNode:
             "logs": list(meta.logs()),
             "unitsConsumed": meta.compute_units_consumed(),
         }
-        if wanted := (options.get("accounts") or {}).get("addresses"):
+        if expected := (options.get("accounts") or {}).get("addresses"):
             after = {} if failed else {str(key): account for key, account in result.post_accounts()}
-            value["accounts"] = [_shown(after.get(a) or self.chain.account(a, self.slot)) for a in wanted]
+            value["accounts"] = [_shown(after.get(a) or self.chain.account(a, self.slot)) for a in expected]
         return self._in_context(value, self.slot)
 
 
@@ -209,8 +211,8 @@ def _passes(account: Account, filters: list[dict]) -> bool:
         if "dataSize" in item and len(data) != item["dataSize"]:
             return False
         if "memcmp" in item:
-            wanted = base64.b64decode(item["memcmp"]["bytes"])
+            expected = base64.b64decode(item["memcmp"]["bytes"])
             offset = item["memcmp"]["offset"]
-            if data[offset : offset + len(wanted)] != wanted:
+            if data[offset : offset + len(expected)] != expected:
                 return False
     return True

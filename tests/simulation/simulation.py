@@ -165,9 +165,9 @@ class Simulation:
 
     def thresholds(self) -> tuple[int, int]:
         address = self.program.addresses.global_config()
-        found = self.chain.account(address)
+        result = self.chain.account(address)
         info = AccountInfo(
-            address=address, owner=str(found.owner), lamports=found.lamports, data=bytes(found.data)
+            address=address, owner=str(result.owner), lamports=result.lamports, data=bytes(result.data)
         )
         config = self.program.accounts.global_config(info)
         return config.proposal_approval_threshold, config.dispute_success_threshold

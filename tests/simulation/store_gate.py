@@ -103,12 +103,12 @@ class _GatedProtocol:
         self._told_now = ""
 
     def __getattr__(self, name: str):
-        found = getattr(self._real, name)
+        result = getattr(self._real, name)
         if name not in _ASYNC:
-            return found
+            return result
 
         async def call(*args, **more):
-            return await self._through(name, found, args, more)
+            return await self._through(name, result, args, more)
 
         return call
 

@@ -104,15 +104,15 @@ def test_every_answer_fits_its_description():
 
 
 def test_every_message_of_the_description_is_obeyed():
-    place = {"epoch": "an-epoch", "offset": 3}
+    position = {"epoch": "an-epoch", "offset": 3}
     for name in ("markets", f"votes:{MARKET}"):
-        asked = messages.Subscribe(action="subscribe", channel=name, **place)
-        assert protocol.parse(msgspec.json.encode(asked)) == protocol.SubscribeRequest(
+        requested = messages.Subscribe(action="subscribe", channel=name, **position)
+        assert protocol.parse(msgspec.json.encode(requested)) == protocol.SubscribeRequest(
             SubscriptionTarget(parse_channel(name), by_market=False), "an-epoch", 3
         )
     for kind in (messages.Subscribe, messages.Unsubscribe):
-        asked = kind(action=kind.__name__.lower(), market_id=MARKET)
-        assert not isinstance(protocol.parse(msgspec.json.encode(asked)), RefusedRequest)
+        requested = kind(action=kind.__name__.lower(), market_id=MARKET)
+        assert not isinstance(protocol.parse(msgspec.json.encode(requested)), RefusedRequest)
     assert protocol.parse(msgspec.json.encode(messages.Ping(action="ping"))) == protocol.PingRequest()
     assert (
         protocol.parse(msgspec.json.encode(messages.PongFromClient(action="pong"))) == protocol.PongRequest()
@@ -139,12 +139,14 @@ def test_the_document_is_whole():
     assert document["asyncapi"] == "3.0.0"
     server = document["servers"]["socket"]
     assert (server["host"], server["pathname"], server["protocol"]) == ("live.example", "/feed", "wss")
-    told = {name for operation in document["operations"].values() for name in _named(operation)}
-    assert told == set(document["components"]["messages"]) == set(document["channels"]["socket"]["messages"])
+    reported = {name for operation in document["operations"].values() for name in _named(operation)}
+    assert (
+        reported == set(document["components"]["messages"]) == set(document["channels"]["socket"]["messages"])
+    )
     for reference in _references(document):
-        found = document
+        result = document
         for part in reference.removeprefix("#/").split("/"):
-            found = found[part]
+            result = result[part]
 
 
 def _named(operation: dict) -> list[str]:
@@ -155,7 +157,7 @@ def _named(operation: dict) -> list[str]:
 def _references(part: object) -> list[str]:
     if isinstance(part, dict):
         own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
-        return own + [found for value in part.values() for found in _references(value)]
+        return own + [result for value in part.values() for result in _references(value)]
     if isinstance(part, list):
-        return [found for value in part for found in _references(value)]
+        return [result for value in part for result in _references(value)]
     return []

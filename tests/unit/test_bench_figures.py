@@ -165,7 +165,9 @@ def test_a_report_of_another_form_is_not_taken_for_figures():
 @pytest.mark.parametrize("connections", [1, 49, 50, 1_000, 2_500, 2_517])
 def test_every_connection_is_timed_in_exactly_one_slice(connections):
     slices = readers.slices_of(connections)
-    timed = [place for number in range(slices) for place in readers.timed_in(number, connections, slices)]
+    timed = [
+        position for number in range(slices) for position in readers.timed_in(number, connections, slices)
+    ]
     assert sorted(timed) == list(range(connections))
 
 
@@ -277,9 +279,9 @@ def test_peers_run_the_statements_of_the_gateway():
 @pytest.mark.parametrize("peer", ["express", "fastify", "ws"])
 def test_peers_are_pinned_without_addresses(peer):
     folder = ROOT / "bench" / "peers" / peer
-    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    expected = json.loads((folder / "package.json").read_text())["dependencies"]
     locked = json.loads((folder / "package-lock.json").read_text())["packages"]
-    for name, version in wanted.items():
+    for name, version in expected.items():
         assert locked[f"node_modules/{name}"]["version"] == version
     assert all("resolved" not in package for package in locked.values())
-    assert all(package.get("integrity") for place, package in locked.items() if place)
+    assert all(package.get("integrity") for position, package in locked.items() if position)

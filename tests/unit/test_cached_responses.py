@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.wallets import market_id
 from zmart.services.gateway.http.cached_responses import CachedResponse, CachedRoute, CachedRoutes
-from zmart.services.gateway.http.recent_changes import RecentChanges, ShownRows
+from zmart.services.gateway.http.recent_changes import RecentChanges, ResponseRows
 from zmart.services.gateway.http.request_context import CacheableRead
 from zmart.store.change_feed import ChangedMarkets
 from zmart.store.markets import Filters, Sort
@@ -71,12 +71,12 @@ def test_the_bound_holds_after_every_step(steps: list[tuple[int, int, bool]]) ->
 
 def test_what_is_used_stays() -> None:
     routes = CachedRoutes(40_000)
-    wanted = route(0)
-    routes.add(wanted)
+    expected = route(0)
+    routes.add(expected)
     for number in range(1, 200):
-        wanted.was_used = True
+        expected.was_used = True
         routes.add(route(number))
-    assert routes.get(wanted.address) is wanted
+    assert routes.get(expected.address) is expected
     assert routes.get(route(1).address) is None
 
 
@@ -107,7 +107,7 @@ def test_a_response_is_touched_by_every_later_change_of_what_it_shows(
     commits: list[tuple[set[int], bool, bool]], shown: set[int], of_market_list: bool
 ) -> None:
     """Whatever was forgotten counts as a change."""
-    changes, rows = RecentChanges(max_markets=4), ShownRows(tuple(map(market_id, shown)), of_market_list)
+    changes, rows = RecentChanges(max_markets=4), ResponseRows(tuple(map(market_id, shown)), of_market_list)
     changes.add(("e", 1), None)
     changed = False
     for head, (numbers, is_list, known) in enumerate(commits, start=2):

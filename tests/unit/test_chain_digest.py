@@ -51,6 +51,6 @@ def test_what_a_source_may_render_in_its_own_way_makes_no_difference():
 
 
 def test_a_digest_is_read_as_it_was_written():
-    found = digest(honest(VICTIMS[0]))
-    assert unpacked(found.packed()) == found
-    assert len(found.packed()) < 150
+    result = digest(honest(VICTIMS[0]))
+    assert unpacked(result.packed()) == result
+    assert len(result.packed()) < 150

@@ -107,9 +107,9 @@ def test_a_depth_that_does_not_follow_trusts_nobody():
     "line", ["Program data: ", "Program data: a b", "Program data: %%", "Program data: YQ"]
 )
 def test_data_that_is_no_single_base64_still_takes_its_place(line):
-    found = payloads(enter(OURS), line, data(b"next"))
-    assert len(found) == 2
-    assert found[1] == b"next"
+    result = payloads(enter(OURS), line, data(b"next"))
+    assert len(result) == 2
+    assert result[1] == b"next"
 
 
 pieces = st.sampled_from(
@@ -177,5 +177,5 @@ def test_a_log_with_missing_lines_is_told_although_no_mark_stands_for_them(log):
 
 def test_a_whole_log_is_not_taken_for_one_with_gaps():
     log = [enter(BUDGET), leave(BUDGET), enter(OURS), enter(SYSTEM, 2), leave(SYSTEM), leave(OURS)]
-    found = walk(log, OURS)
-    assert (found.broken, found.invocations) == (False, 1)
+    result = walk(log, OURS)
+    assert (result.broken, result.invocations) == (False, 1)

@@ -35,8 +35,8 @@ def signed(kind: str, calls: Sequence[Instruction]) -> VersionedTransaction:
 
 @pytest.mark.parametrize("kind", ["legacy", "v0", "v1"])
 def test_a_transaction_that_begins_by_advancing_a_nonce_lives_by_it(kind: str) -> None:
-    found = durable_nonce(VersionedTransaction.from_bytes(bytes(signed(kind, [ADVANCE, PAY]))))
-    assert found == DurableNonce(str(ACCOUNT), str(VALUE))
+    result = durable_nonce(VersionedTransaction.from_bytes(bytes(signed(kind, [ADVANCE, PAY]))))
+    assert result == DurableNonce(str(ACCOUNT), str(VALUE))
 
 
 @pytest.mark.parametrize(

@@ -112,17 +112,17 @@ def kinds(extracted):
 
 
 def test_several_events_of_one_kind_keep_their_order_and_number():
-    found = (
+    result = (
         Builder()
         .call(OURS, said("SharesBought"), said("SharesBought"))
         .call(OURS, said("SharesSold"))
         .extract(indexWithinBlock=12)
     )
-    assert kinds(found) == [(0, "SharesBought"), (1, "SharesBought"), (2, "SharesSold")]
-    first = found.events[0]
+    assert kinds(result) == [(0, "SharesBought"), (1, "SharesBought"), (2, "SharesSold")]
+    first = result.events[0]
     assert (first.signature, first.slot, first.index_in_block) == (SIGNATURE, 420_641_215, 12)
     assert isinstance(first.event, SharesBought)
-    assert (found.unknown, found.needs_account_fallback) == (0, False)
+    assert (result.unknown, result.needs_account_fallback) == (0, False)
 
 
 def test_another_programs_copy_of_our_event_is_ignored():
@@ -133,27 +133,27 @@ def test_another_programs_copy_of_our_event_is_ignored():
 
 def test_a_failed_transaction_gives_nothing():
     failed = Builder().call(OURS, said("SharesBought"))
-    found = failed.extract(meta={"err": {"InstructionError": [0, {"Custom": 6007}]}})
-    assert (found.events, found.unknown, found.needs_account_fallback) == ([], 0, False)
+    result = failed.extract(meta={"err": {"InstructionError": [0, {"Custom": 6007}]}})
+    assert (result.events, result.unknown, result.needs_account_fallback) == ([], 0, False)
 
 
 def test_a_market_is_created_with_the_arguments_of_its_own_instruction():
     other = WIRE["instruction_data_hex"]["create_market"].replace("01" * 32, "02" * 32)
-    found = (
+    result = (
         Builder()
         .call(OURS, data=base58.b58encode(bytes.fromhex(other)).decode())
         .call(OURS, said("MarketCreated"), data=call_of("create_market"))
         .extract()
     )
-    (created,) = [e.event for e in found.events]
+    (created,) = [e.event for e in result.events]
     assert isinstance(created, MarketCreated)
     assert (created.initial_liquidity, created.ipfs_question_hash) == (100_000_000, CID)
 
 
 def test_a_market_created_through_another_program_has_its_arguments_too():
     inner = ran(OURS, said("MarketCreated"), depth=2)
-    found = Builder().call(EVIL, *inner).cpi(0, OURS, data=call_of("create_market")).extract()
-    assert found.events[0].event.ipfs_question_hash == CID
+    result = Builder().call(EVIL, *inner).cpi(0, OURS, data=call_of("create_market")).extract()
+    assert result.events[0].event.ipfs_question_hash == CID
 
 
 def test_arguments_of_another_market_are_not_taken():
@@ -170,34 +170,34 @@ def finalized(*, was_disputed):
 
 def test_a_disputed_market_is_finalized_with_the_counts_of_its_instruction():
     accounts = (PROGRAM.addresses.global_config(), PROGRAM.addresses.market(MARKET_ID))
-    found = (
+    result = (
         Builder()
         .call(OURS, finalized(was_disputed=True), data=call_of("finalize_market_some"), accounts=accounts)
         .extract()
     )
-    (final,) = [e.event for e in found.events]
+    (final,) = [e.event for e in result.events]
     assert (final.dispute_agree, final.dispute_disagree) == (60, 40)
 
 
 def test_counts_that_the_program_ignored_are_not_reported():
     accounts = (PROGRAM.addresses.global_config(), PROGRAM.addresses.market(MARKET_ID))
-    found = (
+    result = (
         Builder()
         .call(OURS, finalized(was_disputed=False), data=call_of("finalize_market_some"), accounts=accounts)
         .extract()
     )
-    assert found.events[0].event.dispute_agree is None
+    assert result.events[0].event.dispute_agree is None
 
 
 def test_a_cut_log_asks_for_the_accounts_and_keeps_what_came_before():
-    found = Builder().call(OURS, said("SharesBought"), "Log truncated", said("SharesSold")).extract()
-    assert kinds(found) == [(0, "SharesBought")]
-    assert found.needs_account_fallback
+    result = Builder().call(OURS, said("SharesBought"), "Log truncated", said("SharesSold")).extract()
+    assert kinds(result) == [(0, "SharesBought")]
+    assert result.needs_account_fallback
 
 
 def test_missing_logs_ask_for_the_accounts():
-    found = Builder().call(OURS).extract(meta={"logMessages": None})
-    assert (found.events, found.needs_account_fallback) == ([], True)
+    result = Builder().call(OURS).extract(meta={"logMessages": None})
+    assert (result.events, result.needs_account_fallback) == ([], True)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,9 @@ def test_missing_logs_ask_for_the_accounts():
 def test_a_log_that_cannot_be_whole_is_a_cut_log(logs):
     """Case I5: the program was invoked twice and the transaction succeeded; all of it is asked of the accounts."""
     calls = Builder().call(OURS, data=call_of("buy_shares")).call(OURS, data=call_of("sell_shares"))
-    found = calls.extract(meta={"logMessages": logs})
-    assert (found.events, found.needs_account_fallback) == ([], True)
-    assert len(found.lost) == 2
+    result = calls.extract(meta={"logMessages": logs})
+    assert (result.events, result.needs_account_fallback) == ([], True)
+    assert len(result.lost) == 2
 
 
 def test_a_program_that_ran_without_an_event_is_complete():
@@ -230,9 +230,9 @@ def test_a_foreign_transaction_with_a_cut_log_asks_for_nothing():
 
 def test_an_unknown_payload_is_counted_and_keeps_its_ordinal():
     unknown = "Program data: " + base64.b64encode(bytes(40)).decode()
-    found = Builder().call(OURS, unknown, said("SharesBought"), "Program data: %").extract()
-    assert kinds(found) == [(1, "SharesBought")]
-    assert found.unknown == 2
+    result = Builder().call(OURS, unknown, said("SharesBought"), "Program data: %").extract()
+    assert kinds(result) == [(1, "SharesBought")]
+    assert result.unknown == 2
 
 
 def emitted(name):
@@ -292,10 +292,10 @@ def test_a_mangled_transaction_is_a_decode_error_or_still_safe(choices):
         node = node[at]
     body = json.dumps(raw).encode()
     try:
-        found = extract_events(PROGRAM, parse_transaction(body))
+        result = extract_events(PROGRAM, parse_transaction(body))
     except DecodeError:
         return
-    assert len(found.events) <= 1
+    assert len(result.events) <= 1
 
 
 # Webhooks
@@ -309,8 +309,8 @@ def test_a_raw_array_keeps_each_element_for_later():
         (SIGNATURE, 420_641_215, False),
         (SIGNATURE, 420_641_215, True),
     ]
-    (found,) = extract_events(PROGRAM, parse_transaction(items[0].raw)).events
-    assert (found.index_in_block, type(found.event)) == (3, SharesBought)
+    (result,) = extract_events(PROGRAM, parse_transaction(items[0].raw)).events
+    assert (result.index_in_block, type(result.event)) == (3, SharesBought)
 
 
 def test_an_enhanced_element_is_only_a_signature():

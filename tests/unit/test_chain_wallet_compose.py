@@ -47,8 +47,8 @@ def test_a_wrong_key_is_one_sentence_without_the_key(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigError, match="BACKEND_KEYPAIR_PATH is not a keypair") as refusal:
         wallet.keypair_from_file(path, "BACKEND_KEYPAIR_PATH")
-    told = str(refusal.value) + repr(refusal.value.__cause__)
-    assert len(text) < 5 or text[:8] not in told
+    reported = str(refusal.value) + repr(refusal.value.__cause__)
+    assert len(text) < 5 or text[:8] not in reported
 
 
 def test_a_file_that_is_missing_or_huge_or_binary_is_named(tmp_path):

@@ -153,8 +153,8 @@ json_values = st.recursive(
 @given(st.lists(json_values, max_size=6), st.sampled_from([None, 2]))
 def test_splitting_by_brackets_is_what_the_decoder_does(values, indent):
     body = json.dumps(values, indent=indent, ensure_ascii=False).encode()
-    found = webhooks._split_by_brackets(body)
-    assert [json.loads(element) for element in found] == values
+    result = webhooks._split_by_brackets(body)
+    assert [json.loads(element) for element in result] == values
 
 
 @pytest.mark.parametrize(

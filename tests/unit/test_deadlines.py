@@ -33,6 +33,6 @@ def test_a_proposal_expires_to_the_second() -> None:
 
 @given(HOURS, st.integers(0, 10**8), HOURS, st.integers(0, 2**33))
 def test_nothing_is_due_before_it_has_closed(window: int, period: int, voting: int, at: int) -> None:
-    found = deadlines(window, period, voting)
-    for closes_at in (found.window_closes_at(ChainTime(at)), found.dispute_closes_at(ChainTime(at))):
-        assert at <= closes_at == found.due_at(closes_at) - 60
+    result = deadlines(window, period, voting)
+    for closes_at in (result.window_closes_at(ChainTime(at)), result.dispute_closes_at(ChainTime(at))):
+        assert at <= closes_at == result.due_at(closes_at) - 60

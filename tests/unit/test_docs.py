@@ -35,10 +35,10 @@ def pages() -> Iterator[tuple[str, str]]:
 @cache
 def every_test() -> dict[str, set[str]]:
     """Every test function by the name of its file."""
-    found: dict[str, set[str]] = {}
+    result: dict[str, set[str]] = {}
     for path in (ROOT / "tests").rglob("test_*.py"):
-        found[path.name] = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
-    return found
+        result[path.name] = set(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
+    return result
 
 
 @cache
@@ -88,8 +88,8 @@ def test_every_relative_link_leads_somewhere():
             if re.match(r"[a-z]+:", target):
                 continue
             file, _, anchor = target.partition("#")
-            found = (path.parent / file).resolve() if file else path
-            if not found.exists() or (anchor and anchor not in anchors(found)):
+            result = (path.parent / file).resolve() if file else path
+            if not result.exists() or (anchor and anchor not in anchors(result)):
                 dead.append(f"{path.relative_to(ROOT)}: {target}")
     assert dead == []
 
@@ -124,8 +124,8 @@ def wrong_with(words: list[str]) -> str:
 
 def commands_in(code: str) -> Iterator[str]:
     for line in code.splitlines():
-        for found in _COMMAND.findall(line):
-            yield found.strip()
+        for result in _COMMAND.findall(line):
+            yield result.strip()
 
 
 def test_every_command_that_a_page_names_exists():
@@ -157,12 +157,12 @@ def test_every_command_that_a_sentence_of_the_code_names_exists():
 @cache
 def alert_keys() -> frozenset[str]:
     """The constant beginning of every alert key in the code, as far as its first value."""
-    found = set()
+    result = set()
     for path in SOURCES.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         if "raise_alert(" in text and path.name != "alerts.py":
-            found |= set(keys_in(ast.parse(text)))
-    return frozenset(found)
+            result |= set(keys_in(ast.parse(text)))
+    return frozenset(result)
 
 
 def keys_in(module: ast.Module) -> Iterator[str]:
@@ -176,8 +176,8 @@ def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def calls(tree: ast.AST, name: str) -> list[ast.Call]:
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return [c for c in found if getattr(c.func, "attr", getattr(c.func, "id", "")) == name]
+    result = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [c for c in result if getattr(c.func, "attr", getattr(c.func, "id", "")) == name]
 
 
 def beginnings(
@@ -203,10 +203,10 @@ def beginnings(
 def named(name: str, function: ast.FunctionDef | ast.AsyncFunctionDef, module: ast.Module) -> Iterator[str]:
     parameters = [argument.arg for argument in function.args.args]
     if name in parameters:
-        place = parameters.index(name) - (parameters[0] == "self")
+        position = parameters.index(name) - (parameters[0] == "self")
         for caller in functions(module):
             for call in calls(caller, function.name):
-                yield from beginnings(call.args[place], caller, module)
+                yield from beginnings(call.args[position], caller, module)
         return
     for node in [*ast.walk(function), *module.body]:
         if isinstance(node, ast.Assign):
@@ -259,8 +259,8 @@ def metrics() -> frozenset[str]:
     for path in SOURCES.rglob("*.py"):
         if "from prometheus_client import" in path.read_text(encoding="utf-8"):
             importlib.import_module(".".join(path.relative_to(SOURCES.parent).with_suffix("").parts))
-    found = REGISTRY.collect()
-    names = [m.name + "_total" * (m.type == "counter") for m in found if m.name.startswith("zmart_")]
+    result = REGISTRY.collect()
+    names = [m.name + "_total" * (m.type == "counter") for m in result if m.name.startswith("zmart_")]
     return frozenset(names)
 
 

@@ -11,7 +11,7 @@ from zmart.market.eligibility import (
     Eligibility,
     Rule,
     RuleKind,
-    VoterStanding,
+    VoterFacts,
     judge,
     sol,
 )
@@ -70,7 +70,7 @@ def test_amounts_may_be_left_out_of_a_setting() -> None:
 @given(rules)
 def test_what_is_unknown_is_neither_eligible_nor_not(rule: Rule) -> None:
     """A1: a fact that could not be read never lets a vote in, and never keeps one out."""
-    judgement = judge(rule, VoterStanding(why_unknown="the RPC is down."))
+    judgement = judge(rule, VoterFacts(why_unknown="the RPC is down."))
     if rule is OPEN or rule.kind is RuleKind.OPEN:
         assert judgement.eligibility is Eligibility.ELIGIBLE
     else:
@@ -82,7 +82,7 @@ def test_what_is_unknown_is_neither_eligible_nor_not(rule: Rule) -> None:
 def test_an_amount_is_enough_at_the_rule_and_not_below(kind: RuleKind, least: Lamports, has: int) -> None:
     rule = Rule(kind, lamports=least)
     fact = {"held": Lamports(has)} if kind is RuleKind.FUNDED else {"traded": Lamports(has)}
-    judgement = judge(rule, VoterStanding(**fact))
+    judgement = judge(rule, VoterFacts(**fact))
     assert (judgement.eligibility is Eligibility.ELIGIBLE) == (has >= least)
     assert (judgement.eligibility is Eligibility.NOT_ELIGIBLE) == (has < least)
     assert bool(judgement.remedy) == (has < least)
@@ -90,14 +90,14 @@ def test_an_amount_is_enough_at_the_rule_and_not_below(kind: RuleKind, least: La
 
 def test_the_facts_of_another_rule_say_nothing() -> None:
     staked, funded = Rule(RuleKind.STAKED, lamports=Lamports(1)), Rule(RuleKind.FUNDED, lamports=Lamports(1))
-    assert judge(staked, VoterStanding(held=Lamports(10**12))).eligibility is Eligibility.UNKNOWN
-    assert judge(funded, VoterStanding(traded=Lamports(10**12))).eligibility is Eligibility.UNKNOWN
+    assert judge(staked, VoterFacts(held=Lamports(10**12))).eligibility is Eligibility.UNKNOWN
+    assert judge(funded, VoterFacts(traded=Lamports(10**12))).eligibility is Eligibility.UNKNOWN
 
 
 def test_a_list_says_who_stands_in_it() -> None:
     rule = Rule(RuleKind.LISTED, cid=V0)
-    assert judge(rule, VoterStanding(listed=True)).eligibility is Eligibility.ELIGIBLE
-    refused = judge(rule, VoterStanding(listed=False))
+    assert judge(rule, VoterFacts(listed=True)).eligibility is Eligibility.ELIGIBLE
+    refused = judge(rule, VoterFacts(listed=False))
     assert refused.eligibility is Eligibility.NOT_ELIGIBLE
     assert "next list" in refused.remedy
 

@@ -32,8 +32,8 @@ def message(
 
 
 def test_the_envelope_names_channel_market_offset_slot_and_time():
-    found = message(Topic.MARKETS, Op.CREATED, MARKET_ROW, channel="markets")
-    assert {name: found[name] for name in found if name not in ("data", "channels")} == {
+    result = message(Topic.MARKETS, Op.CREATED, MARKET_ROW, channel="markets")
+    assert {name: result[name] for name in result if name not in ("data", "channels")} == {
         "type": "market_state",
         "channel": "markets",
         "market_id": MARKET,
@@ -62,10 +62,10 @@ def test_a_price_tick_is_no_activity_but_a_new_state_is():
 
 
 def test_a_trade_carries_what_a_ticker_needs():
-    found = message(Topic.TRADES, Op.CREATED, TRADE_ROW)
-    assert found["channels"] == ("trades", f"trades:{MARKET}", f"market:{MARKET}", "activity")
-    assert found["slot"] == 5
-    data = found["data"]
+    result = message(Topic.TRADES, Op.CREATED, TRADE_ROW)
+    assert result["channels"] == ("trades", f"trades:{MARKET}", f"market:{MARKET}", "activity")
+    assert result["slot"] == 5
+    data = result["data"]
     assert data["tradeId"] == data["id"] == f"{'S' * 88}:1"
     assert (data["trade_type"], data["outcome"], data["shares"], data["cost"]) == ("buy", "NO", 3_000, 1_000)
     assert (data["price"], data["price_after"]) == ("0.333333333", "0.000000001")
@@ -109,9 +109,9 @@ def test_a_deleted_comment_is_told_without_its_content():
 @pytest.mark.parametrize("name", ["markets", f"market:{MARKET}", "trades", f"trades:{MARKET}", f"votes:{MARKET}",
                                   f"discussions:{MARKET}", "activity"])  # fmt: skip
 def test_every_channel_of_the_contract_is_known(name):
-    found = parse_channel(name)
-    assert found is not None
-    assert str(Channel(found.kind, found.market)) == name
+    result = parse_channel(name)
+    assert result is not None
+    assert str(Channel(result.kind, result.market)) == name
 
 
 @pytest.mark.parametrize(

@@ -426,10 +426,10 @@ def test_more_sold_than_held_is_refused():
 
 def test_a_fold_keeps_what_came_before_the_impossible_event_and_names_it():
     state = Folded()
-    news = [at(CREATED, slot=1), at(from_wire("MarketActivated"), slot=2)]
+    notification = [at(CREATED, slot=1), at(from_wire("MarketActivated"), slot=2)]
     with pytest.raises(ImpossibleEvent, match=r"MarketActivated sig:0 in slot 2: .*PROPOSED") as caught:
-        fold(state, news, RULES)
-    assert caught.value.event is news[1]
+        fold(state, notification, RULES)
+    assert caught.value.event is notification[1]
     assert state.market.state is MarketState.PROPOSED
 
 

@@ -37,9 +37,9 @@ def test_the_command_prints_the_document(schema):
 
     app = typer.Typer()
     command.register(app)
-    said = CliRunner().invoke(app, [])
-    assert said.exit_code == 0
-    assert json.loads(said.stdout) == schema
+    answer = CliRunner().invoke(app, [])
+    assert answer.exit_code == 0
+    assert json.loads(answer.stdout) == schema
 
 
 def test_every_reference_leads_somewhere(schema):

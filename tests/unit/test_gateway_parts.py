@@ -105,7 +105,7 @@ def test_a_token_expires_and_is_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = SessionTokens("secret", None)
     text, token = tokens.issue("w")
     assert tokens.read(text) == token
-    with pytest.raises(Unauthenticated, match="not one of ours"):
+    with pytest.raises(Unauthenticated, match="invalid"):
         SessionTokens("other", None).read(text)
     monkeypatch.setattr(time, "time", lambda: token.expires + 1.0)
     with pytest.raises(Unauthenticated, match="expired"):
@@ -131,8 +131,8 @@ QUANTITIES = Quantities(3 * 10**11, 10**11, 10**12)
 
 
 def bought(name: str = "reference", **order: int) -> Quote:
-    asked = quotes.TradeOrder(side=Side.BUY, outcome=True, **order)
-    return quotes.quote(pricing_model(name), MARKET, QUANTITIES, FEES, asked)
+    requested = quotes.TradeOrder(side=Side.BUY, outcome=True, **order)
+    return quotes.quote(pricing_model(name), MARKET, QUANTITIES, FEES, requested)
 
 
 def test_a_buy_bounds_its_shares_by_the_quote() -> None:

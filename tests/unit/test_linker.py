@@ -100,12 +100,12 @@ def assemble(rows: list[tuple[int, int, int, bytes, int, int, int]], machine: in
 def segments(program: bytes) -> dict[int, bytes]:
     """Virtual address -> bytes of each program header."""
     (count,) = struct.unpack_from("<H", program, 56)
-    found = {}
+    result = {}
     for at in range(64, 64 + 56 * count, 56):
         kind, _, offset, address, _, size, in_memory, _ = struct.unpack_from("<IIQQQQQQ", program, at)
         assert (kind, size) == (1, in_memory)
-        found[address] = program[offset : offset + size]
-    return found
+        result[address] = program[offset : offset + size]
+    return result
 
 
 def entry_of(program: bytes) -> int:

@@ -34,8 +34,8 @@ def test_every_command_of_the_stack_says_in_one_sentence_what_to_install(no_extr
     app = typer.Typer()
     for module in (stack, demo, run):
         module.register(app)
-    said = CliRunner().invoke(app, command.split())
-    assert (said.exit_code, said.stdout, said.stderr) == (1, "", f"{extra.MISSING}\n")
+    answer = CliRunner().invoke(app, command.split())
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", f"{extra.MISSING}\n")
     assert not no_extra.exists()
 
 
@@ -65,8 +65,8 @@ def test_the_name_of_the_extra_is_printed_as_it_is(no_extra: Path, capsys: pytes
 
 def names(lines: list[str]) -> set[str]:
     """The packages that requirements name, without versions and extras."""
-    found = (re.match(r"[a-z][a-z0-9-]*", line) for line in lines)
-    return {match.group() for match in found if match}
+    result = (re.match(r"[a-z][a-z0-9-]*", line) for line in lines)
+    return {match.group() for match in result if match}
 
 
 def requirements(file: str) -> set[str]:

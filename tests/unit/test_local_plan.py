@@ -43,11 +43,11 @@ def test_a_default_port_that_is_taken_is_replaced_and_said(
     settings = Settings.model_construct(
         _fields_set=set(), **{**plain_settings().__dict__, "api_port": taken_port}
     )
-    said: list[str] = []
-    ports = choose_ports(settings, {}, said.append, ("api_port",))
+    answer: list[str] = []
+    ports = choose_ports(settings, {}, answer.append, ("api_port",))
     assert ports["api_port"] != taken_port
-    assert str(taken_port) in said[0]
-    assert "API_PORT" in said[0]
+    assert str(taken_port) in answer[0]
+    assert "API_PORT" in answer[0]
 
 
 def test_a_port_that_a_setting_names_is_never_replaced(taken_port: int) -> None:
@@ -57,11 +57,11 @@ def test_a_port_that_a_setting_names_is_never_replaced(taken_port: int) -> None:
 
 def test_a_port_chosen_once_is_chosen_again() -> None:
     last = free_port()
-    said: list[str] = []
-    assert choose_ports(plain_settings(ws_port=0), {"ws_port": last}, said.append, ("ws_port",)) == {
+    answer: list[str] = []
+    assert choose_ports(plain_settings(ws_port=0), {"ws_port": last}, answer.append, ("ws_port",)) == {
         "ws_port": last
     }
-    assert said == []
+    assert answer == []
 
 
 def test_no_two_parts_get_the_same_port() -> None:
@@ -118,15 +118,15 @@ def test_secrets_are_made_once_and_read_by_us_alone(tmp_path: Path) -> None:
 def test_a_command_finds_the_stack_whose_ports_were_any_free_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = {"API_PORT": "23001", "WS_PORT": "23002", "INDEXER_PORT": "23003"}
+    reported = {"API_PORT": "23001", "WS_PORT": "23002", "INDEXER_PORT": "23003"}
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "stack.json").write_bytes(msgspec.json.encode({"environment": told}))
+    (tmp_path / "run" / "stack.json").write_bytes(msgspec.json.encode({"environment": reported}))
     given = {"ZMART_HOME": str(tmp_path), "ZMART_ENV_FILE": os.devnull, "API_PORT": "0", "WS_PORT": "4444"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     settings_of_process.cache_clear()
     try:
-        found = stack_settings()
+        result = stack_settings()
     finally:
         settings_of_process.cache_clear()
-    assert (found.api_port, found.ws_port, found.indexer_port) == (23001, 4444, 23003)
+    assert (result.api_port, result.ws_port, result.indexer_port) == (23001, 4444, 23003)

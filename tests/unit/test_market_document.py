@@ -95,9 +95,9 @@ def test_what_is_composed_reads_back(question, ends_at):
         program="1" * 32, market_id="ab" * 32, creator="1" * 43, question=question, description="", category="c",
         tags=[], ends_at=ends_at, b_parameter=1, initial_liquidity=2,
     )  # fmt: skip
-    found = read(compose(document))
-    assert found.question == question
-    assert found.ends_at == ends_at.replace(microsecond=ends_at.microsecond // 1000 * 1000)
+    result = read(compose(document))
+    assert result.question == question
+    assert result.ends_at == ends_at.replace(microsecond=ends_at.microsecond // 1000 * 1000)
 
 
 @pytest.mark.parametrize("size", [0, 5, 262_144, 262_145, 700_000])

@@ -36,9 +36,9 @@ def test_a_patched_private_constant_is_found(source: str) -> None:
 
 
 def test_no_test_patches_a_private_constant() -> None:
-    found = {
+    result = {
         (str(path.relative_to(TESTS)), name)
         for path in TESTS.rglob("*.py")
         for name in patched(path.read_text())
     }
-    assert found == set()
+    assert result == set()

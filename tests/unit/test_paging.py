@@ -76,10 +76,10 @@ def test_an_offset_beyond_the_largest_is_refused_with_what_to_do() -> None:
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 10))
 def test_pages_of_one_row_more_give_every_row_once(rows: list[int], limit: int) -> None:
-    found: list[int] = []
+    result: list[int] = []
     start, has_more = 0, True
     while has_more:
         page, has_more = paging.cut(rows[start : start + limit + 1], limit)
-        found += page
+        result += page
         start += limit
-    assert found == rows
+    assert result == rows

@@ -27,9 +27,9 @@ async def test_the_cid_is_the_one_that_kubo_gives(pins, version, size):
 
 async def test_a_second_pin_of_a_file_is_the_first_one(pins):
     first = await pins.pin(b"same")
-    again = await pins.pin(b"same")
+    second_result = await pins.pin(b"same")
     assert "isDuplicate" not in first
-    assert again == first | {"isDuplicate": True}
+    assert second_result == first | {"isDuplicate": True}
     assert (await pins.listed())["count"] == 1
 
 

@@ -32,13 +32,13 @@ async def test_another_process_on_the_same_folder_has_the_same_pins(tmp_path):
 async def test_blocks_that_no_pin_names_are_cleared_at_the_start(tmp_path):
     async with pin_store(tmp_path) as pins:
         await pins.pin(content(2 * CHUNK))
-        kept = block_files(tmp_path)
+        stored = block_files(tmp_path)
     folder = block_path(tmp_path, "bafkreidgspmmjne3ihjhiygw7bdobbdqslw4q66izg7drsptn4yojrbwty").parent
     folder.mkdir(exist_ok=True)
     (folder / ("ab" * 32)).write_bytes(b"of an upload that was cut off")
     (folder / ("cd" * 32 + ".draft")).write_bytes(b"of a block that was cut off")
     async with pin_store(tmp_path):
-        assert block_files(tmp_path) == kept
+        assert block_files(tmp_path) == stored
 
 
 async def test_a_damaged_block_is_not_served_and_a_new_pin_repairs_it(tmp_path):
@@ -83,10 +83,10 @@ def test_a_line_that_a_crash_cut_off_is_forgotten(tmp_path):
     journal.drop("a")
     journal.close()
     whole = path.read_bytes()
-    for cut in range(len(whole)):
-        path.write_bytes(whole[:cut])
+    for truncated in range(len(whole)):
+        path.write_bytes(whole[:truncated])
         journal = DiskMap(path, int)
-        lines = whole[:cut].count(b"\n")
+        lines = whole[:truncated].count(b"\n")
         assert journal.values == [{}, {"a": 1}, {"a": 1, "b": 2}][lines]
         journal.put("c", 3)
         journal.close()

@@ -159,7 +159,7 @@ async def test_a_raw_block_asked_for_as_a_file_of_nodes_is_refused(pins):
 
 
 async def test_the_type_that_the_uploader_gave_is_kept_if_it_is_one(pins):
-    for given_type, kept in (
+    for given_type, stored in (
         ("text/plain", "text/plain"),
         ("x\r\nset-cookie: a=b", "application/octet-stream"),
     ):
@@ -174,4 +174,4 @@ async def test_the_type_that_the_uploader_gave_is_kept_if_it_is_one(pins):
         headers = {"content-type": "multipart/form-data; boundary=b"}
         answer = await pins.http.post("/pinning/pinFileToIPFS", content=body, headers=headers)
         cid = answer.json()["IpfsHash"]
-        assert (await pins.get(cid)).headers["content-type"] == kept
+        assert (await pins.get(cid)).headers["content-type"] == stored

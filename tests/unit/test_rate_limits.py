@@ -45,7 +45,7 @@ def test_no_minute_has_more_than_the_limit_and_a_quiet_caller_has_all_of_it(
 def test_requests_counted_together_get_what_they_would_have_got_one_by_one(wanted: int, limit: int) -> None:
     together, alone = LocalCounts(), LocalCounts()
     grant = together.grant("k", limit, wanted)
-    verdicts = [grant.verdict(place) for place in range(wanted)]
+    verdicts = [grant.verdict(position) for position in range(wanted)]
     assert [verdict.allowed for verdict in verdicts] == [
         alone.take("k", limit).allowed for _ in range(wanted)
     ]
@@ -56,8 +56,8 @@ def test_requests_counted_together_get_what_they_would_have_got_one_by_one(wante
 
 def test_the_last_request_that_may_go_on_is_told_that_none_is_left() -> None:
     grant = RateLimitGrant(granted=2, left=2, reset_s=30)
-    told = [grant.verdict(place) for place in range(3)]
-    assert told == [
+    reported = [grant.verdict(position) for position in range(3)]
+    assert reported == [
         RateLimitVerdict(True, 1, 30),
         RateLimitVerdict(True, 0, 30),
         RateLimitVerdict(False, 0, 30),
@@ -71,9 +71,9 @@ def test_the_headers_are_those_of_the_draft() -> None:
 
 def test_each_policy_has_its_setting() -> None:
     settings = Settings(_env_file=None, rate_limit_votes=7, rate_limit_nonce=8)
-    found = policies(settings)
-    assert (found["votes"], found["nonce"]) == (RateLimitPolicy("votes", 7), RateLimitPolicy("nonce", 8))
-    assert {policy.name for policy in found.values()} == found.keys()
+    result = policies(settings)
+    assert (result["votes"], result["nonce"]) == (RateLimitPolicy("votes", 7), RateLimitPolicy("nonce", 8))
+    assert {policy.name for policy in result.values()} == result.keys()
 
 
 async def test_without_redis_this_process_counts_and_callers_and_policies_have_their_own() -> None:

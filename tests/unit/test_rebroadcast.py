@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import AdvanceNonceAccountParams, advance_nonce_account
 from solders.transaction import VersionedTransaction
 
-from zmart.chain.judge import Attempt
+from zmart.chain.judge import PendingTransaction
 from zmart.market.types import Signature
 from zmart.services.gateway.api.rebroadcast import Rebroadcast
 
@@ -20,12 +20,12 @@ ADVANCE = advance_nonce_account(
 )
 
 
-def attempt(number: int, *, with_nonce: bool) -> Attempt:
+def attempt(number: int, *, with_nonce: bool) -> PendingTransaction:
     note = Instruction(Pubkey.default(), bytes([number]), [])
     calls = [ADVANCE, note] if with_nonce else [note]
     message = MessageV0.try_compile(PAYER.pubkey(), calls, [], Hash.default())
     tx = VersionedTransaction(message, [PAYER])
-    return Attempt(Signature(str(tx.signatures[0])), bytes(tx), 0)
+    return PendingTransaction(Signature(str(tx.signatures[0])), bytes(tx), 0)
 
 
 def test_the_oldest_nonce_makes_room_for_a_new_one_and_never_one_of_another_kind() -> None:

@@ -32,9 +32,9 @@ REPLIES = {
 
 @pytest.mark.parametrize(("reply", "kind"), REPLIES.items(), ids=[reply.split(" ")[0] for reply in REPLIES])
 def test_a_reply_of_the_server_has_the_kind_of_its_code(reply: str, kind: type[StoreError] | None) -> None:
-    found = redis_error(BaseParser.parse_error(reply))
-    assert (None if found is None else type(found)) is kind
-    assert found is None or found.server == "Redis"
+    result = redis_error(BaseParser.parse_error(reply))
+    assert (None if result is None else type(result)) is kind
+    assert result is None or result.server == "Redis"
 
 
 @pytest.mark.parametrize(

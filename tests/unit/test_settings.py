@@ -63,5 +63,5 @@ def test_the_example_file_lists_every_setting_with_its_default() -> None:
     for name, text in listed.items():
         default = defaults[name]
         plain = default.get_secret_value() if hasattr(default, "get_secret_value") else default
-        shown = "" if plain is None else str(plain).lower() if isinstance(plain, bool) else str(plain)
-        assert text == shown, name
+        displayed = "" if plain is None else str(plain).lower() if isinstance(plain, bool) else str(plain)
+        assert text == displayed, name

@@ -66,15 +66,15 @@ def test_a_writer_that_is_killed_at_any_call_leaves_the_old_or_the_new(tmp_path:
     """C14: one more system call of the writer is let through each time."""
     path = tmp_path / "token"
     write_state(path, "old")
-    said = set()
+    answer = set()
     for calls in range(12):
         done = subprocess.run(
             [sys.executable, "-c", KILLED_AFTER, str(path), str(calls)], check=False, capture_output=True
         )
-        said.add(path.read_text())
+        answer.add(path.read_text())
         if done.returncode == 0:
             break
-    assert said == {"old", "new"}
+    assert answer == {"old", "new"}
 
 
 KILLED_AFTER = """

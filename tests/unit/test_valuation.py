@@ -14,20 +14,20 @@ from zmart.market.fold_state import PositionFold
 from zmart.market.types import PRICE_ONE, Slot
 from zmart.market.valuation import at_price, payout
 from zmart.services.gateway.api.valuation import history
-from zmart.store.positions import Held
+from zmart.store.positions import HeldPosition
 from zmart.store.trades import TradeRow
 
 BEGIN = datetime(2026, 1, 15, 12, tzinfo=UTC)
 MARKETS = ("aa" * 32, "bb" * 32)
 
 
-def held(yes: int, no: int, **fields: object) -> Held:
+def held(yes: int, no: int, **fields: object) -> HeldPosition:
     values: dict[str, object] = {
         "market_id": MARKETS[0], "wallet": "w" * 32, "shares_yes": yes, "shares_no": no, "first_trade_at": BEGIN,
         "last_trade_at": BEGIN, "updated_slot": 1, "state": "ACTIVE", "price_yes_e9": 600_000_000,
         "final_outcome": None, "question": "", **fields,
     }  # fmt: skip
-    return Held(**values)
+    return HeldPosition(**values)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def held(yes: int, no: int, **fields: object) -> Held:
     ids=["open", "disputed", "yes won", "no won", "nobody won", "claimed", "empty"],
 )
 def test_open_shares_count_at_the_last_price_and_settled_ones_at_what_a_claim_pays(
-    position: Held, lamports: int
+    position: HeldPosition, lamports: int
 ) -> None:
     assert position.value.current == lamports
 

@@ -10,7 +10,7 @@ from kit.votes import (
     statement_of,
 )
 from kit.wallets import address_of, market_id, wallet
-from zmart.market.eligibility import OPEN, Rule, RuleKind, VoterStanding
+from zmart.market.eligibility import OPEN, Rule, RuleKind, VoterFacts
 from zmart.market.tally import Tally
 from zmart.market.types import Lamports, VoteKind
 from zmart.market.vote_entries import LogEntry, VoteChannel
@@ -19,30 +19,30 @@ from zmart.proofs.verify_voters import about_voters, judge_votes, rule_of
 
 STAKED = Rule(RuleKind.STAKED, lamports=Lamports(50_000_000))
 RICH, POOR, UNKNOWN = (
-    VoterStanding(traded=Lamports(50_000_000)),
-    VoterStanding(traded=Lamports(49_999_999)),
-    VoterStanding(why_unknown="the RPC is down."),
+    VoterFacts(traded=Lamports(50_000_000)),
+    VoterFacts(traded=Lamports(49_999_999)),
+    VoterFacts(why_unknown="the RPC is down."),
 )
 voters = st.lists(st.tuples(st.booleans(), st.sampled_from([RICH, POOR, UNKNOWN])), min_size=1, max_size=12)
 
 
 def entry(number: int, vote: bool) -> LogEntry:
-    said = statement_of(wallet(number), market_id(1), VoteKind.DISPUTE, vote, NOW)
-    assert said.program == PROGRAM
-    return LogEntry(channel=VoteChannel.SESSION, statement=said)
+    answer = statement_of(wallet(number), market_id(1), VoteKind.DISPUTE, vote, NOW)
+    assert answer.program == PROGRAM
+    return LogEntry(channel=VoteChannel.SESSION, statement=answer)
 
 
 @given(voters)
 def test_a_count_holds_exactly_for_those_who_are_eligible(
-    given_voters: list[tuple[bool, VoterStanding]],
+    given_voters: list[tuple[bool, VoterFacts]],
 ) -> None:
     entries = [entry(n, vote) for n, (vote, _) in enumerate(given_voters, 1)]
-    standings = {address_of(wallet(n)): standing for n, (_, standing) in enumerate(given_voters, 1)}
-    judged = judge_votes(STAKED, entries, standings)
+    facts_by_wallet = {address_of(wallet(n)): facts for n, (_, facts) in enumerate(given_voters, 1)}
+    judged = judge_votes(STAKED, entries, facts_by_wallet)
     assert len(judged.counted) + len(judged.not_counted) + len(judged.unknown) == len(entries)
     sure = Tally(
-        sum(vote for vote, standing in given_voters if standing is RICH),
-        sum(not vote for vote, standing in given_voters if standing is RICH),
+        sum(vote for vote, facts in given_voters if facts is RICH),
+        sum(not vote for vote, facts in given_voters if facts is RICH),
     )
     last = list(about_voters(STAKED, judged, sure))[-1]
     assert last.verdict is (Verdict.UNKNOWN if judged.unknown else Verdict.HOLDS)
@@ -54,8 +54,8 @@ def test_a_count_holds_exactly_for_those_who_are_eligible(
 
 def test_who_is_not_counted_is_named_with_the_reason() -> None:
     entries = [entry(n, True) for n in range(1, 41)]
-    standings = {address_of(wallet(n)): POOR if n > 1 else RICH for n in range(1, 41)}
-    judged = judge_votes(STAKED, entries, standings)
+    facts_by_wallet = {address_of(wallet(n)): POOR if n > 1 else RICH for n in range(1, 41)}
+    judged = judge_votes(STAKED, entries, facts_by_wallet)
     lines = [finding.text for finding in about_voters(STAKED, judged, Tally(1, 0))]
     assert lines[0] == f"Rule staked;50000000: {STAKED.sentence}"
     assert lines[1] == "39 votes are not counted: their wallets are not eligible."

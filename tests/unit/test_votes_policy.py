@@ -67,13 +67,13 @@ def test_other_counts_on_the_account_are_counted_again_once_a_node_had_time_to_s
 def test_every_proposal_comes_to_rest(counts: Tally, expired: bool) -> None:
     """Following the steps with unchanged votes ends in waiting, approval or rejection."""
     last: Recorded | None = None
-    shown = NOTHING
+    displayed = NOTHING
     for _ in range(4):
-        step = next_step(POLICY, counts, expired, last, shown)
+        step = next_step(POLICY, counts, expired, last, displayed)
         if step is Step.COUNT:
             last = recorded(counts, on_chain=False, last=expired)
         elif step is Step.RECORD:
-            last, shown = recorded(counts, last=expired), counts
+            last, displayed = recorded(counts, last=expired), counts
         else:
             break
     ends = {Step.APPROVE} if POLICY.passes(counts) else {Step.REJECT} if expired else {Step.WAIT}

@@ -38,13 +38,13 @@ class Wire(asyncio.Transport):
 def parsed(data: bytes) -> list[Frame]:
     reader = StreamReader()
     reader.feed_data(data)
-    found = []
+    result = []
     while reader.buffer:
         parsing = Frame.parse(reader.read_exact, mask=False)
         with pytest.raises(StopIteration) as done:
             next(parsing)
-        found.append(done.value.value)
-    return found
+        result.append(done.value.value)
+    return result
 
 
 def message(offset: int, *channels: str, market: str = "m") -> WireMessage:

@@ -22,7 +22,7 @@ import msgspec
 import stamina
 
 from zmart.chain.rpc_answer import (
-    BEHIND,
+    LAG_CODES,
     BadAnswer,
     JsonRpcError,
     is_json,
@@ -89,7 +89,7 @@ class _Endpoint:
         message = safe_message(refusal.message, self.secrets)
         if refusal.is_answer:
             return RpcError(method, refusal.code, message, refusal.data, self.name)
-        self.paused_until = time.monotonic() + (_SHORT_PAUSE_S if refusal.code in BEHIND else _PAUSE_S)
+        self.paused_until = time.monotonic() + (_SHORT_PAUSE_S if refusal.code in LAG_CODES else _PAUSE_S)
         message = f"{self.name} did not answer {method}: {message} (code {refusal.code})."
         return TransientRpcError(message, refusal.code)
 

@@ -12,7 +12,7 @@ from zmart.chain.rpc import Rpc, SignatureStatus
 from zmart.market.types import Signature, Slot
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class PendingTransaction(msgspec.Struct, frozen=True):
     """Hold a signed transaction as it is stored before it is first sent.
 
     `nonce_seen_at`: a slot in which its durable nonce was current. Without one the transaction is judged as if it
@@ -50,7 +50,7 @@ class Dead(msgspec.Struct, frozen=True):
 Verdict = Seen | Live | Dead
 
 
-async def judge(rpcs: Sequence[Rpc], attempt: Attempt) -> Verdict:
+async def judge(rpcs: Sequence[Rpc], attempt: PendingTransaction) -> Verdict:
     """Judge an attempt. Raises ChainError if an endpoint that must agree cannot be asked."""
     status = (await rpcs[0].get_signature_statuses([attempt.signature])).values[0]
     if status is not None:
@@ -64,7 +64,7 @@ async def judge(rpcs: Sequence[Rpc], attempt: Attempt) -> Verdict:
     return Dead(slot)
 
 
-async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
+async def _expired(rpc: Rpc, attempt: PendingTransaction) -> Verdict:
     """Judge an attempt by one endpoint.
 
     Dead requires an expired lifetime and an absent status, looked up in history. An endpoint may be many nodes that
@@ -81,7 +81,7 @@ async def _expired(rpc: Rpc, attempt: Attempt) -> Verdict:
     return Dead(statuses.context_slot)
 
 
-async def _lifetime_over(rpc: Rpc, attempt: Attempt) -> Slot | None:
+async def _lifetime_over(rpc: Rpc, attempt: PendingTransaction) -> Slot | None:
     """Return a slot from which on no bank accepts the transaction; None while one may.
 
     A durable nonce is over once it was current and a finalized bank holds another: the values never repeat. A

@@ -9,7 +9,7 @@ import msgspec
 from zmart.chain.borsh import ENUMS, compile_struct
 from zmart.chain.idl import ByteArray, Defined, Field, FieldType, Idl, OptionOf, Primitive
 from zmart.errors import ConfigError
-from zmart.market import types as words
+from zmart.market import types as market_types
 
 Mirrored = TypeVar("Mirrored", bound=msgspec.Struct, covariant=True)
 
@@ -64,11 +64,11 @@ def _alike(ours: object, theirs: FieldType) -> bool:
         case Primitive("bool"):
             return ours is bool
         case Primitive("pubkey"):
-            return ours in (words.Address, words.Wallet)
+            return ours in (market_types.Address, market_types.Wallet)
         case Primitive():
             return getattr(ours, "__supertype__", ours) is int
         case ByteArray(32):
-            return ours is words.MarketId
+            return ours is market_types.MarketId
         case ByteArray():
             return ours is str
         case Defined(name):

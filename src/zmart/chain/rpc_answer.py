@@ -29,7 +29,7 @@ ANSWERS = {
 general -32000, an internal error (-32603), a request that it garbled (-32600, -32700), an unhealthy node (-32005),
 history or an index that it does not keep (-32010, -32011), broken storage or a broken scan (-32012, -32019)."""
 
-BEHIND = {
+LAG_CODES = {
     -32004: "the block is not available yet",
     -32014: "the block's status is not available yet",
     -32016: "the node has not reached the requested slot",
@@ -104,10 +104,10 @@ def secrets_of(url: str) -> tuple[str, ...]:
         parts = httpx.URL(url)
     except httpx.InvalidURL:
         return (url,)
-    parts_found = {value for _, value in parts.params.multi_items()} | {parts.username, parts.password}
-    parts_found = {text for text in parts_found if len(text) >= _SHORTEST_SECRET}
-    parts_found |= {text for text in parts.path.split("/") if len(text) >= _SHORTEST_PATH_SECRET}
-    return tuple(sorted(parts_found | {unquote(text) for text in parts_found}, key=len, reverse=True))
+    secrets = {value for _, value in parts.params.multi_items()} | {parts.username, parts.password}
+    secrets = {text for text in secrets if len(text) >= _SHORTEST_SECRET}
+    secrets |= {text for text in parts.path.split("/") if len(text) >= _SHORTEST_PATH_SECRET}
+    return tuple(sorted(secrets | {unquote(text) for text in secrets}, key=len, reverse=True))
 
 
 def safe_message(message: bytes | str, secrets: Collection[str] = ()) -> str:

@@ -18,7 +18,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 
 from zmart.chain import compose, compute_budget
-from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
+from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, Verdict, judge
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SimulationResult
 from zmart.errors import ChainError, ProgramError
@@ -42,7 +42,7 @@ class Intent:
     instructions: Callable[[], Awaitable[Sequence[Instruction]]]
     signers: Sequence[Keypair]
     already_done: Callable[[Slot | None], Awaitable[bool]]
-    pending: Attempt | None = None
+    pending: PendingTransaction | None = None
 
 
 class IntentJournal(Protocol):
@@ -166,7 +166,7 @@ class Sender:
         done = await intent.already_done(self._reached)
         return AlreadyDone() if done else Expired(self._policy.max_signings)
 
-    async def _prepare(self, intent: Intent, signing: int) -> Attempt | ProgramError:
+    async def _prepare(self, intent: Intent, signing: int) -> PendingTransaction | ProgramError:
         """Simulate, then sign with a tenth more compute units than the simulation used."""
         instructions = await intent.instructions()
         balance = await self._rpc.get_balance(Address(str(self._payer.pubkey())))
@@ -190,7 +190,7 @@ class Sender:
         )
         tx = compose.sign(message, [self._payer, *intent.signers])
         self._can_pay(balance, compute_budget.fee_lamports(tx))
-        return Attempt(Signature(str(tx.signatures[0])), bytes(tx), latest.last_valid_block_height)
+        return PendingTransaction(Signature(str(tx.signatures[0])), bytes(tx), latest.last_valid_block_height)
 
     def _can_pay(self, balance: Lamports, fee: Lamports) -> None:
         """Check the payer's balance. Raises InsufficientFunds.
@@ -219,7 +219,9 @@ class Sender:
             raise ChainError("The RPC that simulates does not have the latest blockhash yet.")
         return simulation
 
-    async def _follow(self, intent: Intent, attempt: Attempt, *, judge_first: bool) -> Outcome | None:
+    async def _follow(
+        self, intent: Intent, attempt: PendingTransaction, *, judge_first: bool
+    ) -> Outcome | None:
         """Send the same bytes until they are judged; returns None if they are dead."""
         started = time.monotonic()
         send_at = started + (self._policy.rebroadcast_s if judge_first else 0.0)
@@ -249,7 +251,7 @@ class Sender:
                 case _:
                     assert_never(verdict)
 
-    async def _broadcast(self, attempt: Attempt) -> str:
+    async def _broadcast(self, attempt: PendingTransaction) -> str:
         """Send to every endpoint; returns the last refusal, or "".
 
         A refusal decides nothing: the bytes may already be in flight, so only `judge` decides.
@@ -262,7 +264,7 @@ class Sender:
                 refusal = str(error)
         return refusal
 
-    async def _confirm(self, intent: Intent, attempt: Attempt, slot: Slot, err: object) -> Outcome:
+    async def _confirm(self, intent: Intent, attempt: PendingTransaction, slot: Slot, err: object) -> Outcome:
         if err is not None:
             self._reached = slot
             return await self._failed(intent, self._program.transaction_error(err), attempt.signature)
@@ -280,7 +282,7 @@ class Sender:
         await self._journal.mark_failed(intent.id, error.code, error.name, str(error))
         return Failed(error.code, error.name, str(error), signature)
 
-    async def _uncertain(self, intent: Intent, attempt: Attempt, reason: str) -> Outcome:
+    async def _uncertain(self, intent: Intent, attempt: PendingTransaction, reason: str) -> Outcome:
         try:
             if await intent.already_done(None):
                 return AlreadyDone()

@@ -16,7 +16,7 @@ from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError, DecodeError
-from zmart.market.eligibility import VoteOpening, VoterStanding
+from zmart.market.eligibility import VoteOpening, VoterFacts
 from zmart.market.events import SharesBought, SharesSold
 from zmart.market.types import Address, Lamports, Signature, Wallet
 
@@ -46,7 +46,7 @@ class _Balances(msgspec.Struct):
     meta: _BalanceMeta
 
 
-async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterStanding:
+async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
     """Return the wallet's lamports when the vote opened. Raises ChainError if the RPC fails.
 
     That is the balance after its newest transaction before the opening, or before its first one since.
@@ -56,24 +56,24 @@ async def held_before(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterSt
         if entry is None:
             return await _held_before_many(rpc, wallet, opening)
         if entry.block_time is None:
-            return VoterStanding(why_unknown=f"the RPC has no time for transaction {entry.signature}.")
+            return VoterFacts(why_unknown=f"the RPC has no time for transaction {entry.signature}.")
         if entry.block_time < opening.at:
             return await _balance(rpc, wallet, entry.signature, after=True)
         first_since = entry
     if not await _history_reaches(rpc, opening):
-        return VoterStanding(why_unknown="the RPC keeps no transactions that are as old as the vote.")
+        return VoterFacts(why_unknown="the RPC keeps no transactions that are as old as the vote.")
     if first_since is not None:
         return await _balance(rpc, wallet, first_since.signature, after=False)
     # Lamports came by some transaction. If the node lists none, it is older than what the node keeps, or too new to be
     # listed: trusting the balance would let a wallet vote that was funded a moment ago.
     if await rpc.get_balance(Address(wallet)) > 0:
-        return VoterStanding(why_unknown="the RPC shows no transaction that brought the wallet its lamports.")
-    return VoterStanding(held=Lamports(0))
+        return VoterFacts(why_unknown="the RPC shows no transaction that brought the wallet its lamports.")
+    return VoterFacts(held=Lamports(0))
 
 
 async def traded_before(
     rpc: Rpc, program: Program, wallet: Wallet, opening: VoteOpening, enough: Lamports
-) -> VoterStanding:
+) -> VoterFacts:
     """Return what the wallet paid for purchases and received from sales before the vote opened; stops at `enough`.
 
     Read from the transactions of its position accounts: every trade names one of them and nothing else does, so a
@@ -87,11 +87,11 @@ async def traded_before(
                 continue
             read_count += 1
             if entry is None or read_count > _MOST_TRADES:
-                return VoterStanding(why_unknown=f"the wallet has more than {_MOST_TRADES} transactions.")
+                return VoterFacts(why_unknown=f"the wallet has more than {_MOST_TRADES} transactions.")
             raw = await rpc.get_transaction_json(entry.signature)
             trades = None if raw is None else _trades(program, raw, wallet)
             if trades is None:
-                return VoterStanding(
+                return VoterFacts(
                     why_unknown=f"the RPC does not show what transaction {entry.signature} did."
                 )
             for trade in trades:
@@ -99,10 +99,10 @@ async def traded_before(
                 if trade.timestamp < opening.at:
                     traded += trade.cost if isinstance(trade, SharesBought) else trade.proceeds
             if traded >= enough:
-                return VoterStanding(traded=Lamports(traded))
+                return VoterFacts(traded=Lamports(traded))
     if bought < sum(position.total_invested for position in positions.values()):
-        return VoterStanding(why_unknown="the RPC keeps only a part of the wallet's trades.")
-    return VoterStanding(traded=Lamports(traded))
+        return VoterFacts(why_unknown="the RPC keeps only a part of the wallet's trades.")
+    return VoterFacts(traded=Lamports(traded))
 
 
 async def _positions(rpc: Rpc, program: Program, wallet: Wallet) -> dict[Address, PositionAccount]:
@@ -137,12 +137,12 @@ async def _newest_first(rpc: Rpc, address: Address) -> AsyncIterator[SignatureIn
     yield None
 
 
-async def _held_before_many(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterStanding:
+async def _held_before_many(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
     """Find the balance of a wallet with very many transactions since the opening, by the opening's own signature."""
     for entry in await rpc.get_signatures_for_address(Address(wallet), before=opening.signature, limit=_PAGE):
         if entry.block_time is not None and entry.block_time < opening.at:
             return await _balance(rpc, wallet, entry.signature, after=True)
-    return VoterStanding(why_unknown="the wallet has too many transactions since the vote opened.")
+    return VoterFacts(why_unknown="the wallet has too many transactions since the vote opened.")
 
 
 async def _history_reaches(rpc: Rpc, opening: VoteOpening) -> bool:
@@ -153,10 +153,10 @@ async def _history_reaches(rpc: Rpc, opening: VoteOpening) -> bool:
     return first <= opening.slot
 
 
-async def _balance(rpc: Rpc, wallet: Wallet, signature: Signature, *, after: bool) -> VoterStanding:
+async def _balance(rpc: Rpc, wallet: Wallet, signature: Signature, *, after: bool) -> VoterFacts:
     raw = await rpc.get_transaction_json(signature)
     if raw is None:
-        return VoterStanding(why_unknown=f"the RPC does not show transaction {signature}.")
+        return VoterFacts(why_unknown=f"the RPC does not show transaction {signature}.")
     try:
         body = msgspec.json.decode(raw, type=_Balances)
         loaded = body.meta.loaded_addresses or {}
@@ -166,6 +166,6 @@ async def _balance(rpc: Rpc, wallet: Wallet, signature: Signature, *, after: boo
             *loaded.get("readonly", ()),
         ]
         balances = body.meta.post_balances if after else body.meta.pre_balances
-        return VoterStanding(held=Lamports(balances[keys.index(wallet)]))
+        return VoterFacts(held=Lamports(balances[keys.index(wallet)]))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, IndexError) as problem:
         raise DecodeError(f"The RPC shows no balance of {wallet} in transaction {signature}.") from problem

@@ -60,7 +60,7 @@ def backfill(
                 last,
                 lambda what, n, of: bar.update(tasks[what], completed=n, total=of, visible=True),
             )
-        _print(done, json, f"{done.found} transactions found; complete through slot {done.gap_free_slot}")
+        _print(done, json, f"{done.new_count} transactions found; complete through slot {done.gap_free_slot}")
         if done.dead:
             typer.echo(f"{done.dead} dead letters: see `zmart indexer dead-letters list`", err=True)
             raise typer.Exit(1)

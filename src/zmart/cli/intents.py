@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from zmart.cli.errors import one_sentence
-from zmart.cli.intent_views import json_of, line_of, plain, with_pool
+from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
 
 if TYPE_CHECKING:

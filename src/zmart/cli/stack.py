@@ -50,7 +50,7 @@ def restart(
     service: Annotated[str, typer.Argument(help="a name from `zmart ps`, or `all` for the six services")],
 ) -> None:
     """Restart one process, or all services. No data is lost."""
-    from zmart.cli.stack_views import full_names
+    from zmart.cli.stack_output import full_names
     from zmart.local.stack import supervisor_of
 
     supervisor = supervisor_of(_home())
@@ -63,7 +63,7 @@ def restart(
 @needs_local_stack
 def ps(json: Json = False) -> None:
     """Show every process: state, uptime, restarts, memory, and whether it is ready or why not."""
-    from zmart.cli.stack_views import print_processes
+    from zmart.cli.stack_output import print_processes
 
     raise typer.Exit(print_processes(_home(), as_json=json))
 
@@ -73,7 +73,7 @@ def monit(
     every: Annotated[float, typer.Option(help="refresh interval in seconds", min=0.2)] = 1.0,
 ) -> None:
     """Watch the processes live; Ctrl-C ends the view, not the stack."""
-    from zmart.cli.stack_views import watch
+    from zmart.cli.stack_output import watch
 
     watch(_home(), every)
 

@@ -103,7 +103,7 @@ class StackSession:
             if self._process.poll() is not None:
                 end_members(self._home)
                 return self._ended(self._process.returncode)
-            for sentence in watcher.news():
+            for sentence in watcher.new_exits():
                 self._say(sentence)
         with self._console.status("Stopping ..."):
             stop_stack(self._home)
@@ -128,7 +128,7 @@ class ProcessWatcher:
         self._supervisor = supervisor_of(home)
         self._states: dict[str, tuple[str, int]] = {}
 
-    def news(self) -> list[str]:
+    def new_exits(self) -> list[str]:
         """Return one sentence for each process whose state or pid changed since the last call."""
         try:
             now = {info.name: (info.state, info.pid) for info in self._supervisor.processes()}

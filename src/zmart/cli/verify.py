@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmart.cli.errors import one_sentence
-from zmart.cli.intent_views import json_of
+from zmart.cli.intent_output import json_of
 from zmart.cli.market_argument import HELP, market_id_on_chain, market_ref
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ async def _reports(
     from zmart.proofs.tally_evidence import gather
     from zmart.proofs.verify_receipts import ReceiptsReport, read_receipt, verify_receipts
     from zmart.proofs.verify_tally import verify_tally
-    from zmart.proofs.voter_evidence import standings_of
+    from zmart.proofs.voter_evidence import facts_about_voters
 
     receipts = [read_receipt(path) for path in receipt_files]
     settings = stack_settings()
@@ -162,7 +162,7 @@ async def _reports(
                 evidence,
                 anchor,
                 entries,
-                await standings_of(rpc, program, evidence, anchor, entries, gateway, saved_list),
+                await facts_about_voters(rpc, program, evidence, anchor, entries, gateway, saved_list),
             )
             for anchor in evidence.anchors.values()
         ]

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter
 from solders.instruction import Instruction
 
-from zmart.chain.judge import Attempt
+from zmart.chain.judge import PendingTransaction
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Intent, Landed, Outcome, Sender, Uncertain
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.effects import ADMIN_ACTIONS, instructions_of, shows_effect
@@ -142,14 +142,14 @@ def _instructions(
 
 
 def _already_done(context: DecisionContext, intent: IntentRow) -> Callable[[Slot | None], Awaitable[bool]]:
-    async def is_shown(since: Slot | None) -> bool:
+    async def is_visible(since: Slot | None) -> bool:
         return shows_effect(await context.market(intent.market_id, since), intent)
 
-    return is_shown
+    return is_visible
 
 
-def _pending(intent: IntentRow) -> Attempt | None:
+def _pending(intent: IntentRow) -> PendingTransaction | None:
     if not intent.in_flight or intent.signature is None or intent.raw_transaction is None:
         return None
     assert intent.last_valid_block_height is not None
-    return Attempt(intent.signature, intent.raw_transaction, intent.last_valid_block_height)
+    return PendingTransaction(intent.signature, intent.raw_transaction, intent.last_valid_block_height)

@@ -34,9 +34,9 @@ class _WatchedQueries(Queries):
     succeeded: Callable[[], None]
 
     async def fetch_schedule(self, entrypoints: dict[CronExpressionEntrypoint, timedelta]) -> list[Schedule]:
-        found = await super().fetch_schedule(entrypoints)
+        schedules = await super().fetch_schedule(entrypoints)
         self.succeeded()
-        return found
+        return schedules
 
 
 async def run_schedule(
@@ -46,7 +46,7 @@ async def run_schedule(
     tick: Callable[[], Awaitable[None]],
     stop: asyncio.Event,
     *,
-    again_after_a_crash: bool = True,
+    restart_after_crash: bool = True,
     outages: Outages | None = None,
     retry_s: float = RETRY_S,
 ) -> None:
@@ -57,7 +57,7 @@ async def run_schedule(
     seconds; a stop leaves it GRACE_S.
 
     A tick whose process dies is run again by another after 30 s, and the next ones wait for that; with
-    `again_after_a_crash` False they don't: right for a tick that finds what is due whenever it runs.
+    `restart_after_crash` False they don't: right for a tick that finds what is due whenever it runs.
     """
     jitter_s = JITTER_S if len(cron.split()) == 5 else 0.0
 
@@ -69,7 +69,7 @@ async def run_schedule(
 
     async def until_broken() -> float:
         noting = partial(outages.end, work)
-        await _run(database_url, name, cron, late_tick, stop, again_after_a_crash, noting)
+        await _run(database_url, name, cron, late_tick, stop, restart_after_crash, noting)
         return 0.0
 
     await retrying(until_broken, StopSignal(stop), work, outages, retry_s=retry_s)
@@ -95,7 +95,7 @@ async def _run(
     cron: str,
     tick: Callable[[], Awaitable[None]],
     stop: asyncio.Event,
-    again_after_a_crash: bool,
+    restart_after_crash: bool,
     succeeded: Callable[[], None],
 ) -> None:
     connection = await connect(database_url)
@@ -106,7 +106,7 @@ async def _run(
 
     @manager.schedule(name, cron)
     async def run(schedule: Schedule) -> None:
-        if not again_after_a_crash:
+        if not restart_after_crash:
             await manager.queries.set_schedule_queued({schedule.id})
         await tick()
 

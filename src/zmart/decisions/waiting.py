@@ -48,7 +48,7 @@ async def resume_ready(
 ) -> list[WaitingForIndex]:
     """Call `decide` once with the markets for which the index has caught up; return all that waited."""
     waiting = await market_work.waiting_for_index(pool, jobs)
-    ready = [market_id for found in waiting for market_id in found.ready]
+    ready = [market_id for item in waiting for market_id in item.ready]
     if ready:
         await decide(ready)
     return waiting
@@ -57,7 +57,7 @@ async def resume_ready(
 async def update_alerts(pool: Pool, jobs: Sequence[Job], waiting: Sequence[WaitingForIndex]) -> None:
     """Raise or resolve the alert of each job."""
     for job in jobs:
-        await _update_alert(pool, job, next((found for found in waiting if found.job is job), None))
+        await _update_alert(pool, job, next((item for item in waiting if item.job is job), None))
 
 
 async def _update_alert(pool: Pool, job: Job, waiting: WaitingForIndex | None) -> None:

@@ -106,7 +106,7 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
         failures.labels(job.value).inc()
         error = f"{type(problem).__name__}: {problem}"
         failure = await market_work.failed(pool, market_id, job, error)
-        if failure.same_again:
+        if failure.same_error:
             text = f"The {job.value} of market {market_id} failed {failure.attempts} times in a row: {error}"
             await alerts.raise_alert(pool, _key("failing", job, market_id), "critical", text)
         return False

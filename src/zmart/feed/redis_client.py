@@ -34,7 +34,7 @@ _KINDS_BY_CODE: dict[str, type[StoreError]] = {
     "BUSY": Busy,  # a script runs
 }
 """Replies that redis-py has no class for, by the first word, which is their code."""
-_WORDS = {
+_MESSAGES = {
     Unavailable: "Redis is unavailable",
     Busy: "Redis is busy",
     ReadOnly: "Redis accepts no writes",
@@ -95,4 +95,4 @@ def redis_error(problem: Exception) -> StoreError | None:
     # The text of a failed connection holds the address; replies of the server say what is wrong.
     answered = getattr(problem, "status_code", None) or isinstance(problem, exceptions.ResponseError)
     reason = f"{type(problem).__name__}: {problem}" if answered else type(problem).__name__
-    return kind(f"{_WORDS[kind]} ({reason}).", server="Redis")
+    return kind(f"{_MESSAGES[kind]} ({reason}).", server="Redis")

@@ -89,14 +89,14 @@ class FeedRelay:
         log.info("feed relay leads")
         while True:
             try:
-                await self._carry(connection)
+                await self._publish_until_lost(connection)
             except StoreError as problem:
                 if problem.server != "Redis":
                     raise
                 self.outages.begin(_APPENDING, str(problem))
             await asyncio.sleep(_RETRY_S)
 
-    async def _carry(self, connection: Connection) -> None:
+    async def _publish_until_lost(self, connection: Connection) -> None:
         """Append committed changes without end. Raises StoreError, with Redis as its server if it was Redis."""
         stream, position = await self._begin(connection)
         while True:

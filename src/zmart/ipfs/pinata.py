@@ -115,9 +115,7 @@ class PinataClient:
         data: Mapping[str, str] | None = None,
     ) -> bytes:
         try:
-            async for attempt in stamina.retry_context(
-                on=_worth_another_try, attempts=_ATTEMPTS, wait_max=10
-            ):
+            async for attempt in stamina.retry_context(on=_is_retryable, attempts=_ATTEMPTS, wait_max=10):
                 with attempt:
                     answer = await self._http.request(method, path, params=params, files=files, data=data)
                     if not answer.is_success:
@@ -138,7 +136,7 @@ class _Refused(PinError):
         super().__init__(f"{provider} refused with status {self.status}: {self.body}.{advice}")
 
 
-def _worth_another_try(problem: Exception) -> bool | timedelta:
+def _is_retryable(problem: Exception) -> bool | timedelta:
     if isinstance(problem, httpx.TransportError):
         return True
     if not isinstance(problem, _Refused) or (problem.status != 429 and problem.status < 500):

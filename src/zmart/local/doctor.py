@@ -17,7 +17,7 @@ from zmart.local.environment import parts_of
 from zmart.local.ports import NAMES, holder
 from zmart.local.postgres import find_bin_dir
 from zmart.local.processes import port_is_free
-from zmart.local.readiness import ask
+from zmart.local.readiness import fetch_report
 from zmart.local.stack import addon_folder, read_record, supervisor_of
 from zmart.local.valkey import find_binary
 from zmart.settings import Settings, load_settings
@@ -148,7 +148,7 @@ def _running(settings: Settings) -> Iterator[DoctorFinding]:
         yield DoctorFinding(info.name, ok, f"The process {info.name} {state}.")
     record = read_record(settings.zmart_home)
     for name, url in record.ready_paths.items() if record else ():
-        answer = ask(url)
+        answer = fetch_report(url)
         if not answer.ready:
             yield DoctorFinding(name, False, f"The {name} is not ready: {answer.reason}.")
     if parts_of(settings).chain:

@@ -51,7 +51,7 @@ def end_members(home: Path) -> int:
     return len(processes)
 
 
-def wait_gone(home: Path, seconds: float) -> bool:
+def wait_until_ended(home: Path, seconds: float) -> bool:
     """Return whether every process of the stack ended within `seconds`."""
     deadline = time.monotonic() + seconds
     while members(home):

@@ -16,7 +16,7 @@ import msgspec
 from zmart.local.processes import StartError, last_line
 from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor
 
-ASK_SECONDS = 4.0
+REPORT_SECONDS = 4.0
 POLL_SECONDS = 0.05
 SUPERVISOR_POLL_SECONDS = 0.25
 MAX_FAILED_STARTS = 2
@@ -33,7 +33,7 @@ class StartInterrupted(StartError):
     """Report that the user asked to stop while the stack was starting."""
 
 
-def ask(url: str, seconds: float = ASK_SECONDS) -> ReadinessReport:
+def fetch_report(url: str, seconds: float = REPORT_SECONDS) -> ReadinessReport:
     """Request a /ready address. Never raises: no response means not ready."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)

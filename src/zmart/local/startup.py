@@ -19,7 +19,7 @@ from zmart.local.chain.keys import load_keys
 from zmart.local.chain_record import keep_to_one_chain
 from zmart.local.postgres import accepts_connections
 from zmart.local.processes import start_command
-from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, ask
+from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, fetch_report
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError
 from zmart.services.contract import SERVICES
@@ -131,7 +131,7 @@ class StackStart:
     def _start_providers(self) -> None:
         self._on_progress("providers", "starting")
         url = f"http://127.0.0.1:{self._stack.ports['providers_port']}/health"
-        self._run("providers", lambda: ask(url).ready)
+        self._run("providers", lambda: fetch_report(url).ready)
         self._on_progress("providers", "ready")
 
     def _run(self, name: str, condition: Callable[[], bool]) -> None:
@@ -189,7 +189,7 @@ class StackStart:
         url = self._stack.ready_urls()[name]
 
         def is_ready() -> bool:
-            answers[name] = ask(url)
+            answers[name] = fetch_report(url)
             return answers[name].ready
 
         self._waiter.until(name, is_ready, lambda: answers[name].reason)
@@ -222,7 +222,7 @@ def stop_stack(home: Path) -> None:
     supervisor = supervisor_of(home)
     with suppress(SupervisionError):
         supervisor.shut_down()
-        process_group.wait_gone(home, STOP_SECONDS)
+        process_group.wait_until_ended(home, STOP_SECONDS)
     process_group.end_members(home)
     for path in (supervisor.socket, home / "run" / "supervisord.pid"):
         path.unlink(missing_ok=True)

@@ -101,7 +101,7 @@ class Rule(msgspec.Struct, frozen=True):
 OPEN = Rule(RuleKind.OPEN)
 
 
-class VoterStanding(msgspec.Struct, frozen=True, kw_only=True):
+class VoterFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Hold the facts about a wallet before a vote opened. None means unknown; `why_unknown` gives the reason.
 
     `traded`: lamports paid for purchases, fees included, plus lamports received from sales.
@@ -130,17 +130,17 @@ class Judgement(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-def judge(rule: Rule, standing: VoterStanding) -> Judgement:
+def judge(rule: Rule, facts: VoterFacts) -> Judgement:
     """Decide whether a wallet with these facts may vote under the rule."""
     match rule.kind:
         case RuleKind.OPEN:
             return Judgement(Eligibility.ELIGIBLE, "Every wallet may vote.")
         case RuleKind.FUNDED:
-            return _by_amount(rule, standing, standing.held, "held", "hold")
+            return _by_amount(rule, facts, facts.held, "held", "hold")
         case RuleKind.STAKED:
-            return _by_amount(rule, standing, standing.traded, "had traded", "trade")
+            return _by_amount(rule, facts, facts.traded, "had traded", "trade")
         case RuleKind.LISTED:
-            return _by_list(rule, standing)
+            return _by_list(rule, facts)
     assert_never(rule.kind)
 
 
@@ -163,12 +163,10 @@ class VoteOpening(msgspec.Struct, frozen=True):
     signature: Signature
 
 
-def _by_amount(
-    rule: Rule, standing: VoterStanding, amount: Lamports | None, past: str, base: str
-) -> Judgement:
+def _by_amount(rule: Rule, facts: VoterFacts, amount: Lamports | None, past: str, base: str) -> Judgement:
     where = " in markets of this program" if rule.kind is RuleKind.STAKED else ""
     if amount is None:
-        return _unknown(standing, f"how much the wallet {past}{where} before the vote opened")
+        return _unknown(facts, f"how much the wallet {past}{where} before the vote opened")
     reason = f"The wallet {past} {sol(amount)}{where} before the vote opened."
     if amount >= rule.lamports:
         return Judgement(Eligibility.ELIGIBLE, reason)
@@ -179,10 +177,10 @@ def _by_amount(
     return Judgement(Eligibility.NOT_ELIGIBLE, reason, remedy)
 
 
-def _by_list(rule: Rule, standing: VoterStanding) -> Judgement:
-    if standing.listed is None:
-        return _unknown(standing, f"whether the wallet stands in the list {rule.cid}")
-    if standing.listed:
+def _by_list(rule: Rule, facts: VoterFacts) -> Judgement:
+    if facts.listed is None:
+        return _unknown(facts, f"whether the wallet stands in the list {rule.cid}")
+    if facts.listed:
         return Judgement(Eligibility.ELIGIBLE, "The wallet stands in the list.")
     return Judgement(
         Eligibility.NOT_ELIGIBLE,
@@ -191,8 +189,8 @@ def _by_list(rule: Rule, standing: VoterStanding) -> Judgement:
     )
 
 
-def _unknown(standing: VoterStanding, what: str) -> Judgement:
-    why = f": {standing.why_unknown}" if standing.why_unknown else "."
+def _unknown(facts: VoterFacts, what: str) -> Judgement:
+    why = f": {facts.why_unknown}" if facts.why_unknown else "."
     return Judgement(Eligibility.UNKNOWN, f"It cannot be told {what}{why}")
 
 

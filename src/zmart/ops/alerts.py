@@ -14,7 +14,7 @@ import structlog
 
 from zmart.settings import Settings
 from zmart.store import alerts
-from zmart.store.alerts import Alert
+from zmart.store.alerts import AlertRow
 from zmart.store.pool import Pool
 from zmart.store.retrying import StopSignal, retrying
 
@@ -46,24 +46,24 @@ async def send_alerts(settings: Settings, stop: asyncio.Event, every_s: float = 
 
 async def send_next(pool: Pool, http: httpx.AsyncClient, url: str, lease_s: float = LEASE_S) -> bool:
     """Send the next message; False if there is none. An undelivered message is retried after the lease."""
-    news = await alerts.claim_news(pool, lease_s)
-    if news is None:
+    notification = await alerts.claim_notification(pool, lease_s)
+    if notification is None:
         return False
     try:
         response = await http.post(
-            url, content=message(news.alert), headers={"content-type": "application/json"}
+            url, content=message(notification.alert), headers={"content-type": "application/json"}
         )
         refusal = "" if response.is_success else f"HTTP status {response.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
         refusal = type(problem).__name__  # its text may hold the address, which is a secret
     if refusal:
-        log.warning("alert not delivered", alert=news.alert.key, error=refusal)
+        log.warning("alert not delivered", alert=notification.alert.key, error=refusal)
     else:
-        await alerts.mark_told(pool, news)
+        await alerts.mark_notified(pool, notification)
     return True
 
 
-def message(alert: Alert) -> bytes:
+def message(alert: AlertRow) -> bytes:
     """Encode an alert: `text` for Slack, `content` for Discord, the other fields for programs."""
     status = "open" if alert.resolved_at is None else "resolved"
     text = f"ZMART {alert.severity if status == 'open' else status}: {alert.message}"

@@ -12,7 +12,7 @@ from zmart.errors import StoreError
 from zmart.services.contract import SERVICES, Send
 from zmart.services.plain_http import send_response
 from zmart.settings import Settings
-from zmart.store.overview import Figures, Overview, overview
+from zmart.store.overview import Overview, OverviewFigures, overview
 from zmart.store.pool import Pool
 from zmart.store.service_status import ServiceStatus
 
@@ -119,7 +119,7 @@ def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
     return critical[0].message if critical else ""
 
 
-def cards(figures: Figures, markets: dict[str, int]) -> list[FigureCard]:
+def cards(figures: OverviewFigures, markets: dict[str, int]) -> list[FigureCard]:
     """Return the figures, with a tone where the number shows whether it is good."""
     lag = None if figures.tip_slot is None else figures.tip_slot - (figures.gap_free_through_slot or 0)
     return [

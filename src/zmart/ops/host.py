@@ -161,7 +161,7 @@ async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
             with suppress(Exception):  # the next beat tries again; /ready tells the trouble itself
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
                 readiness = await probes.readiness()
-                await service_status.say(
+                await service_status.report(
                     pool, name, instance, readiness.ready, readiness.reason, readiness.details
                 )
             await asyncio.sleep(_HEARTBEAT_S)

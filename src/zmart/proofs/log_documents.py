@@ -10,7 +10,7 @@ MAX_PAGE = 1_000
 """The largest number of entries in one page."""
 
 
-class Inclusion(msgspec.Struct, frozen=True):
+class InclusionProof(msgspec.Struct, frozen=True):
     """One entry of a wallet and its audit path to the root (hex); `entry` is the text that the leaf covers."""
 
     index: int
@@ -19,7 +19,7 @@ class Inclusion(msgspec.Struct, frozen=True):
     path: list[str]
 
 
-class Consistency(msgspec.Struct, frozen=True):
+class ConsistencyProof(msgspec.Struct, frozen=True):
     """That the present log begins with the one that had `old_root` at `old_size` (hex)."""
 
     old_size: int
@@ -35,9 +35,9 @@ class VoteProof(msgspec.Struct, frozen=True, kw_only=True):
     wallet: Wallet
     tree_size: int
     root: str
-    entries: list[Inclusion]
+    entries: list[InclusionProof]
     rules: dict[str, str] = {}
-    consistency: Consistency | None = None
+    consistency: ConsistencyProof | None = None
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):

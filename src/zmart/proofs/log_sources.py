@@ -80,10 +80,10 @@ async def read_pages(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
     return entries
 
 
-async def _patient(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+async def _patient(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """A long log is more pages than the API gives away in a minute: wait as it says."""
     for _ in range(_MOST_WAITS):
-        answer = await ask()
+        answer = await request()
         if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
             break
         seconds = answer.headers.get("retry-after", "1")
@@ -93,9 +93,9 @@ async def _patient(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Respon
 
 def _page(raw: bytes, market_id: MarketId) -> LogPage:
     try:
-        found = msgspec.json.decode(raw, type=LogPage)
+        page = msgspec.json.decode(raw, type=LogPage)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
         raise Invalid("log", f"This is no page of a vote log: {problem}") from None
-    if found.market_id != market_id:
-        raise Invalid("log", f"This is the log of market {found.market_id}.")
-    return found
+    if page.market_id != market_id:
+        raise Invalid("log", f"This is the log of market {page.market_id}.")
+    return page

@@ -92,34 +92,34 @@ def read(raw: bytes) -> MarketDocument:
     if not isinstance(value, Mapping) or value.get("type") != TYPE or value.get("version") != VERSION:
         raise Invalid("document", f"This is not a {TYPE} of version {VERSION}.")
     try:
-        found = msgspec.convert(value, _Read)
-        ends_at = found.ends_at.astimezone(UTC)
+        parsed = msgspec.convert(value, _Read)
+        ends_at = parsed.ends_at.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as problem:
         raise Invalid("document", f"The market document cannot be read: {problem}.") from None
-    _check(found)
+    _check(parsed)
     return MarketDocument(
-        program=Address(found.program),
-        market_id=MarketId(found.market_id),
-        creator=Wallet(found.creator),
-        question=found.question,
-        description=found.description,
-        category=found.category,
-        tags=found.tags,
+        program=Address(parsed.program),
+        market_id=MarketId(parsed.market_id),
+        creator=Wallet(parsed.creator),
+        question=parsed.question,
+        description=parsed.description,
+        category=parsed.category,
+        tags=parsed.tags,
         ends_at=ends_at,
-        b_parameter=Shares(found.b_parameter),
-        initial_liquidity=Lamports(found.initial_liquidity),
+        b_parameter=Shares(parsed.b_parameter),
+        initial_liquidity=Lamports(parsed.initial_liquidity),
     )
 
 
-def _check(found: _Read) -> None:
-    _text("question", found.question, QUESTION_CHARS)
-    _text("description", found.description, DESCRIPTION_CHARS)
-    _text("category", found.category, CATEGORY_CHARS)
-    if len(found.tags) > TAGS_MAX or len(set(found.tags)) != len(found.tags):
+def _check(parsed: _Read) -> None:
+    _text("question", parsed.question, QUESTION_CHARS)
+    _text("description", parsed.description, DESCRIPTION_CHARS)
+    _text("category", parsed.category, CATEGORY_CHARS)
+    if len(parsed.tags) > TAGS_MAX or len(set(parsed.tags)) != len(parsed.tags):
         raise Invalid("tags", f"A market has at most {TAGS_MAX} tags, none twice.")
-    for tag in found.tags:
+    for tag in parsed.tags:
         _text("tags", tag, TAG_CHARS)
-    if [text for text in (found.category, *found.tags) if text != text.lower()]:
+    if [text for text in (parsed.category, *parsed.tags) if text != text.lower()]:
         raise Invalid("category", "Category and tags are written in lower case.")
 
 

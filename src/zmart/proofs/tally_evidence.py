@@ -62,8 +62,8 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
             raise ChainError(
                 f"The RPC lists transaction {line.signature}, and does not have it: try another RPC."
             )
-        if found := _anchor(program, market_id, config, parse_transaction(raw)):
-            anchors.setdefault(found.kind, found)
+        if anchor := _anchor(program, market_id, config, parse_transaction(raw)):
+            anchors.setdefault(anchor.kind, anchor)
     return Evidence(
         program=program.address,
         market_id=market_id,
@@ -85,15 +85,15 @@ async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[Signat
 
 async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> list[SignatureInfo]:
     """Newest first, at least down to slot `floor`, else to the first of all."""
-    found: list[SignatureInfo] = []
+    transactions: list[SignatureInfo] = []
     for _ in range(_MOST_PAGES):
-        before = found[-1].signature if found else None
+        before = transactions[-1].signature if transactions else None
         page = await rpc.get_signatures_for_address(address, before=before, limit=_PAGE)
         if not page:  # a short page is no end: nodes answer one where a store of theirs ends
-            return found
-        found += page
+            return transactions
+        transactions += page
         if floor is not None and page[-1].slot < floor:
-            return found
+            return transactions
     raise ChainError(
         f"{address} has more than {_MOST_PAGES * _PAGE} transactions: its evidence is not complete."
     )
@@ -107,15 +107,15 @@ def _anchor(
     for item in extract_events(program, tx).events:
         match item.event:
             case ProposalAggregated(market_id=about, likes=likes, dislikes=dislikes, timestamp=at):
-                found = Anchor(VoteKind.PROPOSAL, Tally(likes, dislikes), tx.signature, at, memo)
+                anchor = Anchor(VoteKind.PROPOSAL, Tally(likes, dislikes), tx.signature, at, memo)
             case MarketFinalized(
                 market_id=about, dispute_agree=int(agree), dispute_disagree=int(disagree), timestamp=at
             ):
-                found = Anchor(VoteKind.DISPUTE, Tally(agree, disagree), tx.signature, at, memo)
+                anchor = Anchor(VoteKind.DISPUTE, Tally(agree, disagree), tx.signature, at, memo)
             case _:
                 continue
         if about == market_id:
-            return found
+            return anchor
     return None
 
 
@@ -124,7 +124,7 @@ def _memo(tx: ChainTransaction, authority: Wallet) -> TallyMemo | None:
     signed = [
         i for i in tx.instructions if i.program_id == str(MEMO_PROGRAM) and Address(authority) in i.accounts
     ]
-    return next((found for i in signed if (found := parse_memo(_text(i))) is not None), None)
+    return next((memo for i in signed if (memo := parse_memo(_text(i))) is not None), None)
 
 
 def _text(instruction: TxInstruction) -> str:

@@ -51,10 +51,10 @@ def read_receipt(path: Path) -> VoteReceipt:
     except OSError as problem:
         raise Invalid("receipt", f"{path} cannot be read ({problem.strerror}).") from None
     answer, bare = _decoded(raw, _Answer), _decoded(raw, VoteReceipt)
-    found = bare if answer is None else answer.receipt
-    if found is None:
+    receipt = bare if answer is None else answer.receipt
+    if receipt is None:
         raise Invalid("receipt", f"{path} holds no receipt of a vote.")
-    return found
+    return receipt
 
 
 def _decoded(raw: bytes, shape: type[_Shape]) -> _Shape | None:
@@ -76,7 +76,7 @@ def verify_receipts(
     tallies on chain say about who may vote."""
     leaves = [merkle.leaf_hash(entry) for entry in log]
     roots = merkle.roots_at(leaves, {receipt.tree_size for receipt in receipts})
-    places = {leaf.hex(): position for position, leaf in enumerate(leaves)}
+    positions = {leaf.hex(): position for position, leaf in enumerate(leaves)}
     findings: list[ProofFinding] = []
     for receipt in receipts:
         if (receipt.program, receipt.market_id) != (program, market_id):
@@ -85,7 +85,7 @@ def verify_receipts(
             )
             continue
         findings.append(_signature(receipt, authority))
-        findings.extend(_entry(receipt, log, places))
+        findings.extend(_entry(receipt, log, positions))
         findings.append(_beginning(receipt, len(log), roots))
         findings.extend(_rule(receipt, log, rules or {}))
     return findings
@@ -118,9 +118,11 @@ def _signature(receipt: VoteReceipt, authority: Wallet) -> ProofFinding:
     )
 
 
-def _entry(receipt: VoteReceipt, log: Sequence[bytes], places: Mapping[str, int]) -> Iterator[ProofFinding]:
+def _entry(
+    receipt: VoteReceipt, log: Sequence[bytes], positions: Mapping[str, int]
+) -> Iterator[ProofFinding]:
     position, short = receipt.index, f"{receipt.leaf_hash[:16]}..."
-    where = places.get(receipt.leaf_hash)
+    where = positions.get(receipt.leaf_hash)
     if where == position:
         yield check(True, f"Entry {position} is the vote of its receipt ({_vote_of(log[position])}).", "")
     elif where is not None:

@@ -121,16 +121,16 @@ def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFin
 
 def _comments_compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFinding]:
     later = {comment["id"]: comment for comment in newer.comments}
-    gone = [comment["id"] for comment in older.comments if comment["id"] not in later]
+    missing = [comment["id"] for comment in older.comments if comment["id"] not in later]
     changed = [
         comment["id"]
         for comment in older.comments
         if comment["id"] in later and not _same_comment(comment, later[comment["id"]])
     ]
     yield _check(
-        not gone,
+        not missing,
         f"All of its {len(older.comments)} comments are in its successor.",
-        f"{len(gone)} comments are missing in its successor: {gone[:5]}.",
+        f"{len(missing)} comments are missing in its successor: {missing[:5]}.",
     )
     yield _check(
         not changed,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from zmart.errors import Invalid
-from zmart.market.eligibility import OPEN, VoterStanding
+from zmart.market.eligibility import OPEN, VoterFacts
 from zmart.market.tally import Tally
 from zmart.market.times import readable_seconds
 from zmart.market.types import VoteKind, Wallet
@@ -30,14 +30,14 @@ CLOCKS_AGREE_S = 600
 
 class TallyReport(msgspec.Struct, frozen=True):
     """All that was looked at for one kind of vote; it holds when nothing is broken. `not_counted`: voters who are not
-    eligible; `not_told`: voters of whom it cannot be told."""
+    eligible; `unknown_voters`: voters of whom it cannot be told."""
 
     kind: VoteKind
     tally: Tally
     transaction: str
     findings: list[ProofFinding]
     not_counted: list[VoterReason] = []
-    not_told: list[VoterReason] = []
+    unknown_voters: list[VoterReason] = []
 
     @property
     def holds(self) -> bool:
@@ -60,14 +60,16 @@ def verify_tally(
     evidence: Evidence,
     anchor: Anchor,
     log: Sequence[bytes],
-    standings: Mapping[Wallet, VoterStanding] | None = None,
+    facts_by_wallet: Mapping[Wallet, VoterFacts] | None = None,
 ) -> TallyReport:
-    """`log`: the market's entries from the first on, at least as many as the anchor's memo names; `standings`: what is
-    known about the voters (`voters_of`), for a memo whose rule is not `open`."""
-    votes = _judged(anchor, log, standings or {})
+    """Verify the tally of `anchor` and report what was checked.
+
+    `log`: the market's entries from the first on, at least as many as the anchor's memo names. `facts_by_wallet`: what
+    is known about the voters (`voters_of`), for a memo whose rule is not `open`."""
+    votes = _judged(anchor, log, facts_by_wallet or {})
     findings = list(_findings(evidence, anchor, log, votes))
     return TallyReport(
-        anchor.kind, anchor.tally, anchor.signature, findings, votes.not_counted, votes.not_told
+        anchor.kind, anchor.tally, anchor.signature, findings, votes.not_counted, votes.unknown_voters
     )
 
 
@@ -76,9 +78,11 @@ def voters_of(anchor: Anchor, log: Sequence[bytes]) -> list[Wallet]:
     return [entry.statement.wallet for entry in _counted(_entries(anchor, log))]
 
 
-def _judged(anchor: Anchor, log: Sequence[bytes], standings: Mapping[Wallet, VoterStanding]) -> JudgedVotes:
+def _judged(
+    anchor: Anchor, log: Sequence[bytes], facts_by_wallet: Mapping[Wallet, VoterFacts]
+) -> JudgedVotes:
     rule = rule_of(anchor.memo.rule if anchor.memo else None)
-    return judge_votes(OPEN if rule is None else rule, _counted(_entries(anchor, log)), standings)
+    return judge_votes(OPEN if rule is None else rule, _counted(_entries(anchor, log)), facts_by_wallet)
 
 
 def _entries(anchor: Anchor, log: Sequence[bytes]) -> list[LogEntry]:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from zmart.errors import Invalid
-from zmart.market.eligibility import OPEN, Eligibility, Rule, RuleKind, VoterStanding, judge
+from zmart.market.eligibility import OPEN, Eligibility, Rule, RuleKind, VoterFacts, judge
 from zmart.market.tally import Tally
 from zmart.market.types import Wallet
 from zmart.market.vote_entries import LogEntry
 from zmart.proofs.findings import ProofFinding, Verdict, broken, check, note
 
 _NAMED = 20
-_NOT_LOOKED_AT = VoterStanding(why_unknown="it was not looked at.")
+_NO_FACTS = VoterFacts(why_unknown="it was not looked at.")
 
 
 class VoterReason(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class JudgedVotes(msgspec.Struct, frozen=True):
     counted: list[LogEntry]
     unknown: list[LogEntry]
     not_counted: list[VoterReason]
-    not_told: list[VoterReason]
+    unknown_voters: list[VoterReason]
 
 
 def rule_of(text: str | None) -> Rule | None:
@@ -42,21 +42,21 @@ def rule_of(text: str | None) -> Rule | None:
 
 
 def judge_votes(
-    rule: Rule, entries: Sequence[LogEntry], standings: Mapping[Wallet, VoterStanding]
+    rule: Rule, entries: Sequence[LogEntry], facts_by_wallet: Mapping[Wallet, VoterFacts]
 ) -> JudgedVotes:
     """`entries`: one for each wallet; a wallet without a standing is unknown, unless every wallet may vote."""
     votes = JudgedVotes([], [], [], [])
     for entry in entries:
         wallet = entry.statement.wallet
-        found = judge(rule, standings.get(wallet, _NOT_LOOKED_AT))
-        match found.eligibility:
+        judgement = judge(rule, facts_by_wallet.get(wallet, _NO_FACTS))
+        match judgement.eligibility:
             case Eligibility.ELIGIBLE:
                 votes.counted.append(entry)
             case Eligibility.NOT_ELIGIBLE:
-                votes.not_counted.append(VoterReason(wallet, found.reason))
+                votes.not_counted.append(VoterReason(wallet, judgement.reason))
             case Eligibility.UNKNOWN:
                 votes.unknown.append(entry)
-                votes.not_told.append(VoterReason(wallet, found.reason))
+                votes.unknown_voters.append(VoterReason(wallet, judgement.reason))
     return votes
 
 
@@ -68,7 +68,7 @@ def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[Pr
             votes.not_counted, Verdict.NOTE, "votes are not counted: their wallets are not eligible."
         )
         yield from _named(
-            votes.not_told, Verdict.UNKNOWN, "votes: whether they count cannot be told from this RPC."
+            votes.unknown_voters, Verdict.UNKNOWN, "votes: whether they count cannot be told from this RPC."
         )
     tally = tally_of(votes.counted)
     if not votes.unknown:

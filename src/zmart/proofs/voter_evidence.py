@@ -10,7 +10,7 @@ from zmart.chain.rpc import Rpc, SignatureInfo
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
-from zmart.market.eligibility import Rule, RuleKind, VoteOpening, VoterStanding
+from zmart.market.eligibility import Rule, RuleKind, VoteOpening, VoterFacts
 from zmart.market.types import Address, ChainTime, Signature, VoteKind, Wallet
 from zmart.proofs.tally_evidence import Anchor, Evidence
 from zmart.proofs.verify_tally import voters_of
@@ -25,7 +25,7 @@ _MOST_PAGES = 100
 async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | None:
     """The vote's opening at chain time `at`: the market's first successful transaction that is not older. None where
     the RPC does not show it."""
-    found: SignatureInfo | None = None
+    first: SignatureInfo | None = None
     before: Signature | None = None
     for _ in range(_MOST_PAGES):
         page = await rpc.get_signatures_for_address(market, before=before, limit=_PAGE)
@@ -34,14 +34,14 @@ async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | 
                 return None
             if line.block_time < at:
                 break
-            found = line if line.err is None else found
+            first = line if line.err is None else first
         if len(page) < _PAGE or (page[-1].block_time or 0) < at:
             break
         before = page[-1].signature
-    return None if found is None else VoteOpening(at, found.slot, found.signature)
+    return None if first is None else VoteOpening(at, first.slot, first.signature)
 
 
-async def standings_of(
+async def facts_about_voters(
     rpc: Rpc,
     program: Program,
     evidence: Evidence,
@@ -49,7 +49,7 @@ async def standings_of(
     log: Sequence[bytes],
     gateway_url: str,
     saved_list: bytes | None = None,
-) -> dict[Wallet, VoterStanding]:
+) -> dict[Wallet, VoterFacts]:
     """What the rule of the anchor's memo asks about every voter of its log; nothing if every wallet may vote."""
     rule = rule_of(anchor.memo.rule if anchor.memo else None)
     if rule is None or rule.kind is RuleKind.OPEN:
@@ -60,41 +60,41 @@ async def standings_of(
     is_proposal = anchor.kind is VoteKind.PROPOSAL
     at = evidence.account.created_at if is_proposal else evidence.account.dispute_initiated_at
     opening = await opening_of(rpc, program.addresses.market(evidence.market_id), at)
-    return await standings(rpc, program, rule, opening, wallets)
+    return await facts_about(rpc, program, rule, opening, wallets)
 
 
-async def standings(
+async def facts_about(
     rpc: Rpc,
     program: Program,
     rule: Rule,
     opening: VoteOpening | None,
     wallets: Sequence[Wallet],
-) -> dict[Wallet, VoterStanding]:
+) -> dict[Wallet, VoterFacts]:
     """What each of these wallets held, or had traded, before the opening."""
     if opening is None:
-        unknown = VoterStanding(why_unknown="the RPC does not show the transaction that opened the vote.")
+        unknown = VoterFacts(why_unknown="the RPC does not show the transaction that opened the vote.")
         return dict.fromkeys(wallets, unknown)
     permits = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(wallet: Wallet) -> tuple[Wallet, VoterStanding]:
+    async def one(wallet: Wallet) -> tuple[Wallet, VoterFacts]:
         async with permits:
             try:
                 if rule.kind is RuleKind.FUNDED:
                     return wallet, await held_before(rpc, wallet, opening)
                 return wallet, await traded_before(rpc, program, wallet, opening, rule.lamports)
             except ChainError as problem:
-                return wallet, VoterStanding(why_unknown=str(problem))
+                return wallet, VoterFacts(why_unknown=str(problem))
 
     return dict(await asyncio.gather(*map(one, wallets)))
 
 
 async def _by_list(
     cid: str, evidence: Evidence, wallets: Sequence[Wallet], gateway_url: str, saved_list: bytes | None
-) -> dict[Wallet, VoterStanding]:
+) -> dict[Wallet, VoterFacts]:
     signers = (evidence.config.backend_authority, evidence.config.admin)
     try:
         raw = saved_list or await fetch_from_gateway(gateway_url, cid, max_bytes=MAX_BYTES)
         listed = set(parse_list(raw, cid, evidence.program, signers).wallets)
     except ZmartError as problem:
-        return dict.fromkeys(wallets, VoterStanding(why_unknown=str(problem)))
-    return {wallet: VoterStanding(listed=wallet in listed) for wallet in wallets}
+        return dict.fromkeys(wallets, VoterFacts(why_unknown=str(problem)))
+    return {wallet: VoterFacts(listed=wallet in listed) for wallet in wallets}

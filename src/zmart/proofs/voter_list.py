@@ -72,18 +72,18 @@ def parse_list(raw: bytes, cid: str, program: Address, signers: Iterable[Wallet]
         raise Invalid("list", f"The list {cid} is larger than {MAX_BYTES} bytes.")
     if cid_of(raw, parse_cid(cid).version) != cid:
         raise Invalid("list", f"These bytes are not those of {cid}.")
-    found = _read(raw)
-    if found.program != program:
-        raise Invalid("list", f"The list {cid} is for program {found.program}.")
-    if found.signer not in set(signers):
+    voter_list = _read(raw)
+    if voter_list.program != program:
+        raise Invalid("list", f"The list {cid} is for program {voter_list.program}.")
+    if voter_list.signer not in set(signers):
         raise Invalid(
             "list",
-            f"The list {cid} is signed by {found.signer}, which GlobalConfig names neither as backend authority nor as "
-            "admin.",
+            f"The list {cid} is signed by {voter_list.signer}, which GlobalConfig names neither as backend authority "
+            "nor as admin.",
         )
-    if not signed_text(found.signer, found.text, found.signature, program):
-        raise Invalid("list", f"The signature of the list {cid} is not that of {found.signer}.")
-    return found
+    if not signed_text(voter_list.signer, voter_list.text, voter_list.signature, program):
+        raise Invalid("list", f"The signature of the list {cid} is not that of {voter_list.signer}.")
+    return voter_list
 
 
 def _read(raw: bytes) -> VoterList:
@@ -93,16 +93,16 @@ def _read(raw: bytes) -> VoterList:
         form = None
     if form is None:
         raise Invalid("list", "These bytes are no ZMART voter list (see docs/votes.md).")
-    found = VoterList(
+    voter_list = VoterList(
         program=Address(form["program"]),
         wallets=tuple(Wallet(line) for line in form["wallets"].splitlines()),
         signer=Wallet(form["signer"]),
         signature=form["signature"],
     )
-    ordered = all(a < b for a, b in zip(found.wallets, found.wallets[1:], strict=False))
-    if not ordered or len(found.wallets) > MAX_WALLETS or found.encode() != raw:
+    ordered = all(a < b for a, b in zip(voter_list.wallets, voter_list.wallets[1:], strict=False))
+    if not ordered or len(voter_list.wallets) > MAX_WALLETS or voter_list.encode() != raw:
         raise Invalid("list", "The list's wallets are not as its head says: in ascending order, each once.")
-    return found
+    return voter_list
 
 
 def _checked(wallet: str) -> Wallet:

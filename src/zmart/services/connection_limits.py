@@ -55,7 +55,7 @@ class LimitedConnection(asyncio.Protocol):
         """Begin to wait for the first head."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
         self._head_since = self._loop.time()
-        self._check = self._loop.call_later(self._bounds.check_s, self._look)
+        self._check = self._loop.call_later(self._bounds.check_s, self._check_time)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -104,7 +104,7 @@ class LimitedConnection(asyncio.Protocol):
         if not self._in_progress and self._head_bytes > self._bounds.head_bytes:
             self._transport.abort()
 
-    def _look(self) -> None:
+    def _check_time(self) -> None:
         """End the connection if it has used up its time; look again later if not."""
         now = self._loop.time()
         slow_head = self._head_since is not None and now - self._head_since >= self._bounds.head_within_s
@@ -118,7 +118,7 @@ class LimitedConnection(asyncio.Protocol):
             self._paused_since = (
                 now  # closed, but the rest of an answer waits for a client that may never read it
             )
-        self._check = self._loop.call_later(self._bounds.check_s, self._look)
+        self._check = self._loop.call_later(self._bounds.check_s, self._check_time)
 
 
 class SlowBody(ZmartError):

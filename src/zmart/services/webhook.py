@@ -41,7 +41,7 @@ class WebhookReceiver:
         self._secret = settings.helius_webhook_secret.get_secret_value()
         self._with_hmac = settings.helius_webhook_hmac
         self._waking: asyncio.Task[None] | None = None
-        self._wake_again = False
+        self._wake_pending = False
         self.max_body_bytes = settings.webhook_max_body_bytes
         if not self._secret and not settings.is_local:
             raise ConfigError(
@@ -102,13 +102,13 @@ class WebhookReceiver:
 
     def _wake_workers(self) -> None:
         """Wake the workers after the response: no delivery waits for it. Concurrent deliveries share one wake."""
-        self._wake_again = True
+        self._wake_pending = True
         if self._waking is None or self._waking.done():
             self._waking = asyncio.create_task(self._notify())
 
     async def _notify(self) -> None:
-        while self._wake_again:
-            self._wake_again = False
+        while self._wake_pending:
+            self._wake_pending = False
             try:
                 await inbox.wake(self._pool)
             except StoreError:

@@ -1,4 +1,4 @@
-"""What happened lately, everywhere: trades, votes, comments and new markets in one list."""
+"""Read the recent activity of all markets: trades, votes, comments and new markets in one list."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _NEWEST = {
 TYPES = tuple(_NEWEST)
 
 
-class Happening(msgspec.Struct, frozen=True, kw_only=True):
-    """`amount` is a trade's lamports; `question` is what its market asks."""
+class ActivityRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the activity list. `amount`: the lamports of a trade; `question`: that of its market."""
 
     id: str
     type: str
@@ -50,6 +50,6 @@ _ALL = _union(TYPES)
 _ONE = {name: _union((name,)) for name in TYPES}
 
 
-async def newest(pool: Pool, limit: int, only: str | None = None) -> list[Happening]:
-    """The newest of all kinds, or of one of TYPES."""
-    return [Happening(**row) for row in await pool.fetch(_ONE[only] if only else _ALL, limit)]
+async def newest(pool: Pool, limit: int, only: str | None = None) -> list[ActivityRow]:
+    """Return the newest rows, of all kinds or of one of TYPES."""
+    return [ActivityRow(**row) for row in await pool.fetch(_ONE[only] if only else _ALL, limit)]

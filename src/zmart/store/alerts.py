@@ -1,4 +1,4 @@
-"""Alerts by key: one is open per key at a time; raising it again counts, resolving closes it."""
+"""Store alerts by key. At most one is open for each key; raising it again counts it, resolving closes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETURNING times
 """
 _RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE key = $1 AND resolved_at IS NULL RETURNING id"
 _OPEN = f"SELECT {_COLUMNS} FROM alerts WHERE resolved_at IS NULL ORDER BY severity, raised_at, id"
-# The lease is also the pause after a failure: whoever claimed and could not tell leaves it as it is.
+# The lease is also the pause after a failure: a process that could not notify leaves it as it is.
 _CLAIM = f"""
 UPDATE alerts SET claimed_until = now() + make_interval(secs => $1)
 WHERE id = (SELECT id FROM alerts
@@ -32,8 +32,8 @@ RETURNING {_COLUMNS}, now() AS claimed_at
 _NOTIFIED = "UPDATE alerts SET notified_at = $2, claimed_until = NULL WHERE id = $1"
 
 
-class Alert(msgspec.Struct, frozen=True):
-    """`times`: how often it was raised while open; `notified_at`: when somebody was last told of it."""
+class AlertRow(msgspec.Struct, frozen=True):
+    """`times`: how often it was raised while open; `notified_at`: when the last notification was sent."""
 
     id: int
     key: str
@@ -46,42 +46,42 @@ class Alert(msgspec.Struct, frozen=True):
     resolved_at: datetime | None
 
 
-class News(msgspec.Struct, frozen=True):
-    """An alert as it stood when it was claimed, to be told."""
+class AlertNotification(msgspec.Struct, frozen=True):
+    """An alert as it was at `claimed_at`, for which a notification is to be sent."""
 
-    alert: Alert
+    alert: AlertRow
     claimed_at: datetime
 
 
 async def raise_alert(db: Pool | Connection, key: str, severity: Severity, message: str) -> int:
-    """Open the alert or count it once more; how often it has been raised since it opened."""
+    """Open the alert, or count it once more. Returns how often it has been raised since it opened."""
     times: int = await db.fetchval(_RAISE, key, severity, message)
     return times
 
 
 async def resolve_alert(db: Pool | Connection, key: str) -> bool:
-    """Close the open alert of that key; False when there was none."""
+    """Close the open alert of that key. Returns False when there was none."""
     return await db.fetchval(_RESOLVE, key) is not None
 
 
-async def open_alerts(db: Pool | Connection) -> list[Alert]:
-    """What is open, critical ones first."""
+async def open_alerts(db: Pool | Connection) -> list[AlertRow]:
+    """Return all open alerts, critical ones first."""
     return [_alert(row) for row in await db.fetch(_OPEN)]
 
 
-async def claim_news(db: Pool | Connection, lease_s: float) -> News | None:
-    """An alert whose opening or closing nobody was told of yet, for this caller alone until the lease ends."""
+async def claim_notification(db: Pool | Connection, lease_s: float) -> AlertNotification | None:
+    """Return an alert whose opening or closing needs a notification; no other caller gets it until the lease ends."""
     row = await db.fetchrow(_CLAIM, lease_s)
     if row is None:
         return None
-    *fields, claimed_at = row
-    return News(Alert(*fields), claimed_at)
+    *values, claimed_at = row
+    return AlertNotification(AlertRow(*values), claimed_at)
 
 
-async def mark_told(db: Pool | Connection, news: News) -> None:
-    """Somebody knows; what happened to the alert since the claim is news again."""
-    await db.execute(_NOTIFIED, news.alert.id, news.claimed_at)
+async def mark_notified(db: Pool | Connection, notification: AlertNotification) -> None:
+    """Record that the notification was sent. A change of the alert since the claim needs another one."""
+    await db.execute(_NOTIFIED, notification.alert.id, notification.claimed_at)
 
 
-def _alert(row: Record) -> Alert:
-    return Alert(*row)
+def _alert(row: Record) -> AlertRow:
+    return AlertRow(*row)

@@ -1,4 +1,4 @@
-"""Everything that is pinned: written down with its bytes before the upload, proven by reading it back."""
+"""Store what is pinned: the bytes before the upload, the pin, and whether the bytes were read back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ VALUES ('snapshot', $1, $2, $3, $4, $5, length($5::bytea), $6, $7)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO NOTHING
 """
 _COLUMNS = "id, kind, market_id, snapshot_day, cid, content, provider, pinned_at, attempts"
-# Failed ones come last, so that one which cannot be pinned holds up no other.
+# Failed ones come last, so that one that cannot be pinned delays no other.
 _OPEN = f"""
 SELECT {_COLUMNS} FROM ipfs_anchors WHERE verified_at IS NULL AND content IS NOT NULL AND unpinned_at IS NULL
   AND ($1::text IS NULL OR market_id = $1)
 ORDER BY attempts, id LIMIT $2
 """
-# What the bytes were noted for before any provider was known belongs to the one that pins them, unless that has
-# such a row already.
+# A row from before any provider was known goes to the provider that pins the bytes, unless that has such a row already.
 _PINNED = """
 UPDATE ipfs_anchors SET provider = $2, provider_id = $3, last_error = NULL, pinned_at = coalesce(pinned_at, now()),
     unpin_after = CASE WHEN kind = 'snapshot' THEN coalesce(unpin_after, now() + $4 * interval '1 day') END
@@ -41,7 +40,7 @@ WHERE a.id = $1 AND b.id <> a.id AND b.provider = $2
   AND (b.market_id, b.kind, b.cid) = (a.market_id, a.kind, a.cid)
   AND b.snapshot_day IS NOT DISTINCT FROM a.snapshot_day
 """
-_STANDING = """
+_STATUS = """
 SELECT cid, snapshot_day, pinned_at, verified_at, last_error FROM ipfs_anchors
 WHERE market_id = $1 AND kind = 'snapshot' ORDER BY id DESC LIMIT 1
 """
@@ -71,15 +70,15 @@ FROM ipfs_anchors WHERE unpinned_at IS NULL
 """
 
 
-class Kind(Enum):
-    """What was pinned."""
+class AnchorKind(Enum):
+    """What the pinned bytes are."""
 
     SNAPSHOT = "snapshot"
     QUESTION = "question"
     EVIDENCE = "evidence"
 
 
-class Latest(msgspec.Struct, frozen=True):
+class LatestSnapshot(msgspec.Struct, frozen=True):
     """The newest snapshot of a market."""
 
     cid: str
@@ -99,11 +98,11 @@ class NewSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
 
 
-class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes that are not proven to be pinned yet; `pinned_at` tells that a provider took them."""
+class OpenAnchor(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that were not read back from IPFS yet. `pinned_at`: when a provider accepted them."""
 
     id: int
-    kind: Kind
+    kind: AnchorKind
     market_id: MarketId
     snapshot_day: date | None
     cid: str
@@ -113,8 +112,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the newest snapshot of a market got."""
+class SnapshotStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a market's newest snapshot: pinned, verified, or why not."""
 
     cid: str
     snapshot_day: date
@@ -123,8 +122,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str | None
 
 
-class Due(msgspec.Struct, frozen=True):
-    """A pin whose time is over; `needed` when another row keeps the same bytes at the same provider."""
+class DueAnchor(msgspec.Struct, frozen=True):
+    """A pin that has reached `unpin_after`. `needed`: another row keeps the same bytes at the same provider."""
 
     id: int
     cid: str
@@ -132,8 +131,8 @@ class Due(msgspec.Struct, frozen=True):
     needed: bool
 
 
-class Counts(msgspec.Struct, frozen=True):
-    """How the pins stand."""
+class AnchorCounts(msgspec.Struct, frozen=True):
+    """Count pins: `open` are not verified, `failing` of these have failed at least once."""
 
     open: int
     failing: int
@@ -142,59 +141,63 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 async def lock(connection: Connection, market_id: MarketId) -> None:
-    """One builder at a time for a market, until the end of the transaction: the chain of snapshots never forks."""
+    """Lock the market's snapshots until the transaction ends, so that their chain never forks."""
     await connection.execute(_LOCK, market_id)
 
 
-async def latest(db: Pool | Connection, market_id: MarketId) -> Latest | None:
-    """The snapshot that was written down last, pinned or not."""
+async def latest(db: Pool | Connection, market_id: MarketId) -> LatestSnapshot | None:
+    """Return the market's snapshot that was added last, pinned or not."""
     row = await db.fetchrow(_LATEST, market_id)
-    return None if row is None else Latest(row["cid"], row["previous_cid"], row["snapshot_day"])
+    return None if row is None else LatestSnapshot(row["cid"], row["previous_cid"], row["snapshot_day"])
 
 
-async def standing(db: Pool | Connection, market_id: MarketId) -> Standing | None:
-    """None when there is no snapshot of the market."""
-    row = await db.fetchrow(_STANDING, market_id)
-    return None if row is None else Standing(**row)
+async def snapshot_status(db: Pool | Connection, market_id: MarketId) -> SnapshotStatus | None:
+    """Return the status of the newest snapshot; None when the market has none."""
+    row = await db.fetchrow(_STATUS, market_id)
+    return None if row is None else SnapshotStatus(**row)
 
 
 async def add(connection: Connection, new: NewSnapshot) -> None:
-    """Write a snapshot down with its bytes; the same one again changes nothing."""
+    """Insert a snapshot with its bytes; the same one again changes nothing."""
     await connection.execute(
         _ADD, new.market_id, new.day, new.cid, new.previous_cid, new.content, new.comments, new.provider
     )
 
 
-async def open_ones(db: Pool | Connection, limit: int, market_id: MarketId | None = None) -> list[Open]:
-    """What is still to be pinned or read back, of one market or of all."""
-    return [msgspec.convert(dict(row), Open) for row in await db.fetch(_OPEN, market_id, limit)]
+async def open_anchors(
+    db: Pool | Connection, limit: int, market_id: MarketId | None = None
+) -> list[OpenAnchor]:
+    """Return what is still to be pinned or read back, of one market or of all."""
+    return [msgspec.convert(dict(row), OpenAnchor) for row in await db.fetch(_OPEN, market_id, limit)]
 
 
 async def pinned(pool: Pool, anchor_id: int, provider: str, provider_id: str, keep_days: int) -> None:
-    """A provider took the bytes: it keeps a snapshot for so many days, documents for ever."""
+    """Record that a provider pinned the bytes: a snapshot for `keep_days`, documents permanently."""
     async with pool.transaction() as connection:
         await connection.execute(_TWIN, anchor_id, provider)
         await connection.execute(_PINNED, anchor_id, provider, provider_id, keep_days)
 
 
 async def verified(db: Pool | Connection, anchor_id: int) -> None:
-    """The bytes were read back through a gateway: our own copy may go."""
+    """Record that the bytes were read back through an IPFS gateway, and drop our own copy."""
     await db.execute(_VERIFIED, anchor_id)
 
 
 async def failed(db: Pool | Connection, anchor_id: int, error: str) -> None:
+    """Record a failed attempt, with the first 500 characters of the error."""
     await db.execute(_FAILED, anchor_id, error[:500])
 
 
-async def due(db: Pool | Connection, provider: str, limit: int) -> list[Due]:
-    """Pins at `provider` whose time is over."""
-    return [Due(**row) for row in await db.fetch(_DUE, provider, limit)]
+async def due(db: Pool | Connection, provider: str, limit: int) -> list[DueAnchor]:
+    """Return pins at `provider` that have reached `unpin_after`."""
+    return [DueAnchor(**row) for row in await db.fetch(_DUE, provider, limit)]
 
 
 async def unpinned(db: Pool | Connection, anchor_id: int) -> None:
-    """The provider let go; the row stays."""
+    """Record that the provider removed the pin; the row stays."""
     await db.execute(_UNPINNED, anchor_id)
 
 
-async def counts(db: Pool | Connection) -> Counts:
-    return Counts(**await db.fetchrow(_COUNTS) or {})
+async def counts(db: Pool | Connection) -> AnchorCounts:
+    """Return the counts of all pins that were not removed."""
+    return AnchorCounts(**await db.fetchrow(_COUNTS) or {})

@@ -1,4 +1,4 @@
-"""Listings of a range of slots that an operator asked for, and where a broken one goes on."""
+"""Store the progress of backfills, so that an interrupted one continues where it was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zmart.market.types import Signature, Slot
 from zmart.store.pool import Pool
 
 OPEN_END = Slot(2**63 - 1)
-"""`to_slot` of a range that ends where the chain does."""
+"""`to_slot` of a range that ends at the tip of the chain."""
 
 _BEGIN = """
 INSERT INTO backfills AS old (from_slot, to_slot) VALUES ($1, $2)
@@ -26,7 +26,7 @@ _ENDED = "UPDATE backfills SET ended_at = now() WHERE (from_slot, to_slot) = ($1
 
 
 class BackfillCursor(msgspec.Struct, frozen=True, kw_only=True):
-    """The oldest transaction that was listed, None at the beginning; `new_count` were not known before."""
+    """The oldest transaction listed so far, None at the beginning. `new_count`: how many were not known before."""
 
     oldest_signature: Signature | None
     oldest_slot: Slot | None
@@ -34,7 +34,7 @@ class BackfillCursor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def begin(pool: Pool, from_slot: Slot, to_slot: Slot) -> BackfillCursor:
-    """Where to go on: at the beginning, unless an earlier listing of this range was broken off."""
+    """Return where to continue: at the beginning, unless an earlier listing of this range was interrupted."""
     row = await pool.fetchrow(_BEGIN, from_slot, to_slot)
     assert row is not None
     return BackfillCursor(**row)
@@ -48,4 +48,5 @@ async def listed_to(
 
 
 async def ended(pool: Pool, from_slot: Slot, to_slot: Slot) -> None:
+    """Record that the range is listed completely."""
     await pool.execute(_ENDED, from_slot, to_slot)

@@ -1,7 +1,7 @@
-"""Many rows in one statement: `INSERT ... SELECT FROM unnest(...)`, built once from a list of columns.
+"""Build statements that write many rows: `INSERT ... SELECT FROM unnest(...)`, from a list of columns.
 
-An array travels as PostgreSQL's own text of it: the driver looks at every element of a list twice, and takes
-longer for that than the server for reading the text.
+Arrays are sent as PostgreSQL's text form: the driver visits every element of a list twice, which takes longer than
+the server needs to parse the text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-_TEXTS = frozenset({"text", "jsonb"})
+_QUOTED_TYPES = frozenset({"text", "jsonb"})
 _NULL = "NULL"
 
 
@@ -22,11 +22,13 @@ def _same(value: object) -> object:
 
 
 def enum_value(value: object) -> object:
+    """Return the value of an enum member."""
     assert isinstance(value, Enum)
     return value.value
 
 
 def enum_name(value: object) -> object:
+    """Return the name of an enum member."""
     assert isinstance(value, Enum)
     return value.name
 
@@ -47,21 +49,24 @@ class Column(msgspec.Struct, frozen=True):
 
     @property
     def parameter_type(self) -> str:
+        """The SQL type of the array's elements."""
         return "bigint" if self.array_type == "time" else self.array_type
 
     @property
     def expression(self) -> str:
+        """The SQL that inserts the value from the unnested row `r`."""
         return f"to_timestamp(r.{self.name})" if self.array_type == "time" else f"r.{self.name}"
 
     @property
     def read_expression(self) -> str:
+        """The SQL that selects the value in the form in which it is written."""
         if self.array_type == "time":
             return f"extract(epoch FROM {self.name})::bigint AS {self.name}"
         return self.name
 
 
 def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[str]:
-    """One array per column, as text."""
+    """Return one array for each column, in PostgreSQL's text form."""
     result: list[str] = []
     for column in columns:
         values = list(map(column.read or attrgetter(column.name), rows))
@@ -72,8 +77,8 @@ def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[str]:
 
 
 def array(array_type: str, values: Sequence[object]) -> str:
-    """The text of an array; `array_type` is the type of its elements."""
-    if array_type in _TEXTS:
+    """Return an array in PostgreSQL's text form; `array_type` is the type of its elements."""
+    if array_type in _QUOTED_TYPES:
         return "{" + ",".join([_NULL if v is None else _quoted(str(v)) for v in values]) + "}"
     return "{" + ",".join([_NULL if v is None else str(v) for v in values]) + "}"
 
@@ -85,18 +90,22 @@ def _quoted(text: str) -> str:
 
 
 def unnest(columns: Sequence[Column], first: int = 1) -> str:
-    """`unnest($1::text::bigint[], ...) AS r (a, ...)`: each parameter is a text of `array`."""
+    """Return `unnest($1::text::bigint[], ...) AS r (a, ...)`; each parameter is a result of `array`."""
     parameters = ", ".join(f"${n}::text::{c.parameter_type}[]" for n, c in enumerate(columns, first))
     return f"unnest({parameters}) AS r ({', '.join(c.name for c in columns)})"
 
 
 def insert(table: str, columns: Sequence[Column]) -> str:
+    """Return the statement that inserts rows, one array parameter for each column."""
     names = ", ".join(c.name for c in columns)
     return f"INSERT INTO {table} ({names}) SELECT {', '.join(c.expression for c in columns)} FROM {unnest(columns)}"
 
 
 def upsert(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
-    """Rows that are there already and equal are not written again, so they are no change to publish."""
+    """Return the statement that inserts or updates rows by `key`.
+
+    Rows that are equal already are not written, so they are no change to publish.
+    """
     values = [c.name for c in columns if c.name not in key]
     assignments = ", ".join(f"{name} = excluded.{name}" for name in values)
     before = ", ".join(f"{table}.{name}" for name in values)
@@ -108,4 +117,5 @@ def upsert(table: str, columns: Sequence[Column], key: Sequence[str]) -> str:
 
 
 def select(table: str, columns: Sequence[Column]) -> str:
+    """Return the statement that reads all rows."""
     return f"SELECT {', '.join(c.read_expression for c in columns)} FROM {table}"

@@ -1,4 +1,4 @@
-"""Prices over time: a market's trades added up by interval."""
+"""Read candles: the trades of a market aggregated by interval."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zmart.market.identifiers import MarketRef
 from zmart.market.types import Lamports, MarketId, PriceE9
 from zmart.store.pool import Pool
 
-# One row for each interval with trades, before them one without a start: the price before the window. All carry the
-# market's own columns, and where there is neither, one row carries them alone.
+# One row for each interval with trades; before them one without a start, with the price before the window. Every row
+# has the market's columns; a market with neither yields one row with these alone.
 _OF_ID = """
 SELECT m.market_id, m.activated_at, coalesce(m.finalized_at, m.cancelled_at) AS ended_at, c.*
 FROM markets m LEFT JOIN LATERAL (
@@ -31,8 +31,8 @@ FROM markets m LEFT JOIN LATERAL (
 _OF_ADDRESS = _OF_ID.replace("m.market_id = $1", "m.address = $1")
 
 
-class Candle(msgspec.Struct, frozen=True):
-    """YES prices of the trades in one interval that begins at `start_s` (unix seconds)."""
+class CandleRow(msgspec.Struct, frozen=True):
+    """YES prices of the trades in one interval that begins at `start_s` (Unix seconds)."""
 
     start_s: int
     open_e9: PriceE9
@@ -43,20 +43,20 @@ class Candle(msgspec.Struct, frozen=True):
     trades: int
 
 
-class Chart(msgspec.Struct, frozen=True):
-    """A market's intervals with trades, in order, and the YES price before the first; from when to when it could be
-    traded, None for what has not come."""
+class CandleChart(msgspec.Struct, frozen=True):
+    """A market's intervals with trades, in order, and the YES price before the first. It could be traded from
+    `activated_at` to `ended_at`; None: not yet."""
 
     market_id: MarketId
     activated_at: datetime | None
     ended_at: datetime | None
     price_before: PriceE9 | None
-    candles: list[Candle]
+    candles: list[CandleRow]
 
 
 async def of_market(
     pool: Pool, ref: MarketRef, start: datetime, end: datetime, interval_s: int
-) -> Chart | None:
+) -> CandleChart | None:
     """Return the market's window; None if there is no such market."""
     if interval_s <= 0:
         raise Invalid("interval", "An interval is longer than nothing.")
@@ -66,6 +66,6 @@ async def of_market(
         return None
     market_id, activated_at, ended_at, start_s, *first = rows[0]
     before = first[3] if start_s is None else None
-    return Chart(
-        market_id, activated_at, ended_at, before, [Candle(*row[3:]) for row in rows if row[3] is not None]
+    return CandleChart(
+        market_id, activated_at, ended_at, before, [CandleRow(*row[3:]) for row in rows if row[3] is not None]
     )

@@ -1,4 +1,4 @@
-"""What the chain said: every transaction that was looked at and its events, kept for ever."""
+"""Store every transaction of the program that was read, with its events, permanently."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ _NEIGHBOURS = """
 SELECT slot, signature, index_in_block FROM chain_transactions
 WHERE slot = ANY($1::bigint[]) AND event_count > 0
 """
-_PLACES = """
-FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS p (signature, place, slot)
-WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block IS DISTINCT FROM p.place
+_NEW_POSITIONS = """
+FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS p (signature, position, slot)
+WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block IS DISTINCT FROM p.position
 """
-_PLACE = tuple(
-    f"UPDATE {table} t SET index_in_block = p.place {_PLACES}"
+_SET_POSITIONS = tuple(
+    f"UPDATE {table} t SET index_in_block = p.position {_NEW_POSITIONS}"
     for table in ("chain_transactions", "chain_events")
 )
-_PLACE_TRADES = """
-UPDATE trades t SET index_in_block = p.place
-FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS p (signature, place, slot)
-WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block <> p.place
+_SET_TRADE_POSITIONS = """
+UPDATE trades t SET index_in_block = p.position
+FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS p (signature, position, slot)
+WHERE t.slot = p.slot AND t.signature = p.signature AND t.index_in_block <> p.position
 """
-_PLACE_HEADS = f"UPDATE market_folds t SET index_in_block = p.place {_PLACES}"
+_SET_HEAD_POSITIONS = f"UPDATE market_folds t SET index_in_block = p.position {_NEW_POSITIONS}"
 _MAP = """
 UPDATE chain_events t SET market_id = m.market_id FROM unnest($1::text[], $2::text[]) AS m (address, market_id)
 WHERE t.market_id IS NULL AND t.name = 'WinningsClaimed' AND t.event ->> 'market' = m.address
@@ -98,7 +98,7 @@ SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8,
 FROM chain_transactions t
 WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2) ORDER BY slot, signature LIMIT $3
 """
-# What a webhook alone told is not final, however final the transaction is that it names.
+# What only a webhook reported is not final, even if the transaction that it names is.
 _FINALIZE = """
 UPDATE chain_transactions t SET finality = 'finalized' WHERE signature = ANY($1::text[])
     AND NOT EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature))
@@ -124,8 +124,8 @@ _event = msgspec.json.Decoder(StoredEvent)
 
 
 class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that was looked at. `unknown_events`: payloads of the program that could not be decoded;
-    `undecodable` are these with their ordinals."""
+    """A transaction that was read. `unknown_events`: how many payloads of the program could not be decoded;
+    `undecodable`: these with their ordinals."""
 
     signature: Signature
     slot: Slot
@@ -138,16 +138,16 @@ class TransactionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """A transaction with events in a slot that holds others too."""
+    """A transaction with events, by its position: events of one slot are folded in the order of the block."""
 
     slot: Slot
     signature: Signature
     index_in_block: int | None
 
 
-class Unfinal(msgspec.Struct, frozen=True):
+class UnfinalTransaction(msgspec.Struct, frozen=True):
     """A transaction that may still leave the chain; `age_s` is how long it has been indexed. `unconfirmed`: a
-    webhook told it, our own RPC has not shown it yet."""
+    webhook delivered it, and our own RPC has not shown it yet."""
 
     signature: Signature
     slot: Slot
@@ -156,15 +156,15 @@ class Unfinal(msgspec.Struct, frozen=True):
     unconfirmed: bool = False
 
 
-class Affected(msgspec.Struct, frozen=True):
-    """What a set of transactions had told about."""
+class AffectedProjections(msgspec.Struct, frozen=True):
+    """The markets, and whether also the config, that the events of some transactions are about."""
 
     markets: set[MarketId]
     config: bool
 
 
 async def known(connection: Connection, signatures: Collection[Signature]) -> set[Signature]:
-    """Those that are indexed already."""
+    """Return those of `signatures` that are indexed."""
     return {row["signature"] for row in await connection.fetch(_KNOWN, list(signatures))}
 
 
@@ -173,7 +173,7 @@ async def add(
     transactions: Sequence[TransactionRow],
     events: Iterable[tuple[ChainEvent, MarketId | None]] = (),
 ) -> None:
-    """Write transactions and their events; those known already stay as they are."""
+    """Insert transactions and their events; those that are indexed already stay as they are."""
     await connection.execute(_ADD_TRANSACTIONS, *arrays_of(_TRANSACTIONS, transactions))
     rows = [
         (
@@ -196,29 +196,29 @@ async def add(
 
 
 async def slots_of(connection: Connection, signatures: Collection[Signature]) -> dict[Signature, Slot]:
-    """In which slots the index has them."""
+    """Return the slots of those of `signatures` that are indexed."""
     rows = await connection.fetch(_SLOTS, list(signatures))
     return {row["signature"]: row["slot"] for row in rows}
 
 
 async def neighbours(connection: Connection | Pool, slots: Collection[Slot]) -> list[Neighbour]:
-    """Indexed transactions with events in these slots."""
+    """Return the indexed transactions with events in these slots."""
     return [Neighbour(*row) for row in await connection.fetch(_NEIGHBOURS, list(slots))]
 
 
-async def place(connection: Connection, placed: Sequence[Neighbour]) -> None:
-    """Write the index in the block of transactions that had none, wherever it is kept."""
+async def set_positions(connection: Connection, placed: Sequence[Neighbour]) -> None:
+    """Write the index in the block of these transactions into every table that holds it."""
     arguments = (
         [p.signature for p in placed],
         [p.index_in_block for p in placed],
         [p.slot for p in placed],
     )
-    for statement in (*_PLACE, _PLACE_TRADES, _PLACE_HEADS):
+    for statement in (*_SET_POSITIONS, _SET_TRADE_POSITIONS, _SET_HEAD_POSITIONS):
         await connection.execute(statement, *arguments)
 
 
 async def map_claims(connection: Connection, markets: Mapping[Address, MarketId]) -> set[MarketId]:
-    """Give claims that were told before their market its id. Returns the markets that had such."""
+    """Give claims that were indexed before their market its id. Returns the markets that had such claims."""
     if not markets:
         return set()
     rows = await connection.fetch(_MAP, list(markets.keys()), list(markets.values()))
@@ -226,7 +226,7 @@ async def map_claims(connection: Connection, markets: Mapping[Address, MarketId]
 
 
 async def markets_at(connection: Connection, addresses: Collection[Address]) -> dict[Address, MarketId]:
-    """The ids of markets by the addresses of their accounts."""
+    """Return the ids of markets by the addresses of their accounts."""
     if not addresses:
         return {}
     return {row["address"]: row["market_id"] for row in await connection.fetch(_MARKETS_AT, list(addresses))}
@@ -235,63 +235,64 @@ async def markets_at(connection: Connection, addresses: Collection[Address]) -> 
 async def of_markets(
     connection: Connection, market_ids: Collection[MarketId]
 ) -> dict[MarketId, list[ChainEvent]]:
-    """All events of these markets, each list in chain order."""
-    found: dict[MarketId, list[ChainEvent]] = {market_id: [] for market_id in market_ids}
+    """Return all events of these markets, each list in chain order."""
+    events: dict[MarketId, list[ChainEvent]] = {market_id: [] for market_id in market_ids}
     for row in await connection.fetch(_OF_MARKETS, list(market_ids)):
-        found[row["market_id"]].append(_chain_event(row))
-    return found
+        events[row["market_id"]].append(_chain_event(row))
+    return events
 
 
 async def of_long_market(
     connection: Connection, market_id: MarketId, piece: int
 ) -> AsyncIterator[list[ChainEvent]]:
-    """The events of one market in chain order, in pieces; inside a transaction."""
+    """Yield the events of one market in chain order, `piece` at a time. Needs a transaction."""
     cursor = await connection.cursor(_OF_LONG_MARKET, market_id)
     while rows := await cursor.fetch(piece):
         yield [_chain_event(row) for row in rows]
 
 
 async def counts(connection: Connection, market_ids: Collection[MarketId]) -> dict[MarketId, int]:
-    """How many events each of these markets has, if any."""
+    """Return how many events each of these markets has; markets without events are left out."""
     return {row["market_id"]: row["n"] for row in await connection.fetch(_COUNTS, list(market_ids))}
 
 
 async def of_config(connection: Connection | Pool) -> list[ChainEvent]:
-    """All events of GlobalConfig in chain order."""
+    """Return all events of GlobalConfig in chain order."""
     return [_chain_event(row) for row in await connection.fetch(_OF_CONFIG)]
 
 
 async def market_ids(connection: Connection, after: str, limit: int) -> list[MarketId]:
-    """Every market that any event or projection names, in pages."""
+    """Return a page of the markets that any event or projection names, by id, after `after`."""
     return [row["market_id"] for row in await connection.fetch(_MARKET_IDS, after, limit)]
 
 
 async def count(connection: Connection | Pool) -> int:
+    """Return how many events are stored."""
     total: int = await connection.fetchval(_COUNT)
     return total
 
 
-async def unfinal(pool: Pool, after: Unfinal | None, limit: int) -> list[Unfinal]:
-    """Transactions that are not known to be finalized, the oldest first; the next page begins behind `after`."""
-    place = (after.slot, after.signature) if after else (-1, "")
-    return [Unfinal(*row) for row in await pool.fetch(_UNFINAL, *place, limit)]
+async def unfinal(pool: Pool, after: UnfinalTransaction | None, limit: int) -> list[UnfinalTransaction]:
+    """Return a page of the transactions that are not known to be finalized, the oldest first, after `after`."""
+    position = (after.slot, after.signature) if after else (-1, "")
+    return [UnfinalTransaction(*row) for row in await pool.fetch(_UNFINAL, *position, limit)]
 
 
 async def finalize(pool: Pool, signatures: Sequence[Signature]) -> int:
-    """Mark those that our own RPC has shown; how many they are."""
+    """Mark as finalized those that our own RPC has shown. Returns how many."""
     status = await pool.execute(_FINALIZE, list(signatures))
     return int(status.rpartition(" ")[2])
 
 
-async def affected_by(connection: Connection, signatures: Collection[Signature]) -> Affected:
-    """What the events of these transactions are about."""
+async def affected_by(connection: Connection, signatures: Collection[Signature]) -> AffectedProjections:
+    """Return what the events of these transactions are about."""
     rows = await connection.fetch(_MARKETS_OF, list(signatures))
     markets = {row["market_id"] for row in rows if row["market_id"] is not None}
-    return Affected(markets, any(row["config"] for row in rows))
+    return AffectedProjections(markets, any(row["config"] for row in rows))
 
 
-async def remove(connection: Connection, signatures: Sequence[Signature]) -> Affected:
-    """Take back transactions that left the chain, with their events."""
+async def remove(connection: Connection, signatures: Sequence[Signature]) -> AffectedProjections:
+    """Delete transactions that left the chain, with their events. Returns what the events were about."""
     affected = await affected_by(connection, signatures)
     await connection.execute(_REMOVE_UNKNOWN, list(signatures))
     await connection.execute(_REMOVE_UNCONFIRMED, list(signatures))
@@ -301,24 +302,24 @@ async def remove(connection: Connection, signatures: Sequence[Signature]) -> Aff
 
 
 async def last_final_before(pool: Pool, slot: Slot) -> Signature | None:
-    """A transaction below `slot` that can never leave the chain: a scan needs not look behind it."""
+    """Return a finalized transaction below `slot`, at which a scan may end; None if there is none."""
     signature: Signature | None = await pool.fetchval(_LAST_FINAL, slot)
     return signature
 
 
 async def first_final_after(pool: Pool, slot: Slot) -> Signature | None:
-    """A transaction above `slot` that can never leave the chain: the list of those below may begin at it."""
+    """Return a finalized transaction above `slot`, before which a listing may begin; None if there is none."""
     signature: Signature | None = await pool.fetchval(_FIRST_FINAL, slot)
     return signature
 
 
 async def unknown(connection: Connection | Pool, limit: int) -> list[Signature]:
-    """Transactions with payloads of the program that could not be decoded, the newest first."""
+    """Return transactions with payloads of the program that could not be decoded, the newest first."""
     return [row["signature"] for row in await connection.fetch(_UNKNOWN, limit)]
 
 
-def _key(told: tuple[ChainEvent, MarketId | None]) -> tuple[Slot, Signature, int]:
-    return told[0].slot, told[0].signature, told[0].ordinal
+def _key(item: tuple[ChainEvent, MarketId | None]) -> tuple[Slot, Signature, int]:
+    return item[0].slot, item[0].signature, item[0].ordinal
 
 
 def _encode(event: StoredEvent) -> str:
@@ -336,7 +337,7 @@ def _chain_event(row: Record) -> ChainEvent:
 
 
 def market_named(event: StoredEvent, at: Mapping[Address, MarketId]) -> MarketId | None:
-    """The market that an event is about: None for the config's, and for a claim of a market not known yet."""
+    """Return the market that an event is about; None for an event of the config, or a claim of an unknown market."""
     if isinstance(event, WinningsClaimed):
         return at.get(event.market)
     market_id: MarketId | None = getattr(event, "market_id", None)

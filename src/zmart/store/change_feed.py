@@ -1,4 +1,4 @@
-"""The change feed: every committed change of a published table, with dense offsets in the order of commits."""
+"""Read the change feed: every committed change of a published table, with dense offsets in the order of commits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from zmart.store.pool import Connection, Pool, Record
 NOTIFICATION = "zmart_feed"
 """The NOTIFY channel; its payload is the last offset of a commit."""
 
-_RELAY_LOCK = 0x7A6D66656564  # any number that nobody else uses: one process carries the feed to Redis
+_RELAY_LOCK = (
+    0x7A6D66656564  # any number that is used for nothing else: one process publishes the feed to Redis
+)
 
 _HEAD = "SELECT epoch::text AS epoch, head, kept_from FROM feed_head"
 _POSITION = """
@@ -33,7 +35,7 @@ WHERE c.base_offset >= $1 AND c.base_offset < $2
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 
 # Offsets are dense: the commit that holds offset n+1 is the last one whose base_offset is at most n, and k offsets
-# behind n end at n+k. Both bounds together keep the scan of the index short.
+# after n end at n+k. Both bounds together keep the scan of the index short.
 _AFTER = """
 SELECT c.base_offset + f.ordinal AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row
 FROM feed_commits c JOIN feed_changes f ON f.commit_id = c.id
@@ -54,7 +56,7 @@ _RENEW_RESTORED = """
 UPDATE feed_head SET epoch = gen_random_uuid(), home = feed_home() WHERE home <> feed_home() RETURNING epoch::text
 """
 
-# kept_from moves before the rows go: whoever reads rows first and kept_from second knows what it missed.
+# kept_from moves before the rows are deleted: a reader that reads rows first and kept_from second knows what it missed.
 _FORGET = """
 UPDATE feed_head SET kept_from = old.next FROM
     (SELECT max(base_offset + row_count) + 1 AS next FROM feed_commits
@@ -81,7 +83,7 @@ class Topic(Enum):
 
 
 class Op(Enum):
-    """What a commit did to the row."""
+    """What a commit did with the row."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -109,9 +111,8 @@ class FeedHead(msgspec.Struct, frozen=True):
 
 
 class FeedPosition(msgspec.Struct, frozen=True):
-    """What is known of the published tables as a whole: while `at` is the same, none of them has changed. While
-    `market_list_offset` is the same, no market came, went or changed its state. The index is gap-free through
-    `slot`."""
+    """The position of the feed. While `at` is the same, no published table has changed; while `market_list_offset` is
+    the same, no market was added, removed or changed its state. The index is gap-free through `slot`."""
 
     epoch: str
     head: int
@@ -120,20 +121,20 @@ class FeedPosition(msgspec.Struct, frozen=True):
 
     @property
     def at(self) -> tuple[str, int]:
-        """Epoch and head: equal while nothing changes."""
+        """Epoch and head: equal while no published table changes."""
         return self.epoch, self.head
 
 
 class ChangedMarkets(msgspec.Struct, frozen=True):
-    """What changed between two heads: markets of which any row did. `market_list_changed`: one of them came, went, or
-    may have another place in a list by state, creator or age."""
+    """The markets of which any row changed between two heads. `market_list_changed`: one of them was added, removed, or
+    may have moved in a list by state, creator or age."""
 
     market_ids: list[MarketId]
     market_list_changed: bool
 
 
 async def position(db: Pool | Connection) -> FeedPosition:
-    """Which commit of a published table was the last."""
+    """Return the feed's position. Raises StoreError before the schema is migrated."""
     row = await db.fetchrow(_POSITION)
     if row is None:
         raise StoreError("The change feed has no head: run `zmart migrate up`.")
@@ -141,7 +142,7 @@ async def position(db: Pool | Connection) -> FeedPosition:
 
 
 async def changed_markets(db: Pool | Connection, after: int, upto: int) -> ChangedMarkets | None:
-    """What changed between two heads of one epoch; None when some of it is not kept any more."""
+    """Return what changed between two heads of one epoch; None if some of the changes are not kept any more."""
     [(count, market_ids, market_list_changed)] = await db.fetch(CHANGED_MARKETS, after, upto)
     if count != upto - after:
         return None
@@ -149,7 +150,7 @@ async def changed_markets(db: Pool | Connection, after: int, upto: int) -> Chang
 
 
 async def head(db: Pool | Connection) -> FeedHead:
-    """Where the feed stands."""
+    """Return the feed's head. Raises StoreError before the schema is migrated."""
     row = await db.fetchrow(_HEAD)
     if row is None:
         raise StoreError("The change feed has no head: run `zmart migrate up`.")
@@ -157,38 +158,38 @@ async def head(db: Pool | Connection) -> FeedHead:
 
 
 async def read_after(db: Pool | Connection, after: int, limit: int) -> list[Change]:
-    """The next `limit` offsets behind `after`, as far as they are committed and kept, in order."""
+    """Return the changes with `after` < offset <= `after + limit` that are committed and kept, in order."""
     return [_change(row) for row in await db.fetch(_AFTER, after, after + limit)]
 
 
 async def read_filtered(
     db: Pool | Connection, after: int, upto: int, topics: frozenset[Topic], market_id: str | None
 ) -> list[Change]:
-    """Changes of some topics (and of one market) with `after` < offset <= `upto`, in order."""
+    """Return the changes of some topics (and of one market) with `after` < offset <= `upto`, in order."""
     names = [topic.value for topic in topics]
     return [_change(row) for row in await db.fetch(_AFTER_FILTERED, after, upto, names, market_id)]
 
 
 async def try_relay_lock(connection: Connection) -> bool:
-    """Take the lock of the relay for as long as this connection lives; False when another process has it."""
+    """Take the relay's lock for the life of this connection. Returns False when another process holds it."""
     taken: bool = await connection.fetchval(_TRY_LOCK, _RELAY_LOCK)
     return taken
 
 
 async def renew_epoch(db: Pool | Connection) -> str:
-    """Begin a new epoch, because offsets that readers have seen are no longer in the database (it was restored
-    from a backup): every resume then says that there is a gap."""
+    """Begin a new epoch and return it, when offsets that readers have seen are no longer in the database (it was
+    restored from a backup): every resume then reports a gap."""
     epoch: str = await db.fetchval(_RENEW_EPOCH)
     return epoch
 
 
 async def renew_restored_epoch(db: Pool | Connection) -> bool:
-    """Begin a new epoch if this database was restored since its epoch began; whether it was."""
+    """Begin a new epoch if this database was restored since its epoch began. Returns whether it was."""
     return await db.fetchval(_RENEW_RESTORED) is not None
 
 
 async def prune(db: Pool | Connection, keep_hours: int) -> int:
-    """Forget commits that are older than `keep_hours`; how many were deleted now (call again until 0)."""
+    """Delete commits that are older than `keep_hours`. Returns how many were deleted; call again until 0."""
     await db.execute(_FORGET, keep_hours)
     status: str = await db.execute(_PRUNE, _PRUNE_COMMITS)
     return int(status.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Deliveries that were folded before our own RPC had shown the same, and those that turned out to be false."""
+"""Store webhook deliveries that were folded before our own RPC confirmed them, and those that were false."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from zmart.market.types import Signature, Slot
 from zmart.store.inbox import CHANNEL, LOCKED, LOCKED_BY_SIGNATURE
 from zmart.store.pool import Connection, Pool
 
-# The order of the slots fills the pages of their index. Where the chain's listing is known already, its slot counts.
+# Rows in the order of slots fill the pages of the index. If the chain's listing names the transaction, its slot counts.
 _FOLDED = f"""
 WITH {LOCKED}, gone AS (
     DELETE FROM inbox i USING locked l
     JOIN unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS f (id, digest, slot) USING (id)
     WHERE i.id = l.id AND i.state = 'pending'
     RETURNING i.id, i.signature, i.received_at, i.listed, i.slot AS named_slot, f.digest, f.slot
-), kept AS (
+), stored AS (
     INSERT INTO unconfirmed_transactions (slot, signature, digest, received_at, listed, listed_slot)
     SELECT slot, signature, digest, received_at, listed, CASE WHEN listed AND named_slot <> slot THEN named_slot END
     FROM gone ORDER BY slot
@@ -32,21 +32,21 @@ WITH {LOCKED}, named AS (
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM named LIMIT 1)
 SELECT count(*) FROM woken
 """
-# Where the listing names it already the RPC is asked, else once the listing does: then an absent row is revived.
-_SAID_FOREIGN = f"""
-WITH {LOCKED}, said AS (
+# The RPC is asked if the listing names the transaction; if it names it later, the absent row becomes pending again.
+_REPORTED_NOT_OURS = f"""
+WITH {LOCKED}, reported AS (
     UPDATE inbox i SET payload = NULL, delivered = false, reported_not_ours = true,
         state = CASE WHEN listed THEN state ELSE 'absent' END, settled_at = CASE WHEN NOT listed THEN now() END
     FROM locked l WHERE i.id = l.id AND state = 'pending' AND delivered RETURNING listed
-), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM said WHERE listed LIMIT 1)
+), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM reported WHERE listed LIMIT 1)
 SELECT count(*) FROM woken
 """
-_NOTE_FOREIGN = """
+_NOTE_REPORTED_NOT_OURS = """
 INSERT INTO false_deliveries (signature, differs, received_at)
 SELECT signature, '{instructions}', received_at FROM inbox WHERE id = ANY($1::bigint[]) RETURNING signature
 """
 _KEYS = "unnest($1::bigint[], $2::text[]) AS k (slot, signature)"
-_TAKE = """
+_CLAIM = """
 UPDATE unconfirmed_transactions SET next_attempt_at = now() + make_interval(secs => $2)
 WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM unconfirmed_transactions WHERE next_attempt_at <= now()
@@ -69,8 +69,8 @@ FROM locked l JOIN unnest($1::bigint[], $2::text[], $3::text[]) AS k (slot, sign
 WHERE (u.slot, u.signature) = (l.slot, l.signature)
 """
 _WITHDRAW = "DELETE FROM unconfirmed_transactions WHERE (slot, signature) = ($1, $2) RETURNING true"
-# What our own RPC lists holds the gap-free slot there, whatever slot a webhook named. The inbox comes first: a worker
-# that folds a row meanwhile takes along what is written here, or is seen by the second statement.
+# The slot in which our own RPC lists a transaction bounds the gap-free slot, whatever slot a webhook named. The inbox
+# comes first: a row that a worker folds meanwhile carries what is written here, or the second statement finds it.
 _LISTED = (
     f"""
 WITH {LOCKED_BY_SIGNATURE} UPDATE inbox i SET listed = true, slot = h.slot
@@ -106,8 +106,8 @@ FROM unconfirmed_transactions
 _NEXT_DUE = "SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM unconfirmed_transactions"
 
 
-class Unconfirmed(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that is folded in `slot`; `digest` is what it said (chain/digest.py)."""
+class UnconfirmedDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that is folded in `slot`; `digest` is what it reported (chain/digest.py)."""
 
     slot: Slot
     signature: Signature
@@ -116,7 +116,7 @@ class Unconfirmed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FalseDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that said something else than the chain, and in what."""
+    """A delivery that differed from the chain; `differs` names the parts that did."""
 
     signature: Signature
     differs: list[str]
@@ -124,9 +124,9 @@ class FalseDelivery(msgspec.Struct, frozen=True, kw_only=True):
     detected_at: datetime
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """How many deliveries our RPC has not confirmed, and for how long (None: there is none). `oldest_listed_s` is of
-    those that our RPC itself lists, so it should be able to show them."""
+class UnconfirmedBacklog(msgspec.Struct, frozen=True, kw_only=True):
+    """How many deliveries our RPC has not confirmed, and since when the oldest waits (None: there is none).
+    `oldest_listed_s` considers those that our RPC itself lists, so it should be able to show them."""
 
     number: int
     oldest_s: float | None
@@ -135,8 +135,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def folded(connection: Connection, rows: Mapping[int, tuple[bytes, Slot]]) -> set[int]:
-    """Deliveries (by row id: digest and slot) that are folded now and have to be confirmed. Returns those whose row
-    was still to do."""
+    """Move deliveries (by id of their inbox row: digest and slot) to those that wait for confirmation. Returns the ids
+    of rows that were still pending."""
     if not rows:
         return set()
     digests, slots = zip(*rows.values(), strict=True)
@@ -144,80 +144,87 @@ async def folded(connection: Connection, rows: Mapping[int, tuple[bytes, Slot]])
 
 
 async def unproven(connection: Connection, ids: Sequence[int]) -> None:
-    """What was delivered shows nothing that could be folded: it names a transaction, and the RPC is asked for it."""
+    """Discard payloads that hold nothing that could be folded: their transactions are fetched from the RPC."""
     if ids:
         await connection.execute(_UNPROVEN, list(ids))
 
 
 async def reported_not_ours(connection: Connection, ids: Sequence[int]) -> None:
-    """What was delivered has nothing to do with the program. If the transaction has, the chain's listing names it;
-    until then nobody asks for it."""
+    """Record that the delivered payloads do not concern the program. They are fetched only if the chain's listing names
+    their transactions."""
     if ids:
-        await connection.execute(_SAID_FOREIGN, list(ids))
+        await connection.execute(_REPORTED_NOT_OURS, list(ids))
 
 
-async def take(pool: Pool, limit: int, lease_s: float) -> list[Unconfirmed]:
-    """The next deliveries to confirm; nobody else takes them before the lease ends."""
-    return [Unconfirmed(**row) for row in await pool.fetch(_TAKE, limit, lease_s)]
+async def claim(pool: Pool, limit: int, lease_s: float) -> list[UnconfirmedDelivery]:
+    """Return the next deliveries to confirm; no other caller gets them before the lease ends."""
+    return [UnconfirmedDelivery(**row) for row in await pool.fetch(_CLAIM, limit, lease_s)]
 
 
-async def confirmed(pool: Pool, shown: Sequence[Unconfirmed]) -> None:
-    """Our RPC has shown the same: they may become final."""
-    if shown:
-        await pool.execute(_CONFIRMED, *_keys(shown))
+async def confirmed(pool: Pool, matching: Sequence[UnconfirmedDelivery]) -> None:
+    """Record that our RPC has shown the same: these deliveries may become final."""
+    if matching:
+        await pool.execute(_CONFIRMED, *_keys(matching))
 
 
-async def unanswered(pool: Pool, answers: Sequence[tuple[Unconfirmed, str]], longest_s: float) -> None:
-    """The RPC could not say, and why; ask again at growing intervals up to `longest_s`, for ever."""
+async def unanswered(
+    pool: Pool, answers: Sequence[tuple[UnconfirmedDelivery, str]], longest_s: float
+) -> None:
+    """Record why the RPC could not confirm these deliveries; they are retried after pauses of up to `longest_s`."""
     if answers:
-        texts = [text[:2000].replace("\0", "") for _, text in answers]
-        await pool.execute(_UNANSWERED, *_keys([delivery for delivery, _ in answers]), texts, longest_s)
+        errors = [error[:2000].replace("\0", "") for _, error in answers]
+        await pool.execute(_UNANSWERED, *_keys([delivery for delivery, _ in answers]), errors, longest_s)
 
 
-async def withdraw(connection: Connection, delivery: Unconfirmed) -> bool:
-    """It was false. False: somebody was faster."""
+async def withdraw(connection: Connection, delivery: UnconfirmedDelivery) -> bool:
+    """Delete a delivery that was false. Returns False when another process did so before."""
     return bool(await connection.fetchval(_WITHDRAW, delivery.slot, delivery.signature))
 
 
-def _keys(some: Sequence[Unconfirmed]) -> tuple[list[Slot], list[Signature]]:
+def _keys(some: Sequence[UnconfirmedDelivery]) -> tuple[list[Slot], list[Signature]]:
     return [one.slot for one in some], [one.signature for one in some]
 
 
-async def listed(pool: Pool, places: Mapping[Signature, Slot]) -> None:
-    """Our RPC lists these transactions in these slots."""
-    if places:
+async def listed(pool: Pool, slots: Mapping[Signature, Slot]) -> None:
+    """Record the slots in which our own RPC lists these transactions."""
+    if slots:
         for statement in _LISTED:
-            await pool.execute(statement, list(places.keys()), list(places.values()))
+            await pool.execute(statement, list(slots.keys()), list(slots.values()))
 
 
-async def note(connection: Connection, delivery: Unconfirmed, differs: Sequence[str]) -> None:
-    """Write down that a delivery was false."""
+async def note(connection: Connection, delivery: UnconfirmedDelivery, differs: Sequence[str]) -> None:
+    """Record that a delivery was false, and in what."""
     await connection.execute(_NOTE, delivery.signature, list(differs), delivery.received_at)
 
 
 async def note_reported_not_ours(connection: Connection, ids: Sequence[int]) -> list[Signature]:
-    """Write down that what was told to be foreign, in these rows of the inbox, is not. Returns their signatures."""
-    return [row["signature"] for row in await connection.fetch(_NOTE_FOREIGN, list(ids))] if ids else []
+    """Record that rows which were reported as not ours are ours after all. Returns their signatures."""
+    return (
+        [row["signature"] for row in await connection.fetch(_NOTE_REPORTED_NOT_OURS, list(ids))]
+        if ids
+        else []
+    )
 
 
 async def false_ones(pool: Pool, within_s: float, limit: int) -> tuple[int, list[FalseDelivery]]:
-    """How many were found within so many seconds, and the newest of them."""
+    """Return how many false deliveries were detected within the last `within_s` seconds, and the newest of them."""
     number: int = await pool.fetchval(_COUNT_RECENT, within_s)
     return number, [FalseDelivery(**row) for row in await pool.fetch(_RECENT, within_s, limit)]
 
 
 async def prune(pool: Pool, older_than_s: float) -> None:
-    """Forget false deliveries that were found so long ago."""
+    """Delete false deliveries that were detected longer ago than that."""
     await pool.execute(_PRUNE, older_than_s)
 
 
-async def waiting(pool: Pool) -> Waiting:
+async def waiting(pool: Pool) -> UnconfirmedBacklog:
+    """Return how many deliveries wait for confirmation, and for how long."""
     row = await pool.fetchrow(_WAITING)
     assert row is not None
-    return Waiting(**row)
+    return UnconfirmedBacklog(**row)
 
 
 async def next_due_s(pool: Pool) -> float | None:
-    """Seconds until one may be tried; None if there is none."""
+    """Return the seconds until the next delivery may be retried; None if none waits."""
     due: float | None = await pool.fetchval(_NEXT_DUE)
     return due

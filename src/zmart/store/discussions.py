@@ -1,4 +1,4 @@
-"""Comments on markets, and the snapshots that were made of them."""
+"""Store comments on markets, and list the snapshots of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.store.pool import Pool
 _COLUMNS = "id, market_id, wallet, content, parent_id, created_at, deleted_at"
 _OF_MARKET = f"""SELECT {_COLUMNS} FROM discussions WHERE market_id = $1 AND deleted_at IS NULL
 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3"""
-_OF_MARKET_BEHIND = f"""SELECT {_COLUMNS} FROM discussions WHERE market_id = $1 AND deleted_at IS NULL
+_OF_MARKET_AFTER = f"""SELECT {_COLUMNS} FROM discussions WHERE market_id = $1 AND deleted_at IS NULL
 AND (created_at, id) < ($3, $4) ORDER BY created_at DESC, id DESC LIMIT $2"""
 _COUNT = "SELECT count(*) FROM discussions WHERE market_id = $1 AND deleted_at IS NULL"
 _ONE = f"SELECT {_COLUMNS} FROM discussions WHERE id = $1 AND deleted_at IS NULL"
@@ -29,7 +29,9 @@ ORDER BY snapshot_day DESC, id DESC LIMIT $2 OFFSET $3
 """
 
 
-class Comment(msgspec.Struct, frozen=True, kw_only=True):
+class CommentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A comment; `deleted_at` is None while it is visible."""
+
     id: UUID
     market_id: MarketId
     wallet: Wallet
@@ -39,8 +41,8 @@ class Comment(msgspec.Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One day's snapshot as a provider holds or held it."""
+class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A day's snapshot at a provider; `unpinned_at` is set once the provider removed it."""
 
     cid: str
     snapshot_day: date
@@ -55,37 +57,41 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def of_market(
-    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, behind: tuple[datetime, UUID] | None = None
-) -> list[Comment]:
-    """The newest first; deleted ones are left out."""
-    if behind is None:
+    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: tuple[datetime, UUID] | None = None
+) -> list[CommentRow]:
+    """Return comments that are not deleted, the newest first, after `after` = (created_at, id) or from `offset` on."""
+    if after is None:
         rows = await pool.fetch(_OF_MARKET, market_id, limit, offset)
     else:
-        rows = await pool.fetch(_OF_MARKET_BEHIND, market_id, limit, *behind)
-    return [Comment(**row) for row in rows]
+        rows = await pool.fetch(_OF_MARKET_AFTER, market_id, limit, *after)
+    return [CommentRow(**row) for row in rows]
 
 
 async def count(pool: Pool, market_id: MarketId) -> int:
-    found: int = await pool.fetchval(_COUNT, market_id)
-    return found
+    """Return how many comments of the market are not deleted."""
+    number: int = await pool.fetchval(_COUNT, market_id)
+    return number
 
 
-async def one(pool: Pool, comment_id: UUID) -> Comment | None:
-    """A comment that is not deleted."""
+async def one(pool: Pool, comment_id: UUID) -> CommentRow | None:
+    """Return a comment; None for an unknown or deleted one."""
     row = await pool.fetchrow(_ONE, comment_id)
-    return None if row is None else Comment(**row)
+    return None if row is None else CommentRow(**row)
 
 
-async def add(pool: Pool, market_id: MarketId, wallet: Wallet, content: str, parent: UUID | None) -> Comment:
-    return Comment(**await pool.fetchrow(_ADD, market_id, wallet, content, parent) or {})
+async def add(
+    pool: Pool, market_id: MarketId, wallet: Wallet, content: str, parent: UUID | None
+) -> CommentRow:
+    """Insert a comment, as an answer to `parent` if that is given."""
+    return CommentRow(**await pool.fetchrow(_ADD, market_id, wallet, content, parent) or {})
 
 
-async def delete(pool: Pool, comment_id: UUID, author: Wallet) -> Comment | None:
-    """Marks the author's comment as deleted; None when it is not there, not theirs, or deleted already."""
+async def delete(pool: Pool, comment_id: UUID, author: Wallet) -> CommentRow | None:
+    """Mark the author's comment as deleted. Returns None when it is unknown, of another wallet, or deleted already."""
     row = await pool.fetchrow(_DELETE, comment_id, author)
-    return None if row is None else Comment(**row)
+    return None if row is None else CommentRow(**row)
 
 
-async def snapshots(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[Snapshot]:
-    """The newest first; those that were unpinned stay listed."""
-    return [Snapshot(**row) for row in await pool.fetch(_SNAPSHOTS, market_id, limit, offset)]
+async def snapshots(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[SnapshotRow]:
+    """Return the pinned snapshots of the market, the newest first, including those that were unpinned later."""
+    return [SnapshotRow(**row) for row in await pool.fetch(_SNAPSHOTS, market_id, limit, offset)]

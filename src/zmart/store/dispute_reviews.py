@@ -1,4 +1,4 @@
-"""Results of disputes that a person was asked to look at: why, and who let them go on."""
+"""Store reviews of disputes: results that a person has to release before they are finalized."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WHERE market_id = $1 AND released_at IS NULL RETURNING {_COLUMNS}
 _ALL = f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at NULLS FIRST, raised_at DESC LIMIT $1"
 
 
-class DisputeReview(msgspec.Struct, frozen=True):
-    """`reasons`: why a person should look; `released_by`: who let it go on, with a note; None while it waits."""
+class DisputeReviewRow(msgspec.Struct, frozen=True):
+    """`reasons`: why a person should review the result; `released_by`: who released it, None while it waits."""
 
     market_id: MarketId
     reasons: tuple[str, ...]
@@ -35,31 +35,33 @@ class DisputeReview(msgspec.Struct, frozen=True):
 
     @property
     def waits(self) -> bool:
+        """Whether nobody has released the result yet."""
         return self.released_at is None
 
 
-async def ask_for(db: Pool | Connection, market_id: MarketId, reasons: Sequence[str]) -> DisputeReview:
-    """Ask for a look at the market's dispute, unless that was done; the review as it stands."""
+async def request(db: Pool | Connection, market_id: MarketId, reasons: Sequence[str]) -> DisputeReviewRow:
+    """Request a review of the market's dispute, or update the reasons of an earlier request. Returns the review."""
     row = await db.fetchrow(_RAISE, market_id, list(reasons))
     assert row is not None
     return _review(row)
 
 
-async def find(db: Pool | Connection, market_id: MarketId) -> DisputeReview | None:
+async def find(db: Pool | Connection, market_id: MarketId) -> DisputeReviewRow | None:
+    """Return the review of the market's dispute; None when none was requested."""
     row = await db.fetchrow(_FIND, market_id)
     return None if row is None else _review(row)
 
 
-async def release(db: Pool | Connection, market_id: MarketId, by: str, note: str) -> DisputeReview | None:
-    """Let the dispute be settled by its votes; None when no review of it waits."""
+async def release(db: Pool | Connection, market_id: MarketId, by: str, note: str) -> DisputeReviewRow | None:
+    """Release the dispute to be finalized by its votes. Returns None when no review of it waits."""
     row = await db.fetchrow(_RELEASE, market_id, by, note)
     return None if row is None else _review(row)
 
 
-async def newest(db: Pool | Connection, limit: int = 100) -> list[DisputeReview]:
-    """Those that wait first."""
+async def newest(db: Pool | Connection, limit: int = 100) -> list[DisputeReviewRow]:
+    """Return the newest reviews, those that wait first."""
     return [_review(row) for row in await db.fetch(_ALL, limit)]
 
 
-def _review(row: Record) -> DisputeReview:
-    return DisputeReview(**{**row, "reasons": tuple(row["reasons"])})
+def _review(row: Record) -> DisputeReviewRow:
+    return DisputeReviewRow(**{**row, "reasons": tuple(row["reasons"])})

@@ -1,7 +1,7 @@
-"""The texts of markets that are still to be fetched.
+"""Store which documents of markets are still to be fetched.
 
-The schema's triggers on markets ask for them. A row goes when its text is here; while that cannot be had it stays, with
-a growing pause between attempts.
+The schema's triggers on markets insert the rows. A row is deleted once its document is stored; until then it is
+retried, with growing pauses.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from zmart.store.pool import Pool
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 6 * 3_600
 
-# Of what is due: what needs no fetching any more goes. A text that came at the same moment as its market was announced
-# by neither; the update that changes nothing does it.
+# Due rows that need no fetching any more are deleted. A document that was stored at the same moment as its market was
+# published with neither; an update that changes nothing publishes it.
 _DROP_DONE = """
 WITH known AS (
     DELETE FROM document_fetches f USING market_documents d
@@ -26,7 +26,7 @@ WITH known AS (
 )
 UPDATE market_documents d SET problem = d.problem FROM known k WHERE (d.market_id, d.cid) = (k.market_id, k.cid)
 """
-# The pause is booked before the attempt: whoever is killed in it leaves nothing to clean up.
+# The pause is written before the attempt: a process that is killed meanwhile leaves nothing to clean up.
 _CLAIM = """
 WITH due AS (
     SELECT market_id FROM document_fetches WHERE next_attempt_at <= now() AND (attempts = 0) = $1
@@ -41,33 +41,35 @@ _DONE = "DELETE FROM document_fetches WHERE market_id = $1 AND cid = $2"
 _WAITING = "SELECT count(*) FROM document_fetches"
 
 
-class Fetch(msgspec.Struct, frozen=True):
-    """A market and the CID that stands for its text on chain: any text, not always a CID."""
+class DocumentFetch(msgspec.Struct, frozen=True):
+    """A market and the CID of its document as it is on chain: any text, not always a CID."""
 
     market_id: MarketId
     cid: str
 
 
 async def drop_done(pool: Pool) -> None:
-    """Forget what is due and needs no fetching any more."""
+    """Delete due rows that need no fetching any more."""
     await pool.execute(_DROP_DONE)
 
 
-async def claim(pool: Pool, *, is_first: bool) -> Fetch | None:
-    """One that is due, for the first time or again; nobody else gets it before its next pause is over."""
+async def claim(pool: Pool, *, is_first: bool) -> DocumentFetch | None:
+    """Return a due row, for its first attempt or a later one; no other caller gets it before its next pause is over."""
     row = await pool.fetchrow(_CLAIM, is_first, float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
-    return None if row is None else Fetch(**row)
+    return None if row is None else DocumentFetch(**row)
 
 
-async def failed(pool: Pool, fetch: Fetch, error: str) -> None:
+async def failed(pool: Pool, fetch: DocumentFetch, error: str) -> None:
+    """Record why the document could not be fetched, with the first 500 characters of the error."""
     await pool.execute(_FAILED, fetch.market_id, fetch.cid, error[:500])
 
 
-async def done(pool: Pool, fetch: Fetch) -> None:
+async def done(pool: Pool, fetch: DocumentFetch) -> None:
+    """Delete the row: its document is stored."""
     await pool.execute(_DONE, fetch.market_id, fetch.cid)
 
 
 async def waiting(pool: Pool) -> int:
-    """How many texts are still to come."""
-    found: int = await pool.fetchval(_WAITING)
-    return found
+    """Return how many documents are still to be fetched."""
+    number: int = await pool.fetchval(_WAITING)
+    return number

@@ -1,6 +1,6 @@
-"""What markets are about: drafts before the market exists on chain, texts that were fetched by its CID later.
+"""Store the documents of markets: drafts before the market exists on chain, and documents fetched by its CID.
 
-A text belongs to a market only if its hash is the market's on-chain CID: whoever makes a market may take any id.
+A document belongs to a market only if its hash is the market's CID on chain: a creator may choose any id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zmart.market.types import MarketId, Wallet
 from zmart.store.pool import Connection, Pool
 
 OF_MARKET = "d.market_id = m.market_id AND d.cid = m.question_cid"
-"""Joins markets `m` with the document `d` that each has on chain; a draft that waits under the same id is not it."""
+"""Joins markets `m` with their documents `d`; a draft under the same id with another CID is not matched."""
 
 _COLUMNS = """d.market_id, d.creator, d.question, d.description, d.category, d.tags, d.ends_at, d.cid, d.document,
 d.created_at"""
@@ -41,7 +41,7 @@ _DRAFT = f"""
 SELECT {_COLUMNS} FROM market_documents d WHERE d.market_id = $1 AND d.creator = $2
 AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id) ORDER BY d.created_at DESC LIMIT 1
 """
-# Who takes a draft's id on chain does not take the draft out of its author's sight.
+# A market of another creator under a draft's id does not hide the draft from its author.
 _DRAFTS = f"""
 SELECT {_COLUMNS} FROM market_documents d WHERE d.creator = $1
 AND NOT EXISTS (SELECT 1 FROM markets m WHERE {OF_MARKET})
@@ -50,7 +50,7 @@ ORDER BY d.created_at DESC, d.market_id LIMIT $2
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A draft: a question as its creator wrote it; `cid` names the canonical bytes `document`."""
+    """A draft of a market; `cid` is that of the canonical bytes `document`."""
 
     market_id: MarketId
     creator: Wallet
@@ -65,7 +65,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchedDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What the CID of a market names. `document` is None where it is no market document; `problem` says why."""
+    """The content of a market's CID. `document` is None if it is no market document; `problem` says why."""
 
     market_id: MarketId
     cid: str
@@ -79,7 +79,7 @@ class FetchedDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add(pool: Pool, document: Document, provider: str) -> int:
-    """Writes the draft and its pin to come in one commit; the answer is the id of that pin."""
+    """Insert the draft and its anchor in one transaction. Returns the id of the anchor, which is to be pinned."""
     async with pool.transaction() as connection:
         await connection.execute(
             _ADD,
@@ -101,55 +101,57 @@ async def add(pool: Pool, document: Document, provider: str) -> int:
 async def anchor(
     connection: Connection | Pool, kind: str, market_id: MarketId, cid: str, raw: bytes, provider: str
 ) -> int:
-    """Notes bytes that are to be pinned (kind: question, evidence); noting them twice gives the same id."""
-    found: int = await connection.fetchval(_ANCHOR, kind, market_id, cid, raw, len(raw), provider)
-    return found
+    """Insert bytes that are to be pinned (kind: question, evidence) and return the anchor's id; idempotent."""
+    anchor_id: int = await connection.fetchval(_ANCHOR, kind, market_id, cid, raw, len(raw), provider)
+    return anchor_id
 
 
-async def add_fetched(pool: Pool, found: FetchedDocument, pin_cid: str, provider: str) -> None:
-    """Writes down what a market's CID names, and its pin to come under `pin_cid`; nothing where it is known already."""
+async def add_fetched(pool: Pool, document: FetchedDocument, pin_cid: str, provider: str) -> None:
+    """Insert the content of a market's CID, and an anchor to pin it under `pin_cid`, unless it is stored already."""
     async with pool.transaction() as connection:
         await connection.execute(
             _ADD_FETCHED,
-            found.market_id,
-            found.question,
-            found.description,
-            found.category,
-            list(found.tags),
-            found.ends_at,
-            found.cid,
-            found.document,
-            found.problem,
+            document.market_id,
+            document.question,
+            document.description,
+            document.category,
+            list(document.tags),
+            document.ends_at,
+            document.cid,
+            document.document,
+            document.problem,
         )
-        if found.document is not None:
-            await anchor(connection, "question", found.market_id, pin_cid, found.document, provider)
+        if document.document is not None:
+            await anchor(connection, "question", document.market_id, pin_cid, document.document, provider)
 
 
-async def held(pool: Pool, cid: str) -> bytes | None:
-    """The bytes of a document with that CID, under whatever market's id they were written down."""
-    found: bytes | None = await pool.fetchval(_HELD, cid)
-    return found
+async def content_of(pool: Pool, cid: str) -> bytes | None:
+    """Return the bytes of the document with that CID, of any market; None if there is none."""
+    content: bytes | None = await pool.fetchval(_HELD, cid)
+    return content
 
 
 async def pinned(pool: Pool, anchor_id: int, provider_id: str) -> None:
+    """Record that a provider pinned the bytes under `provider_id`."""
     await pool.execute(_PINNED, anchor_id, provider_id)
 
 
 async def anchor_of_question(pool: Pool, document: Document, provider: str) -> int:
-    """The pin of a question that is written down already."""
+    """Return the id of the anchor of a draft that is stored already."""
     return await anchor(pool, "question", document.market_id, document.cid, document.document, provider)
 
 
 async def drafts_asking(pool: Pool, creator: Wallet, question: str) -> list[Document]:
-    """Drafts of `creator` with that question, the newest first."""
+    """Return drafts of `creator` with that question, the newest first."""
     return [Document(**row) for row in await pool.fetch(_DRAFTS_ASKING, creator, question)]
 
 
 async def draft(pool: Pool, market_id: MarketId, creator: Wallet) -> Document | None:
-    """A document of `creator` under an id that no indexed market has."""
+    """Return the newest draft of `creator` under that id; None if there is none, or a market has the id."""
     row = await pool.fetchrow(_DRAFT, market_id, creator)
     return None if row is None else Document(**row)
 
 
 async def drafts(pool: Pool, creator: Wallet, limit: int) -> list[Document]:
+    """Return the drafts of `creator` that did not become markets, the newest first."""
     return [Document(**row) for row in await pool.fetch(_DRAFTS, creator, limit)]

@@ -1,8 +1,8 @@
-"""Translates the driver's errors into the errors of the store, once for all who read and write.
+"""Translate the driver's errors into the errors of the store.
 
 The table follows PostgreSQL's SQLSTATE codes (docs: Appendix A): an exact code first, then its class, the first two
-characters. A code that stands in neither is a wrong statement or a wrong value: a bug, which is never
-repeated as if the server were unavailable.
+characters. Any other code means a wrong statement or a wrong value: a bug, which is never retried as if the server
+were unavailable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DRIVER_ERRORS = (
     asyncpg.InternalClientError,
     OSError,  # TimeoutError, too
 )
-"""Everything that a call of the driver can raise without being a bug."""
+"""What a call of the driver may raise without a bug in our code."""
 
 _BY_CODE: Mapping[str, type[StoreError]] = {
     "25006": ReadOnly,  # a stand-by, or default_transaction_read_only
@@ -41,21 +41,21 @@ _BY_CLASS: Mapping[str, type[StoreError]] = {
     "57": Unavailable,  # shut down, crashed, starting, dropped
     "58": Unavailable,  # the server's own disk or system
 }
-_WORDS: Mapping[type[StoreError], str] = {
+_MESSAGES: Mapping[type[StoreError], str] = {
     Unavailable: "PostgreSQL is unavailable",
     Busy: "PostgreSQL is busy",
-    RolledBack: "PostgreSQL gave way to another transaction",
+    RolledBack: "PostgreSQL rolled the transaction back in favor of another",
     ReadOnly: "PostgreSQL accepts no writes",
 }
 
 
 def kind_of_code(code: str) -> type[StoreError] | None:
-    """What an SQLSTATE means to a caller; None for a bug."""
+    """Return the error that an SQLSTATE stands for; None for a bug."""
     return _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
 
 
 def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
-    """The error of the store for one that a statement raised; None for a bug.
+    """Return the store's error for one that a statement raised; None for a bug.
 
     asyncpg raises InterfaceError and InternalClientError both for a connection that has ended and for a call that is
     wrong. `connected`, the connection's state now, tells them apart.
@@ -65,7 +65,7 @@ def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
 
 
 def connect_error(problem: Exception) -> StoreError:
-    """The error of the store for a connection that could not be made: then nothing is a bug."""
+    """Return the store's error for a connection that could not be made: there no error is a bug."""
     if isinstance(problem, asyncpg.PostgresError):
         kind = kind_of_code(_code(problem)) or Unavailable
         return kind(f"{_sentence(kind, problem)} Check DATABASE_URL if this does not end by itself.")
@@ -98,4 +98,4 @@ def _sentence(kind: type[StoreError], problem: Exception) -> str:
     # The text of an OSError holds the address.
     reported = [] if isinstance(problem, OSError) else str(problem).strip().splitlines()
     reason = f"{type(problem).__name__}: {reported[0]}" if reported else type(problem).__name__
-    return f"{_WORDS[kind]} ({reason})."
+    return f"{_MESSAGES[kind]} ({reason})."

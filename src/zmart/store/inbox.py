@@ -1,4 +1,4 @@
-"""The inbox: every hint of a transaction, written down before anything is done with it."""
+"""Store the inbox: every hint of a transaction, before anything is done with it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from zmart.market.types import Signature, Slot
 from zmart.store.pool import Connection, Pool
 
 CHANNEL = "zmart_inbox"
-AWAY_PAUSE_S, MAX_PAUSE_S = 10, 60
-"""The longest pauses between two attempts: while the RPC is away, and for whatever else. There is no last attempt."""
+UNAVAILABLE_PAUSE_S, MAX_PAUSE_S = 10, 60
+"""The longest pauses between two attempts: while the RPC is unavailable, and otherwise. There is no last attempt."""
 Source = Literal["webhook", "logs", "scan"]
 
-# Whoever writes several rows locks them in the order of their signatures, as `_STORE` does: two that meet on the same
-# rows wait for each other, and never end as a deadlock, which PostgreSQL resolves only after a second.
+# Statements that write several rows lock them in the order of their signatures, as `_STORE` does, so that two of them
+# never deadlock, which PostgreSQL resolves only after a second.
 _LOCKED = "locked AS MATERIALIZED (SELECT id FROM inbox WHERE {} ORDER BY signature FOR UPDATE)"
 LOCKED = _LOCKED.format("id = ANY($1::bigint[])")
 LOCKED_BY_SIGNATURE = _LOCKED.format("signature = ANY($1::text[])")
-# A row that gets its payload is ready at once, whoever has leased it for a fetch. What the chain's listing names is
-# known better than what a hint said of it, and revives a hint that had been given up.
+# A row that gets its payload is ready at once, even if it is leased for a fetch. The chain's listing overrides what a
+# hint said, and makes an abandoned hint pending again.
 _STORE = f"""
 WITH hints AS (
     SELECT * FROM unnest($2::text[], $3::bigint[], $4::bytea[]) AS h (signature, slot, payload) ORDER BY signature
@@ -60,14 +60,14 @@ WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature AND (i.lis
 # A batch ends with its number of rows or of bytes, whichever comes first: a payload may have megabytes.
 _READY = """
 WITH next AS (
-    SELECT id, octet_length(payload) AS size, row_number() OVER (ORDER BY slot, id) AS place FROM inbox
+    SELECT id, octet_length(payload) AS size, row_number() OVER (ORDER BY slot, id) AS number FROM inbox
     WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
 SELECT id, signature, slot, payload, delivered, reported_not_ours, attempts,
     extract(epoch FROM now() - received_at)::float8 AS age_s
 FROM inbox WHERE id = ANY (ARRAY(
-    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM next) f WHERE before < $2))
+    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY number) - size AS before FROM next) f WHERE before < $2))
 ORDER BY slot, id
 """
 _TO_FETCH = """
@@ -98,7 +98,7 @@ DELETE FROM inbox WHERE id IN (
     SELECT id FROM inbox WHERE state IN ('done', 'absent') AND settled_at < now() - make_interval(secs => $1) LIMIT $2
     FOR UPDATE SKIP LOCKED)
 """
-# The first pause is short: a node tells of a transaction some moments before it gives it.
+# The first pause is short: a node announces a transaction some moments before it returns it.
 _PAUSE = "make_interval(secs => LEAST({}, 0.05 * 2 ^ LEAST(attempts, 11)))"
 _FAILED = f"""
 WITH {LOCKED}, failed AS (
@@ -129,14 +129,14 @@ FROM locked l WHERE i.id = l.id AND state = 'pending' AND payload IS NULL AND NO
 """
 _DEFER = f"""
 WITH {LOCKED} UPDATE inbox i SET attempts = attempts + 1, last_error = $2,
-    next_attempt_at = now() + {_PAUSE.format(AWAY_PAUSE_S)}
+    next_attempt_at = now() + {_PAUSE.format(UNAVAILABLE_PAUSE_S)}
 FROM locked l WHERE i.id = l.id AND state = 'pending'
 """
 _NEXT_DUE = """
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM inbox
 WHERE state = 'pending' AND (payload IS NOT NULL) = $1
 """
-# What a hint named and nobody has shown yet is no backlog: it may not exist.
+# A transaction that only a hint names is no backlog: it may not exist.
 IS_REAL = "state = 'pending' AND (listed OR payload IS NOT NULL)"
 _DEPTH = f"""
 SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS pending,
@@ -155,7 +155,7 @@ _DEAD = """
 SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at FROM inbox
 WHERE state = 'dead' AND id > $1 ORDER BY id LIMIT $2
 """
-# Somebody may also name one that still waits, and has failed before.
+# A pending row that has failed before may be named, too.
 _NAMED = f"({IS_REAL} AND last_error IS NOT NULL OR state = 'dead') AND (signature = $1 OR id::text = $1)"
 _LETTER = f"""
 SELECT id, signature, source, slot, attempts, last_error, received_at, settled_at, payload FROM inbox WHERE {_NAMED}
@@ -177,16 +177,16 @@ WITH {LOCKED_BY_SIGNATURE} DELETE FROM inbox i USING locked l WHERE i.id = l.id
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """A transaction that somebody named; `payload` is its JSON if it was delivered with it."""
+    """A transaction that a source named; `payload` is its JSON if the source delivered it."""
 
     signature: Signature
     slot: Slot | None
     payload: bytes | None
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A row whose transaction is at hand. `age_s`: since it was received; `delivered`: a webhook told it;
-    `reported_not_ours`: one reported before that it has nothing to do with the program."""
+class ReadyTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A row with the transaction's JSON. `age_s`: since it was received; `delivered`: by a webhook;
+    `reported_not_ours`: an earlier delivery did not concern the program."""
 
     id: int
     signature: Signature
@@ -198,9 +198,9 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     reported_not_ours: bool = False
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A row whose transaction has to be fetched. `slot` is the chain's own if it is `listed`, else what somebody
-    claims. At slot `unknown_since_slot` a node first properly said that it knows no such transaction."""
+class FetchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A row whose transaction has to be fetched. `slot` is the chain's own if it is `listed`, else what a hint claims.
+    `unknown_since_slot`: the slot of a node when it first answered that it knows no such transaction."""
 
     id: int
     signature: Signature
@@ -209,17 +209,17 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     unknown_since_slot: Slot | None = None
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """`fresh` hints were not known before; `changed` counts these and those that completed a known row: either makes
-    work ready, so that somebody must wake the workers."""
+class StoreResult(msgspec.Struct, frozen=True):
+    """How many hints were new (`fresh`), and how many rows were inserted or completed (`changed`): if any, the workers
+    have to be woken."""
 
     fresh: int
     changed: int
 
 
-class Unfetched(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that could not be fetched, and why; it is asked for again after pauses that grow up to `most_s`.
-    `unknown_at`: the slot at which the node properly said that it knows no such transaction."""
+class FetchFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that could not be fetched, and why; it is retried after pauses that grow up to `most_s`. `unknown_at`: the
+    slot of the node when it answered that it knows no such transaction."""
 
     id: int
     error: str
@@ -227,9 +227,9 @@ class Unfetched(msgspec.Struct, frozen=True, kw_only=True):
     unknown_at: Slot | None = None
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a row could not be settled. `refetch`: what was delivered is no good, ask the RPC instead.
-    `permanent`: no further attempt of this version can help, so it becomes a dead letter; all else is tried again."""
+class InboxFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a row could not be indexed. `refetch`: discard the payload and fetch the transaction from the RPC.
+    `permanent`: no attempt of this version can succeed, so the row becomes a dead letter; others are retried."""
 
     id: int
     error: str
@@ -237,10 +237,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     permanent: bool = False
 
 
-class Depth(msgspec.Struct, frozen=True, kw_only=True):
-    """`pending` rows are at hand or named by the chain's own listing; `unproven` ones are only hinted at. `oldest_s`
-    is the age of the oldest pending row, None if there is none, `oldest_error` why it waits; `gap_slot` the lowest
-    slot that has a dead letter."""
+class InboxDepth(msgspec.Struct, frozen=True, kw_only=True):
+    """The inbox in numbers. `pending` rows have a payload or are in the chain's own listing; `unproven` ones are named
+    by a hint alone. `oldest_s`: age of the oldest pending row, None if there is none; `oldest_error`: why it waits;
+    `gap_slot`: the lowest slot with a dead letter."""
 
     pending: int
     dead: int
@@ -250,8 +250,8 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     oldest_error: str | None = None
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A pending row that cannot be settled for now, and why."""
+class WaitingTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A pending row that cannot be indexed for now, and why."""
 
     signature: Signature
     slot: Slot | None
@@ -276,15 +276,16 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def store(
     pool: Pool | Connection, source: Source, hints: Sequence[Hint], *, wake_workers: bool = True
-) -> Stored:
-    """Write the hints down, one round trip, and wake the workers for whatever became ready. A scan's are named by the
-    chain's own listing, in the slots that it tells.
+) -> StoreResult:
+    """Store hints in one round trip, and wake the workers if rows became ready. Hints of a scan count as listed by the
+    chain, in the slots that they name.
 
-    PostgreSQL lets those who notify commit one after the other: who has somebody waiting calls `wake` afterwards.
+    PostgreSQL serializes commits that notify: a caller that is waited for passes `wake_workers=False` and calls
+    `wake` afterwards.
     """
     unique = {hint.signature: hint for hint in sorted(hints, key=lambda hint: hint.payload is not None)}
     if not unique:
-        return Stored(0, 0)
+        return StoreResult(0, 0)
     rows = list(unique.values())
     row = await pool.fetchrow(
         _STORE,
@@ -296,59 +297,60 @@ async def store(
         source == "scan",
     )
     assert row is not None
-    return Stored(row["fresh"], row["changed"])
+    return StoreResult(row["fresh"], row["changed"])
 
 
 async def wake(pool: Pool) -> None:
-    """Tell the workers that something may be there; one who misses it looks some seconds later."""
+    """Wake the workers; one that misses the notification checks some seconds later."""
     await pool.execute(_WAKE)
 
 
 async def unknown(pool: Pool, signatures: Sequence[Signature]) -> set[Signature]:
-    """Those of `signatures` that the index does not have, or only by hints that the chain's listing has not named."""
+    """Return those of `signatures` that the index lacks, or has from hints alone."""
     return {row["signature"] for row in await pool.fetch(_UNKNOWN, list(signatures))}
 
 
 async def ready(
     connection: Connection | Pool, limit: int, most_bytes: int = 8_000_000, without: Sequence[int] = ()
-) -> list[Ready]:
-    """The next rows to fold, in the order of their slots; `without` those that are being worked on."""
+) -> list[ReadyTransaction]:
+    """Return the next rows to fold, in the order of their slots, up to `most_bytes` of payload, except `without`."""
     rows = await connection.fetch(_READY, limit, most_bytes, list(without))
-    return [Ready(**row) for row in rows]
+    return [ReadyTransaction(**row) for row in rows]
 
 
-async def take_to_fetch(pool: Pool, limit: int, lease_s: float) -> list[Wanted]:
-    """The next rows to fetch; nobody else takes them before the lease ends."""
-    return [Wanted(**row) for row in await pool.fetch(_TO_FETCH, limit, lease_s)]
+async def claim_fetches(pool: Pool, limit: int, lease_s: float) -> list[FetchRequest]:
+    """Return the next rows to fetch; no other caller gets them before the lease ends."""
+    return [FetchRequest(**row) for row in await pool.fetch(_TO_FETCH, limit, lease_s)]
 
 
-async def fetched(pool: Pool, found: Sequence[tuple[int, bytes, Slot]]) -> None:
+async def fetched(pool: Pool, transactions: Sequence[tuple[int, bytes, Slot]]) -> None:
     """Store fetched transactions (row id, JSON, slot) and wake the workers."""
-    if found:
-        ids, payloads, slots = zip(*found, strict=True)
+    if transactions:
+        ids, payloads, slots = zip(*transactions, strict=True)
         await pool.execute(_FETCHED, list(ids), list(payloads), list(slots))
 
 
 async def settled(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Their transactions are indexed; chain_transactions remembers them. Returns those that were still to do."""
+    """Delete rows whose transactions are indexed: chain_transactions has them. Returns the ids that were pending."""
     return {row["id"] for row in await connection.fetch(_SETTLED, list(ids))} if ids else set()
 
 
 async def not_ours(connection: Connection, ids: Sequence[int]) -> None:
-    """Their transactions have nothing to do with the program; the rows stay a while, so that no scan lists
+    """Mark rows as done whose transactions do not concern the program. They stay until `prune`, so that no scan adds
     them again at once."""
     if ids:
         await connection.execute(_NOT_OURS, list(ids))
 
 
 async def prune(pool: Pool, older_than_s: float, limit: int = 10_000) -> int:
-    """Delete rows that were done so long ago, at most `limit`. Returns how many."""
+    """Delete up to `limit` rows that were done longer ago than that. Returns how many."""
     status = await pool.execute(_PRUNE, older_than_s, limit)
     return int(status.rpartition(" ")[2])
 
 
-async def failed(connection: Connection | Pool, failures: Sequence[Failure]) -> list[Signature]:
-    """Try them again later, with growing pauses and for ever; permanent ones are dead letters (returned)."""
+async def failed(connection: Connection | Pool, failures: Sequence[InboxFailure]) -> list[Signature]:
+    """Record failures: they are retried with growing pauses, without limit. Permanent ones become dead letters, which
+    are returned."""
     if not failures:
         return []
     rows = await connection.fetch(
@@ -361,8 +363,8 @@ async def failed(connection: Connection | Pool, failures: Sequence[Failure]) -> 
     return [row["signature"] for row in rows if row["state"] == "dead"]
 
 
-async def unfetched(pool: Pool, outcomes: Sequence[Unfetched]) -> None:
-    """Ask for them again later, with growing pauses and for ever."""
+async def unfetched(pool: Pool, outcomes: Sequence[FetchFailure]) -> None:
+    """Record rows that could not be fetched: they are retried with growing pauses, without limit."""
     if outcomes:
         await pool.execute(
             _UNFETCHED,
@@ -374,8 +376,8 @@ async def unfetched(pool: Pool, outcomes: Sequence[Unfetched]) -> None:
 
 
 async def absent(pool: Pool, ids: Sequence[int]) -> int:
-    """Nobody has their transactions: forget the hints, unless the chain's listing or a delivery came first. The rows
-    stay a while, so that no repetition begins anew. Returns how many."""
+    """Give up hints whose transactions no endpoint has, unless the chain's listing or a delivery came first. The rows
+    stay until `prune`, so that a repeated hint is not judged again. Returns how many."""
     if not ids:
         return 0
     status = await pool.execute(_ABSENT, list(ids))
@@ -383,14 +385,14 @@ async def absent(pool: Pool, ids: Sequence[int]) -> int:
 
 
 async def defer(pool: Pool, ids: Sequence[int], error: str) -> None:
-    """Leave rows alone for a while through no fault of theirs, with growing pauses."""
+    """Postpone rows for a reason that is not theirs, with growing pauses."""
     if ids:
         await pool.execute(_DEFER, list(ids), _text(error))
 
 
-async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[Waiting]:
-    """Pending rows that could not be settled for so long, the oldest first."""
-    return [Waiting(**row) for row in await pool.fetch(_WAITING, longer_than_s, limit)]
+async def waiting(pool: Pool, longer_than_s: float, limit: int = 100) -> list[WaitingTransaction]:
+    """Return pending rows that failed and have waited longer than that, the oldest first."""
+    return [WaitingTransaction(**row) for row in await pool.fetch(_WAITING, longer_than_s, limit)]
 
 
 def _text(error: str) -> str:
@@ -398,23 +400,25 @@ def _text(error: str) -> str:
 
 
 async def next_due_s(pool: Pool, *, has_payload: bool) -> float | None:
-    """Seconds until a pending row, at hand or to be fetched, may be tried; None if there is none."""
+    """Return the seconds until the next pending row, with or without payload, may be tried; None if there is none."""
     due: float | None = await pool.fetchval(_NEXT_DUE, has_payload)
     return due
 
 
-async def depth(pool: Pool) -> Depth:
+async def depth(pool: Pool) -> InboxDepth:
+    """Return the inbox in numbers."""
     row = await pool.fetchrow(_DEPTH)
     assert row is not None
-    return Depth(**row)
+    return InboxDepth(**row)
 
 
 async def dead_letters(pool: Pool, after_id: int = 0, limit: int = 100) -> list[DeadLetter]:
+    """Return a page of the dead letters by id, after `after_id`, without payloads."""
     return [DeadLetter(**row) for row in await pool.fetch(_DEAD, after_id, limit)]
 
 
 async def dead_letter(pool: Pool, which: str) -> DeadLetter:
-    """By id or signature, with its payload. Raises NotFound."""
+    """Return a dead letter, or a pending row that failed, by id or signature, with its payload. Raises NotFound."""
     row = await pool.fetchrow(_LETTER, which)
     if row is None:
         raise NotFound(f"There is no dead letter {which[:100]}.")
@@ -422,7 +426,7 @@ async def dead_letter(pool: Pool, which: str) -> DeadLetter:
 
 
 async def replay(pool: Pool, which: str | None = None) -> int:
-    """Try one dead letter (id or signature) or all again; or one that waits, at once. Returns how many."""
+    """Retry at once: one dead letter or waiting row (id or signature), or all dead letters. Returns how many."""
     row = await pool.fetchrow(_REPLAY, which)
     assert row is not None
     revived: int = row["revived"]
@@ -430,18 +434,18 @@ async def replay(pool: Pool, which: str | None = None) -> int:
 
 
 async def drop(pool: Pool, which: str | None = None) -> int:
-    """Give up one dead letter, one that waits, or all dead letters; no scan brings them back. Returns how many."""
+    """Give up one dead letter or waiting row, or all dead letters; no scan adds them again. Returns how many."""
     status = await pool.execute(_DROP, which)
     return int(status.rpartition(" ")[2])
 
 
 async def forget(connection: Connection | Pool, signatures: Sequence[Signature]) -> None:
-    """Their transactions left the chain; should they return, they are new."""
+    """Delete rows whose transactions left the chain; a hint of them is new then."""
     await connection.execute(_FORGET, list(signatures))
 
 
 async def listen(pool: Pool, wake: Callable[[], None]) -> None:
-    """Call `wake` whenever something was stored, and once at first; returns when the connection is lost."""
+    """Call `wake` at first and after every notification. Returns when the connection is lost."""
     lost = asyncio.Event()
     async with pool.acquire() as connection:
         connection.add_termination_listener(lambda *_: lost.set())

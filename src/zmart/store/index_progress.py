@@ -1,4 +1,4 @@
-"""How far the index is complete: one row, and the lock under which the projections are written."""
+"""Store how far the index is complete, in one row, and hold the lock under which projections are written."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, gap_free_thr
 FROM index_progress
 """
 _GAP_FREE = "SELECT gap_free_through_slot FROM index_progress"
-# A plan is made for a table as it is then; these tables grow from nothing to millions of rows while it is kept.
+# A plan is made for the table as it is then; these tables grow from nothing to millions of rows while it is cached.
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock($1) FROM set_config('enable_seqscan', 'off', true)"
 _LOCK = "SELECT pg_advisory_xact_lock($1)"
 _LISTED = """
 UPDATE index_progress
 SET listed_through_slot = GREATEST(listed_through_slot, $1), tip_slot = $2, scanned_at = now()
 """
-# One look at the Clock is kept until the gap-free slot has passed it; only then the next one takes its place.
+# One reading of the Clock is kept until the gap-free slot has passed it; only then the next one replaces it.
 _FINALIZED = """
 UPDATE index_progress SET final_slot = GREATEST(final_slot, $1), final_time = GREATEST(final_time, $3),
     clock_slot = CASE WHEN clock_slot > gap_free_through_slot THEN clock_slot ELSE $2 END,
     clock_time = CASE WHEN clock_slot > gap_free_through_slot THEN clock_time ELSE $3 END
 """
-# Behind the slot through which the listing is complete and final, a hint that it does not name holds nothing up.
+# Up to the slot through which the listing is complete and final, a hint that it does not name delays nothing.
 _ADVANCE = """
 WITH open AS (
     SELECT LEAST((SELECT min(slot) FROM inbox WHERE state IN ('pending', 'dead')
@@ -52,10 +52,12 @@ WHERE gap_free_through_slot <> through.slot OR (clock_slot <= through.slot AND g
 
 
 class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Slots of the chain. Through `listed_through_slot` every transaction is known, through
-    `gap_free_through_slot` each is folded and can never leave the chain. The same holds of everything that the
-    program stamped with a chain time of at most `gap_free_through_time`. `scan_age_s` is None before the first
-    scan ended."""
+    """How far the index is complete.
+
+    Through `listed_through_slot` every transaction is known; through `gap_free_through_slot` each is folded and can
+    never leave the chain. The latter also holds for everything that the program stamped with a chain time of at most
+    `gap_free_through_time`. `scan_age_s` is None before the first scan ended.
+    """
 
     program_id: Address
     genesis_hash: str
@@ -69,21 +71,21 @@ class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def claim(pool: Pool, program_id: Address, genesis_hash: str) -> IndexProgress:
-    """The row, made if this database is new. Raises ConfigError when it belongs to another program or chain."""
+    """Return the row, inserted if there is none. Raises ConfigError when it belongs to another program or chain."""
     await pool.execute(_CLAIM, program_id, genesis_hash)
-    found = await of_program(pool, program_id)
-    assert found is not None
-    if found.genesis_hash != genesis_hash:
+    progress = await of_program(pool, program_id)
+    assert progress is not None
+    if progress.genesis_hash != genesis_hash:
         raise ConfigError(
-            f"This database is an index of the chain with genesis {found.genesis_hash}, the RPC's is "
+            f"This database is an index of the chain with genesis {progress.genesis_hash}, the RPC's is "
             f"{genesis_hash}: check SOLANA_RPC_URL, or use another DATABASE_URL."
         )
-    return found
+    return progress
 
 
 async def recorded_genesis(database_url: str) -> str | None:
-    """Of which chain the database is an index; None before an indexer has ever run there, or without our tables.
-    Raises StoreError when the database cannot say."""
+    """Return the genesis hash of the chain that the database indexes; None before an indexer has ever run there, or
+    without our tables. Raises StoreError."""
     pool = await Pool.open(database_url, 1)
     try:
         if not await pool.fetchval(_HAS_PROGRESS):
@@ -95,54 +97,54 @@ async def recorded_genesis(database_url: str) -> str | None:
 
 
 async def read(pool: Pool | Connection) -> IndexProgress | None:
-    """None before an indexer has ever run here."""
+    """Return the row; None before an indexer has ever run on this database."""
     row = await pool.fetchrow(_READ)
     return IndexProgress(**row) if row else None
 
 
 async def gap_free_slot(connection: Connection) -> Slot:
-    """The slot through which the index is complete; -1 before an indexer has ever run here."""
+    """Return the slot through which the index is complete; -1 before an indexer has ever run on this database."""
     slot: int | None = await connection.fetchval(_GAP_FREE)
     return Slot(-1 if slot is None else slot)
 
 
 async def of_program(pool: Pool | Connection, program_id: Address) -> IndexProgress | None:
-    """As `read`. Raises ConfigError when the database belongs to another program."""
-    found = await read(pool)
-    if found is not None and found.program_id != program_id:
+    """Return the row as `read` does. Raises ConfigError when it belongs to another program."""
+    progress = await read(pool)
+    if progress is not None and progress.program_id != program_id:
         raise ConfigError(
-            f"This database is an index of the program {found.program_id}, not of {program_id}: "
+            f"This database is an index of the program {progress.program_id}, not of {program_id}: "
             "check SOLANA_PROGRAM_ID_CORE, or use another DATABASE_URL."
         )
-    return found
+    return progress
 
 
 async def try_lock_writer(connection: Connection) -> bool:
-    """Take the right to write projections until the transaction ends, if nobody has it.
+    """Take the writer's lock until the transaction ends. Returns False when another process holds it.
 
-    One writer at a time, because the order inside a slot, the config in force and claims that wait for their
-    market reach across markets; and every commit queues for the change feed's head anyway.
+    Projections have one writer at a time, because the order inside a slot, the config in force and claims that wait
+    for their market concern several markets; and every commit waits for the change feed's head anyway.
     """
     locked: bool = await connection.fetchval(_TRY_LOCK, _WRITER_LOCK)
     return locked
 
 
 async def lock_writer(connection: Connection) -> None:
-    """The same, waiting for it."""
+    """Take the writer's lock until the transaction ends, and wait for it."""
     await connection.execute(_LOCK, _WRITER_LOCK)
 
 
 async def listed(pool: Pool, final: Slot, tip: Slot) -> None:
-    """Every transaction up to `final`, a slot that was finalized before it was listed, has been put into the inbox;
+    """Record that every transaction up to `final` is in the inbox. `final` was finalized before the listing began, and
     `tip` was the newest slot then."""
     await pool.execute(_LISTED, final, tip)
 
 
 async def finalized(pool: Pool, slot: Slot, clock_slot: Slot, clock_time: ChainTime) -> None:
-    """The chain's newest finalized slot, and what the finalized Clock sysvar says (its own slot and time)."""
+    """Record the chain's newest finalized slot, and slot and time of the finalized Clock sysvar."""
     await pool.execute(_FINALIZED, slot, clock_slot, clock_time)
 
 
 async def advance(connection: Connection | Pool) -> None:
-    """Move the gap-free slot up to what is listed, settled and final: dead letters are gaps too."""
+    """Advance the gap-free slot through all that is listed, indexed and final. A dead letter is a gap, too."""
     await connection.execute(_ADVANCE)

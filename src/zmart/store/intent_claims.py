@@ -1,7 +1,7 @@
-"""Who may carry out an intent: advisory locks, all of a process on one connection that serves nothing else.
+"""Claim intents by advisory locks, all of a process on one connection that is used for nothing else.
 
-When the process dies, or its way to PostgreSQL breaks, the server ends that session, and with it every lock: a
-stand-by may take over, and whoever lost the session can no longer write into the journal, and so never sends.
+When the process dies, or its connection to PostgreSQL breaks, the server ends that session, and with it every lock: a
+stand-by may resume, and a process that lost the session can no longer write into the journal, and so never sends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _IS_FREE = """
 WITH lock AS (SELECT hashtextextended('zmart intent ' || $1, 0) AS key)
 SELECT CASE WHEN pg_try_advisory_lock(key) THEN pg_advisory_unlock(key) ELSE false END FROM lock
 """
-# A peer that vanished without a word is given up after 8 s, so that its locks are free within 10.
+# A peer that vanished is given up after 8 s, so that its locks are free within 10 s.
 _KEEPALIVE = """
 SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '8000', false)
@@ -30,43 +30,43 @@ SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """An intent that this process alone may execute, as it was when the lock was taken."""
+    """An intent that only this process may execute, as it was when the lock was taken."""
 
     intent: IntentRow
     journal: Journal
 
 
 class _Session:
-    """One connection that many tasks share, a statement at a time."""
+    """A connection that several tasks share, one statement at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._turn = asyncio.Lock()
+        self._statement_lock = asyncio.Lock()
 
     async def fetchval(self, sql: str, *arguments: object) -> object:
-        async with self._turn:
+        async with self._statement_lock:
             return await self.connection.fetchval(sql, *arguments)
 
     async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
-        async with self._turn:
+        async with self._statement_lock:
             return await self.connection.fetchrow(sql, *arguments)
 
 
 class Claims:
-    """All intents that this process executes. Use as an async context manager, or call `close()`."""
+    """Claims the intents that this process executes. Use as an async context manager, or call `close()`."""
 
     def __init__(self, pool: Pool, *, owns_pool: bool = False) -> None:
-        """One connection of `pool` is kept from the first claim to `close`, which also closes a pool it owns."""
+        """Hold one connection of `pool` from the first claim to `close`, which also closes a pool it owns."""
         self._pool = pool
         self._owns_pool = owns_pool
         self._session: _Session | None = None
-        self._kept = AsyncExitStack()
+        self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._mine: set[UUID] = set()
 
     @classmethod
     async def open(cls, database_url: str, wait_s: float = 30.0) -> Claims:
-        """With a connection of its own, made now. Raises StoreError."""
+        """Return claims on a connection of their own, opened now. Raises StoreError."""
         return cls(await Pool.open(database_url, size=1, wait_s=wait_s), owns_pool=True)
 
     async def __aenter__(self) -> Claims:
@@ -77,9 +77,9 @@ class Claims:
 
     @asynccontextmanager
     async def claim(self, intent_id: UUID) -> AsyncIterator[Claim | None]:
-        """The intent's lock for the block; None when another process, or another task here, holds it.
+        """Hold the intent's lock for the block. Yields None when another process, or another task here, holds it.
 
-        Raises NotFound for an unknown intent, StoreError while PostgreSQL is away.
+        Raises NotFound for an unknown intent, StoreError while PostgreSQL is unavailable.
         """
         if intent_id in self._mine:  # the server would give a session its own lock again
             yield None
@@ -98,25 +98,25 @@ class Claims:
             self._mine.discard(intent_id)
 
     async def is_free(self, intent_id: UUID) -> bool:
-        """Whether nobody is at it in this moment."""
+        """Return whether no process executes the intent now."""
         if intent_id in self._mine:
             return False
         session = await self._alive()
         return await session.fetchval(_IS_FREE, str(intent_id)) is True
 
     async def close(self) -> None:
-        """Ends the session, and with it every lock that is left."""
+        """End the session, and with it every remaining lock."""
         if self._session is not None:
             self._session.connection.terminate()
-        await self._kept.aclose()
+        await self._stack.aclose()
         if self._owns_pool:
             await self._pool.close()
 
     async def _alive(self) -> _Session:
         async with self._opening:
             if self._session is None or self._session.connection.is_closed():
-                await self._kept.aclose()
-                connection = await self._kept.enter_async_context(self._pool.acquire())
+                await self._stack.aclose()
+                connection = await self._stack.enter_async_context(self._pool.acquire())
                 await connection.execute(_KEEPALIVE)
                 self._session = _Session(connection)
             return self._session
@@ -125,5 +125,5 @@ class Claims:
 async def _unlock(session: _Session, intent_id: UUID) -> None:
     try:
         await session.fetchval(_UNLOCK, str(intent_id))
-    except Exception:  # whatever it was, the lock must not outlive it: the server frees all with the session
+    except Exception:  # the lock must not remain: the server frees all locks with the session
         session.connection.terminate()

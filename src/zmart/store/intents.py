@@ -1,7 +1,7 @@
-"""Effects wanted on chain: planned once per (market, action, round), executed by one process at a time.
+"""Store intents: effects on chain, planned once for each (market, action, round), executed by one process at a time.
 
-States: planned -> signed -> sent -> landed; dead (every signing so far expired, nothing in flight; signed anew),
-already_done (the account showed the effect), failed (refused; tried again later), uncertain (a person looks).
+States: planned -> signed -> sent -> landed; dead (every signature so far expired, nothing in flight; signed again),
+already_done (the account showed the effect), failed (refused; retried later), uncertain (a person decides).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ WHERE id = $1 RETURNING id
 
 
 class Action(Enum):
-    """What the backend sends by itself; the names are the program's instructions."""
+    """The instructions that the backend sends by itself, by their names in the program."""
 
     AGGREGATE_PROPOSAL_VOTES = "aggregate_proposal_votes"
     APPROVE_PROPOSAL = "approve_proposal"
@@ -80,6 +80,8 @@ class Action(Enum):
 
 
 class IntentState(Enum):
+    """The states of an intent, described at the top of this module."""
+
     PLANNED = "planned"
     SIGNED = "signed"
     SENT = "sent"
@@ -91,6 +93,7 @@ class IntentState(Enum):
 
     @property
     def is_done(self) -> bool:
+        """Whether the effect is on chain."""
         return self in (IntentState.LANDED, IntentState.ALREADY_DONE)
 
 
@@ -98,7 +101,7 @@ Arguments = Mapping[str, int | str]
 
 
 class IntentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """`signature` to `last_valid_block_height` are those of the newest signing, all None before it."""
+    """An intent; `signature`, `raw_transaction`, `last_valid_block_height` are of the newest signing, None before."""
 
     id: UUID
     market_id: MarketId
@@ -119,7 +122,7 @@ class IntentRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_flight(self) -> bool:
-        """Whether the newest signing may still land, as far as anybody wrote down."""
+        """Whether, by the journal, the newest transaction may still land."""
         return self.signature is not None and self.state in (
             IntentState.SIGNED,
             IntentState.SENT,
@@ -128,7 +131,7 @@ class IntentRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntentSignature(msgspec.Struct, frozen=True):
-    """One signing of an intent and what became of it; `verdict` None: not judged."""
+    """One signing of an intent, and its fate: `verdict` is None until it is judged."""
 
     signature: Signature
     attempt: int
@@ -140,23 +143,24 @@ class IntentSignature(msgspec.Struct, frozen=True):
 async def plan(
     db: Pool | Connection, market_id: MarketId, action: Action, round_: int, arguments: Arguments
 ) -> IntentRow:
-    """The intent of that round; written now unless it was before (then with its first arguments)."""
+    """Return the intent of that round, inserted now unless it exists; an existing one keeps its arguments."""
     encoded = msgspec.json.encode(arguments).decode()
     await db.execute(_PLAN, market_id, action.value, round_, encoded)
-    found = await of_round(db, market_id, action, round_)
-    assert found is not None
-    return found
+    intent = await of_round(db, market_id, action, round_)
+    assert intent is not None
+    return intent
 
 
 async def of_round(
     db: Pool | Connection, market_id: MarketId, action: Action, round_: int
 ) -> IntentRow | None:
+    """Return the intent of that round; None if it was not planned."""
     row = await db.fetchrow(_OF_ROUND, market_id, action.value, round_)
     return None if row is None else _intent(row)
 
 
 async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
-    """Raises NotFound."""
+    """Return the intent. Raises NotFound."""
     row = await db.fetchrow(_ONE, intent_id)
     if row is None:
         raise NotFound(f"There is no intent {intent_id}: `zmart intents list` shows them.")
@@ -166,10 +170,10 @@ async def one(db: Pool | Connection, intent_id: UUID) -> IntentRow:
 async def open_intents(
     db: Pool | Connection, actions: Sequence[Action], untouched_s: float = 0.0, limit: int = 1_000
 ) -> list[IntentRow]:
-    """What was begun, not ended and not touched for so long, oldest first; without those of markets that pause
-    after a failure."""
-    wanted = [action.value for action in actions]
-    return [_intent(row) for row in await db.fetch(_OPEN, wanted, untouched_s, limit)]
+    """Return intents that are not done and were not changed for `untouched_s`, the oldest first, except those of
+    markets that pause after a failure."""
+    names = [action.value for action in actions]
+    return [_intent(row) for row in await db.fetch(_OPEN, names, untouched_s, limit)]
 
 
 async def recent(
@@ -179,31 +183,34 @@ async def recent(
     state: IntentState | None = None,
     market_id: MarketId | None = None,
 ) -> list[IntentRow]:
-    """The newest first."""
+    """Return intents, the newest first."""
     rows = await db.fetch(_RECENT, state.value if state else None, market_id, limit)
     return [_intent(row) for row in rows]
 
 
 async def signatures(db: Pool | Connection, intent_id: UUID) -> list[IntentSignature]:
-    """Every signing of an intent, in order."""
+    """Return every signing of an intent, in order."""
     return [IntentSignature(*row) for row in await db.fetch(_SIGNATURES, intent_id)]
 
 
 async def counts(db: Pool | Connection) -> dict[IntentState, int]:
-    """How many intents are in each state."""
-    found = {row["state"]: row["intents"] for row in await db.fetch(_COUNT_BY_STATE)}
-    return {state: found.get(state.value, 0) for state in IntentState}
+    """Return how many intents are in each state."""
+    by_state = {row["state"]: row["intents"] for row in await db.fetch(_COUNT_BY_STATE)}
+    return {state: by_state.get(state.value, 0) for state in IntentState}
 
 
 async def reopen(db: Pool | Connection, intent_id: UUID) -> None:
-    """Take a closed intent up again, since the account on chain does not show its effect. A signing that may
-    still be in flight stays with it and is judged first."""
+    """Reopen an intent that is done by the journal while the account on chain does not show its effect. A transaction
+    that may still be in flight is judged first."""
     await db.execute(_REOPEN, intent_id)
 
 
 class Journal:
-    """Writes what becomes of intents, over the connection that holds their locks: whoever loses the lock, and
-    the connection with it, can no longer write, and so never sends. The sender's IntentJournal."""
+    """The sender's IntentJournal, written over the connection that holds the intents' locks.
+
+    A process that loses the connection loses the locks and can no longer write, and so never sends. Each method raises
+    StoreError when the intent was changed by another process.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -211,28 +218,35 @@ class Journal:
     async def save_signed(
         self, intent_id: str, signature: Signature, raw_tx: bytes, last_valid_block_height: int
     ) -> None:
+        """Store a signed transaction, before it is first sent."""
         await self._write(_SAVE_SIGNED, intent_id, signature, raw_tx, last_valid_block_height)
 
     async def mark_sent(self, intent_id: str, signature: Signature) -> None:
+        """Record that the transaction is about to be sent."""
         await self._write(_SENT, intent_id, signature)
 
     async def mark_landed(self, intent_id: str, signature: Signature, slot: Slot) -> None:
+        """Record that the transaction was executed successfully in `slot`."""
         await self._write(_JUDGED, intent_id, signature, IntentState.LANDED.value, slot)
 
     async def mark_dead(self, intent_id: str, signature: Signature) -> None:
+        """Record that the transaction can never land."""
         await self._write(_JUDGED, intent_id, signature, IntentState.DEAD.value, None)
 
     async def mark_failed(self, intent_id: str, code: int, name: str, message: str) -> None:
+        """Record that the program refused the transaction, with its error."""
         await self._write(_FAILED, intent_id, code, name, message)
 
     async def mark_uncertain(self, intent_id: str, reason: str) -> None:
+        """Record that the fate of the transaction is unknown, and why."""
         await self._write(_STATE, intent_id, IntentState.UNCERTAIN.value, reason)
 
     async def mark_already_done(self, intent_id: str) -> None:
+        """Record that the account showed the effect already."""
         await self._write(_STATE, intent_id, IntentState.ALREADY_DONE.value, None)
 
     async def resolve_by_hand(self, intent_id: str, state: IntentState, reason: str) -> None:
-        """What a person found out; DEAD lets it be signed anew."""
+        """Record the state that a person determined; DEAD lets it be signed again."""
         await self._write(_STATE, intent_id, state.value, reason)
 
     async def _write(self, sql: str, intent_id: str, *values: object) -> None:
@@ -241,10 +255,10 @@ class Journal:
 
 
 def _intent(row: Record) -> IntentRow:
-    fields = dict(row)
+    values = dict(row)
     return IntentRow(
-        action=Action(fields.pop("action")),
-        state=IntentState(fields.pop("state")),
-        arguments=msgspec.json.decode(fields.pop("arguments"), type=dict[str, int | str]),
-        **fields,
+        action=Action(values.pop("action")),
+        state=IntentState(values.pop("state")),
+        arguments=msgspec.json.decode(values.pop("arguments"), type=dict[str, int | str]),
+        **values,
     )

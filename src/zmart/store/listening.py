@@ -1,4 +1,4 @@
-"""Being told of commits: LISTEN on a connection of its own, until it breaks."""
+"""Receive notifications of PostgreSQL on a connection of its own."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from zmart.store.connection import connect
 
 @asynccontextmanager
 async def listening(database_url: str, channel: str) -> AsyncIterator[asyncio.Event]:
-    """An event that is set by every notification on `channel`, and when the connection is lost (then nothing
-    more will come: leave the block). Raises StoreError."""
+    """Yield an event that every notification on `channel` sets, and the loss of the connection: then leave the block.
+    Raises StoreError."""
     connection = await connect(database_url)
-    heard = asyncio.Event()
+    notified_event = asyncio.Event()
 
     def notified(*_: object) -> None:
-        heard.set()
+        notified_event.set()
 
     try:
         await connection.add_listener(channel, notified)
         connection.add_termination_listener(notified)
-        heard.set()  # commits that came before LISTEN made no sound here
-        yield heard
+        notified_event.set()  # commits before LISTEN sent no notification to us
+        yield notified_event
     finally:
         connection.remove_termination_listener(notified)
         await connection.close(timeout=2)

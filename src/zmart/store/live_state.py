@@ -1,4 +1,4 @@
-"""What a subscriber of the live feed sees first: the state as it was at one offset of the change feed.
+"""Read the state that a subscriber of the live feed gets first, as it was at one offset of the change feed.
 
 Each statement reads feed_head and the rows in one snapshot of the database, so `head` is exactly the last change
 that `state` contains.
@@ -12,7 +12,7 @@ from zmart.store.documents import OF_MARKET
 from zmart.store.pool import Pool
 
 NEWEST = 50
-"""How many rows the lists have at most."""
+"""The maximum number of rows in a list."""
 
 _AT = "SELECT h.epoch::text AS epoch, h.head, h.kept_from, ({state})::text AS state FROM feed_head h"
 _DOCUMENT = f"""
@@ -43,7 +43,7 @@ _DISCUSSIONS_OF = _AT.format(
 
 
 class LiveState(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is JSON text (None where there is no such row), true as of offset `head` of `epoch`."""
+    """`state` is JSON text, None where there is no such row, as of offset `head` of `epoch`."""
 
     epoch: str
     head: int
@@ -52,29 +52,29 @@ class LiveState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def market(pool: Pool, market_id: str) -> LiveState:
-    """The market's row with what its document says."""
+    """Return the market's row with the fields of its document."""
     return await _read(pool, _MARKET, market_id)
 
 
 async def markets(pool: Pool) -> LiveState:
-    """{count, rows}: the newest markets."""
+    """Return {count, rows}: the number of markets, and the newest ones."""
     return await _read(pool, _MARKETS)
 
 
 async def trades(pool: Pool, market_id: str | None) -> LiveState:
-    """The newest trades of a market, or of all, oldest first."""
+    """Return the newest trades of a market, or of all, the oldest of them first."""
     if market_id is None:
         return await _read(pool, _ALL_TRADES)
     return await _read(pool, _TRADES_OF, market_id)
 
 
 async def votes(pool: Pool, market_id: str) -> LiveState:
-    """{proposal, dispute}, each {for, against, total}."""
+    """Return {proposal, dispute}, each {for, against, total}."""
     return await _read(pool, _VOTES_OF, market_id)
 
 
 async def discussions(pool: Pool, market_id: str) -> LiveState:
-    """The newest comments that are not deleted, oldest first."""
+    """Return the newest comments that are not deleted, the oldest of them first."""
     return await _read(pool, _DISCUSSIONS_OF, market_id)
 
 

@@ -1,4 +1,4 @@
-"""Short lists about markets: what trends, which categories there are, what belongs together, what matches words."""
+"""Read short lists about markets: trending ones, categories, related ones, full-text search."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import msgspec
 
 from zmart.market.types import Lamports, MarketId, PriceE9
 from zmart.store.documents import OF_MARKET
-from zmart.store.markets import DAY, LATEST_CHAIN_TIME, TRADED_LATELY
+from zmart.store.markets import DAY, LATEST_CHAIN_TIME, TRADED_RECENTLY
 from zmart.store.pool import Pool
 
 _TRENDING = f"""
 WITH recent AS (
-    SELECT * FROM {TRADED_LATELY} t JOIN markets USING (market_id) ORDER BY volume * wallets DESC, market_id LIMIT $1
+    SELECT * FROM {TRADED_RECENTLY} t JOIN markets USING (market_id) ORDER BY volume * wallets DESC, market_id LIMIT $1
 )
 SELECT m.market_id, coalesce(d.question, '') AS question, m.price_yes_e9,
     coalesce(before.price_yes_after_e9, 500000000) AS price_before_e9,
@@ -29,7 +29,7 @@ SELECT d.category, count(*) AS markets,
     count(*) FILTER (WHERE m.created_at > now() - {DAY} * 14 AND m.created_at <= now() - {DAY} * 7) AS week_before
 FROM markets m JOIN market_documents d ON {OF_MARKET} GROUP BY d.category ORDER BY markets DESC, d.category
 """
-# Of a tag or a category that thousands have, some are looked at: those with most volume of the category.
+# If thousands of markets have a tag or the category, only some are considered: of the category those with most volume.
 _RELATED = f"""
 WITH me AS MATERIALIZED (
     SELECT m.market_id, d.category, d.tags FROM markets m JOIN market_documents d ON {OF_MARKET} WHERE m.market_id = $1
@@ -55,8 +55,8 @@ WHERE d.search_vector @@ websearch_to_tsquery('english', $1) ORDER BY rank DESC,
 """
 
 
-class Trending(msgspec.Struct, frozen=True, kw_only=True):
-    """A market with trades in the last 24 hours; `price_before_e9` is the price at the window's start."""
+class TrendingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A market with trades in the last 24 hours; `price_before_e9` is the price when that window began."""
 
     market_id: MarketId
     question: str
@@ -66,14 +66,18 @@ class Trending(msgspec.Struct, frozen=True, kw_only=True):
     wallets: int
 
 
-class Category(msgspec.Struct, frozen=True, kw_only=True):
+class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How many markets a category has, and how many were created this week and the week before."""
+
     category: str
     markets: int
     this_week: int
     week_before: int
 
 
-class Related(msgspec.Struct, frozen=True, kw_only=True):
+class RelatedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A market that shares tags or the category with another one."""
+
     market_id: MarketId
     question: str
     price_yes_e9: PriceE9
@@ -81,21 +85,21 @@ class Related(msgspec.Struct, frozen=True, kw_only=True):
     same_category: bool
 
 
-async def trending(pool: Pool, limit: int) -> list[Trending]:
-    """By volume times traders of the last 24 hours of chain time."""
-    return [Trending(**row) for row in await pool.fetch(_TRENDING, limit)]
+async def trending(pool: Pool, limit: int) -> list[TrendingRow]:
+    """Return markets by volume times traders of the last 24 hours of chain time."""
+    return [TrendingRow(**row) for row in await pool.fetch(_TRENDING, limit)]
 
 
-async def categories(pool: Pool) -> list[Category]:
-    """Every category in use, the largest first."""
-    return [Category(**row) for row in await pool.fetch(_CATEGORIES)]
+async def categories(pool: Pool) -> list[CategoryRow]:
+    """Return every category in use, the largest first."""
+    return [CategoryRow(**row) for row in await pool.fetch(_CATEGORIES)]
 
 
-async def related(pool: Pool, market_id: MarketId, limit: int) -> list[Related]:
-    """Markets that share tags or the category, those with most in common first."""
-    return [Related(**row) for row in await pool.fetch(_RELATED, market_id, limit)]
+async def related(pool: Pool, market_id: MarketId, limit: int) -> list[RelatedRow]:
+    """Return markets that share tags or the category with this one, those with most tags in common first."""
+    return [RelatedRow(**row) for row in await pool.fetch(_RELATED, market_id, limit)]
 
 
-async def search(pool: Pool, words: str, limit: int) -> list[tuple[MarketId, float]]:
-    """Ids and ranks of the markets that match `words`, the best first."""
-    return [(row["market_id"], float(row["rank"])) for row in await pool.fetch(_SEARCH, words, limit)]
+async def search(pool: Pool, query: str, limit: int) -> list[tuple[MarketId, float]]:
+    """Return ids and ranks of the markets that match `query` in the syntax of web search engines, the best first."""
+    return [(row["market_id"], float(row["rank"])) for row in await pool.fetch(_SEARCH, query, limit)]

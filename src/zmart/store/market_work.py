@@ -1,6 +1,6 @@
-"""What the services have to decide about markets, what is due, and why a market does not get on.
+"""Store the jobs that services have for markets: what is due, their status, and why a market is stalled.
 
-Times that the chain judges come in as chain time; only the pauses between our own attempts follow our clock.
+Deadlines of the program are compared in chain time; only pauses between our own attempts follow our clock.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from zmart.store.pool import Connection, Pool
 FIRST_PAUSE_S = 5
 LONGEST_PAUSE_S = 3_600
 MOST = 10_000
-"""As many markets one tick takes on; the next one takes the rest."""
+"""The maximum number of markets in one tick; the next tick continues with the rest."""
 
 TOO_FEW_VOTES = "too few votes"
 WAITS_FOR_INDEX = "waiting: index"
 
-# A pause ends early when the index has reached what the work waits for.
+# A pause ends early when the index has reached what the job waits for.
 _MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now()
        OR (w.status = '{WAITS_FOR_INDEX}'
            AND EXISTS (SELECT FROM index_progress p WHERE p.gap_free_through_slot >= w.needs_slot
                        AND p.gap_free_through_time >= w.needs_time)))"""
-# Markets to look at: enough votes for, too old, or counted before (then something may be left to do).
+# Markets to consider: enough votes for, too old, or counted before (then something may remain to be done).
 _PROPOSALS = f"""
 SELECT m.market_id, m.address, extract(epoch FROM m.created_at)::bigint AS created_at,
        coalesce(c.votes_for, 0) AS votes_for, coalesce(c.votes_against, 0) AS votes_against
@@ -71,7 +71,7 @@ WHERE m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE', 'RESOLVING', 'DISPUTED')
   AND w.status IS DISTINCT FROM 'rejected' AND s.since <= to_timestamp($1)
 ORDER BY s.since, m.market_id LIMIT $2
 """
-# One look into the index for each market that is voted on, however many there ever were.
+# One index lookup for each market that is voted on, however many markets there are.
 _OPEN_VOTES = """
 FROM markets m CROSS JOIN LATERAL (
     SELECT c.kind, c.votes_for, c.votes_against FROM vote_counts c
@@ -126,15 +126,15 @@ _COUNT_BY_STATUS = "SELECT job, status, count(*) AS markets FROM market_work GRO
 
 
 class Job(Enum):
-    """What is decided about a market."""
+    """The kinds of decisions about a market."""
 
     PROPOSAL = "proposal"
     DISPUTE = "dispute"
     FINALIZE = "finalize"
 
 
-class Proposal(msgspec.Struct, frozen=True):
-    """A market in PROPOSED and its votes as they count now."""
+class OpenProposal(msgspec.Struct, frozen=True):
+    """A market in PROPOSED with the present count of its votes."""
 
     market_id: MarketId
     address: Address
@@ -142,9 +142,9 @@ class Proposal(msgspec.Struct, frozen=True):
     tally: Tally
 
 
-class Finalization(msgspec.Struct, frozen=True):
-    """A market whose waiting time is over by the index; `since`: when the resolution was proposed, or, for
-    DISPUTED, when the dispute began."""
+class DueFinalization(msgspec.Struct, frozen=True):
+    """A market whose waiting time is over by the index. `since`: when the resolution was proposed, or, for DISPUTED,
+    when the dispute began."""
 
     market_id: MarketId
     address: Address
@@ -153,17 +153,17 @@ class Finalization(msgspec.Struct, frozen=True):
     since: ChainTime
 
 
-class Stuck(msgspec.Struct, frozen=True):
-    """A market that made no progress since then."""
+class StuckMarket(msgspec.Struct, frozen=True):
+    """A market whose state has not changed since then."""
 
     market_id: MarketId
     state: MarketState
     since: ChainTime
 
 
-class Work(msgspec.Struct, frozen=True):
-    """Where a job stands, and since when; `attempts` failed ones in a row since the last that got on; `last_error`: why
-    it failed, or what it waits for."""
+class JobRow(msgspec.Struct, frozen=True):
+    """A job of a market, and its status since when. `attempts`: failures in a row since it last succeeded;
+    `last_error`: why it failed, or what it waits for."""
 
     market_id: MarketId
     job: Job
@@ -175,16 +175,16 @@ class Work(msgspec.Struct, frozen=True):
     next_attempt_at: datetime
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """How often in a row a job failed; whether the time before with the very same error."""
+class JobFailure(msgspec.Struct, frozen=True):
+    """How often in a row a job failed, and whether the last failure had the same error."""
 
     attempts: int
-    same_again: bool
+    same_error: bool
 
 
 class WaitingForIndex(msgspec.Struct, frozen=True):
-    """Decisions of one job that wait for the index: how many, for how long the oldest, one reason, and the markets for
-    which the index is complete enough by now."""
+    """Decisions of one job that wait for the index: how many, how long the oldest has waited, one reason, and the
+    markets for which the index is complete enough now."""
 
     job: Job
     markets: int
@@ -193,8 +193,8 @@ class WaitingForIndex(msgspec.Struct, frozen=True):
     ready: list[MarketId]
 
 
-class Pending(msgspec.Struct, frozen=True):
-    """Votes that no decision has used: markets with such votes by kind, and the votes."""
+class PendingVotes(msgspec.Struct, frozen=True):
+    """Votes on open proposals and disputes: markets with such votes by kind, and how many votes."""
 
     proposal_sets: int
     dispute_sets: int
@@ -209,36 +209,37 @@ async def proposals_to_decide(
     *,
     only: Sequence[MarketId] | None = None,
     limit: int = MOST,
-) -> list[Proposal]:
-    """Markets in PROPOSED where something may be due: votes that pass, age, or an earlier count. `min_votes` is for
-    markets whose terms are not fixed yet."""
+) -> list[OpenProposal]:
+    """Return markets in PROPOSED where a decision may be due: votes that pass, age, or an earlier count. `min_votes`
+    applies to markets whose terms are not fixed yet."""
     rows = await db.fetch(_PROPOSALS, expired_before, min_votes, threshold_bps, limit, only)
-    return [Proposal(market, address, at, Tally(yes, no)) for market, address, at, yes, no in rows]
+    return [OpenProposal(market, address, at, Tally(yes, no)) for market, address, at, yes, no in rows]
 
 
 async def finalizations_due(
     db: Pool | Connection, proposed_before: ChainTime, disputed_before: ChainTime, limit: int = MOST
-) -> list[Finalization]:
-    """Markets in RESOLVING or DISPUTED whose time is over and whose pause after a failure is, too."""
+) -> list[DueFinalization]:
+    """Return markets in RESOLVING or DISPUTED whose waiting time and pause after a failure are over."""
     rows = await db.fetch(_FINALIZATIONS, proposed_before, disputed_before, limit)
     return [
-        Finalization(market, address, MarketState[state], disputed, since)
+        DueFinalization(market, address, MarketState[state], disputed, since)
         for market, address, state, disputed, since in rows
     ]
 
 
-async def stuck_markets(db: Pool | Connection, since: ChainTime, limit: int = 500) -> list[Stuck]:
-    """Markets that are not at their end and made no progress since then; an ACTIVE one since its end date."""
+async def stuck_markets(db: Pool | Connection, since: ChainTime, limit: int = 500) -> list[StuckMarket]:
+    """Return unfinished markets whose state has not changed since then; an ACTIVE one counts from its end date."""
     rows = await db.fetch(_STUCK, since, limit)
-    return [Stuck(market, MarketState[state], at) for market, state, at in rows]
+    return [StuckMarket(market, MarketState[state], at) for market, state, at in rows]
 
 
-async def pending(db: Pool | Connection) -> Pending:
-    return Pending(*(await db.fetch(_PENDING))[0])
+async def pending(db: Pool | Connection) -> PendingVotes:
+    """Return how many votes there are on open proposals and disputes."""
+    return PendingVotes(*(await db.fetch(_PENDING))[0])
 
 
 async def open_counts(db: Pool | Connection) -> list[tuple[MarketId, str, Tally]]:
-    """(market, kind, votes) of everything that is being voted on now."""
+    """Return (market, kind, votes) of every open vote that has votes."""
     return [(market, kind, Tally(yes, no)) for market, kind, yes, no in await db.fetch(_OPEN_COUNTS)]
 
 
@@ -250,7 +251,7 @@ async def note(
     pause_s: float = 0.0,
     reason: str | None = None,
 ) -> None:
-    """The job got on: it stands at `status`, earlier failures are forgotten; look again after the pause."""
+    """Set the job's status, clear earlier failures, and make it due again after the pause."""
     await db.execute(_NOTE, market_id, job.value, status, pause_s, reason, None, None)
 
 
@@ -263,48 +264,51 @@ async def wait_for_index(
     needs_time: int,
     pause_s: float,
 ) -> None:
-    """The job waits until the index is gap-free through this slot and this chain time; look again after the pause,
-    or as soon as it is."""
+    """Let the job wait until the index is gap-free through this slot and this chain time. It is due after the pause, or
+    as soon as the index is complete so far."""
     await db.execute(_NOTE, market_id, job.value, WAITS_FOR_INDEX, pause_s, reason, needs_slot, needs_time)
 
 
 async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[WaitingForIndex]:
-    """What of these jobs waits for the index; nothing of a job of which nothing does."""
+    """Return what waits for the index, one item for each of these jobs that has any."""
     rows = await db.fetch(_WAITING, [job.value for job in jobs])
     return [WaitingForIndex(**{**row, "job": Job(row["job"])}) for row in rows]
 
 
-async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: str) -> Failure:
-    """The job failed: write it down and pause, twice as long as the last time, at most an hour."""
+async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: str) -> JobFailure:
+    """Record a failure of the job and pause it, twice as long as the last time, at most an hour."""
     pauses = (float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
     row = (await db.fetch(_FAILED, market_id, job.value, error, *pauses))[0]
-    return Failure(row["attempts"], row["error_before"] == error)
+    return JobFailure(row["attempts"], row["error_before"] == error)
 
 
 async def done(db: Pool | Connection, market_id: MarketId, job: Job) -> None:
-    """Nothing is left to do."""
+    """Delete the job: nothing remains to be done. A rejected proposal stays."""
     await db.execute(_DONE, market_id, job.value)
 
 
 async def without_pause(db: Pool | Connection, market_id: MarketId) -> None:
-    """Let the market be looked at again at once, whatever it waits for."""
+    """Make all jobs of the market due now, whatever they wait for."""
     await db.execute(_AT_ONCE, market_id)
 
 
 async def forget_finished(db: Pool | Connection) -> list[tuple[MarketId, Job]]:
-    """Delete jobs whose market has left the state that they are about; which those were."""
+    """Delete jobs whose market has left the state that they are about. Returns them."""
     return [(market, Job(job)) for market, job in await db.fetch(_FORGET_FINISHED)]
 
 
-async def of_market(db: Pool | Connection, market_id: MarketId) -> list[Work]:
-    return [Work(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_OF_MARKET, market_id)]
+async def of_market(db: Pool | Connection, market_id: MarketId) -> list[JobRow]:
+    """Return the open jobs of a market."""
+    return [
+        JobRow(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_OF_MARKET, market_id)
+    ]
 
 
-async def everything(db: Pool | Connection, limit: int = 500) -> list[Work]:
-    """All open jobs, those first that come next."""
-    return [Work(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_ALL, limit)]
+async def everything(db: Pool | Connection, limit: int = 500) -> list[JobRow]:
+    """Return all open jobs, those first that are due next."""
+    return [JobRow(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_ALL, limit)]
 
 
 async def counts(db: Pool | Connection) -> dict[tuple[Job, str], int]:
-    """How many markets stand at which status of which job."""
+    """Return the number of markets by job and status."""
     return {(Job(job), status): n for job, status, n in await db.fetch(_COUNT_BY_STATUS)}

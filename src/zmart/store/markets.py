@@ -1,6 +1,6 @@
-"""Markets as lists and one by one, joined with what they are about.
+"""Read markets, singly and in lists, joined with their documents.
 
-Every statement is put together from the constants of this module; values travel as parameters only.
+Statements are assembled from the constants of this module; values are parameters only.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from zmart.store.tables import MARKETS
 
 DAY = "interval '24 hours'"
 LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
-"""Windows of the tape end now, or at its newest trade where the chain's clock is ahead of ours."""
+"""The end of time windows over trades: now, or the newest trade if the chain's clock is ahead of ours."""
 
-TRADED_LATELY = f"""
+TRADED_RECENTLY = f"""
 (SELECT market_id, sum(cost) AS volume, count(*) AS wallets FROM
     (SELECT market_id, wallet, sum(cost_lamports) AS cost FROM trades
      WHERE traded_at > {LATEST_CHAIN_TIME} - {DAY} GROUP BY market_id, wallet) w GROUP BY market_id)
 """
-"""Markets with trades in the last 24 hours: `volume` in lamports, and how many wallets."""
+"""Markets with trades in the last 24 hours: `volume` in lamports, and the number of wallets."""
 
 _COLUMNS = f"""
 {MARKETS.row_list("m")},
@@ -46,7 +46,7 @@ _COUNT = "SELECT count(*) FROM markets m"
 _ONE = f"{_SELECT} WHERE m.market_id = $1"
 _ONE_BY_ADDRESS = f"{_SELECT} WHERE m.address = $1"
 _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
-# PostgreSQL writes into every version of a row which transaction wrote it: cheaper to read than the row.
+# xmin is the transaction that wrote a version of a row: cheaper to read than the row.
 _ROWS = "(SELECT xmin AS xid, * FROM markets) m"
 _MARKET_LIST_OFFSET = "(SELECT market_list_offset FROM feed_head)"
 _VERSION = "m.market_id, m.xid, d.xmin"
@@ -70,19 +70,19 @@ class MarketRow(MarketColumns[str, bool, datetime], frozen=True, kw_only=True):
     text_status: str
 
 
-class Version(msgspec.Struct, frozen=True):
-    """Names one version of a market's row and of its document: equal versions hold equal rows."""
+class MarketVersion(msgspec.Struct, frozen=True):
+    """Identifies one version of a market's row and of its document: equal versions hold equal rows."""
 
     market_id: MarketId
     market_xid: int
     document_xid: int | None
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A line of a list: which version of which market, the value that the list is sorted by, and the offset of the
-    last commit that added or removed a market or changed one's state."""
+class ListEntry(msgspec.Struct, frozen=True):
+    """An entry of a list: the version of the market, the value that the list is sorted by, and the feed offset of the
+    last commit that added or removed a market or changed the state of one."""
 
-    version: Version
+    version: MarketVersion
     value: datetime | int | None
     market_list_offset: int
 
@@ -97,7 +97,7 @@ class Sort(Enum):
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list is narrowed to; None does not narrow. `q` is full text as people type it."""
+    """Filters of a list; None does not filter. `q`: full-text search in the syntax of web search engines."""
 
     state: str | None = None
     category: str | None = None
@@ -106,7 +106,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a page begins: behind `after` = (value of the sort key, market id), else at `offset`."""
+    """Where a page begins: after `after` = (value of the sort key, market id), else at `offset`."""
 
     limit: int
     offset: int = 0
@@ -126,56 +126,58 @@ async def id_of(pool: Pool, ref: MarketRef) -> MarketId | None:
 
 
 async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, MarketRow]:
-    """The markets among `market_ids` that are indexed."""
+    """Return the markets among `market_ids` that are indexed, by id."""
     rows = await pool.fetch(_SEVERAL, list(market_ids))
     return {row["market_id"]: MarketRow(**row) for row in rows}
 
 
-async def version(pool: Pool, ref: MarketRef) -> Version | None:
+async def version(pool: Pool, ref: MarketRef) -> MarketVersion | None:
     """Return the current version of a market; None if it is not indexed."""
     row = await pool.fetchrow(_VERSION_OF_ONE if ref.id else _VERSION_BY_ADDRESS, str(ref))
-    return None if row is None else Version(*row)
+    return None if row is None else MarketVersion(*row)
 
 
-async def with_versions(pool: Pool, market_ids: Sequence[MarketId]) -> list[tuple[Version, MarketRow]]:
-    """The markets among `market_ids` that are indexed, each with the version that it was read in."""
+async def with_versions(pool: Pool, market_ids: Sequence[MarketId]) -> list[tuple[MarketVersion, MarketRow]]:
+    """Return the markets among `market_ids` that are indexed, each with the version in which it was read."""
     rows = await pool.fetch(_SEVERAL_WITH_VERSIONS, list(market_ids))
-    found = []
+    markets = []
     for row in rows:
         market_xid, document_xid, *values = row
         market = MarketRow(**dict(zip(MarketRow.__struct_fields__, values, strict=True)))
-        found.append((Version(market.market_id, market_xid, document_xid), market))
-    return found
+        markets.append((MarketVersion(market.market_id, market_xid, document_xid), market))
+    return markets
 
 
 async def count(pool: Pool, filters: Filters, sort: Sort = Sort.NEWEST) -> int:
-    """How many markets match."""
+    """Return how many markets match."""
     arguments: list[object] = []
     where = [*_where(filters, arguments), *_implied(sort)]
     sql = _COUNT + (_JOIN if _needs_documents(filters, sort) else "") + _clause(where)
-    found: int = await pool.fetchval(sql, *arguments)
-    return found
+    number: int = await pool.fetchval(sql, *arguments)
+    return number
 
 
 async def page(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[MarketRow]:
-    """One page of the list; `at.limit` may be raised by one by the caller to see whether there is more."""
+    """Return one page of the list. Callers request one row more than they need to know if another page follows."""
     sql, arguments = _listed(f"SELECT {_COLUMNS}", filters, sort, at)
     return _rows(await pool.fetch(sql, *arguments))
 
 
-async def places(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[Place]:
-    """The same page, as versions of rows: all that is needed by who has those rows already."""
+async def entries(pool: Pool, filters: Filters, sort: Sort, at: Page) -> list[ListEntry]:
+    """Return the same page as versions of rows, for a caller that has cached the rows."""
     if sort is Sort.TRENDING or _needs_documents(filters, sort):
         sql, arguments = _listed(
             f"SELECT {_VERSION}, {_order(sort)[0]}, {_MARKET_LIST_OFFSET}", filters, sort, at
         )
     else:
         sql, arguments = _narrow(filters, sort, at)
-    return [Place(Version(*row[:3]), *row[3:]) for row in map(tuple, await pool.fetch(sql, *arguments))]
+    return [
+        ListEntry(MarketVersion(*row[:3]), *row[3:]) for row in map(tuple, await pool.fetch(sql, *arguments))
+    ]
 
 
 def _narrow(filters: Filters, sort: Sort, at: Page) -> tuple[str, list[object]]:
-    """Of a page's markets only which version is current, and of their documents."""
+    """Select the current versions of a page's markets and documents, without the rows."""
     value, _, direction = _order(sort)
     page, arguments = _ordered(
         f"SELECT m.market_id, m.xmin AS xid, m.question_cid, {value} FROM markets m", filters, sort, at
@@ -216,8 +218,8 @@ def _trending(select: str, filters: Filters, at: Page) -> tuple[str, list[object
     join = _JOIN if _needs_documents(filters, Sort.TRENDING) else ""
     arguments += [at.limit, at.offset]
     limit, offset = f"${len(arguments) - 1}::bigint", f"${len(arguments)}::bigint"
-    # Behind what was traded lately come the others, the newest first: no more of them than the page can need.
-    sql = f"""WITH recent AS MATERIALIZED (SELECT * FROM {TRADED_LATELY} t), placed AS (
+    # After the recently traded markets come the others, the newest first: no more than the page can need.
+    sql = f"""WITH recent AS MATERIALIZED (SELECT * FROM {TRADED_RECENTLY} t), placed AS (
         (SELECT m.market_id, r.volume * r.wallets AS score, m.created_at
          FROM recent r JOIN markets m USING (market_id){join}{_clause(where)})
         UNION ALL
@@ -231,7 +233,7 @@ def _trending(select: str, filters: Filters, at: Page) -> tuple[str, list[object
 
 
 def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
-    """What a cursor must remember of the last row of a page. Trending has no such key: it pages by offset."""
+    """Return the key of a page's last row, after which the next page begins. Trending has none: it pages by offset."""
     match sort:
         case Sort.NEWEST | Sort.TRENDING:
             return iso_micro(row.created_at), row.market_id
@@ -242,10 +244,10 @@ def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
     assert_never(sort)
 
 
-def key_of_place(place: Place) -> tuple[int | str, str]:
+def key_of_entry(entry: ListEntry) -> tuple[int | str, str]:
     """The same of a line."""
-    value = place.value
-    return iso_micro(value) if isinstance(value, datetime) else value or 0, place.version.market_id
+    value = entry.value
+    return iso_micro(value) if isinstance(value, datetime) else value or 0, entry.version.market_id
 
 
 def _needs_documents(filters: Filters, sort: Sort) -> bool:
@@ -267,11 +269,11 @@ def _key_value(sort: Sort, value: int | str) -> object:
     try:
         return int(value) if sort is Sort.VOLUME else parse_iso(str(value))
     except ValueError:
-        raise Invalid("cursor", "This cursor is not one of ours: start again without it.") from None
+        raise Invalid("cursor", "This cursor is invalid: start again without it.") from None
 
 
 def _implied(sort: Sort) -> list[str]:
-    """A list by end holds what still has one."""
+    """Return the conditions that a sort order implies: by end, only open markets that have not reached it."""
     open_states = "m.state IN ('PROPOSED', 'APPROVED', 'ACTIVE')"
     return ["d.ends_at > now()", open_states] if sort is Sort.ENDING else []
 
@@ -284,10 +286,10 @@ def _where(filters: Filters, arguments: list[object]) -> list[str]:
         ("d.search_vector @@ websearch_to_tsquery('english', ", filters.q, ")"),
     )
     where = []
-    for before, value, behind in parts:
+    for before, value, after in parts:
         if value is not None:
             arguments.append(value)
-            where.append(f"{before}${len(arguments)}{behind}")
+            where.append(f"{before}${len(arguments)}{after}")
     return where
 
 

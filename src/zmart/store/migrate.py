@@ -1,4 +1,4 @@
-"""Migrations up and down, and the job tables of PgQueuer, which looks after its own schema."""
+"""Migrate the schema up and down, with the job tables of PgQueuer, which has its own migrations."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from zmart.store.connection import connect
 from zmart.store.migrations import HEAD, REVISIONS, fingerprint
 from zmart.store.pool import Connection
 
-_LOCK = 0x7A6D617274  # any number that nobody else uses: two migrations never run at once
+_LOCK = 0x7A6D617274  # any number that is used for nothing else: two migrations never run at once
 _VERSION = "SELECT version_num FROM alembic_version"
 _HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
 _HAS_FINGERPRINTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 _TRY_LOCK = "SELECT pg_advisory_lock($1)"
 _OTHER_MIGRATION = (
-    "This database was made by another text of migration {}, so this version cannot change its schema. Start with an "
+    "This database was created by a different migration {}, so this version cannot change its schema. Start with an "
     "empty database (`zmart up --fresh` on the local stack; elsewhere create one, set DATABASE_URL and run `zmart "
     "migrate up`): the indexer reads the chain again; votes, comments and profiles stay in the old database."
 )
 _UNKNOWN_REVISION = (
-    "This database has revision {}, which this version does not know: install the version that made it."
+    "This database has revision {}, which this version does not know: install the version that created it."
 )
 
 
 class SchemaStatus(msgspec.Struct, frozen=True):
-    """`current` is None for an empty database. `problem`: why this version cannot bring it to `head`."""
+    """`current` is None for an empty database. `problem`: why this version cannot migrate it to `head`."""
 
     current: str | None
     head: str
@@ -38,11 +38,12 @@ class SchemaStatus(msgspec.Struct, frozen=True):
 
     @property
     def up_to_date(self) -> bool:
+        """Whether the database has the newest revision of this version."""
         return self.current == self.head and self.problem is None
 
 
 async def status(database_url: str) -> SchemaStatus:
-    """Which revision the database has, and whether this version's migrations made it. Raises StoreError when it
+    """Return the database's revision, and whether this version's migrations created it. Raises StoreError when it
     cannot be reached."""
     connection = await connect(database_url)
     try:
@@ -67,9 +68,9 @@ async def _problem(connection: Connection, current: str | None) -> str | None:
 
 
 def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
-    """Bring the database to `revision`; cheap when it is there already. A restored one
-    begins a new epoch of its change feed. Blocks: not for a running loop. Raises StoreError for a database that other
-    migrations made."""
+    """Migrate the database to `revision`; cheap if it has that revision. A restored database begins a new epoch of its
+    change feed. Blocks, so never call it in a running loop. Raises StoreError for a database that other migrations
+    created."""
     after = _checked(database_url)
     if revision != "head" or not after.up_to_date:
         asyncio.run(_guarded(database_url, "upgrade", revision))
@@ -80,8 +81,8 @@ def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
 
 
 def rollback(database_url: str, revision: str = "-1") -> SchemaStatus:
-    """Take back the newest migration, or all down to `revision` ("base" empties the schema). Blocks. Raises StoreError
-    for a database that other migrations made."""
+    """Revert the newest migration, or all down to `revision` ("base" empties the schema). Blocks. Raises StoreError for
+    a database that other migrations created."""
     _checked(database_url)
     asyncio.run(_guarded(database_url, "downgrade", revision))
     return asyncio.run(status(database_url))
@@ -99,7 +100,7 @@ async def _guarded(database_url: str, command: str, revision: str) -> None:
     try:
         await lock.execute(_TRY_LOCK, _LOCK)
         await asyncio.to_thread(_alembic, database_url, command, revision)
-        await _job_tables(lock, wanted=not (command == "downgrade" and revision == "base"))
+        await _job_tables(lock, needed=not (command == "downgrade" and revision == "base"))
     finally:
         await lock.close()
 
@@ -114,15 +115,15 @@ def _alembic(database_url: str, command: str, revision: str) -> None:
     getattr(commands, command)(config, revision)
 
 
-async def _job_tables(connection: Connection, *, wanted: bool) -> None:
+async def _job_tables(connection: Connection, *, needed: bool) -> None:
     from pgqueuer.db import AsyncpgDriver
     from pgqueuer.queries import Queries
 
     queries = Queries(AsyncpgDriver(connection))
     present = await queries.has_table(queries.qbe.settings.queue_table)
-    if wanted and not present:
+    if needed and not present:
         await queries.install()
-    elif wanted:
+    elif needed:
         await queries.upgrade()
     elif present:
         await queries.uninstall()

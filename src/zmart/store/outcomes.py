@@ -1,4 +1,4 @@
-"""Outcomes and choices: words in the database ('yes', 'invalid', 'for'), booleans in the program and in the API.
+"""Convert outcomes and choices: words in the database ('yes', 'invalid', 'for'), booleans in the program and the API.
 
 A final outcome of None is INVALID in the state FINALIZED, and undecided in every other.
 """
@@ -20,24 +20,24 @@ def outcome_as_boolean(column: str) -> str:
 
 
 def outcome_word(outcome: object) -> str | None:
-    """The word that a column holds for an outcome that may be missing."""
+    """Return the word of a column for an outcome, which may be None."""
     assert outcome is None or isinstance(outcome, bool)
     return OUTCOMES[outcome]
 
 
 def choice_word(choice: object) -> str:
-    """The word that a column holds for a vote: True is for."""
+    """Return the word of a column for a vote: True is 'for'."""
     assert isinstance(choice, bool)
     return CHOICES[choice]
 
 
 def final_word(is_final: bool, outcome: bool | None) -> str | None:
-    """The word of `markets.final_outcome`."""
+    """Return the word of `markets.final_outcome`; None while the outcome is not final."""
     return (OUTCOMES[outcome] or INVALID) if is_final else None
 
 
 def outcome_of(word: object) -> bool | None:
-    """The outcome that a column's word stands for; None for no outcome and for 'invalid'."""
+    """Return the outcome of a column's word; None for no outcome and for 'invalid'."""
     return _OUTCOME_OF[word]
 
 

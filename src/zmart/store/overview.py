@@ -1,4 +1,4 @@
-"""The operator's one look: every figure that tells whether the backend is well, in a few indexed queries."""
+"""Read the figures of the operator's dashboard, in a few indexed queries."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ WHERE last_error IS NOT NULL ORDER BY last_attempt_at DESC NULLS LAST LIMIT 50
 """
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """None where the index has not begun."""
+class OverviewFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Key figures of the backend; those of the index are None before it began."""
 
     gap_free_through_slot: int | None
     tip_slot: int | None
@@ -49,8 +49,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     anchors_open: int
 
 
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a person should know, until it is resolved."""
+class OpenAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that is not resolved."""
 
     key: str
     severity: str
@@ -60,8 +60,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime
 
 
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """A market that a service could not get on with."""
+class StalledMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """A market whose job fails, and why."""
 
     market_id: str
     job: str
@@ -72,23 +72,23 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the dashboard shows."""
+    """Everything that the dashboard shows."""
 
-    figures: Figures
+    figures: OverviewFigures
     services: list[ServiceStatus]
     markets: dict[str, int]
-    alerts: list[Alert]
-    troubles: list[Trouble]
+    alerts: list[OpenAlert]
+    troubles: list[StalledMarket]
 
 
 async def overview(pool: Pool) -> Overview:
-    """One look; raises StoreError when PostgreSQL is away."""
+    """Return the present overview. Raises StoreError."""
     figures = await pool.fetchrow(_FIGURES)
     assert figures is not None
     return Overview(
-        figures=Figures(**figures),
+        figures=OverviewFigures(**figures),
         services=await all_statuses(pool),
         markets={row["state"]: row["markets"] for row in await pool.fetch(_MARKETS)},
-        alerts=[Alert(**row) for row in await pool.fetch(_ALERTS)],
-        troubles=[Trouble(**row) for row in await pool.fetch(_TROUBLES)],
+        alerts=[OpenAlert(**row) for row in await pool.fetch(_ALERTS)],
+        troubles=[StalledMarket(**row) for row in await pool.fetch(_TROUBLES)],
     )

@@ -1,7 +1,7 @@
-"""A small FIFO pool of asyncpg connections.
+"""Pool asyncpg connections, first come, first served.
 
-No reset round trip: a connection that comes back inside a transaction, or closed, is thrown away instead.
-Waiters are served in order of arrival: without that, load starves the last one.
+Connections are not reset, which would take a round trip: one that is returned inside a transaction, or closed, is
+discarded instead. Waiters are served in order of arrival, so that load starves none.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _MOST_ROLLBACKS = 3
 
 
 class Pool:
-    """`Pool.open(url, size)`; then fetch/fetchrow/fetchval/execute, or `acquire()` and `transaction()`.
+    """A pool of connections. Open it with `Pool.open(url, size)`; then use fetch, fetchrow, fetchval and execute for
+    single statements, or `acquire()` and `transaction()`.
 
-    jsonb travels as text (encode and decode with msgspec), numeric as int. Raises Unavailable, Busy (also when no
+    jsonb is text (encode and decode it with msgspec), numeric is int. Raises Unavailable, Busy (also when no
     connection becomes free within `wait_s`) and ReadOnly, all of them StoreError; any other error is a bug.
     """
 
@@ -40,23 +41,25 @@ class Pool:
 
     @classmethod
     async def open(cls, database_url: str, size: int = 8, wait_s: float = 2.0) -> Pool:
-        """Connects once at the start, so that a wrong address is known at once."""
+        """Return a pool with one connection made, so that a wrong address is reported at once. Raises as `connect`."""
         pool = cls(database_url, size, wait_s)
         pool._free.append(await connect(database_url))
         return pool
 
     @property
     def in_use(self) -> int:
+        """How many connections are in use."""
         return self._size - self._permits
 
     async def close(self) -> None:
+        """Close all idle connections; those in use are closed when they are returned."""
         self._closed = True
         while self._free:
             await self._free.popleft().close()
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
-        """One connection for the block."""
+        """Hold one connection for the block."""
         connection = await self._lend()
         try:
             yield connection
@@ -65,36 +68,40 @@ class Pool:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """One connection inside a transaction: committed at the end, rolled back by an exception."""
+        """Hold one connection inside a transaction, which is committed at the end and rolled back by an exception."""
         async with self.acquire() as connection, connection.transaction():
             yield connection
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence[Record]:
+        """Run a statement by itself and return its rows."""
         connection = await self._lend()
         try:
-            rows: Sequence[Record] = await _again(connection.fetch, sql, arguments)
+            rows: Sequence[Record] = await _with_retries(connection.fetch, sql, arguments)
             return rows
         finally:
             self._take_back(connection)
 
     async def fetchrow(self, sql: str, *arguments: object) -> Record | None:
+        """Run a statement by itself and return its first row; None when there is none."""
         connection = await self._lend()
         try:
-            return await _again(connection.fetchrow, sql, arguments)
+            return await _with_retries(connection.fetchrow, sql, arguments)
         finally:
             self._take_back(connection)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # a column of any type
+        """Run a statement by itself and return the first column of its first row; None when there is none."""
         connection = await self._lend()
         try:
-            return await _again(connection.fetchval, sql, arguments)
+            return await _with_retries(connection.fetchval, sql, arguments)
         finally:
             self._take_back(connection)
 
     async def execute(self, sql: str, *arguments: object) -> str:
+        """Run a statement by itself and return its status, as "UPDATE 3"."""
         connection = await self._lend()
         try:
-            status: str = await _again(connection.execute, sql, arguments)
+            status: str = await _with_retries(connection.execute, sql, arguments)
             return status
         finally:
             self._take_back(connection)
@@ -138,7 +145,7 @@ class Pool:
             granted = await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.result():
-                self._give_permit()  # it was handed over in the same moment: pass it on
+                self._give_permit()  # it was granted in the same moment: pass it on
             raise
         finally:
             patience.cancel()
@@ -156,8 +163,8 @@ class Pool:
         self._permits += 1
 
 
-async def _again(run: Callable[..., Awaitable[Any]], sql: str, arguments: tuple[object, ...]) -> Any:  # noqa: ANN401
-    """Run a statement alone; one that PostgreSQL rolled back in favor of another did nothing, and is repeated."""
+async def _with_retries(run: Callable[..., Awaitable[Any]], sql: str, arguments: tuple[object, ...]) -> Any:  # noqa: ANN401
+    """Run a statement by itself; one that PostgreSQL rolled back in favor of another had no effect, and is repeated."""
     for _ in range(_MOST_ROLLBACKS):
         try:
             return await run(sql, *arguments)

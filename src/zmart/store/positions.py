@@ -1,4 +1,4 @@
-"""Who holds what: positions of a market and of a wallet."""
+"""Read positions, by market and by wallet."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class PositionRow(PositionColumns[datetime], frozen=True, kw_only=True):
     """A wallet's position in a market."""
 
 
-class Held(PositionRow, frozen=True, kw_only=True):
-    """A position with what its market says about its worth."""
+class HeldPosition(PositionRow, frozen=True, kw_only=True):
+    """A position with the columns of its market that determine its value."""
 
     state: str
     price_yes_e9: PriceE9
@@ -70,28 +70,29 @@ class Held(PositionRow, frozen=True, kw_only=True):
 
 
 async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> PositionRow | None:
+    """Return the wallet's position in the market; None if it never had one."""
     row = await pool.fetchrow(_ONE, market_id, wallet)
     return None if row is None else PositionRow(**row)
 
 
-async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[Held]:
-    """The positions traded last come first."""
-    return [Held(**row) for row in await pool.fetch(_OF_WALLET, wallet, limit, offset)]
+async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[HeldPosition]:
+    """Return the wallet's positions, those traded last first."""
+    return [HeldPosition(**row) for row in await pool.fetch(_OF_WALLET, wallet, limit, offset)]
 
 
 async def holders(
     pool: Pool, market_id: MarketId, outcome: bool, limit: int, offset: int = 0
 ) -> list[PositionRow]:
-    """Who holds that side, the largest holding first."""
+    """Return the positions that hold shares of that outcome, the largest first."""
     return [PositionRow(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 
 async def of_market(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> list[PositionRow]:
-    """All positions, those that hold nothing any more too; the largest first."""
+    """Return all positions of the market, including empty ones, the largest first."""
     return [PositionRow(**row) for row in await pool.fetch(_OF_MARKET, market_id, limit, offset)]
 
 
 async def holder_counts(pool: Pool, market_id: MarketId) -> tuple[int, int, int]:
-    """How many positions there are, and how many hold YES and NO."""
+    """Return how many positions the market has, and how many hold YES and NO."""
     row = await pool.fetchrow(_HOLDERS_COUNT, market_id)
     return (0, 0, 0) if row is None else (row["positions"], row["yes"], row["no"])

@@ -1,4 +1,4 @@
-"""The rows that are folded from chain_events: markets, positions, trades, votes cast on chain, the config."""
+"""Store the rows that are folded from chain_events: markets, positions, trades, votes on chain, the config."""
 
 from __future__ import annotations
 

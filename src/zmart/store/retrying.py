@@ -1,4 +1,4 @@
-"""Run a loop of a service through what a server does for a while: unavailable, busy, read-only."""
+"""Run a loop of a service through outages of a server: unavailable, busy, read-only."""
 
 from __future__ import annotations
 
@@ -18,35 +18,43 @@ log = structlog.get_logger()
 
 
 class WakeSource(Protocol):
-    """What ends a pause early: news, or the end of the service."""
+    """Ends a pause early: when there is work, or when the service stops."""
 
     @property
-    def stopped(self) -> bool: ...
+    def stopped(self) -> bool:
+        """Whether the service stops."""
+        ...
 
-    def clear(self) -> None: ...
+    def clear(self) -> None:
+        """Discard earlier wake-ups."""
+        ...
 
-    async def wait(self, seconds: float) -> None: ...
+    async def wait(self, seconds: float) -> None:
+        """Wait until woken, at most `seconds`."""
+        ...
 
 
 class StopSignal:
-    """A wake source without news: only `stop` ends a pause."""
+    """A wake source that only `stop` wakes."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._stop = stop
 
     @property
     def stopped(self) -> bool:
+        """Whether `stop` is set."""
         return self._stop.is_set()
 
     def clear(self) -> None:
-        """There is no news to forget."""
+        """Do nothing: there are no wake-ups."""
 
     async def wait(self, seconds: float) -> None:
+        """Wait until `stop` is set, at most `seconds`."""
         await pause(self._stop, seconds)
 
 
 class Outages:
-    """Which loops of a service wait for a server, and why: `/ready` shows it, the log has its beginning and its end."""
+    """Which loops of a service wait for a server, and why, for `/ready`. Beginning and end of an outage are logged."""
 
     def __init__(self, reported_after_s: float = REPORTED_AFTER_S) -> None:
         self._reported_after_s = reported_after_s
@@ -54,7 +62,7 @@ class Outages:
 
     @property
     def reason(self) -> str:
-        """The longest wait in a sentence; empty when nothing has waited for `reported_after_s`."""
+        """The longest outage in a sentence; empty when none has lasted for `reported_after_s`."""
         waits = [(since, work) for work, (since, _) in self._waits.items()]
         if not waits or time.monotonic() - min(waits)[0] < self._reported_after_s:
             return ""
@@ -62,14 +70,14 @@ class Outages:
         return f"{work} waits: {self._waits[work][1]}"
 
     def begin(self, work: str, reason: str) -> None:
-        """Note that `work` waits; harmless again and again."""
+        """Record that `work` waits; idempotent."""
         since, known = self._waits.get(work, (time.monotonic(), ""))
         if reason != known:
             log.warning(f"{work} waits", reason=reason)
         self._waits[work] = since, reason
 
     def end(self, work: str) -> None:
-        """Note that `work` succeeded."""
+        """Record that `work` succeeded."""
         if self._waits.pop(work, None) is not None:
             log.info(f"{work} continues")
 
@@ -83,11 +91,11 @@ async def retrying(
     errors: tuple[type[ZmartError], ...] = (StoreError,),
     retry_s: float = RETRY_S,
 ) -> None:
-    """Call `turn` again and again until `wake` has stopped. It returns for how many seconds nothing is to be done
-    unless something wakes (0: the next turn follows at once). After one of `errors` it is called again `retry_s`
-    later, and `outages` says meanwhile that `work` waits. Any other exception is a bug, and raised.
+    """Call `turn` repeatedly until `wake` has stopped.
 
-    A turn that does not return while all is well calls `outages.end(work)` itself once it has succeeded.
+    `turn` returns the pause before its next call in seconds, which a wake-up ends early. After one of `errors` it is
+    called again `retry_s` later, and `outages` reports meanwhile that `work` waits. Any other exception is a bug and is
+    raised. A `turn` that runs without end calls `outages.end(work)` itself once it has succeeded.
     """
     outages = outages or Outages()
     while not wake.stopped:
@@ -106,7 +114,7 @@ async def retrying(
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait so long, or until `stop` is set."""
+    """Wait until `stop` is set, at most `seconds`."""
     try:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""Each running process says every few seconds how it is; the status page and /health/<service> read it here."""
+"""Store the status that each process reports every few seconds, for the status page and /health/<service>."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from zmart.store.pool import Pool
 
-_SAY = """
+_REPORT = """
 INSERT INTO service_status (service, instance, ready, reason, details) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (service, instance) DO UPDATE
 SET seen_at = now(), ready = excluded.ready, reason = excluded.reason, details = excluded.details
@@ -23,7 +23,7 @@ FROM service_status ORDER BY service, instance
 
 
 class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process last said; `age_s` is the age of that in seconds by PostgreSQL's clock."""
+    """The last report of a process; `age_s` is its age in seconds by PostgreSQL's clock."""
 
     service: str
     instance: str
@@ -34,20 +34,20 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     details: Mapping[str, object]
 
 
-async def say(
+async def report(
     pool: Pool, service: str, instance: str, ready: bool, reason: str, details: Mapping[str, object]
 ) -> None:
-    """Write this process's row."""
-    await pool.execute(_SAY, service, instance, ready, reason, msgspec.json.encode(details).decode())
+    """Report this process's status."""
+    await pool.execute(_REPORT, service, instance, ready, reason, msgspec.json.encode(details).decode())
 
 
 async def forget(pool: Pool, service: str, instance: str) -> None:
-    """Take the row back at an orderly end, and rows that nobody renewed for a day."""
+    """Delete the row of a process that stops in order, and rows that were not renewed for a day."""
     await pool.execute(_FORGET, service, instance)
     await pool.execute(_FORGET_OLD)
 
 
 async def all_statuses(pool: Pool) -> list[ServiceStatus]:
-    """Every process that said something within the last day."""
+    """Return the status of every process that reported within the last day."""
     rows = await pool.fetch(_ALL)
     return [ServiceStatus(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows]

@@ -1,7 +1,7 @@
-"""A second set of projections, built beside the live ones, compared with them row by row and merged into them.
+"""Build a second set of projections beside the live ones, compare the two row by row, and merge.
 
-The merge is one transaction: readers see the old rows or the new ones. It writes only what differs, so that the
-change feed tells every correction and nothing else; exchanging the tables themselves would hide them from it.
+The merge is one transaction: readers see the old rows or the new ones. It writes only rows that differ, so that the
+change feed publishes the corrections and nothing else; it would not see an exchange of the tables.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Digests = Mapping[MarketId | str, str]
 
 @asynccontextmanager
 async def schema(connection: Connection) -> AsyncIterator[None]:
-    """Empty shadow tables for the block. Raises Conflict while another rebuild has them."""
+    """Create empty shadow tables for the block. Raises Conflict while another rebuild runs."""
     if not await connection.fetchval(_TRY_LOCK, _LOCK_ID):
         raise Conflict("Another rebuild is running: wait for it.")
     try:
@@ -68,17 +68,17 @@ async def schema(connection: Connection) -> AsyncIterator[None]:
 
 
 async def write_here(connection: Connection) -> None:
-    """Until the transaction ends, projections are written to the shadow; chain_events stays the live one."""
+    """Write projections to the shadow tables until the transaction ends; chain_events is still the live table."""
     await connection.execute(_INTO)
 
 
 async def write_live(connection: Connection) -> None:
-    """The end of `write_here` before the transaction's."""
+    """Write projections to the live tables again, before the transaction ends."""
     await connection.execute(_BACK)
 
 
 async def digests(connection: Connection) -> Digests:
-    """A fingerprint of each market's events; under "" that of all events without a market, the config's above all."""
+    """Return a fingerprint of each market's events; under "" that of events without a market, mainly the config's."""
     return {row["market_id"]: row["digest"] for row in await connection.fetch(_DIGESTS)}
 
 

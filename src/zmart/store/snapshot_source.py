@@ -1,4 +1,4 @@
-"""What a snapshot of a market tells, read in one statement: one consistent state of the database."""
+"""Read the content of a market's snapshot in one statement: one consistent state of the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SELECT (to_jsonb(m) || jsonb_build_object('proposed_outcome', {outcome_as_boolea
 FROM markets m LEFT JOIN vote_logs l USING (market_id) LEFT JOIN index_progress p ON true
 WHERE m.market_id = $1
 """
-# Worth keeping: somebody said something or voted.
+# Markets with comments or votes; others need no snapshot.
 _MARKETS = """
 SELECT m.market_id FROM markets m
 WHERE EXISTS (SELECT FROM discussions d WHERE d.market_id = m.market_id)
@@ -34,7 +34,7 @@ ORDER BY m.market_id
 
 
 class SnapshotSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows as JSON text of PostgreSQL; `log_peaks` holds [level, number, hash in hex]."""
+    """Rows as JSON text; `log_peaks` holds [level, number, hash in hex]."""
 
     market: str
     genesis_hash: str | None
@@ -45,11 +45,11 @@ class SnapshotSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read(db: Pool | Connection, market_id: MarketId) -> SnapshotSource | None:
-    """None for a market that is not indexed."""
+    """Return the content of the market's snapshot; None for a market that is not indexed."""
     row = await db.fetchrow(_SOURCE, market_id)
     return None if row is None else SnapshotSource(**row)
 
 
 async def markets(db: Pool | Connection) -> list[MarketId]:
-    """The markets that a day's run is about."""
+    """Return the markets of a daily run: those with comments or votes."""
     return [row["market_id"] for row in await db.fetch(_MARKETS)]

@@ -51,7 +51,7 @@ _SINCE, _NEWEST = (
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the index is known to be complete."""
+    """How far the index is complete, as published."""
 
     program_id: str
     start_slot: Slot
@@ -61,6 +61,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):
+    """How much work of each kind waits."""
+
     inbox_pending: int
     unconfirmed: int
     dead_letters: int
@@ -72,7 +74,7 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a market as it stands in chain_events; `event` is its JSON, `creator` the market's."""
+    """An event of a market as stored in chain_events; `event` is its JSON, `creator` the market's."""
 
     signature: str
     ordinal: int
@@ -84,7 +86,7 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def check(pool: Pool) -> None:
-    """Whether the database can be read and written. Raises Unavailable, Busy or ReadOnly when it cannot."""
+    """Return if the database can be read and written. Raises Unavailable, Busy or ReadOnly."""
     if await pool.fetchval(_IS_READ_ONLY):
         raise ReadOnly(
             "PostgreSQL accepts no writes (a stand-by, or default_transaction_read_only is on): reads are answered, "
@@ -93,23 +95,25 @@ async def check(pool: Pool) -> None:
 
 
 async def as_of_slot(pool: Pool) -> Slot:
-    """The slot through which the index is gap-free; 0 before anything was indexed."""
+    """Return the slot through which the index is gap-free; 0 before anything was indexed."""
     return Slot(await pool.fetchval(_AS_OF) or 0)
 
 
 async def progress(pool: Pool) -> Progress | None:
+    """Return the progress of the index; None before an indexer has ever run."""
     row = await pool.fetchrow(_PROGRESS)
     return None if row is None else Progress(**row)
 
 
 async def queues(pool: Pool) -> Queues:
+    """Return how much work waits."""
     return Queues(**await pool.fetchrow(_QUEUES) or {})
 
 
 async def events_of(
     pool: Pool, market_id: MarketId, names: Sequence[str], limit: int, offset: int = 0
 ) -> list[MarketEvent]:
-    """A market's events of these names in chain order."""
+    """Return the market's events of these names in chain order."""
     rows = await pool.fetch(_EVENTS, market_id, limit, list(names), offset)
     return [MarketEvent(**{**row, "event": msgspec.Raw(row["event"].encode())}) for row in rows]
 
@@ -123,7 +127,7 @@ async def changes_since(
     *,
     newest: bool,
 ) -> list[Change]:
-    """Changes committed after `since`, in order: the first `limit` of them, or with `newest` the last ones."""
+    """Return changes committed after `since`, in order: the first `limit` of them, or with `newest` the last ones."""
     narrowed = () if market_id is None else (market_id,)
     sql = (_NEWEST if newest else _SINCE)[bool(narrowed)]
     rows = await pool.fetch(sql, since, limit, [topic.value for topic in topics], *narrowed)

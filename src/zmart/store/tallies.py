@@ -1,4 +1,4 @@
-"""Counts that were taken for the chain, each with the log's head that proves it."""
+"""Store tallies: counts of votes for the chain, each with the head of the log that proves it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _OF_MARKET = f"SELECT {_COLUMNS} FROM tallies WHERE market_id = $1 ORDER BY kind
 
 
 class NewTally(msgspec.Struct, frozen=True, kw_only=True):
-    """`unproven`, `onchain`: how many of the counted votes came by a session, or on chain; `passed`: whether
-    they meet the threshold and are enough by policy. Counted is what was cast up to chain time `closed_at`; the index
-    was complete through `closed_slot`. `rule` says who may vote, as in the memo; `not_counted` voters of the log may
-    not."""
+    """A tally to insert: the votes up to chain time `closed_at`; the index was complete through `closed_slot`.
+
+    `unproven`, `onchain`: how many of the counted votes came by a session, or on chain. `passed`: whether they meet the
+    threshold and are enough by policy. `rule`: who may vote, as in the memo; `not_counted` voters of the log may not.
+    """
 
     market_id: MarketId
     kind: VoteKind
@@ -45,14 +46,14 @@ class NewTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TallyRow(NewTally, frozen=True, kw_only=True):
-    """`round` counts from 1 for each market and kind; an intent of that round carries it to the chain."""
+    """A stored tally; `round` counts from 1 for each market and kind, and names the intent that sends it."""
 
     round: int
     taken_at: datetime
 
 
 async def insert(connection: Connection, new: NewTally) -> TallyRow:
-    """Write a count down as the next round. Needs the lock of the market's log."""
+    """Insert a tally as the next round and return it. Needs the lock of the market's log."""
     row = await connection.fetchrow(
         _INSERT,
         new.market_id,
@@ -75,16 +76,17 @@ async def insert(connection: Connection, new: NewTally) -> TallyRow:
 
 
 async def latest(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> TallyRow | None:
+    """Return the tally of the last round; None before the first."""
     row = await db.fetchrow(_LATEST, market_id, kind.value)
     return None if row is None else _tally(row)
 
 
 async def of_market(db: Pool | Connection, market_id: MarketId) -> list[TallyRow]:
-    """Every round of both kinds, in order."""
+    """Return every round of both kinds, in order."""
     return [_tally(row) for row in await db.fetch(_OF_MARKET, market_id)]
 
 
 def _tally(row: Record) -> TallyRow:
-    fields = dict(row)
-    tally = Tally(fields.pop("votes_for"), fields.pop("votes_against"))
-    return TallyRow(tally=tally, kind=VoteKind(fields.pop("kind")), **fields)
+    values = dict(row)
+    tally = Tally(values.pop("votes_for"), values.pop("votes_against"))
+    return TallyRow(tally=tally, kind=VoteKind(values.pop("kind")), **values)

@@ -1,4 +1,4 @@
-"""The tape: trades in chain order, and what is added up from them."""
+"""Read the tape: trades in chain order, and sums over them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from zmart.market.types import Lamports, MarketId, PriceE9, Side, Signature, Slo
 from zmart.store.pool import Pool, Record
 from zmart.store.tables import TRADES
 
-Place = tuple[int, int, int]
-"""Where a trade stands on chain: slot, index in the block, ordinal in the transaction."""
+ChainPosition = tuple[int, int, int]
+"""The position of a trade on chain: slot, index in the block, ordinal in the transaction."""
 
 _COLUMNS = TRADES.row_list("trades")
 _ORDER = "ORDER BY slot DESC, index_in_block DESC, ordinal DESC"
 _OF_MARKET = f"SELECT {_COLUMNS} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
-_OF_MARKET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE market_id = $1
+_OF_MARKET_AFTER = f"""SELECT {_COLUMNS} FROM trades WHERE market_id = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
 _VERSION = "signature, ordinal, xmin, slot, index_in_block"
 _VERSIONS = f"SELECT {_VERSION} FROM trades WHERE market_id = $1 {_ORDER} LIMIT $2 OFFSET $3"
-_VERSIONS_BEHIND = f"""SELECT {_VERSION} FROM trades WHERE market_id = $1
+_VERSIONS_AFTER = f"""SELECT {_VERSION} FROM trades WHERE market_id = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
 _SEVERAL = f"""SELECT xmin, {_COLUMNS} FROM trades
 WHERE (slot, signature, ordinal) IN (SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[]))"""
 _OF_WALLET = f"SELECT {_COLUMNS} FROM trades WHERE wallet = $1 {_ORDER} LIMIT $2 OFFSET $3"
-_OF_WALLET_BEHIND = f"""SELECT {_COLUMNS} FROM trades WHERE wallet = $1
+_OF_WALLET_AFTER = f"""SELECT {_COLUMNS} FROM trades WHERE wallet = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
 _STATS = """
 SELECT coalesce(sum(cost_lamports), 0) AS volume, count(*) AS trades, count(DISTINCT wallet) AS wallets,
@@ -45,17 +45,19 @@ class TradeRow(TradeColumns[str, bool, datetime], frozen=True, kw_only=True):
     """A trade."""
 
     @property
-    def place(self) -> Place:
+    def position(self) -> ChainPosition:
+        """The position of the trade on chain."""
         return self.slot, self.index_in_block, self.ordinal
 
     @property
     def fees_lamports(self) -> Lamports:
+        """All fees of the trade."""
         return Lamports(self.protocol_fee_lamports + self.resolver_fee_lamports + self.lp_fee_lamports)
 
 
-class Version(msgspec.Struct, frozen=True):
-    """Names one version of a trade's row: equal versions hold equal rows. (PostgreSQL writes into every version of a
-    row which transaction wrote it.)"""
+class TradeVersion(msgspec.Struct, frozen=True):
+    """Identifies one version of a trade's row: equal versions hold equal rows. `xid`: the transaction of PostgreSQL
+    that wrote it."""
 
     signature: Signature
     ordinal: int
@@ -64,12 +66,13 @@ class Version(msgspec.Struct, frozen=True):
     index_in_block: int
 
     @property
-    def place(self) -> Place:
+    def position(self) -> ChainPosition:
+        """The position of the trade on chain."""
         return self.slot, self.index_in_block, self.ordinal
 
 
-class TapeStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over a market's whole tape."""
+class TapeTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over all trades of a market."""
 
     volume: Lamports
     trades: int
@@ -79,58 +82,60 @@ class TapeStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def of_market(
-    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, behind: Place | None = None
+    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeRow]:
-    """The newest first, behind `behind` or from `offset` on."""
-    if behind is None:
+    """Return trades of the market, the newest first, after `after` or from `offset` on."""
+    if after is None:
         return _rows(await pool.fetch(_OF_MARKET, market_id, limit, offset))
-    return _rows(await pool.fetch(_OF_MARKET_BEHIND, market_id, limit, *behind))
+    return _rows(await pool.fetch(_OF_MARKET_AFTER, market_id, limit, *after))
 
 
 async def versions(
-    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, behind: Place | None = None
-) -> list[Version]:
-    """The same page, as versions of rows: all that is needed by who has those rows already."""
-    if behind is None:
+    pool: Pool, market_id: MarketId, limit: int, offset: int = 0, after: ChainPosition | None = None
+) -> list[TradeVersion]:
+    """Return the same page as versions of rows, for a caller that has cached the rows."""
+    if after is None:
         rows = await pool.fetch(_VERSIONS, market_id, limit, offset)
     else:
-        rows = await pool.fetch(_VERSIONS_BEHIND, market_id, limit, *behind)
-    return [Version(*row) for row in rows]
+        rows = await pool.fetch(_VERSIONS_AFTER, market_id, limit, *after)
+    return [TradeVersion(*row) for row in rows]
 
 
-async def with_versions(pool: Pool, wanted: Sequence[Version]) -> list[tuple[Version, TradeRow]]:
-    """The trades that `wanted` names, each with the version that it was read in."""
-    keys = zip(*((version.slot, version.signature, version.ordinal) for version in wanted), strict=True)
-    found = []
+async def with_versions(pool: Pool, requested: Sequence[TradeVersion]) -> list[tuple[TradeVersion, TradeRow]]:
+    """Return the trades that `requested` names, each with the version in which it was read."""
+    keys = zip(*((version.slot, version.signature, version.ordinal) for version in requested), strict=True)
+    trades = []
     for xid, *values in await pool.fetch(_SEVERAL, *(list(column) for column in keys)):
         row = TradeRow(**dict(zip(TradeRow.__struct_fields__, values, strict=True)))
-        version = Version(row.signature, row.ordinal, xid, row.slot, row.index_in_block)
-        found.append((version, row))
-    return found
+        version = TradeVersion(row.signature, row.ordinal, xid, row.slot, row.index_in_block)
+        trades.append((version, row))
+    return trades
 
 
 async def of_wallet(
-    pool: Pool, wallet: Wallet, limit: int, offset: int = 0, behind: Place | None = None
+    pool: Pool, wallet: Wallet, limit: int, offset: int = 0, after: ChainPosition | None = None
 ) -> list[TradeRow]:
-    """The same for one wallet over all markets."""
-    if behind is None:
+    """Return trades of the wallet in all markets, the newest first, after `after` or from `offset` on."""
+    if after is None:
         return _rows(await pool.fetch(_OF_WALLET, wallet, limit, offset))
-    return _rows(await pool.fetch(_OF_WALLET_BEHIND, wallet, limit, *behind))
+    return _rows(await pool.fetch(_OF_WALLET_AFTER, wallet, limit, *after))
 
 
-async def stats(pool: Pool, market_id: MarketId) -> TapeStats:
-    return TapeStats(**await pool.fetchrow(_STATS, market_id) or {})
+async def stats(pool: Pool, market_id: MarketId) -> TapeTotals:
+    """Return the sums over all trades of the market."""
+    return TapeTotals(**await pool.fetchrow(_STATS, market_id) or {})
 
 
 async def points(
     pool: Pool, market_id: MarketId, start: datetime, end: datetime, limit: int
 ) -> list[tuple[datetime, PriceE9]]:
-    """YES prices after the newest `limit` trades of the window, the oldest of them first."""
+    """Return the YES prices after the newest `limit` trades of the window, the oldest of them first."""
     rows = await pool.fetch(_POINTS, market_id, start, end, limit)
     return [(row["traded_at"], row["price_yes_after_e9"]) for row in reversed(rows)]
 
 
 def side_of(row: TradeRow) -> Side:
+    """Return whether the trade bought or sold."""
     return Side(row.side)
 
 

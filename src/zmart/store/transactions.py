@@ -1,4 +1,4 @@
-"""Transactions of the program as indexed: whether one is there, and what it logged."""
+"""Read indexed transactions of the program, and the events that they logged."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SELECT ordinal, name, market_id, event FROM chain_events WHERE slot = $1 AND sig
 """
 
 
-class Indexed(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction that the index has read. `finality`: confirmed or finalized."""
+class IndexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """An indexed transaction. `finality`: confirmed or finalized."""
 
     signature: Signature
     slot: Slot
@@ -22,8 +22,8 @@ class Indexed(msgspec.Struct, frozen=True, kw_only=True):
     finality: str
 
 
-class Logged(msgspec.Struct, frozen=True, kw_only=True):
-    """One event that a transaction logged; `event` is its JSON."""
+class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a transaction logged; `event` is its JSON."""
 
     ordinal: int
     name: str
@@ -31,12 +31,13 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     event: str
 
 
-async def one(pool: Pool, signature: Signature) -> Indexed | None:
+async def one(pool: Pool, signature: Signature) -> IndexedTransaction | None:
+    """Return the transaction; None if it is not indexed."""
     row = await pool.fetchrow(_ONE, signature)
-    return None if row is None else Indexed(**row)
+    return None if row is None else IndexedTransaction(**row)
 
 
-async def events(pool: Pool, transaction: Indexed, limit: int) -> list[Logged]:
-    """What it logged, in that order."""
+async def events(pool: Pool, transaction: IndexedTransaction, limit: int) -> list[LoggedEvent]:
+    """Return the events that the transaction logged, in order."""
     rows = await pool.fetch(_EVENTS, transaction.slot, transaction.signature, limit)
-    return [Logged(**row) for row in rows]
+    return [LoggedEvent(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""Wallets as people: profile, counts, results, and the best of them."""
+"""Store profiles of wallets; read their activity, trading results and leaderboards."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ _LEADERS_BY = {
 }
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet's profile, as its user wrote it."""
+
     wallet: Wallet
     display_name: str | None
     bio: str | None
@@ -80,7 +82,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
+class ActivityCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a wallet traded, voted, commented and created markets."""
+
     trades: int
     proposal_votes: int
     dispute_votes: int
@@ -89,7 +93,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """Lamports over all positions; `unrealized` values open shares at the last price, settled ones at payout."""
+    """Results over all positions in lamports; `unrealized`: open shares at the last price, final ones at payout."""
 
     volume: Lamports
     realized: Lamports
@@ -101,7 +105,9 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     won: int
 
 
-class Leader(msgspec.Struct, frozen=True, kw_only=True):
+class LeaderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet in a leaderboard; `volume` and `trades` are those within the window."""
+
     wallet: Wallet
     display_name: str | None
     volume: Lamports
@@ -109,9 +115,10 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
     pnl: Lamports
 
 
-async def profile(pool: Pool, wallet: Wallet) -> Profile | None:
+async def profile(pool: Pool, wallet: Wallet) -> ProfileRow | None:
+    """Return the wallet's profile; None if it has none."""
     row = await pool.fetchrow(_PROFILE, wallet)
-    return None if row is None else Profile(**row)
+    return None if row is None else ProfileRow(**row)
 
 
 async def put(
@@ -121,19 +128,23 @@ async def put(
     bio: str | None,
     avatar_url: str | None,
     twitter_handle: str | None,
-) -> Profile:
-    """Writes what is given; None leaves a field as it is, an empty text clears it."""
-    return Profile(**await pool.fetchrow(_PUT, wallet, display_name, bio, avatar_url, twitter_handle) or {})
+) -> ProfileRow:
+    """Insert or update a profile and return it: None leaves a field as it is, an empty text clears it."""
+    return ProfileRow(
+        **await pool.fetchrow(_PUT, wallet, display_name, bio, avatar_url, twitter_handle) or {}
+    )
 
 
-async def counts(pool: Pool, wallet: Wallet) -> Counts:
-    return Counts(**await pool.fetchrow(_COUNTS, wallet) or {})
+async def counts(pool: Pool, wallet: Wallet) -> ActivityCounts:
+    """Return how often the wallet traded, voted, commented and created markets."""
+    return ActivityCounts(**await pool.fetchrow(_COUNTS, wallet) or {})
 
 
 async def results(pool: Pool, wallet: Wallet) -> Results:
+    """Return the wallet's trading results over all positions."""
     return Results(**await pool.fetchrow(_RESULTS, wallet) or {})
 
 
-async def leaders(pool: Pool, by: str, window_s: int, limit: int) -> list[Leader]:
-    """Wallets that traded within the window, by `pnl` (of the positions they touched in it) or `volume`."""
-    return [Leader(**row) for row in await pool.fetch(_LEADERS_BY[by], window_s, limit)]
+async def leaders(pool: Pool, by: str, window_s: int, limit: int) -> list[LeaderRow]:
+    """Return wallets that traded within the window, by `pnl` (of the positions traded in it) or `volume`."""
+    return [LeaderRow(**row) for row in await pool.fetch(_LEADERS_BY[by], window_s, limit)]

@@ -1,4 +1,4 @@
-"""Up to where a vote counts: its closing, written before anybody asks whether the index is complete that far."""
+"""Store closings: up to which moment votes count, written before the index is complete that far."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SET closed_at = excluded.closed_at, closed_slot = excluded.closed_slot, log_size
 _REMOVE = "DELETE FROM vote_closings WHERE (market_id, kind) = ($1, $2)"
 
 
-class Closing(msgspec.Struct, frozen=True, kw_only=True):
+class VoteClosing(msgspec.Struct, frozen=True, kw_only=True):
     """Votes on chain count up to chain time `closed_at`; `closed_slot` was the chain's slot when this was written.
-    `voting_over`: the log takes no further vote, and holds those that count in its first `log_size` entries."""
+    `voting_over`: the log accepts no further vote, and those that count are its first `log_size` entries."""
 
     market_id: MarketId
     kind: VoteKind
@@ -30,13 +30,14 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     voting_over: bool
 
 
-async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> Closing | None:
+async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteClosing | None:
+    """Return the vote's closing; None while it is open."""
     row = await db.fetchrow(_FIND, market_id, kind.value)
-    return None if row is None else Closing(**{**row, "kind": kind})
+    return None if row is None else VoteClosing(**{**row, "kind": kind})
 
 
-async def write(connection: Connection, closing: Closing) -> None:
-    """Write the closing down, in place of an earlier one. Needs the lock of the market's log."""
+async def write(connection: Connection, closing: VoteClosing) -> None:
+    """Insert the closing, or replace an earlier one. Needs the lock of the market's log."""
     await connection.execute(
         _WRITE,
         closing.market_id,
@@ -49,5 +50,5 @@ async def write(connection: Connection, closing: Closing) -> None:
 
 
 async def remove(connection: Connection, market_id: MarketId, kind: VoteKind) -> None:
-    """Let voting go on. Needs the lock of the market's log."""
+    """Delete the closing, so that voting continues. Needs the lock of the market's log."""
     await connection.execute(_REMOVE, market_id, kind.value)

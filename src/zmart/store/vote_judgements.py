@@ -1,4 +1,4 @@
-"""Which voters are eligible, as judged, and the facts of the index that it is judged by."""
+"""Store which voters are eligible, and read the facts of the index by which they are judged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEFT JOIN LATERAL (SELECT slot, signature FROM chain_events
     ORDER BY slot DESC LIMIT 1) AS e ON true
 WHERE v.at IS NOT NULL
 """
-# What a webhook alone told may name any time; a trade of that time which is true has long been final.
+# What only a webhook reported may name any time; a true trade of that time has long been final.
 _IS_FINAL = """NOT EXISTS (SELECT FROM chain_transactions c
     WHERE c.signature = trades.signature AND c.finality = 'confirmed')"""
 TRADED = f"""
@@ -33,7 +33,7 @@ LEFT JOIN vote_judgements j
     ON (j.market_id, j.kind, j.wallet) = ($1, $2, v.wallet) AND j.opened_at = $3
 """
 _UNJUDGED = f"SELECT v.wallet FROM {_VOTERS} WHERE j.wallet IS NULL ORDER BY v.wallet"
-# What was judged by an incomplete index is judged again: the sums of all voters, one range of the index each.
+# Judgements by an incomplete index are repeated: the sums of all voters, one range of the index each.
 TRADED_OTHERWISE = f"""
 SELECT v.wallet, t.traded
 FROM {_VOTERS}
@@ -41,7 +41,7 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(cost_lamports), 0)::bigint AS traded FRO
                     WHERE wallet = v.wallet AND traded_at < to_timestamp($3) AND {_IS_FINAL}) AS t
 WHERE j.traded_lamports IS DISTINCT FROM t.traded
 """
-# A market whose fold stands still keeps its later trades back: nobody can say that these wallets traded too little.
+# A market whose fold is stuck lacks its later trades: its traders may have traded enough.
 _UNFOLDED_TRADERS = """
 SELECT DISTINCT e.event ->> 'user'
 FROM market_folds f JOIN chain_events e ON e.market_id = f.market_id AND e.slot >= f.error_slot
@@ -69,7 +69,7 @@ WHERE r.rule <> 'open' AND NOT EXISTS (SELECT FROM vote_judgements j
 
 
 class VoterJudgement(msgspec.Struct, frozen=True, kw_only=True):
-    """One wallet, judged by a rule other than `open`; the fact that the rule asks about, None for the others."""
+    """A wallet judged by a rule other than `open`: the fact that the rule requires is set, the other is None."""
 
     wallet: Wallet
     eligible: bool
@@ -78,7 +78,7 @@ class VoterJudgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteOpening | None:
-    """When the vote opened, by the index; None for a vote that has not."""
+    """Return when the vote opened, by the index; None if it has not."""
     row = await db.fetchrow(_OPENING, market_id, kind.value)
     if row is None:
         return None
@@ -86,25 +86,25 @@ async def opening(db: Pool | Connection, market_id: MarketId, kind: VoteKind) ->
 
 
 async def traded_before(db: Pool | Connection, wallet: Wallet, at: ChainTime) -> Lamports:
-    """Lamports that the wallet paid for purchases and received from sales before that, as indexed."""
+    """Return the lamports that the wallet paid for purchases and received from sales before `at`, as indexed."""
     return Lamports(await db.fetchval(TRADED, wallet, at))
 
 
 async def unjudged(db: Pool | Connection, market_id: MarketId, kind: VoteKind, at: ChainTime) -> list[Wallet]:
-    """Voters, by either channel, that are not judged yet for a vote that opened then."""
+    """Return the voters, of either channel, that are not judged yet for a vote that opened at `at`."""
     return [Wallet(row[0]) for row in await db.fetch(_UNJUDGED, market_id, kind.value, at)]
 
 
 async def traded_otherwise(
     db: Pool | Connection, market_id: MarketId, kind: VoteKind, at: ChainTime
 ) -> list[tuple[Wallet, Lamports]]:
-    """Voters whose trades before that sum up to something else than they were judged by, or that were not judged."""
+    """Return the voters whose trades before `at` have another sum than they were judged by, or that were not judged."""
     rows = await db.fetch(TRADED_OTHERWISE, market_id, kind.value, at)
     return [(Wallet(wallet), Lamports(traded)) for wallet, traded in rows]
 
 
 async def unfolded_traders(db: Pool | Connection, at: ChainTime) -> set[Wallet]:
-    """Wallets with trades before that which are indexed and not folded: their market's fold stands still."""
+    """Return the wallets with trades before `at` that are indexed but not folded, as their market's fold is stuck."""
     return {Wallet(row[0]) for row in await db.fetch(_UNFOLDED_TRADERS, at)}
 
 
@@ -115,7 +115,7 @@ async def write(
     at: ChainTime,
     judgements: Sequence[VoterJudgement],
 ) -> None:
-    """Write down who is eligible for a vote that opened then, in place of earlier judgements."""
+    """Store who is eligible for a vote that opened at `at`, replacing earlier judgements."""
     await db.execute(
         _WRITE,
         market_id,
@@ -129,5 +129,5 @@ async def write(
 
 
 async def open_unjudged(db: Pool | Connection) -> list[tuple[MarketId, VoteKind]]:
-    """Open votes with votes on chain that nobody has judged yet."""
+    """Return open votes with votes on chain whose voters are not judged yet."""
     return [(MarketId(market), VoteKind(kind)) for market, kind in await db.fetch(_OPEN_UNJUDGED)]

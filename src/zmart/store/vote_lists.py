@@ -1,4 +1,4 @@
-"""Votes as lists: those of a market, those of a wallet; a vote cast on chain stands for the wallet's other one."""
+"""List votes, by market and by wallet. A vote cast on chain replaces the wallet's vote off chain."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SELECT o.signature || ':' || o.kind, o.market_id, o.kind, o.wallet, o.choice = '
     coalesce(o.voted_at > to_timestamp(c.closed_at), false)
 FROM onchain_votes o LEFT JOIN vote_closings c ON (c.market_id, c.kind) = (o.market_id, o.kind) AND c.voting_over
 """
-# Who may vote is looked up for the rows of the page alone.
+# Eligibility is looked up for the rows of the page only.
 _ELIGIBLE = "SELECT page.*, wallet_counts(page.market_id, page.kind, page.wallet) AS eligible FROM"
 _OF_MARKET = f"""
 {_ELIGIBLE} (SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.market_id = $1 AND o.kind = $2) AS cast_votes
 ORDER BY created_at DESC, wallet LIMIT $3 OFFSET $4) AS page ORDER BY created_at DESC, wallet
 """
-_OF_MARKET_BEHIND = f"""
+_OF_MARKET_AFTER = f"""
 {_ELIGIBLE} (SELECT * FROM ({_OFF_CHAIN} AND v.market_id = $1 AND v.kind = $2
     UNION ALL {_ON_CHAIN} WHERE o.market_id = $1 AND o.kind = $2) AS cast_votes
 WHERE created_at < $4 OR (created_at = $4 AND wallet > $5)
@@ -46,8 +46,8 @@ _UNPROVEN = "SELECT unproven FROM vote_counts WHERE market_id = $1 AND kind = $2
 
 
 class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
-    """One vote; `channel`: statement (signed), session (unproven) or onchain. It is not counted if it is `late`, having
-    come after its vote had closed, or if its wallet is not, or not yet, judged `eligible`."""
+    """A vote; `channel`: statement (signed), session (unproven) or onchain. It is not counted if it is `late`, which is
+    after its vote closed, or if its wallet is not, or not yet, judged `eligible`."""
 
     id: str
     market_id: MarketId
@@ -61,6 +61,7 @@ class ListedVote(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counted(self) -> bool:
+        """Whether the vote counts."""
         return self.eligible and not self.late
 
 
@@ -70,25 +71,25 @@ async def of_market(
     kind: VoteKind,
     limit: int,
     offset: int = 0,
-    behind: tuple[datetime, str] | None = None,
+    after: tuple[datetime, str] | None = None,
 ) -> list[ListedVote]:
-    """The newest first, behind `behind` = (when, wallet) or from `offset` on."""
-    if behind is not None:
-        return _votes(await pool.fetch(_OF_MARKET_BEHIND, market_id, kind.value, limit, *behind))
+    """Return the votes of a market, the newest first, after `after` = (created_at, wallet) or from `offset` on."""
+    if after is not None:
+        return _votes(await pool.fetch(_OF_MARKET_AFTER, market_id, kind.value, limit, *after))
     return _votes(await pool.fetch(_OF_MARKET, market_id, kind.value, limit, offset))
 
 
 async def of_wallet(
     pool: Pool, wallet: Wallet, kind: VoteKind, limit: int, offset: int = 0
 ) -> list[ListedVote]:
-    """The newest first."""
+    """Return the votes of a wallet, the newest first."""
     return _votes(await pool.fetch(_OF_WALLET, wallet, kind.value, limit, offset))
 
 
 async def unproven(pool: Pool, market_id: MarketId, kind: VoteKind) -> int:
-    """How many of the votes that count only a session vouches for."""
-    found: int | None = await pool.fetchval(_UNPROVEN, market_id, kind.value)
-    return found or 0
+    """Return how many of the counted votes came by a session, without a signed statement."""
+    number: int | None = await pool.fetchval(_UNPROVEN, market_id, kind.value)
+    return number or 0
 
 
 def _votes(rows: Sequence[Record]) -> list[ListedVote]:

@@ -1,6 +1,6 @@
-"""The append-only log of a market's votes: entries without holes, and the hashes of all complete subtrees.
+"""Store the append-only log of a market's votes: entries without gaps, and the hashes of all complete subtrees.
 
-Whoever appends holds the log's row (`lock`) until the commit, so positions are dense and heads never fork.
+A transaction that appends holds the log's row (`lock`) until it commits, so positions are dense and heads never fork.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ UPDATE vote_logs SET size = $2 + cardinality($3::text[]) WHERE market_id = $1
 """
 _NODES = """
 SELECT n.level, n.node_index, n.hash
-FROM unnest($2::smallint[], $3::bigint[]) AS wanted (level, node_index)
-JOIN vote_log_nodes n ON n.market_id = $1 AND (n.level, n.node_index) = (wanted.level, wanted.node_index)
+FROM unnest($2::smallint[], $3::bigint[]) AS requested (level, node_index)
+JOIN vote_log_nodes n ON n.market_id = $1 AND (n.level, n.node_index) = (requested.level, requested.node_index)
 """
 _PAGE = """
 SELECT log_index, entry, created_at FROM vote_log_entries
@@ -64,7 +64,7 @@ _JUDGED = "LEFT JOIN vote_judgements j ON (j.market_id, j.kind, j.wallet) = ($1,
 _BY_INDEX = "SELECT set_config('enable_seqscan', 'off', true)"
 _COUNTS_OF_ALL = (_BY_SIDE + _ONE_A_WALLET).format(counts="true", join="")
 _COUNTS_OF_ELIGIBLE = (_BY_SIDE + _ONE_A_WALLET).format(counts="j.eligible", join=_JUDGED)
-# The index had seen nothing of these wallets before that: no trade, no vote on chain, no market of theirs.
+# Before that time, the index has nothing of these wallets: no trade, no vote on chain, no market.
 _YOUNG = (
     "SELECT count(*) FILTER (WHERE e.choice = 'for') AS votes_for, "
     "count(*) FILTER (WHERE e.choice = 'against') AS votes_against"
@@ -78,8 +78,8 @@ _YOUNG = (
   AND NOT EXISTS (SELECT FROM markets m WHERE m.creator = e.wallet AND m.created_at < to_timestamp($5))
 """
 )
-# The log cannot forget: a vote on chain enters it when its transaction can no longer be rolled back. One that is not
-# final, like a false delivery, may stand in the place of one that is: `hidden`.
+# Entries are never removed: a vote on chain is appended once its transaction can no longer be rolled back. A vote that
+# is not final, such as a false delivery, may hide one that is: `hidden`.
 _UNLOGGED = """
 WITH of_vote AS (
     SELECT o.wallet, o.choice = 'for' AS vote, o.signature, o.voted_at, o.slot, t.finality
@@ -103,8 +103,8 @@ ORDER BY o.slot, o.signature, o.wallet
 """
 
 
-class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry to append; `entry` are the bytes that `leaf_hash` covers."""
+class NewLogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry to append; `leaf_hash` covers the bytes `entry`."""
 
     kind: VoteKind
     wallet: Wallet
@@ -114,15 +114,17 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     leaf_hash: bytes
 
 
-class StoredEntry(msgspec.Struct, frozen=True):
+class LogEntryRow(msgspec.Struct, frozen=True):
+    """A stored entry at position `log_index`."""
+
     log_index: int
     entry: bytes
     created_at: datetime
 
 
 class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """One vote per wallet; `unproven` and `onchain` say how many of them came over those channels. Not in the tally:
-    `not_counted` voters who are not eligible, and `unjudged` ones."""
+    """A count of one vote per wallet; `unproven` and `onchain`: how many of them came by a session, or on chain. Not in
+    the tally: `not_counted` voters, who are not eligible, and `unjudged` ones."""
 
     tally: Tally
     unproven: int
@@ -132,6 +134,8 @@ class LogCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OnchainVote(msgspec.Struct, frozen=True):
+    """A vote cast on chain, with the signature of its transaction."""
+
     wallet: Wallet
     vote: bool
     signature: str
@@ -143,20 +147,20 @@ NodeHashes = Mapping[tuple[int, int], bytes]
 
 
 async def lock(connection: Connection, market_id: MarketId) -> int:
-    """Take the log until the end of the transaction; its size, 0 for a new one."""
+    """Lock the log until the transaction ends, and return its size, 0 for a new one."""
     size: int = await connection.fetchval(_LOCK, market_id)
     return size
 
 
 async def size_of(db: Pool | Connection, market_id: MarketId) -> int:
-    """How many entries the log has; 0 when nobody voted yet."""
+    """Return how many entries the log has, 0 before the first vote."""
     return await db.fetchval(_SIZE, market_id) or 0
 
 
 async def append(
-    connection: Connection, market_id: MarketId, size: int, entries: Sequence[NewEntry], nodes: NodeHashes
+    connection: Connection, market_id: MarketId, size: int, entries: Sequence[NewLogEntry], nodes: NodeHashes
 ) -> None:
-    """Add entries from position `size` on, and the tree's nodes that they complete. Needs the lock."""
+    """Append entries from position `size` on, with the tree's nodes that they complete. Needs the lock."""
     await connection.execute(
         _APPEND,
         market_id,
@@ -174,30 +178,30 @@ async def append(
 
 
 async def nodes(
-    db: Pool | Connection, market_id: MarketId, wanted: Iterable[tuple[int, int]]
+    db: Pool | Connection, market_id: MarketId, requested: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
-    """The hashes of these complete subtrees."""
-    keys = list(wanted)
+    """Return the hashes of these complete subtrees."""
+    keys = list(requested)
     rows = await db.fetch(_NODES, market_id, [level for level, _ in keys], [number for _, number in keys])
     return {(row["level"], row["node_index"]): row["hash"] for row in rows}
 
 
-async def page(db: Pool | Connection, market_id: MarketId, start: int, limit: int) -> list[StoredEntry]:
-    """Entries in order, from position `start` on."""
-    return [StoredEntry(*row) for row in await db.fetch(_PAGE, market_id, start, limit)]
+async def page(db: Pool | Connection, market_id: MarketId, start: int, limit: int) -> list[LogEntryRow]:
+    """Return entries in order, from position `start` on."""
+    return [LogEntryRow(*row) for row in await db.fetch(_PAGE, market_id, start, limit)]
 
 
-async def of_wallet(db: Pool | Connection, market_id: MarketId, wallet: Wallet) -> list[StoredEntry]:
-    """What the log holds of one wallet: at most one entry for each kind and channel."""
-    return [StoredEntry(*row) for row in await db.fetch(_OF_WALLET, market_id, wallet)]
+async def of_wallet(db: Pool | Connection, market_id: MarketId, wallet: Wallet) -> list[LogEntryRow]:
+    """Return the entries of one wallet: at most one for each kind and channel."""
+    return [LogEntryRow(*row) for row in await db.fetch(_OF_WALLET, market_id, wallet)]
 
 
 async def counts(
-    connection: Connection, market_id: MarketId, kind: VoteKind, size: int, *, everybody: bool = True
+    connection: Connection, market_id: MarketId, kind: VoteKind, size: int, *, all_voters: bool = True
 ) -> LogCounts:
-    """The count of the first `size` entries: of `everybody`, or of those who were judged eligible."""
-    sql = _COUNTS_OF_ALL if everybody else _COUNTS_OF_ELIGIBLE
-    if not everybody:  # judgements are written in bulk: the planner may still believe that there are none
+    """Count the first `size` entries: of all voters, or of those who were judged eligible. Needs a transaction."""
+    sql = _COUNTS_OF_ALL if all_voters else _COUNTS_OF_ELIGIBLE
+    if not all_voters:  # judgements are written in bulk: the planner may still believe that there are none
         await connection.execute(_BY_INDEX)
     row = dict(await connection.fetchrow(sql, market_id, kind.value, size))
     return LogCounts(tally=Tally(row.pop("votes_for"), row.pop("votes_against")), **row)
@@ -210,10 +214,10 @@ async def young_voters(
     size: int,
     since: ChainTime,
     *,
-    everybody: bool = True,
+    all_voters: bool = True,
 ) -> Tally:
-    """Those of the counted votes whose wallets the index had never seen before chain time `since`."""
-    row = await db.fetchrow(_YOUNG, market_id, kind.value, size, not everybody, since)
+    """Return the tally of those counted votes whose wallets the index had never seen before chain time `since`."""
+    row = await db.fetchrow(_YOUNG, market_id, kind.value, size, not all_voters, since)
     assert row is not None
     return Tally(row["votes_for"], row["votes_against"])
 
@@ -221,5 +225,5 @@ async def young_voters(
 async def unlogged_onchain_votes(
     connection: Connection, market_id: MarketId, kind: VoteKind, closed_at: ChainTime
 ) -> list[OnchainVote]:
-    """Votes cast on chain up to a chain time, beyond rollback, that the log does not hold yet; in chain order."""
+    """Return votes cast on chain up to `closed_at`, in final transactions, that the log lacks; in chain order."""
     return [OnchainVote(*row) for row in await connection.fetch(_UNLOGGED, market_id, kind.value, closed_at)]

@@ -1,4 +1,4 @@
-"""The rule that says who may vote, and how many votes it takes: fixed for each vote when it is first looked at."""
+"""Store the terms of votes: who may vote, and how many votes are needed. They are fixed when a vote is first used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zmart.market.eligibility import OPEN, Rule
 from zmart.market.types import MarketId, VoteKind
 from zmart.store.pool import Connection, Pool
 
-# A row is never changed: whoever comes second reads what the first one wrote.
+# A row is never changed: a second transaction reads what the first one wrote.
 _FIX = """
 WITH mine AS (
     INSERT INTO vote_rules (market_id, kind, rule, min_votes) VALUES ($1, $2, $3, $4)
@@ -29,39 +29,39 @@ ON CONFLICT (market_id, kind) DO NOTHING
 """
 
 
-class VoteTerms(msgspec.Struct, frozen=True):
-    """Who may vote, and with how few votes nothing is decided."""
+class VotingTerms(msgspec.Struct, frozen=True):
+    """Who may vote, and the least number of votes for a decision."""
 
     rule: Rule
     min_votes: int
 
 
-EVERYBODY = VoteTerms(OPEN, 1)
+OPEN_TO_ALL = VotingTerms(OPEN, 1)
 
 
-async def fix(db: Pool | Connection, market_id: MarketId, kind: VoteKind, terms: VoteTerms) -> VoteTerms:
-    """The terms of a vote: those that were fixed for it, else `terms` from now on."""
-    for _ in range(2):  # a row that another transaction wrote meanwhile is visible to the second look
+async def fix(db: Pool | Connection, market_id: MarketId, kind: VoteKind, terms: VotingTerms) -> VotingTerms:
+    """Return the terms that are fixed for a vote; `terms` are fixed now if there are none."""
+    for _ in range(2):  # a row that another transaction wrote meanwhile is visible to the second statement
         row = await db.fetchrow(_FIX, market_id, kind.value, terms.rule.text, terms.min_votes)
         if row is not None:
             break
     assert row is not None
-    return VoteTerms(Rule.parse(row["rule"]), row["min_votes"])
+    return VotingTerms(Rule.parse(row["rule"]), row["min_votes"])
 
 
-async def fix_open(db: Pool | Connection, proposals: VoteTerms, disputes: VoteTerms) -> None:
-    """Fix the terms of every vote that is open and has none."""
+async def fix_open(db: Pool | Connection, proposals: VotingTerms, disputes: VotingTerms) -> None:
+    """Fix the terms of every open vote that has none."""
     arguments = (proposals.rule.text, proposals.min_votes, disputes.rule.text, disputes.min_votes)
     await db.execute(_FIX_OPEN, *arguments)
 
 
-async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VoteTerms | None:
-    """None before anybody looked at the vote."""
+async def find(db: Pool | Connection, market_id: MarketId, kind: VoteKind) -> VotingTerms | None:
+    """Return the terms of the vote; None before they are fixed."""
     row = await db.fetchrow(_FIND, market_id, kind.value)
-    return None if row is None else VoteTerms(Rule.parse(row["rule"]), row["min_votes"])
+    return None if row is None else VotingTerms(Rule.parse(row["rule"]), row["min_votes"])
 
 
-async def of_market(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, VoteTerms]:
-    """The terms that are fixed for the market's votes."""
+async def of_market(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, VotingTerms]:
+    """Return the terms that are fixed for the market's votes."""
     rows = await db.fetch(_OF_MARKET, market_id)
-    return {VoteKind(row["kind"]): VoteTerms(Rule.parse(row["rule"]), row["min_votes"]) for row in rows}
+    return {VoteKind(row["kind"]): VotingTerms(Rule.parse(row["rule"]), row["min_votes"]) for row in rows}

@@ -1,4 +1,4 @@
-"""Signed lists of wallets that were fetched and checked. A list never changes: its name is its CID."""
+"""Store signed lists of wallets that were fetched and checked. A list never changes: its key is its CID."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LISTED = "SELECT wallet FROM voter_list_wallets WHERE cid = $1 AND wallet = ANY
 
 
 async def known(db: Pool | Connection, cid: str) -> bool:
-    """Whether the list is here, whole."""
-    found: bool = await db.fetchval(_KNOWN, cid)
-    return found
+    """Return whether the list is stored completely."""
+    is_known: bool = await db.fetchval(_KNOWN, cid)
+    return is_known
 
 
 async def keep(pool: Pool, cid: str, signer: Wallet, wallets: Sequence[Wallet]) -> None:
@@ -29,5 +29,5 @@ async def keep(pool: Pool, cid: str, signer: Wallet, wallets: Sequence[Wallet]) 
 
 
 async def listed(db: Pool | Connection, cid: str, wallets: Sequence[Wallet]) -> set[Wallet]:
-    """Those of `wallets` that stand in the list."""
+    """Return those of `wallets` that are in the list."""
     return {Wallet(row[0]) for row in await db.fetch(_LISTED, cid, list(wallets))}

@@ -1,4 +1,4 @@
-"""Off-chain votes, and what counts together with those cast on chain."""
+"""Store votes off chain, and count them together with those cast on chain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NOT_COUNTED = "SELECT kind, not_counted FROM vote_counts WHERE market_id = $1"
 
 
 class VoteRow(msgspec.Struct, frozen=True):
-    """An accepted off-chain vote; `proven` if a statement with its signature came along."""
+    """An accepted vote off chain; `proven`: with a signed statement."""
 
     id: UUID
     market_id: MarketId
@@ -58,6 +58,8 @@ class VoteRow(msgspec.Struct, frozen=True):
 
 
 class NewVote(msgspec.Struct, frozen=True, kw_only=True):
+    """A vote to insert; it is proven if it has a statement."""
+
     market_id: MarketId
     kind: VoteKind
     wallet: Wallet
@@ -69,7 +71,7 @@ class NewVote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def insert(connection: Connection, new: NewVote) -> VoteRow | None:
-    """The row, or None if the wallet has voted already."""
+    """Insert a vote and return its row; None if the wallet has voted off chain already."""
     row = await connection.fetchrow(
         _INSERT,
         new.market_id,
@@ -86,13 +88,13 @@ async def insert(connection: Connection, new: NewVote) -> VoteRow | None:
 
 
 async def has_voted(db: Pool | Connection, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> bool:
-    """Whether the wallet has voted, here or on chain."""
-    found: bool = await db.fetchval(_HAS_VOTED, market_id, kind.value, wallet)
-    return found
+    """Return whether the wallet has voted, here or on chain."""
+    has: bool = await db.fetchval(_HAS_VOTED, market_id, kind.value, wallet)
+    return has
 
 
 async def market_state(db: Pool | Connection, market_id: MarketId) -> str | None:
-    """The name of the market's state, None for an unknown one."""
+    """Return the name of the market's state; None for an unknown market."""
     state: str | None = await db.fetchval(_STATE, market_id)
     return state
 
@@ -107,13 +109,13 @@ async def voting_closed(
 
 
 async def counts(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, Tally]:
-    """How the votes of both kinds stand, one vote per wallet: as decided on chain, as counted when voting was over,
-    else as they count now."""
+    """Return the votes of both kinds, one vote per wallet: as decided on chain, else as counted when voting ended, else
+    as they count now."""
     rows = await db.fetch(_COUNTS, market_id)
     return {VoteKind(row["kind"]): Tally(row["votes_for"], row["votes_against"]) for row in rows}
 
 
 async def not_counted(db: Pool | Connection, market_id: MarketId) -> dict[VoteKind, int]:
-    """How many wallets voted whose votes do not count: they are not eligible, or not judged yet."""
+    """Return how many wallets voted whose votes do not count: they are not eligible, or not judged yet."""
     rows = {row["kind"]: row["not_counted"] for row in await db.fetch(_NOT_COUNTED, market_id)}
     return {kind: rows.get(kind.value, 0) for kind in VoteKind}

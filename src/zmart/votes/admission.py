@@ -14,7 +14,7 @@ from zmart.store.vote_judgements import VoterJudgement
 class Admission(msgspec.Struct, frozen=True):
     """A wallet that may vote under `rule`.
 
-    `judgement` is what the wallet was judged by for a vote that opened at `opened_at`; None where everybody may vote.
+    `judgement`: by what the wallet was judged for a vote that opened at `opened_at`; None if every wallet may vote.
     """
 
     rule: Rule
@@ -26,6 +26,6 @@ Admit = Callable[[MarketId, VoteKind, Wallet], Awaitable[Admission]]
 """Returns the wallet's admission. Raises NotEligible; EligibilityUnknown or IndexIncomplete while it is not known."""
 
 
-async def admit_everybody(_market: MarketId, _kind: VoteKind, _wallet: Wallet) -> Admission:
+async def admit_all(_market: MarketId, _kind: VoteKind, _wallet: Wallet) -> Admission:
     """Admit under the rule `open`."""
     return Admission(OPEN)

@@ -14,7 +14,7 @@ from zmart.market.types import ChainTime, MarketId, Slot, VoteKind
 from zmart.store import vote_closings, vote_log
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
-from zmart.store.vote_closings import Closing
+from zmart.store.vote_closings import VoteClosing
 
 
 class ClosingMoment(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,9 @@ ChooseMoment = Callable[[Connection], Awaitable[ClosingMoment | None]]
 """Chooses the moment under the lock of the market's log; None: the vote stays open."""
 
 
-async def close_vote(pool: Pool, market_id: MarketId, kind: VoteKind, choose: ChooseMoment) -> Closing | None:
+async def close_vote(
+    pool: Pool, market_id: MarketId, kind: VoteKind, choose: ChooseMoment
+) -> VoteClosing | None:
     """Return the vote's closing, written now unless there is one; None when `choose` leaves the vote open.
 
     A closing with `voting_over` is final. One without is replaced only by one with it.
@@ -43,7 +45,7 @@ async def close_vote(pool: Pool, market_id: MarketId, kind: VoteKind, choose: Ch
         moment = await choose(connection)
         if moment is None or (written is not None and not moment.voting_over):
             return written
-        closing = Closing(
+        closing = VoteClosing(
             market_id=market_id,
             kind=kind,
             closed_at=moment.closed_at,
@@ -58,7 +60,7 @@ async def close_vote(pool: Pool, market_id: MarketId, kind: VoteKind, choose: Ch
 async def close_by_tally(connection: Connection, row: TallyRow) -> None:
     """End the vote where this tally counted it: a vote that it does not count is late. Locks the market's log."""
     await vote_log.lock(connection, row.market_id)
-    closing = Closing(
+    closing = VoteClosing(
         market_id=row.market_id,
         kind=row.kind,
         closed_at=row.closed_at,
@@ -69,7 +71,7 @@ async def close_by_tally(connection: Connection, row: TallyRow) -> None:
     await vote_closings.write(connection, closing)
 
 
-async def extend_vote(connection: Connection, closing: Closing) -> None:
+async def extend_vote(connection: Connection, closing: VoteClosing) -> None:
     """Let voting continue past the deadline, which left too few votes. The closing stays, no longer final, to tell
     that the next one is at another moment. Needs the lock of the market's log."""
     await vote_closings.write(connection, msgspec.structs.replace(closing, voting_over=False))

@@ -11,7 +11,7 @@ from solders.keypair import Keypair
 
 from zmart.market.types import Address, ChainTime, MarketId, VoteKind, Wallet
 from zmart.market.votes import Statement
-from zmart.votes.admission import Admit, admit_everybody
+from zmart.votes.admission import Admit, admit_all
 
 ReadChainTime = Callable[[], Awaitable[ChainTime | None]]
 """Returns the chain's time now; None where no RPC is configured. Raises ChainError while the RPC is unavailable."""
@@ -61,5 +61,5 @@ class AcceptancePolicy:
     statement_required: bool
     dispute_voting_s: int
     receipt_signer: Keypair | None = None
-    admit: Admit = admit_everybody
+    admit: Admit = admit_all
     chain_time: ReadChainTime = index_alone

@@ -13,7 +13,7 @@ from zmart.market.types import Address, ChainTime, MarketId, Slot
 from zmart.store import index_progress, projections
 from zmart.store.pool import Connection, Pool
 
-FAR_BEHIND_S = 600
+MAX_LAG_S = 600
 """An index that is further behind may miss votes that came after a count and before its approval."""
 
 _ANY_SLOT = Slot(0)
@@ -71,5 +71,5 @@ async def require_recent(
 ) -> None:
     """Return if the index is complete through a count, and at most FAR_BEHIND_S behind: votes that came after the
     count and change its verdict are known then. Called before an approval. Raises as `require_complete`."""
-    recently = ChainTime(now - FAR_BEHIND_S)
+    recently = ChainTime(now - MAX_LAG_S)
     await require_complete(db, program, market_id, max(counted_at, recently), counted_slot)

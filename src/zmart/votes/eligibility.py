@@ -21,7 +21,7 @@ from zmart.market.eligibility import (
     Rule,
     RuleKind,
     VoteOpening,
-    VoterStanding,
+    VoterFacts,
     judge,
 )
 from zmart.market.types import Lamports, MarketId, VoteKind, Wallet
@@ -29,7 +29,7 @@ from zmart.settings import Settings
 from zmart.store import vote_judgements, vote_rules
 from zmart.store.pool import Pool
 from zmart.store.vote_judgements import VoterJudgement
-from zmart.store.vote_rules import VoteTerms
+from zmart.store.vote_rules import VotingTerms
 from zmart.votes.admission import Admission
 from zmart.votes.completeness import require_complete
 from zmart.votes.lists import load_list, which_are_listed
@@ -39,11 +39,11 @@ _BATCH = 5_000
 _NAMED = 3
 
 
-def terms_of(settings: Settings, kind: VoteKind) -> VoteTerms:
+def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
     """Return the terms that the settings give votes of a kind; they hold for votes that begin from now on."""
     if kind is VoteKind.PROPOSAL:
-        return VoteTerms(Rule.of_setting(settings.vote_rule_proposals), settings.min_proposal_votes)
-    return VoteTerms(Rule.of_setting(settings.vote_rule_disputes), settings.min_dispute_votes)
+        return VotingTerms(Rule.of_setting(settings.vote_rule_proposals), settings.min_proposal_votes)
+    return VotingTerms(Rule.of_setting(settings.vote_rule_disputes), settings.min_dispute_votes)
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Voters:
     rpc: Rpc | None
     settings: Settings
 
-    async def terms(self, market_id: MarketId, kind: VoteKind) -> VoteTerms:
+    async def terms(self, market_id: MarketId, kind: VoteKind) -> VotingTerms:
         """Return the rule and the least number of votes of this vote, which are fixed from now on."""
-        found = await vote_rules.find(self.pool, market_id, kind)
-        return found or await vote_rules.fix(self.pool, market_id, kind, terms_of(self.settings, kind))
+        fixed = await vote_rules.find(self.pool, market_id, kind)
+        return fixed or await vote_rules.fix(self.pool, market_id, kind, terms_of(self.settings, kind))
 
     async def admit(self, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> Admission:
         """Return the wallet's admission to vote. Raises NotEligible; EligibilityUnknown or IndexIncomplete while it
@@ -67,21 +67,21 @@ class Voters:
         if rule.kind is RuleKind.OPEN:
             return Admission(rule)
         opening = await self._opening(market_id, kind)
-        standing = (await self._standings(rule, opening, [wallet]))[wallet]
-        judgement = judge(rule, standing)
+        facts = (await self._facts(rule, opening, [wallet]))[wallet]
+        judgement = judge(rule, facts)
         if judgement.eligibility is Eligibility.NOT_ELIGIBLE and rule.kind is RuleKind.STAKED:
             await require_complete(self.pool, self.program.address, market_id, opening.at)
-            standing = (await self._standings(rule, opening, [wallet]))[wallet]
-            judgement = judge(rule, standing)
+            facts = (await self._facts(rule, opening, [wallet]))[wallet]
+            judgement = judge(rule, facts)
         match judgement.eligibility:
             case Eligibility.UNKNOWN:
                 raise EligibilityUnknown(judgement.reason)
             case Eligibility.NOT_ELIGIBLE:
                 raise NotEligible(rule.sentence, judgement.reason, judgement.remedy)
             case Eligibility.ELIGIBLE:
-                return Admission(rule, opening.at, _row(wallet, standing, judgement))
+                return Admission(rule, opening.at, _row(wallet, facts, judgement))
 
-    async def judge_all(self, market_id: MarketId, kind: VoteKind) -> VoteTerms:
+    async def judge_all(self, market_id: MarketId, kind: VoteKind) -> VotingTerms:
         """Judge every voter of a vote whose judgement is missing or outdated: new ones, and all whose trades in the
         index have changed since.
 
@@ -91,8 +91,8 @@ class Voters:
         if terms.rule.kind is RuleKind.OPEN:
             return terms
         opening = await self._opening(market_id, kind)
-        standings = await self._due(terms.rule, market_id, kind, opening)
-        judged = [(wallet, standing, judge(terms.rule, standing)) for wallet, standing in standings.items()]
+        facts_by_wallet = await self._due(terms.rule, market_id, kind, opening)
+        judged = [(wallet, facts, judge(terms.rule, facts)) for wallet, facts in facts_by_wallet.items()]
         unknown = [item for item in judged if item[2].eligibility is Eligibility.UNKNOWN]
         rows = [_row(*item) for item in judged if item[2].eligibility is not Eligibility.UNKNOWN]
         for start in range(0, len(rows), _BATCH):
@@ -113,70 +113,70 @@ class Voters:
                 continue  # a decision that depends on it will say so
 
     async def _opening(self, market_id: MarketId, kind: VoteKind) -> VoteOpening:
-        found = await vote_judgements.opening(self.pool, market_id, kind)
-        if found is None:
+        opening = await vote_judgements.opening(self.pool, market_id, kind)
+        if opening is None:
             raise EligibilityUnknown(
                 f"The index does not know yet when the {kind.value} vote of market {market_id} opened: try again in a "
                 "moment."
             )
-        return found
+        return opening
 
     async def _due(
         self, rule: Rule, market_id: MarketId, kind: VoteKind, opening: VoteOpening
-    ) -> dict[Wallet, VoterStanding]:
+    ) -> dict[Wallet, VoterFacts]:
         if rule.kind is RuleKind.STAKED:
-            found = await vote_judgements.traded_otherwise(self.pool, market_id, kind, opening.at)
-            return await self._traded(rule, opening, dict(found))
+            changed = await vote_judgements.traded_otherwise(self.pool, market_id, kind, opening.at)
+            return await self._traded(rule, opening, dict(changed))
         wallets = await vote_judgements.unjudged(self.pool, market_id, kind, opening.at)
-        return await self._standings(rule, opening, wallets)
+        return await self._facts(rule, opening, wallets)
 
-    async def _standings(
+    async def _facts(
         self, rule: Rule, opening: VoteOpening, wallets: Sequence[Wallet]
-    ) -> dict[Wallet, VoterStanding]:
+    ) -> dict[Wallet, VoterFacts]:
         match rule.kind:
             case RuleKind.FUNDED:
                 permits = asyncio.Semaphore(_AT_ONCE)
                 held = await asyncio.gather(*(self._held(wallet, opening, permits) for wallet in wallets))
                 return dict(zip(wallets, held, strict=True))
             case RuleKind.STAKED:
-                found = {w: await vote_judgements.traded_before(self.pool, w, opening.at) for w in wallets}
-                return await self._traded(rule, opening, found)
+                traded = {w: await vote_judgements.traded_before(self.pool, w, opening.at) for w in wallets}
+                return await self._traded(rule, opening, traded)
             case RuleKind.LISTED:
                 if problem := await load_list(self.pool, self.settings, self.program.address, rule.cid):
-                    return dict.fromkeys(wallets, VoterStanding(why_unknown=problem))
+                    return dict.fromkeys(wallets, VoterFacts(why_unknown=problem))
                 return await which_are_listed(self.pool, rule.cid, wallets)
             case RuleKind.OPEN:
-                return dict.fromkeys(wallets, VoterStanding())
+                return dict.fromkeys(wallets, VoterFacts())
 
     async def _traded(
-        self, rule: Rule, opening: VoteOpening, found: Mapping[Wallet, Lamports]
-    ) -> dict[Wallet, VoterStanding]:
+        self, rule: Rule, opening: VoteOpening, traded_by_wallet: Mapping[Wallet, Lamports]
+    ) -> dict[Wallet, VoterFacts]:
         """Return what each wallet traded; unknown where too little was found and a market whose events are not folded
         may hold the rest."""
-        short = any(traded < rule.lamports for traded in found.values())
+        short = any(traded < rule.lamports for traded in traded_by_wallet.values())
         unfolded = await vote_judgements.unfolded_traders(self.pool, opening.at) if short else set()
         why = "the events of a market that it traded in are not folded to their end."
         return {
-            wallet: VoterStanding(why_unknown=why)
+            wallet: VoterFacts(why_unknown=why)
             if traded < rule.lamports and wallet in unfolded
-            else VoterStanding(traded=traded)
-            for wallet, traded in found.items()
+            else VoterFacts(traded=traded)
+            for wallet, traded in traded_by_wallet.items()
         }
 
-    async def _held(self, wallet: Wallet, opening: VoteOpening, permits: asyncio.Semaphore) -> VoterStanding:
+    async def _held(self, wallet: Wallet, opening: VoteOpening, permits: asyncio.Semaphore) -> VoterFacts:
         if self.rpc is None:
-            return VoterStanding(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
+            return VoterFacts(why_unknown="no Solana RPC is set (SOLANA_RPC_URL).")
         async with permits:
             try:
                 return await held_before(self.rpc, wallet, opening)
             except ChainError as problem:
-                return VoterStanding(why_unknown=str(problem))
+                return VoterFacts(why_unknown=str(problem))
 
 
-def _row(wallet: Wallet, standing: VoterStanding, judgement: Judgement) -> VoterJudgement:
+def _row(wallet: Wallet, facts: VoterFacts, judgement: Judgement) -> VoterJudgement:
     return VoterJudgement(
         wallet=wallet,
         eligible=judgement.eligibility is Eligibility.ELIGIBLE,
-        held=standing.held,
-        traded=None if standing.traded is None else Lamports(standing.traded),
+        held=facts.held,
+        traded=None if facts.traded is None else Lamports(facts.traded),
     )

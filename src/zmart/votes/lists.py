@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zmart.errors import ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
-from zmart.market.eligibility import VoterStanding
+from zmart.market.eligibility import VoterFacts
 from zmart.market.types import Address, Wallet
 from zmart.proofs.voter_list import MAX_BYTES, parse_list
 from zmart.settings import Settings
@@ -23,14 +23,14 @@ async def load_list(pool: Pool, settings: Settings, program: Address, cid: str) 
         return "the program's configuration is not indexed yet."
     try:
         raw = await fetch_from_gateway(settings.ipfs_gateway_url, cid, max_bytes=MAX_BYTES)
-        found = parse_list(raw, cid, program, (rules.backend_authority, rules.admin))
+        voter_list = parse_list(raw, cid, program, (rules.backend_authority, rules.admin))
     except ZmartError as problem:
         return str(problem)
-    await voter_lists.keep(pool, cid, found.signer, found.wallets)
+    await voter_lists.keep(pool, cid, voter_list.signer, voter_list.wallets)
     return ""
 
 
-async def which_are_listed(pool: Pool, cid: str, wallets: Sequence[Wallet]) -> dict[Wallet, VoterStanding]:
+async def which_are_listed(pool: Pool, cid: str, wallets: Sequence[Wallet]) -> dict[Wallet, VoterFacts]:
     """Return for each wallet whether it is in a stored list."""
     listed = await voter_lists.listed(pool, cid, wallets)
-    return {wallet: VoterStanding(listed=wallet in listed) for wallet in wallets}
+    return {wallet: VoterFacts(listed=wallet in listed) for wallet in wallets}

@@ -8,7 +8,7 @@ from zmart.market.eligibility import Rule, RuleKind
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, ChainTime, MarketId
 from zmart.store import alerts, dispute_reviews, market_work, vote_log
-from zmart.store.dispute_reviews import DisputeReview
+from zmart.store.dispute_reviews import DisputeReviewRow
 from zmart.store.pool import Pool
 from zmart.store.tallies import TallyRow
 
@@ -18,14 +18,14 @@ async def reasons_for_review(pool: Pool, row: TallyRow, created_at: ChainTime, m
     market's."""
     rule, young = Rule.parse(row.rule), Tally(0, 0)
     if rule.kind is not RuleKind.LISTED:  # listed wallets are known, however new they are
-        everybody = rule.kind is RuleKind.OPEN
+        all_voters = rule.kind is RuleKind.OPEN
         young = await vote_log.young_voters(
-            pool, row.market_id, row.kind, row.log_size, created_at, everybody=everybody
+            pool, row.market_id, row.kind, row.log_size, created_at, all_voters=all_voters
         )
     return review_reasons(row.tally, young, row.threshold_bps, row.min_votes, margin_bps)
 
 
-async def release(pool: Pool, market_id: MarketId, by: str, note: str) -> DisputeReview:
+async def release(pool: Pool, market_id: MarketId, by: str, note: str) -> DisputeReviewRow:
     """Release the dispute to be finalized by its votes; `by` and `note` are stored. Raises Conflict when no review
     waits."""
     released = await dispute_reviews.release(pool, market_id, by, note)

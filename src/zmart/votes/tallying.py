@@ -14,12 +14,12 @@ from zmart.store import tallies
 from zmart.store import vote_log as rows
 from zmart.store.pool import Connection
 from zmart.store.tallies import NewTally, TallyRow
-from zmart.store.vote_closings import Closing
-from zmart.store.vote_rules import EVERYBODY, VoteTerms
+from zmart.store.vote_closings import VoteClosing
+from zmart.store.vote_rules import OPEN_TO_ALL, VotingTerms
 from zmart.votes import vote_log
 
 
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
+class LogCount(msgspec.Struct, frozen=True, kw_only=True):
     """The count of a log as it stood at `head`, with every vote on chain up to the closing; `not_counted` voters are
     not eligible under the terms."""
 
@@ -30,13 +30,13 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     onchain: int
     not_counted: int
     head: vote_log.VoteLogHead
-    closing: Closing
-    terms: VoteTerms
+    closing: VoteClosing
+    terms: VotingTerms
 
 
 async def count_log(
-    connection: Connection, program_id: Address, closing: Closing, terms: VoteTerms = EVERYBODY
-) -> Counted:
+    connection: Connection, program_id: Address, closing: VoteClosing, terms: VotingTerms = OPEN_TO_ALL
+) -> LogCount:
     """Append the votes cast on chain up to the closing that the log lacks, and count the log.
 
     Locks the log until the transaction ends, so that a vote is either in this count or accepted after it. The caller
@@ -49,26 +49,26 @@ async def count_log(
     new = await rows.unlogged_onchain_votes(connection, market_id, kind, closing.closed_at)
     entries = [_onchain_entry(program_id, market_id, kind, vote) for vote in new]
     head = (await log.append(entries)).head
-    everybody = terms.rule.kind is RuleKind.OPEN
-    found = await rows.counts(connection, market_id, kind, head.size, everybody=everybody)
-    if found.unjudged:
-        raise EligibilityUnknown(f"{found.unjudged} voters of market {market_id} have not been judged yet.")
-    if found.tally.total > MAX_COUNT:
+    all_voters = terms.rule.kind is RuleKind.OPEN
+    counts = await rows.counts(connection, market_id, kind, head.size, all_voters=all_voters)
+    if counts.unjudged:
+        raise EligibilityUnknown(f"{counts.unjudged} voters of market {market_id} have not been judged yet.")
+    if counts.tally.total > MAX_COUNT:
         raise Conflict(f"Market {market_id} has more votes than the program can count.")
-    return Counted(
+    return LogCount(
         market_id=market_id,
         kind=kind,
-        tally=found.tally,
-        unproven=found.unproven,
-        onchain=found.onchain,
-        not_counted=found.not_counted,
+        tally=counts.tally,
+        unproven=counts.unproven,
+        onchain=counts.onchain,
+        not_counted=counts.not_counted,
         head=head,
         closing=closing,
         terms=terms,
     )
 
 
-async def record(connection: Connection, counted: Counted, threshold_bps: Bps) -> TallyRow:
+async def record(connection: Connection, counted: LogCount, threshold_bps: Bps) -> TallyRow:
     """Write the count as the next round, in the transaction that counted."""
     new = NewTally(
         market_id=counted.market_id,
@@ -92,9 +92,9 @@ async def record(connection: Connection, counted: Counted, threshold_bps: Bps) -
 async def take_tally(
     connection: Connection,
     program_id: Address,
-    closing: Closing,
+    closing: VoteClosing,
     threshold_bps: Bps,
-    terms: VoteTerms = EVERYBODY,
+    terms: VotingTerms = OPEN_TO_ALL,
 ) -> TallyRow:
     """Count the log and write the count, whatever the result."""
     counted = await count_log(connection, program_id, closing, terms)

@@ -13,7 +13,7 @@ from zmart.errors import Invalid, NotFound
 from zmart.market.types import MarketId, Wallet
 from zmart.market.vote_entries import LogEntry
 from zmart.proofs import merkle
-from zmart.proofs.log_documents import MAX_PAGE, Consistency, Inclusion, LogPage, VoteProof
+from zmart.proofs.log_documents import MAX_PAGE, ConsistencyProof, InclusionProof, LogPage, VoteProof
 from zmart.proofs.log_sources import read_pages
 from zmart.proofs.merkle import MerkleNode, Span
 from zmart.store import vote_log, vote_rules
@@ -48,12 +48,14 @@ class OpenVoteLog:
 
     @classmethod
     async def lock(cls, connection: Connection, market_id: MarketId) -> OpenVoteLog:
+        """Lock the market's log until the transaction ends, and return it."""
         size = await vote_log.lock(connection, market_id)
         known = await _nodes(connection, market_id, merkle.complete_subtrees(0, size))
         return cls(connection, market_id, size, known)
 
     @property
     def head(self) -> VoteLogHead:
+        """Size and root with all entries that were appended so far."""
         return VoteLogHead(self.size, merkle.root(self.size, self._known))
 
     async def append(self, entries: Sequence[LogEntry]) -> AppendedEntries:
@@ -70,8 +72,8 @@ class OpenVoteLog:
         return AppendedEntries(first, leaves, self.head)
 
 
-def _row(entry: LogEntry, raw: bytes, leaf: bytes) -> vote_log.NewEntry:
-    return vote_log.NewEntry(
+def _row(entry: LogEntry, raw: bytes, leaf: bytes) -> vote_log.NewLogEntry:
+    return vote_log.NewLogEntry(
         kind=entry.statement.kind,
         wallet=entry.statement.wallet,
         vote=entry.statement.vote,
@@ -93,12 +95,12 @@ async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | No
     Raises NotFound when the log holds nothing of the wallet, Invalid("since") beyond the log.
     """
     size = await vote_log.size_of(pool, market_id)
-    found = [item for item in await vote_log.of_wallet(pool, market_id, wallet) if item.log_index < size]
-    if not found:
+    entries = [item for item in await vote_log.of_wallet(pool, market_id, wallet) if item.log_index < size]
+    if not entries:
         raise NotFound(f"The vote log of market {market_id} holds no vote of {wallet}.")
     if since is not None and not 0 <= since <= size:
         raise Invalid("since", f"The log has {size} entries; since must be between 0 and that.")
-    paths = [merkle.inclusion_spans(item.log_index, size) for item in found]
+    paths = [merkle.inclusion_spans(item.log_index, size) for item in entries]
     growth = merkle.consistency_spans(since, size) if since else []
     known = await _proof_nodes(pool, market_id, [*paths, growth, [(0, size)], [(0, since or 0)]])
     return VoteProof(
@@ -107,18 +109,18 @@ async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | No
         tree_size=size,
         root=merkle.root(size, known).hex(),
         entries=[
-            Inclusion(
+            InclusionProof(
                 item.log_index,
                 item.entry.decode(),
                 merkle.leaf_hash(item.entry).hex(),
                 _hex(merkle.proof(spans, known)),
             )
-            for item, spans in zip(found, paths, strict=True)
+            for item, spans in zip(entries, paths, strict=True)
         ],
         rules=await _rules(pool, market_id),
         consistency=None
         if since is None
-        else Consistency(since, merkle.root(since, known).hex(), _hex(merkle.proof(growth, known))),
+        else ConsistencyProof(since, merkle.root(since, known).hex(), _hex(merkle.proof(growth, known))),
     )
 
 

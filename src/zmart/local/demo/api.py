@@ -19,12 +19,12 @@ _TIMEOUT_S = 45.0
 
 
 class ApiRefusal(ZmartError):
-    """Report an error response; `again` states whether an earlier attempt may have arrived."""
+    """Report an error response; `is_retry` states whether an earlier attempt may have arrived."""
 
-    def __init__(self, status: int, message: str, *, again: bool) -> None:
+    def __init__(self, status: int, message: str, *, is_retry: bool) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
-        self.again = again
+        self.is_retry = is_retry
 
 
 class Api:
@@ -79,24 +79,24 @@ class Api:
                     ) from None
             else:
                 if answer.status_code not in (502, 503, 504) or time.monotonic() > deadline:
-                    return _read(answer, again=attempts > 1)
+                    return _read(answer, is_retry=attempts > 1)
             await asyncio.sleep(_RETRY_S)
 
 
-def _read(answer: httpx.Response, *, again: bool) -> object:
+def _read(answer: httpx.Response, *, is_retry: bool) -> object:
     if answer.is_success:
         return msgspec.json.decode(answer.content) if answer.content else None
     try:
         message = msgspec.json.decode(answer.content)["message"]
     except (msgspec.DecodeError, KeyError, TypeError):
         message = answer.text[:200]
-    raise ApiRefusal(answer.status_code, f"{answer.request.url.path}: {message}", again=again)
+    raise ApiRefusal(answer.status_code, f"{answer.request.url.path}: {message}", is_retry=is_retry)
 
 
 async def until(
-    look: Callable[[], Awaitable[T]], is_expected: Callable[[T], bool], what: str, within_s: float = 25
+    read: Callable[[], Awaitable[T]], is_expected: Callable[[T], bool], what: str, within_s: float = 25
 ) -> T:
-    """Repeat `look` until its result is as wanted.
+    """Repeat `read` until its result is as wanted.
 
     Raises ZmartError after `within_s`, with `what` was expected and the last result.
     """
@@ -104,7 +104,7 @@ async def until(
     last: object = None
     while time.monotonic() < deadline:
         try:
-            result = await look()
+            result = await read()
         except ApiRefusal as problem:
             if problem.status != 404:  # not indexed yet
                 raise

@@ -173,19 +173,19 @@ async def _replay_agrees(world: DemoWorld) -> str:
         if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
             raise ZmartError(f"{channel}: the replay differs from the live messages")
     total = sum(len(messages) for messages in live.values())
-    again, gaps = world.socket.reconnects, world.socket.gaps
-    return f"{total} messages in {len(channels)} channels, {again} reconnects, {gaps} gaps"
+    reconnects, gaps = world.socket.reconnects, world.socket.gaps
+    return f"{total} messages in {len(channels)} channels, {reconnects} reconnects, {gaps} gaps"
 
 
 async def _tape_agrees(world: DemoWorld) -> str:
     count = 0
     for play in world.markets:
         trades = (await world.api.get(f"/api/markets/{play.id}/trades", limit=200))["trades"]
-        heard = [m.data for m in world.socket.tape(f"trades:{play.id}")]
+        received = [m.data for m in world.socket.tape(f"trades:{play.id}")]
         names = ("tx_signature", "shares", "cost", "outcome", "trade_type", "user_wallet")
-        if [[row[n] for n in names] for row in trades] != [[data[n] for n in names] for data in heard]:
+        if [[row[n] for n in names] for row in trades] != [[data[n] for n in names] for data in received]:
             raise ZmartError(
-                f"{play.label}: {len(trades)} trades in the index, {len(heard)} on the socket, not the same"
+                f"{play.label}: {len(trades)} trades in the index, {len(received)} on the socket, not the same"
             )
         count += len(trades)
     return f"{count} trades in the same order"

@@ -83,7 +83,7 @@ def _proposals(world: DemoWorld) -> list[ScriptStep]:
         *_ballots(a, first, rest, users[6]),
         *_ballots(b, first, rest, users[6]),
         ScriptStep(c.label, "voted on by three wallets", early.vote, (c, "proposal", few)),
-        ScriptStep(c.label, "second vote of a wallet refused", early.vote_again, (c, users[0])),
+        ScriptStep(c.label, "second vote of a wallet refused", early.vote_twice, (c, users[0])),
         *(
             ScriptStep(market.label, "counted and approved by itself", early.decided, (market,))
             for market in (a, b)

@@ -36,7 +36,7 @@ class SocketRecorder:
         self._last: dict[str, int] = {}
         self._since = since
         self.epoch = since[0] if since else ""
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._connection: ClientConnection | None = None
         self.messages: list[RecordedMessage] = []
         self.gaps = 0
@@ -102,8 +102,8 @@ class SocketRecorder:
             return False
 
         try:
-            async with asyncio.timeout(within_s), self._news:
-                await self._news.wait_for(is_there)
+            async with asyncio.timeout(within_s), self._changed:
+                await self._changed.wait_for(is_there)
         except TimeoutError:
             raise ZmartError(f"the socket did not send {what} within {within_s:.0f} s") from None
         return self.messages[position]
@@ -145,6 +145,6 @@ class SocketRecorder:
         self.epoch = message.epoch or self.epoch
         if message.channel and message.offset:
             self._last[message.channel] = max(self._last.get(message.channel, 0), message.offset)
-        async with self._news:
+        async with self._changed:
             self.messages.append(message)
-            self._news.notify_all()
+            self._changed.notify_all()

@@ -72,7 +72,7 @@ async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round
             )
         )
     voters = [ballot for ballots in rounds for ballot in ballots]
-    messages = [await vote_heard(world, play, kind, user, "offchain") for user, _ in voters]
+    messages = [await vote_received(world, play, kind, user, "offchain") for user, _ in voters]
     names = ("likes", "dislikes") if kind == "proposal" else ("agrees", "disagrees")
     tally = await until(
         lambda: world.api.get(f"/api/votes/{play.id}"),
@@ -87,7 +87,7 @@ async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round
     )
 
 
-async def vote_heard(
+async def vote_received(
     world: DemoWorld, play: MarketPlay, kind: str, user: DemoUser, source: str
 ) -> RecordedMessage:
     """Return the message of a wallet's vote; `source` is offchain (a statement) or onchain."""
@@ -100,7 +100,7 @@ async def vote_heard(
     )
 
 
-async def vote_again(world: DemoWorld, play: MarketPlay, user: DemoUser) -> StepOutcome:
+async def vote_twice(world: DemoWorld, play: MarketPlay, user: DemoUser) -> StepOutcome:
     """Check that a second vote of the same wallet is refused."""
     try:
         await user.vote(world.program.address, play.id, "proposal", "dislike", datetime.now(UTC))
@@ -122,7 +122,7 @@ async def vote_on_chain(
         user.key.pubkey(), [make(Wallet(user.wallet), MarketId(play.id), vote)], blockhash
     )
     landed = await user.relay(compose.sign(message, [user.key]))
-    received = await vote_heard(world, play, kind, user, "onchain")
+    received = await vote_received(world, play, kind, user, "onchain")
     return StepOutcome(
         transaction=landed.signature, slot=landed.slot, index="VoteRecord", socket=f"#{received.offset} vote"
     )

@@ -19,7 +19,7 @@ from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.settings import Settings
 
 log = structlog.get_logger()
-_WORDS = (
+_VOCABULARY = (
     "Interesting.",
     "The price looks low to me.",
     "Changed my mind.",
@@ -57,7 +57,7 @@ async def _one_act(world: DemoWorld, play: MarketPlay, user: DemoUser, chance: r
     what = chance.random()
     outcome = chance.random() < 0.5
     if what < 0.1:
-        await user.post("/api/discussions", {"market_id": play.id, "content": chance.choice(_WORDS)})
+        await user.post("/api/discussions", {"market_id": play.id, "content": chance.choice(_VOCABULARY)})
     elif what < 0.3 and (held := await late.holding(world, play, user, outcome)) > 10**8:
         await late.sell(world, play, user, outcome, held // 3)
     else:

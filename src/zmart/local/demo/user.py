@@ -96,6 +96,6 @@ class DemoUser:
         try:
             return await self.post(f"/api/votes/{kind}", body)
         except ApiRefusal as refused:
-            if refused.status == 409 and refused.again:
+            if refused.status == 409 and refused.is_retry:
                 return {"receipt": None}
             raise

@@ -50,14 +50,14 @@ class Providers:
         self, settings: Settings, *, retry_gap_s: float = RETRY_GAP_S, disable_after: int = DISABLE_AFTER
     ) -> None:
         home = settings.zmart_home
-        self._shelf = PinExecutor(PinStore(home / "pins"))
+        self._pins = PinExecutor(PinStore(home / "pins"))
         credentials = PinataCredentials(settings)
-        legacy = LegacyApi(self._shelf, credentials)
+        legacy = LegacyApi(self._pins, credentials)
         self._routes: dict[str, tuple[str, Handler]] = {
-            PREFIX: ("gateway", PinGateway(self._shelf.store)),
+            PREFIX: ("gateway", PinGateway(self._pins.store)),
             "/pinning/": ("pinata", legacy),
             "/data/": ("pinata", legacy),
-            FILES: ("pinata", FilesApi(self._shelf, credentials)),
+            FILES: ("pinata", FilesApi(self._pins, credentials)),
         }
         self._rpc: Rpc | None = None
         self._watch: AddressWatch | None = None
@@ -84,7 +84,7 @@ class Providers:
         try:
             await (self._watch.run(stop) if self._watch else stop.wait())
         finally:
-            await self._shelf.close()
+            await self._pins.close()
             if self._rpc is not None:
                 await self._rpc.aclose()
             if self._registry is not None:

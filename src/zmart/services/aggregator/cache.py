@@ -33,10 +33,10 @@ class TallyCache:
 
     async def refresh(self, pool: Pool) -> None:
         """Write the counts of all open votes."""
-        found = await market_work.open_counts(pool)
+        counts = await market_work.open_counts(pool)
         try:
-            for start in range(0, len(found), _BATCH):
-                await self._write(found[start : start + _BATCH])
+            for start in range(0, len(counts), _BATCH):
+                await self._write(counts[start : start + _BATCH])
         except StoreError as problem:
             log.warning("tally cache not written: Redis is unavailable", problem=str(problem))
 

@@ -25,7 +25,7 @@ from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
-from zmart.store.vote_closings import Closing
+from zmart.store.vote_closings import VoteClosing
 from zmart.votes.closings import ClosingMoment, close_by_tally, close_vote, reopen_vote
 from zmart.votes.completeness import require_complete, require_recent
 from zmart.votes.eligibility import Voters
@@ -95,7 +95,7 @@ class ProposalDecider:
         account: MarketAccount,
         row: TallyRow | None,
         intent: IntentRow | None,
-        closing: Closing | None,
+        closing: VoteClosing | None,
     ) -> Step:
         recorded = None
         if row is not None and intent is not None:
@@ -108,7 +108,7 @@ class ProposalDecider:
     def _has_expired(self, account: MarketAccount) -> bool:
         return self.clock.unix_timestamp >= self.deadlines.proposal_closes_at(account.created_at)
 
-    async def _close(self, market_id: MarketId, account: MarketAccount) -> Closing:
+    async def _close(self, market_id: MarketId, account: MarketAccount) -> VoteClosing:
         """Close the vote now, for this count, or finally when its time is over."""
         has_expired = self._has_expired(account)
         moment = ClosingMoment(

@@ -53,7 +53,7 @@ class Aggregator:
         cron = self._settings.aggregator_cron
         jobs = [
             run_schedule(
-                url, "aggregator", cron, self._tick, stop, again_after_a_crash=False, outages=self._outages
+                url, "aggregator", cron, self._tick, stop, restart_after_crash=False, outages=self._outages
             ),
             resume_abandoned(self._context, _ACTIONS, self._resume, stop, self._outages),
             resume_waiting(self._context.pool, _JOBS, self.decide_due, stop, self._outages),

@@ -17,8 +17,8 @@ from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
 _VOTES = frozenset({Topic.VOTES, Topic.ONCHAIN_VOTES})
 _GATHER_S = 0.1
-_AGAIN_S = 2.0
-_LOOK_S = 30.0
+_RECONNECT_S = 2.0
+_POLL_S = 30.0
 _MOST = 5_000
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ async def wake_by_votes(
         await _follow(pool, database_url, decide, stop, partial(outages.end, work))
         return 0.0
 
-    await retrying(until_broken, StopSignal(stop), work, outages, retry_s=_AGAIN_S)
+    await retrying(until_broken, StopSignal(stop), work, outages, retry_s=_RECONNECT_S)
 
 
 async def _follow(
@@ -48,12 +48,12 @@ async def _follow(
     succeeded: Callable[[], None],
 ) -> None:
     position = (await change_feed.head(pool)).head
-    async with listening(database_url, NOTIFICATION) as heard:
+    async with listening(database_url, NOTIFICATION) as notified:
         succeeded()
         while not stop.is_set():
-            await _first(heard, stop)
+            await _first(notified, stop)
             await pause(stop, _GATHER_S)  # votes come in bursts
-            heard.clear()
+            notified.clear()
             head = (await change_feed.head(pool)).head
             if head <= position:
                 continue
@@ -63,11 +63,11 @@ async def _follow(
                 await decide(voted_on)
 
 
-async def _first(heard: asyncio.Event, stop: asyncio.Event) -> None:
+async def _first(notified: asyncio.Event, stop: asyncio.Event) -> None:
     """Return after a notification, after `stop`, or when it is time to check without one."""
-    waiting = {asyncio.create_task(heard.wait()), asyncio.create_task(stop.wait())}
+    waiting = {asyncio.create_task(notified.wait()), asyncio.create_task(stop.wait())}
     try:
-        await asyncio.wait(waiting, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in waiting:
             task.cancel()

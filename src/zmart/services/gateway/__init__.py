@@ -1,4 +1,4 @@
-"""The HTTP API (docs/api.md): reads from the index, transactions for wallets to sign, votes, comments, pages."""
+"""Serve the HTTP API (docs/api.md): reads from the index, transactions for wallets to sign, votes, comments, pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zmart.settings import Settings
 
 
 async def create(settings: Settings) -> Service:
-    """Opens the database and Redis. Raises ConfigError or StoreError, one sentence each."""
+    """Open the gateway with its connections. Raises ConfigError or StoreError."""
     from zmart.services.gateway.service import open_gateway
 
     return await open_gateway(settings)

@@ -1,4 +1,4 @@
-"""The application: routes, one shape of errors, one kind of answers, the request guard before all of them."""
+"""Assemble the ASGI application: edge, response cache, time limit, router."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from zmart.settings import Settings
 
 
 def build(context: AppContext, probes: ProbeMiddleware) -> AsgiApp:
-    """The gateway as an ASGI application: edge, probes, response cache, time limit, router (docs/requests.md)."""
+    """Return the gateway's ASGI application: edge, probes, response cache, time limit, router (docs/requests.md)."""
     settings, limits = context.settings, TimeLimits()
     clients = ClientAddresses(parse_proxies(settings.trusted_proxies))
     cache = ResponseCache(
@@ -46,7 +46,7 @@ def build(context: AppContext, probes: ProbeMiddleware) -> AsgiApp:
 
 
 def router(context: AppContext, clients: ClientAddresses) -> Litestar:
-    """Every route, behind the request guard."""
+    """Return the router with every route, behind the request guard."""
     settings = context.settings
 
     def provide_context() -> AppContext:
@@ -66,11 +66,12 @@ def router(context: AppContext, clients: ClientAddresses) -> Litestar:
 
 
 def cors_origins(settings: Settings) -> list[str]:
-    """CORS_ORIGIN, or under its old name CORS_ORIGINS."""
+    """Return the origins of CORS_ORIGIN, or of its former name CORS_ORIGINS."""
     listed = settings.cors_origin or settings.cors_origins
     return [origin.strip().rstrip("/") for origin in listed.split(",") if origin.strip()]
 
 
 def socket_origin(socket_url: str) -> str:
+    """Return scheme and host of the WebSocket server's address."""
     parts = urlsplit(socket_url)
     return f"{parts.scheme}://{parts.netloc}"

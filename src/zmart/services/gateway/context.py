@@ -1,4 +1,4 @@
-"""Everything that handlers use, in one typed object."""
+"""Hold everything that handlers use, in one typed object."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from zmart.votes.eligibility import Voters
 
 @dataclass(frozen=True)
 class AppContext:
-    """`rpc`, `pins`, `admin` and `backend` are None where nothing is configured for them."""
+    """What handlers use; `rpc`, `pins`, `admin` and `backend` are None if they are not configured."""
 
     settings: Settings
     pool: Pool
@@ -60,26 +60,26 @@ class AppContext:
 
     @property
     def socket_url(self) -> str:
-        """Where clients find the WebSocket server."""
+        """The address of the WebSocket server for clients."""
         return self.settings.public_ws_url or f"ws://{self.settings.bind_host}:{self.settings.ws_port}"
 
     @property
     def voters(self) -> Voters:
-        """Who may vote."""
+        """Judges who may vote."""
         return Voters(self.pool, self.program, self.rpc, self.settings)
 
     def chain(self) -> Rpc:
-        """The RPC; ChainError (503) where none is configured."""
+        """Return the RPC. Raises ChainError (503) if none is configured."""
         if self.rpc is None:
             raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to build transactions.")
         return self.rpc
 
     async def policy(self) -> FinalizationPolicy:
-        """What decides when a market can be finalized."""
+        """Return the rules that decide when a market can be finalized."""
         return FinalizationPolicy(await self.rules.get(), self.settings)
 
     async def fees(self) -> FeeSchedule:
-        """The fees of GlobalConfig as indexed; ChainError before the index has seen it."""
+        """Return the fees of GlobalConfig as indexed. Raises ChainError before that."""
         rules = await self.rules.get()
         if rules is None:
             raise ChainError("The program's configuration is not indexed yet: try again in a moment.")
@@ -87,7 +87,7 @@ class AppContext:
 
 
 Context = NamedDependency[AppContext]
-"""How a handler asks for them."""
+"""The parameter type by which a handler gets it."""
 
 
 def cached_rules(pool: Pool) -> CachedValue[ConfigFold | None]:
@@ -99,14 +99,14 @@ def cached_balance(rpc: Rpc | None, rules: CachedValue[ConfigFold | None]) -> Ca
     """Return the balance of the backend authority, which pays fees, cached for some seconds."""
 
     async def read() -> FeePayerBalance:
-        said = await rules.get()
-        return await fee_payer.read(rpc, said.backend_authority if said else None)
+        current_rules = await rules.get()
+        return await fee_payer.read(rpc, current_rules.backend_authority if current_rules else None)
 
     return CachedValue(read, ttl_s=fee_payer.FRESH_S)
 
 
 def cached_chain_time(rpc: Rpc | None) -> CachedValue[ChainTime | None]:
-    """None without an RPC. Raises ChainError while it is unavailable."""
+    """Return the chain's time, cached for two seconds; None without an RPC. Reading raises ChainError."""
 
     async def read() -> ChainTime | None:
         return None if rpc is None else (await rpc.get_clock()).unix_timestamp
@@ -115,5 +115,5 @@ def cached_chain_time(rpc: Rpc | None) -> CachedValue[ChainTime | None]:
 
 
 def cached_slot(pool: Pool) -> CachedValue[Slot]:
-    """An older slot is still a true one: data read later is complete through it."""
+    """Return the gap-free slot, cached: an older slot is still correct for data that is read later."""
     return CachedValue(lambda: status.as_of_slot(pool), ttl_s=0.4)

@@ -1,4 +1,4 @@
-"""Every route of the gateway in one list."""
+"""List every route of the gateway."""
 
 from __future__ import annotations
 
@@ -38,4 +38,4 @@ HANDLERS: list[ControllerRouterHandler] = [
 ]
 
 LOCAL_HANDLERS: list[ControllerRouterHandler] = [*local.HANDLERS]
-"""Those of the local stack alone: elsewhere they do not exist."""
+"""Routes that exist in the local stack only."""

@@ -1,4 +1,4 @@
-"""What the gateway counts."""
+"""Define the metrics of the gateway."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from prometheus_client.utils import floatToGoString
 
 LIMITED = Counter("zmart_gateway_limited", "Requests refused by a rate limit", ["policy"])
 SIMULATIONS = Counter(
-    "zmart_gateway_simulations", "Transactions built, by what their simulation said", ["result"]
+    "zmart_gateway_simulations", "Transactions built, by the result of their simulation", ["result"]
 )
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class _Times:
-    """Of one route: how many requests took how long."""
+    """The histogram of one route: how many requests took how long."""
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(_BUCKETS_S) + 1)
@@ -28,14 +28,14 @@ class _Times:
 
 
 class Requests(Collector):
-    """Requests and their times. One thread counts them, so no lock is needed, which would cost more than all else."""
+    """Counts requests and their times. One thread counts, so that no lock is needed."""
 
     def __init__(self) -> None:
         self._answered: dict[tuple[str, str, int], int] = {}
         self._times: dict[str, _Times] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request that was answered."""
+        """Count a request that was answered."""
         key = method, route, status
         self._answered[key] = self._answered.get(key, 0) + 1
         times = self._times.get(route)
@@ -45,7 +45,7 @@ class Requests(Collector):
         times.seconds += seconds
 
     def collect(self) -> Iterator[Metric]:
-        """What Prometheus reads."""
+        """Return the metrics for Prometheus."""
         labels = ["method", "route", "status"]
         answered = CounterMetricFamily("zmart_gateway_requests", "Requests answered", labels=labels)
         for (method, route, status), number in self._answered.items():
@@ -62,7 +62,7 @@ class Requests(Collector):
 
 
 class ResponseCacheFigures(Collector):
-    """How the response cache does. Counted like requests: by one thread, without a lock."""
+    """Counts hits, misses and bytes of the response cache, by one thread without a lock."""
 
     def __init__(self) -> None:
         self.hits = 0
@@ -70,14 +70,16 @@ class ResponseCacheFigures(Collector):
         self.size_bytes = 0
 
     def collect(self) -> Iterator[Metric]:
-        """What Prometheus reads."""
-        yield CounterMetricFamily("zmart_gateway_cache_hits", "Responses from the response cache", self.hits)
+        """Return the metrics for Prometheus."""
+        yield CounterMetricFamily(
+            "zmart_gateway_cache_hits", "Responses served from the response cache", self.hits
+        )
         yield CounterMetricFamily(
             "zmart_gateway_cache_misses", "Cacheable responses that had to be read", self.misses
         )
         yield GaugeMetricFamily(
             "zmart_gateway_cache_bytes",
-            "What the response cache holds, its indexes included",
+            "Memory of the response cache, its indexes included",
             self.size_bytes,
         )
 

@@ -1,4 +1,4 @@
-"""The gateway as a service: what it opens, how ready it is, what it closes."""
+"""Run the gateway as a service: open its connections, report readiness, close."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CHAIN_IDS = {"local": "localnet", "devnet": "devnet", "production": "mainnet"}
 
 
 class Gateway:
-    """See services.contract.Service."""
+    """The gateway's services.contract.Service."""
 
     name = "gateway"
 
@@ -58,11 +58,11 @@ class Gateway:
         self.context = context
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Returns at once when stopped: requests that are under way still use what is open."""
+        """Run background work until stopped. Connections stay open for requests in progress."""
         await self.context.relay.run(stop)
 
     async def close(self) -> None:
-        """Let go of everything, once nothing is answered any more."""
+        """Close all connections, once no request is in progress."""
         await self.context.limiter.close()
         if self.context.rpc is not None:
             await self.context.rpc.aclose()
@@ -73,7 +73,7 @@ class Gateway:
         await self.context.pool.close()
 
     async def readiness(self) -> Readiness:
-        """Ready when the database can be read and written; the chain is only needed to build transactions."""
+        """Return ready if the database can be read and written; the chain is only needed to build transactions."""
         try:
             async with asyncio.timeout(_READY_WITHIN_S):
                 await status.check(self.context.pool)
@@ -85,15 +85,16 @@ class Gateway:
         return Readiness(ready=True, details={"database_connections": self.context.pool.in_use})
 
     def health(self) -> Mapping[str, object]:
+        """Return the pricing model and the program's address."""
         return {"pricing_model": self.context.pricing.name, "program_id": self.context.program.address}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
-        """The probes stand behind the edge: they get headers, CORS, a request id and a line in the access log, too."""
+        """Return the ASGI application. The edge also adds headers, CORS and log lines to the probes."""
         return build(self.context, probes)
 
 
 async def open_gateway(settings: Settings) -> Gateway:
-    """Raises ConfigError for a setting that is wrong, StoreError when the database is away."""
+    """Open the gateway. Raises ConfigError for a wrong setting, StoreError when the database is unavailable."""
     program = Program.from_settings(settings)
     redis = _redis(settings)
     pool = await Pool.open(
@@ -128,7 +129,7 @@ async def open_gateway(settings: Settings) -> Gateway:
 
 
 def _rpc(settings: Settings) -> Rpc | None:
-    """People wait for the answer: fewer attempts than a service makes that has time."""
+    """Return the RPC client, with fewer attempts than other services make: a user waits for the answer."""
     if not settings.rpc_urls:
         return None
     return Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, _RPC_TIMEOUT_S), attempts=2)
@@ -137,7 +138,7 @@ def _rpc(settings: Settings) -> Rpc | None:
 def _redis(settings: Settings) -> RedisClient | None:
     url = settings.redis_url.get_secret_value()
     if not url:
-        log.warning("no REDIS_URL: sign-in is off and rate limits are kept per process")
+        log.warning("REDIS_URL is not set: sign-in is off and rate limits are counted per process")
         return None
     timeout_s = _REDIS_TIMEOUT_S
     return redis_client.connect(url, connections=16, connect_s=timeout_s, answer_s=timeout_s, retries=1)
@@ -175,7 +176,7 @@ def _pins(settings: Settings) -> PinataClient | None:
 
 
 def _backend(settings: Settings) -> Keypair | None:
-    """The key that signs vote receipts; a gateway without it gives unsigned ones."""
+    """Return the key that signs vote receipts; receipts are unsigned without it."""
     if settings.backend_keypair_path or settings.backend_authority_private_key.get_secret_value():
         return backend_keypair(settings)
     return None

@@ -85,12 +85,12 @@ async def _uncovered(
     if pricing == "v069" or not markets:
         return []
     rent = await rpc.get_minimum_balance_for_rent_exemption(len(markets[0].data))
-    found = []
+    uncovered = []
     for info in markets:
         least = rent + _payable(program.accounts.market(info))
         if info.lamports < least:
-            found.append(Difference(info.address, "market", "lamports", least, info.lamports))
-    return found
+            uncovered.append(Difference(info.address, "market", "lamports", least, info.lamports))
+    return uncovered
 
 
 def _payable(account: MarketAccount) -> int:
@@ -113,39 +113,39 @@ def _differences(indexed: Accounts, on_chain: Accounts) -> Iterator[Difference]:
 
 def _on_chain(program: Program, infos: list[AccountInfo]) -> Accounts:
     codec = program.accounts
-    found: Accounts = {}
+    accounts: Accounts = {}
     for info in infos:
         head = info.data[:8]
         if head == codec.discriminator(MarketAccount):
-            found["market", info.address] = _market_on_chain(codec.market(info))
+            accounts["market", info.address] = _market_on_chain(codec.market(info))
         elif head == codec.discriminator(PositionAccount):
-            found["position", info.address] = _position_on_chain(codec.position(info))
+            accounts["position", info.address] = _position_on_chain(codec.position(info))
         elif head == codec.discriminator(VoteRecord):
-            found["vote", info.address] = {"vote": codec.vote_record(info).vote}
+            accounts["vote", info.address] = {"vote": codec.vote_record(info).vote}
         elif head == codec.discriminator(GlobalConfig):
             config = codec.global_config(info)
-            found["config", info.address] = {name: getattr(config, name) for name in _CONFIG}
-    return found
+            accounts["config", info.address] = {name: getattr(config, name) for name in _CONFIG}
+    return accounts
 
 
 async def _indexed(pool: Pool, program: Program) -> Accounts:
-    found: Accounts = {}
+    accounts: Accounts = {}
     addresses = program.addresses
     async with pool.transaction() as connection:
         config = await projections.read_config(connection)
         if config is not None:
-            found["config", addresses.global_config()] = {name: getattr(config, name) for name in _CONFIG}
+            accounts["config", addresses.global_config()] = {name: getattr(config, name) for name in _CONFIG}
         markets = await projections.read_every_market(connection)
         by_id: dict[MarketId, Address] = {market.market_id: market.address for market in markets}
         for market in markets:
-            found["market", market.address] = _market_indexed(market)
+            accounts["market", market.address] = _market_indexed(market)
         for market_id, positions in (await projections.read_all_positions(connection, by_id)).items():
             for position in positions.values():
                 address = addresses.position(by_id[market_id], position.wallet)
-                found["position", address] = _position_indexed(by_id[market_id], position)
+                accounts["position", address] = _position_indexed(by_id[market_id], position)
         for vote in await projections.read_every_vote(connection):
-            found["vote", _vote_address(program, vote)] = {"vote": vote.vote}
-    return found
+            accounts["vote", _vote_address(program, vote)] = {"vote": vote.vote}
+    return accounts
 
 
 def _vote_address(program: Program, vote: FoldedVote) -> Address:

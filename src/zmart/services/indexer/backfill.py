@@ -11,17 +11,17 @@ from zmart.market.types import Slot
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.listing import pages
 from zmart.services.indexer.sources import store_listed
-from zmart.services.indexer.worker import Turn
+from zmart.services.indexer.worker import BatchOutcome
 from zmart.store import backfills, chain_events, inbox, index_progress
 
-_LOOK_AGAIN_S = 0.5
+_POLL_S = 0.5
 Progress = Callable[[str, int, int], None]
 
 
-class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a backfill: `found` transactions were new; `dead` letters are all there are now."""
+class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a backfill: `new_count` transactions were new; `dead` letters are all there are now."""
 
-    found: int
+    new_count: int
     dead: int
     gap_free_slot: Slot
     tip_slot: Slot
@@ -32,50 +32,54 @@ async def backfill(
     from_slot: Slot | None = None,
     to_slot: Slot | None = None,
     progress: Progress = lambda what, done, of: None,
-) -> Backfilled:
+) -> BackfillResult:
     """Index from slot to slot, both included; by default from where the index is complete to the tip.
 
     `progress` is called with ("listing" or "indexing", done, of). An interrupted backfill continues where it was.
     """
-    found = await engine.scanner.scan() if to_slot is None else 0
+    new_count = await engine.scanner.scan() if to_slot is None else 0
     if from_slot is not None:
-        found += await _list(engine, from_slot, backfills.OPEN_END if to_slot is None else to_slot, progress)
-    dead = await _settle(engine, progress)
+        new_count += await _list(
+            engine, from_slot, backfills.OPEN_END if to_slot is None else to_slot, progress
+        )
+    dead = await _index_pending(engine, progress)
     while await engine.confirmer.turn():
         pass
     await engine.finality.check()
     end = await index_progress.read(engine.pool)
     assert end is not None  # claimed when the engine was opened
-    return Backfilled(found=found, dead=dead, gap_free_slot=end.gap_free_through_slot, tip_slot=end.tip_slot)
+    return BackfillResult(
+        new_count=new_count, dead=dead, gap_free_slot=end.gap_free_through_slot, tip_slot=end.tip_slot
+    )
 
 
 async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progress) -> int:
     cursor = await backfills.begin(engine.pool, from_slot, to_slot)
     before = cursor.oldest_signature or await chain_events.first_final_after(engine.pool, to_slot)
     top = cursor.oldest_slot or min(to_slot, await engine.rpc.get_slot())
-    found = cursor.new_count
+    new_count = cursor.new_count
     listed = pages(engine.rpc, engine.program.address, engine.pace, floor=from_slot, before=before)
     async for page in listed:
         fresh = await store_listed(engine.pool, [info for info in page if info.slot <= to_slot])
-        found += fresh
+        new_count += fresh
         if page:
             last = page[-1]
             await backfills.listed_to(engine.pool, from_slot, to_slot, last.signature, last.slot, fresh)
             progress("listing", max(0, top - last.slot), max(1, top - from_slot))
     await backfills.ended(engine.pool, from_slot, to_slot)
-    return found
+    return new_count
 
 
-async def _settle(engine: Engine, progress: Progress) -> int:
+async def _index_pending(engine: Engine, progress: Progress) -> int:
     waiting = await inbox.depth(engine.pool)
     total = waiting.pending
     while waiting.pending:
         fetched = await engine.fetcher.turn()
-        while await engine.worker.turn() is Turn.WORKED:
+        while await engine.worker.turn() is BatchOutcome.WORKED:
             pass
         waiting = await inbox.depth(engine.pool)
         total = max(total, waiting.pending)
         progress("indexing", total - waiting.pending, total)
         if not fetched and waiting.pending:
-            await asyncio.sleep(_LOOK_AGAIN_S)  # leased by another process, or waiting for its next attempt
+            await asyncio.sleep(_POLL_S)  # leased by another process, or waiting for its next attempt
     return waiting.dead

@@ -20,7 +20,7 @@ from zmart.errors import DecodeError, ZmartError
 from zmart.market.events import ChainEvent
 from zmart.market.types import Signature, Slot
 from zmart.store.chain_events import Neighbour, TransactionRow
-from zmart.store.inbox import Failure, Ready
+from zmart.store.inbox import InboxFailure, ReadyTransaction
 
 _AT_A_STRETCH = 32
 """Rows that are decoded before other tasks of this process run: about 1 ms."""
@@ -65,10 +65,10 @@ class Batch(msgspec.Struct):
     whose log is not complete: our RPC may have more of it.
     """
 
-    rows: dict[Signature, Ready]
+    rows: dict[Signature, ReadyTransaction]
     transactions: list[Transaction] = msgspec.field(default_factory=list)
     truncated: dict[Signature, TruncatedTransaction] = msgspec.field(default_factory=dict)
-    failures: list[Failure] = msgspec.field(default_factory=list)
+    failures: list[InboxFailure] = msgspec.field(default_factory=list)
     not_ours: list[int] = msgspec.field(default_factory=list)
     deferred: list[int] = msgspec.field(default_factory=list)
     reasons: set[str] = msgspec.field(default_factory=set)
@@ -93,7 +93,7 @@ class Batch(msgspec.Struct):
         return self.rows[signature].id
 
 
-async def read(program: Program, rows: Sequence[Ready], *, trusting: bool = False) -> Batch:
+async def read(program: Program, rows: Sequence[ReadyTransaction], *, trusting: bool = False) -> Batch:
     """Decode the payloads. One that is no transaction is fetched again by RPC. `trusting`: what a webhook delivered
     counts as if our RPC had returned it."""
     batch = Batch({row.signature: row for row in rows})
@@ -104,18 +104,18 @@ async def read(program: Program, rows: Sequence[Ready], *, trusting: bool = Fals
     return batch
 
 
-def _read(program: Program, batch: Batch, row: Ready, *, is_hint: bool) -> None:
+def _read(program: Program, batch: Batch, row: ReadyTransaction, *, is_hint: bool) -> None:
     try:
         transaction = parse_transaction(row.payload)
         if transaction.signature != row.signature:
             raise DecodeError(f"the payload is another transaction, {transaction.signature}")
     except DecodeError as error:
-        batch.failures.append(Failure(id=row.id, error=str(error), refetch=True))
+        batch.failures.append(InboxFailure(id=row.id, error=str(error), refetch=True))
         return
     if not any(i.program_id == program.address for i in transaction.instructions):
         if not is_hint and program.address.encode() in row.payload and may_hide_calls(program, transaction):
             reason = "The node does not show the inner instructions, among which may be the program's."
-            batch.failures.append(Failure(id=row.id, error=reason, refetch=True))
+            batch.failures.append(InboxFailure(id=row.id, error=reason, refetch=True))
             return
         (batch.reported_not_ours if is_hint else batch.not_ours).append(row.id)
         return
@@ -130,12 +130,12 @@ def _read(program: Program, batch: Batch, row: Ready, *, is_hint: bool) -> None:
         batch.truncated[row.signature] = TruncatedTransaction(transaction, extracted)
 
 
-def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
+def _transaction(chain_transaction: ChainTransaction, extracted: Extracted) -> Transaction:
     row = TransactionRow(
-        signature=found.signature,
-        slot=found.slot,
-        index_in_block=found.index_in_block,
-        failed=found.err is not None,
+        signature=chain_transaction.signature,
+        slot=chain_transaction.slot,
+        index_in_block=chain_transaction.index_in_block,
+        failed=chain_transaction.err is not None,
         event_count=len(extracted.events),
         unknown_events=extracted.unknown,
         undecodable=extracted.undecodable,
@@ -144,10 +144,10 @@ def _transaction(found: ChainTransaction, extracted: Extracted) -> Transaction:
 
 
 class BlockOrder(msgspec.Struct, frozen=True):
-    """`places` of transactions that had none, or another than in their block; `missing` slots whose blocks must be read
-    first, with the transactions whose places are needed."""
+    """`positions` in the block of transactions that had none, or another one; `missing`: slots whose blocks must be
+    read first, with the transactions whose positions are needed."""
 
-    places: dict[Signature, int]
+    positions: dict[Signature, int]
     missing: dict[Slot, set[Signature]]
 
 
@@ -166,16 +166,18 @@ def order(
             by_slot.setdefault(row.slot, {})[row.signature] = row.index_in_block
     for neighbour in neighbours:
         by_slot.setdefault(neighbour.slot, {}).setdefault(neighbour.signature, neighbour.index_in_block)
-    found = BlockOrder({}, {})
+    block_order = BlockOrder({}, {})
     for slot, members in by_slot.items():
         if len(members) == 1 or None not in members.values():
             continue
         block = blocks.get(slot, {})
         if requested := members.keys() - block.keys() - set(unreadable):
-            found.missing[slot] = requested
+            block_order.missing[slot] = requested
         else:
-            found.places.update({s: block[s] for s, index in members.items() if block.get(s, index) != index})
-    return found
+            block_order.positions.update(
+                {s: block[s] for s, index in members.items() if block.get(s, index) != index}
+            )
+    return block_order
 
 
 class OrderUnknown(ZmartError):

@@ -12,7 +12,7 @@ from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 
-_KEPT = 4096
+_CACHED_BLOCKS = 4096
 _AT_ONCE = 16
 
 
@@ -25,19 +25,19 @@ class Unplaced(msgspec.Struct, frozen=True):
 
 
 class Blocks:
-    """Cached `places` by slot, of the transactions that were requested."""
+    """Cached `positions` by slot, of the transactions that were requested."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
         self._gate = asyncio.Semaphore(_AT_ONCE)
-        self.places: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
+        self.positions: OrderedDict[Slot, dict[Signature, int]] = OrderedDict()
 
     async def read(self, requested: Mapping[Slot, set[Signature]]) -> dict[Signature, Unplaced]:
         """Read blocks, and return the transactions whose place is not known now, with the reason. A transaction that
         only claims to be in a block delays none that is."""
         results = await asyncio.gather(*(self._one(slot, names) for slot, names in requested.items()))
-        while len(self.places) > _KEPT:
-            self.places.popitem(last=False)
+        while len(self.positions) > _CACHED_BLOCKS:
+            self.positions.popitem(last=False)
         return {signature: problem for problems in results for signature, problem in problems.items()}
 
     async def _one(self, slot: Slot, requested: set[Signature]) -> dict[Signature, Unplaced]:
@@ -49,7 +49,7 @@ class Blocks:
         if signatures is None:
             problem = Unplaced(f"The node has no block of slot {slot} (yet, or any more).")
             return dict.fromkeys(requested, problem)
-        found = {s: position for position, s in enumerate(signatures) if s in requested}
-        self.places[slot] = {**self.places.get(slot, {}), **found}
+        positions = {s: position for position, s in enumerate(signatures) if s in requested}
+        self.positions[slot] = {**self.positions.get(slot, {}), **positions}
         problem = Unplaced(f"The block of slot {slot} does not hold this transaction.", is_elsewhere=True)
-        return dict.fromkeys(requested - found.keys(), problem)
+        return dict.fromkeys(requested - positions.keys(), problem)

@@ -26,7 +26,7 @@ from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
-from zmart.store.deliveries import Unconfirmed
+from zmart.store.deliveries import UnconfirmedDelivery
 from zmart.store.inbox import Hint
 from zmart.store.pool import Connection, Pool
 from zmart.store.retrying import Outages, retrying
@@ -35,7 +35,7 @@ _AT_ONCE = 16
 _TAKEN = 64
 _IDLE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
-PLACE = "place in its block"
+POSITION = "place in its block"
 log = structlog.get_logger()
 
 
@@ -82,7 +82,7 @@ class Confirmer:
     async def turn(self) -> int:
         """Compare some deliveries and return how many were requested. A lease keeps other processes off them, and
         returns them after a crash."""
-        taken = await deliveries.take(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
+        taken = await deliveries.claim(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
         if not taken:
             return 0
         answers = await asyncio.gather(*(self._ask(delivery) for delivery in taken))
@@ -99,7 +99,7 @@ class Confirmer:
             log.warning("deliveries not confirmed", number=len(unanswered), reason=unanswered[0][1])
         return len(taken)
 
-    async def _ask(self, delivery: Unconfirmed) -> _RpcTransaction | str:
+    async def _ask(self, delivery: UnconfirmedDelivery) -> _RpcTransaction | str:
         """Request the transaction; the reason when the RPC cannot return it now."""
         async with self._gate:
             await self._pace.turn()
@@ -113,25 +113,25 @@ class Confirmer:
             "The RPC does not know this transaction (yet)." if raw is None else self._compare(delivery, raw)
         )
 
-    def _compare(self, delivery: Unconfirmed, raw: bytes) -> _RpcTransaction | str:
+    def _compare(self, delivery: UnconfirmedDelivery, raw: bytes) -> _RpcTransaction | str:
         try:
-            found = parse_transaction(raw)
-            own = digest_of(found, extract_events(self._program, found))
+            transaction = parse_transaction(raw)
+            own = digest_of(transaction, extract_events(self._program, transaction))
         except (DecodeError, RecursionError, OverflowError) as error:
             return f"The RPC's answer cannot be used: {error}"
-        if found.signature != delivery.signature:
-            return f"The RPC answered with another transaction, {found.signature}."
-        return _RpcTransaction(raw, found.slot, differences(unpacked(delivery.digest), own))
+        if transaction.signature != delivery.signature:
+            return f"The RPC answered with another transaction, {transaction.signature}."
+        return _RpcTransaction(raw, transaction.slot, differences(unpacked(delivery.digest), own))
 
-    async def _confirm(self, same: Sequence[Unconfirmed]) -> list[tuple[Unconfirmed, str]]:
+    async def _confirm(self, same: Sequence[UnconfirmedDelivery]) -> list[tuple[UnconfirmedDelivery, str]]:
         """Let deliveries become final if their order in the block is the chain's too; return the others with the
         reason."""
-        unreadable = await self._check_places(same)
+        unreadable = await self._check_positions(same)
         await deliveries.confirmed(self._pool, [d for d in same if d.signature not in unreadable])
         metrics.CONFIRMED.inc(len(same) - len(unreadable))
         return [(d, unreadable[d.signature].reason) for d in same if d.signature in unreadable]
 
-    async def _check_places(self, same: Sequence[Unconfirmed]) -> dict[Signature, Unplaced]:
+    async def _check_positions(self, same: Sequence[UnconfirmedDelivery]) -> dict[Signature, Unplaced]:
         """Read the blocks of slots that hold several of our transactions: a webhook reports the place in the block,
         getTransaction does not. Return those of `same` whose place is not known now."""
         by_slot: dict[Slot, list[Neighbour]] = {}
@@ -142,14 +142,14 @@ class Confirmer:
             return {}
         unreadable = await self._read_blocks(shared)
         for slot, members in shared.items():
-            places = self._blocks.places.get(slot, {})
-            wrong = [m for m in members if places.get(m.signature, m.index_in_block) != m.index_in_block]
+            positions = self._blocks.positions.get(slot, {})
+            wrong = [m for m in members if positions.get(m.signature, m.index_in_block) != m.index_in_block]
             if wrong:
-                await self._move(wrong, places, {d.signature: d for d in same})
+                await self._move(wrong, positions, {d.signature: d for d in same})
         return {d.signature: unreadable[d.signature] for d in same if d.signature in unreadable}
 
     async def _read_blocks(self, shared: Mapping[Slot, Sequence[Neighbour]]) -> dict[Signature, Unplaced]:
-        known = self._blocks.places
+        known = self._blocks.positions
         requested = {
             slot: {m.signature for m in members} - known.get(slot, {}).keys()
             for slot, members in shared.items()
@@ -163,20 +163,20 @@ class Confirmer:
     async def _move(
         self,
         wrong: Sequence[Neighbour],
-        places: dict[Signature, int],
-        delivered: dict[Signature, Unconfirmed],
+        positions: dict[Signature, int],
+        delivered: dict[Signature, UnconfirmedDelivery],
     ) -> None:
-        right = [Neighbour(m.slot, m.signature, places[m.signature]) for m in wrong]
+        right = [Neighbour(m.slot, m.signature, positions[m.signature]) for m in wrong]
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
-            await chain_events.place(connection, right)
+            await chain_events.set_positions(connection, right)
             affected = await chain_events.affected_by(connection, [m.signature for m in right])
             await self._projector.refold_affected(connection, affected)
             for member in wrong:
                 if member.index_in_block is not None and member.signature in delivered:
-                    await self._note(connection, delivered[member.signature], [PLACE])
+                    await self._note(connection, delivered[member.signature], [POSITION])
 
-    async def _correct(self, delivery: Unconfirmed, own: _RpcTransaction) -> None:
+    async def _correct(self, delivery: UnconfirmedDelivery, own: _RpcTransaction) -> None:
         """Remove what was folded and store the RPC's transaction instead; the feed reports both."""
         async with self._pool.transaction() as connection:
             await index_progress.lock_writer(connection)
@@ -187,7 +187,7 @@ class Confirmer:
             await self._projector.refold_affected(connection, affected)
             await self._note(connection, delivery, own.differs)
 
-    async def _note(self, connection: Connection, delivery: Unconfirmed, differs: list[str]) -> None:
+    async def _note(self, connection: Connection, delivery: UnconfirmedDelivery, differs: list[str]) -> None:
         await deliveries.note(connection, delivery, differs)
         metrics.FALSE_DELIVERIES.inc()
         log.error(

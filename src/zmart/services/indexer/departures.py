@@ -15,7 +15,7 @@ from zmart.chain.rpc import Rpc
 from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer.listing import Pace, pages
 from zmart.store import chain_events, index_progress
-from zmart.store.inbox import Wanted
+from zmart.store.inbox import FetchRequest
 from zmart.store.pool import Pool
 
 log = structlog.get_logger()
@@ -31,7 +31,7 @@ class Departures:
         self._pace = pace
         self._suspects: set[Signature] = set()
 
-    async def left(self, row: Wanted) -> bool:
+    async def left(self, row: FetchRequest) -> bool:
         """Return whether it has left. Raises ChainError when an endpoint cannot be asked or its list is not
         consistent."""
         if row.slot is None or not await self._is_gone(row.signature, row.slot):

@@ -22,7 +22,7 @@ from zmart.services.indexer.departures import Departures
 from zmart.services.indexer.listing import Pace
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import inbox, index_progress
-from zmart.store.inbox import AWAY_PAUSE_S, Unfetched, Wanted
+from zmart.store.inbox import UNAVAILABLE_PAUSE_S, FetchFailure, FetchRequest
 from zmart.store.pool import Pool
 from zmart.store.retrying import Outages, retrying
 
@@ -34,25 +34,25 @@ _FIRST_PAUSE_S = 0.25
 log = structlog.get_logger()
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _FetchedRow(msgspec.Struct, frozen=True):
     id: int
     raw: bytes
     slot: Slot
 
 
-class _Gone(msgspec.Struct, frozen=True):
+class _AbsentRow(msgspec.Struct, frozen=True):
     """No endpoint has it, and it can no longer arrive."""
 
     id: int
 
 
-class _Left(msgspec.Struct, frozen=True):
+class _DepartedRow(msgspec.Struct, frozen=True):
     """It was listed, and a fork removed it."""
 
     signature: Signature
 
 
-_Outcome = _Found | _Gone | _Left | Unfetched
+_Outcome = _FetchedRow | _AbsentRow | _DepartedRow | FetchFailure
 
 
 class _Placed(msgspec.Struct):
@@ -94,15 +94,17 @@ class Fetcher:
     async def turn(self) -> int:
         """Fetch some transactions and return how many were requested. A lease keeps other processes off them, and
         returns them after a crash."""
-        rows = await inbox.take_to_fetch(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
+        rows = await inbox.claim_fetches(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
         if not rows:
             return 0
         outcomes = await asyncio.gather(*(self._fetch(row) for row in rows))
-        await inbox.fetched(self._pool, [(o.id, o.raw, o.slot) for o in outcomes if isinstance(o, _Found)])
-        await inbox.unfetched(self._pool, [o for o in outcomes if isinstance(o, Unfetched)])
-        gone = await inbox.absent(self._pool, [o.id for o in outcomes if isinstance(o, _Gone)])
-        metrics.ABSENT.inc(gone)
-        if left := [o.signature for o in outcomes if isinstance(o, _Left)]:
+        await inbox.fetched(
+            self._pool, [(o.id, o.raw, o.slot) for o in outcomes if isinstance(o, _FetchedRow)]
+        )
+        await inbox.unfetched(self._pool, [o for o in outcomes if isinstance(o, FetchFailure)])
+        absent = await inbox.absent(self._pool, [o.id for o in outcomes if isinstance(o, _AbsentRow)])
+        metrics.ABSENT.inc(absent)
+        if left := [o.signature for o in outcomes if isinstance(o, _DepartedRow)]:
             await inbox.forget(self._pool, left)
             metrics.VANISHED.inc(len(left))
         self._note_unavailable(outcomes)
@@ -110,42 +112,46 @@ class Fetcher:
 
     def _note_unavailable(self, outcomes: Sequence[_Outcome]) -> None:
         """Lengthen the pause while the RPC returns nothing at all, instead of requesting every row that waits."""
-        failed = [o for o in outcomes if isinstance(o, Unfetched) and o.most_s == AWAY_PAUSE_S]
+        failed = [o for o in outcomes if isinstance(o, FetchFailure) and o.most_s == UNAVAILABLE_PAUSE_S]
         if len(failed) < len(outcomes):
             self._unavailable_s = 0.0
             return
-        self._unavailable_s = min(AWAY_PAUSE_S, self._unavailable_s * 2 or _FIRST_PAUSE_S)
+        self._unavailable_s = min(UNAVAILABLE_PAUSE_S, self._unavailable_s * 2 or _FIRST_PAUSE_S)
         log.warning("RPC unavailable", transactions=len(failed), reason=failed[0].error)
 
-    async def _fetch(self, row: Wanted) -> _Outcome:
+    async def _fetch(self, row: FetchRequest) -> _Outcome:
         async with self._gate:
             await self._pace.turn()
             try:
                 async with asyncio.timeout(self._timeout_s):
                     raw = await self._rpc.get_transaction_json(row.signature)
                     if raw is not None:
-                        return _Found(row.id, raw, Slot(msgspec.json.decode(raw, type=_Placed).slot))
+                        return _FetchedRow(row.id, raw, Slot(msgspec.json.decode(raw, type=_Placed).slot))
                     return await self._unknown(row)
             except (TransientRpcError, TimeoutError) as error:
-                return Unfetched(id=row.id, error=str(error) or "The RPC is silent.", most_s=AWAY_PAUSE_S)
+                return FetchFailure(
+                    id=row.id, error=str(error) or "The RPC is silent.", most_s=UNAVAILABLE_PAUSE_S
+                )
             except (ChainError, msgspec.MsgspecError) as error:
-                return Unfetched(id=row.id, error=f"The transaction cannot be read for now: {error}")
+                return FetchFailure(id=row.id, error=f"The transaction cannot be read for now: {error}")
 
-    async def _unknown(self, row: Wanted) -> Unfetched | _Gone | _Left:
+    async def _unknown(self, row: FetchRequest) -> FetchFailure | _AbsentRow | _DepartedRow:
         """Judge a transaction that the node does not have. While the chain's list names it, that is a failure of the
         node. A hint is given up when the listing is complete and final through every slot in which it could have
         landed, and long after that no endpoint has it."""
         if row.listed:
             if await self._departures.left(row):
-                return _Left(row.signature)
+                return _DepartedRow(row.signature)
             listed = f"The chain lists this transaction in slot {row.slot}"
-            return Unfetched(id=row.id, error=f"{listed}, but the node that was asked does not have it.")
+            return FetchFailure(id=row.id, error=f"{listed}, but the node that was asked does not have it.")
         reason = "Nobody but a hint knows this transaction (yet)."
         if row.unknown_since_slot is None:
             await self._pace.turn()
             statuses = await self._rpc.get_signature_statuses([row.signature], search_history=True)
             is_known = statuses.values[0] is not None
-            return Unfetched(id=row.id, error=reason, unknown_at=None if is_known else statuses.context_slot)
+            return FetchFailure(
+                id=row.id, error=reason, unknown_at=None if is_known else statuses.context_slot
+            )
         through = absence.required_slot(row.slot, row.unknown_since_slot)
         progress = await index_progress.read(self._pool)
         if progress is not None and progress.listed_through_slot >= through + absence.LONG_FINAL_SLOTS:
@@ -153,5 +159,5 @@ class Fetcher:
             absent = await absence.unknown(self._witnesses, row.signature)
             if absent is not None and absent.final >= through + absence.LONG_FINAL_SLOTS:
                 log.info("a hint named a transaction that nobody has", signature=row.signature, slot=row.slot)
-                return _Gone(row.id)
-        return Unfetched(id=row.id, error=reason)
+                return _AbsentRow(row.id)
+        return FetchFailure(id=row.id, error=reason)

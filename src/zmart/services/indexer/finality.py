@@ -19,7 +19,7 @@ from zmart.services.indexer import metrics
 from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, inbox, index_progress
-from zmart.store.chain_events import Unfinal
+from zmart.store.chain_events import UnfinalTransaction
 from zmart.store.inbox import Hint
 from zmart.store.pool import Pool
 from zmart.store.retrying import Outages, retrying
@@ -41,7 +41,7 @@ class _TransactionStatus(msgspec.Struct):
     slot: int
     meta: _Meta
 
-    def is_of(self, candidate: Unfinal) -> bool:
+    def is_of(self, candidate: UnfinalTransaction) -> bool:
         return self.slot == candidate.slot and (self.meta.err is not None) == candidate.failed
 
 
@@ -78,23 +78,23 @@ class FinalityWatcher:
         progress = await index_progress.read(self._pool)
         assert progress is not None  # claimed when the service started
         self._known = max(progress.final_slot, progress.listed_through_slot)
-        final, missing = 0, list[Unfinal]()
-        after: Unfinal | None = None
+        final, missing = 0, list[UnfinalTransaction]()
+        after: UnfinalTransaction | None = None
         while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):
-            found, lost = await self._ask(page, finalized)
-            final += await chain_events.finalize(self._pool, found)
-            missing, after = missing + lost, page[-1]
+            finals, unknown = await self._ask(page, finalized)
+            final += await chain_events.finalize(self._pool, finals)
+            missing, after = missing + unknown, page[-1]
         await self._judge(missing)
         await index_progress.advance(self._pool)
         return final
 
     async def _ask(
-        self, candidates: Sequence[Unfinal], finalized: Slot
-    ) -> tuple[list[Signature], list[Unfinal]]:
+        self, candidates: Sequence[UnfinalTransaction], finalized: Slot
+    ) -> tuple[list[Signature], list[UnfinalTransaction]]:
         """Return those that are final, and those that the node does not know in the slot where we have them."""
         names = [c.signature for c in candidates]
         statuses = await self._rpc.get_signature_statuses(names, search_history=True)
-        final, missing = list[Signature](), list[Unfinal]()
+        final, missing = list[Signature](), list[UnfinalTransaction]()
         for candidate, status in zip(candidates, statuses.values, strict=True):
             if status is not None and _same(candidate, status):
                 if status.confirmation_status == "finalized":
@@ -105,17 +105,17 @@ class FinalityWatcher:
                 missing.append(candidate)
         return final, missing
 
-    async def _judge(self, missing: Sequence[Unfinal]) -> None:
+    async def _judge(self, missing: Sequence[UnfinalTransaction]) -> None:
         """Remove only what is missing twice and what no endpoint has: a node may be wrong once."""
         suspects, self._suspects = self._suspects, {c.signature for c in missing}
         for candidate in missing:
             if candidate.signature in suspects:
                 try:
-                    await self._ask_again(candidate)
+                    await self._recheck(candidate)
                 except ChainError as error:
                     log.warning("cannot tell who left the chain", reason=str(error))
 
-    async def _ask_again(self, candidate: Unfinal) -> None:
+    async def _recheck(self, candidate: UnfinalTransaction) -> None:
         raw = await self._rpc.get_transaction_json(candidate.signature)
         if raw is None:
             nobody = await absence.unknown(self._witnesses, candidate.signature)
@@ -139,7 +139,7 @@ class FinalityWatcher:
         log.warning("transaction left the chain", signature=signature, markets=len(affected.markets))
 
 
-def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot, known: Slot) -> bool:
+def _should_be_known(candidate: UnfinalTransaction, finalized: Slot, reached: Slot, known: Slot) -> bool:
     """Whether a node that has reached this slot must know the transaction if it exists. `known`: the newest slot that
     the index knew to be final; a node behind it fell back, and proves nothing about what it lacks."""
     must_be_known = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
@@ -147,5 +147,5 @@ def _should_be_known(candidate: Unfinal, finalized: Slot, reached: Slot, known: 
     return must_be_known or is_made_up
 
 
-def _same(candidate: Unfinal, status: SignatureStatus) -> bool:
+def _same(candidate: UnfinalTransaction, status: SignatureStatus) -> bool:
     return status.slot == candidate.slot and (status.err is not None) == candidate.failed

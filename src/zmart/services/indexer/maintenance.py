@@ -20,7 +20,7 @@ _WAITS_LONG_S = 60.0
 _FALSE_S = 3600.0
 _KEEP_FALSE_S = 30 * 86400.0
 _LATE_S, _VERY_LATE_S = 120.0, 600.0
-_SHOWN = 5
+_DISPLAYED = 5
 log = structlog.get_logger()
 
 
@@ -85,21 +85,22 @@ class Maintenance:
 
     async def _alert_waiting(self) -> None:
         """Alert in the node's own words: what waits is requested again permanently, and holds the gap-free slot."""
-        found = await inbox.waiting(self._engine.pool, _WAITS_LONG_S, _SHOWN + 1)
+        waiting = await inbox.waiting(self._engine.pool, _WAITS_LONG_S, _DISPLAYED + 1)
         lines = [
-            f"{w.signature} (slot {w.slot}, {w.attempts} attempts): {w.last_error}" for w in found[:_SHOWN]
+            f"{w.signature} (slot {w.slot}, {w.attempts} attempts): {w.last_error}"
+            for w in waiting[:_DISPLAYED]
         ]
-        more = "; and more" if len(found) > _SHOWN else ""
+        more = "; and more" if len(waiting) > _DISPLAYED else ""
         text = f"Transactions cannot be read for now; they are asked for again, and decisions wait: {'; '.join(lines)}"
-        await self._alert("index-unreadable", "critical", text + more if found else "")
+        await self._alert("index-unreadable", "critical", text + more if waiting else "")
 
     async def _alert_stuck(self) -> None:
-        stuck = await projections.stuck(self._engine.pool, _SHOWN)
+        stuck = await projections.stuck(self._engine.pool, _DISPLAYED)
         text = "; ".join(f"market {market_id} is stuck: {reason}" for market_id, reason in stuck)
         await self._alert("index-stuck-markets", "critical", text)
 
     async def _alert_unknown(self) -> None:
-        unknown = await chain_events.unknown(self._engine.pool, _SHOWN)
+        unknown = await chain_events.unknown(self._engine.pool, _DISPLAYED)
         text = (
             f"The program emitted events that this version does not know, last in {', '.join(unknown)}: "
             "check SOLANA_IDL_PATH, update, then `zmart indexer reread`."
@@ -107,7 +108,7 @@ class Maintenance:
         await self._alert("index-unknown-events", "warning", text if unknown else "")
 
     async def _alert_false_deliveries(self) -> None:
-        number, newest = await deliveries.false_ones(self._engine.pool, _FALSE_S, _SHOWN)
+        number, newest = await deliveries.false_ones(self._engine.pool, _FALSE_S, _DISPLAYED)
         named = "; ".join(
             f"{one.signature}, received {one.received_at:%Y-%m-%d %H:%M:%S} UTC: {', '.join(one.differs)}"
             for one in newest
@@ -130,9 +131,9 @@ class Maintenance:
         await self._alert("index-unconfirmed", "warning", text)
 
     async def _alert_backwards(self) -> None:
-        found = self._engine.scanner.backwards
-        text = found and (
-            f"After slot {found[0]} the chain went on with slot {found[1]}: its clock was moved (a local chain only). "
+        slots = self._engine.scanner.backwards
+        text = slots and (
+            f"After slot {slots[0]} the chain went on with slot {slots[1]}: its clock was moved (a local chain only). "
             "Events are folded in the order of slots; if markets are stuck, start over with `zmart up --fresh`."
         )
         await self._alert("index-slots-backwards", "warning", text or "")
@@ -148,6 +149,6 @@ def _about(differences: list[Difference]) -> str:
     if not differences:
         return ""
     lines = [
-        f"{d.kind} {d.account} {d.field}: {d.index!r}, on chain {d.chain!r}" for d in differences[:_SHOWN]
+        f"{d.kind} {d.account} {d.field}: {d.index!r}, on chain {d.chain!r}" for d in differences[:_DISPLAYED]
     ]
     return f"The index differs from the chain in {len(differences)} fields: {'; '.join(lines)}."

@@ -18,7 +18,7 @@ from zmart.services.indexer.batch import Batch
 from zmart.services.indexer.blocks import Blocks
 from zmart.services.indexer.recovery import Recovery, Unrecoverable
 from zmart.store import chain_events, inbox
-from zmart.store.inbox import Failure
+from zmart.store.inbox import InboxFailure
 from zmart.store.pool import Pool
 
 MOST_BYTES = 8_000_000
@@ -61,7 +61,7 @@ class Prefetcher:
         except (ChainError, DecodeError) as error:
             row_id, permanent = batch.leave_out(signature), isinstance(error, Unrecoverable)
             reason = f"Its log is truncated and its events cannot be recovered: {error}"
-            batch.failures.append(Failure(id=row_id, error=reason, permanent=permanent))
+            batch.failures.append(InboxFailure(id=row_id, error=reason, permanent=permanent))
             return
         batch.transactions = [
             t.with_recovered(lost) if t.row.signature == signature else t for t in batch.transactions
@@ -77,5 +77,5 @@ class Prefetcher:
         if not slots:
             return
         neighbours = await chain_events.neighbours(self._pool, slots)
-        missing = batches.order(batch.transactions, neighbours, self._blocks.places).missing
+        missing = batches.order(batch.transactions, neighbours, self._blocks.positions).missing
         await self._blocks.read(missing)

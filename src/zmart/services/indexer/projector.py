@@ -23,7 +23,7 @@ from zmart.market.pricing import PricingModelName
 from zmart.market.types import Address, MarketId, Wallet
 from zmart.services.indexer import metrics
 from zmart.store import chain_events, projections
-from zmart.store.chain_events import Affected
+from zmart.store.chain_events import AffectedProjections
 from zmart.store.pool import Connection
 from zmart.store.projections import FoldHead, ProjectionRows
 
@@ -61,27 +61,27 @@ class Projector:
         if created or config_keys or not events:
             await store()
             store = _nothing
-        again = await chain_events.map_claims(connection, created)
+        to_refold = await chain_events.map_claims(connection, created)
         rules = await self._rules(connection)
         if config_keys:
             await projections.write_config(connection, rules.configs.latest)
-            again |= await projections.folded_after(connection, min(config_keys))
+            to_refold |= await projections.folded_after(connection, min(config_keys))
         by_market: dict[MarketId, list[ChainEvent]] = {}
         for event, market_id in events:
             if market_id is not None:
                 by_market.setdefault(market_id, []).append(event)
-        for news in by_market.values():
-            news.sort(key=chain_key)
+        for new_events in by_market.values():
+            new_events.sort(key=chain_key)
         heads = await projections.read_heads(connection, by_market.keys())
         on_top = {}
-        for market_id, news in by_market.items():
-            match _plan(heads.get(market_id), chain_key(news[0])):
-                case "on top" if market_id not in again:
-                    on_top[market_id] = news
+        for market_id, new_events in by_market.items():
+            match _plan(heads.get(market_id), chain_key(new_events[0])):
+                case "on top" if market_id not in to_refold:
+                    on_top[market_id] = new_events
                 case "again":
-                    again.add(market_id)
+                    to_refold.add(market_id)
         await self._extend(connection, rules, on_top, heads, store)
-        await self.refold(connection, again, rules)
+        await self.refold(connection, to_refold, rules)
 
     async def refold(
         self, connection: Connection, market_ids: Collection[MarketId], rules: FoldRules | None = None
@@ -135,7 +135,7 @@ class Projector:
             connection, ProjectionRows(markets=last.markets, positions=last.positions, heads=[head])
         )
 
-    async def refold_affected(self, connection: Connection, affected: Affected) -> None:
+    async def refold_affected(self, connection: Connection, affected: AffectedProjections) -> None:
         """Fold again what a change of some transactions concerns: another config concerns every market."""
         if not affected.config:
             await self.refold(connection, affected.markets)
@@ -153,16 +153,16 @@ class Projector:
         self,
         connection: Connection,
         rules: FoldRules,
-        news: Mapping[MarketId, Sequence[ChainEvent]],
+        new_events: Mapping[MarketId, Sequence[ChainEvent]],
         heads: Mapping[MarketId, FoldHead],
         store: Store,
     ) -> None:
-        markets = await projections.read_markets(connection, [m for m in news if m in heads])
-        positions = await projections.read_positions(connection, _holders(news))
+        markets = await projections.read_markets(connection, [m for m in new_events if m in heads])
+        positions = await projections.read_positions(connection, _holders(new_events))
         storing = asyncio.ensure_future(store())
         try:
             await asyncio.sleep(0)  # let it send its statement
-            rows = await self._fold(rules, news, heads, markets, positions)
+            rows = await self._fold(rules, new_events, heads, markets, positions)
             ready = await projections.statements(rows)
         finally:
             await storing
@@ -171,14 +171,14 @@ class Projector:
     async def _fold(
         self,
         rules: FoldRules,
-        news: Mapping[MarketId, Sequence[ChainEvent]],
+        new_events: Mapping[MarketId, Sequence[ChainEvent]],
         heads: Mapping[MarketId, FoldHead],
         markets: Mapping[MarketId, MarketFold],
         positions: Mapping[MarketId, dict[Wallet, PositionFold]],
     ) -> ProjectionRows:
         rows = ProjectionRows()
         done = 0
-        for market_id, events in news.items():
+        for market_id, events in new_events.items():
             if done // _AT_A_STRETCH != (done := done + len(events)) // _AT_A_STRETCH:
                 await asyncio.sleep(0)
             state = Folded(markets.get(market_id), positions.get(market_id, {}))
@@ -210,10 +210,10 @@ def _plan(head: FoldHead | None, first: ChainKey) -> str:
     return "again"
 
 
-def _holders(news: Mapping[MarketId, Sequence[ChainEvent]]) -> set[tuple[MarketId, Wallet]]:
+def _holders(new_events: Mapping[MarketId, Sequence[ChainEvent]]) -> set[tuple[MarketId, Wallet]]:
     return {
         (market_id, event.event.user)
-        for market_id, events in news.items()
+        for market_id, events in new_events.items()
         for event in events
         if isinstance(event.event, SharesBought | SharesSold | WinningsClaimed | Unlogged)
     }

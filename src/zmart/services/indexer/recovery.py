@@ -26,7 +26,7 @@ class Unrecoverable(DecodeError):
     """An instruction that this backend does not know: another attempt cannot help."""
 
 
-class Lost(msgspec.Struct, frozen=True):
+class TruncatedInstruction(msgspec.Struct, frozen=True):
     """One instruction of a truncated transaction, with its accounts by their names in the IDL."""
 
     call: DecodedInstruction
@@ -46,10 +46,10 @@ class Lost(msgspec.Struct, frozen=True):
 
     def at(self, own: ChainTime | None = None) -> ChainTime:
         """Return when it ran: all events of a transaction have one time; otherwise the time that the account notes."""
-        found = self.time or own
-        if not found:
+        time = self.time or own
+        if not time:
             raise ChainError(f"No account tells (yet) when {self.call.name} ran.")
-        return found
+        return time
 
 
 class Recovery:
@@ -91,8 +91,8 @@ class Recovery:
         self, named: Sequence[Mapping[str, Address]], since: Slot
     ) -> dict[Address, AccountInfo]:
         requested = list({n[name] for n in named for name in ("market", "position") if name in n})
-        found = await self._rpc.get_multiple_accounts(requested, since=since) if requested else []
-        return {info.address: info for info in found if info is not None}
+        accounts = await self._rpc.get_multiple_accounts(requested, since=since) if requested else []
+        return {info.address: info for info in accounts if info is not None}
 
     def _lost(
         self,
@@ -100,12 +100,12 @@ class Recovery:
         named: Mapping[str, Address],
         accounts: Mapping[Address, AccountInfo],
         time: ChainTime | None,
-    ) -> Lost:
+    ) -> TruncatedInstruction:
         market, position = accounts.get(named.get("market", Address(""))), None
         if call.name == "claim_winnings":
             position = accounts.get(named["position"])
         codec = self._program.accounts
-        return Lost(
+        return TruncatedInstruction(
             call,
             named,
             codec.market(market) if market else None,
@@ -129,12 +129,12 @@ def _time(events: Sequence[e.ChainEvent]) -> ChainTime | None:
     return None
 
 
-def _event(lost: Lost) -> e.StoredEvent:
+def _event(lost: TruncatedInstruction) -> e.StoredEvent:
     known = _KNOWN.get(lost.call.name)
     return known(lost) if known else _UNLOGGED[lost.call.name](lost)
 
 
-def _created(lost: Lost) -> e.StoredEvent:
+def _created(lost: TruncatedInstruction) -> e.StoredEvent:
     account = lost.of_market
     return e.MarketCreated(
         market_id=account.market_id,
@@ -147,7 +147,9 @@ def _created(lost: Lost) -> e.StoredEvent:
     )
 
 
-def _voted(kind: type[e.ProposalVoteSubmitted | e.DisputeVoteSubmitted]) -> Callable[[Lost], e.StoredEvent]:
+def _voted(
+    kind: type[e.ProposalVoteSubmitted | e.DisputeVoteSubmitted],
+) -> Callable[[TruncatedInstruction], e.StoredEvent]:
     return lambda lost: kind(
         market_id=lost.of_market.market_id,
         user=lost.wallet("user"),
@@ -156,7 +158,7 @@ def _voted(kind: type[e.ProposalVoteSubmitted | e.DisputeVoteSubmitted]) -> Call
     )
 
 
-def _activated(lost: Lost) -> e.StoredEvent:
+def _activated(lost: TruncatedInstruction) -> e.StoredEvent:
     account = lost.of_market
     return e.MarketActivated(
         market_id=account.market_id,
@@ -166,7 +168,7 @@ def _activated(lost: Lost) -> e.StoredEvent:
     )
 
 
-def _resolved(lost: Lost) -> e.StoredEvent:
+def _resolved(lost: TruncatedInstruction) -> e.StoredEvent:
     account = lost.of_market
     return e.MarketResolved(
         market_id=account.market_id,
@@ -177,7 +179,7 @@ def _resolved(lost: Lost) -> e.StoredEvent:
     )
 
 
-def _finalized(lost: Lost) -> e.StoredEvent:
+def _finalized(lost: TruncatedInstruction) -> e.StoredEvent:
     account, args = lost.of_market, lost.call.args
     if not account.finalized_at:
         raise ChainError("The account of a market is behind its finalization.")
@@ -193,7 +195,7 @@ def _finalized(lost: Lost) -> e.StoredEvent:
     )
 
 
-def _claimed(lost: Lost) -> e.StoredEvent:
+def _claimed(lost: TruncatedInstruction) -> e.StoredEvent:
     account, position = lost.of_market, lost.position
     if position is None or not position.has_claimed:
         raise ChainError("The account of a position is behind its claim.")
@@ -206,7 +208,7 @@ def _claimed(lost: Lost) -> e.StoredEvent:
     )
 
 
-_KNOWN: Mapping[str, Callable[[Lost], e.StoredEvent]] = {
+_KNOWN: Mapping[str, Callable[[TruncatedInstruction], e.StoredEvent]] = {
     "initialize_global_config": lambda lost: e.GlobalConfigInitialized(
         admin=lost.wallet("admin"),
         backend_authority=Wallet(str(lost.call.args["backend_authority"])),
@@ -242,8 +244,8 @@ _KNOWN: Mapping[str, Callable[[Lost], e.StoredEvent]] = {
 
 def _unlogged(
     instruction: e.UnloggedInstruction, signer: str, *arguments: str
-) -> Callable[[Lost], e.StoredEvent]:
-    def event(lost: Lost) -> e.StoredEvent:
+) -> Callable[[TruncatedInstruction], e.StoredEvent]:
+    def event(lost: TruncatedInstruction) -> e.StoredEvent:
         values = {name: lost.call.args[name] for name in arguments}
         return e.Unlogged(
             instruction=instruction,
@@ -256,7 +258,7 @@ def _unlogged(
     return event
 
 
-_UNLOGGED: Mapping[str, Callable[[Lost], e.StoredEvent]] = {
+_UNLOGGED: Mapping[str, Callable[[TruncatedInstruction], e.StoredEvent]] = {
     "buy_shares": _unlogged("buy_shares", "user", "outcome", "target_cost"),
     "sell_shares": _unlogged("sell_shares", "user", "outcome", "shares_to_sell"),
     "withdraw_liquidity": _unlogged("withdraw_liquidity", "creator"),

@@ -21,14 +21,14 @@ from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import deliveries, inbox, index_progress, projections
-from zmart.store.deliveries import Waiting
-from zmart.store.inbox import Depth
+from zmart.store.deliveries import UnconfirmedBacklog
+from zmart.store.inbox import InboxDepth
 from zmart.store.index_progress import IndexProgress
 from zmart.store.retrying import Outages, StopSignal, retrying
 
-BEHIND_S = 10.0
+MAX_LAG_S = 10.0
 UNCONFIRMED_S = 60.0
-_LISTEN_AGAIN_S = 0.5
+_RECONNECT_S = 0.5
 _LISTENING = "Listening for notifications"
 log = structlog.get_logger()
 
@@ -127,9 +127,9 @@ class Indexer:
         async def listen() -> float:
             await inbox.listen(self._engine.pool, wake)
             log.warning("listening connection lost")
-            return _LISTEN_AGAIN_S
+            return _RECONNECT_S
 
-        await retrying(listen, stop, _LISTENING, self._outages, retry_s=_LISTEN_AGAIN_S)
+        await retrying(listen, stop, _LISTENING, self._outages, retry_s=_RECONNECT_S)
 
 
 class EventRate:
@@ -148,13 +148,13 @@ class EventRate:
         return round((total - before) * 60 / max(now - then, 1), 1)
 
 
-def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float, trouble: str) -> str:
+def _why_not_ready(progress: IndexProgress, depth: InboxDepth, scan_interval_s: float, trouble: str) -> str:
     if progress.scan_age_s is None:
         return _with_cause("the first scan of the chain has not ended", trouble)
-    if progress.scan_age_s > BEHIND_S + scan_interval_s:
+    if progress.scan_age_s > MAX_LAG_S + scan_interval_s:
         reason = f"the chain was last scanned {progress.scan_age_s:.0f} s ago: is the RPC there?"
         return _with_cause(reason, trouble)
-    if depth.oldest_s is not None and depth.oldest_s > BEHIND_S:
+    if depth.oldest_s is not None and depth.oldest_s > MAX_LAG_S:
         reason = f"{depth.pending} transactions wait to be indexed, the oldest for {depth.oldest_s:.0f} s"
         return _with_cause(reason, depth.oldest_error or "")
     if depth.gap_slot is not None:
@@ -165,7 +165,7 @@ def _why_not_ready(progress: IndexProgress, depth: Depth, scan_interval_s: float
     return ""
 
 
-def _why_unconfirmed(waiting: Waiting) -> str:
+def _why_unconfirmed(waiting: UnconfirmedBacklog) -> str:
     """Return why unconfirmed deliveries make the service not ready. Only those count that the RPC lists: a sender who
     knows the webhook's secret can invent the others."""
     if waiting.oldest_listed_s is None or waiting.oldest_listed_s <= UNCONFIRMED_S:
@@ -181,7 +181,7 @@ def _with_cause(reason: str, cause: str) -> str:
     return f"{reason} ({cause})" if cause else reason
 
 
-def _publish(progress: IndexProgress, depth: Depth, waiting: Waiting, stuck: int) -> None:
+def _publish(progress: IndexProgress, depth: InboxDepth, waiting: UnconfirmedBacklog, stuck: int) -> None:
     metrics.TIP_SLOT.set(progress.tip_slot)
     metrics.GAP_FREE_SLOT.set(progress.gap_free_through_slot)
     metrics.LAG_SLOTS.set(max(0, progress.tip_slot - progress.gap_free_through_slot))

@@ -94,13 +94,13 @@ class Scanner:
         self._node_checked = True
 
     def _watch_order(self, page: Sequence[SignatureInfo]) -> None:
-        found = backwards(page)
-        if found and found != self.backwards:
-            self.backwards = found
+        slots = backwards(page)
+        if slots and slots != self.backwards:
+            self.backwards = slots
             log.error(
                 "the chain's slots go backwards: was its clock moved? events are folded in the order of slots",
-                slot=found[0],
-                then=found[1],
+                slot=slots[0],
+                then=slots[1],
             )
 
 
@@ -120,11 +120,11 @@ async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
 class LiveLog:
     """Names transactions within a block time (logsSubscribe). What it misses while it reconnects, a scan finds."""
 
-    def __init__(self, pool: Pool, program: Program, ws_url: str, scan_again: WakeSignal) -> None:
+    def __init__(self, pool: Pool, program: Program, ws_url: str, scan_signal: WakeSignal) -> None:
         self._pool = pool
         self._program = program
         self._ws_url = ws_url
-        self._scan_again = scan_again
+        self._scan_signal = scan_signal
         self._queue: asyncio.Queue[Hint] = asyncio.Queue(_QUEUE)
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class LiveLog:
             group.create_task(self._write())
 
     async def _listen(self) -> None:
-        notices = subscriptions.logs(self._ws_url, self._program.address, on_connect=self._scan_again.wake)
+        notices = subscriptions.logs(self._ws_url, self._program.address, on_connect=self._scan_signal.wake)
         try:
             async with aclosing(notices) as stream:
                 async for notice in stream:
@@ -151,7 +151,7 @@ class LiveLog:
             try:
                 await inbox.store(self._pool, "logs", hints)
             except StoreError:
-                self._scan_again.wake()
+                self._scan_signal.wake()
 
 
 def _failed(signature: Signature, slot: Slot) -> TransactionRow:

@@ -29,7 +29,7 @@ from zmart.services.indexer.projector import Mapped, Projector
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
-from zmart.store.inbox import Failure, Ready
+from zmart.store.inbox import InboxFailure, ReadyTransaction
 from zmart.store.pool import Connection, Pool
 from zmart.store.retrying import Outages, retrying
 
@@ -39,7 +39,7 @@ _SAFETY_S = 3.0
 log = structlog.get_logger()
 
 
-class Turn(Enum):
+class BatchOutcome(Enum):
     """How a turn of the worker ended."""
 
     WORKED = auto()
@@ -79,23 +79,23 @@ class Worker:
 
     async def _turn_then_pause(self) -> float:
         """Take one turn and return the pause after it."""
-        turn = await self.turn()
-        if turn is Turn.WORKED:
+        outcome = await self.turn()
+        if outcome is BatchOutcome.WORKED:
             return 0.0
-        return _TAKEOVER_S if turn is Turn.ELSEWHERE else await self._idle_s()
+        return _TAKEOVER_S if outcome is BatchOutcome.ELSEWHERE else await self._idle_s()
 
     async def _idle_s(self) -> float:
         due_s = await inbox.next_due_s(self._pool, has_payload=True)
         return _SAFETY_S if due_s is None else min(due_s, _SAFETY_S)
 
-    async def turn(self) -> Turn:
+    async def turn(self) -> BatchOutcome:
         """Settle one batch. A batch that fails is tried in halves, down to the row that causes it."""
         limit, ahead, self._ahead = self._limit, self._ahead, None
         batch = await ahead if ahead else await self._prefetcher.batch(limit)
         if not batch.rows:
-            return Turn.IDLE
+            return BatchOutcome.IDLE
         try:
-            turn = await self._with_order(batch)
+            outcome = await self._with_order(batch)
         except Busy:
             await self._forget_ahead()
             self._limit = max(1, len(batch.rows) // 2)  # a smaller one may stay within the server's limits
@@ -106,28 +106,28 @@ class Worker:
         except Exception as error:
             await self._forget_ahead()
             await self._halve(batch, f"{type(error).__name__}: {error}")
-            return Turn.WORKED
-        if turn is Turn.WORKED:
+            return BatchOutcome.WORKED
+        if outcome is BatchOutcome.WORKED:
             self._limit = min(self._largest, limit * 2)
         else:
             await self._forget_ahead()
-        return turn
+        return outcome
 
-    async def _with_order(self, batch: Batch) -> Turn:
+    async def _with_order(self, batch: Batch) -> BatchOutcome:
         """Write the batch; where it needs a block, read that outside of the transaction and write the batch again."""
         unplaced: dict[Signature, Unplaced] = {}
         while True:
             try:
-                return await self._settle(batch, unplaced)
+                return await self._write_batch(batch, unplaced)
             except OrderUnknown as unknown:
                 unplaced |= await self.blocks.read(unknown.requested)
 
-    async def _settle(self, batch: Batch, unplaced: Mapping[Signature, Unplaced]) -> Turn:
+    async def _write_batch(self, batch: Batch, unplaced: Mapping[Signature, Unplaced]) -> BatchOutcome:
         started = time.perf_counter()
         failures = list(batch.failures)
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
-                return Turn.ELSEWHERE
+                return BatchOutcome.ELSEWHERE
             self._prefetch(batch)
             transactions, moved = await self._in_order(connection, batch, unplaced, failures)
             transactions = await self._without_covered(connection, batch, transactions)
@@ -139,7 +139,7 @@ class Worker:
         self._count(batch, transactions, time.perf_counter() - started)
         if dead:
             log.error("dead letters", signatures=dead)
-        return Turn.WORKED
+        return BatchOutcome.WORKED
 
     def _prefetch(self, batch: Batch) -> None:
         """Prefetch the next batch. After a batch that is not full there is none; the next rows wake the loop."""
@@ -162,28 +162,30 @@ class Worker:
         connection: Connection,
         batch: Batch,
         unplaced: Mapping[Signature, Unplaced],
-        failures: list[Failure],
+        failures: list[InboxFailure],
     ) -> tuple[list[Transaction], set[Signature]]:
         """Return the new transactions, each with its place in the block where that matters, and the older ones that a
         webhook had given another place."""
         known = await chain_events.known(connection, [t.row.signature for t in batch.transactions])
         unknown = [t for t in batch.transactions if t.row.signature not in known]
         held = {t.row.signature for t in unknown if t.row.index_in_block is None} & unplaced.keys()
-        failures += [_without_place(batch.rows[signature], unplaced[signature]) for signature in held]
+        failures += [_without_position(batch.rows[signature], unplaced[signature]) for signature in held]
         new = [t for t in unknown if t.row.signature not in held]
         neighbours = await chain_events.neighbours(connection, {t.row.slot for t in new if t.events})
-        order = batches.order(new, neighbours, self.blocks.places, unplaced)
+        order = batches.order(new, neighbours, self.blocks.positions, unplaced)
         if order.missing:
             raise OrderUnknown(order.missing)
         old = [
-            Neighbour(n.slot, n.signature, order.places[n.signature])
+            Neighbour(n.slot, n.signature, order.positions[n.signature])
             for n in neighbours
-            if n.signature in order.places
+            if n.signature in order.positions
         ]
         if old:
-            await chain_events.place(connection, old)
-        moved = {n.signature for n in neighbours if n.index_in_block is not None} & order.places.keys()
-        placed = [t.at(order.places[t.row.signature]) if t.row.signature in order.places else t for t in new]
+            await chain_events.set_positions(connection, old)
+        moved = {n.signature for n in neighbours if n.index_in_block is not None} & order.positions.keys()
+        placed = [
+            t.at(order.positions[t.row.signature]) if t.row.signature in order.positions else t for t in new
+        ]
         return placed, moved
 
     async def _without_covered(
@@ -203,7 +205,7 @@ class Worker:
         connection: Connection,
         batch: Batch,
         transactions: list[Transaction],
-        failures: Sequence[Failure],
+        failures: Sequence[InboxFailure],
     ) -> list[Transaction]:
         """Settle the rows of the batch and return the transactions whose rows were still pending. A row that a
         webhook delivered is not done: our RPC must return the same."""
@@ -254,7 +256,7 @@ class Worker:
         if len(rows) > 1:
             return
         # It alone cannot be settled: try it again later, others go on.
-        await inbox.failed(self._pool, [Failure(id=rows[0].id, error=reason, refetch=rows[0].delivered)])
+        await inbox.failed(self._pool, [InboxFailure(id=rows[0].id, error=reason, refetch=rows[0].delivered)])
 
     def _count(self, batch: Batch, transactions: list[Transaction], seconds: float) -> None:
         names = Counter(kind_of(e.event).__name__ for t in transactions for e in t.events)
@@ -269,7 +271,7 @@ class Worker:
             metrics.VISIBLE_SECONDS.observe(row.age_s + seconds)
 
 
-def _without_place(row: Ready, problem: Unplaced) -> Failure:
+def _without_position(row: ReadyTransaction, problem: Unplaced) -> InboxFailure:
     """Return why the row waits for its place; a transaction that its block does not hold is fetched again, wherever
     it is."""
-    return Failure(id=row.id, error=problem.reason, refetch=row.delivered or problem.is_elsewhere)
+    return InboxFailure(id=row.id, error=problem.reason, refetch=row.delivered or problem.is_elsewhere)

@@ -38,7 +38,7 @@ class DisputeReviews:
             reasons = await reasons_for_review(pool, row, created_at, self.margin_bps)
             if not reasons:
                 return True
-            review = await dispute_reviews.ask_for(pool, row.market_id, reasons)
+            review = await dispute_reviews.request(pool, row.market_id, reasons)
         if not review.waits:
             return True
         what = f"{row.tally.votes_for} to {row.tally.votes_against}. {' '.join(review.reasons)}"

@@ -27,8 +27,8 @@ from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import TOO_FEW_VOTES, Job
 from zmart.store.pool import Connection
 from zmart.store.tallies import TallyRow
-from zmart.store.vote_closings import Closing
-from zmart.store.vote_rules import VoteTerms
+from zmart.store.vote_closings import VoteClosing
+from zmart.store.vote_rules import VotingTerms
 from zmart.votes.closings import ClosingMoment, close_vote, extend_vote
 from zmart.votes.completeness import require_complete
 from zmart.votes.eligibility import Voters
@@ -118,7 +118,9 @@ class Finalizer:
             await self._too_few_votes(market_id, terms)
         return row
 
-    async def _close(self, market_id: MarketId, closes_at: ChainTime, terms: VoteTerms) -> Closing | None:
+    async def _close(
+        self, market_id: MarketId, closes_at: ChainTime, terms: VotingTerms
+    ) -> VoteClosing | None:
         """Close the vote at its deadline.
 
         A dispute with too few votes at its deadline stays open until it has enough, and closes at that moment; None
@@ -137,7 +139,9 @@ class Finalizer:
         closing = await close_vote(self.context.pool, market_id, VoteKind.DISPUTE, choose)
         return closing if closing is not None and closing.voting_over else None
 
-    async def _count(self, connection: Connection, closing: Closing, terms: VoteTerms) -> TallyRow | None:
+    async def _count(
+        self, connection: Connection, closing: VoteClosing, terms: VotingTerms
+    ) -> TallyRow | None:
         """Return the tally; None with too few votes, after opening the log again."""
         counted = await count_log(connection, self.context.program.address, closing, terms)
         row = await tallies.latest(connection, closing.market_id, closing.kind)
@@ -148,7 +152,7 @@ class Finalizer:
             return None
         return await record(connection, counted, self.config.dispute_success_threshold)
 
-    async def _too_few_votes(self, market_id: MarketId, terms: VoteTerms) -> None:
+    async def _too_few_votes(self, market_id: MarketId, terms: VotingTerms) -> None:
         total = (await votes.counts(self.context.pool, market_id))[VoteKind.DISPUTE].total
         message = (
             f"The dispute of market {market_id} is past its deadline with {total} vote(s); it needs "

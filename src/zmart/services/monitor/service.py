@@ -50,7 +50,7 @@ class Monitor:
         url = self._settings.require("database_url")
         cron = self._settings.monitor_cron
         schedule = run_schedule(
-            url, "monitor", cron, self._tick, stop, again_after_a_crash=False, outages=self._outages
+            url, "monitor", cron, self._tick, stop, restart_after_crash=False, outages=self._outages
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -17,7 +17,7 @@ from zmart.ipfs.pinning import PinError
 from zmart.proofs import market_document
 from zmart.services.snapshots import metrics
 from zmart.store import document_fetches, documents
-from zmart.store.document_fetches import Fetch
+from zmart.store.document_fetches import DocumentFetch
 from zmart.store.documents import FetchedDocument
 from zmart.store.pool import Pool
 
@@ -61,7 +61,7 @@ class DocumentFetcher:
                     return
                 await self._fetch(fetch)
 
-    async def _fetch(self, fetch: Fetch) -> None:
+    async def _fetch(self, fetch: DocumentFetch) -> None:
         try:
             document = await self._find(fetch)
         except (PinError, TimeoutError) as problem:
@@ -76,12 +76,12 @@ class DocumentFetcher:
         await document_fetches.done(self._pool, fetch)
         metrics.documents.labels("rejected" if document.problem else "stored").inc()
 
-    async def _find(self, fetch: Fetch) -> FetchedDocument:
+    async def _find(self, fetch: DocumentFetch) -> FetchedDocument:
         try:
             parse_cid(fetch.cid)
         except Invalid as problem:
             return FetchedDocument(market_id=fetch.market_id, cid=fetch.cid, problem=str(problem))
-        raw = await documents.held(self._pool, fetch.cid)
+        raw = await documents.content_of(self._pool, fetch.cid)
         if raw is None or not same_file(fetch.cid, raw):
             async with asyncio.timeout(self._within_s):
                 raw = await fetch_from_gateway(
@@ -100,7 +100,7 @@ def _pin_cid(document: FetchedDocument) -> str:
     return cid_of(document.document, 0)
 
 
-def _judged(fetch: Fetch, raw: bytes) -> FetchedDocument:
+def _judged(fetch: DocumentFetch, raw: bytes) -> FetchedDocument:
     """Validate bytes that hash to the CID."""
     try:
         text = market_document.read(raw)

@@ -16,7 +16,7 @@ from zmart.ipfs.pinning import PinClient, PinError
 from zmart.market.types import MarketId
 from zmart.services.snapshots import metrics
 from zmart.store import anchors
-from zmart.store.anchors import Due, Open
+from zmart.store.anchors import DueAnchor, OpenAnchor
 from zmart.store.pool import Pool
 
 _BATCH = 500
@@ -44,13 +44,13 @@ class PinKeeper:
 
         A failure is recorded and retried by the next call. Raises PinError if the provider cannot be used at all.
         """
-        waiting = await anchors.open_ones(self._pool, _BATCH, market_id)
+        waiting = await anchors.open_anchors(self._pool, _BATCH, market_id)
         if not waiting:
             return 0
         await self._pins.check()
         permits = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(anchor: Open) -> bool:
+        async def one(anchor: OpenAnchor) -> bool:
             async with permits:
                 return await self._try_pin(anchor)
 
@@ -63,7 +63,7 @@ class PinKeeper:
             await self._unpin(pin)
         return len(due)
 
-    async def _try_pin(self, anchor: Open) -> bool:
+    async def _try_pin(self, anchor: OpenAnchor) -> bool:
         try:
             await self._pin_and_read(anchor)
         except (PinError, Invalid) as problem:
@@ -73,7 +73,7 @@ class PinKeeper:
             return False
         return True
 
-    async def _pin_and_read(self, anchor: Open) -> None:
+    async def _pin_and_read(self, anchor: OpenAnchor) -> None:
         if not same_file(anchor.cid, anchor.content):
             raise PinError(f"The stored bytes for {anchor.cid} do not hash to that CID.")
         if anchor.pinned_at is None or anchor.attempts > 0:
@@ -92,7 +92,7 @@ class PinKeeper:
         await anchors.verified(self._pool, anchor.id)
         metrics.verified.inc()
 
-    async def _unpin(self, pin: Due) -> None:
+    async def _unpin(self, pin: DueAnchor) -> None:
         if not pin.needed:
             await self._pins.unpin(pin.cid)
         await anchors.unpinned(self._pool, pin.id)

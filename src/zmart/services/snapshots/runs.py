@@ -77,7 +77,7 @@ class SnapshotRuns:
         await self.keeper.unpin_expired()
 
     async def _result(self, built: BuiltSnapshot) -> SnapshotResult:
-        anchor = await anchors.standing(self.pool, built.market_id)
+        anchor = await anchors.snapshot_status(self.pool, built.market_id)
         verified = anchor is not None and anchor.cid == built.cid and anchor.verified_at is not None
         return SnapshotResult(
             market_id=built.market_id,

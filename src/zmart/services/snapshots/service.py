@@ -72,7 +72,7 @@ class SnapshotService:
                     documents,
                     self._fetch,
                     stop,
-                    again_after_a_crash=False,
+                    restart_after_crash=False,
                     outages=self._outages,
                 )
                 group.create_task(fetches)

@@ -52,7 +52,7 @@ class SocketConnection:
         self.subscriptions: dict[str, Subscription] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
-        self.heard_at = self.pinged_at = time.monotonic()
+        self.last_frame_at = self.pinged_at = time.monotonic()
 
     def send(self, payload: bytes) -> None:
         """Send an answer to this client."""

@@ -74,7 +74,7 @@ class SocketServer:
 
     def count_frame(self, connection: SocketConnection) -> bool:
         """Count a frame of the client; False if it exceeds its limit."""
-        connection.heard_at = time.monotonic()
+        connection.last_frame_at = time.monotonic()
         if connection.closing:
             return False
         if connection.allowance.take():
@@ -108,7 +108,7 @@ class SocketServer:
             await asyncio.sleep(min(1.0, self._heartbeat_s / 4))
             now = time.monotonic()
             for connection in list(self._hub.connections):
-                if now - connection.heard_at > 2 * self._heartbeat_s:
+                if now - connection.last_frame_at > 2 * self._heartbeat_s:
                     connection.close(frames.CloseCode.GOING_AWAY, "no answer to our pings")
                 elif now - connection.pinged_at >= self._heartbeat_s:
                     connection.ping()

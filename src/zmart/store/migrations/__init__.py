@@ -1,7 +1,7 @@
-"""Numbered migrations, each a folder of plain SQL: `*up.sql` in the order of their names, and `down.sql`.
+"""Run numbered migrations, each a folder of plain SQL: `*up.sql` in the order of their names, and `down.sql`.
 
-Alembic keeps the order. A migration that was released never changes: the fingerprint of its SQL is written into the
-database that it makes (table schema_migrations), and a test holds it.
+Alembic keeps the order. A released migration never changes: the fingerprint of its SQL is written into the database
+that it creates (table schema_migrations), and a test holds it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 VERSIONS = Path(__file__).parent / "versions"
 REVISIONS = tuple(sorted(folder.name.partition("_")[0] for folder in VERSIONS.glob("[0-9]*_*/")))
-"""All revisions, the oldest first, read from the folders so that asking for them costs no import of Alembic."""
+"""All revisions, the oldest first, read from the folders so that Alembic need not be imported for them."""
 
 HEAD = REVISIONS[-1]
 
@@ -24,12 +24,12 @@ END $$
 
 
 def up_sql(revision: str) -> str:
-    """The SQL that `revision` runs, with line ends as on Linux."""
+    """Return the SQL that `revision` runs, with Unix line ends."""
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(_folder(revision).glob("*up.sql")))
 
 
 def fingerprint(revision: str) -> str:
-    """SHA-256 of `up_sql` in hex."""
+    """Return the SHA-256 of `up_sql` in hex."""
     return hashlib.sha256(up_sql(revision).encode()).hexdigest()
 
 
@@ -40,7 +40,7 @@ def run_up(revision: str) -> None:
 
 
 def run_down(revision: str) -> None:
-    """Take the migration back inside Alembic's transaction."""
+    """Revert the migration inside Alembic's transaction."""
     _execute((_folder(revision) / "down.sql").read_text(encoding="utf-8"))
     _execute(_FORGET.format(revision))
 
@@ -51,7 +51,7 @@ def _folder(revision: str) -> Path:
 
 
 def _execute(script: str) -> None:
-    """Many statements at once, on the connection and in the transaction that Alembic has."""
+    """Execute several statements at once, on Alembic's connection and in its transaction."""
     from alembic import op
     from sqlalchemy import text
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: one asyncpg connection, one transaction for the whole migration."""
+"""Run Alembic on one asyncpg connection, in one transaction for the whole migration."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ class _PinListQuery(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 class LegacyApi:
     """Serve the public network."""
 
-    def __init__(self, shelf: PinExecutor, credentials: PinataCredentials) -> None:
-        self._shelf = shelf
+    def __init__(self, pins_executor: PinExecutor, credentials: PinataCredentials) -> None:
+        self._pins = pins_executor
         self._credentials = credentials
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
@@ -60,7 +60,7 @@ class LegacyApi:
         raise _refusal(404, "NOT_FOUND", f"There is no {request.method} {request.path} here.")
 
     async def _pin(self, request: HttpRequest) -> HttpReply:
-        pin, is_duplicate = await self._shelf.upload(request, ("pinataMetadata", "pinataOptions"), _judged)
+        pin, is_duplicate = await self._pins.upload(request, ("pinataMetadata", "pinataOptions"), _judged)
         answer: dict[str, object] = {
             "IpfsHash": pin.cid,
             "PinSize": pin.dag_bytes,
@@ -73,11 +73,11 @@ class LegacyApi:
         return json_reply(answer | ({"isDuplicate": True} if is_duplicate else {}))
 
     async def _unpin(self, cid: str) -> HttpReply:
-        pin = self._shelf.store.find("public", cid=cid)
+        pin = self._pins.store.find("public", cid=cid)
         if pin is None:
             details = f"The current user has not pinned the cid: {cid[:100]}"
             raise _refusal(400, "CURRENT_USER_HAS_NOT_PINNED_CID", details)
-        await self._shelf.unpin(pin)
+        await self._pins.unpin(pin)
         return HttpReply(200, {"content-type": "text/plain; charset=utf-8", "content-length": "2"}, (b"OK",))
 
     def _list(self, request: HttpRequest) -> HttpReply:
@@ -87,7 +87,7 @@ class LegacyApi:
             raise bad_request(f"The query is wrong: {problem}") from None
         if not 0 < query.page_limit <= PAGE_MAX or query.page_offset < 0:
             raise bad_request(f"pageLimit is 1 to {PAGE_MAX}, pageOffset 0 or more.")
-        matching = [pin for pin in self._shelf.store.history("public") if _matches(pin, query)]
+        matching = [pin for pin in self._pins.store.history("public") if _matches(pin, query)]
         page = matching[query.page_offset : query.page_offset + query.page_limit]
         rows = [_row(pin) for pin in page]
         return json_reply({"count": len(matching), "rows": rows} if query.include_count else {"rows": rows})

@@ -32,8 +32,8 @@ class _FilesQuery(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 class FilesApi:
     """Serve both networks."""
 
-    def __init__(self, shelf: PinExecutor, credentials: PinataCredentials) -> None:
-        self._shelf = shelf
+    def __init__(self, pins_executor: PinExecutor, credentials: PinataCredentials) -> None:
+        self._pins = pins_executor
         self._credentials = credentials
 
     async def __call__(self, request: HttpRequest) -> HttpReply:
@@ -48,20 +48,20 @@ class FilesApi:
             case "GET", [network, pin_id]:
                 return json_reply({"data": _file(self._pin(network, pin_id))})
             case "DELETE", [network, pin_id]:
-                await self._shelf.unpin(self._pin(network, pin_id))
+                await self._pins.unpin(self._pin(network, pin_id))
                 return json_reply({"data": None})
         raise _refusal(404, f"There is no {request.method} {request.path} here.")
 
     async def _upload(self, request: HttpRequest) -> HttpReply:
         try:
-            pin, is_duplicate = await self._shelf.upload(request, _FIELDS, _judged)
+            pin, is_duplicate = await self._pins.upload(request, _FIELDS, _judged)
         except HttpRefusal as refusal:
             message = refusal.body.get("error") if isinstance(refusal.body, dict) else refusal.body
             raise _refusal(refusal.status, str(message)) from None
         return json_reply({"data": _file(pin) | ({"is_duplicate": True} if is_duplicate else {})})
 
     def _pin(self, network: str, pin_id: str) -> Pin:
-        pin = self._shelf.store.find(_network(network), pin_id=pin_id)
+        pin = self._pins.store.find(_network(network), pin_id=pin_id)
         if pin is None:
             raise _refusal(404, "File not matching")
         return pin
@@ -74,7 +74,7 @@ class FilesApi:
         offset = int(query.page_token) if query.page_token.isdecimal() else -1 if query.page_token else 0
         if not 0 < query.limit <= PAGE_MAX or offset < 0:
             raise _refusal(400, f"limit is 1 to {PAGE_MAX}, pageToken what an answer gave.")
-        pins = self._shelf.store.pinned(network)
+        pins = self._pins.store.pinned(network)
         matching = [pin for pin in pins if query.cid in ("", pin.cid) and query.name in pin.label.name]
         page = (matching if query.order == "ASC" else matching[::-1])[offset : offset + query.limit]
         token = str(offset + len(page)) if offset + len(page) < len(matching) else ""

@@ -16,10 +16,10 @@ from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso_of_seconds
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9
 from zmart.services.gateway.api import lookup
-from zmart.services.gateway.http.recent_changes import ShownRows
+from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import candles
-from zmart.store.candles import Chart
+from zmart.store.candles import CandleChart
 from zmart.store.pool import Pool
 
 Interval = Literal["1m", "5m", "1h", "1d"]
@@ -70,7 +70,7 @@ async def of(
         candles=found,
         count=count,
     )
-    return Encoded(msgspec.json.encode(page), ShownRows((chart.market_id,)))
+    return Encoded(msgspec.json.encode(page), ResponseRows((chart.market_id,)))
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
@@ -85,14 +85,14 @@ def _window(start: str | None, end: str | None, until: datetime, step_s: int) ->
     return range(first_s, last_s, step_s)
 
 
-async def _chart(pool: Pool, ref: MarketRef, window: range, step_s: int) -> Chart:
+async def _chart(pool: Pool, ref: MarketRef, window: range, step_s: int) -> CandleChart:
     """Of a window that is too long the end, which says how long the market was open."""
     window = window[-MAX_CANDLES:]
     start, end = datetime.fromtimestamp(window.start, UTC), datetime.fromtimestamp(window.stop, UTC)
     return lookup.known(await candles.of_market(pool, ref, start, end, step_s), ref)
 
 
-def _filled(chart: Chart, window: range, *, text: bool) -> tuple[msgspec.Raw, int]:
+def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.Raw, int]:
     """From the market's opening on, one candle for each interval, as a JSON array; and how many."""
     if chart.activated_at is None:
         return msgspec.Raw(b"[]"), 0

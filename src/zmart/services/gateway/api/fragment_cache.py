@@ -17,7 +17,7 @@ from zmart.market.types import MarketId
 from zmart.services.gateway.api import serializers
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.api.vote_terms import MarketVoting
-from zmart.services.gateway.http.recent_changes import ShownRows
+from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
 from zmart.store import markets, trades
 from zmart.store.pool import Pool
@@ -36,8 +36,8 @@ class MarketsPage(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     next_cursor: str | None = None
 
-    def encoded(self, shown: ShownRows | None = None) -> Encoded[Markets]:
-        return Encoded(msgspec.json.encode(self), shown)
+    def encoded(self, rows: ResponseRows | None = None) -> Encoded[Markets]:
+        return Encoded(msgspec.json.encode(self), rows)
 
 
 class TradesPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class TradesPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
     def encoded(self) -> Encoded[MarketTrades]:
-        return Encoded(msgspec.json.encode(self), ShownRows((self.market_id,)))
+        return Encoded(msgspec.json.encode(self), ResponseRows((self.market_id,)))
 
 
 class Fragments:
@@ -91,7 +91,7 @@ class FragmentCache:
         self._fragments = Fragments(_MAX_BYTES)
 
     async def rows(
-        self, requested: Sequence[markets.Version], policy: FinalizationPolicy, *, text: bool
+        self, requested: Sequence[markets.MarketVersion], policy: FinalizationPolicy, *, text: bool
     ) -> list[msgspec.Raw]:
         """Each is the JSON of a client.shapes.markets.Market; one that was deleted meanwhile is left out."""
         self._apply(policy)
@@ -106,7 +106,7 @@ class FragmentCache:
         return [row for row in found if row is not None]
 
     async def detail(
-        self, version: markets.Version, voting: MarketVoting, policy: FinalizationPolicy, *, text: bool
+        self, version: markets.MarketVersion, voting: MarketVoting, policy: FinalizationPolicy, *, text: bool
     ) -> Encoded[MarketDetail] | None:
         """None when the market was deleted meanwhile."""
         self._apply(policy)
@@ -115,9 +115,9 @@ class FragmentCache:
             for read, row in await markets.with_versions(self._pool, [version.market_id]):
                 content = serializers.detail(row, voting, policy)
                 fragment = self._fragments.put(("detail", text, read, voting), content, text=text)
-        return None if fragment is None else Encoded(bytes(fragment), ShownRows((version.market_id,)))
+        return None if fragment is None else Encoded(bytes(fragment), ResponseRows((version.market_id,)))
 
-    async def tape(self, requested: Sequence[trades.Version], *, text: bool) -> list[msgspec.Raw]:
+    async def tape(self, requested: Sequence[trades.TradeVersion], *, text: bool) -> list[msgspec.Raw]:
         """Each is the JSON of a client.shapes.tape.Trade."""
         cached = self._fragments.get
         found = [cached(("trade", text, version)) for version in requested]

@@ -20,7 +20,7 @@ from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, 
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeWallet
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.recent_changes import ShownRows
+from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
@@ -28,7 +28,7 @@ from zmart.services.gateway.http.security import PUBLIC_OR_WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 from zmart.store import documents, market_lists, markets
 from zmart.store.documents import Document
-from zmart.store.markets import Filters, Page, Place, Sort
+from zmart.store.markets import Filters, ListEntry, Page, Sort
 
 _OF_A_MARKET = (
     "GetMarket", "GetTrades", "GetStats", "GetCandles", "GetHolders", "GetTimeline", "GetMarketVotes", "GetVotes",
@@ -101,11 +101,11 @@ async def _page(
         after = paging.key_of(cursor, MarketKey)
     behind = (after.value, after.market_id) if after else None
     at = Page(limit=size + 1, offset=0 if after else offset, after=behind)
-    places, more = paging.cut(await markets.places(context.pool, filters, sort, at), size)
+    places, more = paging.cut(await markets.entries(context.pool, filters, sort, at), size)
     following = None
     if more and places:
         by_offset = sort is Sort.TRENDING
-        key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_place(places[-1]))
+        key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_entry(places[-1]))
         following = paging.cursor_of(key)
     page = MarketsPage(
         markets=await context.fragments.rows(
@@ -119,11 +119,11 @@ async def _page(
     return page.encoded(_shown(filters, sort, places))
 
 
-def _shown(filters: Filters, sort: Sort, places: Sequence[Place]) -> ShownRows | None:
+def _shown(filters: Filters, sort: Sort, places: Sequence[ListEntry]) -> ResponseRows | None:
     """Texts and volumes choose markets by rows that the page does not show."""
     if sort is not Sort.NEWEST or filters.category is not None or filters.q is not None:
         return None
-    return ShownRows(tuple(place.version.market_id for place in places), of_market_list=True)
+    return ResponseRows(tuple(place.version.market_id for place in places), of_market_list=True)
 
 
 async def _own_drafts(context: AppContext, auth: RequestAuth, limit: int) -> shapes.Markets:

@@ -47,7 +47,7 @@ class TapeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     ordinal: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def position(self) -> tuple[int, int, int]:
         return self.slot, self.index_in_block, self.ordinal
 
 

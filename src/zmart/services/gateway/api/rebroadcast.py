@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from zmart.chain.judge import Attempt, Live, judge
+from zmart.chain.judge import Live, PendingTransaction, judge
 from zmart.chain.nonces import durable_nonce
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
@@ -30,7 +30,7 @@ class _InFlight:
     """One that lives by a blockhash is sent again until `until`; one with a durable nonce while that stands, at
     growing intervals."""
 
-    attempt: Attempt
+    attempt: PendingTransaction
     until: float
     next_at: float
     pause_s: float
@@ -52,11 +52,11 @@ class Rebroadcast:
         self._max_with_nonce = max_with_nonce
         self._in_flight: dict[Signature, _InFlight] = {}
 
-    def get(self, signature: Signature) -> Attempt | None:
+    def get(self, signature: Signature) -> PendingTransaction | None:
         found = self._in_flight.get(signature)
         return found.attempt if found is not None else None
 
-    def add(self, attempt: Attempt) -> None:
+    def add(self, attempt: PendingTransaction) -> None:
         """Again is harmless. Where there is no room, one with a nonce takes the place of the oldest such one, which
         would stay for ever; other ones leave by themselves, and the new one is not sent again."""
         if attempt.signature in self._in_flight:
@@ -77,7 +77,7 @@ class Rebroadcast:
         self,
         stop: asyncio.Event,
         chain: Callable[[], Rpc],
-        remember: Callable[[Attempt], Awaitable[None]],
+        remember: Callable[[PendingTransaction], Awaitable[None]],
     ) -> None:
         """`remember` is told of each with a nonce that goes on, for it may stand longer than memories last."""
         while not stop.is_set():
@@ -86,7 +86,9 @@ class Rebroadcast:
             except TimeoutError:
                 await self._again(chain, remember)
 
-    async def _again(self, chain: Callable[[], Rpc], remember: Callable[[Attempt], Awaitable[None]]) -> None:
+    async def _again(
+        self, chain: Callable[[], Rpc], remember: Callable[[PendingTransaction], Awaitable[None]]
+    ) -> None:
         now = time.monotonic()
         for signature, one in list(self._in_flight.items()):
             if one.next_at > now:

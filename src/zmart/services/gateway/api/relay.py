@@ -12,7 +12,7 @@ from solders.transaction import SanitizeError, VersionedTransaction
 
 from zmart.chain import absence
 from zmart.chain.json_rpc import RpcError
-from zmart.chain.judge import Attempt, Dead, Live, Seen, Verdict, judge
+from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, Verdict, judge
 from zmart.chain.nonces import durable_nonce, nonce_state
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -39,8 +39,8 @@ class _Sent(msgspec.Struct, frozen=True, array_like=True):
     last_valid_block_height: int
     nonce_seen_at: Slot | None
 
-    def attempt(self, signature: Signature) -> Attempt:
-        return Attempt(signature, self.raw_tx, self.last_valid_block_height, self.nonce_seen_at)
+    def attempt(self, signature: Signature) -> PendingTransaction:
+        return PendingTransaction(signature, self.raw_tx, self.last_valid_block_height, self.nonce_seen_at)
 
 
 class Relay:
@@ -67,7 +67,7 @@ class Relay:
         self._rebroadcast.add(attempt)
         return attempt.signature
 
-    async def _attempt(self, transaction: VersionedTransaction, raw: bytes) -> Attempt:
+    async def _attempt(self, transaction: VersionedTransaction, raw: bytes) -> PendingTransaction:
         """A client does not tell how long its transaction lives. Any blockhash that exists now is over after as many
         blocks as one lives, and some that this node is behind."""
         seen_at = None
@@ -76,7 +76,7 @@ class Relay:
             seen_at = state.slot if state.is_current else None
         height = 0 if seen_at is not None else await self._chain().get_block_height("confirmed")
         last = height + _BLOCKHASH_LIVES_BLOCKS + _NODE_BEHIND_BLOCKS
-        return Attempt(Signature(str(transaction.signatures[0])), raw, last, seen_at)
+        return PendingTransaction(Signature(str(transaction.signatures[0])), raw, last, seen_at)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send the same bytes again until they are seen: a node may drop what it was given."""
@@ -109,7 +109,7 @@ class Relay:
             raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to send transactions.")
         return self._rpc
 
-    async def _remember(self, attempt: Attempt) -> None:
+    async def _remember(self, attempt: PendingTransaction) -> None:
         if self._redis is None:
             return
         sent = _Sent(attempt.raw_tx, attempt.last_valid_block_height, attempt.nonce_seen_at)
@@ -120,7 +120,7 @@ class Relay:
                 "relayed transaction not remembered", signature=attempt.signature, reason=str(problem)
             )
 
-    async def _recall(self, signature: Signature) -> Attempt | None:
+    async def _recall(self, signature: Signature) -> PendingTransaction | None:
         if (mine := self._rebroadcast.get(signature)) is not None:
             return mine
         if self._redis is None:

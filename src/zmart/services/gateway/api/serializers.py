@@ -20,7 +20,7 @@ from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, Address, Bps, Lamports, PriceE9, Shares, Slot
 from zmart.services.gateway.api.vote_terms import MarketVoting, review_of
 from zmart.settings import Settings
-from zmart.store.discussions import Comment
+from zmart.store.discussions import CommentRow
 from zmart.store.documents import Document
 from zmart.store.markets import MarketRow
 from zmart.store.trades import TradeRow
@@ -146,7 +146,7 @@ def trade(row: TradeRow) -> Trade:
     )
 
 
-def comment(row: Comment) -> Discussion:
+def comment(row: CommentRow) -> Discussion:
     return Discussion(
         id=str(row.id),
         market_id=row.market_id,

@@ -67,15 +67,17 @@ async def _trades(
     context: AppContext, ref: MarketRef, size: int, offset: int, behind: TapeKey | None, *, text: bool
 ) -> Encoded[shapes.MarketTrades]:
     market_id = ref.id or await lookup.market_id_of(context, ref)
-    place = behind.place if behind else None
-    versions, more = paging.cut(await trades.versions(context.pool, market_id, size + 1, offset, place), size)
+    position = behind.position if behind else None
+    versions, more = paging.cut(
+        await trades.versions(context.pool, market_id, size + 1, offset, position), size
+    )
     if ref.id and not versions:
         await lookup.market_id_of(context, ref)  # what is traded exists
     page = TradesPage(
         trades=await context.fragments.tape(versions[::-1], text=text),
         count=len(versions),
         market_id=market_id,
-        next_cursor=paging.cursor_of(TapeKey(*versions[-1].place)) if more and versions else None,
+        next_cursor=paging.cursor_of(TapeKey(*versions[-1].position)) if more and versions else None,
     )
     return page.encoded()
 

@@ -22,8 +22,8 @@ from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to, refusals
 from zmart.store import positions, trades, users
-from zmart.store.positions import Held
-from zmart.store.users import Counts, Profile
+from zmart.store.positions import HeldPosition
+from zmart.store.users import ActivityCounts, ProfileRow
 
 _ADA = example(display_name="Ada", avatar_url="https://example.com/ada.png")
 _OF_A_WALLET = ("GetUser", "GetUserStats", "GetPortfolio", "GetUserPositions", "GetPositions")
@@ -60,7 +60,7 @@ async def put_user(
     return _user(who, profile, await users.counts(context.pool, who))
 
 
-def _user(wallet: Wallet, profile: Profile | None, counts: Counts) -> shapes.User:
+def _user(wallet: Wallet, profile: ProfileRow | None, counts: ActivityCounts) -> shapes.User:
     return shapes.User(
         wallet=wallet,
         display_name=profile.display_name if profile else None,
@@ -110,14 +110,14 @@ async def user_trades(
     who, size = lookup.wallet_in_path(wallet), paging.bounded(limit)
     behind = paging.key_of(cursor, TapeKey)
     found = await trades.of_wallet(
-        context.pool, who, size + 1, paging.bounded_offset(offset), behind.place if behind else None
+        context.pool, who, size + 1, paging.bounded_offset(offset), behind.position if behind else None
     )
     rows, more = paging.cut(found, size)
     return WalletTrades(
         trades=[serializers.trade(row) for row in rows],
         count=len(rows),
         wallet=who,
-        next_cursor=paging.cursor_of(TapeKey(*rows[-1].place)) if more and rows else None,
+        next_cursor=paging.cursor_of(TapeKey(*rows[-1].position)) if more and rows else None,
     )
 
 
@@ -136,7 +136,7 @@ async def user_positions(
     return [_valued(row) for row in held]
 
 
-def _valued(row: Held) -> shapes.UserPosition:
+def _valued(row: HeldPosition) -> shapes.UserPosition:
     value = row.value
     return shapes.UserPosition(
         market_id=row.market_id,

@@ -11,7 +11,7 @@ from zmart.market.types import Lamports, Wallet
 from zmart.market.valuation import HoldingHistory
 from zmart.store import positions, trades
 from zmart.store.pool import Pool
-from zmart.store.positions import Held
+from zmart.store.positions import HeldPosition
 from zmart.store.trades import TradeRow
 
 _MAX_POSITIONS = 500
@@ -37,7 +37,7 @@ async def portfolio(pool: Pool, wallet: Wallet) -> Portfolio:
     )
 
 
-def _position(row: Held) -> PortfolioPosition:
+def _position(row: HeldPosition) -> PortfolioPosition:
     value = row.value
     return PortfolioPosition(
         market_id=row.market_id,

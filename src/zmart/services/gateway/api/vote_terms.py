@@ -20,7 +20,7 @@ class MarketVoting(msgspec.Struct, frozen=True):
     """The terms of a market's votes: fixed ones, else those of the settings; and the review of its dispute."""
 
     terms: tuple[VoteTerms, ...]
-    review: dispute_reviews.DisputeReview | None
+    review: dispute_reviews.DisputeReviewRow | None
 
 
 async def of_market(pool: Pool, settings: Settings, market_id: MarketId) -> MarketVoting:
@@ -38,7 +38,7 @@ def of_settings(settings: Settings) -> list[VoteTerms]:
     return [_terms(kind, terms_of(settings, kind), fixed=False) for kind in VoteKind]
 
 
-def review_of(found: dispute_reviews.DisputeReview | None) -> DisputeReview | None:
+def review_of(found: dispute_reviews.DisputeReviewRow | None) -> DisputeReview | None:
     if found is None:
         return None
     return DisputeReview(
@@ -49,7 +49,7 @@ def review_of(found: dispute_reviews.DisputeReview | None) -> DisputeReview | No
     )
 
 
-def _terms(kind: VoteKind, terms: vote_rules.VoteTerms, *, fixed: bool) -> VoteTerms:
+def _terms(kind: VoteKind, terms: vote_rules.VotingTerms, *, fixed: bool) -> VoteTerms:
     return VoteTerms(
         kind=kind.value,
         rule=terms.rule.text,

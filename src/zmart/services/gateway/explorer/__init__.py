@@ -1,1 +1,1 @@
-"""The pages of the explorer: plain HTML that works without JavaScript."""
+"""The explorer's pages: plain HTML that works without JavaScript."""

@@ -1,5 +1,5 @@
-"""Style and script of the pages, read once. Their address holds a digest of all of them, so that browsers keep what
-has not changed and never mix two versions."""
+"""Serve styles and scripts of the pages. Their addresses hold a digest of all files, so that browsers cache what has
+not changed and never mix two versions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ KINDS = {
 
 @lru_cache(maxsize=1)
 def files() -> dict[str, bytes]:
-    """Every file that is served, by its path below static/."""
-    found: dict[str, bytes] = {}
-    _collect(resources.files("zmart.services.gateway.explorer") / "static", "", found)
-    return found
+    """Return every file that is served, by its path below static/."""
+    contents: dict[str, bytes] = {}
+    _collect(resources.files("zmart.services.gateway.explorer") / "static", "", contents)
+    return contents
 
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """Changes when any of the files does."""
+    """Return a digest of all files."""
     digest = hashlib.blake2b(digest_size=6)
     for name, content in sorted(files().items()):
         digest.update(f"{name}\0{len(content)}\0".encode())
@@ -34,19 +34,19 @@ def version() -> str:
 
 
 def address(name: str) -> str:
-    """Where a page finds the file."""
+    """Return the path of the file for a page."""
     return f"/static/{version()}/{name}"
 
 
 def kind_of(name: str) -> str | None:
-    """The media type; None for what is not served."""
+    """Return the media type of a file; None for files that are not served."""
     return KINDS.get(name[name.rfind(".") :]) if "." in name else None
 
 
-def _collect(folder: Traversable, prefix: str, found: dict[str, bytes]) -> None:
+def _collect(folder: Traversable, prefix: str, contents: dict[str, bytes]) -> None:
     for item in folder.iterdir():
         name = prefix + item.name
         if item.is_dir():
-            _collect(item, f"{name}/", found)
+            _collect(item, f"{name}/", contents)
         elif kind_of(name) is not None:
-            found[name] = item.read_bytes()
+            contents[name] = item.read_bytes()

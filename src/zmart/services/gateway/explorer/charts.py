@@ -1,4 +1,4 @@
-"""A price line as SVG, drawn here so that it is there without JavaScript."""
+"""Draw a price line as SVG, which needs no JavaScript."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEIGHT = 180
 
 
 def price_path(points: Sequence[tuple[datetime, int]]) -> str:
-    """The `d` of a stepped line through (time, YES price in 1e-9), the window's width, 0 at the bottom."""
+    """Return the `d` of an SVG path: a stepped line through (time, YES price in 1e-9), WIDTH by HEIGHT."""
     if not points:
         return ""
     first, last = points[0][0].timestamp(), points[-1][0].timestamp()

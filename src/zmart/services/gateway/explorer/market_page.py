@@ -1,4 +1,4 @@
-"""What the page of a market shows."""
+"""Collect the content of a market's page."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 async def values(
     context: AppContext, row: MarketRow, tape_cursor: str | None, talk_cursor: str | None
 ) -> dict[str, object]:
-    """For the template market.html; the feed's place is read first, so that nothing falls between it and the page."""
+    """Return the values of the template market.html. The feed's head is read first, so that the page misses no change
+    between it and the live messages."""
     head = await change_feed.head(context.pool)
     policy = await context.policy()
     life = await timeline.of(context.pool, row.market_id, _EVENTS)
     counts = await votes.counts(context.pool, row.market_id)
     not_counted = await votes.not_counted(context.pool, row.market_id)
-    found = await vote_terms.of_market(context.pool, context.settings, row.market_id)
+    voting = await vote_terms.of_market(context.pool, context.settings, row.market_id)
     drawn = await _points(context, row)
     return {
         "title": row.question or f"Market {row.market_id[:8]}",
@@ -41,8 +42,10 @@ async def values(
         "socket": context.socket_url,
         "outcome": serializers.outcome_word(row),
         "finalize_after": serializers.finalize_after(row, policy),
-        "ballots": vote_totals.of_market(row, vote_totals.standings(counts, not_counted, found), policy),
-        "review": vote_terms.review_of(found.review),
+        "ballots": vote_totals.of_market(
+            row, vote_totals.totals_by_kind(counts, not_counted, voting), policy
+        ),
+        "review": vote_terms.review_of(voting.review),
         "life": [market_timeline.timeline_row(entry) for entry in life.timeline],
         "line": charts.price_path(drawn),
         "width": charts.WIDTH,
@@ -69,32 +72,34 @@ async def _people(context: AppContext, row: MarketRow) -> dict[str, object]:
 
 
 async def _tape(context: AppContext, row: MarketRow, cursor: str | None) -> dict[str, object]:
-    behind = paging.key_of(cursor, TapeKey)
-    found = await trades.of_market(
-        context.pool, row.market_id, _TRADES + 1, 0, behind.place if behind else None
+    after = paging.key_of(cursor, TapeKey)
+    rows = await trades.of_market(
+        context.pool, row.market_id, _TRADES + 1, 0, after.position if after else None
     )
-    shown, more = paging.cut(found, _TRADES)
-    older = paging.cursor_of(TapeKey(*shown[-1].place)) if more and shown else None
-    return {"tape": shown, "older_trades": older, "tape_is_live": behind is None}
+    page_rows, more = paging.cut(rows, _TRADES)
+    older = paging.cursor_of(TapeKey(*page_rows[-1].position)) if more and page_rows else None
+    return {"tape": page_rows, "older_trades": older, "tape_is_live": after is None}
 
 
 async def _talk(context: AppContext, row: MarketRow, cursor: str | None) -> dict[str, object]:
-    behind = paging.key_of(cursor, TimeKey)
-    found = await discussions.of_market(
-        context.pool, row.market_id, _COMMENTS + 1, 0, (behind.moment, behind.id) if behind else None
+    after = paging.key_of(cursor, TimeKey)
+    rows = await discussions.of_market(
+        context.pool, row.market_id, _COMMENTS + 1, 0, (after.moment, after.id) if after else None
     )
-    shown, more = paging.cut(found, _COMMENTS)
-    older = paging.cursor_of(TimeKey(shown[-1].created_at, shown[-1].id)) if more and shown else None
-    return {"talk": shown, "older_comments": older, "talk_is_live": behind is None}
+    page_rows, more = paging.cut(rows, _COMMENTS)
+    older = (
+        paging.cursor_of(TimeKey(page_rows[-1].created_at, page_rows[-1].id)) if more and page_rows else None
+    )
+    return {"talk": page_rows, "older_comments": older, "talk_is_live": after is None}
 
 
 async def _points(context: AppContext, row: MarketRow) -> list[tuple[datetime, int]]:
-    """The price after each of the newest trades, from the opening on where they reach back to it."""
+    """Return the price after each of the newest trades, with the opening price if they reach back to it."""
     until = datetime.now(UTC) + timedelta(days=3650)  # the clock of a local chain may be ahead of ours
-    found: list[tuple[datetime, int]] = [
+    points: list[tuple[datetime, int]] = [
         (moment, int(price))
         for moment, price in await trades.points(context.pool, row.market_id, _LONG_AGO, until, _MAX_POINTS)
     ]
-    if row.activated_at is not None and len(found) < _MAX_POINTS:
-        found.insert(0, (row.activated_at, PRICE_ONE // 2))
-    return found
+    if row.activated_at is not None and len(points) < _MAX_POINTS:
+        points.insert(0, (row.activated_at, PRICE_ONE // 2))
+    return points

@@ -1,4 +1,4 @@
-"""A market's events in words."""
+"""Describe a market's events in words."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _TITLES = {
 
 
 _DEBT = "Reward or fees withdrawn"
-_CUT = "the node cut its log"
+_TRUNCATED = "the node truncated its log"
 
 
 class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a market's life; `note` is empty where the title says all."""
+    """A step in a market's life; `note` is empty where the title is enough."""
 
     title: str
     note: str
@@ -47,6 +47,7 @@ class TimelineRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def timeline_row(entry: TimelineEntry) -> TimelineRow:
+    """Return title and note of an entry."""
     return TimelineRow(
         title=title(entry.event, is_debt=bool(entry.details.get("is_debt"))),
         note=note(entry.event, entry.details),
@@ -56,44 +57,44 @@ def timeline_row(entry: TimelineEntry) -> TimelineRow:
 
 
 def title(event: str, *, is_debt: bool = False) -> str:
-    """`is_debt`: a withdrawal by another wallet than the creator, of what the market owed it."""
+    """Return the title of an event. `is_debt`: a withdrawal of what the market owed to another wallet."""
     return _DEBT if is_debt else _TITLES.get(event, event)
 
 
-def note(event: str, said: dict[str, object]) -> str:
-    """What an event says beyond its name; "" when that is nothing."""
-    if "instruction" in said:  # events.Unlogged: what was asked for, not what came of it
-        return _CUT
+def note(event: str, details: dict[str, object]) -> str:
+    """Return what an event says beyond its title; "" for nothing."""
+    if "instruction" in details:  # events.Unlogged: the request, not its result
+        return _TRUNCATED
     match event:
         case "ProposalAggregated":
-            return f"{said['likes']} for, {said['dislikes']} against"
+            return f"{details['likes']} for, {details['dislikes']} against"
         case "DisputeAggregated":
-            return f"{said['agrees']} agreed, {said['disagrees']} disagreed"
+            return f"{details['agrees']} agreed, {details['disagrees']} disagreed"
         case "MarketResolved":
-            return _word(said["outcome"])
+            return _word(details["outcome"])
         case "MarketFinalized":
-            return _final(said)
+            return _final(details)
         case "LiquidityWithdrawn" | "WinningsClaimed":
-            return f"{_sol(said['amount'])} SOL"
+            return f"{_sol(details['amount'])} SOL"
         case "SharesBought":
-            return f"{_shares(said)} {_word(said['outcome'])} for {_sol(said['cost'])} SOL"
+            return f"{_shares(details)} {_word(details['outcome'])} for {_sol(details['cost'])} SOL"
         case "SharesSold":
-            return f"{_shares(said)} {_word(said['outcome'])} for {_sol(said['proceeds'])} SOL"
+            return f"{_shares(details)} {_word(details['outcome'])} for {_sol(details['proceeds'])} SOL"
         case "ProposalVoteSubmitted":
-            return "for" if said["vote"] else "against"
+            return "for" if details["vote"] else "against"
         case "DisputeVoteSubmitted":
-            return "agrees" if said["vote"] else "disagrees"
+            return "agrees" if details["vote"] else "disagrees"
         case _:
             return ""
 
 
-def _final(said: dict[str, object]) -> str:
-    outcome = _word(said["final_outcome"])
-    if not said["was_disputed"]:
+def _final(details: dict[str, object]) -> str:
+    outcome = _word(details["final_outcome"])
+    if not details["was_disputed"]:
         return outcome
-    if said.get("dispute_agree") is None:
+    if details.get("dispute_agree") is None:
         return f"{outcome}, after a dispute"
-    return f"{outcome}, after a dispute ({said['dispute_agree']} to {said['dispute_disagree']})"
+    return f"{outcome}, after a dispute ({details['dispute_agree']} to {details['dispute_disagree']})"
 
 
 def _word(outcome: object) -> str:
@@ -104,5 +105,5 @@ def _sol(amount: object) -> str:
     return numbers.sol(int(str(amount)))
 
 
-def _shares(said: dict[str, object]) -> str:
-    return numbers.shares(int(str(said["shares"])))
+def _shares(details: dict[str, object]) -> str:
+    return numbers.shares(int(str(details["shares"])))

@@ -1,4 +1,4 @@
-"""Templates, and what every page knows."""
+"""Render templates, with the filters and globals of every page."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def _environment() -> Environment:
 
 
 def page(
-    template: str, shown: Mapping[str, object] | None = None, *, status_code: int = 200, **values: object
+    template: str, context: Mapping[str, object] | None = None, *, status_code: int = 200, **values: object
 ) -> Response[str]:
-    """An HTML answer from `shown` and `values`. `local` among them: what the demo wallet needs, in the local stack
-    only."""
-    text = _environment().get_template(template).render(**(shown or {}), **values)
+    """Return the HTML response of a template with `context` and `values`. `local` among them: the settings of the demo
+    wallet, in the local stack only."""
+    text = _environment().get_template(template).render(**(context or {}), **values)
     return Response(text, status_code=status_code, media_type="text/html", headers=dict(_PRIVATE))
 
 
 def day(moment: datetime | None) -> str:
-    """15 Jan 2026, 12:00 (UTC, as every page says below)."""
+    """Return a time in UTC, as "15 Jan 2026, 12:00"; "-" for None. Every page states the time zone."""
     return "-" if moment is None else moment.strftime("%d %b %Y, %H:%M")

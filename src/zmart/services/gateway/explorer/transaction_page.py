@@ -1,4 +1,4 @@
-"""What the page of a transaction shows: from the index where it is there, else what the chain says of it."""
+"""Collect the content of a transaction's page: from the index, else from the chain."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import market_timeline
 from zmart.store import markets, transactions
 from zmart.store.markets import MarketRow
-from zmart.store.transactions import Logged
+from zmart.store.transactions import LoggedEvent
 
 _MAX_EVENTS = 50
 
 
 class TransactionEventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One event in words, with the wallet behind it and its fields as they are."""
+    """An event in words, with its fields as logged."""
 
     title: str
     note: str
@@ -28,7 +28,7 @@ class TransactionEventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransactionFate(msgspec.Struct, frozen=True, kw_only=True):
-    """`status`: landed, failed, live (it may still land), expired (it never will), unknown (nobody can say now)."""
+    """`status`: landed, failed, live (it may still land), expired (it never can), unknown (the RPC does not answer)."""
 
     status: str
     slot: Slot | None = None
@@ -37,13 +37,13 @@ class TransactionFate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def values(context: AppContext, signature: Signature) -> dict[str, object]:
-    """For the template transaction.html. Raises NotFound for one that neither index nor chain knows."""
+    """Return the values of the template transaction.html. Raises NotFound if neither index nor chain knows it."""
     indexed = await transactions.one(context.pool, signature)
     logged = [] if indexed is None else await transactions.events(context.pool, indexed, _MAX_EVENTS)
     ids = {row.market_id for row in logged if row.market_id is not None}
     touched = await markets.several(context.pool, list(ids))
     if indexed is None or indexed.failed:
-        fate = await _asked(context, signature)
+        fate = await _fate_on_chain(context, signature)
     else:
         fate = TransactionFate(status="landed", slot=indexed.slot, confirmation=indexed.finality)
     return {
@@ -56,32 +56,32 @@ async def values(context: AppContext, signature: Signature) -> dict[str, object]
     }
 
 
-async def _asked(context: AppContext, signature: Signature) -> TransactionFate:
+async def _fate_on_chain(context: AppContext, signature: Signature) -> TransactionFate:
     try:
-        said = await context.relay.state_of(signature)
+        state = await context.relay.state_of(signature)
     except ChainError:
         return TransactionFate(status="unknown")
     return TransactionFate(
-        status=said.status, slot=said.slot, confirmation=said.confirmation, error=said.error
+        status=state.status, slot=state.slot, confirmation=state.confirmation, error=state.error
     )
 
 
-def _line(row: Logged, touched: Mapping[MarketId, MarketRow]) -> TransactionEventRow:
-    said = msgspec.json.decode(row.event, type=dict[str, object])
-    shown = {name: value for name, value in said.items() if name not in ("event", "market_id")}
+def _line(row: LoggedEvent, touched: Mapping[MarketId, MarketRow]) -> TransactionEventRow:
+    details = msgspec.json.decode(row.event, type=dict[str, object])
+    listed = {name: value for name, value in details.items() if name not in ("event", "market_id")}
     market = touched.get(row.market_id) if row.market_id else None
-    wallet = said.get("creator", said.get("user"))
+    wallet = details.get("creator", details.get("user"))
     is_debt = row.name == "LiquidityWithdrawn" and market is not None and wallet != market.creator
     return TransactionEventRow(
         title=market_timeline.title(row.name, is_debt=is_debt),
-        note=market_timeline.note(row.name, said),
+        note=market_timeline.note(row.name, details),
         market_id=row.market_id,
-        fields=[(name, _text(value)) for name, value in shown.items()],
+        fields=[(name, _text(value)) for name, value in listed.items()],
     )
 
 
 def _text(value: object) -> str:
-    """As the chain logged it: exact integers, true and false."""
+    """Return a field as the chain logged it: exact integers, true and false; "-" for none."""
     match value:
         case None:
             return "-"

@@ -1,4 +1,4 @@
-"""How a market's votes stand against what they have to reach."""
+"""Compare a market's votes with their thresholds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmart.store.markets import MarketRow
 
 
 class VotePanel(msgspec.Struct, frozen=True, kw_only=True):
-    """One vote of a market's life. `threshold_bps` None: the program's rules are not indexed yet."""
+    """The panel of a vote on a market. `threshold_bps` is None before the program's rules are indexed."""
 
     kind: str
     title: str
@@ -31,16 +31,17 @@ class VotePanel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VoteTotals(msgspec.Struct, frozen=True):
-    """How one vote stands: what counts, how many votes do not, and who may vote."""
+    """The totals of a vote: the tally, how many votes do not count, and who may vote."""
 
     tally: Tally
     not_counted: int
     terms: VoteTerms
 
 
-def standings(
+def totals_by_kind(
     counts: dict[VoteKind, Tally], not_counted: dict[VoteKind, int], voting: MarketVoting
 ) -> dict[VoteKind, VoteTotals]:
+    """Return the totals of both votes of a market."""
     return {
         kind: VoteTotals(
             counts[kind], not_counted[kind], next(t for t in voting.terms if t.kind == kind.value)
@@ -50,16 +51,16 @@ def standings(
 
 
 def of_market(
-    row: MarketRow, stands: dict[VoteKind, VoteTotals], policy: FinalizationPolicy
+    row: MarketRow, totals: dict[VoteKind, VoteTotals], policy: FinalizationPolicy
 ) -> list[VotePanel]:
-    """The votes that have begun, the latest first."""
-    found = [_proposal(row, stands[VoteKind.PROPOSAL], policy)]
+    """Return the panels of the votes that have begun, the latest first."""
+    panels = [_proposal(row, totals[VoteKind.PROPOSAL], policy)]
     if row.dispute_initiated_at is not None:
-        found.insert(0, _dispute(row, stands[VoteKind.DISPUTE], policy))
-    return found
+        panels.insert(0, _dispute(row, totals[VoteKind.DISPUTE], policy))
+    return panels
 
 
-def _proposal(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
+def _proposal(row: MarketRow, totals: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
     return VotePanel(
         kind=VoteKind.PROPOSAL.value,
         title="Vote on the proposal",
@@ -68,15 +69,15 @@ def _proposal(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) ->
         word_against="against",
         choice_for="like",
         choice_against="dislike",
-        tally=stands.tally,
-        not_counted=stands.not_counted,
-        terms=stands.terms,
+        tally=totals.tally,
+        not_counted=totals.not_counted,
+        terms=totals.terms,
         threshold_bps=policy.approval_threshold,
         is_open=row.state == "PROPOSED",
     )
 
 
-def _dispute(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
+def _dispute(row: MarketRow, totals: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
     return VotePanel(
         kind=VoteKind.DISPUTE.value,
         title="Vote on the dispute",
@@ -85,9 +86,9 @@ def _dispute(row: MarketRow, stands: VoteTotals, policy: FinalizationPolicy) -> 
         word_against="right",
         choice_for="agree",
         choice_against="disagree",
-        tally=stands.tally,
-        not_counted=stands.not_counted,
-        terms=stands.terms,
+        tally=totals.tally,
+        not_counted=totals.not_counted,
+        terms=totals.terms,
         threshold_bps=policy.dispute_threshold,
         is_open=row.state == "DISPUTED",
     )

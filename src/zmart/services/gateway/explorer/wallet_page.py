@@ -1,4 +1,4 @@
-"""What the page of a wallet shows."""
+"""Collect the content of a wallet's page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _VOTES = 25
 
 
 async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dict[str, object]:
-    """For the template wallet.html."""
-    behind = paging.key_of(cursor, TapeKey)
-    found = await trades.of_wallet(context.pool, wallet, _TRADES + 1, 0, behind.place if behind else None)
-    tape, more = paging.cut(found, _TRADES)
+    """Return the values of the template wallet.html."""
+    after = paging.key_of(cursor, TapeKey)
+    rows = await trades.of_wallet(context.pool, wallet, _TRADES + 1, 0, after.position if after else None)
+    tape, more = paging.cut(rows, _TRADES)
     held = await positions.of_wallet(context.pool, wallet, _POSITIONS)
     cast = [
         vote for kind in VoteKind for vote in await vote_lists.of_wallet(context.pool, wallet, kind, _VOTES)
@@ -34,7 +34,7 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
         "results": await users.results(context.pool, wallet),
         "held": held,
         "tape": tape,
-        "older_trades": paging.cursor_of(TapeKey(*tape[-1].place)) if more and tape else None,
+        "older_trades": paging.cursor_of(TapeKey(*tape[-1].position)) if more and tape else None,
         "cast": sorted(cast, key=lambda vote: vote.created_at, reverse=True),
         "questions": named,
     }

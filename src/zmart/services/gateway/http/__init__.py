@@ -1,1 +1,1 @@
-"""How requests come in and answers go out: edge, limits, response cache, problems, authentication."""
+"""Handle requests around their handlers: edge, limits, response cache, errors, authentication."""

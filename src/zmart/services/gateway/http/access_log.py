@@ -1,4 +1,4 @@
-"""The access log: one line a request; the lines of one turn of the event loop are written together."""
+"""Write the access log: one line for each request, those of one iteration of the event loop together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class AccessLogEntry(msgspec.Struct, frozen=True):
-    """What structlog would make of it, in its order."""
+    """A line of the access log, with the fields of structlog in its order."""
 
     service: str
     request_id: str
@@ -30,7 +30,7 @@ class AccessLogEntry(msgspec.Struct, frozen=True):
 
 
 class AccessLog:
-    """As JSON it is written here, being the one line that comes thousands of times a second; else by structlog."""
+    """Writes JSON lines itself, which is faster at thousands of lines a second; other formats by structlog."""
 
     def __init__(self, settings: Settings) -> None:
         self._as_json = settings.log_json
@@ -38,7 +38,7 @@ class AccessLog:
         self._notes: list[tuple[str, str, int, float, str]] = []
 
     def note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
-        """Say that a request was answered."""
+        """Log that a request was answered."""
         if not self._is_on:
             return
         if not self._as_json:

@@ -1,4 +1,4 @@
-"""Responses that were given before and how they are read again, bounded in bytes."""
+"""Cache responses and how to read them again, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from sys import getsizeof
 from time import perf_counter
 
 from zmart.services.gateway.http.header_sets import Headers
-from zmart.services.gateway.http.recent_changes import FeedAt, RecentChanges, ShownRows
+from zmart.services.gateway.http.recent_changes import FeedAt, RecentChanges, ResponseRows
 from zmart.services.gateway.http.request_context import CacheableRead
 
 Address = tuple[str, bytes]
 """Path and query of a GET."""
 _ROUTE_BYTES = 2_600
-"""What an address costs besides its text: the objects here and the read that its handler made, measured."""
+"""The size of a route besides its address, measured: its objects, and the read of its handler."""
 _RESPONSE_BYTES = 1_400
-"""What a response costs besides its body: prepared headers and their values, measured."""
-_SHOWN_MARKET_BYTES = 8 + 113
-"""What each market that a response shows costs: a reference and its id."""
+"""The size of a response besides its body, measured: prepared headers and their values."""
+_MARKET_BYTES = 8 + 113
+"""The size of each market in a response: a reference and its id."""
 
 
 class CachedResponse:
-    """A response as it is sent. `headers` are those that every response with this body has. `shown`: the rows in it,
-    None if any commit may change it."""
+    """A response; `headers` are those that every response with this body has. `rows`: the published rows in it, None if
+    any commit may change it."""
 
-    __slots__ = ("body", "etag", "headers", "shown")
+    __slots__ = ("body", "etag", "headers", "rows")
 
-    def __init__(self, body: bytes, etag: bytes, headers: Headers, shown: ShownRows | None = None) -> None:
+    def __init__(self, body: bytes, etag: bytes, headers: Headers, rows: ResponseRows | None = None) -> None:
         self.body = body
         self.etag = etag
         self.headers = headers
-        self.shown = shown
+        self.rows = rows
 
 
 class CachedRoute:
-    """An address whose response can be read without the router. `response` is what would be read while the feed stands
-    at `feed_at`, and stays so until a commit changes what it shows, or `valid_until_s` (of time.perf_counter)."""
+    """An address whose response can be read without the router. `response` is valid at the feed's position `feed_at`,
+    and until a commit changes its rows, or `valid_until_s` (of time.perf_counter)."""
 
     __slots__ = (
         "address",
@@ -66,36 +66,31 @@ class CachedRoute:
         self.was_used = False
 
     def valid_response(self, feed_at: FeedAt, changes: RecentChanges) -> CachedResponse | None:
-        """The response, if it is still what would be read at this position of the feed. `changes`: as of this position
-        or a later one."""
+        """Return the cached response if it is valid at this position of the feed. `changes`: as of this position or a
+        later one."""
         response = self.response
         if response is None or perf_counter() >= self.valid_until_s:
             return None
         if self.feed_at != feed_at:
-            if (
-                response.shown is None
-                or self.feed_at is None
-                or changes.touched(response.shown, self.feed_at)
-            ):
+            if response.rows is None or self.feed_at is None or changes.touched(response.rows, self.feed_at):
                 return None
             self.feed_at = feed_at
         return response
 
     @property
     def size_bytes(self) -> int:
-        """All that is held for it."""
+        """The memory that the route takes, with its response."""
         path, query = self.address
         size = _ROUTE_BYTES + getsizeof(path) + getsizeof(query)
         response = self.response
         if response is None:
             return size
-        markets = len(response.shown.market_ids) if response.shown is not None else 0
-        return size + _RESPONSE_BYTES + getsizeof(response.body) + markets * _SHOWN_MARKET_BYTES
+        markets = len(response.rows.market_ids) if response.rows is not None else 0
+        return size + _RESPONSE_BYTES + getsizeof(response.body) + markets * _MARKET_BYTES
 
 
 class CachedRoutes:
-    """Routes by address. When they hold more than `max_bytes`, those that were not used since they were last looked at
-    go first."""
+    """Routes by address. Beyond `max_bytes`, routes that were not used since the last check are evicted first."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -110,13 +105,14 @@ class CachedRoutes:
         return iter(self._routes.values())
 
     def add(self, route: CachedRoute) -> None:
+        """Add a route unless there is one for its address."""
         if route.address not in self._routes:
             self._routes[route.address] = route
             self.size_bytes += route.size_bytes
             self._evict()
 
     def keep(self, route: CachedRoute, response: CachedResponse, feed_at: FeedAt, until_s: float) -> None:
-        """Keep a response unless its route was evicted meanwhile."""
+        """Store the response of a route, unless the route was evicted meanwhile."""
         if self._routes.get(route.address) is not route:
             return
         self.size_bytes -= route.size_bytes

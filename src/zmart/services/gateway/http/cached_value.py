@@ -1,4 +1,4 @@
-"""One value that may be a little old, read once for all who want it."""
+"""Cache one value, read once for all callers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Value = TypeVar("Value")
 
 
 class CachedValue(Generic[Value]):
-    """A value that may be `ttl_s` old. Callers that come at the same time wait for one reading; where they come all the
-    time none waits, for from half that age on the next value is read while the old one still serves."""
+    """A value that may be `ttl_s` old. Concurrent callers wait for one read. From half that age on, the next value is
+    read in the background while the old one is returned, so that under steady load no caller waits."""
 
     def __init__(self, read: Callable[[], Awaitable[Value]], ttl_s: float) -> None:
         self._read = read
@@ -23,6 +23,7 @@ class CachedValue(Generic[Value]):
         self._reading: asyncio.Task[Value] | None = None
 
     async def get(self) -> Value:
+        """Return the value. Raises what reading it raises."""
         now = time.monotonic()
         if self._value is not None and now < self._until:
             if now >= self._fresh_until:
@@ -46,4 +47,4 @@ class CachedValue(Generic[Value]):
     def _end(self, reading: asyncio.Task[Value]) -> None:
         self._reading = None
         if not reading.cancelled():
-            reading.exception()  # told to who waited; to who did not, the next reading will tell
+            reading.exception()  # raised for callers that wait; if there are none, the next read raises it

@@ -1,4 +1,4 @@
-"""The first and the last to see a request: its id, HEAD, headers and CORS of the response, a line in the access log."""
+"""Handle what every request needs: its id, HEAD, CORS, response headers, a line in the access log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmart.services.gateway.http.request_context import RequestContext, enter, r
 
 
 class Edge:
-    """An ASGI application around another one."""
+    """The outermost ASGI application of the gateway."""
 
     def __init__(self, app: AsgiApp, access_log: AccessLog, headers: HeaderSets) -> None:
         self._app = app
@@ -22,6 +22,7 @@ class Edge:
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -30,7 +31,7 @@ class Edge:
         response = _Response(send, request.request_id.encode(), self._headers.of(given.get(b"origin")))
         enter(scope, request)
         method: str = scope["method"]
-        if method == "HEAD":  # answered as GET; the server leaves the body out
+        if method == "HEAD":  # handled as GET; the server omits the body
             scope = {**scope, "method": "GET"}
         if method == "OPTIONS" and b"access-control-request-method" in given:
             await response.preflight()
@@ -43,7 +44,7 @@ class Edge:
 
 
 class _Response:
-    """What goes out: `send` adds the headers that every response has. `status` is 0 before it began."""
+    """A response; `send` adds the headers that every response has. `status` is 0 before it has begun."""
 
     __slots__ = ("_headers", "_request_id", "_send", "status")
 
@@ -57,11 +58,11 @@ class _Response:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own: Headers = message.get("headers", [])
-            common = self._headers.headers
+            shared = self._headers.headers
             for name, _ in own:
                 if name == CONTENT_POLICY:
-                    common = self._headers.without_policy
-            headers = [*own, *common, (b"x-request-id", self._request_id)]
+                    shared = self._headers.without_policy
+            headers = [*own, *shared, (b"x-request-id", self._request_id)]
             message = {"type": "http.response.start", "status": self.status, "headers": headers}
         await self._send(message)
 
@@ -72,7 +73,7 @@ class _Response:
 
 
 def with_request_id(app: AsgiApp) -> AsgiApp:
-    """Every line that is logged while `app` works has the request's id."""
+    """Return `app` with the request's id bound to all that it logs."""
 
     async def bound(scope: Scope, receive: Receive, send: Send) -> None:
         with structlog.contextvars.bound_contextvars(request_id=request_context(scope).request_id):

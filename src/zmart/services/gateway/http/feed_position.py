@@ -1,4 +1,4 @@
-"""Whether what was read before is still valid: one query of the change feed's position for all who wait for it."""
+"""Read the change feed's position, which tells whether cached data is valid: one query for all callers that wait."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MAX_COUNT_AGE_S = 60.0
 
 
 class FeedPositionReader:
-    """`position()` is where the feed stood at some moment after the call: no commit before the call is missed.
+    """`position()` returns the feed's position at some moment after the call, so that no earlier commit is missed.
 
-    While one query is on its way, all who come wait for the next one together.
+    Callers that come while one query runs share the next one.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -31,7 +31,7 @@ class FeedPositionReader:
         self._reading: asyncio.Task[None] | None = None
 
     async def position(self) -> FeedPosition:
-        """Raises what the database raises, TimeoutError when it says nothing."""
+        """Return the position. Raises StoreError; TimeoutError when the database does not answer."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[FeedPosition] = loop.create_future()
         self._waiting.append(waiter)
@@ -45,7 +45,7 @@ class FeedPositionReader:
                 waiters, self._waiting = self._waiting, []
                 try:
                     async with asyncio.timeout(_WITHIN_S):
-                        found = await self._read_position()
+                        position = await self._read_position()
                 except Exception as problem:
                     for waiter in waiters:
                         if not waiter.done():
@@ -53,23 +53,23 @@ class FeedPositionReader:
                 else:
                     for waiter in waiters:
                         if not waiter.done():
-                            waiter.set_result(found)
+                            waiter.set_result(position)
         finally:
             self._reading = None
 
     async def _read_position(self) -> FeedPosition:
-        """The position, and what changed since the last one."""
-        found, changes = await change_feed.position(self._pool), self.changes
-        if found.at != changes.at:
+        """Return the position, after adding what changed since the last one."""
+        position, changes = await change_feed.position(self._pool), self.changes
+        if position.at != changes.at:
             changed = None
-            if changes.can_follow(found):
-                changed = await change_feed.changed_markets(self._pool, changes.at[1], found.head)
-            changes.add(found.at, changed)
-        return found
+            if changes.can_follow(position):
+                changed = await change_feed.changed_markets(self._pool, changes.at[1], position.head)
+            changes.add(position.at, changed)
+        return position
 
 
 class MarketCounts:
-    """How many markets match, counted again only when a commit may have changed that."""
+    """Counts of markets by filters, counted again only after a commit that may have changed them."""
 
     def __init__(self, pool: Pool, feed_positions: FeedPositionReader) -> None:
         self._pool = pool
@@ -77,8 +77,8 @@ class MarketCounts:
         self._counts: dict[tuple[Filters, Sort], tuple[int, float, int]] = {}
 
     async def of(self, filters: Filters, sort: Sort, market_list_offset: int | None) -> int:
-        """`market_list_offset`: see store.change_feed.FeedPosition; None where it is not known yet. Documents and ends
-        are not published: a count that depends on them is at most a second old."""
+        """Return how many markets match. `market_list_offset`: that of store.change_feed.FeedPosition, None to read it.
+        Documents and end dates are not in the feed: a count that depends on them is at most a second old."""
         at = (
             (await self._feed_positions.position()).market_list_offset
             if market_list_offset is None

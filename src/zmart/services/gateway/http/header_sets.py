@@ -1,4 +1,4 @@
-"""The headers that every response to one origin has: security and CORS, made once."""
+"""Prepare the headers that every response to one origin has: security and CORS."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _PREFLIGHT: Headers = [
 
 
 class HeaderSet:
-    """For one origin, or for all that are not listed. `without_policy`: for a page with a content policy of its own;
-    `preflight`: what a CORS preflight gets besides."""
+    """The headers for one origin, or for all that are not allowed. `without_policy`: for a response with a content
+    policy of its own; `preflight`: additional ones for a CORS preflight."""
 
     def __init__(self, security: Headers, cors: Headers) -> None:
         self.headers = [*security, *cors]
@@ -26,7 +26,7 @@ class HeaderSet:
 
 
 class HeaderSets:
-    """By the value of the Origin header."""
+    """Header sets by the value of the Origin header."""
 
     def __init__(self, origins: Iterable[str], socket_origin: str) -> None:
         security = [*security_headers(socket_origin), (b"vary", b"Origin")]
@@ -36,11 +36,12 @@ class HeaderSets:
         }
 
     def of(self, origin: bytes | None) -> HeaderSet:
+        """Return the header set for an Origin header, None if there is none."""
         return self._unlisted if origin is None else self._listed.get(origin, self._unlisted)
 
 
 def security_headers(socket_origin: str) -> Headers:
-    """The set that helmet sends, with a stricter content policy: everything of a page comes from here."""
+    """Return the headers of Express's helmet, with a stricter content policy: pages load from the gateway only."""
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data: https:; "
         f"script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self' {socket_origin}"

@@ -1,4 +1,4 @@
-"""Errors as clients see them: one tree in, one shape out."""
+"""Map every error to a response of one shape."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
 )
 _RETRY_AFTER_S = "2"
 _INPUT_PROBLEMS = {"TradeTooSmall", "InvalidBParameter", "OverflowError"}
-_HIDDEN = "Something went wrong here. Try again; if it stays, name this request_id to the operator."
+_INTERNAL = "The server failed. Try again; if this persists, report this request_id to the operator."
 
 
 class UnsupportedBody(ZmartError):
@@ -74,7 +74,7 @@ class UnsupportedBody(ZmartError):
 
 
 class TooManyRequests(ZmartError):
-    """The caller's limit is used up; `headers` say for how long."""
+    """The caller has exceeded a rate limit; `headers` say for how long."""
 
     def __init__(self, message: str, headers: Mapping[str, str]) -> None:
         super().__init__(message)
@@ -82,7 +82,7 @@ class TooManyRequests(ZmartError):
 
 
 def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]:
-    """The answer to any exception; a 500 is logged with its trace and tells the client only the request id."""
+    """Return the response to an exception. A 500 is logged with its traceback; the client gets only the request id."""
     status, message, details = explain(problem)
     if isinstance(problem, ValidationException):
         details = field_problems(problem, request.scope["route_handler"])
@@ -110,7 +110,7 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
 
 
 def _wants_page(request: GatewayRequest) -> bool:
-    """A browser that follows a link of the pages."""
+    """Return whether a browser requested a page."""
     is_api = request.url.path.startswith(("/api", "/health"))
     return not is_api and "text/html" in request.headers.get("accept", "")
 
@@ -118,7 +118,7 @@ def _wants_page(request: GatewayRequest) -> bool:
 def problem_body(
     status: int, message: str, path: str, request_id: str, details: list[FieldProblem] | None = None
 ) -> bytes:
-    """The JSON of an error."""
+    """Return the JSON of an error."""
     return msgspec.json.encode(
         Problem(
             error=NAMES.get(status) or HTTPStatus(status).phrase,
@@ -133,7 +133,7 @@ def problem_body(
 
 
 def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
-    """Status, message and details of an exception."""
+    """Return status, message and details of an exception."""
     match problem:
         case TooManyRequests():
             return 429, str(problem), []
@@ -158,7 +158,7 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
     for kind, status in _STATUS:
         if isinstance(problem, kind):
             return status, str(problem), []
-    return 500, _HIDDEN, []
+    return 500, _INTERNAL, []
 
 
 def _not_eligible(problem: NotEligible) -> list[FieldProblem]:
@@ -169,13 +169,13 @@ def _not_eligible(problem: NotEligible) -> list[FieldProblem]:
 def _of_framework(problem: HTTPException) -> tuple[int, str, list[FieldProblem]]:
     match problem.status_code:
         case 404:
-            return 404, "There is no such path here: GET /docs lists all of them.", []
+            return 404, "There is no such path: GET /docs lists all paths.", []
         case 405:
-            return 405, "This path does not know that method: GET /docs lists what it knows.", []
+            return 405, "This path does not support that method: GET /docs lists the methods.", []
         case 413:
             return 413, "The body is too large: send less than MAX_BODY_BYTES (64 KiB unless changed).", []
         case 400:
             return 400, f"The request cannot be read: {problem.detail or 'malformed JSON'}", []
         case status if status >= 500:
-            return 500, _HIDDEN, []
+            return 500, _INTERNAL, []
     return problem.status_code, problem.detail, []

@@ -1,7 +1,7 @@
-"""Counts requests in Redis for all gateways, in this process alone while Redis is away.
+"""Count requests in Redis for all gateways; in this process alone while Redis is unavailable.
 
-Checks that come together travel together: one Lua call counts all of them. A client who has many requests left is let
-through at once and counted some milliseconds later; only who comes near a limit waits for the count.
+Concurrent checks share one Lua call. A client with many requests left is admitted at once and counted some
+milliseconds later; only a client near its limit waits for the count.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ COUNT_WITHIN_S = 0.02
 _MAX_CLIENTS = 20_000
 
 # KEYS: one per client. ARGV: now in ms, window in ms, then for each key its limit and how many requests it has now.
-# Answers for each key: how many of them may go on, and how many were left before.
-# A window is the count of this minute and the share of the last minute that still lies in it.
+# Returns for each key how many requests are admitted, and how many were left before.
+# The count of the window is that of this minute and the share of the last minute that is still in the window.
 _LUA = """
 local now, window, out = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
 local this = math.floor(now / window)
 local share = 1 - (now % window) / window
 for i, key in ipairs(KEYS) do
-  local limit, wanted = tonumber(ARGV[i * 2 + 1]), tonumber(ARGV[i * 2 + 2])
+  local limit, requested = tonumber(ARGV[i * 2 + 1]), tonumber(ARGV[i * 2 + 2])
   local held = redis.call('HMGET', key, 'w', 'n', 'p')
   local w, n, p = tonumber(held[1]) or this, tonumber(held[2]) or 0, tonumber(held[3]) or 0
   if w == this - 1 then p, n = n, 0 elseif w ~= this then p, n = 0, 0 end
   local used = n + p * share
-  local granted = math.max(0, math.min(wanted, math.ceil(limit - used)))
+  local granted = math.max(0, math.min(requested, math.ceil(limit - used)))
   redis.call('HSET', key, 'w', this, 'n', n + granted, 'p', p)
   redis.call('PEXPIRE', key, window * 2)
   out[#out + 1] = granted
@@ -54,14 +54,15 @@ return out
 
 
 class _ClientBudget:
-    """`left` are certain until `until`; `ahead` were let through and are not counted yet."""
+    """`left` requests are certain until `until`; `ahead` were admitted and are not counted yet. A client with no more
+    than `reserve` left waits for the count."""
 
-    __slots__ = ("ahead", "close", "key", "left", "policy", "reset_s", "until", "waiting")
+    __slots__ = ("ahead", "key", "left", "policy", "reserve", "reset_s", "until", "waiting")
 
     def __init__(self, policy: RateLimitPolicy, key: str) -> None:
         self.policy = policy
         self.key = key
-        self.close = max(20, policy.per_minute // 10)
+        self.reserve = max(20, policy.per_minute // 10)
         self.left = 0
         self.reset_s = WINDOW_S
         self.until = 0.0
@@ -70,7 +71,7 @@ class _ClientBudget:
 
 
 class RateLimiter:
-    """`take(policy, key)` counts one request."""
+    """Counts requests: `take(policy, key)` counts one."""
 
     def __init__(self, redis: RedisClient | None, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self.answer_within_s = answer_within_s
@@ -83,12 +84,13 @@ class RateLimiter:
         self._paused_until = 0.0
 
     async def take(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict:
+        """Count one request and return the verdict."""
         return self.at_once(policy, key) or await self.begin(policy, key)
 
     def at_once(self, policy: RateLimitPolicy, key: str) -> RateLimitVerdict | None:
-        """The verdict if it is certain without asking; None, and nothing was counted, if not."""
+        """Count one request if its verdict is certain without Redis; else return None and count nothing."""
         client = self._clients.get((policy.name, key))
-        if client is None or client.left <= client.close or time.monotonic() >= client.until:
+        if client is None or client.left <= client.reserve or time.monotonic() >= client.until:
             return None
         client.left -= 1
         client.ahead += 1
@@ -99,7 +101,7 @@ class RateLimiter:
         return RateLimitVerdict(True, client.left, client.reset_s)
 
     def begin(self, policy: RateLimitPolicy, key: str) -> asyncio.Future[RateLimitVerdict]:
-        """The verdict once it is known."""
+        """Return a future of the verdict, which counts the request."""
         answer: asyncio.Future[RateLimitVerdict] = asyncio.get_running_loop().create_future()
         if self._script is None or time.monotonic() < self._paused_until:
             answer.set_result(self._local.take(_name(policy, key), policy.per_minute))
@@ -116,7 +118,7 @@ class RateLimiter:
         return answer
 
     async def close(self) -> None:
-        """Count what was let through and is not counted yet."""
+        """Count what was admitted and is not counted yet."""
         while self._due or (self._working is not None and not self._working.done()):
             self._start()
             if self._working is not None:
@@ -133,45 +135,52 @@ class RateLimiter:
         """Count until nobody waits; what was let through meanwhile is counted when the timer says so."""
         while self._due:
             clients, self._due = list(self._due), {}
-            told = [(client, client.ahead, client.waiting) for client in clients]
+            batch = [(client, client.ahead, client.waiting) for client in clients]
             for client in clients:
                 client.ahead, client.waiting = 0, []
-            wanted = [(client.policy, client.key, ahead + len(waiting)) for client, ahead, waiting in told]
-            for (client, ahead, waiting), grant in zip(told, await self._counted(wanted), strict=True):
+            requested = [
+                (client.policy, client.key, ahead + len(waiting)) for client, ahead, waiting in batch
+            ]
+            for (client, ahead, waiting), grant in zip(batch, await self._counted(requested), strict=True):
                 _resolve(client, ahead, waiting, grant)
             if not any(client.waiting for client in self._due):
                 break
         if self._due and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(COUNT_WITHIN_S, self._start)
 
-    async def _counted(self, wanted: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
+    async def _counted(self, requested: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
         if self._script is None or time.monotonic() < self._paused_until:
-            return self._counted_here(wanted)
+            return self._counted_here(requested)
         now_ms = int(time.time() * 1000)
-        keys = [f"rate:{_name(policy, key)}" for policy, key, _ in wanted]
-        counts = [figure for policy, _, number in wanted for figure in (policy.per_minute, number)]
+        keys = [f"rate:{_name(policy, key)}" for policy, key, _ in requested]
+        counts = [figure for policy, _, number in requested for figure in (policy.per_minute, number)]
         try:
             async with asyncio.timeout(self.answer_within_s):
-                said = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
+                reply = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
         except (StoreError, TimeoutError) as problem:
-            log.warning("rate limits are kept by this process", reason=str(problem) or type(problem).__name__)
+            log.warning(
+                "rate limits are counted by this process alone", reason=str(problem) or type(problem).__name__
+            )
             self._paused_until = time.monotonic() + _PAUSE_S
-            return self._counted_here(wanted)
+            return self._counted_here(requested)
         reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S
-        return [RateLimitGrant(int(said[i]), int(said[i + 1]), reset_s) for i in range(0, 2 * len(wanted), 2)]
-
-    def _counted_here(self, wanted: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
         return [
-            self._local.grant(_name(policy, key), policy.per_minute, number) for policy, key, number in wanted
+            RateLimitGrant(int(reply[i]), int(reply[i + 1]), reset_s) for i in range(0, 2 * len(requested), 2)
+        ]
+
+    def _counted_here(self, requested: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
+        return [
+            self._local.grant(_name(policy, key), policy.per_minute, number)
+            for policy, key, number in requested
         ]
 
 
 def _resolve(
     client: _ClientBudget, ahead: int, waiting: list[asyncio.Future[RateLimitVerdict]], grant: RateLimitGrant
 ) -> None:
-    for place, answer in enumerate(waiting, start=ahead):
+    for position, answer in enumerate(waiting, start=ahead):
         if not answer.done():
-            answer.set_result(grant.verdict(place))
+            answer.set_result(grant.verdict(position))
     client.left = grant.left - min(ahead + len(waiting), grant.granted) - client.ahead
     client.reset_s = grant.reset_s
     client.until = time.monotonic() + _CERTAIN_S

@@ -1,4 +1,4 @@
-"""Who sends a request, as handlers ask for it."""
+"""Give handlers the sender of a request."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ class RequestAuth(msgspec.Struct, frozen=True):
     content: RequestContent
 
     async def wallet(self) -> Wallet:
-        """The wallet that signed in or signed this request."""
+        """Return the wallet that signed in or signed this request."""
         return await self.context.authenticator.wallet(self.principal, self.content)
 
     async def wallet_named(self, named: str | None, field: str = "wallet") -> Wallet:
-        """The same, which must be the one that the body names, if it names one."""
+        """Return the same wallet, which must be `named` unless that is None."""
         wallet = await self.wallet()
         if named is not None and named != wallet:
             raise Forbidden(f"{field} names another wallet than the one that signed this request.")
         return wallet
 
     async def reader(self) -> Wallet | None:
+        """Return the wallet that reads; None without a valid proof."""
+        """Return the wallet that reads; None without a valid proof."""
         return await self.context.authenticator.reader(self.principal)
 
     async def operator(self) -> None:
-        """The operator's token, or the program's admin wallet."""
+        """Require the operator's token, or the program's admin wallet."""
         rules = await self.context.rules.get()
         await self.context.authenticator.operator(
             self.principal, self.content, rules.admin if rules else None
@@ -45,15 +47,16 @@ class RequestAuth(msgspec.Struct, frozen=True):
 
 
 Auth = NamedDependency[RequestAuth]
-"""How a handler asks for it."""
+"""The parameter type by which a handler gets it."""
 
 
 async def provide_request_auth(request: GatewayRequest, context: Context) -> RequestAuth:
-    found = request_context(request.scope)
-    assert found.principal is not None, "the request guard has set it"
-    content = RequestContent(request.method, request.url.path, found.body)
+    """Return the sender that the request guard has read."""
+    state = request_context(request.scope)
+    assert state.principal is not None, "the request guard has set it"
+    content = RequestContent(request.method, request.url.path, state.body)
     accepted = accepted_proofs(request.scope["route_handler"])
-    return RequestAuth(context, found.principal.limited_to(accepted), content)
+    return RequestAuth(context, state.principal.limited_to(accepted), content)
 
 
 REQUEST_AUTH = Provide(provide_request_auth)

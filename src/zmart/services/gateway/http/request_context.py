@@ -1,4 +1,4 @@
-"""What the parts of the gateway tell each other about one request."""
+"""Hold what the parts of the gateway share about one request."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _VALID_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 @dataclass(slots=True, frozen=True)
 class CacheableRead:
-    """How a response is read again; it depends on nothing but the request's path and query, on what commits publish,
-    and on what may be `max_age_s` old."""
+    """How a response is read again. It depends only on path and query of the request, on published tables, and on data
+    that may be `max_age_s` old."""
 
     read: Callable[[], Awaitable[object]]
     max_age_s: float | Callable[[], float]
@@ -31,27 +31,27 @@ class CacheableRead:
 
 @dataclass(slots=True)
 class RequestContext:
-    """Made by the edge for each request, kept in the ASGI scope's `state`. `began_s` is of time.perf_counter."""
+    """The context of one request, in the ASGI scope's `state`. `began_s` is of time.perf_counter."""
 
     request_id: str
     headers: Mapping[bytes, bytes]
-    """By name; of a header that came more than once the last."""
+    """By name; the last value of a header that came more than once."""
     began_s: float
     body: bytes = b""
     principal: Principal | None = None
     as_of_slot: int = 0
     amounts_as_text: bool = False
     is_private: bool = False
-    """The response depends on who asks."""
+    """The response depends on the sender."""
     rate_limit: RateLimitVerdict | None = field(default=None)
     """Set once the request has been counted."""
     cacheable: CacheableRead | None = None
     is_cacheable_response: bool = False
-    """The response was a good one that everybody gets."""
+    """The response was successful and is the same for all senders."""
 
 
 def request_context(scope: object) -> RequestContext:
-    """The context of the request that an ASGI scope describes."""
+    """Return the context of the request of an ASGI scope."""
     return cast("RequestContext", cast("Scope", scope)["state"][_STATE_KEY])
 
 
@@ -61,7 +61,7 @@ def enter(scope: Scope, context: RequestContext) -> None:
 
 
 def request_id_of(given: bytes | None) -> str:
-    """The client's own id if it is a valid one, else a new one."""
+    """Return the client's own request id if it is valid, else a new one."""
     if given is not None and _VALID_ID.fullmatch(given):
         return given.decode()
     return f"{_PROCESS_ID}{next(_numbers):012x}"

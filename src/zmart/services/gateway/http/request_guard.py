@@ -1,4 +1,4 @@
-"""What happens to a request after its route is known and before its handler: size, kind, principal, limit."""
+"""Check a request between routing and its handler: encoding, principal, rate limit."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from zmart.services.gateway.http.request_context import RequestContext, request_
 from zmart.services.gateway.http.responses import CHAIN
 
 LIMIT = "limit"
-"""Route option: the name of the policy that counts its requests."""
+"""Route option: the name of the policy that limits its requests."""
 NO_LIMIT = "none"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NUMERIC = ("number", "string")
 
 
 class RequestGuard(ASGIMiddleware):
-    """Puts the principal, the body and the slot of the index into the request's context."""
+    """Middleware that puts the principal, the body and the slot of the index into the request's context."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -42,10 +42,11 @@ class RequestGuard(ASGIMiddleware):
         self._policies = policies(context.settings)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Check the request and pass it on. Raises Invalid, TooManyRequests, UnsupportedBody."""
         context = request_context(scope)
         request: GatewayRequest = Request(scope, receive, send)
         if b"%00" in scope["query_string"] or "\0" in scope["path"]:
-            raise Invalid("path", "The address holds a character that no name can have (NUL).")
+            raise Invalid("path", "The address contains a NUL character.")
         _refuse_repeats(request)
         context.body = b"" if request.method in _SAFE else await _json_body(request)
         authorization = request.headers.get("authorization")
@@ -63,12 +64,12 @@ class RequestGuard(ASGIMiddleware):
             context.as_of_slot = await self._context.as_of_slot.get()
         context.amounts_as_text = b"numeric=" in scope["query_string"] and _wants_text(request)
         if request.method == "OPTIONS":
-            await _say_methods(scope["litestar_app"], scope["path_template"], send)
+            await _send_allowed_methods(scope["litestar_app"], scope["path_template"], send)
             return
         await next_app(scope, receive, send)
 
     async def _take(self, policy: RateLimitPolicy, key: str, context: RequestContext) -> RateLimitVerdict:
-        """Count the request, unless the response cache has."""
+        """Count the request, unless the response cache has counted it."""
         verdict = context.rate_limit or await self._context.limiter.take(policy, key)
         if not verdict.allowed:
             metrics.LIMITED.labels(policy.name).inc()
@@ -80,7 +81,7 @@ class RequestGuard(ASGIMiddleware):
 
 
 def _refuse_repeats(request: GatewayRequest) -> None:
-    """Which of two values counts is a question that a proxy may answer in another way than we do."""
+    """Raise Invalid for a repeated query parameter: a proxy may choose another of the values than we do."""
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) > len(set(names)):
         name = next(name for name in names if names.count(name) > 1)[:40]
@@ -90,33 +91,33 @@ def _refuse_repeats(request: GatewayRequest) -> None:
 def _wants_text(request: GatewayRequest) -> bool:
     given: str | None = request.query_params.get("numeric")
     if given not in _NUMERIC:
-        raise Invalid("numeric", "numeric is number or string.")
+        raise Invalid("numeric", "numeric must be number or string.")
     return given == "string"
 
 
-async def _say_methods(app: Litestar, template: str, send: Send) -> None:
-    """The framework's own answer knows the first handler of a path only."""
-    [route] = [found for found in app.routes if found.path_format == template]
+async def _send_allowed_methods(app: Litestar, template: str, send: Send) -> None:
+    """Answer OPTIONS with all methods of the path; the framework's own answer has those of its first handler only."""
+    [route] = [item for item in app.routes if item.path_format == template]
     allowed = ", ".join(sorted(route.methods)) if isinstance(route, HTTPRoute) else ""
     await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed.encode())]})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _json_body(request: GatewayRequest) -> bytes:
-    """The body, read once and kept for the handler; 413 before it is read, 415 when it is not JSON."""
+    """Read the body, which stays readable for the handler. Raises UnsupportedBody or Invalid if it is not JSON."""
     body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != "application/json" and not kind.endswith("+json"):
-        raise UnsupportedBody("Bodies are JSON: send Content-Type: application/json.")
+        raise UnsupportedBody("The body must be JSON: send Content-Type: application/json.")
     try:
         body.decode()
     except UnicodeDecodeError:
-        raise Invalid("body", "The body is no UTF-8, as JSON must be.") from None
+        raise Invalid("body", "The body is not valid UTF-8.") from None
     return body
 
 
 def limit_headers(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> dict[str, str]:
-    """draft-ietf-httpapi-ratelimit-headers."""
+    """Return the headers of draft-ietf-httpapi-ratelimit-headers."""
     return {
         "RateLimit-Policy": policy_header(policy).decode(),
         "RateLimit": limit_header(policy, verdict).decode(),

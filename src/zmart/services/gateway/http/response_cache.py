@@ -1,8 +1,8 @@
-"""Answers a GET that was answered before without the router: from the cache while no commit has changed what it shows,
-else by reading it again.
+"""Answer repeated GETs without the router: from the cache while no commit has changed the content, else by reading it
+again.
 
-What is signed, private or personal never enters. Whatever fails here goes on to the router, which meets the same
-trouble and explains it.
+Signed, private or personal responses are never cached. A request that fails here is passed to the router, which
+reports the error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROUTES_ALONE_BYTES = 8 << 20
 
 
 class ResponseCache:
-    """An ASGI application around another one. With `max_bytes` 0 no response is kept: each is read again."""
+    """An ASGI application around the router. With `max_bytes` 0 no response is cached: each is read again."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class ResponseCache:
         self.routes = CachedRoutes(max_bytes or _ROUTES_ALONE_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         request = request_context(scope)
         if not _is_plain(scope, request):
             await self._app(scope, receive, send)
@@ -66,7 +67,7 @@ class ResponseCache:
             await self._app(scope, receive, send)
 
     async def _respond(self, route: CachedRoute, scope: Scope, request: RequestContext, send: Send) -> bool:
-        """False, and nothing was sent, when the router has to."""
+        """Send the response. Returns False, and has sent nothing, when the router has to answer."""
         try:
             key = self._clients.of(scope["client"], request.headers.get(b"x-forwarded-for"))
             verdict = self._limiter.at_once(self._policy, key) or await self._limiter.begin(self._policy, key)
@@ -91,7 +92,7 @@ class ResponseCache:
         return True
 
     def _learn(self, scope: Scope, request: RequestContext) -> None:
-        """Remember how the response that the router gave is read."""
+        """Remember how to read the response that the router sent."""
         if request.cacheable is None or not request.is_cacheable_response:
             return
         address = scope["path"], scope["query_string"]
@@ -101,14 +102,14 @@ class ResponseCache:
             metrics.CACHE.size_bytes = self.routes.size_bytes
 
     async def _read(self, route: CachedRoute) -> tuple[CachedResponse, int]:
-        """A response read now, and a slot that it is complete through."""
+        """Return a response read now, and the slot through which it is complete."""
         metrics.CACHE.misses += 1
         async with asyncio.timeout(self._read_within_s):
             slot = await self._as_of_slot.get()
             return await self._fresh(route), slot
 
     async def _cached(self, route: CachedRoute) -> tuple[CachedResponse, int]:
-        """The cached response if no commit has changed what it shows, else a new one."""
+        """Return the cached response if no commit has changed its rows, else a new one."""
         position = await self._feed_positions.position()
         response = route.valid_response(position.at, self._feed_positions.changes)
         if response is not None:
@@ -120,7 +121,7 @@ class ResponseCache:
         return response, position.slot
 
     async def _renewed(self, route: CachedRoute, feed_at: FeedAt) -> CachedResponse:
-        """A new response, read once for all who wait for it."""
+        """Return a new response, read once for all requests that wait for it."""
         if route.reading is None or route.reading_at != feed_at:
             route.reading_at = feed_at
             route.reading = asyncio.create_task(self._read_and_keep(route, feed_at))
@@ -140,23 +141,23 @@ class ResponseCache:
                 route.reading = None
 
     async def _fresh(self, route: CachedRoute) -> CachedResponse:
-        """Raises NotFound when what the address named is gone: the router says so in full."""
+        """Read the response. Raises NotFound when the resource is gone; the router then reports that."""
         content = await route.cacheable.read()
         if content is None:
-            raise NotFound("It is gone.")
+            raise NotFound("The resource is gone.")
         body, etag = encode(content, as_text=route.amounts_as_text)
         headers = [
-            (b"content-length", b"%d" % len(body)),  # the first: a 304 leaves it out
+            (b"content-length", b"%d" % len(body)),  # the first: a 304 omits it
             (b"content-type", b"application/json"),
             (b"cache-control", REVALIDATE),
             (b"etag", etag),
             self._policy_header,
         ]
-        return CachedResponse(body, etag, headers, content.shown if isinstance(content, Encoded) else None)
+        return CachedResponse(body, etag, headers, content.rows if isinstance(content, Encoded) else None)
 
 
 def _is_plain(scope: Scope, request: RequestContext) -> bool:
-    """A GET that everybody could have sent. A header that came twice may mean either value: the router decides."""
+    """Return whether this is a GET without authorization. Requests with a repeated header are left to the router."""
     headers = request.headers
     is_get = scope["type"] == "http" and scope["method"] == "GET"
     return is_get and b"authorization" not in headers and len(headers) == len(scope["headers"])

@@ -1,4 +1,4 @@
-"""Responses: `numeric=string`, ETag and 304, the slot that chain-derived data stands for. One place for all routes."""
+"""Build responses: `numeric=string`, ETag and 304, the slot of data that is derived from the chain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zmart.feed import shapes
 from zmart.market.events import AnyEvent
 from zmart.market.types import Lamports, Shares
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.recent_changes import ShownRows
+from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.request_context import CacheableRead, request_context
 
 CHAIN = "chain"
@@ -29,17 +29,18 @@ Content = TypeVar("Content")
 
 
 class Encoded(msgspec.Struct, Generic[Shape], frozen=True):
-    """The JSON of a `Shape`, put together from fragments; amounts are written as the request wants them. `shown`: the
-    published rows that it was made of, None if they can be any."""
+    """The JSON of a `Shape`, assembled from fragments; amounts are in the form that the request asked for. `rows`: the
+    published rows in it, None if any commit may change it."""
 
     json: bytes
-    shown: ShownRows | None = None
+    rows: ResponseRows | None = None
 
 
 class ApiResponse(Response[Any], Generic[Shape]):
-    """Responds with the JSON of a `Shape`. What a handler returns otherwise becomes one, too."""
+    """A response with the JSON of a `Shape`; other return values of handlers are wrapped in one."""
 
     def to_asgi_response(self, app: Any, request: GatewayRequest, **options: Any) -> ASGIResponse:  # noqa: ANN401
+        """Encode the response, with ETag, slot and caching headers."""
         content, headers = self.content, self.headers
         route = request.scope.get("route_handler")
         if request.method == "GET" and route is not None and CHAIN in route.opt:
@@ -62,7 +63,7 @@ class ApiResponse(Response[Any], Generic[Shape]):
 
 
 def encode(content: object, *, as_text: bool = False) -> tuple[bytes, bytes]:
-    """The JSON and its ETag; `as_text`: every amount as text."""
+    """Return the JSON and its ETag; `as_text`: every amount as text."""
     if isinstance(content, Encoded):
         body: bytes = content.json
     else:
@@ -71,7 +72,7 @@ def encode(content: object, *, as_text: bool = False) -> tuple[bytes, bytes]:
 
 
 def is_known_to(if_none_match: bytes | None, etag: bytes) -> bool:
-    """Whether If-None-Match names the tag."""
+    """Return whether If-None-Match names the tag."""
     if not if_none_match:
         return False
     if if_none_match.strip() == b"*":
@@ -85,27 +86,27 @@ def cacheable(
     *,
     max_age_s: float | Callable[[], float] = 1.0,
 ) -> Awaitable[Content]:
-    """Begin `read`, and let it answer the same path and query from now on (http/response_cache.py).
+    """Return `read()`, and let the response cache call `read` for the same path and query (http/response_cache.py).
 
-    It may depend on nothing else, on what commits publish, and on what may be `max_age_s` old: documents that come
-    late, the program's rules, windows that end now.
+    `read` may depend only on path and query, on published tables, and on data that may be `max_age_s` old: documents
+    that are fetched later, the program's rules, windows that end now.
     """
     request_context(request.scope).cacheable = CacheableRead(read, max_age_s)
     return read()
 
 
 def wants_text(request: GatewayRequest) -> bool:
-    """Whether the client asked for amounts as text (`numeric=string`)."""
+    """Return whether the client asked for amounts as text (`numeric=string`)."""
     return request_context(request.scope).amounts_as_text
 
 
 def with_text_amounts(value: object) -> object:
-    """The value as plain JSON types, with every amount of lamports or shares as text."""
+    """Return the value as plain JSON types, with every amount of lamports or shares as text."""
     if isinstance(value, msgspec.Struct):
         marked = _marked(type(value))
         return {
-            wire: str(item) if name in marked and isinstance(item, int) else with_text_amounts(item)
-            for name, wire, item in _items(value)
+            encoded_name: str(item) if name in marked and isinstance(item, int) else with_text_amounts(item)
+            for name, encoded_name, item in _items(value)
         }
     if isinstance(value, Mapping):
         named = _amounts_by_name()
@@ -120,20 +121,20 @@ def with_text_amounts(value: object) -> object:
 
 def _items(value: msgspec.Struct) -> list[tuple[str, str, object]]:
     names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
-    items = ((name, wire, getattr(value, name)) for name, wire in names)
+    items = ((name, encoded_name, getattr(value, name)) for name, encoded_name in names)
     return [item for item in items if item[2] is not msgspec.UNSET]
 
 
 @cache
 def _marked(kind: type[msgspec.Struct]) -> frozenset[str]:
-    """The fields of a struct that hold lamports or shares."""
+    """Return the fields of a struct that hold lamports or shares."""
     hints = get_type_hints(kind, include_extras=True)
     return frozenset(name for name, hint in hints.items() if _is_amount(hint))
 
 
 @cache
 def _amounts_by_name() -> frozenset[str]:
-    """What holds an amount in events and messages, which travel as plain objects."""
+    """Return the names of fields with amounts in events and messages, which are plain objects."""
     kinds = [
         *get_args(AnyEvent),
         shapes.MarketData,
@@ -142,9 +143,9 @@ def _amounts_by_name() -> frozenset[str]:
         shapes.TradeData,
     ]
     return frozenset(
-        wire
+        encoded_name
         for kind in kinds
-        for name, wire in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+        for name, encoded_name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
         if name in _marked(kind)
     )
 

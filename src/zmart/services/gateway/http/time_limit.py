@@ -1,4 +1,4 @@
-"""How long the router may take for a response, and what the client is told when it takes longer."""
+"""Limit the time that the router may take for a response; a request that takes longer gets 503."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ _SAFE = ("GET", "HEAD")
 _ON_CHAIN = ("/api/markets", "/api/trades", "/api/transactions", "/api/local")
 """Writes that wait for an RPC or a pin provider."""
 _AT_LEAST_S = 0.05
-_LATE = "This took too long, most likely because the database or the chain does not answer: try again."
+_TIMED_OUT = (
+    "The request timed out, most likely because the database or the chain does not answer: try again."
+)
 
 
 class TimeLimits(msgspec.Struct, frozen=True):
-    """How long a response may take, for a write from the arrival of its body on. `body_s`: how long that may take."""
+    """Limits of a response in seconds, for a write from the arrival of its body on. `body_s`: the limit of that."""
 
     read_s: float = 1.8
     write_s: float = 5.0
@@ -31,19 +33,21 @@ class TimeLimits(msgspec.Struct, frozen=True):
     body_s: float = 11.0
 
     def of(self, method: str, path: str) -> float:
+        """Return the limit of a request."""
         if method in _SAFE:
             return self.read_s
         return self.write_on_chain_s if path.startswith(_ON_CHAIN) else self.write_s
 
 
 class TimeLimit:
-    """An ASGI application around another one."""
+    """An ASGI application around the router."""
 
     def __init__(self, app: AsgiApp, limits: TimeLimits) -> None:
         self._app = app
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -67,7 +71,7 @@ class TimeLimit:
 
 
 class _Begun:
-    """Whether a response has begun: then it is not replaced."""
+    """Knows whether a response has begun: then it is not replaced."""
 
     __slots__ = ("_send", "has_begun")
 
@@ -81,12 +85,12 @@ class _Begun:
 
 
 async def _give_up(scope: Scope, request: RequestContext, send: Send) -> None:
-    body = problem_body(503, _LATE, scope["path"], request.request_id)
+    body = problem_body(503, _TIMED_OUT, scope["path"], request.request_id)
     await send_response(send, 503, body, headers=((b"retry-after", b"2"),))
 
 
 def _watched(receive: Receive, limit: asyncio.Timeout, within_s: float) -> Receive:
-    """The time of the response begins when the body has arrived."""
+    """Return `receive` that starts the limit of the response when the body has arrived."""
 
     async def watched() -> Scope:
         message = await receive()

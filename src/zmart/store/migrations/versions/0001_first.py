@@ -7,8 +7,10 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Run the folder's `*up.sql`."""
     run_up(revision)
 
 
 def downgrade() -> None:
+    """Run the folder's `down.sql`."""
     run_down(revision)

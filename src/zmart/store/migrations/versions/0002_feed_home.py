@@ -1,4 +1,4 @@
-"""A restored database begins another epoch of the change feed by itself."""
+"""Let a restored database begin another epoch of the change feed by itself."""
 
 from zmart.store.migrations import run_down, run_up
 
@@ -7,8 +7,10 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    """Run the folder's `*up.sql`."""
     run_up(revision)
 
 
 def downgrade() -> None:
+    """Run the folder's `down.sql`."""
     run_down(revision)

@@ -1,1 +1,1 @@
-"""Who is calling: sign-in, sessions, signed requests, the operator."""
+"""Authenticate requests: sign-in, sessions, signed requests, the operator."""

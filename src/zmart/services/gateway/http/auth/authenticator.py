@@ -1,4 +1,4 @@
-"""The principal of a request. Read early, demanded late: validation and duplicates are judged before."""
+"""Authenticate the principal of a request. Proofs are read early and required late, after validation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from zmart.services.gateway.http.auth.session_tokens import PREFIX, SessionToken
 from zmart.services.gateway.http.auth.signed_requests import ReplayGuard, WalletSignature
 from zmart.services.gateway.http.security import OPERATOR_TOKEN, SESSION, SIGNATURE
 
-_NOBODY = "Sign in (POST /api/auth/nonce, then /api/auth/verify) and send the token as Authorization: Bearer."
+_NO_PROOF = (
+    "Sign in (POST /api/auth/nonce, then /api/auth/verify) and send the token as Authorization: Bearer."
+)
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request proves about who sends it. `problem` says why a proof that was given does not hold."""
+    """Who sends a request, as far as it proves. `problem`: why a given proof is invalid."""
 
     token: SessionToken | None = None
     signed: WalletSignature | None = None
@@ -27,7 +29,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def claimed(self) -> Wallet | None:
-        """The wallet that the signature or token speaks for; whether it still counts is asked by `Authenticator`."""
+        """The wallet of the signature or token, which `Authenticator` may still refuse."""
         if self.token is not None:
             return self.token.wallet
         return None if self.signed is None else self.signed.wallet
@@ -43,7 +45,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestContent(msgspec.Struct, frozen=True):
-    """What a signature is bound to."""
+    """The content of a request to which a signature is bound."""
 
     method: str
     path: str
@@ -51,7 +53,7 @@ class RequestContent(msgspec.Struct, frozen=True):
 
 
 class Authenticator:
-    """Reads proofs and demands them."""
+    """Reads the proofs of requests, and requires them."""
 
     def __init__(
         self, tokens: SessionTokens, replays: ReplayGuard, operator_token: str, *, legacy_signatures: bool
@@ -62,7 +64,7 @@ class Authenticator:
         self._legacy = legacy_signatures
 
     def principal(self, authorization: str | None, body: bytes) -> Principal:
-        """Never refuses: what is wrong with a proof is told when one is demanded."""
+        """Return the principal. Never raises: an invalid proof is reported when one is required."""
         try:
             return self._principal(authorization or "", body)
         except Unauthenticated as problem:
@@ -75,7 +77,7 @@ class Authenticator:
                 return Principal(token=self.tokens.read(value))
             if self._is_operator(value):
                 return Principal(operator=True)
-            raise Unauthenticated("The bearer token is not one of ours: sign in again.")
+            raise Unauthenticated("The bearer token is invalid: sign in again.")
         if not self._legacy:
             return Principal()
         if authorization.startswith(signed_requests.HEADER_PREFIX):
@@ -86,17 +88,17 @@ class Authenticator:
         return bool(self._operator_token) and hmac.compare_digest(value.encode(), self._operator_token)
 
     async def wallet(self, principal: Principal, request: RequestContent) -> Wallet:
-        """The wallet that sends this write. Raises Unauthenticated."""
+        """Return the wallet that sends this write. Raises Unauthenticated."""
         if principal.token is not None:
             await self.tokens.check(principal.token)
             return principal.token.wallet
         if principal.signed is not None:
             await self._replays.bind(principal.signed, request.method, request.path, request.body)
             return principal.signed.wallet
-        raise Unauthenticated(principal.problem or _NOBODY)
+        raise Unauthenticated(principal.problem or _NO_PROOF)
 
     async def reader(self, principal: Principal) -> Wallet | None:
-        """The wallet that reads, for what only it may see; None for everybody else."""
+        """Return the wallet that reads, for what only it may see; None without a valid proof."""
         if principal.token is not None:
             try:
                 await self.tokens.check(principal.token)
@@ -105,7 +107,8 @@ class Authenticator:
         return principal.claimed
 
     async def operator(self, principal: Principal, request: RequestContent, admin: Wallet | None) -> None:
-        """Raises Unauthenticated without any proof, Forbidden for a wallet that is not the program's admin."""
+        """Return if the operator sends this request. Raises Unauthenticated without a proof, Forbidden for a wallet
+        other than the program's admin."""
         if principal.operator:
             return
         wallet = await self.wallet(principal, request)

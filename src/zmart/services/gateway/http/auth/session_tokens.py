@@ -1,4 +1,4 @@
-"""Session tokens: signed by the gateway, valid for an hour, revocable before that.
+"""Issue, read and revoke session tokens: signed by the gateway, valid for an hour.
 
 Form: `zs1.<payload>.<seal>`; payload = base64url of JSON {wallet, id, expires}, seal = HMAC-SHA256 over it.
 """
@@ -27,7 +27,7 @@ _MAX_CHARS = 400
 
 
 class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session says. `expires` in unix seconds."""
+    """The content of a token; `expires` in Unix seconds."""
 
     wallet: Wallet
     id: str
@@ -35,7 +35,7 @@ class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionTokens:
-    """Makes, reads and revokes. Revocations live in Redis; while it is away this process remembers its own."""
+    """Revocations are in Redis; while it is unavailable, this process knows only its own."""
 
     def __init__(self, secret: str, redis: RedisClient | None) -> None:
         self._secret = secret.encode()
@@ -43,6 +43,7 @@ class SessionTokens:
         self._revoked: dict[str, int] = {}
 
     def issue(self, wallet: Wallet) -> tuple[str, SessionToken]:
+        """Return a new token, as text and content."""
         token = SessionToken(
             wallet=wallet, id=secrets.token_urlsafe(12), expires=int(time.time()) + LIFETIME_S
         )
@@ -50,17 +51,17 @@ class SessionTokens:
         return f"{PREFIX}{payload}.{self._seal(payload)}", token
 
     def read(self, text: str) -> SessionToken:
-        """Raises Unauthenticated for one that is not ours or has expired."""
+        """Return the content of a token. Raises Unauthenticated for an invalid or expired one."""
         payload, _, seal = text.removeprefix(PREFIX).partition(".")
         if len(text) > _MAX_CHARS or not hmac.compare_digest(self._seal(payload).encode(), seal.encode()):
-            raise Unauthenticated("The session token is not one of ours: sign in again.")
+            raise Unauthenticated("The session token is invalid: sign in again.")
         token = msgspec.json.decode(_decode(payload), type=SessionToken)
         if token.expires <= time.time():
             raise Unauthenticated("The session has expired: sign in again.")
         return token
 
     async def check(self, token: SessionToken) -> None:
-        """Raises Unauthenticated for a revoked session."""
+        """Return unless the token was revoked. Raises Unauthenticated."""
         if token.id in self._revoked:
             raise Unauthenticated("This session was signed out: sign in again.")
         if self._redis is None:
@@ -74,6 +75,7 @@ class SessionTokens:
             raise Unauthenticated("This session was signed out: sign in again.")
 
     async def revoke(self, token: SessionToken) -> None:
+        """Revoke the token. Raises StoreError when Redis cannot store it; this process refuses it all the same."""
         now = int(time.time())
         self._revoked = {key: end for key, end in self._revoked.items() if end > now} | {
             token.id: token.expires
@@ -97,4 +99,4 @@ def _decode(text: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
-        raise Unauthenticated("The session token is not one of ours: sign in again.") from None
+        raise Unauthenticated("The session token is invalid: sign in again.") from None

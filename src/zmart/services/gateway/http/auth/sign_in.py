@@ -1,4 +1,4 @@
-"""Sign-In-With-Solana: a text with a nonce, signed by the wallet, taken once.
+"""Sign in with Solana: the wallet signs a message with a nonce, which is accepted once.
 
 Text: github.com/phantom/sign-in-with-solana (the ABNF of its "Sign In Message").
 """
@@ -20,11 +20,11 @@ from zmart.proofs.signatures import signed_text
 NONCE_LIFETIME_S = 300
 _STATEMENT = "Sign in to ZMART. This costs nothing and sends no transaction."
 _NONCE = re.compile(r"^Nonce: ([A-Za-z0-9]{16,64})$", re.MULTILINE)
-_AGAIN = "ask POST /api/auth/nonce for a new message and sign that."
+_NEW_NONCE = "ask POST /api/auth/nonce for a new message and sign that."
 
 
 class SignInChallenge(msgspec.Struct, frozen=True, kw_only=True):
-    """What the wallet has to sign, to the letter."""
+    """The exact message that the wallet has to sign."""
 
     nonce: str
     message: str
@@ -37,7 +37,7 @@ class _PendingSignIn(msgspec.Struct, frozen=True):
 
 
 class SignIn:
-    """Nonces live in Redis and are taken atomically. Raises StoreError while Redis is away."""
+    """Nonces are in Redis and are consumed atomically. Raises StoreError while Redis is unavailable."""
 
     def __init__(self, redis: RedisClient | None, domain: str, uri: str, chain_id: str) -> None:
         self._redis = redis
@@ -46,6 +46,7 @@ class SignIn:
         self._chain_id = chain_id
 
     async def challenge(self, wallet: Wallet) -> SignInChallenge:
+        """Return a new message for the wallet to sign, valid for NONCE_LIFETIME_S."""
         nonce = secrets.token_hex(16)
         issued = datetime.now(UTC)
         expires = issued + timedelta(seconds=NONCE_LIFETIME_S)
@@ -54,25 +55,25 @@ class SignIn:
         try:
             await self._store().set(_key(nonce), pending, ex=NONCE_LIFETIME_S)
         except StoreError as problem:
-            raise _away(problem) from problem
+            raise _unavailable(problem) from problem
         return SignInChallenge(nonce=nonce, message=message, expires_at=expires)
 
     async def verify(self, wallet: Wallet, message: str, signature: str) -> None:
-        """Raises Unauthenticated unless this is our own message, signed by the wallet, for the first time."""
+        """Return if this is a message of ours, signed by the wallet, for the first time. Raises Unauthenticated."""
         if not signed_text(wallet, message, signature):
             raise Unauthenticated("The signature is not this wallet's over this message.")
-        found = _NONCE.search(message)
-        pending = None if found is None else await self._take(found[1])
+        match = _NONCE.search(message)
+        pending = None if match is None else await self._take(match[1])
         if pending is None:
-            raise Unauthenticated(f"The nonce is unknown, used or older than 5 minutes: {_AGAIN}")
+            raise Unauthenticated(f"The nonce is unknown, used or older than 5 minutes: {_NEW_NONCE}")
         if pending.wallet != wallet or pending.message != message:
-            raise Unauthenticated(f"The message is not the one that was given for this nonce: {_AGAIN}")
+            raise Unauthenticated(f"The message is not the one that was given for this nonce: {_NEW_NONCE}")
 
     async def _take(self, nonce: str) -> _PendingSignIn | None:
         try:
             raw = await self._store().getdel(_key(nonce))
         except StoreError as problem:
-            raise _away(problem) from problem
+            raise _unavailable(problem) from problem
         return None if raw is None else msgspec.json.decode(raw, type=_PendingSignIn)
 
     def _store(self) -> RedisClient:
@@ -92,5 +93,5 @@ def _key(nonce: str) -> str:
     return f"auth:nonce:{nonce}"
 
 
-def _away(problem: Exception) -> StoreError:
+def _unavailable(problem: Exception) -> StoreError:
     return StoreError(f"Sign-in is not possible at the moment, try again in a few seconds: {problem}")

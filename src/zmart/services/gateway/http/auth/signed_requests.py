@@ -1,7 +1,7 @@
-"""Requests that existing clients sign themselves: in the body, or in the header `Authorization: Signature ...`.
+"""Read requests that existing clients sign: in the body, or in the header `Authorization: Signature ...`.
 
-A signature proves a wallet for a while, not what the request says. So each one is bound to the first write it
-comes with and refused for any other (`ReplayGuard`).
+The signature covers a time, not the request. So each one is bound to the first write that it comes with, and refused
+for any other (`ReplayGuard`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ANOTHER = "This signature was used for another request: sign a new message for 
 
 
 class WalletSignature(msgspec.Struct, frozen=True):
-    """A text that a wallet signed; `window_s` is how long it counts."""
+    """A signature of a wallet, valid for `window_s`."""
 
     wallet: Wallet
     signature: str
@@ -47,19 +47,19 @@ class _SignedBody(_SignatureFields, frozen=True):
 
 
 def in_body(body: bytes) -> WalletSignature | None:
-    """The signature of a signed body, None if there is none. Raises Unauthenticated when it does not hold."""
+    """Return the signature of a body; None if there is none. Raises Unauthenticated if it is invalid."""
     try:
-        found = msgspec.json.decode(body, type=_SignedBody)
+        signed = msgspec.json.decode(body, type=_SignedBody)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    fields = found.auth or found
+    fields = signed.auth or signed
     if not (fields.message and fields.signature and fields.wallet):
         return None
     return _checked(fields, _BODY_TEXT, BODY_WINDOW_S)
 
 
 def in_header(value: str) -> WalletSignature:
-    """The signature of the header. Raises Unauthenticated."""
+    """Return the signature of the header. Raises Unauthenticated if it is invalid."""
     if len(value) > _MAX_HEADER_CHARS:
         raise Unauthenticated("The Authorization header is too long.")
     pairs: Mapping[str, str] = dict(parse_qsl(value.removeprefix(HEADER_PREFIX)))
@@ -68,10 +68,10 @@ def in_header(value: str) -> WalletSignature:
 
 
 def _checked(fields: _SignatureFields, text: re.Pattern[str], window_s: int) -> WalletSignature:
-    found = text.fullmatch(fields.message)
-    if found is None:
+    match = text.fullmatch(fields.message)
+    if match is None:
         raise Unauthenticated("The signed message is not the text that this API asks for.")
-    if abs(time.time() * 1000 - int(found[1])) > window_s * 1000:
+    if abs(time.time() * 1000 - int(match[1])) > window_s * 1000:
         raise Unauthenticated(f"The signed message is older than {window_s // 60} minutes: sign a new one.")
     wallet = Wallet(fields.wallet)
     if not signed_text(wallet, fields.message, fields.signature):
@@ -80,13 +80,13 @@ def _checked(fields: _SignatureFields, text: re.Pattern[str], window_s: int) -> 
 
 
 class ReplayGuard:
-    """Remembers which write a signature came with. Raises StoreError while Redis is away: no guess is made."""
+    """Binds signatures to writes, in Redis. Raises StoreError while Redis is unavailable."""
 
     def __init__(self, redis: RedisClient | None) -> None:
         self._redis = redis
 
     async def bind(self, signed: WalletSignature, method: str, path: str, body: bytes) -> None:
-        """Raises Unauthenticated when the signature came with another write before."""
+        """Bind the signature to this write. Raises Unauthenticated if it is bound to another one."""
         if self._redis is None:
             raise StoreError("Signed requests need Redis: set REDIS_URL, or sign in for a session.")
         digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()

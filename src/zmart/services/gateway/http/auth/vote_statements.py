@@ -1,4 +1,4 @@
-"""Whose vote statement a body carries; only to know whose limit it counts against."""
+"""Read who signed the vote statement in a body, to choose whose rate limit applies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class _StatementBody(msgspec.Struct, frozen=True):
 
 
 def signer_of(body: bytes) -> Wallet | None:
-    """The wallet whose signature over `statement` holds; None for every other body."""
+    """Return the wallet with a valid signature over `statement`; None for every other body."""
     if b'"statement"' not in body:
         return None
     try:
-        found = msgspec.json.decode(body, type=_StatementBody)
+        parsed = msgspec.json.decode(body, type=_StatementBody)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    wallet = Wallet(found.wallet or found.user)
-    return wallet if signed_text(wallet, found.statement, found.signature) else None
+    wallet = Wallet(parsed.wallet or parsed.user)
+    return wallet if signed_text(wallet, parsed.statement, parsed.signature) else None

@@ -45,8 +45,8 @@ export function drawChart(root, id) {
     tell(plot);
   }
 
-  function tell(shown) {
-    const at = shown.cursor?.idx ?? columns[0].length - 1;
+  function tell(plotted) {
+    const at = plotted.cursor?.idx ?? columns[0].length - 1;
     const volume = interval === "trades" ? "" : ` · ${sol(columns[4][at] * 1e9)} SOL traded`;
     note.textContent = `${when(columns[0][at] * 1000)} · ${columns[1][at].toFixed(1)}% YES${volume}`;
     box.setAttribute("aria-label", `Price of YES over time, ${columns[1].at(-1).toFixed(1)} percent at the end`);

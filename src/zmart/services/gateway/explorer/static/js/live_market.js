@@ -63,13 +63,13 @@ function vote({ data }) {
 
 function discussion({ data }) {
   const talk = root.querySelector("[data-talk]");
-  const said = data.discussion;
-  const there = talk?.querySelector(`[data-id="${said.id}"]`);
+  const comment = data.discussion;
+  const there = talk?.querySelector(`[data-id="${comment.id}"]`);
   if (data.action === "deleted") there?.remove();
   if (!talk || there || data.action !== "created") return;
-  const by = element("p", { class: "by" }, walletLink(said.user_wallet), " ", time(said.created_at));
-  if (said.parent_id) by.append(" · an answer");
-  begin(talk, element("li", { class: "comment", "data-id": said.id }, element("p", {}, said.content), by), "no-talk");
+  const by = element("p", { class: "by" }, walletLink(comment.user_wallet), " ", time(comment.created_at));
+  if (comment.parent_id) by.append(" · an answer");
+  begin(talk, element("li", { class: "comment", "data-id": comment.id }, element("p", {}, comment.content), by), "no-talk");
 }
 
 function begin(list, item, emptiness) {
@@ -79,14 +79,14 @@ function begin(list, item, emptiness) {
   root.querySelector(`[data-${emptiness}]`).hidden = true;
 }
 
-// What depends on more than a message says is asked of the server once more, as it renders it.
+// What depends on more than one message is fetched again as the server renders it.
 let renewing = null;
 function renew(names) {
   renewing ??= { names: new Set(), timer: setTimeout(replace, 200 + Math.random() * 600) };
   for (const name of names) renewing.names.add(name);
 }
 
-// Who holds most follows from many trades; a page that is looked at asks once for those of some seconds.
+// The largest holders depend on many trades: a visible page fetches them once for the trades of some seconds.
 let asking = false;
 function holdersMoved() {
   if (asking) return;
@@ -114,13 +114,13 @@ async function replace() {
 
 function link(isUp) {
   const spot = root.querySelector("[data-link]");
-  spot.textContent = isUp ? "live" : "connecting again";
+  spot.textContent = isUp ? "live" : "reconnecting";
   spot.classList.toggle("up", isUp);
 }
 
-const TOLD = { market_state: market, trade, vote, discussion };
+const HANDLERS = { market_state: market, trade, vote, discussion };
 follow({
-  message: (said) => TOLD[said.type]?.(said),
+  message: (data) => HANDLERS[data.type]?.(data),
   link,
   gap: () => (root.querySelector("[data-gap]").hidden = false),
 });

@@ -1,8 +1,8 @@
 // Amounts for people, written as the server writes them (pages/numbers.py).
-const fixed = (amount, places) => {
+const fixed = (amount, decimals) => {
   const value = Number(amount) / 1e9;
-  const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
-  if (value !== 0 && Number(text) === 0) return `${value < 0 ? ">-" : "<"}0.${"1".padStart(places, "0")}`;
+  const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  if (value !== 0 && Number(text) === 0) return `${value < 0 ? ">-" : "<"}0.${"1".padStart(decimals, "0")}`;
   return value < 0 ? `−${text}` : text;
 };
 
@@ -21,9 +21,9 @@ export const when = (moment) => {
 
 // "0.5" as 500000000n units of 1e-9, exactly; null for what is no amount.
 export function units(text) {
-  const found = /^\s*(\d{0,9})(?:[.,](\d{1,9}))?\s*$/.exec(text);
-  if (!found || (!found[1] && !found[2])) return null;
-  return BigInt(found[1] || "0") * 1000000000n + BigInt((found[2] || "").padEnd(9, "0"));
+  const match = /^\s*(\d{0,9})(?:[.,](\d{1,9}))?\s*$/.exec(text);
+  if (!match || (!match[1] && !match[2])) return null;
+  return BigInt(match[1] || "0") * 1000000000n + BigInt((match[2] || "").padEnd(9, "0"));
 }
 
 // The inverse: 898989483 as 0.898989483.

@@ -1,19 +1,19 @@
 // What the demo wallet can do: get play money, vote, comment, and sign the transactions that the API builds.
 import { call, get, post, signText } from "./api.js";
 
-const AGAIN_MS = 250;
-const PATIENCE_MS = 20000;
+const POLL_MS = 250;
+const TIMEOUT_MS = 20000;
 const SIGNATURE_BYTES = 64;
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-export async function until(look, what) {
-  const deadline = Date.now() + PATIENCE_MS;
+export async function until(read, what) {
+  const deadline = Date.now() + TIMEOUT_MS;
   for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (Date.now() > deadline) throw new Error(`${what} did not come within ${PATIENCE_MS / 1000} seconds. Look again in a moment.`);
-    await pause(AGAIN_MS);
+    const result = await read();
+    if (result) return result;
+    if (Date.now() > deadline) throw new Error(`${what} did not come within ${TIMEOUT_MS / 1000} seconds. Try again in a moment.`);
+    await pause(POLL_MS);
   }
 }
 
@@ -25,7 +25,7 @@ export async function fund(wallet) {
   return until(async () => ((await balance(wallet)) > before ? balance(wallet) : 0), "The play money");
 }
 
-// A statement that anybody can check, signed here: no session and no trust in the server is needed.
+// A statement that anyone can check, signed here: no session and no trust in the server is needed.
 export async function vote(wallet, program, market, kind, choice) {
   const statement = [
     "ZMART vote",
@@ -42,7 +42,7 @@ export async function vote(wallet, program, market, kind, choice) {
 
 export const comment = (wallet, market, content) => post(wallet, "/api/discussions", { market_id: market, content });
 
-// Ask for a transaction, sign it here, send it, wait for what becomes of it.
+// Ask for a transaction, sign it here, send it, wait for its result.
 export async function transact(wallet, path, body) {
   const built = await post(wallet, path, body);
   if (!built.simulation.ok) {
@@ -51,8 +51,8 @@ export async function transact(wallet, path, body) {
   const transaction = await sign(wallet, built.transaction);
   const { signature } = await call("POST", "/api/transactions", { transaction });
   const fate = await until(async () => {
-    const found = await get(`/api/transactions/${signature}`);
-    return found.status === "live" ? null : found;
+    const result = await get(`/api/transactions/${signature}`);
+    return result.status === "live" ? null : result;
   }, "The end of the transaction");
   if (fate.status === "landed") return { ...built, signature };
   if (fate.status === "failed") throw new Error(fate.error?.message ?? "The program refused the transaction.");

@@ -21,16 +21,16 @@ export async function call(method, path, body, token) {
   } catch {
     throw new Refused("The server does not answer. Is the stack still running?", 0);
   }
-  const said = await answer.json().catch(() => ({}));
-  if (answer.ok) return said;
-  const reason = said.details?.[0]?.message ?? said.message ?? `The server answered ${answer.status}.`;
+  const content = await answer.json().catch(() => ({}));
+  if (answer.ok) return content;
+  const reason = content.details?.[0]?.message ?? content.message ?? `The server answered ${answer.status}.`;
   throw new Refused(sentence(reason), answer.status);
 }
 
 // "SlippageExceeded: the price moved" without the program's own name of it.
 function sentence(reason) {
-  const words = reason.replace(/^[A-Z][a-z]+[A-Z]\w*: /, "");
-  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? "" : ".");
+  const text = reason.replace(/^[A-Z][a-z]+[A-Z]\w*: /, "");
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 }
 
 export const get = (path) => call("GET", path);
@@ -52,8 +52,8 @@ export async function signText(wallet, text) {
 
 // Sign-In With Solana.
 async function session(wallet) {
-  const kept = JSON.parse(sessionStorage.getItem(SESSION_AS) ?? "null");
-  if (kept?.wallet === wallet.address && Date.parse(kept.expires_at) > Date.now() + 30000) return kept.token;
+  const stored = JSON.parse(sessionStorage.getItem(SESSION_AS) ?? "null");
+  if (stored?.wallet === wallet.address && Date.parse(stored.expires_at) > Date.now() + 30000) return stored.token;
   const { message } = await call("POST", "/api/auth/nonce", { wallet: wallet.address });
   const signature = await signText(wallet, message);
   const given = await call("POST", "/api/auth/verify", { wallet: wallet.address, message, signature });

@@ -1,7 +1,7 @@
-// The demo wallet's key: made here, kept in this browser, good for play money of a local chain and for nothing else.
+// The demo wallet's key: generated and stored in this browser, for play money of a local chain only.
 import { encode } from "./base58.js";
 
-const KEPT_AS = "zmart-demo-wallet";
+const STORAGE_KEY = "zmart-demo-wallet";
 // An Ed25519 private key in PKCS #8 (RFC 8410) is this and then its 32 bytes.
 const PKCS8 = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
@@ -10,20 +10,20 @@ const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes));
 
 // The wallet of this browser, null when it has none: {address, bytes, sign(bytes)}.
 export async function load() {
-  const kept = localStorage.getItem(KEPT_AS);
-  return kept ? open(fromBase64(kept)) : null;
+  const stored = localStorage.getItem(STORAGE_KEY);
+  return stored ? open(fromBase64(stored)) : null;
 }
 
 export async function make() {
   const seed = crypto.getRandomValues(new Uint8Array(32));
   const wallet = await open(seed);
-  localStorage.setItem(KEPT_AS, toBase64(seed));
+  localStorage.setItem(STORAGE_KEY, toBase64(seed));
   return wallet;
 }
 
 async function open(seed) {
   if (!window.isSecureContext) {
-    throw new Error("This browser gives keys only to pages from this machine or over https: open the explorer at http://127.0.0.1.");
+    throw new Error("This browser allows keys only on pages from this machine or over https: open the explorer at http://127.0.0.1.");
   }
   const { bytes, sign } = await native(seed).catch(() => noble(seed));
   return { address: encode(bytes), bytes, sign };

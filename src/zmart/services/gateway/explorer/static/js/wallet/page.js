@@ -1,4 +1,4 @@
-// The demo wallet in the page: shows itself, and carries out the forms of the market and of the proposal.
+// The demo wallet in the page: shows itself, and executes the forms of the market and of the proposal.
 import { element } from "../dom.js";
 import { short, sol } from "../numbers.js";
 import * as acts from "./acts.js";
@@ -24,19 +24,19 @@ async function ready(say) {
   return wallet;
 }
 
-async function showPurse() {
+async function showBalance() {
   for (const spot of document.querySelectorAll("[data-no-wallet]")) spot.hidden = Boolean(wallet);
   for (const spot of document.querySelectorAll("[data-has-wallet]")) spot.hidden = !wallet;
   if (!wallet) return;
   const lamports = await acts.balance(wallet).catch(() => null);
   const amount = lamports === null ? "?" : sol(lamports);
-  const purse = document.querySelector("[data-purse]");
-  purse.hidden = false;
-  purse.href = `/wallets/${wallet.address}`;
-  purse.title = `Demo wallet ${wallet.address}`;
-  purse.replaceChildren(element("span", {}, short(wallet.address)), ` ${amount} SOL`);
+  const balanceLink = document.querySelector("[data-wallet-link]");
+  balanceLink.hidden = false;
+  balanceLink.href = `/wallets/${wallet.address}`;
+  balanceLink.title = `Demo wallet ${wallet.address}`;
+  balanceLink.replaceChildren(element("span", {}, short(wallet.address)), ` ${amount} SOL`);
   for (const link of document.querySelectorAll("[data-address]")) {
-    link.href = purse.href;
+    link.href = balanceLink.href;
     link.textContent = short(wallet.address);
   }
   for (const spot of document.querySelectorAll("[data-balance]")) spot.textContent = amount;
@@ -46,12 +46,12 @@ async function showPurse() {
 function mount() {
   for (const spot of document.querySelectorAll("[data-needs-script], [data-comment]")) spot.hidden = false;
   watchTrade(document.querySelector("[data-trade]"), market(), () => wallet);
-  showPurse();
+  showBalance();
 }
 
-// Said beside the form, and read out; a transaction is linked.
+// Shows a message beside the form, also to screen readers, with a link to the transaction.
 function sayer(form) {
-  const spot = (form.closest("[data-part], [data-comment], [data-propose]") ?? form).querySelector("[data-said]");
+  const spot = (form.closest("[data-part], [data-comment], [data-propose]") ?? form).querySelector("[data-status]");
   return (text, { bad = false, signature } = {}) => {
     spot.classList.toggle("bad", bad);
     spot.replaceChildren(text);
@@ -59,7 +59,7 @@ function sayer(form) {
   };
 }
 
-async function carryOut(form, button) {
+async function execute(form, button) {
   const say = sayer(form);
   const act = ACTS.find(([attribute]) => attribute in form.dataset)?.[1];
   const buttons = form.querySelectorAll("button");
@@ -73,7 +73,7 @@ async function carryOut(form, button) {
   } finally {
     buttons.forEach((each) => (each.disabled = false));
     form.removeAttribute("aria-busy");
-    showPurse();
+    showBalance();
   }
 }
 
@@ -85,7 +85,7 @@ async function vote(form, mine, say, button) {
 
 async function trade(form, mine, say) {
   const amount = amountOf(form);
-  if (!amount) throw new Error("How much? Write an amount like 0.5.");
+  if (!amount) throw new Error("Enter an amount, such as 0.5.");
   const { path, body } = bodyOf(form, market(), amount);
   say("Signing and sending…");
   const { quote, signature } = await acts.transact(mine, path, body);
@@ -105,17 +105,17 @@ async function transact(form, mine, say) {
 
 async function comment(form, mine, say) {
   const content = new FormData(form).get("content").trim();
-  if (!content) throw new Error("Write something first.");
+  if (!content) throw new Error("The comment is empty.");
   say("Signing in and sending…");
   await acts.comment(mine, market(), content);
   form.reset();
-  say("Said.");
+  say("Comment posted.");
 }
 
 async function propose(form, mine, say) {
   const given = new FormData(form);
   const ends = new Date(Date.now() + Number(given.get("days")) * 86400000);
-  say("Keeping the question on IPFS, signing and sending…");
+  say("Storing the question on IPFS, signing and sending…");
   const made = await acts.transact(mine, "/api/markets", {
     question: given.get("question"),
     description: given.get("description"),
@@ -139,12 +139,12 @@ async function refill(button) {
   try {
     say("Asking the local chain for play money…");
     await acts.fund(wallet);
-    say("There it is.");
+    say("The play money is here.");
   } catch (problem) {
     say(problem.message, { bad: true });
   }
   button.disabled = false;
-  showPurse();
+  showBalance();
 }
 
 const ACTS = [["vote", vote], ["trade", trade], ["transact", transact], ["comment", comment], ["propose", propose]];
@@ -152,7 +152,7 @@ const ACTS = [["vote", vote], ["trade", trade], ["transact", transact], ["commen
 document.addEventListener("submit", (event) => {
   if (!ACTS.some(([attribute]) => attribute in event.target.dataset)) return;
   event.preventDefault();
-  carryOut(event.target, event.submitter);
+  execute(event.target, event.submitter);
 });
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-refill]");
@@ -160,4 +160,4 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("zmart:renewed", mount);
 
-keys.load().then((found) => (wallet = found)).catch(() => {}).finally(mount);
+keys.load().then((loaded) => (wallet = loaded)).catch(() => {}).finally(mount);

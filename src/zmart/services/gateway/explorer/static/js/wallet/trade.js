@@ -1,4 +1,4 @@
-// The trade form: says what a trade would cost or bring before anything is signed.
+// The trade form: shows what a trade costs or pays before it is signed.
 import { element } from "../dom.js";
 import { cents, shares, sol, units, unitsText } from "../numbers.js";
 import { get } from "./api.js";
@@ -8,14 +8,14 @@ let form = null;
 let timer = 0;
 let market = "";
 let wallet = () => null;
-let asked = 0;
-let shown = { of: "", bound: {} };
+let lastRequest = 0;
+let quoted = { of: "", bound: {} };
 
-export function watchTrade(found, id, whose) {
+export function watchTrade(newForm, id, whose) {
   wallet = whose;
   market = id;
-  if (!found || found === form) return quoteAgain();
-  form = found;
+  if (!newForm || newForm === form) return quoteAgain();
+  form = newForm;
   form.addEventListener("input", (event) => {
     if (event.target.type === "radio") suggest(event.target.name === "side");
     quoteAgain();
@@ -38,7 +38,7 @@ export function bodyOf(given, id, amount) {
   const side = new FormData(given).get("side");
   const outcome = new FormData(given).get("outcome");
   const much = side === "buy" ? { max_cost: Number(amount) } : { shares: Number(amount) };
-  const bound = shown.of === order(side, outcome, amount) ? shown.bound : {};
+  const bound = quoted.of === order(side, outcome, amount) ? quoted.bound : {};
   return { path: `/api/trades/${side}`, body: { market_id: id, outcome, ...much, ...bound } };
 }
 
@@ -73,20 +73,20 @@ async function show() {
   const list = form.querySelector("[data-quote]");
   form.querySelector("[data-send]").textContent = `${side === "buy" ? "Buy" : "Sell"} ${outcome}`;
   if (!amount) {
-    list.replaceChildren(...line("", "Write an amount like 0.5."));
+    list.replaceChildren(...line("", "Enter an amount, such as 0.5."));
     return;
   }
-  const turn = ++asked;
+  const request = ++lastRequest;
   const much = side === "buy" ? `max_cost=${amount}` : `shares=${amount}`;
   let lines;
   try {
     const quote = await get(`/api/markets/${market}/quote?side=${side}&outcome=${outcome}&${much}`);
     lines = side === "buy" ? bought(quote) : sold(quote);
-    if (turn === asked) shown = { of: order(side, outcome, amount), bound: boundOf(quote) };
+    if (request === lastRequest) quoted = { of: order(side, outcome, amount), bound: boundOf(quote) };
   } catch (problem) {
     lines = line("", problem.message);
   }
-  if (turn === asked) list.replaceChildren(...lines);
+  if (request === lastRequest) list.replaceChildren(...lines);
 }
 
 const bought = (quote) => [

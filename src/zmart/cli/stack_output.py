@@ -15,7 +15,7 @@ from rich.table import Table
 from zmart.errors import ConfigError
 from zmart.local.process_group import memory_bytes
 from zmart.local.processes import last_line
-from zmart.local.readiness import ReadinessReport, ask, readable
+from zmart.local.readiness import ReadinessReport, fetch_report, readable
 from zmart.local.stack import read_record, supervisor_of
 from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor
 
@@ -59,7 +59,11 @@ def rows(home: Path) -> list[ProcessRow]:
     checked = [info for info in processes if info.is_up and info.name in urls]
     with ThreadPoolExecutor(8) as threads:
         answers = dict(
-            zip((i.name for i in checked), threads.map(lambda i: ask(urls[i.name]), checked), strict=True)
+            zip(
+                (i.name for i in checked),
+                threads.map(lambda i: fetch_report(urls[i.name]), checked),
+                strict=True,
+            )
         )
     spawns = supervisor.spawns()
     last_output = {
