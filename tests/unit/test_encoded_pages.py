@@ -7,24 +7,28 @@ import pytest
 
 from zmart.client.shapes.markets import Markets
 from zmart.client.shapes.tape import Candles, MarketTrades
-from zmart.services.gateway.api.candles import CandlesPage
-from zmart.services.gateway.api.fragment_cache import MarketsPage, TradesPage
+from zmart.services.gateway.http.responses import encoded_around
 
 ROWS = b'[{"id":"a"},{"id":"b"}]'
 
 
-@pytest.mark.parametrize(
-    ("page", "shape"), [(MarketsPage, Markets), (TradesPage, MarketTrades), (CandlesPage, Candles)]
-)
-def test_a_page_has_the_fields_of_its_shape_in_their_order(
-    page: type[msgspec.Struct], shape: type[msgspec.Struct]
-) -> None:
-    assert page.__struct_encode_fields__ == shape.__struct_encode_fields__
-    assert page.__struct_defaults__ == shape.__struct_defaults__
-    assert page.__struct_config__.omit_defaults == shape.__struct_config__.omit_defaults
-
-
 def test_rows_stand_in_a_page_as_they_were_encoded() -> None:
     rows = msgspec.json.decode(ROWS, type=list[msgspec.Raw])
-    made = MarketsPage(markets=rows, count=2, offset=0, limit=20).encoded().json
+    made = encoded_around(Markets, markets=rows, count=2, offset=0, limit=20).json
     assert made == b'{"markets":' + ROWS + b',"count":2,"offset":0,"limit":20,"next_cursor":null}'
+    made = encoded_around(MarketTrades, trades=rows, count=2, market_id="ab").json
+    assert made == b'{"trades":' + ROWS + b',"count":2,"market_id":"ab","next_cursor":null}'
+
+
+def test_a_list_stands_in_a_page_as_it_was_encoded() -> None:
+    fields = {"market_id": "ab", "interval": "1h", "start": "s", "end": "e", "count": 2}
+    made = encoded_around(Candles, candles=msgspec.Raw(ROWS), **fields).json
+    assert made == (
+        b'{"market_id":"ab","interval":"1h","start":"s","end":"e","candles":' + ROWS + b',"count":2}'
+    )
+
+
+@pytest.mark.parametrize("fields", [{"count": 2}, {"count": 2, "offset": 0, "limit": 20, "total": 2}])
+def test_a_page_has_neither_more_nor_fewer_fields_than_its_shape(fields: dict[str, int]) -> None:
+    with pytest.raises(TypeError):
+        encoded_around(Markets, markets=[], **fields)

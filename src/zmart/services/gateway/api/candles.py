@@ -14,10 +14,10 @@ from zmart.errors import Invalid
 from zmart.market.amounts import price_text
 from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso_of_seconds
-from zmart.market.types import PRICE_ONE, Lamports, MarketId, PriceE9
+from zmart.market.types import PRICE_ONE, Lamports, PriceE9
 from zmart.services.gateway.api import lookup
 from zmart.services.gateway.http.recent_changes import ResponseRows
-from zmart.services.gateway.http.responses import Encoded, with_text_amounts
+from zmart.services.gateway.http.responses import Encoded, encoded_around, with_text_amounts
 from zmart.store import candles
 from zmart.store.candles import CandleChart
 from zmart.store.pool import Pool
@@ -30,17 +30,6 @@ _FIRST_END = datetime(2, 1, 1, tzinfo=UTC)
 _LAST_END_S = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 """A window is reckoned between these, so that both of its ends are times that can be written."""
 _BEGINS = b'{"timestamp":"'
-
-
-class CandlesPage(msgspec.Struct, frozen=True, kw_only=True):
-    """client.shapes.tape.Candles, with candles that are encoded already."""
-
-    market_id: MarketId
-    interval: str
-    start: str
-    end: str
-    candles: msgspec.Raw
-    count: int
 
 
 def until_the_next(interval: Interval) -> float:
@@ -62,7 +51,9 @@ async def of(
     if len(window) > MAX_CANDLES:
         raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
     found, count = _filled(chart, window, text=text)
-    page = CandlesPage(
+    return encoded_around(
+        Candles,
+        ResponseRows((chart.market_id,)),
         market_id=chart.market_id,
         interval=interval,
         start=iso_of_seconds(window.start),
@@ -70,7 +61,6 @@ async def of(
         candles=found,
         count=count,
     )
-    return Encoded(msgspec.json.encode(page), ResponseRows((chart.market_id,)))
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import msgspec
 
-from zmart.client.shapes.markets import MarketDetail, Markets
-from zmart.client.shapes.tape import MarketTrades
+from zmart.client.shapes.markets import MarketDetail
 from zmart.market.fold_config import ConfigFold
 from zmart.market.types import MarketId
 from zmart.services.gateway.api import serializers
@@ -25,31 +24,6 @@ from zmart.store.pool import Pool
 _MAX_BYTES = 12 << 20
 _FRAGMENT_BYTES = 600
 """What a fragment costs besides its JSON: its version, the key, the place in the index; measured."""
-
-
-class MarketsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """client.shapes.markets.Markets, with markets that are encoded already."""
-
-    markets: Sequence[msgspec.Raw]
-    count: int
-    offset: int
-    limit: int
-    next_cursor: str | None = None
-
-    def encoded(self, rows: ResponseRows | None = None) -> Encoded[Markets]:
-        return Encoded(msgspec.json.encode(self), rows)
-
-
-class TradesPage(msgspec.Struct, frozen=True, kw_only=True):
-    """client.shapes.tape.MarketTrades, with trades that are encoded already."""
-
-    trades: Sequence[msgspec.Raw]
-    count: int
-    market_id: MarketId
-    next_cursor: str | None = None
-
-    def encoded(self) -> Encoded[MarketTrades]:
-        return Encoded(msgspec.json.encode(self), ResponseRows((self.market_id,)))
 
 
 class Fragments:

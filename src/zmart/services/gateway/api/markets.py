@@ -14,7 +14,6 @@ from zmart.errors import NotFound, Unauthenticated
 from zmart.market.identifiers import MarketRef
 from zmart.market.types import PRICE_ONE
 from zmart.services.gateway.api import lookup, paging, serializers, vote_terms
-from zmart.services.gateway.api.fragment_cache import MarketsPage
 from zmart.services.gateway.api.market_creation import create_market
 from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeWallet
@@ -23,7 +22,14 @@ from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_context import request_context
-from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
+from zmart.services.gateway.http.responses import (
+    CHAIN,
+    ApiResponse,
+    Encoded,
+    cacheable,
+    encoded_around,
+    wants_text,
+)
 from zmart.services.gateway.http.security import PUBLIC_OR_WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 from zmart.store import documents, market_lists, markets
@@ -107,7 +113,9 @@ async def _page(
         by_offset = sort is Sort.TRENDING
         key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_entry(places[-1]))
         following = paging.cursor_of(key)
-    page = MarketsPage(
+    return encoded_around(
+        shapes.Markets,
+        _shown(filters, sort, places),
         markets=await context.fragments.rows(
             [place.version for place in places], await context.policy(), text=text
         ),
@@ -116,7 +124,6 @@ async def _page(
         limit=size,
         next_cursor=following,
     )
-    return page.encoded(_shown(filters, sort, places))
 
 
 def _shown(filters: Filters, sort: Sort, places: Sequence[ListEntry]) -> ResponseRows | None:

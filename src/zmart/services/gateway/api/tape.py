@@ -17,14 +17,21 @@ from zmart.market.pricing import Quantities
 from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, PriceE9, Side
 from zmart.services.gateway.api import candles, lookup, paging, quotes
-from zmart.services.gateway.api.fragment_cache import TradesPage
 from zmart.services.gateway.api.holders import holders
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMoment, between
 from zmart.services.gateway.api.schemas import Outcome
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.responses import CHAIN, ApiResponse, Encoded, cacheable, wants_text
+from zmart.services.gateway.http.recent_changes import ResponseRows
+from zmart.services.gateway.http.responses import (
+    CHAIN,
+    ApiResponse,
+    Encoded,
+    cacheable,
+    encoded_around,
+    wants_text,
+)
 from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 from zmart.store import trades
 
@@ -73,13 +80,14 @@ async def _trades(
     )
     if ref.id and not versions:
         await lookup.market_id_of(context, ref)  # what is traded exists
-    page = TradesPage(
+    return encoded_around(
+        shapes.MarketTrades,
+        ResponseRows((market_id,)),
         trades=await context.fragments.tape(versions[::-1], text=text),
         count=len(versions),
         market_id=market_id,
         next_cursor=paging.cursor_of(TapeKey(*versions[-1].position)) if more and versions else None,
     )
-    return page.encoded()
 
 
 @get("/stats", operation_id="GetStats", responses=refusals(404), opt={CHAIN: True})

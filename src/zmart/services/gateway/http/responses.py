@@ -36,6 +36,15 @@ class Encoded(msgspec.Struct, Generic[Shape], frozen=True):
     rows: ResponseRows | None = None
 
 
+def encoded_around(
+    shape: type[Shape],
+    rows: ResponseRows | None = None,
+    **fields: Any,  # noqa: ANN401  # the shape's, a msgspec.Raw for each part that is encoded already
+) -> Encoded[Shape]:
+    """Encode a shape around parts that are encoded already. Raises TypeError for a field that it lacks or needs."""
+    return Encoded(msgspec.json.encode(shape(**fields)), rows)
+
+
 class ApiResponse(Response[Any], Generic[Shape]):
     """A response with the JSON of a `Shape`; other return values of handlers are wrapped in one."""
 
