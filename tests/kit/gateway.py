@@ -12,6 +12,7 @@ import httpx
 from solders.keypair import Keypair
 
 from kit import rows
+from kit.described import only_described_statuses
 from kit.wallets import address, address_of, market_id, wallet
 from zmart.market.fold_state import FoldedTrade, PositionFold
 from zmart.market.types import MarketId, Side
@@ -71,7 +72,10 @@ async def site(
         await rows.index_through(gateway.context.pool, gateway.context.program.address, 777, tip=777)
     transport = httpx.ASGITransport(app=gateway.asgi(), raise_app_exceptions=False)
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        hooks = {"response": [only_described_statuses]}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://gateway", event_hooks=hooks
+        ) as http:
             yield Site(gateway, http)
     finally:
         await gateway.close()

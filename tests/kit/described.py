@@ -1,0 +1,65 @@
+"""The published description as tests look things up in it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import httpx
+import msgspec
+
+from zmart.services.gateway.openapi import offline
+
+
+class Described(msgspec.Struct, frozen=True):
+    """One operation; `schema` is what the document says of it."""
+
+    method: str
+    path: str
+    schema: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.schema["operationId"])
+
+    @property
+    def proofs(self) -> set[str]:
+        """The proofs of identity that count."""
+        return {name for option in self.schema["security"] for name in option}
+
+    @property
+    def statuses(self) -> set[int]:
+        return {int(status) for status in self.schema["responses"]}
+
+    @property
+    def example(self) -> Any:
+        content = self.schema.get("requestBody", {}).get("content", {}).get("application/json", {})
+        return content["examples"]["usual"]["value"] if "examples" in content else None
+
+
+@cache
+def operations() -> list[Described]:
+    """Every operation; those whose path has fewer parameters first."""
+    found = [
+        Described(method.upper(), path, schema)
+        for path, item in offline.document()["paths"].items()
+        for method, schema in item.items()
+    ]
+    return sorted(found, key=lambda operation: operation.path.count("{"))
+
+
+def matching(method: str, path: str) -> Described | None:
+    """The operation that answers."""
+    for operation in operations():
+        if operation.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", operation.path), path):
+            return operation
+    return None
+
+
+async def only_described_statuses(response: httpx.Response) -> None:
+    """An httpx hook: AssertionError when an operation answers with a status that its description does not have."""
+    request = response.request
+    if (operation := matching(request.method, request.url.path)) is not None:
+        said = f"{operation.name} answered {response.status_code}, which its description does not say"
+        assert response.status_code in operation.statuses, said
