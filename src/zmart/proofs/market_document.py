@@ -29,38 +29,28 @@ CATEGORY_CHARS = (1, 50)
 TAG_CHARS = (1, 30)
 TAGS_MAX = 10
 
-_Key = Annotated[str, Meta(pattern=f"^{ADDRESS_FORM}$")]
-_U64 = Annotated[int, Meta(ge=0)]
+_Key = Meta(pattern=f"^{ADDRESS_FORM}$")
+_U64 = Meta(ge=0)
 
 
-class MarketDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the text of a market. Its creator and its money are on chain only."""
+class MarketDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hold what a creator says about a market."""
 
-    program: Address
-    market_id: MarketId
-    creator: Wallet
     question: str
     description: str
     category: str
     tags: Sequence[str]
-    ends_at: datetime
-    b_parameter: Shares
-    initial_liquidity: Lamports
-
-
-class _Read(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    type: str
-    version: int
-    program: _Key
-    market_id: Annotated[str, Meta(pattern=f"^{MARKET_ID_FORM}$")]
-    creator: _Key
-    question: str
-    description: str
-    category: str
-    tags: list[str]
     ends_at: Annotated[datetime, Meta(tz=True)]
-    b_parameter: _U64
-    initial_liquidity: _U64
+    b_parameter: Annotated[Shares, _U64]
+    initial_liquidity: Annotated[Lamports, _U64]
+
+
+class MarketDocument(MarketDraft, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hold the text of a market, and whose it is. Its money is on chain only."""
+
+    program: Annotated[Address, _Key]
+    market_id: Annotated[MarketId, Meta(pattern=f"^{MARKET_ID_FORM}$")]
+    creator: Annotated[Wallet, _Key]
 
 
 def compose(document: MarketDocument) -> bytes:
@@ -68,16 +58,9 @@ def compose(document: MarketDocument) -> bytes:
     fields: dict[str, Json] = {
         "type": TYPE,
         "version": VERSION,
-        "program": document.program,
-        "market_id": document.market_id,
-        "creator": document.creator,
-        "question": document.question,
-        "description": document.description,
-        "category": document.category,
+        **msgspec.structs.asdict(document),
         "tags": list(document.tags),
         "ends_at": iso(document.ends_at),
-        "b_parameter": document.b_parameter,
-        "initial_liquidity": document.initial_liquidity,
     }
     raw = canonical_json(fields)
     read(raw)
@@ -89,29 +72,24 @@ def read(raw: bytes) -> MarketDocument:
     if len(raw) > MAX_BYTES:
         raise Invalid("document", f"A market document has {MAX_BYTES} bytes at most.")
     value = parse_canonical(raw)
-    if not isinstance(value, Mapping) or value.get("type") != TYPE or value.get("version") != VERSION:
+    if not isinstance(value, Mapping) or value.get("type") != TYPE or not _is_version(value):
         raise Invalid("document", f"This is not a {TYPE} of version {VERSION}.")
+    fields = {name: field for name, field in value.items() if name not in ("type", "version")}
     try:
-        parsed = msgspec.convert(value, _Read)
+        parsed = msgspec.convert(fields, MarketDocument)
         ends_at = parsed.ends_at.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as problem:
         raise Invalid("document", f"The market document cannot be read: {problem}.") from None
     _check(parsed)
-    return MarketDocument(
-        program=Address(parsed.program),
-        market_id=MarketId(parsed.market_id),
-        creator=Wallet(parsed.creator),
-        question=parsed.question,
-        description=parsed.description,
-        category=parsed.category,
-        tags=parsed.tags,
-        ends_at=ends_at,
-        b_parameter=Shares(parsed.b_parameter),
-        initial_liquidity=Lamports(parsed.initial_liquidity),
-    )
+    return msgspec.structs.replace(parsed, ends_at=ends_at)
 
 
-def _check(parsed: _Read) -> None:
+def _is_version(value: Mapping[str, object]) -> bool:
+    version = value.get("version")
+    return version == VERSION and version is not True  # Python holds true for equal to 1
+
+
+def _check(parsed: MarketDraft) -> None:
     _text("question", parsed.question, QUESTION_CHARS)
     _text("description", parsed.description, DESCRIPTION_CHARS)
     _text("category", parsed.category, CATEGORY_CHARS)

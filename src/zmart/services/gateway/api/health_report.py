@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from zmart.client.shapes import system as shapes
 from zmart.errors import NotFound
 from zmart.market.times import iso, now_iso
@@ -51,7 +53,7 @@ async def status_of(context: AppContext) -> shapes.Status:
         index=_index(progress) if progress else None,
         services=said,
         service_status=by_service,
-        queues=shapes.QueueState(**_queues(await status.queues(context.pool))),
+        queues=shapes.QueueState(**msgspec.structs.asdict(await status.queues(context.pool))),
         feed=shapes.FeedState(epoch=feed.epoch, head=feed.head, kept_from=feed.kept_from),
         fee_payer=payer.wallet,
         fee_payer_balance=payer.lamports,
@@ -59,10 +61,6 @@ async def status_of(context: AppContext) -> shapes.Status:
         vote_rules=vote_terms.of_settings(context.settings),
         dispute_review=context.settings.dispute_review,
     )
-
-
-def _queues(found: status.Queues) -> dict[str, int]:
-    return {name: getattr(found, name) for name in found.__struct_fields__}
 
 
 def _state(row: ServiceStatus) -> shapes.ServiceState:

@@ -13,6 +13,7 @@ from litestar import post
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import Invalid
 from zmart.market.types import Lamports, MarketId, Shares
+from zmart.proofs.market_document import MarketDraft
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth
@@ -80,7 +81,7 @@ async def create_market(
     )
 
 
-def _checked(context: AppContext, data: NewMarket) -> market_documents.MarketDraft:
+def _checked(context: AppContext, data: NewMarket) -> MarketDraft:
     ends_at = lookup.moment_of("end_date", str(data.end_date))
     if ends_at <= datetime.now(UTC):
         raise Invalid("end_date", "end_date must lie in the future.")
@@ -92,7 +93,7 @@ def _checked(context: AppContext, data: NewMarket) -> market_documents.MarketDra
     if deposit < context.pricing.min_deposit(b):
         least = context.pricing.min_deposit(b)
         raise Invalid("initial_liquidity", f"initial_liquidity must be at least {least} lamports for this b.")
-    return market_documents.MarketDraft(
+    return MarketDraft(
         question=data.question,
         description=data.description,
         category=data.category,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,9 +10,9 @@ import structlog
 
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.pinning import PinError
-from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
+from zmart.market.types import Address, MarketId, Wallet
 from zmart.proofs import market_document
-from zmart.proofs.market_document import MarketDocument
+from zmart.proofs.market_document import MarketDocument, MarketDraft
 from zmart.services.gateway.context import AppContext
 from zmart.store import documents
 from zmart.store.documents import Document
@@ -21,18 +20,6 @@ from zmart.store.documents import Document
 log = structlog.get_logger()
 
 _NO_PROVIDER = "none"
-
-
-class MarketDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """What a creator says about a market."""
-
-    question: str
-    description: str
-    category: str
-    tags: Sequence[str]
-    ends_at: datetime
-    b_parameter: Shares
-    initial_liquidity: Lamports
 
 
 class StoredQuestion(msgspec.Struct, frozen=True):
@@ -45,18 +32,7 @@ class StoredQuestion(msgspec.Struct, frozen=True):
 def question(program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft) -> Document:
     """The question as its canonical document; anybody can compute its CID again. Raises Invalid."""
     raw = market_document.compose(
-        MarketDocument(
-            program=program,
-            market_id=market_id,
-            creator=creator,
-            question=draft.question,
-            description=draft.description,
-            category=draft.category,
-            tags=draft.tags,
-            ends_at=draft.ends_at,
-            b_parameter=draft.b_parameter,
-            initial_liquidity=draft.initial_liquidity,
-        )
+        MarketDocument(program=program, market_id=market_id, creator=creator, **msgspec.structs.asdict(draft))
     )
     return Document(
         market_id=market_id,

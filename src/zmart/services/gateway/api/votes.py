@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
+import msgspec
 from litestar import Router, get, post
 from litestar.params import BodyKwarg, QueryParameter
 
@@ -17,7 +18,6 @@ from zmart.market.times import iso
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.market.votes import vote_of_choice
 from zmart.proofs.log_documents import MAX_PAGE, LogPage, VoteProof
-from zmart.proofs.receipts import VoteReceipt
 from zmart.services.gateway.api import lookup, paging, schemas
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath, WalletInQuery, between
@@ -175,21 +175,7 @@ def _answer(accepted: AcceptedVote) -> shapes.VoteAnswer:
             vote_type=row.kind.value,
             user_wallet=row.wallet,
         ),
-        receipt=_receipt(accepted.receipt),
-    )
-
-
-def _receipt(receipt: VoteReceipt) -> shapes.Receipt:
-    return shapes.Receipt(
-        index=receipt.index,
-        leaf_hash=receipt.leaf_hash,
-        tree_size=receipt.tree_size,
-        root=receipt.root,
-        rule=receipt.rule,
-        program=receipt.program,
-        market_id=receipt.market_id,
-        authority=receipt.authority,
-        signature=receipt.signature,
+        receipt=shapes.Receipt(**msgspec.structs.asdict(accepted.receipt)),
     )
 
 

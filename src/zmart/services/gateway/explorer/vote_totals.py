@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.client.shapes.votes import VoteTerms
-from zmart.market.outcomes import side_name
+from zmart.market.outcomes import choice_name, side_name
 from zmart.market.tally import Tally
 from zmart.market.types import Bps, VoteKind
 from zmart.services.gateway.api.serializers import FinalizationPolicy
@@ -54,41 +54,47 @@ def of_market(
     row: MarketRow, totals: dict[VoteKind, VoteTotals], policy: FinalizationPolicy
 ) -> list[VotePanel]:
     """Return the panels of the votes that have begun, the latest first."""
-    panels = [_proposal(row, totals[VoteKind.PROPOSAL], policy)]
-    if row.dispute_initiated_at is not None:
-        panels.insert(0, _dispute(row, totals[VoteKind.DISPUTE], policy))
-    return panels
-
-
-def _proposal(row: MarketRow, totals: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
-    return VotePanel(
-        kind=VoteKind.PROPOSAL.value,
-        title="Vote on the proposal",
+    proposal = _panel(
+        VoteKind.PROPOSAL,
+        totals,
         question="Should this become a market?",
-        word_for="for",
-        word_against="against",
-        choice_for="like",
-        choice_against="dislike",
-        tally=totals.tally,
-        not_counted=totals.not_counted,
-        terms=totals.terms,
+        words=("for", "against"),
         threshold_bps=policy.approval_threshold,
         is_open=row.state == "PROPOSED",
     )
-
-
-def _dispute(row: MarketRow, totals: VoteTotals, policy: FinalizationPolicy) -> VotePanel:
-    return VotePanel(
-        kind=VoteKind.DISPUTE.value,
-        title="Vote on the dispute",
+    if row.dispute_initiated_at is None:
+        return [proposal]
+    dispute = _panel(
+        VoteKind.DISPUTE,
+        totals,
         question=f"Is the proposed outcome {side_name(bool(row.proposed_outcome))} wrong?",
-        word_for="wrong",
-        word_against="right",
-        choice_for="agree",
-        choice_against="disagree",
-        tally=totals.tally,
-        not_counted=totals.not_counted,
-        terms=totals.terms,
+        words=("wrong", "right"),
         threshold_bps=policy.dispute_threshold,
         is_open=row.state == "DISPUTED",
+    )
+    return [dispute, proposal]
+
+
+def _panel(
+    kind: VoteKind,
+    totals: dict[VoteKind, VoteTotals],
+    *,
+    question: str,
+    words: tuple[str, str],
+    threshold_bps: Bps | None,
+    is_open: bool,
+) -> VotePanel:
+    return VotePanel(
+        kind=kind.value,
+        title=f"Vote on the {kind.value}",
+        question=question,
+        word_for=words[0],
+        word_against=words[1],
+        choice_for=choice_name(kind, True),
+        choice_against=choice_name(kind, False),
+        tally=totals[kind].tally,
+        not_counted=totals[kind].not_counted,
+        terms=totals[kind].terms,
+        threshold_bps=threshold_bps,
+        is_open=is_open,
     )
