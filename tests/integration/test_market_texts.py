@@ -164,7 +164,7 @@ async def test_two_drafts_under_one_id_do_not_touch_each_other(here):
     headers = {"authorization": f"Bearer {await here.sign_in(wallet(1))}"}
     listed = (await here.get("/api/markets?state=DRAFT", headers=headers)).json()["markets"]
     assert [row["question"] for row in listed] == [mine.question]
-    assert await documents.drafts_asking(here.pool, VICTIM, mine.question) == []
+    assert await documents.drafts_with_question(here.pool, VICTIM, mine.question) == []
 
 
 async def test_a_draft_written_after_its_market_counts_by_its_hash_too(here):

@@ -45,6 +45,6 @@ async def test_results_are_the_sum_of_the_values(database_url: str) -> None:
     assert len(held) == 60
     assert results.realized == sum(row.value.realized for row in held)
     assert results.unrealized == sum(row.value.unrealized for row in held)
-    assert results.worth == sum(row.value.current for row in held)
+    assert results.current_value == sum(row.value.current for row in held)
     assert results.settled == len(settled)
     assert results.won == len([row for row in settled if row.value.result > 0])

@@ -8,6 +8,8 @@ import msgspec
 
 
 class Verdict(Enum):
+    """The result of one check."""
+
     HOLDS = "holds"
     NOTE = "note"
     """True, and worth knowing."""
@@ -25,6 +27,8 @@ _MARKS = {
 
 
 class ProofFinding(msgspec.Struct, frozen=True):
+    """A check with its result in a sentence."""
+
     verdict: Verdict
     text: str
 
@@ -35,12 +39,15 @@ class ProofFinding(msgspec.Struct, frozen=True):
 
 
 def check(holds: bool, good: str, bad: str) -> ProofFinding:
+    """Return a finding that holds, with the text `good`, or is broken, with the text `bad`."""
     return ProofFinding(Verdict.HOLDS, good) if holds else broken(bad)
 
 
 def note(text: str) -> ProofFinding:
+    """Return a remark that is no check."""
     return ProofFinding(Verdict.NOTE, text)
 
 
 def broken(text: str) -> ProofFinding:
+    """Return a check that failed."""
     return ProofFinding(Verdict.BROKEN, text)

@@ -27,10 +27,12 @@ Nodes = Mapping[MerkleNode, bytes]
 
 
 def leaf_hash(entry: bytes) -> bytes:
+    """Return the hash of an entry (RFC 6962, section 2.1)."""
     return sha256(b"\0" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of a node with these children (RFC 6962, section 2.1)."""
     return sha256(b"\1" + left + right).digest()
 
 

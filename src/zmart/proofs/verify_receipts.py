@@ -33,14 +33,17 @@ class ReceiptsReport(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> bool:
+        """Whether no check failed."""
         return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
 
     @property
     def title(self) -> str:
+        """What was verified, in a line."""
         return f"{self.receipts} receipt(s) against the log"
 
     @property
     def verdict(self) -> str:
+        """The result in a sentence."""
         return "The receipts hold." if self.holds else "THE LOG IS NOT WHAT THE RECEIPTS PROMISED."
 
 

@@ -41,10 +41,12 @@ class SnapshotReport(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> bool:
+        """Whether no check failed."""
         return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
 
     @property
     def is_whole(self) -> bool:
+        """Whether every check could be made."""
         return all(finding.verdict is not Verdict.UNKNOWN for finding in self.findings)
 
 

@@ -41,15 +41,18 @@ class TallyReport(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> bool:
+        """Whether no check failed."""
         return all(finding.verdict is not Verdict.BROKEN for finding in self.findings)
 
     @property
     def title(self) -> str:
+        """What was verified, in a line."""
         counts = f"{self.tally.votes_for} for, {self.tally.votes_against} against"
         return f"{self.kind.value} votes: {counts}, transaction {self.transaction}"
 
     @property
     def verdict(self) -> str:
+        """The result in a sentence."""
         if not self.holds:
             return "THE TALLY DOES NOT HOLD."
         unknown = any(finding.verdict is Verdict.UNKNOWN for finding in self.findings)

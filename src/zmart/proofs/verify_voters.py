@@ -93,6 +93,7 @@ def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[Pr
 
 
 def tally_of(entries: Sequence[LogEntry]) -> Tally:
+    """Return the tally of log entries."""
     return Tally(sum(e.statement.vote for e in entries), sum(not e.statement.vote for e in entries))
 
 

@@ -37,6 +37,7 @@ class VoterList(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> str:
+        """The wallets, one a line."""
         return "".join(f"{wallet}\n" for wallet in self.wallets)
 
     @property
@@ -51,6 +52,7 @@ class VoterList(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cid(self) -> str:
+        """The CID (version 1) of the encoded list."""
         return cid_of(self.encode(), 1)
 
 

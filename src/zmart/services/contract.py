@@ -49,9 +49,13 @@ class Service(Protocol):
 
     name: str
 
-    async def run(self, stop: asyncio.Event) -> None: ...
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set."""
+        ...
 
-    async def readiness(self) -> Readiness: ...
+    async def readiness(self) -> Readiness:
+        """Return whether the service can do its work, and why not."""
+        ...
 
     def health(self) -> Mapping[str, object]:
         """Extra fields of the /health answer; must not wait for anything."""

@@ -31,7 +31,7 @@ _ANCHOR = """
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO UPDATE SET cid = excluded.cid RETURNING id
 """
-_DRAFTS_ASKING = f"""
+_DRAFTS_WITH_QUESTION = f"""
 SELECT {_COLUMNS} FROM market_documents d WHERE d.creator = $1 AND d.question = $2
 AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id)
 ORDER BY d.created_at DESC, d.market_id LIMIT 50
@@ -141,9 +141,9 @@ async def anchor_of_question(pool: Pool, document: Document, provider: str) -> i
     return await anchor(pool, "question", document.market_id, document.cid, document.document, provider)
 
 
-async def drafts_asking(pool: Pool, creator: Wallet, question: str) -> list[Document]:
+async def drafts_with_question(pool: Pool, creator: Wallet, question: str) -> list[Document]:
     """Return drafts of `creator` with that question, the newest first."""
-    return [Document(**row) for row in await pool.fetch(_DRAFTS_ASKING, creator, question)]
+    return [Document(**row) for row in await pool.fetch(_DRAFTS_WITH_QUESTION, creator, question)]
 
 
 async def draft(pool: Pool, market_id: MarketId, creator: Wallet) -> Document | None:

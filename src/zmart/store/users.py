@@ -35,17 +35,18 @@ div(p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
         WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END,
     1000000000)
 """
-"""What an unclaimed position is worth: Held.value in SQL, for sums over many positions. The operator `/` would round
-large values up."""
+"""The value of an unclaimed position, as HeldPosition.value, for sums over many positions. The operator `/` would
+round large values up."""
 _UNREALIZED = f"CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} - p.cost_basis_yes - p.cost_basis_no END"
 _RESULTS = f"""
 WITH held AS (
-    SELECT p.*, m.state, CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} END AS worth, {_UNREALIZED} AS unrealized
+    SELECT p.*, m.state, CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} END AS current_value,
+        {_UNREALIZED} AS unrealized
     FROM positions p JOIN markets m USING (market_id) WHERE p.wallet = $1
 )
 SELECT coalesce((SELECT sum(cost_lamports) FROM trades WHERE wallet = $1), 0) AS volume,
     coalesce(sum(realized_pnl_lamports), 0) AS realized, coalesce(sum(unrealized), 0) AS unrealized,
-    coalesce(sum(worth), 0) AS worth, coalesce(sum(total_invested), 0) AS invested,
+    coalesce(sum(current_value), 0) AS current_value, coalesce(sum(total_invested), 0) AS invested,
     count(*) FILTER (WHERE state <> 'FINALIZED' AND (shares_yes > 0 OR shares_no > 0)) AS open_positions,
     count(*) FILTER (WHERE state = 'FINALIZED') AS settled,
     count(*) FILTER (WHERE state = 'FINALIZED' AND realized_pnl_lamports + unrealized > 0) AS won
@@ -98,7 +99,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     volume: Lamports
     realized: Lamports
     unrealized: Lamports
-    worth: Lamports
+    current_value: Lamports
     invested: Lamports
     open_positions: int
     settled: int

@@ -17,6 +17,7 @@ class StatsApi:
         self._pool = pool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer GET /api/stats; any other path with 404."""
         if scope["type"] != "http":
             return
         path = scope.get("path", "")

@@ -19,6 +19,7 @@ log = structlog.get_logger()
 
 
 def key_of(kind: str, market_id: MarketId) -> str:
+    """Return the Redis key of a vote's counts."""
     return f"votes:{kind}:{market_id}"
 
 
@@ -29,6 +30,7 @@ class TallyCache:
         self._redis = redis_client.connect(redis_url, connections=2, answer_s=5.0, retries=1)
 
     async def aclose(self) -> None:
+        """Close the connection to Redis."""
         await self._redis.aclose()
 
     async def refresh(self, pool: Pool) -> None:

@@ -11,6 +11,8 @@ from zmart.market.types import Bps
 
 
 class Step(Enum):
+    """What the aggregator does next with a proposal."""
+
     WAIT = "wait"
     COUNT = "count"
     """Count the log, write the tally down and plan to record it on chain."""
@@ -27,6 +29,7 @@ class Policy(msgspec.Struct, frozen=True):
     min_votes: int
 
     def passes(self, tally: Tally) -> bool:
+        """Return whether the tally passes with enough votes."""
         return tally.passes(self.threshold_bps, self.min_votes)
 
 

@@ -49,6 +49,7 @@ class Aggregator:
         self._outages = Outages()
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set."""
         url = self._settings.require("database_url")
         cron = self._settings.aggregator_cron
         jobs = [
@@ -101,6 +102,7 @@ class Aggregator:
         await self._workers.drain()
 
     async def readiness(self) -> Readiness:
+        """Return ready unless a loop waits for a server or the last tick failed."""
         pending = await market_work.pending(self._context.pool)
         slot = await self._context.rpc.get_slot()
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
@@ -108,9 +110,11 @@ class Aggregator:
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
+        """Return figures of the ticks."""
         return {**self._ticks.health(), "service": "zmart-vote-aggregator"}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
+        """Return the probes and GET /api/stats."""
         return probes(StatsApi(self._context.pool))
 
     async def _tick(self) -> None:

@@ -78,10 +78,12 @@ class Batch(msgspec.Struct):
 
     @property
     def ids(self) -> list[int]:
+        """The ids of the batch's inbox rows."""
         return [row.id for row in self.rows.values()]
 
     @property
     def settled(self) -> list[int]:
+        """The ids of rows that are done once the batch is written."""
         others = {failure.id for failure in self.failures}.union(
             self.not_ours, self.reported_not_ours, self.deferred, self.unproven
         )

@@ -76,6 +76,7 @@ class Engine:
         return cls(settings, pool, rpc, program, Rpc.of_each_url(settings))
 
     async def close(self) -> None:
+        """Close the database pool and all RPC clients."""
         await self.pool.close()
         for rpc in (self.rpc, *self._witnesses):
             await rpc.aclose()
@@ -83,6 +84,7 @@ class Engine:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Engine]:
+    """Open an engine for the block."""
     engine = await Engine.open(settings)
     try:
         yield engine

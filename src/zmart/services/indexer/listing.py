@@ -25,6 +25,7 @@ class Pace:
         self._next = 0.0
 
     async def turn(self) -> None:
+        """Wait until the next call is allowed."""
         now = time.monotonic()
         self._next = max(self._next, now) + self._between_s
         if (wait_s := self._next - self._between_s - now) > 0:

@@ -147,6 +147,7 @@ class Projector:
             after = page[-1]
 
     async def refold_config(self, connection: Connection) -> None:
+        """Write the config as folded from all its events."""
         await projections.write_config(connection, (await self._rules(connection)).configs.latest)
 
     async def _extend(

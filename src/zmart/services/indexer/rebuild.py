@@ -29,6 +29,7 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def was_equal(self) -> bool:
+        """Whether no row differed."""
         return not any(self.different.values())
 
 

@@ -36,10 +36,12 @@ class TruncatedInstruction(msgspec.Struct, frozen=True):
     time: ChainTime | None
 
     def wallet(self, name: str) -> Wallet:
+        """Return the wallet of a named account."""
         return Wallet(self.accounts[name])
 
     @property
     def of_market(self) -> MarketAccount:
+        """The market's account. Raises ChainError when the RPC does not have it."""
         if self.market is None:
             raise ChainError(f"The account of a market is not there (yet), {self.call.name} needs it.")
         return self.market

@@ -49,6 +49,7 @@ class Indexer:
 
     @classmethod
     async def open(cls, settings: Settings) -> Indexer:
+        """Open the indexer with its connections. Raises ConfigError, StoreError or ChainError."""
         engine = await Engine.open(settings)
         try:
             return cls(settings, engine)
@@ -57,6 +58,7 @@ class Indexer:
             raise
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Run all loops until `stop` is set."""
         engine = self._engine
         work, fetch, confirm, scan, final, care, webhooks = (WakeSignal(stop) for _ in range(7))
         endless = [self._wake(StopSignal(stop), (work, fetch))]
@@ -80,6 +82,7 @@ class Indexer:
             await engine.close()
 
     async def readiness(self) -> Readiness:
+        """Return ready while the index follows the chain; else the reason."""
         try:
             progress = await index_progress.read(self._engine.pool)
             depth = await inbox.depth(self._engine.pool)
@@ -110,10 +113,12 @@ class Indexer:
         return Readiness(ready=not reason, reason=reason, details=details)
 
     def health(self) -> Mapping[str, object]:
+        """Return how many events were indexed, in total and per minute."""
         total = self._engine.worker.events_total
         return {"events_total": total, "events_per_minute": self._rate.per_minute(total)}
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
+        """Return the probes and the webhook's route."""
         return probes(self._app)
 
     async def _wake(self, stop: StopSignal, signals: tuple[WakeSignal, ...]) -> None:
@@ -139,6 +144,7 @@ class EventRate:
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
     def per_minute(self, total: int) -> float:
+        """Return the events of the last minute, given the total now."""
         now = time.monotonic()
         while len(self._samples) > 1 and self._samples[1][0] < now - 60:
             self._samples.popleft()

@@ -14,12 +14,15 @@ class WakeSignal:
 
     @property
     def stopped(self) -> bool:
+        """Whether the service stops."""
         return self._stop.is_set()
 
     def wake(self) -> None:
+        """Wake the loop that waits."""
         self._woken.set()
 
     def clear(self) -> None:
+        """Discard earlier wake-ups."""
         self._woken.clear()
 
     async def wait(self, seconds: float | None) -> None:

@@ -62,7 +62,7 @@ async def keep_question(
 ) -> StoredQuestion:
     """Written down with its pin to come. A creator who says the same again, since no answer came, means the same
     draft: it keeps its id."""
-    for stored in await documents.drafts_asking(context.pool, creator, draft.question):
+    for stored in await documents.drafts_with_question(context.pool, creator, draft.question):
         again = question(program, stored.market_id, creator, draft)
         if again.cid == stored.cid:
             return StoredQuestion(

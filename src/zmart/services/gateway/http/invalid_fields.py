@@ -45,8 +45,8 @@ def _field_problem(item: Mapping[str, Any], parameters: Mapping[str, FieldDefini
     if message.startswith("Invalid enum value") and (allowed := _allowed(hint)):
         message = f"{name} is one of {', '.join(allowed)}."
     elif kinds := _KIND.fullmatch(message):
-        wanted, given = (" or ".join(_of_json(kind)) for kind in kinds.groups())
-        message = f"{name} must be {wanted}, not {given}."
+        expected, given = (" or ".join(_of_json(kind)) for kind in kinds.groups())
+        message = f"{name} must be {expected}, not {given}."
     return FieldProblem(field=name, message=message)
 
 

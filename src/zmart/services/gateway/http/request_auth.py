@@ -15,8 +15,8 @@ from zmart.services.gateway.http.security import accepted_proofs
 
 
 class RequestAuth(msgspec.Struct, frozen=True):
-    """Made once per request; its demands raise Unauthenticated or Forbidden. A proof that the operation's `security`
-    does not name counts as none."""
+    """The sender of one request; its methods raise Unauthenticated or Forbidden. A proof that the operation's
+    `security` does not name is ignored."""
 
     context: AppContext
     principal: Principal
@@ -34,7 +34,6 @@ class RequestAuth(msgspec.Struct, frozen=True):
         return wallet
 
     async def reader(self) -> Wallet | None:
-        """Return the wallet that reads; None without a valid proof."""
         """Return the wallet that reads; None without a valid proof."""
         return await self.context.authenticator.reader(self.principal)
 
