@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
+from kit.database_conditions import DatabaseConditions
 from zmart.cli.migrate import app
 from zmart.errors import StoreError
 from zmart.store import migrate
@@ -110,3 +111,25 @@ async def test_a_stranger_role_reads_what_the_api_shows_and_nothing_else(databas
 async def test_a_database_that_is_away_is_one_sentence_that_says_what_to_check() -> None:
     with pytest.raises(StoreError, match="check DATABASE_URL"):
         await migrate.status("postgresql://postgres@127.0.0.1:1/none")
+
+
+@pytest.mark.parametrize("command", [["up"], ["rollback", "--yes"]])
+@pytest.mark.parametrize("start", ["empty", "migrated"])
+def test_a_read_only_database_ends_a_migration_with_one_sentence(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, command: list[str], start: str
+) -> None:
+    """W14."""
+    if start == "migrated":
+        migrate.upgrade(empty_database_url)
+        migrate.rollback(empty_database_url, "-1")
+    elif command != ["up"]:
+        return
+    monkeypatch.setattr("zmart.cli.migrate._url", lambda: empty_database_url)
+    conditions = DatabaseConditions(empty_database_url)
+    asyncio.run(conditions.set("default_transaction_read_only", "on"))
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert done.output.startswith("PostgreSQL accepts no writes (")
+    assert len(done.output.splitlines()) == 1
+    asyncio.run(conditions.reset("default_transaction_read_only"))
+    assert CliRunner().invoke(app, ["up"]).exit_code == 0

@@ -10,6 +10,7 @@ import msgspec
 from zmart.errors import StoreError
 from zmart.store import change_feed
 from zmart.store.connection import connect
+from zmart.store.driver_errors import DRIVER_ERRORS, store_error
 from zmart.store.migrations import HEAD, REVISIONS, fingerprint
 from zmart.store.pool import Connection
 
@@ -70,7 +71,7 @@ async def _problem(connection: Connection, current: str | None) -> str | None:
 def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
     """Migrate the database to `revision`; cheap if it has that revision. A restored database begins a new epoch of its
     change feed. Blocks, so never call it in a running loop. Raises StoreError for a database that other migrations
-    created."""
+    created, or that is unavailable, busy or read-only."""
     after = _checked(database_url)
     if revision != "head" or not after.up_to_date:
         asyncio.run(_guarded(database_url, "upgrade", revision))
@@ -106,6 +107,20 @@ async def _guarded(database_url: str, command: str, revision: str) -> None:
 
 
 def _alembic(database_url: str, command: str, revision: str) -> None:
+    """Run one of Alembic's commands. Raises what a statement of the store would raise."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        _run_alembic(database_url, command, revision)
+    except (DBAPIError, *DRIVER_ERRORS) as problem:
+        driver = problem.orig and problem.orig.__cause__ if isinstance(problem, DBAPIError) else problem
+        known = store_error(driver, connected=True) if isinstance(driver, DRIVER_ERRORS) else None
+        if known is None:
+            raise
+        raise known from problem
+
+
+def _run_alembic(database_url: str, command: str, revision: str) -> None:
     from alembic import command as commands
     from alembic.config import Config
 
