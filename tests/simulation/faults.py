@@ -27,6 +27,8 @@ class Faults:
         self._nodes, self._kills, self._forks = rng(seed, "nodes"), rng(seed, "kills"), rng(seed, "forks")
         world.rpc.fault = self._answer
         world.rpc.latency_s = lambda: self._nodes.uniform(0.002, 0.05)
+        spread = rng(seed, "nodes behind one URL")
+        world.rpc.spread_slots = lambda node: spread.randint(0, node.lag_slots)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -70,7 +72,7 @@ class Faults:
         return result
 
     async def _lags(self) -> None:
-        """Each node is behind the cluster by another distance every hour."""
+        """The nodes of each URL are behind the cluster by at most another distance every hour."""
         while not self._world.faults_over:
             for name in _UNRULY:
                 self._world.nodes[name].lag_slots = self._nodes.randint(0, self._options.node_lag_slots)

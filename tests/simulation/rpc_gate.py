@@ -45,7 +45,8 @@ Fault = Callable[[str, str, str], str | None]
 
 
 class RpcGate:
-    """`fault` and `latency_s` are drawn for each request."""
+    """`fault`, `latency_s` and `spread_slots` are drawn for each request: behind one URL there are many nodes, and each
+    is as far behind the cluster as it likes, up to the lag of its URL."""
 
     def __init__(self, clock: VirtualClock, nodes: dict[str, SimulatedNode]) -> None:
         self.clock = clock
@@ -53,6 +54,7 @@ class RpcGate:
         self.calls = 0
         self.fault: Fault = lambda process, node, method: None
         self.latency_s: Callable[[], float] = lambda: 0.01
+        self.spread_slots: Callable[[SimulatedNode], int] = lambda node: 0
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
         node = self.nodes[request.url.host.removesuffix(".node")]
@@ -84,7 +86,7 @@ class RpcGate:
         try:
             body = b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (
                 asked.id,
-                node.answer(asked.method, asked.params, self._lag_of(process)),
+                node.answer(asked.method, asked.params, self._lag_of(process) - self.spread_slots(node)),
             )
         except NodeError as error:
             reported = {

@@ -29,7 +29,8 @@ class NodeError(Exception):
 
 
 class SimulatedNode:
-    """`lag_slots`: how far it is behind the cluster. `answer` gives the JSON of `result`, or raises NodeError."""
+    """The nodes behind one URL. `lag_slots`: how far the slowest is behind the cluster. `answer` gives the JSON of
+    `result`, or raises NodeError."""
 
     def __init__(self, chain: SimulatedChain, name: str) -> None:
         self.chain = chain
@@ -43,7 +44,7 @@ class SimulatedNode:
         return max(FIRST_SLOT, self.chain.slot - self.lag_slots - self.behind_slots)
 
     def answer(self, method: str, params: Sequence, behind_slots: int = 0) -> bytes:
-        """`behind_slots`: as a node answers that is so much further behind."""
+        """`behind_slots`: as a node answers so much further behind than the slowest, or (negative) ahead."""
         self.chain.catch_up()
         self.behind_slots = behind_slots
         handler = getattr(self, f"_{method}", None)
