@@ -56,7 +56,17 @@ _Outcome = _FetchedRow | _AbsentRow | _DepartedRow | FetchFailure
 
 
 class _Placed(msgspec.Struct):
-    slot: int
+    slot: Slot
+
+
+def _placed(row: FetchRequest, raw: bytes) -> _FetchedRow | FetchFailure:
+    """Judge where a node has the transaction. Where the chain's list names it in another slot, one of the two is wrong
+    or about to change: the row holds the gap-free slot where the list has it, until both agree."""
+    slot = msgspec.json.decode(raw, type=_Placed).slot
+    if row.listed and row.slot is not None and slot != row.slot:
+        error = f"The chain lists this transaction in slot {row.slot}, but the node that was asked has it in {slot}."
+        return FetchFailure(id=row.id, error=error)
+    return _FetchedRow(row.id, raw, slot)
 
 
 class Fetcher:
@@ -125,9 +135,7 @@ class Fetcher:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     raw = await self._rpc.get_transaction_json(row.signature)
-                    if raw is not None:
-                        return _FetchedRow(row.id, raw, Slot(msgspec.json.decode(raw, type=_Placed).slot))
-                    return await self._unknown(row)
+                    return await self._unknown(row) if raw is None else _placed(row, raw)
             except (TransientRpcError, TimeoutError) as error:
                 return FetchFailure(
                     id=row.id, error=str(error) or "The RPC is silent.", most_s=UNAVAILABLE_PAUSE_S
