@@ -94,7 +94,8 @@ WHERE market_id > $1 ORDER BY market_id LIMIT $2
 _COUNT = "SELECT count(*) FROM chain_events"
 _UNFINAL = """
 SELECT signature, slot, failed, extract(epoch FROM now() - indexed_at)::float8,
-    EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature))
+    EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (t.slot, t.signature)),
+    event_count = 0 AND NOT failed
 FROM chain_transactions t
 WHERE finality = 'confirmed' AND (slot, signature) > ($1, $2) ORDER BY slot, signature LIMIT $3
 """
@@ -147,13 +148,14 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 class UnfinalTransaction(msgspec.Struct, frozen=True):
     """A transaction that may still leave the chain; `age_s` is how long it has been indexed. `unconfirmed`: a
-    webhook delivered it, and our own RPC has not shown it yet."""
+    webhook delivered it, and our own RPC has not shown it yet. `is_empty`: it succeeded and has no event."""
 
     signature: Signature
     slot: Slot
     failed: bool
     age_s: float
     unconfirmed: bool = False
+    is_empty: bool = False
 
 
 class AffectedProjections(msgspec.Struct, frozen=True):

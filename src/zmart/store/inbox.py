@@ -24,7 +24,7 @@ _LOCKED = "locked AS MATERIALIZED (SELECT id FROM inbox WHERE {} ORDER BY signat
 LOCKED = _LOCKED.format("id = ANY($1::bigint[])")
 LOCKED_BY_SIGNATURE = _LOCKED.format("signature = ANY($1::text[])")
 # A row that gets its payload is ready at once, even if it is leased for a fetch. The chain's listing overrides what a
-# hint said, and makes an abandoned hint pending again.
+# hint said, and makes pending again a hint that was abandoned or did not seem to concern the program.
 _STORE = f"""
 WITH hints AS (
     SELECT * FROM unnest($2::text[], $3::bigint[], $4::bytea[]) AS h (signature, slot, payload) ORDER BY signature
@@ -38,14 +38,14 @@ WITH hints AS (
         slot = CASE WHEN excluded.listed THEN COALESCE(excluded.slot, old.slot)
             ELSE COALESCE(old.slot, excluded.slot) END,
         listed = old.listed OR excluded.listed,
-        state = CASE old.state WHEN 'absent' THEN 'pending' ELSE old.state END,
-        settled_at = CASE old.state WHEN 'absent' THEN NULL ELSE old.settled_at END,
+        state = CASE WHEN old.state IN ('absent', 'done') THEN 'pending' ELSE old.state END,
+        settled_at = CASE WHEN old.state IN ('absent', 'done') THEN NULL ELSE old.settled_at END,
         unknown_since_slot = NULL,
-        next_attempt_at = CASE WHEN old.state = 'absent' OR old.unknown_since_slot IS NOT NULL
+        next_attempt_at = CASE WHEN old.state IN ('absent', 'done') OR old.unknown_since_slot IS NOT NULL
             OR old.payload IS NULL AND excluded.payload IS NOT NULL THEN now() ELSE old.next_attempt_at END
     WHERE old.state IN ('pending', 'absent') AND old.payload IS NULL AND excluded.payload IS NOT NULL
         OR old.state = 'pending' AND old.slot IS NULL AND excluded.slot IS NOT NULL
-        OR old.state IN ('pending', 'dead', 'absent') AND excluded.listed AND NOT old.listed
+        OR old.state IN ('pending', 'dead', 'absent', 'done') AND excluded.listed AND NOT old.listed
     RETURNING (xmax = 0) AS fresh
 ), woken AS (SELECT pg_notify('{CHANNEL}', '') FROM stored WHERE $5 LIMIT 1)
 SELECT (SELECT count(*) FROM stored WHERE fresh) AS fresh, (SELECT count(*) FROM stored) AS changed,
@@ -54,7 +54,7 @@ SELECT (SELECT count(*) FROM stored WHERE fresh) AS fresh, (SELECT count(*) FROM
 _WAKE = f"SELECT pg_notify('{CHANNEL}', '')"
 _UNKNOWN = """
 SELECT h.signature FROM unnest($1::text[]) AS h (signature)
-WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature AND (i.listed OR i.state IN ('done', 'dropped')))
+WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.signature = h.signature AND (i.listed OR i.state = 'dropped'))
     AND NOT EXISTS (SELECT FROM chain_transactions t WHERE t.signature = h.signature)
 """
 # A batch ends with its number of rows or of bytes, whichever comes first: a payload may have megabytes.
@@ -64,7 +64,7 @@ WITH next AS (
     WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
-SELECT id, signature, slot, payload, delivered, reported_not_ours, attempts,
+SELECT id, signature, slot, payload, delivered, listed, reported_not_ours, attempts,
     extract(epoch FROM now() - received_at)::float8 AS age_s
 FROM inbox WHERE id = ANY (ARRAY(
     SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY number) - size AS before FROM next) f WHERE before < $2))
@@ -185,8 +185,8 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class ReadyTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A row with the transaction's JSON. `age_s`: since it was received; `delivered`: by a webhook;
-    `reported_not_ours`: an earlier delivery did not concern the program."""
+    """A row with the transaction's JSON. `age_s`: since it was received; `delivered`: by a webhook; `listed`: by the
+    chain's own listing; `reported_not_ours`: an earlier delivery did not concern the program."""
 
     id: int
     signature: Signature
@@ -195,6 +195,7 @@ class ReadyTransaction(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     age_s: float
     delivered: bool = False
+    listed: bool = False
     reported_not_ours: bool = False
 
 

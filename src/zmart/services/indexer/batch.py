@@ -10,6 +10,7 @@ import msgspec
 from zmart.chain.digest import digest_of
 from zmart.chain.program import Program
 from zmart.chain.transactions import (
+    NO_EVENTS,
     ChainTransaction,
     Extracted,
     extract_events,
@@ -115,11 +116,7 @@ def _read(program: Program, batch: Batch, row: ReadyTransaction, *, is_hint: boo
         batch.failures.append(InboxFailure(id=row.id, error=str(error), refetch=True))
         return
     if not any(i.program_id == program.address for i in transaction.instructions):
-        if not is_hint and program.address.encode() in row.payload and may_hide_calls(program, transaction):
-            reason = "The node does not show the inner instructions, among which may be the program's."
-            batch.failures.append(InboxFailure(id=row.id, error=reason, refetch=True))
-            return
-        (batch.reported_not_ours if is_hint else batch.not_ours).append(row.id)
+        _read_not_ours(program, batch, row, transaction, is_hint=is_hint)
         return
     extracted = extract_events(program, transaction)
     if is_hint:
@@ -130,6 +127,30 @@ def _read(program: Program, batch: Batch, row: ReadyTransaction, *, is_hint: boo
     batch.transactions.append(_transaction(transaction, extracted))
     if extracted.lost:
         batch.truncated[row.signature] = TruncatedTransaction(transaction, extracted)
+
+
+def _read_not_ours(
+    program: Program, batch: Batch, row: ReadyTransaction, transaction: ChainTransaction, *, is_hint: bool
+) -> None:
+    """Set aside what does not call the program. Where our RPC shows that it names the program, it is kept until it is
+    final: on another fork the same transaction may call it."""
+    if is_hint:
+        batch.reported_not_ours.append(row.id)
+    elif program.address.encode() not in row.payload:
+        _read_unnamed(batch, row)
+    elif may_hide_calls(program, transaction):
+        reason = "The node does not show the inner instructions, among which may be the program's."
+        batch.failures.append(InboxFailure(id=row.id, error=reason, refetch=True))
+    else:
+        batch.transactions.append(_transaction(transaction, NO_EVENTS))
+
+
+def _read_unnamed(batch: Batch, row: ReadyTransaction) -> None:
+    if not row.listed:
+        batch.not_ours.append(row.id)
+        return
+    reason = "The chain lists this transaction as the program's, but what the node shows does not name the program."
+    batch.failures.append(InboxFailure(id=row.id, error=reason, refetch=True))
 
 
 def _transaction(chain_transaction: ChainTransaction, extracted: Extracted) -> Transaction:

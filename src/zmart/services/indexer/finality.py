@@ -5,6 +5,7 @@ The gap-free slot waits for this: it never passes a transaction that may still l
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ import structlog
 from zmart.chain import absence
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc, SignatureStatus
+from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
@@ -25,6 +27,7 @@ from zmart.store.pool import Pool
 from zmart.store.retrying import Outages, retrying
 
 _AT_ONCE = 256
+_REREAD_AT_ONCE = 16
 _SETTLING_SLOTS = 32
 """What a node may be behind another that confirmed a transaction already: about the time that finality takes."""
 _FAR_SLOTS, _LONG_S = 150, 60.0
@@ -57,6 +60,7 @@ class FinalityWatcher:
         self._projector = projector
         self._interval_s = interval_s
         self._suspects: set[Signature] = set()
+        self._gate = asyncio.Semaphore(_REREAD_AT_ONCE)
         self._known = Slot(0)
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
@@ -82,7 +86,7 @@ class FinalityWatcher:
         after: UnfinalTransaction | None = None
         while page := await chain_events.unfinal(self._pool, after, _AT_ONCE):
             finals, unknown = await self._ask(page, finalized)
-            final += await chain_events.finalize(self._pool, finals)
+            final += await chain_events.finalize(self._pool, await self._unchanged(finals))
             missing, after = missing + unknown, page[-1]
         await self._judge(missing)
         await index_progress.advance(self._pool)
@@ -90,20 +94,45 @@ class FinalityWatcher:
 
     async def _ask(
         self, candidates: Sequence[UnfinalTransaction], finalized: Slot
-    ) -> tuple[list[Signature], list[UnfinalTransaction]]:
+    ) -> tuple[list[UnfinalTransaction], list[UnfinalTransaction]]:
         """Return those that are final, and those that the node does not know in the slot where we have them."""
         names = [c.signature for c in candidates]
         statuses = await self._rpc.get_signature_statuses(names, search_history=True)
-        final, missing = list[Signature](), list[UnfinalTransaction]()
+        final, missing = list[UnfinalTransaction](), list[UnfinalTransaction]()
         for candidate, status in zip(candidates, statuses.values, strict=True):
             if status is not None and _same(candidate, status):
                 if status.confirmation_status == "finalized":
-                    final.append(candidate.signature)
+                    final.append(candidate)
             elif status is not None and candidate.unconfirmed:
                 pass  # it differs from what a webhook delivered: Confirmer corrects that
             elif _should_be_known(candidate, finalized, statuses.context_slot, self._known):
                 missing.append(candidate)
         return final, missing
+
+    async def _unchanged(self, final: Sequence[UnfinalTransaction]) -> list[Signature]:
+        """Read once more what had nothing to fold, and return those that may become final. A fork may have put the
+        same transaction into the same slot with another effect; one that had an effect is compared by its status."""
+        changed = await asyncio.gather(*(self._has_changed(candidate) for candidate in final))
+        return [candidate.signature for candidate, has in zip(final, changed, strict=True) if has is False]
+
+    async def _has_changed(self, candidate: UnfinalTransaction) -> bool | None:
+        """Return whether it was removed because it tells something now; None where that cannot be read now."""
+        if not candidate.is_empty or candidate.unconfirmed:
+            return False
+        try:
+            async with self._gate:
+                raw = await self._rpc.get_transaction_json(candidate.signature, "finalized")
+            if raw is None:
+                return None
+            found = parse_transaction(raw)
+        except ChainError as error:
+            log.warning("finality unknown", signature=candidate.signature, error=str(error))
+            return None
+        told = extract_events(self._projector.program, found)
+        if not told.events and not told.lost:
+            return False
+        await self._take_back(candidate.signature, Hint(candidate.signature, found.slot, raw))
+        return True
 
     async def _judge(self, missing: Sequence[UnfinalTransaction]) -> None:
         """Remove only what is missing twice and what no endpoint has: a node may be wrong once."""

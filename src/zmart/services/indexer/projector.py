@@ -42,6 +42,7 @@ class Projector:
     """Folds events into rows. Every method runs inside the caller's transaction, under the writer's lock."""
 
     def __init__(self, program: Program, pricing: PricingModelName) -> None:
+        self.program = program
         self._address_of = program.addresses.market
         self._pricing: PricingModelName = pricing
         self.refold_events_max = REFOLD_EVENTS_MAX
