@@ -24,6 +24,7 @@ class StoryNode:
     def __init__(self, story: Story) -> None:
         self.shown: list[Tx] = list(story.txs)
         self.calls: dict[str, int] = {}
+        self.genesis = GENESIS
         self.away = False
         self.withheld: set[str] = set()  # listed, and otherwise said to be unknown
         self.more_slots = 0  # that have passed since the last transaction
@@ -64,7 +65,7 @@ class StoryNode:
         await send({"type": "http.response.body", "body": raw})
 
     def getGenesisHash(self):  # noqa: N802 - the RPC's own names from here on
-        return msgspec.json.encode(GENESIS)
+        return msgspec.json.encode(self.genesis)
 
     def getSlot(self, options):  # noqa: N802
         return msgspec.json.encode(self._final() if options["commitment"] == "finalized" else self.tip())

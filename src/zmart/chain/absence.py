@@ -43,6 +43,7 @@ async def unknown(rpcs: Sequence[Rpc], signature: Signature) -> UnknownTransacti
 
 
 async def _unknown_to(rpc: Rpc, signature: Signature) -> UnknownTransaction | None:
+    await rpc.check_chain()  # another chain has none of our transactions
     final = await rpc.get_slot("finalized")
     statuses = await rpc.get_signature_statuses([signature], search_history=True)
     if statuses.values[0] is not None:

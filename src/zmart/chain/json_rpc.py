@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from types import TracebackType
@@ -21,6 +21,8 @@ import httpx
 import msgspec
 import stamina
 
+from zmart.chain.clock import ChainClock
+from zmart.chain.endpoint_guard import ChainReport, EndpointGuard, GuardedEndpoint
 from zmart.chain.rpc_answer import (
     LAG_CODES,
     BadAnswer,
@@ -33,6 +35,7 @@ from zmart.chain.rpc_answer import (
 from zmart.errors import ChainError, ConfigError
 
 Answer = TypeVar("Answer")
+ReadReport = Callable[[Answer], ChainReport | ChainClock]
 
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
 _MAX_REFUSAL_BYTES = 4_096
@@ -76,10 +79,12 @@ class _Endpoint:
         self.name = _name(url)
         self.secrets = secrets_of(url)
         self.paused_until = 0.0
+        self.guard: EndpointGuard | None = None
+        self.guarded = GuardedEndpoint(url, self.name)
 
     def failed(self, method: str, reason: str) -> TransientRpcError:
         """Return the error to raise; other endpoints are preferred for some seconds."""
-        self.paused_until = time.monotonic() + _PAUSE_S
+        self._pause(_PAUSE_S)
         return TransientRpcError(
             f"{self.name} did not answer {method}: {safe_message(reason, self.secrets)}."
         )
@@ -89,9 +94,14 @@ class _Endpoint:
         message = safe_message(refusal.message, self.secrets)
         if refusal.is_answer:
             return RpcError(method, refusal.code, message, refusal.data, self.name)
-        self.paused_until = time.monotonic() + (_SHORT_PAUSE_S if refusal.code in LAG_CODES else _PAUSE_S)
+        self._pause(_SHORT_PAUSE_S if refusal.code in LAG_CODES else _PAUSE_S)
         message = f"{self.name} did not answer {method}: {message} (code {refusal.code})."
         return TransientRpcError(message, refusal.code)
+
+    def _pause(self, seconds: float) -> None:
+        self.paused_until = time.monotonic() + seconds
+        if self.guard is not None:
+            self.guard.reconnects(self.guarded)
 
 
 class JsonRpc:
@@ -122,19 +132,48 @@ class JsonRpc:
         """Close the connections."""
         await self._http.aclose()
 
-    async def request(self, method: str, params: Sequence[object] = ()) -> bytes:
+    def guard_with(self, guard: EndpointGuard) -> None:
+        """Refuse answers of endpoints that belong to another chain, or report what this one cannot have reached."""
+        for endpoint in self._endpoints:
+            endpoint.guard = guard
+
+    def refusals(self) -> Mapping[str, str]:
+        """Return the endpoints whose answers are refused, with the reason."""
+        guard = self._endpoints[0].guard
+        return {} if guard is None else guard.refusals()
+
+    async def check_chain(self, *, again: bool = True) -> None:
+        """Ask every endpoint which chain it belongs to, now or (not `again`) if that was some time ago. Raises
+        TransientRpcError for one of another chain."""
+        for endpoint in self._endpoints:
+            await self._admit(endpoint, "getGenesisHash", again=again)
+
+    async def request(
+        self, method: str, params: Sequence[object] = (), report: ReadReport[bytes] | None = None
+    ) -> bytes:
         """Return the raw JSON of `result`. Raises RpcError, or TransientRpcError after the last attempt."""
-        return await self._ask(method, params, bytes)
+        return await self.read(bytes, method, params, report)
 
-    async def typed(self, kind: type[Answer], method: str, params: Sequence[object] = ()) -> Answer:
+    async def typed(
+        self,
+        kind: type[Answer],
+        method: str,
+        params: Sequence[object] = (),
+        report: ReadReport[Answer] | None = None,
+    ) -> Answer:
         """Return `result` as `kind`; a result of another shape counts as a failed attempt."""
-        return await self._ask(method, params, partial(_decoded, kind))
+        return await self.read(partial(_decoded, kind), method, params, report)
 
-    async def _ask(self, method: str, params: Sequence[object], read: Callable[[bytes], Answer]) -> Answer:
+    async def read(
+        self,
+        read: Callable[[bytes], Answer],
+        method: str,
+        params: Sequence[object] = (),
+        report: ReadReport[Answer] | None = None,
+    ) -> Answer:
+        """Return `result` as `read` does; where it raises BadAnswer, the attempt failed. `report` returns what the
+        answer says of the chain, for the guard."""
         request_id = next(self._ids)
-        body = msgspec.json.encode(
-            {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
-        )
         async for attempt in stamina.retry_context(
             on=TransientRpcError,
             attempts=self._attempts,
@@ -145,14 +184,35 @@ class JsonRpc:
         ):
             with attempt:
                 endpoint = self._pick()
-                result = await self._once(endpoint, method, body, request_id)
+                if method != "getGenesisHash":
+                    await self._admit(endpoint, method)
+                result = await self._once(endpoint, method, params, request_id)
                 try:
-                    return read(result)
+                    answer = read(result)
+                    if report is not None and endpoint.guard is not None:
+                        await endpoint.guard.check(
+                            endpoint.guarded, report(answer), partial(self._once, endpoint)
+                        )
+                    return answer
                 except BadAnswer as problem:
                     raise endpoint.failed(method, str(problem)) from problem
         raise TransientRpcError(f"The RPC did not answer {method}.")
 
-    async def _once(self, endpoint: _Endpoint, method: str, body: bytes, request_id: int) -> bytes:
+    async def _admit(self, endpoint: _Endpoint, method: str, *, again: bool = False) -> None:
+        if endpoint.guard is None:
+            return
+        try:
+            await endpoint.guard.admit(endpoint.guarded, partial(self._once, endpoint), again=again)
+        except BadAnswer as problem:
+            raise endpoint.failed(method, str(problem)) from problem
+
+    async def _once(
+        self, endpoint: _Endpoint, method: str, params: Sequence[object], request_id: int | None = None
+    ) -> bytes:
+        request_id = next(self._ids) if request_id is None else request_id
+        body = msgspec.json.encode(
+            {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
+        )
         try:
             async with asyncio.timeout(self._timeout_s * _SLOWEST_ANSWER):
                 raw = await self._post(endpoint.url, body)
@@ -211,8 +271,10 @@ def _unusable(status: int, content_type: str, body: bytes) -> str:
 
 
 def _name(url: str) -> str:
-    """Return the host for messages: an RPC URL often carries an API key in its query or path."""
+    """Return host and port for messages: an RPC URL often carries an API key in its query or path."""
     try:
-        return f"The RPC at {httpx.URL(url).host}" if url.startswith("http") else "The RPC"
+        parts = httpx.URL(url)
+        host = parts.host if parts.port is None else f"{parts.host}:{parts.port}"
+        return f"The RPC at {host}" if url.startswith("http") else "The RPC"
     except httpx.InvalidURL:
         return "The RPC"

@@ -6,22 +6,24 @@ Shapes: https://solana.com/docs/rpc. Commitment is "confirmed" unless a method s
 from __future__ import annotations
 
 import base64
-import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.json_rpc import JsonRpc, RpcError, TransientRpcError, decode_answer
+from zmart.chain.clock import CLOCK as CLOCK
+from zmart.chain.clock import ChainClock as ChainClock
+from zmart.chain.clock import clock_params, read_clock
+from zmart.chain.endpoint_guard import ChainReport, EndpointGuard
+from zmart.chain.json_rpc import JsonRpc, ReadReport, RpcError, TransientRpcError, decode_answer
 from zmart.chain.versions import NEWEST_READABLE_VERSION, UNSUPPORTED_VERSION_CODE, check_readable
 from zmart.errors import ChainError, DecodeError, UnsupportedVersion
 from zmart.market.types import Address, ChainTime, Lamports, Signature, Slot
 from zmart.settings import Settings
 
 Commitment = Literal["processed", "confirmed", "finalized"]
-CLOCK = Address("SysvarC1ock11111111111111111111111111111111")
 _NO_SUCH_BLOCK = (-32001, -32007, -32009)
 
 
@@ -84,13 +86,6 @@ class SimulationResult(msgspec.Struct, frozen=True):
     accounts: tuple[AccountInfo | None, ...] = ()
 
 
-class ChainClock(msgspec.Struct, frozen=True):
-    """Hold the chain's slot and time."""
-
-    slot: Slot
-    unix_timestamp: ChainTime
-
-
 class _RpcContext(msgspec.Struct):
     slot: int
 
@@ -123,6 +118,9 @@ class _ProgramAccounts(_WithContext):
     value: list[_Keyed]
 
 
+InContext = TypeVar("InContext", bound=_WithContext)
+
+
 class _LatestBlockhash(_WithContext):
     value: _Latest
 
@@ -148,7 +146,9 @@ class _BlockSignatures(msgspec.Struct):
     signatures: list[Signature]
 
 
-class _VersionedAnswer(msgspec.Struct):
+class _VersionedAnswer(msgspec.Struct, rename="camel"):
+    slot: Slot = Slot(0)
+    block_time: ChainTime | None = None
     version: object = None
 
 
@@ -195,13 +195,26 @@ class Rpc:
         """Close the connections."""
         await self._rpc.aclose()
 
+    def guard_with(self, guard: EndpointGuard) -> None:
+        """Refuse answers of endpoints that belong to another chain, or report what this one cannot have reached."""
+        self._rpc.guard_with(guard)
+
+    def refusals(self) -> Mapping[str, str]:
+        """Return the endpoints whose answers are refused, with the reason."""
+        return self._rpc.refusals()
+
+    async def check_chain(self, *, again: bool = True) -> None:
+        """Ask every endpoint which chain it belongs to, now or (not `again`) if that was some time ago. Raises
+        ChainError for one of another chain, or unavailable. Without a guard it does nothing."""
+        await self._rpc.check_chain(again=again)
+
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """Call any method, also a local chain's own; returns the result as plain JSON values."""
         return await self._rpc.typed(object, method, params)
 
     async def get_slot(self, commitment: Commitment = "confirmed") -> Slot:
         """Return the newest slot."""
-        return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}]))
+        return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}], _slot_report))
 
     async def get_block_height(self, commitment: Commitment = "confirmed") -> int:
         """Return the current block height."""
@@ -209,7 +222,7 @@ class Rpc:
 
     async def get_latest_blockhash(self, commitment: Commitment = "confirmed") -> Blockhash:
         """Return the newest blockhash."""
-        answer = await self._rpc.typed(_LatestBlockhash, "getLatestBlockhash", [{"commitment": commitment}])
+        answer = await self._in_context(_LatestBlockhash, "getLatestBlockhash", [{"commitment": commitment}])
         return Blockhash(answer.value.blockhash, answer.value.last_valid_block_height)
 
     async def get_blockhash_validity(
@@ -217,7 +230,7 @@ class Rpc:
     ) -> BlockhashValidity:
         """Return whether a transaction with that blockhash can still be processed (isBlockhashValid)."""
         params = [blockhash, {"commitment": commitment}]
-        answer = await self._rpc.typed(_Flag, "isBlockhashValid", params)
+        answer = await self._in_context(_Flag, "isBlockhashValid", params)
         return BlockhashValidity(answer.value, Slot(answer.context.slot))
 
     async def get_account(
@@ -230,7 +243,7 @@ class Rpc:
         options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
         if since is not None:
             options["minContextSlot"] = since
-        answer = await self._rpc.typed(_OneAccount, "getAccountInfo", [address, options])
+        answer = await self._in_context(_OneAccount, "getAccountInfo", [address, options])
         _reached("getAccountInfo", answer, since)
         return _info(address, answer.value)
 
@@ -239,7 +252,7 @@ class Rpc:
     ) -> tuple[Slot, AccountInfo | None]:
         """Return the slot of the bank that the node read, and the account."""
         params = [address, {"encoding": "base64", "commitment": commitment}]
-        answer = await self._rpc.typed(_OneAccount, "getAccountInfo", params)
+        answer = await self._in_context(_OneAccount, "getAccountInfo", params)
         return Slot(answer.context.slot), _info(address, answer.value)
 
     async def get_multiple_accounts(
@@ -258,7 +271,7 @@ class Rpc:
         options |= {} if since is None else {"minContextSlot": since}
         for start in range(0, len(addresses), 100):
             piece = list(addresses[start : start + 100])
-            answer = await self._rpc.typed(_Accounts, "getMultipleAccounts", [piece, options])
+            answer = await self._in_context(_Accounts, "getMultipleAccounts", [piece, options])
             _reached("getMultipleAccounts", answer, since)
             if len(answer.value) != len(piece):
                 raise ChainError("The RPC answered getMultipleAccounts with another number of accounts.")
@@ -285,7 +298,7 @@ class Rpc:
         options: dict[str, object] = {"encoding": "base64", "commitment": commitment, "withContext": True}
         options["filters"] = filters
         options |= {} if since is None else {"minContextSlot": since}
-        answer = await self._rpc.typed(_ProgramAccounts, "getProgramAccounts", [program_id, options])
+        answer = await self._in_context(_ProgramAccounts, "getProgramAccounts", [program_id, options])
         _reached("getProgramAccounts", answer, since)
         return [_account(Address(item.pubkey), item.account) for item in answer.value]
 
@@ -306,7 +319,9 @@ class Rpc:
         options: dict[str, object] = {"limit": limit, "commitment": commitment}
         options |= {} if since is None else {"minContextSlot": since}
         options |= {name: value for name, value in (("before", before), ("until", until)) if value}
-        return await self._rpc.typed(list[SignatureInfo], "getSignaturesForAddress", [address, options])
+        return await self._rpc.typed(
+            list[SignatureInfo], "getSignaturesForAddress", [address, options], _list_report
+        )
 
     async def get_transaction_json(
         self, signature: Signature, commitment: Commitment = "confirmed"
@@ -320,7 +335,7 @@ class Rpc:
             "commitment": commitment,
             "maxSupportedTransactionVersion": NEWEST_READABLE_VERSION,
         }
-        raw = await self._readable("getTransaction", [signature, options])
+        raw = await self._readable("getTransaction", [signature, options], _transaction_report)
         if raw == b"null":
             return None
         check_readable(decode_answer(_VersionedAnswer, "getTransaction", raw).version)
@@ -347,9 +362,14 @@ class Rpc:
             raise
         return None if raw == b"null" else decode_answer(_BlockSignatures, "getBlock", raw).signatures
 
-    async def _readable(self, method: str, params: Sequence[object]) -> bytes:
+    async def _in_context(self, kind: type[InContext], method: str, params: Sequence[object]) -> InContext:
+        return await self._rpc.typed(kind, method, params, _context_report)
+
+    async def _readable(
+        self, method: str, params: Sequence[object], report: ReadReport[bytes] | None = None
+    ) -> bytes:
         try:
-            return await self._rpc.request(method, params)
+            return await self._rpc.request(method, params, report)
         except RpcError as error:
             if error.code == UNSUPPORTED_VERSION_CODE:
                 raise RefusedVersion(error) from error
@@ -360,7 +380,7 @@ class Rpc:
     ) -> Statuses:
         """Return the statuses of at most 256 signatures."""
         params = [list(signatures), {"searchTransactionHistory": search_history}]
-        answer = await self._rpc.typed(_StatusList, "getSignatureStatuses", params)
+        answer = await self._rpc.typed(_StatusList, "getSignatureStatuses", params, _statuses_report)
         if len(answer.value) != len(signatures):
             raise ChainError("The RPC answered getSignatureStatuses with another number of statuses.")
         return Statuses(Slot(answer.context.slot), answer.value)
@@ -391,7 +411,7 @@ class Rpc:
         if accounts:
             options["accounts"] = {"encoding": "base64", "addresses": list(accounts)}
         params = [base64.b64encode(raw).decode(), options]
-        answer = await self._rpc.typed(_SimulatedValue, "simulateTransaction", params)
+        answer = await self._in_context(_SimulatedValue, "simulateTransaction", params)
         value = answer.value
         after = zip(accounts, value.accounts or [None] * len(accounts), strict=False)
         return SimulationResult(
@@ -406,7 +426,7 @@ class Rpc:
     async def get_balance(self, address: Address) -> Lamports:
         """Return an account's lamports; 0 if it does not exist."""
         params = [address, {"commitment": "confirmed"}]
-        return Lamports((await self._rpc.typed(_Integer, "getBalance", params)).value)
+        return Lamports((await self._in_context(_Integer, "getBalance", params)).value)
 
     async def request_airdrop(self, address: Address, lamports: Lamports) -> Signature:
         """Request lamports from a local or test cluster."""
@@ -428,12 +448,36 @@ class Rpc:
         return [fee.prioritization_fee for fee in fees]
 
     async def get_clock(self, commitment: Commitment = "confirmed") -> ChainClock:
-        """Return the time that programs see: slot @0 and unix_timestamp @32 of the Clock sysvar."""
-        info = await self.get_account(CLOCK, commitment)
-        if info is None or len(info.data) < 40:
-            raise ChainError("The RPC has no Clock sysvar; it is not a Solana node.")
-        slot, unix_timestamp = struct.unpack_from("<Q24xq", info.data)
-        return ChainClock(Slot(slot), ChainTime(unix_timestamp))
+        """Return the slot and the time that programs see."""
+        return await self._rpc.read(read_clock, "getAccountInfo", clock_params(commitment), _clock_report)
+
+
+def _slot_report(slot: int) -> ChainReport:
+    return ChainReport(Slot(slot))
+
+
+def _clock_report(clock: ChainClock) -> ChainClock:
+    return clock
+
+
+def _context_report(answer: _WithContext) -> ChainReport:
+    return ChainReport(Slot(answer.context.slot))
+
+
+def _statuses_report(answer: _StatusList) -> ChainReport:
+    return ChainReport(Slot(max([answer.context.slot, *(status.slot for status in answer.value if status)])))
+
+
+def _list_report(lines: list[SignatureInfo]) -> ChainReport:
+    times = (line.block_time for line in lines if line.block_time is not None)
+    return ChainReport(Slot(max((line.slot for line in lines), default=0)), max(times, default=None))
+
+
+def _transaction_report(raw: bytes) -> ChainReport:
+    if raw == b"null":
+        return ChainReport(Slot(0))
+    found = decode_answer(_VersionedAnswer, "getTransaction", raw)
+    return ChainReport(found.slot, found.block_time)
 
 
 def _reached(method: str, answer: _WithContext, since: Slot | None) -> None:

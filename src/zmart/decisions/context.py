@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from solders.keypair import Keypair
 
 from zmart.chain import absence, wallet
 from zmart.chain.accounts import GlobalConfig, MarketAccount
 from zmart.chain.config_check import check_program
+from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.sender import SendPolicy
+from zmart.decisions.refused_endpoints import report_refused
 from zmart.errors import ConfigError
 from zmart.market.types import Lamports, MarketId, Slot
 from zmart.settings import Settings
+from zmart.store import index_progress
 from zmart.store.intent_claims import Claims
 from zmart.store.pool import Pool
 
@@ -43,7 +47,10 @@ class DecisionContext:
         program = Program.from_settings(settings)
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=30.0)
         claims = await Claims.open(settings.require("database_url"))
-        first, *others = [Rpc([url], settings.rpc_timeout_s) for url in settings.rpc_urls]
+        first, *others = Rpc.of_each_url(settings)
+        guard = EndpointGuard(partial(index_progress.read, pool))
+        for rpc in (first, *others):
+            rpc.guard_with(guard)
         context = cls(
             pool=pool,
             claims=claims,
@@ -65,6 +72,10 @@ class DecisionContext:
         """Return the present GlobalConfig, if it still names our keys. Raises ConfigError, ChainError."""
         admin = self.admin.pubkey() if self.admin else None
         return await check_program(self.rpc, self.program, backend=self.backend.pubkey(), admin=admin)
+
+    async def report_refused(self, service: str) -> None:
+        """Raise an alert while answers of an endpoint are refused, and resolve it when none are."""
+        await report_refused(self.pool, self._rpcs, service)
 
     async def aclose(self) -> None:
         """Close the connections to the RPCs and the database."""

@@ -17,7 +17,7 @@ _HAS_PROGRESS = "SELECT to_regclass('index_progress') IS NOT NULL"
 _GENESIS = "SELECT genesis_hash FROM index_progress"
 _READ = """
 SELECT program_id, genesis_hash, start_slot, gap_free_through_slot, gap_free_through_time, listed_through_slot,
-    tip_slot, final_slot, extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
+    tip_slot, final_slot, final_time, extract(epoch FROM now() - scanned_at)::float8 AS scan_age_s
 FROM index_progress
 """
 _GAP_FREE = "SELECT gap_free_through_slot FROM index_progress"
@@ -67,6 +67,7 @@ class IndexProgress(msgspec.Struct, frozen=True, kw_only=True):
     listed_through_slot: Slot
     tip_slot: Slot
     final_slot: Slot
+    final_time: ChainTime | None = None
     scan_age_s: float | None
 
 

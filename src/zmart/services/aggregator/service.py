@@ -106,6 +106,7 @@ class Aggregator:
         pending = await market_work.pending(self._context.pool)
         slot = await self._context.rpc.get_slot()
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
+        details["rpc_refused"] = self._context.rpc.refusals()
         reason = self._outages.reason or self._ticks.error
         return Readiness(ready=not reason, reason=reason, details=details)
 
@@ -131,6 +132,7 @@ class Aggregator:
             await self._cache.refresh(context.pool)
         metrics.pending_votes.set((await market_work.pending(context.pool)).votes)
         await payer.check_balance(context)
+        await context.report_refused(self.name)
 
     async def _close(self) -> None:
         self._workers.cancel()

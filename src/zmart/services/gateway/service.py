@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
 from solders.keypair import Keypair
 
+from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet import admin_keypair, backend_keypair
@@ -37,7 +39,7 @@ from zmart.services.gateway.http.feed_position import FeedPositionReader, Market
 from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
-from zmart.store import status
+from zmart.store import index_progress, status
 from zmart.store.pool import Pool
 
 log = structlog.get_logger()
@@ -82,7 +84,10 @@ class Gateway:
         except TimeoutError:
             reason = f"PostgreSQL did not answer within {_READY_WITHIN_S:g} s."
             return Readiness(ready=False, reason=reason)
-        return Readiness(ready=True, details={"database_connections": self.context.pool.in_use})
+        rpc = self.context.rpc
+        refused = {} if rpc is None else rpc.refusals()
+        details = {"database_connections": self.context.pool.in_use, "rpc_refused": refused}
+        return Readiness(ready=True, details=details)
 
     def health(self) -> Mapping[str, object]:
         """Return the pricing model and the program's address."""
@@ -100,7 +105,7 @@ async def open_gateway(settings: Settings) -> Gateway:
     pool = await Pool.open(
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
-    rpc = _rpc(settings)
+    rpc = _rpc(settings, pool)
     feed_positions, rules = FeedPositionReader(pool), cached_rules(pool)
     context = AppContext(
         settings=settings,
@@ -128,11 +133,13 @@ async def open_gateway(settings: Settings) -> Gateway:
     return Gateway(context)
 
 
-def _rpc(settings: Settings) -> Rpc | None:
+def _rpc(settings: Settings, pool: Pool) -> Rpc | None:
     """Return the RPC client, with fewer attempts than other services make: a user waits for the answer."""
     if not settings.rpc_urls:
         return None
-    return Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, _RPC_TIMEOUT_S), attempts=2)
+    rpc = Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, _RPC_TIMEOUT_S), attempts=2)
+    rpc.guard_with(EndpointGuard(partial(index_progress.read, pool)))
+    return rpc
 
 
 def _redis(settings: Settings) -> RedisClient | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from zmart.chain.config_check import check_program
+from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
 from zmart.market.pricing import PricingModelName
 from zmart.services.indexer.confirmer import Confirmer
 from zmart.services.indexer.fetcher import Fetcher
@@ -32,7 +35,10 @@ class Engine:
         """`witnesses`: an Rpc for each endpoint, which must agree before something is said not to exist."""
         self.pool = pool
         self.rpc = rpc
-        self._witnesses = witnesses or (rpc,)
+        self.witnesses = witnesses or (rpc,)
+        guard = EndpointGuard(partial(index_progress.read, pool))
+        for each in (rpc, *self.witnesses):
+            each.guard_with(guard)
         self.program = program
         self.pricing: PricingModelName = settings.pricing_model
         self.projector = Projector(program, settings.pricing_model)
@@ -45,13 +51,13 @@ class Engine:
             trusting=settings.indexer_trust_webhooks,
         )
         self.pace = Pace(settings.indexer_rpc_per_s)
-        self.fetcher = Fetcher(pool, rpc, self._witnesses, program.address, self.pace, settings.rpc_timeout_s)
+        self.fetcher = Fetcher(pool, rpc, self.witnesses, program.address, self.pace, settings.rpc_timeout_s)
         self.confirmer = Confirmer(
             pool, rpc, program, self.projector, self.worker.blocks, self.pace, settings.rpc_timeout_s
         )
         self.scanner = Scanner(pool, rpc, program, self.pace, settings.indexer_scan_interval_s)
         self.finality = FinalityWatcher(
-            pool, rpc, self.projector, settings.indexer_scan_interval_s, self._witnesses
+            pool, rpc, self.projector, settings.indexer_scan_interval_s, self.witnesses
         )
 
     @classmethod
@@ -59,26 +65,37 @@ class Engine:
         """Return the engine. Raises ConfigError when the program, its config or the database are not the configured
         ones."""
         program = Program.from_settings(settings)
-        rpc = Rpc.from_settings(settings)
+        size = settings.database_pool_size + _OWN_CONNECTIONS
+        pool = await Pool.open(settings.require("database_url"), size)
+        engine = cls(settings, pool, Rpc.from_settings(settings), program, Rpc.of_each_url(settings))
         try:
-            await check_program(rpc, program)
-            genesis = await rpc.get_genesis_hash()
-            size = settings.database_pool_size + _OWN_CONNECTIONS
-            pool = await Pool.open(settings.require("database_url"), size)
-            try:
+            genesis = await engine._known_genesis()
+            if genesis is not None:
                 await index_progress.claim(pool, program.address, genesis)
-            except BaseException:
-                await pool.close()
-                raise
+            await check_program(engine.rpc, program)
+            if genesis is None:
+                await index_progress.claim(pool, program.address, await engine.rpc.get_genesis_hash())
         except BaseException:
-            await rpc.aclose()
+            await engine.close()
             raise
-        return cls(settings, pool, rpc, program, Rpc.of_each_url(settings))
+        return engine
+
+    async def _known_genesis(self) -> str | None:
+        """Return the index's genesis hash if an endpoint has the same; else that of the first, which is another. None
+        for a new index."""
+        recorded = await index_progress.read(self.pool)
+        if recorded is None:
+            return None
+        for witness in self.witnesses:
+            with suppress(ChainError):
+                if await witness.get_genesis_hash() == recorded.genesis_hash:
+                    return recorded.genesis_hash
+        return await self.rpc.get_genesis_hash()
 
     async def close(self) -> None:
         """Close the database pool and all RPC clients."""
         await self.pool.close()
-        for rpc in (self.rpc, *self._witnesses):
+        for rpc in (self.rpc, *self.witnesses):
             await rpc.aclose()
 
 

@@ -6,6 +6,7 @@ import time
 
 import structlog
 
+from zmart.decisions.refused_endpoints import report_refused
 from zmart.errors import ChainError
 from zmart.services.indexer import metrics
 from zmart.services.indexer.audit import AuditReport, Difference, audit
@@ -55,6 +56,7 @@ class Maintenance:
         await self._alert_false_deliveries()
         await self._alert_unconfirmed()
         await self._alert_backwards()
+        await report_refused(self._engine.pool, self._engine.witnesses, "indexer")
         if self._is_due():
             await self.audit()
 

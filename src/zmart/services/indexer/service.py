@@ -109,6 +109,7 @@ class Indexer:
             "dead_letters": depth.dead,
             "stuck_markets": dict(stuck[:10]),
             "scan_age_s": progress.scan_age_s,
+            "rpc_refused": self._engine.rpc.refusals(),
         }
         return Readiness(ready=not reason, reason=reason, details=details)
 

@@ -114,6 +114,7 @@ class Monitor:
         work = await market_work.counts(self._context.pool)
         failing = sum(n for (_, status), n in work.items() if status == "failing")
         details = {"slot": slot, "failing_markets": failing, **self._ticks.health()}
+        details["rpc_refused"] = self._context.rpc.refusals()
         reason = self._outages.reason or self._ticks.error
         return Readiness(ready=not reason, reason=reason, details=details)
 
@@ -132,6 +133,7 @@ class Monitor:
         await self.finalize_due()
         await clear_finished(self._context.pool)
         await payer.check_balance(self._context)
+        await self._context.report_refused(self.name)
         metrics.waiting.clear()
         for (job, status), markets in (await market_work.counts(self._context.pool)).items():
             metrics.waiting.labels(job.value, status).set(markets)

@@ -1,0 +1,50 @@
+"""Read the Clock sysvar: the slot and the time that programs see."""
+
+from __future__ import annotations
+
+import base64
+import struct
+
+import msgspec
+
+from zmart.chain.rpc_answer import BadAnswer
+from zmart.market.types import Address, ChainTime, Slot
+
+CLOCK = Address("SysvarC1ock11111111111111111111111111111111")
+_LAYOUT = struct.Struct("<Q24xq")
+
+
+class ChainClock(msgspec.Struct, frozen=True):
+    """Hold the chain's slot and time."""
+
+    slot: Slot
+    unix_timestamp: ChainTime
+
+
+class _ClockAccount(msgspec.Struct):
+    data: tuple[str, str]
+
+
+class _ClockAnswer(msgspec.Struct):
+    value: _ClockAccount | None
+
+
+_answer = msgspec.json.Decoder(_ClockAnswer)
+
+
+def clock_params(commitment: str) -> list[object]:
+    """Return the parameters of getAccountInfo for the Clock sysvar."""
+    return [CLOCK, {"encoding": "base64", "commitment": commitment}]
+
+
+def read_clock(raw: bytes) -> ChainClock:
+    """Return slot @0 and unix_timestamp @32 of the account. Raises BadAnswer."""
+    try:
+        account = _answer.decode(raw).value
+        data = b"" if account is None else base64.b64decode(account.data[0], validate=True)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadAnswer(f"it has an invalid Clock sysvar: {error}") from error
+    if len(data) < _LAYOUT.size:
+        raise BadAnswer("it has no Clock sysvar, so it is not a Solana node")
+    slot, unix_timestamp = _LAYOUT.unpack_from(data)
+    return ChainClock(Slot(slot), ChainTime(unix_timestamp))

@@ -1,0 +1,182 @@
+"""Refuse what an RPC endpoint of our chain cannot answer: another genesis, a slot or a time still to come.
+
+One guard serves all clients of a process. Its refusals are failures of the endpoint: another one is asked, and
+nothing of the answer is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+from prometheus_client import Counter
+
+from zmart.chain.clock import ChainClock, clock_params, read_clock
+from zmart.chain.rpc_answer import BadAnswer
+from zmart.chain.slot_bounds import SlotBounds
+from zmart.errors import ChainError, StoreError
+from zmart.market.types import ChainTime, Slot
+
+GENESIS_EVERY_S = 60.0
+"""How often each endpoint's genesis is read again: what is behind a load balancer may change."""
+_SHORTEST_HASH = 32
+"""Characters of 32 bytes in base58, at least; a database that was filled by hand names no chain."""
+_SHOWN_S = 600.0
+"""How long a refusal is shown after it last happened."""
+REFUSED = Counter(
+    "zmart_rpc_refused_answers",
+    "answers of another chain, or of what the chain cannot have reached",
+    ["endpoint"],
+)
+_log = structlog.get_logger(__name__)
+
+Ask = Callable[[str, Sequence[object]], Awaitable[bytes]]
+"""`await ask(method, params)` calls one endpoint and returns the raw JSON of its result."""
+
+
+class ChainReport(msgspec.Struct, frozen=True):
+    """What an answer says of the chain: the newest slot and time in it."""
+
+    slot: Slot
+    time: ChainTime | None = None
+
+
+class RecordedChain(Protocol):
+    """The chain that an index is made of, and the newest final slot and time that it has seen (None: none yet)."""
+
+    @property
+    def genesis_hash(self) -> str:
+        """Hash that identifies the cluster."""
+        ...
+
+    @property
+    def final_slot(self) -> Slot:
+        """Newest final slot."""
+        ...
+
+    @property
+    def final_time(self) -> ChainTime | None:
+        """Time of its Clock."""
+        ...
+
+
+class GuardedEndpoint(msgspec.Struct, frozen=True):
+    """An endpoint by its URL, which may hold a key, and the name that messages show."""
+
+    url: str
+    name: str
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    name: str
+    reason: str
+    at: float
+
+
+class EndpointGuard:
+    """`recorded` reads which chain the index is made of: None before there is one."""
+
+    def __init__(self, recorded: Callable[[], Awaitable[RecordedChain | None]]) -> None:
+        self._read_recorded = recorded
+        self._recorded: RecordedChain | None = None
+        self._bounds = SlotBounds()
+        self._checked_at: dict[str, float] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._foreign: dict[str, _Refusal] = {}
+        self._impossible: dict[str, _Refusal] = {}
+
+    def refusals(self) -> Mapping[str, str]:
+        """Return the endpoints whose answers are refused now or were so recently, with the reason."""
+        recently = time.monotonic() - _SHOWN_S
+        shown = [one for one in self._impossible.values() if one.at > recently] + list(self._foreign.values())
+        return {one.name: one.reason for one in shown}
+
+    async def admit(self, endpoint: GuardedEndpoint, ask: Ask, *, again: bool = False) -> None:
+        """Check that an endpoint belongs to the index's chain, now and then or `again` at once. Raises BadAnswer."""
+        url = endpoint.url
+        if not again and self._is_fresh(url):
+            return
+        async with self._locks[url]:
+            if not again and self._is_fresh(url):
+                return
+            recorded = await self._chain()
+            if recorded is not None and len(recorded.genesis_hash) >= _SHORTEST_HASH:
+                await self._compare(endpoint, ask, recorded)
+            self._checked_at[url] = time.monotonic()
+
+    def reconnects(self, endpoint: GuardedEndpoint) -> None:
+        """Check the endpoint before it is used again: it failed, and what answers next may be another node."""
+        self._checked_at.pop(endpoint.url, None)
+
+    async def check(self, endpoint: GuardedEndpoint, report: ChainReport | ChainClock, ask: Ask) -> None:
+        """Raise BadAnswer when an answer reports what the chain cannot have reached."""
+        try:
+            if isinstance(report, ChainClock):
+                self._bounds.learn(report)
+            else:
+                await self._check_slot(report.slot, ask)
+                if report.time is not None:
+                    self._bounds.check_time(report.time)
+        except BadAnswer as problem:
+            self._refuse(endpoint, self._impossible, str(problem))
+            raise
+
+    async def _check_slot(self, slot: Slot, ask: Ask) -> None:
+        if self._bounds.ceiling() is None:
+            await self._chain()
+        ceiling = self._bounds.ceiling()
+        is_possible = ceiling is not None and slot <= ceiling
+        if is_possible and not self._bounds.is_due:
+            return
+        try:
+            self._bounds.learn(read_clock(await ask("getAccountInfo", clock_params("confirmed"))))
+        except (BadAnswer, ChainError):
+            if not is_possible:
+                raise
+        self._bounds.check_slot(slot)
+
+    async def _chain(self) -> RecordedChain | None:
+        if self._recorded is None:
+            try:
+                self._recorded = await self._read_recorded()
+            except StoreError:
+                return None
+            if self._recorded is not None:
+                self._bounds.belong_to(self._recorded.genesis_hash)
+                self._start_from(self._recorded)
+        return self._recorded
+
+    def _start_from(self, recorded: RecordedChain) -> None:
+        if recorded.final_time is None or self._bounds.ceiling() is not None:
+            return
+        try:
+            self._bounds.learn(ChainClock(recorded.final_slot, recorded.final_time))
+        except BadAnswer as problem:
+            _log.error("the index's own progress cannot be true", reason=str(problem))
+
+    def _is_fresh(self, url: str) -> bool:
+        checked_at = self._checked_at.get(url)
+        return checked_at is not None and time.monotonic() - checked_at < GENESIS_EVERY_S
+
+    async def _compare(self, endpoint: GuardedEndpoint, ask: Ask, recorded: RecordedChain) -> None:
+        try:
+            genesis = msgspec.json.decode(await ask("getGenesisHash", []), type=str)
+        except msgspec.MsgspecError as error:
+            raise BadAnswer(f"its genesis hash has another shape: {error}") from error
+        if genesis == recorded.genesis_hash:
+            self._foreign.pop(endpoint.url, None)
+            return
+        reason = f"it belongs to another chain: its genesis is {genesis}, the index's {recorded.genesis_hash}"
+        self._refuse(endpoint, self._foreign, reason)
+        raise BadAnswer(reason)
+
+    def _refuse(self, endpoint: GuardedEndpoint, refusals: dict[str, _Refusal], reason: str) -> None:
+        REFUSED.labels(endpoint.name).inc()
+        if endpoint.url not in refusals:
+            _log.error("answers of an RPC endpoint are refused", endpoint=endpoint.name, reason=reason)
+        refusals[endpoint.url] = _Refusal(endpoint.name, f"{endpoint.name}: {reason}", time.monotonic())

@@ -1,0 +1,120 @@
+"""Bound the slots and times that a node may report by what the chain can have reached.
+
+A slot or a time that is stored stays: the index never goes back. So one absurd answer would make everything up to it
+count as complete. The rules are wide enough for every honest chain:
+
+- no cluster produces more than SLOTS_PER_S slots in a second of real time, counted from the newest Clock that was
+  accepted, which a restarted service takes from the index;
+- no cluster's Clock is more than AHEAD_S ahead of this machine's clock.
+
+They hold for the public clusters. On any other chain, such as the local one, a user may advance the clock by days or
+years, and its slots advance with it: there a Clock is accepted when its slots account for its time, and every other
+slot when the node's own Clock is near it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from zmart.chain.clock import ChainClock
+from zmart.chain.rpc_answer import BadAnswer
+from zmart.market.types import ChainTime, Slot
+
+SLOTS_PER_S = 10
+"""Four times what a cluster produces today."""
+MARGIN_SLOTS = 150
+AHEAD_S = 600
+"""Maximum lead of a cluster's Clock over this machine's."""
+PUBLIC_CLUSTERS = {
+    "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d": "mainnet-beta",
+    "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG": "devnet",
+    "4uhcVJyU9pJkvQyS88uRDiswHScSCkY3zQcPDbvUbTzY": "testnet",
+}
+"""Genesis hashes; the clock of these cannot be advanced."""
+_OTHER_SLOTS_PER_S = 1_000
+_OTHER_SECONDS_PER_SLOT = 20
+"""Twice the longest CHAIN_SLOT_MS."""
+_FIRST_CLUSTER = 1_584_316_800
+"""2020-03-16: no slot of any cluster is older."""
+_REFRESH_S = 60.0
+
+
+class _AcceptedClock(msgspec.Struct, frozen=True):
+    clock: ChainClock
+    at: float
+    """`time.monotonic()` when it was accepted."""
+
+
+class SlotBounds:
+    """Accept Clocks with `learn`; no slot above `ceiling()` can exist yet."""
+
+    def __init__(self) -> None:
+        self._is_public = False
+        self._newest: _AcceptedClock | None = None
+
+    def belong_to(self, genesis_hash: str) -> None:
+        """Say which chain it is; what was accepted before is judged again by its rules."""
+        before, self._newest = self._newest, None
+        self._is_public = genesis_hash in PUBLIC_CLUSTERS
+        if before is not None and not self._why_impossible(before.clock):
+            self._newest = before
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the newest Clock is so old that the ceiling has become imprecise."""
+        return self._newest is None or time.monotonic() - self._newest.at > _REFRESH_S
+
+    def ceiling(self) -> Slot | None:
+        """Return the highest slot that can exist now; None before the first Clock."""
+        if self._newest is None:
+            return None
+        clock = self._newest.clock
+        age_s = time.monotonic() - self._newest.at
+        if self._is_public:  # an accepted Clock may be that of a node that lags
+            age_s = max(age_s, time.time() - clock.unix_timestamp)
+        rate = SLOTS_PER_S if self._is_public else _OTHER_SLOTS_PER_S
+        return Slot(clock.slot + MARGIN_SLOTS + int(rate * age_s))
+
+    def learn(self, clock: ChainClock) -> None:
+        """Accept what a node's Clock says. Raises BadAnswer when the chain cannot have reached it."""
+        if reason := self._why_impossible(clock):
+            raise BadAnswer(reason)
+        if not self._is_public or self._newest is None or clock.slot >= self._newest.clock.slot:
+            self._newest = _AcceptedClock(clock, time.monotonic())
+
+    def check_slot(self, slot: Slot) -> None:
+        """Raise BadAnswer for a slot above the ceiling."""
+        ceiling = self.ceiling()
+        if ceiling is not None and slot > ceiling:
+            raise BadAnswer(f"it reports slot {slot}, and the chain can have reached slot {ceiling} at most")
+
+    def check_time(self, at: ChainTime) -> None:
+        """Raise BadAnswer for a time that is still to come."""
+        if self._is_public and at > time.time() + AHEAD_S:
+            raise BadAnswer(_ahead(at))
+
+    def _why_impossible(self, clock: ChainClock) -> str:
+        if clock.unix_timestamp > time.time() + AHEAD_S and not self._is_jump(clock):
+            return _ahead(clock.unix_timestamp)
+        rate = SLOTS_PER_S if self._is_public else _OTHER_SLOTS_PER_S
+        most = rate * (max(clock.unix_timestamp, int(time.time())) - _FIRST_CLUSTER)
+        if self._is_public:
+            most = min(most, self.ceiling() or most)
+        if clock.slot > most:
+            return f"its Clock reports slot {clock.slot}, and the chain can have reached slot {most} at most"
+        return ""
+
+    def _is_jump(self, clock: ChainClock) -> bool:
+        """Whether the clock was advanced, where that can happen: the slots went along."""
+        if self._is_public or self._newest is None:
+            return not self._is_public
+        before = self._newest.clock
+        slots = max(0, clock.slot - before.slot)
+        return clock.unix_timestamp - before.unix_timestamp <= AHEAD_S + _OTHER_SECONDS_PER_SLOT * slots
+
+
+def _ahead(at: ChainTime) -> str:
+    ahead_s = at - int(time.time())
+    return f"it reports a time that is {ahead_s} s ahead of this machine's clock: one of the two is wrong"
