@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from kit import rows
 from kit.votes import (
     NOW,
     PROGRAM,
@@ -15,6 +16,7 @@ from kit.votes import (
 )
 from kit.wallets import market_id
 from zmart.chain.program import Program
+from zmart.market.fold_state import FoldedTrade
 from zmart.market.tally import Tally
 from zmart.market.types import ChainTime, VoteKind
 from zmart.settings import Settings
@@ -25,15 +27,8 @@ from zmart.votes.tallying import count_log
 
 MARKET, KIND = market_id(1), VoteKind.DISPUTE
 OPENED_AT = ChainTime(int(NOW.timestamp()))
-# Of three voters one had traded enough in time, one too little, one too late; names as long as addresses are.
+# Names as long as addresses are.
 _WALLETS = "SELECT n, lpad(n::text, 44, 'A') AS wallet FROM generate_series(1, $1::integer) AS n"
-_TRADES = f"""
-INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
-    resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-SELECT wallet || k, 0, $2, wallet, 'buy', 'yes', 1, CASE n % 3 WHEN 1 THEN 1 ELSE 25000000 END, 0, 0, 0, 1, n, k,
-       to_timestamp($3 - 100) + CASE n % 3 WHEN 2 THEN interval '1 day' ELSE interval '0' END
-FROM ({_WALLETS}) AS w, generate_series(1, 2) AS k
-"""
 _LOG = f"""
 INSERT INTO vote_log_entries (market_id, log_index, kind, wallet, choice, channel, entry, leaf_hash)
 SELECT $2, n - 1, 'dispute', wallet, CASE n % 2 WHEN 0 THEN 'for' ELSE 'against' END, 'statement', '',
@@ -58,8 +53,27 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     await opened.close()
 
 
+def trades_of(voter: int) -> list[FoldedTrade]:
+    """Two trades of a voter: of three voters one had traded enough in time, one too little, one too late."""
+    lamports = 1 if voter % 3 == 1 else 25_000_000
+    at = OPENED_AT - 100 + (86_400 if voter % 3 == 2 else 0)
+    wallet = f"{voter:A>44}"
+    return [
+        rows.trade_fold(
+            MARKET,
+            wallet,
+            signature=f"{wallet}{k}",
+            cost_lamports=lamports,
+            slot=voter,
+            index_in_block=k,
+            traded_at=at,
+        )
+        for k in (1, 2)
+    ]
+
+
 async def fill(pool: Pool, number: int) -> None:
-    await pool.execute(_TRADES, number, MARKET, OPENED_AT)
+    await rows.add_trades(pool, [trade for n in range(1, number + 1) for trade in trades_of(n)])
     await pool.execute(_LOG, number, MARKET)
     await pool.execute("INSERT INTO vote_logs (market_id, size) VALUES ($1, $2)", MARKET, number)
     await pool.execute(_NODES, MARKET, number)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kit import rows
 from kit.decisions import Scene
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.services.monitor.service import Monitor
@@ -13,12 +14,7 @@ from zmart.store import alerts, dispute_reviews, market_work, tallies
 from zmart.votes import reviews
 
 HOUR_S = 3_600
-_AGED = """
-INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
-    resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-SELECT market_id || wallet, 0, market_id, wallet, 'buy', 'yes', 1, 1, 0, 0, 0, 1, 1, 0, $1
-FROM vote_log_entries WHERE log_index < $2 AND market_id = $3
-"""
+_VOTERS = "SELECT wallet FROM vote_log_entries WHERE log_index < $1 AND market_id = $2"
 
 
 async def voted(
@@ -28,7 +24,9 @@ async def voted(
     market = await scene.disputed()
     await scene.vote(market, agree, disagree, VoteKind.DISPUTE, start)
     long_ago = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=1)
-    await scene.pool.execute(_AGED, long_ago, agree + disagree if old is None else old, market)
+    voters = await scene.pool.fetch(_VOTERS, agree + disagree if old is None else old, market)
+    trades = [rows.trade_fold(market, voter["wallet"], traded_at=long_ago) for voter in voters]
+    await rows.add_trades(scene.pool, trades)
     await scene.travel(73 * HOUR_S)
     return market
 

@@ -9,7 +9,7 @@ import pytest
 
 from kit import rows
 from kit.wallets import address, market_id
-from zmart.market.fold_state import MarketFold
+from zmart.market.fold_state import FoldedTrade, MarketFold
 from zmart.market.identifiers import MarketRef
 from zmart.market.types import VoteKind
 from zmart.store import activity, discussions, markets, positions, trades, users, vote_lists
@@ -23,12 +23,6 @@ _FILL_DOCUMENTS = """
 INSERT INTO market_documents (market_id, creator, question, category, ends_at, cid, document)
 SELECT market_id, creator, 'Will number ' || total_volume || ' win?', 'c' || total_volume % 9,
     now() + total_volume * interval '1 hour', 'x', '' FROM markets
-"""
-_FILL_TRADES = """
-INSERT INTO trades (signature, ordinal, market_id, wallet, side, outcome, shares, cost_lamports, protocol_fee_lamports,
-    resolver_fee_lamports, lp_fee_lamports, price_yes_after_e9, slot, index_in_block, traded_at)
-SELECT 's' || n, 0, lpad((n % 5000 + 1)::text, 64, '0'), lpad((n % 300)::text, 40, 'w'), 'buy', 'yes', 1, 1, 0, 0, 0, 5,
-    n, 0, now() - n * interval '1 minute' FROM generate_series(1, 20000) n
 """
 _FILL_COMMENTS = """
 INSERT INTO discussions (market_id, wallet, content) SELECT market_id, creator, 'Hi' FROM markets
@@ -90,13 +84,24 @@ def _market(number: int) -> MarketFold:
     )
 
 
+def _trade(number: int) -> FoldedTrade:
+    return rows.trade_fold(
+        f"{number % 5_000 + 1:0>64}",
+        f"{number % 300:w>40}",
+        signature=f"s{number}",
+        slot=number,
+        traded_at=datetime.now(UTC) - timedelta(minutes=number),
+    )
+
+
 @pytest.fixture
 async def filled(database_url: str) -> Pool:
     pool = await Pool.open(database_url)
     async with pool.transaction() as connection:
         await connection.execute("SET LOCAL session_replication_role = replica")
         await rows.add_markets(connection, [_market(n) for n in range(1, 5_001)])
-        for sql in (_FILL_DOCUMENTS, _FILL_TRADES, _FILL_COMMENTS):
+        await rows.add_trades(connection, [_trade(n) for n in range(1, 20_001)])
+        for sql in (_FILL_DOCUMENTS, _FILL_COMMENTS):
             await connection.execute(sql)
     await pool.execute("ANALYZE")
     yield pool

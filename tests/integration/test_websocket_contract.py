@@ -24,10 +24,6 @@ OTHER = "cd" * 32
 ADDRESS = "MarketAddress" + "1" * 30
 WALLET = "1" * 32
 _COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ($1, '{WALLET}', $2)"
-_TRADE = (
-    "INSERT INTO trades VALUES "
-    "($1, 0, $2, repeat('1', 40), 'buy', 'yes', 10, 7, 0, 0, 0, 510000000, 5, 0, now())"
-)
 
 
 @pytest.fixture
@@ -106,7 +102,7 @@ async def test_subscribing_by_market_id_gives_the_row_and_then_everything_about_
         assert answer["data"]["snapshot"]["current_price_yes"] == "0.500000000"
         assert answer["offset"] == 1
         await pool.execute("UPDATE markets SET state = 'RESOLVING', shares_yes = 5")
-        await pool.execute(_TRADE, "sig", MARKET)
+        await rows.add_trades(pool, [rows.trade_fold(MARKET, WALLET, signature="sig", cost_lamports=7)])
         await pool.execute(_COMMENT, OTHER, "of another market")
         await pool.execute(_COMMENT, MARKET, "hello")
         state, trade, comment = [await receive(socket) for _ in range(3)]
@@ -157,7 +153,7 @@ async def test_after_unsubscribing_nothing_more_comes(settings, pool):
         await pool.execute(_COMMENT, MARKET, "not for us")
         answer = await ask(socket, action="unsubscribe", channel="trades")
         assert (answer["type"], answer["data"]["subscriptions"]) == ("unsubscribed", [])
-        await pool.execute(_TRADE, "sig", MARKET)
+        await rows.add_trades(pool, [rows.trade_fold(MARKET, WALLET, signature="sig", cost_lamports=7)])
         assert (await ask(socket, action="ping"))["type"] == "pong"
 
 

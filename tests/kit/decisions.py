@@ -29,8 +29,8 @@ from zmart.chain.transactions import ChainTransaction, extract_events, parse_tra
 from zmart.decisions.context import DecisionContext
 from zmart.local.chain.genesis import fund, send
 from zmart.market.events import DisputeVoteSubmitted, ProposalVoteSubmitted, SharesBought, SharesSold
-from zmart.market.fold_state import FoldedTrade, FoldedVote
-from zmart.market.types import Lamports, MarketId, MarketState, PriceE9, Shares, Side, VoteKind
+from zmart.market.fold_state import FoldedVote
+from zmart.market.types import Lamports, MarketId, MarketState, Shares, Side, VoteKind
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 from zmart.votes.casting import AcceptedVote
@@ -150,14 +150,11 @@ class Scene:
         event = item.event
         assert isinstance(event, SharesBought | SharesSold)
         lamports = event.cost if isinstance(event, SharesBought) else event.proceeds
-        trade = FoldedTrade(
-            signature=tx.signature, ordinal=0, market_id=market_id, wallet=address_of(user),
-            side=Side.BUY if isinstance(event, SharesBought) else Side.SELL, outcome=True, shares=Shares(1),
-            cost_lamports=lamports, protocol_fee_lamports=Lamports(0), resolver_fee_lamports=Lamports(0),
-            lp_fee_lamports=Lamports(0), price_yes_after_e9=PriceE9(500_000_000), slot=tx.slot, index_in_block=0,
-            traded_at=event.timestamp,
+        trade = rows.trade_fold(
+            market_id, address_of(user), signature=tx.signature, slot=tx.slot, cost_lamports=lamports,
+            side=Side.BUY if isinstance(event, SharesBought) else Side.SELL, traded_at=event.timestamp,
         )  # fmt: skip
-        await rows.add_trade(self.pool, trade)
+        await rows.add_trades(self.pool, [trade])
         return lamports
 
     async def resolving(self) -> MarketId:

@@ -14,7 +14,7 @@ from solders.keypair import Keypair
 from kit import rows
 from kit.described import only_described_statuses
 from kit.wallets import address, address_of, market_id, wallet
-from zmart.market.fold_state import FoldedTrade, PositionFold
+from zmart.market.fold_state import PositionFold
 from zmart.market.types import MarketId, Side
 from zmart.services.gateway.service import Gateway, open_gateway
 from zmart.settings import Settings
@@ -134,12 +134,12 @@ async def add_trade(
     at: datetime = NOW,
 ) -> str:
     signature = str(wallet(slot).sign_message(b"trade"))
-    trade = FoldedTrade(
-        signature=signature, ordinal=0, market_id=market, wallet=who, side=Side(side), outcome=outcome, shares=shares,
-        cost_lamports=cost, protocol_fee_lamports=30, resolver_fee_lamports=20, lp_fee_lamports=50,
-        price_yes_after_e9=price_e9, slot=slot, index_in_block=0, traded_at=rows.chain_time(at),
+    trade = rows.trade_fold(
+        market, who, signature=signature, side=Side(side), outcome=outcome, shares=shares, cost_lamports=cost,
+        protocol_fee_lamports=30, resolver_fee_lamports=20, lp_fee_lamports=50, price_yes_after_e9=price_e9, slot=slot,
+        traded_at=at,
     )  # fmt: skip
-    await rows.add_trade(pool, trade)
+    await rows.add_trades(pool, [trade])
     return signature
 
 

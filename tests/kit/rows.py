@@ -10,7 +10,7 @@ import msgspec
 from kit.wallets import address, market_address
 from zmart.market.fold_config import ConfigFold
 from zmart.market.fold_state import FoldedTrade, FoldedVote, MarketFold, PositionFold
-from zmart.market.types import Address, ChainTime, MarketId, MarketState
+from zmart.market.types import Address, ChainTime, MarketId, MarketState, Side
 from zmart.store import projections
 from zmart.store.pool import Connection, Pool
 from zmart.store.projections import ProjectionRows
@@ -71,9 +71,26 @@ async def add_markets(db: Pool | Connection, folds: Sequence[MarketFold], *, tri
         await projections.write(db, ProjectionRows(markets=list(folds)))
 
 
-async def add_trade(pool: Pool, trade: FoldedTrade) -> None:
-    async with pool.transaction() as connection:
-        await projections.write(connection, ProjectionRows(trades=[trade]))
+def trade_fold(
+    market: MarketId, wallet: str, *, traded_at: datetime | int = 1, **fields: object
+) -> FoldedTrade:
+    """A purchase of one unit of YES for one lamport, without fees, but for `fields`; times as in `market_fold`."""
+    values: dict[str, object] = {
+        "signature": f"{market}{wallet}", "ordinal": 0, "side": Side.BUY, "outcome": True, "shares": 1,
+        "cost_lamports": 1, "protocol_fee_lamports": 0, "resolver_fee_lamports": 0, "lp_fee_lamports": 0,
+        "price_yes_after_e9": 500_000_000, "slot": 1, "index_in_block": 0, **fields,
+    }  # fmt: skip
+    return FoldedTrade(
+        market_id=market, wallet=wallet, traded_at=chain_time(traded_at), **values  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+async def add_trades(db: Pool | Connection, trades: Sequence[FoldedTrade]) -> None:
+    if isinstance(db, Pool):
+        async with db.transaction() as connection:
+            await projections.write(connection, ProjectionRows(trades=list(trades)))
+    else:
+        await projections.write(db, ProjectionRows(trades=list(trades)))
 
 
 async def add_position(pool: Pool, position: PositionFold) -> None:
