@@ -26,8 +26,8 @@ GENESIS_EVERY_S = 60.0
 """How often each endpoint's genesis is read again: what is behind a load balancer may change."""
 _SHORTEST_HASH = 32
 """Characters of 32 bytes in base58, at least; a database that was filled by hand names no chain."""
-_SHOWN_S = 600.0
-"""How long a refusal is shown after it last happened."""
+_REPORTED_S = 600.0
+"""How long a refusal is reported after it last happened."""
 REFUSED = Counter(
     "zmart_rpc_refused_answers",
     "answers of another chain, or of what the chain cannot have reached",
@@ -35,8 +35,8 @@ REFUSED = Counter(
 )
 _log = structlog.get_logger(__name__)
 
-Ask = Callable[[str, Sequence[object]], Awaitable[bytes]]
-"""`await ask(method, params)` calls one endpoint and returns the raw JSON of its result."""
+EndpointCall = Callable[[str, Sequence[object]], Awaitable[bytes]]
+"""`await call(method, params)` calls one endpoint and returns the raw JSON of its result."""
 
 
 class ChainReport(msgspec.Struct, frozen=True):
@@ -87,46 +87,51 @@ class EndpointGuard:
         self._bounds = SlotBounds()
         self._checked_at: dict[str, float] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._foreign: dict[str, _Refusal] = {}
+        self._other_chains: dict[str, _Refusal] = {}
         self._impossible: dict[str, _Refusal] = {}
 
     def refusals(self) -> Mapping[str, str]:
         """Return the endpoints whose answers are refused now or were so recently, with the reason."""
-        recently = time.monotonic() - _SHOWN_S
-        shown = [one for one in self._impossible.values() if one.at > recently] + list(self._foreign.values())
-        return {one.name: one.reason for one in shown}
+        recently = time.monotonic() - _REPORTED_S
+        reported = [one for one in self._impossible.values() if one.at > recently] + list(
+            self._other_chains.values()
+        )
+        return {one.name: one.reason for one in reported}
 
-    async def admit(self, endpoint: GuardedEndpoint, ask: Ask, *, again: bool = False) -> None:
-        """Check that an endpoint belongs to the index's chain, now and then or `again` at once. Raises BadAnswer."""
+    async def admit(self, endpoint: GuardedEndpoint, call: EndpointCall, *, now: bool = False) -> None:
+        """Check that an endpoint belongs to the index's chain, every GENESIS_EVERY_S or, with `now`, at once. Raises
+        BadAnswer."""
         url = endpoint.url
-        if not again and self._is_fresh(url):
+        if not now and self._is_fresh(url):
             return
         async with self._locks[url]:
-            if not again and self._is_fresh(url):
+            if not now and self._is_fresh(url):
                 return
             recorded = await self._chain()
             if recorded is not None and len(recorded.genesis_hash) >= _SHORTEST_HASH:
-                await self._compare(endpoint, ask, recorded)
+                await self._compare(endpoint, call, recorded)
             self._checked_at[url] = time.monotonic()
 
     def reconnects(self, endpoint: GuardedEndpoint) -> None:
         """Check the endpoint before it is used again: it failed, and what answers next may be another node."""
         self._checked_at.pop(endpoint.url, None)
 
-    async def check(self, endpoint: GuardedEndpoint, report: ChainReport | ChainClock, ask: Ask) -> None:
+    async def check(
+        self, endpoint: GuardedEndpoint, report: ChainReport | ChainClock, call: EndpointCall
+    ) -> None:
         """Raise BadAnswer when an answer reports what the chain cannot have reached."""
         try:
             if isinstance(report, ChainClock):
                 self._bounds.learn(report)
             else:
-                await self._check_slot(report.slot, ask)
+                await self._check_slot(report.slot, call)
                 if report.time is not None:
                     self._bounds.check_time(report.time)
         except BadAnswer as problem:
             self._refuse(endpoint, self._impossible, str(problem))
             raise
 
-    async def _check_slot(self, slot: Slot, ask: Ask) -> None:
+    async def _check_slot(self, slot: Slot, call: EndpointCall) -> None:
         if self._bounds.ceiling() is None:
             await self._chain()
         ceiling = self._bounds.ceiling()
@@ -134,7 +139,7 @@ class EndpointGuard:
         if is_possible and not self._bounds.is_due:
             return
         try:
-            self._bounds.learn(read_clock(await ask("getAccountInfo", clock_params("confirmed"))))
+            self._bounds.learn(read_clock(await call("getAccountInfo", clock_params("confirmed"))))
         except (BadAnswer, ChainError):
             if not is_possible:
                 raise
@@ -163,16 +168,16 @@ class EndpointGuard:
         checked_at = self._checked_at.get(url)
         return checked_at is not None and time.monotonic() - checked_at < GENESIS_EVERY_S
 
-    async def _compare(self, endpoint: GuardedEndpoint, ask: Ask, recorded: RecordedChain) -> None:
+    async def _compare(self, endpoint: GuardedEndpoint, call: EndpointCall, recorded: RecordedChain) -> None:
         try:
-            genesis = msgspec.json.decode(await ask("getGenesisHash", []), type=str)
+            genesis = msgspec.json.decode(await call("getGenesisHash", []), type=str)
         except msgspec.MsgspecError as error:
             raise BadAnswer(f"its genesis hash has another shape: {error}") from error
         if genesis == recorded.genesis_hash:
-            self._foreign.pop(endpoint.url, None)
+            self._other_chains.pop(endpoint.url, None)
             return
         reason = f"it belongs to another chain: its genesis is {genesis}, the index's {recorded.genesis_hash}"
-        self._refuse(endpoint, self._foreign, reason)
+        self._refuse(endpoint, self._other_chains, reason)
         raise BadAnswer(reason)
 
     def _refuse(self, endpoint: GuardedEndpoint, refusals: dict[str, _Refusal], reason: str) -> None:

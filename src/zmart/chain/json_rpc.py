@@ -142,11 +142,11 @@ class JsonRpc:
         guard = self._endpoints[0].guard
         return {} if guard is None else guard.refusals()
 
-    async def check_chain(self, *, again: bool = True) -> None:
-        """Ask every endpoint which chain it belongs to, now or (not `again`) if that was some time ago. Raises
+    async def check_chain(self, *, now: bool = True) -> None:
+        """Ask every endpoint which chain it belongs to, at once, or (not `now`) if that was some time ago. Raises
         TransientRpcError for one of another chain."""
         for endpoint in self._endpoints:
-            await self._admit(endpoint, "getGenesisHash", again=again)
+            await self._admit(endpoint, "getGenesisHash", now=now)
 
     async def request(
         self, method: str, params: Sequence[object] = (), report: ReadReport[bytes] | None = None
@@ -198,11 +198,11 @@ class JsonRpc:
                     raise endpoint.failed(method, str(problem)) from problem
         raise TransientRpcError(f"The RPC did not answer {method}.")
 
-    async def _admit(self, endpoint: _Endpoint, method: str, *, again: bool = False) -> None:
+    async def _admit(self, endpoint: _Endpoint, method: str, *, now: bool = False) -> None:
         if endpoint.guard is None:
             return
         try:
-            await endpoint.guard.admit(endpoint.guarded, partial(self._once, endpoint), again=again)
+            await endpoint.guard.admit(endpoint.guarded, partial(self._once, endpoint), now=now)
         except BadAnswer as problem:
             raise endpoint.failed(method, str(problem)) from problem
 

@@ -203,10 +203,10 @@ class Rpc:
         """Return the endpoints whose answers are refused, with the reason."""
         return self._rpc.refusals()
 
-    async def check_chain(self, *, again: bool = True) -> None:
-        """Ask every endpoint which chain it belongs to, now or (not `again`) if that was some time ago. Raises
+    async def check_chain(self, *, now: bool = True) -> None:
+        """Ask every endpoint which chain it belongs to, at once, or (not `now`) if that was some time ago. Raises
         ChainError for one of another chain, or unavailable. Without a guard it does nothing."""
-        await self._rpc.check_chain(again=again)
+        await self._rpc.check_chain(now=now)
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """Call any method, also a local chain's own; returns the result as plain JSON values."""
@@ -476,8 +476,8 @@ def _list_report(lines: list[SignatureInfo]) -> ChainReport:
 def _transaction_report(raw: bytes) -> ChainReport:
     if raw == b"null":
         return ChainReport(Slot(0))
-    found = decode_answer(_VersionedAnswer, "getTransaction", raw)
-    return ChainReport(found.slot, found.block_time)
+    head = decode_answer(_VersionedAnswer, "getTransaction", raw)
+    return ChainReport(head.slot, head.block_time)
 
 
 def _reached(method: str, answer: _WithContext, since: Slot | None) -> None:

@@ -17,7 +17,7 @@ async def report_refused(pool: Pool, rpcs: Iterable[Rpc], service: str) -> None:
     refusals: dict[str, str] = {}
     for rpc in rpcs:
         with suppress(ChainError):
-            await rpc.check_chain(again=False)
+            await rpc.check_chain(now=False)
         refusals |= rpc.refusals()
     key = f"rpc-refused:{service}"
     if not refusals:

@@ -124,14 +124,14 @@ class FinalityWatcher:
                 raw = await self._rpc.get_transaction_json(candidate.signature, "finalized")
             if raw is None:
                 return None
-            found = parse_transaction(raw)
+            transaction = parse_transaction(raw)
         except ChainError as error:
             log.warning("finality unknown", signature=candidate.signature, error=str(error))
             return None
-        told = extract_events(self._projector.program, found)
-        if not told.events and not told.lost:
+        extracted = extract_events(self._projector.program, transaction)
+        if not extracted.events and not extracted.lost:
             return False
-        await self._take_back(candidate.signature, Hint(candidate.signature, found.slot, raw))
+        await self._take_back(candidate.signature, Hint(candidate.signature, transaction.slot, raw))
         return True
 
     async def _judge(self, missing: Sequence[UnfinalTransaction]) -> None:
