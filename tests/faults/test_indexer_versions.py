@@ -12,12 +12,12 @@ from kit.chain_story import Story
 from kit.indexer import (
     again,
     engine_on,
-    running,
     settings_of,
     settle,
     tables,
 )
 from kit.rpc_proxy import Call, Fault, Proxy, Refuse, honest
+from kit.services import running_service
 from kit.story_node import serving
 from kit.transactions_v1 import signed_v1
 from kit.waiting import until
@@ -62,7 +62,7 @@ async def test_version_1_among_the_rest_is_indexed_without_a_webhook(local_chain
     """I1, I2, W1: within the scan's interval, also above 1,232 bytes, and nothing is left waiting."""
     async with Proxy.before(local_chain.rpc_url, strict) as proxy:
         indexer = await Indexer.open(settings_of(database_url, proxy.url))
-        async with running(indexer):
+        async with running_service(indexer):
             created = [await driver.propose(await driver.wallet())]
             created += [await create(driver), await create(driver, notes=[memo("a" * 500)] * 6)]
             created += [await driver.propose(await driver.wallet())]

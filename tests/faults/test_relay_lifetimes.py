@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import random
 import secrets
-from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +12,7 @@ from redis.asyncio import Redis
 from kit.chain_life import CID, SOL, name
 from kit.nonces import Nonce
 from kit.rpc_proxy import Call, Edit, Fault, Proxy, drops, first_of, not_found
+from kit.services import running_service
 from kit.waiting import until
 from zmart.chain import compose
 from zmart.chain.rpc import Rpc
@@ -69,17 +68,6 @@ async def world(local_chain, redis_url):
         yield World(local_chain, rpc, proxied, proxy, redis)
 
 
-@asynccontextmanager
-async def running(relay):
-    stop = asyncio.Event()
-    task = asyncio.create_task(relay.run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await task
-
-
 @pytest.mark.parametrize("blocks", [1, pytest.param(160, marks=pytest.mark.slow)])
 async def test_a_transaction_with_a_standing_nonce_is_live_and_sent_again_until_it_lands(world, blocks):
     """I4: a node drops it, for longer than any blockhash lives; another gateway takes it up from Redis."""
@@ -89,7 +77,7 @@ async def test_a_transaction_with_a_standing_nonce_is_live_and_sent_again_until_
     await blocks_later(world.rpc, blocks)
     assert await world.status(signature) == "live"
     later = world.another()
-    async with running(later):
+    async with running_service(later):
         assert await world.status(signature, later) == "live"
         tries = len(world.proxy.sent)
         await until(lambda: len(world.proxy.sent) >= tries + 2)

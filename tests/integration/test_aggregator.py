@@ -14,6 +14,7 @@ from kit import rows
 from kit.decisions import (
     Scene,
 )
+from kit.services import running_service
 from kit.waiting import until
 from kit.wallets import address_of
 from zmart.chain.wallet import backend_keypair
@@ -202,9 +203,7 @@ async def test_the_service_decides_by_its_schedule_and_answers_its_clients(
     settings = type(settings)(
         _env_file=None, **settings.model_dump(exclude={"redis_url"}), redis_url=redis_url
     )
-    service, stop = await aggregator.create(settings), asyncio.Event()
-    running = asyncio.create_task(service.run(stop))
-    try:
+    async with running_service(await aggregator.create(settings)) as service:
         await until(lambda: scene.state(passing), lambda state: state is MarketState.APPROVED)
         transport = httpx.ASGITransport(Probes(service))
         async with httpx.AsyncClient(transport=transport, base_url="http://aggregator") as client:
@@ -225,41 +224,25 @@ async def test_the_service_decides_by_its_schedule_and_answers_its_clients(
             fields = await cached()
             fields.pop("updated_at")
             assert fields == {"for": "1", "against": "2", "total": "3", "bps": "3333"}
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 10)
 
 
 async def test_what_an_operator_asked_for_and_a_crash_left_open_is_brought_to_its_end(scene: Scene) -> None:
     market = await scene.market()
     await intents.plan(scene.pool, market, Action.CANCEL_MARKET, 0, {})
     await scene.pool.execute("UPDATE intents SET updated_at = now() - interval '2 minutes'")
-    service, stop = (
-        await aggregator.create(scene.with_settings(aggregator_cron="* * * * * *")),
-        asyncio.Event(),
-    )
-    running = asyncio.create_task(service.run(stop))
-    try:
+    async with running_service(await aggregator.create(scene.with_settings(aggregator_cron="* * * * * *"))):
         await until(lambda: scene.state(market), lambda state: state is MarketState.CANCELLED)
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 10)
     assert {i.state for i in await intents.recent(scene.pool, 10)} == {IntentState.LANDED}
 
 
 async def test_a_vote_over_the_threshold_wakes_it_at_once(scene: Scene) -> None:
     market = await scene.market()
     settings = scene.with_settings(aggregator_cron="0 0 1 1 *", aggregate_on_threshold=True)
-    service, stop = await aggregator.create(settings), asyncio.Event()
-    running = asyncio.create_task(service.run(stop))
-    try:
+    async with running_service(await aggregator.create(settings)):
         listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%zmart_feed%'"
         await until(lambda: scene.pool.fetchval(listens))
         await scene.vote(market, yes=1)
         await until(lambda: scene.state(market), lambda state: state is MarketState.APPROVED)
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 10)
 
 
 async def test_it_does_not_start_with_a_key_that_globalconfig_does_not_name(scene: Scene) -> None:

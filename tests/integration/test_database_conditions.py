@@ -19,7 +19,8 @@ from kit import commands
 from kit.chain_story import Story
 from kit.database_conditions import DatabaseConditions
 from kit.gateway import Site, add_market, address, site, wallet
-from kit.indexer import engine_on, hint, running, settings_of, settle
+from kit.indexer import engine_on, hint, settings_of, settle
+from kit.services import running_service
 from kit.story_node import serving
 from kit.waiting import until
 from zmart.decisions.schedule import run_schedule
@@ -141,7 +142,7 @@ async def test_the_indexer_waits_while_the_database_is_read_only_and_then_indexe
     async with serving(STORY) as node:
         indexer = await Indexer.open(settings_of(database_url, node.url))
         async with (
-            running(indexer),
+            running_service(indexer),
             httpx.AsyncClient(
                 transport=httpx.ASGITransport(indexer.asgi()), base_url="http://indexer"
             ) as http,
@@ -204,7 +205,7 @@ async def test_a_service_that_is_started_on_a_read_only_database_waits_and_does_
         await until(lambda: node.calls.get("getGenesisHash", 0) > 2)
         assert not creating.done()
         await conditions.reset(READ_ONLY)
-        async with running(await creating):
+        async with running_service(await creating):
             pass
 
 

@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 from kit.decisions import (
     Scene,
 )
+from kit.services import running_service
 from kit.votes import (
     complete_index,
 )
@@ -346,11 +347,6 @@ async def test_a_decision_goes_on_by_itself_when_the_index_has_caught_up(scene: 
     await scene.travel(73 * HOUR_S)
     await decide(scene)
     never = scene.with_settings(monitor_cron="0 0 1 1 *")
-    service, stop = await monitor.create(never), asyncio.Event()
-    running = asyncio.create_task(service.run(stop))
-    try:
+    async with running_service(await monitor.create(never)):
         await complete_index(scene.pool, scene.chain.program.address)
         await until(lambda: scene.state(market), lambda state: state is MarketState.FINALIZED)
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 10)

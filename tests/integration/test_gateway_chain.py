@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
@@ -18,6 +16,7 @@ from solders.transaction import VersionedTransaction
 
 from kit.chain_life import CID
 from kit.gateway import OPERATOR, Site, site
+from kit.services import running_service
 from kit.transactions_v1 import signed_v1
 from kit.waiting import until
 from zmart.chain import compose
@@ -147,19 +146,6 @@ class Stage:
         await until(self.rpc.get_clock, lambda clock: clock.unix_timestamp > before + 1)
 
 
-@asynccontextmanager
-async def indexing(settings: Settings) -> AsyncIterator[None]:
-    """The real indexer, beside the gateway."""
-    indexer = await Indexer.open(settings)
-    stop = asyncio.Event()
-    running = asyncio.create_task(indexer.run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
-
-
 @pytest.fixture
 async def stage(local_chain: object, database_url: str, redis_url: str) -> AsyncIterator[Stage]:
     values = {
@@ -172,15 +158,12 @@ async def stage(local_chain: object, database_url: str, redis_url: str) -> Async
     }
     settings = Settings(_env_file=None, database_url=database_url, **values)
     async with (
-        indexing(settings),
+        running_service(await Indexer.open(settings)),
         site(database_url, redis_url, with_rules=False, **values) as here,
     ):
         stage = Stage(here, local_chain)
-        stop = asyncio.Event()
-        relaying = asyncio.create_task(here.gateway.context.relay.run(stop))
-        yield stage
-        stop.set()
-        await relaying
+        async with running_service(here.gateway.context.relay):
+            yield stage
 
 
 async def test_a_draft_is_its_creators_alone_until_the_chain_has_it(stage: Stage) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from kit.chain_life import HOUR, Driver, name
 from kit.gateway import Site, site
+from kit.services import running_service
 from kit.tape_oracle import ONE, Oracle, Trade, history, read
 from kit.waiting import until
 from zmart.chain.rpc import Rpc
@@ -27,17 +25,6 @@ _CLAIMS = (
 )
 _CLAIMS += "WHERE name = 'WinningsClaimed'"
 _TRADES = "SELECT count(*) FROM chain_events WHERE name IN ('SharesBought', 'SharesSold')"
-
-
-@asynccontextmanager
-async def indexed(settings: Settings) -> AsyncIterator[None]:
-    indexer, stop = await Indexer.open(settings), asyncio.Event()
-    running = asyncio.create_task(indexer.run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
 
 
 async def everything(here: Site, path: str, key: str) -> list[dict]:
@@ -81,7 +68,7 @@ async def test_what_is_computed_from_the_tape_equals_the_raw_trades(
     settings = Settings(_env_file=None, database_url=database_url, indexer_scan_interval_s=0.2, **values)
     async with (
         Rpc([local_chain.rpc_url]) as rpc,
-        indexed(settings),
+        running_service(await Indexer.open(settings)),
         site(database_url, redis_url, with_rules=False, rate_limit_reads=10**6, **values) as here,
     ):
         life = Driver(local_chain, rpc)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from kit import commands
@@ -11,6 +9,7 @@ from kit.chain_life import CID, SOL, Driver
 from kit.indexer import (
     tables,
 )
+from kit.services import running_service
 from kit.waiting import until
 from zmart.chain.rpc import Rpc
 from zmart.services.indexer.audit import audit
@@ -30,13 +29,8 @@ async def running(local_chain, database_url):
         solana_ws_url=local_chain.ws_url,
         indexer_scan_interval_s=0.3,
     )
-    indexer = await Indexer.open(settings)
-    stop = asyncio.Event()
-    task = asyncio.create_task(indexer.run(stop))
-    yield indexer
-    stop.set()
-    async with asyncio.timeout(10):
-        await task
+    async with running_service(await Indexer.open(settings)) as indexer:
+        yield indexer
 
 
 async def test_a_whole_life_on_chain_is_folded_to_the_lamport(local_chain, database_url, running):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import time
@@ -17,6 +16,7 @@ from kit.chain_story import PROGRAM, Story, key
 from kit.indexer import (
     settings_of,
 )
+from kit.services import running_service
 from kit.story_node import serving
 from kit.waiting import until
 from zmart.errors import ConfigError
@@ -170,49 +170,49 @@ async def test_it_says_why_it_is_not_ready(database_url):
         indexer = await Indexer.open(settings_of(database_url, node.url))
         pool = indexer._engine.pool
         assert (await indexer.readiness()).reason == "the first scan of the chain has not ended"
-        stop = asyncio.Event()
-        task = asyncio.create_task(indexer.run(stop))
+        async with running_service(indexer):
 
-        async def ready():
-            answer = await indexer.readiness()
-            return answer.ready and answer.details["gap_free_slot"] == node.tip()
+            async def ready():
+                answer = await indexer.readiness()
+                return answer.ready and answer.details["gap_free_slot"] == node.tip()
 
-        await until(ready)
-        assert indexer.health()["events_total"] == sum(len(tx.events) for tx in STORY.txs if tx.err is None)
-        node.away = True
-        await pool.execute("UPDATE index_progress SET scanned_at = now() - interval '1 minute'")
-        await inbox.store(pool, "scan", [inbox.Hint(key(8) + key(9), 5, None)])
-        await pool.execute("UPDATE inbox SET received_at = now() - interval '11 s' WHERE state = 'pending'")
-        assert "is the RPC there?" in (await indexer.readiness()).reason
-        await pool.execute("UPDATE index_progress SET scanned_at = now()")
-        assert (await indexer.readiness()).reason.startswith("1 transactions wait to be indexed, the oldest")
-        node.away = False
-        stop.set()
-        async with asyncio.timeout(15):
-            await task
+            await until(ready)
+            assert indexer.health()["events_total"] == sum(
+                len(tx.events) for tx in STORY.txs if tx.err is None
+            )
+            node.away = True
+            await pool.execute("UPDATE index_progress SET scanned_at = now() - interval '1 minute'")
+            await inbox.store(pool, "scan", [inbox.Hint(key(8) + key(9), 5, None)])
+            await pool.execute(
+                "UPDATE inbox SET received_at = now() - interval '11 s' WHERE state = 'pending'"
+            )
+            assert "is the RPC there?" in (await indexer.readiness()).reason
+            await pool.execute("UPDATE index_progress SET scanned_at = now()")
+            assert (await indexer.readiness()).reason.startswith(
+                "1 transactions wait to be indexed, the oldest"
+            )
+            node.away = False
 
 
 async def test_a_webhook_is_visible_within_a_second(database_url):
     async with serving(STORY) as node:
         node.shown, node.final_slot = STORY.txs[:1], 0  # the node knows them later than the webhook
         indexer = await Indexer.open(settings_of(database_url, node.url))
-        stop = asyncio.Event()
-        task = asyncio.create_task(indexer.run(stop))
-        transport = httpx.ASGITransport(indexer.asgi())
-        async with httpx.AsyncClient(transport=transport, base_url="http://indexer") as client:
-            waited = []
-            for tx in STORY.txs[1:]:
-                sent = time.monotonic()
-                assert (await post(client, body_of(tx))).status_code == 200
+        async with running_service(indexer):
+            transport = httpx.ASGITransport(indexer.asgi())
+            async with httpx.AsyncClient(transport=transport, base_url="http://indexer") as client:
+                waited = []
+                for tx in STORY.txs[1:]:
+                    sent = time.monotonic()
+                    assert (await post(client, body_of(tx))).status_code == 200
 
-                async def visible(signature=tx.signature):
-                    return await indexer._engine.pool.fetchval(
-                        "SELECT true FROM chain_transactions WHERE signature = $1", signature
-                    )
+                    async def visible(signature=tx.signature):
+                        return await indexer._engine.pool.fetchval(
+                            "SELECT true FROM chain_transactions WHERE signature = $1", signature
+                        )
 
-                await until(visible)
-                waited.append(time.monotonic() - sent)
-        assert median(waited) < 1  # the speed proper is measured on a machine of its own: bench/indexer.py
-        stop.set()
-        async with asyncio.timeout(15):
-            await task
+                    await until(visible)
+                    waited.append(time.monotonic() - sent)
+            assert (
+                median(waited) < 1
+            )  # the speed proper is measured on a machine of its own: bench/indexer.py

@@ -10,6 +10,7 @@ from kit import rows
 from kit.decisions import (
     Scene,
 )
+from kit.services import running_service
 from kit.votes import (
     NOW,
     add_market,
@@ -170,18 +171,14 @@ async def test_a_market_that_somebody_else_finalized_is_left_alone(scene: Scene)
 
 async def test_the_service_notices_by_itself_that_time_has_moved(scene: Scene) -> None:
     market = await scene.resolving()
-    service, stop = await monitor.create(scene.with_settings(monitor_cron="* * * * * *")), asyncio.Event()
-    running = asyncio.create_task(service.run(stop))
-    try:
+    service = await monitor.create(scene.with_settings(monitor_cron="* * * * * *"))
+    async with running_service(service):
         await scene.travel(3 * DAY_S + 60)
         await until(lambda: scene.state(market), lambda state: state is MarketState.FINALIZED)
         assert service.health()["status"] == "ok"
         assert (await service.readiness()).ready
         await scene.index(market)
         await until(lambda: market_work.of_market(scene.pool, market), lambda rows: rows == [])
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 10)
 
 
 async def test_it_does_not_start_without_a_program_on_the_chain(scene: Scene) -> None:

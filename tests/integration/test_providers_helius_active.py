@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from kit import http_servers
 from kit.providers import API_KEY, SECRET, Endpoint, Trader, listening, providers_on, settings_of
+from kit.services import running_service
 from kit.waiting import until
 from zmart.chain.helius import HeliusClient, HeliusError
 from zmart.chain.rpc import Rpc
@@ -104,15 +105,9 @@ async def test_the_indexer_looks_by_itself_where_it_has_a_key(settings, pool, da
     """I6."""
     quick = {"helius_check_interval_s": 0.05, "database_url": SecretStr(database_url)}
     indexer = await Indexer.open(settings.model_copy(update=quick))
-    stop = asyncio.Event()
-    running = asyncio.create_task(indexer.run(stop))
-    try:
-        async with providers_on(settings) as http:
-            await http.patch(ONE, json={"active": False})
-            await until(lambda: _has_alert(pool))
-    finally:
-        stop.set()
-        await running
+    async with running_service(indexer), providers_on(settings) as http:
+        await http.patch(ONE, json={"active": False})
+        await until(lambda: _has_alert(pool))
     never = Settings(_env_file=None, helius_api_key=API_KEY, helius_check_interval_s=0)
     for idle in (never, Settings(_env_file=None)):
         await asyncio.wait_for(WebhookWatch(pool, idle).run(WakeSignal(asyncio.Event()), Outages()), 5)

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from kit import commands, http_servers, rows
+from kit.services import running_service
 from kit.waiting import until
 from zmart.errors import Conflict, NotFound
 from zmart.ipfs.gateway import fetch_from_gateway
@@ -337,15 +338,9 @@ async def test_whoever_asks_wrongly_is_told_why(runs, method, path, body, header
 async def test_the_schedule_makes_snapshots_by_itself(pool, settings):
     await pool.execute(COMMENT, "by the clock")
     quick = settings.model_copy(update={"snapshots_cron": "* * * * * *"})
-    service = await SnapshotService.open(quick)
-    stop = asyncio.Event()
-    running = asyncio.create_task(service.run(stop))
-    try:
+    async with running_service(await SnapshotService.open(quick)) as service:
         await until(lambda: anchors(pool), lambda rows: any(row["verified_at"] for row in rows))
         assert (await service.readiness()).ready
-    finally:
-        stop.set()
-        await running
 
 
 async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_pinned(pool, settings):
@@ -356,10 +351,7 @@ async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_p
             category="other", tags=[], ends_at=datetime(2100, 1, 1, tzinfo=UTC), b_parameter=1, initial_liquidity=1,
         )
     )  # fmt: skip
-    service = await SnapshotService.open(settings)
-    stop = asyncio.Event()
-    running = asyncio.create_task(service.run(stop))
-    try:
+    async with running_service(await SnapshotService.open(settings)) as service:
         async with asyncio.timeout(30), PinataClient.from_settings(settings) as pins:
             cid = (await pins.pin(raw, "elsewhere.json", cid_version=0)).cid
             await pool.execute("UPDATE markets SET question_cid = $1", cid)
@@ -368,9 +360,6 @@ async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_p
             )
         assert await pool.fetchval("SELECT question FROM market_documents") == "Will this text be fetched?"
         assert (await service.readiness()).details["texts_waiting"] == 0
-    finally:
-        stop.set()
-        await running
 
 
 async def test_the_command_makes_and_verifies_a_snapshot(pool, settings, providers):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -125,15 +124,3 @@ def without_lone_places(found):
         "trades": [(*row[:13], None if row[0] in lone else row[13], *row[14:]) for row in found["trades"]],
         **{name: found[name] for name in ("markets", "positions", "onchain_votes", "program_config")},
     }
-
-
-@asynccontextmanager
-async def running(indexer):
-    """The service, until the block ends."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(indexer.run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 15)

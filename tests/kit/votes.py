@@ -91,10 +91,15 @@ async def add_onchain_vote(
 
 
 def statement_of(
-    voter: Keypair, market: MarketId, kind: VoteKind, vote: bool, at: datetime = NOW
+    voter: Keypair,
+    market: MarketId,
+    kind: VoteKind,
+    vote: bool,
+    at: datetime = NOW,
+    program: Address = PROGRAM,
 ) -> Statement:
     return Statement(
-        program=PROGRAM,
+        program=program,
         market_id=market,
         kind=kind,
         vote=vote,
@@ -181,8 +186,10 @@ async def vote_in_bulk(
     triggers: bool = True,
 ) -> None:
     """Votes of as many wallets, in one transaction; what cast_vote would have written, quickly."""
+    voters = [wallet(start + n) for n in range(len(choices))]
     entries = [
-        _entry(wallet(start + n), market, kind, vote, at, program, signed) for n, vote in enumerate(choices)
+        _entry(voter, statement_of(voter, market, kind, vote, at, program), signed)
+        for voter, vote in zip(voters, choices, strict=True)
     ]
     async with pool.transaction() as connection:
         if not triggers:
@@ -202,24 +209,8 @@ async def vote_in_bulk(
         )
 
 
-def _entry(
-    voter: Keypair,
-    market: MarketId,
-    kind: VoteKind,
-    vote: bool,
-    at: datetime,
-    program: Address,
-    signed: bool,
-) -> LogEntry:
-    answer = Statement(
-        program=program,
-        market_id=market,
-        kind=kind,
-        vote=vote,
-        wallet=address_of(voter),
-        issued_ms=int(at.timestamp() * 1000),
-    )
+def _entry(voter: Keypair, statement: Statement, signed: bool) -> LogEntry:
     if not signed:
-        return LogEntry(channel=VoteChannel.SESSION, statement=answer)
-    proof = str(voter.sign_message(answer.text().encode()))
-    return LogEntry(channel=VoteChannel.STATEMENT, statement=answer, proof=proof)
+        return LogEntry(channel=VoteChannel.SESSION, statement=statement)
+    proof = str(voter.sign_message(statement.text().encode()))
+    return LogEntry(channel=VoteChannel.STATEMENT, statement=statement, proof=proof)
