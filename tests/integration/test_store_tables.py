@@ -109,7 +109,7 @@ async def test_every_column_of_a_position_is_what_the_fold_computed(pool: Pool) 
 
 async def test_every_column_of_a_trade_is_what_the_fold_computed(pool: Pool) -> None:
     trade = filled(FoldedTrade, TradeColumns)
-    await rows.add_trade(pool, trade)
+    await rows.add_trades(pool, [trade])
     [read] = await trades.of_market(pool, trade.market_id, 10)
     same(trade, read)
     [change] = await change_feed.read_after(pool, 0, 10)
