@@ -57,6 +57,12 @@ def _check(cls: type[msgspec.Struct], on_chain: tuple[Field, ...]) -> None:
         )
 
 
+def _plain(kind: object) -> object:
+    """What a NewType is made of, without its title."""
+    below = getattr(kind, "__supertype__", kind)
+    return getattr(below, "__origin__", below)
+
+
 def _alike(ours: object, theirs: FieldType) -> bool:
     match theirs:
         case OptionOf(inner):
@@ -66,7 +72,7 @@ def _alike(ours: object, theirs: FieldType) -> bool:
         case Primitive("pubkey"):
             return ours in (market_types.Address, market_types.Wallet)
         case Primitive():
-            return getattr(ours, "__supertype__", ours) is int
+            return _plain(ours) is int
         case ByteArray(32):
             return ours is market_types.MarketId
         case ByteArray():

@@ -1,32 +1,37 @@
-"""Define the types of the domain: ids, units and states. Units are in the names or here, never in comments."""
+"""Define the types of the domain: ids, units and states. Units are in the names or here, never in comments.
+
+A title is the name of the type in published schemas.
+"""
 
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import NewType
+from typing import Annotated, NewType
 
-MarketId = NewType("MarketId", str)
+from msgspec import Meta
+
+MarketId = NewType("MarketId", Annotated[str, Meta(title="MarketId")])
 """The on-chain market_id, 32 bytes as 64 lower-case hex characters."""
 
-Address = NewType("Address", str)
+Address = NewType("Address", Annotated[str, Meta(title="Address")])
 """An account's address: base58 of 32 bytes. A wallet is one too."""
 
-Wallet = NewType("Wallet", str)
+Wallet = NewType("Wallet", Annotated[str, Meta(title="Wallet")])
 """A user's address: base58 of a 32-byte ed25519 key."""
 
-Signature = NewType("Signature", str)
+Signature = NewType("Signature", Annotated[str, Meta(title="Signature")])
 """A transaction's signature: base58 of 64 bytes."""
 
-Slot = NewType("Slot", int)
-Lamports = NewType("Lamports", int)
+Slot = NewType("Slot", Annotated[int, Meta(title="Slot")])
+Lamports = NewType("Lamports", Annotated[int, Meta(title="Lamports")])
 
-Shares = NewType("Shares", int)
+Shares = NewType("Shares", Annotated[int, Meta(title="Shares")])
 """Outcome shares in units of 1e-9; in the reference program one winning unit pays one lamport."""
 
 PriceE9 = NewType("PriceE9", int)
 """A price from 0 to 1_000_000_000."""
 
-Bps = NewType("Bps", int)
+Bps = NewType("Bps", Annotated[int, Meta(title="Bps")])
 """Basis points, 0 to 10_000."""
 
 ChainTime = NewType("ChainTime", int)

@@ -125,12 +125,8 @@ def _tags(field: str, values: list[str]) -> list[str]:
     return list(dict.fromkeys(rule(field, value) for value in values))
 
 
-def _ref(name: str) -> Meta:
-    return Meta(extra_json_schema={"$ref": f"#/components/schemas/{name}"})
-
-
-MarketKeyText = Annotated[str, _ref("MarketKey")]
-WalletText = Annotated[str, _ref("Wallet")]
+MarketKeyText = Annotated[str, Meta(title="MarketKey")]
+WalletText = Annotated[str, Meta(title="Wallet")]
 Cid = Annotated[str, form(CID_V0_FORM, 46, "a CIDv0: 46 characters, Qm...")]
 Evidence = Annotated[str, text(1, 20_000)]
 Note = Annotated[str, text(1, 1_000)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from zmart.services.gateway.openapi.shapes import WORDS, Schema
+from zmart.services.gateway.openapi.shapes import SCALARS, Schema
 from zmart.services.gateway.openapi.specification import fields_of, type_of, type_of_parameter
 
 MARKER = "<!-- Made by `zmart openapi --page`. Write above this line. -->"
@@ -71,7 +71,7 @@ def _field(name: str, kind: str, about: str) -> str:
 def _shapes(schema: Schema) -> Iterator[str]:
     yield "\n## Shapes\n\n`?` marks what may be missing."
     named = schema["components"]["schemas"]
-    for name in [*WORDS, *sorted(set(named) - set(WORDS))]:
+    for name in [*SCALARS, *sorted(set(named) - set(SCALARS))]:
         rows = fields_of(schema, named[name])
         kind = "" if rows else f"{type_of(named[name])}. "
         about = kind + " ".join(named[name].get("description", "").split())

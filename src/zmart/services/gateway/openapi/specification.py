@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar
-from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, Contact, License, Tag
 from litestar.routes import HTTPRoute
@@ -57,32 +56,24 @@ OPENAPI = OpenAPIConfig(
 def document(app: Litestar) -> Schema:
     """Return the OpenAPI 3.1 document."""
     schema: Schema = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    handlers = _handlers(app)
     kinds: list[type] = []
-    for path, item in schema["paths"].items():
-        for method, operation in item.items():
-            kinds += operations.complete(operation, method, path, handlers[method, path])
+    for route in (route for route in app.routes if isinstance(route, HTTPRoute)):
+        for handler in route.route_handlers:
+            for method in map(str.lower, handler.http_methods):
+                if (operation := schema["paths"].get(route.path_format, {}).get(method)) is not None:
+                    kinds += operations.complete(operation, method, route.path_format, handler)
     for enum in schema["components"]["schemas"].values():
         enum.pop("default", None)  # of the parameter that the framework met first
     schema["components"]["schemas"] |= shapes.components(kinds)
-    plain: Schema = msgspec.json.decode(msgspec.json.encode(shapes.tidied(schema)))
-    return plain
+    found: Schema = shapes.tidied(schema)
+    found["components"]["schemas"] |= shapes.SCALARS
+    return found
 
 
 @lru_cache(maxsize=1)
 def published(app: Litestar) -> bytes:
     """Return the document's JSON."""
     return msgspec.json.encode(document(app))
-
-
-def _handlers(app: Litestar) -> dict[tuple[str, str], HTTPRouteHandler]:
-    return {
-        (method.lower(), route.path_format): handler
-        for route in app.routes
-        if isinstance(route, HTTPRoute)
-        for handler in route.route_handlers
-        for method in handler.http_methods
-    }
 
 
 def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
@@ -101,11 +92,9 @@ def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str,
 
 def type_of_parameter(schema: Mapping[str, Any]) -> str:
     """The same for a parameter, where nothing is said by leaving it out."""
-    if "title" in schema:
-        return str(schema["title"])
     if "enum" in schema:
         return " | ".join(value for value in schema["enum"] if value)
-    return type_of(schema["oneOf"][0] if "oneOf" in schema else schema)
+    return type_of(next((schema[key][0] for key in ("oneOf", "anyOf") if key in schema), schema))
 
 
 def type_of(field: Mapping[str, Any]) -> str:
