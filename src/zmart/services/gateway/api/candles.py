@@ -45,7 +45,7 @@ async def of(
     step_s = INTERVALS_S[interval]
     window = _window(start, end, datetime.now(UTC), step_s)
     chart = await _chart(pool, ref, window, step_s)
-    if end is None and chart.ended_at is not None:  # seldom asked for: most who look at prices want to trade
+    if end is None and chart.ended_at is not None:  # rare: most clients look at prices of open markets
         window = _window(start, end, chart.ended_at, step_s)
         chart = await _chart(pool, ref, window, step_s)
     if len(window) > MAX_CANDLES:

@@ -47,6 +47,7 @@ class Fragments:
         return fragment
 
     def clear(self) -> None:
+        """Forget all."""
         self._fragments.clear()
         self.size_bytes = 0
 

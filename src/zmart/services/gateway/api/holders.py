@@ -25,11 +25,11 @@ async def holders(
     row = await lookup.market_of(context, lookup.market_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     count, yes, no = await positions.holder_counts(context.pool, row.market_id)
-    everybody = await positions.of_market(context.pool, row.market_id, size, skipped)
+    all_positions = await positions.of_market(context.pool, row.market_id, size, skipped)
     sides = [
         await positions.holders(context.pool, row.market_id, side, size, skipped) for side in (True, False)
     ]
-    shown = [[_holder(item, row) for item in found] for found in (everybody, *sides)]
+    shown = [[_holder(item, row) for item in found] for found in (all_positions, *sides)]
     return shapes.Holders(
         market_id=row.market_id,
         holders=shown[0],

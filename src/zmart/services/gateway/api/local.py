@@ -32,6 +32,8 @@ class FaucetBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaucetRequest(msgspec.Struct, frozen=True):
+    """Name the wallet that needs play money."""
+
     wallet: Annotated[str, msgspec.Meta(min_length=1, max_length=44)]
 
 
@@ -39,7 +41,7 @@ class FaucetRequest(msgspec.Struct, frozen=True):
 async def faucet(context: Context, data: JSONBody[FaucetRequest]) -> FaucetBalance:
     """Play money of the local chain, for a wallet that has little of it."""
     wallet = Address(lookup.wallet_in_body(data.wallet))
-    verdict = await context.limiter.take(_FAUCET_LIMIT, "everybody")
+    verdict = await context.limiter.take(_FAUCET_LIMIT, "all")
     if not verdict.allowed:
         raise TooManyRequests(
             f"The faucet gave {_FAUCET_LIMIT.per_minute} times within a minute: wait {verdict.reset_s} s.",

@@ -1,4 +1,4 @@
-"""From what a client names to what the store knows; one rule for reads (404) and one for bodies (400)."""
+"""Parse what a client names, and find it in the store; one rule for paths (404) and one for bodies (400)."""
 
 from __future__ import annotations
 
@@ -43,24 +43,28 @@ def market_in_body(text: str, field: str = "market_id") -> MarketRef:
 
 
 def wallet_in_path(text: str) -> Wallet:
+    """Parse a wallet in a path. Raises NotFound for other text."""
     if not is_address(text):
         raise NotFound("There is no such wallet: it must be the base58 text of 32 bytes.")
     return Wallet(text)
 
 
 def wallet_in_body(text: str, field: str = "wallet") -> Wallet:
+    """Parse a wallet in a body. Raises Invalid for other text."""
     if not is_address(text):
         raise Invalid(field, f"{field} must be the base58 text of 32 bytes.")
     return Wallet(text)
 
 
 def signature_in_path(text: str) -> Signature:
+    """Parse a transaction's signature in a path. Raises NotFound for other text."""
     if not is_signature(text):
         raise NotFound("There is no such transaction: a signature is base58 of 64 bytes.")
     return Signature(text)
 
 
 def comment_in_path(text: str) -> UUID:
+    """Parse a comment's id in a path. Raises NotFound for other text."""
     try:
         return UUID(text)
     except ValueError:
@@ -85,7 +89,7 @@ def known(found: Found | None, ref: MarketRef) -> Found:
 
 
 def state_of(text: str) -> str:
-    """A state by its name or its number on chain."""
+    """Return the name of a state that is given by its name or its number on chain. Raises Invalid."""
     name = text.upper()
     if text.isdigit() and int(text) < len(MarketState):
         return MarketState(int(text)).name
@@ -95,11 +99,12 @@ def state_of(text: str) -> str:
 
 
 def moment(field: str, text: str | None, default: datetime) -> datetime:
+    """Parse a time that may be missing. Raises Invalid."""
     return default if text is None else moment_of(field, text)
 
 
 def moment_of(field: str, text: str) -> datetime:
-    """A time that a client wrote: ISO 8601 (UTC unless it says otherwise) or milliseconds since 1970."""
+    """Parse a time that a client wrote: ISO 8601 (UTC unless it says otherwise) or milliseconds since 1970."""
     try:
         return datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdigit() else parse_iso(text)
     except (ValueError, OverflowError, OSError):

@@ -12,6 +12,7 @@ from litestar import post
 
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import Invalid
+from zmart.market.published import same_named
 from zmart.market.types import Lamports, MarketId, Shares
 from zmart.proofs.market_document import MarketDraft
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
@@ -77,7 +78,7 @@ async def create_market(
         on_chain_address=context.program.addresses.market(market_id),
         cid=document.cid,
         message="Sign and send the transaction; until it has landed the market is a draft that only you see.",
-        **transaction_builder.transaction_parts(built),
+        **same_named(built, shapes.UnsignedTransaction),
     )
 
 

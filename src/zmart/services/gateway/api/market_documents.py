@@ -30,7 +30,7 @@ class StoredQuestion(msgspec.Struct, frozen=True):
 
 
 def question(program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft) -> Document:
-    """The question as its canonical document; anybody can compute its CID again. Raises Invalid."""
+    """Return the question as its canonical document, whose CID anyone can compute again. Raises Invalid."""
     raw = market_document.compose(
         MarketDocument(program=program, market_id=market_id, creator=creator, **msgspec.structs.asdict(draft))
     )
@@ -73,8 +73,7 @@ async def keep_question(
 
 
 async def pin_question(context: AppContext, kept: StoredQuestion) -> None:
-    """A provider that is away or slow costs nothing but a moment: the pin stays open, the snapshot service sees it
-    through."""
+    """Pin a question. The pin of a provider that is unavailable or slow stays open; the snapshot service repeats it."""
     document = kept.document
     await _pin(context, kept.anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
 

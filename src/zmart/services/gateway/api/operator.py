@@ -10,6 +10,7 @@ from zmart.client.shapes.transactions import OperatorTransaction
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.execution import execute
 from zmart.errors import ChainError, ProgramError
+from zmart.market.published import same_named
 from zmart.market.types import ChainTime, Lamports, Signature, Slot, VoteKind
 from zmart.services.gateway.api import transaction_builder
 from zmart.services.gateway.api.error_messages import refusal
@@ -83,10 +84,7 @@ async def _unsigned(context: AppContext, found: MarketOnChain, action: Action) -
         on_chain_address=found.address,
         sent=False,
         status="unsigned",
-        transaction=built.transaction,
-        signers=built.signers,
-        last_valid_block_height=built.last_valid_block_height,
-        simulation=built.simulation,
+        **same_named(built, OperatorTransaction),
     )
 
 

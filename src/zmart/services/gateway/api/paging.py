@@ -48,6 +48,7 @@ class TapeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
     @property
     def position(self) -> tuple[int, int, int]:
+        """Return what the store sorts by."""
         return self.slot, self.index_in_block, self.ordinal
 
 
@@ -79,11 +80,12 @@ class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 def bounded(limit: int) -> int:
-    """The page size that is really used."""
+    """Return the page size that is used."""
     return min(limit, MAX_LIMIT)
 
 
 def bounded_offset(offset: int) -> int:
+    """Return the offset. Raises Invalid beyond the largest."""
     if offset > MAX_OFFSET:
         raise Invalid("offset", f"offset goes up to {MAX_OFFSET}: use next_cursor to read on.")
     return offset

@@ -40,6 +40,7 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tolerance_bps(self) -> int:
+        """Return the slippage that is tolerated."""
         return DEFAULT_SLIPPAGE_BPS if self.slippage_bps is None else self.slippage_bps
 
 
@@ -81,7 +82,7 @@ def _buy(
 
 
 def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Shares | None:
-    """The fewest shares to accept. Whoever asked for shares and said how much more they may cost gets all of them."""
+    """Return the fewest shares to accept: all of them for a user who asked for shares and bounded their cost."""
     if not pricing.bounds_shares:
         if order.min_shares is not None:
             raise Invalid("min_shares", "The deployed program bounds the cost of a buy only, not its shares.")

@@ -53,12 +53,13 @@ class Rebroadcast:
         self._in_flight: dict[Signature, _InFlight] = {}
 
     def get(self, signature: Signature) -> PendingTransaction | None:
+        """Return the transaction if it is still sent again."""
         found = self._in_flight.get(signature)
         return found.attempt if found is not None else None
 
     def add(self, attempt: PendingTransaction) -> None:
         """Again is harmless. Where there is no room, one with a nonce takes the place of the oldest such one, which
-        would stay for ever; other ones leave by themselves, and the new one is not sent again."""
+        would stay; other ones leave by themselves, and the new one is not sent again."""
         if attempt.signature in self._in_flight:
             return
         has_nonce = durable_nonce(attempt.transaction) is not None

@@ -167,7 +167,7 @@ def _checked(program: Program, raw: bytes) -> VersionedTransaction:
     except (ValueError, IndexError, TypeError, SanitizeError):
         raise Invalid("transaction", "These bytes are no Solana transaction.") from None
     if not signed:
-        raise Invalid("transaction", "The transaction is not signed by everybody who has to sign it.")
+        raise Invalid("transaction", "The transaction is not signed by all who have to sign it.")
     if program.id not in programs:
         raise Invalid("transaction", f"The transaction does not call the program {program.address}.")
     return transaction

@@ -45,10 +45,12 @@ class FinalizationPolicy(msgspec.Struct, frozen=True):
 
     @property
     def approval_threshold(self) -> Bps | None:
+        """Return the share of likes that approves a proposal; None while the program's rules are not indexed."""
         return None if self.rules is None else self.rules.proposal_approval_threshold
 
     @property
     def dispute_threshold(self) -> Bps | None:
+        """Return the share of votes with which a dispute succeeds; None likewise."""
         return None if self.rules is None else self.rules.dispute_success_threshold
 
     @property
@@ -65,14 +67,17 @@ class FinalizationPolicy(msgspec.Struct, frozen=True):
 
 
 def market(row: MarketRow, policy: FinalizationPolicy) -> shapes.Market:
+    """Return a market as lists show it."""
     return _market(shapes.Market, row, policy)
 
 
 def found_market(row: MarketRow, rank: float, policy: FinalizationPolicy) -> shapes.FoundMarket:
+    """Return a market as a search shows it."""
     return _market(shapes.FoundMarket, row, policy, rank=round(rank, 6))
 
 
 def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> shapes.MarketDetail:
+    """Return the whole market."""
     return _market(
         shapes.MarketDetail,
         row,
@@ -126,6 +131,7 @@ def draft(document: Document, address: Address, policy: FinalizationPolicy) -> s
 
 
 def trade(row: TradeRow) -> Trade:
+    """Return a trade as tapes show it."""
     moment = iso(row.traded_at)
     return Trade(
         id=f"{row.signature}:{row.ordinal}",
@@ -147,6 +153,7 @@ def trade(row: TradeRow) -> Trade:
 
 
 def comment(row: CommentRow) -> Discussion:
+    """Return a comment."""
     return Discussion(
         id=str(row.id),
         market_id=row.market_id,

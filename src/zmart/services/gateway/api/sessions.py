@@ -23,10 +23,14 @@ _SIGNED = example(
 
 
 class WalletOnly(schemas.RequestBody, frozen=True, kw_only=True):
+    """Name the wallet that wants to sign in."""
+
     wallet: schemas.WalletText
 
 
 class SignedMessage(schemas.RequestBody, frozen=True, kw_only=True):
+    """Return the text of a nonce with the wallet's signature."""
+
     wallet: schemas.WalletText
     message: schemas.SignInText
     signature: schemas.SignatureText

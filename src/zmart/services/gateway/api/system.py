@@ -1,4 +1,4 @@
-"""How the backend is, what happened lately, and the webhook that tells of new transactions."""
+"""Answer how the backend is and what happened recently; take the webhook that tells of new transactions."""
 
 from __future__ import annotations
 

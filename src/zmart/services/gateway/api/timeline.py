@@ -34,7 +34,7 @@ _PLAIN = {"event", "market_id", "timestamp", "cancelled_at", *_ACTORS, _SIGNER}
 
 
 async def of(pool: Pool, market_id: MarketId, limit: int, offset: int = 0) -> Timeline:
-    """State changes in chain order; new ones come last, so an offset names the same place for ever."""
+    """Return state changes in chain order. New ones come last, so an offset keeps its place."""
     rows, more = paging.cut(await status.events_of(pool, market_id, list(_STATES), limit + 1, offset), limit)
     found = [_entry(row) for row in rows]
     following = paging.cursor_of(OffsetKey(offset + limit)) if more and rows else None

@@ -45,6 +45,8 @@ class Sell(schemas.RequestBody, frozen=True, kw_only=True):
 
 
 class OnMarket(schemas.RequestBody, frozen=True, kw_only=True):
+    """Name a market."""
+
     market_id: schemas.MarketKeyText
 
 

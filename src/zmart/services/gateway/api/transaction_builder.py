@@ -6,7 +6,7 @@ import asyncio
 import base64
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any
 
 import msgspec
 from solders.instruction import Instruction
@@ -16,11 +16,12 @@ from zmart.chain import absence, compose, compute_budget, logs
 from zmart.chain.accounts import GlobalConfig, MarketAccount, PositionAccount
 from zmart.chain.addresses import to_pubkey
 from zmart.chain.rpc import SimulationResult
-from zmart.client.shapes.transactions import Debt, Simulation
+from zmart.client.shapes.transactions import Debt, Simulation, UnsignedTransaction
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import AnyEvent
 from zmart.market.identifiers import MarketRef
 from zmart.market.pricing import FeeSchedule, Quantities
+from zmart.market.published import same_named
 from zmart.market.types import Address, Lamports, MarketId, Wallet
 from zmart.services.gateway import metrics
 from zmart.services.gateway.api.error_messages import explained
@@ -31,32 +32,10 @@ _UNITS_MARGIN_PERCENT, _UNITS_EXTRA = 20, 2_000
 """Above what the simulation used: a wallet signs later, and the state may be another one by then."""
 
 
-class BuiltTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction without signatures; `events` are those that its simulation logged."""
+class BuiltTransaction(UnsignedTransaction, frozen=True, kw_only=True):
+    """A transaction without signatures, and the events that its simulation logged."""
 
-    transaction: str
-    signers: Sequence[Wallet]
-    last_valid_block_height: int
-    fee_lamports: Lamports
-    simulation: Simulation
     events: Sequence[AnyEvent]
-
-
-class TransactionParts(TypedDict):
-    """The fields of UnsignedTransaction."""
-
-    transaction: str
-    signers: Sequence[Wallet]
-    last_valid_block_height: int
-    fee_lamports: Lamports
-    simulation: Simulation
-
-
-class MarketParts(TransactionParts):
-    """The fields of MarketTransaction."""
-
-    market_id: MarketId
-    on_chain_address: Address
 
 
 class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +48,7 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quantities(self) -> Quantities:
+        """Return what prices depend on."""
         return Quantities(self.account.shares_yes, self.account.shares_no, self.account.b_parameter)
 
     @property
@@ -83,10 +63,12 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def creditors(self) -> list[Wallet]:
+        """Return the wallets to which the market owes."""
         return [debt.wallet for debt in self.debts]
 
     @property
     def fees(self) -> FeeSchedule:
+        """Return the program's present rates."""
         return FeeSchedule.of_config(self.config)
 
 
@@ -149,20 +131,10 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
     )
 
 
-def transaction_parts(built: BuiltTransaction) -> TransactionParts:
-    return TransactionParts(
-        transaction=built.transaction,
-        signers=built.signers,
-        last_valid_block_height=built.last_valid_block_height,
-        fee_lamports=built.fee_lamports,
-        simulation=built.simulation,
-    )
-
-
-def parts(found: MarketOnChain, built: BuiltTransaction) -> MarketParts:
-    return MarketParts(
-        **transaction_parts(built), market_id=found.account.market_id, on_chain_address=found.address
-    )
+def parts(found: MarketOnChain, built: BuiltTransaction) -> dict[str, Any]:
+    """Return the fields of a MarketTransaction."""
+    named = {"market_id": found.account.market_id, "on_chain_address": found.address}
+    return {**same_named(built, UnsignedTransaction), **named}
 
 
 def _signers(transaction: VersionedTransaction) -> list[Wallet]:

@@ -24,6 +24,7 @@ class MarketVoting(msgspec.Struct, frozen=True):
 
 
 async def of_market(pool: Pool, settings: Settings, market_id: MarketId) -> MarketVoting:
+    """Read the terms and the review of a market's votes."""
     found, review = await asyncio.gather(
         vote_rules.of_market(pool, market_id), dispute_reviews.find(pool, market_id)
     )
@@ -34,11 +35,12 @@ async def of_market(pool: Pool, settings: Settings, market_id: MarketId) -> Mark
 
 
 def of_settings(settings: Settings) -> list[VoteTerms]:
-    """What holds for votes that begin from now on."""
+    """Return the terms of votes that begin from now on."""
     return [_terms(kind, terms_of(settings, kind), fixed=False) for kind in VoteKind]
 
 
 def review_of(found: dispute_reviews.DisputeReviewRow | None) -> DisputeReview | None:
+    """Return a review as the API shows it."""
     if found is None:
         return None
     return DisputeReview(

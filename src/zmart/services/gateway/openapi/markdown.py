@@ -14,7 +14,7 @@ _PROOFS = {"": "public", "session": "session", "signature": "signed request", "o
 
 
 def with_calls(text: str, schema: Schema) -> str:
-    """The page with its list of calls made anew; what people wrote above the marker stays."""
+    """Return the page with its list of calls made again; what people wrote above the marker stays."""
     written = text.partition(MARKER)[0].rstrip()
     return f"{written}\n\n{MARKER}\n\n{calls(schema)}"
 

@@ -1,4 +1,4 @@
-"""The description without a running gateway: for files and for whoever wants to read."""
+"""Make the description without a running gateway."""
 
 from __future__ import annotations
 
