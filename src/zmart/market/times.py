@@ -20,7 +20,9 @@ def iso(moment: datetime | None) -> str | None:
         return None
     if moment.tzinfo is not UTC:  # the database's driver has all moments in UTC
         moment = _in_utc(moment)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    if not moment.microsecond:  # as all times of the chain
+        return f"{moment.isoformat()[:19]}.000Z"
+    return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
 
 
 def parse_iso(text: str) -> datetime:
