@@ -92,7 +92,7 @@ async def life(pool: Pool, number: int) -> None:
     judged_s = time.perf_counter() - began
     began = time.perf_counter()
     assert await voters.judge_all(MARKET, KIND) == terms
-    again_s = time.perf_counter() - began
+    resend_s = time.perf_counter() - began
     began = time.perf_counter()
     async with pool.transaction() as connection:
         counted = await count_log(connection, PROGRAM, closing(MARKET, KIND), terms)
@@ -103,7 +103,7 @@ async def life(pool: Pool, number: int) -> None:
     assert (counted.tally, counted.not_counted) == (eligible, number - eligible.total)
     assert (await votes.counts(pool, MARKET))[KIND] == eligible
     print(
-        f"{number} voters judged in {judged_s:.2f} s, again in {again_s:.2f} s, counted in {counted_s:.2f} s"
+        f"{number} voters judged in {judged_s:.2f} s, again in {resend_s:.2f} s, counted in {counted_s:.2f} s"
     )
 
 

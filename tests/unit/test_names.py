@@ -54,7 +54,23 @@ IN_THE_FIELDS_SENSE = {
 }
 
 
-NOT_YET = ("services/gateway/api/", "services/gateway/openapi/")
+NOT_YET = tuple(
+    f"services/gateway/{part}"
+    for part in (
+        "openapi/",
+        *(
+            f"api/{name}.py"
+            for name in (
+                "health_report",
+                "market_creation",
+                "market_documents",
+                "votes",
+                "parameters",
+                "schemas",
+            )
+        ),
+    )
+)
 
 
 def test_no_name_uses_a_former_word() -> None:

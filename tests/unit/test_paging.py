@@ -79,7 +79,7 @@ def test_pages_of_one_row_more_give_every_row_once(rows: list[int], limit: int) 
     result: list[int] = []
     start, has_more = 0, True
     while has_more:
-        page, has_more = paging.cut(rows[start : start + limit + 1], limit)
+        page, has_more = paging.split_page(rows[start : start + limit + 1], limit)
         result += page
         start += limit
     assert result == rows

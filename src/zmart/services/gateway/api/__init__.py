@@ -1,1 +1,1 @@
-"""The resources of the API: one module each with its routes, and what they share."""
+"""Handle the resources of the API: one module for each with its routes, and what they share."""

@@ -1,4 +1,4 @@
-"""Candles without gaps: where nothing was traded the last price stands."""
+"""Build candles without gaps: an interval without trades has the price of the one before."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ MAX_CANDLES = 1000
 _USUAL_CANDLES = 200
 _FIRST_END = datetime(2, 1, 1, tzinfo=UTC)
 _LAST_END_S = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
-"""A window is reckoned between these, so that both of its ends are times that can be written."""
+"""The bounds of the end of a window, so that both of its ends are valid dates."""
 _BEGINS = b'{"timestamp":"'
 
 
-def until_the_next(interval: Interval) -> float:
-    """Seconds until another candle begins."""
+def seconds_to_next(interval: Interval) -> float:
+    """Return the seconds until another candle begins, at most 60."""
     step_s = INTERVALS_S[interval]
     return min(60.0, step_s - time.time() % step_s)
 
@@ -41,16 +41,18 @@ def until_the_next(interval: Interval) -> float:
 async def of(
     pool: Pool, ref: MarketRef, interval: Interval, start: str | None, end: str | None, *, text: bool = False
 ) -> Encoded[Candles]:
-    """The candles of the window: by default the last 200 up to now, or to the end of the market's tape."""
+    """Return the candles of the window: by default the last 200 until now, or until the end of the market's trading."""
     step_s = INTERVALS_S[interval]
     window = _window(start, end, datetime.now(UTC), step_s)
     chart = await _chart(pool, ref, window, step_s)
-    if end is None and chart.ended_at is not None:  # rare: most clients look at prices of open markets
+    if (
+        end is None and chart.ended_at is not None
+    ):  # rare: most prices are requested of markets that are traded
         window = _window(start, end, chart.ended_at, step_s)
         chart = await _chart(pool, ref, window, step_s)
     if len(window) > MAX_CANDLES:
-        raise Invalid("start", f"The window holds more than {MAX_CANDLES} candles: take a longer interval.")
-    found, count = _filled(chart, window, text=text)
+        raise Invalid("start", f"The window has more than {MAX_CANDLES} candles: choose a longer interval.")
+    items, count = _filled(chart, window, text=text)
     return encoded_around(
         Candles,
         ResponseRows((chart.market_id,)),
@@ -58,32 +60,32 @@ async def of(
         interval=interval,
         start=iso_of_seconds(window.start),
         end=iso_of_seconds(window.stop),
-        candles=found,
+        candles=items,
         count=count,
     )
 
 
 def _window(start: str | None, end: str | None, until: datetime, step_s: int) -> range:
-    """Where its intervals begin; `until` stands for an end that is not given."""
+    """Return the starts of the window's intervals; `until` is the default of `end`."""
     until = lookup.moment("end", end, until)
     usual = max(until, _FIRST_END) - timedelta(seconds=step_s * _USUAL_CANDLES)
     since = lookup.moment("start", start, usual)
     first_s = int(since.timestamp()) // step_s * step_s
     last_s = min(-(-int(until.timestamp()) // step_s) * step_s, _LAST_END_S)
     if last_s <= first_s:
-        raise Invalid("end", "end must lie behind start.")
+        raise Invalid("end", "end must be after start.")
     return range(first_s, last_s, step_s)
 
 
 async def _chart(pool: Pool, ref: MarketRef, window: range, step_s: int) -> CandleChart:
-    """Of a window that is too long the end, which says how long the market was open."""
+    """Read the candles with trades; of a window that is too long only the end, which has the market's times."""
     window = window[-MAX_CANDLES:]
     start, end = datetime.fromtimestamp(window.start, UTC), datetime.fromtimestamp(window.stop, UTC)
-    return lookup.known(await candles.of_market(pool, ref, start, end, step_s), ref)
+    return lookup.required(await candles.of_market(pool, ref, start, end, step_s), ref)
 
 
 def _filled(chart: CandleChart, window: range, *, text: bool) -> tuple[msgspec.Raw, int]:
-    """From the market's opening on, one candle for each interval, as a JSON array; and how many."""
+    """Return one candle for each interval from the market's opening on, as a JSON array, and their number."""
     if chart.activated_at is None:
         return msgspec.Raw(b"[]"), 0
     step_s = window.step
@@ -108,11 +110,9 @@ def _begin(moment_s: int) -> bytes:
     return _BEGINS + iso_of_seconds(moment_s).encode()
 
 
-@lru_cache(
-    maxsize=10_000
-)  # what was traded stays as it was: the next reading meets the same candles but the last
+@lru_cache(maxsize=10_000)  # past candles do not change: the next request needs the same ones except the last
 def _tail(first: int, high: int, low: int, last: int, volume: int, count: int, text: bool) -> bytes:
-    """A candle's JSON behind its time: where nothing is traded, one serves for many."""
+    """Return a candle's JSON after its time; intervals without trades share one."""
     candle = Candle(
         timestamp="",
         open_price_yes=price_text(first),

@@ -1,4 +1,4 @@
-"""Comments on markets, and their snapshots."""
+"""Handle comments on markets, and list their snapshots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zmart.store import discussions
 
 
 class NewComment(schemas.RequestBody, frozen=True, kw_only=True):
-    """`market_id` may be left out where the path names the market. Content: 1 to 1000 characters."""
+    """A comment. `market_id` may be omitted if the path names the market. Content: 1 to 1000 characters."""
 
     content: schemas.Content
     market_id: schemas.MarketKeyText | None = None
@@ -40,17 +40,17 @@ _TO_ALL = lead_to("GetDiscussions", key="$response.body#/discussion/market_id")
 async def market_discussions(
     context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> shapes.Discussions:
-    """Comments, newest first; deleted ones are left out. `count` is the number of all."""
+    """List comments, newest first, without deleted ones. `count` is the total number."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
-    size, behind = paging.bounded(limit), paging.key_of(cursor, TimeKey)
-    found = await discussions.of_market(
+    size, after = paging.bounded(limit), paging.key_of(cursor, TimeKey)
+    comments = await discussions.of_market(
         context.pool,
         market_id,
         size + 1,
         paging.bounded_offset(offset),
-        (behind.moment, behind.id) if behind else None,
+        (after.moment, after.id) if after else None,
     )
-    rows, more = paging.cut(found, size)
+    rows, more = paging.split_page(comments, size)
     return shapes.Discussions(
         discussions=[serializers.comment(row) for row in rows],
         count=await discussions.count(context.pool, market_id),
@@ -63,12 +63,12 @@ async def market_discussions(
 async def snapshots(
     context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0
 ) -> shapes.DiscussionSnapshots:
-    """The snapshots that were pinned, newest first."""
+    """List the pinned snapshots, newest first."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
-    found = await discussions.snapshots(
+    pinned = await discussions.snapshots(
         context.pool, market_id, paging.bounded(limit), paging.bounded_offset(offset)
     )
-    shown = [
+    snapshot_list = [
         shapes.DiscussionSnapshot(
             cid=row.cid,
             date=row.snapshot_day.isoformat(),
@@ -81,9 +81,9 @@ async def snapshots(
             unpin_after=iso(row.unpin_after),
             unpinned_at=iso(row.unpinned_at),
         )
-        for row in found
+        for row in pinned
     ]
-    return shapes.DiscussionSnapshots(snapshots=shown, count=len(shown), market_id=market_id)
+    return shapes.DiscussionSnapshots(snapshots=snapshot_list, count=len(snapshot_list), market_id=market_id)
 
 
 @post(
@@ -112,7 +112,7 @@ async def post_comment(
 async def post_comment_on(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[NewComment, _A_COMMENT]
 ) -> shapes.DiscussionAnswer:
-    """The same, with the market in the path."""
+    """Comment on the market in the path."""
     return await _comment(context, auth, lookup.market_in_path(key), data)
 
 
@@ -124,7 +124,7 @@ async def _comment(
     if data.parent_id is not None:
         parent = await discussions.one(context.pool, data.parent_id)
         if parent is None or parent.market_id != market_id:
-            raise NotFound("The comment that this answers does not exist in this market.")
+            raise NotFound("The comment in parent_id does not exist in this market.")
     row = await discussions.add(context.pool, market_id, wallet, data.content, data.parent_id)
     return shapes.DiscussionAnswer(message="Comment created", discussion=serializers.comment(row))
 
@@ -138,7 +138,7 @@ async def _comment(
     opt={LIMIT: "comments"},
 )
 async def delete_comment(context: Context, auth: Auth, key: CommentInPath) -> shapes.Message:
-    """Take back your own comment; it stays as a tombstone in the snapshots."""
+    """Delete your own comment; snapshots keep a tombstone of it."""
     named = lookup.comment_in_path(key)
     wallet = await auth.wallet()
     comment = await discussions.one(context.pool, named)

@@ -1,20 +1,20 @@
-"""What a refusal of the program means for the person who asked, and what to do about it."""
+"""Explain the program's errors to users: what happened, and what to do."""
 
 from __future__ import annotations
 
 from zmart.client.shapes.transactions import SimulationError
 from zmart.errors import ProgramError
 
-_SENTENCES = {
+_MESSAGES = {
     "SlippageExceeded": "The price moved beyond your bound: ask for a new quote, or allow more slippage.",
-    "InsufficientShares": "You hold fewer shares of that side than you want to sell.",
+    "InsufficientShares": "The wallet holds fewer shares of that side than you want to sell.",
     "InsufficientLiquidity": "The market's account does not hold enough to pay this out now.",
     "TradeTooSmall": "The trade is too small: a trade is at least 10,000 lamports.",
-    "InvalidMarketState": "The market is not in the state that this needs: look at its state again.",
-    "InvalidStateTransition": "The market is not in the state that this needs: look at its state again.",
-    "ProtocolPaused": "The protocol is paused: nothing is created or traded until its admin lifts that.",
+    "InvalidMarketState": "The market is not in the state that this needs: read its state again.",
+    "InvalidStateTransition": "The market is not in the state that this needs: read its state again.",
+    "ProtocolPaused": "The protocol is paused: nothing is created or traded until its admin resumes it.",
     "AlreadyClaimed": "This wallet has claimed its winnings already.",
-    "NoWinnings": "This wallet holds no share that won.",
+    "NoWinnings": "This wallet holds no winning shares.",
     "NoVotesRecorded": "No votes are recorded on chain yet: wait for the aggregator's next run.",
     "InsufficientVotes": "The recorded votes do not reach the approval threshold.",
     "DisputePeriodEnded": "The time to dispute this outcome is over.",
@@ -25,8 +25,8 @@ _SENTENCES = {
     "Unauthorized": "This wallet may not do that.",
     "CannotCancelMarket": "Only a proposed or approved market can be cancelled.",
     "MarketAlreadyCancelled": "The market is cancelled already.",
-    "InvalidBParameter": "The liquidity parameter b is outside of what the program takes.",
-    "InvalidLiquidity": "The initial liquidity is less than the program wants for this b.",
+    "InvalidBParameter": "The liquidity parameter b is outside of the program's range.",
+    "InvalidLiquidity": "The initial liquidity is less than the program requires for this b.",
     "UnderflowError": "The deployed program's arithmetic refuses this trade: try a larger one.",
     "ExponentTooLarge": "The market is too one-sided for this trade.",
     "AccountAlreadyInUse": "This was done already: the account exists.",
@@ -40,11 +40,11 @@ _SENTENCES = {
 
 
 def explained(error: ProgramError) -> SimulationError:
-    """The error for an answer; what has no sentence of its own keeps the program's words."""
-    words = str(error).partition(": ")[2] or str(error)
-    return SimulationError(code=error.code, name=error.name, message=_SENTENCES.get(error.name, words))
+    """Return the error for a response, with our message if there is one, else the program's."""
+    text = str(error).partition(": ")[2] or str(error)
+    return SimulationError(code=error.code, name=error.name, message=_MESSAGES.get(error.name, text))
 
 
 def refusal(error: ProgramError) -> ProgramError:
-    """The same error with the sentence for people."""
+    """Return the same error with the message for users."""
     return ProgramError(error.code, error.name, explained(error).message)

@@ -1,4 +1,4 @@
-"""The fee payer's balance as the status tells it: asked for now and then, not by every caller."""
+"""Read the fee payer's balance for /api/status; it is cached for some seconds."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WITHIN_S = 1.0
 
 
 class FeePayerBalance(msgspec.Struct, frozen=True):
-    """`lamports` is None while nobody can tell."""
+    """The fee payer and its balance; `lamports` is None while it is unknown."""
 
     wallet: Wallet | None
     lamports: Lamports | None
 
 
 async def read(rpc: Rpc | None, payer: Wallet | None) -> FeePayerBalance:
-    """Gives up after a second: the status must not wait for the chain."""
+    """Return the balance. Gives up after a second, because the status must not wait for the chain."""
     if payer is None or rpc is None:
         return FeePayerBalance(payer, None)
     try:

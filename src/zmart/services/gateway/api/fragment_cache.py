@@ -1,7 +1,6 @@
-"""Rows as JSON, encoded once for each version of a row: lists are put together from the fragments.
+"""Cache rows as JSON, encoded once for each version of a row; lists are assembled from these fragments.
 
-PostgreSQL says for every row of a response which version is the current one; bytes that were made of that version are
-right for as long as it stays so.
+The current version of each row of a response is read from PostgreSQL: a fragment of that version is valid.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from zmart.store.pool import Pool
 
 _MAX_BYTES = 12 << 20
 _FRAGMENT_BYTES = 600
-"""What a fragment costs besides its JSON: its version, the key, the place in the index; measured."""
+"""The size of a fragment besides its JSON, measured: its version, the key, the entry of the dict."""
 
 
 class Fragments:
-    """JSON by what it is and its version; the oldest goes when there are too many bytes."""
+    """JSON by kind and version; beyond `max_bytes` the oldest is evicted."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -36,7 +35,7 @@ class Fragments:
         self.size_bytes = 0
 
     def put(self, key: Hashable, content: msgspec.Struct, *, text: bool) -> msgspec.Raw:
-        """`text`: every amount as text (`numeric=string`)."""
+        """Encode and store a fragment. `text`: every amount as text (`numeric=string`)."""
         encoded = msgspec.json.encode(with_text_amounts(content) if text else content)
         fragment = msgspec.Raw(encoded)
         self._forget(key)
@@ -47,7 +46,7 @@ class Fragments:
         return fragment
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all fragments."""
         self._fragments.clear()
         self.size_bytes = 0
 
@@ -58,7 +57,7 @@ class Fragments:
 
 
 class FragmentCache:
-    """Markets as lists show them, whole markets, trades. A market's JSON also depends on the program's rules."""
+    """Fragments of markets in lists, markets with details, and trades. Markets also depend on the program's rules."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -68,22 +67,24 @@ class FragmentCache:
     async def rows(
         self, requested: Sequence[markets.MarketVersion], policy: FinalizationPolicy, *, text: bool
     ) -> list[msgspec.Raw]:
-        """Each is the JSON of a client.shapes.markets.Market; one that was deleted meanwhile is left out."""
+        """Return the JSON of each client.shapes.markets.Market, without those that were deleted meanwhile."""
         self._apply(policy)
         cached = self._fragments.get
-        found = [cached(("row", text, version)) for version in requested]
-        missing = [version.market_id for version, row in zip(requested, found, strict=True) if row is None]
+        fragments = [cached(("row", text, version)) for version in requested]
+        missing = [
+            version.market_id for version, row in zip(requested, fragments, strict=True) if row is None
+        ]
         if missing:
             fresh = await self._read(missing, lambda row: serializers.market(row, policy), text=text)
-            found = [
-                row or fresh.get(version.market_id) for version, row in zip(requested, found, strict=True)
+            fragments = [
+                row or fresh.get(version.market_id) for version, row in zip(requested, fragments, strict=True)
             ]
-        return [row for row in found if row is not None]
+        return [row for row in fragments if row is not None]
 
     async def detail(
         self, version: markets.MarketVersion, voting: MarketVoting, policy: FinalizationPolicy, *, text: bool
     ) -> Encoded[MarketDetail] | None:
-        """None when the market was deleted meanwhile."""
+        """Return the JSON of a market with details; None if it was deleted meanwhile."""
         self._apply(policy)
         fragment = self._fragments.get(("detail", text, version, voting))
         if fragment is None:
@@ -93,20 +94,20 @@ class FragmentCache:
         return None if fragment is None else Encoded(bytes(fragment), ResponseRows((version.market_id,)))
 
     async def tape(self, requested: Sequence[trades.TradeVersion], *, text: bool) -> list[msgspec.Raw]:
-        """Each is the JSON of a client.shapes.tape.Trade."""
+        """Return the JSON of each client.shapes.tape.Trade, without those that were deleted meanwhile."""
         cached = self._fragments.get
-        found = [cached(("trade", text, version)) for version in requested]
-        missing = [version for version, trade in zip(requested, found, strict=True) if trade is None]
+        fragments = [cached(("trade", text, version)) for version in requested]
+        missing = [version for version, trade in zip(requested, fragments, strict=True) if trade is None]
         if missing:
             fresh = {}
             for version, row in await trades.with_versions(self._pool, missing):
                 fragment = self._fragments.put(("trade", text, version), serializers.trade(row), text=text)
                 fresh[version.signature, version.ordinal] = fragment
-            found = [
+            fragments = [
                 trade or fresh.get((version.signature, version.ordinal))
-                for version, trade in zip(requested, found, strict=True)
+                for version, trade in zip(requested, fragments, strict=True)
             ]
-        return [trade for trade in found if trade is not None]
+        return [trade for trade in fragments if trade is not None]
 
     async def _read(
         self,

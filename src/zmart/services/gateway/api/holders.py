@@ -1,4 +1,4 @@
-"""Who holds shares of a market."""
+"""List who holds shares of a market."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zmart.store.positions import PositionRow
 async def holders(
     context: Context, key: MarketKeyInPath, limit: Limit = 50, offset: Offset = 0
 ) -> shapes.Holders:
-    """All positions, and who holds YES and who holds NO, the largest first."""
+    """List all positions, those that hold YES and those that hold NO, the largest first."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     count, yes, no = await positions.holder_counts(context.pool, row.market_id)
@@ -29,12 +29,12 @@ async def holders(
     sides = [
         await positions.holders(context.pool, row.market_id, side, size, skipped) for side in (True, False)
     ]
-    shown = [[_holder(item, row) for item in found] for found in (all_positions, *sides)]
+    lists = [[_holder(item, row) for item in group] for group in (all_positions, *sides)]
     return shapes.Holders(
         market_id=row.market_id,
-        holders=shown[0],
-        yes=shown[1],
-        no=shown[2],
+        holders=lists[0],
+        yes=lists[1],
+        no=lists[2],
         count=count,
         yes_count=yes,
         no_count=no,

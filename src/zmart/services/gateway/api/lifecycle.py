@@ -1,4 +1,4 @@
-"""A market's life: activate, resolve, dispute for its people; approve, cancel for the operator."""
+"""Handle a market's lifecycle: activate, resolve, dispute for users; approve, cancel, release for the operator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zmart.votes import reviews
 
 
 class Resolution(schemas.RequestBody, frozen=True, kw_only=True):
-    """`outcome` true is YES; the evidence as the CID of a document, or as text that is pinned for you."""
+    """A proposed outcome; true is YES. Evidence: the CID of a document, or a text that is pinned for you."""
 
     either = ("evidence", "ipfs_evidence_hash")
     outcome: bool
@@ -34,13 +34,13 @@ class Resolution(schemas.RequestBody, frozen=True, kw_only=True):
 
 
 class Release(schemas.RequestBody, frozen=True, kw_only=True):
-    """Why the result of a dispute may stand; kept with who released it."""
+    """Why the result of a dispute is right; stored with who released it."""
 
     note: schemas.Note
 
 
 _HARBOUR_LOG = example(outcome=True, evidence="The harbour master's log, page 12.")
-_KNOWN_VOTERS = example(note="The twelve voters are known to us.")
+_A_RELEASE = example(note="The twelve voters are known to us.")
 
 
 @post(
@@ -51,55 +51,55 @@ _KNOWN_VOTERS = example(note="The twelve voters are known to us.")
     responses=refusals(403, 404, 409),
 )
 async def activate(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.MarketTransaction:
-    """Open an approved market for trading: its creator, or the operator with the admin's key."""
+    """Open an approved market for trading, as its creator or the admin."""
     ref = lookup.market_in_path(key)
     if auth.principal.operator:
-        found = await transaction_builder.on_chain(context, ref)
+        on_chain = await transaction_builder.on_chain(context, ref)
         return await _answer(
-            context, found, found.config.admin, _activation(context, found, found.config.admin)
+            context, on_chain, on_chain.config.admin, _activation(context, on_chain, on_chain.config.admin)
         )
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, ref)
-    if wallet not in (found.account.creator, found.config.admin):
+    on_chain = await transaction_builder.on_chain(context, ref)
+    if wallet not in (on_chain.account.creator, on_chain.config.admin):
         raise Forbidden("A market is activated by its creator or the admin.")
-    return await _answer(context, found, wallet, _activation(context, found, wallet))
+    return await _answer(context, on_chain, wallet, _activation(context, on_chain, wallet))
 
 
-def _activation(context: AppContext, found: MarketOnChain, authority: Wallet) -> Instruction:
-    needs(found, MarketState.APPROVED)
-    return context.program.instructions.activate_market(authority, found.account.market_id)
+def _activation(context: AppContext, on_chain: MarketOnChain, authority: Wallet) -> Instruction:
+    needs(on_chain, MarketState.APPROVED)
+    return context.program.instructions.activate_market(authority, on_chain.account.market_id)
 
 
 @post("/resolve", status_code=200, operation_id="Resolve", security=WALLET, responses=refusals(404, 409))
 async def resolve(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Resolution, _HARBOUR_LOG]
 ) -> shapes.ResolveTransaction:
-    """Propose the outcome; evidence given as text is stored and pinned."""
+    """Propose the outcome of a market; evidence in text form is stored and pinned."""
     ref = lookup.market_in_path(key)
     cid, evidence = market_documents.evidence(data.ipfs_evidence_hash, data.evidence)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, ref)
-    needs(found, MarketState.ACTIVE)
+    on_chain = await transaction_builder.on_chain(context, ref)
+    needs(on_chain, MarketState.ACTIVE)
     instruction = context.program.instructions.resolve_market(
-        wallet, found.account.market_id, proposed_outcome=data.outcome, ipfs_evidence_hash=cid
+        wallet, on_chain.account.market_id, proposed_outcome=data.outcome, ipfs_evidence_hash=cid
     )
     built = await transaction_builder.build(context, wallet, [instruction])
     if evidence is not None:
-        await market_documents.keep_evidence(context, found.account.market_id, cid, evidence)
+        await market_documents.keep_evidence(context, on_chain.account.market_id, cid, evidence)
     return shapes.ResolveTransaction(
-        **transaction_builder.parts(found, built), outcome=data.outcome, ipfs_evidence_hash=cid
+        **transaction_builder.parts(on_chain, built), outcome=data.outcome, ipfs_evidence_hash=cid
     )
 
 
 @post("/dispute", status_code=200, operation_id="Dispute", security=WALLET, responses=refusals(404, 409))
 async def dispute(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.MarketTransaction:
-    """Dispute the proposed outcome, so that it is voted on."""
+    """Dispute the proposed outcome, which starts a vote."""
     ref = lookup.market_in_path(key)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, ref)
-    needs(found, MarketState.RESOLVING)
-    instruction = context.program.instructions.initiate_dispute(wallet, found.account.market_id)
-    return await _answer(context, found, wallet, instruction)
+    on_chain = await transaction_builder.on_chain(context, ref)
+    needs(on_chain, MarketState.RESOLVING)
+    instruction = context.program.instructions.initiate_dispute(wallet, on_chain.account.market_id)
+    return await _answer(context, on_chain, wallet, instruction)
 
 
 @post("/approve", status_code=200, operation_id="Approve", responses=refusals(403, 404, 409))
@@ -116,9 +116,9 @@ async def cancel(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes.O
 
 @post("/release", status_code=200, operation_id="Release", responses=refusals(403, 404, 409))
 async def release(
-    context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Release, _KNOWN_VOTERS]
+    context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Release, _A_RELEASE]
 ) -> DisputeReview:
-    """Let a dispute whose result waits for review (DISPUTE_REVIEW=hold) be settled by its votes."""
+    """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), to be finalized by its votes."""
     ref = lookup.market_in_path(key)
     await auth.operator()
     market_id = await lookup.market_id_of(context, ref)
@@ -133,29 +133,29 @@ async def _as_admin(
 ) -> shapes.OperatorTransaction:
     ref = lookup.market_in_path(key)
     await auth.operator()
-    found = await transaction_builder.on_chain(context, ref)
-    state = found.account.state
+    on_chain = await transaction_builder.on_chain(context, ref)
+    state = on_chain.account.state
     allowed: tuple[MarketState, ...] = (MarketState.PROPOSED,)
     if action is Action.CANCEL_MARKET:
         allowed = (MarketState.PROPOSED, MarketState.APPROVED)
     if state not in allowed:
-        words = " or ".join(item.name for item in allowed)
-        raise Conflict(f"This needs a market in {words}; this one is {state.name}.")
-    return await send_as_admin(context, found, action)
+        names = " or ".join(item.name for item in allowed)
+        raise Conflict(f"This needs a market in {names}; this one is {state.name}.")
+    return await send_as_admin(context, on_chain, action)
 
 
 async def _answer(
-    context: AppContext, found: MarketOnChain, payer: Wallet, instruction: Instruction
+    context: AppContext, on_chain: MarketOnChain, payer: Wallet, instruction: Instruction
 ) -> shapes.MarketTransaction:
     return shapes.MarketTransaction(
-        **transaction_builder.parts(found, await transaction_builder.build(context, payer, [instruction]))
+        **transaction_builder.parts(on_chain, await transaction_builder.build(context, payer, [instruction]))
     )
 
 
-def needs(found: MarketOnChain, state: MarketState) -> None:
-    """Conflict unless the market is in that state on chain."""
-    if found.account.state is not state:
-        raise Conflict(f"This needs a market in {state.name}; this one is {found.account.state.name}.")
+def needs(on_chain: MarketOnChain, state: MarketState) -> None:
+    """Return if the market is in that state on chain. Raises Conflict."""
+    if on_chain.account.state is not state:
+        raise Conflict(f"This needs a market in {state.name}; this one is {on_chain.account.state.name}.")
 
 
 _MARKET = "/api/markets/{key:str}"

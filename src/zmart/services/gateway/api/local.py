@@ -1,4 +1,4 @@
-"""What the demo wallet of a local stack needs besides the API; these routes exist nowhere else."""
+"""Handle the demo wallet of a local stack; these routes exist only there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FAUCET_LIMIT = RateLimitPolicy("faucet", 30)
 
 
 class FaucetBalance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a wallet has on the local chain; `signature` is the airdrop's, where one was just made."""
+    """A wallet's balance on the local chain; `signature`: of the airdrop, if one was just made."""
 
     wallet: Address
     lamports: Lamports
@@ -32,38 +32,40 @@ class FaucetBalance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaucetRequest(msgspec.Struct, frozen=True):
-    """Name the wallet that needs play money."""
+    """The wallet that gets an airdrop."""
 
     wallet: Annotated[str, msgspec.Meta(min_length=1, max_length=44)]
 
 
 @post("/api/local/faucet", status_code=201, include_in_schema=False)
 async def faucet(context: Context, data: JSONBody[FaucetRequest]) -> FaucetBalance:
-    """Play money of the local chain, for a wallet that has little of it."""
+    """Send play money of the local chain to a wallet with less than 50 SOL."""
     wallet = Address(lookup.wallet_in_body(data.wallet))
     verdict = await context.limiter.take(_FAUCET_LIMIT, "all")
     if not verdict.allowed:
         raise TooManyRequests(
-            f"The faucet gave {_FAUCET_LIMIT.per_minute} times within a minute: wait {verdict.reset_s} s.",
+            f"The faucet sent {_FAUCET_LIMIT.per_minute} airdrops within a minute: wait {verdict.reset_s} s.",
             {**limit_headers(_FAUCET_LIMIT, verdict), "Retry-After": str(verdict.reset_s)},
         )
     held = await context.chain().get_balance(wallet)
     if held >= _ENOUGH_LAMPORTS:
-        raise Conflict(f"This wallet has {held // 10**9} SOL, which is enough: the faucet fills empty ones.")
+        raise Conflict(
+            f"This wallet has {held // 10**9} SOL, which is enough: the faucet is for wallets with less."
+        )
     signature = await context.chain().request_airdrop(wallet, AIRDROP_LAMPORTS)
     return FaucetBalance(wallet=wallet, lamports=Lamports(held + AIRDROP_LAMPORTS), signature=signature)
 
 
 @get("/api/local/wallets/{wallet:str}", include_in_schema=False)
 async def faucet_balance(context: Context, wallet: FromPath[str]) -> FaucetBalance:
-    """What a wallet has."""
+    """Return a wallet's balance."""
     who = Address(lookup.wallet_in_path(wallet))
     return FaucetBalance(wallet=who, lamports=await context.chain().get_balance(who))
 
 
 @get("/new", include_in_schema=False)
 async def propose(context: Context) -> Response[str]:
-    """A form to propose a market with the demo wallet."""
+    """Show a form to propose a market with the demo wallet."""
     return page("new.html", title="Propose a market", local=demo_wallet(context))
 
 

@@ -1,4 +1,4 @@
-"""Parse what a client names, and find it in the store; one rule for paths (404) and one for bodies (400)."""
+"""Parse what a client names, and find it. Invalid names are 404 in paths and 400 in bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zmart.services.gateway.context import AppContext
 from zmart.store import markets
 from zmart.store.markets import MarketRow
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 _STATES = ("", *MarketState.__members__, "DRAFT", *"0123456")
 StateInQuery = Annotated[
     str | None, QueryParameter(name="state", enum=_STATES, description="a name, or its number on chain")
@@ -43,28 +43,28 @@ def market_in_body(text: str, field: str = "market_id") -> MarketRef:
 
 
 def wallet_in_path(text: str) -> Wallet:
-    """Parse a wallet in a path. Raises NotFound for other text."""
+    """Parse a wallet in a path. Raises NotFound."""
     if not is_address(text):
         raise NotFound("There is no such wallet: it must be the base58 text of 32 bytes.")
     return Wallet(text)
 
 
 def wallet_in_body(text: str, field: str = "wallet") -> Wallet:
-    """Parse a wallet in a body. Raises Invalid for other text."""
+    """Parse a wallet in a body. Raises Invalid."""
     if not is_address(text):
         raise Invalid(field, f"{field} must be the base58 text of 32 bytes.")
     return Wallet(text)
 
 
 def signature_in_path(text: str) -> Signature:
-    """Parse a transaction's signature in a path. Raises NotFound for other text."""
+    """Parse a transaction's signature in a path. Raises NotFound."""
     if not is_signature(text):
         raise NotFound("There is no such transaction: a signature is base58 of 64 bytes.")
     return Signature(text)
 
 
 def comment_in_path(text: str) -> UUID:
-    """Parse a comment's id in a path. Raises NotFound for other text."""
+    """Parse a comment's id in a path. Raises NotFound."""
     try:
         return UUID(text)
     except ValueError:
@@ -73,23 +73,23 @@ def comment_in_path(text: str) -> UUID:
 
 async def market_of(context: AppContext, ref: MarketRef) -> MarketRow:
     """Return the market's row. Raises NotFound if it is not indexed."""
-    return known(await markets.one(context.pool, ref), ref)
+    return required(await markets.one(context.pool, ref), ref)
 
 
 async def market_id_of(context: AppContext, ref: MarketRef) -> MarketId:
     """Return the market's id. Raises NotFound if it is not indexed."""
-    return known(await markets.id_of(context.pool, ref), ref)
+    return required(await markets.id_of(context.pool, ref), ref)
 
 
-def known(found: Found | None, ref: MarketRef) -> Found:
-    """Return what was found of a market. Raises NotFound if nothing was."""
-    if found is None:
+def required(value: Value | None, ref: MarketRef) -> Value:
+    """Return a value that was read of a market. Raises NotFound if it is None."""
+    if value is None:
         raise NotFound(f"There is no market {ref}: it does not exist, or is not indexed yet.")
-    return found
+    return value
 
 
 def state_of(text: str) -> str:
-    """Return the name of a state that is given by its name or its number on chain. Raises Invalid."""
+    """Parse a state by its name or its number on chain. Raises Invalid."""
     name = text.upper()
     if text.isdigit() and int(text) < len(MarketState):
         return MarketState(int(text)).name
@@ -99,12 +99,12 @@ def state_of(text: str) -> str:
 
 
 def moment(field: str, text: str | None, default: datetime) -> datetime:
-    """Parse a time that may be missing. Raises Invalid."""
+    """Parse a time, or return the default for None. Raises Invalid."""
     return default if text is None else moment_of(field, text)
 
 
 def moment_of(field: str, text: str) -> datetime:
-    """Parse a time that a client wrote: ISO 8601 (UTC unless it says otherwise) or milliseconds since 1970."""
+    """Parse a time: ISO 8601 (UTC by default) or milliseconds since 1970. Raises Invalid."""
     try:
         return datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdigit() else parse_iso(text)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Markets, read: the list, one of them, and short lists about them."""
+"""Read markets: the list, one market, and short lists about them."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ async def list_markets(
     offset: Offset = 0,
     cursor: Cursor = None,
 ) -> ApiResponse[shapes.Markets]:
-    """Markets that match, by page. `state=DRAFT` lists your own drafts."""
-    wanted = None if not market_state else lookup.state_of(market_state)
-    if wanted == serializers.DRAFT:
+    """List markets that match, by page. `state=DRAFT` lists your own drafts."""
+    chosen = None if not market_state else lookup.state_of(market_state)
+    if chosen == serializers.DRAFT:
         request_context(request.scope).is_private = True
         return ApiResponse(await _own_drafts(context, auth, limit))
     filters = Filters(
-        state=wanted,
+        state=chosen,
         category=category.strip().lower() if category else None,
         creator=lookup.wallet_in_path(creator) if creator else None,
         q=q.strip() or None if q else None,
@@ -101,47 +101,49 @@ async def _page(
 ) -> Encoded[shapes.Markets]:
     after = None
     if sort is Sort.TRENDING:
-        place = paging.key_of(cursor, OffsetKey)
-        offset = place.offset if place else offset
+        entry = paging.key_of(cursor, OffsetKey)
+        offset = entry.offset if entry else offset
     else:
         after = paging.key_of(cursor, MarketKey)
-    behind = (after.value, after.market_id) if after else None
-    at = Page(limit=size + 1, offset=0 if after else offset, after=behind)
-    places, more = paging.cut(await markets.entries(context.pool, filters, sort, at), size)
+    key_after = (after.value, after.market_id) if after else None
+    at = Page(limit=size + 1, offset=0 if after else offset, after=key_after)
+    entries, more = paging.split_page(await markets.entries(context.pool, filters, sort, at), size)
     following = None
-    if more and places:
+    if more and entries:
         by_offset = sort is Sort.TRENDING
-        key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_entry(places[-1]))
+        key = OffsetKey(offset + size) if by_offset else MarketKey(*markets.key_of_entry(entries[-1]))
         following = paging.cursor_of(key)
     return encoded_around(
         shapes.Markets,
-        _shown(filters, sort, places),
+        _rows_of(filters, sort, entries),
         markets=await context.fragments.rows(
-            [place.version for place in places], await context.policy(), text=text
+            [entry.version for entry in entries], await context.policy(), text=text
         ),
-        count=await context.market_counts.of(filters, sort, places[0].market_list_offset if places else None),
+        count=await context.market_counts.of(
+            filters, sort, entries[0].market_list_offset if entries else None
+        ),
         offset=offset,
         limit=size,
         next_cursor=following,
     )
 
 
-def _shown(filters: Filters, sort: Sort, places: Sequence[ListEntry]) -> ResponseRows | None:
-    """Texts and volumes choose markets by rows that the page does not show."""
+def _rows_of(filters: Filters, sort: Sort, entries: Sequence[ListEntry]) -> ResponseRows | None:
+    """Return the rows that a page depends on; None for filters and sorts that depend on other rows, too."""
     if sort is not Sort.NEWEST or filters.category is not None or filters.q is not None:
         return None
-    return ResponseRows(tuple(place.version.market_id for place in places), of_market_list=True)
+    return ResponseRows(tuple(entry.version.market_id for entry in entries), of_market_list=True)
 
 
 async def _own_drafts(context: AppContext, auth: RequestAuth, limit: int) -> shapes.Markets:
     creator = await auth.reader()
     if creator is None:
-        raise Unauthenticated("Drafts are shown to their creator only: sign in.")
-    found = await documents.drafts(context.pool, creator, paging.bounded(limit))
+        raise Unauthenticated("Drafts are visible to their creator only: sign in.")
+    drafts = await documents.drafts(context.pool, creator, paging.bounded(limit))
     policy = await context.policy()
     return shapes.Markets(
-        markets=[_draft(context, document, policy) for document in found],
-        count=len(found),
+        markets=[_draft(context, document, policy) for document in drafts],
+        count=len(drafts),
         offset=0,
         limit=paging.bounded(limit),
     )
@@ -161,7 +163,7 @@ def _draft(context: AppContext, document: Document, policy: serializers.Finaliza
 async def market(
     context: Context, auth: Auth, request: GatewayRequest, key: MarketKeyInPath
 ) -> ApiResponse[shapes.MarketDetail | shapes.Market]:
-    """One market, by its id or its address. A draft is shown to its creator."""
+    """Return a market, by its id or its address. A draft is visible to its creator only."""
     ref = lookup.market_in_path(key)
     known = await cacheable(request, partial(_detail, context, ref, text=wants_text(request)))
     if known is not None:
@@ -178,18 +180,18 @@ async def _detail(context: AppContext, ref: MarketRef, *, text: bool) -> Encoded
     version = await markets.version(context.pool, ref)
     if version is None:
         return None
-    found = await vote_terms.of_market(context.pool, context.settings, version.market_id)
-    return await context.fragments.detail(version, found, await context.policy(), text=text)
+    voting = await vote_terms.of_market(context.pool, context.settings, version.market_id)
+    return await context.fragments.detail(version, voting, await context.policy(), text=text)
 
 
 @get("/trending", operation_id="GetTrending", opt={CHAIN: True})
 async def trending(context: Context, request: GatewayRequest, limit: Limit = 10) -> shapes.TrendingMarkets:
-    """Markets by volume times traders of the last 24 hours."""
+    """List markets by volume times traders of the last 24 hours."""
     return await cacheable(request, partial(_trending, context, paging.bounded(limit)))
 
 
 async def _trending(context: AppContext, size: int) -> shapes.TrendingMarkets:
-    found = [
+    items = [
         shapes.TrendingMarket(
             id=row.market_id,
             question=row.question,
@@ -201,17 +203,17 @@ async def _trending(context: AppContext, size: int) -> shapes.TrendingMarkets:
         )
         for row in await market_lists.trending(context.pool, size)
     ]
-    return shapes.TrendingMarkets(trending=found, count=len(found))
+    return shapes.TrendingMarkets(trending=items, count=len(items))
 
 
 @get("/categories", operation_id="GetCategories", opt={CHAIN: True})
 async def categories(context: Context, request: GatewayRequest) -> shapes.Categories:
-    """Categories in use, with their number of markets."""
+    """List the categories in use, with their number of markets."""
     return await cacheable(request, partial(_categories, context))
 
 
 async def _categories(context: AppContext) -> shapes.Categories:
-    found = [
+    items = [
         shapes.Category(
             id=row.category,
             name=row.category.capitalize(),
@@ -221,7 +223,7 @@ async def _categories(context: AppContext) -> shapes.Categories:
         )
         for row in await market_lists.categories(context.pool)
     ]
-    return shapes.Categories(categories=found, count=len(found))
+    return shapes.Categories(categories=items, count=len(items))
 
 
 def _trend(now: int, before: int) -> str:
@@ -230,9 +232,9 @@ def _trend(now: int, before: int) -> str:
 
 @get("/{key:str}/related", operation_id="GetRelated", responses=refusals(404), opt={CHAIN: True})
 async def related(context: Context, key: MarketKeyInPath, limit: Limit = 5) -> shapes.RelatedMarkets:
-    """Markets that share tags or the category."""
+    """List markets that share tags or the category."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
-    found = [
+    items = [
         shapes.RelatedMarket(
             id=row.market_id,
             question=row.question,
@@ -242,24 +244,24 @@ async def related(context: Context, key: MarketKeyInPath, limit: Limit = 5) -> s
         )
         for row in await market_lists.related(context.pool, market_id, paging.bounded(limit))
     ]
-    return shapes.RelatedMarkets(related=found, count=len(found))
+    return shapes.RelatedMarkets(related=items, count=len(items))
 
 
 @get("/api/search", operation_id="GetSearch", opt={CHAIN: True}, tags=["markets"])
 async def search(
     context: Context, q: Annotated[str, QueryParameter(max_length=200)], limit: Limit = 20
 ) -> shapes.SearchResult:
-    """Markets that match the words, the best first; nothing matches no words."""
-    words = q.strip()
-    ranked = await market_lists.search(context.pool, words, paging.bounded(limit))
+    """Search markets by full text, the best match first. An empty query matches none."""
+    query = q.strip()
+    ranked = await market_lists.search(context.pool, query, paging.bounded(limit))
     rows = await markets.several(context.pool, [market_id for market_id, _ in ranked])
     policy = await context.policy()
-    found = [
-        serializers.found_market(rows[market_id], rank, policy)
+    items = [
+        serializers.search_hit(rows[market_id], rank, policy)
         for market_id, rank in ranked
         if market_id in rows
     ]
-    return shapes.SearchResult(markets=found, count=len(found), q=words)
+    return shapes.SearchResult(markets=items, count=len(items), q=query)
 
 
 ROUTER = Router(

@@ -1,4 +1,4 @@
-"""What only the admin may do: sent once with the admin's key where it is held, else built for the admin to sign."""
+"""Execute the admin's actions: sent with the admin's key if the gateway has it, else built for the admin to sign."""
 
 from __future__ import annotations
 
@@ -22,66 +22,68 @@ from zmart.votes.completeness import require_recent
 
 _WAIT_S = 12.0
 _PENDING: set[asyncio.Task[Outcome | None]] = set()
-"""Effects that outlive the request which asked for them."""
+"""Executions that continue after their request."""
 
 
-async def send_as_admin(context: AppContext, found: MarketOnChain, action: Action) -> OperatorTransaction:
-    """Raises IndexIncomplete for an approval that votes may have overtaken, ProgramError when the program refuses,
-    ChainError when nobody can tell."""
+async def send_as_admin(context: AppContext, on_chain: MarketOnChain, action: Action) -> OperatorTransaction:
+    """Execute the action, or return its unsigned transaction. Raises IndexIncomplete for an approval that later votes
+    may contradict, ProgramError when the program refuses, ChainError when the result is unknown."""
     if action is Action.APPROVE_PROPOSAL:
         now = (await context.chain().get_clock()).unix_timestamp
-        row = await tallies.latest(context.pool, found.account.market_id, VoteKind.PROPOSAL)
+        row = await tallies.latest(context.pool, on_chain.account.market_id, VoteKind.PROPOSAL)
         counted = (row.closed_at, row.closed_slot) if row else (ChainTime(0), Slot(0))
-        market_id = found.account.market_id
+        market_id = on_chain.account.market_id
         await require_recent(context.pool, context.program.address, market_id, now, *counted)
-    if context.admin is None or str(context.admin.pubkey()) != found.config.admin:
-        return await _unsigned(context, found, action)
-    intent = await intents.plan(context.pool, found.account.market_id, action, 0, {})
+    if context.admin is None or str(context.admin.pubkey()) != on_chain.config.admin:
+        return await _unsigned(context, on_chain, action)
+    intent = await intents.plan(context.pool, on_chain.account.market_id, action, 0, {})
     task = asyncio.create_task(execute(_decision_context(context), intent))
     _PENDING.add(task)
     task.add_done_callback(_PENDING.discard)
     await asyncio.wait({task}, timeout=_WAIT_S)
     if not task.done():
-        return _answer(found, "pending", sent=True)
-    return _told(found, task.result())
+        return _answer(on_chain, "pending", sent=True)
+    return _result_of(on_chain, task.result())
 
 
-def _told(found: MarketOnChain, outcome: Outcome | None) -> OperatorTransaction:
+def _result_of(on_chain: MarketOnChain, outcome: Outcome | None) -> OperatorTransaction:
     match outcome:
         case None:
-            return _answer(found, "pending", sent=True)
+            return _answer(on_chain, "pending", sent=True)
         case Landed():
-            return _answer(found, "landed", sent=True, signature=outcome.signature)
+            return _answer(on_chain, "landed", sent=True, signature=outcome.signature)
         case AlreadyDone():
-            return _answer(found, "already_done", sent=False)
+            return _answer(on_chain, "already_done", sent=False)
         case Failed():
             raise refusal(ProgramError(outcome.code, outcome.name, outcome.message))
         case Expired():
-            raise ChainError(f"Signed {outcome.signings} times and never landed: try again.")
+            raise ChainError(
+                f"The transaction was signed {outcome.signings} times and did not land: try again."
+            )
         case Uncertain():
-            raise ChainError(f"Nobody can tell whether {outcome.signature} landed: {outcome.reason}.")
+            raise ChainError(f"It is unknown whether {outcome.signature} landed: {outcome.reason}.")
     assert_never(outcome)
 
 
 def _answer(
-    found: MarketOnChain, status: str, *, sent: bool, signature: Signature | None = None
+    on_chain: MarketOnChain, status: str, *, sent: bool, signature: Signature | None = None
 ) -> OperatorTransaction:
     return OperatorTransaction(
-        market_id=found.account.market_id,
-        on_chain_address=found.address,
+        market_id=on_chain.account.market_id,
+        on_chain_address=on_chain.address,
         sent=sent,
         status=status,
         signature=signature,
     )
 
 
-async def _unsigned(context: AppContext, found: MarketOnChain, action: Action) -> OperatorTransaction:
-    build, admin = context.program.instructions, found.config.admin
+async def _unsigned(context: AppContext, on_chain: MarketOnChain, action: Action) -> OperatorTransaction:
+    build, admin = context.program.instructions, on_chain.config.admin
     make = build.approve_proposal if action is Action.APPROVE_PROPOSAL else build.cancel_market
-    built = await transaction_builder.build(context, admin, [make(admin, found.account.market_id)])
+    built = await transaction_builder.build(context, admin, [make(admin, on_chain.account.market_id)])
     return OperatorTransaction(
-        market_id=found.account.market_id,
-        on_chain_address=found.address,
+        market_id=on_chain.account.market_id,
+        on_chain_address=on_chain.address,
         sent=False,
         status="unsigned",
         **same_named(built, OperatorTransaction),

@@ -1,4 +1,4 @@
-"""Limits, offsets and cursors. A cursor is opaque to clients and stable while rows are added."""
+"""Parse limits, offsets and cursors. A cursor is opaque to clients and stable while rows are added."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zmart.services.gateway.api.parameters import between
 MAX_LIMIT = 200
 MAX_OFFSET = 100_000
 _MAX_CURSOR_CHARS = 500
-_BAD_CURSOR = "This cursor is not one of ours: start again without it."
+_BAD_CURSOR = "This cursor is invalid: start again without it."
 
 Limit = Annotated[int, between(0, description="0 to 200; more is taken as 200")]
 Offset = Annotated[
@@ -40,7 +40,7 @@ Row = TypeVar("Row")
 
 
 class TapeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A trade's place on chain."""
+    """A trade's position on chain."""
 
     slot: Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
     index_in_block: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -48,7 +48,7 @@ class TapeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
     @property
     def position(self) -> tuple[int, int, int]:
-        """Return what the store sorts by."""
+        """Slot, index in the block, ordinal in the transaction."""
         return self.slot, self.index_in_block, self.ordinal
 
 
@@ -60,13 +60,13 @@ class MarketKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class OffsetKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """For lists without a stable key."""
+    """An offset, for lists without a stable key."""
 
     offset: Annotated[int, msgspec.Meta(ge=0, le=MAX_OFFSET)]
 
 
 class TimeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """When a row was made, and its id."""
+    """When a row was created, and its id."""
 
     moment: datetime
     id: UUID
@@ -80,24 +80,24 @@ class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 def bounded(limit: int) -> int:
-    """Return the page size that is used."""
+    """Return the page size: at most MAX_LIMIT."""
     return min(limit, MAX_LIMIT)
 
 
 def bounded_offset(offset: int) -> int:
-    """Return the offset. Raises Invalid beyond the largest."""
+    """Return the offset. Raises Invalid beyond MAX_OFFSET."""
     if offset > MAX_OFFSET:
         raise Invalid("offset", f"offset goes up to {MAX_OFFSET}: use next_cursor to read on.")
     return offset
 
 
 def cursor_of(key: msgspec.Struct) -> str:
-    """A cursor that remembers the key of a page's last row."""
+    """Return the cursor for the key of a page's last row."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
 def key_of(cursor: str | None, kind: type[Kind]) -> Kind | None:
-    """The key that a cursor of this list remembers; Invalid when it is none of ours."""
+    """Return the key in a cursor of this list; None without a cursor. Raises Invalid."""
     if not cursor:
         return None
     try:
@@ -109,6 +109,6 @@ def key_of(cursor: str | None, kind: type[Kind]) -> Kind | None:
         raise Invalid("cursor", _BAD_CURSOR) from None
 
 
-def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:
-    """The page, and whether there is more: one row more than the limit was asked for."""
+def split_page(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:
+    """Return the page, and whether another follows. `rows` were requested with one row more than the limit."""
     return rows[:limit], len(rows) > limit

@@ -1,4 +1,4 @@
-"""Quotes: what a trade costs or brings, with the bound that the wallet should sign."""
+"""Quote trades: cost or proceeds, and the bounds that the wallet signs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
     slippage_bps: int | None = None
 
     def check(self) -> None:
-        """Raises Invalid when the order does not say how much, or says it twice."""
+        """Check that the order has one amount. Raises Invalid."""
         if self.side is Side.SELL and self.shares is None:
             raise Invalid("shares", "A sale needs `shares`.")
         if self.side is Side.BUY and (self.shares is None) == (self.max_cost is None):
@@ -40,14 +40,14 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tolerance_bps(self) -> int:
-        """Return the slippage that is tolerated."""
+        """The accepted slippage: `slippage_bps`, or the default."""
         return DEFAULT_SLIPPAGE_BPS if self.slippage_bps is None else self.slippage_bps
 
 
 def quote(
     pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
-    """The trade as the program would do it at these quantities. Raises PricingError where it would refuse."""
+    """Quote the trade as the program would execute it at these quantities. Raises PricingError if it would refuse."""
     if order.side is Side.BUY:
         return _buy(pricing, market_id, quantities, fees, order)
     return _sell(pricing, market_id, quantities, fees, order)
@@ -56,7 +56,7 @@ def quote(
 def _buy(
     pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
-    """The program spends up to target_cost: so the quote is for the bound that is signed.
+    """Quote a buy for the bound that is signed, because the program spends up to it.
 
     Only a given `slippage_bps` raises that bound: the program would spend a default as well.
     """
@@ -65,16 +65,16 @@ def _buy(
         assert order.shares is not None
         exact = pricing.cost_of_shares(quantities, fees, order.outcome, order.shares)
         target = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
-    found = pricing.buy_total(quantities, fees, order.outcome, target)
-    least = _min_shares(pricing, order, found.shares)
+    priced = pricing.buy_total(quantities, fees, order.outcome, target)
+    least = _min_shares(pricing, order, priced.shares)
     return _quoted(
         pricing,
         market_id,
         quantities,
         order,
-        found,
-        cost=found.cost,
-        total=found.total,
+        priced,
+        cost=priced.cost,
+        total=priced.total,
         max_cost=Lamports(target),
         min_shares=least,
         slippage_bps=order.tolerance_bps if least is not None else order.slippage_bps or 0,
@@ -82,7 +82,7 @@ def _buy(
 
 
 def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Shares | None:
-    """Return the fewest shares to accept: all of them for a user who asked for shares and bounded their cost."""
+    """Return the least number of shares to accept; all of them for an order of shares with `slippage_bps`."""
     if not pricing.bounds_shares:
         if order.min_shares is not None:
             raise Invalid("min_shares", "The deployed program bounds the cost of a buy only, not its shares.")
@@ -90,25 +90,25 @@ def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Sha
     if order.min_shares is not None:
         return Shares(order.min_shares)
     tolerated = quoted * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
-    asked = order.shares if order.slippage_bps is not None else None
-    return Shares(max(tolerated, min(asked or 0, quoted)))
+    requested = order.shares if order.slippage_bps is not None else None
+    return Shares(max(tolerated, min(requested or 0, quoted)))
 
 
 def _sell(
     pricing: PricingModel, market_id: MarketId, quantities: Quantities, fees: FeeSchedule, order: TradeOrder
 ) -> Quote:
     assert order.shares is not None
-    found = pricing.sell_total(quantities, fees, order.outcome, order.shares)
-    least = found.net * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
+    priced = pricing.sell_total(quantities, fees, order.outcome, order.shares)
+    least = priced.net * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
     return _quoted(
         pricing,
         market_id,
         quantities,
         order,
-        found,
-        cost=found.gross,
-        total=found.net,
-        net=found.net,
+        priced,
+        cost=priced.gross,
+        total=priced.net,
+        net=priced.net,
         min_proceeds=Lamports(least if order.min_proceeds is None else order.min_proceeds),
         slippage_bps=order.tolerance_bps,
     )
@@ -119,7 +119,7 @@ def _quoted(
     market_id: MarketId,
     quantities: Quantities,
     order: TradeOrder,
-    found: BuyQuote | SellQuote,
+    priced: BuyQuote | SellQuote,
     *,
     cost: Lamports,
     total: Lamports,
@@ -134,20 +134,20 @@ def _quoted(
         market_id=market_id,
         side=order.side.value,
         outcome=side_name(order.outcome),
-        shares=found.shares,
+        shares=priced.shares,
         cost=cost,
         fees=QuotedFees(
-            protocol=found.fees.protocol,
-            resolver=found.fees.resolver,
-            liquidity_provider=found.fees.lp,
-            total=found.fees.total,
+            protocol=priced.fees.protocol,
+            resolver=priced.fees.resolver,
+            liquidity_provider=priced.fees.lp,
+            total=priced.fees.total,
         ),
         total=total,
         net=net,
-        average_price=ratio_text(total, found.shares),
-        price_yes=price_text(found.price_yes_before),
-        price_yes_after=price_text(found.price_yes_after),
-        price_impact_percent=_impact(order.outcome, found.price_yes_before, found.price_yes_after),
+        average_price=ratio_text(total, priced.shares),
+        price_yes=price_text(priced.price_yes_before),
+        price_yes_after=price_text(priced.price_yes_after),
+        price_impact_percent=_impact(order.outcome, priced.price_yes_before, priced.price_yes_after),
         max_cost=max_cost,
         min_shares=min_shares,
         min_proceeds=min_proceeds,
@@ -158,7 +158,7 @@ def _quoted(
 
 
 def _impact(outcome: bool, before_e9: int, after_e9: int) -> float:
-    """By how many percent the traded side's price moves."""
+    """Return by how many percent the traded side's price moves."""
     before = before_e9 if outcome else PRICE_ONE - before_e9
     after = after_e9 if outcome else PRICE_ONE - after_e9
     return round((after - before) * 100 / before, 4) if before else 0.0

@@ -1,4 +1,4 @@
-"""Transactions in flight: the same bytes are sent again until they landed or never can."""
+"""Resend transactions in flight: the same bytes until they have landed or never can."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zmart.market.types import Signature
 
 log = structlog.get_logger()
 
-AGAIN_S = 2.0
+RESEND_S = 2.0
 _LONGEST_PAUSE_S = 60.0
 _GIVE_UP_S = 120.0
 MAX_IN_FLIGHT = 2_000
@@ -27,10 +27,10 @@ MAX_WITH_NONCE = 500
 
 @dataclass
 class _InFlight:
-    """One that lives by a blockhash is sent again until `until`; one with a durable nonce while that stands, at
+    """A transaction with a blockhash is resent until `until`; one with a durable nonce while the nonce is current, at
     growing intervals."""
 
-    attempt: PendingTransaction
+    pending: PendingTransaction
     until: float
     next_at: float
     pause_s: float
@@ -38,31 +38,31 @@ class _InFlight:
 
 
 class Rebroadcast:
-    """At most 2,000 transactions at once, and besides them 500 with a durable nonce."""
+    """Resends up to `max_in_flight` transactions, and up to `max_with_nonce` with a durable nonce."""
 
     def __init__(
         self,
-        again_s: float = AGAIN_S,
+        resend_s: float = RESEND_S,
         *,
         max_in_flight: int = MAX_IN_FLIGHT,
         max_with_nonce: int = MAX_WITH_NONCE,
     ) -> None:
-        self._again_s = again_s
+        self._resend_s = resend_s
         self._max_in_flight = max_in_flight
         self._max_with_nonce = max_with_nonce
         self._in_flight: dict[Signature, _InFlight] = {}
 
     def get(self, signature: Signature) -> PendingTransaction | None:
-        """Return the transaction if it is still sent again."""
-        found = self._in_flight.get(signature)
-        return found.attempt if found is not None else None
+        """Return a transaction in flight; None if it is not."""
+        sent = self._in_flight.get(signature)
+        return sent.pending if sent is not None else None
 
-    def add(self, attempt: PendingTransaction) -> None:
-        """Again is harmless. Where there is no room, one with a nonce takes the place of the oldest such one, which
-        would stay; other ones leave by themselves, and the new one is not sent again."""
-        if attempt.signature in self._in_flight:
+    def add(self, pending: PendingTransaction) -> None:
+        """Resend the transaction from now on; idempotent. At the limit, one with a nonce replaces the oldest of its
+        kind, which would stay without limit; one with a blockhash is not resent: those in flight end by themselves."""
+        if pending.signature in self._in_flight:
             return
-        has_nonce = durable_nonce(attempt.transaction) is not None
+        has_nonce = durable_nonce(pending.transaction) is not None
         alike = [signature for signature, one in self._in_flight.items() if one.has_nonce == has_nonce]
         if has_nonce and len(alike) >= self._max_with_nonce:
             del self._in_flight[alike[0]]
@@ -70,8 +70,8 @@ class Rebroadcast:
             return
         now = time.monotonic()
         until = math.inf if has_nonce else now + _GIVE_UP_S
-        self._in_flight[attempt.signature] = _InFlight(
-            attempt, until, now + self._again_s, self._again_s, has_nonce
+        self._in_flight[pending.signature] = _InFlight(
+            pending, until, now + self._resend_s, self._resend_s, has_nonce
         )
 
     async def run(
@@ -80,14 +80,15 @@ class Rebroadcast:
         chain: Callable[[], Rpc],
         remember: Callable[[PendingTransaction], Awaitable[None]],
     ) -> None:
-        """`remember` is told of each with a nonce that goes on, for it may stand longer than memories last."""
+        """Run until `stop` is set. `remember` is called for each transaction with a nonce whenever it is resent,
+        because it may outlive the memory of it."""
         while not stop.is_set():
             try:
-                await asyncio.wait_for(stop.wait(), self._again_s)
+                await asyncio.wait_for(stop.wait(), self._resend_s)
             except TimeoutError:
-                await self._again(chain, remember)
+                await self._resend(chain, remember)
 
-    async def _again(
+    async def _resend(
         self, chain: Callable[[], Rpc], remember: Callable[[PendingTransaction], Awaitable[None]]
     ) -> None:
         now = time.monotonic()
@@ -96,12 +97,12 @@ class Rebroadcast:
                 continue
             one.next_at = now + one.pause_s
             try:
-                if now > one.until or not isinstance(await judge([chain()], one.attempt), Live):
+                if now > one.until or not isinstance(await judge([chain()], one.pending), Live):
                     self._in_flight.pop(signature, None)
                     continue
                 if one.has_nonce:
                     one.pause_s = min(one.pause_s * 2, _LONGEST_PAUSE_S)
-                    await remember(one.attempt)
-                await chain().send_raw_transaction(one.attempt.raw_tx, skip_preflight=True)
+                    await remember(one.pending)
+                await chain().send_raw_transaction(one.pending.raw_tx, skip_preflight=True)
             except ChainError as problem:
-                log.info("transaction not sent again", signature=signature, reason=str(problem))
+                log.info("transaction not resent", signature=signature, reason=str(problem))

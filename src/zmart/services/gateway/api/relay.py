@@ -1,4 +1,4 @@
-"""Signed transactions on their way: checked, sent, sent again until they landed or never can."""
+"""Relay signed transactions: check, send, and resend until they have landed or never can."""
 
 from __future__ import annotations
 
@@ -22,86 +22,87 @@ from zmart.errors import ChainError, Invalid, NotFound, ProgramError, StoreError
 from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Signature, Slot
 from zmart.services.gateway.api.error_messages import explained, refusal
-from zmart.services.gateway.api.rebroadcast import AGAIN_S, Rebroadcast
+from zmart.services.gateway.api.rebroadcast import RESEND_S, Rebroadcast
 
 log = structlog.get_logger()
 
 _PREFLIGHT_FAILED = -32002
 _REMEMBERED_S = 86_400
 _BLOCKHASH_LIVES_BLOCKS = 151
-_NODE_BEHIND_BLOCKS = 32
+_NODE_LAG_BLOCKS = 32
 
 
 class _Sent(msgspec.Struct, frozen=True, array_like=True):
-    """What Redis remembers of a transaction."""
+    """What Redis stores of a transaction."""
 
     raw_tx: bytes
     last_valid_block_height: int
     nonce_seen_at: Slot | None
 
-    def attempt(self, signature: Signature) -> PendingTransaction:
+    def pending(self, signature: Signature) -> PendingTransaction:
         return PendingTransaction(signature, self.raw_tx, self.last_valid_block_height, self.nonce_seen_at)
 
 
 class Relay:
-    """Sends for users. What was sent is remembered in Redis, so that every gateway can tell what became of it."""
+    """Sends transactions for users. They are stored in Redis, so that every gateway can report their state."""
 
     def __init__(
-        self, program: Program, rpc: Rpc | None, redis: RedisClient | None, again_s: float = AGAIN_S
+        self, program: Program, rpc: Rpc | None, redis: RedisClient | None, resend_s: float = RESEND_S
     ) -> None:
         self._program = program
         self._rpc = rpc
         self._redis = redis
-        self._rebroadcast = Rebroadcast(again_s)
+        self._rebroadcast = Rebroadcast(resend_s)
 
     async def send(self, text: str) -> Signature:
-        """Raises Invalid for what is no signed transaction of the program, ProgramError when it would fail."""
+        """Send a transaction and return its signature. Raises Invalid for bytes that are no signed transaction of the
+        program, ProgramError when it would fail, ChainError."""
         raw = _decode(text)
-        attempt = await self._attempt(_checked(self._program, raw), raw)
-        await self._remember(attempt)
+        pending = await self._pending(_checked(self._program, raw), raw)
+        await self._remember(pending)
         try:
             await self._chain().send_raw_transaction(raw)
         except RpcError as problem:
             if not _is_known(problem):
                 raise _as_refusal(self._program, problem) from problem
-        self._rebroadcast.add(attempt)
-        return attempt.signature
+        self._rebroadcast.add(pending)
+        return pending.signature
 
-    async def _attempt(self, transaction: VersionedTransaction, raw: bytes) -> PendingTransaction:
-        """A client does not tell how long its transaction lives. Any blockhash that exists now is over after as many
-        blocks as one lives, and some that this node is behind."""
+    async def _pending(self, transaction: VersionedTransaction, raw: bytes) -> PendingTransaction:
+        """Return the transaction with its last valid height, which clients do not send: that of a blockhash of
+        now, plus the lag of this node."""
         seen_at = None
         if (nonce := durable_nonce(transaction)) is not None:
             state = await nonce_state(self._chain(), nonce, "confirmed")
             seen_at = state.slot if state.is_current else None
         height = 0 if seen_at is not None else await self._chain().get_block_height("confirmed")
-        last = height + _BLOCKHASH_LIVES_BLOCKS + _NODE_BEHIND_BLOCKS
+        last = height + _BLOCKHASH_LIVES_BLOCKS + _NODE_LAG_BLOCKS
         return PendingTransaction(Signature(str(transaction.signatures[0])), raw, last, seen_at)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send the same bytes again until they are seen: a node may drop what it was given."""
+        """Resend until `stop` is set: a node may drop a transaction."""
         await self._rebroadcast.run(stop, self._chain, self._remember)
 
     async def state_of(self, signature: Signature) -> TransactionState:
-        """Raises NotFound for one that nobody sent through a gateway and that the chain does not know. One that may
-        still land is sent again from now on, also if the gateway that had sent it is gone."""
+        """Return the transaction's state. Raises NotFound for one that was not sent through a gateway and that the
+        chain does not know. One that may still land is resent from now on, whichever gateway had sent it."""
         status = (await self._chain().get_signature_statuses([signature], search_history=True)).values[0]
         if status is not None:
             if status.confirmation_status == "processed":
                 return TransactionState(signature=signature, status="live", slot=status.slot)
-            return _settled(
+            return _final_state(
                 self._program, signature, Seen(status.slot, status.err), status.confirmation_status
             )
-        attempt = await self._recall(signature)
-        if attempt is None:
+        pending = await self._recall(signature)
+        if pending is None:
             if await absence.unknown([self._chain()], signature) is None:
                 raise ChainError(
-                    "One node knows this transaction and another does not: ask again in a moment."
+                    "One node knows this transaction and another does not: try again in a moment."
                 )
             raise NotFound("The chain does not know this transaction, and it was not sent through this API.")
-        verdict = await judge([self._chain()], attempt)
+        verdict = await judge([self._chain()], pending)
         if isinstance(verdict, Live):
-            self._rebroadcast.add(attempt)
+            self._rebroadcast.add(pending)
         return _judged(self._program, signature, verdict)
 
     def _chain(self) -> Rpc:
@@ -109,15 +110,15 @@ class Relay:
             raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to send transactions.")
         return self._rpc
 
-    async def _remember(self, attempt: PendingTransaction) -> None:
+    async def _remember(self, pending: PendingTransaction) -> None:
         if self._redis is None:
             return
-        sent = _Sent(attempt.raw_tx, attempt.last_valid_block_height, attempt.nonce_seen_at)
+        sent = _Sent(pending.raw_tx, pending.last_valid_block_height, pending.nonce_seen_at)
         try:
-            await self._redis.set(_key(attempt.signature), msgspec.msgpack.encode(sent), ex=_REMEMBERED_S)
+            await self._redis.set(_key(pending.signature), msgspec.msgpack.encode(sent), ex=_REMEMBERED_S)
         except StoreError as problem:
             log.warning(
-                "relayed transaction not remembered", signature=attempt.signature, reason=str(problem)
+                "relayed transaction not remembered", signature=pending.signature, reason=str(problem)
             )
 
     async def _recall(self, signature: Signature) -> PendingTransaction | None:
@@ -126,13 +127,13 @@ class Relay:
         if self._redis is None:
             return None
         try:
-            found = await self._redis.get(_key(signature))
+            stored = await self._redis.get(_key(signature))
         except StoreError:
             return None
-        if not isinstance(found, bytes):
+        if not isinstance(stored, bytes):
             return None
         try:
-            return msgspec.msgpack.decode(found, type=_Sent).attempt(signature)
+            return msgspec.msgpack.decode(stored, type=_Sent).pending(signature)
         except msgspec.MsgspecError:  # written by another release
             return None
 
@@ -155,10 +156,10 @@ def _decode(text: str) -> bytes:
 
 
 def _checked(program: Program, raw: bytes) -> VersionedTransaction:
-    """Only transactions of the program, with all signatures: this is no relay for everything."""
+    """Decode a transaction of the program with all signatures. Raises Invalid for any other."""
     try:
         transaction = VersionedTransaction.from_bytes(raw)
-        if bytes(transaction) != raw:  # something follows the transaction, which no node takes
+        if bytes(transaction) != raw:  # trailing bytes, which no node accepts
             raise ValueError("trailing bytes")
         transaction.sanitize()
         signed = all(transaction.verify_with_results())
@@ -167,7 +168,7 @@ def _checked(program: Program, raw: bytes) -> VersionedTransaction:
     except (ValueError, IndexError, TypeError, SanitizeError):
         raise Invalid("transaction", "These bytes are no Solana transaction.") from None
     if not signed:
-        raise Invalid("transaction", "The transaction is not signed by all who have to sign it.")
+        raise Invalid("transaction", "The transaction is not signed by every required signer.")
     if program.id not in programs:
         raise Invalid("transaction", f"The transaction does not call the program {program.address}.")
     return transaction
@@ -179,7 +180,7 @@ class _Preflight(msgspec.Struct):
 
 
 def _is_known(problem: RpcError) -> bool:
-    """The cluster has it already: sending it again changes nothing."""
+    """Return whether the cluster has the transaction already."""
     return "already been processed" in str(problem) or "AlreadyProcessed" in str(problem.data)
 
 
@@ -187,23 +188,23 @@ def _as_refusal(program: Program, problem: RpcError) -> ChainError:
     if problem.code != _PREFLIGHT_FAILED:
         return problem
     try:
-        said = msgspec.convert(problem.data, _Preflight)
+        preflight = msgspec.convert(problem.data, _Preflight)
     except msgspec.ValidationError:
         return problem
-    return refusal(program.transaction_error(said.err, said.logs or ()))
+    return refusal(program.transaction_error(preflight.err, preflight.logs or ()))
 
 
 def _judged(program: Program, signature: Signature, verdict: Verdict) -> TransactionState:
     match verdict:
         case Seen():
-            return _settled(program, signature, verdict, "confirmed")
+            return _final_state(program, signature, verdict, "confirmed")
         case Live():
             return TransactionState(signature=signature, status="live")
         case Dead():
             return TransactionState(signature=signature, status="expired")
 
 
-def _settled(
+def _final_state(
     program: Program, signature: Signature, seen: Seen, confirmation: str | None
 ) -> TransactionState:
     if seen.err is None:

@@ -1,4 +1,4 @@
-"""Rows of the store as the shapes of the API."""
+"""Convert rows of the store to the shapes of the API."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ MarketShape = TypeVar("MarketShape", bound=shapes.Market)
 
 
 class DocumentTerms(msgspec.Struct, frozen=True):
-    """What the question document says about the market's money."""
+    """The amounts in a question's document."""
 
     b_parameter: Shares = Shares(0)
     initial_liquidity: Lamports = Lamports(0)
 
 
 class FinalizationPolicy(msgspec.Struct, frozen=True):
-    """What decides when a market can be finalized: the program's rules and the settings on top of them."""
+    """The rules that decide when a market can be finalized: the program's, and the settings."""
 
     rules: ConfigFold | None
     settings: Settings
 
     @property
     def approval_threshold(self) -> Bps | None:
-        """Return the share of likes that approves a proposal; None while the program's rules are not indexed."""
+        """The threshold of a proposal; None before the program's rules are indexed."""
         return None if self.rules is None else self.rules.proposal_approval_threshold
 
     @property
     def dispute_threshold(self) -> Bps | None:
-        """Return the share of votes with which a dispute succeeds; None likewise."""
+        """The threshold of a dispute; None before the program's rules are indexed."""
         return None if self.rules is None else self.rules.dispute_success_threshold
 
     @property
     def deadlines(self) -> Deadlines | None:
-        """None while the program's rules are not indexed."""
+        """Our deadlines; None before the program's rules are indexed."""
         if self.rules is None:
             return None
         return deadlines_of(self.settings, self.rules.dispute_period)
@@ -71,13 +71,13 @@ def market(row: MarketRow, policy: FinalizationPolicy) -> shapes.Market:
     return _market(shapes.Market, row, policy)
 
 
-def found_market(row: MarketRow, rank: float, policy: FinalizationPolicy) -> shapes.FoundMarket:
-    """Return a market as a search shows it."""
+def search_hit(row: MarketRow, rank: float, policy: FinalizationPolicy) -> shapes.FoundMarket:
+    """Return a market that a search matched, with its rank."""
     return _market(shapes.FoundMarket, row, policy, rank=round(rank, 6))
 
 
 def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> shapes.MarketDetail:
-    """Return the whole market."""
+    """Return a market with details."""
     return _market(
         shapes.MarketDetail,
         row,
@@ -103,7 +103,7 @@ def detail(row: MarketRow, voting: MarketVoting, policy: FinalizationPolicy) -> 
 
 
 def draft(document: Document, address: Address, policy: FinalizationPolicy) -> shapes.Market:
-    """A market that only its creator sees: nothing of it is on chain yet."""
+    """Return a draft as a market: only its creator sees it, nothing of it is on chain yet."""
     terms = msgspec.json.decode(document.document, type=DocumentTerms)
     row = MarketRow(
         market_id=document.market_id,
@@ -131,7 +131,7 @@ def draft(document: Document, address: Address, policy: FinalizationPolicy) -> s
 
 
 def trade(row: TradeRow) -> Trade:
-    """Return a trade as tapes show it."""
+    """Return a trade."""
     moment = iso(row.traded_at)
     return Trade(
         id=f"{row.signature}:{row.ordinal}",
@@ -166,14 +166,14 @@ def comment(row: CommentRow) -> Discussion:
 
 
 def outcome_word(row: MarketRow) -> str | None:
-    """YES, NO or INVALID once finalized; before that what is proposed, if anything."""
+    """Return YES, NO or INVALID once finalized; before that the proposed outcome, if any."""
     if row.state == "FINALIZED":
         return final_outcome_name(row.final_outcome)
     return None if row.proposed_outcome is None else side_name(row.proposed_outcome)
 
 
 def finalize_after(row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
-    """When finalize_market is due: the longer of the policy's and the program's window, and the safety margin."""
+    """Return when finalize_market is due: after the longer of the policy's and the program's window, and a margin."""
     deadlines = policy.deadlines
     if deadlines is None:
         return None
@@ -216,7 +216,7 @@ def _market(
     policy: FinalizationPolicy,
     **more: Any,  # noqa: ANN401  # fields of any type
 ) -> MarketShape:
-    """The columns that the shape has under their own names, and what it renames or adds; `more` it has alone."""
+    """Return the shape with the row's columns, renamed and computed fields, and `more` of its own."""
     return shape(
         **same_named(row, shape),
         id=row.market_id,

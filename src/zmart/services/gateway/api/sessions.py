@@ -1,4 +1,4 @@
-"""Sign-in with a wallet."""
+"""Handle sign-in with a wallet."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SIGNED = example(
 
 
 class WalletOnly(schemas.RequestBody, frozen=True, kw_only=True):
-    """Name the wallet that wants to sign in."""
+    """The wallet that wants to sign in."""
 
     wallet: schemas.WalletText
 
 
 class SignedMessage(schemas.RequestBody, frozen=True, kw_only=True):
-    """Return the text of a nonce with the wallet's signature."""
+    """The message from POST /api/auth/nonce, with the wallet's signature."""
 
     wallet: schemas.WalletText
     message: schemas.SignInText
@@ -38,14 +38,14 @@ class SignedMessage(schemas.RequestBody, frozen=True, kw_only=True):
 
 @post("/nonce", status_code=200, operation_id="Nonce", opt=_NONCE)
 async def nonce(context: Context, data: Annotated[WalletOnly, example(wallet=A_WALLET)]) -> Nonce:
-    """A text for the wallet to sign; it counts once, within 5 minutes."""
+    """Return a message for the wallet to sign, valid once within 5 minutes."""
     challenge = await context.sign_in.challenge(lookup.wallet_in_body(data.wallet))
     return Nonce(nonce=challenge.nonce, message=challenge.message, expires_at=iso(challenge.expires_at))
 
 
 @post("/verify", status_code=200, operation_id="Verify", responses=refusals(401), opt=_NONCE)
 async def verify(context: Context, data: Annotated[SignedMessage, _SIGNED]) -> Session:
-    """The signed text for a session token of an hour."""
+    """Exchange the signed message for a session token, valid for an hour."""
     wallet = lookup.wallet_in_body(data.wallet)
     await context.sign_in.verify(wallet, data.message, data.signature)
     text, token = context.authenticator.tokens.issue(wallet)
@@ -54,7 +54,7 @@ async def verify(context: Context, data: Annotated[SignedMessage, _SIGNED]) -> S
 
 @post("/logout", status_code=200, operation_id="Logout", security=SIGNED_IN)
 async def logout(context: Context, auth: Auth) -> Message:
-    """Revoke the session token that this request carries."""
+    """Revoke the session token of this request."""
     token = auth.principal.token
     if token is None:
         raise Unauthenticated(auth.principal.problem or "Send the session token that you want to revoke.")

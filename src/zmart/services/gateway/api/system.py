@@ -1,4 +1,4 @@
-"""Answer how the backend is and what happened recently; take the webhook that tells of new transactions."""
+"""Report the state of the backend and recent changes; receive the webhook with new transactions."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _TOPICS = {
 }
 _TYPES = "|".join(_TOPICS)
 _LATEST_S = 300
-_LOOK_AGAIN_S = "5"
-_KEPT = timedelta(days=7)
+_RETRY_AFTER_S = "5"
+_MAX_AGE = timedelta(days=7)
 
 
 @get("/api/status", operation_id="GetStatus", tags=["system"])
 async def api_status(context: Context) -> shapes.Status:
-    """What each service last did, how far the index is, what waits."""
+    """Return the state of each service, the progress of the index, and what waits."""
     return await health_report.status_of(context)
 
 
@@ -56,7 +56,7 @@ async def api_status(context: Context) -> shapes.Status:
         503: ResponseSpec(
             shapes.ServiceHealth | shapes.Problem,
             generate_examples=False,
-            description="The service is silent, or nobody can tell.",
+            description="The service has not reported for 30 s, or its state is unknown.",
         ),
     },
     opt={LIMIT: NO_LIMIT},
@@ -65,11 +65,11 @@ async def api_status(context: Context) -> shapes.Status:
 async def service_health(
     context: Context, service: Annotated[str, PathParameter(enum=health_report.PUBLIC_NAMES)]
 ) -> Response[shapes.ServiceHealth]:
-    """Whether one of the other services is alive, by what it last said itself; 503 when it is silent."""
-    found = await health_report.of_service(context, service)
-    if found.status == "down":
-        return Response(found, status_code=503, headers={"Retry-After": _LOOK_AGAIN_S})
-    return Response(found)
+    """Return the state of one of the other services, by its own last report; 503 if it has not reported for 30 s."""
+    health = await health_report.of_service(context, service)
+    if health.status == "down":
+        return Response(health, status_code=503, headers={"Retry-After": _RETRY_AFTER_S})
+    return Response(health)
 
 
 @get("/api/markets/activity", operation_id="GetActivity", opt={CHAIN: True}, tags=["markets"])
@@ -80,9 +80,9 @@ async def market_activity(
         Literal["all", "trade", "vote", "discussion", "market", ""] | None, QueryParameter(name="type")
     ] = None,
 ) -> Activities:
-    """Recent activity in all markets."""
+    """List recent activity in all markets."""
     only = None if kind in ("", "all") else kind
-    found = [
+    activities = [
         Activity(
             id=row.id,
             type=row.type,
@@ -95,7 +95,7 @@ async def market_activity(
         )
         for row in await activity.newest(context.pool, paging.bounded(limit), only)
     ]
-    return Activities(activities=found, count=len(found))
+    return Activities(activities=activities, count=len(activities))
 
 
 @get(
@@ -108,10 +108,10 @@ async def market_activity(
 async def market_timeline(
     context: Context, key: MarketKeyInPath, limit: Limit = 100, cursor: Cursor = None
 ) -> Timeline:
-    """Every change of the market's state, in chain order, with slot, signature and who did it."""
+    """List the changes of the market's state in chain order, each with slot, signature and actor."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
-    behind = paging.key_of(cursor, OffsetKey)
-    return await timeline.of(context.pool, market_id, paging.bounded(limit), behind.offset if behind else 0)
+    after = paging.key_of(cursor, OffsetKey)
+    return await timeline.of(context.pool, market_id, paging.bounded(limit), after.offset if after else 0)
 
 
 @get("/api/events/latest", operation_id="GetLatestEvents", responses=refusals(404), tags=["system"])
@@ -128,17 +128,17 @@ async def latest_events(
         ),
     ] = None,
 ) -> shapes.LatestEvents:
-    """The messages of the WebSocket, for a client that polls. Pass `timestamp` of the answer as the next `since`."""
+    """List the messages of the WebSocket, for polling. Pass `timestamp` of the answer as the next `since`."""
     market = None if not market_id else await lookup.market_id_of(context, lookup.market_in_path(market_id))
     now = datetime.now(UTC)
     start = now - timedelta(seconds=_LATEST_S) if since is None else datetime.fromtimestamp(since / 1000, UTC)
     size = min(limit, 100)
     changes = await status.changes_since(
-        context.pool, max(start, now - _KEPT), _topics(types), size, market, newest=since is None
+        context.pool, max(start, now - _MAX_AGE), _topics(types), size, market, newest=since is None
     )
     epoch = (await change_feed.head(context.pool)).epoch
-    cut = since is not None and len(changes) == size
-    until = changes[-1].committed_at if cut else now
+    is_full = since is not None and len(changes) == size
+    until = changes[-1].committed_at if is_full else now
     return shapes.LatestEvents(
         events=[_event(change, epoch) for change in changes],
         count=len(changes),
@@ -149,23 +149,23 @@ async def latest_events(
 
 
 def _topics(types: str | None) -> list[Topic]:
-    wanted = [word.strip() for word in types.split(",")] if types else list(_TOPICS)
-    if unknown := [word for word in wanted if word not in _TOPICS]:
+    names = [name.strip() for name in types.split(",")] if types else list(_TOPICS)
+    if unknown := [name for name in names if name not in _TOPICS]:
         raise Invalid("types", f"types holds {unknown[0][:40]!r}; there are {', '.join(_TOPICS)}.")
-    return [topic for word in wanted for topic in _TOPICS[word]]
+    return [topic for name in names for topic in _TOPICS[name]]
 
 
 def _event(change: Change, epoch: str) -> shapes.LatestEvent:
     message = wire.encode(change, epoch)
-    said = msgspec.json.decode(message.payload(message.channels[0]), type=_FeedMessage)
+    payload = msgspec.json.decode(message.payload(message.channels[0]), type=_FeedMessage)
     return shapes.LatestEvent(
         id=f"{epoch}:{change.offset}",
         type=message.type,
         market_id=change.market_id,  # type: ignore[arg-type]
         epoch=epoch,
         offset=change.offset,
-        timestamp=said.timestamp,
-        data=said.data,
+        timestamp=payload.timestamp,
+        data=payload.data,
     )
 
 
@@ -182,22 +182,22 @@ class _FeedMessage(msgspec.Struct, frozen=True):
     include_in_schema=False,
 )
 async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
-    """A delivery of Helius: written down, acknowledged; the indexer works on it."""
-    found = request_context(request.scope)
-    said = await context.webhook.receive(
-        found.body, request.headers.get("authorization"), request.headers.get("x-helius-signature")
+    """Store a delivery of Helius and acknowledge it; the indexer processes it."""
+    state = request_context(request.scope)
+    answer = await context.webhook.receive(
+        state.body, request.headers.get("authorization"), request.headers.get("x-helius-signature")
     )
-    if said.status < 400:
+    if answer.status < 400:
         return Response(
-            msgspec.json.encode(said.body), status_code=said.status, media_type="application/json"
+            msgspec.json.encode(answer.body), status_code=answer.status, media_type="application/json"
         )
-    text = str(said.body.get("message", ""))
-    path, request_id = request.url.path, found.request_id
+    text = str(answer.body.get("message", ""))
+    path, request_id = request.url.path, state.request_id
     return Response(
-        problem_body(said.status, text, path, request_id),
-        status_code=said.status,
+        problem_body(answer.status, text, path, request_id),
+        status_code=answer.status,
         media_type="application/json",
-        headers={} if said.retry_after is None else {"Retry-After": said.retry_after},
+        headers={} if answer.retry_after is None else {"Retry-After": answer.retry_after},
     )
 
 

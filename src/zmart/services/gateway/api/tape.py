@@ -1,4 +1,4 @@
-"""A market's tape: trades, sums, prices over time, quotes."""
+"""Read a market's tape: trades, sums, prices over time, quotes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _FAR_AHEAD = timedelta(days=3650)
 _MAX_POINTS = 5000
 _PUBLISHED_MAX_AGE_S = 10.0
-"""Of what depends on published tables alone."""
+"""For responses that depend on published tables only."""
 
 
 @get(
@@ -62,20 +62,20 @@ async def market_trades(
     offset: Offset = 0,
     cursor: Cursor = None,
 ) -> ApiResponse[shapes.MarketTrades]:
-    """The newest trades, given oldest first."""
+    """List the newest trades, the oldest of them first."""
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
-    behind = paging.key_of(cursor, TapeKey)
+    after = paging.key_of(cursor, TapeKey)
     ref, text = lookup.market_in_path(key), wants_text(request)
-    read = partial(_trades, context, ref, size, skipped, behind, text=text)
+    read = partial(_trades, context, ref, size, skipped, after, text=text)
     return ApiResponse(await cacheable(request, read, max_age_s=_PUBLISHED_MAX_AGE_S))
 
 
 async def _trades(
-    context: AppContext, ref: MarketRef, size: int, offset: int, behind: TapeKey | None, *, text: bool
+    context: AppContext, ref: MarketRef, size: int, offset: int, after: TapeKey | None, *, text: bool
 ) -> Encoded[shapes.MarketTrades]:
     market_id = ref.id or await lookup.market_id_of(context, ref)
-    position = behind.position if behind else None
-    versions, more = paging.cut(
+    position = after.position if after else None
+    versions, more = paging.split_page(
         await trades.versions(context.pool, market_id, size + 1, offset, position), size
     )
     if ref.id and not versions:
@@ -92,7 +92,7 @@ async def _trades(
 
 @get("/stats", operation_id="GetStats", responses=refusals(404), opt={CHAIN: True})
 async def market_stats(context: Context, key: MarketKeyInPath) -> shapes.MarketStats:
-    """Sums over the whole tape."""
+    """Return sums over all trades."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     sums = await trades.stats(context.pool, market_id)
     return shapes.MarketStats(
@@ -115,7 +115,7 @@ async def price_history(
     end: MaybeMoment = None,
     limit: Annotated[int, between(0, description="0 to 5000; more is taken as 5000")] = 1000,
 ) -> shapes.PriceHistory:
-    """The price after each trade, in percent, oldest first; the market's opening is the first point."""
+    """List the price after each trade, in percent, oldest first; the first point is the market's opening."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
     since = lookup.moment("start", start, _LONG_AGO)
     until = lookup.moment("end", end, datetime.now(UTC) + _FAR_AHEAD)
@@ -142,10 +142,10 @@ async def market_candles(
     start: MaybeMoment = None,
     end: MaybeMoment = None,
 ) -> ApiResponse[shapes.Candles]:
-    """Open, high, low, close of the YES price and the volume of each interval, without gaps."""
+    """List open, high, low and close of the YES price and the volume of each interval, without gaps."""
     ref, text = lookup.market_in_path(key), wants_text(request)
     read = partial(candles.of, context.pool, ref, interval, start, end, text=text)
-    return ApiResponse(await cacheable(request, read, max_age_s=partial(candles.until_the_next, interval)))
+    return ApiResponse(await cacheable(request, read, max_age_s=partial(candles.seconds_to_next, interval)))
 
 
 @get("/quote", operation_id="GetQuote", responses=refusals(404, 409), opt={CHAIN: True})
@@ -159,7 +159,7 @@ async def market_quote(
     min_shares: Annotated[int | None, between(0, 2**63 - 1)] = None,
     slippage_bps: Annotated[int | None, between(0, 10_000)] = None,
 ) -> shapes.Quote:
-    """What a trade would cost or bring now, exact to the lamport against the configured program."""
+    """Quote a trade at present prices, exact to the lamport for the configured program."""
     order = quotes.TradeOrder(
         side=side,
         outcome=outcome is Outcome.YES,

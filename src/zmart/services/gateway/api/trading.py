@@ -1,4 +1,4 @@
-"""Trades, claims and withdrawals: a quote and the transaction that the user's wallet signs."""
+"""Handle trades, claims and withdrawals: quote, and build the transaction for the user's wallet to sign."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from zmart.services.gateway.openapi.declarations import A_MARKET, example, refus
 
 
 class Buy(schemas.RequestBody, frozen=True, kw_only=True):
-    """Either `max_cost` (lamports, fees included: what is signed) or `shares`. outcome: true or YES is YES.
+    """A purchase: either `max_cost` (lamports with fees, the signed bound) or `shares`. outcome: true or YES is YES.
 
-    `min_shares` is signed too, or follows from `slippage_bps` (100 unless given).
+    `min_shares` is signed, too; by default it follows from `slippage_bps` (default 100).
     """
 
     either = ("max_cost", "shares")
@@ -35,7 +35,7 @@ class Buy(schemas.RequestBody, frozen=True, kw_only=True):
 
 
 class Sell(schemas.RequestBody, frozen=True, kw_only=True):
-    """`min_proceeds` (lamports, fees taken off) is signed, or follows from `slippage_bps` (100 unless given)."""
+    """A sale. `min_proceeds` (lamports after fees) is signed; it defaults by `slippage_bps` (100 unless given)."""
 
     market_id: schemas.MarketKeyText
     outcome: bool | schemas.Outcome
@@ -45,7 +45,7 @@ class Sell(schemas.RequestBody, frozen=True, kw_only=True):
 
 
 class OnMarket(schemas.RequestBody, frozen=True, kw_only=True):
-    """Name a market."""
+    """The market of a claim or a withdrawal."""
 
     market_id: schemas.MarketKeyText
 
@@ -92,13 +92,13 @@ async def _trade(
     order.check()
     ref = lookup.market_in_body(market)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, ref, wallet)
-    _needs(found, MarketState.ACTIVE, "trade")
+    on_chain = await transaction_builder.on_chain(context, ref, wallet)
+    _needs(on_chain, MarketState.ACTIVE, "trade")
     if order.side is Side.SELL:
-        _holds(found, order)
-    market_id = found.account.market_id
-    quote = quotes.quote(context.pricing, market_id, found.quantities, found.fees, order)
-    fee_wallet = found.config.protocol_fee_wallet
+        _holds(on_chain, order)
+    market_id = on_chain.account.market_id
+    quote = quotes.quote(context.pricing, market_id, on_chain.quantities, on_chain.fees, order)
+    fee_wallet = on_chain.config.protocol_fee_wallet
     build = context.program.instructions
     if order.side is Side.BUY:
         bound = quote.max_cost or Lamports(0)
@@ -120,36 +120,36 @@ async def _trade(
             min_proceeds=quote.min_proceeds or Lamports(0),
         )
     built = await transaction_builder.build(context, wallet, [instruction])
-    return shapes.TradeTransaction(**transaction_builder.parts(found, built), quote=quote)
+    return shapes.TradeTransaction(**transaction_builder.parts(on_chain, built), quote=quote)
 
 
-def _holds(found: MarketOnChain, order: TradeOrder) -> None:
+def _holds(on_chain: MarketOnChain, order: TradeOrder) -> None:
     held = 0
-    if found.position is not None:
-        held = found.position.shares_yes if order.outcome else found.position.shares_no
+    if on_chain.position is not None:
+        held = on_chain.position.shares_yes if order.outcome else on_chain.position.shares_no
     if held < (order.shares or 0):
-        raise Conflict(f"You hold {held} shares of that side, fewer than you want to sell.")
+        raise Conflict(f"The wallet holds {held} shares of that side, fewer than you want to sell.")
 
 
 @post("/claim", status_code=200, operation_id="Claim", responses=refusals(404, 409))
 async def claim(context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM]) -> shapes.ClaimTransaction:
-    """Claim what won."""
+    """Claim the winnings of a finalized market."""
     ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, ref, wallet)
-    _needs(found, MarketState.FINALIZED, "claim")
-    if found.position is None:
+    on_chain = await transaction_builder.on_chain(context, ref, wallet)
+    _needs(on_chain, MarketState.FINALIZED, "claim")
+    if on_chain.position is None:
         raise Conflict("This wallet never traded in this market: there is nothing to claim.")
-    if found.position.has_claimed:
+    if on_chain.position.has_claimed:
         raise Conflict("This wallet has claimed its winnings already.")
-    account = found.account
+    account = on_chain.account
     instruction = context.program.instructions.claim_winnings(
-        wallet, account.market_id, account.resolver, found.creditors
+        wallet, account.market_id, account.resolver, on_chain.creditors
     )
     built = await transaction_builder.build(context, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, WinningsClaimed))
     return shapes.ClaimTransaction(
-        **transaction_builder.parts(found, built), payout=Lamports(paid), debts=found.debts
+        **transaction_builder.parts(on_chain, built), payout=Lamports(paid), debts=on_chain.debts
     )
 
 
@@ -157,33 +157,33 @@ async def claim(context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM
 async def withdraw(
     context: Context, auth: Auth, data: Annotated[OnMarket, _A_CLAIM]
 ) -> shapes.WithdrawTransaction:
-    """Withdraw the liquidity that no claim can need any more, or what the market owes to this wallet."""
+    """Withdraw the liquidity that no claim can need any more, or what the market owes this wallet."""
     ref = lookup.market_in_body(data.market_id)
     wallet = await auth.wallet()
-    found = await transaction_builder.on_chain(context, ref)
-    _may_withdraw(found, wallet)
-    if found.account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
-        raise Conflict(f"Liquidity is withdrawn after the end; this market is {found.account.state.name}.")
+    on_chain = await transaction_builder.on_chain(context, ref)
+    _may_withdraw(on_chain, wallet)
+    if on_chain.account.state not in (MarketState.FINALIZED, MarketState.CANCELLED):
+        raise Conflict(f"Liquidity is withdrawn after the end; this market is {on_chain.account.state.name}.")
     instruction = context.program.instructions.withdraw_liquidity(
-        wallet, found.account.market_id, found.creditors
+        wallet, on_chain.account.market_id, on_chain.creditors
     )
     built = await transaction_builder.build(context, wallet, [instruction])
     paid = sum(event.amount for event in built.events if isinstance(event, LiquidityWithdrawn))
     return shapes.WithdrawTransaction(
-        **transaction_builder.parts(found, built), amount=Lamports(paid), debts=found.debts
+        **transaction_builder.parts(on_chain, built), amount=Lamports(paid), debts=on_chain.debts
     )
 
 
-def _may_withdraw(found: MarketOnChain, wallet: Wallet) -> None:
-    if wallet != found.account.creator and wallet not in found.creditors:
-        raise Forbidden(
-            "Only the creator withdraws liquidity, and the market has noted no debt to this wallet."
+def _may_withdraw(on_chain: MarketOnChain, wallet: Wallet) -> None:
+    if wallet != on_chain.account.creator and wallet not in on_chain.creditors:
+        raise Forbidden("Only the creator withdraws liquidity, and the market owes this wallet nothing.")
+
+
+def _needs(on_chain: MarketOnChain, state: MarketState, what: str) -> None:
+    if on_chain.account.state is not state:
+        raise Conflict(
+            f"To {what} needs a market in {state.name}; this one is {on_chain.account.state.name}."
         )
-
-
-def _needs(found: MarketOnChain, state: MarketState, what: str) -> None:
-    if found.account.state is not state:
-        raise Conflict(f"To {what} needs a market in {state.name}; this one is {found.account.state.name}.")
 
 
 ROUTER = Router("/api/trades", route_handlers=[buy, sell, claim, withdraw], tags=["trading"], security=WALLET)

@@ -1,4 +1,4 @@
-"""Transactions for a user's wallet to sign: built against the chain as it is now, simulated, never signed here."""
+"""Build transactions for a user's wallet to sign: from the present state of the chain, simulated, never signed."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from zmart.services.gateway.context import AppContext
 
 _MAX_LOGS = 50
 _UNITS_MARGIN_PERCENT, _UNITS_EXTRA = 20, 2_000
-"""Above what the simulation used: a wallet signs later, and the state may be another one by then."""
+"""The margin above the simulation's use: a wallet signs later, when the state may have changed."""
 
 
 class BuiltTransaction(UnsignedTransaction, frozen=True, kw_only=True):
-    """A transaction without signatures, and the events that its simulation logged."""
+    """An unsigned transaction; `events`: those that its simulation logged."""
 
     events: Sequence[AnyEvent]
 
 
 class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
-    """A market's account as it is now, with the program's rules and, if asked for, a wallet's position."""
+    """A market's present account, with the program's rules and, if requested, a wallet's position."""
 
     address: Address
     account: MarketAccount
@@ -48,12 +48,12 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quantities(self) -> Quantities:
-        """Return what prices depend on."""
+        """The quantities that determine the price."""
         return Quantities(self.account.shares_yes, self.account.shares_no, self.account.b_parameter)
 
     @property
     def debts(self) -> list[Debt]:
-        """The reward and the fees that could not be paid when due, one entry for each wallet."""
+        """Reward and fees that could not be paid when due, one entry for each wallet."""
         notes, owed = self.account.notes, Counter[Wallet]()
         owed[self.account.resolver] += notes.owed_resolver
         owed[notes.fee_wallet] += notes.owed_protocol
@@ -63,12 +63,12 @@ class MarketOnChain(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def creditors(self) -> list[Wallet]:
-        """Return the wallets to which the market owes."""
+        """The wallets that the market owes something."""
         return [debt.wallet for debt in self.debts]
 
     @property
     def fees(self) -> FeeSchedule:
-        """Return the program's present rates."""
+        """The program's fees."""
         return FeeSchedule.of_config(self.config)
 
 
@@ -76,11 +76,11 @@ async def on_chain(context: AppContext, ref: MarketRef, wallet: Wallet | None = 
     """Read a market in one RPC call. Raises NotFound, ChainError."""
     program = context.program
     address = ref.address or program.addresses.market(MarketId(str(ref)))
-    wanted = [address, program.addresses.global_config()]
+    addresses = [address, program.addresses.global_config()]
     if wallet is not None:
-        wanted.append(program.addresses.position(address, wallet))
-    market, config, *rest = await context.chain().get_multiple_accounts(wanted)
-    if market is None:  # a node that is behind a moment does not know a new one
+        addresses.append(program.addresses.position(address, wallet))
+    market, config, *rest = await context.chain().get_multiple_accounts(addresses)
+    if market is None:  # a node that lags does not know a new market
         market = await absence.account([context.chain()], address)
     if market is None:
         raise NotFound(f"There is no market {ref} on chain.")
@@ -100,7 +100,7 @@ async def on_chain(context: AppContext, ref: MarketRef, wallet: Wallet | None = 
 
 
 async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instruction]) -> BuiltTransaction:
-    """Simulated first; a refusal is told beside the transaction. Raises ChainError when no RPC answers."""
+    """Build and simulate a transaction; a refusal is reported with it. Raises ChainError when no RPC answers."""
     rpc, who = context.chain(), to_pubkey(payer)
     latest, usual = await asyncio.gather(
         rpc.get_latest_blockhash(), compute_budget.usual_price(rpc, instructions)
@@ -108,8 +108,8 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
     trial = compose.unsigned(
         compose.compile(who, instructions, latest.blockhash, compute_unit_limit=compute_budget.MAX_UNITS)
     )
-    said = await rpc.simulate(bytes(trial))
-    limit = compute_budget.unit_limit(said.units if said.ok else 0, _UNITS_MARGIN_PERCENT, _UNITS_EXTRA)
+    result = await rpc.simulate(bytes(trial))
+    limit = compute_budget.unit_limit(result.units if result.ok else 0, _UNITS_MARGIN_PERCENT, _UNITS_EXTRA)
     message = compose.compile(
         who,
         instructions,
@@ -120,20 +120,20 @@ async def build(context: AppContext, payer: Wallet, instructions: Sequence[Instr
         ),
     )
     transaction = compose.unsigned(message)
-    metrics.SIMULATIONS.labels("ok" if said.ok else "refused").inc()
+    metrics.SIMULATIONS.labels("ok" if result.ok else "refused").inc()
     return BuiltTransaction(
         transaction=base64.b64encode(bytes(transaction)).decode(),
         signers=_signers(transaction),
         last_valid_block_height=latest.last_valid_block_height,
         fee_lamports=compute_budget.fee_lamports(transaction),
-        simulation=_simulation(context, said),
-        events=_events(context, said),
+        simulation=_simulation(context, result),
+        events=_events(context, result),
     )
 
 
-def parts(found: MarketOnChain, built: BuiltTransaction) -> dict[str, Any]:
+def parts(market: MarketOnChain, built: BuiltTransaction) -> dict[str, Any]:
     """Return the fields of a MarketTransaction."""
-    named = {"market_id": found.account.market_id, "on_chain_address": found.address}
+    named = {"market_id": market.account.market_id, "on_chain_address": market.address}
     return {**same_named(built, UnsignedTransaction), **named}
 
 
@@ -142,14 +142,14 @@ def _signers(transaction: VersionedTransaction) -> list[Wallet]:
     return [Wallet(str(key)) for key in message.account_keys[: message.header.num_required_signatures]]
 
 
-def _simulation(context: AppContext, said: SimulationResult) -> Simulation:
-    if said.ok:
-        return Simulation(ok=True, units=said.units)
-    error = context.program.transaction_error(said.err, said.logs)
-    return Simulation(ok=False, units=said.units, error=explained(error), logs=said.logs[:_MAX_LOGS])
+def _simulation(context: AppContext, result: SimulationResult) -> Simulation:
+    if result.ok:
+        return Simulation(ok=True, units=result.units)
+    error = context.program.transaction_error(result.err, result.logs)
+    return Simulation(ok=False, units=result.units, error=explained(error), logs=result.logs[:_MAX_LOGS])
 
 
-def _events(context: AppContext, said: SimulationResult) -> list[AnyEvent]:
-    """What the program said it would do; the payout of a claim is in its event, whatever its rule is."""
-    payloads = logs.walk(said.logs, context.program.address).payloads if said.ok else ()
+def _events(context: AppContext, result: SimulationResult) -> list[AnyEvent]:
+    """Return the events of a successful simulation, which hold a claim's payout."""
+    payloads = logs.walk(result.logs, context.program.address).payloads if result.ok else ()
     return [context.program.events.decode(payload.data) for payload in payloads if payload.data is not None]

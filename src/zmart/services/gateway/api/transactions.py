@@ -1,4 +1,4 @@
-"""Signed transactions: relayed, and what became of them."""
+"""Relay signed transactions, and report their state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 
 
 class SignedTransaction(schemas.RequestBody, frozen=True, kw_only=True):
-    """A whole transaction in base64, signed by every required signer."""
+    """A transaction in base64, signed by every required signer."""
 
     transaction: schemas.Base64
 
@@ -26,14 +26,14 @@ class SignedTransaction(schemas.RequestBody, frozen=True, kw_only=True):
     opt={LINKS: lead_to("GetTransaction", signature="$response.body#/signature")},
 )
 async def send_transaction(context: Context, data: JSONBody[SignedTransaction]) -> Relayed:
-    """Relay a signed transaction of the program. Sending the same one again is harmless."""
+    """Relay a signed transaction of the program; idempotent."""
     signature = await context.relay.send(data.transaction)
     return Relayed(signature=signature, status="live")
 
 
 @get("/{signature:str}", operation_id="GetTransaction", responses=refusals(404))
 async def transaction_state(context: Context, signature: SignatureInPath) -> TransactionState:
-    """landed, failed (with the program's error), live (it may still land) or expired (it never will)."""
+    """Return the state: landed, failed (with the program's error), live (may still land) or expired (never can)."""
     return await context.relay.state_of(lookup.signature_in_path(signature))
 
 

@@ -1,4 +1,4 @@
-"""Wallets as people: profile, results, positions, and who leads."""
+"""Handle wallets: profile, results, positions, leaderboard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WINDOWS_S = {"24h": 86_400, "7d": 604_800, "30d": 2_592_000, "all": 10**9}
 
 
 class ProfileChange(schemas.RequestBody, frozen=True, kw_only=True):
-    """Fields that are left out stay as they are; an empty text clears one."""
+    """A profile. Omitted fields stay as they are; an empty text clears a field."""
 
     display_name: schemas.DisplayName | None = None
     bio: schemas.Bio | None = None
@@ -41,7 +41,7 @@ class ProfileChange(schemas.RequestBody, frozen=True, kw_only=True):
 
 @get("/users/{wallet:str}", operation_id="GetUser", responses=refusals(404), opt={CHAIN: True})
 async def user(context: Context, wallet: WalletInPath) -> shapes.User:
-    """Profile and counts. A wallet that never did anything has the same shape with zeros."""
+    """Return profile and counts; zeros for a wallet that never did anything."""
     who = lookup.wallet_in_path(wallet)
     return _user(who, await users.profile(context.pool, who), await users.counts(context.pool, who))
 
@@ -82,7 +82,7 @@ def _user(wallet: Wallet, profile: ProfileRow | None, counts: ActivityCounts) ->
 
 @get("/users/{wallet:str}/stats", operation_id="GetUserStats", responses=refusals(404), opt={CHAIN: True})
 async def user_stats(context: Context, wallet: WalletInPath) -> shapes.UserStats:
-    """Volume, results and how often a settled position gained."""
+    """Return volume, profit and the share of final positions with a profit."""
     who = lookup.wallet_in_path(wallet)
     counts, results = await users.counts(context.pool, who), await users.results(context.pool, who)
     return shapes.UserStats(
@@ -106,13 +106,13 @@ async def user_stats(context: Context, wallet: WalletInPath) -> shapes.UserStats
 async def user_trades(
     context: Context, wallet: WalletInPath, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = None
 ) -> WalletTrades:
-    """The wallet's trades, newest first."""
+    """List the wallet's trades, newest first."""
     who, size = lookup.wallet_in_path(wallet), paging.bounded(limit)
-    behind = paging.key_of(cursor, TapeKey)
-    found = await trades.of_wallet(
-        context.pool, who, size + 1, paging.bounded_offset(offset), behind.position if behind else None
+    after = paging.key_of(cursor, TapeKey)
+    newest = await trades.of_wallet(
+        context.pool, who, size + 1, paging.bounded_offset(offset), after.position if after else None
     )
-    rows, more = paging.cut(found, size)
+    rows, more = paging.split_page(newest, size)
     return WalletTrades(
         trades=[serializers.trade(row) for row in rows],
         count=len(rows),
@@ -130,7 +130,7 @@ async def user_trades(
 async def user_positions(
     context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.UserPosition]:
-    """Positions with their worth, as decimal text in SOL and shares."""
+    """List positions with their value, as decimal text in SOL and shares."""
     who = lookup.wallet_in_path(wallet)
     held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [_valued(row) for row in held]
@@ -155,7 +155,7 @@ def _valued(row: HeldPosition) -> shapes.UserPosition:
 async def plain_positions(
     context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.Position]:
-    """Positions as the program keeps them."""
+    """List positions as the program stores them."""
     who = lookup.wallet_in_path(wallet)
     held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [
@@ -174,7 +174,7 @@ async def plain_positions(
 
 @get("/users/{wallet:str}/portfolio", operation_id="GetPortfolio", responses=refusals(404), opt={CHAIN: True})
 async def portfolio(context: Context, wallet: WalletInPath) -> shapes.Portfolio:
-    """Open and closed positions with average cost, and the portfolio's value over time."""
+    """Return open and closed positions with average cost, and the portfolio's value over time."""
     return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet))
 
 
@@ -189,9 +189,9 @@ async def leaderboard(
     by: FromQuery[Literal["pnl", "volume"]] = "pnl",
     limit: Limit = 50,
 ) -> shapes.Leaderboard:
-    """Wallets that traded within the window, the best first."""
+    """List wallets that traded within the window, the best first."""
     rows = await users.leaders(context.pool, by, _WINDOWS_S[window], paging.bounded(limit))
-    found = [
+    leaders = [
         shapes.Leader(
             rank=rank,
             wallet=row.wallet,
@@ -202,7 +202,7 @@ async def leaderboard(
         )
         for rank, row in enumerate(rows, 1)
     ]
-    return shapes.Leaderboard(leaders=found, count=len(found), by=by, window=window)
+    return shapes.Leaderboard(leaders=leaders, count=len(leaders), by=by, window=window)
 
 
 ROUTER = Router(

@@ -1,4 +1,4 @@
-"""A wallet's portfolio: its positions and their value over time."""
+"""Compute a wallet's portfolio: its positions and their value over time."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _MAX_TRADES = 2000
 
 
 async def portfolio(pool: Pool, wallet: Wallet) -> Portfolio:
-    """All positions of a wallet and the value of its holdings after each of its trades."""
+    """Return all positions of a wallet, and the value of its holdings after each of its trades."""
     held = await positions.of_wallet(pool, wallet, _MAX_POSITIONS)
     tape = await trades.of_wallet(pool, wallet, _MAX_TRADES)
-    shown = [_position(row) for row in held]
-    opened = [item for row, item in zip(held, shown, strict=True) if row.is_open]
-    closed = [item for row, item in zip(held, shown, strict=True) if not row.is_open]
+    items = [_position(row) for row in held]
+    opened = [item for row, item in zip(held, items, strict=True) if row.is_open]
+    closed = [item for row, item in zip(held, items, strict=True) if not row.is_open]
     return Portfolio(
         wallet=wallet,
-        value=_sum(item.current_value for item in shown),
-        cost_basis=_sum(item.cost_basis for item in shown),
-        realized_pnl=_sum(item.realized_pnl for item in shown),
-        unrealized_pnl=_sum(item.unrealized_pnl for item in shown),
+        value=_sum(item.current_value for item in items),
+        cost_basis=_sum(item.cost_basis for item in items),
+        realized_pnl=_sum(item.realized_pnl for item in items),
+        unrealized_pnl=_sum(item.unrealized_pnl for item in items),
         open_positions=opened,
         closed_positions=closed,
         history=history(tape[::-1]),
@@ -61,7 +61,7 @@ def _sum(amounts: Iterable[Lamports]) -> Lamports:
 
 
 def history(tape: Sequence[TradeRow]) -> list[ValuePoint]:
-    """The value of what a wallet held after each of its trades (oldest first), at the prices of its own tape."""
+    """Return the value of a wallet's holdings after each of its trades (oldest first), at these trades' prices."""
     held = HoldingHistory()
     points: list[ValuePoint] = []
     for row in tape:

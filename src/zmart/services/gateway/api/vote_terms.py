@@ -1,4 +1,4 @@
-"""Who may vote on a market and whether its dispute waits for review, as the API tells it."""
+"""Report who may vote on a market, and whether its dispute waits for review."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ class MarketVoting(msgspec.Struct, frozen=True):
 
 
 async def of_market(pool: Pool, settings: Settings, market_id: MarketId) -> MarketVoting:
-    """Read the terms and the review of a market's votes."""
-    found, review = await asyncio.gather(
+    """Return the terms of a market's votes, and the review of its dispute."""
+    fixed_terms, review = await asyncio.gather(
         vote_rules.of_market(pool, market_id), dispute_reviews.find(pool, market_id)
     )
     terms = [
-        _terms(kind, found.get(kind) or terms_of(settings, kind), fixed=kind in found) for kind in VoteKind
+        _terms(kind, fixed_terms.get(kind) or terms_of(settings, kind), fixed=kind in fixed_terms)
+        for kind in VoteKind
     ]
     return MarketVoting(tuple(terms), review)
 
@@ -39,15 +40,15 @@ def of_settings(settings: Settings) -> list[VoteTerms]:
     return [_terms(kind, terms_of(settings, kind), fixed=False) for kind in VoteKind]
 
 
-def review_of(found: dispute_reviews.DisputeReviewRow | None) -> DisputeReview | None:
-    """Return a review as the API shows it."""
-    if found is None:
+def review_of(row: dispute_reviews.DisputeReviewRow | None) -> DisputeReview | None:
+    """Return the review without the operator's note; None if there is none."""
+    if row is None:
         return None
     return DisputeReview(
-        waits=found.waits,
-        reasons=found.reasons,
-        raised_at=iso(found.raised_at),
-        released_at=iso(found.released_at),
+        waits=row.waits,
+        reasons=row.reasons,
+        raised_at=iso(row.raised_at),
+        released_at=iso(row.released_at),
     )
 
 

@@ -258,7 +258,7 @@ async def market_votes(
     place = paging.key_of(cursor, VoteKey)
     behind = (place.moment, place.wallet) if place else None
     found = await vote_lists.of_market(context.pool, market_id, kind, size + 1, skipped, behind)
-    rows, more = paging.cut(found, size)
+    rows, more = paging.split_page(found, size)
     tally = (await votes.counts(context.pool, market_id))[kind]
     return shapes.MarketVotes(
         votes=[_vote(row) for row in rows],

@@ -76,7 +76,7 @@ async def _tape(context: AppContext, row: MarketRow, cursor: str | None) -> dict
     rows = await trades.of_market(
         context.pool, row.market_id, _TRADES + 1, 0, after.position if after else None
     )
-    page_rows, more = paging.cut(rows, _TRADES)
+    page_rows, more = paging.split_page(rows, _TRADES)
     older = paging.cursor_of(TapeKey(*page_rows[-1].position)) if more and page_rows else None
     return {"tape": page_rows, "older_trades": older, "tape_is_live": after is None}
 
@@ -86,7 +86,7 @@ async def _talk(context: AppContext, row: MarketRow, cursor: str | None) -> dict
     rows = await discussions.of_market(
         context.pool, row.market_id, _COMMENTS + 1, 0, (after.moment, after.id) if after else None
     )
-    page_rows, more = paging.cut(rows, _COMMENTS)
+    page_rows, more = paging.split_page(rows, _COMMENTS)
     older = (
         paging.cursor_of(TimeKey(page_rows[-1].created_at, page_rows[-1].id)) if more and page_rows else None
     )

@@ -75,7 +75,7 @@ async def _listed(
     """Return a page of the list, and the parameters of the next one. The trending list pages by offset."""
     key = None if order is Sort.TRENDING else paging.key_of(cursor, MarketKey)
     at = Page(limit=_PAGE_SIZE + 1, offset=offset, after=(key.value, key.market_id) if key else None)
-    rows, more = paging.cut(await markets.page(context.pool, filters, order, at), _PAGE_SIZE)
+    rows, more = paging.split_page(await markets.page(context.pool, filters, order, at), _PAGE_SIZE)
     if not more:
         return list(rows), None
     if order is Sort.TRENDING:

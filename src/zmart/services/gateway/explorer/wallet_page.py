@@ -17,7 +17,7 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
     """Return the values of the template wallet.html."""
     after = paging.key_of(cursor, TapeKey)
     rows = await trades.of_wallet(context.pool, wallet, _TRADES + 1, 0, after.position if after else None)
-    tape, more = paging.cut(rows, _TRADES)
+    tape, more = paging.split_page(rows, _TRADES)
     held = await positions.of_wallet(context.pool, wallet, _POSITIONS)
     cast = [
         vote for kind in VoteKind for vote in await vote_lists.of_wallet(context.pool, wallet, kind, _VOTES)
