@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zmart.client.shapes.markets import Fees
 from zmart.client.shapes.tape import Quote, TapeStats
-from zmart.errors import ConfigError, Invalid, Unauthenticated
+from zmart.errors import Invalid, Unauthenticated
 from zmart.market.amounts import ratio_text, units_text
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Side
@@ -21,7 +21,6 @@ from zmart.services.gateway.api import paging, quotes
 from zmart.services.gateway.api.lookup import moment_of
 from zmart.services.gateway.app import cors_origins, socket_origin
 from zmart.services.gateway.explorer.charts import price_path
-from zmart.services.gateway.http.auth.client_addresses import client_address, parse_proxies
 from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.rate_limits import LocalCounts
 from zmart.services.gateway.http.responses import with_text_amounts
@@ -65,28 +64,6 @@ def test_only_amounts_become_text() -> None:
     assert with_text_amounts(Fees(protocol=1, resolver=2, liquidity_provider=3)) == {
         "protocol": "1", "resolver": "2", "liquidity_provider": "3",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("peer", "forwarded", "client"),
-    [
-        ("8.8.8.8", "1.1.1.1", "8.8.8.8"),
-        ("10.0.0.1", "1.1.1.1", "1.1.1.1"),
-        ("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.9.9.9", "1.1.1.1"),
-        ("10.0.0.1", "rubbish", "10.0.0.1"),
-        ("10.0.0.1", None, "10.0.0.1"),
-        ("10.0.0.1", "10.1.1.1", "10.0.0.1"),
-    ],
-)
-def test_the_client_is_the_last_address_that_no_proxy_of_ours_has(
-    peer: str, forwarded: str | None, client: str
-) -> None:
-    assert client_address(peer, forwarded, parse_proxies("10.0.0.0/8, ::1")) == client
-
-
-def test_a_proxy_that_is_no_network_is_named() -> None:
-    with pytest.raises(ConfigError, match="TRUSTED_PROXIES holds 'nonsense'"):
-        parse_proxies("10.0.0.1, nonsense")
 
 
 def test_the_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:

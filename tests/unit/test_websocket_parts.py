@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
-from zmart.errors import ConfigError
 from zmart.feed.wire import WireMessage
 from zmart.services.websocket import frames, protocol
-from zmart.services.websocket.addresses import client_address, networks
 from zmart.services.websocket.connection import SocketConnection
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
@@ -154,14 +152,3 @@ async def test_a_slow_reader_of_a_tape_is_closed_when_its_queue_is_full():
     assert connection.closing
     [frame] = parsed(b"".join(wire.writes))
     assert frame.data[:2] == (4008).to_bytes(2, "big")
-
-
-def test_only_a_trusted_proxy_may_say_where_a_client_is():
-    trusted = networks("10.0.0.0/8, 127.0.0.1")
-    assert client_address("8.8.8.8", "1.1.1.1", trusted) == "8.8.8.8"
-    assert client_address("10.1.1.1", "9.9.9.9, 1.1.1.1", trusted) == "1.1.1.1"
-    assert client_address("10.1.1.1", "9.9.9.9, 1.1.1.1, 10.2.2.2", trusted) == "1.1.1.1"
-    assert client_address("10.1.1.1", "", trusted) == "10.1.1.1"
-    assert client_address("10.1.1.1", "nonsense", trusted) == "nonsense"
-    with pytest.raises(ConfigError):
-        networks("not-a-network")

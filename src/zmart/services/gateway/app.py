@@ -9,11 +9,11 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
+from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import AsgiApp, ProbeMiddleware
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.handlers import HANDLERS, LOCAL_HANDLERS
 from zmart.services.gateway.http.access_log import AccessLog
-from zmart.services.gateway.http.auth.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.gateway.http.edge import Edge, with_request_id
 from zmart.services.gateway.http.header_sets import HeaderSets
 from zmart.services.gateway.http.problems import problem_answer

@@ -17,8 +17,9 @@ from zmart.feed.redis_client import RedisClient
 from zmart.feed.relay import FeedRelay
 from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
+from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import ProbeMiddleware, Readiness, no_probes
-from zmart.services.websocket import addresses, socket
+from zmart.services.websocket import socket
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.server import SocketServer
@@ -46,7 +47,7 @@ class WebSocketService:
             connections_per_process=settings.ws_max_connections,
             connections_per_address=settings.ws_max_per_ip,
         )
-        self._trusted = addresses.networks(settings.trusted_proxies)
+        self._clients = ClientAddresses(parse_proxies(settings.trusted_proxies))
         self._hub = SocketHub()
         self._reader = FeedReader(pool, redis)
         database_url = settings.require("database_url")
@@ -106,7 +107,7 @@ class WebSocketService:
         }
         try:
             listener = await socket.listen(
-                self._server, pages, self._trusted, self._limits.frame_bytes, host, port
+                self._server, pages, self._clients, self._limits.frame_bytes, host, port
             )
         except OSError as problem:
             raise ConfigError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import picows
 
-from zmart.services.websocket.addresses import Network, client_address
+from zmart.services.client_addresses import ClientAddresses
 from zmart.services.websocket.connection import SocketConnection
 from zmart.services.websocket.server import SocketServer
 
@@ -21,7 +21,7 @@ Page = Callable[[], tuple[int, str, bytes]]
 async def listen(
     server: SocketServer,
     pages: Mapping[str, Page],
-    trusted: tuple[Network, ...],
+    clients: ClientAddresses,
     frame_bytes: int,
     host: str,
     port: int,
@@ -30,8 +30,8 @@ async def listen(
 
     def accept(request: picows.WSUpgradeRequest) -> picows.WSListener | picows.WSUpgradeResponseWithListener:
         if request.headers.get("upgrade", "").lower() == "websocket":
-            forwarded = ",".join(request.headers.getall("x-forwarded-for", []))
-            return _Listener(server, trusted, forwarded, frame_bytes)
+            forwarded = [line.encode("latin-1") for line in request.headers.getall("x-forwarded-for", [])]
+            return _Listener(server, clients, forwarded, frame_bytes)
         return _plain(pages, request.path.decode("latin-1").partition("?")[0])
 
     return await picows.ws_create_server(
@@ -49,10 +49,10 @@ class _Listener(picows.WSListener):
     """Join frames to whole messages; a fragmented message is bounded like a single frame."""
 
     def __init__(
-        self, server: SocketServer, trusted: tuple[Network, ...], forwarded: str, frame_bytes: int
+        self, server: SocketServer, clients: ClientAddresses, forwarded: list[bytes], frame_bytes: int
     ) -> None:
         self._server = server
-        self._trusted = trusted
+        self._clients = clients
         self._forwarded = forwarded
         self._frame_bytes = frame_bytes
         self._connection: SocketConnection | None = None
@@ -60,7 +60,7 @@ class _Listener(picows.WSListener):
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         peer = transport.underlying_transport.get_extra_info("peername")
-        address = client_address(str(peer[0]) if peer else "", self._forwarded, self._trusted)
+        address = self._clients.of(peer[0] if peer else None, self._forwarded)
         self._connection = self._server.admit(transport.underlying_transport, address)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:

@@ -9,9 +9,9 @@ from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from zmart.errors import Invalid
+from zmart.services.client_addresses import ClientAddresses
 from zmart.services.gateway import metrics
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.http.auth.client_addresses import ClientAddresses
 from zmart.services.gateway.http.auth.vote_statements import signer_of
 from zmart.services.gateway.http.problems import GatewayRequest, TooManyRequests, UnsupportedBody
 from zmart.services.gateway.http.rate_limits import (
@@ -54,11 +54,7 @@ class RequestGuard(ASGIMiddleware):
         options = scope["route_handler"].opt
         policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
         if policy is not None:
-            key = (
-                context.principal.claimed
-                or signer_of(context.body)
-                or self._clients.of(scope["client"], context.headers.get(b"x-forwarded-for"))
-            )
+            key = context.principal.claimed or signer_of(context.body) or self._clients.of_scope(scope)
             send = _counted(send, policy, await self._take(policy, key, context))
         if CHAIN in options:
             context.as_of_slot = await self._context.as_of_slot.get()

@@ -12,9 +12,9 @@ from time import perf_counter
 
 from zmart.errors import NotFound
 from zmart.market.types import Slot
+from zmart.services.client_addresses import ClientAddresses
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.gateway import metrics
-from zmart.services.gateway.http.auth.client_addresses import ClientAddresses
 from zmart.services.gateway.http.cached_responses import CachedResponse, CachedRoute, CachedRoutes
 from zmart.services.gateway.http.cached_value import CachedValue
 from zmart.services.gateway.http.feed_position import FeedPositionReader
@@ -69,7 +69,7 @@ class ResponseCache:
     async def _respond(self, route: CachedRoute, scope: Scope, request: RequestContext, send: Send) -> bool:
         """Send the response. Returns False, and has sent nothing, when the router has to answer."""
         try:
-            key = self._clients.of(scope["client"], request.headers.get(b"x-forwarded-for"))
+            key = self._clients.of_scope(scope)
             verdict = self._limiter.at_once(self._policy, key) or await self._limiter.begin(self._policy, key)
             request.rate_limit = verdict
             if not verdict.allowed:

@@ -1,0 +1,102 @@
+"""Determine who a client is to limits: its network address, behind the proxies of TRUSTED_PROXIES; for all services."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Any
+
+from zmart.errors import ConfigError
+
+Address = IPv4Address | IPv6Address
+Networks = tuple[IPv4Network | IPv6Network, ...]
+_HEADER = b"x-forwarded-for"
+_MAX_CLIENTS = 4_096
+_MAX_FORWARDED = 1_024
+"""Bytes at the end of X-Forwarded-For that are read: proxies append, so a client's own entries stand in front."""
+_WITH_PORT = re.compile(r"\[(?P<v6>[^\]]+)\](?::\d+)?|(?P<v4>[0-9.]+):\d+")
+_SUBNET_BITS = 64
+"""What a provider gives one IPv6 customer at least: all of its addresses are one client."""
+
+
+def parse_proxies(text: str) -> Networks:
+    """Parse a comma-separated list of addresses and networks. Raises ConfigError, which names an invalid one."""
+    networks: list[IPv4Network | IPv6Network] = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        try:
+            networks.append(ip_network(part, strict=False))
+        except ValueError:
+            raise ConfigError(
+                f"TRUSTED_PROXIES holds {part!r}, which is neither an address nor a network (10.0.0.0/8)."
+            ) from None
+    return tuple(networks)
+
+
+class ClientAddresses:
+    """Determines the client of each request or socket, with a cache."""
+
+    def __init__(self, trusted: Networks) -> None:
+        self._trusted = trusted
+        self._client_of = lru_cache(_MAX_CLIENTS)(self._determine)
+
+    def of(self, peer: str | None, forwarded_for: Iterable[bytes] = ()) -> str:
+        """Return the client's name in limits: an IPv4 address or an IPv6 subnet. `forwarded_for`: the values of all
+        header lines X-Forwarded-For in their order; they count only when a trusted proxy sent them."""
+        lines = b",".join(forwarded_for) if self._trusted else b""
+        return self._client_of(peer or "unknown", lines[-_MAX_FORWARDED:])
+
+    def of_scope(self, scope: Mapping[str, Any]) -> str:
+        """Return the client of an ASGI request."""
+        peer = scope["client"]
+        lines = (value for name, value in scope["headers"] if name == _HEADER) if self._trusted else ()
+        return self.of(peer[0] if peer else None, lines)
+
+    def _determine(self, peer: str, forwarded_for: bytes) -> str:
+        address = _parse(peer)
+        if address is None:
+            return peer
+        if self._is_proxy(address):
+            address = self._behind(forwarded_for) or address
+        return _name(address)
+
+    def _behind(self, forwarded_for: bytes) -> Address | None:
+        """The last address that is not a proxy's; None if there is none, or a proxy wrote what is no address."""
+        for hop in reversed(forwarded_for.decode("latin-1").split(",")):
+            if not hop.strip():
+                continue
+            client = _parse(hop)
+            if client is None or not self._is_proxy(client):
+                return client
+        return None
+
+    def _is_proxy(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+
+def _parse(text: str) -> Address | None:
+    """Parse an address, with or without a port; None if it is none. An IPv4 address in IPv6 form is that of IPv4."""
+    text = text.strip().strip('"')
+    matched = _WITH_PORT.fullmatch(text)
+    if matched is not None:
+        text = matched["v6"] or matched["v4"]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _name(address: Address) -> str:
+    if isinstance(address, IPv4Address) or address.is_loopback:
+        return str(address)
+    return str(ip_network((address, _SUBNET_BITS), strict=False))
