@@ -65,10 +65,10 @@ class ClientAddresses:
         if address is None:
             return peer
         if self._is_proxy(address):
-            address = self._behind(forwarded_for) or address
+            address = self._last_untrusted(forwarded_for) or address
         return _name(address)
 
-    def _behind(self, forwarded_for: bytes) -> Address | None:
+    def _last_untrusted(self, forwarded_for: bytes) -> Address | None:
         """The last address that is not a proxy's; None if there is none, or a proxy wrote what is no address."""
         for hop in reversed(forwarded_for.decode("latin-1").split(",")):
             if not hop.strip():

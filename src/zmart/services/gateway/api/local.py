@@ -15,8 +15,8 @@ from zmart.services.gateway.context import Context
 from zmart.services.gateway.explorer.pages import demo_wallet
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.problems import TooManyRequests
+from zmart.services.gateway.http.rate_limiting import limit_headers
 from zmart.services.gateway.http.rate_limits import RateLimitPolicy
-from zmart.services.gateway.http.request_guard import limit_headers
 
 AIRDROP_LAMPORTS = Lamports(100 * 10**9)
 _ENOUGH_LAMPORTS = 50 * 10**9

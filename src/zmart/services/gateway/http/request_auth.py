@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from litestar.di import NamedDependency, Provide
 
 from zmart.errors import Forbidden
@@ -10,21 +9,30 @@ from zmart.market.types import Wallet
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.auth.authenticator import Principal, RequestContent
 from zmart.services.gateway.http.problems import GatewayRequest
-from zmart.services.gateway.http.request_context import request_context
+from zmart.services.gateway.http.rate_limiting import admit
+from zmart.services.gateway.http.request_context import RequestContext, request_context
 from zmart.services.gateway.http.security import accepted_proofs
 
 
-class RequestAuth(msgspec.Struct, frozen=True):
+class RequestAuth:
     """The sender of one request; its methods raise Unauthenticated or Forbidden. A proof that the operation's
     `security` does not name is ignored."""
 
-    context: AppContext
-    principal: Principal
-    content: RequestContent
+    def __init__(
+        self, context: AppContext, principal: Principal, content: RequestContent, request: RequestContext
+    ) -> None:
+        self.context = context
+        self.principal = principal
+        self.content = content
+        self.request = request
 
     async def wallet(self) -> Wallet:
-        """Return the wallet that signed in or signed this request."""
-        return await self.context.authenticator.wallet(self.principal, self.content)
+        """Return the wallet that signed in or signed this request, counted by its own limit."""
+        wallet = await self.context.authenticator.wallet(self.principal, self.content)
+        policy, self.request.wallet_policy = self.request.wallet_policy, None  # it is counted once
+        if policy is not None:
+            await admit(self.request, self.context.limiter, policy, wallet)
+        return wallet
 
     async def wallet_named(self, named: str | None, field: str = "wallet") -> Wallet:
         """Return the same wallet, which must be `named` unless that is None."""
@@ -55,7 +63,7 @@ async def provide_request_auth(request: GatewayRequest, context: Context) -> Req
     assert state.principal is not None, "the request guard has set it"
     content = RequestContent(request.method, request.url.path, state.body)
     accepted = accepted_proofs(request.scope["route_handler"])
-    return RequestAuth(context, state.principal.limited_to(accepted), content)
+    return RequestAuth(context, state.principal.limited_to(accepted), content, state)
 
 
 REQUEST_AUTH = Provide(provide_request_auth)

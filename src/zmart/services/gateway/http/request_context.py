@@ -6,14 +6,12 @@ import itertools
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import cast
 
 from zmart.services.contract import Scope
-from zmart.services.gateway.http.rate_limits import RateLimitVerdict
-
-if TYPE_CHECKING:
-    from zmart.services.gateway.http.auth.authenticator import Principal
+from zmart.services.gateway.http.auth.authenticator import Principal
+from zmart.services.gateway.http.rate_limits import RateLimitPolicy, RateLimitVerdict
 
 _STATE_KEY = "zmart.request"
 _PROCESS_ID, _numbers = secrets.token_hex(6), itertools.count(secrets.randbits(32))
@@ -43,8 +41,11 @@ class RequestContext:
     amounts_as_text: bool = False
     is_private: bool = False
     """The response depends on the sender."""
-    rate_limit: RateLimitVerdict | None = field(default=None)
-    """Set once the request has been counted."""
+    wallet_policy: RateLimitPolicy | None = None
+    """The policy that counts the wallet in addition, once its proof has held."""
+    policy: RateLimitPolicy | None = None
+    rate_limit: RateLimitVerdict | None = None
+    """The policy that counted the request last, and its verdict."""
     cacheable: CacheableRead | None = None
     is_cacheable_response: bool = False
     """The response was successful and is the same for all senders."""

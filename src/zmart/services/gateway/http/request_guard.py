@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from litestar import Litestar, Request
 from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.routes import HTTPRoute
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from zmart.errors import Invalid
 from zmart.services.client_addresses import ClientAddresses
-from zmart.services.gateway import metrics
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.auth.vote_statements import signer_of
-from zmart.services.gateway.http.problems import GatewayRequest, TooManyRequests, UnsupportedBody
-from zmart.services.gateway.http.rate_limits import (
-    RateLimitPolicy,
-    RateLimitVerdict,
-    limit_header,
-    policies,
-    policy_header,
+from zmart.services.gateway.http.problems import GatewayRequest, UnsupportedBody
+from zmart.services.gateway.http.rate_limiting import (
+    admit,
+    of_address,
+    refuse_above_limit,
+    with_limit_headers,
 )
+from zmart.services.gateway.http.rate_limits import RateLimitPolicy, policies
 from zmart.services.gateway.http.request_context import RequestContext, request_context
 from zmart.services.gateway.http.responses import CHAIN
+from zmart.services.gateway.http.security import accepted_proofs
 
 LIMIT = "limit"
 """Route option: the name of the policy that limits its requests."""
@@ -54,8 +55,8 @@ class RequestGuard(ASGIMiddleware):
         options = scope["route_handler"].opt
         policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
         if policy is not None:
-            key = context.principal.claimed or signer_of(context.body) or self._clients.of_scope(scope)
-            send = _counted(send, policy, await self._take(policy, key, context))
+            await self._admit(policy, self._clients.of_scope(scope), context, scope["route_handler"])
+            send = with_limit_headers(send, context)
         if CHAIN in options:
             context.as_of_slot = await self._context.as_of_slot.get()
         context.amounts_as_text = b"numeric=" in scope["query_string"] and _wants_text(request)
@@ -64,16 +65,20 @@ class RequestGuard(ASGIMiddleware):
             return
         await next_app(scope, receive, send)
 
-    async def _take(self, policy: RateLimitPolicy, key: str, context: RequestContext) -> RateLimitVerdict:
-        """Count the request, unless the response cache has counted it."""
-        verdict = context.rate_limit or await self._context.limiter.take(policy, key)
-        if not verdict.allowed:
-            metrics.LIMITED.labels(policy.name).inc()
-            raise TooManyRequests(
-                f"More than {policy.per_minute} {policy.name} a minute: wait {verdict.reset_s} s.",
-                {**limit_headers(policy, verdict), "Retry-After": str(verdict.reset_s)},
-            )
-        return verdict
+    async def _admit(
+        self, policy: RateLimitPolicy, address: str, context: RequestContext, handler: BaseRouteHandler
+    ) -> None:
+        """Count the request by its address, unless the response cache has counted it."""
+        if context.rate_limit is not None:
+            refuse_above_limit(context)
+            return
+        assert context.principal is not None
+        claims = context.principal.limited_to(accepted_proofs(handler)).claimed is not None
+        if claims:
+            context.wallet_policy = policy
+        if claims or (policy.name == "votes" and signer_of(context.body) is not None):
+            policy = of_address(policy)
+        await admit(context, self._context.limiter, policy, address)
 
 
 def _refuse_repeats(request: GatewayRequest) -> None:
@@ -110,22 +115,3 @@ async def _json_body(request: GatewayRequest) -> bytes:
     except UnicodeDecodeError:
         raise Invalid("body", "The body is not valid UTF-8.") from None
     return body
-
-
-def limit_headers(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> dict[str, str]:
-    """Return the headers of draft-ietf-httpapi-ratelimit-headers."""
-    return {
-        "RateLimit-Policy": policy_header(policy).decode(),
-        "RateLimit": limit_header(policy, verdict).decode(),
-    }
-
-
-def _counted(send: Send, policy: RateLimitPolicy, verdict: RateLimitVerdict) -> Send:
-    headers = [(k.lower().encode(), v.encode()) for k, v in limit_headers(policy, verdict).items()]
-
-    async def with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *headers]
-        await send(message)
-
-    return with_headers

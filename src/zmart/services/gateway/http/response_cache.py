@@ -71,7 +71,7 @@ class ResponseCache:
         try:
             key = self._clients.of_scope(scope)
             verdict = self._limiter.at_once(self._policy, key) or await self._limiter.begin(self._policy, key)
-            request.rate_limit = verdict
+            request.policy, request.rate_limit = self._policy, verdict
             if not verdict.allowed:
                 return False
             response, slot = await (self._cached(route) if self._keeps_responses else self._read(route))

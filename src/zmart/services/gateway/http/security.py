@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.spec import Reference, SecurityRequirement, SecurityScheme
 
 SESSION, SIGNATURE, OPERATOR_TOKEN = "session", "signature", "operator"  # names, not secrets
@@ -30,6 +30,7 @@ SCHEMES: dict[str, SecurityScheme | Reference] = {
 
 
 @cache
-def accepted_proofs(handler: HTTPRouteHandler) -> frozenset[str]:
+def accepted_proofs(handler: BaseRouteHandler) -> frozenset[str]:
     """Return the names of the proofs that the handler's decorator accepts."""
-    return frozenset(name for option in handler.resolve_security() for name in option)
+    security = handler.resolve_security() if isinstance(handler, HTTPRouteHandler) else []
+    return frozenset(name for option in security for name in option)

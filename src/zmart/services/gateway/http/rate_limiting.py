@@ -1,0 +1,65 @@
+"""Admit requests by address, and by wallet in addition once a proof has held: a claim costs nothing."""
+
+from __future__ import annotations
+
+from litestar.types import Message, Send
+
+from zmart.services.gateway import metrics
+from zmart.services.gateway.http.problems import TooManyRequests
+from zmart.services.gateway.http.rate_limiter import RateLimiter
+from zmart.services.gateway.http.rate_limits import (
+    RateLimitPolicy,
+    RateLimitVerdict,
+    limit_header,
+    policy_header,
+)
+from zmart.services.gateway.http.request_context import RequestContext
+
+WALLETS_PER_ADDRESS = 4
+"""How many wallets behind one address may use their whole limit; all requests with a proof from it share that much."""
+
+
+def of_address(policy: RateLimitPolicy) -> RateLimitPolicy:
+    """Return the policy for all requests with a proof that come from one address."""
+    return RateLimitPolicy(f"{policy.name}-of-address", policy.per_minute * WALLETS_PER_ADDRESS)
+
+
+async def admit(context: RequestContext, limiter: RateLimiter, policy: RateLimitPolicy, key: str) -> None:
+    """Count the request for `key`, and keep the verdict for the response's headers. Raises TooManyRequests."""
+    verdict = await limiter.take(policy, key)
+    context.policy, context.rate_limit = policy, verdict
+    refuse_above_limit(context)
+
+
+def refuse_above_limit(context: RequestContext) -> None:
+    """Raise TooManyRequests if the context's verdict is a refusal."""
+    policy, verdict = context.policy, context.rate_limit
+    if policy is not None and verdict is not None and not verdict.allowed:
+        metrics.LIMITED.labels(policy.name).inc()
+        message = f"More than {policy.per_minute} {policy.name} a minute: wait {verdict.reset_s} s."
+        raise TooManyRequests(
+            message, {**limit_headers(policy, verdict), "Retry-After": str(verdict.reset_s)}
+        )
+
+
+def limit_headers(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> dict[str, str]:
+    """Return the headers of draft-ietf-httpapi-ratelimit-headers."""
+    return {
+        "RateLimit-Policy": policy_header(policy).decode(),
+        "RateLimit": limit_header(policy, verdict).decode(),
+    }
+
+
+def with_limit_headers(send: Send, context: RequestContext) -> Send:
+    """Return a `send` that adds the headers by the last verdict, unless the response has them."""
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start" and context.policy and context.rate_limit:
+            headers = [*message.get("headers", ())]
+            if all(name.lower() != b"ratelimit" for name, _ in headers):
+                headers.append((b"ratelimit-policy", policy_header(context.policy)))
+                headers.append((b"ratelimit", limit_header(context.policy, context.rate_limit)))
+            message["headers"] = headers
+        await send(message)
+
+    return with_headers

@@ -1,0 +1,115 @@
+"""A3, A4, A9: limits bind an address always, and a wallet in addition once it has proven that it sends the request."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from solders.keypair import Keypair
+
+from kit.gateway import Site, add_market, legacy_body, site
+from kit.wallets import address, wallet
+from zmart.services.gateway.http.rate_limiting import WALLETS_PER_ADDRESS
+
+BEHIND = {"trusted_proxies": "127.0.0.1"}
+
+
+def throw_away() -> Keypair:
+    return Keypair()
+
+
+async def post(here: Site, path: str, body: object, client: str) -> httpx.Response:
+    return await here.http.post(path, json=body, headers={"x-forwarded-for": client})
+
+
+async def test_a_key_pair_in_every_body_does_not_evade_the_limit_of_an_open_operation(
+    database_url: str, redis_url: str
+) -> None:
+    """A4: a nonce is given to every client, so that a signature in its body proves nothing."""
+    async with site(database_url, redis_url, rate_limit_nonce=5) as here:
+        bodies = [legacy_body(throw_away()) for _ in range(6)]
+        bodies += [{**body, "statement": body["message"]} for body in bodies]
+        statuses = [(await here.post("/api/auth/nonce", body)).status_code for body in bodies]
+        assert statuses == [200] * 5 + [429] * 7
+
+
+async def test_new_wallets_behind_one_address_share_the_limit_of_some(
+    database_url: str, redis_url: str
+) -> None:
+    """A4: keys cost nothing, so that a new one for each request gains no more than some users who share an address."""
+    async with site(database_url, redis_url, rate_limit_comments=3, **BEHIND) as here:
+        market = await add_market(here.pool, 1)
+        most = 3 * WALLETS_PER_ADDRESS
+
+        async def comment(key: Keypair, client: str) -> int:
+            body = legacy_body(key, content="Hello", market_id=market)
+            return (await post(here, "/api/discussions", body, client)).status_code
+
+        statuses = [await comment(throw_away(), "9.9.9.9") for _ in range(most + 5)]
+        assert statuses == [201] * most + [429] * 5
+        assert await comment(throw_away(), "9.9.9.8") == 201
+
+
+async def test_a_wallet_has_one_limit_wherever_it_sends_from(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url, rate_limit_comments=3, **BEHIND) as here:
+        market, key = await add_market(here.pool, 1), wallet(1)
+        answers = [
+            await post(
+                here,
+                "/api/discussions",
+                legacy_body(key, content=f"Hello {number}", market_id=market),
+                f"9.9.9.{number}",
+            )
+            for number in range(5)
+        ]
+        assert [answer.status_code for answer in answers] == [201] * 3 + [429] * 2
+        assert answers[0].headers["ratelimit-policy"] == '"comments";q=3;w=60'
+        assert '"comments";r=2' in answers[0].headers["ratelimit"]
+        assert int(answers[4].headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/auth/nonce", "/api/discussions", "/api/votes/proposal", "/api/markets"]
+)
+async def test_nobody_uses_up_the_limit_of_a_wallet_whose_signature_he_has_seen(
+    database_url: str, redis_url: str, path: str
+) -> None:
+    """A3: the same signature over another body is refused, and counts against who sent it."""
+    limits = {f"rate_limit_{name}": 4 for name in ("writes", "votes", "comments", "nonce")}
+    async with site(database_url, redis_url, **limits, **BEHIND) as here:
+        market, victim = await add_market(here.pool, 1), wallet(1)
+        own = legacy_body(victim, content="Mine", market_id=market)
+        assert (await post(here, "/api/discussions", own, "1.1.1.1")).status_code == 201
+        seen = {name: own[name] for name in ("message", "signature", "wallet")}
+        stolen = {
+            **seen,
+            "statement": own["message"],
+            "content": "Not mine",
+            "market_id": market,
+            "vote": True,
+        }
+        for number in range(40):
+            await post(here, path, {**stolen, "number": number}, f"9.9.9.{number % 8}")
+        for number in range(2, 5):
+            mine = legacy_body(victim, content=f"Mine {number}", market_id=market)
+            assert (await post(here, "/api/discussions", mine, "1.1.1.1")).status_code == 201
+
+
+async def test_all_header_lines_count_and_an_ipv6_subnet_is_one_client(
+    database_url: str, redis_url: str
+) -> None:
+    """A9: neither a second line nor another address of the same subnet is another client."""
+    async with site(database_url, redis_url, rate_limit_nonce=3, **BEHIND) as here:
+        body = {"wallet": address(1)}
+
+        async def statuses(lines: list[list[str]]) -> list[int]:
+            found = []
+            for values in lines:
+                headers = [("x-forwarded-for", value) for value in values]
+                found.append(
+                    (await here.http.post("/api/auth/nonce", json=body, headers=headers)).status_code
+                )
+            return found
+
+        assert await statuses([[f"5.5.5.{n}", "1.1.1.1"] for n in range(5)]) == [200] * 3 + [429] * 2
+        assert await statuses([[f"2001:db8::{n}"] for n in range(5)]) == [200] * 3 + [429] * 2
+        assert await statuses([[f"2.2.2.2:{n}"] for n in range(5)]) == [200] * 3 + [429] * 2
