@@ -12,7 +12,7 @@ import pytest
 from kit import rows, scripted_chain
 from kit.decisions import Scene
 from kit.wallets import market_id
-from zmart.chain.rpc import CLOCK
+from zmart.chain.clock import CLOCK
 from zmart.market.fold_state import MarketFold
 from zmart.market.types import Address, ChainTime, MarketId, MarketState
 from zmart.services.monitor.service import Monitor

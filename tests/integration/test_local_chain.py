@@ -14,9 +14,10 @@ from solders.keypair import Keypair
 
 from kit.servers import running
 from kit.waiting import until
+from zmart.chain.clock import ChainClock
 from zmart.chain.compose import memo
 from zmart.chain.program import Program
-from zmart.chain.rpc import ChainClock, Rpc
+from zmart.chain.rpc import Rpc
 from zmart.errors import ConfigError
 from zmart.local.chain import node
 from zmart.local.chain.genesis import fund, prepare_chain, send, shipped_program

@@ -13,7 +13,7 @@ import msgspec
 from kit import http_servers
 from kit.chain_story import ADMIN, BACKEND, PROGRAM, Story, Tx, key
 from zmart.chain.accounts import GlobalConfig
-from zmart.chain.rpc import CLOCK
+from zmart.chain.clock import CLOCK
 
 GENESIS = key(77)
 

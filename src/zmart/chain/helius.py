@@ -7,7 +7,6 @@ disables a webhook (`active: false`) whose endpoint fails too often; PATCH enabl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote
 
@@ -75,9 +74,7 @@ class HeliusClient:
     async def __aenter__(self) -> HeliusClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
     async def webhooks(self) -> list[HeliusWebhook]:

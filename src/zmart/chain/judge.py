@@ -8,7 +8,8 @@ import msgspec
 from solders.transaction import VersionedTransaction
 
 from zmart.chain.nonces import durable_nonce, nonce_state
-from zmart.chain.rpc import Rpc, SignatureStatus
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureStatus
 from zmart.market.types import Signature, Slot
 
 

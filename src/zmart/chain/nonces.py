@@ -12,7 +12,8 @@ from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.transaction import VersionedTransaction
 
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.rpc import Commitment, Rpc
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import Commitment
 from zmart.market.types import Address, Slot
 
 _ADVANCE = (4).to_bytes(4, "little")

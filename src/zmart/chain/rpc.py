@@ -7,23 +7,42 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Literal, TypeVar
 
 import msgspec
 
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.clock import CLOCK as CLOCK
-from zmart.chain.clock import ChainClock as ChainClock
-from zmart.chain.clock import clock_params, read_clock
-from zmart.chain.endpoint_guard import ChainReport, EndpointGuard
-from zmart.chain.json_rpc import JsonRpc, ReadReport, RpcError, TransientRpcError, decode_answer
+from zmart.chain.clock import ChainClock, clock_params, read_clock
+from zmart.chain.endpoint_guard import EndpointGuard
+from zmart.chain.json_rpc import JsonRpc, ReadReport, RpcError, decode_answer
+from zmart.chain.rpc_accounts import KeyedAccount, RpcAccount, info_of
+from zmart.chain.rpc_context import (
+    InContext,
+    TransactionHead,
+    Value,
+    report_context,
+    report_list,
+    report_slot,
+    report_statuses,
+    report_transaction,
+    require_slot,
+)
+from zmart.chain.rpc_types import (
+    Blockhash,
+    BlockhashValidity,
+    Commitment,
+    SignatureInfo,
+    SignatureStatus,
+    SimulationResult,
+    Statuses,
+)
 from zmart.chain.versions import NEWEST_READABLE_VERSION, UNSUPPORTED_VERSION_CODE, check_readable
-from zmart.errors import ChainError, DecodeError, UnsupportedVersion
-from zmart.market.types import Address, ChainTime, Lamports, Signature, Slot
+from zmart.errors import ChainError, UnsupportedVersion
+from zmart.market.types import Address, Lamports, Signature, Slot
 from zmart.settings import Settings
 
-Commitment = Literal["processed", "confirmed", "finalized"]
+_OneAccount = InContext[RpcAccount | None]
+_Accounts = InContext[list[RpcAccount | None]]
+_StatusList = InContext[list[SignatureStatus | None]]
 _NO_SUCH_BLOCK = (-32001, -32007, -32009)
 
 
@@ -36,131 +55,15 @@ class RefusedVersion(RpcError, UnsupportedVersion):
         self.data = refusal.data
 
 
-class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """Hold one entry of getSignaturesForAddress. `err` is None for a transaction that succeeded."""
-
-    signature: Signature
-    slot: Slot
-    err: object = None
-    block_time: ChainTime | None = None
-    confirmation_status: str | None = None
-
-
-class SignatureStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """Hold the status of a transaction. `err` is None if it succeeded."""
-
-    slot: Slot
-    err: object = None
-    confirmation_status: str | None = None
-
-
-class Statuses(msgspec.Struct, frozen=True):
-    """Hold statuses in the order of the request, as a node reported them at `context_slot`."""
-
-    context_slot: Slot
-    values: list[SignatureStatus | None]
-
-
-class Blockhash(msgspec.Struct, frozen=True):
-    """Hold a blockhash and the last block height at which it is valid."""
-
-    blockhash: str
-    last_valid_block_height: int
-
-
-class BlockhashValidity(msgspec.Struct, frozen=True):
-    """State whether a blockhash was valid, as a node reported it at `context_slot`."""
-
-    valid: bool
-    context_slot: Slot
-
-
-class SimulationResult(msgspec.Struct, frozen=True):
-    """Hold the result of a simulation against the bank that a node had at `slot`."""
-
-    slot: Slot
-    ok: bool
-    units: int
-    err: object
-    logs: tuple[str, ...]
-    accounts: tuple[AccountInfo | None, ...] = ()
-
-
-class _RpcContext(msgspec.Struct):
-    slot: int
-
-
-class _RpcAccount(msgspec.Struct):
-    lamports: int
-    owner: str
-    data: tuple[str, str]
-    executable: bool = False
-
-
-class _WithContext(msgspec.Struct):
-    context: _RpcContext
-
-
-class _OneAccount(_WithContext):
-    value: _RpcAccount | None
-
-
-class _Accounts(_WithContext):
-    value: list[_RpcAccount | None]
-
-
-class _Keyed(msgspec.Struct):
-    pubkey: str
-    account: _RpcAccount
-
-
-class _ProgramAccounts(_WithContext):
-    value: list[_Keyed]
-
-
-InContext = TypeVar("InContext", bound=_WithContext)
-
-
-class _LatestBlockhash(_WithContext):
-    value: _Latest
-
-
-class _Latest(msgspec.Struct, rename="camel"):
-    blockhash: str
-    last_valid_block_height: int
-
-
-class _Integer(_WithContext):
-    value: int
-
-
-class _Flag(_WithContext):
-    value: bool
-
-
-class _StatusList(_WithContext):
-    value: list[SignatureStatus | None]
-
-
 class _BlockSignatures(msgspec.Struct):
     signatures: list[Signature]
-
-
-class _VersionedAnswer(msgspec.Struct, rename="camel"):
-    slot: Slot = Slot(0)
-    block_time: ChainTime | None = None
-    version: object = None
 
 
 class _Simulated(msgspec.Struct, rename="camel"):
     err: object = None
     logs: list[str] | None = None
     units_consumed: int | None = None
-    accounts: list[_RpcAccount | None] | None = None
-
-
-class _SimulatedValue(_WithContext):
-    value: _Simulated
+    accounts: list[RpcAccount | None] | None = None
 
 
 class _PrioritizationFee(msgspec.Struct, rename="camel"):
@@ -186,9 +89,7 @@ class Rpc:
     async def __aenter__(self) -> Rpc:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -214,7 +115,7 @@ class Rpc:
 
     async def get_slot(self, commitment: Commitment = "confirmed") -> Slot:
         """Return the newest slot."""
-        return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}], _slot_report))
+        return Slot(await self._rpc.typed(int, "getSlot", [{"commitment": commitment}], report_slot))
 
     async def get_block_height(self, commitment: Commitment = "confirmed") -> int:
         """Return the current block height."""
@@ -222,16 +123,18 @@ class Rpc:
 
     async def get_latest_blockhash(self, commitment: Commitment = "confirmed") -> Blockhash:
         """Return the newest blockhash."""
-        answer = await self._in_context(_LatestBlockhash, "getLatestBlockhash", [{"commitment": commitment}])
-        return Blockhash(answer.value.blockhash, answer.value.last_valid_block_height)
+        answer = await self._in_context(
+            InContext[Blockhash], "getLatestBlockhash", [{"commitment": commitment}]
+        )
+        return answer.value
 
     async def get_blockhash_validity(
         self, blockhash: str, commitment: Commitment = "confirmed"
     ) -> BlockhashValidity:
         """Return whether a transaction with that blockhash can still be processed (isBlockhashValid)."""
         params = [blockhash, {"commitment": commitment}]
-        answer = await self._in_context(_Flag, "isBlockhashValid", params)
-        return BlockhashValidity(answer.value, Slot(answer.context.slot))
+        answer = await self._in_context(InContext[bool], "isBlockhashValid", params)
+        return BlockhashValidity(answer.value, answer.context.slot)
 
     async def get_account(
         self, address: Address, commitment: Commitment = "confirmed", *, since: Slot | None = None
@@ -240,20 +143,18 @@ class Rpc:
 
         Raises ChainError if no node reaches `since` in time.
         """
-        options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
-        if since is not None:
-            options["minContextSlot"] = since
+        options = _reading(commitment, since)
         answer = await self._in_context(_OneAccount, "getAccountInfo", [address, options])
-        _reached("getAccountInfo", answer, since)
-        return _info(address, answer.value)
+        require_slot("getAccountInfo", answer, since)
+        return info_of(address, answer.value)
 
     async def get_account_with_slot(
         self, address: Address, commitment: Commitment = "confirmed"
     ) -> tuple[Slot, AccountInfo | None]:
         """Return the slot of the bank that the node read, and the account."""
-        params = [address, {"encoding": "base64", "commitment": commitment}]
+        params = [address, _reading(commitment, None)]
         answer = await self._in_context(_OneAccount, "getAccountInfo", params)
-        return Slot(answer.context.slot), _info(address, answer.value)
+        return answer.context.slot, info_of(address, answer.value)
 
     async def get_multiple_accounts(
         self,
@@ -267,15 +168,14 @@ class Rpc:
         More than 100 are requested in several calls, whose slots may differ.
         """
         infos: list[AccountInfo | None] = []
-        options: dict[str, object] = {"encoding": "base64", "commitment": commitment}
-        options |= {} if since is None else {"minContextSlot": since}
+        options = _reading(commitment, since)
         for start in range(0, len(addresses), 100):
             piece = list(addresses[start : start + 100])
             answer = await self._in_context(_Accounts, "getMultipleAccounts", [piece, options])
-            _reached("getMultipleAccounts", answer, since)
+            require_slot("getMultipleAccounts", answer, since)
             if len(answer.value) != len(piece):
                 raise ChainError("The RPC answered getMultipleAccounts with another number of accounts.")
-            infos += [_info(address, account) for address, account in zip(piece, answer.value, strict=True)]
+            infos += [info_of(address, account) for address, account in zip(piece, answer.value, strict=True)]
         return infos
 
     async def get_program_accounts(
@@ -295,12 +195,12 @@ class Rpc:
         for offset, raw in memcmp:
             encoded = base64.b64encode(raw).decode()
             filters.append({"memcmp": {"offset": offset, "bytes": encoded, "encoding": "base64"}})
-        options: dict[str, object] = {"encoding": "base64", "commitment": commitment, "withContext": True}
-        options["filters"] = filters
-        options |= {} if since is None else {"minContextSlot": since}
-        answer = await self._in_context(_ProgramAccounts, "getProgramAccounts", [program_id, options])
-        _reached("getProgramAccounts", answer, since)
-        return [_account(Address(item.pubkey), item.account) for item in answer.value]
+        options = {**_reading(commitment, since), "withContext": True, "filters": filters}
+        answer = await self._in_context(
+            InContext[list[KeyedAccount]], "getProgramAccounts", [program_id, options]
+        )
+        require_slot("getProgramAccounts", answer, since)
+        return [item.account.info(item.pubkey) for item in answer.value]
 
     async def get_signatures_for_address(
         self,
@@ -320,7 +220,7 @@ class Rpc:
         options |= {} if since is None else {"minContextSlot": since}
         options |= {name: value for name, value in (("before", before), ("until", until)) if value}
         return await self._rpc.typed(
-            list[SignatureInfo], "getSignaturesForAddress", [address, options], _list_report
+            list[SignatureInfo], "getSignaturesForAddress", [address, options], report_list
         )
 
     async def get_transaction_json(
@@ -335,10 +235,10 @@ class Rpc:
             "commitment": commitment,
             "maxSupportedTransactionVersion": NEWEST_READABLE_VERSION,
         }
-        raw = await self._readable("getTransaction", [signature, options], _transaction_report)
+        raw = await self._readable("getTransaction", [signature, options], report_transaction)
         if raw == b"null":
             return None
-        check_readable(decode_answer(_VersionedAnswer, "getTransaction", raw).version)
+        check_readable(decode_answer(TransactionHead, "getTransaction", raw).version)
         return raw
 
     async def get_block_signatures(
@@ -362,8 +262,10 @@ class Rpc:
             raise
         return None if raw == b"null" else decode_answer(_BlockSignatures, "getBlock", raw).signatures
 
-    async def _in_context(self, kind: type[InContext], method: str, params: Sequence[object]) -> InContext:
-        return await self._rpc.typed(kind, method, params, _context_report)
+    async def _in_context(
+        self, kind: type[InContext[Value]], method: str, params: Sequence[object]
+    ) -> InContext[Value]:
+        return await self._rpc.typed(kind, method, params, report_context)
 
     async def _readable(
         self, method: str, params: Sequence[object], report: ReadReport[bytes] | None = None
@@ -380,10 +282,10 @@ class Rpc:
     ) -> Statuses:
         """Return the statuses of at most 256 signatures."""
         params = [list(signatures), {"searchTransactionHistory": search_history}]
-        answer = await self._rpc.typed(_StatusList, "getSignatureStatuses", params, _statuses_report)
+        answer = await self._rpc.typed(_StatusList, "getSignatureStatuses", params, report_statuses)
         if len(answer.value) != len(signatures):
             raise ChainError("The RPC answered getSignatureStatuses with another number of statuses.")
-        return Statuses(Slot(answer.context.slot), answer.value)
+        return Statuses(answer.context.slot, answer.value)
 
     async def send_raw_transaction(
         self, raw: bytes, *, skip_preflight: bool = False, max_retries: int | None = None
@@ -411,22 +313,22 @@ class Rpc:
         if accounts:
             options["accounts"] = {"encoding": "base64", "addresses": list(accounts)}
         params = [base64.b64encode(raw).decode(), options]
-        answer = await self._in_context(_SimulatedValue, "simulateTransaction", params)
+        answer = await self._in_context(InContext[_Simulated], "simulateTransaction", params)
         value = answer.value
         after = zip(accounts, value.accounts or [None] * len(accounts), strict=False)
         return SimulationResult(
-            slot=Slot(answer.context.slot),
+            slot=answer.context.slot,
             ok=value.err is None,
             units=value.units_consumed or 0,
             err=value.err,
             logs=tuple(value.logs or ()),
-            accounts=tuple(_info(address, account) for address, account in after),
+            accounts=tuple(info_of(address, account) for address, account in after),
         )
 
     async def get_balance(self, address: Address) -> Lamports:
         """Return an account's lamports; 0 if it does not exist."""
         params = [address, {"commitment": "confirmed"}]
-        return Lamports((await self._in_context(_Integer, "getBalance", params)).value)
+        return (await self._in_context(InContext[Lamports], "getBalance", params)).value
 
     async def request_airdrop(self, address: Address, lamports: Lamports) -> Signature:
         """Request lamports from a local or test cluster."""
@@ -449,58 +351,14 @@ class Rpc:
 
     async def get_clock(self, commitment: Commitment = "confirmed") -> ChainClock:
         """Return the slot and the time that programs see."""
-        return await self._rpc.read(read_clock, "getAccountInfo", clock_params(commitment), _clock_report)
+        return await self._rpc.read(read_clock, "getAccountInfo", clock_params(commitment), _as_reported)
 
 
-def _slot_report(slot: int) -> ChainReport:
-    return ChainReport(Slot(slot))
+def _reading(commitment: Commitment, since: Slot | None) -> dict[str, object]:
+    """Return the options of a call that reads accounts."""
+    least = {} if since is None else {"minContextSlot": since}
+    return {"encoding": "base64", "commitment": commitment, **least}
 
 
-def _clock_report(clock: ChainClock) -> ChainClock:
+def _as_reported(clock: ChainClock) -> ChainClock:
     return clock
-
-
-def _context_report(answer: _WithContext) -> ChainReport:
-    return ChainReport(Slot(answer.context.slot))
-
-
-def _statuses_report(answer: _StatusList) -> ChainReport:
-    return ChainReport(Slot(max([answer.context.slot, *(status.slot for status in answer.value if status)])))
-
-
-def _list_report(lines: list[SignatureInfo]) -> ChainReport:
-    times = (line.block_time for line in lines if line.block_time is not None)
-    return ChainReport(Slot(max((line.slot for line in lines), default=0)), max(times, default=None))
-
-
-def _transaction_report(raw: bytes) -> ChainReport:
-    if raw == b"null":
-        return ChainReport(Slot(0))
-    head = decode_answer(_VersionedAnswer, "getTransaction", raw)
-    return ChainReport(head.slot, head.block_time)
-
-
-def _reached(method: str, answer: _WithContext, since: Slot | None) -> None:
-    """Check the slot of a response: not every node honours minContextSlot, but each reports its slot."""
-    if since is not None and answer.context.slot < since:
-        raise TransientRpcError(
-            f"The RPC answered {method} from slot {answer.context.slot}, before slot {since}."
-        )
-
-
-def _info(address: Address, account: _RpcAccount | None) -> AccountInfo | None:
-    return _account(address, account) if account else None
-
-
-def _account(address: Address, account: _RpcAccount) -> AccountInfo:
-    try:
-        data = base64.b64decode(account.data[0], validate=True)
-    except ValueError as error:
-        raise DecodeError(f"The RPC did not send the data of {address} in base64.") from error
-    return AccountInfo(
-        address=address,
-        owner=Address(account.owner),
-        lamports=Lamports(account.lamports),
-        data=data,
-        executable=account.executable,
-    )

@@ -20,7 +20,8 @@ from solders.keypair import Keypair
 from zmart.chain import compose, compute_budget
 from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, Verdict, judge
 from zmart.chain.program import Program
-from zmart.chain.rpc import Rpc, SimulationResult
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SimulationResult
 from zmart.errors import ChainError, ProgramError
 from zmart.market.types import Address, Lamports, Signature, Slot
 

@@ -13,7 +13,8 @@ from solders.pubkey import Pubkey
 
 from zmart.chain.accounts import PositionAccount
 from zmart.chain.program import Program
-from zmart.chain.rpc import Rpc, SignatureInfo
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureInfo
 from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError, DecodeError
 from zmart.market.eligibility import VoteOpening, VoterFacts

@@ -12,7 +12,8 @@ from zmart.chain.accounts import GlobalConfig, MarketAccount, VoteRecord
 from zmart.chain.compose import MEMO_PROGRAM
 from zmart.chain.config_check import check_program
 from zmart.chain.program import Program
-from zmart.chain.rpc import Rpc, SignatureInfo
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureInfo
 from zmart.chain.transactions import ChainTransaction, TxInstruction, extract_events, parse_transaction
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import MarketFinalized, ProposalAggregated

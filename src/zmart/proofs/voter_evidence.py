@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from zmart.chain.program import Program
-from zmart.chain.rpc import Rpc, SignatureInfo
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureInfo
 from zmart.chain.wallet_history import held_before, traded_before
 from zmart.errors import ChainError, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway

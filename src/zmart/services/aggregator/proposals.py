@@ -9,7 +9,7 @@ from typing import assert_never
 import structlog
 
 from zmart.chain.accounts import MarketAccount
-from zmart.chain.rpc import ChainClock
+from zmart.chain.clock import ChainClock
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.effects import proposal_counts
 from zmart.decisions.execution import confirm, execute

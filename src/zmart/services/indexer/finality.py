@@ -13,7 +13,8 @@ import structlog
 
 from zmart.chain import absence
 from zmart.chain.json_rpc import decode_answer
-from zmart.chain.rpc import Rpc, SignatureStatus
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureStatus
 from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError
 from zmart.market.types import Signature, Slot

@@ -10,7 +10,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
-from zmart.chain.rpc import Rpc, SignatureInfo
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureInfo
 from zmart.errors import ChainError
 from zmart.market.types import Address, Signature, Slot
 

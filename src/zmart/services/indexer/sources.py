@@ -10,7 +10,8 @@ import structlog
 
 from zmart.chain import subscriptions
 from zmart.chain.program import Program
-from zmart.chain.rpc import Rpc, SignatureInfo
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureInfo
 from zmart.errors import ChainError, StoreError
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer.listing import PAGE, Pace, backwards, pages

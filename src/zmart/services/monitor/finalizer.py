@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from zmart.chain.accounts import GlobalConfig, MarketAccount
-from zmart.chain.rpc import ChainClock
+from zmart.chain.clock import ChainClock
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.execution import confirm, execute
 from zmart.decisions.planning import plan_tally

@@ -15,7 +15,7 @@ from solders.transaction import VersionedTransaction
 from zmart.chain import absence, compose, compute_budget, logs
 from zmart.chain.accounts import GlobalConfig, MarketAccount, PositionAccount
 from zmart.chain.addresses import to_pubkey
-from zmart.chain.rpc import SimulationResult
+from zmart.chain.rpc_types import SimulationResult
 from zmart.client.shapes.transactions import Debt, Simulation, UnsignedTransaction
 from zmart.errors import ChainError, DecodeError, NotFound
 from zmart.market.events import AnyEvent

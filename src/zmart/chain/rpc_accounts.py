@@ -1,0 +1,42 @@
+"""Decode accounts as an RPC sends them."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+from zmart.chain.accounts import AccountInfo
+from zmart.errors import DecodeError
+from zmart.market.types import Address, Lamports
+
+
+class RpcAccount(msgspec.Struct):
+    """Hold an account in the encoding base64; its address is known to the caller."""
+
+    lamports: Lamports
+    owner: Address
+    data: tuple[str, str]
+    executable: bool = False
+
+    def info(self, address: Address) -> AccountInfo:
+        """Return the account with its address and its data as bytes. Raises DecodeError."""
+        try:
+            data = base64.b64decode(self.data[0], validate=True)
+        except ValueError as error:
+            raise DecodeError(f"The RPC did not send the data of {address} in base64.") from error
+        return AccountInfo(
+            address=address, owner=self.owner, lamports=self.lamports, data=data, executable=self.executable
+        )
+
+
+class KeyedAccount(msgspec.Struct):
+    """Hold an entry of getProgramAccounts."""
+
+    pubkey: Address
+    account: RpcAccount
+
+
+def info_of(address: Address, account: RpcAccount | None) -> AccountInfo | None:
+    """Return the account, or None if it does not exist. Raises DecodeError."""
+    return account.info(address) if account else None

@@ -1,0 +1,76 @@
+"""Read at which slot a node gave an answer, and what else of the chain the answer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from zmart.chain.endpoint_guard import ChainReport
+from zmart.chain.json_rpc import TransientRpcError, decode_answer
+from zmart.chain.rpc_types import SignatureInfo, SignatureStatus
+from zmart.market.types import ChainTime, Slot
+
+Value = TypeVar("Value")
+
+
+class SlotContext(msgspec.Struct):
+    """Hold the slot of the bank that a node read."""
+
+    slot: Slot
+
+
+class InContext(msgspec.Struct, Generic[Value]):
+    """Hold an answer and the slot of the bank that it is from."""
+
+    context: SlotContext
+    value: Value
+
+
+class TransactionHead(msgspec.Struct, rename="camel"):
+    """Hold the fields of a transaction that tell whether it can be read, and when it landed."""
+
+    slot: Slot = Slot(0)
+    block_time: ChainTime | None = None
+    version: object = None
+
+
+def require_slot(method: str, answer: InContext[Value], since: Slot | None) -> None:
+    """Check the slot of an answer: not every node honours minContextSlot, but each reports its slot.
+
+    Raises TransientRpcError if it is before `since`.
+    """
+    if since is not None and answer.context.slot < since:
+        raise TransientRpcError(
+            f"The RPC answered {method} from slot {answer.context.slot}, before slot {since}."
+        )
+
+
+def report_slot(slot: int) -> ChainReport:
+    """Report the answer of getSlot."""
+    return ChainReport(Slot(slot))
+
+
+def report_context(answer: InContext[Value]) -> ChainReport:
+    """Report the slot of an answer in its context."""
+    return ChainReport(answer.context.slot)
+
+
+def report_statuses(answer: InContext[list[SignatureStatus | None]]) -> ChainReport:
+    """Report the newest slot in the answer of getSignatureStatuses."""
+    return ChainReport(max([answer.context.slot, *(status.slot for status in answer.value if status)]))
+
+
+def report_list(lines: Sequence[SignatureInfo]) -> ChainReport:
+    """Report the newest slot and time in the answer of getSignaturesForAddress."""
+    times = (line.block_time for line in lines if line.block_time is not None)
+    return ChainReport(max((line.slot for line in lines), default=Slot(0)), max(times, default=None))
+
+
+def report_transaction(raw: bytes) -> ChainReport:
+    """Report the slot and time of a transaction; nothing if the node has none."""
+    if raw == b"null":
+        return ChainReport(Slot(0))
+    head = decode_answer(TransactionHead, "getTransaction", raw)
+    return ChainReport(head.slot, head.block_time)
