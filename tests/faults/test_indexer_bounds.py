@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import struct
 import time
 from contextlib import asynccontextmanager
@@ -10,18 +12,23 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
+from websockets.asyncio.server import serve
 
-from kit.chain_story import Story, key
+from kit.chain_story import PROGRAM, Story, key
 from kit.indexer import again, engine_asking, settings_of, settle, tables, without_lone_places
 from kit.rpc_proxy import Edit, Proxy, Refuse, Say, honest
 from kit.story_node import GENESIS, serving
+from kit.waiting import until
 from zmart.chain import absence
 from zmart.chain.slot_bounds import PUBLIC_CLUSTERS
 from zmart.errors import ChainError, ConfigError
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import Indexer
+from zmart.services.indexer.sources import LiveLog
+from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import alerts, inbox, index_progress
+from zmart.store.pool import Pool
 
 STORY = Story(29, markets=1, trades=4)
 YEAR_2200 = 7_258_118_400
@@ -210,6 +217,33 @@ async def test_where_list_and_node_disagree_about_a_slot_both_wait(database_url)
         proxy.script = honest
         await work(engine)
         assert (await progress_of(engine)).gap_free_through_slot == node.tip()
+
+
+async def test_a_live_log_with_a_slot_beyond_a_column_ends_no_service(database_url):
+    """W5: what the socket names is stored as a hint, and a number that no column holds ended the indexer."""
+    slots = iter([2**64, 7])
+
+    async def node(socket):
+        asked = json.loads(await socket.recv())
+        await socket.send(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": 1}))
+        value = {"signature": STORY.txs[0].signature, "err": None, "logs": []}
+        result = {"context": {"slot": next(slots)}, "value": value}
+        await socket.send(
+            json.dumps({"method": "logsNotification", "params": {"result": result, "subscription": 1}})
+        )
+        await socket.wait_closed()
+
+    pool = await Pool.open(database_url, size=2)
+    async with serve(node, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        live = asyncio.create_task(LiveLog(pool, PROGRAM, url, WakeSignal(asyncio.Event())).run())
+        try:
+            slot = await until(lambda: pool.fetchval("SELECT slot FROM inbox"))
+            assert (slot, live.done()) == (7, False)
+        finally:
+            live.cancel()
+            await asyncio.wait([live])
+    await pool.close()
 
 
 # ------------------------------------------------------------------------------------------------- another chain

@@ -26,7 +26,7 @@ from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import Indexer
 from zmart.services.indexer.worker import BatchOutcome
 from zmart.services.webhook import PATH
-from zmart.store import alerts, deliveries, inbox, index_progress, vote_judgements, vote_log
+from zmart.store import alerts, deliveries, inbox, index_progress, vote_judgements, vote_log, votes
 
 STORY = Story(29, markets=2, trades=8)
 CALLS_IN_A_LOOP = 40
@@ -312,6 +312,20 @@ async def test_no_count_sees_what_a_webhook_alone_told(database_url):
         displayed = "SELECT count(*) FROM onchain_votes WHERE market_id = $1 AND signature = $2"
         assert await engine.pool.fetchval(displayed, market_id, "5" * 87) == len(turned), "it is shown"
         assert await counted(engine, market_id) == true
+
+
+async def test_a_vote_that_a_webhook_alone_told_keeps_nobody_from_voting(database_url):
+    """Case A2: whose vote is forged could not vote until the RPC was asked."""
+    cast = next(x for tx in STORY.txs for x in tx.events if isinstance(x, e.ProposalVoteSubmitted))
+    begun = STORY.txs[: 1 + next(n for n, tx in enumerate(STORY.txs) if cast in tx.events)]
+    async with serving(STORY) as node, engine_on(database_url, node.url) as engine:
+        node.shown = begun
+        await engine.scanner.scan()
+        await settle(engine)
+        forged = msgspec.structs.replace(cast, user=EVIL)
+        await deliver_values(engine, [honest(Tx("5" * 87, node.tip() + 1, 1, [forged]))])
+        assert not await votes.has_voted(engine.pool, cast.market_id, VoteKind.PROPOSAL, EVIL)
+        assert await votes.has_voted(engine.pool, cast.market_id, VoteKind.PROPOSAL, cast.user)
 
 
 async def test_a_trade_that_a_webhook_alone_told_makes_nobody_eligible(database_url):

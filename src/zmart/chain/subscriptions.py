@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import structlog
@@ -40,8 +40,11 @@ class LogNotice(msgspec.Struct, frozen=True):
     logs: tuple[str, ...]
 
 
+_SlotNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class _NoticeContext(msgspec.Struct):
-    slot: int
+    slot: _SlotNumber
 
 
 class _LogValue(msgspec.Struct):
@@ -56,7 +59,7 @@ class _LogResult(msgspec.Struct):
 
 
 class _SlotResult(msgspec.Struct):
-    slot: int
+    slot: _SlotNumber
 
 
 class _Params(msgspec.Struct):

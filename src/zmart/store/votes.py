@@ -20,9 +20,11 @@ INSERT INTO votes (market_id, kind, wallet, choice, proven, statement, signature
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (market_id, kind, wallet) DO NOTHING RETURNING {_COLUMNS}
 """
+# A vote on chain that only a webhook reported may be forged: it must not keep the wallet from voting.
 _HAS_VOTED = """
 SELECT EXISTS (SELECT FROM votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
-    OR EXISTS (SELECT FROM onchain_votes WHERE (market_id, kind, wallet) = ($1, $2, $3))
+    OR EXISTS (SELECT FROM onchain_votes o WHERE (market_id, kind, wallet) = ($1, $2, $3)
+        AND NOT EXISTS (SELECT FROM unconfirmed_transactions u WHERE (u.slot, u.signature) = (o.slot, o.signature)))
 """
 _STATE = "SELECT state FROM markets WHERE market_id = $1"
 # By a closing; a dispute also by the chain's time, the later of the indexer's and the caller's, unless it had too few
@@ -88,7 +90,7 @@ async def insert(connection: Connection, new: NewVote) -> VoteRow | None:
 
 
 async def has_voted(db: Pool | Connection, market_id: MarketId, kind: VoteKind, wallet: Wallet) -> bool:
-    """Return whether the wallet has voted, here or on chain."""
+    """Return whether the wallet has voted, here or on chain as our own RPC shows it."""
     has: bool = await db.fetchval(_HAS_VOTED, market_id, kind.value, wallet)
     return has
 
