@@ -32,17 +32,19 @@ async def of_service(context: AppContext, name: str) -> shapes.ServiceHealth:
     service = _NAMES.get(name, name)
     if service not in _EXPECTED:
         raise NotFound(f"There is no service {name[:40]}: there are {', '.join(_NAMES)}.")
-    said = [_state(row) for row in await service_status.all_statuses(context.pool) if row.service == service]
-    return shapes.ServiceHealth(status=_worst(said), service=name, timestamp=now_iso(), instances=said)
+    reports = [
+        _state(row) for row in await service_status.all_statuses(context.pool) if row.service == service
+    ]
+    return shapes.ServiceHealth(status=_worst(reports), service=name, timestamp=now_iso(), instances=reports)
 
 
 async def status_of(context: AppContext) -> shapes.Status:
     """Everything that an operator asks first."""
-    said = [_state(row) for row in await service_status.all_statuses(context.pool)]
+    reports = [_state(row) for row in await service_status.all_statuses(context.pool)]
     progress = await status.progress(context.pool)
     feed = await change_feed.head(context.pool)
     payer = await context.payer_balance.get()
-    by_service = {name: _worst([row for row in said if row.service == name]) for name in _EXPECTED}
+    by_service = {name: _worst([row for row in reports if row.service == name]) for name in _EXPECTED}
     return shapes.Status(
         status="ok" if set(by_service.values()) == {"ok"} else "degraded",
         timestamp=now_iso(),
@@ -51,7 +53,7 @@ async def status_of(context: AppContext) -> shapes.Status:
         gap_free_through_slot=progress.gap_free_through_slot if progress else None,
         lag_slots=_lag(progress) if progress else None,
         index=_index(progress) if progress else None,
-        services=said,
+        services=reports,
         service_status=by_service,
         queues=shapes.QueueState(**msgspec.structs.asdict(await status.queues(context.pool))),
         feed=shapes.FeedState(epoch=feed.epoch, head=feed.head, kept_from=feed.kept_from),
@@ -77,9 +79,9 @@ def _state(row: ServiceStatus) -> shapes.ServiceState:
     )
 
 
-def _worst(said: Sequence[shapes.ServiceState]) -> str:
+def _worst(reports: Sequence[shapes.ServiceState]) -> str:
     """ok while any instance is ready: a dead one's row stays for a day."""
-    words = {row.status for row in said}
+    words = {row.status for row in reports}
     return next((word for word in ("ok", "degraded") if word in words), "down")
 
 

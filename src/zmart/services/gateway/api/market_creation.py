@@ -59,8 +59,8 @@ async def create_market(
     draft = _checked(context, data)
     creator = await auth.wallet()
     new_id, program = MarketId(secrets.token_hex(32)), context.program.address
-    kept = await market_documents.keep_question(context, program, new_id, creator, draft)
-    document, market_id = kept.document, kept.document.market_id
+    stored = await market_documents.keep_question(context, program, new_id, creator, draft)
+    document, market_id = stored.document, stored.document.market_id
     instruction = context.program.instructions.create_market(
         creator,
         market_id,
@@ -70,7 +70,7 @@ async def create_market(
     )
     built, _ = await asyncio.gather(
         transaction_builder.build(context, creator, [instruction]),
-        market_documents.pin_question(context, kept),
+        market_documents.pin_question(context, stored),
     )
     return shapes.CreatedMarket(
         id=market_id,

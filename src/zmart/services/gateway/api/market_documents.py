@@ -63,19 +63,21 @@ async def keep_question(
     """Written down with its pin to come. A creator who says the same again, since no answer came, means the same
     draft: it keeps its id."""
     for stored in await documents.drafts_with_question(context.pool, creator, draft.question):
-        again = question(program, stored.market_id, creator, draft)
-        if again.cid == stored.cid:
+        same = question(program, stored.market_id, creator, draft)
+        if same.cid == stored.cid:
             return StoredQuestion(
-                again, await documents.anchor_of_question(context.pool, again, _provider(context))
+                same, await documents.anchor_of_question(context.pool, same, _provider(context))
             )
     document = question(program, market_id, creator, draft)
     return StoredQuestion(document, await documents.add(context.pool, document, _provider(context)))
 
 
-async def pin_question(context: AppContext, kept: StoredQuestion) -> None:
+async def pin_question(context: AppContext, stored: StoredQuestion) -> None:
     """Pin a question. The pin of a provider that is unavailable or slow stays open; the snapshot service repeats it."""
-    document = kept.document
-    await _pin(context, kept.anchor, document.cid, document.document, f"zmart-question-{document.market_id}")
+    document = stored.document
+    await _pin(
+        context, stored.anchor, document.cid, document.document, f"zmart-question-{document.market_id}"
+    )
 
 
 async def keep_evidence(context: AppContext, market_id: MarketId, cid: str, raw: bytes) -> None:

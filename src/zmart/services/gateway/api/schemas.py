@@ -1,4 +1,4 @@
-"""The rules of what clients send in bodies: each is stated once, published from here and kept here."""
+"""State the rules of bodies once: the annotations are published, and checked before a handler sees the body."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from zmart.proofs import market_document as rules
 Rule = Callable[[str, Any], Any]
 """Takes a field's name and its value; returns the value as handlers get it. Raises Invalid."""
 
-_INK = r"[^\s\u001c-\u001f\u0085]"
-"""What is no white space, neither to Python nor to ECMAScript."""
+_NOT_BLANK = r"[^\s\u001c-\u001f\u0085]"
+"""A character that is white space neither in Python nor in ECMAScript."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client sends. Every field keeps the rule of its annotation before a handler sees it."""
+    """Hold what a client sends. Decoding applies the rule of every field's annotation. Raises Invalid."""
 
     either: ClassVar[tuple[str, ...]] = ()
     """Of these fields exactly one is given."""
@@ -54,7 +54,7 @@ def _rule_of(hint: object) -> Rule | None:
 
 
 class Outcome(Enum):
-    """A side of a market. Older clients write true, 1 or yes."""
+    """Name a side of a market. Older clients write true, 1 or yes."""
 
     YES = "YES"
     NO = "NO"
@@ -66,7 +66,7 @@ class Outcome(Enum):
 
 
 class Choice(Enum):
-    """What a vote says: of a proposal like or dislike, of a dispute agree or disagree; support, reject of both."""
+    """Name a vote: like or dislike for a proposal, agree or disagree for a dispute, support or reject for both."""
 
     LIKE = "like"
     DISLIKE = "dislike"
@@ -82,28 +82,28 @@ class Choice(Enum):
 
 
 def text(shortest: int, longest: int, *, lower: bool = False) -> Meta:
-    """So many characters once white space around them is gone; none of them NUL."""
+    """Annotate a text with its number of characters without the white space around it. NUL is refused."""
     pattern = r"^[^\u0000]*$"
     if shortest == 1:
-        pattern = rf"^[^\u0000]*{_INK}[^\u0000]*$"
+        pattern = rf"^[^\u0000]*{_NOT_BLANK}[^\u0000]*$"
     elif shortest > 1:
-        pattern = rf"^{_INK}[^\u0000]{{{shortest - 2},{longest - 2}}}{_INK}$"
+        pattern = rf"^{_NOT_BLANK}[^\u0000]{{{shortest - 2},{longest - 2}}}{_NOT_BLANK}$"
     schema = {"minLength": shortest, "maxLength": longest, "pattern": pattern}
     rule = partial(_trimmed, shortest=shortest, longest=longest, lower=lower)
     return Meta(extra_json_schema=schema, extra={"rule": rule})
 
 
 def _trimmed(field: str, value: str, *, shortest: int, longest: int, lower: bool = False) -> str:
-    found = value.strip()
-    if not shortest <= len(found) <= longest:
+    trimmed = value.strip()
+    if not shortest <= len(trimmed) <= longest:
         raise Invalid(field, f"{field} must have {shortest} to {longest} characters.")
-    if "\0" in found:
+    if "\0" in trimmed:
         raise Invalid(field, f"{field} holds a character that cannot be stored (NUL).")
-    return found.lower() if lower else found
+    return trimmed.lower() if lower else trimmed
 
 
 def form(pattern: str, longest: int, sentence: str) -> Meta:
-    """A text of this form once white space around it is gone; `sentence` follows the field's name."""
+    """Annotate a text with its pattern; the error message is the field's name, "must be" and `sentence`."""
     schema = {"maxLength": longest, "pattern": f"^({pattern})$", "description": sentence}
     return Meta(
         extra_json_schema=schema, extra={"rule": partial(_of_form, re.compile(pattern), sentence, longest)}
@@ -111,10 +111,10 @@ def form(pattern: str, longest: int, sentence: str) -> Meta:
 
 
 def _of_form(pattern: re.Pattern[str], sentence: str, longest: int, field: str, value: str) -> str:
-    found = _trimmed(field, value, shortest=0, longest=longest)
-    if not pattern.fullmatch(found):
+    trimmed = _trimmed(field, value, shortest=0, longest=longest)
+    if not pattern.fullmatch(trimmed):
         raise Invalid(field, f"{field} must be {sentence}.")
-    return found
+    return trimmed
 
 
 def _tags(field: str, values: list[str]) -> list[str]:

@@ -144,10 +144,10 @@ def _choice(kind: VoteKind, data: Ballot) -> bool:
         raise Invalid("vote", "vote (true or false) or vote_choice is missing.")
     if data.vote_choice is None:
         return bool(data.vote)
-    said = vote_of_choice(kind, data.vote_choice.value)
-    if data.vote is not None and data.vote is not said:
+    vote = vote_of_choice(kind, data.vote_choice.value)
+    if data.vote is not None and data.vote is not vote:
         raise Invalid("vote_choice", "vote and vote_choice say different things.")
-    return said
+    return vote
 
 
 def _named(data: Ballot) -> Wallet | None:
@@ -202,8 +202,8 @@ def _vote(row: ListedVote) -> shapes.Vote:
 async def vote_counts(context: Context, key: MarketKeyInPath) -> shapes.VoteCounts:
     """What counts now, one vote for each wallet; a vote on chain stands for the wallet's other one."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
-    found = await votes.counts(context.pool, market_id)
-    proposal, dispute = found[VoteKind.PROPOSAL], found[VoteKind.DISPUTE]
+    counted = await votes.counts(context.pool, market_id)
+    proposal, dispute = counted[VoteKind.PROPOSAL], counted[VoteKind.DISPUTE]
     others = await votes.not_counted(context.pool, market_id)
     return shapes.VoteCounts(
         proposal_votes=shapes.ProposalCount(
@@ -255,10 +255,10 @@ async def market_votes(
     """The votes themselves, newest first, and their count."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
-    place = paging.key_of(cursor, VoteKey)
-    behind = (place.moment, place.wallet) if place else None
-    found = await vote_lists.of_market(context.pool, market_id, kind, size + 1, skipped, behind)
-    rows, more = paging.split_page(found, size)
+    last = paging.key_of(cursor, VoteKey)
+    after = (last.moment, last.wallet) if last else None
+    fetched = await vote_lists.of_market(context.pool, market_id, kind, size + 1, skipped, after)
+    rows, more = paging.split_page(fetched, size)
     tally = (await votes.counts(context.pool, market_id))[kind]
     return shapes.MarketVotes(
         votes=[_vote(row) for row in rows],
@@ -288,15 +288,15 @@ async def user_votes(
 ) -> shapes.UserVotes:
     """A wallet's votes, newest first."""
     who, size, skipped = lookup.wallet_in_path(wallet), paging.bounded(limit), paging.bounded_offset(offset)
-    found: dict[VoteKind, list[shapes.Vote]] = {item: [] for item in VoteKind}
+    by_kind: dict[VoteKind, list[shapes.Vote]] = {item: [] for item in VoteKind}
     for item in VoteKind:
         if kind in ("all", item.value):
             rows = await vote_lists.of_wallet(context.pool, who, item, size, skipped)
-            found[item] = [_vote(row) for row in rows]
+            by_kind[item] = [_vote(row) for row in rows]
     return shapes.UserVotes(
-        proposal_votes=found[VoteKind.PROPOSAL],
-        dispute_votes=found[VoteKind.DISPUTE],
-        total=sum(len(rows) for rows in found.values()),
+        proposal_votes=by_kind[VoteKind.PROPOSAL],
+        dispute_votes=by_kind[VoteKind.DISPUTE],
+        total=sum(len(rows) for rows in by_kind.values()),
         wallet=who,
     )
 

@@ -1,4 +1,4 @@
-"""What the framework found wrong with a request's values, told by field and in the words of JSON."""
+"""Report invalid values of a request by field and in the words of JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_JSON = {"int": "an integer", "float": "a number", "str": "a string", "bool":
 
 
 def field_problems(problem: ValidationException, handler: BaseRouteHandler) -> list[FieldProblem]:
-    """Return one entry for each field; for a body, of what the decoder met first."""
+    """Return one entry for each invalid parameter, and for a body one, of the first error."""
     extra = problem.extra if isinstance(problem.extra, list) else []
     parameters = handler.parsed_fn_signature.parameters
     return [_field_problem(item, parameters) for item in extra] or [

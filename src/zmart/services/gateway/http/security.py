@@ -1,4 +1,4 @@
-"""Who may call an operation: the proofs that its decorator names are the ones that count (http/request_auth.py)."""
+"""Name the proofs of identity that an operation accepts, on its decorator; no others count (http/request_auth.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WALLET: list[SecurityRequirement] = [{SESSION: []}, {SIGNATURE: []}]
 OPERATOR: list[SecurityRequirement] = [{OPERATOR_TOKEN: []}, *WALLET]
 """The operator's token, or a proof of the program's admin wallet."""
 PUBLIC_OR_WALLET: list[SecurityRequirement] = [{}, *WALLET]
-"""Open to all; a wallet that proves itself gets more, or needs nothing else."""
+"""Public; with a proof of a wallet the operation does more (drafts), or needs no other proof (votes)."""
 
 SCHEMES: dict[str, SecurityScheme | Reference] = {
     SESSION: SecurityScheme(type="http", scheme="bearer", description="A token of POST /api/auth/verify."),

@@ -1,4 +1,4 @@
-"""The list of calls in docs/api.md, made from the OpenAPI document."""
+"""Write the list of calls in docs/api.md from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def with_calls(text: str, schema: Schema) -> str:
 
 
 def calls(schema: Schema) -> str:
-    """Every call by group, then every shape, as Markdown."""
+    """Return every call by group, then every shape, as Markdown."""
     return "\n".join([*_calls(schema), *_shapes(schema)]) + "\n"
 
 

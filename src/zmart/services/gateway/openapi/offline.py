@@ -12,7 +12,7 @@ from zmart.services.gateway.openapi.shapes import Schema
 
 
 def document() -> Schema:
-    """The OpenAPI 3.1 document that every gateway of this version serves."""
+    """Return the OpenAPI 3.1 document that every gateway of this version serves."""
     app = Litestar(
         route_handlers=[*HANDLERS],
         dependencies={"context": Provide(_nothing, sync_to_thread=False), "auth": REQUEST_AUTH},

@@ -60,7 +60,7 @@ def complete(operation: Schema, method: str, path: str, handler: HTTPRouteHandle
 
 
 def _sentence(operation_id: str) -> str:
-    """ListMarkets: List markets."""
+    """Make "List markets" of ListMarkets."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation_id)
     return words[0] + words[1:].lower()
 
@@ -79,14 +79,14 @@ def _add_parameters(operation: Schema, method: str, path: str, handler: HTTPRout
 
 
 def _add_refusals(operation: Schema, method: str, handler: HTTPRouteHandler) -> None:
-    """What the router and its middleware answer, beside what the decorator declares."""
+    """Add what the router and its middleware answer to what the decorator declares."""
     responses = operation["responses"]
-    common = [*_OF_EVERYTHING, *(_OF_WRITES if method != "get" else ())]
+    statuses = [*_OF_EVERYTHING, *(_OF_WRITES if method != "get" else ())]
     if operation["security"] and {} not in operation["security"]:
-        common.append(401)
+        statuses.append(401)
     if handler.opt.get(LIMIT) != NO_LIMIT:
-        common.append(429)
-    for status in common:
+        statuses.append(429)
+    for status in statuses:
         if status not in (handler.responses or {}):
             content = {"application/json": {"schema": _PROBLEM}}
             responses[str(status)] = {"description": MEANINGS[status], "content": content}

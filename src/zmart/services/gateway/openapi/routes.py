@@ -1,4 +1,4 @@
-"""The API's own description: OpenAPI, and a page that needs no internet."""
+"""Serve the API's own description: OpenAPI, AsyncAPI, and a page that needs no internet."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _FREE = {LIMIT: NO_LIMIT}
 
 @get("/api/openapi.json", include_in_schema=False, opt=_FREE)
 async def openapi_json(request: GatewayRequest) -> Response[bytes]:
-    """OpenAPI 3.1."""
+    """Serve OpenAPI 3.1."""
     return Response(specification.published(request.app), media_type="application/json")
 
 
 @get(asyncapi.PATH, include_in_schema=False, opt=_FREE)
 async def asyncapi_json(context: Context) -> Response[bytes]:
-    """AsyncAPI 3.0 of the WebSocket."""
+    """Serve AsyncAPI 3.0 of the WebSocket."""
     return Response(asyncapi.published(context.socket_url), media_type="application/json")
 
 
 @get("/docs", include_in_schema=False, opt=_FREE)
 async def docs(request: GatewayRequest) -> Response[str]:
-    """The reference page."""
+    """Show the reference page."""
     schema = specification.document(request.app)
     groups: dict[str, list[dict[str, object]]] = {}
     for path, item in sorted(schema["paths"].items()):
         for method, operation in item.items():
             groups.setdefault(operation.get("tags", ["other"])[0], []).append(
-                _shown(schema, path, method, operation)
+                _reference_entry(schema, path, method, operation)
             )
     return page("docs.html", title="API reference", groups=groups, about=schema["info"]["description"])
 
 
-def _shown(schema: Schema, path: str, method: str, operation: Schema) -> dict[str, object]:
+def _reference_entry(schema: Schema, path: str, method: str, operation: Schema) -> dict[str, object]:
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     status, answer = next(iter(operation["responses"].items()))
     answered = answer.get("content", {}).get("application/json", {}).get("schema")

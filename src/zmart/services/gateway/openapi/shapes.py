@@ -1,4 +1,4 @@
-"""The schemas of bodies and answers, from their structs; types of the domain are known by their titles."""
+"""Make the schemas of bodies and answers from their structs; types of the domain are recognized by their titles."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ SCALARS: dict[str, Schema] = {
     "Shares": {**_AMOUNT, "description": "Shares in units of 1e-9. Text with `numeric=string`, else an integer."},
     "Bps": {"type": "integer", "minimum": 0, "maximum": 10_000, "description": "Hundredths of a percent."},
 }  # fmt: skip
-"""What bears one of these titles is published as a reference to it. In what clients send, amounts are integers."""
+"""Schemas with one of these titles are published as references to it. In bodies of requests amounts are integers."""
 
 
 def of_answer(annotation: Any) -> tuple[Schema, list[type]]:  # noqa: ANN401  # a handler's annotation
-    """The schema of what a handler returns, and the types in it."""
+    """Return the schema of what a handler returns, and the types in it."""
     if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Response):
         [annotation] = get_args(annotation)
     kinds = list(get_args(annotation)) if get_origin(annotation) is UnionType else [annotation]
@@ -58,16 +58,16 @@ def reference(kind: Any) -> Schema:  # noqa: ANN401
 
 def components(kinds: Iterable[type]) -> dict[str, Schema]:
     """Return every schema that these structs need, by name."""
-    wanted = list(dict.fromkeys([*kinds, Problem]))
-    _, found = msgspec.json.schema_components(wanted, schema_hook=_anything, ref_template=REF)
-    for kind in wanted:
+    structs = list(dict.fromkeys([*kinds, Problem]))
+    _, schemas = msgspec.json.schema_components(structs, schema_hook=_anything, ref_template=REF)
+    for kind in structs:
         if fields := getattr(kind, "either", ()):
-            found[kind.__name__]["oneOf"] = [_only(name, fields) for name in fields]
-    return found
+            schemas[kind.__name__]["oneOf"] = [_only(name, fields) for name in fields]
+    return schemas
 
 
 def _only(name: str, fields: Iterable[str]) -> Schema:
-    """One of the fields and none of the others."""
+    """Demand one of the fields and none of the others."""
     other = {field: {"type": "null"} for field in fields if field != name}
     return {"required": [name], "properties": {name: {"not": {"type": "null"}}, **other}}
 
@@ -84,14 +84,14 @@ def tidied(part: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
     if isinstance(title := part.get("title"), str) and title in SCALARS:
         scalar = {"$ref": REF.format(name=title)}
         return {"anyOf": [scalar, {"type": "null"}, {"const": ""}]} if "oneOf" in part else scalar
-    kept = {name: tidied(value) for name, value in part.items()}
-    if isinstance(kept.get("description"), str):
-        kept["description"] = cleandoc(kept["description"])
-    for field in kept.get("properties", {}).values():
+    rest = {name: tidied(value) for name, value in part.items()}
+    if isinstance(rest.get("description"), str):
+        rest["description"] = cleandoc(rest["description"])
+    for field in rest.get("properties", {}).values():
         field.pop("default", None)
-    return kept
+    return rest
 
 
 def _anything(_: type) -> Schema:
-    """What is plainly an `object`."""
+    """Describe a field of the type `object`."""
     return {"description": "Any JSON value."}

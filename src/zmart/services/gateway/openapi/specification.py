@@ -1,4 +1,4 @@
-"""The published description of the API, generated from the handlers and the shapes of what they take and answer."""
+"""Generate the published description of the API from the handlers and the shapes of what they take and answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TAGS = {
     "auth": "Sign in with a wallet.",
     "system": "The state of the backend.",
 }
-"""In the order of the reference pages."""
+"""The groups of operations, in the order of the reference pages."""
 
 OPENAPI = OpenAPIConfig(
     title="ZMART gateway",
@@ -65,9 +65,9 @@ def document(app: Litestar) -> Schema:
     for enum in schema["components"]["schemas"].values():
         enum.pop("default", None)  # of the parameter that the framework met first
     schema["components"]["schemas"] |= shapes.components(kinds)
-    found: Schema = shapes.tidied(schema)
-    found["components"]["schemas"] |= shapes.SCALARS
-    return found
+    whole: Schema = shapes.tidied(schema)
+    whole["components"]["schemas"] |= shapes.SCALARS
+    return whole
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +77,7 @@ def published(app: Litestar) -> bytes:
 
 
 def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    """Name, type and description of each field of a body or answer, for pages of reference."""
+    """Return name, type and description of each field of a body or answer, for pages of reference."""
     named = _resolved(schema, part or {})
     if named.get("type") == "array":
         named = _resolved(schema, named.get("items", {}))
@@ -91,14 +91,14 @@ def fields_of(schema: Schema, part: Mapping[str, Any] | None) -> list[tuple[str,
 
 
 def type_of_parameter(schema: Mapping[str, Any]) -> str:
-    """The same for a parameter, where nothing is said by leaving it out."""
+    """Return the type of a parameter, without the values that mean the same as leaving it out."""
     if "enum" in schema:
         return " | ".join(value for value in schema["enum"] if value)
     return type_of(next((schema[key][0] for key in ("oneOf", "anyOf") if key in schema), schema))
 
 
 def type_of(field: Mapping[str, Any]) -> str:
-    """The type of a field in a word or two."""
+    """Return the type of a field in a word or two."""
     if "$ref" in field:
         return str(field["$ref"]).rpartition("/")[2]
     for key in ("oneOf", "anyOf"):
@@ -116,5 +116,5 @@ def _resolved(schema: Schema, part: Mapping[str, Any]) -> Mapping[str, Any]:
     if "$ref" not in part:
         return part
     name = str(part["$ref"]).rpartition("/")[2]
-    found: Mapping[str, Any] = schema["components"]["schemas"].get(name, {})
-    return found
+    target: Mapping[str, Any] = schema["components"]["schemas"].get(name, {})
+    return target
