@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from kit.servers import Databases, LocalChain, empty, in_a_thread, running, running_chain
 from kit.temporary_files import keep_in_memory
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 TEMPLATE = "migrated"
 keep_in_memory()
+# As by default, but tracebacks without frames and colours: to draw those took 3 % of the time of all tests.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +71,8 @@ def database_url(databases: Databases, migrated_template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Pool]:
-    """Connections to `database_url`."""
-    opened = await Pool.open(database_url, size=4, wait_s=30)
+    """Connections to `database_url`; a wait for one is as long as a busy machine needs."""
+    opened = await Pool.open(database_url, size=8, wait_s=30)
     yield opened
     await opened.close()
 

@@ -45,7 +45,7 @@ class Stage:
 
     @classmethod
     async def of(cls, scene: Scene, service: str, market: MarketId, database_url: str) -> Stage:
-        pool = await Pool.open(database_url, size=2)
+        pool = await Pool.open(database_url, size=2, wait_s=30)
         await complete_index(pool, scene.chain.program.address)  # nobody indexes here
         settings: dict[str, object] = {
             "zmart_env": "local",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -46,11 +45,9 @@ SELECT $2, 'dispute', wallet, CASE n % 2 WHEN 0 THEN 'for' ELSE 'against' END, t
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=2)
-    await add_market(opened, MARKET, "DISPUTED", disputed_at=NOW)
-    yield opened
-    await opened.close()
+async def pool(pool: Pool) -> Pool:
+    await add_market(pool, MARKET, "DISPUTED", disputed_at=NOW)
+    return pool
 
 
 def trades_of(voter: int) -> list[FoldedTrade]:

@@ -61,11 +61,9 @@ async def _answers(address: str) -> None:
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=4, wait_s=30)
-    await rows.add_markets(opened, [rows.market_fold(MARKET, address=ADDRESS, creator=WALLET)])
-    yield opened
-    await opened.close()
+async def pool(pool: Pool) -> Pool:
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS, creator=WALLET)])
+    return pool
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -12,13 +11,6 @@ from zmart.store.pool import Pool
 MARKET = "ab" * 32
 COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', repeat('1', 32), $1)"
 FEED = 'SELECT "offset", op, topic, old_row, new_row ->> \'content\' AS content FROM change_feed ORDER BY "offset"'
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=8, wait_s=30)
-    yield opened
-    await opened.close()
 
 
 async def test_insert_update_and_delete_are_messages_in_the_order_of_the_statements(pool: Pool) -> None:

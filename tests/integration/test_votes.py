@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -46,11 +45,9 @@ SEVENTY = Bps(7000)
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=6)
-    await add_market(opened, MARKET)
-    yield opened
-    await opened.close()
+async def pool(pool: Pool) -> Pool:
+    await add_market(pool, MARKET)
+    return pool
 
 
 async def test_an_accepted_vote_is_a_row_an_entry_and_a_receipt_that_holds(pool: Pool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from kit.votes import add_market, vote_signed
@@ -18,11 +16,9 @@ MARKET, KIND = market_id(1), VoteKind.PROPOSAL
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=4)
-    await add_market(opened, MARKET)
-    yield opened
-    await opened.close()
+async def pool(pool: Pool) -> Pool:
+    await add_market(pool, MARKET)
+    return pool
 
 
 def at(closed_at: int, *, voting_over: bool) -> ChooseMoment:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -52,12 +51,10 @@ _WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    opened = await Pool.open(database_url, size=6)
+async def pool(pool: Pool) -> Pool:
     for market in MARKETS:
-        await add_market(opened, market)
-    yield opened
-    await opened.close()
+        await add_market(pool, market)
+    return pool
 
 
 async def one_write(pool: Pool, chance: random.Random) -> None:

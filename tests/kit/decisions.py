@@ -63,7 +63,7 @@ class Scene:
             "admin_keypair_path": chain.keys.path("admin"),
             "min_proposal_votes": 1,
         }
-        pool = await Pool.open(database_url, size=4)
+        pool = await Pool.open(database_url, size=4, wait_s=30)
         await complete_index(pool, chain.program.address)  # nobody indexes here: the rows are written by hand
         async with Rpc([chain.rpc_url]) as rpc:
             creator = Keypair()

@@ -54,7 +54,7 @@ async def engine_on(database_url: str, rpc_url: str, **more):
 async def engine_asking(database_url: str, *rpc_urls: str, genesis: str = GENESIS, **more):
     """An engine whose every call is tried once at each of the URLs, so that a failure costs no time."""
     settings = settings_of(database_url, rpc_urls[0], **more)
-    pool = await Pool.open(database_url, size=4)
+    pool = await Pool.open(database_url, size=4, wait_s=30)
     await index_progress.claim(pool, PROGRAM.address, genesis)
     rpc, witnesses = Rpc(rpc_urls, attempts=1), [Rpc([url], attempts=1) for url in rpc_urls]
     engine = Engine(settings, pool, rpc, PROGRAM, witnesses)
