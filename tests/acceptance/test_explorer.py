@@ -70,11 +70,7 @@ def base(stack: Settings) -> str:
 async def test_a_price_changes_before_the_readers_eyes(
     browser: Browser, stack: Settings, market: str
 ) -> None:
-    async with (
-        chromium() as browser,
-        reader(browser, base(stack)) as page,
-        reader(browser, base(stack)) as other,
-    ):
+    async with reader(browser, base(stack)) as page, reader(browser, base(stack)) as other:
         await other.goto("/")
         on_the_list = other.locator(f'[data-market="{market}"] [data-price]')
         listed = await on_the_list.inner_text()
@@ -135,11 +131,7 @@ async def test_what_happened_while_the_line_was_cut_is_there_once_it_is_back(
 async def test_a_newcomer_takes_a_question_from_proposal_to_trade_by_hand(
     browser: Browser, stack: Settings, market: str
 ) -> None:
-    async with (
-        chromium() as browser,
-        reader(browser, base(stack)) as page,
-        reader(browser, base(stack)) as other,
-    ):
+    async with reader(browser, base(stack)) as page, reader(browser, base(stack)) as other:
         await page.goto("/new")
         await page.get_by_label("Question").fill("Will a newcomer manage all of this by hand?")
         await page.get_by_role("button", name="Propose it").click()

@@ -19,6 +19,7 @@ from kit.waiting import wait_for
 from zmart.local.extra import MISSING
 from zmart.local.ports import NAMES
 from zmart.local.processes import free_port
+from zmart.local.readiness import fetch_report
 from zmart.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -137,19 +138,12 @@ def gateway(installation: Installation, **settings: str) -> Iterator[str]:
             command, cwd=installation.folder, env=environment, stdout=file, stderr=file
         )
     try:
-        wait_for(lambda: answers(url) or process.poll() is not None, 60)
+        wait_for(lambda: fetch_report(f"{url}/health").ready or process.poll() is not None, 60)
         assert process.poll() is None, log.read_text()
         yield url
     finally:
         process.terminate()
         process.wait(30)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=1).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def test_zmart_up_without_the_extra_says_in_one_sentence_what_to_install(production: Installation):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from kit.waiting import wait_for
 from kit.wallets import address, address_of, wallet
 from zmart.chain.rpc import Rpc
 from zmart.local.processes import free_port
+from zmart.local.readiness import fetch_report
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 
@@ -116,9 +117,7 @@ def server(database_url: str, redis_url: str, **environment: str) -> Iterator[st
 def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     def is_ready() -> bool:
         assert process.poll() is None, "the gateway ended"
-        with suppress(httpx.HTTPError):
-            return httpx.get(url, timeout=1).status_code == 200
-        return False
+        return fetch_report(url).ready
 
     wait_for(is_ready, 90, every_s=0.05)
 

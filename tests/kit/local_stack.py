@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zmart.local.chain.server import SLOT_MS
 from zmart.local.ports import NAMES
 from zmart.local.stack import read_record
 from zmart.local.startup import running_stack
@@ -14,9 +15,10 @@ ADDON = Path(__file__).parents[2] / ".zmart" / "node"
 
 @contextmanager
 def stack_in(home: Path, **settings: object) -> Iterator[Settings]:
-    """A running stack; gives the settings that its services have."""
+    """A running stack with slots as short as those of the other tests; gives the settings that its services have."""
     (home / "node").symlink_to(ADDON)
-    expected = load_settings(_env_file=None, zmart_home=home, **dict.fromkeys(NAMES, 0), **settings)
+    values = {"chain_slot_ms": SLOT_MS, **dict.fromkeys(NAMES, 0), **settings}
+    expected = load_settings(_env_file=None, zmart_home=home, **values)
     with running_stack(expected, print):
         record = read_record(home)
         assert record is not None
