@@ -188,7 +188,7 @@ class Settings(BaseSettings):
 
     @property
     def rpc_urls(self) -> tuple[str, ...]:
-        """The preferred RPC first; the other one is the second opinion."""
+        """The URLs of the RPCs, the preferred one first; its answers can be checked with the other."""
         return tuple(url for url in (self.helius_rpc_url, self.solana_rpc_url) if url)
 
     @property

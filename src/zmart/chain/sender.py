@@ -71,11 +71,11 @@ class IntentJournal(Protocol):
 
 
 class AlreadyDone(msgspec.Struct, frozen=True, tag=True):
-    """State that the account on chain shows the effect: nothing was sent, or another sender did it first."""
+    """Result: the account on chain shows the effect. Nothing was sent, or another sender had sent it before."""
 
 
 class Landed(msgspec.Struct, frozen=True, tag=True):
-    """State that the transaction was confirmed. `fee_lamports` is what the payer paid."""
+    """Result: the transaction was confirmed. `fee_lamports` is what the payer paid."""
 
     signature: Signature
     slot: Slot
@@ -83,8 +83,8 @@ class Landed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """State that the program or (code -1) the runtime refused. `signature` is None if the simulation failed and
-    nothing was sent."""
+    """Result: the program or (code -1) the runtime refused. `signature` is None if the simulation failed and nothing
+    was sent."""
 
     code: int
     name: str
@@ -93,7 +93,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
-    """State that every signing died without landing. Nothing is in flight; the intent may be executed again."""
+    """Result: every signed transaction expired without landing. None is in flight; the intent may be executed again."""
 
     signings: int
 

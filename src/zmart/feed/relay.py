@@ -86,7 +86,7 @@ class FeedRelay:
         self.outages.end(_WORK)
         self.leading = True
         metrics.leading.set(1)
-        log.info("feed relay leads")
+        log.info("feed relay started")
         while True:
             try:
                 await self._publish_until_lost(connection)

@@ -12,9 +12,9 @@ class Verdict(Enum):
 
     HOLDS = "holds"
     NOTE = "note"
-    """True, and worth knowing."""
+    """True, and a reader should know it."""
     UNKNOWN = "unknown"
-    """It could not be looked at."""
+    """It could not be checked."""
     BROKEN = "broken"
 
 

@@ -1,4 +1,4 @@
-"""What the chain itself says about a market's tallies: counts sent with their memo, votes cast on chain."""
+"""Read from the chain by what a market's tallies are judged: counts sent, with their memos, and votes cast on chain."""
 
 from __future__ import annotations
 

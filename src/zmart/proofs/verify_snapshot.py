@@ -86,19 +86,20 @@ async def _predecessor(gateway_url: str, cid: str) -> MarketSnapshot | ProofFind
 
 
 def report(cid: str, snapshot: MarketSnapshot, findings: Sequence[ProofFinding]) -> SnapshotReport:
-    """The findings about one document."""
+    """Return the report on one document, with the findings about it."""
     return SnapshotReport(
         cid, snapshot.market_id, snapshot.day.isoformat(), len(snapshot.comments), list(findings)
     )
 
 
 def compare(older: MarketSnapshot, newer: MarketSnapshot) -> list[ProofFinding]:
-    """Whether `newer` continues `older`: same market, later, a log that only grew, no comment gone or changed."""
+    """Return the checks that `newer` continues `older`: the same market, a later day, a log that only grew, and no
+    comment removed or changed."""
     return list(_compared(older, newer))
 
 
 def against_chain(snapshot: MarketSnapshot, evidence: Evidence) -> list[ProofFinding]:
-    """Whether the market on chain can have become what it is from what the snapshot says."""
+    """Return the checks that the market on chain can have followed from the state that the snapshot records."""
     return list(_on_chain(snapshot, evidence))
 
 

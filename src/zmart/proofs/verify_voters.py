@@ -25,7 +25,7 @@ class VoterReason(msgspec.Struct, frozen=True):
 
 
 class JudgedVotes(msgspec.Struct, frozen=True):
-    """The votes of a log, one a wallet: those that count, those that do not, and those of whom it cannot be told."""
+    """The votes of a log, one for each wallet: those that count, those that do not, and those that cannot be judged."""
 
     counted: list[LogEntry]
     unknown: list[LogEntry]
@@ -44,7 +44,8 @@ def rule_of(text: str | None) -> Rule | None:
 def judge_votes(
     rule: Rule, entries: Sequence[LogEntry], facts_by_wallet: Mapping[Wallet, VoterFacts]
 ) -> JudgedVotes:
-    """`entries`: one for each wallet; a wallet without a standing is unknown, unless every wallet may vote."""
+    """Judge votes by the rule. `entries` holds one for each wallet; without facts about a wallet its vote is unknown,
+    unless the rule lets every wallet vote."""
     votes = JudgedVotes([], [], [], [])
     for entry in entries:
         wallet = entry.statement.wallet

@@ -66,7 +66,7 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[str]:
-    """Return one array for each column, in PostgreSQL's text form."""
+    """Return the rows as one array for each column, in PostgreSQL's text form."""
     result: list[str] = []
     for column in columns:
         values = list(map(column.read or attrgetter(column.name), rows))

@@ -305,7 +305,7 @@ async def of_market(db: Pool | Connection, market_id: MarketId) -> list[JobRow]:
 
 
 async def everything(db: Pool | Connection, limit: int = 500) -> list[JobRow]:
-    """Return all open jobs, those first that are due next."""
+    """Return at most `limit` open jobs of all markets, those first that are due next."""
     return [JobRow(*{**row, "job": Job(row["job"])}.values()) for row in await db.fetch(_ALL, limit)]
 
 

@@ -245,7 +245,7 @@ def key_of(sort: Sort, row: MarketRow) -> tuple[int | str, str]:
 
 
 def key_of_entry(entry: ListEntry) -> tuple[int | str, str]:
-    """The same of a line."""
+    """Return the key of a page's last entry, after which the next page begins."""
     value = entry.value
     return iso_micro(value) if isinstance(value, datetime) else value or 0, entry.version.market_id
 

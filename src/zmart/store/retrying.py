@@ -49,7 +49,7 @@ class StopSignal:
         """Do nothing: there are no wake-ups."""
 
     async def wait(self, seconds: float) -> None:
-        """Wait until `stop` is set, at most `seconds`."""
+        """Wait for `seconds`, or until `stop` is set."""
         await pause(self._stop, seconds)
 
 
@@ -114,7 +114,7 @@ async def retrying(
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait until `stop` is set, at most `seconds`."""
+    """Wait for `seconds`, or until `stop` is set."""
     try:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:

@@ -180,7 +180,7 @@ async def append(
 async def nodes(
     db: Pool | Connection, market_id: MarketId, requested: Iterable[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
-    """Return the hashes of these complete subtrees."""
+    """Return the hashes of complete subtrees of the log's tree by (level, number); those not stored are left out."""
     keys = list(requested)
     rows = await db.fetch(_NODES, market_id, [level for level, _ in keys], [number for _, number in keys])
     return {(row["level"], row["node_index"]): row["hash"] for row in rows}

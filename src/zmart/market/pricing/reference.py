@@ -86,7 +86,7 @@ class ReferenceModel(QuotingModel):
         return self.cost(0, 0, b)
 
     def max_loss(self, b: int) -> Lamports:
-        """Return the least deposit: in the worst case the pool ends empty, never below."""
+        """Return the least deposit: the pool covers every winning share, so no more than the deposit can be lost."""
         return self.min_deposit(b)
 
     def cost_of_shares(

@@ -41,13 +41,13 @@ class _FetchedRow(msgspec.Struct, frozen=True):
 
 
 class _AbsentRow(msgspec.Struct, frozen=True):
-    """No endpoint has it, and it can no longer arrive."""
+    """A queued signature whose transaction no endpoint has and that can no longer land."""
 
     id: int
 
 
 class _DepartedRow(msgspec.Struct, frozen=True):
-    """It was listed, and a fork removed it."""
+    """A signature that was listed and whose transaction a fork removed."""
 
     signature: Signature
 
@@ -166,6 +166,8 @@ class Fetcher:
             await self._pace.turn()
             absent = await absence.unknown(self._witnesses, row.signature)
             if absent is not None and absent.final >= through + absence.LONG_FINAL_SLOTS:
-                log.info("a hint named a transaction that nobody has", signature=row.signature, slot=row.slot)
+                log.info(
+                    "a hint named a transaction that no endpoint has", signature=row.signature, slot=row.slot
+                )
                 return _AbsentRow(row.id)
         return FetchFailure(id=row.id, error=reason)

@@ -143,7 +143,7 @@ class FinalityWatcher:
                 try:
                     await self._recheck(candidate)
                 except ChainError as error:
-                    log.warning("cannot tell who left the chain", reason=str(error))
+                    log.warning("missing transactions cannot be judged now", reason=str(error))
 
     async def _recheck(self, candidate: UnfinalTransaction) -> None:
         raw = await self._rpc.get_transaction_json(candidate.signature)

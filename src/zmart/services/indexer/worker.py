@@ -218,7 +218,7 @@ class Worker:
         turned = [row.id for t in transactions if (row := rows[t.row.signature]).reported_not_ours]
         for signature in await deliveries.note_reported_not_ours(connection, turned):
             metrics.FALSE_DELIVERIES.inc()
-            log.error("a webhook delivered a transaction of the program as foreign", signature=signature)
+            log.error("a webhook delivered a transaction of the program as not ours", signature=signature)
         held = {failure.id for failure in failures} | hints.keys()
         done = await inbox.settled(connection, [row_id for row_id in batch.settled if row_id not in held])
         done |= await deliveries.folded(connection, hints)

@@ -30,7 +30,7 @@ class _FilesQuery(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class FilesApi:
-    """Serve both networks."""
+    """Serve Pinata's v3 files API, for public and private files."""
 
     def __init__(self, pins_executor: PinExecutor, credentials: PinataCredentials) -> None:
         self._pins = pins_executor

@@ -23,7 +23,7 @@ _NO_PROVIDER = "none"
 
 
 class StoredQuestion(msgspec.Struct, frozen=True):
-    """A question that is written down, and the id of its pin."""
+    """A stored question, and the id of its pin."""
 
     document: Document
     anchor: int
@@ -60,8 +60,8 @@ def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
 async def keep_question(
     context: AppContext, program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft
 ) -> StoredQuestion:
-    """Written down with its pin to come. A creator who says the same again, since no answer came, means the same
-    draft: it keeps its id."""
+    """Store a question as a draft, its pin still open. A creator who repeats a request that brought no answer gets the
+    draft of the first one, with its id."""
     for stored in await documents.drafts_with_question(context.pool, creator, draft.question):
         same = question(program, stored.market_id, creator, draft)
         if same.cid == stored.cid:
@@ -81,7 +81,7 @@ async def pin_question(context: AppContext, stored: StoredQuestion) -> None:
 
 
 async def keep_evidence(context: AppContext, market_id: MarketId, cid: str, raw: bytes) -> None:
-    """The same for evidence."""
+    """Store the evidence and pin it. A pin that fails stays open; the snapshot service repeats it."""
     anchor = await documents.anchor(context.pool, "evidence", market_id, cid, raw, _provider(context))
     await _pin(context, anchor, cid, raw, f"zmart-evidence-{market_id}")
 

@@ -33,7 +33,7 @@ _NUMERIC = ("number", "string")
 
 
 class RequestGuard(ASGIMiddleware):
-    """Middleware that puts the principal, the body and the slot of the index into the request's context."""
+    """Middleware that limits requests and puts principal, body and the index's slot into the request's context."""
 
     scopes = (ScopeType.HTTP,)
 

@@ -35,7 +35,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.signed is None else self.signed.wallet
 
     def limited_to(self, proofs: Collection[str]) -> Principal:
-        """The same without the proofs that are not named."""
+        """Return the principal with only the proofs that are named."""
         return Principal(
             token=self.token if SESSION in proofs else None,
             signed=self.signed if SIGNATURE in proofs else None,
