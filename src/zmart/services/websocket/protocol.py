@@ -7,29 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from zmart.feed import messages
 from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
-from zmart.feed.messages import (
-    Answer,
-    Code,
-    ConnectionLimits,
-    Error,
-    ErrorData,
-    Gap,
-    GapData,
-    OutcomeName,
-    Pong,
-    PongData,
-    Subscribed,
-    SubscribedData,
-    SubscribedToMarket,
-    SubscribedToMarketData,
-    Unsubscribed,
-    UnsubscribedData,
-    UnsubscribedFromMarket,
-    UnsubscribedFromMarketData,
-    Welcome,
-    WelcomeData,
-)
+from zmart.feed.messages import Answer, Code, ConnectionLimits, OutcomeName
 from zmart.market.times import now_iso
 
 ECHO_MAX = 64
@@ -134,24 +114,26 @@ class FeedOffset(msgspec.Struct, frozen=True):
 
 def welcome(position: FeedOffset, client_id: str, heartbeat_s: float, limits: ConnectionLimits) -> bytes:
     """Encode the first message on a connection."""
-    data = WelcomeData(
+    data = messages.WelcomeData(
         client_id=client_id,
         message="Connected to ZMART WebSocket server",
         epoch=position.epoch,
         heartbeat_ms=round(heartbeat_s * 1000),
         limits=limits,
     )
-    return _encoded(Welcome(**_envelope(position), data=data))
+    return _encoded(messages.Welcome(**_envelope(position), data=data))
 
 
 def error(position: FeedOffset, refused: RefusedRequest) -> bytes:
     """Encode the answer to a message that cannot be processed."""
-    return _encoded(Error(**_envelope(position), data=ErrorData(error=refused.error, code=refused.code)))
+    return _encoded(
+        messages.Error(**_envelope(position), data=messages.ErrorData(error=refused.error, code=refused.code))
+    )
 
 
 def pong(position: FeedOffset) -> bytes:
     """Encode the answer to a ping in JSON."""
-    return _encoded(Pong(**_envelope(position), data=PongData()))
+    return _encoded(messages.Pong(**_envelope(position), data=messages.PongData()))
 
 
 def subscribed(
@@ -171,12 +153,14 @@ def subscribed(
     state = UNSET if snapshot is None else snapshot
     if target.by_market:
         message = f"Subscribed to market {target.market_text}"
-        data = SubscribedToMarketData(
+        data = messages.SubscribedToMarketData(
             message=message, subscriptions=subscriptions, outcome=outcome, snapshot=state
         )
-        return _encoded(SubscribedToMarket(**envelope, data=data))
-    begun = SubscribedData(epoch=position.epoch, offset=position.offset, outcome=outcome, snapshot=state)
-    return _encoded(Subscribed(**envelope, data=begun))
+        return _encoded(messages.SubscribedToMarket(**envelope, data=data))
+    begun = messages.SubscribedData(
+        epoch=position.epoch, offset=position.offset, outcome=outcome, snapshot=state
+    )
+    return _encoded(messages.Subscribed(**envelope, data=begun))
 
 
 def unsubscribed(
@@ -185,16 +169,18 @@ def unsubscribed(
     """Encode the answer to an unsubscription, also if there was no subscription."""
     envelope = _envelope(position, channel)
     if not target.by_market:
-        return _encoded(Unsubscribed(**envelope, data=UnsubscribedData(subscriptions=subscriptions)))
+        return _encoded(
+            messages.Unsubscribed(**envelope, data=messages.UnsubscribedData(subscriptions=subscriptions))
+        )
     message = f"Unsubscribed from market {target.market_text}"
-    data = UnsubscribedFromMarketData(message=message, subscriptions=subscriptions)
-    return _encoded(UnsubscribedFromMarket(**envelope, data=data))
+    data = messages.UnsubscribedFromMarketData(message=message, subscriptions=subscriptions)
+    return _encoded(messages.UnsubscribedFromMarket(**envelope, data=data))
 
 
 def gap(channel: Channel, position: FeedOffset, missed_from: int) -> bytes:
     """Encode that offsets from `missed_from` to `position.offset` cannot be replayed; the state follows."""
-    data = GapData(from_=missed_from, to=position.offset)
-    return _encoded(Gap(**_envelope(position, channel), data=data))
+    data = messages.GapData(from_=missed_from, to=position.offset)
+    return _encoded(messages.Gap(**_envelope(position, channel), data=data))
 
 
 def _envelope(position: FeedOffset, channel: Channel | None = None) -> dict[str, Any]:
