@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from kit import rows
 from kit.gateway import NOW, add_market, address
 from zmart.market.fold_state import PositionFold
+from zmart.market.valuation import ClaimRule
 from zmart.store import positions, users
 from zmart.store.pool import Pool
 
@@ -14,7 +17,8 @@ _STATES = [("ACTIVE", None), ("DISPUTED", True), *(("FINALIZED", outcome) for ou
 _AMOUNTS = (0, 1, 999_999_999, 10**9 + 1, 2**62 + 1)
 
 
-async def test_results_are_the_sum_of_the_values(database_url: str) -> None:
+@pytest.mark.parametrize("rule", ClaimRule)
+async def test_results_are_the_sum_of_the_values(database_url: str, rule: ClaimRule) -> None:
     random, who, at = Random(7), address(3), rows.chain_time(NOW)
     pool = await Pool.open(database_url, size=1)
     try:
@@ -27,6 +31,7 @@ async def test_results_are_the_sum_of_the_values(database_url: str) -> None:
                 final_outcome=outcome,
                 finalized_at=NOW if state == "FINALIZED" else None,
                 price_e9=random.randrange(10**9 + 1),
+                shares=(random.randrange(2**62), random.randrange(2)),
             )
             yes, no, cost_yes, cost_no, realized = random.choices(_AMOUNTS, k=5)
             claimed = state == "FINALIZED" and random.random() < 0.5
@@ -37,14 +42,15 @@ async def test_results_are_the_sum_of_the_values(database_url: str) -> None:
                 last_trade_at=at, updated_slot=1,
             )  # fmt: skip
             await rows.add_position(pool, position)
+        await pool.execute("UPDATE markets SET current_liquidity = shares_yes / 3 + 1")
         held = await positions.of_wallet(pool, who, 100)
-        results = await users.results(pool, who)
+        results = await users.results(pool, who, rule)
     finally:
         await pool.close()
     settled = [row for row in held if row.state == "FINALIZED"]
     assert len(held) == 60
-    assert results.realized == sum(row.value.realized for row in held)
-    assert results.unrealized == sum(row.value.unrealized for row in held)
-    assert results.current_value == sum(row.value.current for row in held)
+    assert results.realized == sum(row.value(rule).realized for row in held)
+    assert results.unrealized == sum(row.value(rule).unrealized for row in held)
+    assert results.current_value == sum(row.value(rule).current for row in held)
     assert results.settled == len(settled)
-    assert results.won == len([row for row in settled if row.value.result > 0])
+    assert results.won == len([row for row in settled if row.value(rule).result > 0])

@@ -12,7 +12,7 @@ from zmart.market.events import SharesBought, SharesSold
 from zmart.market.fold_positions import after_buy, after_sell
 from zmart.market.fold_state import PositionFold
 from zmart.market.types import PRICE_ONE, Slot
-from zmart.market.valuation import at_price, payout
+from zmart.market.valuation import ClaimRule, FinalMarket, at_price, fixed_payout, pool_payout
 from zmart.services.gateway.api.valuation import history
 from zmart.store.positions import HeldPosition
 from zmart.store.trades import TradeRow
@@ -25,7 +25,8 @@ def held(yes: int, no: int, **fields: object) -> HeldPosition:
     values: dict[str, object] = {
         "market_id": MARKETS[0], "wallet": "w" * 32, "shares_yes": yes, "shares_no": no, "first_trade_at": BEGIN,
         "last_trade_at": BEGIN, "updated_slot": 1, "state": "ACTIVE", "price_yes_e9": 600_000_000,
-        "final_outcome": None, "question": "", **fields,
+        "final_outcome": None, "question": "", "current_liquidity": 0, "market_shares_yes": 0,
+        "market_shares_no": 0, **fields,
     }  # fmt: skip
     return HeldPosition(**values)
 
@@ -46,7 +47,7 @@ def held(yes: int, no: int, **fields: object) -> HeldPosition:
 def test_open_shares_count_at_the_last_price_and_settled_ones_at_what_a_claim_pays(
     position: HeldPosition, lamports: int
 ) -> None:
-    assert position.value.current == lamports
+    assert position.value(ClaimRule.FIXED).current == lamports
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, PRICE_ONE))
@@ -60,14 +61,37 @@ def test_a_value_is_never_more_than_all_shares_and_exact_for_equal_sides(
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.sampled_from([True, False, None]))
 def test_a_payout_is_the_value_at_the_settled_price(yes: int, no: int, outcome: bool | None) -> None:
     settled = PRICE_ONE // 2 if outcome is None else PRICE_ONE * outcome
-    assert payout(yes, no, outcome) == at_price(yes, no, settled)
+    assert fixed_payout(yes, no, outcome) == at_price(yes, no, settled)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lamports"), [(True, 1_000 * 10 // 25), (False, 1_000 * 5 // 8), (None, 77)]
+)
+def test_v069_pays_a_part_of_the_pool_or_what_was_invested(outcome: bool | None, lamports: int) -> None:
+    position = held(
+        10, 5, state="FINALIZED", final_outcome=outcome, total_invested=77, current_liquidity=1_000,
+        market_shares_yes=25, market_shares_no=8,
+    )  # fmt: skip
+    assert position.value(ClaimRule.of_model("v069")).current == lamports
+    assert position.value(ClaimRule.of_model("reference")).current == fixed_payout(10, 5, outcome)
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=20), st.integers(0, 2**50), st.booleans())
+def test_all_claims_on_a_pool_together_pay_no_more_than_it_holds(
+    winners: list[int], pool_lamports: int, outcome: bool
+) -> None:
+    shares = sum(winners)
+    market = FinalMarket(outcome, pool_lamports, shares, shares)
+    paid = [pool_payout(held, held, 0, market) for held in winners]
+    assert sum(paid) <= pool_lamports
+    assert pool_payout(1, 1, 0, FinalMarket(outcome, pool_lamports, 0, 0)) == pool_lamports
 
 
 def test_what_was_made_is_realized_and_unrealized() -> None:
     bought = {"cost_basis_yes": 7, "cost_basis_no": 2, "realized_pnl_lamports": -3}
-    value = held(10, 5, **bought).value
+    value = held(10, 5, **bought).value(ClaimRule.FIXED)
     assert (value.current, value.basis, value.realized, value.unrealized, value.result) == (8, 9, -3, -1, -4)
-    claimed = held(10, 5, has_claimed=True, **bought).value
+    claimed = held(10, 5, has_claimed=True, **bought).value(ClaimRule.FIXED)
     assert (claimed.current, claimed.basis, claimed.unrealized, claimed.result) == (0, 0, 0, -3)
 
 

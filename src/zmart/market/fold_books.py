@@ -15,6 +15,7 @@ from zmart.market.fold_state import MarketFold, PositionFold
 from zmart.market.lifecycle import FoldError
 from zmart.market.pricing import PricingModelName, TradeFees
 from zmart.market.types import Lamports, MarketState, Shares
+from zmart.market.valuation import FinalMarket
 
 
 class Books(Protocol):
@@ -90,7 +91,7 @@ class ReferenceBooks:
             closed, reward_left = position.shares_yes + position.shares_no, market.accumulated_resolver_fees
         else:
             closed, reward_left = position.shares(market.final_outcome), Lamports(0)
-        payout = valuation.payout(position.shares_yes, position.shares_no, market.final_outcome)
+        payout = valuation.fixed_payout(position.shares_yes, position.shares_no, market.final_outcome)
         if amount != payout:
             raise FoldError(f"a claim paid {amount} lamports where the position is worth {payout}")
         return replace(
@@ -150,10 +151,12 @@ class DeployedBooks:
 
     def claim(self, market: MarketFold, position: PositionFold, amount: Lamports) -> MarketFold:
         """Pay a winner's share of the pool, or what a position invested if there is no outcome."""
-        payout: int = position.total_invested
-        if market.final_outcome is not None:
-            held = position.shares(market.final_outcome)
-            payout = held * market.current_liquidity // max(_winning_shares(market), 1)
+        final = FinalMarket(
+            market.final_outcome, market.current_liquidity, market.shares_yes, market.shares_no
+        )
+        payout = valuation.pool_payout(
+            position.shares_yes, position.shares_no, position.total_invested, final
+        )
         if amount != payout:
             raise FoldError(f"a claim paid {amount} lamports where the position is worth {payout}")
         if market.final_outcome is None:

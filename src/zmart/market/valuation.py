@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from enum import Enum
 
 from msgspec import Struct
 
@@ -35,11 +36,42 @@ def at_price(shares_yes: int, shares_no: int, price_yes_e9: int) -> Lamports:
     return Lamports((shares_yes * price_yes_e9 + shares_no * (PRICE_ONE - price_yes_e9)) // PRICE_ONE)
 
 
-def payout(shares_yes: int, shares_no: int, final_outcome: bool | None) -> Lamports:
-    """Return what a claim pays: a lamport per winning unit, half a lamport per unit if the outcome is None, INVALID."""
+class ClaimRule(Enum):
+    """Name what a claim pays; it depends on the program (docs/program.md)."""
+
+    FIXED = "fixed"
+    """A lamport per winning unit; half a lamport per unit of both sides if the outcome is INVALID."""
+    POOL = "pool"
+    """The winner's part of the pool; what was invested if the outcome is INVALID. So v0.69 pays."""
+
+    @classmethod
+    def of_model(cls, pricing_model: str) -> ClaimRule:
+        """Return the rule of the program that a pricing model mirrors."""
+        return cls.POOL if pricing_model == "v069" else cls.FIXED
+
+
+class FinalMarket(Struct, frozen=True):
+    """Hold what a claim reads of a market that is FINALIZED; the outcome None is INVALID."""
+
+    final_outcome: bool | None
+    pool_lamports: int
+    shares_yes: int
+    shares_no: int
+
+
+def fixed_payout(shares_yes: int, shares_no: int, final_outcome: bool | None) -> Lamports:
+    """Return what a claim pays by ClaimRule.FIXED."""
     if final_outcome is None:
         return Lamports((shares_yes + shares_no) // 2)
     return Lamports(shares_yes if final_outcome else shares_no)
+
+
+def pool_payout(shares_yes: int, shares_no: int, invested_lamports: int, market: FinalMarket) -> Lamports:
+    """Return what a claim pays by ClaimRule.POOL."""
+    if market.final_outcome is None:
+        return Lamports(invested_lamports)
+    held, winning = (shares_yes, market.shares_yes) if market.final_outcome else (shares_no, market.shares_no)
+    return Lamports(held * market.pool_lamports // max(winning, 1))
 
 
 def basis_of_sold(basis_lamports: int, sold: int, held: int) -> int:

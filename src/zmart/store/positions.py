@@ -6,8 +6,8 @@ from datetime import datetime
 
 from zmart.market import valuation
 from zmart.market.columns import PositionColumns
-from zmart.market.types import Lamports, MarketId, PriceE9, Wallet
-from zmart.market.valuation import PositionValue
+from zmart.market.types import Lamports, MarketId, PriceE9, Shares, Wallet
+from zmart.market.valuation import ClaimRule, FinalMarket, PositionValue
 from zmart.store.documents import OF_MARKET
 from zmart.store.outcomes import outcome_as_boolean
 from zmart.store.pool import Pool
@@ -17,7 +17,8 @@ _COLUMNS = POSITIONS.row_list("p")
 _FINAL_OUTCOME = outcome_as_boolean("m.final_outcome")
 _ONE = f"SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.wallet = $2"
 _OF_WALLET = f"""
-SELECT {_COLUMNS}, m.state, m.price_yes_e9, {_FINAL_OUTCOME} AS final_outcome, coalesce(d.question, '') AS question
+SELECT {_COLUMNS}, m.state, m.price_yes_e9, {_FINAL_OUTCOME} AS final_outcome, m.current_liquidity,
+    m.shares_yes AS market_shares_yes, m.shares_no AS market_shares_no, coalesce(d.question, '') AS question
 FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET}
 WHERE p.wallet = $1 ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3
 """
@@ -46,22 +47,28 @@ class HeldPosition(PositionRow, frozen=True, kw_only=True):
     state: str
     price_yes_e9: PriceE9
     final_outcome: bool | None
+    current_liquidity: Lamports
+    market_shares_yes: Shares
+    market_shares_no: Shares
     question: str
 
-    @property
-    def value(self) -> PositionValue:
+    def value(self, rule: ClaimRule) -> PositionValue:
         """Value open shares at the market's price, settled ones at what a claim pays, claimed ones at 0."""
-        if self.has_claimed:
-            current = Lamports(0)
-        elif self.state == "FINALIZED":
-            current = valuation.payout(self.shares_yes, self.shares_no, self.final_outcome)
-        else:
-            current = valuation.at_price(self.shares_yes, self.shares_no, self.price_yes_e9)
         return PositionValue(
-            current=current,
+            current=Lamports(0) if self.has_claimed else self._unclaimed(rule),
             basis=Lamports(0 if self.has_claimed else self.cost_basis_yes + self.cost_basis_no),
             realized=self.realized_pnl_lamports,
         )
+
+    def _unclaimed(self, rule: ClaimRule) -> Lamports:
+        if self.state != "FINALIZED":
+            return valuation.at_price(self.shares_yes, self.shares_no, self.price_yes_e9)
+        if rule is ClaimRule.FIXED:
+            return valuation.fixed_payout(self.shares_yes, self.shares_no, self.final_outcome)
+        market = FinalMarket(
+            self.final_outcome, self.current_liquidity, self.market_shares_yes, self.market_shares_no
+        )
+        return valuation.pool_payout(self.shares_yes, self.shares_no, self.total_invested, market)
 
     @property
     def is_open(self) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from zmart.market.types import Lamports, Wallet
+from zmart.market.valuation import ClaimRule
 from zmart.store.markets import LATEST_CHAIN_TIME
 from zmart.store.pool import Pool
 
@@ -28,21 +29,26 @@ SELECT (SELECT count(*) FROM trades WHERE wallet = $1) AS trades,
     (SELECT count(*) FROM discussions WHERE wallet = $1 AND deleted_at IS NULL) AS discussions,
     (SELECT count(*) FROM markets WHERE creator = $1) AS markets_created
 """
+_PAYOUTS = {
+    ClaimRule.FIXED: """CASE m.final_outcome WHEN 'yes' THEN p.shares_yes WHEN 'no' THEN p.shares_no
+        ELSE div(p.shares_yes + p.shares_no, 2) END""",
+    ClaimRule.POOL: """CASE m.final_outcome
+        WHEN 'yes' THEN div(p.shares_yes * m.current_liquidity, greatest(m.shares_yes, 1))
+        WHEN 'no' THEN div(p.shares_no * m.current_liquidity, greatest(m.shares_no, 1)) ELSE p.total_invested END""",
+}
 _CURRENT = """
-div(p.shares_yes * CASE WHEN m.state <> 'FINALIZED' THEN m.price_yes_e9
-        WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 1000000000 ELSE 0 END
-    + p.shares_no * CASE WHEN m.state <> 'FINALIZED' THEN 1000000000 - m.price_yes_e9
-        WHEN m.final_outcome = 'invalid' THEN 500000000 WHEN m.final_outcome = 'yes' THEN 0 ELSE 1000000000 END,
-    1000000000)
+CASE WHEN p.has_claimed THEN 0 WHEN m.state = 'FINALIZED' THEN {payout}
+    ELSE div(p.shares_yes * m.price_yes_e9 + p.shares_no * (1000000000 - m.price_yes_e9), 1000000000) END
 """
-"""The value of an unclaimed position, as HeldPosition.value, for sums over many positions. The operator `/` would
-round large values up."""
-_UNREALIZED = f"CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} - p.cost_basis_yes - p.cost_basis_no END"
+"""The value of a position, as HeldPosition.value, for sums over many positions. The operator `/` would round large
+values up."""
 _RESULTS = f"""
 WITH held AS (
-    SELECT p.*, m.state, CASE WHEN p.has_claimed THEN 0 ELSE {_CURRENT} END AS current_value,
-        {_UNREALIZED} AS unrealized
-    FROM positions p JOIN markets m USING (market_id) WHERE p.wallet = $1
+    SELECT p.*, m.state, {_CURRENT} AS current_value FROM positions p JOIN markets m USING (market_id)
+    WHERE p.wallet = $1
+), valued AS (
+    SELECT *, CASE WHEN has_claimed THEN 0 ELSE current_value - cost_basis_yes - cost_basis_no END AS unrealized
+    FROM held
 )
 SELECT coalesce((SELECT sum(cost_lamports) FROM trades WHERE wallet = $1), 0) AS volume,
     coalesce(sum(realized_pnl_lamports), 0) AS realized, coalesce(sum(unrealized), 0) AS unrealized,
@@ -50,7 +56,7 @@ SELECT coalesce((SELECT sum(cost_lamports) FROM trades WHERE wallet = $1), 0) AS
     count(*) FILTER (WHERE state <> 'FINALIZED' AND (shares_yes > 0 OR shares_no > 0)) AS open_positions,
     count(*) FILTER (WHERE state = 'FINALIZED') AS settled,
     count(*) FILTER (WHERE state = 'FINALIZED' AND realized_pnl_lamports + unrealized > 0) AS won
-FROM held
+FROM valued
 """
 _LEADERS = f"""
 SELECT t.wallet, u.display_name, t.volume, t.trades, coalesce(p.pnl, 0) AS pnl
@@ -59,16 +65,15 @@ FROM (
     WHERE traded_at > {LATEST_CHAIN_TIME} - make_interval(secs => $1) GROUP BY wallet
 ) t
 LEFT JOIN LATERAL (
-    SELECT sum(p.realized_pnl_lamports + {_UNREALIZED}) AS pnl FROM positions p JOIN markets m USING (market_id)
+    SELECT sum(p.realized_pnl_lamports + {_CURRENT}
+        - CASE WHEN p.has_claimed THEN 0 ELSE p.cost_basis_yes + p.cost_basis_no END) AS pnl
+    FROM positions p JOIN markets m USING (market_id)
     WHERE p.wallet = t.wallet AND p.last_trade_at > {LATEST_CHAIN_TIME} - make_interval(secs => $1)
 ) p ON true
 LEFT JOIN users u ON u.wallet = t.wallet
 ORDER BY {{order}} DESC, t.wallet LIMIT $2
 """
-_LEADERS_BY = {
-    "pnl": _LEADERS.format(order="coalesce(p.pnl, 0)"),
-    "volume": _LEADERS.format(order="t.volume"),
-}
+_LEADERS_BY = {"pnl": "coalesce(p.pnl, 0)", "volume": "t.volume"}
 
 
 class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,11 +146,12 @@ async def counts(pool: Pool, wallet: Wallet) -> ActivityCounts:
     return ActivityCounts(**await pool.fetchrow(_COUNTS, wallet) or {})
 
 
-async def results(pool: Pool, wallet: Wallet) -> Results:
+async def results(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Results:
     """Return the wallet's trading results over all positions."""
-    return Results(**await pool.fetchrow(_RESULTS, wallet) or {})
+    return Results(**await pool.fetchrow(_RESULTS.format(payout=_PAYOUTS[rule]), wallet) or {})
 
 
-async def leaders(pool: Pool, by: str, window_s: int, limit: int) -> list[LeaderRow]:
+async def leaders(pool: Pool, by: str, window_s: int, limit: int, rule: ClaimRule) -> list[LeaderRow]:
     """Return wallets that traded within the window, by `pnl` (of the positions traded in it) or `volume`."""
-    return [LeaderRow(**row) for row in await pool.fetch(_LEADERS_BY[by], window_s, limit)]
+    sql = _LEADERS.format(order=_LEADERS_BY[by], payout=_PAYOUTS[rule])
+    return [LeaderRow(**row) for row in await pool.fetch(sql, window_s, limit)]

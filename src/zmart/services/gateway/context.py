@@ -15,6 +15,7 @@ from zmart.ipfs.pinning import PinClient
 from zmart.market.fold_config import ConfigFold
 from zmart.market.pricing import FeeSchedule, PricingModel
 from zmart.market.types import ChainTime, Slot
+from zmart.market.valuation import ClaimRule
 from zmart.services.gateway.api import fee_payer
 from zmart.services.gateway.api.fee_payer import FeePayerBalance
 from zmart.services.gateway.api.fragment_cache import FragmentCache
@@ -77,6 +78,11 @@ class AppContext:
     async def policy(self) -> FinalizationPolicy:
         """Return the rules that decide when a market can be finalized."""
         return FinalizationPolicy(await self.rules.get(), self.settings)
+
+    @property
+    def claim_rule(self) -> ClaimRule:
+        """Return what a claim pays in the configured program."""
+        return ClaimRule.of_model(self.pricing.name)
 
     async def fees(self) -> FeeSchedule:
         """Return the fees of GlobalConfig as indexed. Raises ChainError before that."""

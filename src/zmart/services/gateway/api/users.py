@@ -13,6 +13,7 @@ from zmart.errors import Forbidden
 from zmart.market.amounts import percent, units_text
 from zmart.market.times import iso
 from zmart.market.types import Lamports, MarketState, Wallet
+from zmart.market.valuation import PositionValue
 from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import WalletInPath
@@ -84,7 +85,10 @@ def _user(wallet: Wallet, profile: ProfileRow | None, counts: ActivityCounts) ->
 async def user_stats(context: Context, wallet: WalletInPath) -> shapes.UserStats:
     """Return volume, profit and the share of final positions with a profit."""
     who = lookup.wallet_in_path(wallet)
-    counts, results = await users.counts(context.pool, who), await users.results(context.pool, who)
+    counts, results = (
+        await users.counts(context.pool, who),
+        await users.results(context.pool, who, context.claim_rule),
+    )
     return shapes.UserStats(
         wallet=who,
         total_trades=counts.trades,
@@ -133,11 +137,10 @@ async def user_positions(
     """List positions with their value, as decimal text in SOL and shares."""
     who = lookup.wallet_in_path(wallet)
     held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
-    return [_valued(row) for row in held]
+    return [_valued(row, row.value(context.claim_rule)) for row in held]
 
 
-def _valued(row: HeldPosition) -> shapes.UserPosition:
-    value = row.value
+def _valued(row: HeldPosition, value: PositionValue) -> shapes.UserPosition:
     return shapes.UserPosition(
         market_id=row.market_id,
         question=row.question,
@@ -175,7 +178,7 @@ async def plain_positions(
 @get("/users/{wallet:str}/portfolio", operation_id="GetPortfolio", responses=refusals(404), opt={CHAIN: True})
 async def portfolio(context: Context, wallet: WalletInPath) -> shapes.Portfolio:
     """Return open and closed positions with average cost, and the portfolio's value over time."""
-    return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet))
+    return await valuation.portfolio(context.pool, lookup.wallet_in_path(wallet), context.claim_rule)
 
 
 @get(
@@ -190,7 +193,9 @@ async def leaderboard(
     limit: Limit = 50,
 ) -> shapes.Leaderboard:
     """List wallets that traded within the window, the best first."""
-    rows = await users.leaders(context.pool, by, _WINDOWS_S[window], paging.bounded(limit))
+    rows = await users.leaders(
+        context.pool, by, _WINDOWS_S[window], paging.bounded(limit), context.claim_rule
+    )
     leaders = [
         shapes.Leader(
             rank=rank,

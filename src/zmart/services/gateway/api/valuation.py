@@ -8,7 +8,7 @@ from zmart.client.shapes.people import Portfolio, PortfolioPosition, ValuePoint
 from zmart.market.amounts import ratio_text
 from zmart.market.times import iso
 from zmart.market.types import Lamports, Wallet
-from zmart.market.valuation import HoldingHistory
+from zmart.market.valuation import ClaimRule, HoldingHistory, PositionValue
 from zmart.store import positions, trades
 from zmart.store.pool import Pool
 from zmart.store.positions import HeldPosition
@@ -18,11 +18,11 @@ _MAX_POSITIONS = 500
 _MAX_TRADES = 2000
 
 
-async def portfolio(pool: Pool, wallet: Wallet) -> Portfolio:
+async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
     """Return all positions of a wallet, and the value of its holdings after each of its trades."""
     held = await positions.of_wallet(pool, wallet, _MAX_POSITIONS)
     tape = await trades.of_wallet(pool, wallet, _MAX_TRADES)
-    items = [_position(row) for row in held]
+    items = [_position(row, row.value(rule)) for row in held]
     opened = [item for row, item in zip(held, items, strict=True) if row.is_open]
     closed = [item for row, item in zip(held, items, strict=True) if not row.is_open]
     return Portfolio(
@@ -37,8 +37,7 @@ async def portfolio(pool: Pool, wallet: Wallet) -> Portfolio:
     )
 
 
-def _position(row: HeldPosition) -> PortfolioPosition:
-    value = row.value
+def _position(row: HeldPosition, value: PositionValue) -> PortfolioPosition:
     return PortfolioPosition(
         market_id=row.market_id,
         question=row.question,
