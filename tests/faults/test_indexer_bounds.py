@@ -22,6 +22,7 @@ from kit.waiting import until
 from zmart.chain import absence
 from zmart.chain.slot_bounds import PUBLIC_CLUSTERS
 from zmart.errors import ChainError, ConfigError
+from zmart.services.gateway.context import cached_chain_time
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.service import Indexer
@@ -196,6 +197,20 @@ async def test_a_node_that_lags_is_followed_by_one_at_the_tip(database_url):
         await work(engine)
         assert (await progress_of(engine)).gap_free_through_slot == node.tip()
         assert engine.rpc.refusals() == {}
+
+
+async def test_an_old_clock_judges_no_end_of_a_vote(database_url):
+    """The gateway's clock: votes would be accepted after their end while the indexer stands still."""
+    async with (
+        chain_of(is_cluster=True) as node,
+        Proxy.before(node.url, clock_of(at=int(time.time()) - 3_600)) as proxy,
+        engine_asking(database_url, proxy.url, **CLUSTER) as alone,
+        engine_asking(database_url, proxy.url, node.url, **CLUSTER) as both,
+    ):
+        with pytest.raises(ChainError, match="behind this machine's"):
+            await cached_chain_time(alone.rpc).get()
+        both.rpc._rpc._attempts = 2
+        assert await cached_chain_time(both.rpc).get() >= int(time.time()) - 60
 
 
 async def test_where_list_and_node_disagree_about_a_slot_both_wait(database_url):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zmart.chain.clock import ChainClock
 from zmart.chain.rpc_answer import BadAnswer
-from zmart.chain.slot_bounds import AHEAD_S, MARGIN_SLOTS, PUBLIC_CLUSTERS, SLOTS_PER_S, SlotBounds
+from zmart.chain.slot_bounds import AHEAD_S, LAG_S, MARGIN_SLOTS, PUBLIC_CLUSTERS, SLOTS_PER_S, SlotBounds
 
 TIP = 380_000_000
 DAY_SLOTS = 216_000
@@ -106,3 +106,10 @@ def test_what_was_accepted_before_the_chain_was_known_is_judged_again() -> None:
     found.learn(at(age_s=-175 * 365 * 86_400))
     found.belong_to(MAINNET)
     assert found.ceiling() is None
+
+
+def test_an_old_clock_is_refused_where_it_would_do_harm_and_only_of_a_cluster() -> None:
+    bounds(at()).check_recent(at(age_s=LAG_S - 5))
+    with pytest.raises(BadAnswer, match="behind this machine's"):
+        bounds(at()).check_recent(at(age_s=LAG_S + 5))
+    bounds(at(), genesis=LOCAL).check_recent(at(age_s=10**9))

@@ -21,6 +21,10 @@ class ChainClock(msgspec.Struct, frozen=True):
     unix_timestamp: ChainTime
 
 
+class RecentClock(ChainClock, frozen=True):
+    """Hold a Clock that the caller cannot use if it is old."""
+
+
 class _ClockAccount(msgspec.Struct):
     data: tuple[str, str]
 

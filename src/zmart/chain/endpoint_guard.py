@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
-from zmart.chain.clock import ChainClock, clock_params, read_clock
+from zmart.chain.clock import ChainClock, RecentClock, clock_params, read_clock
 from zmart.chain.rpc_answer import BadAnswer
 from zmart.chain.slot_bounds import SlotBounds
 from zmart.errors import ChainError, StoreError
@@ -123,6 +123,8 @@ class EndpointGuard:
         try:
             if isinstance(report, ChainClock):
                 self._bounds.learn(report)
+                if isinstance(report, RecentClock):
+                    self._bounds.check_recent(report)
             else:
                 await self._check_slot(report.slot, call)
                 if report.time is not None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from zmart.chain.accounts import AccountInfo
-from zmart.chain.clock import ChainClock, clock_params, read_clock
+from zmart.chain.clock import ChainClock, RecentClock, clock_params, read_clock
 from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.json_rpc import JsonRpc, ReadReport, RpcError, decode_answer
 from zmart.chain.rpc_accounts import KeyedAccount, RpcAccount, info_of
@@ -349,15 +349,20 @@ class Rpc:
         )
         return [fee.prioritization_fee for fee in fees]
 
-    async def get_clock(self, commitment: Commitment = "confirmed") -> ChainClock:
-        """Return the slot and the time that programs see."""
-        return await self._rpc.read(read_clock, "getAccountInfo", clock_params(commitment), _as_reported)
+    async def get_clock(self, commitment: Commitment = "confirmed", *, recent: bool = False) -> ChainClock:
+        """Return the slot and the time that programs see. `recent`: an old one is a failure of the endpoint."""
+        report = _as_recent if recent else _as_reported
+        return await self._rpc.read(read_clock, "getAccountInfo", clock_params(commitment), report)
 
 
 def _reading(commitment: Commitment, since: Slot | None) -> dict[str, object]:
     """Return the options of a call that reads accounts."""
     least = {} if since is None else {"minContextSlot": since}
     return {"encoding": "base64", "commitment": commitment, **least}
+
+
+def _as_recent(clock: ChainClock) -> RecentClock:
+    return RecentClock(clock.slot, clock.unix_timestamp)
 
 
 def _as_reported(clock: ChainClock) -> ChainClock:

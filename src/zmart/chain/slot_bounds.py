@@ -33,6 +33,8 @@ PUBLIC_CLUSTERS = {
     "4uhcVJyU9pJkvQyS88uRDiswHScSCkY3zQcPDbvUbTzY": "testnet",
 }
 """Genesis hashes; the clock of these cannot be advanced."""
+LAG_S = 600
+"""Maximum lag of a cluster's Clock where an old one would do harm."""
 _OTHER_SLOTS_PER_S = 1_000
 _OTHER_SECONDS_PER_SLOT = 20
 """Twice the longest CHAIN_SLOT_MS."""
@@ -89,6 +91,12 @@ class SlotBounds:
         ceiling = self.ceiling()
         if ceiling is not None and slot > ceiling:
             raise BadAnswer(f"it reports slot {slot}, and the chain can have reached slot {ceiling} at most")
+
+    def check_recent(self, clock: ChainClock) -> None:
+        """Raise BadAnswer for an accepted Clock of a node that lags far behind, or of a cluster that stands still."""
+        lag_s = int(time.time()) - clock.unix_timestamp
+        if self._is_public and lag_s > LAG_S:
+            raise BadAnswer(f"its Clock is {lag_s} s behind this machine's")
 
     def check_time(self, at: ChainTime) -> None:
         """Raise BadAnswer for a time that is still to come."""

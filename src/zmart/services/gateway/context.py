@@ -112,10 +112,11 @@ def cached_balance(rpc: Rpc | None, rules: CachedValue[ConfigFold | None]) -> Ca
 
 
 def cached_chain_time(rpc: Rpc | None) -> CachedValue[ChainTime | None]:
-    """Return the chain's time, cached for two seconds; None without an RPC. Reading raises ChainError."""
+    """Return the chain's time, cached for two seconds; None without an RPC. Reading raises ChainError, also for an old
+    time: by that votes would be accepted after their end."""
 
     async def read() -> ChainTime | None:
-        return None if rpc is None else (await rpc.get_clock()).unix_timestamp
+        return None if rpc is None else (await rpc.get_clock(recent=True)).unix_timestamp
 
     return CachedValue(read, ttl_s=2.0)
 
