@@ -111,8 +111,8 @@ class Forbidden(ZmartError):
 
 
 class NotEligible(Forbidden):
-    """The rule of a vote keeps this wallet out. `rule` and `remedy` are sentences: who may vote, and what would make
-    the wallet eligible."""
+    """The wallet is not eligible by the rule of the vote. `rule` and `remedy` are sentences: who may vote, and what
+    would make the wallet eligible."""
 
     def __init__(self, rule: str, reason: str, remedy: str) -> None:
         super().__init__(f"{rule} {reason} {remedy}")

@@ -56,7 +56,7 @@ async def usual_price(rpc: Rpc, to_run: Sequence[Instruction]) -> int:
 
 
 def raised_price(usual: int, signing: int) -> int:
-    """Return the price of the first, second, ... signing: each offers four times what the one before did."""
+    """Return the price for the given signing (1, 2, ...): each is four times that of the one before."""
     return usual if signing == 1 else max(usual, _LEAST_RAISED_PRICE) * 4 ** (signing - 1)
 
 

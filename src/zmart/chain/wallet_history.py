@@ -139,7 +139,8 @@ async def _newest_first(rpc: Rpc, address: Address) -> AsyncIterator[SignatureIn
 
 
 async def _held_before_many(rpc: Rpc, wallet: Wallet, opening: VoteOpening) -> VoterFacts:
-    """Find the balance of a wallet with very many transactions since the opening, by the opening's own signature."""
+    """Return the balance of a wallet with very many transactions since the opening, found from the opening's own
+    signature."""
     for entry in await rpc.get_signatures_for_address(Address(wallet), before=opening.signature, limit=_PAGE):
         if entry.block_time is not None and entry.block_time < opening.at:
             return await _balance(rpc, wallet, entry.signature, after=True)

@@ -77,7 +77,7 @@ class Ping(Struct, frozen=True, kw_only=True):
 
 
 class PongFromClient(Struct, frozen=True, kw_only=True):
-    """Not answered; like any frame it shows that the client is alive."""
+    """Not answered; like any frame it shows that the client is connected."""
 
     action: Literal["pong"]
 

@@ -43,7 +43,7 @@ def become_nobody() -> None:
 
 
 def parent_of_ours(options: dict[str, str]) -> int:
-    """Return the process whose end is ours. If it has already ended, end here."""
+    """Return the process with which this one must end. Ends this process if that one has already ended."""
     parent = int(options.get("--parent", os.getppid()))
     stack = os.environ.get("ZMART_STACK")
     if stack and "SUPERVISOR_ENABLED" in os.environ and sys.platform == "linux":

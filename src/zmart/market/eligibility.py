@@ -17,7 +17,7 @@ from zmart.market.identifiers import CID_V0_FORM
 from zmart.market.types import ChainTime, Lamports, Signature, Slot
 
 DEFAULT_LAMPORTS = Lamports(50_000_000)
-"""0.05 SOL: what `funded` and `staked` ask for where a setting names no amount."""
+"""0.05 SOL: what `funded` and `staked` require if a setting names no amount."""
 
 LAMPORTS_PER_SOL = 1_000_000_000
 _MOST_LAMPORTS = 2**63 - 1

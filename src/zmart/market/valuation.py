@@ -14,7 +14,7 @@ from zmart.market.types import PRICE_ONE, Lamports, MarketId
 
 
 class PositionValue(Struct, frozen=True, kw_only=True):
-    """Hold what a position is worth, what its shares cost, and what sales and claims have made."""
+    """Hold the value of a position, the cost of its shares, and the profit that sales and claims have made."""
 
     current: Lamports
     basis: Lamports
@@ -22,17 +22,17 @@ class PositionValue(Struct, frozen=True, kw_only=True):
 
     @property
     def unrealized(self) -> Lamports:
-        """Return what would be made if the shares were worth `current`."""
+        """Return the profit if the shares are sold for `current`."""
         return Lamports(self.current - self.basis)
 
     @property
     def result(self) -> Lamports:
-        """Return what was and would be made together."""
+        """Return the realized and the unrealized profit together."""
         return Lamports(self.realized + self.unrealized)
 
 
 def at_price(shares_yes: int, shares_no: int, price_yes_e9: int) -> Lamports:
-    """Return what shares are worth at the market's price."""
+    """Return the value of shares at the market's price."""
     return Lamports((shares_yes * price_yes_e9 + shares_no * (PRICE_ONE - price_yes_e9)) // PRICE_ONE)
 
 

@@ -20,8 +20,8 @@ _DEPTH_MAX = 32
 
 
 def canonical_json(value: Json) -> bytes:
-    """The canonical bytes of `value`. Raises Invalid for floats, other types, keys that are not ASCII text,
-    and text that UTF-8 cannot carry."""
+    """Return the canonical bytes of `value`. Raises Invalid for floats, other types, keys that are not ASCII text, and
+    text that UTF-8 cannot encode."""
     _check(value, _DEPTH_MAX)
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     try:
@@ -31,7 +31,7 @@ def canonical_json(value: Json) -> bytes:
 
 
 def parse_canonical(data: bytes) -> Json:
-    """The value of canonical bytes. Raises Invalid when they are not JSON or not in canonical form."""
+    """Return the value of canonical bytes. Raises Invalid when they are not JSON or not in canonical form."""
     try:
         value: Json = json.loads(data, parse_float=_refuse, parse_constant=_refuse)
     except (ValueError, RecursionError):

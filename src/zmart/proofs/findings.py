@@ -1,4 +1,4 @@
-"""What a check found, in words for people and a verdict for scripts."""
+"""The results of checks: a sentence for people and a verdict for scripts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ProofFinding(msgspec.Struct, frozen=True):
 
     @property
     def line(self) -> str:
-        """As a terminal shows it."""
+        """Return the mark of the verdict and the sentence, as the command line prints them."""
         return f"{_MARKS[self.verdict]} {self.text}"
 
 

@@ -20,7 +20,7 @@ class InclusionProof(msgspec.Struct, frozen=True):
 
 
 class ConsistencyProof(msgspec.Struct, frozen=True):
-    """That the present log begins with the one that had `old_root` at `old_size` (hex)."""
+    """Prove that the current log begins with the one that had `old_root` at `old_size` (hex)."""
 
     old_size: int
     old_root: str

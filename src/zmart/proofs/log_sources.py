@@ -20,7 +20,7 @@ _MOST_WAITS = 5
 
 
 async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
-    """Page by page from GET /api/votes/<market>/log. Raises NotFound, Invalid, ZmartError."""
+    """Read the log page by page from GET /api/votes/<market>/log. Raises NotFound, Invalid, ZmartError."""
     async with httpx.AsyncClient(base_url=base_url, timeout=30.0) as client:
 
         async def page(start: int) -> LogPage:
@@ -47,7 +47,7 @@ async def from_ipfs(gateway_url: str, cid: str, market_id: MarketId) -> list[byt
 
 
 def as_file(log: Sequence[bytes], market_id: MarketId) -> bytes:
-    """The whole log as one page of the API: the same log makes the same bytes, and so the same CID."""
+    """Return the whole log as one page of the API. The same log always gives the same bytes, and so the same CID."""
     root = merkle.roots_at(map(merkle.leaf_hash, log), [len(log)])[len(log)]
     entries = [entry.decode() for entry in log]
     page = LogPage(market_id=market_id, size=len(log), root=root.hex(), start=0, entries=entries)
@@ -55,7 +55,7 @@ def as_file(log: Sequence[bytes], market_id: MarketId) -> bytes:
 
 
 def from_file(path: Path, market_id: MarketId) -> list[bytes]:
-    """A saved answer of the API with the whole log. Raises Invalid."""
+    """Read a saved response of the API that contains the whole log. Raises Invalid."""
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise Invalid("file", f"{path} is larger than any log.")
@@ -66,9 +66,9 @@ def from_file(path: Path, market_id: MarketId) -> list[bytes]:
 
 
 async def read_pages(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
-    """Every entry of a log that `page(start)` returns in pages, as the log was at the first page.
+    """Return every entry of the log, as it was at the first page; `page(start)` reads one page.
 
-    A page without entries ends it, too.
+    Stops early at a page without entries.
     """
     first = await page(0)
     entries = [entry.encode() for entry in first.entries]
@@ -81,7 +81,8 @@ async def read_pages(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
 
 
 async def _patient(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """A long log is more pages than the API gives away in a minute: wait as it says."""
+    """Read a page; at the API's rate limit wait as long as it requests, since a long log has more pages than the limit
+    allows in a minute."""
     for _ in range(_MOST_WAITS):
         answer = await request()
         if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:

@@ -1,6 +1,6 @@
-"""The text of a market as one canonical document: what is pinned, and whose CID stands on chain.
+"""The text of a market as one canonical document, which is pinned and whose CID is on chain.
 
-One reader judges both a draft that is about to be pinned and bytes that came from IPFS.
+`read` checks both a draft before it is pinned and bytes that came from IPFS.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _U64 = Meta(ge=0)
 
 
 class MarketDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hold what a creator says about a market."""
+    """Hold the text of a market as its creator sent it."""
 
     question: str
     description: str
@@ -46,7 +46,7 @@ class MarketDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MarketDocument(MarketDraft, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hold the text of a market, and whose it is. Its money is on chain only."""
+    """Hold the text of a market, its id and its creator. Its amounts are on chain only."""
 
     program: Annotated[Address, _Key]
     market_id: Annotated[MarketId, Meta(pattern=f"^{MARKET_ID_FORM}$")]
@@ -54,7 +54,7 @@ class MarketDocument(MarketDraft, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def compose(document: MarketDocument) -> bytes:
-    """The canonical bytes. Raises Invalid for what `read` would refuse."""
+    """Return the canonical bytes. Raises Invalid for what `read` would refuse."""
     fields: dict[str, Json] = {
         "type": TYPE,
         "version": VERSION,
@@ -68,7 +68,7 @@ def compose(document: MarketDocument) -> bytes:
 
 
 def read(raw: bytes) -> MarketDocument:
-    """What a document says. Raises Invalid: it is no market document, and why."""
+    """Return the content of a document. Raises Invalid, with the reason, when it is no market document."""
     if len(raw) > MAX_BYTES:
         raise Invalid("document", f"A market document has {MAX_BYTES} bytes at most.")
     value = parse_canonical(raw)

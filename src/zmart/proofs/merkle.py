@@ -37,7 +37,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def complete_subtrees(start: int, end: int) -> list[MerkleNode]:
-    """The complete subtrees that make up a span, from left to right."""
+    """Return the complete subtrees that make up a span, from left to right."""
     nodes: list[MerkleNode] = []
     while start < end:
         level = (end - start).bit_length() - 1
@@ -47,7 +47,7 @@ def complete_subtrees(start: int, end: int) -> list[MerkleNode]:
 
 
 def span_hash(start: int, end: int, known: Nodes) -> bytes:
-    """The Merkle tree hash of a span out of its complete subtrees."""
+    """Return the Merkle tree hash of a span from the hashes of its complete subtrees."""
     hashes = [known[node] for node in complete_subtrees(start, end)]
     if not hashes:
         return EMPTY_ROOT
@@ -58,12 +58,12 @@ def span_hash(start: int, end: int, known: Nodes) -> bytes:
 
 
 def root(size: int, known: Nodes) -> bytes:
-    """The root of the first `size` leaves; `known` holds complete_subtrees(0, size)."""
+    """Return the root of the first `size` leaves; `known` holds complete_subtrees(0, size)."""
     return span_hash(0, size, known)
 
 
 def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[MerkleNode, bytes]:
-    """The nodes that `leaves` (hashes) add to a log of `size`; `known` holds complete_subtrees(0, size)."""
+    """Return the nodes that `leaves` (hashes) add to a log of `size`; `known` holds complete_subtrees(0, size)."""
     added: dict[MerkleNode, bytes] = {}
     for position, leaf in enumerate(leaves, start=size):
         node, value = MerkleNode(0, position), leaf
@@ -77,7 +77,7 @@ def append(size: int, leaves: Sequence[bytes], known: Nodes) -> dict[MerkleNode,
 
 
 def roots_at(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
-    """The roots that a log of these leaves (hashes) had at those sizes, in one pass that keeps O(log n) hashes."""
+    """Return the roots that a log of these leaves (hashes) had at those sizes. Takes one pass and O(log n) memory."""
     requested, peaks = set(sizes), list[tuple[int, bytes]]()
     roots = {0: EMPTY_ROOT} if 0 in requested else {}
     for size, leaf in enumerate(leaves, start=1):
@@ -98,7 +98,7 @@ def _joined(peaks: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def inclusion_spans(index: int, size: int) -> list[Span]:
-    """The spans whose hashes are the audit path PATH(index, D[size]) of RFC 6962 2.1.1. 0 <= index < size."""
+    """Return the spans whose hashes are the audit path PATH(index, D[size]) of RFC 6962 2.1.1. 0 <= index < size."""
     spans: list[Span] = []
     start, end = 0, size
     while end - start > 1:
@@ -113,7 +113,7 @@ def inclusion_spans(index: int, size: int) -> list[Span]:
 
 
 def consistency_spans(old_size: int, size: int) -> list[Span]:
-    """The spans whose hashes are PROOF(old_size, D[size]) of RFC 6962 2.1.2. 0 < old_size <= size."""
+    """Return the spans whose hashes are PROOF(old_size, D[size]) of RFC 6962 2.1.2. 0 < old_size <= size."""
     spans: list[Span] = []
     start, end, whole = 0, size, True
     while old_size < end:
@@ -130,17 +130,17 @@ def consistency_spans(old_size: int, size: int) -> list[Span]:
 
 
 def nodes_of(spans: Iterable[Span]) -> set[MerkleNode]:
-    """The stored nodes that a proof over these spans needs."""
+    """Return the stored nodes that a proof over these spans needs."""
     return {node for start, end in spans for node in complete_subtrees(start, end)}
 
 
 def proof(spans: Iterable[Span], known: Nodes) -> list[bytes]:
-    """The hashes of a proof, out of nodes_of(spans)."""
+    """Return the hashes of a proof; `nodes_of(spans)` names the nodes from which they are computed."""
     return [span_hash(start, end, known) for start, end in spans]
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], expected_root: bytes) -> bool:
-    """RFC 9162 2.1.3.2: whether the leaf (a hash) is number `index` of the log with that size and root."""
+    """Return whether the leaf (a hash) is number `index` of the log with that size and root (RFC 9162 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     position, last, value = index, size - 1, leaf
@@ -160,7 +160,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
 def verify_consistency(
     old_size: int, size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
 ) -> bool:
-    """RFC 9162 2.1.4.2: whether the log with `new_root` begins with the log that had `old_root`."""
+    """Return whether the log with `new_root` begins with the log that had `old_root` (RFC 9162 2.1.4.2)."""
     if not 0 < old_size <= size:
         return old_size == 0 and old_root == EMPTY_ROOT and not path
     if old_size == size:
@@ -186,5 +186,5 @@ def verify_consistency(
 
 
 def _split(size: int) -> int:
-    """The largest power of two below `size`."""
+    """Return the largest power of two below `size`."""
     return 1 << (size - 1).bit_length() - 1

@@ -1,6 +1,6 @@
-"""The receipt of an accepted vote: the log's head after it, signed by the backend authority.
+"""The receipt of an accepted vote: the head of the log after it, signed by the backend authority.
 
-A voter who has one can prove later that the log was cut or rewritten. Format: docs/votes.md.
+With it a voter can prove later that an entry was removed from the log or changed. Format: docs/votes.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class VoteReceipt(msgspec.Struct, frozen=True, kw_only=True):
     signature: str | None = None
 
     def text(self) -> str:
-        """What the backend authority signs; the rule stands in it unless it is `open`."""
+        """The text that the backend authority signs; it contains the rule unless that is `open`."""
         rule = "" if self.rule == "open" else f"\nrule: {self.rule}"
         return (
             f"ZMART vote receipt\nprogram: {self.program}\nmarket: {self.market_id}\nindex: {self.index}\n"
@@ -37,7 +37,7 @@ class VoteReceipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_receipt(receipt: VoteReceipt, authority: Keypair | None) -> VoteReceipt:
-    """The receipt with the authority's signature over its text."""
+    """Return the receipt with the authority's signature over its text."""
     if authority is None:
         return receipt
     return msgspec.structs.replace(
@@ -48,5 +48,5 @@ def sign_receipt(receipt: VoteReceipt, authority: Keypair | None) -> VoteReceipt
 
 
 def receipt_holds(receipt: VoteReceipt, authority: Wallet) -> bool:
-    """Whether the backend authority that GlobalConfig names signed this receipt."""
+    """Return whether the backend authority that GlobalConfig names signed this receipt."""
     return receipt.signature is not None and signed_text(authority, receipt.text(), receipt.signature)

@@ -1,7 +1,7 @@
-"""Whether a wallet signed a text: as raw bytes, or in one of Solana's off-chain message envelopes, version 0.
+"""Check whether a wallet signed a text: as raw bytes, or in one of Solana's off-chain message envelopes, version 0.
 
-Layouts: docs.anza.xyz/proposals/off-chain-message-signing (with application domain and signers), and the shorter
-header that `solana sign-offchain-message` and hardware wallets write (version, format, length).
+Layouts: docs.anza.xyz/proposals/off-chain-message-signing (with application domain and signers), and the shorter header
+that `solana sign-offchain-message` and hardware wallets write (version, format, length).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _FORMATS = (b"\1", b"\0")  # UTF-8 as wallets show line feeds; plain ASCII, whic
 
 
 def signed_text(wallet: Wallet, text: str, signature: str, application: str = "") -> bool:
-    """Whether `signature` (base58) is the wallet's over `text`; `application` is the envelope's domain
-    besides the empty one, a program's address. Anything that does not decode is simply no signature."""
+    """Return whether `signature` (base58) is the wallet's over `text`. `application` is an address that is accepted as
+    the envelope's domain besides the empty one. Returns False for anything that does not decode."""
     try:
         key, sealed = Pubkey.from_string(wallet), Signature.from_string(signature)
         domains = [bytes(32)] + ([bytes(Pubkey.from_string(application))] if application else [])

@@ -1,7 +1,7 @@
 """The snapshot of a market: its discussion, its votes and its state, as one canonical document.
 
-Two machines with the same rows make the same bytes, so anyone can compute the CID. `previous` chains the
-snapshots of a market; there are no times but those of the data, and the day.
+The same rows give the same bytes on every machine, so anyone can compute the CID. `previous` links the snapshots of a
+market. The only times are those of the data, and the day.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ _TALLY_FIELDS = ("kind", "round", "votes_for", "votes_against", "threshold_bps",
 
 
 class LogHead(msgspec.Struct, frozen=True):
-    """A vote log: how many entries, and the RFC 6962 root over them in hex."""
+    """The head of a vote log: the number of entries, and the RFC 6962 root over them in hex."""
 
     size: int
     root: str
 
 
 class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A document as it reads; `document` are its canonical bytes."""
+    """The content of a snapshot; `document` are its canonical bytes."""
 
     program: str
     market_id: str
@@ -80,7 +80,7 @@ class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def log_head(size: int, peaks: Sequence[tuple[int, int, str]]) -> LogHead:
-    """The head of a log of `size` entries; `peaks` are its complete subtrees (level, number, hash in hex)."""
+    """Return the head of a log of `size` entries; `peaks` are its complete subtrees (level, number, hash in hex)."""
     known = {MerkleNode(level, number): bytes.fromhex(hash_hex) for level, number, hash_hex in peaks}
     return LogHead(size, root(size, known).hex())
 
@@ -96,7 +96,7 @@ def document(
     log: LogHead,
     tallies: Sequence[Row],
 ) -> bytes:
-    """The canonical bytes. `market`, `comments` and `tallies` are rows of the database as JSON objects, in the
+    """Return the canonical bytes. `market`, `comments` and `tallies` are rows of the database as JSON objects, in the
     order of (created_at, id) and (kind, round). Raises Invalid for a row that has no canonical form."""
     return canonical_json(
         {
@@ -119,7 +119,8 @@ def document(
 
 
 def parse(data: bytes) -> MarketSnapshot:
-    """What a document says. Raises Invalid for bytes that are not canonical or no snapshot of this version."""
+    """Return the content of a snapshot. Raises Invalid for bytes that are not canonical or no snapshot of this
+    version."""
     value = parse_canonical(data)
     if not isinstance(value, Mapping) or value.get("type") != TYPE or value.get("version") != VERSION:
         raise Invalid("snapshot", f"This document is not a {TYPE} of version {VERSION}.")
@@ -150,7 +151,7 @@ def _tally(row: Row) -> dict[str, Json]:
 
 
 def _time(value: object) -> str | None:
-    """Microseconds in UTC: the database's own precision."""
+    """Return the time in UTC with microseconds, the precision of the database."""
     return None if value is None else iso_micro(parse_iso(str(value)))
 
 

@@ -27,7 +27,7 @@ _MOST_PAGES = 100
 
 
 class Anchor(msgspec.Struct, frozen=True):
-    """Counts as a transaction of the backend authority brought them; `memo` None if it carried none."""
+    """The counts that a transaction of the backend authority sent to the chain; `memo` is None if it has none."""
 
     kind: VoteKind
     tally: Tally
@@ -50,7 +50,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
-    """Asks the RPC alone. Raises NotFound for an unknown market, ChainError, ConfigError."""
+    """Read the evidence about a market from the RPC alone. Raises NotFound for an unknown market, ChainError,
+    ConfigError."""
     config = await check_program(rpc, program)
     address = program.addresses.market(market_id)
     info = await absence.account([rpc], address)
@@ -77,7 +78,8 @@ async def gather(rpc: Rpc, program: Program, market_id: MarketId) -> Evidence:
 
 
 async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[SignatureInfo]:
-    """Successful transactions that name the market and its authority, newest first: only those bring counts."""
+    """Return successful transactions that name both the market and its authority, newest first: only those send
+    counts."""
     of_market = await _history(rpc, market)
     first = of_market[-1].slot if of_market else None
     by_authority = {line.signature for line in await _history(rpc, authority, first)}
@@ -85,7 +87,7 @@ async def _of_both(rpc: Rpc, market: Address, authority: Address) -> list[Signat
 
 
 async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> list[SignatureInfo]:
-    """Newest first, at least down to slot `floor`, else to the first of all."""
+    """Return transactions, newest first, at least down to slot `floor`; down to the first if there is no floor."""
     transactions: list[SignatureInfo] = []
     for _ in range(_MOST_PAGES):
         before = transactions[-1].signature if transactions else None
@@ -103,7 +105,7 @@ async def _history(rpc: Rpc, address: Address, floor: Slot | None = None) -> lis
 def _anchor(
     program: Program, market_id: MarketId, config: GlobalConfig, tx: ChainTransaction
 ) -> Anchor | None:
-    """The counts that a transaction brought, from the event that the program made of them."""
+    """Return the counts that a transaction sent, from the event that the program emitted."""
     memo = _memo(tx, config.backend_authority)
     for item in extract_events(program, tx).events:
         match item.event:
@@ -121,7 +123,7 @@ def _anchor(
 
 
 def _memo(tx: ChainTransaction, authority: Wallet) -> TallyMemo | None:
-    """The tally's memo among the transaction's, if the authority signed it."""
+    """Return the tally's memo among those of the transaction, if the authority signed it."""
     signed = [
         i for i in tx.instructions if i.program_id == str(MEMO_PROGRAM) and Address(authority) in i.accounts
     ]

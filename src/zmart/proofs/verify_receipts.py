@@ -1,4 +1,4 @@
-"""Receipts against a copy of the log: what was promised to a voter is there, at its place, after the same beginning."""
+"""Verify receipts against a copy of the log: the entry of each is at its index, after the same earlier entries."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _Shape = TypeVar("_Shape")
 
 
 class _Answer(msgspec.Struct):
-    """What the API answers to a vote."""
+    """The API's response to a vote."""
 
     receipt: VoteReceipt
 
 
 class ReceiptsReport(msgspec.Struct, frozen=True):
-    """What became of so many receipts; it holds when nothing is broken."""
+    """The findings about a set of receipts; the report holds when no check failed."""
 
     receipts: int
     findings: list[ProofFinding]
@@ -38,7 +38,7 @@ class ReceiptsReport(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """What was verified, in a line."""
+        """What was verified, in one line."""
         return f"{self.receipts} receipt(s) against the log"
 
     @property
@@ -48,7 +48,7 @@ class ReceiptsReport(msgspec.Struct, frozen=True):
 
 
 def read_receipt(path: Path) -> VoteReceipt:
-    """A receipt, or the whole answer of the API with a receipt in it, from a file. Raises Invalid."""
+    """Read a receipt from a file that contains it alone or as part of the API's response. Raises Invalid."""
     try:
         raw = path.read_bytes()[:MAX_RECEIPT_BYTES]
     except OSError as problem:
@@ -75,8 +75,8 @@ def verify_receipts(
     authority: Wallet,
     rules: Mapping[VoteKind, str] | None = None,
 ) -> list[ProofFinding]:
-    """Everything about every receipt; `authority` is who GlobalConfig says signs for the backend, `rules` what the
-    tallies on chain say about who may vote."""
+    """Verify every receipt against the log. `authority` is the signer that GlobalConfig names, `rules` those that the
+    tallies on chain name for who may vote."""
     leaves = [merkle.leaf_hash(entry) for entry in log]
     roots = merkle.roots_at(leaves, {receipt.tree_size for receipt in receipts})
     positions = {leaf.hex(): position for position, leaf in enumerate(leaves)}
@@ -97,7 +97,7 @@ def verify_receipts(
 def _rule(
     receipt: VoteReceipt, log: Sequence[bytes], rules: Mapping[VoteKind, str]
 ) -> Iterator[ProofFinding]:
-    """The rule is fixed when a vote begins: a receipt that names another one proves that it was changed."""
+    """Check a receipt's rule. The rule is fixed when a vote begins, so a receipt with another one proves a change."""
     try:
         kind = parse_entry(log[receipt.index]).statement.kind
     except (Invalid, IndexError):

@@ -1,4 +1,4 @@
-"""Checking a snapshot without its maker: against its CID, its predecessors, and what an RPC says of the market."""
+"""Verify a snapshot without its maker: against its CID, the snapshots before it, and the market on chain."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _BYTES = "The bytes are canonical and hash to the CID."
 
 
 class SnapshotReport(msgspec.Struct, frozen=True):
-    """All that was looked at for one document; it holds when nothing is broken, and is whole when nothing that was
-    asked for is unknown."""
+    """The checks of one document. It holds when no check failed; it is whole when every requested check could be
+    made."""
 
     cid: str
     market_id: str
@@ -53,9 +53,9 @@ class SnapshotReport(msgspec.Struct, frozen=True):
 async def verify_history(
     gateway_url: str, cid: str, most: int
 ) -> AsyncIterator[tuple[MarketSnapshot, SnapshotReport]]:
-    """The document `cid` and up to `most` - 1 before it, newest first, each checked against its CID and against
-    the one after it; where a predecessor is kept by nobody any more, the last one found says so. Raises PinError when
-    the newest cannot be fetched, Invalid when it is no snapshot."""
+    """Verify the document `cid` and up to `most` - 1 before it, newest first, each against its CID and against the one
+    after it. Where an earlier one is no longer pinned anywhere, the last one that was found has a finding about that.
+    Raises PinError when the newest cannot be fetched, Invalid when it is no snapshot."""
     snapshot = parse(await fetch_from_gateway(gateway_url, cid))
     findings = [_holds(_BYTES)]
     for _ in range(most - 1):

@@ -1,4 +1,4 @@
-"""Counting a tally again, from the log's entries and what the chain says; nothing of this trusts the backend."""
+"""Count a tally again, from the entries of the log and the evidence on chain. The backend is not trusted."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FINAL_AFTER_S = 120
 """A vote on chain younger than this may be missing in a tally whose memo does not say up to when it counts."""
 
 CLOCKS_AGREE_S = 600
-"""Within this, a cluster's clock and ours say the same; only a local chain's can be moved further."""
+"""A cluster's clock differs from ours by less; only a local chain's can be moved further."""
 
 
 class TallyReport(msgspec.Struct, frozen=True):
-    """All that was looked at for one kind of vote; it holds when nothing is broken. `not_counted`: voters who are not
-    eligible; `unknown_voters`: voters of whom it cannot be told."""
+    """The checks of one kind of vote. It holds when no check failed. `not_counted`: voters who are not eligible;
+    `unknown_voters`: voters whose eligibility cannot be determined."""
 
     kind: VoteKind
     tally: Tally
@@ -46,7 +46,7 @@ class TallyReport(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """What was verified, in a line."""
+        """What was verified, in one line."""
         counts = f"{self.tally.votes_for} for, {self.tally.votes_against} against"
         return f"{self.kind.value} votes: {counts}, transaction {self.transaction}"
 
@@ -77,7 +77,7 @@ def verify_tally(
 
 
 def voters_of(anchor: Anchor, log: Sequence[bytes]) -> list[Wallet]:
-    """The wallets that the anchor's log holds votes of, each once."""
+    """Return the wallets with votes in the anchor's log, each once."""
     return [entry.statement.wallet for entry in _counted(_entries(anchor, log))]
 
 
@@ -89,7 +89,7 @@ def _judged(
 
 
 def _entries(anchor: Anchor, log: Sequence[bytes]) -> list[LogEntry]:
-    """The entries of the anchor's kind of vote that its memo covers, as far as they can be read."""
+    """Return the entries of the anchor's kind of vote that its memo covers, as far as they can be read."""
     size = 0 if anchor.memo is None else anchor.memo.log_size
     entries = (entry for raw in log[:size] if (entry := _entry(raw)) is not None)
     return [entry for entry in entries if entry.statement.kind is anchor.kind]
@@ -159,7 +159,7 @@ def _about_votes(
 
 
 def _in_time(evidence: Evidence, anchor: Anchor, entries: list[LogEntry]) -> ProofFinding:
-    """Votes off chain name their own time; those on chain had theirs judged by the program."""
+    """Check that votes off chain were issued while voting was open. The program has checked that for those on chain."""
     earliest, latest = _began(evidence, anchor) - STATEMENT_WINDOW_S, anchor.at + STATEMENT_WINDOW_S
     outside = [e for e in entries if not earliest <= e.statement.issued_ms / 1000 <= latest]
     if outside and abs(evidence.clock_ahead_s) > CLOCKS_AGREE_S:
@@ -212,7 +212,7 @@ def _about_records(evidence: Evidence, anchor: Anchor, logged: list[LogEntry]) -
 
 
 def _closed_at(anchor: Anchor) -> int:
-    """Up to when votes on chain count, by the memo."""
+    """Return the time until which votes on chain count, by the memo."""
     closed_at = anchor.memo.closed_at if anchor.memo is not None else None
     return anchor.at - FINAL_AFTER_S - 1 if closed_at is None else closed_at
 
@@ -222,7 +222,7 @@ def _moment(seconds: int) -> str:
 
 
 def _closing(evidence: Evidence, anchor: Anchor) -> Iterator[ProofFinding]:
-    """The moment that the memo names must lie in the vote: after its beginning, before the count went on chain."""
+    """Check that the closing time in the memo is after the vote's beginning and before the count was sent."""
     if anchor.memo is None or anchor.memo.closed_at is None:
         return
     began, closed_at = _began(evidence, anchor), anchor.memo.closed_at
@@ -269,7 +269,7 @@ def _is_signed(entry: LogEntry) -> bool:
 
 
 def _seen_twice(entries: list[LogEntry]) -> list[Wallet]:
-    """Wallets with two votes off chain (signed or not), or two on chain."""
+    """Return wallets with two votes off chain (signed or not), or two on chain."""
     seen: set[tuple[Wallet, bool]] = set()
     twice: list[Wallet] = []
     for entry in entries:
@@ -281,7 +281,7 @@ def _seen_twice(entries: list[LogEntry]) -> list[Wallet]:
 
 
 def _counted(entries: list[LogEntry]) -> list[LogEntry]:
-    """One entry per wallet: the one on chain, else its first."""
+    """Return one entry for each wallet: the one on chain, else its first."""
     chosen: dict[Wallet, LogEntry] = {}
     for entry in entries:
         have = chosen.setdefault(entry.statement.wallet, entry)

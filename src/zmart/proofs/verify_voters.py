@@ -1,4 +1,5 @@
-"""Judging the voters of a log again: who counts under the rule of the memo, who does not and why, who stays unknown."""
+"""Judge the voters of a log again: whose votes count under the rule of the memo, whose do not and why, whose stay
+unknown."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _NO_FACTS = VoterFacts(why_unknown="it was not looked at.")
 
 
 class VoterReason(msgspec.Struct, frozen=True):
-    """A voter whose vote is not counted, and what was found out about it."""
+    """A voter whose vote is not counted or unknown, and the reason."""
 
     wallet: Wallet
     reason: str
@@ -34,7 +35,7 @@ class JudgedVotes(msgspec.Struct, frozen=True):
 
 
 def rule_of(text: str | None) -> Rule | None:
-    """The rule that a memo names; `open` for a memo that names none, None for what is no rule."""
+    """Return the rule that a memo names: `open` for a memo that names none, None for a text that is no rule."""
     try:
         return OPEN if text is None else Rule.parse(text)
     except Invalid:
@@ -62,7 +63,8 @@ def judge_votes(
 
 
 def about_voters(rule: Rule, votes: JudgedVotes, on_chain: Tally) -> Iterator[ProofFinding]:
-    """The findings about a tally: with unknown voters its counts may differ by as many votes, and no more."""
+    """Return the findings about a tally's voters. With unknown voters its counts may differ by as many votes, and no
+    more."""
     if rule.kind is not RuleKind.OPEN:
         yield note(f"Rule {rule.text}: {rule.sentence}")
         yield from _named(

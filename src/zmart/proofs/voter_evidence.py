@@ -1,4 +1,4 @@
-"""What an RPC alone shows about voters as they were before a vote opened; what it does not show stays unknown."""
+"""Read what an RPC shows about voters as they were before a vote opened; everything else stays unknown."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _MOST_PAGES = 100
 
 
 async def opening_of(rpc: Rpc, market: Address, at: ChainTime) -> VoteOpening | None:
-    """The vote's opening at chain time `at`: the market's first successful transaction that is not older. None where
-    the RPC does not show it."""
+    """Return the vote's opening at chain time `at`: the market's first successful transaction that is not older; None
+    when the RPC does not show it."""
     first: SignatureInfo | None = None
     before: Signature | None = None
     for _ in range(_MOST_PAGES):
@@ -51,7 +51,8 @@ async def facts_about_voters(
     gateway_url: str,
     saved_list: bytes | None = None,
 ) -> dict[Wallet, VoterFacts]:
-    """What the rule of the anchor's memo asks about every voter of its log; nothing if every wallet may vote."""
+    """Return, for every voter of the anchor's log, the facts that the rule of its memo needs; none if every wallet may
+    vote."""
     rule = rule_of(anchor.memo.rule if anchor.memo else None)
     if rule is None or rule.kind is RuleKind.OPEN:
         return {}
@@ -71,7 +72,7 @@ async def facts_about(
     opening: VoteOpening | None,
     wallets: Sequence[Wallet],
 ) -> dict[Wallet, VoterFacts]:
-    """What each of these wallets held, or had traded, before the opening."""
+    """Return what each of these wallets held, or had traded, before the opening."""
     if opening is None:
         unknown = VoterFacts(why_unknown="the RPC does not show the transaction that opened the vote.")
         return dict.fromkeys(wallets, unknown)

@@ -37,17 +37,18 @@ class VoterList(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lines(self) -> str:
-        """The wallets, one a line."""
+        """The wallets, one in each line."""
         return "".join(f"{wallet}\n" for wallet in self.wallets)
 
     @property
     def text(self) -> str:
-        """What the signer signs: short, so that any wallet can, and one with all the wallets by their hash."""
+        """The text that the signer signs. It contains the hash of all wallets instead of the wallets, so it is short
+        enough for any wallet to sign."""
         digest = hashlib.sha256(self.lines.encode()).hexdigest()
         return f"ZMART voter list 1\nprogram: {self.program}\nwallets: {len(self.wallets)}\nsha256: {digest}"
 
     def encode(self) -> bytes:
-        """The bytes of the file, whose CID is in the rule."""
+        """Return the bytes of the file, whose CID is in the rule."""
         return f"{self.text}\nsigner: {self.signer}\nsignature: {self.signature}\n{self.lines}".encode()
 
     @property
@@ -57,7 +58,7 @@ class VoterList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_list(program: Address, wallets: Iterable[str], signer: Keypair) -> VoterList:
-    """The signed list of these wallets; repeated ones stand in it once. Raises Invalid("wallets")."""
+    """Return the signed list of these wallets, each once. Raises Invalid("wallets")."""
     chosen = tuple(sorted({_checked(wallet) for wallet in wallets}))
     if not 1 <= len(chosen) <= MAX_WALLETS:
         raise Invalid("wallets", f"A list holds 1 to {MAX_WALLETS} wallets; these are {len(chosen)}.")
@@ -68,8 +69,8 @@ def sign_list(program: Address, wallets: Iterable[str], signer: Keypair) -> Vote
 
 
 def parse_list(raw: bytes, cid: str, program: Address, signers: Iterable[Wallet]) -> VoterList:
-    """The list with that CID, for that program, signed by one of `signers` (GlobalConfig's backend authority or
-    admin). Raises Invalid("list") with what is wrong."""
+    """Return the list with that CID, for that program, signed by one of `signers` (GlobalConfig's backend authority or
+    admin). Raises Invalid("list") with the reason."""
     if len(raw) > MAX_BYTES:
         raise Invalid("list", f"The list {cid} is larger than {MAX_BYTES} bytes.")
     if cid_of(raw, parse_cid(cid).version) != cid:

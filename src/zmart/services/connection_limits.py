@@ -27,7 +27,7 @@ _current: ContextVar[LimitedConnection | None] = ContextVar("connection", defaul
 
 
 class ConnectionBounds(msgspec.Struct, frozen=True):
-    """Of one connection. `check_s`: how often it is looked at, so a limit in seconds is kept to that much."""
+    """The limits of one connection. It is checked every `check_s`, so the limits in seconds are exact to that much."""
 
     head_within_s: float = 10.0
     head_bytes: int = 64 * 1024

@@ -1,4 +1,4 @@
-"""What a client is told when the store could not do something: a plain sentence, and when to ask again."""
+"""Turn failures of the store into what a client is told: a sentence, and after how long to retry."""
 
 from __future__ import annotations
 

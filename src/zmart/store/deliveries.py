@@ -198,7 +198,7 @@ async def note(connection: Connection, delivery: UnconfirmedDelivery, differs: S
 
 
 async def note_reported_not_ours(connection: Connection, ids: Sequence[int]) -> list[Signature]:
-    """Record that rows which were reported as not ours are ours after all. Returns their signatures."""
+    """Record that rows which were reported as foreign to the program belong to it. Returns their signatures."""
     return (
         [row["signature"] for row in await connection.fetch(_NOTE_REPORTED_NOT_OURS, list(ids))]
         if ids

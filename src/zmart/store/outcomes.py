@@ -42,5 +42,5 @@ def outcome_of(word: object) -> bool | None:
 
 
 def choice_of(word: object) -> bool:
-    """The vote that a column's word stands for."""
+    """Return whether a column's word means a vote for (like, agree)."""
     return word == CHOICES[True]

@@ -18,7 +18,7 @@ MAX_LAG_S = 600
 
 _ANY_SLOT = Slot(0)
 _NO_SLOT = Slot(2**62)
-"""Waiting for this, work is looked at after its pause and not sooner."""
+"""Work that waits for this slot is tried again after its pause, and not before."""
 
 
 async def require_complete(

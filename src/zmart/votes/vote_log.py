@@ -125,7 +125,7 @@ async def proof(pool: Pool, market_id: MarketId, wallet: Wallet, since: int | No
 
 
 async def page(pool: Pool, market_id: MarketId, start: int = 0, limit: int = MAX_PAGE) -> LogPage:
-    """Return a page of the log, for a reader who counts it again. An unknown market has an empty log."""
+    """Return a page of the log, from which a reader can count again. An unknown market has an empty log."""
     now = await head(pool, market_id)
     rows = await vote_log.page(pool, market_id, start, min(limit, MAX_PAGE))
     return LogPage(

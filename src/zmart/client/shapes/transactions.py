@@ -73,7 +73,7 @@ class Debt(Struct, frozen=True, kw_only=True):
 
 
 class ClaimTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`payout` is what the position is worth; 0 if the simulation shows that the claim would be refused.
+    """`payout` is the value of the position; 0 if the simulation shows that the claim would be refused.
 
     `debts` are those recorded before it: the transaction pays each whose wallet can be credited.
     """

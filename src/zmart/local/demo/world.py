@@ -32,7 +32,7 @@ class MarketPlay:
         self.address = ""
         self.snapshots: list[str] = []
         self.trades: dict[str, int] = {}
-        """Signature of each trade -> lamports that the quote promised (cost of a buy, proceeds of a sell)."""
+        """Signature of each trade -> lamports that the quote named (cost of a buy, proceeds of a sell)."""
 
 
 class DemoWorld:

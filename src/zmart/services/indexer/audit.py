@@ -23,8 +23,8 @@ _NOBODY = "1" * 32
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One field that differs; None stands for a missing account or row. For `lamports`, `index` is the least that the
-    market must hold."""
+    """One field that differs between index and chain; None for a missing account or row. For `lamports`, `index` is the
+    least that the market must hold."""
 
     account: Address
     kind: str

@@ -19,7 +19,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a backfill: `new_count` transactions were new; `dead` letters are all there are now."""
+    """The result of a backfill: `new_count` transactions were new; `dead` is the number of all dead letters."""
 
     new_count: int
     dead: int

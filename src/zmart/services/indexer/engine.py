@@ -32,7 +32,7 @@ class Engine:
     def __init__(
         self, settings: Settings, pool: Pool, rpc: Rpc, program: Program, witnesses: Sequence[Rpc] = ()
     ) -> None:
-        """`witnesses`: an Rpc for each endpoint, which must agree before something is said not to exist."""
+        """`witnesses`: an Rpc for each endpoint, which must agree before a transaction is judged not to exist."""
         self.pool = pool
         self.rpc = rpc
         self.witnesses = witnesses or (rpc,)

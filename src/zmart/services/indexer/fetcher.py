@@ -29,7 +29,7 @@ from zmart.store.retrying import Outages, retrying
 _AT_ONCE = 16
 _TAKEN = 64
 _SAFETY_S = 3.0
-"""A process that made a row ready may have died before it woke this loop; a lease may be given back early."""
+"""A process that made a row ready may have ended before it woke this loop; a lease may be returned early."""
 _FIRST_PAUSE_S = 0.25
 log = structlog.get_logger()
 

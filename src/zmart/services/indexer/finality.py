@@ -50,7 +50,7 @@ class _TransactionStatus(msgspec.Struct):
 
 
 class FinalityWatcher:
-    """Requests the status of every transaction that is not final, until it is final or gone."""
+    """Request the status of every transaction that is not final, until it is final or has left the chain."""
 
     def __init__(
         self, pool: Pool, rpc: Rpc, projector: Projector, interval_s: float, witnesses: Sequence[Rpc] = ()

@@ -35,7 +35,7 @@ from zmart.store.retrying import Outages, retrying
 
 _TAKEOVER_S = 0.25
 _SAFETY_S = 3.0
-"""A process may die between what it stored and the wake."""
+"""A process may end after it stored rows and before it woke this loop."""
 log = structlog.get_logger()
 
 

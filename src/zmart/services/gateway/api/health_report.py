@@ -80,7 +80,7 @@ def _state(row: ServiceStatus) -> shapes.ServiceState:
 
 
 def _worst(reports: Sequence[shapes.ServiceState]) -> str:
-    """ok while any instance is ready: a dead one's row stays for a day."""
+    """Return ok while any instance is ready: the row of a stopped instance stays for a day."""
     words = {row.status for row in reports}
     return next((word for word in ("ok", "degraded") if word in words), "down")
 

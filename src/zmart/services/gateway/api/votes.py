@@ -200,7 +200,7 @@ def _vote(row: ListedVote) -> shapes.Vote:
 
 @get("/votes/{key:str}", operation_id="GetVotes", responses=refusals(404), opt={CHAIN: True})
 async def vote_counts(context: Context, key: MarketKeyInPath) -> shapes.VoteCounts:
-    """What counts now, one vote for each wallet; a vote on chain stands for the wallet's other one."""
+    """The current counts, with one vote for each wallet: its vote on chain if there is one, else the one off chain."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     counted = await votes.counts(context.pool, market_id)
     proposal, dispute = counted[VoteKind.PROPOSAL], counted[VoteKind.DISPUTE]

@@ -141,7 +141,7 @@ class ResponseCache:
                 route.reading = None
 
     async def _fresh(self, route: CachedRoute) -> CachedResponse:
-        """Read the response. Raises NotFound when the resource is gone; the router then reports that."""
+        """Read the response. Raises NotFound when the resource no longer exists; the router then reports that."""
         content = await route.cacheable.read()
         if content is None:
             raise NotFound("The resource is gone.")

@@ -29,7 +29,7 @@ Content = TypeVar("Content")
 
 
 class Encoded(msgspec.Struct, Generic[Shape], frozen=True):
-    """The JSON of a `Shape`, assembled from fragments; amounts are in the form that the request asked for. `rows`: the
+    """The JSON of a `Shape`, assembled from fragments; amounts are in the form that the request chose. `rows`: the
     published rows in it, None if any commit may change it."""
 
     json: bytes

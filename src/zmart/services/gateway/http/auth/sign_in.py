@@ -59,7 +59,8 @@ class SignIn:
         return SignInChallenge(nonce=nonce, message=message, expires_at=expires)
 
     async def verify(self, wallet: Wallet, message: str, signature: str) -> None:
-        """Return if this is a message of ours, signed by the wallet, for the first time. Raises Unauthenticated."""
+        """Check that the message was issued here, is signed by the wallet and was not used before. Raises
+        Unauthenticated."""
         if not signed_text(wallet, message, signature):
             raise Unauthenticated("The signature is not this wallet's over this message.")
         match = _NONCE.search(message)
