@@ -12,9 +12,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from zmart import setting_values
 from zmart.errors import ConfigError
 
 DEFAULT_PROGRAM_ID = "6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw"
@@ -27,6 +35,10 @@ _LOCAL_DEFAULTS: dict[str, object] = {
 }
 """On a developer's machine there is no money to guard: there one key pair decides."""
 
+_SECRET_URL_SCHEMES = {
+    "redis_url": ("redis", "rediss"),
+    "alert_webhook_url": ("https", "http"),
+}
 _VOTE_RULE = re.compile(r"open|(?:funded|staked)(?::[1-9][0-9]{0,17})?|listed:[A-Za-z0-9]{46,59}", re.ASCII)
 
 
@@ -39,6 +51,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     # Where this runs
@@ -167,8 +180,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _local(cls, values: dict[str, object]) -> dict[str, object]:
+    def _cleaned(cls, values: dict[str, object]) -> dict[str, object]:
+        values = setting_values.clean(values)
         return _LOCAL_DEFAULTS | values if values.get("zmart_env") == "local" else values
+
+    @model_validator(mode="after")
+    def _strong_secrets(self) -> Settings:
+        if not self.is_local:
+            for name in ("auth_token_secret", "operator_token", "helius_webhook_secret"):
+                setting_values.require_strong(name, getattr(self, name).get_secret_value())
+        return self
 
     @field_validator("vote_rule_proposals", "vote_rule_disputes")
     @classmethod
@@ -178,13 +199,42 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "solana_rpc_url", "helius_rpc_url", "pinata_api_url", "ipfs_gateway_url", "helius_api_url"
+        "solana_rpc_url",
+        "helius_rpc_url",
+        "pinata_api_url",
+        "ipfs_gateway_url",
+        "helius_api_url",
+        "public_api_url",
     )
     @classmethod
     def _http(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return value.rstrip("/")
+        return setting_values.http_url(value)
+
+    @field_validator("solana_ws_url", "public_ws_url")
+    @classmethod
+    def _socket(cls, value: str) -> str:
+        if value:
+            setting_values.split_url(value, ("ws", "wss"))
+        return value
+
+    @field_validator("redis_url", "alert_webhook_url")
+    @classmethod
+    def _secret_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if text := value.get_secret_value():
+            setting_values.split_url(text, _SECRET_URL_SCHEMES[str(info.field_name)])
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: SecretStr) -> SecretStr:
+        if text := value.get_secret_value():
+            setting_values.database_url(text)
+        return value
+
+    @field_validator("cors_origin", "cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        return ",".join(setting_values.origins(value))
 
     @property
     def rpc_urls(self) -> tuple[str, ...]:
@@ -218,9 +268,9 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # pydantic che
         return Settings(**overrides)
     except ValidationError as problem:
         first = problem.errors()[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
         reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{name} is wrong: {reason}. Fix it in .env or the environment.") from None
+        wrong = f"{str(first['loc'][0]).upper()} is wrong: {reason}" if first["loc"] else reason
+        raise ConfigError(f"{wrong}. Fix it in .env or the environment.") from None
 
 
 @lru_cache(maxsize=1)

@@ -127,8 +127,8 @@ def gateway(installation: Installation, **settings: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{(port := free_port())}"
     settings |= {
         "API_PORT": str(port),
-        "AUTH_TOKEN_SECRET": "a secret of the tests",
-        "HELIUS_WEBHOOK_SECRET": "h",
+        "AUTH_TOKEN_SECRET": "a secret of the tests, of 32 characters",
+        "HELIUS_WEBHOOK_SECRET": "what Helius echoes, of 32 characters",
     }
     environment = {**installation.environment, **settings}
     log = installation.folder / "gateway.log"

@@ -27,7 +27,7 @@ from zmart.services.webhook import PATH
 from zmart.services.websocket.service import WebSocketService
 from zmart.settings import load_settings
 
-SECRET = "a secret of the webhook"
+SECRET = "a secret of the webhook, of 32 characters"
 
 
 @asynccontextmanager

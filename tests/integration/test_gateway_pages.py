@@ -217,7 +217,9 @@ async def test_a_withdrawal_of_a_debt_is_not_called_one_of_liquidity(database_ur
 
 @pytest.mark.parametrize("env", ["devnet", "production"])
 async def test_outside_of_the_local_stack_there_is_no_demo_wallet(database_url: str, env: str) -> None:
-    async with site(database_url, zmart_env=env, helius_webhook_secret="known to Helius") as here:
+    async with site(
+        database_url, zmart_env=env, helius_webhook_secret="what Helius echoes, of 32 characters"
+    ) as here:
         key = await add_market(here.pool, 1)
         for path in ("/", f"/markets/{key}", f"/wallets/{address(2)}"):
             text = (await here.get(path)).text

@@ -285,3 +285,17 @@ async def test_a_wrong_value_is_told_by_its_name_and_in_the_words_of_json(
         answer = await (here.get(path) if body is None else here.post(path, body))
         assert answer.status_code == 400, answer.text
         assert answer.json()["details"] == [{"field": field, "message": message}]
+
+
+async def test_a_parameter_is_known_by_its_name_and_not_by_its_letters(database_url: str) -> None:
+    """W26."""
+    async with site(database_url) as here:
+        await add_market(here.pool, 1)
+        for path in (
+            "/api/search?q=numeric=1",
+            "/api/markets?alphanumeric=1",
+            "/api/markets?q=numeric%3Dstring",
+        ):
+            answer = await here.get(path)
+            assert answer.status_code == 200, path
+        assert (await here.get("/api/markets?numeric=1")).status_code == 400

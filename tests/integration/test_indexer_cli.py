@@ -101,7 +101,7 @@ async def test_the_hosted_service_takes_webhooks_and_tells_how_it_is(database_ur
             indexer_port=port,
             indexer_logs_subscribe=False,
             indexer_scan_interval_s=0.2,
-            helius_webhook_secret="s3cret",
+            helius_webhook_secret="what-helius-echoes-of-32-characters",
         )
         process = await commands.start("run", "indexer", env=env, stdout=asyncio.subprocess.PIPE)
 
@@ -115,7 +115,9 @@ async def test_the_hosted_service_takes_webhooks_and_tells_how_it_is(database_ur
         await until(complete)
         sent = {"content": b"[" + STORY.txs[0].raw() + b"]"}
         assert (await client.post(PATH, **sent)).status_code == 401
-        answer = await client.post(PATH, **sent, headers={"authorization": "s3cret"})
+        answer = await client.post(
+            PATH, **sent, headers={"authorization": "what-helius-echoes-of-32-characters"}
+        )
         assert (answer.status_code, answer.json()) == (200, {"received": 1, "duplicates": 1})
         reported = (await client.get("/metrics")).text
         assert f"zmart_indexer_gap_free_slot {float(node.tip())}" in reported
@@ -124,4 +126,4 @@ async def test_the_hosted_service_takes_webhooks_and_tells_how_it_is(database_ur
         process.terminate()
         out, _ = await asyncio.wait_for(process.communicate(), 15)
         assert process.returncode == 0
-        assert b"s3cret" not in out
+        assert b"what-helius-echoes-of-32-characters" not in out

@@ -20,7 +20,7 @@ from zmart.services.gateway.service import Gateway, open_gateway
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 
-OPERATOR = "operator-token-of-the-tests"
+OPERATOR = "operator token of the tests, of 32 characters"
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 ADMIN = Keypair.from_seed(b"admin".ljust(32, b"."))
 
@@ -64,7 +64,7 @@ async def site(
         "database_url": database_url,
         "redis_url": redis_url,
         "operator_token": OPERATOR,
-        "auth_token_secret": "a secret of the tests",
+        "auth_token_secret": "a secret of the tests, of 32 characters",
     }
     gateway = await open_gateway(Settings(_env_file=None, **{**values, **settings}))
     if with_rules:

@@ -100,7 +100,7 @@ def server(database_url: str, redis_url: str, **environment: str) -> Iterator[st
         redis_url=redis_url,
         api_port=port,
         operator_token=OPERATOR,
-        auth_token_secret="a secret of the tests",
+        auth_token_secret="a secret of the tests, of 32 characters",
         log_level="warning",
         votes_require_statement=False,
         **{f"rate_limit_{name}": 1_000_000 for name in ("reads", "writes", "votes", "comments", "nonce")},

@@ -23,7 +23,7 @@ from zmart.market.types import Signature
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 
-SECRET = "a secret of the webhook"
+SECRET = "a secret of the webhook, of 32 characters"
 API_KEY = "a-helius-key"
 JWT = "a-jwt"
 CID = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWKPbdG"

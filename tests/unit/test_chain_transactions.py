@@ -377,6 +377,8 @@ def test_items_are_plain_values_that_can_be_stored():
 def test_the_echoed_header_must_equal_the_secret():
     assert authorization_matches("s3cret", "s3cret")
     assert authorization_matches("Bearer s3cret", "s3cret")
+    assert authorization_matches("Bearer s3cret", "Bearer s3cret")  # W6: registered with the whole header
+    assert not authorization_matches("Bearer ", "Bearer ")
     for header in (None, "", "s3cre", "s3cret ", "Basic s3cret", "\udcff"):
         assert not authorization_matches(header, "s3cret")
     assert not authorization_matches("", "")

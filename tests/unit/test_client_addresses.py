@@ -1,4 +1,4 @@
-"""A9: who a client is to limits is one question with one answer, for HTTP and for sockets."""
+"""A9, W16, W17, W18: who a client is to limits is one question with one answer, for HTTP and for sockets."""
 
 from __future__ import annotations
 

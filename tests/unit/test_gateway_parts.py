@@ -24,6 +24,7 @@ from zmart.services.gateway.explorer.charts import price_path
 from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.rate_limits import LocalCounts
 from zmart.services.gateway.http.responses import with_text_amounts
+from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 
 FEES = FeeSchedule(300, 200, 500)
@@ -176,3 +177,12 @@ def test_the_price_line_is_within_its_frame() -> None:
 def test_shapes_tolerate_fields_of_a_newer_server() -> None:
     raw = b'{"protocol":1,"resolver":2,"liquidity_provider":3,"new":4}'
     assert msgspec.json.decode(raw, type=Fees).protocol == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "ws://127.0.0.1:4001"), ("::1", "ws://[::1]:4001"), ("::", "ws://[::]:4001")],
+)
+def test_an_ipv6_address_stands_in_brackets_in_a_url(host: str, url: str) -> None:
+    """W19."""
+    assert f"ws://{host_in_url(host)}:4001" == url

@@ -96,7 +96,10 @@ def test_a_server_that_a_setting_names_is_not_brought(
 
 def test_what_a_person_has_set_is_not_overwritten(tmp_path: Path) -> None:
     settings = plain_settings(
-        zmart_home=tmp_path, zmart_env="devnet", monitor_cron="0 * * * *", operator_token="mine"
+        zmart_home=tmp_path,
+        zmart_env="devnet",
+        monitor_cron="0 * * * *",
+        operator_token="mine, of more than 32 characters",
     )
     given = filled(settings, tmp_path)
     assert {"ZMART_ENV", "MONITOR_CRON", "OPERATOR_TOKEN"}.isdisjoint(given)

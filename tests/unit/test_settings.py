@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from zmart.errors import ConfigError
 from zmart.settings import Settings, load_settings
 
+SECRET_URLS = {"database_url": "postgresql", "redis_url": "rediss", "alert_webhook_url": "https"}
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
@@ -25,15 +27,72 @@ def no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("AGGREGATOR_CRON", "61 * * * *", "AGGREGATOR_CRON is wrong: must be a cron expression"),
         ("MONITOR_CRON", "often", "MONITOR_CRON is wrong: must be a cron expression"),
         ("SOLANA_RPC_URL", "localhost:8899", "SOLANA_RPC_URL is wrong: must start with http"),
+        ("SOLANA_RPC_URL", "http://", "SOLANA_RPC_URL is wrong: must be http://host"),
+        ("SOLANA_RPC_URL", "http://127.0.0.1:88 99", "SOLANA_RPC_URL is wrong: must be http://host"),
+        ("SOLANA_RPC_URL", "http://127.0.0.1:\t8899", "SOLANA_RPC_URL is wrong: must be http://host"),
+        ("SOLANA_RPC_URL", "http://[::1", "SOLANA_RPC_URL is wrong: must be http://host"),
+        ("HELIUS_RPC_URL", "https://h.example:port/?api-key=s3cret", "HELIUS_RPC_URL is wrong: must be http"),
+        ("PUBLIC_WS_URL", "https://live.example", "PUBLIC_WS_URL is wrong: must start with ws:// or wss://"),
+        ("PUBLIC_API_URL", "api.example", "PUBLIC_API_URL is wrong: must start with http"),
+        ("DATABASE_URL", "mysql://u:s3cret@h/db", "DATABASE_URL is wrong: must be postgresql://"),
+        ("DATABASE_URL", "postgresql://u:s3cret#ss@h/db", "DATABASE_URL is wrong: must be postgresql://"),
+        ("DATABASE_URL", "postgresql://u:s3cret/ss@h/db", "DATABASE_URL is wrong: must be postgresql://"),
+        ("REDIS_URL", "localhost:6379", "REDIS_URL is wrong: must start with redis://"),
+        ("REDIS_URL", "redis://:s3cret#x@h:6379", "REDIS_URL is wrong: must be redis://host"),
+        ("CORS_ORIGIN", "*", "CORS_ORIGIN is wrong: holds '*', which is not an origin"),
+        ("CORS_ORIGIN", "https://*.example.org", "CORS_ORIGIN is wrong: holds 'https://*.example.org'"),
+        ("CORS_ORIGIN", "https://a.example, app.example", "CORS_ORIGIN is wrong: holds 'app.example'"),
+        ("CORS_ORIGINS", "https://a.example/app", "CORS_ORIGINS is wrong: holds 'https://a.example/app'"),
+        ("AUTH_TOKEN_SECRET", "s3cret", "AUTH_TOKEN_SECRET must have at least 32 characters"),
+        ("OPERATOR_TOKEN", "s3cret", "OPERATOR_TOKEN must have at least 32 characters"),
+        ("HELIUS_WEBHOOK_SECRET", "s3cret", "HELIUS_WEBHOOK_SECRET must have at least 32 characters"),
+        ("AUTH_TOKEN_SECRET", f"s3cret{' ' * 40}", "AUTH_TOKEN_SECRET must have at least 32 characters"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_that_names_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
 ) -> None:
+    """A17, W6c, W13, W20, W27: judged at the start, and nothing secret is in the message."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=re.escape(says)) as caught:
         load_settings()
     assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("SOLANA_RPC_URL", " http://127.0.0.1:8899/\n", "http://127.0.0.1:8899"),
+        ("SOLANA_RPC_URL", "http://[::1]:8899", "http://[::1]:8899"),
+        ("PINATA_JWT", "a.b.c\n", "a.b.c"),
+        (
+            "DATABASE_URL",
+            "postgresql://u:p%23w@h1:5432,h2:5433/db\n",
+            "postgresql://u:p%23w@h1:5432,h2:5433/db",
+        ),
+        ("DATABASE_URL", "postgresql:///db?host=/run/postgresql", "postgresql:///db?host=/run/postgresql"),
+        (
+            "CORS_ORIGIN",
+            "HTTPS://App.Example:443/ ,http://localhost:3000",
+            "https://app.example,http://localhost:3000",
+        ),
+        ("REDIS_PORT", "tcp://10.0.0.7:6379", 63799),
+        ("API_PORT", "tcp://10.0.0.7:80", 4000),
+        ("AUTH_TOKEN_SECRET", "x" * 32, "x" * 32),
+    ],
+)
+def test_text_is_stripped_and_what_a_platform_sets_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, kept: object
+) -> None:
+    """W6c, W8, W13, W20: whatever stands around a value, and Kubernetes' own variables."""
+    monkeypatch.setenv(name, value)
+    found = getattr(load_settings(), name.lower())
+    assert (found.get_secret_value() if isinstance(found, SecretStr) else found) == kept
+
+
+def test_on_a_developer_s_machine_a_secret_may_be_short() -> None:
+    assert load_settings(zmart_env="local", operator_token="x").operator_token.get_secret_value() == "x"
 
 
 def test_a_missing_setting_is_asked_for_only_by_who_needs_it() -> None:
@@ -46,7 +105,8 @@ def test_no_secret_is_ever_printed() -> None:
     secret = "5Kd3NBUAdUnhyzenEwVLy0pBKxSwXvE9FMPyR4UKZvpe"
     names = [n for n, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)]
     assert {"database_url", "redis_url", "pinata_jwt", "operator_token"} <= set(names)
-    filled = load_settings(**dict.fromkeys(names, secret))
+    urls = {name: f"{scheme}://u:{secret}@h" for name, scheme in SECRET_URLS.items()}
+    filled = load_settings(**dict.fromkeys(names, secret) | urls)
     assert secret not in f"{filled!r} {filled} {filled.model_dump()}"
 
 

@@ -7,11 +7,12 @@ import hmac
 
 
 def authorization_matches(header: str | None, secret: str) -> bool:
-    """Compare the header in constant time; a `Bearer ` prefix is accepted. An empty secret matches nothing."""
-    if not header or not secret:
+    """Compare the header in constant time; `Bearer ` at the start of either is left out. An empty secret matches
+    nothing."""
+    given, expected = (text.removeprefix("Bearer ") for text in (header or "", secret))
+    if not expected:
         return False
-    given = header.removeprefix("Bearer ")
-    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
+    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
 
 
 def hmac_matches(signature_header: str | None, secret: str, body: bytes) -> bool:

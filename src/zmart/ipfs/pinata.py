@@ -17,6 +17,7 @@ from zmart.errors import ConfigError
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.multiformats import parse_cid
 from zmart.ipfs.pinning import PinError, Pinned
+from zmart.market.integers import parse_decimal
 from zmart.settings import Settings
 
 _ATTEMPTS = 4
@@ -143,9 +144,8 @@ def _is_retryable(problem: Exception) -> bool | timedelta:
         return False
     if _NOT_PINNED in problem.body:
         return False
-    if problem.retry_after.isdigit():
-        return timedelta(seconds=min(int(problem.retry_after), _RETRY_AFTER_MAX_S))
-    return True
+    seconds = parse_decimal(problem.retry_after)
+    return True if seconds is None else timedelta(seconds=min(seconds, _RETRY_AFTER_MAX_S))
 
 
 def _credentials(settings: Settings) -> dict[str, str]:

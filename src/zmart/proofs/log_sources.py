@@ -11,6 +11,7 @@ import msgspec
 
 from zmart.errors import Invalid, NotFound, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.market.integers import parse_decimal
 from zmart.market.types import MarketId
 from zmart.proofs import merkle
 from zmart.proofs.log_documents import MAX_PAGE, LogPage
@@ -87,8 +88,8 @@ async def _patient(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Re
         answer = await request()
         if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
             break
-        seconds = answer.headers.get("retry-after", "1")
-        await asyncio.sleep(min(int(seconds), 60) if seconds.isdigit() else 1)
+        seconds = parse_decimal(answer.headers.get("retry-after", ""))
+        await asyncio.sleep(1 if seconds is None else min(seconds, 60))
     return answer
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.market.integers import parse_decimal
 from zmart.services.contract import Receive, Scope, Send
 
 JSON = {"content-type": "application/json"}
@@ -50,8 +51,8 @@ class HttpRequest:
 
     async def chunks(self, most: int) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises HttpRefusal 413 beyond `most` bytes, Disconnected if it breaks off."""
-        announced = self.headers.get("content-length", "0")
-        size = int(announced) if announced.isdigit() else 0
+        announced = parse_decimal(self.headers.get("content-length", "0"))
+        size = announced or 0
         more = True
         while more:
             if size > most:
@@ -62,7 +63,7 @@ class HttpRequest:
             more = message.get("more_body", False)
             if piece := message.get("body", b""):
                 yield piece
-            size = max(size, 0) if announced.isdigit() else size + len(piece)
+            size = size if announced is not None else size + len(piece)
 
     async def body(self, most: int) -> bytes:
         """Return the whole body, of at most `most` bytes."""

@@ -9,6 +9,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
+from zmart import setting_values
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import AsgiApp, ProbeMiddleware
 from zmart.services.gateway.context import AppContext
@@ -67,8 +68,7 @@ def router(context: AppContext, clients: ClientAddresses) -> Litestar:
 
 def cors_origins(settings: Settings) -> list[str]:
     """Return the origins of CORS_ORIGIN, or of its former name CORS_ORIGINS."""
-    listed = settings.cors_origin or settings.cors_origins
-    return [origin.strip().rstrip("/") for origin in listed.split(",") if origin.strip()]
+    return setting_values.origins(settings.cors_origin or settings.cors_origins)
 
 
 def socket_origin(socket_url: str) -> str:

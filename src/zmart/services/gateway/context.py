@@ -27,6 +27,7 @@ from zmart.services.gateway.http.cached_value import CachedValue
 from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
 from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.webhook import WebhookReceiver
+from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 from zmart.store import projections, status
 from zmart.store.pool import Pool
@@ -62,7 +63,10 @@ class AppContext:
     @property
     def socket_url(self) -> str:
         """The address of the WebSocket server for clients."""
-        return self.settings.public_ws_url or f"ws://{self.settings.bind_host}:{self.settings.ws_port}"
+        return (
+            self.settings.public_ws_url
+            or f"ws://{host_in_url(self.settings.bind_host)}:{self.settings.ws_port}"
+        )
 
     @property
     def voters(self) -> Voters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zmart.market.integers import parse_decimal
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.plain_http import read_body, send_json
 from zmart.services.webhook import PATH, WebhookReceiver, WebhookResponse
@@ -33,6 +34,8 @@ async def _answer(receiver: WebhookReceiver, scope: Scope, receive: Receive) -> 
 
 async def _body(receive: Receive, announced: str | None, most: int) -> bytes | None:
     """Return the body; None when it is longer than `most`. A body whose content-length is longer is not read."""
-    if announced is not None and (not announced.isdigit() or int(announced) > most):
-        return None
+    if announced is not None:
+        size = parse_decimal(announced)
+        if size is None or size > most:
+            return None
     return await read_body(receive, most)

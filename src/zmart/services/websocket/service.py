@@ -25,6 +25,7 @@ from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.server import SocketServer
 from zmart.services.websocket.state import ChannelStates
 from zmart.services.websocket.subscriptions import Subscriptions
+from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 
@@ -172,7 +173,7 @@ class WebSocketService:
         return 200, "application/json", msgspec.json.encode(body)
 
     def _description_page(self) -> tuple[int, str, bytes]:
-        url = self._settings.public_ws_url or f"ws://{self._settings.bind_host}:{self.port}"
+        url = self._settings.public_ws_url or f"ws://{host_in_url(self._settings.bind_host)}:{self.port}"
         return 200, "application/json", asyncapi.published(url)
 
     def _ready_page(self) -> tuple[int, str, bytes]:

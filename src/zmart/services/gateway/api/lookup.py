@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from zmart.chain.signatures import is_signature
 from zmart.errors import Invalid, NotFound
 from zmart.market.identifiers import MarketRef, is_address, parse_market
+from zmart.market.integers import parse_decimal
 from zmart.market.times import parse_iso
 from zmart.market.types import MarketId, MarketState, Signature, Wallet
 from zmart.services.gateway.context import AppContext
@@ -91,8 +92,9 @@ def required(value: Value | None, ref: MarketRef) -> Value:
 def state_of(text: str) -> str:
     """Parse a state by its name or its number on chain. Raises Invalid."""
     name = text.upper()
-    if text.isdigit() and int(text) < len(MarketState):
-        return MarketState(int(text)).name
+    number = parse_decimal(text)
+    if number is not None and number < len(MarketState):
+        return MarketState(number).name
     if name not in MarketState.__members__ and name != "DRAFT":
         raise Invalid("state", f"state is one of {', '.join(MarketState.__members__)} or their number 0-6.")
     return name
@@ -106,6 +108,7 @@ def moment(field: str, text: str | None, default: datetime) -> datetime:
 def moment_of(field: str, text: str) -> datetime:
     """Parse a time: ISO 8601 (UTC by default) or milliseconds since 1970. Raises Invalid."""
     try:
-        return datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdigit() else parse_iso(text)
+        ms = parse_decimal(text)
+        return parse_iso(text) if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         raise Invalid(field, f"{field} must be an ISO 8601 time or milliseconds since 1970.") from None

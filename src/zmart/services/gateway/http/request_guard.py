@@ -91,6 +91,8 @@ def _refuse_repeats(request: GatewayRequest) -> None:
 
 def _wants_text(request: GatewayRequest) -> bool:
     given: str | None = request.query_params.get("numeric")
+    if given is None:  # another parameter, or a value, holds the word
+        return False
     if given not in _NUMERIC:
         raise Invalid("numeric", "numeric must be number or string.")
     return given == "string"
