@@ -19,6 +19,8 @@ from zmart.errors import Conflict, NotFound
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinata import PinataClient
 from zmart.ipfs.pinning import PinError
+from zmart.market.eligibility import Rule
+from zmart.market.types import VoteKind
 from zmart.proofs import market_document, merkle
 from zmart.proofs.canonical import canonical_json
 from zmart.proofs.findings import Verdict
@@ -29,7 +31,9 @@ from zmart.services.snapshots.api import RunApi
 from zmart.services.snapshots.runs import SnapshotRuns, today
 from zmart.services.snapshots.service import SnapshotService
 from zmart.settings import Settings, load_settings
+from zmart.store import vote_rules
 from zmart.store.pool import Pool
+from zmart.store.vote_rules import VotingTerms
 
 MARKET = "ab" * 32
 ADDRESS = "MarketAddress" + "1" * 30
@@ -141,6 +145,14 @@ async def test_two_machines_with_the_same_rows_make_the_same_cid(
     finally:
         await other.close()
     assert elsewhere.cid == (await runs.run_one(MARKET)).cid
+
+
+async def test_who_may_vote_is_in_it(pool, runs, settings):
+    await vote_rules.fix(pool, MARKET, VoteKind.PROPOSAL, VotingTerms(Rule.parse("funded;7"), 3))
+    await pool.execute(COMMENT, "a comment")
+    [made] = await runs.run_all()
+    snapshot = parse(await fetch_from_gateway(settings.ipfs_gateway_url, made.cid))
+    assert snapshot.voting_terms == [{"kind": "proposal", "rule": "funded;7", "min_votes": 3}]
 
 
 async def test_the_head_of_the_vote_log_is_in_it(pool, runs, settings):

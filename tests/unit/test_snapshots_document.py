@@ -43,6 +43,7 @@ def made(
     comments: list[dict[str, Any]] | None = None,
     log: LogHead = EMPTY_LOG,
     day: str = "2026-01-03",
+    terms: tuple[dict[str, Any], ...] = (),
     **market: Any,
 ) -> bytes:
     return document(
@@ -54,6 +55,7 @@ def made(
         comments=comments or [],
         log=log,
         tallies=[],
+        voting_terms=terms,
     )
 
 
@@ -185,3 +187,14 @@ def test_the_document_is_plain_json():
 
 
 KNOWN_CID = "bafkreicg6crxch5l6tudzqmyc6lvptisqsiueiuh46disdgqcquzwvtpre"
+
+
+TERMS = {"market_id": MARKET, "kind": "dispute", "rule": "staked;50000000", "min_votes": 10}
+
+
+def test_the_terms_of_a_vote_are_in_it_once_they_are_fixed_and_may_not_change():
+    fixed = read(terms=(TERMS,))
+    assert fixed.voting_terms == [{"kind": "dispute", "rule": "staked;50000000", "min_votes": 10}]
+    assert (broken(read(), fixed), broken(fixed, fixed)) == (0, 0)
+    assert broken(fixed, read(terms=({**TERMS, "rule": "open"},))) == 1
+    assert broken(fixed, read(terms=({**TERMS, "min_votes": 1},))) == 1

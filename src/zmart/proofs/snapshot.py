@@ -58,6 +58,7 @@ _MARKET_FIELDS = (
     "updated_slot",
 )
 _TALLY_FIELDS = ("kind", "round", "votes_for", "votes_against", "threshold_bps", "passed", "log_size")
+_TERMS_FIELDS = ("kind", "rule", "min_votes")
 
 
 class LogHead(msgspec.Struct, frozen=True):
@@ -77,6 +78,7 @@ class MarketSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     market: Row
     comments: Sequence[Row]
     vote_log: LogHead
+    voting_terms: Sequence[Row] = ()
 
 
 def log_head(size: int, peaks: Sequence[tuple[int, int, str]]) -> LogHead:
@@ -95,9 +97,12 @@ def document(
     comments: Sequence[Row],
     log: LogHead,
     tallies: Sequence[Row],
+    voting_terms: Sequence[Row] = (),
 ) -> bytes:
-    """Return the canonical bytes. `market`, `comments` and `tallies` are rows of the database as JSON objects, in the
-    order of (created_at, id) and (kind, round). Raises Invalid for a row that has no canonical form."""
+    """Return the canonical bytes. `market`, `comments`, `tallies` and `voting_terms` are rows of the database as JSON,
+    in the order of (created_at, id), (kind, round) and kind; without terms that are fixed there is no such field.
+    Raises Invalid for a row that has no canonical form."""
+    terms = [{name: _json(row[name]) for name in _TERMS_FIELDS} for row in voting_terms]
     return canonical_json(
         {
             "type": TYPE,
@@ -114,6 +119,7 @@ def document(
             "comments": [_comment(row) for row in comments],
             "vote_log": {"size": log.size, "root": log.root},
             "tallies": [_tally(row) for row in tallies],
+            **({"voting_terms": terms} if terms else {}),
         }
     )
 

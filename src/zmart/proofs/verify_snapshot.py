@@ -93,8 +93,8 @@ def report(cid: str, snapshot: MarketSnapshot, findings: Sequence[ProofFinding])
 
 
 def compare(older: MarketSnapshot, newer: MarketSnapshot) -> list[ProofFinding]:
-    """Return the checks that `newer` continues `older`: the same market, a later day, a log that only grew, and no
-    comment removed or changed."""
+    """Return the checks that `newer` continues `older`: the same market, a later day, a log that only grew, the same
+    terms of its votes, and no comment removed or changed."""
     return list(_compared(older, newer))
 
 
@@ -118,6 +118,12 @@ def _compared(older: MarketSnapshot, newer: MarketSnapshot) -> Iterator[ProofFin
         old_log.size <= new_log.size and same_size_same_root,
         f"The vote log grew from {old_log.size} to {new_log.size} entries.",
         f"The vote log of {old_log.size} entries is not the beginning of that of {new_log.size}.",
+    )
+    terms = {row["kind"]: row for row in newer.voting_terms}
+    yield _check(
+        all(terms.get(row["kind"], row) == row for row in older.voting_terms),
+        "The terms of its votes are those of its successor.",
+        "Who may vote, or how many votes are needed, was changed for its successor.",
     )
     yield from _comments_compared(older, newer)
 

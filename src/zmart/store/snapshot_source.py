@@ -16,6 +16,8 @@ SELECT (to_jsonb(m) || jsonb_build_object('proposed_outcome', {outcome_as_boolea
      FROM discussions c WHERE c.market_id = m.market_id) AS comments,
     (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.kind, t.round), '[]')::text
      FROM tallies t WHERE t.market_id = m.market_id) AS tallies,
+    (SELECT coalesce(jsonb_agg(to_jsonb(r) ORDER BY r.kind), '[]')::text
+     FROM vote_rules r WHERE r.market_id = m.market_id) AS voting_terms,
     coalesce(l.size, 0) AS log_size,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(n.level, n.node_index, encode(n.hash, 'hex'))), '[]')::text
      FROM generate_series(0, 62) bit JOIN vote_log_nodes n
@@ -40,6 +42,7 @@ class SnapshotSource(msgspec.Struct, frozen=True, kw_only=True):
     genesis_hash: str | None
     comments: str
     tallies: str
+    voting_terms: str
     log_size: int
     log_peaks: str
 

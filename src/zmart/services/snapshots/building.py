@@ -81,5 +81,6 @@ class SnapshotBuilder:
             comments=comments,
             log=log_head(source.log_size, _PEAKS.decode(source.log_peaks)),
             tallies=_ROWS.decode(source.tallies),
+            voting_terms=_ROWS.decode(source.voting_terms),
         )
         return content, len(comments)
