@@ -137,7 +137,10 @@ Category = Annotated[str, text(*rules.CATEGORY_CHARS, lower=True)]
 Tag = Annotated[str, text(*rules.TAG_CHARS, lower=True)]
 Tags = Annotated[list[Tag], Meta(extra_json_schema={"maxItems": rules.TAGS_MAX}, extra={"rule": _tags})]
 EndDate = Annotated[str, Meta(extra_json_schema={"format": "end-date", "description": "ISO 8601."})]
-EndDateMs = Annotated[int, Meta(extra_json_schema={"minimum": 4_102_444_800_000, "maximum": 10**14})]
+EndDateMs = Annotated[
+    int,
+    Meta(extra_json_schema={"minimum": 0, "maximum": 10**14, "description": "Milliseconds since 1970."}),
+]
 Amount = Annotated[int, Meta(gt=0, le=2**63 - 1)]
 AmountOrNone = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Bps = Annotated[int, Meta(ge=0, le=10_000)]
