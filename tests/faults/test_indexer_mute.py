@@ -27,7 +27,7 @@ from zmart.store import inbox
 from zmart.store.inbox import Hint
 
 _PIECES = 8
-_BEHIND_S = 2.0
+_MAX_LAG_S = 2.0
 _OLD = """
 SELECT signature FROM inbox WHERE state = 'pending' AND listed AND received_at < now() - interval '4 s'
 """
@@ -75,7 +75,7 @@ async def test_while_half_of_the_answers_say_nothing_no_hole_is_passed(
     database_url, new_database, migrated_template, monkeypatch, number
 ):
     """W3, C13, C24."""
-    monkeypatch.setattr(service_module, "BEHIND_S", _BEHIND_S)
+    monkeypatch.setattr(service_module, "MAX_LAG_S", _MAX_LAG_S)
     story, chance = story_of(number), random.Random(number)
     expected = await truth(story, new_database(migrated_template))
     async with serving(story) as node, Proxy.before(node.url) as proxy:
