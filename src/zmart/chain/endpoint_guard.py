@@ -40,7 +40,7 @@ EndpointCall = Callable[[str, Sequence[object]], Awaitable[bytes]]
 
 
 class ChainReport(msgspec.Struct, frozen=True):
-    """What an answer says of the chain: the newest slot and time in it."""
+    """The newest slot and time of the chain in an answer."""
 
     slot: Slot
     time: ChainTime | None = None

@@ -41,7 +41,7 @@ MAX_ANSWER_BYTES = 128 * 1024 * 1024
 _MAX_REFUSAL_BYTES = 4_096
 _PAUSE_S, _SHORT_PAUSE_S = 15.0, 1.0
 _SLOWEST_ANSWER = 3
-"""How many times `timeout_s` one answer may take: httpx limits each read only, and an answer may drip."""
+"""How many times `timeout_s` one answer may take: httpx limits only each read."""
 _ADVICE = {
     401: ", it requires a valid API key",
     402: ", the plan's quota is used up",

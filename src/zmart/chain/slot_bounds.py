@@ -115,7 +115,7 @@ class SlotBounds:
         return ""
 
     def _is_jump(self, clock: ChainClock) -> bool:
-        """Whether the clock was advanced, where that can happen: the slots went along."""
+        """Whether the clock of a local chain was advanced, with its slots."""
         if self._is_public or self._newest is None:
             return not self._is_public
         before = self._newest.clock

@@ -51,7 +51,7 @@ class PinataClient:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PinataClient:
-        """PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY. Raises ConfigError when neither is set."""
+        """Use PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY. Raises ConfigError when neither is set."""
         name = "local" if settings.is_local else "pinata"
         return cls(settings.pinata_api_url, _credentials(settings), name)
 

@@ -16,7 +16,7 @@ class ChildServer(ABC):
     """Run one server with its files in `folder`."""
 
     title: ClassVar[str]
-    """What sentences call the server."""
+    """The name of the server in messages."""
     log_name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
     """At this signal the server stores everything and ends."""

@@ -1,4 +1,4 @@
-"""Whether the extra `local` is installed: a production installation has this folder's code and not what it imports."""
+"""Check that the extra `local` is installed: an installation without it lacks the packages that this folder imports."""
 
 from __future__ import annotations
 

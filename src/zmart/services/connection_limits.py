@@ -1,4 +1,4 @@
-"""What one HTTP connection may take of a service: time and size of a head, time of a body, time to read an answer.
+"""Limit each HTTP connection: time and size of a head, time of a body, time to read an answer.
 
 uvicorn times only idle connections that were answered before, and bounds neither heads nor clients that never read.
 `LimitedConnection` stands between a transport and uvicorn's protocol and uses of both only what asyncio publishes;
@@ -182,7 +182,7 @@ async def _refuse(send: Send, status: int, error: str, message: str) -> None:
 
 
 def protocol_factory(bounds: ConnectionBounds) -> Callable[..., asyncio.Protocol]:
-    """What uvicorn calls for each connection (`http` of its Config)."""
+    """Return the factory that uvicorn calls for each connection (`http` of its Config)."""
 
     def make(**options: object) -> asyncio.Protocol:
         return LimitedConnection(HttpToolsProtocol(**options), bounds)  # type: ignore[arg-type]  # passed on as given

@@ -1,4 +1,4 @@
-"""What every service offers to the host that runs it (ops/host.py)."""
+"""The interface that every service has for the host that runs it (ops/host.py)."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ FROM ipfs_anchors WHERE unpinned_at IS NULL
 
 
 class AnchorKind(Enum):
-    """What the pinned bytes are."""
+    """The kind of document that is pinned."""
 
     SNAPSHOT = "snapshot"
     QUESTION = "question"

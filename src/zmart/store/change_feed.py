@@ -83,7 +83,7 @@ class Topic(Enum):
 
 
 class Op(Enum):
-    """What a commit did with the row."""
+    """The operation that changed a row."""
 
     CREATED = "created"
     UPDATED = "updated"

@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class _RpcTransaction(msgspec.Struct, frozen=True):
-    """What our RPC says of a delivery: the transaction, and the names of what differs."""
+    """A delivery as our RPC returns it: the transaction, and the names of fields that differ."""
 
     raw: bytes
     slot: Slot

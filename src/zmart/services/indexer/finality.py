@@ -30,10 +30,10 @@ from zmart.store.retrying import Outages, retrying
 _AT_ONCE = 256
 _REREAD_AT_ONCE = 16
 _SETTLING_SLOTS = 32
-"""What a node may be behind another that confirmed a transaction already: about the time that finality takes."""
+"""How far a node may lag behind another one that has confirmed a transaction: about the slots until finality."""
 _FAR_SLOTS, _LONG_S = 150, 60.0
-"""What is so far ahead of the node, and of every slot that the index ever knew, for so long was never on the chain: who
-knows the webhook's secret made it up."""
+"""A transaction so many slots ahead of the node and of the index for so long was never on the chain: someone who knows
+the webhook's secret invented it."""
 log = structlog.get_logger()
 
 
@@ -170,8 +170,8 @@ class FinalityWatcher:
 
 
 def _should_be_known(candidate: UnfinalTransaction, finalized: Slot, reached: Slot, known: Slot) -> bool:
-    """Whether a node that has reached this slot must know the transaction if it exists. `known`: the newest slot that
-    the index knew to be final; a node behind it fell back, and proves nothing about what it lacks."""
+    """Whether a node that has reached slot `reached` must have the transaction if it exists. `known`: the newest slot
+    that the index knew to be final; a node that is behind it proves nothing by what it lacks."""
     must_be_known = candidate.slot <= max(finalized, reached - _SETTLING_SLOTS)
     is_made_up = candidate.slot > max(reached, known) + _FAR_SLOTS and candidate.age_s > _LONG_S
     return must_be_known or is_made_up

@@ -241,7 +241,7 @@ _KNOWN: Mapping[str, Callable[[TruncatedInstruction], e.StoredEvent]] = {
         cancelled_at=lost.at(lost.of_market.cancelled_at),
     ),
 }
-"""Those whose event the arguments and accounts tell alone, whatever came before or after."""
+"""Instructions whose event follows from their arguments and accounts alone."""
 
 
 def _unlogged(
@@ -273,4 +273,4 @@ _UNLOGGED: Mapping[str, Callable[[TruncatedInstruction], e.StoredEvent]] = {
     "update_global_config": _unlogged("update_global_config", "admin", *UPDATED_FIELDS),
     "emergency_pause": _unlogged("emergency_pause", "admin"),
 }
-"""Those whose event depends on what the market was, or the config: the fold knows, also when it has to fold again."""
+"""Instructions whose event also depends on the state of the market or config before: the fold completes them."""

@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class BatchOutcome(Enum):
-    """How a turn of the worker ended."""
+    """The outcome of one batch of the worker."""
 
     WORKED = auto()
     IDLE = auto()

@@ -1,4 +1,4 @@
-"""What the services say of themselves, put together."""
+"""Collect the status that each service reports."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _NODE_LAG_BLOCKS = 32
 
 
 class _Sent(msgspec.Struct, frozen=True, array_like=True):
-    """What Redis stores of a transaction."""
+    """A relayed transaction as Redis stores it."""
 
     raw_tx: bytes
     last_valid_block_height: int

@@ -27,7 +27,7 @@ class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what a client sends. Decoding applies the rule of every field's annotation. Raises Invalid."""
 
     either: ClassVar[tuple[str, ...]] = ()
-    """Of these fields exactly one is given."""
+    """Exactly one of these fields must be given."""
 
     def __post_init__(self) -> None:
         for name, rule in _rules(type(self)).items():

@@ -62,7 +62,7 @@ class FinalizationPolicy(msgspec.Struct, frozen=True):
 
     @property
     def voting(self) -> timedelta:
-        """How long a dispute is voted on."""
+        """The duration of a dispute vote."""
         return timedelta(hours=self.settings.dispute_voting_hours)
 
 

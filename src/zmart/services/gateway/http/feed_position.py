@@ -25,7 +25,7 @@ class FeedPositionReader:
 
     def __init__(self, pool: Pool) -> None:
         self.changes = RecentChanges()
-        """What changed, as of the last position that was given."""
+        """The changes up to the last position that was returned."""
         self._pool = pool
         self._waiting: list[asyncio.Future[FeedPosition]] = []
         self._reading: asyncio.Task[None] | None = None

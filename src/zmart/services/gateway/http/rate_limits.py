@@ -33,7 +33,7 @@ def policies(settings: Settings) -> dict[str, RateLimitPolicy]:
 
 
 class RateLimitVerdict(msgspec.Struct, frozen=True):
-    """Whether a request is admitted, how many are left, and in how many seconds the window ends."""
+    """Whether a request is admitted, how many more are allowed, and in how many seconds the window ends."""
 
     allowed: bool
     remaining: int
@@ -41,7 +41,7 @@ class RateLimitVerdict(msgspec.Struct, frozen=True):
 
 
 class RateLimitGrant(msgspec.Struct, frozen=True):
-    """How many of a client's requests that were counted together are admitted, and how many were left before."""
+    """How many requests of a client, counted together, are admitted, and how many were still allowed before them."""
 
     granted: int
     left: int

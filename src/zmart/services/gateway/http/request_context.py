@@ -20,7 +20,7 @@ _VALID_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 @dataclass(slots=True, frozen=True)
 class CacheableRead:
-    """How a response is read again. It depends only on path and query of the request, on published tables, and on data
+    """How to read a response again. It depends only on path and query of the request, on published tables, and on data
     that may be `max_age_s` old."""
 
     read: Callable[[], Awaitable[object]]
@@ -33,7 +33,7 @@ class RequestContext:
 
     request_id: str
     headers: Mapping[bytes, bytes]
-    """By name; the last value of a header that came more than once."""
+    """Values of headers by name; the last one of a repeated header."""
     began_s: float
     body: bytes = b""
     principal: Principal | None = None
