@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from kit.servers import Databases, LocalChain, empty, in_a_thread, running, running_chain
 from kit.temporary_files import keep_in_memory
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 TEMPLATE = "migrated"
 keep_in_memory()
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("busy")
 # As by default, but tracebacks without frames and colours: to draw those took 3 % of the time of all tests.
 structlog.configure(
     processors=[
