@@ -185,6 +185,26 @@ async def test_a_local_chain_may_be_advanced_and_restarted_at_any_time(database_
         assert engine.rpc.refusals() == {}
 
 
+async def test_a_clock_that_is_being_advanced_raises_no_alert(database_url):
+    """Surfpool's Clock has the new time at once, and the number of its slot in the epoch until the next slot."""
+    async with (
+        serving(STORY) as node,
+        Proxy.before(node.url) as proxy,
+        engine_asking(database_url, proxy.url) as engine,
+    ):
+        start = int(time.time())
+        node.time_of = lambda slot: start + slot // 10
+        await work(engine)
+        node.more_slots = 30 * 864_000
+        jumps = iter([clock_of(slot=19)])
+        proxy.script = lambda call: next(jumps, honest)(call) if call.method == "getAccountInfo" else None
+        for _ in range(2):
+            await work(engine)
+        assert next(jumps, None) is None
+        assert (await progress_of(engine)).final_time == node.time_of(node.tip())
+        assert engine.rpc.refusals() == {}
+
+
 async def test_a_node_that_lags_is_followed_by_one_at_the_tip(database_url):
     async with (
         chain_of(is_cluster=True) as node,

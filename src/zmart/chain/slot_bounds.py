@@ -53,13 +53,13 @@ class SlotBounds:
     """Accept Clocks with `learn`; no slot above `ceiling()` can exist yet."""
 
     def __init__(self) -> None:
-        self._is_public = False
+        self.is_public = False
         self._newest: _AcceptedClock | None = None
 
     def belong_to(self, genesis_hash: str) -> None:
         """Say which chain it is; what was accepted before is judged again by its rules."""
         before, self._newest = self._newest, None
-        self._is_public = genesis_hash in PUBLIC_CLUSTERS
+        self.is_public = genesis_hash in PUBLIC_CLUSTERS
         if before is not None and not self._why_impossible(before.clock):
             self._newest = before
 
@@ -74,16 +74,16 @@ class SlotBounds:
             return None
         clock = self._newest.clock
         age_s = time.monotonic() - self._newest.at
-        if self._is_public:  # an accepted Clock may be that of a node that lags
+        if self.is_public:  # an accepted Clock may be that of a node that lags
             age_s = max(age_s, time.time() - clock.unix_timestamp)
-        rate = SLOTS_PER_S if self._is_public else _OTHER_SLOTS_PER_S
+        rate = SLOTS_PER_S if self.is_public else _OTHER_SLOTS_PER_S
         return Slot(clock.slot + MARGIN_SLOTS + int(rate * age_s))
 
     def learn(self, clock: ChainClock) -> None:
         """Accept what a node's Clock says. Raises BadAnswer when the chain cannot have reached it."""
         if reason := self._why_impossible(clock):
             raise BadAnswer(reason)
-        if not self._is_public or self._newest is None or clock.slot >= self._newest.clock.slot:
+        if not self.is_public or self._newest is None or clock.slot >= self._newest.clock.slot:
             self._newest = _AcceptedClock(clock, time.monotonic())
 
     def check_slot(self, slot: Slot) -> None:
@@ -95,29 +95,29 @@ class SlotBounds:
     def check_recent(self, clock: ChainClock) -> None:
         """Raise BadAnswer for an accepted Clock of a node that lags far behind, or of a cluster that stands still."""
         lag_s = int(time.time()) - clock.unix_timestamp
-        if self._is_public and lag_s > LAG_S:
+        if self.is_public and lag_s > LAG_S:
             raise BadAnswer(f"its Clock is {lag_s} s behind this machine's")
 
     def check_time(self, at: ChainTime) -> None:
         """Raise BadAnswer for a time that is still to come."""
-        if self._is_public and at > time.time() + AHEAD_S:
+        if self.is_public and at > time.time() + AHEAD_S:
             raise BadAnswer(_ahead(at))
 
     def _why_impossible(self, clock: ChainClock) -> str:
         if clock.unix_timestamp > time.time() + AHEAD_S and not self._is_jump(clock):
             return _ahead(clock.unix_timestamp)
-        rate = SLOTS_PER_S if self._is_public else _OTHER_SLOTS_PER_S
+        rate = SLOTS_PER_S if self.is_public else _OTHER_SLOTS_PER_S
         most = rate * (max(clock.unix_timestamp, int(time.time())) - _FIRST_CLUSTER)
-        if self._is_public:
+        if self.is_public:
             most = min(most, self.ceiling() or most)
         if clock.slot > most:
             return f"its Clock reports slot {clock.slot}, and the chain can have reached slot {most} at most"
         return ""
 
     def _is_jump(self, clock: ChainClock) -> bool:
-        """Whether the clock of a local chain was advanced, with its slots."""
-        if self._is_public or self._newest is None:
-            return not self._is_public
+        """Return whether the clock was advanced with its slots, which no public cluster can."""
+        if self.is_public or self._newest is None:
+            return not self.is_public
         before = self._newest.clock
         slots = max(0, clock.slot - before.slot)
         return clock.unix_timestamp - before.unix_timestamp <= AHEAD_S + _OTHER_SECONDS_PER_SLOT * slots
