@@ -169,7 +169,7 @@ async def test_the_commands_decide_once_and_show_what_was_sent(scene: Scene) -> 
     status, answer = await zmart(
         scene, "intents", "resolve", approve["id"], "--as", "dead", "--reason", "x", "--yes"
     )
-    assert (status, "already landed" in said) == (1, True)
+    assert (status, "already landed" in answer) == (1, True)
     assert (await zmart(scene, "aggregate", address))[1].strip() == "nothing was due"
     status, said = await zmart(scene, "aggregate", "market")
     assert (status, "not a market id" in said) == (1, True)
