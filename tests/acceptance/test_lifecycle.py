@@ -118,7 +118,7 @@ def test_each_effect_of_the_backend_is_on_chain_exactly_once(stack: Settings, re
 def test_the_dashboard_shows_a_healthy_stack(stack: Settings, report: DemoReport) -> None:
     page = httpx.get(f"http://127.0.0.1:{stack.api_port}/dashboard", timeout=10)
     assert page.status_code == 200
-    assert "healthy" in page.text
+    assert "healthy" in page.text, page.text[page.text.find("<body") :]
 
 
 def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(

@@ -26,7 +26,8 @@ GENESIS_EVERY_S = 60.0
 """How often each endpoint's genesis is read again: what is behind a load balancer may change."""
 _SHORTEST_HASH = 32
 """Characters of 32 bytes in base58, at least; a database that was filled by hand names no chain."""
-_ADVANCING_S = 0.5
+_ADVANCING_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Pauses until a chain whose clock was advanced has its next slot; a busy machine makes it late."""
 _REPORTED_S = 600.0
 """How long a refusal is reported after it last happened."""
 REFUSED = Counter(
@@ -143,14 +144,16 @@ class EndpointGuard:
         slot. Such an answer is not used, and raises no alert."""
         if self._bounds.is_public:
             return False
-        await asyncio.sleep(_ADVANCING_S)
-        try:
-            self._bounds.learn(read_clock(await call("getAccountInfo", clock_params("confirmed"))))
-            if isinstance(report, ChainReport):
-                self._bounds.check_slot(report.slot)
-        except (BadAnswer, ChainError):
-            return False
-        return True
+        for pause_s in _ADVANCING_S:
+            await asyncio.sleep(pause_s)
+            try:
+                self._bounds.learn(read_clock(await call("getAccountInfo", clock_params("confirmed"))))
+                if isinstance(report, ChainReport):
+                    self._bounds.check_slot(report.slot)
+            except (BadAnswer, ChainError):
+                continue
+            return True
+        return False
 
     async def _check_slot(self, slot: Slot, call: EndpointCall) -> None:
         if self._bounds.ceiling() is None:
