@@ -220,7 +220,9 @@ class Settings(BaseSettings):
     @field_validator("redis_url", "alert_webhook_url")
     @classmethod
     def _secret_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if text := value.get_secret_value():
+        text = value.get_secret_value()
+        is_socket_file = info.field_name == "redis_url" and text.startswith("unix:///")
+        if text and not is_socket_file:
             setting_values.split_url(text, _SECRET_URL_SCHEMES[str(info.field_name)])
         return value
 

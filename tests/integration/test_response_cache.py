@@ -11,6 +11,7 @@ from kit.gateway import add_market, add_trade
 from kit.raw_client import RawClient, Served, connected, request, served
 from kit.wallets import address, market_id, wallet
 from zmart.services.gateway import metrics
+from zmart.services.gateway.http.feed_position import FeedPositionReader
 from zmart.store import change_feed, documents
 from zmart.store.pool import Pool
 
@@ -198,18 +199,28 @@ async def test_head_is_answered_from_the_same_entry_without_a_body(database_url:
 async def test_many_who_ask_at_once_wait_for_one_position_and_one_read(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    positions = 0
-    read = change_feed.position
+    positions = asked = 0
+    everyone_came = asyncio.Event()
+    read, ask = change_feed.position, FeedPositionReader.position
 
     async def counting(pool: Pool) -> change_feed.FeedPosition:
         nonlocal positions
         positions += 1
+        await everyone_came.wait()  # on a busy machine the requests come slowly
         return await read(pool)
+
+    async def asking(reader: FeedPositionReader) -> change_feed.FeedPosition:
+        nonlocal asked
+        asked += 1
+        if asked == 40:
+            everyone_came.set()
+        return await ask(reader)
 
     async with served(database_url, redis_url) as here, connected(here.port) as client:
         await add_market(here.site.pool, 1)
         await cached(client, here, "/api/markets")
         monkeypatch.setattr(change_feed, "position", counting)
+        monkeypatch.setattr(FeedPositionReader, "position", asking)
         route = here.cache.routes.get(("/api/markets", b""))
         assert route is not None
         before = metrics.CACHE.hits

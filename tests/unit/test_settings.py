@@ -77,6 +77,7 @@ def test_a_wrong_setting_is_one_sentence_that_names_it(
             "HTTPS://App.Example:443/ ,http://localhost:3000",
             "https://app.example,http://localhost:3000",
         ),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
         ("REDIS_PORT", "tcp://10.0.0.7:6379", 63799),
         ("API_PORT", "tcp://10.0.0.7:80", 4000),
         ("AUTH_TOKEN_SECRET", "x" * 32, "x" * 32),
