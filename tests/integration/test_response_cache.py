@@ -227,9 +227,7 @@ async def test_many_who_ask_at_once_wait_for_one_position_and_one_read(
         answers = await asyncio.gather(*(here.site.get("/api/markets") for _ in range(40)))
         assert {answer.status_code for answer in answers} == {200}
         assert metrics.CACHE.hits - before <= 40
-        assert (
-            positions <= 10
-        )  # all that come while one is read share the next; a busy machine sends them slowly
+        assert positions <= 4
 
 
 async def test_the_cache_stays_within_its_bytes_and_reports_them(database_url: str, redis_url: str) -> None:
