@@ -1,26 +1,33 @@
-"""What one connection may take of a service, whatever its client does."""
+"""A5, A8, A14, A15: what one connection may take of a service, whatever its client does."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from kit.raw_client import RawClient, connected, listening, request
 from zmart.services.connection_limits import ConnectionBounds
 from zmart.services.contract import Receive, Scope, Send
+from zmart.services.head_bounds import HeadBounds
 
 QUICK = ConnectionBounds(head_within_s=0.2, body_within_s=0.2, read_within_s=0.3, check_s=0.05)
 LARGE = b"x" * (8 << 20)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads the body; answers with many bytes at /large, else with its length."""
+    """Reads the body, unless at /unread; answers with many bytes at /large, never at /slow, else with its length."""
     body = b""
-    if scope["method"] == "POST":
+    if scope["path"] == "/slow":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
+    if scope["method"] == "POST" and scope["path"] != "/unread":
         while (message := await receive()).get("more_body", False):
             body += message["body"]
         body += message["body"]
@@ -61,13 +68,104 @@ async def test_an_idle_connection_outlives_the_time_of_a_head() -> None:
 
 
 async def test_a_head_that_is_too_long_ends_the_connection() -> None:
-    async with client_of(ConnectionBounds(head_bytes=4_096)) as client:
+    async with client_of(ConnectionBounds(HeadBounds(head_bytes=4_096))) as client:
         client.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Long: y\r\n" * 1_000)
         assert await client.is_closed()
 
 
+ENDLESS = {
+    "a header's value": (b"GET / HTTP/1.1\r\nX-Long: ", b"y" * 8_192),
+    "a header's name": (b"GET / HTTP/1.1\r\nHost: x\r\n", b"n" * 8_192),
+    "header lines": (b"GET / HTTP/1.1\r\nHost: x\r\n", b"X-Long: y\r\n" * 700),
+    "a path": (b"GET /", b"p" * 8_192),
+    "a query": (b"GET /?", b"q=1&" * 2_048),
+    "a method": (b"", b"G" * 8_192),
+    "empty lines": (b"", b"\r\n" * 4_096),
+    "trailers": (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Long: y\r\n" * 700),
+    "a chunk's extension": (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"e" * 8_192),
+    "a head behind a request in progress": (b"GET /slow HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n", b"X-Long: y\r\n" * 700),
+    "trailers of an answered request": (
+        b"POST /unread HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Long: y\r\n" * 700,
+    ),
+}  # fmt: skip
+"""What can go on without an end in the head or the framing of a message: its beginning, and a piece of 8 KiB."""
+MOST_PIECES = 2_000
+
+
+@pytest.mark.parametrize("part", ENDLESS)
+async def test_nothing_around_a_body_is_endless(part: str) -> None:
+    """A5: whatever a client sends that is no body, the connection ends soon after 64 KiB."""
+    begin, piece = ENDLESS[part]
+    async with client_of(ConnectionBounds()) as client:
+        client.writer.write(begin)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < MOST_PIECES and not client.reader.at_eof():
+                client.writer.write(piece)
+                await client.writer.drain()
+                sent += 1
+        assert sent < MOST_PIECES, "16 MiB were taken"
+
+
+HEADS = {
+    "a long header": ("/", "X-Long: " + "y" * 65_536 + "\r\n", 431),
+    "a long path": ("/" + "p" * 8_192, "", 414),
+    "a long query": ("/?q=" + "q" * 8_192, "", 414),
+    "many parameters": ("/?" + "&".join(f"p{number}=1" for number in range(101)), "", 400),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+async def test_a_whole_head_above_a_bound_is_refused_before_the_application_sees_it(kind: str) -> None:
+    """A8: length and number are judged in linear time, before anything reads them further."""
+    path, headers, status = HEADS[kind]
+    async with client_of(ConnectionBounds()) as client:
+        answered, sent, body = await client.get(path, headers)
+        assert (answered, sent["connection"]) == (status, "close")
+        assert msgspec.json.decode(body)["status"] == status
+
+
+async def test_a_head_within_the_bounds_is_taken() -> None:
+    async with client_of(ConnectionBounds()) as client:
+        query = "&".join(f"p{number}=1" for number in range(100))
+        assert (await client.get(f"/?{query}", "X-Long: " + "y" * 50_000 + "\r\n"))[0] == 200
+
+
+async def test_a_body_in_small_chunks_is_no_attack() -> None:
+    async with client_of(ConnectionBounds()) as client:
+        client.writer.write(request("/", "Transfer-Encoding: chunked\r\n", "POST"))
+        client.writer.write(b"1\r\nx\r\n" * 50_000 + b"0\r\nX-Trailer: y\r\n\r\n")
+        assert (await client.answer())[2] == b"50000"
+        assert (await client.get("/"))[0] == 200
+
+
+async def test_a_body_that_nobody_reads_ends_the_connection_after_a_while() -> None:
+    """A15: what comes after the answer has the time of a body."""
+    async with client_of(QUICK) as client:
+        client.writer.write(request("/unread", "Content-Length: 1000\r\n", "POST") + b"half")
+        assert (await client.answer())[0] == 200
+        assert await client.is_closed()
+
+
+async def test_a_body_that_nobody_reads_is_bounded() -> None:
+    """A6: an answer does not have to wait for the body, and what follows it is bounded."""
+    async with client_of(ConnectionBounds(unread_bytes=100_000)) as client:
+        client.writer.write(request("/unread", "Content-Length: 1000000\r\n", "POST"))
+        assert (await client.answer())[0] == 200
+        client.writer.write(b"x" * 500_000)
+        assert await client.is_closed()
+
+
+async def test_a_short_body_that_nobody_reads_leaves_the_connection_open() -> None:
+    async with client_of(QUICK) as client:
+        client.writer.write(request("/unread", "Content-Length: 100000\r\n", "POST"))
+        assert (await client.answer())[0] == 200
+        client.writer.write(b"x" * 100_000)
+        assert (await client.get("/"))[0] == 200
+
+
 async def test_a_body_counts_as_no_head() -> None:
-    async with client_of(ConnectionBounds(head_bytes=1_024)) as client:
+    async with client_of(ConnectionBounds(HeadBounds(head_bytes=1_024))) as client:
         body = b"x" * 100_000
         client.writer.write(request("/", f"Content-Length: {len(body)}\r\n", "POST") + body)
         assert (await client.answer())[2] == b"100000"
@@ -83,6 +181,7 @@ async def test_too_many_headers_are_refused() -> None:
 
 
 async def test_a_body_that_does_not_come_is_408() -> None:
+    """A15"""
     async with client_of(QUICK) as client:
         client.writer.write(request("/", "Content-Length: 10\r\n", "POST") + b"half")
         status, headers, _ = await client.answer()
@@ -91,6 +190,7 @@ async def test_a_body_that_does_not_come_is_408() -> None:
 
 
 async def test_a_client_that_never_reads_is_dropped() -> None:
+    """A14"""
     async with listening(app, QUICK) as port:
         loop = asyncio.get_running_loop()
         with socket.socket() as silent:

@@ -113,3 +113,27 @@ async def test_all_header_lines_count_and_an_ipv6_subnet_is_one_client(
         assert await statuses([[f"5.5.5.{n}", "1.1.1.1"] for n in range(5)]) == [200] * 3 + [429] * 2
         assert await statuses([[f"2001:db8::{n}"] for n in range(5)]) == [200] * 3 + [429] * 2
         assert await statuses([[f"2.2.2.2:{n}"] for n in range(5)]) == [200] * 3 + [429] * 2
+
+
+async def test_a_request_that_is_refused_for_its_query_counts(database_url: str, redis_url: str) -> None:
+    """A8: what is invalid in a query is looked for behind the limit."""
+    async with site(database_url, redis_url, rate_limit_reads=5) as here:
+        paths = ["/api/markets?limit=1&limit=2", "/api/markets?search=%00", "/api/markets?numeric=words"]
+        statuses = [(await here.get(paths[number % 3])).status_code for number in range(8)]
+        assert statuses == [400] * 5 + [429] * 3
+
+
+async def test_a_body_that_cannot_be_read_counts(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url, rate_limit_nonce=1) as here:
+        bodies = [
+            ({"content-type": "text/plain"}, b"x", 415),
+            ({"content-type": "application/json"}, b"\xff", 400),
+            ({"content-type": "application/json"}, b"x" * 65_537, 413),
+        ]
+        for number in range(WALLETS_PER_ADDRESS):
+            headers, body, status = bodies[number % 3]
+            refused = await here.http.post("/api/auth/nonce", content=body, headers=headers)
+            assert refused.status_code == status
+        headers, body, _ = bodies[0]
+        refused = await here.http.post("/api/auth/nonce", content=body, headers=headers)
+        assert refused.status_code == 429

@@ -1,8 +1,8 @@
-"""Limit each HTTP connection: time and size of a head, time of a body, time to read an answer.
+"""Limit each HTTP connection: time and size of heads and of body framing, time of a body, time to read an answer.
 
-uvicorn times only idle connections that were answered before, and bounds neither heads nor clients that never read.
-`LimitedConnection` stands between a transport and uvicorn's protocol and uses of both only what asyncio publishes;
-`ConnectionBoundsMiddleware` tells it, as an ASGI application, when a head is complete and when its answer is sent.
+uvicorn times only idle connections that were answered before, and bounds neither heads, trailers, nor clients that
+never read. `LimitedConnection` stands between a transport and uvicorn's protocol; httptools' callbacks tell it which
+part of a message arrives. `ConnectionBoundsMiddleware` judges a complete head before the application sees it.
 """
 
 from __future__ import annotations
@@ -18,61 +18,76 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from zmart.errors import ZmartError
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
-from zmart.services.plain_http import send_response
+from zmart.services.head_bounds import HeadBounds, HeadRefusal
+from zmart.services.plain_http import send_problem
 
 KEEP_ALIVE_S = 75
 """How long a connection may rest between two requests; uvicorn's own timer."""
+_FRAMING_PER_BYTE = 8
+"""Bytes of chunk framing for each byte of a body: a chunk of one byte has five."""
 
 _current: ContextVar[LimitedConnection | None] = ContextVar("connection", default=None)
 
 
 class ConnectionBounds(msgspec.Struct, frozen=True):
-    """The limits of one connection. It is checked every `check_s`, so the limits in seconds are exact to that much."""
+    """The limits of one connection. Times are checked every `check_s`, so they are exact to that much. `unread_bytes`:
+    what may still arrive of a body after its answer."""
 
+    head: HeadBounds = HeadBounds()
     head_within_s: float = 10.0
-    head_bytes: int = 64 * 1024
-    headers: int = 100
     body_within_s: float = 10.0
     read_within_s: float = 20.0
+    unread_bytes: int = 8 * 1024 * 1024
     check_s: float = 1.0
 
 
 class LimitedConnection(asyncio.Protocol):
     """One connection. While no request is in progress it waits for a head, from the first byte on (a new connection:
-    from the beginning)."""
+    from the beginning), or for the rest of a body that was answered already."""
 
-    def __init__(self, inner: asyncio.Protocol, bounds: ConnectionBounds) -> None:
-        self._inner = inner
+    def __init__(self, options: dict[str, Any], bounds: ConnectionBounds) -> None:
+        self._inner = _ParsedMessages(self, options)
         self._bounds = bounds
+        self._piece_bytes = max(1, bounds.head.head_bytes // 4)
         self._loop = asyncio.get_running_loop()
         self._in_progress = 0
-        self._head_bytes = 0
-        self._head_since: float | None = None
+        self._in_head = self._in_body = False
+        self._body_bytes = 0
+        self._framing_bytes = 0
+        self._unread_bytes = 0
+        self._waiting_since: float | None = None
         self._paused_since: float | None = None
         self._check: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first head."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
-        self._head_since = self._loop.time()
+        self._waiting_since = self._loop.time()
         self._check = self._loop.call_later(self._bounds.check_s, self._check_time)
-        self._inner.connection_made(transport)
+        self._inner.connection_made(self._transport)
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head, and pass all on."""
-        if not self._in_progress:
-            self._head_bytes += len(data)
-            if self._head_since is None:
-                self._head_since = self._loop.time()
+        """Pass the data on in pieces, and end the connection when too much of it is neither body nor a whole head."""
+        if not self._in_progress and self._waiting_since is None:
+            self._waiting_since = self._loop.time()
         _current.set(self)
-        self._inner.data_received(data)
-        if self._head_bytes > self._bounds.head_bytes:
-            # In the next turn: by then the request whose head is complete now has begun.
-            self._loop.call_soon(self._refuse_long_head)
+        for start in range(0, len(data), self._piece_bytes):
+            piece = data[start : start + self._piece_bytes]
+            self._framing_bytes += len(piece)
+            self._inner.data_received(piece)
+            if self._transport.is_closing():
+                return
+            if self._is_too_much():
+                self._transport.abort()
+                return
 
-    def eof_received(self) -> bool | None:
+    def _is_too_much(self) -> bool:
+        framing = self._framing_bytes - _FRAMING_PER_BYTE * self._body_bytes
+        return framing > self._bounds.head.head_bytes or self._unread_bytes > self._bounds.unread_bytes
+
+    def eof_received(self) -> None:
         """Pass it on."""
-        return self._inner.eof_received()
+        self._inner.eof_received()
 
     def pause_writing(self) -> None:
         """Begin to wait for the client to read."""
@@ -90,28 +105,50 @@ class LimitedConnection(asyncio.Protocol):
             self._check.cancel()
         self._inner.connection_lost(exc)
 
-    def request_begins(self) -> None:
+    def head_begins(self) -> None:
+        """Note that the first line of a request begins."""
+        self._in_head = True
+        self._framing_bytes = 0
+
+    def body_begins(self) -> None:
         """Note that a head is complete."""
+        self._in_head, self._in_body = False, True
+        self._body_bytes = self._framing_bytes = self._unread_bytes = 0
+
+    def body_continues(self, size: int) -> None:
+        """Note that so many bytes of the body arrived; after the answer nobody reads them."""
+        self._body_bytes += size
+        self._framing_bytes -= size
+        if not self._in_progress:
+            self._unread_bytes += size
+
+    def message_ends(self) -> None:
+        """Note that head, body and trailers are complete."""
+        self._in_body = False
+        self._body_bytes = self._framing_bytes = 0
+        if not self._in_progress:
+            self._waiting_since = None
+
+    def request_begins(self) -> None:
+        """Note that the application has a request."""
         self._in_progress += 1
-        self._head_since = None
-        self._head_bytes = 0
+        self._waiting_since = None
 
     def request_ends(self) -> None:
         """Note that a request was answered."""
         self._in_progress -= 1
-
-    def _refuse_long_head(self) -> None:
-        if not self._in_progress and self._head_bytes > self._bounds.head_bytes:
-            self._transport.abort()
+        if not self._in_progress and (self._in_head or self._in_body):
+            self._waiting_since = self._loop.time()
 
     def _check_time(self) -> None:
         """End the connection if it has used up its time; look again later if not."""
         now = self._loop.time()
-        slow_head = self._head_since is not None and now - self._head_since >= self._bounds.head_within_s
+        within_s = self._bounds.body_within_s if self._in_body else self._bounds.head_within_s
+        slow_sender = self._waiting_since is not None and now - self._waiting_since >= within_s
         slow_reader = (
             self._paused_since is not None and now - self._paused_since >= self._bounds.read_within_s
         )
-        if slow_head or slow_reader:
+        if slow_sender or slow_reader:
             self._transport.abort()
             return
         if self._transport.is_closing() and self._paused_since is None:
@@ -119,6 +156,30 @@ class LimitedConnection(asyncio.Protocol):
                 now  # closed, but the rest of an answer waits for a client that may never read it
             )
         self._check = self._loop.call_later(self._bounds.check_s, self._check_time)
+
+
+class _ParsedMessages(HttpToolsProtocol):
+    """uvicorn's protocol, which also tells the connection what its parser finds."""
+
+    def __init__(self, connection: LimitedConnection, options: dict[str, Any]) -> None:
+        super().__init__(**options)
+        self._connection = connection
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._connection.head_begins()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._connection.body_begins()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._connection.body_continues(len(body))
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._connection.message_ends()
 
 
 class SlowBody(ZmartError):
@@ -129,8 +190,8 @@ class SlowBody(ZmartError):
 
 
 class ConnectionBoundsMiddleware:
-    """An ASGI application around another one. Refuses too many headers; the application's `receive` raises SlowBody.
-    How large a body may be is for each application to say: it knows what it expects."""
+    """An ASGI application around another one. Refuses a head above its bounds; the application's `receive` raises
+    SlowBody. How large a body may be is for each application to say: it knows what it expects."""
 
     def __init__(self, app: AsgiApp, bounds: ConnectionBounds) -> None:
         self._app = app
@@ -144,14 +205,14 @@ class ConnectionBoundsMiddleware:
             return
         connection.request_begins()
         try:
-            if len(scope["headers"]) > self._bounds.headers:
-                await _refuse(send, 431, "Request Header Fields Too Large", "Send fewer headers.")
+            if (refusal := self._bounds.head.refusal_of(scope)) is not None:
+                await _refuse(scope, send, refusal)
             elif scope["method"] in ("GET", "HEAD"):
                 await self._app(scope, receive, send)
             else:
                 await self._app(scope, _TimedBody(receive, self._bounds.body_within_s), send)
         except SlowBody as problem:
-            await _refuse(send, 408, "Request Timeout", str(problem))
+            await _refuse(scope, send, HeadRefusal(408, "Request Timeout", str(problem)))
         finally:
             connection.request_ends()
 
@@ -176,16 +237,16 @@ class _TimedBody:
         return message
 
 
-async def _refuse(send: Send, status: int, error: str, message: str) -> None:
-    body = msgspec.json.encode({"error": error, "message": message, "status": status})
-    await send_response(send, status, body, headers=((b"connection", b"close"),))
+async def _refuse(scope: Scope, send: Send, refusal: HeadRefusal) -> None:
+    path, close = scope["path"][:200], ((b"connection", b"close"),)
+    await send_problem(send, refusal.status, refusal.error, refusal.message, path, headers=close)
 
 
 def protocol_factory(bounds: ConnectionBounds) -> Callable[..., asyncio.Protocol]:
     """Return the factory that uvicorn calls for each connection (`http` of its Config)."""
 
     def make(**options: object) -> asyncio.Protocol:
-        return LimitedConnection(HttpToolsProtocol(**options), bounds)  # type: ignore[arg-type]  # passed on as given
+        return LimitedConnection(options, bounds)
 
     return make
 

@@ -33,11 +33,19 @@ async def send_json(send: Send, status: int, value: object, retry_after: str | N
 
 
 async def send_problem(
-    send: Send, status: int, error: str, message: str, path: str, retry_after: str | None = None
+    send: Send,
+    status: int,
+    error: str,
+    message: str,
+    path: str,
+    retry_after: str | None = None,
+    headers: tuple[Header, ...] = (),
 ) -> None:
-    """Send an error in the shape of the API's errors."""
+    """Send an error in the shape of the API's errors; `retry_after` is in seconds."""
     problem = {"error": error, "message": message, "status": status, "timestamp": now_iso(), "path": path}
-    await send_json(send, status, problem, retry_after)
+    if retry_after is not None:
+        headers = (*headers, (b"retry-after", retry_after.encode()))
+    await send_response(send, status, msgspec.json.encode(problem), headers=headers)
 
 
 async def send_store_problem(send: Send, problem: StoreError, path: str) -> None:

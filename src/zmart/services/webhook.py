@@ -13,6 +13,9 @@ from prometheus_client import Counter
 from zmart.chain.webhook_auth import authorization_matches, hmac_matches
 from zmart.chain.webhooks import WebhookDelivery, read_delivery
 from zmart.errors import ConfigError, DecodeError, StoreError
+from zmart.market.integers import parse_decimal
+from zmart.services.contract import Receive, Scope
+from zmart.services.plain_http import read_body
 from zmart.services.store_refusal import refusal_of
 from zmart.settings import Settings
 from zmart.store import inbox
@@ -49,26 +52,24 @@ class WebhookReceiver:
                 "value that the webhook was registered with, or ZMART_ENV=local on your own machine."
             )
 
-    async def receive(
-        self, body: bytes, authorization: str | None, hmac_signature: str | None
-    ) -> WebhookResponse:
-        """One delivery, its body at most `max_body_bytes` long."""
-        answer = await self._judge(body, authorization, hmac_signature)
+    async def receive(self, scope: Scope, receive: Receive) -> WebhookResponse:
+        """Receive one delivery. What its head tells (no secret, a long body) is judged before the body is read."""
+        answer = await self._judge(scope, receive)
         DELIVERIES.labels(str(answer.status)).inc()
         return answer
 
-    def too_large(self) -> WebhookResponse:
-        """For a body that is longer; the caller does not read it."""
-        DELIVERIES.labels("413").inc()
-        return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
-
-    async def _judge(
-        self, body: bytes, authorization: str | None, hmac_signature: str | None
-    ) -> WebhookResponse:
-        if not self._is_helius(body, authorization, hmac_signature):
-            return _refusal(401, "unauthorized", "The Authorization header is not the registered one.")
-        if len(body) > self.max_body_bytes:
-            return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
+    async def _judge(self, scope: Scope, receive: Receive) -> WebhookResponse:
+        headers = dict(scope["headers"])
+        is_helius, signature = self._is_authorized(headers), self._hmac_signature(headers)
+        if not is_helius and signature is None:
+            return _UNAUTHORIZED
+        if not _is_short(headers.get(b"content-length"), self.max_body_bytes):
+            return self._too_large()
+        body = await read_body(receive, self.max_body_bytes)
+        if body is None:
+            return self._too_large()
+        if not is_helius and not hmac_matches(signature, self._secret, body):
+            return _UNAUTHORIZED
         try:
             delivery = read_delivery(body)
         except DecodeError as error:
@@ -77,6 +78,9 @@ class WebhookReceiver:
         if delivery.refused and not delivery.items:
             return _refusal(400, "bad_request", " ".join(delivery.reasons))
         return await self._store(delivery)
+
+    def _too_large(self) -> WebhookResponse:
+        return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
 
     async def _store(self, delivery: WebhookDelivery) -> WebhookResponse:
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in delivery.items]
@@ -114,13 +118,28 @@ class WebhookReceiver:
             except StoreError:
                 return  # the workers read the inbox by themselves some seconds later
 
-    def _is_helius(self, body: bytes, authorization: str | None, hmac_signature: str | None) -> bool:
-        if not self._secret:
-            return True
-        if authorization_matches(authorization, self._secret):
-            return True
-        return self._with_hmac and hmac_matches(hmac_signature, self._secret, body)
+    def _is_authorized(self, headers: dict[bytes, bytes]) -> bool:
+        return not self._secret or authorization_matches(_text(headers.get(b"authorization")), self._secret)
+
+    def _hmac_signature(self, headers: dict[bytes, bytes]) -> str | None:
+        """Return the signature of the body if it may prove the sender."""
+        return _text(headers.get(b"x-helius-signature")) if self._with_hmac else None
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _is_short(announced: bytes | None, most: int) -> bool:
+    """Return whether the body may have at most `most` bytes by what its head announces."""
+    if announced is None:
+        return True
+    size = parse_decimal(announced.decode("latin-1"))
+    return size is not None and size <= most
 
 
 def _refusal(status: int, error: str, message: str) -> WebhookResponse:
     return WebhookResponse(status, {"error": error, "message": message, "status": status})
+
+
+_UNAUTHORIZED = _refusal(401, "unauthorized", "The Authorization header is not the registered one.")

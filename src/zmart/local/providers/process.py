@@ -30,6 +30,7 @@ from zmart.local.providers.pinata.pins import PinStore
 from zmart.local.providers.pinata.v3 import FILES, FilesApi
 from zmart.ops import logs
 from zmart.ops.probes import Probes
+from zmart.services.connection_limits import ConnectionBounds, server_config
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, Receive, Scope, Send, no_probes
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings
@@ -38,6 +39,8 @@ HOST = "127.0.0.1"
 DEFAULT_WEBHOOK_ID = str(uuid.uuid5(uuid.NAMESPACE_URL, "zmart:local:default-webhook"))
 
 _GRACE_S = 3
+_BOUNDS = ConnectionBounds(body_within_s=60)
+"""Files have up to 100 MiB."""
 _log = structlog.get_logger(__name__)
 
 
@@ -155,16 +158,7 @@ async def _run(settings: Settings) -> None:
 
 async def serve(providers: Providers, listener: socket.socket, stop: asyncio.Event) -> None:
     """Serve on `listener` until `stop`."""
-    config = uvicorn.Config(
-        Probes(providers),
-        loop="none",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
+    config = server_config(Probes(providers), _BOUNDS, lifespan="off", timeout_graceful_shutdown=_GRACE_S)
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     _log.info("providers started", port=listener.getsockname()[1], helius=providers.health()["helius"])

@@ -55,11 +55,11 @@ class RunApi:
             raise _RunRefused(404, "Not Found", f"This service answers POST {PATH}.")
         if scope["method"] != "POST":
             raise _RunRefused(405, "Method Not Allowed", f"{PATH} accepts POST only.")
+        self._authorize(scope)
         body = await read_body(receive, _BODY_MAX_BYTES)
         if body is None:
             raise _RunRefused(413, "Payload Too Large", f"The body may have at most {_BODY_MAX_BYTES} bytes.")
         request = _parse_request(body)
-        self._authorize(scope)
         if request.market_id is None:
             return await self._runs.run_all()
         return [await self._runs.run_one(request.market_id)]
@@ -81,5 +81,5 @@ _STATUS: dict[type[Exception], tuple[int, str]] = {
 def _parse_request(body: bytes) -> _RunRequest:
     try:
         return msgspec.json.decode(body or b"{}", type=_RunRequest)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
         raise _RunRefused(400, "Bad Request", f"The body is not {{market_id?}}: {problem}") from None

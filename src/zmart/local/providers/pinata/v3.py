@@ -13,6 +13,7 @@ from zmart.local.providers.pinata.executor import PinExecutor
 from zmart.local.providers.pinata.forms import UploadForm
 from zmart.local.providers.pinata.labels import label
 from zmart.local.providers.pinata.pins import Label, Network, Pin
+from zmart.market.integers import parse_decimal
 
 FILES = "/v3/files"
 PAGE_DEFAULT, PAGE_MAX = 10, 1_000
@@ -71,8 +72,8 @@ class FilesApi:
             query = msgspec.convert(request.query, _FilesQuery, strict=False)
         except msgspec.ValidationError as problem:
             raise _refusal(400, f"The query is wrong: {problem}") from None
-        offset = int(query.page_token) if query.page_token.isdecimal() else -1 if query.page_token else 0
-        if not 0 < query.limit <= PAGE_MAX or offset < 0:
+        offset = parse_decimal(query.page_token or "0")
+        if not 0 < query.limit <= PAGE_MAX or offset is None:
             raise _refusal(400, f"limit is 1 to {PAGE_MAX}, pageToken what an answer gave.")
         pins = self._pins.store.pinned(network)
         matching = [pin for pin in pins if query.cid in ("", pin.cid) and query.name in pin.label.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 from litestar import Response, get, post
@@ -18,13 +18,14 @@ from zmart.feed import wire
 from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE
 from zmart.services import webhook
+from zmart.services.contract import Receive, Scope
 from zmart.services.gateway.api import health_report, lookup, paging, timeline
 from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMarketKey, between
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.problems import GatewayRequest, problem_body
 from zmart.services.gateway.http.request_context import request_context
-from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
+from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT, READS_BODY
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.openapi.declarations import refusals
 from zmart.store import activity, change_feed, status
@@ -177,22 +178,19 @@ class _FeedMessage(msgspec.Struct, frozen=True):
 @post(
     webhook.PATH,
     status_code=200,
-    opt={LIMIT: NO_LIMIT},
-    request_max_body_size=None,
+    opt={LIMIT: NO_LIMIT, READS_BODY: True},
     include_in_schema=False,
 )
 async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
     """Store a delivery of Helius and acknowledge it; the indexer processes it."""
-    state = request_context(request.scope)
-    answer = await context.webhook.receive(
-        state.body, request.headers.get("authorization"), request.headers.get("x-helius-signature")
-    )
+    scope = cast("Scope", request.scope)
+    answer = await context.webhook.receive(scope, cast("Receive", request.receive))
     if answer.status < 400:
         return Response(
             msgspec.json.encode(answer.body), status_code=answer.status, media_type="application/json"
         )
     text = str(answer.body.get("message", ""))
-    path, request_id = request.url.path, state.request_id
+    path, request_id = request.url.path, request_context(scope).request_id
     return Response(
         problem_body(answer.status, text, path, request_id),
         status_code=answer.status,

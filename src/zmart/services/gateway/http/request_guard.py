@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from litestar import Litestar, Request
 from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from zmart.errors import Invalid
+from zmart.errors import Invalid, ZmartError
 from zmart.services.client_addresses import ClientAddresses
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.auth.vote_statements import signer_of
@@ -28,6 +29,8 @@ from zmart.services.gateway.http.security import accepted_proofs
 LIMIT = "limit"
 """Route option: the name of the policy that limits its requests."""
 NO_LIMIT = "none"
+READS_BODY = "reads_body"
+"""Route option: the handler reads the body itself, once it knows the sender."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NUMERIC = ("number", "string")
 
@@ -46,17 +49,18 @@ class RequestGuard(ASGIMiddleware):
         """Check the request and pass it on. Raises Invalid, TooManyRequests, UnsupportedBody."""
         context = request_context(scope)
         request: GatewayRequest = Request(scope, receive, send)
+        address, options = self._clients.of_scope(scope), scope["route_handler"].opt
+        policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
+        if request.method not in _SAFE and READS_BODY not in options:
+            context.body = await self._body(request, policy, address)
+        authorization = request.headers.get("authorization")
+        context.principal = self._context.authenticator.principal(authorization, context.body)
+        if policy is not None:
+            await self._admit(policy, address, context, scope["route_handler"])
+            send = with_limit_headers(send, context)
         if b"%00" in scope["query_string"] or "\0" in scope["path"]:
             raise Invalid("path", "The address contains a NUL character.")
         _refuse_repeats(request)
-        context.body = b"" if request.method in _SAFE else await _json_body(request)
-        authorization = request.headers.get("authorization")
-        context.principal = self._context.authenticator.principal(authorization, context.body)
-        options = scope["route_handler"].opt
-        policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
-        if policy is not None:
-            await self._admit(policy, self._clients.of_scope(scope), context, scope["route_handler"])
-            send = with_limit_headers(send, context)
         if CHAIN in options:
             context.as_of_slot = await self._context.as_of_slot.get()
         context.amounts_as_text = b"numeric=" in scope["query_string"] and _wants_text(request)
@@ -64,6 +68,17 @@ class RequestGuard(ASGIMiddleware):
             await _send_allowed_methods(scope["litestar_app"], scope["path_template"], send)
             return
         await next_app(scope, receive, send)
+
+    async def _body(self, request: GatewayRequest, policy: RateLimitPolicy | None, address: str) -> bytes:
+        """Read the body. A request whose body is refused is counted by its address, too."""
+        try:
+            return await _json_body(request)
+        except (ZmartError, HTTPException):
+            if policy is not None:
+                await admit(
+                    request_context(request.scope), self._context.limiter, of_address(policy), address
+                )
+            raise
 
     async def _admit(
         self, policy: RateLimitPolicy, address: str, context: RequestContext, handler: BaseRouteHandler
@@ -83,10 +98,11 @@ class RequestGuard(ASGIMiddleware):
 
 def _refuse_repeats(request: GatewayRequest) -> None:
     """Raise Invalid for a repeated query parameter: a proxy may choose another of the values than we do."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    if len(names) > len(set(names)):
-        name = next(name for name in names if names.count(name) > 1)[:40]
-        raise Invalid(name, f"{name} is given more than once.")
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen:
+            raise Invalid(name[:40], f"{name[:40]} is given more than once.")
+        seen.add(name)
 
 
 def _wants_text(request: GatewayRequest) -> bool:

@@ -1,0 +1,45 @@
+"""Judge the head of an HTTP request before anything reads it further."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zmart.services.contract import Scope
+
+
+class HeadRefusal(msgspec.Struct, frozen=True):
+    """An HTTP status, its phrase, and a sentence."""
+
+    status: int
+    error: str
+    message: str
+
+
+class HeadBounds(msgspec.Struct, frozen=True):
+    """The limits of a head: all its bytes, its header lines, its target (path and query), the query's parameters."""
+
+    head_bytes: int = 64 * 1024
+    headers: int = 100
+    target_bytes: int = 8 * 1024
+    parameters: int = 100
+
+    def refusal_of(self, scope: Scope) -> HeadRefusal | None:
+        """Return why a complete head is refused; None if it is within the limits."""
+        query: bytes = scope["query_string"]
+        target = len(scope["raw_path"]) + len(query)
+        if target > self.target_bytes:
+            return HeadRefusal(
+                414, "URI Too Long", f"Path and query may have {self.target_bytes} bytes together."
+            )
+        if query.count(b"&") >= self.parameters:
+            return HeadRefusal(400, "Bad Request", f"The query may have {self.parameters} parameters.")
+        headers = scope["headers"]
+        if len(headers) > self.headers:
+            return _too_large(f"Send at most {self.headers} headers.")
+        if target + sum(len(name) + len(value) for name, value in headers) > self.head_bytes:
+            return _too_large(f"A request's headers may have {self.head_bytes} bytes together.")
+        return None
+
+
+def _too_large(message: str) -> HeadRefusal:
+    return HeadRefusal(431, "Request Header Fields Too Large", message)
