@@ -82,6 +82,37 @@ def test_a_database_of_other_migrations_is_told_what_to_do_and_left_alone(
     assert asyncio.run(_value(empty_database_url, OBJECTS)) == before
 
 
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        ("0123456789abcdef" * 4, True),
+        ("f" * 64, True),
+        ("f" * 63, False),
+        ("f" * 65, False),
+        ("F" * 64, False),
+        ("g" * 64, False),
+        ("f" * 64 + "\n", False),
+        ("\n" + "f" * 63, False),
+        ("f" * 62 + "\u00e9", False),
+        ("f" * 63 + "\u00e9", False),
+        ("f" * 63 + "\u0661", False),
+        ("", False),
+    ],
+)
+async def test_a_market_key_is_64_lower_case_hex_digits(
+    database_url: str, value: str, accepted: bool
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        if accepted:
+            assert await connection.fetchval("SELECT $1::text::market_key", value) == value
+        else:
+            with pytest.raises(asyncpg.CheckViolationError, match="market_key"):
+                await connection.fetchval("SELECT $1::text::market_key", value)
+    finally:
+        await connection.close()
+
+
 async def test_every_table_has_row_level_security(database_url: str) -> None:
     assert await _value(database_url, UNPROTECTED) is None
 

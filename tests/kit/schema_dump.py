@@ -34,6 +34,7 @@ from zmart.store.vote_rules import VotingTerms
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 _VOTED = 9
+_HOME_SINCE = "0002"
 _REST = f"""
 INSERT INTO users (wallet, display_name, bio) VALUES
     ('{address_of(wallet(1))}', 'Ada', 'Writes "quotes" and umlauts: ä');
@@ -113,12 +114,16 @@ def dump(database_url: str) -> str:
 
 
 async def load(database_url: str, revision: str) -> None:
-    """Make an empty database what `revision` was when it was the newest."""
+    """Make an empty database what `revision` was when it was the newest: one that lives here, no restored copy, which
+    would begin another epoch of its feed."""
     connection = await asyncpg.connect(database_url)
     try:
         await connection.execute(
             gzip.decompress((VECTORS / f"schema_{revision}.sql.gz").read_bytes()).decode()
         )
+        if revision >= _HOME_SINCE:
+            # a dump leaves the search path empty
+            await connection.execute("RESET search_path; UPDATE feed_head SET home = feed_home()")
     finally:
         await connection.close()
 

