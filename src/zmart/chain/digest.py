@@ -46,12 +46,13 @@ _NAMES = {"logs": "log lines", "inner": "inner instructions"}
 
 def digest_of(tx: ChainTransaction, extracted: Extracted) -> ContentDigest:
     """Digest a transaction and the program's events that were read from it."""
-    outer = [(item.program_id, item.accounts, item.data_base58) for item in tx.instructions if not item.inner]
-    inner = [
-        (position, item.program_id, item.accounts, item.data_base58)
-        for position, item in enumerate(tx.instructions)
-        if item.inner
-    ]
+    outer: list[tuple[object, ...]] = []
+    inner: list[tuple[object, ...]] = []
+    for position, item in enumerate(tx.instructions):
+        if item.inner:
+            inner.append((position, item.program_id, item.accounts, item.data_base58))
+        else:
+            outer.append((item.program_id, item.accounts, item.data_base58))
     events = [(event.ordinal, event.event) for event in extracted.events]
     return ContentDigest(
         slot=tx.slot,

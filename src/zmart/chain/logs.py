@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +18,7 @@ from zmart.market.identifiers import ADDRESS_FORM
 
 _INVOKE = re.compile(rf"Program ({ADDRESS_FORM}) invoke \[(\d{{1,3}})\]")
 _RETURN = re.compile(rf"Program ({ADDRESS_FORM}) (?:success|failed: .*)", re.DOTALL)
+_LONGEST_CACHED = len(f"Program {'1' * 44} invoke [999]")
 _DATA = "Program data: "
 _TRUNCATED = "Log truncated"
 
@@ -59,25 +61,51 @@ def walk(lines: Sequence[str], program_id: str) -> LogWalk:
         if line.startswith(_DATA):
             if stack and stack[-1][0] == program_id:
                 payloads.append(Payload(stack[-1][1], _base64(line[len(_DATA) :])))
-        elif line.endswith("]") and (invoked := _INVOKE.fullmatch(line)):
-            ours = invoked[1] == program_id
-            broken |= not _enter(stack, invoked[1], int(invoked[2]), invocations if ours else -1)
+        elif line.endswith("]") and (invoked := _invoked(line)):
+            program, depth = invoked
+            ours = program == program_id
+            broken |= not _enter(stack, program, depth, invocations if ours else -1)
             invocations += ours
-        elif (line.endswith(" success") or " failed: " in line) and (returned := _RETURN.fullmatch(line)):
-            broken |= not _leave(stack, returned[1])
+        elif (line.endswith(" success") or " failed: " in line) and (returned := _returned(line)):
+            broken |= not _leave(stack, returned)
     return LogWalk(tuple(payloads), False, invocations, broken or bool(stack))
+
+
+def _invoked(line: str) -> tuple[str, int] | None:
+    """Return the program that a line says is invoked, and at which depth."""
+    return _match_invoke(line) if len(line) <= _LONGEST_CACHED else None
+
+
+# A few programs write nearly all of these lines, so they are matched once. Longer lines are not kept.
+@lru_cache(maxsize=4096)
+def _match_invoke(line: str) -> tuple[str, int] | None:
+    match = _INVOKE.fullmatch(line)
+    return (match[1], int(match[2])) if match else None
+
+
+def _returned(line: str) -> str | None:
+    """Return the program that a line says has ended."""
+    return _match_return(line) if len(line) <= _LONGEST_CACHED else _match_return.__wrapped__(line)
+
+
+@lru_cache(maxsize=4096)
+def _match_return(line: str) -> str | None:
+    match = _RETURN.fullmatch(line)
+    return match[1] if match else None
 
 
 def _enter(stack: list[tuple[str, int]], program: str, depth: int, invocation: int) -> bool:
     """Push an invocation. A depth that does not follow from the stack means lost lines: nothing below the gap
     counts."""
-    follows = depth == len(stack) + 1
+    if depth == len(stack) + 1:
+        stack.append((program, invocation))
+        return True
     del stack[max(depth - 1, 0) :]
     if depth == len(stack) + 1:
         stack.append((program, invocation))
     else:
         stack.clear()
-    return follows
+    return False
 
 
 def _leave(stack: list[tuple[str, int]], program: str) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 import base58
 import msgspec
@@ -193,7 +193,7 @@ def _version_of(raw: bytes) -> object:
 
 def _instructions(fetched: _FetchedTransaction) -> Iterator[TxInstruction]:
     message, loaded = fetched.transaction.message, fetched.meta.loaded_addresses or _Loaded()
-    keys = [Address(key) for key in (*message.account_keys, *loaded.writable, *loaded.readonly)]
+    keys = cast("list[Address]", [*message.account_keys, *loaded.writable, *loaded.readonly])
     inner: dict[int, list[_Compiled]] = {}
     for group in fetched.meta.inner_instructions or ():
         inner.setdefault(group.index, []).extend(group.instructions)
@@ -210,7 +210,7 @@ def _instructions(fetched: _FetchedTransaction) -> Iterator[TxInstruction]:
 def _resolve(
     keys: Sequence[Address], compiled: _Compiled, *, inner: bool, caller: Address | None
 ) -> TxInstruction:
-    accounts = tuple(keys[i] for i in compiled.accounts)
+    accounts = tuple([keys[i] for i in compiled.accounts])
     return TxInstruction(keys[compiled.program_id_index], accounts, compiled.data, inner, caller)
 
 

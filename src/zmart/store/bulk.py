@@ -78,15 +78,19 @@ def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[str]:
 
 def array(array_type: str, values: Sequence[object]) -> str:
     """Return an array in PostgreSQL's text form; `array_type` is the type of its elements."""
+    texts: Sequence[str] = list(map(str, values))
     if array_type in _QUOTED_TYPES:
-        return "{" + ",".join([_NULL if v is None else _quoted(str(v)) for v in values]) + "}"
-    return "{" + ",".join([_NULL if v is None else str(v) for v in values]) + "}"
+        texts = _quoted(texts)
+    if None in values:
+        texts = [_NULL if value is None else text for value, text in zip(values, texts, strict=True)]
+    return "{" + ",".join(texts) + "}"
 
 
-def _quoted(text: str) -> str:
-    if "\\" in text or '"' in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+def _quoted(texts: Sequence[str]) -> list[str]:
+    together = "".join(texts)
+    if "\\" in together or '"' in together:  # few columns need escapes
+        texts = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+    return [f'"{text}"' for text in texts]
 
 
 def unnest(columns: Sequence[Column], first: int = 1) -> str:

@@ -64,8 +64,8 @@ WITH next AS (
     WHERE state = 'pending' AND payload IS NOT NULL AND next_attempt_at <= now() AND NOT (id = ANY($3::bigint[]))
     ORDER BY slot, id LIMIT $1
 )
-SELECT id, signature, slot, payload, delivered, listed, reported_not_ours, attempts,
-    extract(epoch FROM now() - received_at)::float8 AS age_s
+SELECT id, signature, slot, payload, attempts, extract(epoch FROM now() - received_at)::float8, delivered, listed,
+    reported_not_ours
 FROM inbox WHERE id = ANY (ARRAY(
     SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY number) - size AS before FROM next) f WHERE before < $2))
 ORDER BY slot, id
@@ -184,7 +184,7 @@ class Hint(msgspec.Struct, frozen=True):
     payload: bytes | None
 
 
-class ReadyTransaction(msgspec.Struct, frozen=True, kw_only=True):
+class ReadyTransaction(msgspec.Struct, frozen=True):
     """A row with the transaction's JSON. `age_s`: since it was received; `delivered`: by a webhook; `listed`: by the
     chain's own listing; `reported_not_ours`: an earlier delivery did not concern the program."""
 
@@ -316,7 +316,7 @@ async def ready(
 ) -> list[ReadyTransaction]:
     """Return the next rows to fold, in the order of their slots, up to `most_bytes` of payload, except `without`."""
     rows = await connection.fetch(_READY, limit, most_bytes, list(without))
-    return [ReadyTransaction(**row) for row in rows]
+    return [ReadyTransaction(*row) for row in rows]
 
 
 async def claim_fetches(pool: Pool, limit: int, lease_s: float) -> list[FetchRequest]:

@@ -115,7 +115,7 @@ def _read(program: Program, batch: Batch, row: ReadyTransaction, *, is_hint: boo
     except DecodeError as error:
         batch.failures.append(InboxFailure(id=row.id, error=str(error), refetch=True))
         return
-    if not any(i.program_id == program.address for i in transaction.instructions):
+    if program.address not in [i.program_id for i in transaction.instructions]:
         _read_not_ours(program, batch, row, transaction, is_hint=is_hint)
         return
     extracted = extract_events(program, transaction)
