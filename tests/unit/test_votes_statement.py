@@ -123,6 +123,32 @@ def test_other_bytes_are_no_log_entry(raw: bytes) -> None:
         parse_entry(raw)
 
 
+SAMPLE = "A line\nand another"
+ENVELOPES = {
+    "version 0, format 1": (
+        "ff736f6c616e61206f6666636861696e000180965a7e81351ebeaa90ad9702d1997c68721650bd182e569f89c6ebddf8900101"
+        "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8120041206c696e650a616e6420616e6f74686572"
+    ),
+    "version 0, format 2": (
+        "ff736f6c616e61206f6666636861696e000180965a7e81351ebeaa90ad9702d1997c68721650bd182e569f89c6ebddf8900201"
+        "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8120041206c696e650a616e6420616e6f74686572"
+    ),
+    "version 1": (
+        "ff736f6c616e61206f6666636861696e010103a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b841206c"
+        "696e650a616e6420616e6f74686572"
+    ),
+}
+"""Written by @solana/offchain-messages 8.4.0 for WALLET, with PROGRAM as the domain, around SAMPLE."""
+
+
+@pytest.mark.parametrize("encoded", ENVELOPES.values(), ids=ENVELOPES)
+def test_envelopes_of_the_official_library_count(encoded: str) -> None:
+    """Hold A18's neighbours: off-chain messages of version 0 and 1, in the bytes that @solana/kit signs."""
+    signature = str(WALLET.sign_message(bytes.fromhex(encoded)))
+    assert signed_text(STATEMENT.wallet, SAMPLE, signature, PROGRAM)
+    assert not signed_text(STATEMENT.wallet, SAMPLE + "!", signature, PROGRAM)
+
+
 def envelope(form: int, text: bytes, application: bytes | None) -> bytes:
     head = b"\xffsolana offchain\0"
     if application is not None:
@@ -134,11 +160,30 @@ def envelope(form: int, text: bytes, application: bytes | None) -> bytes:
 
 
 @pytest.mark.parametrize("application", [None, bytes(32)])
-@pytest.mark.parametrize("form", [0, 1])
+@pytest.mark.parametrize("form", [0, 1, 2])
 def test_signatures_over_the_text_and_over_its_envelopes_count(form: int, application: bytes | None) -> None:
     wallet, raw = STATEMENT.wallet, TEXT.encode()
     for message in (raw, envelope(form, raw, application)):
         assert signed_text(wallet, TEXT, str(WALLET.sign_message(message)), PROGRAM)
+
+
+def test_an_envelope_counts_for_its_signer_its_version_and_a_domain_of_ours_only() -> None:
+    head, key, raw = b"\xffsolana offchain", bytes(WALLET.pubkey()), TEXT.encode()
+    length = len(raw).to_bytes(2, "little")
+    other = bytes(Keypair.from_seed(bytes(32)).pubkey())
+    for message in (
+        head + b"\1\1" + other + raw,
+        head + b"\1\2" + key + other + raw,
+        head + b"\2\1" + key + raw,
+        head + b"\0" + other + b"\1\1" + key + length + raw,
+    ):
+        assert not signed_text(STATEMENT.wallet, TEXT, str(WALLET.sign_message(message)), PROGRAM)
+
+
+def test_a_text_that_no_envelope_of_version_0_holds_is_judged_as_raw_bytes() -> None:
+    text = "x" * 70_000
+    assert signed_text(STATEMENT.wallet, text, str(WALLET.sign_message(text.encode())))
+    assert not signed_text(STATEMENT.wallet, text, str(WALLET.sign_message(b"x")))
 
 
 def test_a_signature_over_another_text_or_by_another_wallet_does_not_count() -> None:

@@ -1,7 +1,8 @@
-"""Check whether a wallet signed a text: as raw bytes, or in one of Solana's off-chain message envelopes, version 0.
+"""Check whether a wallet signed a text: as raw bytes, or in one of Solana's off-chain message envelopes.
 
-Layouts: docs.anza.xyz/proposals/off-chain-message-signing (with application domain and signers), and the shorter header
-that `solana sign-offchain-message` and hardware wallets write (version, format, length).
+Layouts: docs.anza.xyz/proposals/off-chain-message-signing (version 0, with application domain and signers), the shorter
+header of version 0 that `solana sign-offchain-message` and hardware wallets write (version, format, length), and
+version 1 as @solana/offchain-messages encodes it (version, signers).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from solders.signature import Signature
 from zmart.market.types import Wallet
 
 _DOMAIN = b"\xffsolana offchain"
-_VERSION = b"\0"
-_FORMATS = (b"\1", b"\0")  # UTF-8 as wallets show line feeds; plain ASCII, which some claim nevertheless
+_FORMATS = (b"\1", b"\0", b"\2")
+"""Short UTF-8, as wallets show line feeds; plain ASCII, which some claim nevertheless; UTF-8 of any length."""
+_MAX_TEXT_BYTES = 65_535
 
 
 def signed_text(wallet: Wallet, text: str, signature: str, application: str = "") -> bool:
@@ -31,8 +33,11 @@ def signed_text(wallet: Wallet, text: str, signature: str, application: str = ""
 
 def _messages(raw: bytes, signer: bytes, applications: list[bytes]) -> Iterator[bytes]:
     yield raw
-    length = len(raw).to_bytes(2, "little")
+    if len(raw) > _MAX_TEXT_BYTES:
+        return
+    signers, length = b"\1" + signer, len(raw).to_bytes(2, "little")
+    yield _DOMAIN + b"\1" + signers + raw
     for form in _FORMATS:
-        yield _DOMAIN + _VERSION + form + length + raw
+        yield _DOMAIN + b"\0" + form + length + raw
         for application in applications:
-            yield _DOMAIN + _VERSION + application + form + b"\1" + signer + length + raw
+            yield _DOMAIN + b"\0" + application + form + signers + length + raw
