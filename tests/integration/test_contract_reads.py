@@ -11,13 +11,17 @@ import pytest
 from kit.contract import (
     CID_V0,
     DECIMAL,
+    GROWTH,
     HASH,
     ISO,
     MARKET,
     PRICE,
     PROBLEM,
+    SHORT_WALLET,
     SIDE,
     SIGNATURE,
+    SOL_TEXT,
+    UNITS,
     UUID,
     WALLET,
     chance,
@@ -78,13 +82,17 @@ ROWS = [
         "wallet": WALLET, "total_trades": int, "total_volume": int, "realized_pnl": int, "unrealized_pnl": int,
         "win_rate": percent, "total_votes": int, "comments": int}),
     ("/api/markets/activity?limit=5&type=trade", {"activities": [{
-        "id": str, "type": str, "user": WALLET, "action": str, "market": str, "marketId": MARKET, "time": ISO,
-        "amount": number}], "count": int}),
+        "id": str, "type": str, "user": SHORT_WALLET, "wallet": WALLET, "action": str, "market": str,
+        "marketId": MARKET, "time": ISO, "amount": SOL_TEXT, "amountLamports": int}], "count": int}),
+    ("/api/markets/activity?limit=5&type=resolution", {"activities": [{
+        "type": lambda v: v == "resolution", "user": SHORT_WALLET, "market": str, "marketId": MARKET}]}),
+    ("/api/markets/activity?limit=5&type=creation", {"activities": [{
+        "type": lambda v: v == "creation", "user": SHORT_WALLET, "market": str, "marketId": MARKET}]}),
     ("/api/markets/activity", {"activities": [{"id": str, "type": str}], "count": int}),
     ("/api/markets/trending?limit=3", {"trending": [{
         "id": MARKET, "question": str, "yesPrice": chance, "change24h": number, "volume24h": number,
         "uniqueTraders": int, "trendingScore": number}], "count": int}),
-    ("/api/markets/categories", {"categories": [{"id": str, "name": str, "count": int, "emoji": str, "trend": str}],
+    ("/api/markets/categories", {"categories": [{"id": str, "name": str, "count": int, "emoji": str, "trend": GROWTH}],
                                  "count": int}),
     (f"/api/markets/{ACTIVE}/related", {"related": [{
         "id": MARKET, "question": str, "yesPrice": chance, "category": str, "categoryMatch": bool}], "count": int}),
@@ -99,8 +107,8 @@ ROWS = [
     (f"/api/users/{WHO}/trades", {"trades": [TRADE], "count": int, "wallet": WALLET}),
     (f"/api/users/{WHO}/votes", {"proposal_votes": [VOTE], "dispute_votes": [VOTE], "total": int, "wallet": WALLET}),
     (f"/api/users/{WHO}/positions", [{
-        "market_id": MARKET, "question": str, "shares_yes": DECIMAL, "shares_no": DECIMAL, "total_invested": DECIMAL,
-        "current_value": DECIMAL, "unrealized_pnl": DECIMAL, "roi": DECIMAL, "state": int}]),
+        "market_id": MARKET, "question": str, "shares_yes": UNITS, "shares_no": UNITS, "total_invested": UNITS,
+        "current_value": UNITS, "unrealized_pnl": UNITS, "roi": number, "state": int}]),
     (f"/api/positions/{WHO}", [{"id": WALLET, "market_id": MARKET, "user": WALLET, "yes_shares": int, "no_shares": int,
                                 "created_at": ISO, "updated_at": ISO}]),
     (f"/api/votes/{ACTIVE}", {"proposal_votes": {"likes": int, "dislikes": int},
@@ -129,7 +137,7 @@ ROWS = [
     (f"/api/votes/{DISPUTED}/proof?wallet={WHO}&since=0", {"root": HASH, "tree_size": int, "entries": [dict]}),
     ("/api/openapi.json", {"openapi": lambda v: v.startswith("3.1"), "paths": dict}),
     ("/asyncapi.json", {"asyncapi": lambda v: v.startswith("3."), "channels": dict}),
-    ("/health", {"status": str, "service": str}),
+    ("/health", {"status": lambda v: v == "healthy", "service": str, "uptime": number, "uptime_s": number}),
     ("/ready", {"ready": bool}),
     *((f"/health/{name}", {"status": str, "service": str}) for name in
       ("event-indexer", "vote-aggregator", "market-monitor", "websocket", "ipfs")),

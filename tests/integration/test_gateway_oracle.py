@@ -159,7 +159,7 @@ async def _wallets_agree(here: Site, oracle: Oracle) -> None:
         displayed = {p["market_id"]: p for p in portfolio["open_positions"] + portfolio["closed_positions"]}
         for market, one in held.items():
             value = one.worth(oracle.markets[market])
-            assert valued[market]["current_value"] == f"{value // ONE}.{value % ONE:09d}"
+            assert valued[market]["current_value"] == str(value)
             assert displayed[market]["current_value"] == value
             assert displayed[market]["realized_pnl"] == one.realized
             assert displayed[market]["unrealized_pnl"] == one.unrealized(oracle.markets[market])
@@ -189,4 +189,6 @@ async def _activity_agrees(here: Site, oracle: Oracle) -> None:
     assert [row["time"] for row in rows] == [
         f"{t.at.isoformat(timespec='milliseconds')[:-6]}Z" for t in newest
     ]
-    assert {(row["user"], row["amount"]) for row in rows} <= {(t.wallet, t.cost / ONE) for t in oracle.trades}
+    assert {(row["wallet"], row["amountLamports"]) for row in rows} <= {
+        (t.wallet, t.cost) for t in oracle.trades
+    }

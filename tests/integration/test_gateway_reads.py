@@ -121,11 +121,11 @@ async def test_positions_are_worth_what_the_market_says(database_url: str) -> No
         await add_position(here.pool, won, who, 3 * 10**9, 0, 10**9)
         await add_trade(here.pool, key, who, 9)
         rows = {row["market_id"]: row for row in (await here.get(f"/api/users/{who}/positions")).json()}
-        assert rows[key]["current_value"] == "1.600000000"
+        assert rows[key]["current_value"] == str(16 * 10**8)
         assert (rows[key]["unrealized_pnl"], rows[key]["roi"], rows[key]["state"]) == (
-            "0.600000000", "60.000000000", 2,
+            str(6 * 10**8), 60, 2,
         )  # fmt: skip
-        assert rows[won]["current_value"] == "3.000000000"
+        assert rows[won]["current_value"] == str(3 * 10**9)
         plain = {row["market_id"]: row for row in (await here.get(f"/api/positions/{who}")).json()}
         assert plain[key]["yes_shares"] == 2 * 10**9
         stats = (await here.get(f"/api/users/{who}/stats")).json()
@@ -147,7 +147,7 @@ async def test_the_short_lists_of_upstreams_clients_have_their_shapes(
     async with site(database_url, redis_url) as here:
         key = await add_market(here.pool, 1, category="sports", tags=("cup", "final"), price_e9=700_000_000)
         near = await add_market(here.pool, 2, category="politics", tags=("cup",))
-        await add_market(here.pool, 3, category="weather")
+        new = await add_market(here.pool, 3, category="weather")
         await add_trade(here.pool, key, address(2), 1, price_e9=600_000_000, at=NOW - timedelta(days=2))
         await add_trade(here.pool, key, address(2), 2, price_e9=700_000_000, cost=3 * 10**9)
         await here.pool.execute("UPDATE trades SET traded_at = now() WHERE slot = 2")
@@ -158,13 +158,13 @@ async def test_the_short_lists_of_upstreams_clients_have_their_shapes(
         categories = (await here.get("/api/markets/categories")).json()["categories"]
         assert {c["id"]: c["count"] for c in categories} == {"sports": 1, "politics": 1, "weather": 1}
         related = (await here.get(f"/api/markets/{key}/related")).json()["related"]
-        assert [(r["id"], r["categoryMatch"]) for r in related] == [(near, False)]
+        assert [(r["id"], r["categoryMatch"]) for r in related] == [(near, False), (new, False)]
         token = await here.sign_in(wallet(4))
         await here.post("/api/discussions", {"content": "Go!", "market_id": key}, token)
         activities = (await here.get("/api/markets/activity")).json()["activities"]
-        assert {a["type"] for a in activities} == {"trade", "discussion", "market"}
+        assert {a["type"] for a in activities} == {"trade", "discussion", "creation"}
         only = (await here.get("/api/markets/activity?type=trade&limit=1")).json()["activities"]
-        assert (only[0]["marketId"], only[0]["amount"]) == (key, 3.0)
+        assert (only[0]["marketId"], only[0]["amount"], only[0]["wallet"]) == (key, "3.00 SOL", address(2))
         result = (await here.get("/api/search?q=rain")).json()
         assert result["count"] == 3
         assert result["markets"][0]["rank"] > 0

@@ -266,7 +266,8 @@ async def test_reads_of_one_moment_are_counted_by_one_call(database_url: str, re
     [
         ("/api/leaderboard?window=1y", None, "window", "window is one of 24h, 7d, 30d, all."),
         ("/api/markets?sort=best", None, "sort", "sort is one of newest, volume, ending, trending."),
-        ("/api/markets/activity?type=x", None, "type", "type is one of all, trade, vote, discussion, market."),
+        ("/api/markets/activity?type=x", None, "type",
+         "type is one of all, trade, vote, discussion, creation, resolution, market."),
         ("/api/markets?limit=many", None, "limit", "limit must be an integer, not a string."),
         ("/api/auth/nonce", {}, "wallet", "wallet is missing."),
         ("/api/auth/nonce", {"wallet": 5}, "wallet", "wallet must be a string, not an integer."),

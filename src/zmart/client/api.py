@@ -315,7 +315,7 @@ class Client:
         return await self._http.get(people.Leaderboard, "/api/leaderboard", query)
 
     async def activity(self, limit: int = 20, kind: str | None = None) -> tape.Activities:
-        """List recent activity. `kind`: trade, vote, discussion or market."""
+        """List recent activity. `kind`: trade, vote, discussion, creation or resolution."""
         query: Query = {"limit": limit, "type": kind}
         return await self._http.get(tape.Activities, "/api/markets/activity", query)
 

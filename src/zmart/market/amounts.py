@@ -19,6 +19,20 @@ def units_text(value: int) -> str:
     return f"{sign}{whole}.{rest:09d}"
 
 
+def sol_text(lamports: int) -> str:
+    """Write a paid amount as SOL with its unit: rounded to hundredths, "1.23 SOL", and exact below one."""
+    cent = _UNIT // 100
+    if 0 < lamports < cent:
+        return f"{units_text(lamports)} SOL"
+    whole, cents = divmod((lamports + cent // 2) // cent, 100)
+    return f"{whole}.{cents:02d} SOL"
+
+
+def short_wallet(wallet: str) -> str:
+    """Return the first and last four characters of an address, as lists show it."""
+    return f"{wallet[:4]}...{wallet[-4:]}"
+
+
 def ratio_text(numerator: int, denominator: int) -> str:
     """Write numerator / denominator with nine places, rounded towards zero; 0 if there is no denominator."""
     if denominator == 0:

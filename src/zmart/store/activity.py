@@ -1,8 +1,9 @@
-"""Read the recent activity of all markets: trades, votes, comments and new markets in one list."""
+"""Read the recent activity of all markets in one list: trades, votes, comments, new and finalized markets."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 import msgspec
 
@@ -20,10 +21,14 @@ _NEWEST = {
     "discussion": """SELECT id::text, 'discussion' AS type, wallet, 'comment' AS action, market_id,
         created_at AS moment, NULL::bigint AS amount FROM discussions WHERE deleted_at IS NULL
         ORDER BY created_at DESC LIMIT $1""",
-    "market": """SELECT market_id::text AS id, 'market' AS type, creator AS wallet, 'created' AS action, market_id,
+    "creation": """SELECT market_id::text AS id, 'creation' AS type, creator AS wallet, 'created' AS action, market_id,
         created_at AS moment, NULL::bigint AS amount FROM markets ORDER BY created_at DESC, market_id DESC LIMIT $1""",
+    "resolution": """SELECT market_id || ':final' AS id, 'resolution' AS type, coalesce(resolver, creator) AS wallet,
+        'resolved ' || upper(final_outcome) AS action, market_id, finalized_at AS moment, NULL::bigint AS amount
+        FROM markets WHERE state = 'FINALIZED' ORDER BY finalized_at DESC, market_id DESC LIMIT $1""",
 }
 TYPES = tuple(_NEWEST)
+"""What a row is: a trade, vote, discussion, or the creation or resolution of a market."""
 
 
 class ActivityRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +44,7 @@ class ActivityRow(msgspec.Struct, frozen=True, kw_only=True):
     question: str
 
 
+@cache
 def _union(types: tuple[str, ...]) -> str:
     parts = " UNION ALL ".join(f"({_NEWEST[name]})" for name in types)
     return f"""SELECT a.*, coalesce(d.question, '') AS question
@@ -46,10 +52,6 @@ def _union(types: tuple[str, ...]) -> str:
     LEFT JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET} ORDER BY a.moment DESC, a.id"""
 
 
-_ALL = _union(TYPES)
-_ONE = {name: _union((name,)) for name in TYPES}
-
-
-async def newest(pool: Pool, limit: int, only: str | None = None) -> list[ActivityRow]:
-    """Return the newest rows, of all kinds or of one of TYPES."""
-    return [ActivityRow(**row) for row in await pool.fetch(_ONE[only] if only else _ALL, limit)]
+async def newest(pool: Pool, limit: int, only: tuple[str, ...] = TYPES) -> list[ActivityRow]:
+    """Return the newest rows of the TYPES in `only`."""
+    return [ActivityRow(**row) for row in await pool.fetch(_union(only), limit)]

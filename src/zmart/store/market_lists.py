@@ -6,7 +6,7 @@ import msgspec
 
 from zmart.market.types import Lamports, MarketId, PriceE9
 from zmart.store.documents import OF_MARKET
-from zmart.store.markets import DAY, LATEST_CHAIN_TIME, TRADED_RECENTLY
+from zmart.store.markets import DAY, LATEST_CHAIN_TIME, TRADED_RECENTLY, UNCATEGORIZED
 from zmart.store.pool import Pool
 
 _TRENDING = f"""
@@ -24,29 +24,33 @@ LEFT JOIN LATERAL (
 ORDER BY r.volume * r.wallets DESC, m.market_id LIMIT $1
 """
 _CATEGORIES = f"""
-SELECT d.category, count(*) AS markets,
-    count(*) FILTER (WHERE m.created_at > now() - {DAY} * 7) AS this_week,
-    count(*) FILTER (WHERE m.created_at > now() - {DAY} * 14 AND m.created_at <= now() - {DAY} * 7) AS week_before
-FROM markets m JOIN market_documents d ON {OF_MARKET} GROUP BY d.category ORDER BY markets DESC, d.category
+SELECT coalesce(d.category, '{UNCATEGORIZED}') AS category, count(*) AS markets,
+    count(*) FILTER (WHERE m.created_at > now() - {DAY} * 7) AS this_week
+FROM markets m LEFT JOIN market_documents d ON {OF_MARKET} GROUP BY 1 ORDER BY markets DESC, category
 """
 # If thousands of markets have a tag or the category, only some are considered: of the category those with most volume.
 _RELATED = f"""
 WITH me AS MATERIALIZED (
-    SELECT m.market_id, d.category, d.tags FROM markets m JOIN market_documents d ON {OF_MARKET} WHERE m.market_id = $1
+    SELECT m.market_id, coalesce(d.category, '{UNCATEGORIZED}') AS category, coalesce(d.tags, '{{}}') AS tags
+    FROM markets m LEFT JOIN market_documents d ON {OF_MARKET} WHERE m.market_id = $1
 ), near AS (
     (SELECT m.market_id FROM market_documents d JOIN markets m ON {OF_MARKET}
      WHERE d.tags && (SELECT tags FROM me) LIMIT 150)
     UNION
     (SELECT m.market_id FROM markets m JOIN market_documents d ON {OF_MARKET}
      WHERE d.category = (SELECT category FROM me) ORDER BY m.total_volume DESC, m.market_id DESC LIMIT 50)
+    UNION
+    (SELECT m.market_id FROM markets m WHERE m.state = 'ACTIVE' ORDER BY m.created_at DESC, m.market_id DESC LIMIT 50)
 )
 SELECT m.market_id, d.question, m.price_yes_e9, d.category, d.category = me.category AS same_category
 FROM me CROSS JOIN near
 CROSS JOIN LATERAL (SELECT * FROM markets x WHERE x.market_id = near.market_id OFFSET 0) m
-CROSS JOIN LATERAL (SELECT * FROM market_documents d WHERE {OF_MARKET} OFFSET 0) d
-WHERE near.market_id <> me.market_id
-ORDER BY (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) DESC,
-    (d.category = me.category) DESC, m.total_volume DESC, m.market_id LIMIT $2
+CROSS JOIN LATERAL (SELECT *, (SELECT count(*) FROM unnest(d.tags) t WHERE t = ANY (me.tags)) AS shared_tags
+    FROM market_documents d WHERE {OF_MARKET} OFFSET 0) d
+WHERE near.market_id <> me.market_id AND m.state <> 'CANCELLED'
+ORDER BY m.state = 'ACTIVE' DESC, d.shared_tags DESC, d.category = me.category DESC,
+    CASE WHEN d.shared_tags > 0 OR d.category = me.category THEN m.total_volume END DESC NULLS LAST,
+    m.created_at DESC, m.market_id LIMIT $2
 """
 _SEARCH = f"""
 SELECT m.market_id, ts_rank_cd(d.search_vector, websearch_to_tsquery('english', $1)) AS rank
@@ -67,16 +71,15 @@ class TrendingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """How many markets a category has, and how many were created this week and the week before."""
+    """How many markets a category has, and how many of them were created within seven days."""
 
     category: str
     markets: int
     this_week: int
-    week_before: int
 
 
 class RelatedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A market that shares tags or the category with another one."""
+    """A market that shares tags or the category with another one, or is new."""
 
     market_id: MarketId
     question: str
@@ -96,7 +99,8 @@ async def categories(pool: Pool) -> list[CategoryRow]:
 
 
 async def related(pool: Pool, market_id: MarketId, limit: int) -> list[RelatedRow]:
-    """Return markets that share tags or the category with this one, those with most tags in common first."""
+    """Return markets to look at next, those that are traded before others: with most tags in common, of the same
+    category, then the newest. Cancelled ones are left out."""
     return [RelatedRow(**row) for row in await pool.fetch(_RELATED, market_id, limit)]
 
 

@@ -25,6 +25,9 @@ DAY = "interval '24 hours'"
 LATEST_CHAIN_TIME = "(SELECT greatest(now(), max(traded_at)) FROM trades)"
 """The end of time windows over trades: now, or the newest trade if the chain's clock is ahead of ours."""
 
+UNCATEGORIZED = "other"
+"""The category of markets whose text names none, or is not found."""
+
 TRADED_RECENTLY = f"""
 (SELECT market_id, sum(cost) AS volume, count(*) AS wallets FROM
     (SELECT market_id, wallet, sum(cost_lamports) AS cost FROM trades
@@ -35,7 +38,7 @@ TRADED_RECENTLY = f"""
 _COLUMNS = f"""
 {MARKETS.row_list("m")},
 coalesce(d.question, '') AS question, coalesce(d.description, '') AS description,
-coalesce(d.category, 'other') AS category, coalesce(d.tags, '{{}}') AS tags, d.ends_at,
+coalesce(d.category, '{UNCATEGORIZED}') AS category, coalesce(d.tags, '{{}}') AS tags, d.ends_at,
 CASE WHEN d.cid IS NULL THEN 'not_available' WHEN d.problem IS NULL THEN 'available' ELSE 'not_a_market_document' END
     AS text_status
 """
@@ -281,7 +284,7 @@ def _implied(sort: Sort) -> list[str]:
 def _where(filters: Filters, arguments: list[object]) -> list[str]:
     parts = (
         ("m.state = ", filters.state, ""),
-        ("d.category = ", filters.category, ""),
+        ("(d.category = ", filters.category, _or_without_text(filters.category)),
         ("m.creator = ", filters.creator, ""),
         ("d.search_vector @@ websearch_to_tsquery('english', ", filters.q, ")"),
     )
@@ -291,6 +294,10 @@ def _where(filters: Filters, arguments: list[object]) -> list[str]:
             arguments.append(value)
             where.append(f"{before}${len(arguments)}{after}")
     return where
+
+
+def _or_without_text(category: str | None) -> str:
+    return " OR d.category IS NULL)" if category == UNCATEGORIZED else ")"
 
 
 def _clause(where: Sequence[str]) -> str:

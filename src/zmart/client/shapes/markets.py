@@ -149,7 +149,7 @@ class TrendingMarkets(Struct, frozen=True, kw_only=True):
 
 
 class Category(Struct, frozen=True, kw_only=True):
-    """A category. `trend` compares this week's new markets with the previous week's: up, down or stable."""
+    """A category. `trend`: by how much it grew within seven days, as "+12%"."""
 
     id: str
     name: str

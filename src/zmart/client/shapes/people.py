@@ -52,7 +52,7 @@ class UserStats(Struct, frozen=True, kw_only=True):
 
 
 class UserPosition(Struct, frozen=True, kw_only=True):
-    """A position with amounts as decimal text in SOL and shares with nine places; `roi` in percent."""
+    """A position with amounts as integers of 1e-9 in text, as existing clients read them; `roi` in percent."""
 
     market_id: MarketId
     question: str
@@ -61,7 +61,7 @@ class UserPosition(Struct, frozen=True, kw_only=True):
     total_invested: str
     current_value: str
     unrealized_pnl: str
-    roi: str
+    roi: float
     state: int
 
 

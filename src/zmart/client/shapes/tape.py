@@ -141,16 +141,19 @@ class Quote(Struct, frozen=True, kw_only=True):
 
 
 class Activity(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A recent trade, vote, comment or market."""
+    """A recent trade, vote or discussion, or a market's creation or resolution, as existing clients show it: `user` is
+    a shortened `wallet`, `amount` has its unit."""
 
     id: str
     type: str
-    user: Wallet
+    user: str
+    wallet: Wallet
     action: str
     market: str
     market_id: MarketId
     time: str
-    amount: float | None = None
+    amount: str | None = None
+    amount_lamports: Lamports | None = None
 
 
 class Activities(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from functools import partial
 from urllib.parse import urlsplit
@@ -58,6 +59,7 @@ class Gateway:
 
     def __init__(self, context: AppContext) -> None:
         self.context = context
+        self._started_s = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run background work until stopped. Connections stay open for requests in progress."""
@@ -90,8 +92,13 @@ class Gateway:
         return Readiness(ready=True, details=details)
 
     def health(self) -> Mapping[str, object]:
-        """Return the pricing model and the program's address."""
-        return {"pricing_model": self.context.pricing.name, "program_id": self.context.program.address}
+        """Return the pricing model and the program's address, and the words that existing clients read."""
+        return {
+            "status": "healthy",
+            "uptime": round(time.monotonic() - self._started_s, 1),
+            "pricing_model": self.context.pricing.name,
+            "program_id": self.context.program.address,
+        }
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
         """Return the ASGI application. The edge also adds headers, CORS and log lines to the probes."""

@@ -219,20 +219,21 @@ async def _categories(context: AppContext) -> shapes.Categories:
             name=row.category.capitalize(),
             count=row.markets,
             emoji=_EMOJI.get(row.category, "🔮"),
-            trend=_trend(row.this_week, row.week_before),
+            trend=_growth(row.markets, row.this_week),
         )
         for row in await market_lists.categories(context.pool)
     ]
     return shapes.Categories(categories=items, count=len(items))
 
 
-def _trend(now: int, before: int) -> str:
-    return "stable" if now == before else ("up" if now > before else "down")
+def _growth(markets: int, new: int) -> str:
+    before = markets - new
+    return f"+{new * 100 // before if before else 100}%"
 
 
 @get("/{key:str}/related", operation_id="GetRelated", responses=refusals(404), opt={CHAIN: True})
 async def related(context: Context, key: MarketKeyInPath, limit: Limit = 5) -> shapes.RelatedMarkets:
-    """List markets that share tags or the category."""
+    """List markets to look at next: traded ones with tags or the category in common, then the newest."""
     market_id = await lookup.market_id_of(context, lookup.market_in_path(key))
     items = [
         shapes.RelatedMarket(

@@ -15,8 +15,8 @@ from zmart.client.shapes.markets import Timeline
 from zmart.client.shapes.tape import Activities, Activity
 from zmart.errors import Invalid
 from zmart.feed import wire
+from zmart.market.amounts import short_wallet, sol_text
 from zmart.market.times import iso
-from zmart.market.types import PRICE_ONE
 from zmart.services import webhook
 from zmart.services.contract import Receive, Scope
 from zmart.services.gateway.api import health_report, lookup, paging, timeline
@@ -38,6 +38,7 @@ _TOPICS = {
     "discussion": (Topic.DISCUSSIONS,),
 }
 _TYPES = "|".join(_TOPICS)
+_ACTIVITY_TYPES = {"all": activity.TYPES, "market": ("creation", "resolution")}
 _LATEST_S = 300
 _RETRY_AFTER_S = "5"
 _MAX_AGE = timedelta(days=7)
@@ -78,21 +79,24 @@ async def market_activity(
     context: Context,
     limit: Limit = 20,
     kind: Annotated[
-        Literal["all", "trade", "vote", "discussion", "market", ""] | None, QueryParameter(name="type")
+        Literal["all", "trade", "vote", "discussion", "creation", "resolution", "market", ""] | None,
+        QueryParameter(name="type", description="market: creation and resolution"),
     ] = None,
 ) -> Activities:
     """List recent activity in all markets."""
-    only = None if kind in ("", "all") else kind
+    only = _ACTIVITY_TYPES.get(kind or "all", (kind or "all",))
     activities = [
         Activity(
             id=row.id,
             type=row.type,
-            user=row.wallet,
+            user=short_wallet(row.wallet),
+            wallet=row.wallet,
             action=row.action,
             market=row.question,
             market_id=row.market_id,
             time=iso(row.moment),
-            amount=None if row.amount is None else row.amount / PRICE_ONE,
+            amount=None if row.amount is None else sol_text(row.amount),
+            amount_lamports=row.amount,
         )
         for row in await activity.newest(context.pool, paging.bounded(limit), only)
     ]

@@ -10,7 +10,7 @@ from litestar.params import FromQuery
 from zmart.client.shapes import people as shapes
 from zmart.client.shapes.tape import WalletTrades
 from zmart.errors import Forbidden
-from zmart.market.amounts import percent, units_text
+from zmart.market.amounts import percent
 from zmart.market.times import iso
 from zmart.market.types import Lamports, MarketState, Wallet
 from zmart.market.valuation import PositionValue
@@ -134,7 +134,7 @@ async def user_trades(
 async def user_positions(
     context: Context, wallet: WalletInPath, limit: Limit = 200, offset: Offset = 0
 ) -> list[shapes.UserPosition]:
-    """List positions with their value, as decimal text in SOL and shares."""
+    """List positions with their value: integers of 1e-9 in text. GET /api/positions/{wallet} has them as numbers."""
     who = lookup.wallet_in_path(wallet)
     held = await positions.of_wallet(context.pool, who, paging.bounded(limit), paging.bounded_offset(offset))
     return [_valued(row, row.value(context.claim_rule)) for row in held]
@@ -144,12 +144,12 @@ def _valued(row: HeldPosition, value: PositionValue) -> shapes.UserPosition:
     return shapes.UserPosition(
         market_id=row.market_id,
         question=row.question,
-        shares_yes=units_text(row.shares_yes),
-        shares_no=units_text(row.shares_no),
-        total_invested=units_text(row.total_invested),
-        current_value=units_text(value.current),
-        unrealized_pnl=units_text(value.unrealized),
-        roi=units_text(value.unrealized * 100 * 1_000_000_000 // value.basis if value.basis else 0),
+        shares_yes=str(row.shares_yes),
+        shares_no=str(row.shares_no),
+        total_invested=str(row.total_invested),
+        current_value=str(value.current),
+        unrealized_pnl=str(value.unrealized),
+        roi=percent(value.unrealized, value.basis),
         state=MarketState[row.state].value,
     )
 

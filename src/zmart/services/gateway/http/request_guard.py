@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from litestar import Litestar, Request
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
+from litestar.params import QueryParameter
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -32,6 +35,7 @@ NO_LIMIT = "none"
 READS_BODY = "reads_body"
 """Route option: the handler reads the body itself, once it knows the sender."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_NUMERIC_NAME = "numeric"
 _NUMERIC = ("number", "string")
 
 
@@ -97,16 +101,28 @@ class RequestGuard(ASGIMiddleware):
 
 
 def _refuse_repeats(request: GatewayRequest) -> None:
-    """Raise Invalid for a repeated query parameter: a proxy may choose another of the values than we do."""
-    seen = set()
+    """Raise Invalid for a repeated parameter of the route: a proxy may choose another of the values than we do. Others
+    are ignored, because edge proxies of front ends add their own."""
+    taken, seen = _query_names(request.scope["route_handler"]), set()
     for name, _ in request.query_params.multi_items():
-        if name in seen:
-            raise Invalid(name[:40], f"{name[:40]} is given more than once.")
+        if name in seen and name in taken:
+            raise Invalid(name, f"{name} is given more than once.")
         seen.add(name)
 
 
+@cache
+def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
+    """Return the names of the query parameters that a route takes."""
+    parameters = handler.parsed_fn_signature.parameters.items()
+    return frozenset({_NUMERIC_NAME}) | {
+        field.kwarg_definition.name or name
+        for name, field in parameters
+        if isinstance(field.kwarg_definition, QueryParameter)
+    }
+
+
 def _wants_text(request: GatewayRequest) -> bool:
-    given: str | None = request.query_params.get("numeric")
+    given: str | None = request.query_params.get(_NUMERIC_NAME)
     if given is None:  # another parameter, or a value, holds the word
         return False
     if given not in _NUMERIC:

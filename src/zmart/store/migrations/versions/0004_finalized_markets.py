@@ -1,0 +1,16 @@
+"""Index finalized markets by their time."""
+
+from zmart.store.migrations import run_down, run_up
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Run the folder's `*up.sql`."""
+    run_up(revision)
+
+
+def downgrade() -> None:
+    """Run the folder's `down.sql`."""
+    run_down(revision)

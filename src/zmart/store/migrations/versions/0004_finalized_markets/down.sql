@@ -1,0 +1,1 @@
+DROP INDEX markets_finalized;
