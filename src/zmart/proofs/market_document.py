@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from zmart.errors import Invalid
 from zmart.market.identifiers import ADDRESS_FORM, MARKET_ID_FORM
+from zmart.market.text_input import accept_text
 from zmart.market.times import iso
 from zmart.market.types import Address, Lamports, MarketId, Shares, Wallet
 from zmart.proofs.canonical import Json, canonical_json, parse_canonical
@@ -80,8 +81,7 @@ def read(raw: bytes) -> MarketDocument:
         ends_at = parsed.ends_at.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as problem:
         raise Invalid("document", f"The market document cannot be read: {problem}.") from None
-    _check(parsed)
-    return msgspec.structs.replace(parsed, ends_at=ends_at)
+    return msgspec.structs.replace(parsed, ends_at=ends_at, **_accepted_texts(parsed))
 
 
 def _is_version(value: Mapping[str, object]) -> bool:
@@ -89,23 +89,20 @@ def _is_version(value: Mapping[str, object]) -> bool:
     return version == VERSION and version is not True  # Python holds true for equal to 1
 
 
-def _check(parsed: MarketDraft) -> None:
-    _text("question", parsed.question, QUESTION_CHARS)
-    _text("description", parsed.description, DESCRIPTION_CHARS)
-    _text("category", parsed.category, CATEGORY_CHARS)
-    if len(parsed.tags) > TAGS_MAX or len(set(parsed.tags)) != len(parsed.tags):
+def _accepted_texts(parsed: MarketDraft) -> dict[str, str | list[str]]:
+    """Return the document's text in the form in which it is shown."""
+    question = _accepted("question", parsed.question, QUESTION_CHARS, one_line=True)
+    description = _accepted("description", parsed.description, DESCRIPTION_CHARS)
+    category = _accepted("category", parsed.category, CATEGORY_CHARS, one_line=True)
+    tags = [_accepted("tags", tag, TAG_CHARS, one_line=True) for tag in parsed.tags]
+    if len(tags) > TAGS_MAX or len(set(tags)) != len(tags):
         raise Invalid("tags", f"A market has at most {TAGS_MAX} tags, none twice.")
-    for tag in parsed.tags:
-        _text("tags", tag, TAG_CHARS)
-    if [text for text in (parsed.category, *parsed.tags) if text != text.lower()]:
+    if [text for text in (category, *tags) if text != text.lower()]:
         raise Invalid("category", "Category and tags are written in lower case.")
+    return {"question": question, "description": description, "category": category, "tags": tags}
 
 
-def _text(field: str, text: str, chars: tuple[int, int]) -> None:
-    shortest, longest = chars
-    if not shortest <= len(text) <= longest or text != text.strip():
-        raise Invalid(
-            field, f"{field} must have {shortest} to {longest} characters, without space around them."
-        )
-    if "\0" in text:
-        raise Invalid(field, f"{field} holds a character that cannot be stored (NUL).")
+def _accepted(field: str, text: str, chars: tuple[int, int], *, one_line: bool = False) -> str:
+    if text != text.strip():
+        raise Invalid(field, f"{field} has white space around it.")
+    return accept_text(field, text, chars, one_line=one_line)

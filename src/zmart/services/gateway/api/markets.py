@@ -12,6 +12,7 @@ from litestar.params import FromQuery, QueryParameter
 from zmart.client.shapes import markets as shapes
 from zmart.errors import NotFound, Unauthenticated
 from zmart.market.identifiers import MarketRef
+from zmart.market.text_input import search_text
 from zmart.market.types import PRICE_ONE
 from zmart.services.gateway.api import lookup, paging, serializers, vote_terms
 from zmart.services.gateway.api.market_creation import create_market
@@ -79,9 +80,9 @@ async def list_markets(
         return ApiResponse(await _own_drafts(context, auth, limit))
     filters = Filters(
         state=chosen,
-        category=category.strip().lower() if category else None,
+        category=search_text(category).lower() if category else None,
         creator=lookup.wallet_in_path(creator) if creator else None,
-        q=q.strip() or None if q else None,
+        q=search_text(q) or None if q else None,
     )
     size, skipped = paging.bounded(limit), paging.bounded_offset(offset)
     text = wants_text(request)
@@ -253,7 +254,7 @@ async def search(
     context: Context, q: Annotated[str, QueryParameter(max_length=200)], limit: Limit = 20
 ) -> shapes.SearchResult:
     """Search markets by full text, the best match first. An empty query matches none."""
-    query = q.strip()
+    query = search_text(q)
     ranked = await market_lists.search(context.pool, query, paging.bounded(limit))
     rows = await markets.several(context.pool, [market_id for market_id, _ in ranked])
     policy = await context.policy()

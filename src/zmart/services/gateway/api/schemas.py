@@ -13,14 +13,12 @@ import msgspec
 from msgspec import Meta
 
 from zmart.errors import Invalid
+from zmart.market import text_input
 from zmart.market.identifiers import CID_V0_FORM
 from zmart.proofs import market_document as rules
 
 Rule = Callable[[str, Any], Any]
 """Takes a field's name and its value; returns the value as handlers get it. Raises Invalid."""
-
-_NOT_BLANK = r"[^\s\u001c-\u001f\u0085]"
-"""A character that is white space neither in Python nor in ECMAScript."""
 
 
 class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,25 +79,20 @@ class Choice(Enum):
         return next((choice for choice in cls if choice.value == word), None)
 
 
-def text(shortest: int, longest: int, *, lower: bool = False) -> Meta:
-    """Annotate a text with its number of characters without the white space around it. NUL is refused."""
-    pattern = r"^[^\u0000]*$"
-    if shortest == 1:
-        pattern = rf"^[^\u0000]*{_NOT_BLANK}[^\u0000]*$"
-    elif shortest > 1:
-        pattern = rf"^{_NOT_BLANK}[^\u0000]{{{shortest - 2},{longest - 2}}}{_NOT_BLANK}$"
-    schema = {"minLength": shortest, "maxLength": longest, "pattern": pattern}
-    rule = partial(_trimmed, shortest=shortest, longest=longest, lower=lower)
+def text(shortest: int, longest: int, *, lower: bool = False, one_line: bool = False) -> Meta:
+    """Annotate a text with its number of characters without the white space around it (market/text_input.py)."""
+    schema = {
+        "minLength": shortest,
+        "maxLength": longest,
+        "pattern": text_input.pattern_of(shortest),
+    }
+    rule = partial(_accepted, chars=(shortest, longest), lower=lower, one_line=one_line)
     return Meta(extra_json_schema=schema, extra={"rule": rule})
 
 
-def _trimmed(field: str, value: str, *, shortest: int, longest: int, lower: bool = False) -> str:
-    trimmed = value.strip()
-    if not shortest <= len(trimmed) <= longest:
-        raise Invalid(field, f"{field} must have {shortest} to {longest} characters.")
-    if "\0" in trimmed:
-        raise Invalid(field, f"{field} holds a character that cannot be stored (NUL).")
-    return trimmed.lower() if lower else trimmed
+def _accepted(field: str, value: str, *, chars: tuple[int, int], lower: bool, one_line: bool) -> str:
+    accepted = text_input.accept_text(field, value, chars, one_line=one_line)
+    return text_input.nfc(accepted.lower()) if lower else accepted
 
 
 def form(pattern: str, longest: int, sentence: str) -> Meta:
@@ -111,7 +104,7 @@ def form(pattern: str, longest: int, sentence: str) -> Meta:
 
 
 def _of_form(pattern: re.Pattern[str], sentence: str, longest: int, field: str, value: str) -> str:
-    trimmed = _trimmed(field, value, shortest=0, longest=longest)
+    trimmed = text_input.accept_text(field, value, (0, longest))
     if not pattern.fullmatch(trimmed):
         raise Invalid(field, f"{field} must be {sentence}.")
     return trimmed
@@ -131,10 +124,10 @@ Cid = Annotated[str, form(CID_V0_FORM, 46, "a CIDv0: 46 characters, Qm...")]
 Evidence = Annotated[str, text(1, 20_000)]
 Note = Annotated[str, text(1, 1_000)]
 Content = Annotated[str, text(1, 1000)]
-Question = Annotated[str, text(*rules.QUESTION_CHARS)]
+Question = Annotated[str, text(*rules.QUESTION_CHARS, one_line=True)]
 Description = Annotated[str, text(*rules.DESCRIPTION_CHARS)]
-Category = Annotated[str, text(*rules.CATEGORY_CHARS, lower=True)]
-Tag = Annotated[str, text(*rules.TAG_CHARS, lower=True)]
+Category = Annotated[str, text(*rules.CATEGORY_CHARS, lower=True, one_line=True)]
+Tag = Annotated[str, text(*rules.TAG_CHARS, lower=True, one_line=True)]
 Tags = Annotated[list[Tag], Meta(extra_json_schema={"maxItems": rules.TAGS_MAX}, extra={"rule": _tags})]
 EndDate = Annotated[str, Meta(extra_json_schema={"format": "end-date", "description": "ISO 8601."})]
 EndDateMs = Annotated[
@@ -144,7 +137,7 @@ EndDateMs = Annotated[
 Amount = Annotated[int, Meta(gt=0, le=2**63 - 1)]
 AmountOrNone = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Bps = Annotated[int, Meta(ge=0, le=10_000)]
-DisplayName = Annotated[str, text(0, 50)]
+DisplayName = Annotated[str, text(0, 50, one_line=True)]
 Bio = Annotated[str, text(0, 500)]
 HttpsUrl = Annotated[str, form("(https://[!-~]+)?", 500, "an address that begins with https://")]
 Handle = Annotated[str, form("(@?[A-Za-z0-9_]+)?", 16, "letters, digits and _")]

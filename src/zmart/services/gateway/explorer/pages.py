@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from zmart.chain.signatures import is_signature
 from zmart.errors import NotFound
 from zmart.market.identifiers import parse_market
+from zmart.market.text_input import search_text
 from zmart.market.types import MarketState
 from zmart.services.gateway.api import lookup, paging
 from zmart.services.gateway.api.paging import MarketKey
@@ -45,8 +46,8 @@ async def index(
     """Show the list of markets."""
     filters = Filters(
         state=lookup.state_of(market_state) if market_state else None,
-        category=category or None,
-        q=(q or "").strip() or None,
+        category=search_text(category or "") or None,
+        q=search_text(q or "") or None,
     )
     order = _BY_NAME.get(sort, Sort.NEWEST)
     head = await change_feed.head(context.pool)
@@ -122,7 +123,7 @@ async def transaction(context: Context, signature: FromPath[str]) -> Response[st
 @get("/find", include_in_schema=False)
 async def find(context: Context, q: Annotated[str, QueryParameter(max_length=200)] = "") -> Response[str]:
     """Redirect to the market, wallet or transaction that the search box names, or list the markets that match."""
-    text = q.strip()
+    text = search_text(q)
     target = await _named(context, text)
     if target is not None:
         return Response("", status_code=303, headers={"Location": target}, media_type="text/html")

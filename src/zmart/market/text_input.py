@@ -1,0 +1,73 @@
+"""Accept text that people wrote elsewhere, by one rule for requests and for documents of IPFS.
+
+Accepted text is in Unicode's form NFC, with line feeds as its only line ends. Control characters, and characters that
+reorder or hide what stands beside them, are refused; characters that nobody sees do not count as characters.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from zmart.errors import Invalid
+
+_CONTROL = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+_REORDERING = r"\u202a-\u202e\u2066-\u2069"
+"""Embeddings, overrides and isolates of unicode.org/reports/tr9: text shows in another order than it has."""
+_ANNOTATION = r"\ufff9-\ufffb"
+_REFUSED = _CONTROL + _REORDERING + _ANNOTATION
+_SPACE = r"\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_INVISIBLE = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, and the letters and signs that are blank."""
+
+_refused = re.compile(f"[{_REFUSED}]")
+_control = re.compile(f"[{_CONTROL}]")
+_reordering = re.compile(f"[{_REORDERING}]")
+_invisible = re.compile(f"[{_INVISIBLE}]")
+_line_ends = re.compile(r"\r\n?")
+_breaks = re.compile(r"[\t\n\u2028\u2029]+")
+
+
+def accept_text(field: str, text: str, chars: tuple[int, int], *, one_line: bool = False) -> str:
+    """Return the accepted form of `text`, without the white space around it; with `one_line`, tabs and line ends become
+    spaces. `chars`: the least number of characters that are seen, and the most of all. Raises Invalid."""
+    if (refused := _refused.search(text)) is not None:
+        raise Invalid(field, f"{field} holds {_described(refused)}: leave it out.")
+    accepted = nfc(_line_ends.sub("\n", text))
+    if one_line:
+        accepted = _breaks.sub(" ", accepted)
+    accepted = accepted.strip()
+    shortest, longest = chars
+    if len(accepted) > longest or len(_invisible.sub("", accepted).strip()) < shortest:
+        raise Invalid(field, f"{field} must have {shortest} to {longest} characters.")
+    return accepted
+
+
+def search_text(text: str) -> str:
+    """Return what a search looks for in accepted text; what such text cannot hold is left out."""
+    return nfc(_refused.sub(" ", text)).strip()
+
+
+def nfc(text: str) -> str:
+    """Return the form NFC, in which text that looks the same is the same."""
+    return unicodedata.normalize("NFC", text)
+
+
+def pattern_of(shortest: int) -> str:
+    """Return the rule of `accept_text` as a pattern that Python and ECMAScript (with its flag u) read alike."""
+    seen = rf"[{_SPACE}{_INVISIBLE}]*[^{_SPACE}{_INVISIBLE}{_REFUSED}]"
+    return rf"^({seen}){{{shortest}}}[^{_REFUSED}]*$" if shortest else rf"^[^{_REFUSED}]*$"
+
+
+def _described(refused: re.Match[str]) -> str:
+    character = refused[0]
+    what = "a hidden annotation"
+    if _control.match(character):
+        what = "a control character"
+    elif _reordering.match(character):
+        what = "a character that reorders text"
+    return f"{what} (U+{ord(character):04X}) as its character {refused.start() + 1}"

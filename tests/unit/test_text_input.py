@@ -1,0 +1,110 @@
+"""Text from outside: which characters are accepted, and in which form (W28)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmart.errors import Invalid
+from zmart.market.text_input import accept_text, pattern_of, search_text
+
+ANY_TEXT = st.text(max_size=60)
+DECEPTIVE = [
+    *map(chr, [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)]),
+    *map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)]),
+]
+SPACES = list(map(chr, [0x20, 0xA0, 0x2003, 0x3000]))
+INVISIBLE = list(map(chr, [0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x180E, 0x200B, 0x200C, 0x200D, 0x200E, 0x2060, 0x2800,
+                           0x3164, 0xFE0F, 0xFEFF, 0xFFA0, 0x1D173, 0xE0020, 0xE0100]))  # fmt: skip
+
+
+def number(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
+@pytest.mark.parametrize("character", DECEPTIVE, ids=number)
+def test_a_character_that_controls_reorders_or_hides_is_refused_by_its_name(character: str) -> None:
+    """W28, A16."""
+    with pytest.raises(
+        Invalid, match=rf"note holds .* \({re.escape(number(character))}\) as its character 4"
+    ):
+        accept_text("note", f"abc{character}def", (1, 100))
+    assert search_text(f"abc{character}def") == "abc def"
+
+
+@pytest.mark.parametrize("character", SPACES + INVISIBLE, ids=number)
+def test_characters_that_nobody_sees_are_no_text(character: str) -> None:
+    """W28."""
+    for text in (character, character * 10, f" {character}\t{character} "):
+        with pytest.raises(Invalid, match="must have 1 to 100 characters"):
+            accept_text("note", text, (1, 100))
+
+
+@pytest.mark.parametrize("character", INVISIBLE, ids=number)
+def test_they_do_not_make_a_short_text_longer(character: str) -> None:
+    """W28."""
+    with pytest.raises(Invalid, match="must have 10 to 200 characters"):
+        accept_text("question", f"a{character * 12}b", (10, 200))
+
+
+def test_every_format_character_of_unicode_is_refused_or_not_counted() -> None:
+    """By Python's own tables, which know all of them: only the visible signs among them count as text."""
+    visible = {
+        *range(0x600, 0x606),
+        0x6DD,
+        0x70F,
+        0x890,
+        0x891,
+        0x8E2,
+        0x110BD,
+        0x110CD,
+        *range(0x13430, 0x13440),
+    }
+    for point in range(0x110000):
+        category = unicodedata.category(chr(point))
+        if category in ("Cf", "Cc", "Zs", "Zl", "Zp") and point not in visible:
+            with pytest.raises(Invalid):
+                accept_text("note", chr(point), (1, 10))
+
+
+def test_emoji_and_scripts_that_join_their_letters_stay_as_they_are() -> None:
+    for text in (
+        "👩\u200d🚀 ☀\ufe0f",
+        "می\u200cخواهم",
+        "🏴\U000e0067\U000e0062\U000e007f",
+        "שלום \u200fabc",
+        "नमस्ते",
+    ):
+        assert accept_text("content", text, (1, 100)) == text
+
+
+def test_what_looks_the_same_is_the_same_text() -> None:
+    assert accept_text("content", " cafe\u0301\r\nA\rB\t ", (1, 100)) == "caf\u00e9\nA\nB"
+    assert accept_text("question", "one\r\n\ttwo\u2028three", (1, 100), one_line=True) == "one two three"
+    assert search_text(" cafe\u0301") == "caf\u00e9"
+
+
+@given(ANY_TEXT, st.integers(0, 12), st.booleans())
+def test_any_text_is_accepted_once_and_for_all_or_refused(text: str, shortest: int, one_line: bool) -> None:
+    with suppress(Invalid):
+        once = accept_text("note", text, (shortest, 50), one_line=one_line)
+        assert accept_text("note", once, (shortest, 50), one_line=one_line) == once
+        assert unicodedata.is_normalized("NFC", once)
+        assert len(once) <= 50
+        assert not one_line or "\n" not in once
+
+
+@given(st.integers(0, 12), st.data())
+def test_what_the_published_pattern_matches_is_accepted(shortest: int, data: st.DataObject) -> None:
+    text = data.draw(
+        st.from_regex(pattern_of(shortest), fullmatch=True).filter(lambda text: len(text) <= 200)
+    )
+    composed = unicodedata.normalize("NFC", text)
+    assert len(accept_text("note", text, (0, 1000))) <= len(composed)
+    if len(composed) == len(text):
+        accept_text("note", text, (shortest, 1000))
