@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ZmartError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -100,6 +102,22 @@ class Invalid(ZmartError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class InvalidFields(Invalid):
+    """Several values do not meet their rules: `problems`, one for each."""
+
+    def __init__(self, problems: Sequence[Invalid]) -> None:
+        super().__init__(problems[0].field, " ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def refuse_invalid(problems: Sequence[Invalid]) -> None:
+    """Raise the problem, or InvalidFields if there are several; return if there is none."""
+    if len(problems) > 1:
+        raise InvalidFields(problems)
+    for problem in problems:
+        raise problem
 
 
 class Unauthenticated(ZmartError):

@@ -272,11 +272,14 @@ async def test_reads_of_one_moment_are_counted_by_one_call(database_url: str, re
         ("/api/auth/nonce", {}, "wallet", "wallet is missing."),
         ("/api/auth/nonce", {"wallet": 5}, "wallet", "wallet must be a string, not an integer."),
         ("/api/auth/nonce", [], "body", "body must be an object, not an array."),
-        ("/api/votes/dispute", {"vote_choice": "maybe"}, "vote_choice",
+        ("/api/votes/dispute", {"market_id": market_id(1), "vote_choice": "maybe"}, "vote_choice",
          "vote_choice is one of like, dislike, agree, disagree, support, reject."),
-        ("/api/trades/buy", {"market_id": "x", "outcome": "maybe"}, "outcome", "outcome is one of YES, NO."),
-        ("/api/trades/buy", {"market_id": "x", "outcome": "no"}, "max_cost", "Send either max_cost or shares."),
-        ("/api/discussions", {"content": " \n"}, "content", "content must have 1 to 1000 characters."),
+        ("/api/trades/buy", {"market_id": market_id(1), "outcome": "maybe", "shares": 1}, "outcome",
+         "outcome is one of YES, NO."),
+        ("/api/trades/buy", {"market_id": market_id(1), "outcome": "no"}, "max_cost",
+         "Send either max_cost or shares."),
+        ("/api/discussions", {"content": " \n", "market_id": market_id(1)}, "content",
+         "content must have 1 to 1000 characters."),
     ],
 )  # fmt: skip
 async def test_a_wrong_value_is_told_by_its_name_and_in_the_words_of_json(

@@ -68,9 +68,9 @@ async def test_accepted_text_is_stored_in_one_form_and_found_in_any(here: Site) 
     posted = await here.post(
         "/api/discussions", COMMENT | {"content": " cafe\u0301\r\nis \u2615\ufe0f "}, token
     )
-    assert posted.json()["discussion"]["content"] == "caf\u00e9\nis \u2615\ufe0f"
-    await add_market(here.pool, 2, question="Will the caf\u00e9 be open?")
-    for typed in ("caf%C3%A9", "cafe%CC%81", "caf%C3%A9%E2%80%AE"):
+    assert posted.json()["discussion"]["content"] == "café\nis \u2615\ufe0f"
+    await add_market(here.pool, 2, question="Will the café be open?")
+    for typed in ("%63af%C3%A9", "cafe%CC%81", "cafe%CC%81%E2%80%AE"):
         assert (await here.get(f"/api/search?q={typed}")).json()["count"] == 1, typed
         assert (await here.get(f"/api/markets?q={typed}")).json()["count"] == 1, typed
-        assert "caf\u00e9" in (await here.get(f"/?q={typed}")).text, typed
+        assert "café" in (await here.get(f"/?q={typed}")).text, typed

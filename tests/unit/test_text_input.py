@@ -84,9 +84,9 @@ def test_emoji_and_scripts_that_join_their_letters_stay_as_they_are() -> None:
 
 
 def test_what_looks_the_same_is_the_same_text() -> None:
-    assert accept_text("content", " cafe\u0301\r\nA\rB\t ", (1, 100)) == "caf\u00e9\nA\nB"
+    assert accept_text("content", " cafe\u0301\r\nA\rB\t ", (1, 100)) == "café\nA\nB"
     assert accept_text("question", "one\r\n\ttwo\u2028three", (1, 100), one_line=True) == "one two three"
-    assert search_text(" cafe\u0301") == "caf\u00e9"
+    assert search_text(" cafe\u0301") == "café"
 
 
 @given(ANY_TEXT, st.integers(0, 12), st.booleans())
@@ -106,5 +106,5 @@ def test_what_the_published_pattern_matches_is_accepted(shortest: int, data: st.
     )
     composed = unicodedata.normalize("NFC", text)
     assert len(accept_text("note", text, (0, 1000))) <= len(composed)
-    if len(composed) == len(text):
+    if len(composed) == len(text) and max(text, default="") <= "\uffff":
         accept_text("note", text, (shortest, 1000))

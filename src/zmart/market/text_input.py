@@ -20,14 +20,14 @@ _SPACE = r"\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
-    "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+_INVISIBLE_BEYOND_FFFF = "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 """Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, and the letters and signs that are blank."""
 
 _refused = re.compile(f"[{_REFUSED}]")
 _control = re.compile(f"[{_CONTROL}]")
 _reordering = re.compile(f"[{_REORDERING}]")
-_invisible = re.compile(f"[{_INVISIBLE}]")
+_invisible = re.compile(f"[{_INVISIBLE}{_INVISIBLE_BEYOND_FFFF}]")
 _line_ends = re.compile(r"\r\n?")
 _breaks = re.compile(r"[\t\n\u2028\u2029]+")
 
@@ -58,7 +58,8 @@ def nfc(text: str) -> str:
 
 
 def pattern_of(shortest: int) -> str:
-    """Return the rule of `accept_text` as a pattern that Python and ECMAScript (with its flag u) read alike."""
+    """Return the rule of `accept_text` as a pattern that Python and ECMAScript read alike, also without its flag u: the
+    invisible characters beyond U+FFFF are not in it."""
     seen = rf"[{_SPACE}{_INVISIBLE}]*[^{_SPACE}{_INVISIBLE}{_REFUSED}]"
     return rf"^({seen}){{{shortest}}}[^{_REFUSED}]*$" if shortest else rf"^[^{_REFUSED}]*$"
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from litestar import Router, delete, get, post
 
 from zmart.client.shapes import people as shapes
-from zmart.errors import Forbidden, Invalid, NotFound
+from zmart.errors import Forbidden, NotFound
 from zmart.market.identifiers import MarketRef
 from zmart.market.times import iso
 from zmart.services.gateway.api import lookup, paging, schemas, serializers
@@ -16,6 +16,7 @@ from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
 from zmart.services.gateway.api.parameters import CommentInPath, MarketKeyInPath
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import WALLET
@@ -23,12 +24,18 @@ from zmart.services.gateway.openapi.declarations import A_MARKET, LINKS, example
 from zmart.store import discussions
 
 
-class NewComment(schemas.RequestBody, frozen=True, kw_only=True):
+class NewComment(RequestBody, frozen=True, kw_only=True):
     """A comment. `market_id` may be omitted if the path names the market. Content: 1 to 1000 characters."""
 
     content: schemas.Content
     market_id: schemas.MarketKeyText | None = None
     parent_id: UUID | None = None
+
+
+class CommentOnMarket(NewComment, frozen=True, kw_only=True):
+    """A comment on the market `market_id`. Content: 1 to 1000 characters."""
+
+    market_id: schemas.MarketKeyText
 
 
 _A_COMMENT = example(market_id=A_MARKET, content="It froze in 1963.")
@@ -94,11 +101,9 @@ async def snapshots(
     opt={LIMIT: "comments", LINKS: _TO_DELETE | _TO_ALL},
 )
 async def post_comment(
-    context: Context, auth: Auth, data: Annotated[NewComment, _A_COMMENT]
+    context: Context, auth: Auth, data: Annotated[CommentOnMarket, _A_COMMENT]
 ) -> shapes.DiscussionAnswer:
     """Comment on a market."""
-    if data.market_id is None:
-        raise Invalid("market_id", "market_id is missing: which market do you comment on?")
     return await _comment(context, auth, lookup.market_in_body(data.market_id), data)
 
 

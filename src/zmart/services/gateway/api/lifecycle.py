@@ -18,13 +18,14 @@ from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.security import OPERATOR, WALLET
 from zmart.services.gateway.openapi.declarations import example, refusals
 from zmart.store.intents import Action
 from zmart.votes import reviews
 
 
-class Resolution(schemas.RequestBody, frozen=True, kw_only=True):
+class Resolution(RequestBody, frozen=True, kw_only=True):
     """A proposed outcome; true is YES. Evidence: the CID of a document, or a text that is pinned for you."""
 
     either = ("evidence", "ipfs_evidence_hash")
@@ -33,7 +34,7 @@ class Resolution(schemas.RequestBody, frozen=True, kw_only=True):
     evidence: schemas.Evidence | None = None
 
 
-class Release(schemas.RequestBody, frozen=True, kw_only=True):
+class Release(RequestBody, frozen=True, kw_only=True):
     """Why the result of a dispute is right; stored with who released it."""
 
     note: schemas.Note

@@ -15,14 +15,12 @@ from zmart.market.integers import parse_decimal
 from zmart.market.times import parse_iso
 from zmart.market.types import MarketId, MarketState, Signature, Wallet
 from zmart.services.gateway.context import AppContext
+from zmart.services.gateway.http.invalid_fields import ParameterRule
 from zmart.store import markets
 from zmart.store.markets import MarketRow
 
 Value = TypeVar("Value")
 _STATES = ("", *MarketState.__members__, "DRAFT", *"0123456")
-StateInQuery = Annotated[
-    str | None, QueryParameter(name="state", enum=_STATES, description="a name, or its number on chain")
-]
 
 
 def market_in_path(text: str) -> MarketRef:
@@ -98,6 +96,18 @@ def state_of(text: str) -> str:
     if name not in MarketState.__members__ and name != "DRAFT":
         raise Invalid("state", f"state is one of {', '.join(MarketState.__members__)} or their number 0-6.")
     return name
+
+
+def _check_state(_: str, text: str) -> None:
+    if text:
+        state_of(text)
+
+
+StateInQuery = Annotated[
+    str | None,
+    QueryParameter(name="state", enum=_STATES, description="a name, or its number on chain"),
+    ParameterRule(_check_state),
+]
 
 
 def moment(field: str, text: str | None, default: datetime) -> datetime:

@@ -11,18 +11,19 @@ import msgspec
 from litestar import post
 
 from zmart.client.shapes import transactions as shapes
-from zmart.errors import Invalid
+from zmart.errors import Invalid, refuse_invalid
 from zmart.market.published import same_named
 from zmart.market.types import Lamports, MarketId, Shares
 from zmart.proofs.market_document import MarketDraft
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to
 
 
-class NewMarket(schemas.RequestBody, frozen=True, kw_only=True):
+class NewMarket(RequestBody, frozen=True, kw_only=True):
     """`b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the future."""
 
     question: schemas.Question
@@ -84,16 +85,18 @@ async def create_market(
 
 def _checked(context: AppContext, data: NewMarket) -> MarketDraft:
     ends_at = lookup.moment_of("end_date", str(data.end_date))
-    if ends_at <= datetime.now(UTC):
-        raise Invalid("end_date", "end_date must lie in the future.")
     b, deposit = data.b_parameter, data.initial_liquidity
-    if b < context.pricing.min_b:
-        raise Invalid(
-            "b_parameter", f"b_parameter must be at least {context.pricing.min_b}, else nobody can trade."
-        )
-    if deposit < context.pricing.min_deposit(b):
-        least = context.pricing.min_deposit(b)
-        raise Invalid("initial_liquidity", f"initial_liquidity must be at least {least} lamports for this b.")
+    least_b = context.pricing.min_b
+    problems = []
+    if ends_at <= datetime.now(UTC):
+        problems.append(Invalid("end_date", "end_date must lie in the future."))
+    if b < least_b:
+        sentence = f"b_parameter must be at least {least_b}, else nobody can trade."
+        problems.append(Invalid("b_parameter", sentence))
+    elif deposit < (least_deposit := context.pricing.min_deposit(b)):
+        sentence = f"initial_liquidity must be at least {least_deposit} lamports for this b."
+        problems.append(Invalid("initial_liquidity", sentence))
+    refuse_invalid(problems)
     return MarketDraft(
         question=data.question,
         description=data.description,

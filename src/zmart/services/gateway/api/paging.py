@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, TypeVar
@@ -15,11 +14,34 @@ from litestar.params import QueryParameter
 from zmart.errors import Invalid
 from zmart.market.identifiers import MARKET_ID_FORM
 from zmart.services.gateway.api.parameters import between
+from zmart.services.gateway.http.invalid_fields import ParameterRule
 
 MAX_LIMIT = 200
 MAX_OFFSET = 100_000
 _MAX_CURSOR_CHARS = 500
 _BAD_CURSOR = "This cursor is invalid: start again without it."
+
+
+def bounded(limit: int) -> int:
+    """Return the page size: at most MAX_LIMIT."""
+    return min(limit, MAX_LIMIT)
+
+
+def bounded_offset(offset: int) -> int:
+    """Return the offset. Raises Invalid beyond MAX_OFFSET."""
+    if offset > MAX_OFFSET:
+        raise Invalid("offset", f"offset goes up to {MAX_OFFSET}: use next_cursor to read on.")
+    return offset
+
+
+def _check_offset(_: str, text: str) -> None:
+    bounded_offset(int(text))
+
+
+def _check_cursor(_: str, text: str) -> None:
+    if text:
+        _decoded(text)
+
 
 Limit = Annotated[int, between(0, description="0 to 200; more is taken as 200")]
 Offset = Annotated[
@@ -29,10 +51,12 @@ Offset = Annotated[
         description="rows to skip; `cursor` is better",
         schema_extra={"minimum": 0, "maximum": MAX_OFFSET},  # beyond it bounded_offset says what to do
     ),
+    ParameterRule(_check_offset),
 ]
 Cursor = Annotated[
     str | None,
     QueryParameter(description="`next_cursor` of the page before", schema_extra={"format": "cursor"}),
+    ParameterRule(_check_cursor),
 ]
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -79,18 +103,6 @@ class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     wallet: Annotated[str, msgspec.Meta(max_length=44)]
 
 
-def bounded(limit: int) -> int:
-    """Return the page size: at most MAX_LIMIT."""
-    return min(limit, MAX_LIMIT)
-
-
-def bounded_offset(offset: int) -> int:
-    """Return the offset. Raises Invalid beyond MAX_OFFSET."""
-    if offset > MAX_OFFSET:
-        raise Invalid("offset", f"offset goes up to {MAX_OFFSET}: use next_cursor to read on.")
-    return offset
-
-
 def cursor_of(key: msgspec.Struct) -> str:
     """Return the cursor for the key of a page's last row."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
@@ -101,12 +113,20 @@ def key_of(cursor: str | None, kind: type[Kind]) -> Kind | None:
     if not cursor:
         return None
     try:
+        return msgspec.convert(_decoded(cursor), kind)
+    except msgspec.ValidationError:
+        raise Invalid("cursor", _BAD_CURSOR) from None
+
+
+def _decoded(cursor: str) -> object:
+    try:
         if len(cursor) > _MAX_CURSOR_CHARS:
             raise ValueError
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=kind)
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        value: list[object] = msgspec.json.decode(raw, type=list)
+    except (ValueError, msgspec.MsgspecError):
         raise Invalid("cursor", _BAD_CURSOR) from None
+    return value
 
 
 def split_page(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 from litestar.params import PathParameter, QueryParameter
 
+from zmart.services.gateway.api.lookup import moment_of
+from zmart.services.gateway.http.invalid_fields import ParameterRule
+
 MarketKeyInPath = Annotated[str, PathParameter(title="MarketKey")]
 MaybeMarketKey = Annotated[str | None, QueryParameter(title="MarketKey")]
 WalletInPath = Annotated[str, PathParameter(title="Wallet")]
@@ -17,6 +20,7 @@ CommentInPath = Annotated[str, PathParameter(title="CommentId")]
 MaybeMoment = Annotated[
     str | None,
     QueryParameter(description="ISO 8601, or milliseconds since 1970", schema_extra={"format": "moment"}),
+    ParameterRule(moment_of),
 ]
 
 

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cache, partial
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from functools import partial
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 from zmart.errors import Invalid
 from zmart.market import text_input
 from zmart.market.identifiers import CID_V0_FORM
 from zmart.proofs import market_document as rules
-
-Rule = Callable[[str, Any], Any]
-"""Takes a field's name and its value; returns the value as handlers get it. Raises Invalid."""
-
-
-class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what a client sends. Decoding applies the rule of every field's annotation. Raises Invalid."""
-
-    either: ClassVar[tuple[str, ...]] = ()
-    """Exactly one of these fields must be given."""
-
-    def __post_init__(self) -> None:
-        for name, rule in _rules(type(self)).items():
-            value = getattr(self, name)
-            if value is not None:
-                msgspec.structs.force_setattr(self, name, rule(name, value))
-        if self.either and sum(getattr(self, name) is not None for name in self.either) != 1:
-            raise Invalid(self.either[0], f"Send either {' or '.join(self.either)}.")
-
-
-@cache
-def _rules(kind: type[RequestBody]) -> Mapping[str, Rule]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {name: rule for name, hint in hints.items() if (rule := _rule_of(hint)) is not None}
-
-
-def _rule_of(hint: object) -> Rule | None:
-    for meta in getattr(hint, "__metadata__", ()):
-        if isinstance(meta, Meta) and meta.extra is not None:
-            rule: Rule = meta.extra["rule"]
-            return rule
-    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
-    return next(filter(None, map(_rule_of, options)), None)
+from zmart.services.gateway.api import lookup
+from zmart.services.gateway.http.request_body import Rule, rule_of
 
 
 class Outcome(Enum):
@@ -113,13 +79,35 @@ def _of_form(pattern: re.Pattern[str], sentence: str, longest: int, field: str, 
 def _tags(field: str, values: list[str]) -> list[str]:
     if len(values) > rules.TAGS_MAX:
         raise Invalid(field, f"A market has at most {rules.TAGS_MAX} tags.")
-    rule = _rule_of(Tag)
+    rule = rule_of(Tag)
     assert rule is not None
     return list(dict.fromkeys(rule(field, value) for value in values))
 
 
-MarketKeyText = Annotated[str, Meta(title="MarketKey")]
-WalletText = Annotated[str, Meta(title="Wallet")]
+def _market_key(field: str, value: str) -> str:
+    return str(lookup.market_in_body(value, field))
+
+
+def _wallet(field: str, value: str) -> str:
+    return lookup.wallet_in_body(value, field)
+
+
+def _if_named(rule: Rule, field: str, value: str) -> str | None:
+    """Apply the rule of an optional field, in which older clients send an empty text for none."""
+    return rule(field, value) if value else None
+
+
+def _moment(field: str, value: str | int) -> str | int:
+    lookup.moment_of(field, str(value))
+    return value
+
+
+MarketKeyText = Annotated[str, Meta(title="MarketKey", extra={"rule": _market_key})]
+WalletText = Annotated[str, Meta(title="Wallet", extra={"rule": _wallet})]
+MaybeMarketKey = (
+    Annotated[str, Meta(title="MarketKey", extra={"rule": partial(_if_named, _market_key)})] | None
+)
+MaybeWallet = Annotated[str, Meta(title="Wallet", extra={"rule": partial(_if_named, _wallet)})] | None
 Cid = Annotated[str, form(CID_V0_FORM, 46, "a CIDv0: 46 characters, Qm...")]
 Evidence = Annotated[str, text(1, 20_000)]
 Note = Annotated[str, text(1, 1_000)]
@@ -129,7 +117,13 @@ Description = Annotated[str, text(*rules.DESCRIPTION_CHARS)]
 Category = Annotated[str, text(*rules.CATEGORY_CHARS, lower=True, one_line=True)]
 Tag = Annotated[str, text(*rules.TAG_CHARS, lower=True, one_line=True)]
 Tags = Annotated[list[Tag], Meta(extra_json_schema={"maxItems": rules.TAGS_MAX}, extra={"rule": _tags})]
-EndDate = Annotated[str, Meta(extra_json_schema={"format": "end-date", "description": "ISO 8601."})]
+EndDate = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"format": "end-date", "description": "ISO 8601."},
+        extra={"rule": _moment},
+    ),
+]
 EndDateMs = Annotated[
     int,
     Meta(extra_json_schema={"minimum": 0, "maximum": 10**14, "description": "Milliseconds since 1970."}),

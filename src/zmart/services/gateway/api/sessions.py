@@ -12,6 +12,7 @@ from zmart.market.times import iso, iso_of_seconds
 from zmart.services.gateway.api import lookup, schemas
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.request_auth import Auth
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.security import SIGNED_IN
 from zmart.services.gateway.openapi.declarations import A_SIGNATURE, A_WALLET, example, refusals
@@ -22,13 +23,13 @@ _SIGNED = example(
 )
 
 
-class WalletOnly(schemas.RequestBody, frozen=True, kw_only=True):
+class WalletOnly(RequestBody, frozen=True, kw_only=True):
     """The wallet that wants to sign in."""
 
     wallet: schemas.WalletText
 
 
-class SignedMessage(schemas.RequestBody, frozen=True, kw_only=True):
+class SignedMessage(RequestBody, frozen=True, kw_only=True):
     """The message from POST /api/auth/nonce, with the wallet's signature."""
 
     wallet: schemas.WalletText

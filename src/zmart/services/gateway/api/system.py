@@ -23,6 +23,7 @@ from zmart.services.gateway.api import health_report, lookup, paging, timeline
 from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMarketKey, between
 from zmart.services.gateway.context import Context
+from zmart.services.gateway.http.invalid_fields import ParameterRule
 from zmart.services.gateway.http.problems import GatewayRequest, problem_body
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT, READS_BODY
@@ -131,6 +132,7 @@ async def latest_events(
             description="comma list: market_state,trade,vote,discussion",
             schema_extra={"pattern": f"^(({_TYPES})(,({_TYPES}))*)?$"},
         ),
+        ParameterRule(lambda _, text: _topics(text)),
     ] = None,
 ) -> shapes.LatestEvents:
     """List the messages of the WebSocket, for polling. Pass `timestamp` of the answer as the next `since`."""

@@ -15,11 +15,12 @@ from zmart.services.gateway.api.quotes import TradeOrder
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import A_MARKET, example, refusals
 
 
-class Buy(schemas.RequestBody, frozen=True, kw_only=True):
+class Buy(RequestBody, frozen=True, kw_only=True):
     """A purchase: either `max_cost` (lamports with fees, the signed bound) or `shares`. outcome: true or YES is YES.
 
     `min_shares` is signed, too; by default it follows from `slippage_bps` (default 100).
@@ -34,7 +35,7 @@ class Buy(schemas.RequestBody, frozen=True, kw_only=True):
     slippage_bps: schemas.Bps | None = None
 
 
-class Sell(schemas.RequestBody, frozen=True, kw_only=True):
+class Sell(RequestBody, frozen=True, kw_only=True):
     """A sale. `min_proceeds` (lamports after fees) is signed; it defaults by `slippage_bps` (100 unless given)."""
 
     market_id: schemas.MarketKeyText
@@ -44,7 +45,7 @@ class Sell(schemas.RequestBody, frozen=True, kw_only=True):
     slippage_bps: schemas.Bps | None = None
 
 
-class OnMarket(schemas.RequestBody, frozen=True, kw_only=True):
+class OnMarket(RequestBody, frozen=True, kw_only=True):
     """The market of a claim or a withdrawal."""
 
     market_id: schemas.MarketKeyText

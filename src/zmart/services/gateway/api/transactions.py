@@ -9,10 +9,11 @@ from zmart.client.shapes.transactions import Relayed, TransactionState
 from zmart.services.gateway.api import lookup, schemas
 from zmart.services.gateway.api.parameters import SignatureInPath
 from zmart.services.gateway.context import Context
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
 
 
-class SignedTransaction(schemas.RequestBody, frozen=True, kw_only=True):
+class SignedTransaction(RequestBody, frozen=True, kw_only=True):
     """A transaction in base64, signed by every required signer."""
 
     transaction: schemas.Base64

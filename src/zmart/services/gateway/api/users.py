@@ -19,6 +19,7 @@ from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import WalletInPath
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.request_auth import Auth
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to, refusals
@@ -31,7 +32,7 @@ _OF_A_WALLET = ("GetUser", "GetUserStats", "GetPortfolio", "GetUserPositions", "
 _WINDOWS_S = {"24h": 86_400, "7d": 604_800, "30d": 2_592_000, "all": 10**9}
 
 
-class ProfileChange(schemas.RequestBody, frozen=True, kw_only=True):
+class ProfileChange(RequestBody, frozen=True, kw_only=True):
     """A profile. Omitted fields stay as they are; an empty text clears a field."""
 
     display_name: schemas.DisplayName | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath, WalletInQuery, between
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
+from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import PUBLIC_OR_WALLET
@@ -34,19 +36,35 @@ from zmart.votes.casting import AcceptedVote
 from zmart.votes.command import AcceptancePolicy, CastVote
 
 
-class Ballot(schemas.RequestBody, frozen=True, kw_only=True):
+class Ballot(RequestBody, frozen=True, kw_only=True):
     """`vote` or `vote_choice`; true of a dispute: the proposed outcome is wrong. A provable vote brings its
     `statement` and the wallet's `signature` over it."""
 
-    market_id: schemas.MarketKeyText | None = None
-    proposal_id: schemas.MarketKeyText | None = None
+    market_id: schemas.MaybeMarketKey = None
+    proposal_id: schemas.MaybeMarketKey = None
     vote: bool | None = None
     vote_choice: schemas.Choice | None = None
     statement: str | None = None
     signature: str | None = None
-    wallet: schemas.WalletText | None = None
-    user: schemas.WalletText | None = None
+    wallet: schemas.MaybeWallet = None
+    user: schemas.MaybeWallet = None
     message: str | None = None
+
+    @classmethod
+    def missing(cls, given: Collection[str]) -> Iterator[Invalid]:
+        """Tell what is wrong with which fields are given. Beside a legacy `message` the signature is the message's, and
+        there is no statement."""
+        if not {"market_id", "proposal_id"} & set(given):
+            yield Invalid("market_id", "market_id is missing: which market do you vote on?")
+        if not {"vote", "vote_choice"} & set(given):
+            yield Invalid("vote", "vote (true or false) or vote_choice is missing.")
+        if "message" in given:
+            return
+        if proof := {"statement", "signature"} & set(given):
+            for name in sorted({"statement", "signature"} - proof):
+                yield Invalid(name, f"{name} is missing: a provable vote brings `statement` and `signature`.")
+            if not {"wallet", "user"} & set(given):
+                yield Invalid("wallet", "wallet is missing: whose statement is this?")
 
 
 def _ballot(kind: str, choice: str) -> BodyKwarg:
@@ -90,13 +108,7 @@ async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ba
     ref = _market(data)
     choice = _choice(kind, data)
     named = _named(data)
-    # Beside a legacy `message` the signature is the message's, and there is no statement.
     statement, signature = (data.statement, data.signature) if data.message is None else (None, None)
-    if (statement is None) != (signature is None):
-        missing = "statement" if statement is None else "signature"
-        raise Invalid(missing, "A provable vote brings both `statement` and `signature`.")
-    if statement is not None and named is None:
-        raise Invalid("wallet", "wallet is missing: whose statement is this?")
     market_id = await lookup.market_id_of(context, ref)
     wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
     assert wallet is not None
@@ -133,15 +145,10 @@ async def _voter(
 
 
 def _market(data: Ballot) -> MarketRef:
-    named = data.market_id or data.proposal_id
-    if named is None:
-        raise Invalid("market_id", "market_id is missing: which market do you vote on?")
-    return lookup.market_in_body(named)
+    return lookup.market_in_body(data.market_id or data.proposal_id or "")
 
 
 def _choice(kind: VoteKind, data: Ballot) -> bool:
-    if data.vote is None and data.vote_choice is None:
-        raise Invalid("vote", "vote (true or false) or vote_choice is missing.")
     if data.vote_choice is None:
         return bool(data.vote)
     vote = vote_of_choice(kind, data.vote_choice.value)

@@ -1,52 +1,118 @@
-"""Report invalid values of a request by field and in the words of JSON."""
+"""Report all that is wrong with the values of a request, by field and in the words of JSON."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
-from litestar.exceptions import ValidationException
+import msgspec
 from litestar.handlers import BaseRouteHandler
-from litestar.params import ParameterKwarg
+from litestar.params import QueryParameter
 from litestar.typing import FieldDefinition
 
 from zmart.client.shapes.system import FieldProblem
+from zmart.errors import Invalid
+from zmart.services.gateway.http.request_body import RequestBody, rules_of
 
-_MISSING = re.compile(r"Object missing required field `(.+)`")
+_PATH = re.compile(r" - at `\$(.*)`$")
 _KIND = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_BOUND = re.compile(r"Expected `([^`]+)` (of length )?(>=|<=|>|<) (-?\d+)")
 _OF_JSON = {"int": "an integer", "float": "a number", "str": "a string", "bool": "a boolean", "array": "an array",
             "object": "an object", "uuid": "a UUID", "null": "null"}  # fmt: skip
+_BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
 
 
-def field_problems(problem: ValidationException, handler: BaseRouteHandler) -> list[FieldProblem]:
-    """Return one entry for each invalid parameter, and for a body one, of the first error."""
-    extra = problem.extra if isinstance(problem.extra, list) else []
+class ParameterRule(msgspec.Struct, frozen=True):
+    """Annotate a parameter of the query with a check beyond its type: `check(name, text)` raises Invalid."""
+
+    check: Callable[[str, str], object]
+
+
+def field_problems(handler: BaseRouteHandler, query: Mapping[str, str], body: bytes) -> list[FieldProblem]:
+    """Return one entry for each parameter and each field of the body that is missing or wrong."""
     parameters = handler.parsed_fn_signature.parameters
-    return [_field_problem(item, parameters) for item in extra] or [
-        FieldProblem(field="body", message=str(problem.detail))
-    ]
+    problems = list(_of_query(handler, parameters, query))
+    if "data" in parameters:
+        problems += _of_body(parameters["data"].annotation, body)
+    return problems
 
 
-def _field_problem(item: Mapping[str, Any], parameters: Mapping[str, FieldDefinition]) -> FieldProblem:
-    name, message = str(item.get("key", "body")), str(item.get("message", "is wrong"))
-    hint: object = None
-    if item.get("source") == "body":
-        name = "body" if name == "data" else name
-        hint = get_type_hints(parameters["data"].annotation).get(name)
-    elif name in parameters:
-        declared = parameters[name]
-        hint = declared.annotation
-        if isinstance(declared.kwarg_definition, ParameterKwarg) and declared.kwarg_definition.name:
-            name = declared.kwarg_definition.name
-    if missing := _MISSING.fullmatch(message):
-        return FieldProblem(field=missing[1], message=f"{missing[1]} is missing.")
+def _of_query(
+    handler: BaseRouteHandler, parameters: Mapping[str, FieldDefinition], query: Mapping[str, str]
+) -> Iterator[FieldProblem]:
+    for key, declared in parameters.items():
+        parameter = declared.kwarg_definition
+        if not isinstance(parameter, QueryParameter):
+            continue
+        name = parameter.name or key
+        if name not in query:
+            if declared.is_required:
+                yield FieldProblem(field=name, message=f"{name} is missing.")
+            continue
+        kind = handler.signature_model.__annotations__[key]
+        try:
+            msgspec.convert(query[name], kind, strict=False)
+            for rule in (item for item in declared.metadata if isinstance(item, ParameterRule)):
+                rule.check(name, query[name])
+        except msgspec.ValidationError as problem:
+            yield _problem(name, str(problem), declared.annotation)
+        except Invalid as problem:
+            yield FieldProblem(field=problem.field, message=str(problem))
+
+
+def _of_body(kind: type[msgspec.Struct], body: bytes) -> Iterator[FieldProblem]:
+    try:
+        value = msgspec.json.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # the framework says so
+    if not isinstance(value, dict):
+        yield FieldProblem(field="body", message=f"body must be an object, not {_kind_of(value)}.")
+        return
+    rules = rules_of(kind) if issubclass(kind, RequestBody) else {}
+    given = set()
+    for field in msgspec.structs.fields(kind):
+        name = field.encode_name
+        if name not in value:
+            if field.required:
+                yield FieldProblem(field=name, message=f"{name} is missing.")
+            continue
+        try:
+            converted = msgspec.convert(value[name], field.type, strict=False, str_keys=True)
+            if converted is not None:
+                given.add(name)
+                if name in rules:
+                    rules[name](name, converted)
+        except msgspec.ValidationError as problem:
+            given.add(name)
+            yield _problem(name, str(problem), field.type, value[name])
+        except Invalid as problem:
+            yield FieldProblem(field=problem.field, message=str(problem))
+    if issubclass(kind, RequestBody):
+        for lack in kind.missing(given):
+            yield FieldProblem(field=lack.field, message=str(lack))
+
+
+def _problem(name: str, message: str, hint: object, value: object = msgspec.UNSET) -> FieldProblem:
+    """Write msgspec's message in the words of JSON."""
+    inside = ""
+    if (path := _PATH.search(message)) is not None:
+        inside, message, value = path[1], message[: path.start()], msgspec.UNSET
+    at = name + inside
     if message.startswith("Invalid enum value") and (allowed := _allowed(hint)):
-        message = f"{name} is one of {', '.join(allowed)}."
+        message = f"{at} is one of {', '.join(allowed)}."
     elif kinds := _KIND.fullmatch(message):
-        expected, given = (" or ".join(_of_json(kind)) for kind in kinds.groups())
-        message = f"{name} must be {expected}, not {given}."
+        expected = " or ".join(_of_json(kinds[1]))
+        given = " or ".join(_of_json(kinds[2])) if value is msgspec.UNSET else _kind_of(value)
+        message = f"{at} must be {expected}, not {given}."
+    elif bound := _BOUND.fullmatch(message):
+        unit = " characters" if bound[2] and bound[1] == "str" else " entries" if bound[2] else ""
+        message = f"{at} must be {' or '.join(_of_json(bound[1]))} {_BOUNDS[bound[3]]} {bound[4]}{unit}."
+    elif message == "Invalid UUID":
+        message = f"{at} must be a UUID."
+    else:
+        message = f"{at} is wrong: {message}."
     return FieldProblem(field=name, message=message)
 
 
@@ -54,7 +120,17 @@ def _of_json(kinds: str) -> list[str]:
     return [_OF_JSON.get(kind, kind) for kind in kinds.split(" | ")]
 
 
-def _allowed(hint: object) -> list[str]:
+def _kind_of(value: object) -> str:
+    """Name a JSON value's kind; of an array that could be bytes, its length."""
+    if isinstance(value, list):
+        is_bytes = bool(value) and all(type(item) is int and 0 <= item < 256 for item in value)
+        return f"an array of {len(value)} numbers" if is_bytes else "an array"
+    kinds = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str", dict: "object"}
+    kind = kinds.get(type(value), "object")
+    return _OF_JSON[kind]
+
+
+def _allowed(hint: Any) -> list[str]:  # noqa: ANN401  # an annotation
     """The values of the enum or the literals in an annotation."""
     if isinstance(hint, type) and issubclass(hint, Enum):
         return [str(member.value) for member in hint]

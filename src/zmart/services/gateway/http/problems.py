@@ -19,6 +19,7 @@ from zmart.errors import (
     Forbidden,
     IndexIncomplete,
     Invalid,
+    InvalidFields,
     NotEligible,
     NotFound,
     PricingError,
@@ -66,6 +67,7 @@ _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
 )
 _RETRY_AFTER_S = "2"
 _INPUT_PROBLEMS = {"TradeTooSmall", "InvalidBParameter", "OverflowError"}
+_RULES = "The request does not meet its rules: see details."
 _INTERNAL = "The server failed. Try again; if this persists, report this request_id to the operator."
 
 
@@ -84,8 +86,8 @@ class TooManyRequests(ZmartError):
 def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]:
     """Return the response to an exception. A 500 is logged with its traceback; the client gets only the request id."""
     status, message, details = explain(problem)
-    if isinstance(problem, ValidationException):
-        details = field_problems(problem, request.scope["route_handler"])
+    if isinstance(problem, ValidationException | Invalid):
+        message, details = _of_fields(request, message, details)
     if status == 500:
         log.error("request failed", path=request.url.path, exc_info=problem)
     elif isinstance(problem, StoreError):
@@ -107,6 +109,20 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
         return page("problem.html", status_code=status, title=title, message=message, request_id=request_id)
     body = problem_body(status, message, request.url.path, request_id, details)
     return Response(body, status_code=status, media_type="application/json", headers=headers)
+
+
+def _of_fields(
+    request: GatewayRequest, message: str, details: list[FieldProblem]
+) -> tuple[str, list[FieldProblem]]:
+    """Add to a handler's own problem all others of the request."""
+    body = request_context(request.scope).body
+    handler, query = request.scope["route_handler"], request.query_params.dict()
+    problems = field_problems(handler, {name: values[-1] for name, values in query.items()}, body)
+    known = {detail.field for detail in details}
+    details = details + [item for item in problems if item.field not in known]
+    if len(details) == 1:
+        return details[0].message, details
+    return _RULES, details or [FieldProblem(field="body", message=message)]
 
 
 def _wants_page(request: GatewayRequest) -> bool:
@@ -143,14 +159,16 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
             return 408, str(problem), []
         case RecursionError():
             return 400, "The request cannot be read: its JSON is nested too deeply.", []
+        case InvalidFields():
+            return 400, _RULES, [_field_problem(item) for item in problem.problems]
         case Invalid():
-            return 400, str(problem), [FieldProblem(field=problem.field, message=str(problem))]
+            return 400, str(problem), [_field_problem(problem)]
         case NotEligible():
             return 403, str(problem), _not_eligible(problem)
         case PricingError() if problem.name in _INPUT_PROBLEMS:
             return 400, str(problem), []
         case ValidationException():
-            return 400, "The request does not meet its rules: see details.", []
+            return 400, _RULES, []
         case HTTPException():
             return _of_framework(problem)
         case StoreError():
@@ -159,6 +177,10 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
         if isinstance(problem, kind):
             return status, str(problem), []
     return 500, _INTERNAL, []
+
+
+def _field_problem(problem: Invalid) -> FieldProblem:
+    return FieldProblem(field=problem.field, message=str(problem))
 
 
 def _not_eligible(problem: NotEligible) -> list[FieldProblem]:

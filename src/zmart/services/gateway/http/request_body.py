@@ -1,0 +1,59 @@
+"""Check the body of a request when it is decoded: each field by the rule in its annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
+from types import UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from zmart.errors import Invalid, refuse_invalid
+
+Rule = Callable[[str, Any], Any]
+"""Takes a field's name and its value; returns the value as handlers get it. Raises Invalid."""
+
+
+class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what a client sends. Decoding applies the rule of every field's annotation. Raises Invalid for all that is
+    wrong."""
+
+    either: ClassVar[tuple[str, ...]] = ()
+    """Exactly one of these fields must be given."""
+
+    def __post_init__(self) -> None:
+        problems: list[Invalid] = []
+        for name, rule in rules_of(type(self)).items():
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    msgspec.structs.force_setattr(self, name, rule(name, value))
+                except Invalid as problem:
+                    problems.append(problem)
+        given = {name for name in self.__struct_fields__ if getattr(self, name) is not None}
+        refuse_invalid([*problems, *self.missing(given)])
+
+    @classmethod
+    def missing(cls, given: Collection[str]) -> Iterator[Invalid]:
+        """Tell what is wrong with which of the optional fields are given."""
+        if cls.either and sum(name in given for name in cls.either) != 1:
+            yield Invalid(cls.either[0], f"Send either {' or '.join(cls.either)}.")
+
+
+@cache
+def rules_of(kind: type[RequestBody]) -> Mapping[str, Rule]:
+    """Return the rules of a body's fields by their names."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: rule for name, hint in hints.items() if (rule := rule_of(hint)) is not None}
+
+
+def rule_of(hint: object) -> Rule | None:
+    """Return the rule in an annotation."""
+    for meta in getattr(hint, "__metadata__", ()):
+        if isinstance(meta, Meta) and meta.extra is not None:
+            rule: Rule = meta.extra["rule"]
+            return rule
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+    return next(filter(None, map(rule_of, options)), None)
