@@ -13,6 +13,10 @@ class ConfigError(ZmartError):
     """A setting is missing or wrong; the sentence names it and says what to set."""
 
 
+class SettingError(ConfigError):
+    """The value of a setting is missing or wrong, whatever else is true here: only another value helps."""
+
+
 class ChainError(ZmartError):
     """An RPC endpoint failed or answered something that cannot be used."""
 
@@ -46,16 +50,22 @@ class StoreError(ZmartError):
     """A server or disk that keeps data could not do what was asked; the same request may succeed later.
 
     `server` names it ("PostgreSQL", "Redis"). `retry_after_s` is when to try again: as soon as that makes sense, or as
-    the server said.
+    the server said. `setting` names the setting with which the server refuses us: it does not end by itself.
     """
 
     retry_after_s: float = 2.0
 
     def __init__(
-        self, message: str, *, server: str = "PostgreSQL", retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        server: str = "PostgreSQL",
+        retry_after_s: float | None = None,
+        setting: str = "",
     ) -> None:
         super().__init__(message)
         self.server = server
+        self.setting = setting
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
 

@@ -4,25 +4,53 @@ secret."""
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 LEAST_SECRET_CHARACTERS = 32
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]/?#]*)(?::\d{0,5})?", re.ASCII)
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]/?#]*)(?::(?P<port>\d{1,5}))?", re.ASCII)
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
+_TOKEN = re.compile(r"[\x20-\x7e]*", re.ASCII)
+_LAST_PORT = 65_535
+_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 _ESCAPES = (
     "special characters of a user name or password are written as %XX ('#' as %23, '/' as %2F, '@' as %40)"
 )
+_CASELESS = {"zmart_env", "log_level", "pricing_model", "dispute_review"}
+_FORMER_PORTS = {"providers_port", "chain_rpc_port", "chain_ws_port", "postgres_port", "redis_port"}
 _PLATFORM_PORT = re.compile(r"(?:tcp|udp|sctp)://", re.ASCII)
 
 
-def clean(values: dict[str, object]) -> dict[str, object]:
-    """Strip all text, and leave out ports that a platform sets: Kubernetes gives each pod `<SERVICE>_PORT=tcp://...`."""
-    stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+def clean(values: Mapping[str, object]) -> dict[str, object]:
+    """Strip all text, read words in any case, and leave out what is blank and ports that a platform sets: Kubernetes
+    gives each pod `<SERVICE>_PORT=tcp://...`."""
+    return {name: _stripped(name, value) for name, value in values.items() if not _says_nothing(name, value)}
+
+
+def of_ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the variables without those that have a former name of ours and a value that some platform gave them:
+    a port that is no number."""
     return {
         name: value
-        for name, value in stripped.items()
-        if not (name.endswith("_port") and isinstance(value, str) and _PLATFORM_PORT.match(value))
+        for name, value in variables.items()
+        if not (name in _FORMER_PORTS and not (value or "").strip().isdecimal())
     }
+
+
+def _stripped(name: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return value.strip().lower() if name in _CASELESS else value.strip()
+
+
+def _says_nothing(name: str, value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    is_blank = bool(value) and not value.strip()
+    return is_blank or (name.endswith("_port") and _PLATFORM_PORT.match(value.strip()) is not None)
 
 
 def split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
@@ -31,10 +59,10 @@ def split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
         raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     try:
         parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
-        host = None
-    if not host or _FORBIDDEN.search(text):
+        host = port = None
+    if not host or port == 0 or _FORBIDDEN.search(text) or not _is_host(host):
         raise ValueError(
             f"must be {schemes[0]}://host or {schemes[0]}://host:port, without spaces; {_ESCAPES}"
         )
@@ -43,15 +71,36 @@ def split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
 
 def database_url(text: str) -> str:
     """Return the address of a database, of one host or more, or a socket's. Raises ValueError, as `split_url`."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # its text may hold the password
+        parts = urlsplit("")
     hosts = parts.netloc.rpartition("@")[2].split(",")
     if (
         parts.scheme not in ("postgresql", "postgres")
-        or parts.fragment
+        or "#" in text
         or _FORBIDDEN.search(text)
-        or not all(_HOST.fullmatch(host) for host in hosts)
+        or not all(_is_server(host) for host in hosts)
     ):
         raise ValueError(f"must be postgresql://user:password@host:port/database; {_ESCAPES}")
+    mode = parse_qs(parts.query).get("sslmode", ["prefer"])[-1]
+    if mode not in _SSL_MODES:
+        raise ValueError(f"must have a sslmode of {', '.join(sorted(_SSL_MODES))}")
+    return text
+
+
+def _is_server(host: str) -> bool:
+    matched = _HOST.fullmatch(host)
+    return matched is not None and 0 < int(matched["port"] or 1) <= _LAST_PORT
+
+
+def redis_url(text: str) -> str:
+    """Return the address of a Redis, or of its socket file. Raises ValueError, as `split_url`."""
+    if text and not text.startswith("unix:///"):
+        parts = split_url(text, ("redis", "rediss"))
+        number = parts.path.removeprefix("/")
+        if "#" in text or not (number == "" or (number.isascii() and number.isdigit())):
+            raise ValueError(f"must be redis://:password@host:port/number; {_ESCAPES}")
     return text
 
 
@@ -60,6 +109,69 @@ def http_url(text: str) -> str:
     if text:
         split_url(text, ("http", "https"))
     return text.rstrip("/")
+
+
+def public_url(text: str, schemes: tuple[str, ...]) -> str:
+    """Return an address that clients are told, without its trailing slashes. Raises ValueError."""
+    if text:
+        parts = split_url(text, schemes)
+        if "@" in parts.netloc or parts.query or "#" in text:
+            raise ValueError(
+                f"is shown to clients: it must be {schemes[0]}://host:port/path and nothing more"
+            )
+    return text.rstrip("/")
+
+
+def bind_host(text: str) -> str:
+    """Return an address or a host name to listen on. Raises ValueError."""
+    host = text.removeprefix("[").removesuffix("]")
+    if not _is_host(host):
+        raise ValueError("must be an address or a host name, without a scheme and a port, like 0.0.0.0")
+    return host
+
+
+def domain(text: str) -> str:
+    """Return `host` or `host:port` in lower case, as wallets show it; "" as it is. Raises ValueError."""
+    try:
+        parts = urlsplit(f"//{text}")
+        is_right = not text or (parts.netloc == text and "@" not in text and _is_host(parts.hostname or ""))
+        is_right = is_right and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ValueError("must be a host, or host:port, without a scheme and a path, like app.example.org")
+    return text.lower()
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Parse a comma-separated list of addresses and networks. Raises ValueError, which names an invalid one."""
+    parsed: list[IPv4Network | IPv6Network] = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        try:
+            parsed.append(ip_network(part, strict=False))
+        except ValueError:
+            raise ValueError(
+                f"holds {part[:100]!r}, which is neither an address nor a network (10.0.0.0/8)"
+            ) from None
+    return tuple(parsed)
+
+
+def token(text: str) -> str:
+    """Return a secret that travels in a header, without the word Bearer. Raises ValueError for what no header can
+    carry."""
+    text = text.removeprefix("Bearer ").strip()
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    if is_quoted or not _TOKEN.fullmatch(text):
+        raise ValueError("must consist of visible ASCII characters, without quotation marks around them")
+    return text
+
+
+def path(value: Path) -> Path:
+    """Return a path with `~` replaced by the home folder. Raises ValueError where there is none."""
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, but the home folder is unknown: write the whole path") from None
 
 
 def origins(text: str) -> list[str]:
@@ -81,8 +193,9 @@ def _origin(text: str) -> str:
         or "@" in parts.netloc
         or "*" in parts.netloc
     ):
+        entry = "an entry" if "@" in text else repr(text[:100])  # what stands before an @ may be a password
         raise ValueError(
-            f"holds {text[:100]!r}, which is not an origin: list each as scheme://host or scheme://host:port, as in "
+            f"holds {entry}, which is not an origin: list each as scheme://host or scheme://host:port, as in "
             "https://app.example.org"
         )
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
@@ -92,10 +205,20 @@ def _origin(text: str) -> str:
 
 def require_strong(name: str, secret: str) -> None:
     """Raise ValueError for a secret that can be guessed."""
-    if secret and len(secret) < LEAST_SECRET_CHARACTERS:
+    if secret and len(secret.removeprefix("Bearer ")) < LEAST_SECRET_CHARACTERS:
         raise ValueError(
             f"{name.upper()} must have at least {LEAST_SECRET_CHARACTERS} characters where ZMART_ENV is not local"
         )
+
+
+def _is_host(text: str) -> bool:
+    """Whether this is an IP address or a host name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        is_dotted_number = re.fullmatch(r"[0-9.]+", text) is not None
+        return not is_dotted_number and _HOST_NAME.fullmatch(text) is not None
+    return True
 
 
 def host_in_url(host: str) -> str:

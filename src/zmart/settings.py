@@ -1,6 +1,6 @@
 """Every setting, with the names of the deployment plan. `.env` is read; the environment wins.
 
-A setting is asked for only by the service that uses it: `require(...)` raises ConfigError with one sentence.
+A setting is asked for only by the service that uses it: `require(...)` raises SettingError with one sentence.
 Secrets are SecretStr, so that no log, error or status page can print them.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import (
+    AliasChoices,
     Field,
     SecretStr,
     ValidationError,
@@ -20,10 +21,15 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from zmart import setting_values
-from zmart.errors import ConfigError
+from zmart.errors import SettingError
 
 DEFAULT_PROGRAM_ID = "6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw"
 
@@ -35,11 +41,16 @@ _LOCAL_DEFAULTS: dict[str, object] = {
 }
 """On a developer's machine there is no money to guard: there one key pair decides."""
 
-_SECRET_URL_SCHEMES = {
-    "redis_url": ("redis", "rediss"),
-    "alert_webhook_url": ("https", "http"),
-}
 _VOTE_RULE = re.compile(r"open|(?:funded|staked)(?::[1-9][0-9]{0,17})?|listed:[A-Za-z0-9]{46,59}", re.ASCII)
+
+
+_YEAR_S = 31_536_000
+_TEN_YEARS_DAYS = 3_650
+
+
+def _local(former: str, default: Any, **bounds: Any) -> Any:  # noqa: ANN401  # as pydantic's Field
+    """Declare LOCAL_X, a setting of the local stack that is also read under its former name X."""
+    return Field(default=default, validation_alias=AliasChoices(f"local_{former}", former), **bounds)
 
 
 class Settings(BaseSettings):
@@ -52,6 +63,7 @@ class Settings(BaseSettings):
         frozen=True,
         env_ignore_empty=True,
         hide_input_in_errors=True,  # it may be a secret
+        allow_inf_nan=False,
     )
 
     # Where this runs
@@ -70,8 +82,8 @@ class Settings(BaseSettings):
     backend_authority_private_key: SecretStr = SecretStr("")
     admin_keypair_path: Path | None = None
     pricing_model: Literal["v069", "reference"] = "reference"
-    rpc_timeout_s: float = Field(default=10.0, gt=0)
-    max_priority_fee_lamports: int = Field(default=1_000_000, ge=0)
+    rpc_timeout_s: float = Field(default=10.0, gt=0, le=3_600)
+    max_priority_fee_lamports: int = Field(default=1_000_000, ge=0, le=10_000_000_000)
 
     # Data
     database_url: SecretStr = SecretStr("")
@@ -79,7 +91,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr = SecretStr("")
     supabase_url: str = ""
     supabase_service_role_key: SecretStr = SecretStr("")
-    feed_keep_hours: int = Field(default=24, ge=1)
+    feed_keep_hours: int = Field(default=24, ge=1, le=24 * _TEN_YEARS_DAYS)
 
     # Ports. Every service listens on `bind_host`.
     bind_host: str = "127.0.0.1"
@@ -97,12 +109,12 @@ class Settings(BaseSettings):
     helius_api_url: str = "https://api-mainnet.helius-rpc.com"
     helius_webhook_secret: SecretStr = SecretStr("")
     helius_webhook_hmac: bool = False
-    helius_check_interval_s: float = Field(default=3_600.0, ge=0)
-    webhook_max_body_bytes: int = 5 * 1024 * 1024
-    indexer_batch_size: int = Field(default=2_000, ge=1)
-    indexer_scan_interval_s: float = Field(default=2.0, gt=0)
-    indexer_audit_interval_s: float = Field(default=900.0, ge=0)
-    indexer_rpc_per_s: float = Field(default=0.0, ge=0)
+    helius_check_interval_s: float = Field(default=3_600.0, ge=0, le=_YEAR_S)
+    webhook_max_body_bytes: int = Field(default=5 * 1024 * 1024, ge=1, le=1 << 30)
+    indexer_batch_size: int = Field(default=2_000, ge=1, le=100_000)
+    indexer_scan_interval_s: float = Field(default=2.0, gt=0, le=_YEAR_S)
+    indexer_audit_interval_s: float = Field(default=900.0, ge=0, le=_YEAR_S)
+    indexer_rpc_per_s: float = Field(default=0.0, ge=0, le=1_000_000)
     indexer_logs_subscribe: bool = True
     indexer_trust_webhooks: bool = False
 
@@ -112,22 +124,22 @@ class Settings(BaseSettings):
     aggregate_on_threshold: bool = False
     vote_rule_proposals: str = "funded:50000000"
     vote_rule_disputes: str = "staked:50000000"
-    min_proposal_votes: int = Field(default=10, ge=1)
-    min_dispute_votes: int = Field(default=10, ge=1)
+    min_proposal_votes: int = Field(default=10, ge=1, le=1_000_000_000)
+    min_dispute_votes: int = Field(default=10, ge=1, le=1_000_000_000)
     dispute_review: Literal["auto", "alert", "hold"] = "auto"
     dispute_review_margin_bps: int = Field(default=500, ge=0, le=10_000)
-    proposal_ttl_days: int = Field(default=7, ge=1)
-    dispute_window_hours: int = Field(default=48, ge=0)
-    dispute_voting_hours: int = Field(default=72, ge=0)
-    finalize_safety_s: int = Field(default=60, ge=0)
+    proposal_ttl_days: int = Field(default=7, ge=1, le=_TEN_YEARS_DAYS)
+    dispute_window_hours: int = Field(default=48, ge=0, le=24 * _TEN_YEARS_DAYS)
+    dispute_voting_hours: int = Field(default=72, ge=0, le=24 * _TEN_YEARS_DAYS)
+    finalize_safety_s: int = Field(default=60, ge=0, le=_YEAR_S)
     votes_require_statement: bool = True
 
     # Gateway
     cors_origin: str = ""
     cors_origins: str = ""
     trusted_proxies: str = ""
-    max_body_bytes: int = 64 * 1024
-    answer_cache_bytes: int = Field(default=32 * 1024 * 1024, ge=0)
+    max_body_bytes: int = Field(default=64 * 1024, ge=1, le=1 << 30)
+    answer_cache_bytes: int = Field(default=32 * 1024 * 1024, ge=0, le=1 << 40)
     rate_limit_reads: int = Field(default=1200, ge=1)
     rate_limit_writes: int = Field(default=60, ge=1)
     rate_limit_votes: int = Field(default=30, ge=1)
@@ -139,44 +151,75 @@ class Settings(BaseSettings):
     operator_token: SecretStr = SecretStr("")
 
     # WebSocket
-    ws_max_connections: int = Field(default=10_000, ge=1)
-    ws_max_per_ip: int = Field(default=1_000, ge=1)
-    ws_heartbeat_s: float = Field(default=30.0, gt=0)
+    ws_max_connections: int = Field(default=10_000, ge=1, le=10_000_000)
+    ws_max_per_ip: int = Field(default=1_000, ge=1, le=10_000_000)
+    ws_heartbeat_s: float = Field(default=30.0, gt=0, le=86_400)
 
     # Snapshots
     snapshots_cron: str = "0 0 * * *"
-    snapshot_keep_days: int = Field(default=30, ge=1)
+    snapshot_keep_days: int = Field(default=30, ge=1, le=_TEN_YEARS_DAYS)
     pinata_jwt: SecretStr = SecretStr("")
     pinata_api_key: SecretStr = SecretStr("")
     pinata_secret_key: SecretStr = SecretStr("")
     pinata_api_url: str = "https://api.pinata.cloud"
-    pin_wait_s: float = Field(default=4.0, gt=0)
+    pin_wait_s: float = Field(default=4.0, gt=0, le=3_600)
     ipfs_gateway_url: str = "https://gateway.pinata.cloud"
 
     # Operation
     alert_webhook_url: SecretStr = SecretStr("")
 
     # Local stack: empty means "find it"
-    postgres_bin_dir: Path | None = None
-    valkey_bin: Path | None = None
-    node_bin: Path | None = None
-    providers_port: int = Field(default=4006, ge=0, le=65535)
-    chain_rpc_port: int = Field(default=8899, ge=0, le=65535)
-    chain_ws_port: int = Field(default=8900, ge=0, le=65535)
-    chain_slot_ms: int = Field(default=100, ge=10, le=10_000)
-    postgres_port: int = Field(default=54329, ge=0, le=65535)
-    redis_port: int = Field(default=63799, ge=0, le=65535)
+    local_postgres_bin_dir: Path | None = _local("postgres_bin_dir", None)
+    local_valkey_bin: Path | None = _local("valkey_bin", None)
+    local_node_bin: Path | None = _local("node_bin", None)
+    local_providers_port: int = _local("providers_port", 4006, ge=0, le=65535)
+    local_chain_rpc_port: int = _local("chain_rpc_port", 8899, ge=0, le=65535)
+    local_chain_ws_port: int = _local("chain_ws_port", 8900, ge=0, le=65535)
+    local_chain_slot_ms: int = _local("chain_slot_ms", 100, ge=10, le=10_000)
+    local_postgres_port: int = _local("postgres_port", 54329, ge=0, le=65535)
+    local_redis_port: int = _local("redis_port", 63799, ge=0, le=65535)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave out what platforms put into former names of ours."""
+        sources = (init_settings, env_settings, dotenv_settings)
+        for source in sources:
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = setting_values.of_ours(source.env_vars)
+        return sources
 
     @field_validator("aggregator_cron", "monitor_cron", "snapshots_cron")
     @classmethod
     def _cron(cls, value: str) -> str:
         from croniter import croniter  # PgQueuer's own reader of these; loaded only when one is set
 
-        if not croniter.is_valid(value):
+        try:
+            croniter(value).get_next()
+        except (ValueError, KeyError, OverflowError):
             raise ValueError(
-                "must be a cron expression of 5 fields (a sixth means seconds), like '*/5 * * * *'"
-            )
+                "must be a cron expression of 5 fields (a sixth means seconds) with a next time, like '*/5 * * * *'"
+            ) from None
         return value
+
+    @field_validator(
+        "zmart_home",
+        "solana_idl_path",
+        "backend_keypair_path",
+        "admin_keypair_path",
+        "local_postgres_bin_dir",
+        "local_valkey_bin",
+        "local_node_bin",
+    )
+    @classmethod
+    def _path(cls, value: Path | None) -> Path | None:
+        return value and setting_values.path(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -188,7 +231,7 @@ class Settings(BaseSettings):
     def _strong_secrets(self) -> Settings:
         if not self.is_local:
             for name in ("auth_token_secret", "operator_token", "helius_webhook_secret"):
-                setting_values.require_strong(name, getattr(self, name).get_secret_value())
+                setting_values.require_strong(name, self._text(name))
         return self
 
     @field_validator("vote_rule_proposals", "vote_rule_disputes")
@@ -204,26 +247,61 @@ class Settings(BaseSettings):
         "pinata_api_url",
         "ipfs_gateway_url",
         "helius_api_url",
-        "public_api_url",
+        "supabase_url",
     )
     @classmethod
     def _http(cls, value: str) -> str:
         return setting_values.http_url(value)
 
-    @field_validator("solana_ws_url", "public_ws_url")
+    @field_validator("public_api_url", "public_ws_url")
+    @classmethod
+    def _public(cls, value: str, info: ValidationInfo) -> str:
+        schemes = ("http", "https") if info.field_name == "public_api_url" else ("ws", "wss")
+        return setting_values.public_url(value, schemes)
+
+    @field_validator("solana_ws_url")
     @classmethod
     def _socket(cls, value: str) -> str:
         if value:
             setting_values.split_url(value, ("ws", "wss"))
         return value
 
+    @field_validator("bind_host")
+    @classmethod
+    def _bind_host(cls, value: str) -> str:
+        return setting_values.bind_host(value)
+
+    @field_validator("auth_domain")
+    @classmethod
+    def _domain(cls, value: str) -> str:
+        return setting_values.domain(value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        setting_values.networks(value)
+        return value
+
+    @field_validator(
+        "helius_api_key",
+        "pinata_jwt",
+        "pinata_api_key",
+        "pinata_secret_key",
+        "operator_token",
+        "supabase_service_role_key",
+    )
+    @classmethod
+    def _token(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(setting_values.token(value.get_secret_value()))
+
     @field_validator("redis_url", "alert_webhook_url")
     @classmethod
     def _secret_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         text = value.get_secret_value()
-        is_socket_file = info.field_name == "redis_url" and text.startswith("unix:///")
-        if text and not is_socket_file:
-            setting_values.split_url(text, _SECRET_URL_SCHEMES[str(info.field_name)])
+        if info.field_name == "redis_url":
+            setting_values.redis_url(text)
+        elif text:
+            setting_values.split_url(text, ("https", "http"))
         return value
 
     @field_validator("database_url")
@@ -254,25 +332,43 @@ class Settings(BaseSettings):
         return self.zmart_env == "local"
 
     def require(self, name: str) -> str:
-        """The text of a setting that the caller cannot do without; ConfigError names it when it is empty."""
-        value = getattr(self, name)
-        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+        """The text of a setting that the caller cannot do without; SettingError names it when it is empty."""
+        text = self._text(name)
         if not text:
-            raise ConfigError(
+            raise SettingError(
                 f"{name.upper()} is not set: put it into .env or the environment (see .env.example)."
             )
         return text
 
+    def _text(self, name: str) -> str:
+        value = getattr(self, name)
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # pydantic checks the values
-    """Settings from the environment and `.env`; ConfigError with one sentence about the first wrong one."""
+    """Settings from the environment and `.env`; SettingError with one sentence about the first wrong one."""
     try:
+        if "_env_file" not in overrides:
+            _require_named_file()
         return Settings(**overrides)
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8"
+        raise SettingError(f"The settings file {_env_file()} cannot be read ({reason}).") from None
     except ValidationError as problem:
         first = problem.errors()[0]
         reason = first["msg"].removeprefix("Value error, ")
         wrong = f"{str(first['loc'][0]).upper()} is wrong: {reason}" if first["loc"] else reason
-        raise ConfigError(f"{wrong}. Fix it in .env or the environment.") from None
+        raise SettingError(f"{wrong}. Fix it in .env or the environment.") from None
+
+
+def _env_file() -> str:
+    return os.environ.get("ZMART_ENV_FILE", ".env")
+
+
+def _require_named_file() -> None:
+    """Raise OSError where ZMART_ENV_FILE names no file: its settings would be missing without a word."""
+    if os.environ.get("ZMART_ENV_FILE"):
+        os.stat(_env_file())
 
 
 @lru_cache(maxsize=1)

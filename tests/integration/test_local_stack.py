@@ -279,7 +279,7 @@ def test_no_doubt_about_the_chain_costs_the_database(home: Home) -> None:
     assert "Nothing was deleted" in refused.stderr.replace("\n", " ")
     assert "zmart up --fresh" in refused.stderr.replace("\n", " ")
     assert members(home.folder) == []
-    server = Postgres(home.folder / "postgres", home.record()["ports"]["postgres_port"])
+    server = Postgres(home.folder / "postgres", home.record()["ports"]["local_postgres_port"])
     server.start()
     try:
         assert query(home, "SELECT wallet FROM users WHERE wallet = $1", whole) == [(whole,)]

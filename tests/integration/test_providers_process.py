@@ -32,7 +32,7 @@ def environment(tmp_path):
     url = f"http://127.0.0.1:{port}"
     return commands.environment(
         zmart_home=tmp_path / "home",
-        providers_port=port,
+        local_providers_port=port,
         indexer_port=free_port(),
         pinata_api_url=url,
         pinata_jwt=JWT,
@@ -148,7 +148,7 @@ async def test_who_is_refused_in_the_middle_of_an_upload_can_go_on(environment):
 
 
 async def test_a_client_that_goes_away_in_the_middle_of_an_upload_leaves_nothing(environment, tmp_path):
-    port = int(environment["PROVIDERS_PORT"])
+    port = int(environment["LOCAL_PROVIDERS_PORT"])
     async with running(environment):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         head = (
@@ -176,10 +176,10 @@ async def test_sigterm_ends_it_in_order(environment):
 
 
 async def test_a_taken_port_is_one_sentence(environment):
-    with socket.create_server(("127.0.0.1", int(environment["PROVIDERS_PORT"]))):
+    with socket.create_server(("127.0.0.1", int(environment["LOCAL_PROVIDERS_PORT"]))):
         status, _, err = await command(environment, "run", "providers")
     assert status == 1
-    assert "PROVIDERS_PORT" in err
+    assert "LOCAL_PROVIDERS_PORT" in err
     assert len(err.strip().splitlines()) == 1
 
 

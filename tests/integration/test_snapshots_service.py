@@ -49,7 +49,7 @@ def providers(tmp_path_factory) -> Iterator[dict[str, str]]:
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     names = {"pinata_api_url": address, "ipfs_gateway_url": address, "pinata_jwt": "a-test-jwt"}
-    env = commands.environment(zmart_home=tmp_path_factory.mktemp("home"), providers_port=port, **names)
+    env = commands.environment(zmart_home=tmp_path_factory.mktemp("home"), local_providers_port=port, **names)
     process = subprocess.Popen([*commands.ZMART, "run", "providers"], env=env)
     try:
         asyncio.run(_answers(address))

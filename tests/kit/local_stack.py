@@ -17,7 +17,7 @@ ADDON = Path(__file__).parents[2] / ".zmart" / "node"
 def stack_in(home: Path, **settings: object) -> Iterator[Settings]:
     """A running stack with slots as short as those of the other tests; gives the settings that its services have."""
     (home / "node").symlink_to(ADDON)
-    values = {"chain_slot_ms": SLOT_MS, **dict.fromkeys(NAMES, 0), **settings}
+    values = {"local_chain_slot_ms": SLOT_MS, **dict.fromkeys(NAMES, 0), **settings}
     expected = load_settings(_env_file=None, zmart_home=home, **values)
     with running_stack(expected, print):
         record = read_record(home)

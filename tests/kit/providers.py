@@ -75,11 +75,11 @@ async def listening(endpoint: Endpoint) -> AsyncIterator[None]:
 @asynccontextmanager
 async def providers_on(settings: Settings, **given: int) -> AsyncIterator[httpx.AsyncClient]:
     """Ready to use; the client carries Helius' key."""
-    listener = bind_listener("127.0.0.1", settings.providers_port)
+    listener = bind_listener("127.0.0.1", settings.local_providers_port)
     stop = asyncio.Event()
     task = asyncio.create_task(serve(Providers(settings, retry_gap_s=0.05, **given), listener, stop))
     params = {"api-key": API_KEY}
-    url = f"http://127.0.0.1:{settings.providers_port}"
+    url = f"http://127.0.0.1:{settings.local_providers_port}"
     async with httpx.AsyncClient(base_url=url, params=params, timeout=10) as http:
         try:
             await until(lambda: http_servers.is_ready(http))
@@ -89,18 +89,18 @@ async def providers_on(settings: Settings, **given: int) -> AsyncIterator[httpx.
             await task
 
 
-def settings_of(home: Path, chain, providers_port: int, indexer_port: int, **given: object) -> Settings:
+def settings_of(home: Path, chain, local_providers_port: int, indexer_port: int, **given: object) -> Settings:
     return Settings(
         _env_file=None,
         zmart_env="local",
         zmart_home=home,
         solana_rpc_url=chain.rpc_url,
         solana_ws_url=chain.ws_url,
-        providers_port=providers_port,
+        local_providers_port=local_providers_port,
         indexer_port=indexer_port,
-        pinata_api_url=f"http://127.0.0.1:{providers_port}",
-        ipfs_gateway_url=f"http://127.0.0.1:{providers_port}",
-        helius_api_url=f"http://127.0.0.1:{providers_port}",
+        pinata_api_url=f"http://127.0.0.1:{local_providers_port}",
+        ipfs_gateway_url=f"http://127.0.0.1:{local_providers_port}",
+        helius_api_url=f"http://127.0.0.1:{local_providers_port}",
         helius_api_key=API_KEY,
         helius_webhook_secret=SECRET,
         pinata_jwt=JWT,

@@ -78,7 +78,10 @@ def test_a_wrong_setting_is_one_sentence_that_names_it(
             "https://app.example,http://localhost:3000",
         ),
         ("REDIS_URL", "unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
-        ("REDIS_PORT", "tcp://10.0.0.7:6379", 63799),
+        ("REDIS_PORT", "tcp://10.0.0.7:6379", None),
+        ("POSTGRES_PORT", "5432/tcp", None),
+        ("LOCAL_REDIS_PORT", "tcp://10.0.0.7:6379", 63799),
+        ("LOCAL_REDIS_PORT", " 6400\n", 6400),
         ("API_PORT", "tcp://10.0.0.7:80", 4000),
         ("AUTH_TOKEN_SECRET", "x" * 32, "x" * 32),
     ],
@@ -88,8 +91,38 @@ def test_text_is_stripped_and_what_a_platform_sets_harms_nobody(
 ) -> None:
     """W6c, W8, W13, W20: whatever stands around a value, and Kubernetes' own variables."""
     monkeypatch.setenv(name, value)
-    found = getattr(load_settings(), name.lower())
+    found = getattr(load_settings(), name.lower(), None)
     assert (found.get_secret_value() if isinstance(found, SecretStr) else found) == kept
+
+
+FORMER_NAMES = {
+    "PROVIDERS_PORT": "1", "CHAIN_RPC_PORT": "2", "CHAIN_WS_PORT": "3", "POSTGRES_PORT": "4", "REDIS_PORT": "5",
+    "CHAIN_SLOT_MS": "66", "POSTGRES_BIN_DIR": "/p", "VALKEY_BIN": "/v", "NODE_BIN": "/n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), FORMER_NAMES.items())
+def test_a_setting_of_the_local_stack_is_read_under_its_former_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """W8: the names that platforms use are LOCAL_* now; the new name wins."""
+    monkeypatch.setenv(name, value)
+    assert str(getattr(load_settings(), f"local_{name.lower()}")) == value
+    monkeypatch.setenv(f"LOCAL_{name}", value + "7")
+    assert str(getattr(load_settings(), f"local_{name.lower()}")) == value + "7"
+
+
+@pytest.mark.parametrize(
+    "value", ["tcp://10.0.0.7:6379", "udp://[fd00::7]:6379", "6379/tcp", "redis", "-1", ""]
+)
+@pytest.mark.parametrize("name", [name for name in FORMER_NAMES if name.endswith("_PORT")])
+def test_what_a_platform_puts_into_a_former_name_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """W8: such a port is the default's."""
+    monkeypatch.setenv(name, value)
+    field = f"local_{name.lower()}"
+    assert getattr(load_settings(), field) == Settings.model_fields[field].default
 
 
 def test_on_a_developer_s_machine_a_secret_may_be_short() -> None:

@@ -32,7 +32,7 @@ from zmart.chain.rpc_answer import (
     safe_message,
     secrets_of,
 )
-from zmart.errors import ChainError, ConfigError
+from zmart.errors import ChainError, SettingError
 
 Answer = TypeVar("Answer")
 ReadReport = Callable[[Answer], ChainReport | ChainClock]
@@ -115,7 +115,7 @@ class JsonRpc:
 
     def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, attempts: int = 5) -> None:
         if not urls:
-            raise ConfigError("No Solana RPC is set; set SOLANA_RPC_URL (or HELIUS_RPC_URL).")
+            raise SettingError("No Solana RPC is set; set SOLANA_RPC_URL (or HELIUS_RPC_URL).")
         self._endpoints = [_Endpoint(url) for url in urls]
         self._attempts = attempts
         self._timeout_s = timeout_s

@@ -12,13 +12,13 @@ from zmart.chain.addresses import Addresses
 from zmart.chain.events import EventCodec
 from zmart.chain.idl import Idl, load_idl
 from zmart.chain.instructions import Instructions
-from zmart.errors import ConfigError, ProgramError
+from zmart.errors import ProgramError, SettingError
 from zmart.market.types import Address
 from zmart.settings import Settings
 
 
 class Program:
-    """Bundle one program. Raises ConfigError if this backend cannot serve its IDL."""
+    """Bundle one program. Raises SettingError if this backend cannot serve its IDL."""
 
     def __init__(self, program_id: Pubkey, idl: Idl) -> None:
         self.id = program_id
@@ -31,13 +31,12 @@ class Program:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Program:
-        """Build the configured program. Raises ConfigError."""
+        """Build the configured program. Raises SettingError."""
         try:
             program_id = Pubkey.from_string(settings.solana_program_id_core)
         except ValueError as error:
-            raise ConfigError(
-                f"SOLANA_PROGRAM_ID_CORE is {settings.solana_program_id_core!r}; "
-                "it must be the base58 address of the deployed program."
+            raise SettingError(
+                "SOLANA_PROGRAM_ID_CORE must be the base58 address of the deployed program."
             ) from error
         return cls(program_id, load_idl(settings.solana_idl_path))
 

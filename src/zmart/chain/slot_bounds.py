@@ -37,7 +37,7 @@ LAG_S = 600
 """Maximum lag of a cluster's Clock where an old one would do harm."""
 _OTHER_SLOTS_PER_S = 1_000
 _OTHER_SECONDS_PER_SLOT = 20
-"""Twice the longest CHAIN_SLOT_MS."""
+"""Twice the longest LOCAL_CHAIN_SLOT_MS."""
 _FIRST_CLUSTER = 1_584_316_800
 """2020-03-16: no slot of any cluster is older."""
 _REFRESH_S = 60.0

@@ -11,7 +11,7 @@ import base58
 import msgspec
 from solders.keypair import Keypair
 
-from zmart.errors import ConfigError
+from zmart.errors import SettingError
 from zmart.settings import Settings
 
 _RULE = "it must hold a JSON array of 64 numbers (as `solana-keygen` writes) or base58 of 64 bytes"
@@ -19,7 +19,7 @@ _MAX_FILE_BYTES = 4_096
 
 
 def keypair_from_text(text: str, name: str) -> Keypair:
-    """Parse a keypair. Raises ConfigError that names the setting `name`."""
+    """Parse a keypair. Raises SettingError that names the setting `name`."""
     try:
         raw = bytes(msgspec.json.decode(text, type=list[int])) if text.lstrip()[:1] == "[" else _base58(text)
         if len(raw) != 64:
@@ -27,19 +27,19 @@ def keypair_from_text(text: str, name: str) -> Keypair:
         return Keypair.from_bytes(raw)
     except (ValueError, msgspec.MsgspecError):
         # `from None`: the cause's own text can quote the key.
-        raise ConfigError(f"{name} is not a keypair: {_RULE}.") from None
+        raise SettingError(f"{name} is not a keypair: {_RULE}.") from None
 
 
 def keypair_from_file(path: Path, name: str) -> Keypair:
-    """Read a keypair from a file. Raises ConfigError that names the setting `name`."""
+    """Read a keypair from a file. Raises SettingError that names the setting `name`."""
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ConfigError(f"{name} names {path}, which is too long for a keypair: {_RULE}.")
+            raise SettingError(f"{name} names {path}, which is too long for a keypair: {_RULE}.")
         text = path.read_text(encoding="ascii")
     except OSError as error:
-        raise ConfigError(f"{name} names {path}, which cannot be read ({error.strerror}).") from None
+        raise SettingError(f"{name} names {path}, which cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{name} names {path}, which is not a keypair: {_RULE}.") from None
+        raise SettingError(f"{name} names {path}, which is not a keypair: {_RULE}.") from None
     return keypair_from_text(text.strip(), f"The file {path} of {name}")
 
 
@@ -49,7 +49,7 @@ def backend_keypair(settings: Settings) -> Keypair:
         return keypair_from_file(settings.backend_keypair_path, "BACKEND_KEYPAIR_PATH")
     secret = settings.backend_authority_private_key.get_secret_value()
     if not secret:
-        raise ConfigError(
+        raise SettingError(
             "No backend key is set; set BACKEND_KEYPAIR_PATH to a keypair file "
             "(or BACKEND_AUTHORITY_PRIVATE_KEY to base58)."
         )

@@ -1,4 +1,5 @@
-"""Report errors on the command line: one sentence that says what to do, and exit status 1."""
+"""Report errors on the command line: one sentence that says what to do, and an exit status: 2 for the value of a
+setting, 1 for anything else."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from zmart.errors import ZmartError
+from zmart.errors import SettingError, StoreError, ZmartError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,9 +24,15 @@ def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
             return command(*arguments, **options)
         except ZmartError as problem:
             typer.secho(str(problem), fg=typer.colors.RED, err=True)
-            raise typer.Exit(1) from None
+            raise typer.Exit(exit_status(problem)) from None
 
     return guarded
+
+
+def exit_status(problem: ZmartError) -> int:
+    """Return 2 where only another value of a setting helps, else 1."""
+    is_setting = isinstance(problem, SettingError) or (isinstance(problem, StoreError) and problem.setting)
+    return 2 if is_setting else 1
 
 
 def needs_local_stack(command: Callable[P, R]) -> Callable[P, R]:

@@ -107,7 +107,7 @@ def setup() -> None:
     from zmart.settings import settings
 
     folder = addon_folder(settings())
-    done = node.is_installed(folder) or node.install(folder, node.find_node(settings().node_bin))
+    done = node.is_installed(folder) or node.install(folder, node.find_node(settings().local_node_bin))
     typer.echo(f"The local chain is installed in {folder}." if done else f"{folder} is complete.")
 
 

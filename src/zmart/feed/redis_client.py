@@ -15,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from zmart.errors import Busy, ReadOnly, StoreError, Unavailable
+from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable
 
 _KINDS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (exceptions.ReadOnlyError, ReadOnly),
@@ -61,15 +61,19 @@ def connect(
     answer_s: float = 10.0,
     retries: int = 0,
 ) -> RedisClient:
-    """Return a client, which connects when it is first used. Close it with `aclose()`."""
-    pool = BlockingConnectionPool.from_url(
-        redis_url,
-        max_connections=connections,
-        timeout=answer_s,
-        socket_connect_timeout=connect_s,
-        socket_timeout=answer_s,
-        retry=Retry(NoBackoff(), retries),
-    )
+    """Return a client, which connects when it is first used. Close it with `aclose()`. Raises SettingError."""
+    try:
+        pool = BlockingConnectionPool.from_url(
+            redis_url,
+            max_connections=connections,
+            timeout=answer_s,
+            socket_connect_timeout=connect_s,
+            socket_timeout=answer_s,
+            retry=Retry(NoBackoff(), retries),
+        )
+        pool.connection_class(**pool.connection_kwargs)  # it judges the options, and connects when it is used
+    except (ValueError, TypeError, exceptions.RedisError):  # its text may hold the password
+        raise SettingError("REDIS_URL has an option that is unknown or wrong: see .env.example.") from None
     return cast("RedisClient", RedisClient.from_pool(pool))
 
 

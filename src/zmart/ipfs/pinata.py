@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import stamina
 
-from zmart.errors import ConfigError
+from zmart.errors import SettingError
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.multiformats import parse_cid
 from zmart.ipfs.pinning import PinError, Pinned
@@ -51,7 +51,7 @@ class PinataClient:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PinataClient:
-        """Use PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY. Raises ConfigError when neither is set."""
+        """Use PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY. Raises SettingError when neither is set."""
         name = "local" if settings.is_local else "pinata"
         return cls(settings.pinata_api_url, _credentials(settings), name)
 
@@ -153,7 +153,7 @@ def _credentials(settings: Settings) -> dict[str, str]:
         return {"authorization": f"Bearer {jwt}"}
     key, secret = settings.pinata_api_key.get_secret_value(), settings.pinata_secret_key.get_secret_value()
     if not (key and secret):
-        raise ConfigError("Set PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY (see .env.example).")
+        raise SettingError("Set PINATA_JWT, or PINATA_API_KEY with PINATA_SECRET_KEY (see .env.example).")
     return {"pinata_api_key": key, "pinata_secret_api_key": secret}
 
 

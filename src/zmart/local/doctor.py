@@ -67,17 +67,17 @@ def _without_extra(settings: Settings) -> DoctorFinding:
 def _programs(settings: Settings) -> Iterator[DoctorFinding]:
     parts = parts_of(settings)
     if parts.postgres:
-        yield _program("PostgreSQL", lambda: find_bin_dir(settings.postgres_bin_dir))
+        yield _program("PostgreSQL", lambda: find_bin_dir(settings.local_postgres_bin_dir))
     else:
         yield _database(settings)
     if parts.valkey:
-        yield _program("Valkey", lambda: find_binary(settings.valkey_bin))
+        yield _program("Valkey", lambda: find_binary(settings.local_valkey_bin))
     else:
         yield _redis(settings)
     if not parts.chain:
         yield _chain(settings)
         return
-    yield _program("Node.js", lambda: node.find_node(settings.node_bin))
+    yield _program("Node.js", lambda: node.find_node(settings.local_node_bin))
     folder = addon_folder(settings)
     is_there = node.is_installed(folder)
     missing = f"The local chain is not installed in {folder}: run `zmart setup`."

@@ -83,15 +83,15 @@ def environment(
 def _chain(home: Path, ports: Mapping[str, int]) -> dict[str, str]:
     keys = home / "keys"
     return {
-        "solana_rpc_url": f"http://127.0.0.1:{ports['chain_rpc_port']}",
-        "solana_ws_url": f"ws://127.0.0.1:{ports['chain_ws_port']}",
+        "solana_rpc_url": f"http://127.0.0.1:{ports['local_chain_rpc_port']}",
+        "solana_ws_url": f"ws://127.0.0.1:{ports['local_chain_ws_port']}",
         "backend_keypair_path": str(key_path(keys, "backend")),
         "admin_keypair_path": str(key_path(keys, "admin")),
     }
 
 
 def _pinata(ports: Mapping[str, int], secrets: LocalSecrets) -> dict[str, str]:
-    address = f"http://127.0.0.1:{ports['providers_port']}"
+    address = f"http://127.0.0.1:{ports['local_providers_port']}"
     return {
         "pinata_api_url": address,
         "pinata_jwt": secrets.pinata_jwt,
@@ -101,7 +101,7 @@ def _pinata(ports: Mapping[str, int], secrets: LocalSecrets) -> dict[str, str]:
 
 def _helius(ports: Mapping[str, int], secrets: LocalSecrets) -> dict[str, str]:
     return {
-        "helius_api_url": f"http://127.0.0.1:{ports['providers_port']}",
+        "helius_api_url": f"http://127.0.0.1:{ports['local_providers_port']}",
         "helius_api_key": secrets.helius_api_key,
         "helius_webhook_secret": secrets.helius_webhook_secret,
         "helius_check_interval_s": "30",  # requests to the stand-in cost nothing

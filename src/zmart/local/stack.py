@@ -26,6 +26,7 @@ from zmart.local.state_files import write_state
 from zmart.local.supervision import SupervisedProgram, Supervisor
 from zmart.local.valkey import Valkey
 from zmart.services.contract import SERVICES
+from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 
 SERVICE_GROUP = "services"
@@ -69,30 +70,32 @@ class LocalStack:
         unused = {
             name
             for name, is_used in (
-                ("postgres_port", self.parts.postgres),
-                ("redis_port", self.parts.valkey),
-                ("chain_rpc_port", self.parts.chain),
-                ("chain_ws_port", self.parts.chain),
-                ("providers_port", self.parts.providers),
+                ("local_postgres_port", self.parts.postgres),
+                ("local_redis_port", self.parts.valkey),
+                ("local_chain_rpc_port", self.parts.chain),
+                ("local_chain_ws_port", self.parts.chain),
+                ("local_providers_port", self.parts.providers),
             )
             if not is_used
         }
         return tuple(name for name in NAMES if name not in unused)
 
     def _postgres(self) -> Postgres:
-        return Postgres(self.home / "postgres", self.ports["postgres_port"], self.settings.postgres_bin_dir)
+        return Postgres(
+            self.home / "postgres", self.ports["local_postgres_port"], self.settings.local_postgres_bin_dir
+        )
 
     def _valkey(self) -> Valkey:
-        return Valkey(self.home / "valkey", self.ports["redis_port"], self.settings.valkey_bin)
+        return Valkey(self.home / "valkey", self.ports["local_redis_port"], self.settings.local_valkey_bin)
 
     def _chain(self) -> ChainServer:
-        ports = self.ports["chain_rpc_port"], self.ports["chain_ws_port"]
+        ports = self.ports["local_chain_rpc_port"], self.ports["local_chain_ws_port"]
         return ChainServer(
             self.home / "chain",
             *ports,
             addon_folder(self.settings),
-            self.settings.node_bin,
-            self.settings.chain_slot_ms,
+            self.settings.local_node_bin,
+            self.settings.local_chain_slot_ms,
         )
 
     @property
@@ -144,11 +147,13 @@ class LocalStack:
         if self.chain is not None:
             addresses |= {"Solana RPC": self.chain.rpc_url, "Solana WebSocket": self.chain.ws_url}
         if self.parts.pinata:
-            addresses["IPFS gateway"] = f"http://127.0.0.1:{self.ports['providers_port']}/ipfs/"
+            addresses["IPFS gateway"] = f"http://127.0.0.1:{self.ports['local_providers_port']}/ipfs/"
         if self.postgres is not None:
-            addresses["PostgreSQL"] = f"postgresql://zmart@127.0.0.1:{self.ports['postgres_port']}/zmart"
+            addresses["PostgreSQL"] = (
+                f"postgresql://zmart@127.0.0.1:{self.ports['local_postgres_port']}/zmart"
+            )
         if self.valkey is not None:
-            addresses["Redis"] = f"redis://127.0.0.1:{self.ports['redis_port']}/0"
+            addresses["Redis"] = f"redis://127.0.0.1:{self.ports['local_redis_port']}/0"
         return addresses
 
     def ready_urls(self) -> dict[str, str]:
@@ -161,7 +166,7 @@ def erase_home(settings: Settings) -> None:
     """Delete all data, logs and keys of this home, whatever their state; installed programs are kept."""
     home = private_folder(settings.zmart_home).resolve()
     if (home / "postgres").exists():
-        Postgres(home / "postgres", settings.postgres_port, settings.postgres_bin_dir).erase()
+        Postgres(home / "postgres", settings.local_postgres_port, settings.local_postgres_bin_dir).erase()
     for path in home.iterdir():
         if path.name in PRESERVED_BY_FRESH:
             continue
@@ -191,9 +196,9 @@ def read_record(home: Path) -> StackRecord | None:
 
 
 def reachable_host(settings: Settings) -> str:
-    """Return the host at which this machine reaches services that listen on BIND_HOST."""
+    """Return the host, as it stands in a URL, at which this machine reaches services that listen on BIND_HOST."""
     is_local = settings.bind_host in ("0.0.0.0", "::", "127.0.0.1", "localhost")
-    return "127.0.0.1" if is_local else settings.bind_host
+    return "127.0.0.1" if is_local else host_in_url(settings.bind_host)
 
 
 def _server(

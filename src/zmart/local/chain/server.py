@@ -29,7 +29,7 @@ class ChainServer(ChildServer):
         rpc_port: int,
         ws_port: int,
         addon_folder: Path,
-        node_bin: Path | None = None,
+        local_node_bin: Path | None = None,
         slot_ms: int = SLOT_MS,
     ) -> None:
         super().__init__(folder)
@@ -37,7 +37,7 @@ class ChainServer(ChildServer):
         self.ws_port = ws_port
         self.addon_folder = addon_folder.resolve()
         self.slot_ms = slot_ms
-        self._node_bin = node_bin
+        self._node_bin = local_node_bin
 
     @property
     def rpc_url(self) -> str:

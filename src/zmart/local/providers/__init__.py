@@ -1,8 +1,8 @@
 """Stand in for the external providers of the local stack: Pinata (pins, an IPFS gateway) and Helius (webhooks).
 
-One small process on PROVIDERS_PORT: `zmart run providers`. Each half documents in its own package which behaviour it
-models. Its CIDs are the real ones, but they cannot be fetched elsewhere: nothing here reaches the public IPFS
-network.
+One small process on LOCAL_PROVIDERS_PORT: `zmart run providers`. Each half documents in its own package which
+behaviour it models. Its CIDs are the real ones, but they cannot be fetched elsewhere: nothing here reaches the public
+IPFS network.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class _Server(uvicorn.Server):
 def plays_helius(settings: Settings) -> bool:
     """Return whether the settings name this process as Helius."""
     url = urlsplit(settings.helius_api_url)
-    is_here = url.hostname in (HOST, "localhost") and url.port == settings.providers_port
+    is_here = url.hostname in (HOST, "localhost") and url.port == settings.local_providers_port
     return is_here and bool(settings.rpc_urls)
 
 
@@ -152,7 +152,7 @@ async def _run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    listener = _listen(settings.providers_port)
+    listener = _listen(settings.local_providers_port)
     await serve(Providers(settings), listener, stop)
 
 
@@ -175,7 +175,7 @@ def _listen(port: int) -> socket.socket:
         return bind_listener(HOST, port)
     except OSError as problem:
         raise ConfigError(
-            f"Port {port} cannot be used ({problem.strerror}): stop what listens there or set PROVIDERS_PORT."
+            f"Port {port} cannot be used ({problem.strerror}): stop what listens there or set LOCAL_PROVIDERS_PORT."
         ) from None
 
 

@@ -16,7 +16,7 @@ from zmart.chain.endpoint_guard import EndpointGuard
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.chain.wallet import admin_keypair, backend_keypair
-from zmart.errors import ConfigError, StoreError
+from zmart.errors import ConfigError, SettingError, StoreError
 from zmart.feed import redis_client
 from zmart.feed.redis_client import RedisClient
 from zmart.ipfs.pinata import PinataClient
@@ -163,7 +163,7 @@ def _authenticator(settings: Settings, redis: RedisClient | None) -> Authenticat
     if not secret and settings.is_local:
         secret = secrets.token_urlsafe(32)
     if not secret:
-        raise ConfigError(
+        raise SettingError(
             "AUTH_TOKEN_SECRET is not set: session tokens are signed with it. Set 32 random characters, "
             "the same for all gateways (see .env.example)."
         )
