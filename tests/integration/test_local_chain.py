@@ -220,6 +220,7 @@ COMPACT_AND_COMPARE = """
 const assert = require('assert');
 const fs = require('fs');
 const { Journal } = require(process.argv[2]);
+async function main() {
 const journal = new Journal(process.argv[3]);
 for (let i = 0; i < 200; i += 1) {
   const transaction = { signature: `s${i}`, slot: i >> 1, blockTime: i, err: null, blockhash: `b${i}`,
@@ -236,11 +237,14 @@ assert.deepStrictEqual(seen(journal), before);
 assert.ok(fs.statSync(journal.file).size < size);
 journal.commit([], { late: { lamports: 1, owner: 'o', data: '', executable: false } }, { slot: 999 });
 const again = new Journal(process.argv[3]);
+await again.readTransactions();
 assert.strictEqual(again.clock.slot, 999);
 assert.strictEqual(again.clock.height, 199);
 assert.deepStrictEqual(seen(again)[4], before[4]);
 assert.strictEqual(again.past.size, 200);
 console.log('same, and smaller');
+}
+main();
 """
 
 

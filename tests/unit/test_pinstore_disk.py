@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+
 import pytest
 
 from kit.pinstore import CHUNK, block_files, content, pin_store
@@ -112,3 +115,24 @@ def test_a_journal_of_many_changes_is_made_short(tmp_path):
     assert journal.values == {"a": 299}
     assert path.read_bytes() == b'["a",299]\n'
     journal.close()
+
+
+def test_a_change_that_the_disk_cut_short_is_refused_and_the_next_one_counts(tmp_path):
+    """C15: the kernel takes a part of a line, as a full disk does; nothing is written behind that part."""
+    path = tmp_path / "map"
+    journal = DiskMap(path, int)
+    journal.put("before", 1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, limits[1]))
+    try:
+        for _ in range(2):
+            with pytest.raises(StoreError, match="is the disk full"):
+                journal.put("during", 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    journal.put("after", 3)
+    assert journal.values == {"before": 1, "after": 3}
+    journal.close()
+    assert DiskMap(path, int).values == {"before": 1, "after": 3}

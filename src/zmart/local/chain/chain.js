@@ -9,6 +9,7 @@ const { chainTime, travel } = require('./clock.js');
 const { methods } = require('./history.js');
 const { caller, forward, serveRpc } = require('./rpc.js');
 const { guards } = require('./sending.js');
+const { loadAccounts } = require('./snapshot.js');
 
 const HOST = '127.0.0.1';
 const MARGIN_MS = 10000; // a chain that was killed may be ahead of its journal by this much
@@ -16,6 +17,7 @@ const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
 const PROGRAM_HEADER = 36; // then 4 bytes of kind and 32 of the address of the account with the code
 const PROGRAM_DATA_HEADER = 45;
+const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken
 
 const [addonFolder, stateFolder, rpcPort, wsPort, slotMs] = process.argv.slice(2);
 
@@ -25,19 +27,21 @@ async function main() {
   const chain = Surfnet.startWithConfig({
     offline: true, blockProductionMode: 'clock', slotTimeMs: Number(slotMs),
   });
+  const draining = setInterval(() => chain.drainEvents(), DRAIN_MS); // what restoring does is already recorded
   const call = caller(chain.rpcUrl);
   const genesis = await exportAccounts(call);
   const isNew = journal.clock === null;
   const margin = journal.clock?.ended ? 1 : Math.ceil(MARGIN_MS / Number(slotMs));
-  if (!isNew) await restore(call, journal, margin);
+  await Promise.all([journal.readTransactions(), isNew || restore(chain, call, journal, genesis, margin)]);
   // Surfpool counts blocks, and numbers blockhashes, from 0 again. For our clients the height continues, past
   // every blockhash of the previous run: what was signed then and never landed has expired.
   const heightOffset = isNew ? 0 : journal.clock.height + margin + BLOCKHASH_LIVES_BLOCKS;
+  clearInterval(draining);
   const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
 
   const special = methods(journal, recorder, heightOffset, Number(slotMs));
-  const guarded = guards(journal, (problem) => recorder.flush().finally(() => fail(problem)));
+  const guarded = guards(journal, (problem) => recorder.flush().finally(() => fail(problem)), () => recorder.unwritten);
   await serveRpc(chain.rpcUrl, { special, guarded }, HOST, Number(rpcPort));
   await forward(Number(new URL(chain.wsUrl).port), HOST, Number(wsPort));
   recorder.run();
@@ -56,10 +60,14 @@ async function finish(recorder) {
 }
 
 /** Restore accounts and programs, then set the clock: slots and time never decrease. */
-async function restore(call, journal, margin) {
+async function restore(chain, call, journal, genesis, margin) {
+  const known = [...journal.accounts].filter(([, { owner }]) => owner !== LOADER);
+  // Surfpool's snapshots bring new accounts that are not programs, and bring them much faster.
+  const isNew = ([address, { executable }]) => !executable && !Object.hasOwn(genesis, address);
+  const loaded = await loadAccounts(chain.wsUrl, Object.fromEntries(known.filter(isNew)));
+  for (const one of known) if (!loaded || !isNew(one)) await setAccount(call, ...one);
   for (const [address, account] of journal.accounts) {
-    if (account.owner !== LOADER) await setAccount(call, address, account);
-    else if (account.executable) await writeProgram(call, address, account, journal);
+    if (account.owner === LOADER && account.executable) await writeProgram(call, address, account, journal);
   }
   const { slot, unixTimestamp } = journal.clock;
   await call('surfnet_timeTravel', { absoluteSlot: slot + margin });

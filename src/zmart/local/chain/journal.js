@@ -1,11 +1,21 @@
 'use strict';
 // Store what the chain keeps over restarts: one append-only file of lines.
-//   T {...}  a transaction, whole, as history answers it
-//   C {...}  accounts and clock after the transactions above it. Lines after the last C are discarded.
+//   T {...}  a transaction, whole, as history answers it: what is looked up comes first, then `meta`
+//   C {...}  accounts and clock after the transactions above it. Lines after the last C or S are discarded.
+//   S {...}  every account, and the clock: a start reads no C line above it
 const fs = require('fs');
 const path = require('path');
+const { setImmediate: others } = require('timers/promises');
+const { JournalFile } = require('./journal_file.js');
 
 const COMPACT_ABOVE_BYTES = 16 * 1024 * 1024;
+const CHANGES_BYTES = 4 * 1024 * 1024;
+const HEAD_BYTES = 2048;
+const AT_ONCE = 200; // some 5 ms
+const META = Buffer.from(',"meta":');
+const CLOSE = Buffer.from('}');
+// JSON.stringify writes this nowhere but after the kind: inside of strings quotes are escaped.
+const BEGIN = Buffer.from(' {"');
 
 class Journal {
   constructor(folder) {
@@ -16,33 +26,80 @@ class Journal {
     this.transactions = new Map(); // signature -> its position, and what is requested often
     this.byAddress = new Map(); // address -> signatures, oldest first
     this.bySlot = new Map(); // slot -> signatures in block order
-    const end = fs.existsSync(this.file) ? this.load() : 0;
-    this.handle = fs.openSync(this.file, 'a', 0o600);
-    fs.ftruncateSync(this.handle, end);
-    this.end = end;
-    if (end > COMPACT_ABOVE_BYTES) this.compact();
-    this.past = new Set(this.transactions.keys()); // what the running chain itself does not have
-    this.pastBlockhashes = new Set([...this.transactions.values()].map(({ blockhash }) => blockhash));
+    this.past = new Set(); // signatures that the running chain itself does not have
+    this.pastBlockhashes = new Set();
+    this.bytes = { transactions: 0, state: 0, changes: 0 }; // state: the last S line, changes: C lines below it
+    this.lines = new JournalFile(this.file);
+    this.unread = []; // [offset, length] of each transaction in the file that `readTransactions` has yet to read
+    this.damaged = 0;
+    this.readState();
   }
 
-  load() {
-    const bytes = fs.readFileSync(this.file);
-    let start = 0;
-    let end = 0;
-    let pending = [];
-    for (let stop = bytes.indexOf(10); stop >= 0; stop = bytes.indexOf(10, start)) {
-      const record = JSON.parse(bytes.toString('utf8', start + 2, stop));
-      if (bytes[start] === 84 /* T */) pending.push([record, start + 2, stop - start - 2]);
-      else {
-        for (const entry of pending) this.index(...entry);
-        this.apply(record);
-        pending = [];
-        end = stop + 1;
+  /** Find every line; read the accounts and the clock. What follows the last C or S line is cut off. */
+  readState() {
+    const { size } = this.lines;
+    const [states, pending] = [[], []];
+    let [end, count] = [0, 0];
+    for (const [bytes, offset] of this.lines.lines()) {
+      count += 1;
+      const start = beginning(bytes);
+      if (start !== 0) this.damaged += 1; // the rest of a write that was cut short, alone or before a whole line
+      if (start === null) continue;
+      const line = [offset + start + 2, bytes.length - start - 2];
+      if (bytes[start] === 84 /* T */) {
+        pending.push(line);
+        continue;
       }
-      start = stop + 1;
+      for (const transaction of pending.splice(0)) this.unread.push(transaction);
+      states.push([bytes[start] === 83 /* S */, ...line]);
+      end = offset + bytes.length + 1;
     }
-    if (!end && !neverHappened(bytes)) throw new Error(`${this.file} holds no state of a chain; nothing was deleted`);
-    return end;
+    this.applyAll(states);
+    if (!this.clock && (count || !neverHappened(this.lines.read(0, Math.min(size, 3))))) {
+      throw new Error(`${this.file} holds no state of a chain; nothing was deleted`);
+    }
+    if (end < size) console.error(`${this.file}: the last ${size - end} bytes were cut short, and are left out`);
+    this.lines.cutTo(end);
+  }
+
+  /** Apply the last S line that can be read, and every C line below it. */
+  applyAll(states) {
+    const applied = ([isWhole, ...line]) => {
+      const record = parsed(this.lines.read(...line));
+      if (!record) this.damaged += 1;
+      else {
+        this.apply(record);
+        this.bytes[isWhole ? 'state' : 'changes'] += line[1] + 3;
+      }
+      return record;
+    };
+    let whole = states.length - 1;
+    while (whole >= 0 && !(states[whole][0] && applied(states[whole]))) whole -= 1;
+    for (const state of states.slice(whole + 1)) if (!state[0]) applied(state);
+  }
+
+  /** Read what is looked up of every transaction, a few at a time so that others may run. */
+  async readTransactions() {
+    for (const [at, line] of this.unread.entries()) {
+      if (at % AT_ONCE === 0) await others();
+      const head = this.headOf(...line);
+      if (!head) this.damaged += 1;
+      else {
+        this.index(head, ...line);
+        this.past.add(head.signature);
+        this.pastBlockhashes.add(head.blockhash);
+      }
+    }
+    this.unread = [];
+    if (this.damaged) console.error(`${this.file}: ${this.damaged} damaged lines are left out`);
+    const spare = this.lines.end - this.bytes.transactions - this.bytes.state;
+    if (spare > Math.max(COMPACT_ABOVE_BYTES, 2 * this.bytes.transactions)) this.compactIfPossible();
+  }
+
+  headOf(offset, length) {
+    const start = this.lines.read(offset, Math.min(length, HEAD_BYTES));
+    const end = start.indexOf(META);
+    return parsed(end < 0 ? this.lines.read(offset, length) : Buffer.concat([start.subarray(0, end), CLOSE]));
   }
 
   apply({ accounts = {}, clock }) {
@@ -53,19 +110,19 @@ class Journal {
     }
   }
 
-  index(record, offset, length) {
-    const { signature, slot, blockTime, err, blockhash, addresses } = record;
+  index({ signature, slot, blockTime, err, addresses }, offset, length) {
     if (this.transactions.has(signature)) return;
-    this.transactions.set(signature, { offset, length, slot, blockTime, err, blockhash });
+    this.bytes.transactions += length + 3;
+    this.transactions.set(signature, { offset, length, slot, blockTime, err });
     for (const address of addresses) append(this.byAddress, address, signature);
     append(this.bySlot, slot, signature);
   }
 
-  /** Write transactions with the resulting state, all or nothing. */
+  /** Write transactions with the resulting state, all or nothing. Throws an error with `unwritten`. */
   commit(transactions, accounts, clock) {
     const entries = [];
     let text = '';
-    let offset = this.end;
+    let offset = this.lines.end;
     for (const record of transactions) {
       const body = JSON.stringify(record);
       entries.push([record, offset + 2, Buffer.byteLength(body)]);
@@ -73,48 +130,68 @@ class Journal {
       offset += Buffer.byteLength(body) + 3;
     }
     text += `C ${JSON.stringify({ accounts, clock })}\n`;
-    fs.writeSync(this.handle, text);
-    this.end += Buffer.byteLength(text);
+    this.lines.append(text);
+    this.bytes.changes += this.lines.end - offset;
     for (const entry of entries) this.index(...entry);
     this.apply({ accounts, clock });
+    if (this.bytes.changes > CHANGES_BYTES + 2 * this.bytes.state) this.writeState();
+  }
+
+  /** Write every account at once, so that a start needs no line above. */
+  writeState() {
+    const before = this.lines.end;
+    try { this.lines.append(this.wholeState()); } catch (problem) { console.error(`${this.file}: ${problem.message}`); }
+    this.bytes = { ...this.bytes, state: this.lines.end - before || this.bytes.state, changes: 0 };
+  }
+
+  wholeState() {
+    return `S ${JSON.stringify({ accounts: Object.fromEntries(this.accounts), clock: this.clock })}\n`;
   }
 
   /** The whole record of a transaction, or undefined. */
   read(signature) {
     const entry = this.transactions.get(signature);
-    if (!entry) return undefined;
-    const bytes = Buffer.alloc(entry.length);
-    const handle = fs.openSync(this.file, 'r');
-    fs.readSync(handle, bytes, 0, entry.length, entry.offset);
-    fs.closeSync(handle);
-    return JSON.parse(bytes.toString('utf8'));
+    return entry && JSON.parse(this.lines.read(entry.offset, entry.length).toString('utf8'));
+  }
+
+  compactIfPossible() {
+    try { this.compact(); } catch (problem) { console.error(`${this.file} stays as long as it is: ${problem.message}`); }
   }
 
   /** Keep every transaction, but only the newest state of every account. */
   compact() {
-    const draft = `${this.file}.new`;
-    const out = fs.openSync(draft, 'w', 0o600);
-    let offset = 0;
+    const draft = new JournalFile(`${this.file}.new`);
+    draft.cutTo(0);
+    const moved = [];
     for (const [signature, entry] of this.transactions) {
-      const line = `T ${JSON.stringify(this.read(signature))}\n`;
-      fs.writeSync(out, line);
-      Object.assign(entry, { offset: offset + 2, length: Buffer.byteLength(line) - 3 });
-      offset += Buffer.byteLength(line);
+      moved.push([signature, { ...entry, offset: draft.end + 2 }]);
+      draft.append(this.lines.read(entry.offset - 2, entry.length + 3));
     }
-    const state = `C ${JSON.stringify({ accounts: Object.fromEntries(this.accounts), clock: this.clock })}\n`;
-    fs.writeSync(out, state);
-    fs.fsyncSync(out); // before the old file is replaced, in case the machine stops here
-    fs.closeSync(out);
-    fs.closeSync(this.handle);
-    fs.renameSync(draft, this.file);
-    this.handle = fs.openSync(this.file, 'a', 0o600);
-    this.end = offset + Buffer.byteLength(state);
+    const { end } = draft;
+    draft.append(this.wholeState());
+    draft.sync(); // before the old file is replaced, in case the machine stops here
+    draft.renameTo(this.file);
+    this.lines.close();
+    this.lines = draft;
+    this.bytes = { ...this.bytes, state: draft.end - end, changes: 0 };
+    this.transactions = new Map(moved);
   }
 }
 
-/** Whether a journal without any state is the first one of a chain that ended while it was written. */
+/** Where the record in a line begins: behind the rest of another if a write was cut short there; null for none. */
+function beginning(bytes) {
+  const later = bytes.indexOf(BEGIN, 2) < 0 ? 1 : bytes.lastIndexOf(BEGIN);
+  const start = later - 1;
+  return 'TCS'.includes(String.fromCharCode(bytes[start])) && bytes.indexOf(BEGIN, start) === start + 1 ? start : null;
+}
+
+function parsed(bytes) {
+  try { return JSON.parse(bytes.toString('utf8')); } catch { return null; }
+}
+
+/** Whether a journal without a whole line is the first one of a chain that ended while it was written. */
 function neverHappened(bytes) {
-  return !bytes.length || (!bytes.includes(10) && /^[TC] \{/.test(bytes.toString('utf8', 0, 3)));
+  return !bytes.length || /^[TC] \{/.test(bytes.toString('utf8'));
 }
 
 function append(map, key, value) {

@@ -4,7 +4,9 @@
 const { chainTime } = require('./clock.js');
 const { ANY_VERSION } = require('./rendering.js');
 
-const DRAIN_MS = 50;
+const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken, and then answers nothing
+const FLUSH_MS = 50;
+const WRITE_AGAIN_MS = 1000;
 const MOST_TRIES = 40; // about 2 s for what Surfpool does not answer
 const CLOCK_EVERY_MS = 5000; // less than the margin that a killed chain is given
 const ACCOUNTS_AT_ONCE = 100;
@@ -21,6 +23,7 @@ class Recorder {
   constructor(chain, call, journal, { genesis, heightOffset, fail }) {
     Object.assign(this, { chain, call, journal, genesis, heightOffset, fail });
     Object.assign(this, { turn: Promise.resolve(), writtenAt: 0, failures: 0 });
+    Object.assign(this, { unwritten: null, notBefore: 0 }); // why the journal cannot be written, and when to try again
     this.clock = { slot: 0, unixTimestamp: 0, height: 0, ended: false };
     this.seen = []; // [signature, chain time] in the order of execution
     this.touched = new Set(); // addresses
@@ -30,7 +33,8 @@ class Recorder {
   }
 
   run() {
-    setInterval(() => this.flush(), DRAIN_MS);
+    setInterval(() => this.drain(), DRAIN_MS);
+    setInterval(() => this.flush(), FLUSH_MS);
   }
 
   /** Record what has happened until now. */
@@ -39,11 +43,19 @@ class Recorder {
     return this.turn;
   }
 
-  /** Unanswered requests to Surfpool are repeated; a failed write ends the chain. */
+  /** What Surfpool did not answer is requested again, what the disk did not take is written again later. */
   stumbled(problem) {
+    if (problem.unwritten) return this.waits(problem);
     this.failures += 1;
     if (!problem.asked || this.failures >= MOST_TRIES) this.fail(problem);
     else console.error(`not written down yet: ${problem.message}`);
+  }
+
+  waits(problem) {
+    const reason = `the journal cannot be written (${problem.message}): free some space, it goes on by itself`;
+    if (!this.unwritten) console.error(reason);
+    this.unwritten = reason;
+    this.notBefore = Date.now() + WRITE_AGAIN_MS;
   }
 
   drain() {
@@ -58,6 +70,7 @@ class Recorder {
 
   async record() {
     this.drain();
+    if (Date.now() < this.notBefore) return;
     const { seen, touched } = this;
     if (!seen.length && !touched.size && Date.now() - this.writtenAt < CLOCK_EVERY_MS) return;
     this.seen = [];
@@ -128,6 +141,8 @@ class Recorder {
   write(transactions, accounts) {
     this.journal.commit(transactions, accounts, this.clock);
     this.writtenAt = Date.now();
+    if (this.unwritten) console.error('the journal is written again');
+    this.unwritten = null;
   }
 
   /** The clock was set to `slot`: recorded before the caller gets the response. */
@@ -138,6 +153,7 @@ class Recorder {
 
   /** Record everything exactly, at a clean end. */
   save() {
+    this.notBefore = 0;
     const done = this.turn.then(() => this.record()).then(() => this.snapshot());
     this.turn = done.catch(() => {});
     return done;

@@ -4,6 +4,7 @@ const http = require('http');
 const net = require('net');
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
+const LONGEST_CALL_MS = 30000; // what hangs fails its request instead of waiting without limit
 const MOST_BODY_BYTES = 64 * 1024 * 1024; // surfnet_writeProgram sends whole programs
 const HEADERS = {
   'content-type': 'application/json',
@@ -12,20 +13,23 @@ const HEADERS = {
   'access-control-allow-methods': 'POST, GET, OPTIONS',
 };
 
-/** Send `body` to Surfpool; resolves to the text of its answer. */
+/** Send `body` to Surfpool; resolves to the text of its answer. Rejects after LONGEST_CALL_MS. */
 function post(url, body) {
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-    const request = http.request(url, { method: 'POST', agent, headers }, (answer) => {
+    const signal = AbortSignal.timeout(LONGEST_CALL_MS);
+    const request = http.request(url, { method: 'POST', agent, headers, signal }, (answer) => {
       const parts = [];
       answer.on('data', (part) => parts.push(part));
       answer.on('end', () => resolve(Buffer.concat(parts).toString('utf8')));
-      answer.on('error', reject);
+      answer.on('error', (problem) => reject(signal.aborted ? late() : problem));
     });
-    request.on('error', reject);
+    request.on('error', (problem) => reject(signal.aborted ? late() : problem));
     request.end(body);
   });
 }
+
+const late = () => new Error(`Surfpool did not answer in ${LONGEST_CALL_MS / 1000} s`);
 
 const failed = (id, { rpc, message }) => ({ jsonrpc: '2.0', error: rpc ?? { code: -32603, message }, id });
 

@@ -5,6 +5,7 @@ const { Malformed, isSane, readTransaction } = require('./wire.js');
 const { refusal } = require('./refusal.js');
 
 const MOST_BASE58_CHARACTERS = 5594; // 4,096 bytes: Surfpool refuses longer ones unread
+const UNHEALTHY = -32005;
 const UNSANITARY = 'invalid transaction: Transaction failed to sanitize accounts offsets correctly';
 // Surfpool's error once the thread of its runtime has panicked: every later transaction gets it.
 const RUNTIME_ENDED = /"message":"(Node is unhealthy|[^"]*disconnected channel)"/;
@@ -21,12 +22,14 @@ const SIMULATING = {
 };
 
 /** Guards of the methods that take transactions, as {name: {before(params), after(answer)}}: `before` throws
- * the answer that a client gets instead of Surfpool's. `ended(error)` is called when the runtime no longer runs. */
-function guards(journal, ended) {
+ * the answer that a client gets instead of Surfpool's. `ended(error)` is called when the runtime no longer runs;
+ * `unwritten()` says why the journal cannot be written now, or null: what is executed then, a kill would undo. */
+function guards(journal, ended, unwritten = () => null) {
   const simulating = (where) => ({ before: (params) => { sound(...where(params)); }, after: () => {} });
 
   const sending = (where) => ({
     before(params) {
+      if (unwritten()) throw refusal(UNHEALTHY, `Node is unhealthy: ${unwritten()}`);
       for (const { signatures: [signature] } of sound(...where(params))) {
         // Surfpool gives every run the same blockhashes: a transaction of the previous run must not be executed again.
         if (journal.past.has(base58(signature))) throw alreadyProcessed();

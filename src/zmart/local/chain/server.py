@@ -14,6 +14,9 @@ from zmart.local.processes import start_command
 
 STOP = signal.SIGTERM
 SLOT_MS = 50
+# Surfpool copies the list of an owner's accounts at each new one. With a large cache per thread glibc does that in half
+# the time: 10,000 accounts of one owner are restored in 3 s instead of 6. Other C libraries ignore it.
+ALLOCATOR = "GLIBC_TUNABLES=glibc.malloc.tcache_count=65535"
 
 
 class ChainServer(ChildServer):
@@ -59,7 +62,8 @@ class ChainServer(ChildServer):
         script = Path(__file__).with_name("chain.js")
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
-        return start_command([program, script, self.addon_folder, self.folder, *ports], die_with_parent=STOP)
+        arguments = [self.addon_folder, self.folder, *ports]
+        return start_command(["/usr/bin/env", ALLOCATOR, program, script, *arguments], die_with_parent=STOP)
 
     def answers(self) -> bool:
         """As in ChildServer."""

@@ -29,7 +29,8 @@ _lines = msgspec.json.Decoder(_DiskMapLine)
 class DiskMap(Generic[Value]):
     """Hold the map in `values`, restored from the file at `path`. Raises StoreError if the file is damaged.
 
-    A last line that was truncated by a crash was never acknowledged and is dropped.
+    A last line that was truncated by a crash was never acknowledged and is dropped. A change that the disk did not take
+    leaves map and file as they were.
     """
 
     def __init__(self, path: Path, kind: type[Value]) -> None:
@@ -40,6 +41,7 @@ class DiskMap(Generic[Value]):
         if lines > 2 * len(self.values) + _SPARE_LINES:
             self._rewrite()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._end = os.fstat(self._file).st_size
         sync_folder(path.parent)
 
     def put(self, key: str, value: Value) -> None:
@@ -58,9 +60,16 @@ class DiskMap(Generic[Value]):
 
     def _append(self, key: str, value: Value | None) -> None:
         line = _line(key, value)
-        if os.write(self._file, line) != len(line):
-            raise StoreError(f"{self._path} could not be written: is the disk full?")
-        os.fsync(self._file)
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError("it was cut short")
+            os.fsync(self._file)
+        except OSError as problem:
+            os.ftruncate(self._file, self._end)  # what follows a part of a line would be unreadable
+            raise StoreError(
+                f"{self._path} could not be written ({problem.strerror or problem}): is the disk full?"
+            ) from None
+        self._end += len(line)
 
     def _read(self) -> int:
         content = self._path.read_bytes()

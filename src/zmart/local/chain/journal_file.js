@@ -1,0 +1,75 @@
+'use strict';
+// A file of lines that grows at its end: a line is written whole or not at all, and read without holding the file.
+const fs = require('fs');
+
+const CHUNK_BYTES = 4 * 1024 * 1024;
+const NEW_LINE = 10;
+
+class JournalFile {
+  constructor(file) {
+    this.file = file;
+    this.handle = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+    this.end = 0;
+  }
+
+  /** Write `text` at the end. Throws an error with `unwritten` when the disk did not take all of it: the file then
+   * ends where it did before. */
+  append(text) {
+    const bytes = Buffer.from(text);
+    try {
+      for (let at = 0; at < bytes.length;) {
+        const written = fs.writeSync(this.handle, bytes, at, bytes.length - at, this.end + at);
+        if (!written) throw new Error('nothing was written');
+        at += written;
+      }
+    } catch (problem) {
+      this.cutTo(this.end);
+      throw Object.assign(problem, { unwritten: true });
+    }
+    this.end += bytes.length;
+  }
+
+  /** Forget what follows `end`. A failure is no loss: the next write begins at `end`, too. */
+  cutTo(end) {
+    try { fs.ftruncateSync(this.handle, end); } catch (problem) { console.error(`${this.file}: ${problem.message}`); }
+    this.end = end;
+  }
+
+  read(offset, length) {
+    const bytes = Buffer.alloc(length);
+    fs.readSync(this.handle, bytes, 0, length, offset);
+    return bytes;
+  }
+
+  /** Every whole line as [bytes, offset]; `bytes` are valid until the next one is taken. */
+  * lines() {
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    let rest = Buffer.alloc(0);
+    let offset = 0;
+    for (;;) {
+      const count = fs.readSync(this.handle, chunk, 0, CHUNK_BYTES, offset + rest.length);
+      if (!count) return;
+      const bytes = rest.length ? Buffer.concat([rest, chunk.subarray(0, count)]) : chunk.subarray(0, count);
+      let start = 0;
+      for (let stop = bytes.indexOf(NEW_LINE); stop >= 0; stop = bytes.indexOf(NEW_LINE, start)) {
+        yield [bytes.subarray(start, stop), offset + start];
+        start = stop + 1;
+      }
+      rest = Buffer.from(bytes.subarray(start));
+      offset += start;
+    }
+  }
+
+  get size() { return fs.fstatSync(this.handle).size; }
+
+  sync() { fs.fsyncSync(this.handle); }
+
+  renameTo(file) {
+    fs.renameSync(this.file, file);
+    this.file = file;
+  }
+
+  close() { fs.closeSync(this.handle); }
+}
+
+module.exports = { JournalFile };

@@ -1,0 +1,60 @@
+'use strict';
+// Load many accounts at once: Surfpool fetches them from a URL of ours, by its method snapshotSubscribe.
+const crypto = require('crypto');
+const http = require('http');
+
+const LONGEST_LOAD_MS = 60000;
+const ENDED = /"accounts_loaded":(\d+),[^{}]*"status":"(Completed|Failed)"/;
+
+/** Whether Surfpool at `wsUrl` loaded all of `accounts`, {address: {lamports, owner, data (base64), executable}}. */
+async function loadAccounts(wsUrl, accounts) {
+  const count = Object.keys(accounts).length;
+  if (!count) return true;
+  const rows = Object.entries(accounts).map(([address, account]) => [address, { ...account, rentEpoch: 0 }]);
+  const body = JSON.stringify(Object.fromEntries(rows));
+  const server = http.createServer((request, response) => response.end(body));
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  try {
+    const said = await subscribed(wsUrl, 'snapshotSubscribe', `http://127.0.0.1:${server.address().port}/accounts`);
+    return said?.[2] === 'Completed' && Number(said[1]) === count;
+  } finally {
+    server.close();
+  }
+}
+
+/** Subscribe, and resolve to the match of ENDED in what is notified; to null when nothing comes. */
+function subscribed(wsUrl, method, ...params) {
+  return new Promise((resolve) => {
+    const request = http.request(wsUrl.replace(/^ws/, 'http'), {
+      headers: {
+        connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': 13,
+        'sec-websocket-key': crypto.randomBytes(16).toString('base64'),
+      },
+    });
+    const end = (found) => { clearTimeout(timer); request.destroy(); resolve(found); };
+    const timer = setTimeout(() => end(null), LONGEST_LOAD_MS);
+    request.on('error', () => end(null));
+    request.on('response', () => end(null));
+    request.on('upgrade', (response, socket) => {
+      let text = '';
+      socket.on('data', (bytes) => {
+        text += bytes.toString('latin1'); // a server does not mask its frames
+        const found = ENDED.exec(text);
+        if (found) { socket.destroy(); end(found); }
+      });
+      socket.on('error', () => end(null));
+      socket.on('close', () => end(null));
+      socket.write(frame(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })));
+    });
+    request.end();
+  });
+}
+
+/** A text frame of less than 64 KiB, masked with zeros. */
+function frame(text) {
+  const body = Buffer.from(text);
+  const length = body.length < 126 ? [0x80 | body.length] : [0x80 | 126, body.length >> 8, body.length & 0xff];
+  return Buffer.concat([Buffer.from([0x81, ...length, 0, 0, 0, 0]), body]);
+}
+
+module.exports = { loadAccounts };

@@ -1,0 +1,49 @@
+"""The local chain's start after a long life: seconds, and memory that does not follow what is remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kit.chain_journal import fill_journal
+from kit.servers import running
+from zmart.local.chain.server import ChainServer
+from zmart.local.processes import free_port
+
+pytestmark = pytest.mark.slow
+MIB = 1024 * 1024
+RESTORED_WITHIN_S = 5.0
+MOST_MEMORY_MIB = 350
+
+
+@pytest.fixture
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
+    addon = request.config.rootpath / ".zmart" / "node"
+    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
+        yield server
+
+
+def memory_mib(chain: ChainServer) -> float:
+    assert chain._process is not None
+    return psutil.Process(chain._process.pid).memory_info().rss / MIB
+
+
+def test_10_000_accounts_and_100_000_transactions_are_restored_in_seconds(chain: ChainServer) -> None:
+    """C3. The accounts have one owner, which costs Surfpool the most. The best of three starts counts."""
+    chain.stop()
+    fill_journal(chain.folder, accounts=10_000, transactions=100_000)
+    durations, memory = [], []
+    for _ in range(3):
+        began = time.monotonic()
+        chain.start()
+        durations.append(time.monotonic() - began)
+        memory.append(memory_mib(chain))
+        chain.stop()
+    print(f"restored in {durations}, memory {memory} MiB")
+    assert min(durations) < RESTORED_WITHIN_S
+    assert max(memory) < MOST_MEMORY_MIB
+    assert memory[-1] - memory[0] < 20

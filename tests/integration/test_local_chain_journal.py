@@ -1,0 +1,193 @@
+"""What the local chain writes down: whole or not at all, whatever the disk does, and soon read again."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from solders.keypair import Keypair
+
+from kit.chain_journal import fill_journal, run_script
+from kit.servers import running
+from kit.waiting import until
+from zmart.chain.compose import memo
+from zmart.chain.rpc import Rpc
+from zmart.errors import ZmartError
+from zmart.local.chain.genesis import fund, send
+from zmart.local.chain.server import ChainServer
+from zmart.local.processes import free_port
+from zmart.market.types import Address, Lamports, Wallet
+
+SOL = 1_000_000_000
+
+
+@pytest.fixture
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
+    addon = request.config.rootpath / ".zmart" / "node"
+    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
+        yield server
+
+
+@pytest.fixture
+async def rpc(chain: ChainServer) -> AsyncIterator[Rpc]:
+    async with Rpc([chain.rpc_url], attempts=1) as client:
+        yield client
+
+
+def kill(chain: ChainServer) -> None:
+    assert chain._process is not None
+    chain._process.kill()
+    chain._process.wait()
+
+
+def journal_of(chain: ChainServer) -> Path:
+    return chain.folder / "journal"
+
+
+def new_wallet() -> Wallet:
+    return Wallet(str(Keypair().pubkey()))
+
+
+async def balance(rpc: Rpc, wallet: Wallet) -> int:
+    account = await rpc.get_account(Address(wallet))
+    return account.lamports if account else 0
+
+
+async def recorded(chain: ChainServer, wallet: Wallet) -> None:
+    await until(lambda: wallet in journal_of(chain).read_text())
+
+
+async def test_a_chain_with_more_accounts_than_surfpool_has_room_for_events_comes_back(
+    chain: ChainServer, rpc: Rpc
+) -> None:
+    """C3: nobody took the events while accounts were restored, and after some 500 Surfpool waited without limit."""
+    wallet = new_wallet()
+    await fund(rpc, wallet, Lamports(SOL))
+    chain.stop()
+    fill_journal(chain.folder, accounts=2_000, transactions=1_000)
+    for stop in (chain.stop, lambda: kill(chain)):
+        chain.start()
+        assert await balance(rpc, wallet) == SOL
+        exported = await rpc.call("surfnet_exportSnapshot", [{"filter": {}, "scope": "network"}])
+        assert isinstance(exported, dict)
+        assert len(exported["value"]) > 2_000
+        stop()
+
+
+async def test_more_changes_at_once_than_surfpool_has_room_for_events_are_all_recorded(
+    chain: ChainServer, rpc: Rpc
+) -> None:
+    """C3, while the chain runs: events are taken even while it waits for an answer of Surfpool."""
+    wallets = [new_wallet() for _ in range(1_500)]
+    for at in range(0, len(wallets), 100):
+        await asyncio.gather(*(fund(rpc, wallet, Lamports(SOL)) for wallet in wallets[at : at + 100]))
+    await recorded(chain, wallets[-1])
+    kill(chain)
+    chain.start()
+    assert {await balance(rpc, wallet) for wallet in wallets[::50]} == {SOL}
+
+
+async def test_a_full_disk_stops_transactions_and_no_process_and_nothing_is_lost(
+    chain: ChainServer, rpc: Rpc
+) -> None:
+    """C15, C4: the kernel cuts a write short, as a full disk does; what was executed is written once there is room."""
+    assert chain._process is not None
+    process = psutil.Process(chain._process.pid)
+    payer, before, during, after = Keypair(), new_wallet(), new_wallet(), new_wallet()
+    await fund(rpc, Wallet(str(payer.pubkey())), Lamports(SOL))
+    await fund(rpc, before, Lamports(SOL))
+    await recorded(chain, before)
+    process.rlimit(psutil.RLIMIT_FSIZE, (journal_of(chain).stat().st_size + 100, resource.RLIM_INFINITY))
+    await fund(rpc, during, Lamports(2 * SOL))
+
+    async def refusal() -> str:
+        try:
+            await send(rpc, [memo(str(during))], [payer])
+        except ZmartError as problem:
+            return str(problem)
+        return ""
+
+    await until(refusal, lambda sentence: "free some space" in sentence)
+    assert await balance(rpc, during) == 2 * SOL
+    process.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await until(refusal, lambda sentence: not sentence)
+    await fund(rpc, after, Lamports(3 * SOL))
+    await recorded(chain, after)
+    kill(chain)
+    chain.start()
+    assert [await balance(rpc, wallet) for wallet in (before, during, after)] == [SOL, 2 * SOL, 3 * SOL]
+
+
+async def test_a_write_that_was_cut_short_before_others_does_not_end_a_start(
+    chain: ChainServer, rpc: Rpc
+) -> None:
+    """C15: earlier releases wrote on behind the part that a full disk had taken."""
+    first, second = new_wallet(), new_wallet()
+    await fund(rpc, first, Lamports(SOL))
+    await recorded(chain, first)
+    chain.stop()
+    with journal_of(chain).open("ab") as journal:
+        journal.write(b'T {"signature":"torn","slot":7,"meta":{"logMessages":["Program \\"x\\"')
+    fill_journal_line(chain, second)
+    chain.start()
+    assert [await balance(rpc, wallet) for wallet in (first, second)] == [SOL, 5]
+    assert "1 damaged lines are left out" in chain.log.read_text()
+    assert "damaged" not in chain.log.read_text().rpartition("damaged lines")[2]
+
+
+def fill_journal_line(chain: ChainServer, wallet: Wallet) -> None:
+    system = "1" * 32
+    account = f'{{"lamports":5,"owner":"{system}","data":"","executable":false}}'
+    with journal_of(chain).open("ab") as journal:
+        journal.write(f'C {{"accounts":{{"{wallet}":{account}}},"clock":{{"slot":9000}}}}\n'.encode())
+
+
+def test_a_journal_that_was_cut_anywhere_holds_the_last_whole_state(tmp_path: Path) -> None:
+    """C15: every length of the last writes, and what is written after the repair."""
+    assert run_script(CUT_ANYWHERE, tmp_path / "chain") == "every cut holds a whole state\n"
+
+
+CUT_ANYWHERE = """
+const assert = require('assert');
+const fs = require('fs');
+const [source, folder] = process.argv.slice(2);
+const { Journal } = require(`${source}/journal.js`);
+console.error = () => {};
+const account = (lamports) => ({ lamports, owner: 'o', data: 'eA==', executable: false });
+const transaction = (at) => ({ signature: `s${at}`, slot: at, blockTime: at, err: null, blockhash: `b${at}`,
+  addresses: ['ä'], meta: { logMessages: ['Program log: {"quoted": 1}'] } });
+
+async function main() {
+  const journal = new Journal(folder);
+  const ends = [];
+  for (let at = 0; at < 6; at += 1) {
+    journal.commit([transaction(at)], { a: account(at) }, { slot: at });
+    if (at === 3) journal.writeState();
+    ends.push(journal.lines.end);
+  }
+  const whole = fs.readFileSync(journal.file);
+  for (let cut = ends[0]; cut <= whole.length; cut += 1) {
+    fs.writeFileSync(journal.file, whole.subarray(0, cut));
+    const read = new Journal(folder);
+    await read.readTransactions();
+    const state = read.clock.slot;
+    assert.ok(cut >= ends[state] - (state === 3 ? ends[3] : 0) && !(cut >= ends[state + 1]), `${cut}: ${state}`);
+    assert.strictEqual(read.accounts.get('a').lamports, state);
+    assert.deepStrictEqual([...read.transactions.keys()], Array.from({ length: state + 1 }, (_, at) => `s${at}`));
+    read.commit([transaction(9)], { a: account(9) }, { slot: 9 });
+    const again = new Journal(folder);
+    await again.readTransactions();
+    assert.strictEqual(again.accounts.get('a').lamports, 9);
+    assert.strictEqual(again.damaged, 0);
+    assert.deepStrictEqual(again.read('s9'), transaction(9));
+    again.lines.close();
+    read.lines.close();
+  }
+  console.log('every cut holds a whole state');
+}
+main();
+"""
