@@ -100,6 +100,8 @@ async def test_subscribing_by_market_id_gives_the_row_and_then_everything_about_
         assert answer["data"]["subscriptions"] == [MARKET]
         assert answer["data"]["snapshot"]["on_chain_address"] == ADDRESS
         assert answer["data"]["snapshot"]["current_price_yes"] == "0.500000000"
+        # U13: the first web client reads these here, and a comment's text at the top
+        assert [answer["data"][name] for name in ("priceYes", "priceNo", "totalShares")] == [0.5, 0.5, 0]
         assert answer["offset"] == 1
         await pool.execute("UPDATE markets SET state = 'RESOLVING', shares_yes = 5")
         await rows.add_trades(pool, [rows.trade_fold(MARKET, WALLET, signature="sig", cost_lamports=7)])
@@ -114,6 +116,7 @@ async def test_subscribing_by_market_id_gives_the_row_and_then_everything_about_
         assert state["data"]["totalShares"] == 5
         assert (trade["type"], trade["data"]["tx_signature"], trade["data"]["cost"]) == ("trade", "sig", 7)
         assert (comment["type"], comment["data"]["discussion"]["content"]) == ("discussion", "hello")
+        assert comment["data"]["content"] == "hello"
         assert [message["offset"] for message in (state, trade, comment)] == [2, 3, 5]
         assert {message["channel"] for message in (state, trade, comment)} == {f"market:{MARKET}"}
 

@@ -97,10 +97,11 @@ def test_votes_of_both_kinds_and_both_sources_have_one_form():
 def test_a_deleted_comment_is_told_without_its_content():
     made = message(Topic.DISCUSSIONS, Op.CREATED, COMMENT_ROW)["data"]
     assert (made["action"], made["discussion"]["content"]) == ("created", 'Ünïcode "x"')
+    assert made["content"] == made["discussion"]["content"]
     assert (made["postId"], made["author"], made["parentId"]) == (COMMENT_ROW["id"], "W" * 44, None)
     marked = {**COMMENT_ROW, "deleted_at": "2026-01-02T03:04:06+00:00"}
     gone = message(Topic.DISCUSSIONS, Op.UPDATED, marked, COMMENT_ROW)["data"]
-    assert (gone["action"], gone["discussion"]["content"]) == ("deleted", None)
+    assert (gone["action"], gone["discussion"]["content"], gone["content"]) == ("deleted", None, None)
     assert gone["discussion"]["deleted_at"] == "2026-01-02T03:04:06.000Z"
     erased = message(Topic.DISCUSSIONS, Op.DELETED, None, COMMENT_ROW)["data"]
     assert (erased["action"], erased["discussion"]["content"]) == ("deleted", None)

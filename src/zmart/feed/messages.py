@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from zmart.feed.shapes import CommentChange, MarketChange, Moment, TradeChange, VoteChange
+from zmart.feed.shapes import CommentChange, MarketChange, Moment, PriceFigures, TradeChange, VoteChange
 from zmart.market.identifiers import MARKET_ID_FORM
 
 _OF_ALL, _OF_ONE = "markets|trades|activity", "market|trades|votes|discussions"
@@ -153,8 +153,9 @@ class Subscribed(AnswerEnvelope, frozen=True, kw_only=True, tag="subscribed"):
     data: SubscribedData
 
 
-class SubscribedToMarketData(Struct, frozen=True, kw_only=True):
-    """The start of a subscription by market. `snapshot` is null if the market does not exist."""
+class SubscribedToMarketData(PriceFigures, frozen=True, kw_only=True):
+    """The start of a subscription by market, with the market's prices as after each change. `snapshot` is null if the
+    market does not exist."""
 
     message: str
     subscriptions: list[str]

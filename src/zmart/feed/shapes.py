@@ -85,6 +85,14 @@ class MarketSnapshotData(MarketData, frozen=True, kw_only=True):
     ends_at: Moment | None
 
 
+class PriceFigures(Struct, frozen=True, kw_only=True):
+    """The figures of a price display, missing where the market's row is."""
+
+    price_yes: float | UnsetType = field(name="priceYes", default=UNSET)
+    price_no: float | UnsetType = field(name="priceNo", default=UNSET)
+    total_shares: Units | UnsetType = field(name="totalShares", default=UNSET)
+
+
 class MarketChange(Struct, frozen=True, kw_only=True):
     """A market was created, changed its state, or has another price. `new_state` is null for a deleted one."""
 
@@ -150,13 +158,14 @@ class CommentData(Struct, frozen=True, kw_only=True):
 
 
 class CommentChange(Struct, frozen=True, kw_only=True):
-    """A change of a comment. `deleted` also means that its author removed it."""
+    """A change of a comment. `deleted` also means that its author removed it. `content` is the comment's own."""
 
     action: Action
     discussion: CommentData
     post_id: str = field(name="postId")
     author: str
     parent_id: str | None = field(name="parentId")
+    content: str | None
 
 
 class MarketsSnapshot(Struct, frozen=True, kw_only=True):

@@ -109,6 +109,7 @@ def _comment_change(row: rows.CommentJson, action: Action) -> CommentChange:
         post_id=comment.id,
         author=comment.user_wallet,
         parent_id=comment.parent_id,
+        content=comment.content,
     )
 
 

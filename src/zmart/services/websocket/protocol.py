@@ -10,6 +10,7 @@ from msgspec import UNSET
 from zmart.feed import messages
 from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
 from zmart.feed.messages import Answer, Code, ConnectionLimits, OutcomeName
+from zmart.feed.shapes import PriceFigures
 from zmart.market.times import now_iso
 
 ECHO_MAX = 64
@@ -69,6 +70,7 @@ class _ClientMessage(msgspec.Struct, frozen=True):
 
 
 _CLIENT_MESSAGE = msgspec.json.Decoder(_ClientMessage)
+_FIGURES = msgspec.json.Decoder(PriceFigures | None)
 _INVALID = RefusedRequest("Invalid message format", "invalid_message")
 
 
@@ -154,13 +156,23 @@ def subscribed(
     if target.by_market:
         message = f"Subscribed to market {target.market_text}"
         data = messages.SubscribedToMarketData(
-            message=message, subscriptions=subscriptions, outcome=outcome, snapshot=state
+            message=message,
+            subscriptions=subscriptions,
+            outcome=outcome,
+            snapshot=state,
+            **_figures(snapshot),
         )
         return _encoded(messages.SubscribedToMarket(**envelope, data=data))
     begun = messages.SubscribedData(
         epoch=position.epoch, offset=position.offset, outcome=outcome, snapshot=state
     )
     return _encoded(messages.Subscribed(**envelope, data=begun))
+
+
+def _figures(snapshot: msgspec.Raw | None) -> dict[str, Any]:
+    """Return the figures of a price display, none if the market or the database is not there."""
+    figures = None if snapshot is None else _FIGURES.decode(snapshot)
+    return {} if figures is None else msgspec.structs.asdict(figures)
 
 
 def unsubscribed(
