@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
+from collections.abc import Callable
+from urllib.parse import quote
 
+import base58
 import pytest
 import redis.asyncio
 
@@ -12,11 +16,14 @@ from kit.gateway import (
     ADMIN,
     OPERATOR,
     add_market,
+    ballot,
     legacy_body,
     legacy_header,
     site,
 )
 from kit.wallets import address, market_id, wallet
+
+Encode = Callable[[bytes], bytes]
 
 
 async def test_a_wallet_signs_in_and_out(database_url: str, redis_url: str) -> None:
@@ -201,3 +208,74 @@ async def test_the_nonce_is_gone_after_five_minutes(database_url: str, redis_url
         nonce = (await here.post("/api/auth/nonce", {"wallet": address(1)})).json()["nonce"]
         async with redis.asyncio.Redis.from_url(redis_url) as client:
             assert 295 < await client.ttl(f"auth:nonce:{nonce}") <= 300
+
+
+ENCODINGS = [
+    base58.b58encode,
+    base64.b64encode,
+    base64.urlsafe_b64encode,
+    lambda raw: raw.hex().encode(),
+    lambda raw: b"0x" + raw.hex().encode(),
+]
+
+
+async def test_every_proof_takes_a_signature_in_any_encoding(database_url: str, redis_url: str) -> None:
+    """The open question of base64, hex and array signatures: wherever a wallet's signature proves something."""
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        for number, encode in enumerate(ENCODINGS):
+
+            def encoded(text: str, number: int = number, encode: Encode = encode) -> str:
+                return encode(bytes(wallet(number).sign_message(text.encode()))).decode()
+
+            message = (await here.post("/api/auth/nonce", {"wallet": address(number)})).json()["message"]
+            proof = {"wallet": address(number), "message": message, "signature": encoded(message)}
+            assert (await here.post("/api/auth/verify", proof)).status_code == 200
+            body = legacy_body(wallet(number), content="Hello", market_id=market)
+            body["signature"] = encoded(str(body["message"]))
+            assert (await here.post("/api/discussions", body)).status_code == 201
+            stamp = f"Sign in to ZMART\nTimestamp: {int(time.time() * 1000)}"
+            header = f"Signature message={quote(stamp)}&signature={encoded(stamp)}&wallet={address(number)}"
+            plain, headers = {"content": "Hi", "market_id": market}, {"authorization": header}
+            answer = await here.http.post("/api/discussions", json=plain, headers=headers)
+            assert answer.status_code == 201, answer.text
+            vote = ballot(here, wallet(number), market)
+            vote["signature"] = encoded(str(vote["statement"]))
+            assert (await here.post("/api/votes/proposal", vote)).status_code == 201
+        stored = await here.pool.fetch("SELECT signature FROM votes")
+        assert all(len(base58.b58decode(row["signature"])) == 64 for row in stored)
+        assert len(stored) == len(ENCODINGS)
+
+
+async def test_one_signature_in_two_encodings_serves_one_request(database_url: str, redis_url: str) -> None:
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1)
+        first = legacy_body(wallet(1), content="First", market_id=market)
+        assert (await here.post("/api/discussions", first)).status_code == 201
+        again = first | {"content": "Second", "signature": base58.b58decode(str(first["signature"])).hex()}
+        assert (await here.post("/api/discussions", again)).status_code == 401
+
+
+async def test_a_signature_that_cannot_be_read_is_refused_by_the_encoding_that_it_has(
+    database_url: str, redis_url: str
+) -> None:
+    """The open question of base64, hex and array signatures."""
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        signature = base64.b64encode(bytes(63)).decode()
+        message = (await here.post("/api/auth/nonce", {"wallet": address(1)})).json()["message"]
+        signed = {"wallet": address(1), "message": message, "signature": signature}
+        legacy = legacy_body(wallet(1), content="Hello", market_id=market) | {"signature": signature}
+        vote = ballot(here, wallet(1), market) | {"signature": signature}
+        for path, body in (
+            ("/api/auth/verify", signed),
+            ("/api/discussions", legacy),
+            ("/api/votes/proposal", vote),
+        ):
+            answer = await here.post(path, body)
+            assert answer.status_code == 401, path
+            assert "base58, base64 or hex; this one is base64 of 63 bytes" in answer.text, path
+            numbers = await here.post(path, body | {"signature": [7] * 64})
+            assert "an array of 64 numbers" in numbers.text or numbers.status_code == 401, path
+        asked = await here.get(f"/api/transactions/{'ab' * 64}")
+        assert (asked.status_code, "this is hex of 64 bytes" in asked.text) == (404, True)

@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import httpx
 import pytest
-from solders.keypair import Keypair
 
 from kit.gateway import (
     NOW,
     OPERATOR,
-    Site,
     add_market,
     add_trade,
+    ballot,
     legacy_body,
     site,
 )
 from kit.servers import LocalChain
 from kit.wallets import address, market_id, wallet
-from zmart.market.types import VoteKind, Wallet
-from zmart.market.votes import Statement
 from zmart.store import dispute_reviews
-
-
-def ballot(
-    here: Site, key: Keypair, market: str, choice: bool = True, kind: str = "proposal"
-) -> dict[str, object]:
-    statement = Statement(
-        program=here.gateway.context.program.address,
-        market_id=market,
-        kind=VoteKind(kind),
-        vote=choice,
-        wallet=Wallet(str(key.pubkey())),
-        issued_ms=int(datetime.now(UTC).timestamp() * 1000),
-    )
-    signature = str(key.sign_message(statement.text().encode()))
-    return {
-        "market_id": market,
-        "vote": choice,
-        "wallet": statement.wallet,
-        "statement": statement.text(),
-        "signature": signature,
-    }
 
 
 async def test_a_signed_vote_is_counted_and_proved(database_url: str, redis_url: str) -> None:

@@ -15,7 +15,8 @@ from kit import rows
 from kit.described import only_described_statuses
 from kit.wallets import address, address_of, market_id, wallet
 from zmart.market.fold_state import PositionFold
-from zmart.market.types import MarketId, Side
+from zmart.market.types import MarketId, Side, VoteKind, Wallet
+from zmart.market.votes import Statement
 from zmart.services.gateway.service import Gateway, open_gateway
 from zmart.settings import Settings
 from zmart.store.pool import Pool
@@ -167,3 +168,25 @@ def legacy_header(key: Keypair) -> str:
     message = f"Sign in to ZMART\nTimestamp: {int(time.time() * 1000)}"
     signature = key.sign_message(message.encode())
     return f"Signature message={quote(message)}&signature={signature}&wallet={key.pubkey()}"
+
+
+def ballot(
+    here: Site, key: Keypair, market: str, choice: bool = True, kind: str = "proposal"
+) -> dict[str, object]:
+    """The body of a vote with its signed statement."""
+    statement = Statement(
+        program=here.gateway.context.program.address,
+        market_id=market,
+        kind=VoteKind(kind),
+        vote=choice,
+        wallet=Wallet(str(key.pubkey())),
+        issued_ms=int(datetime.now(UTC).timestamp() * 1000),
+    )
+    signature = str(key.sign_message(statement.text().encode()))
+    return {
+        "market_id": market,
+        "vote": choice,
+        "wallet": statement.wallet,
+        "statement": statement.text(),
+        "signature": signature,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from solders.signature import Signature as SoldersSignature
 
 from zmart.errors import DecodeError
+from zmart.market.encodings import describe
 from zmart.market.types import Signature
 
 MAX_CHARS = 88
@@ -24,5 +25,6 @@ def is_signature(text: object) -> bool:
 def parse_signature(text: object) -> Signature:
     """Validate a signature. Raises DecodeError."""
     if not isinstance(text, str) or not is_signature(text):
-        raise DecodeError(f"{str(text)[:100]!r} is not a signature: base58 of 64 bytes.")
+        given = f": this is {describe(text)}" if isinstance(text, str) else ""
+        raise DecodeError(f"{str(text)[:100]!r} is not a signature, base58 of 64 bytes{given}.")
     return Signature(text)

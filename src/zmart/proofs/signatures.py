@@ -12,12 +12,23 @@ from collections.abc import Iterator
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
+from zmart.errors import Unauthenticated
+from zmart.market.encodings import read_signature
 from zmart.market.types import Wallet
 
 _DOMAIN = b"\xffsolana offchain"
 _FORMATS = (b"\1", b"\0", b"\2")
 """Short UTF-8, as wallets show line feeds; plain ASCII, which some claim nevertheless; UTF-8 of any length."""
 _MAX_TEXT_BYTES = 65_535
+
+
+def require_signature(wallet: Wallet, text: str, signature: str, application: str = "") -> str:
+    """Return a wallet's signature over `text` in base58; `signature` may be base58, base64 or hex. Raises
+    Unauthenticated: it is none of these, or not the wallet's."""
+    read = read_signature(signature)
+    if not signed_text(wallet, text, read, application):
+        raise Unauthenticated(f"The signature is not that of {wallet[:44]} over this text.")
+    return read
 
 
 def signed_text(wallet: Wallet, text: str, signature: str, application: str = "") -> bool:

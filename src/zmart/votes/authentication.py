@@ -5,7 +5,7 @@ from __future__ import annotations
 from zmart.errors import Invalid, Unauthenticated
 from zmart.market.vote_entries import LogEntry, VoteChannel
 from zmart.market.votes import STATEMENT_WINDOW_S, Statement, parse_statement
-from zmart.proofs.signatures import signed_text
+from zmart.proofs.signatures import require_signature
 from zmart.votes.command import CastVote
 
 
@@ -42,6 +42,5 @@ def authenticate(command: CastVote, statement: Statement | None, *, statement_re
         raise Unauthenticated(
             f"The statement was issued more than {STATEMENT_WINDOW_S // 60} minutes from now: sign a new one."
         )
-    if not signed_text(command.wallet, statement.text(), command.signature, command.program):
-        raise Unauthenticated(f"The signature over the statement is not that of {command.wallet}.")
-    return LogEntry(channel=VoteChannel.STATEMENT, statement=statement, proof=command.signature)
+    proof = require_signature(command.wallet, statement.text(), command.signature, command.program)
+    return LogEntry(channel=VoteChannel.STATEMENT, statement=statement, proof=proof)

@@ -73,20 +73,20 @@ async def _write(
         raise Conflict(f"The time to vote on this {kind.value} has ended: voting is over.")
     if admission.judgement is not None:  # before the vote, which counts by it
         await vote_judgements.write(connection, market_id, kind, admission.opened_at, [admission.judgement])
-    row = await votes.insert(connection, _new_vote(command, log.size))
+    row = await votes.insert(connection, _new_vote(command, entry, log.size))
     if row is None:
         raise _second_vote(command)
     return row, await log.append([entry])
 
 
-def _new_vote(command: CastVote, log_index: int) -> NewVote:
+def _new_vote(command: CastVote, entry: LogEntry, log_index: int) -> NewVote:
     return NewVote(
         market_id=command.market_id,
         kind=command.kind,
         wallet=command.wallet,
         vote=command.vote,
         statement=command.statement,
-        signature=command.signature,
+        signature=entry.proof,
         log_index=log_index,
         created_at=command.received_at,
     )

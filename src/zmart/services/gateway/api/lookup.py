@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 
 from zmart.chain.signatures import is_signature
 from zmart.errors import Invalid, NotFound
+from zmart.market.encodings import describe
 from zmart.market.identifiers import MarketRef, is_address, parse_market
 from zmart.market.integers import parse_decimal
 from zmart.market.times import parse_iso
@@ -44,21 +45,23 @@ def market_in_body(text: str, field: str = "market_id") -> MarketRef:
 def wallet_in_path(text: str) -> Wallet:
     """Parse a wallet in a path. Raises NotFound."""
     if not is_address(text):
-        raise NotFound("There is no such wallet: it must be the base58 text of 32 bytes.")
+        raise NotFound(f"There is no such wallet: it must be base58 of 32 bytes, this is {describe(text)}.")
     return Wallet(text)
 
 
 def wallet_in_body(text: str, field: str = "wallet") -> Wallet:
     """Parse a wallet in a body. Raises Invalid."""
     if not is_address(text):
-        raise Invalid(field, f"{field} must be the base58 text of 32 bytes.")
+        raise Invalid(field, f"{field} must be base58 of 32 bytes, this is {describe(text)}.")
     return Wallet(text)
 
 
 def signature_in_path(text: str) -> Signature:
     """Parse a transaction's signature in a path. Raises NotFound."""
     if not is_signature(text):
-        raise NotFound("There is no such transaction: a signature is base58 of 64 bytes.")
+        raise NotFound(
+            f"There is no such transaction: a signature is base58 of 64 bytes, this is {describe(text)}."
+        )
     return Signature(text)
 
 

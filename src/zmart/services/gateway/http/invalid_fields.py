@@ -94,18 +94,19 @@ def _of_body(kind: type[msgspec.Struct], body: bytes) -> Iterator[FieldProblem]:
             yield FieldProblem(field=lack.field, message=str(lack))
 
 
-def _problem(name: str, message: str, hint: object, value: object = msgspec.UNSET) -> FieldProblem:
+def _problem(name: str, message: str, annotation: object, value: object = msgspec.UNSET) -> FieldProblem:
     """Write msgspec's message in the words of JSON."""
     inside = ""
     if (path := _PATH.search(message)) is not None:
         inside, message, value = path[1], message[: path.start()], msgspec.UNSET
     at = name + inside
-    if message.startswith("Invalid enum value") and (allowed := _allowed(hint)):
+    if message.startswith("Invalid enum value") and (allowed := _allowed(annotation)):
         message = f"{at} is one of {', '.join(allowed)}."
     elif kinds := _KIND.fullmatch(message):
         expected = " or ".join(_of_json(kinds[1]))
         given = " or ".join(_of_json(kinds[2])) if value is msgspec.UNSET else _kind_of(value)
-        message = f"{at} must be {expected}, not {given}."
+        hint = ": write bytes as base58, base64 or hex" if given.endswith(" numbers") else ""
+        message = f"{at} must be {expected}, not {given}{hint}."
     elif bound := _BOUND.fullmatch(message):
         unit = " characters" if bound[2] and bound[1] == "str" else " entries" if bound[2] else ""
         message = f"{at} must be {' or '.join(_of_json(bound[1]))} {_BOUNDS[bound[3]]} {bound[4]}{unit}."

@@ -15,7 +15,7 @@ from zmart.errors import StoreError, Unauthenticated
 from zmart.feed.redis_client import RedisClient
 from zmart.market.times import iso
 from zmart.market.types import Wallet
-from zmart.proofs.signatures import signed_text
+from zmart.proofs.signatures import require_signature
 
 NONCE_LIFETIME_S = 300
 _STATEMENT = "Sign in to ZMART. This costs nothing and sends no transaction."
@@ -61,8 +61,7 @@ class SignIn:
     async def verify(self, wallet: Wallet, message: str, signature: str) -> None:
         """Check that the message was issued here, is signed by the wallet and was not used before. Raises
         Unauthenticated."""
-        if not signed_text(wallet, message, signature):
-            raise Unauthenticated("The signature is not this wallet's over this message.")
+        require_signature(wallet, message, signature)
         match = _NONCE.search(message)
         pending = None if match is None else await self._take(match[1])
         if pending is None:

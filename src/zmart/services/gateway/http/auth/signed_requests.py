@@ -17,7 +17,7 @@ import msgspec
 from zmart.errors import StoreError, Unauthenticated
 from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Wallet
-from zmart.proofs.signatures import signed_text
+from zmart.proofs.signatures import require_signature
 
 BODY_WINDOW_S = 300
 HEADER_WINDOW_S = 3600
@@ -63,7 +63,8 @@ def in_header(value: str) -> WalletSignature:
     if len(value) > _MAX_HEADER_CHARS:
         raise Unauthenticated("The Authorization header is too long.")
     pairs: Mapping[str, str] = dict(parse_qsl(value.removeprefix(HEADER_PREFIX)))
-    fields = _SignatureFields(pairs.get("message", ""), pairs.get("signature", ""), pairs.get("wallet", ""))
+    signature = pairs.get("signature", "").replace(" ", "+")  # of base64 that was not escaped
+    fields = _SignatureFields(pairs.get("message", ""), signature, pairs.get("wallet", ""))
     return _checked(fields, _HEADER_TEXT, HEADER_WINDOW_S)
 
 
@@ -74,9 +75,8 @@ def _checked(fields: _SignatureFields, text: re.Pattern[str], window_s: int) -> 
     if abs(time.time() * 1000 - int(match[1])) > window_s * 1000:
         raise Unauthenticated(f"The signed message is older than {window_s // 60} minutes: sign a new one.")
     wallet = Wallet(fields.wallet)
-    if not signed_text(wallet, fields.message, fields.signature):
-        raise Unauthenticated("The signature is not this wallet's over this message.")
-    return WalletSignature(wallet, fields.signature, window_s)
+    signature = require_signature(wallet, fields.message, fields.signature)
+    return WalletSignature(wallet, signature, window_s)
 
 
 class ReplayGuard:

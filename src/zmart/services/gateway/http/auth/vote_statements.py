@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from zmart.errors import Unauthenticated
 from zmart.market.types import Wallet
-from zmart.proofs.signatures import signed_text
+from zmart.proofs.signatures import require_signature
 
 
 class _StatementBody(msgspec.Struct, frozen=True):
@@ -24,4 +25,8 @@ def signer_of(body: bytes) -> Wallet | None:
     except (msgspec.MsgspecError, RecursionError):
         return None
     wallet = Wallet(parsed.wallet or parsed.user)
-    return wallet if signed_text(wallet, parsed.statement, parsed.signature) else None
+    try:
+        require_signature(wallet, parsed.statement, parsed.signature)
+    except Unauthenticated:
+        return None
+    return wallet

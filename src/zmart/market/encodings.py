@@ -1,0 +1,65 @@
+"""Read bytes that clients write as text: base58, as Solana's tools do, or base64 or hex, as other libraries do."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+
+import base58
+import msgspec
+
+from zmart.errors import Unauthenticated
+from zmart.market.identifiers import BASE58
+from zmart.market.types import Signature
+
+SIGNATURE_BYTES = 64
+_MAX_CHARS = 400
+"""Longer text is not decoded: base58 takes quadratic time."""
+_BASE58 = re.compile(f"{BASE58}+")
+_HEX = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2})+)")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+
+
+def read_signature(text: str) -> Signature:
+    """Return a signature in base58. Raises Unauthenticated, which names the encoding that `text` seems to have."""
+    for _, raw in _decoded(text.strip()):
+        if len(raw) == SIGNATURE_BYTES:
+            return Signature(base58.b58encode(raw).decode())
+    raise Unauthenticated(
+        f"The signature must be {SIGNATURE_BYTES} bytes in base58, base64 or hex; this one is {describe(text)}."
+    )
+
+
+def describe(text: str) -> str:
+    """Name the encoding and the number of bytes of a text, of several the most likely one: "base64 of 64 bytes"."""
+    text = text.strip()
+    if len(text) > _MAX_CHARS and not text.startswith("["):
+        return f"a text of {len(text)} characters"
+    for name, raw in sorted(_decoded(text), key=lambda item: _distance(len(item[1]))):
+        return f"{name} of {len(raw)} byte{'s' if len(raw) != 1 else ''}"
+    try:
+        return f"a list of {len(msgspec.json.decode(text, type=list[int]))} numbers"
+    except (msgspec.DecodeError, RecursionError):
+        return "in none of these encodings" if text else "empty"
+
+
+def _distance(size: int) -> int:
+    """Return how far a number of bytes is from that of a signature or an address."""
+    return min(abs(size - SIGNATURE_BYTES), abs(size - 32))
+
+
+def _decoded(text: str) -> Iterator[tuple[str, bytes]]:
+    """Yield every encoding in which the text can be read."""
+    if len(text) > _MAX_CHARS:
+        return
+    if _BASE58.fullmatch(text):
+        yield "base58", base58.b58decode(text)
+    if matched := _HEX.fullmatch(text):
+        yield "hex", bytes.fromhex(matched[1])
+    if _BASE64.fullmatch(text):
+        bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+        try:
+            yield "base64", base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+        except ValueError:
+            return
