@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from kit.chain_life import SOL, Driver
-from kit.gateway import add_market, legacy_body, site
+from kit.gateway import Site, add_market, legacy_body, site
 from kit.raw_client import connected, request, served
+from kit.rpc_proxy import Call, Fault, Late, Proxy, Script, honest
+from kit.tcp_proxy import TcpProxy
+from kit.waiting import until
 from kit.wallets import address, wallet
 from zmart.chain.rpc import Rpc
 from zmart.ipfs.pinata import PinataClient
@@ -28,85 +28,91 @@ NEW = {
 }  # fmt: skip
 
 
-class Wire:
-    """A TCP connection's way to a server, which can be made silent."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        self._open = asyncio.Event()
-        self._open.set()
-        self._ways: set[asyncio.Task[None]] = set()
-        self.port = 0
-
-    def silence(self) -> None:
-        self._open.clear()
-
-    def restore(self) -> None:
-        self._open.set()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65_536):
-                await self._open.wait()
-                writer.write(data)
-                await writer.drain()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        way = asyncio.current_task()
-        assert way is not None
-        self._ways.add(way)
-        writers = [writer]
-        try:
-            await self._open.wait()
-            there, back = await asyncio.open_connection(*self._target)
-            writers.append(back)
-            both = [self._carry(reader, back), self._carry(there, writer)]
-            await asyncio.wait(map(asyncio.create_task, both), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            for one in writers:
-                one.transport.abort()
-            self._ways.discard(way)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Wire]:
-        listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = listener.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            self.restore()
-            listener.close()
-            for way in list(self._ways):
-                way.cancel()
-            await asyncio.gather(*self._ways, return_exceptions=True)
-            await asyncio.sleep(0)  # the aborted transports close
-
-
 async def timed(call) -> tuple[httpx.Response, float]:
     began = time.monotonic()
     answer = await call
     return answer, time.monotonic() - began
 
 
-async def test_a_silent_database_is_503_within_two_seconds_and_comes_back(database_url: str) -> None:
-    there = urlsplit(database_url)
-    async with Wire(there.hostname or "", there.port or 0).running() as wire:
-        through = database_url.replace(f":{there.port}/", f":{wire.port}/")
-        async with site(through) as here:
-            await add_market(here.pool, 1)
-            assert (await here.get("/api/markets")).status_code == 200
-            wire.silence()
-            for path in ("/api/markets?limit=3", f"/api/users/{address(2)}/stats"):
-                answer, seconds = await timed(here.get(path))
-                assert (answer.status_code, seconds < 2.2) == (503, True), answer.text
-                assert answer.headers["retry-after"]
+READS = ("/api/markets?limit=3", "/api/markets/{market}", "/api/markets/{market}/trades", "/api/status", "/")
+
+
+async def every_answer(
+    here: Site, market: str, token: str, when: str, *, at_once: bool = False
+) -> list[httpx.Response]:
+    """The answers of reads, twice (the first fills the response cache), and of a comment; each within two seconds."""
+    comment = {"content": f"Is it there, {when}?", "market_id": market}
+    calls = [timed(here.get(path.format(market=market))) for path in (*READS, *READS)]
+    calls.append(timed(here.post("/api/discussions", comment, token)))
+    results = await asyncio.gather(*calls) if at_once else [await call for call in calls]
+    assert max(seconds for _, seconds in results) < 2.1, results
+    return [answer for answer, _ in results]
+
+
+@pytest.mark.parametrize("how", ["hang", "refuse", "cut", "hang_old"])
+async def test_an_unavailable_database_is_503_within_two_seconds_and_comes_back_at_once(
+    database_url: str, redis_url: str, how: str
+) -> None:
+    """C8: nothing answers; nothing listens; connections are cut; old connections hang and new ones work."""
+    async with (
+        TcpProxy.before(database_url) as proxy,
+        site(proxy.url, redis_url, database_pool_size=4) as here,
+    ):
+        market, token = await add_market(here.pool, 1), await here.sign_in(wallet(1))
+        assert {a.status_code for a in await every_answer(here, market, token, "before")} <= {200, 201}
+        getattr(proxy, how)()
+        answers = await every_answer(here, market, token, how, at_once=how in ("hang", "refuse"))
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert all(answer.headers["retry-after"] for answer in refused)
+        assert {answer.status_code for answer in answers} <= {200, 201, 503}
+        if how in ("hang", "refuse"):
+            assert len(refused) == len(answers)
             assert not (await here.gateway.readiness()).ready
-            wire.restore()
-            async with asyncio.timeout(10):
-                while (await here.get("/api/markets?limit=2")).status_code != 200:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+        else:
+            assert len(refused) <= 2, "one that is discarded takes the others with it"
+        await proxy.restore()
+        await until(lambda: here.get("/api/status"), lambda answer: answer.status_code == 200, within_s=2)
+        assert {a.status_code for a in await every_answer(here, market, token, "after")} <= {200, 201}
+        assert (await here.gateway.readiness()).ready
+
+
+@pytest.mark.parametrize("after_calls", [0, 1, 2])
+async def test_a_hanging_rpc_is_503_within_five_seconds_and_reads_go_on(
+    database_url: str, redis_url: str, local_chain, after_calls: int
+) -> None:
+    """C11: from the first call of a request on, or from a later one on."""
+    async with (
+        Proxy.before(local_chain.rpc_url) as proxy,
+        site(database_url, redis_url, solana_rpc_url=proxy.url) as here,
+    ):
+        async with Rpc([local_chain.rpc_url]) as rpc:
+            life = Driver(local_chain, rpc)
+            creator, trader = await life.wallet(), await life.wallet()
+            market = await life.open(creator, trader)
+        token = await here.sign_in(trader)
+        order = {"market_id": market, "outcome": True, "max_cost": SOL}
+        assert (await here.post("/api/trades/buy", order, token)).status_code == 200
+        proxy.script = hanging_after(after_calls)
+        calls = [here.post("/api/trades/buy", order, token), here.post("/api/markets", NEW, token)]
+        for answer, seconds in await asyncio.gather(*map(timed, calls)):
+            assert (answer.status_code, seconds < 5) == (503, True), (seconds, answer.text)
+            assert answer.headers["retry-after"]
+        status, seconds = await timed(here.get("/api/status"))
+        assert (status.status_code, seconds < 2) == (200, True)
+        proxy.script = honest
+        assert (await here.post("/api/trades/buy", order, token)).status_code == 200
+
+
+def hanging_after(calls: int) -> Script:
+    """The node answers so many calls, and then none."""
+    left = calls
+
+    def script(call: Call) -> Fault | None:
+        nonlocal left
+        left -= 1
+        return Late(30) if left < 0 else None
+
+    return script
 
 
 async def test_a_full_pool_is_503_with_retry_after_and_never_hangs(database_url: str) -> None:
@@ -124,21 +130,18 @@ async def test_a_full_pool_is_503_with_retry_after_and_never_hangs(database_url:
 async def test_reads_go_on_while_redis_is_silent_and_limits_still_hold(
     database_url: str, redis_url: str
 ) -> None:
-    there = urlsplit(redis_url)
-    async with Wire(there.hostname or "", there.port or 0).running() as wire:
-        through = redis_url.replace(f":{there.port}", f":{wire.port}")
-        async with site(database_url, through, rate_limit_reads=8) as here:
-            market = await add_market(here.pool, 1)
-            token = await here.sign_in(wallet(1))
-            wire.silence()
-            answer, seconds = await timed(here.get("/api/markets"))
-            assert (answer.status_code, seconds < 1.5) == (200, True)
-            comment = {"content": "Still here", "market_id": market}
-            assert (await here.post("/api/discussions", comment, token)).status_code == 201
-            signed = legacy_body(wallet(2), **comment)
-            assert (await here.post("/api/discussions", signed)).status_code == 503
-            statuses = [(await here.get("/api/markets")).status_code for _ in range(9)]
-            assert 429 in statuses
+    async with TcpProxy.before(redis_url) as wire, site(database_url, wire.url, rate_limit_reads=8) as here:
+        market = await add_market(here.pool, 1)
+        token = await here.sign_in(wallet(1))
+        wire.hang()
+        answer, seconds = await timed(here.get("/api/markets"))
+        assert (answer.status_code, seconds < 1.5) == (200, True)
+        comment = {"content": "Still here", "market_id": market}
+        assert (await here.post("/api/discussions", comment, token)).status_code == 201
+        signed = legacy_body(wallet(2), **comment)
+        assert (await here.post("/api/discussions", signed)).status_code == 503
+        statuses = [(await here.get("/api/markets")).status_code for _ in range(9)]
+        assert 429 in statuses
 
 
 async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_it_up(
@@ -169,12 +172,11 @@ async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_
 async def test_a_slow_pin_provider_delays_nothing_and_its_pin_stays_open(
     database_url: str, redis_url: str, local_chain
 ) -> None:
-    async with Wire("127.0.0.1", 9).running() as wire:
-        wire.silence()
-        away = f"http://127.0.0.1:{wire.port}"
+    async with TcpProxy.before("http://127.0.0.1:9") as wire:
+        wire.hang()
         values = {
             "pinata_jwt": "x",
-            "pinata_api_url": away,
+            "pinata_api_url": wire.url,
             "solana_rpc_url": local_chain.rpc_url,
             "pin_wait_s": 0.2,
         }

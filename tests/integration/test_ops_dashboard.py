@@ -1,12 +1,16 @@
 """One look at the dashboard tells what is wrong."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 
+from kit.tcp_proxy import TcpProxy
 from zmart.ops.dashboard import Dashboard
-from zmart.services.contract import SERVICES
+from zmart.ops.probes import Probes
+from zmart.services.contract import SERVICES, AsgiApp, ProbeMiddleware
 from zmart.settings import Settings, load_settings
 from zmart.store import service_status
 from zmart.store.pool import Pool
@@ -29,9 +33,11 @@ def settings(database_url: str) -> Settings:
 async def _page(settings: Settings) -> str:
     dashboard = Dashboard(settings)
     try:
-        return await dashboard.page()
+        status, page = await dashboard.page()
     finally:
         await dashboard.close()
+    assert status == 200
+    return page
 
 
 async def test_six_ready_services_are_healthy(settings: Settings) -> None:
@@ -67,6 +73,66 @@ async def test_the_reason_and_the_open_alerts_are_shown_as_text(settings: Settin
     assert "&lt;b&gt;low&lt;/b&gt;" in page
 
 
-async def test_a_database_that_is_away_is_said_on_the_page() -> None:
-    page = await _page(load_settings(database_url="postgresql://postgres@127.0.0.1:1/none"))
-    assert "PostgreSQL does not answer" in page
+# ------------------------------------------------------------------------------------- while it cannot read the state
+
+
+@asynccontextmanager
+async def _dashboard_behind(proxy: TcpProxy) -> AsyncIterator[httpx.AsyncClient]:
+    """The dashboard as the gateway serves it; each request may take two seconds."""
+    dashboard = Dashboard(load_settings(database_url=proxy.url))
+    probes = Probes(NoRoutes(), dashboard)
+    try:
+        transport = httpx.ASGITransport(app=probes)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            yield http
+    finally:
+        await probes.close()
+
+
+class NoRoutes:
+    """A service with no routes of its own."""
+
+    name = "gateway"
+
+    def asgi(self, probes: ProbeMiddleware) -> AsgiApp:
+        return probes(None)
+
+
+async def _says_what_is_away(http: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(2):
+        answer = await http.get("/dashboard")
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "PostgreSQL" in answer.text
+    assert "unknown while they cannot be read" in answer.text
+
+
+async def test_a_database_that_is_away_is_said_on_the_page_with_503(database_url: str) -> None:
+    """C7, C25: refused, cut, hanging, and back."""
+    async with TcpProxy.before(database_url) as proxy, _dashboard_behind(proxy) as http:
+        assert (await http.get("/dashboard")).status_code == 200
+        proxy.hang()
+        await _says_what_is_away(http)
+        await _says_what_is_away(http)
+        await proxy.restore()
+        assert (await http.get("/dashboard")).status_code == 200
+        proxy.refuse()
+        await _says_what_is_away(http)
+        await _says_what_is_away(http)
+        await proxy.restore()
+        assert (await http.get("/dashboard")).status_code == 200
+
+
+async def test_a_connection_that_is_cut_in_the_middle_is_said_on_the_page(database_url: str) -> None:
+    """C7, C25."""
+    async with TcpProxy.before(database_url) as proxy:
+        statuses = []
+        for most in range(2_000, 26_000, 3_001):
+            proxy.cut_after_bytes = most
+            async with _dashboard_behind(proxy) as http:
+                statuses.append((await http.get("/dashboard")).status_code)
+                if statuses[-1] == 503:
+                    await _says_what_is_away(http)
+        assert statuses[0] == 503
+        assert statuses[-1] == 200
+        assert set(statuses) == {503, 200}

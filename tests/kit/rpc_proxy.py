@@ -8,7 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,6 +162,7 @@ class Proxy:
     calls: Counter[str] = field(default_factory=Counter)
     bad: int = 0
     sent: list[bytes] = field(default_factory=list)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     @classmethod
     @asynccontextmanager
@@ -175,15 +176,28 @@ class Proxy:
                 yield proxy
             finally:
                 server.close()
+                for task in list(proxy._serving):  # an answer may be late by longer than the test
+                    task.cancel()
+                await asyncio.gather(*proxy._serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError, httpx.HTTPError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                size = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
-                if not await self._answer(json.loads(await reader.readexactly(size)), writer):
-                    break
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await self._answer_all(reader, writer)
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, httpx.HTTPError):
+            pass
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def _answer_all(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            size = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+            if not await self._answer(json.loads(await reader.readexactly(size)), writer):
+                return
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         """Whether the connection goes on."""

@@ -61,7 +61,10 @@ def connect(
     answer_s: float = 10.0,
     retries: int = 0,
 ) -> RedisClient:
-    """Return a client, which connects when it is first used. Close it with `aclose()`. Raises SettingError."""
+    """Return a client, which connects when it is first used. Close it with `aclose()`. Raises SettingError.
+
+    `retries` are for connections that were lost; what takes too long is not repeated: that would take as long again.
+    """
     try:
         pool = BlockingConnectionPool.from_url(
             redis_url,
@@ -69,7 +72,7 @@ def connect(
             timeout=answer_s,
             socket_connect_timeout=connect_s,
             socket_timeout=answer_s,
-            retry=Retry(NoBackoff(), retries),
+            retry=Retry(NoBackoff(), retries, supported_errors=(exceptions.ConnectionError,)),
         )
         pool.connection_class(**pool.connection_kwargs)  # it judges the options, and connects when it is used
     except (ValueError, TypeError, exceptions.RedisError):  # its text may hold the password

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from zmart.store.service_status import ServiceStatus
 
 SILENT_AFTER_S = 20.0
 """A service reports every 5 s; after four missed reports it counts as silent."""
+_WITHIN_S = 1.5
 
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -45,8 +47,7 @@ class Dashboard:
     """Render the page from the database; if that is unavailable, the page says so."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._pool: Pool | None = None
+        self._pool = Pool(settings.require("database_url"), size=2, wait_s=1.0)
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).parent / "pages"),
             autoescape=True,
@@ -55,21 +56,23 @@ class Dashboard:
         self._template = environment.get_template("dashboard.html")
 
     async def close(self) -> None:
-        """Close the database connection."""
-        if self._pool is not None:
-            await self._pool.close()
+        """Close the database connections."""
+        await self._pool.close()
 
-    async def page(self) -> str:
-        """Return the page as HTML."""
+    async def page(self) -> tuple[int, str]:
+        """Return the HTTP status and the page: 503, with what is unavailable, when the state cannot be read."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         try:
-            self._pool = self._pool or await Pool.open(self._settings.require("database_url"), size=1)
-            state = await overview(self._pool)
+            async with asyncio.timeout(_WITHIN_S):
+                state = await overview(self._pool)
         except StoreError as problem:
-            return self._template.render(healthy=False, trouble=str(problem), now=now)
+            return 503, self._template.render(healthy=False, trouble=str(problem), now=now)
+        except TimeoutError:
+            trouble = f"PostgreSQL did not answer within {_WITHIN_S:g} s."
+            return 503, self._template.render(healthy=False, trouble=trouble, now=now)
         services = service_rows(state.services)
         trouble = first_trouble(state, services)
-        return self._template.render(
+        return 200, self._template.render(
             healthy=not trouble,
             trouble=trouble,
             now=now,
@@ -81,13 +84,13 @@ class Dashboard:
 
     async def answer(self, send: Send) -> None:
         """Send the page as an HTTP response."""
-        body = (await self.page()).encode()
+        status, page = await self.page()
         headers = (
             (b"content-security-policy", _CSP.encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"refresh", b"5"),
         )
-        await send_response(send, 200, body, "text/html; charset=utf-8", headers)
+        await send_response(send, status, page.encode(), "text/html; charset=utf-8", headers)
 
 
 def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:

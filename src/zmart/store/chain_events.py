@@ -248,8 +248,7 @@ async def of_long_market(
     connection: Connection, market_id: MarketId, piece: int
 ) -> AsyncIterator[list[ChainEvent]]:
     """Yield the events of one market in chain order, `piece` at a time. Needs a transaction."""
-    cursor = await connection.cursor(_OF_LONG_MARKET, market_id)
-    while rows := await cursor.fetch(piece):
+    async for rows in connection.pieces(_OF_LONG_MARKET, market_id, size=piece):
         yield [_chain_event(row) for row in rows]
 
 

@@ -2,60 +2,135 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable
 from decimal import Decimal
+from time import monotonic
 from typing import Any, NoReturn
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from zmart.errors import SettingError
+from zmart.store import server_sessions
+from zmart.store.connection_watch import ConnectionWatch
 from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
+from zmart.store.server_sessions import ServerSession
 
-CONNECT_WITHIN_S = 5.0
+CONNECT_WITHIN_S = 3.0
 STATEMENT_WITHIN_S = 60.0
+_CLOSE_WITHIN_S = 2.0
+_TCP_OPTIONS = {
+    "TCP_KEEPIDLE": 5,
+    "TCP_KEEPINTVL": 2,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 10_000,  # milliseconds
+}
+"""A connection whose other end is gone ends within about ten seconds, idle or not; by default after hours."""
+_ENDS_A_STATEMENT = (*DRIVER_ERRORS, asyncio.CancelledError)
 
 
 class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publishes no types
-    """asyncpg's connection. Raises Unavailable, Busy and ReadOnly; any other exception is a bug."""
+    """asyncpg's connection. Raises Unavailable, Busy and ReadOnly; any other exception is a bug.
+
+    Once a statement has timed out or was cancelled, `hung_since_s` is when it began, by the monotonic clock: whether
+    the connection works is unknown then, and it may be used for nothing more.
+    """
+
+    statement_began_s = 0.0
+    answered_at_s = 0.0
+    hung_since_s: float | None = None
+    session: ServerSession | None = None
 
     # Each method catches for itself: one coroutine around them all would cost every statement microseconds.
 
     async def execute(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return its status."""
+        self.statement_began_s = monotonic()
         try:
             return await super().execute(query, *arguments, **options)
-        except DRIVER_ERRORS as problem:
+        except _ENDS_A_STATEMENT as problem:
             self._raise(problem)
+        finally:
+            self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
     async def executemany(self, command: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement once for each tuple of arguments."""
+        self.statement_began_s = monotonic()
         try:
             return await super().executemany(command, *arguments, **options)
-        except DRIVER_ERRORS as problem:
+        except _ENDS_A_STATEMENT as problem:
             self._raise(problem)
+        finally:
+            self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
     async def fetch(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return its rows."""
+        self.statement_began_s = monotonic()
         try:
             return await super().fetch(query, *arguments, **options)
-        except DRIVER_ERRORS as problem:
+        except _ENDS_A_STATEMENT as problem:
             self._raise(problem)
+        finally:
+            self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
     async def fetchrow(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return its first row; None when there is none."""
+        self.statement_began_s = monotonic()
         try:
             return await super().fetchrow(query, *arguments, **options)
-        except DRIVER_ERRORS as problem:
+        except _ENDS_A_STATEMENT as problem:
             self._raise(problem)
+        finally:
+            self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
     async def fetchval(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return the first column of its first row; None when there is none."""
+        self.statement_began_s = monotonic()
         try:
             return await super().fetchval(query, *arguments, **options)
-        except DRIVER_ERRORS as problem:
+        except _ENDS_A_STATEMENT as problem:
             self._raise(problem)
+        finally:
+            self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
-    def _raise(self, problem: Exception) -> NoReturn:
-        """Raise the store's error for `problem`, or `problem` itself if it is a bug."""
+    async def pieces(self, query: str, *arguments: object, size: int) -> AsyncIterator[list[Any]]:
+        """Yield the rows of a query, `size` at a time. Needs a transaction."""
+        cursor = await self._noted(self.cursor(query, *arguments))
+        while rows := await self._noted(cursor.fetch(size)):
+            yield rows
+
+    async def _noted(self, statement: Awaitable[Any]) -> Any:  # noqa: ANN401
+        self.statement_began_s = monotonic()
+        try:
+            return await statement
+        except _ENDS_A_STATEMENT as problem:
+            self._raise(problem)
+        finally:
+            self.answered_at_s, self.statement_began_s = monotonic(), 0.0
+
+    def transaction(self, **options: Any) -> Transaction:  # noqa: ANN401
+        """Return a block within a transaction, as asyncpg's."""
+        self._check_open()
+        return _StoreTransaction(
+            self, options.get("isolation"), options.get("readonly", False), options.get("deferrable", False)
+        )
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as in asyncpg
+        """Close the connection; without a farewell if it may hang."""
+        if self.hung_since_s is not None:
+            self.terminate()
+        else:
+            await super().close(timeout=timeout or _CLOSE_WITHIN_S)
+
+    def _raise(self, problem: BaseException) -> NoReturn:
+        """Raise the store's error for `problem`, or `problem` itself if it is a bug or a cancellation."""
+        if isinstance(problem, (TimeoutError, asyncio.CancelledError)):
+            self.hung_since_s = self.statement_began_s
+        if not isinstance(problem, Exception):
+            raise problem
         error = store_error(problem, connected=not self.is_closed())
         if error is not None:
             raise error from problem
@@ -64,24 +139,60 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         raise problem
 
 
+class _StoreTransaction(Transaction):  # type: ignore[misc]  # asyncpg publishes no types
+    """A transaction that ends with its connection if that may hang: a rollback would wait for it."""
+
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        connection: StoreConnection = self._connection
+        if kind is not None and (connection.hung_since_s is not None or connection.is_closed()):
+            return
+        await super().__aexit__(kind, *error)
+
+
 async def connect(database_url: str, *, statement_within_s: float | None = STATEMENT_WITHIN_S) -> Any:  # noqa: ANN401
     """Return a new connection, which reads numeric as int and jsonb as text.
 
     Raises SettingError for an address that cannot be parsed, Unavailable and Busy.
     """
     try:
-        connection = await asyncpg.connect(
-            database_url,
-            timeout=CONNECT_WITHIN_S,
-            command_timeout=statement_within_s,
-            connection_class=StoreConnection,
-        )
-        await _set_codecs(connection)
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            connection = await asyncpg.connect(
+                database_url,
+                timeout=CONNECT_WITHIN_S,
+                command_timeout=statement_within_s,
+                connection_class=StoreConnection,
+            )
+            await _prepare(connection, database_url)
     except ValueError:  # its text holds parts of the address, and so of the password
         raise SettingError("DATABASE_URL is not an address of PostgreSQL: see .env.example.") from None
     except DRIVER_ERRORS as problem:
         raise connect_error(problem) from problem
     return connection
+
+
+async def _prepare(connection: StoreConnection, database_url: str) -> None:
+    try:
+        await _set_codecs(connection)
+        _set_tcp_options(connection)
+        connection.session = await server_sessions.begin(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    if connection.session is not None:
+        watch = ConnectionWatch(connection, database_url, connection.session)
+        connection.add_termination_listener(lambda _: watch.stop())
+
+
+def _set_tcp_options(connection: StoreConnection) -> None:
+    transport_socket = connection._transport.get_extra_info("socket")
+    if transport_socket is None or transport_socket.family == socket.AF_UNIX:
+        return
+    # The loop's own object may not set options; a second descriptor of the same socket may.
+    with socket.socket(fileno=os.dup(transport_socket.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _TCP_OPTIONS.items():
+            if hasattr(socket, name):  # not on every system
+                same.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _set_codecs(connection: asyncpg.Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal
@@ -11,6 +10,7 @@ import msgspec
 
 from zmart.errors import NotFound
 from zmart.market.types import Signature, Slot
+from zmart.store.listening import check_until_closed
 from zmart.store.pool import Connection, Pool
 
 CHANNEL = "zmart_inbox"
@@ -447,12 +447,10 @@ async def forget(connection: Connection | Pool, signatures: Sequence[Signature])
 
 async def listen(pool: Pool, wake: Callable[[], None]) -> None:
     """Call `wake` at first and after every notification. Returns when the connection is lost."""
-    lost = asyncio.Event()
     async with pool.acquire() as connection:
-        connection.add_termination_listener(lambda *_: lost.set())
         await connection.add_listener(CHANNEL, lambda *_: wake())
         wake()
         try:
-            await lost.wait()
+            await check_until_closed(connection)
         finally:
             connection.terminate()

@@ -1,7 +1,8 @@
 """Pool asyncpg connections, first come, first served.
 
-Connections are not reset, which would take a round trip: one that is returned inside a transaction, or closed, is
-discarded instead. Waiters are served in order of arrival, so that load starves none.
+Connections are not reset, which would take a round trip: one that is returned inside a transaction, closed, or after
+a statement that timed out or was cancelled, is discarded instead. Waiters are served in order of arrival, so that load
+starves none.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 from zmart.errors import Busy, RolledBack
+from zmart.store import server_sessions
 from zmart.store.connection import connect
 
 # asyncpg publishes no types; a record behaves as a read-only mapping of column names to values.
@@ -20,6 +23,8 @@ Record = Any
 Connection = Any
 
 _MOST_ROLLBACKS = 3
+_SUSPECT_AFTER_S = 1.0
+"""A statement without an answer for so long puts the idle connections in doubt, too."""
 
 
 class Pool:
@@ -38,6 +43,7 @@ class Pool:
         self._permits = size
         self._size = size
         self._closed = False
+        self._ending: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(cls, database_url: str, size: int = 8, wait_s: float = 2.0) -> Pool:
@@ -56,6 +62,8 @@ class Pool:
         self._closed = True
         while self._free:
             await self._free.popleft().close()
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
@@ -128,10 +136,26 @@ class Pool:
             self._give_permit()
 
     def _keep_or_end(self, connection: Connection) -> None:
-        if self._closed or connection.is_closed() or connection.is_in_transaction():
+        if connection.hung_since_s is not None:
+            self._discard_hung(connection)
+        elif self._closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
         else:
             self._free.append(connection)
+
+    def _discard_hung(self, connection: Connection) -> None:
+        """Discard a connection that may hang, and with it the idle ones that have not answered since its statement
+        began. Their sessions are ended by another connection: this one may not reach a server that holds locks."""
+        hung = [connection]
+        if monotonic() - connection.hung_since_s > _SUSPECT_AFTER_S:
+            hung += [idle for idle in self._free if idle.answered_at_s < connection.hung_since_s]
+            self._free = deque(idle for idle in self._free if idle not in hung)
+        for each in hung:
+            each.terminate()
+        if sessions := [each.session for each in hung if each.session is not None]:
+            task = asyncio.create_task(server_sessions.end(self._url, sessions))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def _take_permit(self) -> None:
         if self._permits > 0 and not self._waiters:

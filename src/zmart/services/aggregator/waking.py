@@ -48,12 +48,12 @@ async def _follow(
     succeeded: Callable[[], None],
 ) -> None:
     position = (await change_feed.head(pool)).head
-    async with listening(database_url, NOTIFICATION) as notified:
+    async with listening(database_url, NOTIFICATION) as listener:
         succeeded()
         while not stop.is_set():
-            await _first(notified, stop)
+            await _first(listener.notified, stop)
             await pause(stop, _GATHER_S)  # votes come in bursts
-            notified.clear()
+            listener.clear()
             head = (await change_feed.head(pool)).head
             if head <= position:
                 continue

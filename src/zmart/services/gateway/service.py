@@ -48,7 +48,7 @@ log = structlog.get_logger()
 _DATABASE_WAIT_S = 1.5
 _READY_WITHIN_S = 1.5
 _REDIS_TIMEOUT_S = 1.0
-_RPC_TIMEOUT_S = 5.0
+_RPC_TIMEOUT_S = 2.0
 _CHAIN_IDS = {"local": "localnet", "devnet": "devnet", "production": "mainnet"}
 
 

@@ -69,12 +69,15 @@ class ResponseCache:
     async def _respond(self, route: CachedRoute, scope: Scope, request: RequestContext, send: Send) -> bool:
         """Send the response. Returns False, and has sent nothing, when the router has to answer."""
         try:
-            key = self._clients.of_scope(scope)
-            verdict = self._limiter.at_once(self._policy, key) or await self._limiter.begin(self._policy, key)
-            request.policy, request.rate_limit = self._policy, verdict
-            if not verdict.allowed:
-                return False
-            response, slot = await (self._cached(route) if self._keeps_responses else self._read(route))
+            async with asyncio.timeout(self._read_within_s):
+                key = self._clients.of_scope(scope)
+                verdict = self._limiter.at_once(self._policy, key) or await self._limiter.begin(
+                    self._policy, key
+                )
+                request.policy, request.rate_limit = self._policy, verdict
+                if not verdict.allowed:
+                    return False
+                response, slot = await (self._cached(route) if self._keeps_responses else self._read(route))
         except Exception:
             return False
         scope["path_template"] = route.path_template
@@ -104,9 +107,8 @@ class ResponseCache:
     async def _read(self, route: CachedRoute) -> tuple[CachedResponse, int]:
         """Return a response read now, and the slot through which it is complete."""
         metrics.CACHE.misses += 1
-        async with asyncio.timeout(self._read_within_s):
-            slot = await self._as_of_slot.get()
-            return await self._fresh(route), slot
+        slot = await self._as_of_slot.get()
+        return await self._fresh(route), slot
 
     async def _cached(self, route: CachedRoute) -> tuple[CachedResponse, int]:
         """Return the cached response if no commit has changed its rows, else a new one."""

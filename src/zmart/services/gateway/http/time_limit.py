@@ -18,6 +18,8 @@ log = structlog.get_logger()
 _SAFE = ("GET", "HEAD")
 _ON_CHAIN = ("/api/markets", "/api/trades", "/api/transactions", "/api/local")
 """Writes that wait for an RPC or a pin provider."""
+_LANDS = ("/approve", "/cancel", "/release")
+"""Those of them that wait until a transaction of the operator has landed, and answer "pending" after 12 s."""
 _AT_LEAST_S = 0.05
 _TIMED_OUT = (
     "The request timed out, most likely because the database or the chain does not answer: try again."
@@ -28,15 +30,18 @@ class TimeLimits(msgspec.Struct, frozen=True):
     """Limits of a response in seconds, for a write from the arrival of its body on. `body_s`: the limit of that."""
 
     read_s: float = 1.8
-    write_s: float = 5.0
-    write_on_chain_s: float = 20.0
+    write_s: float = 1.8
+    write_on_chain_s: float = 4.8
+    write_that_lands_s: float = 15.0
     body_s: float = 11.0
 
     def of(self, method: str, path: str) -> float:
         """Return the limit of a request."""
         if method in _SAFE:
             return self.read_s
-        return self.write_on_chain_s if path.startswith(_ON_CHAIN) else self.write_s
+        if not path.startswith(_ON_CHAIN):
+            return self.write_s
+        return self.write_that_lands_s if path.endswith(_LANDS) else self.write_on_chain_s
 
 
 class TimeLimit:

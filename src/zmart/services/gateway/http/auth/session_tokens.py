@@ -5,6 +5,7 @@ Form: `zs1.<payload>.<seal>`; payload = base64url of JSON {wallet, id, expires},
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 PREFIX = "zs1."
 LIFETIME_S = 3600
 _MAX_CHARS = 400
+_CHECK_WITHIN_S = 1.0
 
 
 class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +69,10 @@ class SessionTokens:
         if self._redis is None:
             return
         try:
-            revoked = await self._redis.exists(_key(token))
-        except StoreError as problem:
-            log.warning("revocations cannot be read", reason=str(problem))
+            async with asyncio.timeout(_CHECK_WITHIN_S):
+                revoked = await self._redis.exists(_key(token))
+        except (StoreError, TimeoutError) as problem:
+            log.warning("revocations cannot be read", reason=str(problem) or type(problem).__name__)
             return
         if revoked:
             raise Unauthenticated("This session was signed out: sign in again.")

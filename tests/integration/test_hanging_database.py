@@ -1,0 +1,230 @@
+"""Connections to PostgreSQL that hang, silently or in the middle: nothing waits for them, and no lock stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import uvloop
+
+from kit.servers import in_a_thread
+from kit.tcp_proxy import TcpProxy
+from kit.waiting import until
+from zmart.errors import StoreError, Unavailable
+from zmart.store import inbox
+from zmart.store.connection import connect
+from zmart.store.listening import listening
+from zmart.store.pool import Pool
+
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
+_PID = "SELECT pg_backend_pid()"
+
+
+@asynccontextmanager
+async def pool_behind(proxy: TcpProxy, size: int) -> AsyncIterator[tuple[Pool, set[int]]]:
+    """A pool with that many connections, all of them idle, and their sessions."""
+    pool = await Pool.open(proxy.url, size=size)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(pool.fetchval(f"{_PID} FROM pg_sleep(0.1)")) for _ in range(size)]
+        yield pool, {task.result() for task in tasks}
+    finally:
+        await pool.close()
+
+
+@pytest.mark.parametrize("offset", [1, 60, 125])
+async def test_a_connection_that_is_cut_at_any_byte_is_unavailable_and_no_bug(
+    database_url: str, offset: int
+) -> None:
+    """C7."""
+    outcomes = list[str]()
+    async with TcpProxy.before(database_url) as proxy:
+        for most in range(offset, 9_000, 187):
+            proxy.cut_after_bytes = most
+            outcomes.append(await rows_through(proxy.url))
+    assert outcomes[0] == "unavailable"
+    assert outcomes[-1] == "whole"
+    assert set(outcomes) == {"unavailable", "whole"}
+
+
+async def rows_through(url: str) -> str:
+    """What becomes of a transaction with a cursor, and of a statement by itself; each returns 1 KB."""
+    sql = "SELECT repeat('x', 10) AS text FROM generate_series(1, $1::integer)"
+    try:
+        pool = await Pool.open(url, size=1)
+    except StoreError:
+        return "unavailable"
+    try:
+        async with pool.transaction() as connection:
+            assert sum([len(rows) async for rows in connection.pieces(sql, 50, size=20)]) == 50
+        assert len(await pool.fetch(sql, 50)) == 50
+    except StoreError:
+        return "unavailable"
+    finally:
+        await pool.close()
+    return "whole"
+
+
+async def test_a_connection_whose_statement_timed_out_is_never_used_again(database_url: str) -> None:
+    """C8."""
+    async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 4) as (pool, old):
+        proxy.hang_old()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.2):
+                await pool.fetchval(_PID)
+        began = time.monotonic()
+        used = {await pool.fetchval(_PID) for _ in range(8)}
+        assert time.monotonic() - began < 1.5, "the other idle connections, which hang as well, are not tried"
+        assert not used & old
+        assert pool.in_use == 0
+
+
+async def test_a_short_timeout_costs_one_connection_only(database_url: str) -> None:
+    async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 3) as (pool, old):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await pool.fetchval("SELECT pg_sleep(5)")
+        async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
+            used = {await connection.fetchval(_PID) for connection in (one, two, three)}
+        assert len(used - old) == 1
+
+
+async def test_locks_of_a_connection_that_hangs_are_free_once_its_work_is_given_up(
+    database_url: str, pool: Pool
+) -> None:
+    """C8: the server does not hear that the connection has ended; another connection tells it."""
+    await pool.execute("CREATE TABLE held (n integer)")
+    async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (hanging, _):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3), hanging.transaction() as connection:
+                await connection.execute("LOCK TABLE held")
+                proxy.hang_old()
+                await connection.execute("SELECT 1")
+        async with asyncio.timeout(2):
+            await pool.execute("INSERT INTO held VALUES (1)")
+
+
+async def test_what_ends_a_block_on_a_closed_connection_is_not_replaced_by_the_rollback(pool: Pool) -> None:
+    with pytest.raises(KeyError):
+        async with pool.transaction() as connection:
+            connection.terminate()
+            raise KeyError("what happened")
+
+
+# ------------------------------------------------------------------------------------------------------------ the watch
+
+
+async def test_a_statement_on_a_dead_connection_ends_in_seconds_and_its_locks_with_it(
+    database_url: str, pool: Pool
+) -> None:
+    """C20: nobody gives it up from outside, as in services without a time limit."""
+    await pool.execute("CREATE TABLE held (n integer)")
+    async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (hanging, [pid]):
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            async with hanging.transaction() as connection:
+                await connection.execute("LOCK TABLE held")
+                proxy.hang_old()
+                await connection.execute("SELECT 1")
+        assert time.monotonic() - began < 6
+        assert await pool.fetchval(_SESSIONS, pid) == 0
+        await pool.execute("INSERT INTO held VALUES (1)")
+        assert await hanging.fetchval("SELECT 1") == 1
+
+
+async def test_a_statement_that_takes_long_is_left_alone(database_url: str, pool: Pool) -> None:
+    """C20: one that works, and one that waits for a lock."""
+    await pool.execute("CREATE TABLE held (n integer)")
+    async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 2) as (slow, _):
+        working = asyncio.create_task(slow.fetchval("SELECT 1 FROM pg_sleep(5)"))
+        async with pool.transaction() as holder:
+            await holder.execute("LOCK TABLE held")
+            waiting = asyncio.create_task(slow.execute("INSERT INTO held VALUES (1)"))
+            assert await working == 1
+            assert not waiting.done()
+        assert await waiting == "INSERT 0 1"
+
+
+async def test_while_nothing_reaches_the_database_a_statement_is_given_up(database_url: str) -> None:
+    """C8, C20: a black hole; the first connection after it works."""
+    async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (pool, _):
+        proxy.hang()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await pool.fetchval("SELECT 1")
+        with pytest.raises(Unavailable):
+            await pool.fetchval("SELECT 1")
+        assert time.monotonic() - began < 13
+        await proxy.restore()
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+# ------------------------------------------------------------------------------------------------------- TCP options
+
+
+async def options_of(database_url: str) -> tuple[dict[str, int], dict[str, str]]:
+    """The options of a connection at this end, and at the server's."""
+    connection = await connect(database_url)
+    try:
+        here = connection._transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(here.fileno())) as same:
+            ours: dict[str, Any] = {
+                name: same.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+                for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+            }
+            ours["SO_KEEPALIVE"] = same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        names = ("tcp_keepalives_idle", "tcp_user_timeout", "idle_in_transaction_session_timeout")
+        return ours, {name: await connection.fetchval(f"SHOW {name}") for name in names}
+    finally:
+        await connection.close()
+
+
+def test_both_ends_of_a_connection_notice_that_the_other_is_gone(database_url: str) -> None:
+    """C20: in asyncio's loop and in uvloop's, which services use."""
+    for run in (asyncio.run, uvloop.run):
+        ours, servers = in_a_thread(run, options_of(database_url))
+        assert ours == {
+            "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000,
+        }  # fmt: skip
+        assert servers == {
+            "tcp_keepalives_idle": "10", "tcp_user_timeout": "20000", "idle_in_transaction_session_timeout": "1min",
+        }  # fmt: skip
+
+
+async def test_a_proxy_that_refuses_is_one_sentence(database_url: str) -> None:
+    async with TcpProxy.before(database_url) as proxy:
+        proxy.refuse()
+        with pytest.raises(Unavailable, match="check DATABASE_URL"):
+            await Pool.open(proxy.url)
+        await proxy.restore()
+        with suppress(StoreError):
+            await (await Pool.open(proxy.url)).close()
+        await until(lambda: proxy.accepted == 1)
+
+
+# ----------------------------------------------------------------------------------------------------------- listening
+
+
+async def test_a_connection_that_only_listens_and_hangs_is_noticed(database_url: str) -> None:
+    """C20: no statement is under way that could fail."""
+    woken = list[float]()
+    async with (
+        TcpProxy.before(database_url) as proxy,
+        pool_behind(proxy, 1) as (pool, _),
+        listening(proxy.url, "news") as listener,
+    ):
+        indexers = asyncio.create_task(inbox.listen(pool, lambda: woken.append(time.monotonic())))
+        await until(lambda: woken)
+        listener.clear()
+        proxy.hang_old()
+        began = time.monotonic()
+        await asyncio.wait_for(asyncio.gather(listener.notified.wait(), indexers), 12)
+        assert time.monotonic() - began < 10
+        with pytest.raises(Unavailable, match="lost"):
+            listener.clear()
