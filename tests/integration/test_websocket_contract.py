@@ -12,6 +12,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from kit import rows
+from kit.sockets import serving
 from kit.waiting import until
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.metrics import closed
@@ -31,22 +32,6 @@ def settings(database_url: str, redis_url: str) -> Settings:
     return load_settings(
         zmart_env="local", database_url=database_url, redis_url=redis_url, ws_port=0, ws_heartbeat_s=30
     )
-
-
-@asynccontextmanager
-async def serving(settings: Settings, limits: SocketLimits | None = None) -> AsyncIterator[WebSocketService]:
-    service = await WebSocketService.open(settings)
-    if limits is not None:
-        for part in (service, service._server, service._server._subscriptions):
-            part._limits = limits
-    stop = asyncio.Event()
-    running = asyncio.create_task(service.run(stop))
-    await until(lambda: service.port)
-    try:
-        yield service
-    finally:
-        stop.set()
-        await running
 
 
 @asynccontextmanager

@@ -14,6 +14,8 @@ from zmart.services.websocket.limits import MessageAllowance, SocketLimits
 
 _TRANSPORT_BUFFER_BYTES = 64 * 1024
 _CLOSE_WAIT_S = 3.0
+_LATEST_QUEUES = 4
+"""How many times as much may wait of what a newer message replaces: it grows with the markets only."""
 
 
 class OutgoingFrame(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class SocketConnection:
         self._transport = transport
         self._limits = limits
         self._queue: dict[object, bytes] = {}
-        self._queued_bytes = 0
+        self._queued_bytes = self._latest_bytes = 0
         self._count = 0
         self._writable = asyncio.Event()
         self._writable.set()
@@ -97,7 +99,8 @@ class SocketConnection:
     def resumed(self) -> None:
         """Handle an emptied transport buffer: send the queued frames, in order."""
         self._writable.set()
-        queue, self._queue, self._queued_bytes = self._queue, {}, 0
+        queue, self._queue = self._queue, {}
+        self._queued_bytes = self._latest_bytes = 0
         if queue and not self.closing:
             self._transport.write(b"".join(queue.values()))
 
@@ -115,7 +118,7 @@ class SocketConnection:
         """Handle the client's close frame: answer it if it came first, and end the connection."""
         if not self.closing:
             self.closing = True
-            self._transport.write(frames.frame(frames.Opcode.CLOSE, payload[:125]))
+            self._transport.write(frames.close_answer(payload))
         self._transport.close()
 
     def ended(self) -> None:
@@ -134,13 +137,16 @@ class SocketConnection:
         if self._writable.is_set():
             self._transport.write(frame)
             return
-        if latest_of is not None:
-            if self._queue.pop(latest_of, None) is not None:
+        if latest_of is None:
+            self._count += 1
+            self._queue[self._count] = frame
+            self._queued_bytes += len(frame)
+        else:
+            if (older := self._queue.pop(latest_of, None)) is not None:
+                self._latest_bytes -= len(older)
                 metrics.conflated.inc()
             self._queue[latest_of] = frame
-            return
-        self._count += 1
-        self._queue[self._count] = frame
-        self._queued_bytes += len(frame)
-        if self._queued_bytes > self._limits.queue_bytes:
+            self._latest_bytes += len(frame)
+        most = self._limits.queue_bytes
+        if self._queued_bytes > most or self._latest_bytes > _LATEST_QUEUES * most:
             self.close(frames.CloseCode.TOO_SLOW, "too slow: reconnect and resume from your last offset")

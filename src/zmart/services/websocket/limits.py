@@ -16,6 +16,8 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     frame_bytes: int = 64 * 1024
     subscriptions: int = 200
     messages_per_s: int = 20
+    requests: int = 200
+    """Subscriptions and their ends that wait for the database."""
     queue_bytes: int = 1024 * 1024
     connections_per_process: int = 10_000
     connections_per_address: int = 1_000
@@ -23,6 +25,14 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     def for_client(self) -> ConnectionLimits:
         """Return the limits that a client should know, for the welcome message."""
         return ConnectionLimits(**same_named(self, ConnectionLimits))
+
+
+class HandshakeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the limits of a connection before it is a WebSocket; `read_within_s`: of a plain response."""
+
+    head_bytes: int = 16 * 1024
+    head_within_s: float = 10.0
+    read_within_s: float = 20.0
 
 
 class MessageAllowance:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from zmart.feed import messages
 from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
@@ -14,7 +14,8 @@ from zmart.feed.shapes import PriceFigures
 from zmart.market.times import now_iso
 
 ECHO_MAX = 64
-"""Maximum number of a client's own characters in an answer."""
+"""Maximum number of a client's own characters in an answer; a market's id has so many."""
+MAX_OFFSET = 2**63 - 1
 
 
 class SubscriptionTarget(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ class _ClientMessage(msgspec.Struct, frozen=True):
     market_id: str | None = None
     channel: str | None = None
     epoch: str | None = None
-    offset: int | None = None
+    offset: Annotated[int, Meta(ge=0, le=MAX_OFFSET)] | None = None
 
 
 _CLIENT_MESSAGE = msgspec.json.Decoder(_ClientMessage)
@@ -78,7 +79,7 @@ def parse(message: bytes) -> ClientRequest:
     """Parse a client's text frame."""
     try:
         sent = _CLIENT_MESSAGE.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _INVALID
     if sent.action == "ping":
         return PingRequest()
@@ -91,9 +92,8 @@ def parse(message: bytes) -> ClientRequest:
         return target
     if sent.action == "unsubscribe":
         return UnsubscribeRequest(target)
-    if sent.offset is not None and sent.offset < 0:
-        return _INVALID
-    return SubscribeRequest(target, sent.epoch, sent.offset)
+    epoch = None if sent.epoch is None else sent.epoch[: ECHO_MAX + 1]  # a longer one is none of ours
+    return SubscribeRequest(target, epoch, sent.offset)
 
 
 def _target(sent: _ClientMessage) -> SubscriptionTarget | RefusedRequest:
@@ -101,10 +101,21 @@ def _target(sent: _ClientMessage) -> SubscriptionTarget | RefusedRequest:
         name = parse_channel(sent.channel)
         if name is None:
             return RefusedRequest(f"Unknown channel: {sent.channel[:ECHO_MAX]}", "unknown_channel")
-        return SubscriptionTarget(name, by_market=False)
+        return _named(SubscriptionTarget(name, by_market=False))
     if sent.market_id:
-        return SubscriptionTarget(ChannelName(ChannelKind.MARKET, sent.market_id), by_market=True)
+        return _named(SubscriptionTarget(ChannelName(ChannelKind.MARKET, sent.market_id), by_market=True))
     return RefusedRequest(f"market_id required for {sent.action} action", "market_id_required")
+
+
+def _named(target: SubscriptionTarget) -> SubscriptionTarget | RefusedRequest:
+    """Return the target, unless its market's name has another length than ids and addresses have."""
+    too_long = target.name.market is not None and len(target.name.market) > ECHO_MAX
+    return unknown_market(target) if too_long else target
+
+
+def unknown_market(target: SubscriptionTarget) -> RefusedRequest:
+    """Return the refusal of a market that nobody knows."""
+    return RefusedRequest(f"Unknown market: {target.market_text}", "unknown_market")
 
 
 class FeedOffset(msgspec.Struct, frozen=True):

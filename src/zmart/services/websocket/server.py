@@ -86,6 +86,10 @@ class SocketServer:
         """Close a connection that sent a message above the size limit."""
         self._end(connection, _TOO_LARGE)
 
+    def violated(self, connection: SocketConnection, code: frames.CloseCode, how: str) -> None:
+        """Close a connection whose client does not keep to RFC 6455."""
+        connection.close(code, how)
+
     def receive(self, connection: SocketConnection, message: bytes) -> None:
         """Process a message of the client, in the order of its messages."""
         request = protocol.parse(message)
@@ -128,7 +132,10 @@ class SocketServer:
     def _enqueue(self, connection: SocketConnection, request: SubscribeRequest | UnsubscribeRequest) -> None:
         queue = self._requests.get(connection)
         if queue is not None:
-            queue.put_nowait(request)
+            if queue.qsize() < self._limits.requests:
+                queue.put_nowait(request)
+            else:
+                self._end(connection, _TOO_FAST)
             return
         queue = self._requests[connection] = asyncio.Queue()
         queue.put_nowait(request)

@@ -13,6 +13,7 @@ from zmart.feed.messages import OutcomeName
 from zmart.feed.wire import WireMessage, encode
 from zmart.services.websocket import frames, metrics, protocol
 from zmart.services.websocket.connection import SocketConnection, Subscription
+from zmart.services.websocket.fair_share import FairShare
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.protocol import (
@@ -27,7 +28,7 @@ from zmart.store import change_feed
 from zmart.store.pool import Pool
 
 _PAGE = 2_000  # offsets per step of a replay
-_CONCURRENT_REPLAYS = 8
+_CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS = 8, 2
 _SLICE_BYTES = 64 * 1024
 _RETRY_S = 0.5
 
@@ -42,14 +43,14 @@ class Subscriptions:
         self._states = states
         self._pool = pool
         self._limits = limits
-        self._replays = asyncio.Semaphore(_CONCURRENT_REPLAYS)
+        self._replays = FairShare(_CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS)
 
     async def subscribe(self, connection: SocketConnection, request: SubscribeRequest) -> None:
         """Answer with the state and everything after it, or with everything after the client's offset."""
         try:
             channel = await self._channel(request.target)
             if channel is None:
-                self._refuse(connection, _unknown(request.target))
+                self._refuse(connection, protocol.unknown_market(request.target))
             elif self._exceeds_limit(connection, str(channel)):
                 self._refuse(connection, _TOO_MANY)
                 connection.close(frames.CloseCode.POLICY, _TOO_MANY.error)
@@ -68,7 +69,7 @@ class Subscriptions:
             self._refuse(connection, _DATABASE_UNAVAILABLE)
             return
         if channel is None:
-            self._refuse(connection, _unknown(request.target))
+            self._refuse(connection, protocol.unknown_market(request.target))
             return
         name = str(channel)
         subscription = connection.subscriptions.pop(name, None)
@@ -109,8 +110,9 @@ class Subscriptions:
             position = FeedOffset(self._hub.epoch, offset)
             self._begin(connection, target, channel, position, "replayed", None)
             return
-        state = await self._states.state(channel)
-        head = await change_feed.head(self._pool)
+        async with self._replays.permit(connection.address):
+            state = await self._states.state(channel)
+            head = await change_feed.head(self._pool)
         if request.epoch == head.epoch and head.kept_from - 1 <= offset <= head.head:
             position = FeedOffset(head.epoch, offset)
             self._begin(connection, target, channel, position, "replayed", None)
@@ -196,7 +198,7 @@ class Subscriptions:
         missed = self._hub.since(offset)
         if missed is None:
             channel = subscription.channel
-            async with self._replays:
+            async with self._replays.permit(connection.address):
                 changes = await change_feed.read_filtered(
                     self._pool, offset, upto, channel.topics, channel.market_id
                 )
@@ -235,10 +237,6 @@ class Subscriptions:
 
 _TOO_MANY = RefusedRequest("Too many subscriptions on this connection", "too_many_subscriptions")
 _DATABASE_UNAVAILABLE = RefusedRequest("The database is unavailable at the moment: try again", "unavailable")
-
-
-def _unknown(target: SubscriptionTarget) -> RefusedRequest:
-    return RefusedRequest(f"Unknown market: {target.market_text}", "unknown_market")
 
 
 def _payloads(subscription: Subscription, messages: Iterable[WireMessage]) -> list[bytes]:

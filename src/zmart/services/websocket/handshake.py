@@ -1,0 +1,186 @@
+"""Read the head of each connection to the WebSocket port: a handshake is handed on, a plain request is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+import msgspec
+
+from zmart.market.times import now_iso
+from zmart.services.websocket.limits import HandshakeLimits
+
+Page = Callable[[], tuple[int, str, bytes]]
+"""An HTTP response: status, content type, body."""
+Headers = Mapping[bytes, bytes]
+"""Values by their names in lower case; those of a repeated header are joined by commas, as lists are."""
+
+_JSON = "application/json"
+_KEY_BYTES = 16
+_VERSION = b"13"
+_READS = ("GET", "HEAD")
+
+
+class SocketHandshake(msgspec.Struct, frozen=True):
+    """A valid handshake. `rest`: what the client sent behind it."""
+
+    key: bytes
+    headers: Headers
+    rest: bytes
+
+
+Upgrade = Callable[[asyncio.Transport, SocketHandshake], None]
+"""Takes over the transport of a handshake."""
+
+
+class _RefusedHandshake(Exception):
+    """The request gets `status`."""
+
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
+class HandshakeProtocol(asyncio.Protocol):
+    """One connection until its head is complete, of at most `limits.head_bytes` within `limits.head_within_s`; a plain
+    response has `limits.read_within_s` to be read."""
+
+    def __init__(self, upgrade: Upgrade, pages: Mapping[str, Page], limits: HandshakeLimits) -> None:
+        self._upgrade = upgrade
+        self._pages = pages
+        self._limits = limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._received_bytes = 0
+        self._url = bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._is_complete = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the head."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._end_after(self._limits.head_within_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the head as far as it has arrived."""
+        if self._is_complete:
+            return  # what follows a plain request is not read
+        self._received_bytes += len(data)
+        try:
+            self._parse(data)
+            if not self._is_complete and self._received_bytes > self._limits.head_bytes:
+                raise _RefusedHandshake(
+                    431, f"The head of a request may have {self._limits.head_bytes} bytes."
+                )
+        except _RefusedHandshake as refusal:
+            body = _problem(refusal, self._path())
+            self._respond(refusal.status, _JSON, body, refusal.headers)
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the target; called by the parser."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header; called by the parser."""
+        name, before = name.lower(), self._headers.get(name.lower())
+        self._headers[name] = value if before is None else before + b"," + value
+
+    def on_headers_complete(self) -> None:
+        """Note that the head is complete; called by the parser."""
+        self._is_complete = True
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+            rest = None
+        except httptools.HttpParserUpgrade as upgrade:
+            self._is_complete, rest = True, data[upgrade.args[0] :]
+        except httptools.HttpParserError:
+            raise _RefusedHandshake(400, "This is no HTTP request.") from None
+        if rest is not None and b"websocket" in _tokens(self._headers.get(b"upgrade", b"")):
+            handshake = self._handshake(rest)
+            self.connection_lost(None)
+            self._upgrade(self._transport, handshake)
+        elif self._is_complete:
+            self._answer_plain()
+
+    def _handshake(self, rest: bytes) -> SocketHandshake:
+        """Judge the handshake (RFC 6455 section 4.2.1). Raises _RefusedHandshake."""
+        if self._received_bytes - len(rest) > self._limits.head_bytes:
+            raise _RefusedHandshake(431, f"The head of a request may have {self._limits.head_bytes} bytes.")
+        if self._parser.get_method() != b"GET" or self._parser.get_http_version() != "1.1":
+            raise _RefusedHandshake(400, "A WebSocket begins with GET and HTTP/1.1.")
+        if self._headers.get(b"sec-websocket-version") != _VERSION:
+            raise _RefusedHandshake(
+                426, "Version 13 of WebSocket is spoken here.",
+                **{"Upgrade": "websocket", "Sec-WebSocket-Version": _VERSION.decode()},
+            )  # fmt: skip
+        key = self._headers.get(b"sec-websocket-key", b"")
+        if not _is_key(key):
+            raise _RefusedHandshake(400, "Sec-WebSocket-Key must be base64 of 16 bytes.")
+        return SocketHandshake(key, self._headers, rest)
+
+    def _answer_plain(self) -> None:
+        method, page = self._parser.get_method().decode("latin-1"), self._pages.get(self._path())
+        if page is None:
+            raise _RefusedHandshake(426, "This is a WebSocket.", Upgrade="websocket")
+        if method not in _READS:
+            raise _RefusedHandshake(405, "This page is read with GET.", Allow=", ".join(_READS))
+        self._respond(*page())
+
+    def _respond(self, status: int, kind: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self._is_complete = True
+        named = {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            **(headers or {}),
+        }
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{n}: {v}" for n, v in named.items())]
+        head = "\r\n".join([*lines, "Connection: close", "\r\n"]).encode()
+        self._transport.write(head if self._parser.get_method() == b"HEAD" else head + body)
+        self._transport.close()
+        self._end_after(self._limits.read_within_s)
+
+    def _path(self) -> str:
+        return bytes(self._url).partition(b"?")[0].decode("latin-1")
+
+    def _end_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
+
+
+def _problem(refusal: _RefusedHandshake, path: str) -> bytes:
+    phrase = HTTPStatus(refusal.status).phrase
+    problem = {
+        "error": phrase,
+        "message": str(refusal),
+        "status": refusal.status,
+        "timestamp": now_iso(),
+        "path": path[:200],
+    }
+    return msgspec.json.encode(problem)
+
+
+def _tokens(value: bytes) -> set[bytes]:
+    """Return the members of a header that is a list."""
+    return {member.strip().lower() for member in value.split(b",")}
+
+
+def _is_key(value: bytes) -> bool:
+    try:
+        return len(base64.b64decode(value, validate=True)) == _KEY_BYTES
+    except binascii.Error:
+        return False
