@@ -51,7 +51,7 @@ async def test_clients_that_wait_are_served_in_turn():
 
 
 @given(STEPS)
-def test_no_place_is_lost_or_given_twice_whatever_happens(steps):
+def test_no_permit_is_lost_or_given_twice_whatever_happens(steps):
     async def play() -> None:
         share, works = FairShare(TOTAL, EACH), []
         for client, step in steps:
