@@ -97,7 +97,7 @@ async def test_a_signature_over_the_body_is_accepted_when_it_is_switched_on(pool
 @pytest.mark.parametrize("body", [b"", b"[", b"7", b'{"a": 1}', b'[{"signature": "no"}]', b"\xff\x00"])
 async def test_what_is_no_delivery_is_400(client, body):
     answer = await post(client, body)
-    assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
+    assert (answer.status_code, answer.json()["error"]) == (400, "Bad Request")
 
 
 async def test_good_elements_are_stored_beside_bad_ones(client, pool):
@@ -121,7 +121,7 @@ async def test_good_elements_are_stored_beside_bad_ones(client, pool):
 async def test_a_delivery_without_any_good_element_is_400(client, pool, body):
     """W4, W5."""
     answer = await post(client, body)
-    assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
+    assert (answer.status_code, answer.json()["error"]) == (400, "Bad Request")
     assert await pool.fetchval("SELECT count(*) FROM inbox") == 0
 
 

@@ -75,12 +75,13 @@ PLAIN = {
     "HTTP/2 is offered": ("GET /health HTTP/1.1", {"Connection": "Upgrade", "Upgrade": "h2c"}, 200),
     "POST": ("POST /health HTTP/1.1", {"Content-Length": "0"}, 405),
     "another path": ("GET /other HTTP/1.1", {}, 426),
+    "a slash at the end": ("GET /health/ HTTP/1.1", {}, 200),
 }
 
 
 @pytest.mark.parametrize("kind", PLAIN)
 async def test_plain_requests_are_answered_as_on_the_other_ports(port, kind):
-    """W2c"""
+    """W2c, U14"""
     first, headers, status = PLAIN[kind]
     async with raw(port) as client:
         client.writer.write(head(first, Host="x", **headers))
@@ -90,7 +91,10 @@ async def test_plain_requests_are_answered_as_on_the_other_ports(port, kind):
         assert int(top.split()[1]) == status
         assert (body == b"") == first.startswith("HEAD")
         if status >= 400:
-            assert json.loads(body)["status"] == status
+            problem = json.loads(body)
+            assert problem["status"] == status
+            assert problem.keys() == {"error", "message", "status", "timestamp", "path", "request_id"}
+            assert f"X-Request-Id: {problem['request_id']}".encode() in top
 
 
 async def test_a_handshake_in_single_bytes_is_one(port):

@@ -39,7 +39,6 @@ IN_THE_FIELDS_SENSE = {
     "GOING_AWAY": "the close code's name in RFC 6455",
     "FoundMarket": "a schema of the published API",
     "NotFound": "HTTP's 404",
-    "_not_found": "HTTP's 404",
     "caller": "the program that invokes another one",
     "callers": "the programs that invoke another one",
     "kept_from": "the schema's column and the feed's published field",

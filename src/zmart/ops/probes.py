@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from zmart.errors import ZmartError
 from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
-from zmart.services.plain_http import send_response
+from zmart.services.plain_http import path_of, send_problem, send_response
 
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
@@ -47,14 +47,14 @@ class Probes:
 
         async def probed(scope: Scope, receive: Receive, send: Send) -> None:
             is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-            if not is_read or scope["path"] not in _OWN_PATHS or not await self._answer(scope, send):
+            if not is_read or path_of(scope) not in _OWN_PATHS or not await self._answer(scope, send):
                 await inner(scope, receive, send)
 
         return probed
 
     async def _answer(self, scope: Scope, send: Send) -> bool:
         """Answer one of the probes' paths; False where this process has none of that name."""
-        path = scope["path"]
+        path = path_of(scope)
         if path == "/dashboard" and self._dashboard is None:
             return False
         scope["path_template"] = path
@@ -96,13 +96,14 @@ class Probes:
 
 
 async def _no_routes(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await send_response(send, 404, _not_found(scope["path"]))
-
-
-def _not_found(path: str) -> bytes:
-    message = f"There is no {path} here: this service answers /health, /ready and /metrics."
-    return msgspec.json.encode({"error": "Not Found", "message": message, "status": 404, "path": path})
+    if scope["type"] != "http":
+        return
+    if path_of(scope) in _OWN_PATHS[:-1]:
+        allow = ((b"allow", b"GET, HEAD"),)
+        await send_problem(send, scope, 405, f"{path_of(scope)} is read with GET.", headers=allow)
+        return
+    message = f"There is no {scope['path'][:200]} here: this service answers /health, /ready and /metrics."
+    await send_problem(send, scope, 404, message)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

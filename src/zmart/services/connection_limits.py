@@ -212,7 +212,7 @@ class ConnectionBoundsMiddleware:
             else:
                 await self._app(scope, _TimedBody(receive, self._bounds.body_within_s), send)
         except SlowBody as problem:
-            await _refuse(scope, send, HeadRefusal(408, "Request Timeout", str(problem)))
+            await _refuse(scope, send, HeadRefusal(408, str(problem)))
         finally:
             connection.request_ends()
 
@@ -238,8 +238,7 @@ class _TimedBody:
 
 
 async def _refuse(scope: Scope, send: Send, refusal: HeadRefusal) -> None:
-    path, close = scope["path"][:200], ((b"connection", b"close"),)
-    await send_problem(send, refusal.status, refusal.error, refusal.message, path, headers=close)
+    await send_problem(send, scope, refusal.status, refusal.message, headers=((b"connection", b"close"),))
 
 
 def protocol_factory(bounds: ConnectionBounds) -> Callable[..., asyncio.Protocol]:

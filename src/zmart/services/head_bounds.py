@@ -8,10 +8,9 @@ from zmart.services.contract import Scope
 
 
 class HeadRefusal(msgspec.Struct, frozen=True):
-    """An HTTP status, its phrase, and a sentence."""
+    """An HTTP status and a sentence."""
 
     status: int
-    error: str
     message: str
 
 
@@ -28,11 +27,9 @@ class HeadBounds(msgspec.Struct, frozen=True):
         query: bytes = scope["query_string"]
         target = len(scope["raw_path"]) + len(query)
         if target > self.target_bytes:
-            return HeadRefusal(
-                414, "URI Too Long", f"Path and query may have {self.target_bytes} bytes together."
-            )
+            return HeadRefusal(414, f"Path and query may have {self.target_bytes} bytes together.")
         if query.count(b"&") >= self.parameters:
-            return HeadRefusal(400, "Bad Request", f"The query may have {self.parameters} parameters.")
+            return HeadRefusal(400, f"The query may have {self.parameters} parameters.")
         headers = scope["headers"]
         if len(headers) > self.headers:
             return _too_large(f"Send at most {self.headers} headers.")
@@ -42,4 +39,4 @@ class HeadBounds(msgspec.Struct, frozen=True):
 
 
 def _too_large(message: str) -> HeadRefusal:
-    return HeadRefusal(431, "Request Header Fields Too Large", message)
+    return HeadRefusal(431, message)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import msgspec
 
+from zmart.client.shapes.system import FieldProblem
 from zmart.errors import StoreError
-from zmart.market.times import now_iso
-from zmart.services.contract import Receive, Send
+from zmart.services.contract import Receive, Scope, Send
+from zmart.services.problem_body import problem_body, request_id_of
 from zmart.services.store_refusal import refusal_of
 
 Header = tuple[bytes, bytes]
@@ -34,24 +38,41 @@ async def send_json(send: Send, status: int, value: object, retry_after: str | N
 
 async def send_problem(
     send: Send,
+    scope: Scope,
     status: int,
-    error: str,
     message: str,
-    path: str,
     retry_after: str | None = None,
     headers: tuple[Header, ...] = (),
+    details: Sequence[FieldProblem] = (),
 ) -> None:
-    """Send an error in the shape of the API's errors; `retry_after` is in seconds."""
-    problem = {"error": error, "message": message, "status": status, "timestamp": now_iso(), "path": path}
+    """Send an error in the shape of the API's errors, and its request id as a header; `retry_after` is in seconds."""
+    request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
+    headers = (*headers, (b"x-request-id", request_id.encode()))
     if retry_after is not None:
         headers = (*headers, (b"retry-after", retry_after.encode()))
-    await send_response(send, status, msgspec.json.encode(problem), headers=headers)
+    body = problem_body(status, message, scope["path"], request_id, details)
+    await send_response(send, status, body, headers=headers)
 
 
-async def send_store_problem(send: Send, problem: StoreError, path: str) -> None:
+async def send_store_problem(send: Send, scope: Scope, problem: StoreError) -> None:
     """Send 503 with a sentence about the store, and when to ask again."""
     refusal = refusal_of(problem)
-    await send_problem(send, 503, "Service Unavailable", refusal.message, path, refusal.retry_after)
+    await send_problem(send, scope, 503, refusal.message, refusal.retry_after)
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path without a slash at its end: with one it names the same."""
+    path: str = scope["path"]
+    return path.rstrip("/") or "/"
+
+
+def content_encoding_problem(scope: Mapping[str, Any]) -> str | None:
+    """Return why a compressed body is refused; None for one that is not compressed."""
+    encoding = dict(scope["headers"]).get(b"content-encoding", b"").strip().lower()
+    if encoding in (b"", b"identity"):
+        return None
+    name = encoding[:20].decode("latin-1")
+    return f"The body is compressed ({name}): send it without Content-Encoding."
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes | None:

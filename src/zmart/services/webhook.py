@@ -15,7 +15,7 @@ from zmart.chain.webhooks import WebhookDelivery, read_delivery
 from zmart.errors import DecodeError, SettingError, StoreError
 from zmart.market.integers import parse_decimal
 from zmart.services.contract import Receive, Scope
-from zmart.services.plain_http import read_body
+from zmart.services.plain_http import content_encoding_problem, read_body
 from zmart.services.store_refusal import refusal_of
 from zmart.settings import Settings
 from zmart.store import inbox
@@ -27,12 +27,21 @@ DELIVERIES = Counter("zmart_webhook_deliveries", "webhook deliveries by HTTP sta
 TRANSACTIONS = Counter("zmart_webhook_transactions", "transactions named by webhooks", ["kind"])
 
 
-class WebhookResponse(msgspec.Struct, frozen=True):
-    """An HTTP status and the object of its JSON body."""
+class WebhookRefusal(msgspec.Struct, frozen=True):
+    """An HTTP status from 400 on, and a sentence."""
 
     status: int
-    body: dict[str, object]
+    message: str
     retry_after: str | None = None
+
+
+class WebhookReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The numbers of transactions in a delivery; `reasons`: why elements of it were refused."""
+
+    received: int
+    duplicates: int
+    refused: int = 0
+    reasons: tuple[str, ...] = ()
 
 
 class WebhookReceiver:
@@ -52,17 +61,20 @@ class WebhookReceiver:
                 "value that the webhook was registered with, or ZMART_ENV=local on your own machine."
             )
 
-    async def receive(self, scope: Scope, receive: Receive) -> WebhookResponse:
+    async def receive(self, scope: Scope, receive: Receive) -> WebhookReceipt | WebhookRefusal:
         """Receive one delivery. What its head tells (no secret, a long body) is judged before the body is read."""
         answer = await self._judge(scope, receive)
-        DELIVERIES.labels(str(answer.status)).inc()
+        status = answer.status if isinstance(answer, WebhookRefusal) else 200
+        DELIVERIES.labels(str(status)).inc()
         return answer
 
-    async def _judge(self, scope: Scope, receive: Receive) -> WebhookResponse:
+    async def _judge(self, scope: Scope, receive: Receive) -> WebhookReceipt | WebhookRefusal:
         headers = dict(scope["headers"])
         is_helius, signature = self._is_authorized(headers), self._hmac_signature(headers)
         if not is_helius and signature is None:
             return _UNAUTHORIZED
+        if (problem := content_encoding_problem(scope)) is not None:
+            return WebhookRefusal(415, problem)
         if not _is_short(headers.get(b"content-length"), self.max_body_bytes):
             return self._too_large()
         body = await read_body(receive, self.max_body_bytes)
@@ -73,31 +85,28 @@ class WebhookReceiver:
         try:
             delivery = read_delivery(body)
         except DecodeError as error:
-            return _refusal(400, "bad_request", str(error))
+            return WebhookRefusal(400, str(error))
         TRANSACTIONS.labels("refused").inc(delivery.refused)
         if delivery.refused and not delivery.items:
-            return _refusal(400, "bad_request", " ".join(delivery.reasons))
+            return WebhookRefusal(400, " ".join(delivery.reasons))
         return await self._store(delivery)
 
-    def _too_large(self) -> WebhookResponse:
-        return _refusal(413, "payload_too_large", f"The body may have {self.max_body_bytes} bytes.")
+    def _too_large(self) -> WebhookRefusal:
+        return WebhookRefusal(413, f"The body may have {self.max_body_bytes} bytes.")
 
-    async def _store(self, delivery: WebhookDelivery) -> WebhookResponse:
+    async def _store(self, delivery: WebhookDelivery) -> WebhookReceipt | WebhookRefusal:
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in delivery.items]
         try:
             stored = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
         except StoreError as problem:
             refusal = refusal_of(problem)
-            body = _refusal(503, "unavailable", refusal.message).body
-            return WebhookResponse(503, body, refusal.retry_after)
+            return WebhookRefusal(503, refusal.message, refusal.retry_after)
         if stored.changed:  # a delivery that completes a known row makes work, too
             self._wake_workers()
         TRANSACTIONS.labels("fresh").inc(stored.fresh)
         TRANSACTIONS.labels("duplicate").inc(len(hints) - stored.fresh)
-        counts: dict[str, object] = {"received": len(hints), "duplicates": len(hints) - stored.fresh}
-        if delivery.refused:
-            counts |= {"refused": delivery.refused, "reasons": list(delivery.reasons)}
-        return WebhookResponse(200, counts)
+        duplicates = len(hints) - stored.fresh
+        return WebhookReceipt(len(hints), duplicates, delivery.refused, tuple(delivery.reasons))
 
     async def woken(self) -> None:
         """Return once the workers know of everything that was delivered."""
@@ -138,8 +147,8 @@ def _is_short(announced: bytes | None, most: int) -> bool:
     return size is not None and size <= most
 
 
-def _refusal(status: int, error: str, message: str) -> WebhookResponse:
-    return WebhookResponse(status, {"error": error, "message": message, "status": status})
-
-
-_UNAUTHORIZED = _refusal(401, "unauthorized", "The Authorization header is not the registered one.")
+_UNAUTHORIZED = WebhookRefusal(
+    401,
+    "The Authorization header is not the registered one: Helius sends what the webhook was registered with, "
+    "HELIUS_WEBHOOK_SECRET (docs/indexer.md).",
+)

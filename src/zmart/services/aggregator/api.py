@@ -5,9 +5,11 @@ from __future__ import annotations
 from zmart.errors import StoreError
 from zmart.market.times import now_iso
 from zmart.services.contract import Receive, Scope, Send
-from zmart.services.plain_http import send_json, send_problem, send_store_problem
+from zmart.services.plain_http import path_of, send_json, send_problem, send_store_problem
 from zmart.store import market_work
 from zmart.store.pool import Pool
+
+_PATH = "/api/stats"
 
 
 class StatsApi:
@@ -20,19 +22,20 @@ class StatsApi:
         """Answer GET /api/stats; any other path with 404."""
         if scope["type"] != "http":
             return
-        path = scope.get("path", "")
-        if path != "/api/stats":
-            await send_problem(send, 404, "Not Found", f"There is no {path} here.", path)
+        if path_of(scope) != _PATH:
+            message = f"There is no {scope['path'][:200]} here: this service answers GET {_PATH}."
+            await send_problem(send, scope, 404, message)
         elif scope["method"] not in ("GET", "HEAD"):
-            await send_problem(send, 405, "Method Not Allowed", "Only GET is answered here.", path)
+            allow = ((b"allow", b"GET, HEAD"),)
+            await send_problem(send, scope, 405, f"{_PATH} is read with GET.", headers=allow)
         else:
-            await self._stats(send, path)
+            await self._stats(scope, send)
 
-    async def _stats(self, send: Send, path: str) -> None:
+    async def _stats(self, scope: Scope, send: Send) -> None:
         try:
             pending = await market_work.pending(self._pool)
         except StoreError as problem:
-            await send_store_problem(send, problem, path)
+            await send_store_problem(send, scope, problem)
             return
         stats = {
             "proposalVoteSets": pending.proposal_sets,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
-from zmart.services.plain_http import send_json
-from zmart.services.webhook import PATH, WebhookReceiver, WebhookResponse
+from zmart.services.plain_http import path_of, send_json, send_problem
+from zmart.services.webhook import PATH, WebhookReceiver, WebhookRefusal
 
 
 def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
@@ -13,15 +13,21 @@ def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        answer = await _answer(receiver, scope, receive)
-        await send_json(send, answer.status, answer.body, answer.retry_after)
+        if path_of(scope) != PATH:
+            message = f"There is no {scope['path'][:200]} here: this service answers POST {PATH}."
+            await send_problem(send, scope, 404, message)
+        elif scope["method"] != "POST":
+            allow = ((b"allow", b"POST"),)
+            await send_problem(send, scope, 405, f"{PATH} accepts POST only.", headers=allow)
+        else:
+            await _receive(receiver, scope, receive, send)
 
     return app
 
 
-async def _answer(receiver: WebhookReceiver, scope: Scope, receive: Receive) -> WebhookResponse:
-    if scope["path"] != PATH:
-        return WebhookResponse(404, {"error": "not_found", "message": f"Only {PATH} is here.", "status": 404})
-    if scope["method"] != "POST":
-        return WebhookResponse(405, {"error": "method_not_allowed", "message": "Use POST.", "status": 405})
-    return await receiver.receive(scope, receive)
+async def _receive(receiver: WebhookReceiver, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = await receiver.receive(scope, receive)
+    if isinstance(answer, WebhookRefusal):
+        await send_problem(send, scope, answer.status, answer.message, answer.retry_after)
+    else:
+        await send_json(send, 200, answer)

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 
 import msgspec
 
+from zmart.client.shapes.system import FieldProblem
 from zmart.errors import Conflict, NotFound, StoreError, ZmartError
 from zmart.ipfs.pinning import PinError
 from zmart.services.contract import Receive, Scope, Send
-from zmart.services.plain_http import read_body, send_json, send_problem, send_store_problem
+from zmart.services.field_problems import of_body
+from zmart.services.plain_http import (
+    content_encoding_problem,
+    path_of,
+    read_body,
+    send_json,
+    send_problem,
+    send_store_problem,
+)
+from zmart.services.request_body import RequestBody
 from zmart.services.snapshots.runs import SnapshotResult, SnapshotRuns
 
 PATH = "/api/snapshots/run"
 _BODY_MAX_BYTES = 4_096
 
 
-class _RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _RunRequest(RequestBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     market_id: str | None = None
 
 
 class _RunRefused(ZmartError):
-    def __init__(self, status: int, error: str, message: str) -> None:
+    def __init__(self, status: int, message: str, details: Sequence[FieldProblem] = ()) -> None:
         super().__init__(message)
         self.status = status
-        self.error = error
+        self.details = details
 
 
 class RunApi:
@@ -38,27 +49,31 @@ class RunApi:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        path = scope.get("path", "")
         try:
             snapshots = await self._run(scope, receive)
             await send_json(send, 200, {"snapshots": snapshots, "count": len(snapshots)})
         except _RunRefused as refusal:
-            await send_problem(send, refusal.status, refusal.error, str(refusal), path)
+            allow = ((b"allow", b"POST"),) if refusal.status == 405 else ()
+            await send_problem(
+                send, scope, refusal.status, str(refusal), headers=allow, details=refusal.details
+            )
         except (NotFound, Conflict, PinError) as problem:
-            status, error = _STATUS[type(problem)]
-            await send_problem(send, status, error, str(problem), path)
+            await send_problem(send, scope, _STATUS[type(problem)], str(problem))
         except StoreError as problem:
-            await send_store_problem(send, problem, path)
+            await send_store_problem(send, scope, problem)
 
     async def _run(self, scope: Scope, receive: Receive) -> list[SnapshotResult]:
-        if scope.get("path") != PATH:
-            raise _RunRefused(404, "Not Found", f"This service answers POST {PATH}.")
+        if path_of(scope) != PATH:
+            path = scope["path"][:200]
+            raise _RunRefused(404, f"There is no {path} here: this service answers POST {PATH}.")
         if scope["method"] != "POST":
-            raise _RunRefused(405, "Method Not Allowed", f"{PATH} accepts POST only.")
+            raise _RunRefused(405, f"{PATH} accepts POST only.")
         self._authorize(scope)
+        if (problem := content_encoding_problem(scope)) is not None:
+            raise _RunRefused(415, problem)
         body = await read_body(receive, _BODY_MAX_BYTES)
         if body is None:
-            raise _RunRefused(413, "Payload Too Large", f"The body may have at most {_BODY_MAX_BYTES} bytes.")
+            raise _RunRefused(413, f"The body may have at most {_BODY_MAX_BYTES} bytes.")
         request = _parse_request(body)
         if request.market_id is None:
             return await self._runs.run_all()
@@ -68,18 +83,22 @@ class RunApi:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         expected = f"Bearer {self._token}".encode()
         if not self._token or not hmac.compare_digest(given, expected):
-            raise _RunRefused(401, "Unauthorized", "Send Authorization: Bearer <OPERATOR_TOKEN>.")
+            unset = "" if self._token else " OPERATOR_TOKEN is not set here: without it nobody may."
+            raise _RunRefused(
+                401,
+                "A snapshot is taken for the operator: send Authorization: Bearer <OPERATOR_TOKEN> (docs/snapshots.md)."
+                + unset,
+            )
 
 
-_STATUS: dict[type[Exception], tuple[int, str]] = {
-    NotFound: (404, "Not Found"),
-    Conflict: (409, "Conflict"),
-    PinError: (502, "Bad Gateway"),
-}
+_STATUS: dict[type[Exception], int] = {NotFound: 404, Conflict: 409, PinError: 502}
 
 
 def _parse_request(body: bytes) -> _RunRequest:
     try:
         return msgspec.json.decode(body or b"{}", type=_RunRequest)
+    except msgspec.ValidationError:
+        details = list(of_body(_RunRequest, body))
+        raise _RunRefused(400, " ".join(detail.message for detail in details), details) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
-        raise _RunRefused(400, "Bad Request", f"The body is not {{market_id?}}: {problem}") from None
+        raise _RunRefused(400, f"The body is not JSON: {problem}") from None

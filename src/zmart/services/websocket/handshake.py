@@ -12,7 +12,7 @@ from typing import cast
 import httptools
 import msgspec
 
-from zmart.market.times import now_iso
+from zmart.services.problem_body import problem_body, request_id_of
 from zmart.services.websocket.limits import HandshakeLimits
 
 Page = Callable[[], tuple[int, str, bytes]]
@@ -84,8 +84,7 @@ class HandshakeProtocol(asyncio.Protocol):
                     431, f"The head of a request may have {self._limits.head_bytes} bytes."
                 )
         except _RefusedHandshake as refusal:
-            body = _problem(refusal, self._path())
-            self._respond(refusal.status, _JSON, body, refusal.headers)
+            self._refuse(refusal)
 
     def on_url(self, url: bytes) -> None:
         """Collect the target; called by the parser."""
@@ -99,6 +98,11 @@ class HandshakeProtocol(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Note that the head is complete; called by the parser."""
         self._is_complete = True
+
+    def _refuse(self, refusal: _RefusedHandshake) -> None:
+        request_id = request_id_of(self._headers.get(b"x-request-id"))
+        body = problem_body(refusal.status, str(refusal), self._path(), request_id)
+        self._respond(refusal.status, _JSON, body, {**refusal.headers, "X-Request-Id": request_id})
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -154,24 +158,14 @@ class HandshakeProtocol(asyncio.Protocol):
         self._end_after(self._limits.read_within_s)
 
     def _path(self) -> str:
-        return bytes(self._url).partition(b"?")[0].decode("latin-1")
+        """Return the path without a slash at its end: with one it names the same."""
+        path = bytes(self._url).partition(b"?")[0].decode("latin-1")
+        return path.rstrip("/") or path[:1]
 
     def _end_after(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
-
-
-def _problem(refusal: _RefusedHandshake, path: str) -> bytes:
-    phrase = HTTPStatus(refusal.status).phrase
-    problem = {
-        "error": phrase,
-        "message": str(refusal),
-        "status": refusal.status,
-        "timestamp": now_iso(),
-        "path": path[:200],
-    }
-    return msgspec.json.encode(problem)
 
 
 def _tokens(value: bytes) -> set[bytes]:

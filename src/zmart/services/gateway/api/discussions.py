@@ -16,11 +16,11 @@ from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TimeKey
 from zmart.services.gateway.api.parameters import CommentInPath, MarketKeyInPath
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import A_MARKET, LINKS, example, lead_to, refusals
+from zmart.services.request_body import RequestBody
 from zmart.store import discussions
 
 

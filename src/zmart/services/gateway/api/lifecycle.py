@@ -18,9 +18,9 @@ from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.security import OPERATOR, WALLET
 from zmart.services.gateway.openapi.declarations import example, refusals
+from zmart.services.request_body import RequestBody
 from zmart.store.intents import Action
 from zmart.votes import reviews
 

@@ -18,9 +18,9 @@ from zmart.proofs.market_document import MarketDraft
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to
+from zmart.services.request_body import RequestBody
 
 
 class NewMarket(RequestBody, frozen=True, kw_only=True):

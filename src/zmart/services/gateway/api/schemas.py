@@ -14,7 +14,7 @@ from zmart.market import text_input
 from zmart.market.identifiers import CID_V0_FORM
 from zmart.proofs import market_document as rules
 from zmart.services.gateway.api import lookup
-from zmart.services.gateway.http.request_body import Rule, rule_of
+from zmart.services.request_body import Rule, rule_of
 
 
 class Outcome(Enum):

@@ -12,10 +12,10 @@ from zmart.market.times import iso, iso_of_seconds
 from zmart.services.gateway.api import lookup, schemas
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.request_auth import Auth
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.security import SIGNED_IN
 from zmart.services.gateway.openapi.declarations import A_SIGNATURE, A_WALLET, example, refusals
+from zmart.services.request_body import RequestBody
 
 _NONCE = {LIMIT: "nonce"}
 _SIGNED = example(

@@ -24,11 +24,13 @@ from zmart.services.gateway.api.paging import Cursor, Limit, OffsetKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeMarketKey, between
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.invalid_fields import ParameterRule
-from zmart.services.gateway.http.problems import GatewayRequest, problem_body
+from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_context import request_context
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT, READS_BODY
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.openapi.declarations import refusals
+from zmart.services.problem_body import problem_body
+from zmart.services.webhook import WebhookReceipt
 from zmart.store import activity, change_feed, status
 from zmart.store.change_feed import Change, Topic
 
@@ -191,14 +193,11 @@ async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
     """Store a delivery of Helius and acknowledge it; the indexer processes it."""
     scope = cast("Scope", request.scope)
     answer = await context.webhook.receive(scope, cast("Receive", request.receive))
-    if answer.status < 400:
-        return Response(
-            msgspec.json.encode(answer.body), status_code=answer.status, media_type="application/json"
-        )
-    text = str(answer.body.get("message", ""))
+    if isinstance(answer, WebhookReceipt):
+        return Response(msgspec.json.encode(answer), media_type="application/json")
     path, request_id = request.url.path, request_context(scope).request_id
     return Response(
-        problem_body(answer.status, text, path, request_id),
+        problem_body(answer.status, answer.message, path, request_id),
         status_code=answer.status,
         media_type="application/json",
         headers={} if answer.retry_after is None else {"Retry-After": answer.retry_after},

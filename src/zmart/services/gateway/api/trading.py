@@ -15,9 +15,9 @@ from zmart.services.gateway.api.quotes import TradeOrder
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import A_MARKET, example, refusals
+from zmart.services.request_body import RequestBody
 
 
 class Buy(RequestBody, frozen=True, kw_only=True):

@@ -9,8 +9,8 @@ from zmart.client.shapes.transactions import Relayed, TransactionState
 from zmart.services.gateway.api import lookup, schemas
 from zmart.services.gateway.api.parameters import SignatureInPath
 from zmart.services.gateway.context import Context
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
+from zmart.services.request_body import RequestBody
 
 
 class SignedTransaction(RequestBody, frozen=True, kw_only=True):

@@ -19,10 +19,10 @@ from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
 from zmart.services.gateway.api.parameters import WalletInPath
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.request_auth import Auth
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to, refusals
+from zmart.services.request_body import RequestBody
 from zmart.store import positions, trades, users
 from zmart.store.positions import HeldPosition
 from zmart.store.users import ActivityCounts, ProfileRow

@@ -24,11 +24,11 @@ from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath, WalletInQuery, between
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
-from zmart.services.gateway.http.request_body import RequestBody
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import PUBLIC_OR_WALLET
 from zmart.services.gateway.openapi.declarations import A_MARKET, A_SIGNATURE, A_WALLET, example, refusals
+from zmart.services.request_body import RequestBody
 from zmart.store import vote_lists, votes
 from zmart.store.vote_lists import ListedVote
 from zmart.votes import casting, vote_log

@@ -10,7 +10,8 @@ from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.gateway import metrics
 from zmart.services.gateway.http.access_log import AccessLog
 from zmart.services.gateway.http.header_sets import CONTENT_POLICY, Headers, HeaderSet, HeaderSets
-from zmart.services.gateway.http.request_context import RequestContext, enter, request_context, request_id_of
+from zmart.services.gateway.http.request_context import RequestContext, enter, request_context
+from zmart.services.problem_body import request_id_of
 
 
 class Edge:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
-import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
-from zmart.client.shapes.system import FieldProblem, Problem
+from zmart.client.shapes.system import FieldProblem
 from zmart.errors import (
     ChainError,
     Conflict,
@@ -28,11 +26,11 @@ from zmart.errors import (
     Unauthenticated,
     ZmartError,
 )
-from zmart.market.times import now_iso
 from zmart.services.connection_limits import SlowBody
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.invalid_fields import field_problems
 from zmart.services.gateway.http.request_context import request_context
+from zmart.services.problem_body import name_of, problem_body
 from zmart.services.store_refusal import refusal_of
 
 log = structlog.get_logger()
@@ -40,20 +38,6 @@ log = structlog.get_logger()
 GatewayRequest = Request[Any, Any, State]
 """Litestar's request; its user and auth slots are not used here."""
 
-NAMES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    413: "Payload Too Large",
-    415: "Unsupported Media Type",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
 _STATUS: tuple[tuple[type[ZmartError], int], ...] = (
     (NotFound, 404),
     (Invalid, 400),
@@ -105,7 +89,7 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
         headers["Retry-After"] = refusal_of(problem).retry_after
     request_id = request_context(request.scope).request_id
     if _wants_page(request):
-        title = NAMES.get(status, "Problem")
+        title = name_of(status)
         return page("problem.html", status_code=status, title=title, message=message, request_id=request_id)
     body = problem_body(status, message, request.url.path, request_id, details)
     return Response(body, status_code=status, media_type="application/json", headers=headers)
@@ -129,23 +113,6 @@ def _wants_page(request: GatewayRequest) -> bool:
     """Return whether a browser requested a page."""
     is_api = request.url.path.startswith(("/api", "/health"))
     return not is_api and "text/html" in request.headers.get("accept", "")
-
-
-def problem_body(
-    status: int, message: str, path: str, request_id: str, details: list[FieldProblem] | None = None
-) -> bytes:
-    """Return the JSON of an error."""
-    return msgspec.json.encode(
-        Problem(
-            error=NAMES.get(status) or HTTPStatus(status).phrase,
-            message=message,
-            status=status,
-            timestamp=now_iso(),
-            path=path,
-            request_id=request_id,
-            details=details or msgspec.UNSET,
-        )
-    )
 
 
 def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:

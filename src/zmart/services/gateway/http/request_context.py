@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -14,8 +11,6 @@ from zmart.services.gateway.http.auth.authenticator import Principal
 from zmart.services.gateway.http.rate_limits import RateLimitPolicy, RateLimitVerdict
 
 _STATE_KEY = "zmart.request"
-_PROCESS_ID, _numbers = secrets.token_hex(6), itertools.count(secrets.randbits(32))
-_VALID_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,10 +54,3 @@ def request_context(scope: object) -> RequestContext:
 def enter(scope: Scope, context: RequestContext) -> None:
     """Put the context into the scope."""
     scope.setdefault("state", {})[_STATE_KEY] = context
-
-
-def request_id_of(given: bytes | None) -> str:
-    """Return the client's own request id if it is valid, else a new one."""
-    if given is not None and _VALID_ID.fullmatch(given):
-        return given.decode()
-    return f"{_PROCESS_ID}{next(_numbers):012x}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any, cast
 
 from litestar import Litestar, Request
 from litestar.enums import ScopeType
@@ -28,6 +30,7 @@ from zmart.services.gateway.http.rate_limits import RateLimitPolicy, policies
 from zmart.services.gateway.http.request_context import RequestContext, request_context
 from zmart.services.gateway.http.responses import CHAIN
 from zmart.services.gateway.http.security import accepted_proofs
+from zmart.services.plain_http import content_encoding_problem
 
 LIMIT = "limit"
 """Route option: the name of the policy that limits its requests."""
@@ -140,6 +143,8 @@ async def _send_allowed_methods(app: Litestar, template: str, send: Send) -> Non
 
 async def _json_body(request: GatewayRequest) -> bytes:
     """Read the body, which stays readable for the handler. Raises UnsupportedBody or Invalid if it is not JSON."""
+    if (problem := content_encoding_problem(cast("Mapping[str, Any]", request.scope))) is not None:
+        raise UnsupportedBody(problem)
     body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != "application/json" and not kind.endswith("+json"):

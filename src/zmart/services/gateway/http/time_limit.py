@@ -9,9 +9,9 @@ import msgspec
 import structlog
 
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
-from zmart.services.gateway.http.problems import problem_body
 from zmart.services.gateway.http.request_context import RequestContext, request_context
 from zmart.services.plain_http import send_response
+from zmart.services.problem_body import problem_body
 
 log = structlog.get_logger()
 
