@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from supervisor.states import ProcessStates
 
 from kit.waiting import wait_for
+from zmart.cli.stack_output import rows
 from zmart.local import process_group
 from zmart.local.processes import start_command
-from zmart.local.supervision import ProcessInfo, SupervisedProgram, SupervisionError, Supervisor
+from zmart.local.startup import is_up, stop_stack
+from zmart.local.supervision import (
+    ProcessInfo,
+    SupervisedProgram,
+    SupervisionError,
+    Supervisor,
+    SupervisorHangs,
+)
+from zmart.local.supervisord import LONGEST_PAUSE_S, PersistentProcess
 
 SLEEPER = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *a: sys.exit(0)); time.sleep(600)"
 
@@ -144,3 +157,84 @@ def test_what_a_program_says_is_in_its_log(tmp_path: Path) -> None:
     finally:
         running.supervisor.shut_down()
         running.process.wait(20)
+
+
+def test_a_program_that_keeps_ending_is_started_again_soon_after_its_fault_is_over(
+    tmp_path: Path,
+) -> None:
+    """C17, C4: the pause between two starts does not grow without limit, and there is no last start."""
+    flag = tmp_path / "fault is over"
+    failing = f"import os, sys; os.path.exists({str(flag)!r}) or sys.exit(1); {SLEEPER}"
+    running = Running(tmp_path, {"a": failing})
+    try:
+        running.supervisor.start("first:a")
+        wait_for(lambda: running.supervisor.spawns().get("a", 0) >= 4)
+        assert running.info("a").state in ("BACKOFF", "STARTING")
+        flag.touch()
+        before = time.monotonic()
+        wait_for(lambda: running.info("a").state == "RUNNING")
+        assert time.monotonic() - before < 5 + 1.5  # it counts as running a second after its start
+    finally:
+        running.supervisor.shut_down()
+        running.process.wait(20)
+
+
+def test_no_number_of_failed_starts_ends_the_starts() -> None:
+    """C17: supervisord gives a program up once its count is above `startretries`, 3 by default."""
+    process = PersistentProcess(None)
+    for _ in range(1_000):
+        process.change_state(ProcessStates.STARTING)
+        process.change_state(ProcessStates.BACKOFF)
+        assert process.backoff <= LONGEST_PAUSE_S <= 3
+        assert process.delay <= time.time() + LONGEST_PAUSE_S
+
+
+def test_a_full_disk_ends_neither_the_supervisor_nor_what_it_runs(tmp_path: Path) -> None:
+    """C16: the kernel refuses every write to its log and to its programs' logs, as a full disk does."""
+    talker = "import time; [(print('x' * 200, flush=True), time.sleep(0.01)) for _ in iter(int, 1)]"
+    running = Running(tmp_path, {"a": SLEEPER, "b": SLEEPER, "c": talker})
+    log, talk = running.supervisor.logs / "supervisord.log", running.supervisor.logs / "c.log"
+    supervisor = psutil.Process(running.process.pid)
+    try:
+        running.start()
+        wait_for(lambda: talk.stat().st_size > log.stat().st_size)
+        supervisor.rlimit(psutil.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        for name in "abc":
+            before = running.info(name).pid
+            os.kill(before, signal.SIGKILL)
+            wait_for(lambda name=name, before=before: running.info(name).pid not in (0, before))
+        written = log.read_bytes(), talk.stat().st_size
+        supervisor.rlimit(psutil.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        wait_for(lambda: talk.stat().st_size > written[1] + 1_000)
+        os.kill(running.info("a").pid, signal.SIGKILL)
+        wait_for(lambda: b"exited: a" in log.read_bytes()[len(written[0]) :])
+    finally:
+        running.supervisor.shut_down()
+        assert running.process.wait(20) == 0
+
+
+def test_a_supervisor_that_hangs_is_told_and_ended_within_seconds(running: Running, tmp_path: Path) -> None:
+    """C22: ps, restart and up call it; `stop`, and `up` before it starts, end it and what it started."""
+    running.start()
+    running.process.send_signal(signal.SIGSTOP)
+    before = time.monotonic()
+    with pytest.raises(SupervisorHangs, match="`zmart stop` ends it"):
+        rows(tmp_path)
+    assert not is_up(tmp_path)
+    assert time.monotonic() - before < 12
+    before = time.monotonic()
+    assert stop_stack(tmp_path) == 4
+    assert time.monotonic() - before < 15
+    assert process_group.members(tmp_path) == []
+    assert not running.supervisor.socket.exists()
+
+
+def test_more_callers_than_a_hanging_supervisor_has_room_for_wait_no_longer(running: Running) -> None:
+    """C22: a connection that nobody accepts is a hang, too."""
+    impatient = Supervisor(running.supervisor.folder, running.supervisor.logs, answer_s=0.02)
+    running.process.send_signal(signal.SIGSTOP)
+    for _ in range(300):
+        with pytest.raises(SupervisorHangs):
+            impatient.processes()
+    running.process.send_signal(signal.SIGCONT)
+    wait_for(running.supervisor.answers)

@@ -12,8 +12,9 @@ import pytest
 
 from kit.waiting import until
 from zmart.ops.alerts import send_alerts, send_next
+from zmart.ops.silence import report_silence, watch_silence
 from zmart.settings import Settings
-from zmart.store import alerts
+from zmart.store import alerts, service_status
 from zmart.store.pool import Pool
 
 
@@ -108,3 +109,64 @@ async def test_what_closes_while_it_is_told_is_told_again(pool: Pool, receiver: 
 
 async def test_without_an_address_nobody_is_told(database_url: str) -> None:
     await asyncio.wait_for(send_alerts(Settings(_env_file=None), asyncio.Event()), 1)
+
+
+async def open_keys(pool: Pool) -> list[str]:
+    return [alert.key for alert in await alerts.open_alerts(pool)]
+
+
+async def be_silent(pool: Pool, service: str, seconds: int) -> None:
+    await pool.execute(
+        "UPDATE service_status SET seen_at = now() - make_interval(secs => $2) WHERE service = $1",
+        service,
+        seconds,
+    )
+
+
+async def test_a_service_that_no_longer_reports_is_an_alert_until_one_of_its_processes_does(
+    pool: Pool,
+) -> None:
+    """C17: a process that ends at each start is started again without limit, and an alert says so."""
+    for service in ("indexer", "gateway", "websocket"):
+        await service_status.report(pool, service, "here:1", True, "", {})
+    await be_silent(pool, "indexer", 40)
+    await be_silent(pool, "gateway", 25)
+    silent = await report_silence(pool, frozenset())
+    assert await open_keys(pool) == []  # nobody could report before, if PostgreSQL has just come back
+    silent = await report_silence(pool, silent)
+    assert await open_keys(pool) == ["silent:indexer"]
+    await service_status.report(pool, "indexer", "here:2", True, "", {})
+    assert await report_silence(pool, silent) == frozenset()
+    assert await open_keys(pool) == []
+
+
+async def test_a_service_that_stops_in_order_is_no_alert(pool: Pool) -> None:
+    await service_status.report(pool, "indexer", "here:1", True, "", {})
+    await be_silent(pool, "indexer", 40)
+    silent = await report_silence(pool, await report_silence(pool, frozenset()))
+    assert await open_keys(pool) == ["silent:indexer"]
+    await service_status.forget(pool, "indexer", "here:1")
+    await report_silence(pool, silent)
+    assert await open_keys(pool) == []
+
+
+async def test_every_monitor_watches(pool: Pool, database_url: str) -> None:
+    await service_status.report(pool, "indexer", "here:1", True, "", {})
+    await be_silent(pool, "indexer", 40)
+    stop = asyncio.Event()
+    watch = asyncio.create_task(
+        watch_silence(Settings(_env_file=None, database_url=database_url), stop, every_s=0.01)
+    )
+    await until(lambda: open_keys(pool), lambda keys: keys == ["silent:indexer"])
+    stop.set()
+    await watch
+
+
+async def test_a_killed_process_is_listed_for_a_minute(pool: Pool) -> None:
+    """C25: the row itself stays, for the alert."""
+    await service_status.report(pool, "indexer", "here:1", True, "", {})
+    await be_silent(pool, "indexer", 55)
+    assert [row.service for row in await service_status.all_statuses(pool)] == ["indexer"]
+    await be_silent(pool, "indexer", 61)
+    assert await service_status.all_statuses(pool) == []
+    assert list(await service_status.silence(pool)) == ["indexer"]

@@ -109,3 +109,14 @@ def test_no_address_is_told_when_the_network_fails() -> None:
     problem = ConnectionRefusedError(111, "Connect call failed ('10.1.2.3', 5432)")
     assert "10.1.2.3" not in str(connect_error(problem))
     assert "10.1.2.3" not in str(store_error(problem, connected=False))
+
+
+def test_a_full_disk_of_the_database_is_called_that_and_not_a_wrong_address() -> None:
+    """C12: at a statement and at a connection, which the server refuses when it cannot write a file."""
+    problem = asyncpg.PostgresError.new({"C": "53100", "M": "could not write init file", "S": "FATAL"})
+    for found in (store_error(problem, connected=True), connect_error(problem)):
+        assert isinstance(found, ReadOnly)
+        assert str(found).startswith(
+            "The disk of PostgreSQL is full (DiskFullError: could not write init file)"
+        )
+        assert "DATABASE_URL" not in str(found)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
+from zmart.ops.disk import full_disk
 from zmart.ops.probes import Probes
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 
@@ -89,3 +91,20 @@ async def test_an_unknown_path_of_a_service_without_routes_says_what_there_is() 
     answer = await _get(Scripted(Readiness(ready=True)), "/nothing")
     assert answer.status_code == 404
     assert "/ready" in msgspec.json.decode(answer.content)["message"]
+
+
+async def test_what_stands_behind_a_trouble_comes_first_and_no_ready_service_names_it() -> None:
+    """C12: a full disk, whatever the service says of it."""
+    full = Path("/proc")  # a file system that never has room
+    for ready in (False, True):
+        probes = Probes(
+            Scripted(Readiness(ready=ready, reason="PostgreSQL does not answer")),
+            cause=lambda: full_disk(full),
+        )
+        reason = (await probes.readiness()).reason
+        assert reason == f"{'' if ready else full_disk(full) + ' '}PostgreSQL does not answer"
+    assert "The disk of /proc is full: free some space." in full_disk(full)
+
+
+def test_a_disk_with_room_is_not_full(tmp_path: Path) -> None:
+    assert full_disk(tmp_path) == full_disk(tmp_path / "not" / "there" / "yet") == ""

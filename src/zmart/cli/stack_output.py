@@ -17,7 +17,8 @@ from zmart.local.process_group import memory_bytes
 from zmart.local.processes import last_line
 from zmart.local.readiness import ReadinessReport, fetch_report, readable
 from zmart.local.stack import read_record, supervisor_of
-from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor
+from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor, SupervisorHangs
+from zmart.ops.disk import full_disk
 
 MIB = 1024 * 1024
 
@@ -48,10 +49,12 @@ def full_names(supervisor: Supervisor, name: str) -> list[str]:
 
 
 def rows(home: Path) -> list[ProcessRow]:
-    """Return every process of the running stack. Raises ConfigError if none runs."""
+    """Return every process of the running stack. Raises ConfigError if none runs, or SupervisorHangs."""
     supervisor = supervisor_of(home)
     try:
         processes = supervisor.processes()
+    except SupervisorHangs:
+        raise
     except SupervisionError:
         raise ConfigError(f"No stack runs in {home}: start it with `zmart up`.") from None
     record = read_record(home)
@@ -69,13 +72,14 @@ def rows(home: Path) -> list[ProcessRow]:
     last_output = {
         i.name: readable(last_line(supervisor.logs / f"{i.name}.log")) for i in processes if not i.is_up
     }
+    disk = full_disk(home)
     return [
-        _row(info, spawns.get(info.name, 0), answers.get(info.name), last_output.get(info.name, ""))
+        _row(info, spawns.get(info.name, 0), answers.get(info.name), disk or last_output.get(info.name, ""))
         for info in processes
     ]
 
 
-def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, last_output: str) -> ProcessRow:
+def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, why_down: str) -> ProcessRow:
     # To supervisord a process is STARTING for its first seconds; one that says it is ready has started.
     has_started = info.state == "STARTING" and answer is not None and answer.ready
     return ProcessRow(
@@ -86,7 +90,7 @@ def _row(info: ProcessInfo, spawns: int, answer: ReadinessReport | None, last_ou
         restarts=max(0, spawns - 1),
         memory_mib=round(memory_bytes(info.pid) / MIB, 1) if info.pid else 0.0,
         ready=answer.ready if answer else None,
-        reason=answer.reason if answer else last_output,
+        reason=answer.reason if answer else ("" if info.is_up else why_down),
     )
 
 

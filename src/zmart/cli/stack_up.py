@@ -64,7 +64,7 @@ class StackSession:
 
     def start(self, *, fresh: bool, detach: bool) -> None:
         """Clean up after an earlier stack, then start. On an error no process is left running."""
-        if count := end_members(self._home):
+        if count := stop_stack(self._home):
             self._console.print(f"Ended {count} processes of an earlier stack.")
         if fresh:
             erase_home(settings())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,9 @@ from zmart.local.postgres import find_bin_dir
 from zmart.local.processes import port_is_free
 from zmart.local.readiness import fetch_report
 from zmart.local.stack import addon_folder, read_record, supervisor_of
+from zmart.local.supervision import ProcessInfo, SupervisionError, SupervisorHangs
 from zmart.local.valkey import find_binary
+from zmart.ops.disk import free_bytes, full_disk
 from zmart.settings import Settings, load_settings
 
 MIN_FREE_BYTES = 2 * 1024**3
@@ -50,10 +51,15 @@ def examine() -> list[DoctorFinding]:
 def _stack(settings: Settings) -> Iterator[DoctorFinding]:
     if not extra.is_installed():
         yield _without_extra(settings)
-    elif supervisor_of(settings.zmart_home).answers():
-        yield from _running(settings)
-    else:
+        return
+    try:
+        processes = supervisor_of(settings.zmart_home).processes()
+    except SupervisorHangs as problem:
+        yield DoctorFinding("supervisord", False, str(problem))
+    except SupervisionError:
         yield from _ports(settings)
+    else:
+        yield from _running(settings, processes)
 
 
 def _without_extra(settings: Settings) -> DoctorFinding:
@@ -121,8 +127,9 @@ def _redis(settings: Settings) -> DoctorFinding:
 
 
 def _disk(home: Path) -> DoctorFinding:
-    existing = next(path for path in (home, *home.resolve().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    if is_full := full_disk(home):
+        return DoctorFinding("disk", False, is_full)
+    free = free_bytes(home)
     gib = f"{free / 1024**3:.1f} GiB are free where ZMART_HOME is"
     ok = free >= MIN_FREE_BYTES
     return DoctorFinding(
@@ -141,8 +148,8 @@ def _ports(settings: Settings) -> Iterator[DoctorFinding]:
     yield DoctorFinding("stack", True, "No stack runs here; `zmart up` starts one.")
 
 
-def _running(settings: Settings) -> Iterator[DoctorFinding]:
-    for info in supervisor_of(settings.zmart_home).processes():
+def _running(settings: Settings, processes: list[ProcessInfo]) -> Iterator[DoctorFinding]:
+    for info in processes:
         ok = info.is_up
         state = "runs" if ok else f"is {info.state.lower()}: see `zmart logs {info.name}`"
         yield DoctorFinding(info.name, ok, f"The process {info.name} {state}.")

@@ -51,6 +51,14 @@ def end_members(home: Path) -> int:
     return len(processes)
 
 
+def kill_member(home: Path, pid_file: Path) -> None:
+    """Kill the process of a stack whose pid is in `pid_file`; what it started ends with it, in order."""
+    with contextlib.suppress(OSError, ValueError, psutil.Error):
+        pid = int(pid_file.read_text())
+        if any(process.pid == pid for process in members(home)):
+            psutil.Process(pid).kill()
+
+
 def wait_until_ended(home: Path, seconds: float) -> bool:
     """Return whether every process of the stack ended within `seconds`."""
     deadline = time.monotonic() + seconds

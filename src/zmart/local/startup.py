@@ -21,12 +21,13 @@ from zmart.local.postgres import accepts_connections
 from zmart.local.processes import start_command
 from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, fetch_report
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
-from zmart.local.supervision import SupervisionError
+from zmart.local.supervision import SupervisionError, SupervisorHangs
 from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
 START_SECONDS = 90.0
 STOP_SECONDS = 45.0
+HUNG_STOP_SECONDS = 5.0
 REPORTED_CLOCK_LEAD_S = 120
 
 Progress = Callable[[str, str], None]
@@ -204,7 +205,7 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[No
         yield
         return
     say("No stack runs here: starting one for this command ...")
-    process_group.end_members(home)
+    stop_stack(home)
     process: subprocess.Popen[bytes] | None = None
     try:
         process = StackStart(LocalStack(settings, say), lambda name, state: None, say).start(
@@ -217,18 +218,26 @@ def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[No
             process.wait()
 
 
-def stop_stack(home: Path) -> None:
-    """Stop the stack of `home` completely; returns when none of its processes is left."""
+def stop_stack(home: Path) -> int:
+    """Stop the stack of `home` completely, even if its supervisor hangs. Returns how many processes it had."""
     supervisor = supervisor_of(home)
-    with suppress(SupervisionError):
+    pid_file = supervisor.folder / "supervisord.pid"
+    count = len(process_group.members(home))
+    try:
         supervisor.shut_down()
         process_group.wait_until_ended(home, STOP_SECONDS)
+    except SupervisorHangs:
+        process_group.kill_member(home, pid_file)
+        process_group.wait_until_ended(home, HUNG_STOP_SECONDS)
+    except SupervisionError:
+        pass  # none runs: only what survived an earlier one is left
     process_group.end_members(home)
-    for path in (supervisor.socket, home / "run" / "supervisord.pid"):
+    for path in (supervisor.socket, pid_file):
         path.unlink(missing_ok=True)
     if supervisor.socket.parent != supervisor.folder:
         with suppress(OSError):
             supervisor.socket.parent.rmdir()
+    return count
 
 
 def is_up(home: Path) -> bool:

@@ -1,7 +1,7 @@
 """Keep processes running: a supervisord of our own in a folder, driven over XML-RPC on a Unix socket.
 
-Every program is restarted when it ends, with growing pauses; its output goes to a rotated log file. All programs
-inherit supervisord's environment, so no secret is written into its configuration.
+Every program is restarted when it ends, without limit (zmart.local.supervisord); its output goes to a rotated log file.
+All programs inherit supervisord's environment, so no secret is written into its configuration.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import http.client
 import os
 import resource
 import shlex
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -25,6 +27,8 @@ from zmart.errors import ZmartError
 
 LONGEST_SOCKET_PATH = 100  # the kernel accepts 107 bytes; supervisord appends a suffix while it binds
 MAX_FILES = 65_536
+ANSWER_SECONDS = 5.0
+STOP_POLL_SECONDS = 0.05
 
 _HEAD = """\
 [supervisord]
@@ -58,7 +62,6 @@ command = {command}
 autostart = false
 autorestart = true
 startsecs = {start_seconds}
-startretries = 20
 stopsignal = {stop_signal}
 stopwaitsecs = {stop_seconds}
 stopasgroup = {as_group}
@@ -74,6 +77,10 @@ class SupervisionError(ZmartError):
     """Report that supervisord is unavailable or refused."""
 
 
+class SupervisorHangs(SupervisionError):
+    """Report that supervisord runs and does not answer."""
+
+
 class SupervisedProgram(msgspec.Struct, frozen=True, kw_only=True):
     """Define a process to keep running.
 
@@ -84,14 +91,14 @@ class SupervisedProgram(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     command: tuple[str, ...]
     start_seconds: int = 1
-    """Ending sooner than this counts as a failed start: the next one waits longer, and after 20 there is none."""
+    """Ending sooner than this counts as a failed start: the next one waits, at most three seconds."""
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     stop_as_group: bool = True
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """Hold supervisord's report of a process; `state` is RUNNING, STARTING, BACKOFF, FATAL, STOPPED, ..."""
+    """Hold supervisord's report of a process; `state` is RUNNING, STARTING, BACKOFF, STOPPED, ..."""
 
     name: str
     group: str
@@ -114,11 +121,15 @@ class ProcessInfo(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
-    """Control the supervisord whose files are in `folder` and whose programs log into `logs`."""
+    """Control the supervisord whose files are in `folder` and whose programs log into `logs`.
 
-    def __init__(self, folder: Path, logs: Path) -> None:
+    Every call ends within `answer_s` seconds.
+    """
+
+    def __init__(self, folder: Path, logs: Path, answer_s: float = ANSWER_SECONDS) -> None:
         self.folder = folder.resolve()
         self.logs = logs.resolve()
+        self._answer_s = answer_s
 
     @property
     def config(self) -> Path:
@@ -174,7 +185,7 @@ class Supervisor:
 
     def command(self) -> list[str]:
         """Return the command that starts supervisord in the foreground."""
-        return [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config)]
+        return [sys.executable, "-m", "zmart.local.supervisord", "-c", str(self.config)]
 
     def answers(self) -> bool:
         """Return whether supervisord runs and listens."""
@@ -184,14 +195,20 @@ class Supervisor:
         return False
 
     def call(self, method: str, *arguments: object) -> object:
-        """Make one XML-RPC call. Raises SupervisionError."""
+        """Make one XML-RPC call. Raises SupervisionError: SupervisorHangs if no answer comes in time."""
         from supervisor.xmlrpc import SupervisorTransport
 
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        transport._get_connection = lambda: UnixConnection(self.socket, self._answer_s)
         try:
             return cast(object, getattr(ServerProxy("http://127.0.0.1", transport), method)(*arguments))
         except Fault as fault:
             raise SupervisionError(f"supervisord refused: {fault.faultString}") from None
+        except (TimeoutError, BlockingIOError):  # the latter where nobody accepts connections any more
+            raise SupervisorHangs(
+                f"supervisord runs and did not answer within {self._answer_s:.0f} s: `zmart stop` ends it with "
+                "everything it started, `zmart up` starts it again. No data is lost."
+            ) from None
         except (OSError, http.client.HTTPException) as problem:
             raise SupervisionError(f"no supervisord answers at {self.socket} ({problem})") from None
         finally:
@@ -214,13 +231,17 @@ class Supervisor:
                     raise
 
     def stop(self, *names: str) -> None:
-        """Stop programs by their "group:name" and wait until each has ended."""
+        """Stop programs by their "group:name" and wait until each has ended; supervisord kills what takes too long."""
         for name in names:
             try:
-                self.call("supervisor.stopProcess", name, True)
+                self.call("supervisor.stopProcess", name, False)
             except SupervisionError as problem:
                 if "NOT_RUNNING" not in str(problem):
                     raise
+        while any(
+            info.state == "STOPPING" for info in self.processes() if f"{info.group}:{info.name}" in names
+        ):
+            time.sleep(STOP_POLL_SECONDS)
 
     def shut_down(self) -> None:
         """Ask supervisord to stop everything, group after group, and itself."""
@@ -238,6 +259,20 @@ class Supervisor:
                 name = line.split("'")[1]
                 counts[name] = counts.get(name, 0) + 1
         return counts
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """Speak HTTP on a Unix socket, with a time limit for each step."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 def _plain(value: object) -> str:

@@ -10,6 +10,7 @@ import jinja2
 import msgspec
 
 from zmart.errors import StoreError
+from zmart.ops.disk import full_disk
 from zmart.services.contract import SERVICES, Send
 from zmart.services.plain_http import send_response
 from zmart.settings import Settings
@@ -47,6 +48,7 @@ class Dashboard:
     """Render the page from the database; if that is unavailable, the page says so."""
 
     def __init__(self, settings: Settings) -> None:
+        self._home = settings.zmart_home
         self._pool = Pool(settings.require("database_url"), size=2, wait_s=1.0)
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).parent / "pages"),
@@ -66,12 +68,11 @@ class Dashboard:
             async with asyncio.timeout(_WITHIN_S):
                 state = await overview(self._pool)
         except StoreError as problem:
-            return 503, self._template.render(healthy=False, trouble=str(problem), now=now)
+            return 503, self._unavailable(str(problem), now)
         except TimeoutError:
-            trouble = f"PostgreSQL did not answer within {_WITHIN_S:g} s."
-            return 503, self._template.render(healthy=False, trouble=trouble, now=now)
+            return 503, self._unavailable(f"PostgreSQL did not answer within {_WITHIN_S:g} s.", now)
         services = service_rows(state.services)
-        trouble = first_trouble(state, services)
+        trouble = full_disk(self._home) or first_trouble(state, services)
         return 200, self._template.render(
             healthy=not trouble,
             trouble=trouble,
@@ -81,6 +82,10 @@ class Dashboard:
             alerts=state.alerts,
             stalled=state.troubles,
         )
+
+    def _unavailable(self, reason: str, now: str) -> str:
+        trouble = f"{full_disk(self._home)} {reason}".strip()
+        return self._template.render(healthy=False, trouble=trouble, now=now)
 
     async def answer(self, send: Send) -> None:
         """Send the page as an HTTP response."""

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import uvloop
 
 from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
 from zmart.ops import logs
+from zmart.ops.disk import full_disk
 from zmart.ops.probes import Probes
 from zmart.services.connection_limits import server_config
 from zmart.services.contract import SERVICES, AsgiApp, Service
@@ -48,11 +50,12 @@ async def _run(name: str, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    probes = Probes(service, _dashboard(settings) if name == "gateway" else None)
+    dashboard = _dashboard(settings) if name == "gateway" else None
+    probes = Probes(service, dashboard, cause=partial(full_disk, settings.zmart_home))
     helpers = [asyncio.create_task(_heartbeat(service.name, probes, settings))]
     server = None if probes.app is None else _server(settings, SERVICES[name], probes)
     if name == "monitor":
-        helpers.append(asyncio.create_task(_alerts(settings, stop)))
+        helpers += [asyncio.create_task(job(settings, stop)) for job in (_alerts, _silence)]
     if server is not None:
         helpers.append(asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])])))
     log.info("service started", pid=os.getpid())
@@ -99,6 +102,12 @@ async def _alerts(settings: Settings, stop: asyncio.Event) -> None:
     from zmart.ops.alerts import send_alerts
 
     await send_alerts(settings, stop)
+
+
+async def _silence(settings: Settings, stop: asyncio.Event) -> None:
+    from zmart.ops.silence import watch_silence
+
+    await watch_silence(settings, stop)
 
 
 def leave_to_rest() -> None:

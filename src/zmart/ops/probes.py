@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,8 +25,14 @@ class Probes:
     """Answer /health, /ready, /metrics and, if given, /dashboard; pass other requests to the service."""
 
     def __init__(
-        self, service: Service, dashboard: Dashboard | None = None, readiness_wait_s: float = READINESS_WAIT_S
+        self,
+        service: Service,
+        dashboard: Dashboard | None = None,
+        readiness_wait_s: float = READINESS_WAIT_S,
+        cause: Callable[[], str] = str,
     ) -> None:
+        """`cause` returns what stands behind any trouble on this machine now, as a full disk does, or ""."""
+        self._cause = cause
         self._service = service
         self._readiness_wait_s = readiness_wait_s
         self._dashboard = dashboard
@@ -81,7 +87,16 @@ class Probes:
         return {"status": "ok", "service": self._service.name, "uptime_s": uptime_s, **self._service.health()}
 
     async def readiness(self) -> Readiness:
-        """Return the service's readiness, bounded in time: a service that does not answer is not ready."""
+        """Return the service's readiness, with the cause of its trouble first.
+
+        It is bounded in time: a service that does not answer is not ready.
+        """
+        readiness = await self._service_readiness()
+        if readiness.ready or not (cause := self._cause()):
+            return readiness
+        return msgspec.structs.replace(readiness, reason=f"{cause} {readiness.reason}")
+
+    async def _service_readiness(self) -> Readiness:
         try:
             async with asyncio.timeout(self._readiness_wait_s):
                 return await self._service.readiness()

@@ -41,6 +41,7 @@ _BY_CLASS: Mapping[str, type[StoreError]] = {
     "57": Unavailable,  # shut down, crashed, starting, dropped
     "58": Unavailable,  # the server's own disk or system
 }
+_CHECK_ADDRESS = " Check DATABASE_URL if this does not end by itself."
 _MESSAGES: Mapping[type[StoreError], str] = {
     Unavailable: "PostgreSQL is unavailable",
     Busy: "PostgreSQL is busy",
@@ -68,7 +69,8 @@ def connect_error(problem: Exception) -> StoreError:
     """Return the store's error for a connection that could not be made: there no error is a bug."""
     if isinstance(problem, asyncpg.PostgresError):
         kind = kind_of_code(_code(problem)) or Unavailable
-        return kind(f"{_sentence(kind, problem)} Check DATABASE_URL if this does not end by itself.")
+        advice = "" if isinstance(problem, asyncpg.DiskFullError) else _CHECK_ADDRESS
+        return kind(_sentence(kind, problem) + advice)
     name = type(problem).__name__
     return Unavailable(f"PostgreSQL does not answer ({name}): check DATABASE_URL and that it runs.")
 
@@ -98,4 +100,6 @@ def _sentence(kind: type[StoreError], problem: Exception) -> str:
     # The text of an OSError holds the address.
     reported = [] if isinstance(problem, OSError) else str(problem).strip().splitlines()
     reason = f"{type(problem).__name__}: {reported[0]}" if reported else type(problem).__name__
+    if isinstance(problem, asyncpg.DiskFullError):
+        return f"The disk of PostgreSQL is full ({reason}): free some space. Nothing has to be restarted."
     return f"{_MESSAGES[kind]} ({reason})."

@@ -16,9 +16,12 @@ SET seen_at = now(), ready = excluded.ready, reason = excluded.reason, details =
 """
 _FORGET = "DELETE FROM service_status WHERE service = $1 AND instance = $2"
 _FORGET_OLD = "DELETE FROM service_status WHERE seen_at < now() - interval '1 day'"
+_SILENCE = """
+SELECT service, extract(epoch FROM now() - max(seen_at))::float8 AS age_s FROM service_status GROUP BY service
+"""
 _ALL = """
 SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
-FROM service_status ORDER BY service, instance
+FROM service_status WHERE seen_at > now() - interval '1 minute' ORDER BY service, instance
 """
 
 
@@ -47,7 +50,12 @@ async def forget(pool: Pool, service: str, instance: str) -> None:
     await pool.execute(_FORGET_OLD)
 
 
+async def silence(pool: Pool) -> dict[str, float]:
+    """Return the seconds since any process of a service reported, of each service that did not stop in order."""
+    return {row["service"]: row["age_s"] for row in await pool.fetch(_SILENCE)}
+
+
 async def all_statuses(pool: Pool) -> list[ServiceStatus]:
-    """Return the status of every process that reported within the last day."""
+    """Return the status of every process that reported within the last minute: what was killed is not listed longer."""
     rows = await pool.fetch(_ALL)
     return [ServiceStatus(**{**row, "details": msgspec.json.decode(row["details"])}) for row in rows]

@@ -1,0 +1,60 @@
+"""Run supervisord so that it gives no program up and survives a full disk: python -m zmart.local.supervisord -c <file>.
+
+supervisord itself waits a second longer before each start of a program that keeps ending, gives it up after
+`startretries`, and ends when neither its log nor its standard error can be written.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from supervisor import loggers, process, supervisord
+from supervisor.states import ProcessStates
+
+LONGEST_PAUSE_S = 3
+"""Between two starts of a program: with the start itself it runs at most 5 s after its fault is over."""
+
+
+class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor publishes no types
+    """Start a program again without limit, after at most LONGEST_PAUSE_S."""
+
+    backoff: int
+    delay: float
+
+    def change_state(self, new_state: int, expected: bool = True) -> object:
+        """Enter a state; `backoff`, the count that ends in giving up, is the pause in seconds, too."""
+        result = super().change_state(new_state, expected)
+        if new_state == ProcessStates.BACKOFF:
+            self.backoff = min(self.backoff, LONGEST_PAUSE_S)
+            self.delay = min(self.delay, time.time() + LONGEST_PAUSE_S)
+        return result
+
+
+class LossyFileHandler(loggers.RotatingFileHandler):  # type: ignore[misc]  # supervisor publishes no types
+    """Write a log; what the disk does not take is lost."""
+
+    stream: BinaryIO
+
+    def emit(self, record: loggers.LogRecord) -> None:
+        """Write a record, or nothing."""
+        with suppress(OSError, ValueError):
+            if self.stream.closed:  # closing it to rotate it failed
+                self.stream = Path(self.baseFilename).open("ab")  # noqa: SIM115  # it stays open
+            super().emit(record)
+
+    def handleError(self) -> None:  # noqa: N802  # supervisor's name
+        """Ignore the error; standard error is a file on the same disk."""
+
+
+def main() -> None:
+    """Run supervisord in the foreground, as its own command does."""
+    process.Subprocess = PersistentProcess
+    loggers.RotatingFileHandler = LossyFileHandler
+    supervisord.main()
+
+
+if __name__ == "__main__":
+    main()
