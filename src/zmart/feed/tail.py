@@ -1,4 +1,8 @@
-"""Read the feed from an offset: from Redis, or from PostgreSQL if Redis is unavailable, lags, or has a hole."""
+"""Read the feed from an offset: from Redis, or from PostgreSQL if Redis is unavailable, slow, or has a hole.
+
+PostgreSQL announces every commit (`wake`). Redis brings it some milliseconds later; where it does not within
+`_REDIS_GRACE_S`, slow or hanging as it may be, PostgreSQL is read. Without announcements it is read every two seconds.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,13 @@ from zmart.feed.stream import FeedStream
 from zmart.feed.wire import WireMessage, encode
 from zmart.store import change_feed
 from zmart.store.pool import Pool
+from zmart.store.time_limit import answer_within
 
 _BATCH = 500
 _BLOCK_MS = 1_000
+_REDIS_GRACE_S = 0.25
 _FALLBACK_POLL_S = 2.0
+_POSTGRES_WITHIN_S = 2.0
 _REDIS_RETRY_S = 1.0
 
 log = structlog.get_logger()
@@ -40,6 +47,8 @@ class FeedReader:
         self._redis_retry_at = 0.0
         self._poll_at = 0.0
         self._stream: FeedStream | None = None
+        self._reading: asyncio.Task[list[WireMessage]] | None = None
+        """A call to Redis; it may be under way while PostgreSQL is read."""
         self.epoch = ""
         self.position = 0
         self.source = "redis"
@@ -52,6 +61,7 @@ class FeedReader:
 
     async def start(self) -> None:
         """Start at the present end of the feed. Raises StoreError if PostgreSQL is unavailable."""
+        self.close()
         head = await change_feed.head(self._pool)
         self.epoch, self.position = head.epoch, head.head
         self._stream = FeedStream(self._redis, head.epoch)
@@ -59,41 +69,76 @@ class FeedReader:
 
     async def next(self) -> list[WireMessage]:
         """Return the next messages; an empty list from time to time if there are none. Raises FeedBroken."""
-        messages = await self._from_redis() if time.monotonic() >= self._redis_retry_at else None
-        if messages is None:
+        messages = None
+        if time.monotonic() < self._redis_retry_at:
             await self._wait()
+        else:
+            messages = await self._from_redis()
+        if messages is None or self._is_incomplete(messages):
             messages = await self._from_postgres()
-        elif messages and messages[0].offset != self.position + 1:
-            messages = await self._from_postgres()  # the stream begins later than here
-        elif not messages and time.monotonic() >= self._poll_at:
-            messages = (
-                await self._from_postgres()
-            )  # a change may be committed that no relay has sent to Redis
         if messages:
             self.position = messages[-1].offset
             metrics.read.labels(self.source).inc(len(messages))
         return messages
 
+    def _is_incomplete(self, messages: list[WireMessage]) -> bool:
+        """Whether the stream begins later than here, or has nothing for so long that a change may be committed which
+        no relay has sent to it."""
+        if messages:
+            return messages[0].offset != self.position + 1
+        return time.monotonic() >= self._poll_at
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
     async def _from_redis(self) -> list[WireMessage] | None:
-        """Read from Redis; None if it is unavailable."""
-        assert self._stream is not None, "start() comes first"
+        """Read from Redis; None if it is unavailable, or has not brought what was announced."""
+        if not await self._redis_answers():
+            return None
+        assert self._reading is not None, "_redis_answers begins it"
+        reading, self._reading = self._reading, None
         try:
-            messages = await self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
+            messages = [message for message in reading.result() if message.offset > self.position]
         except StoreError as problem:
             self._redis_retry_at = time.monotonic() + _REDIS_RETRY_S
             if self.source == "redis":
                 log.warning("feed is read from PostgreSQL: Redis is unavailable", error=str(problem))
             return None
         if messages:
+            self._woken.clear()
             self.source = "redis"
+            self.trouble = ""  # what PostgreSQL committed arrives
             self.caught_up_at = time.monotonic()
         return messages
 
+    async def _redis_answers(self) -> bool:
+        """Wait for an answer of Redis, but only for the grace time after an announcement, or until the next poll."""
+        assert self._stream is not None, "start() comes first"
+        if self._reading is None:
+            reading = self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
+            self._reading = asyncio.create_task(reading)
+            self._reading.add_done_callback(_retrieve)
+        woken = asyncio.create_task(self._woken.wait())
+        try:
+            until_poll_s = max(_REDIS_GRACE_S, self._poll_at - time.monotonic())
+            both = {self._reading, woken}
+            await asyncio.wait(both, timeout=until_poll_s, return_when=asyncio.FIRST_COMPLETED)
+            if not self._reading.done() and woken.done():
+                await asyncio.wait({self._reading}, timeout=_REDIS_GRACE_S)
+        finally:
+            woken.cancel()
+        return self._reading.done()
+
     async def _from_postgres(self) -> list[WireMessage]:
         self._poll_at = time.monotonic() + _FALLBACK_POLL_S
+        self._woken.clear()
         try:
-            head = await change_feed.head(self._pool)
-            changes = await change_feed.read_after(self._pool, self.position, _BATCH)
+            async with answer_within(_POSTGRES_WITHIN_S):
+                head = await change_feed.head(self._pool)
+                changes = await change_feed.read_after(self._pool, self.position, _BATCH)
         except StoreError as problem:
             self._note(problem)
             return []
@@ -120,5 +165,9 @@ class FeedReader:
                 await self._woken.wait()
         except TimeoutError:
             return
-        finally:
-            self._woken.clear()
+
+
+def _retrieve(reading: asyncio.Task[list[WireMessage]]) -> None:
+    """Take the error of a reading that may be given up before anyone takes its result."""
+    if not reading.cancelled():
+        reading.exception()

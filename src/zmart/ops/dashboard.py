@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from zmart.settings import Settings
 from zmart.store.overview import Overview, OverviewFigures, overview
 from zmart.store.pool import Pool
 from zmart.store.service_status import ServiceStatus
+from zmart.store.time_limit import answer_within
 
 SILENT_AFTER_S = 20.0
 """A service reports every 5 s; after four missed reports it counts as silent."""
@@ -65,12 +65,10 @@ class Dashboard:
         """Return the HTTP status and the page: 503, with what is unavailable, when the state cannot be read."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         try:
-            async with asyncio.timeout(_WITHIN_S):
+            async with answer_within(_WITHIN_S):
                 state = await overview(self._pool)
         except StoreError as problem:
             return 503, self._unavailable(str(problem), now)
-        except TimeoutError:
-            return 503, self._unavailable(f"PostgreSQL did not answer within {_WITHIN_S:g} s.", now)
         services = service_rows(state.services)
         trouble = full_disk(self._home) or first_trouble(state, services)
         return 200, self._template.render(

@@ -42,6 +42,7 @@ from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import index_progress, status
 from zmart.store.pool import Pool
+from zmart.store.time_limit import answer_within
 
 log = structlog.get_logger()
 
@@ -79,13 +80,10 @@ class Gateway:
     async def readiness(self) -> Readiness:
         """Return ready if the database can be read and written; the chain is only needed to build transactions."""
         try:
-            async with asyncio.timeout(_READY_WITHIN_S):
+            async with answer_within(_READY_WITHIN_S):
                 await status.check(self.context.pool)
         except StoreError as problem:
             return Readiness(ready=False, reason=str(problem))
-        except TimeoutError:
-            reason = f"PostgreSQL did not answer within {_READY_WITHIN_S:g} s."
-            return Readiness(ready=False, reason=reason)
         rpc = self.context.rpc
         refused = {} if rpc is None else rpc.refusals()
         details = {"database_connections": self.context.pool.in_use, "rpc_refused": refused}

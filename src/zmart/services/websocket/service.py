@@ -31,6 +31,7 @@ from zmart.store.pool import Pool
 
 _STALE_S = 10.0
 _RETRY_S = 0.5
+_REDIS_WITHIN_S = 3.0  # a read waits a second for messages
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class WebSocketService:
     @classmethod
     async def open(cls, settings: Settings) -> WebSocketService:
         """Connect to Redis and PostgreSQL. Raises ConfigError or StoreError."""
-        redis = redis_client.connect(settings.require("redis_url"))
+        redis = redis_client.connect(settings.require("redis_url"), answer_s=_REDIS_WITHIN_S)
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=10)
         service = cls(settings, pool, redis)
         await service._start_at_the_end()
@@ -120,17 +121,23 @@ class WebSocketService:
 
     async def _pump(self) -> None:
         """Publish messages of the feed without end."""
-        while True:
-            try:
-                messages = await self._reader.next()
-            except FeedBroken as problem:
-                log.warning("clients must resume", reason=str(problem))
-                self._server.dismiss("feed restarted")
-                await self._start_at_the_end()
-            else:
-                if messages:
-                    self._hub.publish(messages)
-                    await asyncio.sleep(0)  # lets requests run between two full batches
+        try:
+            while True:
+                await self._publish_next()
+        finally:
+            self._reader.close()
+
+    async def _publish_next(self) -> None:
+        try:
+            messages = await self._reader.next()
+        except FeedBroken as problem:
+            log.warning("clients must resume", reason=str(problem))
+            self._server.dismiss("feed restarted")
+            await self._start_at_the_end()
+        else:
+            if messages:
+                self._hub.publish(messages)
+                await asyncio.sleep(0)  # lets requests run between two full batches
 
     async def _start_at_the_end(self) -> None:
         while True:

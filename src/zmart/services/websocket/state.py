@@ -16,8 +16,10 @@ from zmart.market.types import MarketId
 from zmart.store import live_state, markets
 from zmart.store.live_state import LiveState
 from zmart.store.pool import Pool
+from zmart.store.time_limit import answer_within
 
 _FRESH_S = 1.0
+_WITHIN_S = 1.5
 _CACHED_MAX = 1_000
 _ADDRESSES_MAX = 10_000
 
@@ -84,7 +86,8 @@ class ChannelStates:
     async def _read(self, channel: Channel, name: str) -> ChannelState:
         try:
             taken_at = time.monotonic()
-            live = await _load(self._pool, channel)
+            async with answer_within(_WITHIN_S):
+                live = await _load(self._pool, channel)
             state = ChannelState(
                 live.epoch, live.head, live.kept_from, _snapshot(channel.kind, live), taken_at
             )

@@ -26,11 +26,13 @@ from zmart.services.websocket.protocol import (
 from zmart.services.websocket.state import ChannelState, ChannelStates
 from zmart.store import change_feed
 from zmart.store.pool import Pool
+from zmart.store.time_limit import answer_within
 
 _PAGE = 2_000  # offsets per step of a replay
 _CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS = 8, 2
 _SLICE_BYTES = 64 * 1024
 _RETRY_S = 0.5
+_ANSWER_WITHIN_S = 1.8
 
 log = structlog.get_logger()
 
@@ -48,23 +50,28 @@ class Subscriptions:
     async def subscribe(self, connection: SocketConnection, request: SubscribeRequest) -> None:
         """Answer with the state and everything after it, or with everything after the client's offset."""
         try:
-            channel = await self._channel(request.target)
-            if channel is None:
-                self._refuse(connection, protocol.unknown_market(request.target))
-            elif self._exceeds_limit(connection, str(channel)):
-                self._refuse(connection, _TOO_MANY)
-                connection.close(frames.CloseCode.POLICY, _TOO_MANY.error)
-            elif request.offset is None or str(channel) in connection.subscriptions:
-                await self._fresh(connection, request.target, channel)
-            else:
-                await self._resume(connection, request, channel, request.offset)
+            async with answer_within(_ANSWER_WITHIN_S):
+                await self._subscribe(connection, request)
         except StoreError:
             self._refuse(connection, _DATABASE_UNAVAILABLE)
+
+    async def _subscribe(self, connection: SocketConnection, request: SubscribeRequest) -> None:
+        channel = await self._channel(request.target)
+        if channel is None:
+            self._refuse(connection, protocol.unknown_market(request.target))
+        elif self._exceeds_limit(connection, str(channel)):
+            self._refuse(connection, _TOO_MANY)
+            connection.close(frames.CloseCode.POLICY, _TOO_MANY.error)
+        elif request.offset is None or str(channel) in connection.subscriptions:
+            await self._fresh(connection, request.target, channel)
+        else:
+            await self._resume(connection, request, channel, request.offset)
 
     async def unsubscribe(self, connection: SocketConnection, request: UnsubscribeRequest) -> None:
         """End a subscription. Harmless if there is none."""
         try:
-            channel = await self._channel(request.target)
+            async with answer_within(_ANSWER_WITHIN_S):
+                channel = await self._channel(request.target)
         except StoreError:
             self._refuse(connection, _DATABASE_UNAVAILABLE)
             return
