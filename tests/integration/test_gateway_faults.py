@@ -8,6 +8,7 @@ import time
 
 import httpx
 import pytest
+from solders.keypair import Keypair
 
 from kit.chain_life import SOL, Driver
 from kit.gateway import Site, add_market, legacy_body, site
@@ -15,9 +16,11 @@ from kit.raw_client import connected, request, served
 from kit.rpc_proxy import Call, Fault, Late, Proxy, Script, honest
 from kit.tcp_proxy import TcpProxy
 from kit.waiting import until
-from kit.wallets import address, wallet
+from kit.wallets import address, address_of, wallet
 from zmart.chain.rpc import Rpc
 from zmart.ipfs.pinata import PinataClient
+from zmart.local.chain.genesis import fund
+from zmart.market.types import Lamports
 from zmart.services.connection_limits import ConnectionBounds
 from zmart.services.gateway.api import fee_payer
 from zmart.store import anchors
@@ -148,7 +151,8 @@ async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_
     database_url: str, redis_url: str, local_chain
 ) -> None:
     async with site(database_url, redis_url, solana_rpc_url="http://127.0.0.1:9") as here:
-        token = await here.sign_in(wallet(1))
+        creator = Keypair()
+        token = await here.sign_in(creator)
         refused = await here.post("/api/markets", NEW, token)
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
@@ -160,6 +164,7 @@ async def test_a_draft_is_kept_while_the_rpc_is_away_and_the_same_request_takes_
     async with site(
         database_url, redis_url, with_rules=False, solana_rpc_url=local_chain.rpc_url
     ) as restored:
+        await fund(restored.gateway.context.chain(), address_of(creator), Lamports(100 * SOL))
         made = await restored.post("/api/markets", NEW, token)
         assert made.status_code == 201
         assert made.json()["id"] == draft["id"]
@@ -182,7 +187,9 @@ async def test_a_slow_pin_provider_delays_nothing_and_its_pin_stays_open(
         }
         async with site(database_url, redis_url, **values) as here:
             assert isinstance(here.gateway.context.pins, PinataClient)
-            made, seconds = await timed(here.post("/api/markets", NEW, await here.sign_in(wallet(1))))
+            creator = Keypair()
+            await fund(here.gateway.context.chain(), address_of(creator), Lamports(100 * SOL))
+            made, seconds = await timed(here.post("/api/markets", NEW, await here.sign_in(creator)))
             assert (made.status_code, seconds < 5) == (201, True), made.text
             [waiting] = await anchors.open_anchors(here.pool, 10)
             assert (waiting.cid, waiting.pinned_at) == (made.json()["cid"], None)

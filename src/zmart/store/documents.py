@@ -31,6 +31,15 @@ _ANCHOR = """
 INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO UPDATE SET cid = excluded.cid RETURNING id
 """
+# Drafts of wallets that did not hold the deposit have no anchor.
+_ANCHOR_LANDED = f"""
+INSERT INTO ipfs_anchors (kind, market_id, cid, content, size_bytes, provider)
+SELECT 'question', d.market_id, d.cid, d.document, length(d.document), $1
+FROM market_documents d JOIN markets m ON {OF_MARKET}
+WHERE d.creator IS NOT NULL AND d.document IS NOT NULL AND NOT EXISTS (
+    SELECT FROM ipfs_anchors a WHERE a.market_id = d.market_id AND a.kind = 'question' AND a.cid = d.cid)
+LIMIT 100 ON CONFLICT (market_id, kind, snapshot_day, cid, provider) DO NOTHING RETURNING id
+"""
 _DRAFTS_WITH_QUESTION = f"""
 SELECT {_COLUMNS} FROM market_documents d WHERE d.creator = $1 AND d.question = $2
 AND NOT EXISTS (SELECT 1 FROM markets m WHERE m.market_id = d.market_id)
@@ -78,8 +87,9 @@ class FetchedDocument(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-async def add(pool: Pool, document: Document, provider: str) -> int:
-    """Insert the draft and its anchor in one transaction. Returns the id of the anchor, which is to be pinned."""
+async def add(pool: Pool, document: Document, provider: str | None) -> int | None:
+    """Insert the draft and, with a provider, its anchor in one transaction. Returns the id of the anchor, which is to
+    be pinned."""
     async with pool.transaction() as connection:
         await connection.execute(
             _ADD,
@@ -93,9 +103,16 @@ async def add(pool: Pool, document: Document, provider: str) -> int:
             document.cid,
             document.document,
         )
+        if provider is None:
+            return None
         return await anchor(
             connection, "question", document.market_id, document.cid, document.document, provider
         )
+
+
+async def anchor_landed(pool: Pool, provider: str) -> int:
+    """Insert the anchors of drafts whose market is on chain and that have none. Returns their number."""
+    return len(await pool.fetch(_ANCHOR_LANDED, provider))
 
 
 async def anchor(

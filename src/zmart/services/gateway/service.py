@@ -111,7 +111,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
     rpc = _rpc(settings, pool)
-    feed_positions, rules = FeedPositionReader(pool), cached_rules(pool)
+    feed_positions, rules, limiter = FeedPositionReader(pool), cached_rules(pool), RateLimiter(redis)
     context = AppContext(
         settings=settings,
         pool=pool,
@@ -124,8 +124,8 @@ async def open_gateway(settings: Settings) -> Gateway:
         backend=_backend(settings),
         authenticator=_authenticator(settings, redis),
         sign_in=_sign_in(settings, redis),
-        limiter=RateLimiter(redis),
-        relay=Relay(program, rpc, redis),
+        limiter=limiter,
+        relay=Relay(program, rpc, redis, limiter=limiter),
         webhook=WebhookReceiver(pool, settings),
         rules=rules,
         as_of_slot=cached_slot(pool),

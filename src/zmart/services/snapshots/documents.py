@@ -45,6 +45,7 @@ class DocumentFetcher:
 
     async def fetch_due(self) -> None:
         """Fetch some of the documents that are due. Concurrent calls share the limits of one call."""
+        await documents.anchor_landed(self._pool, self._provider)
         await document_fetches.drop_done(self._pool)
         await asyncio.gather(
             *(self._work(True) for _ in range(_FIRST_CONCURRENCY)),

@@ -14,9 +14,11 @@ from zmart.market.types import MarketState, Wallet
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
 from zmart.services.gateway.api.operator import send_as_admin
 from zmart.services.gateway.api.parameters import MarketKeyInPath
+from zmart.services.gateway.api.stakes import EVIDENCE
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
 from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.rate_limiting import admit_within_quota
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.security import OPERATOR, WALLET
 from zmart.services.gateway.openapi.declarations import example, refusals
@@ -75,7 +77,7 @@ def _activation(context: AppContext, on_chain: MarketOnChain, authority: Wallet)
 async def resolve(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Resolution, _HARBOUR_LOG]
 ) -> shapes.ResolveTransaction:
-    """Propose the outcome of a market; evidence in text form is stored and pinned."""
+    """Propose the outcome of a market; evidence in text form is stored and pinned if the simulation is ok."""
     ref = lookup.market_in_path(key)
     cid, evidence = market_documents.evidence(data.ipfs_evidence_hash, data.evidence)
     wallet = await auth.wallet()
@@ -85,7 +87,8 @@ async def resolve(
         wallet, on_chain.account.market_id, proposed_outcome=data.outcome, ipfs_evidence_hash=cid
     )
     built = await transaction_builder.build(context, wallet, [instruction])
-    if evidence is not None:
+    if evidence is not None and built.simulation.ok:
+        await admit_within_quota(context.limiter, EVIDENCE, wallet)
         await market_documents.keep_evidence(context, on_chain.account.market_id, cid, evidence)
     return shapes.ResolveTransaction(
         **transaction_builder.parts(on_chain, built), outcome=data.outcome, ipfs_evidence_hash=cid

@@ -44,7 +44,7 @@ async def faucet(context: Context, data: JSONBody[FaucetRequest]) -> FaucetBalan
     verdict = await context.limiter.take(_FAUCET_LIMIT, "all")
     if not verdict.allowed:
         raise TooManyRequests(
-            f"The faucet sent {_FAUCET_LIMIT.per_minute} airdrops within a minute: wait {verdict.reset_s} s.",
+            f"The faucet sent {_FAUCET_LIMIT.requests} airdrops within a minute: wait {verdict.reset_s} s.",
             {**limit_headers(_FAUCET_LIMIT, verdict), "Retry-After": str(verdict.reset_s)},
         )
     held = await context.chain().get_balance(wallet)

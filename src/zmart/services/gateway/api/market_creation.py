@@ -11,11 +11,11 @@ import msgspec
 from litestar import post
 
 from zmart.client.shapes import transactions as shapes
-from zmart.errors import Invalid, refuse_invalid
+from zmart.errors import ChainError, Invalid, refuse_invalid
 from zmart.market.published import same_named
 from zmart.market.types import Lamports, MarketId, Shares
 from zmart.proofs.market_document import MarketDraft
-from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
+from zmart.services.gateway.api import lookup, market_documents, schemas, stakes, transaction_builder
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.request_auth import Auth
 from zmart.services.gateway.http.security import WALLET
@@ -56,11 +56,18 @@ async def create_market(
     context: Context, auth: Auth, data: Annotated[NewMarket, _FROZEN_HARBOUR]
 ) -> shapes.CreatedMarket:
     """Store and pin the question, and build the transaction that makes the market. Where no transaction can be
-    built (503), the draft is kept: the same request again answers with a transaction for it."""
+    built (503), the draft is kept: the same request again answers with a transaction for it. The question of a wallet
+    that does not hold the deposit is pinned once it does and asks again, or the market is on chain."""
     draft = _checked(context, data)
-    creator = await auth.wallet()
-    new_id, program = MarketId(secrets.token_hex(32)), context.program.address
-    stored = await market_documents.keep_question(context, program, new_id, creator, draft)
+    creator, client, new_id = await auth.wallet(), auth.request.client, MarketId(secrets.token_hex(32))
+    try:
+        funded = await stakes.is_funded(context, creator, draft.initial_liquidity)
+    except ChainError:
+        await stakes.admit_draft(context, creator, client, funded=False)
+        await market_documents.keep_question(context, new_id, creator, draft)
+        raise
+    await stakes.admit_draft(context, creator, client, funded=funded)
+    stored = await market_documents.keep_question(context, new_id, creator, draft, is_pinned=funded)
     document, market_id = stored.document, stored.document.market_id
     instruction = context.program.instructions.create_market(
         creator,

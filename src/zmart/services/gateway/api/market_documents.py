@@ -23,10 +23,10 @@ _NO_PROVIDER = "none"
 
 
 class StoredQuestion(msgspec.Struct, frozen=True):
-    """A stored question, and the id of its pin."""
+    """A stored question, and the id of its pin; None: it is not to be pinned yet."""
 
     document: Document
-    anchor: int
+    anchor: int | None
 
 
 def question(program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft) -> Document:
@@ -58,26 +58,27 @@ def evidence(cid: str | None, text: str | None) -> tuple[str, bytes | None]:
 
 
 async def keep_question(
-    context: AppContext, program: Address, market_id: MarketId, creator: Wallet, draft: MarketDraft
+    context: AppContext, new_id: MarketId, creator: Wallet, draft: MarketDraft, *, is_pinned: bool = True
 ) -> StoredQuestion:
     """Store a question as a draft, its pin still open. A creator who repeats a request that brought no answer gets the
-    draft of the first one, with its id."""
+    draft of the first one, with its id. With `is_pinned` False it gets no pin."""
+    provider, program = _provider(context) if is_pinned else None, context.program.address
     for stored in await documents.drafts_with_question(context.pool, creator, draft.question):
         same = question(program, stored.market_id, creator, draft)
         if same.cid == stored.cid:
-            return StoredQuestion(
-                same, await documents.anchor_of_question(context.pool, same, _provider(context))
-            )
-    document = question(program, market_id, creator, draft)
-    return StoredQuestion(document, await documents.add(context.pool, document, _provider(context)))
+            if provider is None:
+                return StoredQuestion(same, None)
+            return StoredQuestion(same, await documents.anchor_of_question(context.pool, same, provider))
+    document = question(program, new_id, creator, draft)
+    return StoredQuestion(document, await documents.add(context.pool, document, provider))
 
 
 async def pin_question(context: AppContext, stored: StoredQuestion) -> None:
     """Pin a question. The pin of a provider that is unavailable or slow stays open; the snapshot service repeats it."""
     document = stored.document
-    await _pin(
-        context, stored.anchor, document.cid, document.document, f"zmart-question-{document.market_id}"
-    )
+    if stored.anchor is not None:
+        name = f"zmart-question-{document.market_id}"
+        await _pin(context, stored.anchor, document.cid, document.document, name)
 
 
 async def keep_evidence(context: AppContext, market_id: MarketId, cid: str, raw: bytes) -> None:

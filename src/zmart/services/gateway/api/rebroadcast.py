@@ -78,7 +78,7 @@ class Rebroadcast:
         self,
         stop: asyncio.Event,
         chain: Callable[[], Rpc],
-        remember: Callable[[PendingTransaction], Awaitable[None]],
+        remember: Callable[[PendingTransaction], Awaitable[object]],
     ) -> None:
         """Run until `stop` is set. `remember` is called for each transaction with a nonce whenever it is resent,
         because it may outlive the memory of it."""
@@ -89,7 +89,7 @@ class Rebroadcast:
                 await self._resend(chain, remember)
 
     async def _resend(
-        self, chain: Callable[[], Rpc], remember: Callable[[PendingTransaction], Awaitable[None]]
+        self, chain: Callable[[], Rpc], remember: Callable[[PendingTransaction], Awaitable[object]]
     ) -> None:
         now = time.monotonic()
         for signature, one in list(self._in_flight.items()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -23,11 +24,17 @@ from zmart.feed.redis_client import RedisClient
 from zmart.market.types import Signature, Slot
 from zmart.services.gateway.api.error_messages import explained, refusal
 from zmart.services.gateway.api.rebroadcast import RESEND_S, Rebroadcast
+from zmart.services.gateway.http.rate_limiter import RateLimiter
+from zmart.services.gateway.http.rate_limits import quota
 
 log = structlog.get_logger()
 
 _PREFLIGHT_FAILED = -32002
 _REMEMBERED_S = 86_400
+_IN_DOUBT_S = 600
+"""How long a transaction is remembered before any node has judged it: longer than a blockhash lives."""
+RELAYED = quota("relayed transactions", 2_000)
+"""Of one fee payer; those beyond are remembered for a shorter time."""
 _BLOCKHASH_LIVES_BLOCKS = 151
 _NODE_LAG_BLOCKS = 32
 
@@ -47,26 +54,43 @@ class Relay:
     """Sends transactions for users. They are stored in Redis, so that every gateway can report their state."""
 
     def __init__(
-        self, program: Program, rpc: Rpc | None, redis: RedisClient | None, resend_s: float = RESEND_S
+        self,
+        program: Program,
+        rpc: Rpc | None,
+        redis: RedisClient | None,
+        resend_s: float = RESEND_S,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._program = program
         self._rpc = rpc
         self._redis = redis
         self._rebroadcast = Rebroadcast(resend_s)
+        self._limiter = limiter or RateLimiter(redis)
 
     async def send(self, text: str) -> Signature:
         """Send a transaction and return its signature. Raises Invalid for bytes that are no signed transaction of the
         program, ProgramError when it would fail, ChainError."""
         raw = _decode(text)
-        pending = await self._pending(_checked(self._program, raw), raw)
-        await self._remember(pending)
+        transaction = _checked(self._program, raw)
+        pending = await self._pending(transaction, raw)
+        is_new = await self._remember(pending, _IN_DOUBT_S, only_new=True)
         try:
             await self._chain().send_raw_transaction(raw)
         except RpcError as problem:
             if not _is_known(problem):
+                if is_new:  # the answer to an earlier request may have been another one
+                    await self._forget(pending)
                 raise _as_refusal(self._program, problem) from problem
+        await self._remember(pending, await self._remembered_s(transaction))
         self._rebroadcast.add(pending)
         return pending.signature
+
+    async def _remembered_s(self, transaction: VersionedTransaction) -> int:
+        """Return how long an accepted transaction is remembered; one above the quota of its fee payer, which the node
+        has found funded, as long as it may land."""
+        payer = str(transaction.message.account_keys[0])
+        verdict = await self._limiter.take(RELAYED, payer)
+        return _REMEMBERED_S if verdict.allowed else _IN_DOUBT_S
 
     async def _pending(self, transaction: VersionedTransaction, raw: bytes) -> PendingTransaction:
         """Return the transaction with its last valid height, which clients do not send: that of a blockhash of
@@ -110,16 +134,26 @@ class Relay:
             raise ChainError("This gateway has no Solana RPC: set SOLANA_RPC_URL to send transactions.")
         return self._rpc
 
-    async def _remember(self, pending: PendingTransaction) -> None:
+    async def _remember(
+        self, pending: PendingTransaction, for_s: int = _REMEMBERED_S, *, only_new: bool = False
+    ) -> bool:
+        """Store the transaction. Returns False if it is stored already and `only_new`, or if it cannot be stored."""
         if self._redis is None:
-            return
+            return False
         sent = _Sent(pending.raw_tx, pending.last_valid_block_height, pending.nonce_seen_at)
         try:
-            await self._redis.set(_key(pending.signature), msgspec.msgpack.encode(sent), ex=_REMEMBERED_S)
+            key, value = _key(pending.signature), msgspec.msgpack.encode(sent)
+            return bool(await self._redis.set(key, value, ex=for_s, nx=only_new))
         except StoreError as problem:
             log.warning(
                 "relayed transaction not remembered", signature=pending.signature, reason=str(problem)
             )
+            return False
+
+    async def _forget(self, pending: PendingTransaction) -> None:
+        if self._redis is not None:
+            with suppress(StoreError):  # it expires by itself
+                await self._redis.delete(_key(pending.signature))
 
     async def _recall(self, signature: Signature) -> PendingTransaction | None:
         if (mine := self._rebroadcast.get(signature)) is not None:

@@ -15,7 +15,6 @@ import structlog
 from zmart.errors import StoreError
 from zmart.feed.redis_client import RedisClient
 from zmart.services.gateway.http.rate_limits import (
-    WINDOW_S,
     LocalCounts,
     RateLimitGrant,
     RateLimitPolicy,
@@ -30,15 +29,15 @@ _CERTAIN_S = 1.0
 COUNT_WITHIN_S = 0.02
 _MAX_CLIENTS = 20_000
 
-# KEYS: one per client. ARGV: now in ms, window in ms, then for each key its limit and how many requests it has now.
+# KEYS: one per client. ARGV: now in ms, then for each key its limit, its requests now, and its window in ms.
 # Returns for each key how many requests are admitted, and how many were left before.
-# The count of the window is that of this minute and the share of the last minute that is still in the window.
+# The count of the window is that of this minute (or day) and the share of the last one that is still in the window.
 _LUA = """
-local now, window, out = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
-local this = math.floor(now / window)
-local share = 1 - (now % window) / window
+local now, out = tonumber(ARGV[1]), {}
 for i, key in ipairs(KEYS) do
-  local limit, requested = tonumber(ARGV[i * 2 + 1]), tonumber(ARGV[i * 2 + 2])
+  local limit, requested, window = tonumber(ARGV[i * 3 - 1]), tonumber(ARGV[i * 3]), tonumber(ARGV[i * 3 + 1])
+  local this = math.floor(now / window)
+  local share = 1 - (now % window) / window
   local held = redis.call('HMGET', key, 'w', 'n', 'p')
   local w, n, p = tonumber(held[1]) or this, tonumber(held[2]) or 0, tonumber(held[3]) or 0
   if w == this - 1 then p, n = n, 0 elseif w ~= this then p, n = 0, 0 end
@@ -62,9 +61,9 @@ class _ClientBudget:
     def __init__(self, policy: RateLimitPolicy, key: str) -> None:
         self.policy = policy
         self.key = key
-        self.reserve = max(20, policy.per_minute // 10)
+        self.reserve = max(20, policy.requests // 10)
         self.left = 0
-        self.reset_s = WINDOW_S
+        self.reset_s = policy.window_s
         self.until = 0.0
         self.ahead = 0
         self.waiting: list[asyncio.Future[RateLimitVerdict]] = []
@@ -104,7 +103,7 @@ class RateLimiter:
         """Return a future of the verdict, which counts the request."""
         answer: asyncio.Future[RateLimitVerdict] = asyncio.get_running_loop().create_future()
         if self._script is None or time.monotonic() < self._paused_until:
-            answer.set_result(self._local.take(_name(policy, key), policy.per_minute))
+            answer.set_result(self._local.take(_name(policy, key), policy.requests, policy.window_s))
             return answer
         client = self._clients.get((policy.name, key))
         if client is None:
@@ -153,24 +152,30 @@ class RateLimiter:
             return self._counted_here(requested)
         now_ms = int(time.time() * 1000)
         keys = [f"rate:{_name(policy, key)}" for policy, key, _ in requested]
-        counts = [figure for policy, _, number in requested for figure in (policy.per_minute, number)]
+        counts = [
+            figure
+            for policy, _, number in requested
+            for figure in (policy.requests, number, policy.window_s * 1000)
+        ]
         try:
             async with asyncio.timeout(self.answer_within_s):
-                reply = await self._script(keys=keys, args=[now_ms, WINDOW_S * 1000, *counts])
+                reply = await self._script(keys=keys, args=[now_ms, *counts])
         except (StoreError, TimeoutError) as problem:
             log.warning(
                 "rate limits are counted by this process alone", reason=str(problem) or type(problem).__name__
             )
             self._paused_until = time.monotonic() + _PAUSE_S
             return self._counted_here(requested)
-        reset_s = WINDOW_S - now_ms // 1000 % WINDOW_S
         return [
-            RateLimitGrant(int(reply[i]), int(reply[i + 1]), reset_s) for i in range(0, 2 * len(requested), 2)
+            RateLimitGrant(
+                int(reply[2 * i]), int(reply[2 * i + 1]), policy.window_s - now_ms // 1000 % policy.window_s
+            )
+            for i, (policy, _, _) in enumerate(requested)
         ]
 
     def _counted_here(self, requested: Sequence[tuple[RateLimitPolicy, str, int]]) -> list[RateLimitGrant]:
         return [
-            self._local.grant(_name(policy, key), policy.per_minute, number)
+            self._local.grant(_name(policy, key), policy.requests, number, policy.window_s)
             for policy, key, number in requested
         ]
 

@@ -8,6 +8,7 @@ from zmart.services.gateway import metrics
 from zmart.services.gateway.http.problems import TooManyRequests
 from zmart.services.gateway.http.rate_limiter import RateLimiter
 from zmart.services.gateway.http.rate_limits import (
+    WINDOW_S,
     RateLimitPolicy,
     RateLimitVerdict,
     limit_header,
@@ -21,7 +22,9 @@ WALLETS_PER_ADDRESS = 4
 
 def of_address(policy: RateLimitPolicy) -> RateLimitPolicy:
     """Return the policy for all requests with a proof that come from one address."""
-    return RateLimitPolicy(f"{policy.name}-of-address", policy.per_minute * WALLETS_PER_ADDRESS)
+    return RateLimitPolicy(
+        f"{policy.name}-of-address", policy.requests * WALLETS_PER_ADDRESS, policy.window_s
+    )
 
 
 async def admit(context: RequestContext, limiter: RateLimiter, policy: RateLimitPolicy, key: str) -> None:
@@ -34,12 +37,22 @@ async def admit(context: RequestContext, limiter: RateLimiter, policy: RateLimit
 def refuse_above_limit(context: RequestContext) -> None:
     """Raise TooManyRequests if the context's verdict is a refusal."""
     policy, verdict = context.policy, context.rate_limit
-    if policy is not None and verdict is not None and not verdict.allowed:
-        metrics.LIMITED.labels(policy.name).inc()
-        message = f"More than {policy.per_minute} {policy.name} a minute: wait {verdict.reset_s} s."
-        raise TooManyRequests(
-            message, {**limit_headers(policy, verdict), "Retry-After": str(verdict.reset_s)}
-        )
+    if policy is not None and verdict is not None:
+        _refuse(policy, verdict)
+
+
+async def admit_within_quota(limiter: RateLimiter, policy: RateLimitPolicy, key: str) -> None:
+    """Count what costs us beyond the request. Raises TooManyRequests."""
+    _refuse(policy, await limiter.take(policy, key))
+
+
+def _refuse(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> None:
+    if verdict.allowed:
+        return
+    metrics.LIMITED.labels(policy.name).inc()
+    window = "minute" if policy.window_s == WINDOW_S else "day"
+    message = f"More than {policy.requests} {policy.name} a {window}: wait {verdict.reset_s} s."
+    raise TooManyRequests(message, {**limit_headers(policy, verdict), "Retry-After": str(verdict.reset_s)})
 
 
 def limit_headers(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> dict[str, str]:

@@ -10,14 +10,21 @@ import msgspec
 from zmart.settings import Settings
 
 WINDOW_S = 60
+DAY_S = 86_400
 _MAX_LOCAL_KEYS = 20_000
 
 
 class RateLimitPolicy(msgspec.Struct, frozen=True):
-    """A limit of requests per minute; clients see its `name`."""
+    """A limit of requests within `window_s`; clients see its `name`."""
 
     name: str
-    per_minute: int
+    requests: int
+    window_s: int = WINDOW_S
+
+
+def quota(name: str, requests: int) -> RateLimitPolicy:
+    """Return a limit of requests a day, of what costs us beyond the request itself."""
+    return RateLimitPolicy(name, requests, DAY_S)
 
 
 def policies(settings: Settings) -> dict[str, RateLimitPolicy]:
@@ -29,7 +36,7 @@ def policies(settings: Settings) -> dict[str, RateLimitPolicy]:
         "comments": settings.rate_limit_comments,
         "nonce": settings.rate_limit_nonce,
     }
-    return {name: RateLimitPolicy(name, per_minute) for name, per_minute in limits.items()}
+    return {name: RateLimitPolicy(name, requests) for name, requests in limits.items()}
 
 
 class RateLimitVerdict(msgspec.Struct, frozen=True):
@@ -56,7 +63,7 @@ class RateLimitGrant(msgspec.Struct, frozen=True):
 
 def policy_header(policy: RateLimitPolicy) -> bytes:
     """Return the header RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers."""
-    return b'"%b";q=%d;w=%d' % (policy.name.encode(), policy.per_minute, WINDOW_S)
+    return b'"%b";q=%d;w=%d' % (policy.name.encode(), policy.requests, policy.window_s)
 
 
 def limit_header(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> bytes:
@@ -65,25 +72,25 @@ def limit_header(policy: RateLimitPolicy, verdict: RateLimitVerdict) -> bytes:
 
 
 class LocalCounts:
-    """Counts of this process by key: of this minute, and of the share of the last one that is still in the window."""
+    """Counts of this process by key: of this window, and of the share of the last one that is still in it."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int, int]] = {}
 
-    def take(self, key: str, limit: int) -> RateLimitVerdict:
+    def take(self, key: str, limit: int, window_s: int = WINDOW_S) -> RateLimitVerdict:
         """Count one request and return the verdict."""
-        return self.grant(key, limit, 1).verdict(0)
+        return self.grant(key, limit, 1, window_s).verdict(0)
 
-    def grant(self, key: str, limit: int, requested: int) -> RateLimitGrant:
+    def grant(self, key: str, limit: int, requested: int, window_s: int = WINDOW_S) -> RateLimitGrant:
         """Count several requests and return how many are admitted."""
         now = time.time()
-        this = int(now // WINDOW_S)
+        this = int(now // window_s)
         window, count, before = self._counts.get(key, (this, 0, 0))
         if window != this:
             before, count = (count, 0) if window == this - 1 else (0, 0)
-        used = count + before * (1 - now % WINDOW_S / WINDOW_S)
+        used = count + before * (1 - now % window_s / window_s)
         granted = max(0, min(requested, math.ceil(limit - used)))
         if len(self._counts) > _MAX_LOCAL_KEYS:
             self._counts.clear()
         self._counts[key] = (this, count + granted, before)
-        return RateLimitGrant(granted, math.floor(limit - used), WINDOW_S - int(now) % WINDOW_S)
+        return RateLimitGrant(granted, math.floor(limit - used), window_s - int(now) % window_s)

@@ -30,6 +30,8 @@ class RequestContext:
     headers: Mapping[bytes, bytes]
     """Values of headers by name; the last one of a repeated header."""
     began_s: float
+    client: str = ""
+    """The sender's address as limits count it; set by the request guard."""
     body: bytes = b""
     principal: Principal | None = None
     as_of_slot: int = 0

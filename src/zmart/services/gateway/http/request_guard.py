@@ -57,6 +57,7 @@ class RequestGuard(ASGIMiddleware):
         context = request_context(scope)
         request: GatewayRequest = Request(scope, receive, send)
         address, options = self._clients.of_scope(scope), scope["route_handler"].opt
+        context.client = address
         policy = self._policies.get(options.get(LIMIT) or ("reads" if request.method in _SAFE else "writes"))
         if request.method not in _SAFE and READS_BODY not in options:
             context.body = await self._body(request, policy, address)

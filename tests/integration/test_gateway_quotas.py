@@ -1,0 +1,167 @@
+"""A11, A12: what costs us (pins, drafts, relay memory) is done for wallets that have something at stake."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from solders.keypair import Keypair
+
+from kit import rows
+from kit.chain_life import CID, SOL, Driver
+from kit.gateway import Site, site
+from kit.gateway_server import market_on_chain
+from kit.wallets import address_of
+from zmart.chain import compose
+from zmart.chain.json_rpc import RpcError
+from zmart.local.chain.genesis import fund
+from zmart.market.types import Lamports, MarketId
+from zmart.services.gateway.api import relay, stakes
+from zmart.services.gateway.http.rate_limits import RateLimitPolicy
+from zmart.store import anchors, documents
+
+NEW = {
+    "question": "Will the harbour be frozen in February?",
+    "end_date": "2100-02-28T12:00:00Z",
+    "b_parameter": 20 * SOL,
+    "initial_liquidity": 15 * SOL,
+}
+
+
+@pytest.fixture
+async def here(database_url: str, redis_url: str, local_chain: object) -> AsyncIterator[Site]:
+    limits = {f"rate_limit_{name}": 10_000 for name in ("reads", "writes", "nonce")}
+    async with site(database_url, redis_url, solana_rpc_url=local_chain.rpc_url, **limits) as found:
+        yield found
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+async def funded(here: Site, lamports: int = 100 * SOL) -> Keypair:
+    key = Keypair()
+    await fund(here.gateway.context.chain(), address_of(key), Lamports(lamports))
+    return key
+
+
+async def use_up(here: Site, policy: RateLimitPolicy, key: str) -> None:
+    for _ in range(policy.requests):
+        assert (await here.gateway.context.limiter.take(policy, key)).allowed
+
+
+async def signed(here: Site, key: Keypair, question_cid: str = CID) -> str:
+    """A transaction that makes a market, by a wallet that may be unable to pay."""
+    chain = here.gateway.context.chain()
+    instruction = here.gateway.context.program.instructions.create_market(
+        address_of(key), MarketId(secrets.token_hex(32)), b_parameter=10 * SOL, initial_liquidity=7 * SOL,
+        ipfs_question_hash=question_cid,
+    )  # fmt: skip
+    latest = await chain.get_latest_blockhash()
+    message = compose.compile(key.pubkey(), [instruction], latest.blockhash, compute_unit_limit=200_000)
+    return base64.b64encode(bytes(compose.sign(message, [key]))).decode()
+
+
+async def test_a_transaction_that_the_node_refuses_is_not_remembered(here: Site, redis: Redis) -> None:
+    """A11"""
+    for _ in range(5):
+        refused = await here.post("/api/transactions", {"transaction": await signed(here, Keypair())})
+        assert refused.status_code == 409, refused.text
+    assert await redis.keys("relay:*") == []
+    sent = await here.post("/api/transactions", {"transaction": await signed(here, await funded(here))})
+    assert sent.status_code == 202, sent.text
+    [remembered] = await redis.keys("relay:*")
+    assert await redis.ttl(remembered) > 80_000
+
+
+async def test_a_refusal_forgets_nothing_that_was_accepted_before(here: Site, redis: Redis) -> None:
+    """A11: the same bytes may be refused later, when their blockhash is over or the wallet is empty."""
+    text = await signed(here, await funded(here, 8 * SOL))
+    assert (await here.post("/api/transactions", {"transaction": text})).status_code == 202
+    chain = here.gateway.context.chain()
+    before = await redis.keys("relay:*")
+
+    async def refuses(raw: bytes, *, skip_preflight: bool = False) -> None:
+        raise RpcError("sendTransaction", -32002, "Transaction simulation failed: Blockhash not found", None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "send_raw_transaction", refuses)
+        assert (await here.post("/api/transactions", {"transaction": text})).status_code >= 400
+    assert await redis.keys("relay:*") == before != []
+
+
+async def test_above_its_quota_a_wallet_is_remembered_as_long_as_it_may_land(
+    here: Site, redis: Redis
+) -> None:
+    """A11: a fee payer's memory is bounded; its transactions are relayed nevertheless."""
+    key = await funded(here)
+    await use_up(here, relay.RELAYED, str(key.pubkey()))
+    sent = await here.post("/api/transactions", {"transaction": await signed(here, key)})
+    assert sent.status_code == 202, sent.text
+    [remembered] = await redis.keys("relay:*")
+    assert 0 < await redis.ttl(remembered) <= 600
+
+
+async def test_nothing_is_pinned_for_a_wallet_that_does_not_hold_its_deposit(here: Site) -> None:
+    """A12: its draft is kept; the pin follows when it holds the deposit and asks again."""
+    key = await funded(here, 14 * SOL)
+    token = await here.sign_in(key)
+    made = await here.post("/api/markets", NEW, token)
+    assert (made.status_code, made.json()["simulation"]["ok"]) == (201, False)
+    assert await anchors.open_anchors(here.pool, 10) == []
+    await fund(here.gateway.context.chain(), address_of(key), Lamports(100 * SOL))
+    again = await here.post("/api/markets", NEW, token)
+    assert again.json()["id"] == made.json()["id"]
+    [pin] = await anchors.open_anchors(here.pool, 10)
+    assert pin.cid == made.json()["cid"]
+
+
+async def test_a_draft_without_a_pin_gets_one_when_its_market_is_on_chain(here: Site) -> None:
+    made = (await here.post("/api/markets", NEW, await here.sign_in(Keypair()))).json()
+    assert await documents.anchor_landed(here.pool, "pinata") == 0
+    await rows.add_markets(here.pool, [rows.market_fold(made["id"], question_cid=made["cid"])])
+    assert await documents.anchor_landed(here.pool, "pinata") == 1
+    assert await documents.anchor_landed(here.pool, "pinata") == 0
+    [pin] = await anchors.open_anchors(here.pool, 10)
+    assert (pin.cid, pin.market_id) == (made["cid"], made["id"])
+
+
+async def test_drafts_have_a_quota_by_wallet_and_those_of_unfunded_wallets_by_address(here: Site) -> None:
+    """A12"""
+    rich, other = await funded(here), await funded(here)
+    await use_up(here, stakes.DRAFTS, str(rich.pubkey()))
+    await use_up(here, stakes.UNFUNDED_DRAFTS, "127.0.0.1")
+    refused = await here.post("/api/markets", NEW, await here.sign_in(rich))
+    assert refused.status_code == 429
+    assert "drafts a day" in refused.json()["message"]
+    assert int(refused.headers["retry-after"]) > 0
+    assert (await here.post("/api/markets", NEW, await here.sign_in(Keypair()))).status_code == 429
+    assert (await here.post("/api/markets", NEW, await here.sign_in(other))).status_code == 201
+
+
+async def test_evidence_is_kept_for_a_proposal_that_would_succeed(
+    here: Site, database_url: str, local_chain: object
+) -> None:
+    """A12: a wallet that cannot pay for its proposal has no document pinned; with a stake it has a quota."""
+    market = await market_on_chain(local_chain, database_url)
+    body = {"outcome": True, "evidence": "The harbour master's log. " * 700}
+    stranger = await here.sign_in(Keypair())
+    answer = await here.post(f"/api/markets/{market}/resolve", body, stranger)
+    assert (answer.status_code, answer.json()["simulation"]["ok"]) == (200, False), answer.text
+    assert await anchors.open_anchors(here.pool, 10) == []
+    key = await funded(here)
+    token = await here.sign_in(key)
+    await Driver(local_chain, here.gateway.context.chain()).travel(25 * 3_600)
+    answer = await here.post(f"/api/markets/{market}/resolve", body, token)
+    assert answer.json()["simulation"]["ok"], answer.text
+    [pin] = await anchors.open_anchors(here.pool, 10)
+    assert pin.cid == answer.json()["ipfs_evidence_hash"]
+    await use_up(
+        here, RateLimitPolicy(stakes.EVIDENCE.name, stakes.EVIDENCE.requests - 1, 86_400), str(key.pubkey())
+    )
+    assert (await here.post(f"/api/markets/{market}/resolve", body, token)).status_code == 429
