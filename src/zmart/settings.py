@@ -121,6 +121,7 @@ class Settings(BaseSettings):
     # Votes, decisions, finalization
     aggregator_cron: str = "*/5 * * * *"
     monitor_cron: str = "*/5 * * * *"
+    hold_decisions: bool = False
     aggregate_on_threshold: bool = False
     vote_rule_proposals: str = "funded:50000000"
     vote_rule_disputes: str = "staked:50000000"

@@ -103,6 +103,7 @@ def list_reviews(json: Json = False) -> None:
 
 def _once(market: str | None, json: bool, work: Work) -> None:
     from zmart.decisions.context import DecisionContext
+    from zmart.errors import ConfigError
     from zmart.local.addresses import stack_settings
 
     ref = None if market is None else market_ref(market)
@@ -110,6 +111,8 @@ def _once(market: str | None, json: bool, work: Work) -> None:
 
     async def run() -> bool:
         settings = stack_settings()
+        if settings.hold_decisions:
+            raise ConfigError("HOLD_DECISIONS is set, so nothing is decided: unset it first.")
         context = await DecisionContext.open(settings)
         try:
             only = None if ref is None else await indexed_market_id(context.pool, ref)

@@ -30,22 +30,38 @@ log = structlog.get_logger()
 
 
 class MarketWorkers:
-    """`start` begins work on a market unless it has begun; `drain` waits for all of it."""
+    """`start` begins work on a market unless it has begun; `drain` waits for all of it.
 
-    def __init__(self, pool: Pool, limit: int = AT_ONCE) -> None:
+    With `held` nothing begins: HOLD_DECISIONS.
+    """
+
+    def __init__(self, pool: Pool, limit: int = AT_ONCE, *, held: bool = False) -> None:
         self._pool = pool
+        self.held = held
         self._permits = asyncio.Semaphore(limit)
         self._tasks: dict[MarketId, asyncio.Task[None]] = {}
         self._begun: set[MarketId] = set()
 
     def start(self, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> None:
-        """Start `work` on a market, unless work on it is running."""
-        if market_id in self._tasks:
+        """Start `work` on a market, unless work on it is running or decisions are held."""
+        if self.held or market_id in self._tasks:
             return
         task = asyncio.create_task(self._work(market_id, job, work))
         self._tasks[market_id] = task
         running.set(len(self._tasks))
         task.add_done_callback(lambda _: self._ended(market_id))
+
+    async def report_held(self, service: str) -> None:
+        """Raise an alert while this service holds its decisions, and resolve it when it does not."""
+        key = f"decisions-held:{service}"
+        if not self.held:
+            await alerts.resolve_alert(self._pool, key)
+            return
+        text = (
+            f"The {service} was started with HOLD_DECISIONS: it sends nothing to the chain. Start it without, once the "
+            "restored votes have been checked (docs/operations.md)."
+        )
+        await alerts.raise_alert(self._pool, key, "warning", text)
 
     async def drain(self, within_s: float | None = None) -> None:
         """Wait for all work; `within_s`: only for what has begun, then cancel the rest."""

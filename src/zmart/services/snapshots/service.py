@@ -49,7 +49,9 @@ class SnapshotService:
         """Connect to PostgreSQL. Raises ConfigError if no provider is set, StoreError if PostgreSQL is
         unavailable."""
         pins = PinataClient.from_settings(settings)
-        return cls(settings, await Pool.open(settings.require("database_url"), wait_s=30), pins)
+        pool = await Pool.open(settings.require("database_url"), wait_s=30)
+        await document_fetches.retry_all(pool)
+        return cls(settings, pool, pins)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the schedules until `stop`."""
