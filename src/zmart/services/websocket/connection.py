@@ -83,10 +83,10 @@ class SocketConnection:
         if not self.closing and self._writable.is_set():
             self._transport.write(frames.frame(frames.Opcode.PING, b""))
 
-    def pong(self, payload: bytes) -> None:
-        """Answer a ping frame, unless the transport is full."""
-        if not self.closing and self._writable.is_set():
-            self._transport.write(frames.frame(frames.Opcode.PONG, payload))
+    def answer(self, frame: bytes) -> None:
+        """Send the answer to a control frame; no pong while the transport is full."""
+        if not self.closing and (self._writable.is_set() or frames.is_close(frame)):
+            self._transport.write(frame)
 
     async def writable(self) -> None:
         """Wait until the client has received what was sent."""
@@ -114,12 +114,12 @@ class SocketConnection:
         self._transport.write(frames.close(code, reason))
         asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
-    def answer_close(self, payload: bytes) -> None:
-        """Handle the client's close frame: answer it if it came first, and end the connection."""
-        if not self.closing:
-            self.closing = True
-            self._transport.write(frames.close_answer(payload))
+    def end(self) -> None:
+        """End the connection once what was written is sent: both sides have sent a close frame, or the client broke
+        the protocol."""
+        self.closing = True
         self._transport.close()
+        asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
     def ended(self) -> None:
         """Release everything after the transport has ended."""
