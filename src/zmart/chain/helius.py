@@ -14,6 +14,8 @@ import httpx
 import msgspec
 
 from zmart.errors import ChainError
+from zmart.market.json_input import JSON_ERRORS
+from zmart.market.text_input import one_line
 from zmart.market.types import Address
 from zmart.settings import Settings
 
@@ -134,7 +136,7 @@ class HeliusClient:
         if response.is_success:
             return response.content
         advice = " Check HELIUS_API_KEY." if response.status_code in (401, 403) else ""
-        message = response.text[:300]
+        message = one_line(response.text[:300], 300)
         raise HeliusError(
             f"Helius refused {method} with status {response.status_code}: {message}.{advice}",
             response.status_code,
@@ -152,5 +154,5 @@ def _same(one: str, other: str) -> bool:
 def _decode(response: bytes, shape: type[_Response]) -> _Response:
     try:
         return msgspec.json.decode(response, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
+    except JSON_ERRORS as problem:
         raise HeliusError(f"The response of Helius cannot be read: {problem}.") from None

@@ -33,6 +33,7 @@ from zmart.chain.rpc_answer import (
     secrets_of,
 )
 from zmart.errors import ChainError, SettingError
+from zmart.market.json_input import JSON_ERRORS
 
 Answer = TypeVar("Answer")
 ReadReport = Callable[[Answer], ChainReport | ChainClock]
@@ -264,7 +265,7 @@ def decode_answer(kind: type[Answer], method: str, raw: bytes) -> Answer:
 def _decoded(kind: type[Answer], raw: bytes) -> Answer:
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise BadAnswer(f"its result has another shape: {error}") from error
 
 

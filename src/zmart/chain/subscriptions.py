@@ -20,6 +20,7 @@ from websockets.exceptions import WebSocketException
 from zmart.chain.rpc_answer import BadAnswer, JsonRpcError, read_answer, safe_message
 from zmart.chain.signatures import is_signature
 from zmart.errors import ChainError
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Signature, Slot
 
 Result = TypeVar("Result")
@@ -107,7 +108,7 @@ async def _notices(
                 async for raw in raws:
                     wait_s = _FIRST_WAIT_S
                     yield msgspec.json.decode(raw, type=kind)
-        except (OSError, TimeoutError, WebSocketException, msgspec.MsgspecError, BadAnswer) as error:
+        except (*JSON_ERRORS, OSError, TimeoutError, WebSocketException, BadAnswer) as error:
             _log.warning(
                 "subscription_lost",
                 method=method,

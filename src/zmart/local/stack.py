@@ -25,6 +25,7 @@ from zmart.local.processes import private_folder, start_command
 from zmart.local.state_files import write_state
 from zmart.local.supervision import SupervisedProgram, Supervisor
 from zmart.local.valkey import Valkey
+from zmart.market.json_input import JSON_ERRORS
 from zmart.services.contract import SERVICES
 from zmart.setting_values import host_in_url
 from zmart.settings import Settings
@@ -191,7 +192,7 @@ def read_record(home: Path) -> StackRecord | None:
     path = stack_file(home)
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackRecord)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (*JSON_ERRORS, OSError):
         return None
 
 

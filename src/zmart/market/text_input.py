@@ -52,6 +52,12 @@ def search_text(text: str) -> str:
     return nfc(_refused.sub(" ", text)).strip()
 
 
+def one_line(text: str, longest: int) -> str:
+    """Return what another program said, for our own messages and tables: one line of printable characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= longest else line[:longest] + "…"
+
+
 def nfc(text: str) -> str:
     """Return the form NFC, in which text that looks the same is the same."""
     return unicodedata.normalize("NFC", text)

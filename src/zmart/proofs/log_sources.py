@@ -12,6 +12,7 @@ import msgspec
 from zmart.errors import Invalid, NotFound, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.market.integers import parse_decimal
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import MarketId
 from zmart.proofs import merkle
 from zmart.proofs.log_documents import MAX_PAGE, LogPage
@@ -96,7 +97,7 @@ async def _patient(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Re
 def _page(raw: bytes, market_id: MarketId) -> LogPage:
     try:
         page = msgspec.json.decode(raw, type=LogPage)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+    except JSON_ERRORS as problem:
         raise Invalid("log", f"This is no page of a vote log: {problem}") from None
     if page.market_id != market_id:
         raise Invalid("log", f"This is the log of market {page.market_id}.")

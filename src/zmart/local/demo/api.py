@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.market.json_input import JSON_ERRORS
 
 Json = dict[str, Any]  # an answer of the API, by its documented names
 T = TypeVar("T")
@@ -88,7 +89,7 @@ def _read(answer: httpx.Response, *, is_retry: bool) -> object:
         return msgspec.json.decode(answer.content) if answer.content else None
     try:
         message = msgspec.json.decode(answer.content)["message"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*JSON_ERRORS, KeyError, TypeError):
         message = answer.text[:200]
     raise ApiRefusal(answer.status_code, f"{answer.request.url.path}: {message}", is_retry=is_retry)
 

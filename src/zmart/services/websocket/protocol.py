@@ -13,6 +13,7 @@ from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
 from zmart.feed.messages import Answer, Code, ConnectionLimits, OutcomeName
 from zmart.feed.shapes import PriceFigures
 from zmart.market.integers import parse_decimal
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.times import now_iso
 
 ECHO_MAX = 64
@@ -82,7 +83,7 @@ def parse(message: bytes) -> ClientRequest:
     """Parse a client's text frame."""
     try:
         sent = _CLIENT_MESSAGE.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         return _INVALID
     if sent.action == "ping":
         return PingRequest()

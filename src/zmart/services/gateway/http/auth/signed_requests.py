@@ -16,6 +16,7 @@ import msgspec
 
 from zmart.errors import StoreError, Unauthenticated
 from zmart.feed.redis_client import RedisClient
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Wallet
 from zmart.proofs.signatures import require_signature
 
@@ -50,7 +51,7 @@ def in_body(body: bytes) -> WalletSignature | None:
     """Return the signature of a body; None if there is none. Raises Unauthenticated if it is invalid."""
     try:
         signed = msgspec.json.decode(body, type=_SignedBody)
-    except (msgspec.MsgspecError, RecursionError):
+    except JSON_ERRORS:
         return None
     fields = signed.auth or signed
     if not (fields.message and fields.signature and fields.wallet):
