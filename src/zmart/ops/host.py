@@ -26,11 +26,13 @@ from zmart.services.contract import SERVICES, AsgiApp, Service
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 from zmart.store import service_status
+from zmart.store.database_check import require_usable
 from zmart.store.pool import Pool
 
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard
 
+_USE_REDIS = {"gateway", "websocket", "aggregator"}
 _HEARTBEAT_S = 5.0
 _GRACE_S = 10.0
 START_RETRY_S = 1.0
@@ -79,6 +81,7 @@ async def create_service(name: str, settings: Settings, retry_s: float = START_R
     reached = False
     while True:
         try:
+            await _require_servers(name, settings)
             return await create(settings)
         except StoreError as problem:
             reached = reached or isinstance(problem, (Busy, ReadOnly))
@@ -86,6 +89,15 @@ async def create_service(name: str, settings: Settings, retry_s: float = START_R
                 raise
             log.warning("service waits to start", reason=str(problem))
             await asyncio.sleep(retry_s)
+
+
+async def _require_servers(name: str, settings: Settings) -> None:
+    """Raise with one sentence where only another setting or another schema helps."""
+    await require_usable(settings.require("database_url"))
+    if name in _USE_REDIS and (url := settings.redis_url.get_secret_value()):
+        from zmart.feed.redis_client import require_accepted
+
+        await require_accepted(url)
 
 
 # What only one service needs is imported by it alone: five processes start sooner.
