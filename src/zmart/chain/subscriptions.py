@@ -28,7 +28,7 @@ Connected = Callable[[], None]
 
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _ID = 1
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 4.0
 _log = structlog.get_logger(__name__)
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import Counter, Gauge
 
+from zmart.decisions.ticks import is_outage
 from zmart.errors import IndexIncomplete, ZmartError
 from zmart.market.types import MarketId
 from zmart.store import alerts, market_work
@@ -23,6 +24,8 @@ AT_ONCE = 16
 """Markets in work at the same time: each spends most of its time waiting for the chain."""
 DRAIN_S = 5.0
 """The time that a stop leaves to running work; what is cancelled then is resumed by the next process."""
+OUTAGE_PAUSE_S = 5.0
+"""The longest pause after a server was unavailable: the wait must not outlive the outage."""
 WAITING_PAUSE_S = 30.0
 """Between two attempts at a market that waits for a person or another service."""
 
@@ -121,7 +124,8 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
         )
         failures.labels(job.value).inc()
         error = f"{type(problem).__name__}: {problem}"
-        failure = await market_work.failed(pool, market_id, job, error)
+        longest_s = OUTAGE_PAUSE_S if is_outage(problem) else market_work.LONGEST_PAUSE_S
+        failure = await market_work.failed(pool, market_id, job, error, longest_s)
         if failure.same_error:
             text = f"The {job.value} of market {market_id} failed {failure.attempts} times in a row: {error}"
             await alerts.raise_alert(pool, _key("failing", job, market_id), "critical", text)

@@ -119,8 +119,9 @@ class Aggregator:
         """Return the probes and GET /api/stats."""
         return probes(StatsApi(self._context.pool))
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
         await self._ticks.run(self._everything)
+        return not self._ticks.was_outage
 
     async def _woken(self, markets: Sequence[MarketId]) -> None:
         await self._ticks.run(partial(self.decide_due, markets))

@@ -127,8 +127,9 @@ class Monitor:
         """Return the probes: there are no other routes."""
         return probes(None)
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
         await self._ticks.run(self._everything)
+        return not self._ticks.was_outage
 
     async def _everything(self) -> None:
         await self.finalize_due()
