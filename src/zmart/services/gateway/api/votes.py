@@ -48,6 +48,7 @@ class Ballot(RequestBody, frozen=True, kw_only=True):
     signature: str | None = None
     wallet: schemas.MaybeWallet = None
     user: schemas.MaybeWallet = None
+    user_wallet: schemas.MaybeWallet = None
     message: str | None = None
 
     @classmethod
@@ -63,7 +64,7 @@ class Ballot(RequestBody, frozen=True, kw_only=True):
         if proof := {"statement", "signature"} & set(given):
             for name in sorted({"statement", "signature"} - proof):
                 yield Invalid(name, f"{name} is missing: a provable vote brings `statement` and `signature`.")
-            if not {"wallet", "user"} & set(given):
+            if not {"wallet", "user", "user_wallet"} & set(given):
                 yield Invalid("wallet", "wallet is missing: whose statement is this?")
 
 
@@ -105,7 +106,7 @@ async def vote_on_dispute(
 
 async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ballot) -> shapes.VoteAnswer:
     """Validation, then the market, duplicates, the signature, the market's state: the contract's order."""
-    ref = _market(data)
+    ref = _market(context, data)
     choice = _choice(kind, data)
     named = _named(data)
     statement, signature = (data.statement, data.signature) if data.message is None else (None, None)
@@ -141,11 +142,13 @@ async def _voter(
     """Who votes without a statement. A wallet that is named and has voted is a conflict before all else."""
     if named is not None and await casting.already_voted(context.pool, market_id, kind, named):
         return named  # cast_vote refuses it in its own words
-    return await auth.wallet_named(named)
+    return await auth.wallet()
 
 
-def _market(data: Ballot) -> MarketRef:
-    return lookup.market_in_body(data.market_id or data.proposal_id or "")
+def _market(context: AppContext, data: Ballot) -> MarketRef:
+    fields = {"market_id": data.market_id, "proposal_id": data.proposal_id}
+    named = {name: lookup.market_in_body(text, name) for name, text in fields.items() if text is not None}
+    return lookup.one_market(context, named)
 
 
 def _choice(kind: VoteKind, data: Ballot) -> bool:
@@ -158,8 +161,11 @@ def _choice(kind: VoteKind, data: Ballot) -> bool:
 
 
 def _named(data: Ballot) -> Wallet | None:
-    named = data.wallet or data.user
-    return None if named is None else lookup.wallet_in_body(named, "wallet" if data.wallet else "user")
+    fields = {"wallet": data.wallet, "user": data.user, "user_wallet": data.user_wallet}
+    named = {name: lookup.wallet_in_body(text, name) for name, text in fields.items() if text is not None}
+    if len(set(named.values())) > 1:
+        raise Invalid(list(named)[-1], f"{' and '.join(named)} name different wallets.")
+    return next(iter(named.values()), None)
 
 
 def _answer(accepted: AcceptedVote) -> shapes.VoteAnswer:
