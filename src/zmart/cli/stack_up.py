@@ -19,10 +19,11 @@ from rich.table import Table
 from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
 from zmart.local.process_group import end_members
-from zmart.local.processes import start_command
+from zmart.local.processes import StartError, start_command
 from zmart.local.stack import LocalStack, erase_home, read_record
 from zmart.local.startup import StackStart, is_up, stop_stack
 from zmart.local.supervision import SupervisionError
+from zmart.ops.disk import full_disk
 from zmart.settings import settings
 
 POLL_SECONDS = 1.0
@@ -75,8 +76,11 @@ class StackSession:
             self._on_signals(begin.stop)
             try:
                 self._process = begin.start(stop_with_us=not detach)
-            except BaseException:
+            except BaseException as problem:
+                disk = full_disk(self._home)  # before what ends now frees some of it
                 stop_stack(self._home)
+                if disk and isinstance(problem, StartError):
+                    raise StartError(f"{disk} {problem}") from None
                 raise
 
     @property

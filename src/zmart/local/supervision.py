@@ -24,6 +24,7 @@ from xmlrpc.client import Fault, ServerProxy
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.local.state_files import write_state
 
 LONGEST_SOCKET_PATH = 100  # the kernel accepts 107 bytes; supervisord appends a suffix while it binds
 MAX_FILES = 65_536
@@ -146,7 +147,7 @@ class Supervisor:
         return Path(tempfile.gettempdir()) / f"zmart-{os.getuid()}-{name}" / "supervisor.sock"
 
     def write_config(self, programs: Sequence[SupervisedProgram], directory: Path) -> None:
-        """Write supervisord's configuration; programs run in `directory`."""
+        """Write supervisord's configuration; programs run in `directory`. Raises StoreError."""
         for folder in (self.folder, self.logs, self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_private(self.socket.parent)
@@ -155,7 +156,7 @@ class Supervisor:
         for priority, group in enumerate(groups, start=1):
             members = ",".join(program.name for program in programs if program.group == group)
             parts.append(_GROUP.format(name=group, programs=members, priority=priority))
-        self.config.write_text("".join(parts), encoding="utf-8")
+        write_state(self.config, "".join(parts))
 
     def _check_private(self, folder: Path) -> None:
         if folder.stat().st_uid != os.getuid():
