@@ -335,6 +335,20 @@ async def test_signed_requests_are_refused_and_sessions_go_on_while_redis_is_awa
         assert (await here.get("/api/markets")).status_code == 200
 
 
+async def test_a_sign_out_that_redis_does_not_take_is_503_and_holds_here(
+    database_url: str, redis_url: str
+) -> None:
+    """W15."""
+    async with site(database_url, redis_url) as here:
+        market, token = await add_market(here.pool, 1), await here.sign_in(wallet(1))
+    async with site(database_url, "redis://127.0.0.1:9/0", with_rules=False) as here:
+        comment = {"content": "Hello", "market_id": market}
+        assert (await here.post("/api/discussions", comment, token)).status_code == 201
+        answer = await here.post("/api/auth/logout", token=token)
+        assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
+        assert (await here.post("/api/discussions", comment, token)).status_code == 401
+
+
 async def test_the_nonce_is_gone_after_five_minutes(database_url: str, redis_url: str) -> None:
     async with site(database_url, redis_url) as here:
         nonce = (await here.post("/api/auth/nonce", {"wallet": address(1)})).json()["nonce"]

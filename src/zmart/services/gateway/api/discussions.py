@@ -154,7 +154,9 @@ async def delete_comment(context: Context, auth: Auth, key: CommentInPath) -> sh
     if comment is None:
         raise NotFound("There is no such comment, or it is deleted already.")
     if comment.wallet != wallet:
-        raise Forbidden("A comment is deleted by its author only.")
+        raise Forbidden(
+            f"A comment is deleted by its author only: sign in with {comment.wallet}, not {wallet}."
+        )
     if await discussions.delete(context.pool, named, wallet) is None:
         raise NotFound("There is no such comment, or it is deleted already.")
     return shapes.Message(message="Comment deleted")

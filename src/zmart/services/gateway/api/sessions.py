@@ -64,7 +64,7 @@ async def logout(context: Context, auth: Auth) -> Message:
     """Revoke the session token of this request."""
     token = auth.principal.token
     if token is None:
-        raise Unauthenticated(auth.principal.problem or "Send the session token that you want to revoke.")
+        raise Unauthenticated(auth.principal.problem or "There is no session token to revoke.")
     await context.authenticator.tokens.revoke(token)
     return Message(message="Signed out")
 

@@ -191,7 +191,9 @@ async def withdraw(
 
 def _may_withdraw(on_chain: MarketOnChain, wallet: Wallet) -> None:
     if wallet != on_chain.account.creator and wallet not in on_chain.creditors:
-        raise Forbidden("Only the creator withdraws liquidity, and the market owes this wallet nothing.")
+        raise Forbidden(
+            f"Only the creator {on_chain.account.creator} withdraws liquidity, and the market owes {wallet} nothing."
+        )
 
 
 def _needs(on_chain: MarketOnChain, state: MarketState, what: str) -> None:

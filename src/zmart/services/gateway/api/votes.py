@@ -11,18 +11,19 @@ from litestar import Router, get, post
 from litestar.params import BodyKwarg, QueryParameter
 
 from zmart.client.shapes import votes as shapes
-from zmart.errors import Invalid
+from zmart.errors import Invalid, Unauthenticated
 from zmart.market.amounts import percent
 from zmart.market.identifiers import MarketRef
 from zmart.market.outcomes import choice_name
-from zmart.market.times import iso
+from zmart.market.times import iso, ms_of
 from zmart.market.types import MarketId, VoteKind, Wallet
-from zmart.market.votes import vote_of_choice
+from zmart.market.votes import Statement, vote_of_choice
 from zmart.proofs.log_documents import MAX_PAGE, LogPage, VoteProof
 from zmart.services.gateway.api import lookup, paging, schemas
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath, WalletInQuery, between
 from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.auth.proof_help import MissingStatement
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
@@ -111,7 +112,10 @@ async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ba
     named = _named(data)
     statement, signature = (data.statement, data.signature) if data.message is None else (None, None)
     market_id = await lookup.market_id_of(context, ref)
-    wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
+    try:
+        wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
+    except Unauthenticated as problem:
+        raise _unproven(context, problem, market_id, kind, choice, named) from None
     assert wallet is not None
     command = CastVote(
         program=context.program.address,
@@ -123,7 +127,31 @@ async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ba
         statement=statement,
         signature=signature,
     )
-    return _answer(await casting.cast_vote(context.pool, command, _policy(context)))
+    try:
+        accepted = await casting.cast_vote(context.pool, command, _policy(context))
+    except Unauthenticated as problem:
+        raise _unproven(context, problem, market_id, kind, choice, wallet) from None
+    return _answer(accepted)
+
+
+def _unproven(
+    context: AppContext,
+    problem: Unauthenticated,
+    market_id: MarketId,
+    kind: VoteKind,
+    vote: bool,
+    wallet: Wallet | None,
+) -> MissingStatement:
+    """Return the refusal of a vote without a valid proof, with the text that its wallet would sign now."""
+    statement = Statement(
+        program=context.program.address,
+        market_id=market_id,
+        kind=kind,
+        vote=vote,
+        wallet=wallet or Wallet("<the wallet that votes>"),
+        issued_ms=ms_of(datetime.now(UTC)),
+    )
+    return MissingStatement(str(problem), statement.text())
 
 
 def _policy(context: AppContext) -> AcceptancePolicy:

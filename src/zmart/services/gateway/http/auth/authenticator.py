@@ -19,9 +19,7 @@ from zmart.services.gateway.http.auth.signed_requests import (
 )
 from zmart.services.gateway.http.security import OPERATOR_TOKEN, SESSION, SIGNATURE
 
-_NO_PROOF = (
-    "Sign in (POST /api/auth/nonce, then /api/auth/verify) and send the token as Authorization: Bearer."
-)
+_NO_PROOF = "Nothing in this request proves who sends it."
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,5 +129,6 @@ class Authenticator:
         wallet = await self.wallet(principal, request)
         if wallet != admin:
             raise Forbidden(
-                "Only the operator may do this: send OPERATOR_TOKEN, or sign with the admin wallet."
+                "Only the operator may do this: send Authorization: Bearer <OPERATOR_TOKEN>, or sign in with the "
+                f"admin wallet {admin or '(not indexed yet)'}. This request proves {wallet}."
             )
