@@ -58,6 +58,8 @@ def _decoded(text: str) -> Iterator[tuple[str, bytes]]:
         yield "base58", base58.b58decode(text)
     if matched := _HEX.fullmatch(text):
         yield "hex", bytes.fromhex(matched[1])
+        if text.startswith("0x"):
+            return
     if _BASE64.fullmatch(text):
         bare = text.rstrip("=").replace("-", "+").replace("_", "/")
         try:
