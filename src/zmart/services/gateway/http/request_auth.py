@@ -61,7 +61,9 @@ def _refuse_other_wallets(body: bytes, wallet: Wallet) -> None:
     for name in SENDER_FIELDS:
         named = fields.get(name)
         if isinstance(named, str) and is_address(named.strip()) and named.strip() != wallet:
-            raise Forbidden(f"{name} names another wallet than the one that signed this request.")
+            raise Forbidden(
+                f"{name} names another wallet than the one that signed this request: {named.strip()}, not {wallet}."
+            )
 
 
 Auth = NamedDependency[RequestAuth]
