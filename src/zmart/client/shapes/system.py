@@ -30,7 +30,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class ServiceState(Struct, frozen=True, kw_only=True):
-    """The last report of a service's process; `status` is ok, degraded, or down without a recent report."""
+    """The last report of a service's process; `status` is ok, degraded (`reason` says what waits), or down without a
+    recent report."""
 
     service: str
     status: str

@@ -38,6 +38,7 @@ from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts
 from zmart.services.gateway.http.auth.signed_requests import ReplayGuard, SignedRequests
 from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
 from zmart.services.gateway.http.rate_limiter import RateLimiter
+from zmart.services.gateway.sign_in_watch import SignInWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import index_progress, status
@@ -61,10 +62,13 @@ class Gateway:
     def __init__(self, context: AppContext) -> None:
         self.context = context
         self._started_s = time.monotonic()
+        self._sign_in = SignInWatch(context.pool, context.redis)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run background work until stopped. Connections stay open for requests in progress."""
-        await self.context.relay.run(stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.context.relay.run(stop))
+            group.create_task(self._sign_in.run(stop))
 
     async def close(self) -> None:
         """Close all connections, once no request is in progress."""
@@ -87,7 +91,8 @@ class Gateway:
         rpc = self.context.rpc
         refused = {} if rpc is None else rpc.refusals()
         details = {"database_connections": self.context.pool.in_use, "rpc_refused": refused}
-        return Readiness(ready=True, details=details)
+        # Reads and sessions go on without sign-in: it is said, and takes no gateway out of service.
+        return Readiness(ready=True, reason=self._sign_in.reason, details=details)
 
     def health(self) -> Mapping[str, object]:
         """Return the pricing model and the program's address, and the words that existing clients read."""
