@@ -15,7 +15,7 @@ EVERY_S = 2.0
 ALERT_AFTER_S = 4.0
 ALERT_KEY = "sign-in"
 _KEY = "auth:probe"
-_KEPT_S = 60
+_EXPIRES_S = 60
 
 
 class SignInWatch:
@@ -38,7 +38,7 @@ class SignInWatch:
     async def _turn(self) -> float:
         assert self._redis is not None, "run() checks it"
         try:
-            await self._redis.set(_KEY, 1, ex=_KEPT_S)
+            await self._redis.set(_KEY, 1, ex=_EXPIRES_S)
         except StoreError as problem:
             await self._fails(str(problem))
         else:
