@@ -12,12 +12,8 @@ console.log(`signed in until ${session.expires_at}`);
 
 const { websocket_url } = await api.get("/api/status");
 const feed = new LiveFeed(websocket_url);
-const seen = new Promise((done) => {
-  feed.subscribe("activity", (message) => {
-    console.log(`live: ${message.type} at ${message.offset}`);
-    if (message.type === "trade" && message.data.user === signer.address) done(message.data.tx_signature);
-  });
-});
+const live = feed.messages("activity");
+await live.next(); // the state; from here on no change is missed
 
 const proposed = await api.get("/api/markets", { query: { state: "PROPOSED", limit: 1 } });
 for (const { id } of proposed.markets) {
@@ -30,5 +26,8 @@ if (!market) throw new Error("No market is active: run `zmart demo`.");
 const body = { market_id: market.id, outcome: /** @type {const} */ ("YES"), max_cost: 100_000_000n };
 const bought = await api.transact(signer, "/api/trades/buy", { body });
 console.log(`bought ${bought.quote.shares} shares (1e-9) in slot ${bought.slot}: ${bought.signature}`);
-console.log(`the feed has it: ${(await seen) === bought.signature}`);
+for await (const { type, offset, data } of live) {
+  console.log(`live: ${type} at ${offset}`);
+  if (type === "trade" && data.tx_signature === bought.signature) break;
+}
 feed.close();

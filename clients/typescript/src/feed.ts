@@ -3,6 +3,7 @@ import { canonical, type Channel, type FeedMessage, type Position } from "./chan
 import { ZmartError } from "./errors.js";
 import { FEED_AMOUNTS, MESSAGE_TYPES } from "./generated/amounts.js";
 import type { components } from "./generated/feed.js";
+import { MessageBuffer } from "./buffer.js";
 import { parseJson } from "./json.js";
 
 type Welcome = components["schemas"]["Welcome"];
@@ -47,6 +48,7 @@ export class LiveFeed {
   readonly #Socket: typeof globalThis.WebSocket;
   readonly #subscriptions = new Map<Channel, Subscription>();
   readonly #positions: Map<string, Position>;
+  readonly #buffers = new Set<{ return(): unknown }>();
   #socket: WebSocket | undefined;
   #wait = FIRST_WAIT_MS;
   #allowance = SENT_A_SECOND;
@@ -86,6 +88,19 @@ export class LiveFeed {
     return () => this.#leave(name, entry);
   }
 
+  /**
+   * The messages of a channel from now on, for `for await`; what is not read yet waits. Leaving the loop, or `close()`, ends it.
+   */
+  messages<C extends Channel>(channel: C): AsyncIterableIterator<FeedMessage<C>> {
+    const buffer = new MessageBuffer<FeedMessage<C>>(() => {
+      leave();
+      this.#buffers.delete(buffer);
+    });
+    const leave = this.subscribe(channel, (message: FeedMessage<C>) => buffer.put(message));
+    this.#buffers.add(buffer);
+    return buffer;
+  }
+
   /** Where each channel was read to: keep it, and a later feed goes on from there. */
   positions(): Record<string, Position> {
     return Object.fromEntries(this.#positions);
@@ -94,6 +109,7 @@ export class LiveFeed {
   /** Disconnect and stay disconnected. */
   close(): void {
     this.#closed = true;
+    for (const buffer of [...this.#buffers]) void buffer.return();
     this.#cancelTimers();
     this.#socket?.close(1000);
   }

@@ -159,6 +159,22 @@ test("a channel that was left and is subscribed to again begins with its state",
   assert.deepEqual([(await told.get()).type, told.size], ["subscribed", 0]);
 });
 
+test("messages wait for who reads them, and leaving or closing ends the reading", async (t) => {
+  const server = await socketServer(t);
+  const { feed } = open(t, server);
+  const [trades, activity] = [feed.messages("trades"), feed.messages("activity")];
+  const connection = await server.next();
+  for (const channel of ["trades", "activity"]) assert.deepEqual(await connection.received(), { action: "subscribe", channel });
+  for (const message of [subscribed("trades", 1), trade("trades", 2), trade("trades", 3)]) connection.send(message);
+  const offsets = [];
+  for await (const { offset } of trades) if (offsets.push(offset) === 3) break;
+  assert.deepEqual(offsets, [1, 2, 3]);
+  assert.deepEqual(await connection.received(), { action: "unsubscribe", channel: "trades" });
+  const waiting = activity.next();
+  feed.close();
+  assert.deepEqual([(await waiting).done, (await activity.next()).done, (await trades.next()).done], [true, true, true]);
+});
+
 test("a name that is no channel is refused at once", () => {
   const feed = new LiveFeed("ws://127.0.0.1:1", { WebSocket });
   for (const channel of ["trade", "market:", "market:9wFF", "trades:xyz", "markets:" + ID]) assert.throws(() => feed.subscribe(channel, () => {}), TypeError);

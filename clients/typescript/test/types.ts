@@ -24,3 +24,13 @@ await api.post("/api/trades/buy", { body: { outcome: "YES" } });
 api.transact({} as never, "/api/discussions", { body: { market_id: "8f", content: "x" } });
 // @ts-expect-error this list has no pages
 api.pages("/api/markets/categories");
+const body = { question: "Will the harbour be frozen?", end_date: "2100-02-28", b_parameter: 10n ** 10n, initial_liquidity: 7n * 10n ** 9n };
+export const made = await api.transact({} as never, "/api/markets", { body });
+made.slot satisfies number | null;
+for (const path of ["/api/trades/claim", "/api/trades/withdraw"] as const) {
+  const landed = await api.transact({} as never, path, { body: { market_id: made.market_id } });
+  landed.fee_lamports satisfies bigint;
+}
+for (const path of ["/api/markets/{key}/activate", "/api/markets/{key}/dispute"] as const)
+  await api.transact({} as never, path, { path: { key: "8f" } });
+await api.transact({} as never, "/api/markets/{key}/resolve", { path: { key: "8f" }, body: { outcome: true, evidence: "It froze." } });
