@@ -14,6 +14,7 @@ import httpx
 import msgspec
 
 from zmart.errors import ChainError
+from zmart.loopback import client_options
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.text_input import one_line
 from zmart.market.types import Address
@@ -66,7 +67,9 @@ class HeliusClient:
 
     def __init__(self, api_url: str, api_key: str) -> None:
         self._host = httpx.URL(api_url).host
-        self._http = httpx.AsyncClient(base_url=api_url, params={"api-key": api_key}, timeout=TIMEOUT_S)
+        self._http = httpx.AsyncClient(
+            base_url=api_url, params={"api-key": api_key}, timeout=TIMEOUT_S, **client_options(api_url)
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HeliusClient:

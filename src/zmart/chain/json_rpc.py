@@ -33,6 +33,7 @@ from zmart.chain.rpc_answer import (
     secrets_of,
 )
 from zmart.errors import ChainError, SettingError
+from zmart.loopback import client_options
 from zmart.market.json_input import JSON_ERRORS
 
 Answer = TypeVar("Answer")
@@ -126,6 +127,7 @@ class JsonRpc:
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             headers={"content-type": "application/json"},
             verify=_tls_context(),
+            **client_options(*urls),
         )
 
     async def __aenter__(self) -> JsonRpc:

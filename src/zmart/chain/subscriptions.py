@@ -20,6 +20,7 @@ from websockets.exceptions import WebSocketException
 from zmart.chain.rpc_answer import BadAnswer, JsonRpcError, read_answer, safe_message
 from zmart.chain.signatures import is_signature
 from zmart.errors import ChainError
+from zmart.loopback import socket_proxy
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Signature, Slot
 
@@ -123,7 +124,13 @@ async def _one_connection(
     ws_url: str, method: str, params: Sequence[object], on_connect: Connected | None
 ) -> AsyncGenerator[msgspec.Raw, None]:
     request = msgspec.json.encode({"jsonrpc": "2.0", "id": _ID, "method": method, "params": params})
-    async with connect(ws_url, max_size=_MAX_MESSAGE_BYTES, ping_interval=15, ping_timeout=15) as socket:
+    async with connect(
+        ws_url,
+        max_size=_MAX_MESSAGE_BYTES,
+        ping_interval=15,
+        ping_timeout=15,
+        proxy=socket_proxy(ws_url),
+    ) as socket:
         await socket.send(request.decode())
         async with asyncio.timeout(15):
             await _accepted(socket, method)

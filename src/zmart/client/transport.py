@@ -10,6 +10,7 @@ import msgspec
 
 from zmart.client.shapes.system import Problem
 from zmart.errors import ZmartError
+from zmart.loopback import client_options
 from zmart.market.json_input import JSON_ERRORS
 
 Shape = TypeVar("Shape")
@@ -32,7 +33,9 @@ class Transport:
     """Hold one connection pool and at most one session. Raises ApiError, or ZmartError without a response."""
 
     def __init__(self, base_url: str, timeout_s: float, http: httpx.AsyncClient | None) -> None:
-        self._http = http or httpx.AsyncClient(base_url=base_url, timeout=timeout_s)
+        self._http = http or httpx.AsyncClient(
+            base_url=base_url, timeout=timeout_s, **client_options(base_url)
+        )
         self.token = ""
 
     async def close(self) -> None:

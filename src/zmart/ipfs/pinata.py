@@ -17,6 +17,7 @@ from zmart.errors import SettingError
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.multiformats import parse_cid
 from zmart.ipfs.pinning import PinError, Pinned
+from zmart.loopback import client_options
 from zmart.market.integers import parse_decimal
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.text_input import one_line
@@ -50,7 +51,9 @@ class PinataClient:
 
     def __init__(self, api_url: str, credentials: Mapping[str, str], name: str = "pinata") -> None:
         self.name = name
-        self._http = httpx.AsyncClient(base_url=api_url, headers=dict(credentials), timeout=_TIMEOUT_S)
+        self._http = httpx.AsyncClient(
+            base_url=api_url, headers=dict(credentials), timeout=_TIMEOUT_S, **client_options(api_url)
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PinataClient:

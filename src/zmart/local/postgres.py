@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.child_environment import inherited
 from zmart.local.child_server import ChildServer
 from zmart.local.extra import INSTALL
 from zmart.local.processes import (
@@ -215,7 +216,9 @@ class Postgres(ChildServer):
             f"--pwfile={password_file}",
             *self._options(),
         ]
-        done = subprocess.run(start_command(command, self.run_as), capture_output=True, check=False, cwd="/")
+        done = subprocess.run(
+            start_command(command, self.run_as), capture_output=True, check=False, cwd="/", env=inherited()
+        )
         password_file.unlink()
         if done.returncode != 0:
             raise StartError(f"PostgreSQL could not create its data folder: {_reason(done.stderr)}")
@@ -279,7 +282,7 @@ class Postgres(ChildServer):
         ]
         return subprocess.run(
             [self._bin_dir / program, *address, *arguments],
-            env={**os.environ, "PGPASSWORD": self.password},
+            env={**inherited(), "PGPASSWORD": self.password},
             capture_output=True,
             check=False,
         )

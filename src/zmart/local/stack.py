@@ -5,7 +5,6 @@ This module starts nothing: `startup` does that from a plan, and the commands in
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -17,6 +16,7 @@ import msgspec
 
 from zmart.local.addresses import stack_file
 from zmart.local.chain.server import ChainServer
+from zmart.local.child_environment import inherited
 from zmart.local.environment import EmbeddedParts, environment, parts_of
 from zmart.local.local_secrets import load_secrets
 from zmart.local.ports import NAMES, choose_ports
@@ -227,4 +227,4 @@ def _effective(settings: Settings, given: dict[str, str]) -> Settings:
 def process_environment(stack: LocalStack) -> dict[str, str]:
     """Return the environment of every process of the stack."""
     plain = {"PYTHONUNBUFFERED": "1", "TYPER_STANDARD_TRACEBACK": "1"}  # logs, not terminals
-    return {**os.environ, **stack.environment, **plain}
+    return {**inherited(with_libpq=stack.postgres is None), **stack.environment, **plain}

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import resource
 import shlex
 import socket
@@ -28,6 +29,8 @@ from zmart.local.state_files import write_state
 
 LONGEST_SOCKET_PATH = 100  # the kernel accepts 107 bytes; supervisord appends a suffix while it binds
 MAX_FILES = 65_536
+_EMPTY = "%(here).0s"
+_COMMENT = re.compile(r"(?<=\s)[;#]")
 ANSWER_SECONDS = 5.0
 STOP_POLL_SECONDS = 0.05
 
@@ -38,10 +41,10 @@ silent = true
 user = {user}
 identifier = zmart
 directory = {directory}
-logfile = {logs}/supervisord.log
+logfile = {log}
 logfile_maxbytes = 5MB
 logfile_backups = 2
-pidfile = {folder}/supervisord.pid
+pidfile = {pid}
 childlogdir = {logs}
 minfds = {files}
 
@@ -68,7 +71,7 @@ stopwaitsecs = {stop_seconds}
 stopasgroup = {as_group}
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {logs}/{name}.log
+stdout_logfile = {logfile}
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 3
 """
@@ -168,7 +171,8 @@ class Supervisor:
             user=os.getuid(),
             directory=_plain(directory),
             logs=_plain(self.logs),
-            folder=_plain(self.folder),
+            log=_plain(self.logs / "supervisord.log"),
+            pid=_plain(self.folder / "supervisord.pid"),
             socket=_plain(self.socket),
             files=MAX_FILES if limit == resource.RLIM_INFINITY else min(limit, MAX_FILES),
         )
@@ -181,7 +185,7 @@ class Supervisor:
             stop_signal=program.stop_signal,
             stop_seconds=program.stop_seconds,
             as_group="true" if program.stop_as_group else "false",
-            logs=_plain(self.logs),
+            logfile=_plain(self.logs / f"{program.name}.log", expansions=2),
         )
 
     def command(self) -> list[str]:
@@ -276,8 +280,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _plain(value: object) -> str:
-    return str(value).replace("%", "%%")
+def _plain(value: object, expansions: int = 1) -> str:
+    """Return a value as it stands in the configuration: supervisord expands `%` so many times, takes ; and # behind a
+    space for a comment, and strips spaces at the end. "%(here).0s" is empty once it is expanded."""
+    escaped = _COMMENT.sub(rf"{_EMPTY}\g<0>", str(value).replace("%", "%%")) + _EMPTY
+    return escaped if expansions == 1 else _doubled(escaped)
+
+
+def _doubled(escaped: str) -> str:
+    return escaped.replace("%%", "%%%%")
 
 
 def _dicts(response: object) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import structlog
 
+from zmart.loopback import client_options
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.alerts import AlertRow
@@ -31,7 +32,7 @@ async def send_alerts(settings: Settings, stop: asyncio.Event, every_s: float = 
         return
     pool = Pool(settings.require("database_url"), size=1, wait_s=2.0)
     try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, **client_options(url)) as http:
 
             async def send_all() -> float:
                 while not stop.is_set() and await send_next(pool, http, url):

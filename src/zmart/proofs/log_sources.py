@@ -11,6 +11,7 @@ import msgspec
 
 from zmart.errors import Invalid, NotFound, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.loopback import client_options
 from zmart.market.integers import parse_decimal
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import MarketId
@@ -23,7 +24,7 @@ _MOST_WAITS = 5
 
 async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
     """Read the log page by page from GET /api/votes/<market>/log. Raises NotFound, Invalid, ZmartError."""
-    async with httpx.AsyncClient(base_url=base_url, timeout=30.0) as client:
+    async with httpx.AsyncClient(base_url=base_url, timeout=30.0, **client_options(base_url)) as client:
 
         async def page(start: int) -> LogPage:
             query = {"start": start, "limit": MAX_PAGE}

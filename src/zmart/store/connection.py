@@ -15,6 +15,7 @@ import asyncpg
 from asyncpg.transaction import Transaction
 
 from zmart.errors import SettingError
+from zmart.loopback import database_address
 from zmart.store import server_sessions
 from zmart.store.connection_watch import ConnectionWatch
 from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
@@ -171,7 +172,7 @@ async def connect_unprepared(database_url: str) -> Any:  # noqa: ANN401
 
 async def _connect(database_url: str, **options: Any) -> Any:  # noqa: ANN401
     return await asyncpg.connect(
-        database_url, timeout=CONNECT_WITHIN_S, connection_class=StoreConnection, **options
+        database_address(database_url), timeout=CONNECT_WITHIN_S, connection_class=StoreConnection, **options
     )
 
 

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.loopback import client_options
 from zmart.market.json_input import JSON_ERRORS
 
 Json = dict[str, Any]  # an answer of the API, by its documented names
@@ -33,7 +34,7 @@ class Api:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=10)
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=10, **client_options(base_url))
 
     async def close(self) -> None:
         """Close the connections."""
