@@ -155,7 +155,7 @@ REFUSED = {
     "escaped": ({"password": "%73%33cr3t"}, "the password of DATABASE_URL, or its user, is wrong", 2),
     "user": ({"user": SECRET, "password": SECRET}, "the password of DATABASE_URL, or its user, is wrong", 2),
     "database": ({"database": f"no{SECRET}"}, "there is no database of the name in DATABASE_URL", 2),
-    "port": ({"port": 1, "password": SECRET}, "nothing listens at the address of DATABASE_URL", 1),
+    "port": ({"port": 1, "password": SECRET}, "nothing listens at its address", 1),
 }
 
 
@@ -186,7 +186,7 @@ async def test_a_server_without_encryption_is_named_as_what_it_is(database_url: 
 
 
 async def test_a_host_that_is_unknown_is_named_as_what_it_is() -> None:
-    with pytest.raises(Unavailable, match="the host name of DATABASE_URL cannot be resolved"):
+    with pytest.raises(Unavailable, match="its host name cannot be resolved"):
         await require_usable(f"postgresql://u:{SECRET}@nowhere.invalid/zmart")
 
 

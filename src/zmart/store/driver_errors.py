@@ -54,15 +54,15 @@ _REFUSALS: Mapping[str, str] = {
 """By SQLSTATE. The server's own text is left out: it repeats parts of the address."""
 _CHECK = "check DATABASE_URL and that it runs"
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (
-    (ssl.SSLCertVerificationError, "its certificate is not trusted, set sslrootcert in DATABASE_URL"),
-    (ssl.SSLError, "the encryption failed, check sslmode in DATABASE_URL"),
-    (socket.gaierror, "the host name of DATABASE_URL cannot be resolved"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted, check DATABASE_URL (sslrootcert)"),
+    (ssl.SSLError, "the encryption failed, check DATABASE_URL (sslmode)"),
+    (socket.gaierror, "its host name cannot be resolved, check DATABASE_URL"),
     (
         ConnectionRefusedError,
-        "nothing listens at the address of DATABASE_URL, start it or correct host and port",
+        "nothing listens at its address, check DATABASE_URL and that it runs",
     ),
-    (TimeoutError, "check host, port and firewall, or whether it hangs"),
-    (FileNotFoundError, "a file or socket that DATABASE_URL names does not exist"),
+    (TimeoutError, "check DATABASE_URL, that it runs and that no firewall is between"),
+    (FileNotFoundError, "a file or socket is missing, check DATABASE_URL"),
 )
 _MESSAGES: Mapping[type[StoreError], str] = {
     Unavailable: "PostgreSQL is unavailable",
@@ -98,7 +98,7 @@ def connect_error(problem: Exception) -> StoreError:
     name = type(problem).__name__
     advice = next((text for error, text in _ADVICE if isinstance(problem, error)), _CHECK)
     if type(problem) is ConnectionError:  # asyncpg's own, for one thing only
-        advice = "it offers no encryption, which sslmode or PGSSLMODE demands"
+        advice = "it offers no encryption, check DATABASE_URL (sslmode)"
     return Unavailable(f"PostgreSQL does not answer ({name}): {advice}.")
 
 
