@@ -162,12 +162,22 @@ def _show(console: Console, home: Path, as_json: bool) -> int:
     if record is None:
         raise ConfigError(f"The stack in {home} is not ready yet: see `zmart ps`.")
     if as_json:
-        print(json.dumps({"addresses": record.addresses, "ready": record.ready_paths, "home": str(home)}))
+        result = {
+            "addresses": record.addresses,
+            "ready": record.ready_paths,
+            "page_settings": record.page_settings,
+        }
+        print(json.dumps({**result, "home": str(home)}))
         return OK
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, address in record.addresses.items():
         table.add_row(name, f"[link={address}]{address}[/link]" if address.startswith("http") else address)
     console.print(table)
+    if {"PostgreSQL", "Redis"} & record.addresses.keys():
+        console.print("PostgreSQL and Redis want passwords: `zmart psql` and `zmart redis-cli` know them.")
+    if record.page_settings:
+        console.print("\nSettings of a front end on this machine (elsewhere: CORS_ORIGIN, docs/api.md):")
+        console.print("\n".join(f"{name}={value}" for name, value in record.page_settings.items()))
     return OK
 
 

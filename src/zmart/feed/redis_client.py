@@ -6,7 +6,7 @@ last second, which the feed must notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable
+from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable, ZmartError
 
 _KINDS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (exceptions.ReadOnlyError, ReadOnly),
@@ -51,6 +51,10 @@ _MESSAGES = {
     Busy: "Redis is busy",
     ReadOnly: "Redis accepts no writes",
 }
+
+
+class CommandRefused(ZmartError):
+    """Redis knows no such command, or not with these arguments."""
 
 
 class RedisClient(Redis):
@@ -90,6 +94,16 @@ def connect(
     except (ValueError, TypeError, exceptions.RedisError):  # its text may hold the password
         raise SettingError("REDIS_URL has an option that is unknown or wrong: see .env.example.") from None
     return cast("RedisClient", RedisClient.from_pool(pool))
+
+
+async def plain_reply(client: RedisClient, command: Sequence[str]) -> object:
+    """Send a command and return the reply as the server sent it. Raises StoreError, or CommandRefused with the server's
+    own words."""
+    client.response_callbacks.clear()
+    try:
+        return await client.execute_command(*command)
+    except exceptions.ResponseError as problem:
+        raise CommandRefused(str(problem)) from None
 
 
 async def require_accepted(redis_url: str) -> None:

@@ -42,6 +42,7 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
     addresses: dict[str, str]
     ready_paths: dict[str, str]
     started_at: float
+    page_settings: dict[str, str] = {}
 
 
 class LocalStack:
@@ -128,6 +129,7 @@ class LocalStack:
             environment=self.environment,
             ports=self.ports,
             addresses=self.addresses(),
+            page_settings=self.page_settings(),
             ready_paths=self.ready_urls(),
             started_at=time.time(),
         )
@@ -156,6 +158,18 @@ class LocalStack:
         if self.valkey is not None:
             addresses["Redis"] = f"redis://127.0.0.1:{self.ports['local_redis_port']}/0"
         return addresses
+
+    def page_settings(self) -> dict[str, str]:
+        """Return the settings of a front end that uses this stack, under the names of the old backend's front end."""
+        addresses = self.addresses()
+        rpc_urls = [self.chain.rpc_url] if self.chain is not None else self.effective.rpc_urls
+        return {
+            "NEXT_PUBLIC_API_URL": addresses["API"],
+            "NEXT_PUBLIC_WS_URL": addresses["WebSocket"],
+            "NEXT_PUBLIC_SOLANA_RPC_URL": rpc_urls[0],
+            "NEXT_PUBLIC_SOLANA_NETWORK": "localnet" if self.chain is not None else "devnet",
+            "NEXT_PUBLIC_PROGRAM_ID": self.effective.solana_program_id_core,
+        }
 
     def ready_urls(self) -> dict[str, str]:
         """Return the /ready address of each of the six services."""
