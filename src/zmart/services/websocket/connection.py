@@ -83,9 +83,14 @@ class SocketConnection:
         if not self.closing and self._writable.is_set():
             self._transport.write(frames.frame(frames.Opcode.PING, b""))
 
-    def answer(self, frame: bytes) -> None:
-        """Send the answer to a control frame; no pong while the transport is full."""
-        if not self.closing and (self._writable.is_set() or frames.is_close(frame)):
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping frame, unless the transport is full."""
+        if not self.closing and self._writable.is_set():
+            self._transport.write(frames.frame(frames.Opcode.PONG, payload))
+
+    def answer_close(self, frame: bytes) -> None:
+        """Send a close frame that answers the client's, or what it did wrong, unless one was sent."""
+        if not self.closing:
             self._transport.write(frame)
 
     async def writable(self) -> None:
@@ -115,10 +120,12 @@ class SocketConnection:
         asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
     def end(self) -> None:
-        """End the connection once what was written is sent: both sides have sent a close frame, or the client broke
-        the protocol."""
+        """End our side once what was written is sent, after both close frames or an error of the protocol.
+
+        What the client still sends is read for a while: if it met a closed socket, our close frame could be lost.
+        """
         self.closing = True
-        self._transport.close()
+        self._transport.write_eof()
         asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
     def ended(self) -> None:

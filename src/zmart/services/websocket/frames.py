@@ -14,6 +14,7 @@ class Opcode(IntEnum):
     TEXT = 0x1
     CLOSE = 0x8
     PING = 0x9
+    PONG = 0xA
 
 
 class CloseCode(IntEnum):

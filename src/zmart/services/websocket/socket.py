@@ -12,7 +12,7 @@ from websockets.protocol import SEND_EOF, Protocol, Side
 
 from zmart.services.client_addresses import ClientAddresses
 from zmart.services.websocket.connection import SocketConnection
-from zmart.services.websocket.frames import CloseCode
+from zmart.services.websocket.frames import CloseCode, is_close
 from zmart.services.websocket.handshake import HandshakeProtocol, Page, SocketHandshake
 from zmart.services.websocket.limits import HandshakeLimits
 from zmart.services.websocket.server import SocketServer
@@ -55,8 +55,8 @@ async def listen(
 class FrameReader(asyncio.Protocol):
     """Read what a client sends after its handshake, strictly by RFC 6455, and join fragments to messages.
 
-    The library judges frames and answers pings and closes; what the server sends of itself goes past it, because a
-    frame is encoded once for all subscribers.
+    The library judges the frames and answers a close. What the server sends goes past it: a frame is encoded once for
+    all subscribers, and a pong has its place among the answers.
     """
 
     connection: SocketConnection
@@ -96,8 +96,12 @@ class FrameReader(asyncio.Protocol):
     def _process(self, frame: Frame) -> None:
         if self._is_broken or frame.opcode is Opcode.CLOSE or not self._server.count_frame(self.connection):
             return
-        if frame.opcode in (Opcode.PING, Opcode.PONG):
-            return
+        if frame.opcode is Opcode.PING:
+            self.connection.pong(bytes(frame.data))
+        elif frame.opcode is not Opcode.PONG:
+            self._join(frame)
+
+    def _join(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CONT:
             self._message, self._is_text = bytearray(), frame.opcode is Opcode.TEXT
         self._message += frame.data
@@ -118,8 +122,8 @@ class FrameReader(asyncio.Protocol):
         for data in self._frames.data_to_send():
             if data == SEND_EOF:
                 self.connection.end()
-            else:
-                self.connection.answer(data)
+            elif is_close(data):
+                self.connection.answer_close(data)
 
 
 def _is_utf8(message: bytes) -> bool:
