@@ -89,7 +89,7 @@ class RawSocket:
                     received += data
             except ConnectionError:
                 pass
-        return _parsed(received)
+        return parsed_frames(received)
 
     async def close_code(self) -> int | None:
         """The code with which the server ends the connection; None if it ends it without one."""
@@ -127,7 +127,8 @@ async def opened(port: int, first: bytes = b"") -> AsyncIterator[RawSocket]:
         yield socket
 
 
-def _parsed(received: bytes) -> list[Frame]:
+def parsed_frames(received: bytes) -> list[Frame]:
+    """The whole frames of what a server sent."""
     reader, frames = StreamReader(), []
     reader.feed_data(received)
     while True:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import msgspec
 
@@ -38,7 +37,6 @@ from zmart.chain.rpc_types import (
 )
 from zmart.chain.versions import NEWEST_READABLE_VERSION, UNSUPPORTED_VERSION_CODE, check_readable
 from zmart.errors import ChainError, UnsupportedVersion
-from zmart.market.identifiers import BASE58_TEXT
 from zmart.market.types import Address, Lamports, Signature, Slot
 from zmart.settings import Settings
 
@@ -58,7 +56,7 @@ class RefusedVersion(RpcError, UnsupportedVersion):
 
 
 class _BlockSignatures(msgspec.Struct):
-    signatures: list[Annotated[Signature, msgspec.Meta(pattern=BASE58_TEXT)]]
+    signatures: list[Signature]
 
 
 class _Simulated(msgspec.Struct, rename="camel"):

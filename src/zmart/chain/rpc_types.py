@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
 from zmart.chain.accounts import AccountInfo
-from zmart.market.identifiers import BASE58_TEXT
 from zmart.market.types import ChainTime, Signature, Slot
 
 Commitment = Literal["processed", "confirmed", "finalized"]
@@ -16,7 +15,7 @@ Commitment = Literal["processed", "confirmed", "finalized"]
 class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
     """Hold one entry of getSignaturesForAddress. `err` is None for a transaction that succeeded."""
 
-    signature: Annotated[Signature, msgspec.Meta(pattern=BASE58_TEXT)]
+    signature: Signature
     slot: Slot
     err: object = None
     block_time: ChainTime | None = None

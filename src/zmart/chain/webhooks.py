@@ -14,7 +14,6 @@ import msgspec
 
 from zmart.chain.signatures import is_signature, parse_signature
 from zmart.errors import DecodeError
-from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature, Slot
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -110,7 +109,7 @@ def _split(body: bytes) -> Sequence[bytes]:
         return _split_by_brackets(body)
     try:
         elements = _elements.decode(body)
-    except JSON_ERRORS:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _split_by_brackets(body)
     _check_number(len(elements))
     return [bytes(element) for element in elements]
@@ -152,7 +151,7 @@ def _check_number(elements: int) -> None:
 def _item(raw: bytes) -> WebhookItem:
     try:
         element = _element.decode(raw)
-    except JSON_ERRORS as problem:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
         raise DecodeError(f"A webhook element is not a transaction: {problem}") from problem
     slot = _slot(element.slot)
     if (signature := _first_signature(element.transaction)) is not None:
@@ -180,7 +179,7 @@ def _slot(claimed: object) -> Slot | None:
 def _first_signature(transaction: msgspec.Raw) -> Signature | None:
     try:
         signatures = _transaction.decode(transaction).signatures
-    except JSON_ERRORS:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
     return parse_signature(signatures[0]) if signatures and is_signature(signatures[0]) else None
 
@@ -188,5 +187,5 @@ def _first_signature(transaction: msgspec.Raw) -> Signature | None:
 def _meta_of(raw: msgspec.Raw) -> _WebhookMeta | None:
     try:
         return _meta.decode(raw)
-    except JSON_ERRORS:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None

@@ -11,7 +11,6 @@ MODULES = (
     "run",
     "migrate",
     "stack",
-    "servers",
     "demo",
     "indexer",
     "decisions",

@@ -13,7 +13,6 @@ from zmart.cli import intents
 from zmart.cli.errors import one_sentence
 from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
-from zmart.cli.text_argument import accepted_text
 
 if TYPE_CHECKING:
     from zmart.decisions.context import DecisionContext
@@ -66,14 +65,13 @@ def release(
     """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), or close the alert about one (alert)."""
     import getpass
 
-    ref, reason = market_ref(market), accepted_text("note", note)
-    operator = accepted_text("by", by or getpass.getuser())
+    ref = market_ref(market)
 
     async def work(pool: Pool) -> None:
         from zmart.votes import reviews
 
         market_id = await indexed_market_id(pool, ref)
-        released = await reviews.release(pool, market_id, f"command line: {operator}", reason)
+        released = await reviews.release(pool, market_id, f"command line: {by or getpass.getuser()}", note)
         if json:
             typer.echo(json_of(released))
         else:
@@ -105,7 +103,6 @@ def list_reviews(json: Json = False) -> None:
 
 def _once(market: str | None, json: bool, work: Work) -> None:
     from zmart.decisions.context import DecisionContext
-    from zmart.errors import ConfigError
     from zmart.local.addresses import stack_settings
 
     ref = None if market is None else market_ref(market)
@@ -113,8 +110,6 @@ def _once(market: str | None, json: bool, work: Work) -> None:
 
     async def run() -> bool:
         settings = stack_settings()
-        if settings.hold_decisions:
-            raise ConfigError("HOLD_DECISIONS is set, so nothing is decided: unset it first.")
         context = await DecisionContext.open(settings)
         try:
             only = None if ref is None else await indexed_market_id(context.pool, ref)

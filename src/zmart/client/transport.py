@@ -10,8 +10,6 @@ import msgspec
 
 from zmart.client.shapes.system import Problem
 from zmart.errors import ZmartError
-from zmart.loopback import client_options
-from zmart.market.json_input import JSON_ERRORS
 
 Shape = TypeVar("Shape")
 Query = Mapping[str, str | int | None]
@@ -33,9 +31,7 @@ class Transport:
     """Hold one connection pool and at most one session. Raises ApiError, or ZmartError without a response."""
 
     def __init__(self, base_url: str, timeout_s: float, http: httpx.AsyncClient | None) -> None:
-        self._http = http or httpx.AsyncClient(
-            base_url=base_url, timeout=timeout_s, **client_options(base_url)
-        )
+        self._http = http or httpx.AsyncClient(base_url=base_url, timeout=timeout_s)
         self.token = ""
 
     async def close(self) -> None:
@@ -77,17 +73,14 @@ class Transport:
             response = await self._http.request(method, path, params=params, content=content, headers=headers)
         except httpx.HTTPError as problem:
             raise ZmartError(f"The API does not answer ({type(problem).__name__}): {path}") from problem
-        if not response.is_success:
-            raise _refusal(response)
-        try:
+        if response.is_success:
             return msgspec.json.decode(response.content, type=shape)
-        except JSON_ERRORS as problem:
-            raise ZmartError(f"The API's answer to {path} cannot be read: {problem}") from problem
+        raise _refusal(response)
 
 
 def _refusal(response: httpx.Response) -> ApiError:
     try:
         problem = msgspec.json.decode(response.content, type=Problem)
-    except JSON_ERRORS:
+    except msgspec.MsgspecError:
         return ApiError(response.status_code, response.text[:200])
     return ApiError(response.status_code, problem.message, problem)

@@ -11,7 +11,6 @@ import msgspec
 
 from zmart.errors import Unauthenticated
 from zmart.market.identifiers import BASE58
-from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature
 
 SIGNATURE_BYTES = 64
@@ -41,7 +40,7 @@ def describe(text: str) -> str:
         return f"{name} of {len(raw)} byte{'s' if len(raw) != 1 else ''}"
     try:
         return f"a list of {len(msgspec.json.decode(text, type=list[int]))} numbers"
-    except JSON_ERRORS:
+    except (msgspec.DecodeError, RecursionError):
         return "in none of these encodings" if text else "empty"
 
 
@@ -58,8 +57,6 @@ def _decoded(text: str) -> Iterator[tuple[str, bytes]]:
         yield "base58", base58.b58decode(text)
     if matched := _HEX.fullmatch(text):
         yield "hex", bytes.fromhex(matched[1])
-        if text.startswith("0x"):
-            return
     if _BASE64.fullmatch(text):
         bare = text.rstrip("=").replace("-", "+").replace("_", "/")
         try:

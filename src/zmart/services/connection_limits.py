@@ -8,6 +8,7 @@ part of a message arrives. `ConnectionBoundsMiddleware` judges a complete head b
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any, cast
@@ -23,6 +24,7 @@ from zmart.services.plain_http import send_problem
 
 KEEP_ALIVE_S = 75
 """How long a connection may rest between two requests; uvicorn's own timer."""
+_COLLECT_AFTER_BYTES = 16 * 1024 * 1024
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing for each byte of a body: a chunk of one byte has five."""
 
@@ -45,9 +47,10 @@ class LimitedConnection(asyncio.Protocol):
     """One connection. While no request is in progress it waits for a head, from the first byte on (a new connection:
     from the beginning), or for the rest of a body that was answered already."""
 
-    def __init__(self, options: dict[str, Any], bounds: ConnectionBounds) -> None:
+    def __init__(self, options: dict[str, Any], bounds: ConnectionBounds, received: ReceivedBytes) -> None:
         self._inner = _ParsedMessages(self, options)
         self._bounds = bounds
+        self._received = received
         self._piece_bytes = max(1, bounds.head.head_bytes // 4)
         self._loop = asyncio.get_running_loop()
         self._in_progress = 0
@@ -64,12 +67,13 @@ class LimitedConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
         self._waiting_since = self._loop.time()
         self._check = self._loop.call_later(self._bounds.check_s, self._check_time)
-        self._inner.connection_made(self._transport)
+        self._inner.connection_made(_OpenTransport(self._transport))
 
     def data_received(self, data: bytes) -> None:
         """Pass the data on in pieces, and end the connection when too much of it is neither body nor a whole head."""
         if not self._in_progress and self._waiting_since is None:
             self._waiting_since = self._loop.time()
+        self._received.add(len(data))
         _current.set(self)
         for start in range(0, len(data), self._piece_bytes):
             piece = data[start : start + self._piece_bytes]
@@ -158,12 +162,62 @@ class LimitedConnection(asyncio.Protocol):
         self._check = self._loop.call_later(self._bounds.check_s, self._check_time)
 
 
+class ReceivedBytes:
+    """Collects garbage by the bytes that clients have sent. Requests leave reference cycles behind (exceptions with
+    their frames, a connection with its parser), each of a few objects that may hold a body of 64 KiB; Python's own
+    collector counts objects."""
+
+    def __init__(self) -> None:
+        self._since_collection = 0
+
+    def add(self, count: int) -> None:
+        """Count bytes, and collect when there are many."""
+        self._since_collection += count
+        if self._since_collection >= _COLLECT_AFTER_BYTES:
+            self._since_collection = 0
+            gc.collect()
+
+
+class _OpenTransport(asyncio.Transport):
+    """A transport for uvicorn, which uses it for all answers that are under way when a connection ends: what is done to
+    it then has no effect. uvloop's own raises RuntimeError."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if not self.is_closing():
+            self._transport.close()
+
+    def pause_reading(self) -> None:
+        if not self.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self.is_closing():
+            self._transport.resume_reading()
+
+
 class _ParsedMessages(HttpToolsProtocol):
     """uvicorn's protocol, which also tells the connection what its parser finds."""
 
     def __init__(self, connection: LimitedConnection, options: dict[str, Any]) -> None:
         super().__init__(**options)
         self._connection = connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # Else these live on in a reference cycle with this object.
+        self.pipeline.clear()
+        self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as uvicorn itself begins
+        del self._connection
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -244,8 +298,10 @@ async def _refuse(scope: Scope, send: Send, refusal: HeadRefusal) -> None:
 def protocol_factory(bounds: ConnectionBounds) -> Callable[..., asyncio.Protocol]:
     """Return the factory that uvicorn calls for each connection (`http` of its Config)."""
 
+    received = ReceivedBytes()
+
     def make(**options: object) -> asyncio.Protocol:
-        return LimitedConnection(options, bounds)
+        return LimitedConnection(options, bounds, received)
 
     return make
 

@@ -10,7 +10,6 @@ import msgspec
 
 from zmart.errors import StoreError
 from zmart.local.state_files import sync_folder, write_state
-from zmart.market.json_input import JSON_ERRORS
 
 Value = TypeVar("Value")
 
@@ -81,7 +80,7 @@ class DiskMap(Generic[Value]):
         for number, line in enumerate(lines, 1):
             try:
                 self._apply(_lines.decode(line))
-            except JSON_ERRORS as problem:
+            except msgspec.MsgspecError as problem:
                 raise StoreError(f"{self._path} is damaged in line {number}: {problem}.") from None
         return len(lines)
 

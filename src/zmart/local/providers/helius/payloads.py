@@ -11,7 +11,6 @@ import msgspec
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
-from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature, Slot
 
 _EARLIEST_TIME = 1_000_000_000
@@ -105,7 +104,7 @@ def meta_of(transaction: RawTransaction) -> PayloadMeta:
     """Decode the meta. Raises ChainError."""
     try:
         return msgspec.json.decode(transaction.meta, type=PayloadMeta)
-    except JSON_ERRORS as problem:
+    except msgspec.MsgspecError as problem:
         raise ChainError(f"The node's transaction has no usable meta: {problem}.") from None
 
 
