@@ -169,16 +169,45 @@ async def _say_and_sell(page: Page) -> None:
 async def test_what_cannot_be_done_is_said_in_words(browser: Browser, stack: Settings, market: str) -> None:
     async with reader(browser, base(stack)) as page:
         await page.goto(f"/markets/{market}")
+        await _cannot(page, "Buy YES", "SOL to spend", "much", "Enter an amount, such as 0.5.")
+        await _cannot(page, "Buy YES", "SOL to spend", "5000", "The budget is more than the market can sell.")
+        await _cannot(
+            page, "Buy YES", "SOL to spend", "200", "You would pay more than the most that it can pay"
+        )
+
+
+async def test_a_trade_beyond_the_wallet_is_refused_before_it_is_tried(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    """P6, P7: the button is disabled, with the reason, and enabled again with an amount that can be traded."""
+    async with reader(browser, base(stack)) as page:
+        await page.goto(f"/markets/{market}")
+        send = page.locator("[data-send]")
         status = page.locator(f"{PART} [data-status]")
-        await page.get_by_label("SOL to spend").fill("much")
-        await page.get_by_role("button", name="Buy YES").click()
-        await expect(status).to_contain_text("Enter an amount")
-        await page.get_by_label("SOL to spend").fill("5000")
-        await page.get_by_role("button", name="Buy YES").click()
-        await expect(status).to_have_text("The budget is more than the market can sell.")
-        await page.get_by_label("SOL to spend").fill("99.9999")
-        await page.get_by_role("button", name="Buy YES").click()
-        await expect(status).to_have_text("The wallet does not hold enough SOL for this.")
+        await page.get_by_label("SOL to spend").fill("2")
+        await expect(send).to_be_enabled()
+        await send.click()  # which makes the wallet
+        await expect(status).to_contain_text("Bought")
+        wallet = str(await page.locator("[data-wallet-link]").get_attribute("href"))
+        await page.route(
+            f"**/api/local{wallet}", lambda route: route.fulfill(json={"lamports": 1_000_000_000})
+        )
+        await _cannot(page, "Buy YES", "SOL to spend", "1.5", "SOL, and the wallet has 1.000.")
+        await page.get_by_label("SOL to spend").fill("0.5")
+        await expect(send).to_be_enabled()
+        await page.get_by_text("Sell", exact=True).click()
+        await expect(page.get_by_label("YES shares to sell")).to_have_value(re.compile(r"\d\.\d{4,9}"))
+        await expect(send).to_be_enabled()
+        await _cannot(page, "Sell YES", "YES shares to sell", "900", r"You hold \d\.\d\d YES shares\.")
+        await page.locator("[data-trade] label.no").click()
+        await _cannot(page, "Sell NO", "NO shares to sell", "1", r"You hold no NO shares\.")
+
+
+async def _cannot(page: Page, button: str, label: str, amount: str, reason: str) -> None:
+    """The button is disabled for this amount, and the page says why."""
+    await page.get_by_label(label).fill(amount)
+    await expect(page.locator("[data-quote]")).to_contain_text(re.compile(reason))
+    await expect(page.get_by_role("button", name=button)).to_be_disabled()
 
 
 async def test_a_browser_whose_crypto_does_not_know_the_curve_signs_with_noble(

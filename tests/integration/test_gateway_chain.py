@@ -267,7 +267,11 @@ async def test_trades_that_cannot_be_are_told_apart(stage: Stage) -> None:
     assert (await stage.ask(user, "/api/trades/buy", {**buy, "max_cost": 9_999})).status_code == 400
     assert (await stage.ask(user, "/api/trades/buy", {**buy, "shares": 5})).status_code == 400
     sale = {"market_id": market, "outcome": True, "shares": 5}
-    assert (await stage.ask(user, "/api/trades/sell", sale)).status_code == 409
+    refused = await stage.ask(user, "/api/trades/sell", sale)
+    assert (refused.status_code, refused.json()["message"]) == (
+        409,
+        "You hold 0 YES shares: 0.000000005 cannot be sold.",
+    )
     poor = Keypair()
     stage.tokens[str(poor.pubkey())] = await stage.here.sign_in(poor)
     reported = (await stage.ask(poor, "/api/trades/buy", buy)).json()

@@ -79,6 +79,9 @@ async def test_a_request_without_a_body_is_told_every_field_that_it_needs(here: 
             )
         elif operation.name.startswith("Vote"):
             assert (await told(here, operation, content=body)).keys() == {"market_id", "vote"}
+        elif not body:
+            details = await told(here, operation, content=body)
+            assert details == {"body": "body is missing: send a JSON object."}, operation.name
 
 
 async def test_every_field_of_a_wrong_kind_is_told_at_once(here: Site) -> None:

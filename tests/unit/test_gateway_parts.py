@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zmart.client.shapes.markets import Fees
 from zmart.client.shapes.tape import Quote, TapeStats
 from zmart.errors import Invalid, Unauthenticated
-from zmart.market.amounts import ratio_text, units_text
+from zmart.market.amounts import amount_text, held_text, ratio_text, units_text
 from zmart.market.pricing import FeeSchedule, Quantities, pricing_model
 from zmart.market.types import Side
 from zmart.services.gateway.api import paging, quotes
@@ -152,6 +152,22 @@ def test_times_are_read_as_iso_or_milliseconds() -> None:
     for bad in ("soon", "9" * 30, "", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"):
         with pytest.raises(Invalid):
             moment_of("start", bad)
+
+
+@pytest.mark.parametrize(
+    ("shares", "text"),
+    [(0, "0"), (1, "0.000000001"), (9_999_999, "0.009999999"), (10_000_000, "0.01"), (2_484_760_790, "2.48"),
+     (2_489_999_999, "2.48"), (3 * 10**9, "3"), (10**19, "10000000000")],
+)  # fmt: skip
+def test_a_wallet_is_told_no_more_shares_than_it_holds(shares: int, text: str) -> None:
+    """P7."""
+    assert held_text(shares) == text
+
+
+@given(st.integers(0, 2**64))
+def test_an_amount_in_a_sentence_is_exact(value: int) -> None:
+    whole, _, rest = amount_text(value).partition(".")
+    assert int(whole) * 10**9 + int(rest.ljust(9, "0")) == value
 
 
 def test_ratios_round_towards_zero() -> None:

@@ -33,6 +33,17 @@ def short_wallet(wallet: str) -> str:
     return f"{wallet[:4]}...{wallet[-4:]}"
 
 
+def amount_text(value: int) -> str:
+    """Write units of 1e-9 for a sentence, exact, without zeros at the end."""
+    return units_text(value).rstrip("0").rstrip(".")
+
+
+def held_text(shares: int) -> str:
+    """Write the shares that a wallet holds for a sentence: never more than it has, to hundredths, exact below one."""
+    cent = _UNIT // 100
+    return amount_text(shares if shares < cent else shares // cent * cent)
+
+
 def ratio_text(numerator: int, denominator: int) -> str:
     """Write numerator / denominator with nine places, rounded towards zero; 0 if there is no denominator."""
     if denominator == 0:

@@ -8,7 +8,9 @@ from litestar import Router, post
 
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import Conflict, Forbidden
+from zmart.market.amounts import amount_text, held_text
 from zmart.market.events import LiquidityWithdrawn, WinningsClaimed
+from zmart.market.outcomes import side_name
 from zmart.market.types import Lamports, MarketState, Side, Wallet
 from zmart.services.gateway.api import lookup, quotes, schemas, transaction_builder
 from zmart.services.gateway.api.quotes import TradeOrder
@@ -128,8 +130,11 @@ def _holds(on_chain: MarketOnChain, order: TradeOrder) -> None:
     held = 0
     if on_chain.position is not None:
         held = on_chain.position.shares_yes if order.outcome else on_chain.position.shares_no
-    if held < (order.shares or 0):
-        raise Conflict(f"The wallet holds {held} shares of that side, fewer than you want to sell.")
+    sold_shares = order.shares or 0
+    if held < sold_shares:
+        raise Conflict(
+            f"You hold {held_text(held)} {side_name(order.outcome)} shares: {amount_text(sold_shares)} cannot be sold."
+        )
 
 
 @post("/claim", status_code=200, operation_id="Claim", responses=refusals(404, 409))

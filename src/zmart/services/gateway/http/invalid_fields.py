@@ -26,6 +26,8 @@ def field_problems(handler: BaseRouteHandler, query: Mapping[str, str], body: by
     problems = list(_of_query(handler, parameters, query))
     if "data" in parameters:
         problems += of_body(parameters["data"].annotation, body)
+        if not body and not problems:
+            problems.append(FieldProblem(field="body", message="body is missing: send a JSON object."))
     return problems
 
 

@@ -23,7 +23,8 @@ export async function call(method, path, body, token) {
   }
   const content = await answer.json().catch(() => ({}));
   if (answer.ok) return content;
-  const reason = content.details?.[0]?.message ?? content.message ?? `The server answered ${answer.status}.`;
+  const wrong = answer.status === 400 ? content.details?.map((detail) => detail.message).join(" ") : "";
+  const reason = wrong || content.message || `The server answered ${answer.status}.`;
   throw new Refused(sentence(reason), answer.status);
 }
 

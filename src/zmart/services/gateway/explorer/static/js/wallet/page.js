@@ -73,6 +73,7 @@ async function execute(form, button) {
   } finally {
     buttons.forEach((each) => (each.disabled = false));
     form.removeAttribute("aria-busy");
+    quoteAgain(); // which says whether another trade can be made
     showBalance();
   }
 }
@@ -91,7 +92,6 @@ async function trade(form, mine, say) {
   const { quote, signature } = await acts.transact(mine, path, body);
   const did = quote.side === "buy" ? "Bought" : "Sold";
   say(`${did} ${(quote.shares / 1e9).toFixed(2)} ${quote.outcome} for ${sol(quote.total)} SOL.`, { signature });
-  quoteAgain();
 }
 
 async function transact(form, mine, say) {

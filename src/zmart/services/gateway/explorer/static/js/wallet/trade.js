@@ -1,9 +1,11 @@
-// The trade form: shows what a trade costs or pays before it is signed.
+// The trade form: shows what a trade costs or pays before it is signed, and why it cannot be made.
 import { element } from "../dom.js";
 import { cents, shares, sol, units, unitsText } from "../numbers.js";
+import { balance } from "./acts.js";
 import { get } from "./api.js";
 
 const REST_MS = 200;
+const RETRY_MS = 2000;
 let form = null;
 let timer = 0;
 let market = "";
@@ -17,6 +19,7 @@ export function watchTrade(newForm, id, whose) {
   if (!newForm || newForm === form) return quoteAgain();
   form = newForm;
   form.addEventListener("input", (event) => {
+    sendButton().disabled = true; // until the quote of this input is on the page
     if (event.target.type === "radio") suggest(event.target.name === "side");
     quoteAgain();
   });
@@ -26,10 +29,12 @@ export function watchTrade(newForm, id, whose) {
 document.addEventListener("zmart:price", () => quoteAgain());
 
 // Soon, once nothing has changed for a moment.
-export function quoteAgain() {
+export function quoteAgain(restMs = REST_MS) {
   clearTimeout(timer);
-  if (form?.isConnected) timer = setTimeout(show, REST_MS);
+  if (form?.isConnected) timer = setTimeout(show, restMs);
 }
+
+const sendButton = () => form.querySelector("[data-send]");
 
 const chosen = (name) => new FormData(form).get(name);
 export const amountOf = (given) => units(new FormData(given).get("amount"));
@@ -54,16 +59,16 @@ async function suggest(isOtherSide) {
   const side = chosen("side");
   form.querySelector("[data-amount-label]").textContent = side === "buy" ? "SOL to spend" : `${chosen("outcome")} shares to sell`;
   const field = form.elements.amount;
-  if (side === "sell") field.value = await held();
+  if (side === "sell") field.value = unitsText(await held().catch(() => 0));
   else if (isOtherSide) field.value = "0.5";
   quoteAgain();
 }
 
 async function held() {
   const mine = wallet();
-  const rows = mine ? await get(`/api/positions/${mine.address}`).catch(() => []) : [];
+  const rows = mine ? await get(`/api/positions/${mine.address}`) : [];
   const row = rows.find((each) => each.market_id === market);
-  return unitsText(row?.[chosen("outcome") === "YES" ? "yes_shares" : "no_shares"] ?? 0);
+  return row?.[chosen("outcome") === "YES" ? "yes_shares" : "no_shares"] ?? 0;
 }
 
 async function show() {
@@ -71,22 +76,42 @@ async function show() {
   const outcome = chosen("outcome");
   const amount = amountOf(form);
   const list = form.querySelector("[data-quote]");
-  form.querySelector("[data-send]").textContent = `${side === "buy" ? "Buy" : "Sell"} ${outcome}`;
-  if (!amount) {
-    list.replaceChildren(...line("", "Enter an amount, such as 0.5."));
-    return;
-  }
   const request = ++lastRequest;
-  const much = side === "buy" ? `max_cost=${amount}` : `shares=${amount}`;
-  let lines;
+  let lines = [];
+  let reason = amount ? "" : "Enter an amount, such as 0.5.";
   try {
-    const quote = await get(`/api/markets/${market}/quote?side=${side}&outcome=${outcome}&${much}`);
-    lines = side === "buy" ? bought(quote) : sold(quote);
-    if (request === lastRequest) quoted = { of: order(side, outcome, amount), bound: boundOf(quote) };
+    if (amount && side === "sell") reason = await whyNotSell(amount, outcome);
+    if (!reason) {
+      const much = side === "buy" ? `max_cost=${amount}` : `shares=${amount}`;
+      const quote = await get(`/api/markets/${market}/quote?side=${side}&outcome=${outcome}&${much}`);
+      if (side === "buy") reason = await whyNotBuy(quote);
+      lines = side === "buy" ? bought(quote) : sold(quote);
+      if (request === lastRequest) quoted = { of: order(side, outcome, amount), bound: boundOf(quote) };
+    }
   } catch (problem) {
-    lines = line("", problem.message);
+    reason = problem.message;
+    if (problem.status === 0 || problem.status === 429 || problem.status >= 500) quoteAgain(RETRY_MS);
   }
-  if (request === lastRequest) list.replaceChildren(...lines);
+  if (request !== lastRequest) return;
+  list.replaceChildren(...(reason ? line("", reason) : []), ...lines);
+  sendButton().textContent = `${side === "buy" ? "Buy" : "Sell"} ${outcome}`;
+  sendButton().disabled = Boolean(reason);
+}
+
+// The reason why nobody should, or this wallet cannot, make the quoted purchase. Without a wallet the first click makes one.
+async function whyNotBuy(quote) {
+  if (quote.pricing_model === "reference" && Number(quote.total) > Number(quote.shares)) {
+    return "You would pay more than the most that it can pay: a share pays one SOL if it wins, and nothing if not.";
+  }
+  const lamports = wallet() ? await balance(wallet()).catch(() => null) : null;
+  if (lamports === null || Number(quote.total) <= lamports) return "";
+  return `This costs ${sol(quote.total)} SOL, and the wallet has ${sol(lamports)}.`;
+}
+
+async function whyNotSell(amount, outcome) {
+  const mine = BigInt(await held());
+  if (amount <= mine) return "";
+  return mine ? `You hold ${shares(mine)} ${outcome} shares.` : `You hold no ${outcome} shares.`;
 }
 
 const bought = (quote) => [
