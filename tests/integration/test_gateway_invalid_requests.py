@@ -32,7 +32,7 @@ OF_PYTHON = (
 """Pieces of messages of Python and its libraries."""
 KINDS: list[tuple[Any, str]] = [
     (None, "null"), (True, "a boolean"), (7, "an integer"), (0.5, "a number"), ("x", "a string"), ([], "an array"),
-    ([1, 2], "an array of 2 numbers"), ({}, "an object"),
+    ([1, 2], "an array of 2 numbers"), ({}, "an object"), ("\0", "a string"), (10**400, "an integer"),
 ]  # fmt: skip
 
 
