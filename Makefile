@@ -11,7 +11,7 @@ COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit
 
 .DEFAULT_GOAL := help
 SEED ?=
-.PHONY: help setup setup-dev up demo test coverage faults simulate check bench wheel program lock clean
+.PHONY: help setup setup-dev up demo test coverage faults simulate check bench wheel clients program lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,9 +43,9 @@ simulate: setup-dev ## markets live under faults that a seed draws: make simulat
 	$(BIN)/python tests/simulation/run_simulation.py $(SEED)
 
 check: setup-dev ## format, lint, words, import rules, types
-	$(BIN)/ruff format --check src tests bench programs
-	$(BIN)/ruff check src tests bench programs
-	$(BIN)/codespell src tests docs bench README.md CONTRIBUTING.md CHANGELOG.md .env.example
+	$(BIN)/ruff format --check src tests bench programs clients
+	$(BIN)/ruff check src tests bench programs clients
+	$(BIN)/codespell src tests docs bench clients README.md CONTRIBUTING.md CHANGELOG.md .env.example
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
@@ -54,6 +54,9 @@ bench: setup-dev ## speeds, as ratios to a peer in the same run
 
 wheel: setup-dev ## build the package for servers into dist/
 	$(BIN)/python -m hatchling build -t wheel
+
+clients: setup ## build the TypeScript client from the published descriptions and pack it into dist/
+	@$(BIN)/python clients/typescript/build.py
 
 program: setup-dev ## build the on-chain program; says whether the shipped bytes changed
 	$(BIN)/python programs/zmart_core/build.py

@@ -177,10 +177,11 @@ def path(value: Path) -> Path:
 def origins(text: str) -> list[str]:
     """Return the origins of a comma-separated list as browsers send them. Raises ValueError for one that no browser
     sends."""
-    return [_origin(entry) for entry in filter(None, (part.strip() for part in text.split(",")))]
+    return [origin_of(entry) for entry in filter(None, (part.strip() for part in text.split(",")))]
 
 
-def _origin(text: str) -> str:
+def origin_of(text: str) -> str:
+    """Return an origin as browsers send it. Raises ValueError."""
     try:
         parts = split_url(text.rstrip("/").lower(), ("http", "https"))
     except ValueError:
@@ -219,6 +220,23 @@ def _is_host(text: str) -> bool:
         is_dotted_number = re.fullmatch(r"[0-9.]+", text) is not None
         return not is_dotted_number and _HOST_NAME.fullmatch(text) is not None
     return True
+
+
+def is_loopback(netloc: str) -> bool:
+    """Return whether a host, with or without a port, is this machine: localhost, a name below it, 127/8 or ::1."""
+    try:
+        host = urlsplit(f"//{netloc}").hostname or ""
+        return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_loopback_origin(text: str) -> bool:
+    """Return whether this is an origin, as browsers send it, of a page on this machine."""
+    try:
+        return text == origin_of(text) and is_loopback(urlsplit(text).netloc)
+    except ValueError:
+        return False
 
 
 def host_in_url(host: str) -> str:

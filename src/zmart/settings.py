@@ -121,6 +121,7 @@ class Settings(BaseSettings):
     # Votes, decisions, finalization
     aggregator_cron: str = "*/5 * * * *"
     monitor_cron: str = "*/5 * * * *"
+    hold_decisions: bool = False
     aggregate_on_threshold: bool = False
     vote_rule_proposals: str = "funded:50000000"
     vote_rule_disputes: str = "staked:50000000"
@@ -145,7 +146,7 @@ class Settings(BaseSettings):
     rate_limit_votes: int = Field(default=30, ge=1)
     rate_limit_comments: int = Field(default=10, ge=1)
     rate_limit_nonce: int = Field(default=20, ge=1)
-    auth_legacy_signatures: bool = True
+    auth_legacy_signatures: bool | Literal["named"] = True
     auth_domain: str = ""
     auth_token_secret: SecretStr = SecretStr("")
     operator_token: SecretStr = SecretStr("")

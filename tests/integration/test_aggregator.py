@@ -254,3 +254,19 @@ async def test_it_does_not_start_with_a_key_that_globalconfig_does_not_name(scen
     with pytest.raises(ConfigError, match="SOLANA_RPC_URL"):
         await aggregator.create(scene.with_settings(solana_rpc_url=""))
     assert backend_keypair(scene.settings).pubkey() == scene.chain.keys.backend.pubkey()
+
+
+async def test_held_decisions_send_nothing_and_an_alert_says_so_until_they_are_released(scene: Scene) -> None:
+    """C23: after a restore some votes may be missing."""
+    market = await scene.market()
+    await scene.vote(market, yes=7)
+    for held, expected in ((True, ["MarketCreated"]), (False, ["ProposalAggregated", "ProposalApproved"])):
+        async with scene.context() as context:
+            service = Aggregator(scene.with_settings(hold_decisions=held), context, None)
+            await service._tick()
+            await service.finish()
+            readiness = await service.readiness()
+        assert (readiness.ready, readiness.details["decisions_held"]) == (True, held)
+        assert (await scene.events(market))[-len(expected) :] == expected
+        keys = [alert.key for alert in await alerts.open_alerts(scene.pool)]
+        assert ("decisions-held:aggregator" in keys) is held

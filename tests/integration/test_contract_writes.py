@@ -145,6 +145,11 @@ async def test_every_transaction_of_a_markets_life_answers_as_agreed(here: Site,
         trade = {**ON_MARKET, "quote": {"cost": int, "total": int, "shares": int}}
         order = {"market_id": market, "outcome": True, "max_cost": SOL}
         assert misfit(await ask(trader, "/api/trades/buy", order), trade) == ""
+        both = {"market_id": market, "outcome": True, "shares": SOL // 10, "max_cost": SOL}
+        bought = await ask(trader, "/api/trades/buy", both)
+        assert (bought["simulation"]["ok"], bought["quote"]["min_shares"]) == (True, SOL // 10)
+        assert bought["quote"]["max_cost"] < SOL
+        await ask(trader, "/api/trades/buy", {**both, "max_cost": 1}, 409)
         await life.buy(trader, market, True, SOL)
         sale = {"market_id": market, "outcome": True, "shares": SOL // 4, "slippage_bps": 50}
         assert misfit(await ask(trader, "/api/trades/sell", sale), trade) == ""

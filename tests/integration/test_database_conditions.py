@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -242,6 +243,29 @@ async def test_a_schedule_waits_while_the_database_is_read_only_and_then_goes_on
         before = len(ticks)
         await conditions.reset(READ_ONLY)
         await until(lambda: len(ticks) > before and not outages.reason)
+
+
+async def test_a_tick_that_an_outage_kept_from_its_work_is_repeated_before_the_next_one(
+    database_url: str,
+) -> None:
+    """C6, C19: the schedule's next time may be minutes away."""
+    stop, times, outage = asyncio.Event(), list[float](), [True]
+
+    async def tick() -> bool:
+        times.append(time.monotonic())
+        return not outage[0]
+
+    running_ = asyncio.create_task(
+        run_schedule(database_url, "here", "* * * * * */2", tick, stop, outage_retry_s=0.05)
+    )
+    await until(lambda: len(times) > 10)
+    assert times[10] - times[0] < 3, "five of the schedule's own would take longer"
+    outage[0] = False
+    done = len(times)
+    await until(lambda: len(times) >= done + 2)
+    assert times[-1] - times[-2] > 1, "one that succeeded is not repeated"
+    stop.set()
+    await running_
 
 
 async def test_a_server_that_is_stopped_and_started_again_is_waited_for(tmp_path: Path) -> None:

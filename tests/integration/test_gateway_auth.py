@@ -9,6 +9,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import base58
+import httpx
 import pytest
 import redis.asyncio
 
@@ -27,12 +28,10 @@ Encode = Callable[[bytes], bytes]
 
 
 async def test_a_wallet_signs_in_and_out(database_url: str, redis_url: str) -> None:
-    async with site(database_url, redis_url, auth_domain="zmart.example") as here:
+    async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1)
         requested = (await here.post("/api/auth/nonce", {"wallet": address(5)})).json()
-        assert requested["message"].startswith(
-            "zmart.example wants you to sign in with your Solana account:\n"
-        )
+        assert requested["message"].startswith("gateway wants you to sign in with your Solana account:\n")
         for line in (
             address(5),
             "URI: ",
@@ -49,20 +48,86 @@ async def test_a_wallet_signs_in_and_out(database_url: str, redis_url: str) -> N
         assert (await here.post("/api/discussions", comment, token)).status_code == 401
 
 
+PRODUCTION = {"zmart_env": "production", "helius_webhook_secret": "the secret of a webhook, of 32 characters"}
+LISTED = {
+    **PRODUCTION,
+    "auth_domain": "app.example.org",
+    "public_api_url": "https://api.example.org",
+    "cors_origin": "https://markets.example.org,https://beta.example.org:8443",
+}
+UNLISTED = {**PRODUCTION, "auth_domain": "", "public_api_url": ""}
+LOCAL = {"public_api_url": ""}
+
+
 @pytest.mark.parametrize(
-    ("settings", "domain"),
+    ("settings", "headers", "uri"),
     [
-        ({"api_port": 4444}, "localhost:4444"),
-        ({"public_api_url": "https://api.example.org"}, "api.example.org"),
-        ({"public_api_url": "https://api.example.org", "auth_domain": "app.example.org"}, "app.example.org"),
+        (LISTED, {"host": "app.example.org"}, "https://app.example.org"),
+        (LISTED, {"host": "api.example.org"}, "https://api.example.org"),
+        (LISTED, {"host": "API.example.org:443"}, "https://api.example.org"),
+        (LISTED, {"host": "markets.example.org"}, "https://markets.example.org"),
+        (LISTED, {"host": "beta.example.org:8443"}, "https://beta.example.org:8443"),
+        (
+            LISTED,
+            {"host": "10.0.0.7:4000", "origin": "https://markets.example.org"},
+            "https://markets.example.org",
+        ),
+        (LISTED, {"host": "api.example.org", "origin": "https://app.example.org"}, "https://app.example.org"),
+        (LISTED, {"host": "api.example.org", "origin": "null"}, "https://api.example.org"),
+        (LISTED, {"host": "127.0.0.1:4000"}, "https://app.example.org"),
+        (UNLISTED, {"host": "localhost:4444"}, "http://localhost:4444"),
+        (LOCAL, {"host": "127.0.0.1:5400"}, "http://127.0.0.1:5400"),
+        (LOCAL, {"host": "127.0.0.1:5400", "origin": "http://localhost:5173"}, "http://localhost:5173"),
+        (LOCAL, {"host": "[::1]:5400"}, "http://[::1]:5400"),
+        ({"auth_domain": "App.Example.org"}, {"host": "app.example.org"}, "https://app.example.org"),
     ],
 )
-async def test_the_sign_in_text_names_the_front_end_s_host_else_the_api_s(
-    database_url: str, redis_url: str, settings: dict[str, object], domain: str
+async def test_the_sign_in_text_names_the_page_that_asks(
+    database_url: str, redis_url: str, settings: dict[str, object], headers: dict[str, str], uri: str
 ) -> None:
+    """W21: wallets refuse a sign-in whose domain is not the host of the page."""
     async with site(database_url, redis_url, **settings) as here:
-        asked = (await here.post("/api/auth/nonce", {"wallet": address(5)})).json()
-        assert asked["message"].startswith(f"{domain} wants you to sign in with your Solana account:\n")
+        asked = await here.http.post("/api/auth/nonce", json={"wallet": address(5)}, headers=headers)
+        assert asked.status_code == 200, asked.text
+        message = asked.json()["message"]
+        domain = uri.partition("://")[2]
+        assert message.startswith(f"{domain} wants you to sign in with your Solana account:\n{address(5)}\n")
+        assert f"\nURI: {uri}\n" in message
+        proof = {
+            "wallet": address(5),
+            "message": message,
+            "signature": str(wallet(5).sign_message(message.encode())),
+        }
+        verified = await here.http.post("/api/auth/verify", json=proof, headers=headers)
+        assert verified.status_code == 200, verified.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "field"),
+    [
+        (LISTED, {"host": "evil.example"}, "Host"),
+        (LISTED, {"host": "example.org"}, "Host"),
+        (LISTED, {"host": "beta.example.org"}, "Host"),
+        (LISTED, {"host": "127.0.0.1.evil.example"}, "Host"),
+        (LISTED, {"host": "localhost.evil.example:4000"}, "Host"),
+        (LISTED, {"host": "api.example.org", "origin": "https://evil.example"}, "Origin"),
+        (LISTED, {"host": "api.example.org", "origin": "http://localhost:3000"}, "Origin"),
+        (LISTED, {"host": "api.example.org", "origin": "https://app.example.org@evil.example"}, "Origin"),
+        (UNLISTED, {"host": "markets.example.org"}, "Host"),
+        (LOCAL, {"host": "markets.example.org"}, "Host"),
+        (LOCAL, {"host": "127.0.0.1:5400", "origin": "http://192.168.0.7:3000"}, "Origin"),
+    ],
+)
+async def test_a_page_that_is_not_listed_gets_no_text_to_sign_and_the_settings_that_list(
+    database_url: str, redis_url: str, settings: dict[str, object], headers: dict[str, str], field: str
+) -> None:
+    """W21: a text for any host that is named would help a page that imitates this one."""
+    async with site(database_url, redis_url, **settings) as here:
+        refused = await here.http.post("/api/auth/nonce", json={"wallet": address(5)}, headers=headers)
+        assert refused.status_code == 400
+        assert refused.json()["details"][0]["field"] == field
+        for setting in ("AUTH_DOMAIN", "PUBLIC_API_URL", "CORS_ORIGIN"):
+            assert setting in refused.json()["message"]
 
 
 async def test_a_nonce_is_taken_once_even_at_the_same_moment(database_url: str, redis_url: str) -> None:
@@ -87,7 +152,7 @@ async def test_another_wallets_signature_or_text_signs_nobody_in(database_url: s
             "signature": str(wallet(2).sign_message(message.encode())),
         }
         assert (await here.post("/api/auth/verify", forged)).status_code == 401
-        for changed in (message.replace("localhost", "evil"), message + " ", "Nonce: " + "a" * 32):
+        for changed in (message.replace("gateway", "evil"), message + " ", "Nonce: " + "a" * 32):
             signature = str(wallet(1).sign_message(changed.encode()))
             body = {"wallet": address(1), "message": changed, "signature": signature}
             assert (await here.post("/api/auth/verify", body)).status_code in (400, 401)
@@ -124,20 +189,87 @@ async def test_existing_clients_may_sign_their_bodies_or_a_header(database_url: 
         assert (await here.http.post("/api/discussions", json=plain, headers=header)).status_code == 201
 
 
-async def test_a_legacy_signature_serves_one_request_and_its_repeat(
-    database_url: str, redis_url: str
-) -> None:
+@pytest.mark.parametrize("form", ["body", "header"])
+async def test_a_legacy_signature_serves_one_write_once(database_url: str, redis_url: str, form: str) -> None:
+    """A18: the same comment four times with one signature; another one, or another call, with it."""
     async with site(database_url, redis_url) as here:
         market = await add_market(here.pool, 1)
-        first = legacy_body(wallet(1), content="First", market_id=market)
-        assert (await here.post("/api/discussions", first)).status_code == 201
-        assert (await here.post("/api/discussions", first)).status_code == 201
-        other = {**first, "content": "Second"}
-        refused = await here.post("/api/discussions", other)
+        proof = legacy_body(wallet(1)) if form == "body" else {}
+        headers = {} if form == "body" else {"authorization": legacy_header(wallet(1))}
+        comment = {**proof, "content": "First", "market_id": market}
+
+        async def post(body: dict[str, object]) -> httpx.Response:
+            return await here.http.post("/api/discussions", json=body, headers=headers)
+
+        answers = await asyncio.gather(*(post(comment) for _ in range(4)))
+        statuses = [answer.status_code for answer in answers]
+        assert statuses.count(201) == 1
+        assert set(statuses) <= {201, 401, 503}, "a busy Redis is no proof"
+        assert (await post(comment)).status_code == 401
+        refused = await post({**comment, "content": "Second"})
         assert refused.status_code == 401
         assert "another request" in refused.json()["message"]
-        profile = {"display_name": "Eve", **{k: first[k] for k in ("message", "signature", "wallet")}}
-        assert (await here.http.put(f"/api/users/{address(1)}", json=profile)).status_code == 401
+        profile = {"display_name": "Eve", **proof}
+        path = f"/api/users/{address(1)}"
+        assert (await here.http.put(path, json=profile, headers=headers)).status_code == 401
+        assert (await here.get(f"/api/discussions/{market}")).json()["count"] == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/markets?state=DRAFT", "/api/markets", f"/api/markets/{market_id(1)}", f"/api/users/{address(1)}"],
+)
+async def test_a_legacy_signature_that_came_with_a_read_serves_no_write(
+    database_url: str, redis_url: str, path: str
+) -> None:
+    """A18: who saw it there, in a log or at a proxy, can read with it, and nothing else."""
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1)
+        for key in (wallet(1), ADMIN):
+            headers = {"authorization": legacy_header(key)}
+            for _ in range(2):
+                assert (await here.get(path, headers=headers)).status_code == 200
+            comment = {"content": "Hello", "market_id": market}
+            assert (
+                await here.http.post("/api/discussions", json=comment, headers=headers)
+            ).status_code == 401
+            cancelled = await here.http.post(f"/api/markets/{market}/cancel", headers=headers)
+            assert cancelled.status_code == 401
+
+
+async def test_a_legacy_signature_that_has_written_reads_nothing_private(
+    database_url: str, redis_url: str
+) -> None:
+    """A18, the other way round."""
+    async with site(database_url, redis_url) as here:
+        market = await add_market(here.pool, 1)
+        headers = {"authorization": legacy_header(wallet(1))}
+        comment = {"content": "Hello", "market_id": market}
+        assert (await here.http.post("/api/discussions", json=comment, headers=headers)).status_code == 201
+        assert (await here.get("/api/markets?state=DRAFT", headers=headers)).status_code == 401
+        assert (await here.get("/api/markets", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("form", ["body", "header"])
+@pytest.mark.parametrize(
+    ("accepted", "host", "status"),
+    [
+        (True, "", 201), (True, "app.example.org", 201), (True, "gateway", 201), (True, "zmart.example.com", 401),
+        ("named", "", 401), ("named", "app.example.org", 201), ("named", "zmart.example.com", 401),
+        (False, "app.example.org", 401),
+    ],
+)  # fmt: skip
+async def test_a_legacy_text_that_names_a_host_counts_at_its_deployment(
+    database_url: str, redis_url: str, form: str, accepted: object, host: str, status: int
+) -> None:
+    """A18: one that was signed for another deployment does not serve here; "named" takes no other text."""
+    settings = {"auth_legacy_signatures": accepted, "auth_domain": "app.example.org"}
+    async with site(database_url, redis_url, **settings) as here:
+        comment = {"content": "Hello", "market_id": await add_market(here.pool, 1)}
+        headers = {"authorization": legacy_header(wallet(1), host)} if form == "header" else {}
+        body = legacy_body(wallet(1), host=host, **comment) if form == "body" else comment
+        answer = await here.http.post("/api/discussions", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
 
 
 async def test_old_or_altered_legacy_signatures_are_refused(database_url: str, redis_url: str) -> None:
@@ -201,6 +333,20 @@ async def test_signed_requests_are_refused_and_sessions_go_on_while_redis_is_awa
         assert (await here.post("/api/discussions", signed)).status_code == 503
         assert (await here.post("/api/auth/nonce", {"wallet": address(1)})).status_code == 503
         assert (await here.get("/api/markets")).status_code == 200
+
+
+async def test_a_sign_out_that_redis_does_not_take_is_503_and_holds_here(
+    database_url: str, redis_url: str
+) -> None:
+    """W15."""
+    async with site(database_url, redis_url) as here:
+        market, token = await add_market(here.pool, 1), await here.sign_in(wallet(1))
+    async with site(database_url, "redis://127.0.0.1:9/0", with_rules=False) as here:
+        comment = {"content": "Hello", "market_id": market}
+        assert (await here.post("/api/discussions", comment, token)).status_code == 201
+        answer = await here.post("/api/auth/logout", token=token)
+        assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True)
+        assert (await here.post("/api/discussions", comment, token)).status_code == 401
 
 
 async def test_the_nonce_is_gone_after_five_minutes(database_url: str, redis_url: str) -> None:

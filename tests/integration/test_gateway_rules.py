@@ -277,7 +277,7 @@ async def test_reads_of_one_moment_are_counted_by_one_call(database_url: str, re
         ("/api/trades/buy", {"market_id": market_id(1), "outcome": "maybe", "shares": 1}, "outcome",
          "outcome is one of YES, NO."),
         ("/api/trades/buy", {"market_id": market_id(1), "outcome": "no"}, "max_cost",
-         "Send either max_cost or shares."),
+         "Send max_cost or shares, or both."),
         ("/api/discussions", {"content": " \n", "market_id": market_id(1)}, "content",
          "content must have 1 to 1000 characters."),
     ],

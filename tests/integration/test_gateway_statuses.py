@@ -88,7 +88,7 @@ async def play_people(play: Play) -> None:
     made = await play.post("/api/discussions", comment, "", me)
     await play.post("/api/discussions", {**comment, "market_id": NOWHERE}, me)
     await play.post(f"/api/discussions/{proposed}", comment, "", me)
-    await play.post(f"/api/discussions/{NOWHERE}", comment, me)
+    await play.post(f"/api/discussions/{NOWHERE}", {**comment, "market_id": NOWHERE}, me)
     path = f"/api/discussions/{made['discussion']['id']}"
     for who in ("", other, me, me):
         await play.ask("DELETE", path, who=who)
@@ -101,6 +101,15 @@ async def play_people(play: Play) -> None:
         "/api/auth/verify", {**body, "signature": str(me.sign_message(asked["message"].encode()))}, ""
     )
     await play.post("/api/auth/logout", None, "", me)
+
+
+async def play_names(play: Play) -> None:
+    """Each write that needs a wallet, with another one named in its body."""
+    known = {"key": market_id(1), "wallet": address(2)}
+    for operation in operations():
+        if operation.method != "GET" and 403 in operation.statuses:
+            body = {**(operation.example or {}), "user_wallet": address(3)}
+            await play.ask(operation.method, operation.path.format(**known), body, wallet(2))
 
 
 async def play_trader(play: Play, life: Driver, active: str, proposed: str, trader: Keypair) -> None:
@@ -176,6 +185,7 @@ async def test_every_status_that_an_operation_describes_of_its_own_occurs(
         await add_market(here.pool, 90)
         await play_people(play)
         await play_reads(play)
+        await play_names(play)
         await play_life(play, life, await life.wallet(), await life.wallet())
         missing = {
             operation.name: sorted(operation.statuses - COMMON - play.seen[operation.name])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from kit import commands
@@ -175,6 +176,55 @@ def test_the_addresses_hold_no_password(shared: Home) -> None:
     displayed = json.dumps(record["addresses"])
     assert record["environment"]["DATABASE_URL"].split(":")[2].split("@")[0] not in displayed
     assert (shared.folder / "run" / "stack.json").stat().st_mode & 0o077 == 0
+
+
+def test_every_printed_address_answers(shared: Home) -> None:
+    """P18: pages with 200, the API with its index, the sockets with a handshake."""
+    addresses: dict[str, str] = shared.record()["addresses"]
+    assert set(addresses) >= {
+        "explorer",
+        "API",
+        "API reference",
+        "dashboard",
+        "WebSocket",
+        "PostgreSQL",
+        "Redis",
+    }
+    for name in ("explorer", "API", "API reference", "dashboard"):
+        assert httpx.get(addresses[name]).status_code == 200, name
+    index = httpx.get(addresses["API"]).json()
+    base = addresses["API"].removesuffix("/api")
+    for path in ("documentation", "openapi", "asyncapi", "health", "status"):
+        assert httpx.get(base + index[path]).status_code == 200, path
+    assert {"method": "GET", "path": "/api/markets", "summary": "List markets"} in index["calls"]
+    assert index["websocket"] == addresses["WebSocket"]
+
+
+def test_the_database_and_redis_are_opened_without_a_password_to_type(shared: Home) -> None:
+    """P18, U16: the plan's `psql` and `redis-cli ping`."""
+    counted = shared.zmart("psql", "-At", "-c", "SELECT count(*) FROM markets")
+    assert (counted.returncode, counted.stdout) == (0, "0\n"), counted.stderr
+    ponged = shared.zmart("redis-cli", "ping")
+    assert (ponged.returncode, ponged.stdout) == (0, "PONG\n"), ponged.stderr
+    assert shared.zmart("redis-cli", "SET", "zmart:test", "ä b", "EX", "60").stdout == "OK\n"
+    assert shared.zmart("redis-cli", "MGET", "zmart:test", "zmart:none").stdout == "ä b\n(nil)\n"
+    refused = shared.zmart("redis-cli", "NOSUCH")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "unknown command" in refused.stderr
+
+
+def test_up_prints_the_settings_of_a_front_end_which_may_call_it(shared: Home) -> None:
+    """U2, P12: a page on another port of this machine works with the stack as it is."""
+    said = (shared.folder / "up1.txt").read_text()
+    printed = dict(line.split("=", 1) for line in said.splitlines() if line.startswith("NEXT_PUBLIC_"))
+    assert printed == shared.record()["page_settings"]
+    page = {"origin": "http://localhost:3000"}
+    answer = httpx.get(f"{printed['NEXT_PUBLIC_API_URL']}/markets?path=api&path=markets", headers=page)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == page["origin"]
+    version = {"jsonrpc": "2.0", "id": 1, "method": "getVersion"}
+    assert "result" in httpx.post(printed["NEXT_PUBLIC_SOLANA_RPC_URL"], json=version).json()
+    assert "zmart psql" in said
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey", "chain"])

@@ -19,6 +19,7 @@ from kit.gateway import (
     add_trade,
     site,
 )
+from kit.services import running_service
 from kit.waiting import until
 from kit.wallets import address, market_id, wallet
 from zmart.ipfs.cid import cid_of, parse_cid
@@ -26,6 +27,8 @@ from zmart.ipfs.multiformats import DAG_PB, Cid
 from zmart.proofs import market_document
 from zmart.proofs.market_document import MarketDocument
 from zmart.services.snapshots.documents import DocumentFetcher
+from zmart.services.snapshots.service import SnapshotService
+from zmart.settings import load_settings
 from zmart.store import document_fetches, documents, live_state, market_work
 from zmart.store.documents import Document
 from zmart.store.pool import Pool
@@ -279,6 +282,21 @@ async def test_a_text_that_was_written_elsewhere_is_fetched_checked_shown_and_ke
     pins = await here.pool.fetch("SELECT kind, cid, content FROM ipfs_anchors ORDER BY id")
     assert [tuple(pin) for pin in pins] == [("question", cid, raw) for cid in (cids[0], cids[1], cids[0])]
     assert await documents.drafts(here.pool, address(7), 10) == []
+
+
+async def test_a_restart_asks_for_every_text_at_once_whatever_failed_before(here, ipfs, database_url):
+    """C23: a restored database may hold a text that was asked for in vain for days, the next time in hours."""
+    cid, raw = cid_of(document(3).document, 0), document(3).document
+    await chain_has(here.pool, 3, THIEF, cid)
+    await fetcher(here.pool, ipfs).fetch_due()
+    await here.pool.execute("UPDATE document_fetches SET next_attempt_at = now() + interval '6 hours'")
+    ipfs.files = {cid: raw}
+    settings = load_settings(
+        zmart_env="local", database_url=database_url, pinata_jwt="a-test-jwt", ipfs_gateway_url=ipfs.url
+    )
+    async with running_service(await SnapshotService.open(settings)):
+        await until(lambda: document_fetches.waiting(here.pool), lambda waiting: waiting == 0)
+    assert (await shown(here, 3))["text_status"] == "available"
 
 
 async def test_a_text_for_two_markets_is_fetched_once(here, ipfs):

@@ -17,7 +17,9 @@ from kit.votes import (
 )
 from kit.waiting import until
 from kit.wallets import address_of, market_id
-from zmart.errors import ConfigError, Conflict
+from zmart.chain.json_rpc import TransientRpcError
+from zmart.decisions.workers import run_job
+from zmart.errors import Busy, ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
 from zmart.market.types import ChainTime, MarketState, VoteKind
 from zmart.services import monitor
@@ -225,6 +227,21 @@ async def test_a_failing_market_waits_longer_each_time_and_others_go_first(pool:
     (work,) = await market_work.of_market(pool, market_id(1))
     assert work.last_attempt_at is not None
     assert (work.next_attempt_at - work.last_attempt_at).total_seconds() == market_work.LONGEST_PAUSE_S
+
+
+@pytest.mark.parametrize("outage", [TransientRpcError("The RPC hangs."), Busy("A lock.")], ids=repr)
+async def test_the_pause_of_a_market_does_not_outlive_an_outage(pool: Pool, outage: Exception) -> None:
+    """C6: however long a server was unavailable."""
+    await add_market(pool, market_id(1), "RESOLVING", proposed_at=NOW)
+
+    async def work_in_vain() -> None:
+        raise outage
+
+    for _ in range(12):
+        assert not await run_job(pool, market_id(1), Job.FINALIZE, work_in_vain)
+    (work,) = await market_work.of_market(pool, market_id(1))
+    assert work.last_attempt_at is not None
+    assert (work.next_attempt_at - work.last_attempt_at).total_seconds() <= 5
 
 
 async def test_markets_without_progress_for_seven_days_are_found(pool: Pool) -> None:

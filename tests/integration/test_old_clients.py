@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from kit import rows
-from kit.gateway import NOW, add_market, add_position, add_trade, site
-from kit.wallets import address, market_id
+from kit.gateway import (
+    NOW,
+    Site,
+    add_market,
+    add_position,
+    add_trade,
+    ballot,
+    legacy_body,
+    legacy_header,
+    site,
+)
+from kit.wallets import address, market_id, wallet
 from zmart.services.gateway.openapi import offline
 
 EDGE_PROXY = [("path", "api"), ("path", "markets"), ("foo", "1"), ("foo", "2")]
@@ -56,9 +67,7 @@ async def test_a_parameter_of_the_route_is_given_once(database_url: str) -> None
         for path, name in _taken():
             answer = await here.get(path, params=[(name, "1"), *EDGE_PROXY, (name, "1")])
             assert answer.status_code == 400, path
-            assert answer.json()["details"] == [
-                {"field": name, "message": f"{name} is given more than once."}
-            ]
+            assert {"field": name, "message": f"{name} is given more than once."} in answer.json()["details"]
 
 
 async def test_the_gateway_says_healthy_and_for_how_many_seconds(database_url: str) -> None:
@@ -185,3 +194,169 @@ async def test_related_markets_are_open_ones_first_and_never_too_few(database_ur
         assert await related(me, 9) == [tagged, same, new, old, ended]
         assert await related(me, 2) == [tagged, same]
         assert (await related(new, 2))[0] == old
+
+
+PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+PAGES_HERE = ("http://localhost:3000", "http://localhost:5173", "http://127.0.0.1:3001", "https://localhost",
+              "http://[::1]:8080", "http://app.localhost:3000")  # fmt: skip
+PAGES_ELSEWHERE = ("https://app.example.org", "http://192.168.0.7:3000", "http://localhost.evil.example", "null",
+                   "http://localhost:3000/", "http://evil@localhost:3000", "file://localhost", "localhost:3000",
+                   "http://127.0.0.1.evil.example:3000", "http://LOCALHOST:3000", "")  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [{}, {"cors_origin": "https://app.example.com"}])
+async def test_a_local_stack_allows_pages_of_this_machine_unless_told_which(
+    database_url: str, settings: dict[str, str]
+) -> None:
+    """U2, P12: a front end on another port of localhost works with the local stack."""
+    async with site(database_url, **settings) as here:
+        for origin in (*PAGES_HERE, *PAGES_ELSEWHERE, "https://app.example.com"):
+            allowed = origin == settings.get("cors_origin") or (not settings and origin in PAGES_HERE)
+            headers = {"origin": origin}
+            for answer in (
+                await here.get("/api/markets", headers=headers),
+                await here.http.options("/api/votes/proposal", headers={**headers, **PREFLIGHT}),
+            ):
+                given = answer.headers.get("access-control-allow-origin")
+                assert given == (origin if allowed else None), origin
+                assert answer.headers["vary"] == "Origin"
+
+
+async def test_elsewhere_no_page_of_the_visitor_s_machine_is_allowed(database_url: str) -> None:
+    """U2: the default of the local stack alone."""
+    secret = "the secret of a webhook, of 32 characters"
+    async with site(database_url, zmart_env="production", helius_webhook_secret=secret) as here:
+        for origin in PAGES_HERE:
+            answer = await here.get("/api/markets", headers={"origin": origin})
+            assert "access-control-allow-origin" not in answer.headers
+
+
+async def _signed_in(here: Site, number: int) -> dict[str, str]:
+    return {"authorization": f"Bearer {await here.sign_in(wallet(number))}"}
+
+
+@pytest.mark.parametrize(
+    "field", ["wallet", "user", "user_wallet", "creator", "creator_wallet", "author", "trader"]
+)
+@pytest.mark.parametrize("proof", ["session", "body", "header"])
+async def test_a_body_that_names_another_wallet_than_its_sender_is_refused(
+    database_url: str, redis_url: str, field: str, proof: str
+) -> None:
+    """U10: a vote for `user_wallet` was counted as the session's, and a vote cannot be taken back."""
+    async with site(database_url, redis_url, votes_require_statement=False) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        for path, body in (
+            ("/api/votes/proposal", {"market_id": market, "vote": True}),
+            ("/api/discussions", {"market_id": market, "content": "Hello"}),
+            (f"/api/discussions/{market}", {"content": "Hello"}),
+        ):
+            headers = await _signed_in(here, 1) if proof == "session" else {}
+            if proof == "header":
+                headers = {"authorization": legacy_header(wallet(1))}
+            signed = legacy_body(wallet(1)) if proof == "body" else {}
+            nested = {"_auth": signed} if signed else {}
+            answer = await here.http.post(path, json={**body, **nested, field: address(2)}, headers=headers)
+            assert answer.status_code == 403, answer.text
+            assert field in answer.json()["message"]
+        assert (await here.get(f"/api/votes/{market}")).json()["proposal_votes"]["likes"] == 0
+        assert (await here.get(f"/api/discussions/{market}")).json()["count"] == 0
+        headers = await _signed_in(here, 1)
+        own = {"market_id": market, "vote": True, field: address(1)}
+        assert (await here.http.post("/api/votes/proposal", json=own, headers=headers)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"wallet": 1, "user_wallet": 2}, "user_wallet"), ({"user": 2, "user_wallet": 1}, "user_wallet"),
+        ({"wallet": 2, "user": 1}, "user"),
+    ],
+)  # fmt: skip
+async def test_a_vote_with_two_wallets_in_it_is_refused(
+    database_url: str, fields: dict[str, int], field: str
+) -> None:
+    """U10: also where a statement proves one of them."""
+    async with site(database_url) as here:
+        market = await add_market(here.pool, 1, "PROPOSED")
+        signed = ballot(here, wallet(1), market)
+        named = {name: address(number) for name, number in fields.items()}
+        answer = await here.post("/api/votes/proposal", {**signed, **named})
+        assert answer.status_code == 400
+        assert answer.json()["details"][0]["field"] == field
+        only = {name: value for name, value in signed.items() if name != "wallet"}
+        assert (
+            await here.post("/api/votes/proposal", {**only, "user_wallet": address(1)})
+        ).status_code == 201
+
+
+async def test_a_body_that_names_two_markets_is_refused(database_url: str, redis_url: str) -> None:
+    """U10: an alias of the market, and the market in the path, are compared, too."""
+    async with site(database_url, redis_url, votes_require_statement=False) as here:
+        one, two = await add_market(here.pool, 1, "PROPOSED"), await add_market(here.pool, 2, "PROPOSED")
+        headers = await _signed_in(here, 1)
+        for path, body, field in (
+            ("/api/votes/proposal", {"market_id": one, "proposal_id": two, "vote": True}, "proposal_id"),
+            (f"/api/discussions/{one}", {"market_id": two, "content": "Hello"}, "market_id"),
+        ):
+            answer = await here.http.post(path, json=body, headers=headers)
+            assert answer.status_code == 400, answer.text
+            assert answer.json()["details"][0]["field"] == field
+        both = {
+            "market_id": one,
+            "proposal_id": here.gateway.context.program.addresses.market(one),
+            "vote": True,
+        }
+        assert (await here.http.post("/api/votes/proposal", json=both, headers=headers)).status_code == 201
+
+
+async def test_a_buy_holds_both_the_shares_and_the_most_that_they_may_cost(database_url: str) -> None:
+    """U12: old clients send `shares` and `max_cost` together."""
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1)
+
+        async def quoted(**query: int) -> httpx.Response:
+            return await here.get(f"/api/markets/{key}/quote", params={"outcome": "YES", **query})
+
+        alone = (await quoted(shares=10**8)).json()
+        cost = alone["max_cost"]
+        for most in (cost, cost + 1, 10 * cost):
+            both = (await quoted(shares=10**8, max_cost=most)).json()
+            assert (both["shares"], both["max_cost"], both["min_shares"]) == (alone["shares"], cost, 10**8)
+        raised = (await quoted(shares=10**8, max_cost=cost + 2, slippage_bps=500)).json()
+        assert (raised["max_cost"], raised["min_shares"] >= 10**8) == (cost + 2, True)
+        refused = await quoted(shares=10**8, max_cost=cost - 1)
+        assert refused.status_code == 409
+        assert str(cost) in refused.json()["message"]
+        assert (await quoted()).status_code == 400
+
+
+FORMER = [
+    ("/api/markets", {"question": "Will it rain on Sunday?", "end_date": "2100-01-01", "b_parameter": 20 * 10**9,
+                      "initial_liquidity": 15 * 10**9},
+     {"liquidity": "initial_liquidity", "liquidity_parameter": "b_parameter", "ends_at": "end_date"}),
+    ("/api/trades/buy", {"market_id": market_id(1), "outcome": True, "max_cost": 5}, {"target_cost": "max_cost"}),
+    ("/api/trades/sell", {"market_id": market_id(1), "outcome": True, "shares": 5}, {"shares_to_sell": "shares"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body", "former"), FORMER, ids=[path for path, _, _ in FORMER])
+async def test_former_names_are_taken_where_their_meaning_is_clear(
+    database_url: str, redis_url: str, path: str, body: dict[str, object], former: dict[str, str]
+) -> None:
+    """U12: `liquidity` of a market is its deposit; a body without `b_parameter` is told that name."""
+    async with site(database_url, redis_url) as here:
+        headers = await _signed_in(here, 1)
+        for old, name in former.items():
+            renamed = {old if field == name else field: value for field, value in body.items()}
+            for sent in (renamed, {**renamed, name: body[name]}):
+                answer = await here.http.post(path, json=sent, headers=headers)
+                assert answer.status_code == 503, answer.text  # it has no chain; the body was good
+            doubled = await here.http.post(path, json={**body, old: 7}, headers=headers)
+            assert (doubled.status_code, doubled.json()["details"][0]["field"]) == (400, old)
+            without = {field: value for field, value in body.items() if field != name}
+            missing = await here.http.post(path, json=without, headers=headers)
+            assert (missing.status_code, missing.json()["details"][0]["field"]) == (400, name)
+        signed = {**legacy_body(wallet(2)), **body}
+        signed[next(iter(former))] = signed.pop(next(iter(former.values())))
+        assert (await here.post(path, signed)).status_code == 503
+        assert (await here.post(path, signed)).status_code == 401, "it was spent with the body as it came"

@@ -64,6 +64,7 @@ async def site(
         "zmart_env": "local",
         "database_url": database_url,
         "redis_url": redis_url,
+        "public_api_url": "http://gateway",
         "operator_token": OPERATOR,
         "auth_token_secret": "a secret of the tests, of 32 characters",
     }
@@ -153,27 +154,10 @@ async def add_position(pool: Pool, market: str, who: str, yes: int, no: int, inv
     await rows.add_position(pool, held)
 
 
-def legacy_body(key: Keypair, at_ms: int | None = None, **fields: object) -> dict[str, object]:
-    """A body as existing clients sign it."""
-    message = f"Sign this message to authenticate with ZMART: {at_ms or int(time.time() * 1000)}"
-    return {
-        **fields,
-        "message": message,
-        "signature": str(key.sign_message(message.encode())),
-        "wallet": str(key.pubkey()),
-    }
-
-
-def legacy_header(key: Keypair) -> str:
-    message = f"Sign in to ZMART\nTimestamp: {int(time.time() * 1000)}"
-    signature = key.sign_message(message.encode())
-    return f"Signature message={quote(message)}&signature={signature}&wallet={key.pubkey()}"
-
-
 def ballot(
     here: Site, key: Keypair, market: str, choice: bool = True, kind: str = "proposal"
 ) -> dict[str, object]:
-    """The body of a vote with its signed statement."""
+    """The body of a provable vote."""
     statement = Statement(
         program=here.gateway.context.program.address,
         market_id=market,
@@ -190,3 +174,24 @@ def ballot(
         "statement": statement.text(),
         "signature": signature,
     }
+
+
+def legacy_body(
+    key: Keypair, at_ms: int | None = None, host: str = "", **fields: object
+) -> dict[str, object]:
+    """A body as existing clients sign it; `host`: with the name of the deployment."""
+    where = f" at {host}" if host else ""
+    message = f"Sign this message to authenticate with ZMART{where}: {at_ms or int(time.time() * 1000)}"
+    return {
+        **fields,
+        "message": message,
+        "signature": str(key.sign_message(message.encode())),
+        "wallet": str(key.pubkey()),
+    }
+
+
+def legacy_header(key: Keypair, host: str = "") -> str:
+    where = f" at {host}" if host else ""
+    message = f"Sign in to ZMART{where}\nTimestamp: {int(time.time() * 1000)}"
+    signature = key.sign_message(message.encode())
+    return f"Signature message={quote(message)}&signature={signature}&wallet={key.pubkey()}"

@@ -117,6 +117,8 @@ def wrong_with(words: list[str]) -> str:
         if words[0] not in command.commands:
             return f"{words[0]} is no command"
         command, words = command.commands[words[0]], words[1:]
+    if command.context_settings.get("ignore_unknown_options"):
+        return ""  # what follows is for another program
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     unknown = [word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word) and word not in known]
     return f"{unknown[0]} is no option" if unknown else ""
@@ -284,6 +286,9 @@ _NOT_OURS = {"ZMART_ENV_FILE", "MIN_B", "MAX_B"}  # the environment's own, and n
 def test_every_setting_that_a_page_names_is_one(path):
     known = {name.upper() for name in Settings.model_fields}
     prefixes = "|".join(sorted({name.partition("_")[0] for name in known if "_" in name}))
-    code = " ".join(_CODE.findall(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    if path.name == "migrating.md":  # its left columns have other backends' names
+        text = re.sub(r"^\| .+? \| ", "| ", text, flags=re.MULTILINE)
+    code = " ".join(_CODE.findall(text))
     named = set(re.findall(rf"\b(?:{prefixes})_[A-Z0-9_]*[A-Z0-9]\b", code))
     assert sorted(named - known - _NOT_OURS) == []

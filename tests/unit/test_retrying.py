@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from zmart.errors import Busy, ChainError, ReadOnly, RolledBack, Unavailable
+from kit.waiting import until
+from zmart.chain.json_rpc import RpcError, TransientRpcError
+from zmart.decisions.ticks import TickRecord
+from zmart.errors import Busy, ChainError, ConfigError, ReadOnly, RolledBack, Unavailable
 from zmart.store.retrying import Outages, StopSignal, retrying
 
 
@@ -105,3 +109,59 @@ async def test_a_stop_ends_a_pause() -> None:
 
     async with asyncio.timeout(10):
         await retrying(turn, StopSignal(stop), "Counting")
+
+
+async def test_a_success_wakes_the_loops_that_wait(outages: Outages) -> None:
+    """C6: their own pauses may be far from over; a success without an outage before wakes none."""
+    stop, is_back, runs = asyncio.Event(), asyncio.Event(), {"first": 0, "second": 0}
+
+    def turn_of(name: str) -> Callable[[], Awaitable[float]]:
+        async def turn() -> float:
+            runs[name] += 1
+            if not is_back.is_set():
+                raise Unavailable("PostgreSQL is unavailable.")
+            return 60.0
+
+        return turn
+
+    retries = {"first": 0.05, "second": 60.0}
+    loops = [
+        asyncio.create_task(retrying(turn_of(name), StopSignal(stop), name, outages, retry_s=retry_s))
+        for name, retry_s in retries.items()
+    ]
+    await until(lambda: runs["first"] > 3 and runs["second"] == 1)
+    is_back.set()
+    await until(lambda: runs["second"] == 2 and outages.reason == "", within_s=5)
+    stop.set()
+    await asyncio.gather(*loops)
+
+
+@pytest.mark.parametrize(
+    ("problem", "is_outage"),
+    [
+        (Unavailable("x"), True),
+        (Busy("x"), True),
+        (ReadOnly("x"), True),
+        (TransientRpcError("x"), True),
+        (RpcError("getSlot", -32602, "x"), False),
+        (ConfigError("x"), False),
+        (KeyError("x"), False),
+    ],
+)
+async def test_a_tick_knows_whether_an_outage_kept_it_from_its_work(
+    problem: Exception, is_outage: bool
+) -> None:
+    async def fails() -> None:
+        raise problem
+
+    async def succeeds() -> None:
+        return
+
+    registry = CollectorRegistry()
+    ticks = TickRecord(
+        Counter("ticks", "", ["result"], registry=registry), Histogram("s", "", registry=registry)
+    )
+    assert not await ticks.run(fails)
+    assert (ticks.was_outage, bool(ticks.error)) == (is_outage, True)
+    assert await ticks.run(succeeds)
+    assert (ticks.was_outage, ticks.error) == (False, "")

@@ -16,6 +16,7 @@ from zmart.market.text_input import accept_text, pattern_of, search_text
 ANY_TEXT = st.text(max_size=60)
 DECEPTIVE = [
     *map(chr, [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)]),
+    *map(chr, [0xD800, 0xDC80, 0xDFFF]),
     *map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)]),
 ]
 SPACES = list(map(chr, [0x20, 0xA0, 0x2003, 0x3000]))

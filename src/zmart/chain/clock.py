@@ -8,6 +8,7 @@ import struct
 import msgspec
 
 from zmart.chain.rpc_answer import BadAnswer
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, ChainTime, Slot
 
 CLOCK = Address("SysvarC1ock11111111111111111111111111111111")
@@ -46,7 +47,7 @@ def read_clock(raw: bytes) -> ChainClock:
     try:
         account = _answer.decode(raw).value
         data = b"" if account is None else base64.b64decode(account.data[0], validate=True)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (*JSON_ERRORS, ValueError) as error:
         raise BadAnswer(f"it has an invalid Clock sysvar: {error}") from error
     if len(data) < _LAYOUT.size:
         raise BadAnswer("it has no Clock sysvar, so it is not a Solana node")

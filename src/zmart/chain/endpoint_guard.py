@@ -20,6 +20,7 @@ from zmart.chain.clock import ChainClock, RecentClock, clock_params, read_clock
 from zmart.chain.rpc_answer import BadAnswer
 from zmart.chain.slot_bounds import SlotBounds
 from zmart.errors import ChainError, StoreError
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import ChainTime, Slot
 
 GENESIS_EVERY_S = 60.0
@@ -195,7 +196,7 @@ class EndpointGuard:
     async def _compare(self, endpoint: GuardedEndpoint, call: EndpointCall, recorded: RecordedChain) -> None:
         try:
             genesis = msgspec.json.decode(await call("getGenesisHash", []), type=str)
-        except msgspec.MsgspecError as error:
+        except JSON_ERRORS as error:
             raise BadAnswer(f"its genesis hash has another shape: {error}") from error
         if genesis == recorded.genesis_hash:
             self._other_chains.pop(endpoint.url, None)

@@ -14,6 +14,9 @@ import httpx
 import msgspec
 
 from zmart.errors import ChainError
+from zmart.loopback import client_options
+from zmart.market.json_input import JSON_ERRORS
+from zmart.market.text_input import one_line
 from zmart.market.types import Address
 from zmart.settings import Settings
 
@@ -64,7 +67,9 @@ class HeliusClient:
 
     def __init__(self, api_url: str, api_key: str) -> None:
         self._host = httpx.URL(api_url).host
-        self._http = httpx.AsyncClient(base_url=api_url, params={"api-key": api_key}, timeout=TIMEOUT_S)
+        self._http = httpx.AsyncClient(
+            base_url=api_url, params={"api-key": api_key}, timeout=TIMEOUT_S, **client_options(api_url)
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HeliusClient:
@@ -134,7 +139,7 @@ class HeliusClient:
         if response.is_success:
             return response.content
         advice = " Check HELIUS_API_KEY." if response.status_code in (401, 403) else ""
-        message = response.text[:300]
+        message = one_line(response.text[:300], 300)
         raise HeliusError(
             f"Helius refused {method} with status {response.status_code}: {message}.{advice}",
             response.status_code,
@@ -152,5 +157,5 @@ def _same(one: str, other: str) -> bool:
 def _decode(response: bytes, shape: type[_Response]) -> _Response:
     try:
         return msgspec.json.decode(response, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
+    except JSON_ERRORS as problem:
         raise HeliusError(f"The response of Helius cannot be read: {problem}.") from None

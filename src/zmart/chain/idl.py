@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from zmart.errors import ConfigError
+from zmart.market.json_input import JSON_ERRORS
 
 PRIMITIVES = frozenset({"bool", "u8", "u16", "u32", "u64", "i64", "pubkey"})
 
@@ -159,7 +160,7 @@ def load_idl(path: Path | None = None) -> Idl:
     try:
         raw = path.read_bytes() if path else _packaged()
         return _assemble(msgspec.json.decode(raw, type=_Document))
-    except (OSError, msgspec.MsgspecError) as error:
+    except (*JSON_ERRORS, OSError) as error:
         raise ConfigError(
             f"The IDL {path or 'of this package'} cannot be read ({error}); SOLANA_IDL_PATH must name "
             "an IDL made by Anchor 0.30 or newer."

@@ -33,6 +33,8 @@ from zmart.chain.rpc_answer import (
     secrets_of,
 )
 from zmart.errors import ChainError, SettingError
+from zmart.loopback import client_options
+from zmart.market.json_input import JSON_ERRORS
 
 Answer = TypeVar("Answer")
 ReadReport = Callable[[Answer], ChainReport | ChainClock]
@@ -125,6 +127,7 @@ class JsonRpc:
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             headers={"content-type": "application/json"},
             verify=_tls_context(),
+            **client_options(*urls),
         )
 
     async def __aenter__(self) -> JsonRpc:
@@ -264,7 +267,7 @@ def decode_answer(kind: type[Answer], method: str, raw: bytes) -> Answer:
 def _decoded(kind: type[Answer], raw: bytes) -> Answer:
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise BadAnswer(f"its result has another shape: {error}") from error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -37,6 +38,7 @@ from zmart.chain.rpc_types import (
 )
 from zmart.chain.versions import NEWEST_READABLE_VERSION, UNSUPPORTED_VERSION_CODE, check_readable
 from zmart.errors import ChainError, UnsupportedVersion
+from zmart.market.identifiers import BASE58_TEXT
 from zmart.market.types import Address, Lamports, Signature, Slot
 from zmart.settings import Settings
 
@@ -56,7 +58,7 @@ class RefusedVersion(RpcError, UnsupportedVersion):
 
 
 class _BlockSignatures(msgspec.Struct):
-    signatures: list[Signature]
+    signatures: list[Annotated[Signature, msgspec.Meta(pattern=BASE58_TEXT)]]
 
 
 class _Simulated(msgspec.Struct, rename="camel"):

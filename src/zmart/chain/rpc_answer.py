@@ -12,6 +12,9 @@ from urllib.parse import unquote
 import httpx
 import msgspec
 
+from zmart.market.json_input import JSON_ERRORS
+from zmart.market.text_input import one_line
+
 ANSWERS = {
     -32001: "the block was cleaned up on this node",
     -32002: "the preflight simulation failed: the transaction's own fault, with its logs",
@@ -83,7 +86,7 @@ def read_answer(body: bytes, request_id: int) -> bytes | JsonRpcError:
                 "it has " + ("both a result and an error" if result else "no result and no error")
             )
         return result or _refusal.decode(error)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+    except JSON_ERRORS as problem:
         raise BadAnswer(f"it is not a JSON-RPC response: {problem}") from problem
 
 
@@ -119,5 +122,4 @@ def safe_message(message: bytes | str, secrets: Collection[str] = ()) -> str:
     )
     for secret in secrets:
         text = text.replace(secret, "***")
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _MESSAGE_CHARS else line[:_MESSAGE_CHARS] + "…"
+    return one_line(text, _MESSAGE_CHARS)

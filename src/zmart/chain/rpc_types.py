@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from zmart.chain.accounts import AccountInfo
+from zmart.market.identifiers import BASE58_TEXT
 from zmart.market.types import ChainTime, Signature, Slot
 
 Commitment = Literal["processed", "confirmed", "finalized"]
@@ -15,7 +16,7 @@ Commitment = Literal["processed", "confirmed", "finalized"]
 class SignatureInfo(msgspec.Struct, frozen=True, rename="camel"):
     """Hold one entry of getSignaturesForAddress. `err` is None for a transaction that succeeded."""
 
-    signature: Signature
+    signature: Annotated[Signature, msgspec.Meta(pattern=BASE58_TEXT)]
     slot: Slot
     err: object = None
     block_time: ChainTime | None = None

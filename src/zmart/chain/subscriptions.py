@@ -20,6 +20,8 @@ from websockets.exceptions import WebSocketException
 from zmart.chain.rpc_answer import BadAnswer, JsonRpcError, read_answer, safe_message
 from zmart.chain.signatures import is_signature
 from zmart.errors import ChainError
+from zmart.loopback import socket_proxy
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Signature, Slot
 
 Result = TypeVar("Result")
@@ -27,7 +29,7 @@ Connected = Callable[[], None]
 
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _ID = 1
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 4.0
 _log = structlog.get_logger(__name__)
 
 
@@ -107,7 +109,7 @@ async def _notices(
                 async for raw in raws:
                     wait_s = _FIRST_WAIT_S
                     yield msgspec.json.decode(raw, type=kind)
-        except (OSError, TimeoutError, WebSocketException, msgspec.MsgspecError, BadAnswer) as error:
+        except (*JSON_ERRORS, OSError, TimeoutError, WebSocketException, BadAnswer) as error:
             _log.warning(
                 "subscription_lost",
                 method=method,
@@ -122,7 +124,13 @@ async def _one_connection(
     ws_url: str, method: str, params: Sequence[object], on_connect: Connected | None
 ) -> AsyncGenerator[msgspec.Raw, None]:
     request = msgspec.json.encode({"jsonrpc": "2.0", "id": _ID, "method": method, "params": params})
-    async with connect(ws_url, max_size=_MAX_MESSAGE_BYTES, ping_interval=15, ping_timeout=15) as socket:
+    async with connect(
+        ws_url,
+        max_size=_MAX_MESSAGE_BYTES,
+        ping_interval=15,
+        ping_timeout=15,
+        proxy=socket_proxy(ws_url),
+    ) as socket:
         await socket.send(request.decode())
         async with asyncio.timeout(15):
             await _accepted(socket, method)

@@ -18,6 +18,8 @@ from zmart.chain.versions import check_readable
 from zmart.chain.webhooks import WebhookItem, parse_webhook
 from zmart.errors import DecodeError
 from zmart.market.events import AnyEvent, ChainEvent, MarketCreated, MarketFinalized
+from zmart.market.identifiers import BASE58_TEXT
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, ChainTime, Signature, Slot
 
 __all__ = [
@@ -136,7 +138,7 @@ class _TransactionMessage(msgspec.Struct, rename="camel"):
 
 
 class _SignedTransaction(msgspec.Struct):
-    signatures: Annotated[list[str], msgspec.Meta(min_length=1)]
+    signatures: Annotated[list[Annotated[str, msgspec.Meta(pattern=BASE58_TEXT)]], msgspec.Meta(min_length=1)]
     message: _TransactionMessage
 
 
@@ -167,7 +169,7 @@ def parse_transaction(raw: bytes) -> ChainTransaction:
         fetched = _fetched.decode(raw)
         check_readable(fetched.version)
         instructions = tuple(_instructions(fetched))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, IndexError) as error:
+    except (*JSON_ERRORS, IndexError) as error:
         check_readable(_version_of(raw))  # a newer one may have another shape
         raise DecodeError(f"This is not a transaction in the encoding 'json': {error}") from error
     meta, time = fetched.meta, fetched.block_time
@@ -187,7 +189,7 @@ def parse_transaction(raw: bytes) -> ChainTransaction:
 def _version_of(raw: bytes) -> object:
     try:
         return _versioned.decode(raw).version
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return None
 
 

@@ -12,6 +12,7 @@ import msgspec
 from solders.keypair import Keypair
 
 from zmart.errors import SettingError
+from zmart.market.json_input import JSON_ERRORS
 from zmart.settings import Settings
 
 _RULE = "it must hold a JSON array of 64 numbers (as `solana-keygen` writes) or base58 of 64 bytes"
@@ -25,7 +26,7 @@ def keypair_from_text(text: str, name: str) -> Keypair:
         if len(raw) != 64:
             raise ValueError
         return Keypair.from_bytes(raw)
-    except (ValueError, msgspec.MsgspecError):
+    except (*JSON_ERRORS, ValueError):
         # `from None`: the cause's own text can quote the key.
         raise SettingError(f"{name} is not a keypair: {_RULE}.") from None
 

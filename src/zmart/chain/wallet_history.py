@@ -19,6 +19,7 @@ from zmart.chain.transactions import extract_events, parse_transaction
 from zmart.errors import ChainError, DecodeError
 from zmart.market.eligibility import VoteOpening, VoterFacts
 from zmart.market.events import SharesBought, SharesSold
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Lamports, Signature, Wallet
 
 _PAGE = 1_000
@@ -169,5 +170,5 @@ async def _balance(rpc: Rpc, wallet: Wallet, signature: Signature, *, after: boo
         ]
         balances = body.meta.post_balances if after else body.meta.pre_balances
         return VoterFacts(held=Lamports(balances[keys.index(wallet)]))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, IndexError) as problem:
+    except (*JSON_ERRORS, ValueError, IndexError) as problem:
         raise DecodeError(f"The RPC shows no balance of {wallet} in transaction {signature}.") from problem

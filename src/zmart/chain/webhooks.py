@@ -14,6 +14,7 @@ import msgspec
 
 from zmart.chain.signatures import is_signature, parse_signature
 from zmart.errors import DecodeError
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature, Slot
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -109,7 +110,7 @@ def _split(body: bytes) -> Sequence[bytes]:
         return _split_by_brackets(body)
     try:
         elements = _elements.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return _split_by_brackets(body)
     _check_number(len(elements))
     return [bytes(element) for element in elements]
@@ -151,7 +152,7 @@ def _check_number(elements: int) -> None:
 def _item(raw: bytes) -> WebhookItem:
     try:
         element = _element.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+    except JSON_ERRORS as problem:
         raise DecodeError(f"A webhook element is not a transaction: {problem}") from problem
     slot = _slot(element.slot)
     if (signature := _first_signature(element.transaction)) is not None:
@@ -179,7 +180,7 @@ def _slot(claimed: object) -> Slot | None:
 def _first_signature(transaction: msgspec.Raw) -> Signature | None:
     try:
         signatures = _transaction.decode(transaction).signatures
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return None
     return parse_signature(signatures[0]) if signatures and is_signature(signatures[0]) else None
 
@@ -187,5 +188,5 @@ def _first_signature(transaction: msgspec.Raw) -> Signature | None:
 def _meta_of(raw: msgspec.Raw) -> _WebhookMeta | None:
     try:
         return _meta.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return None

@@ -11,6 +11,7 @@ MODULES = (
     "run",
     "migrate",
     "stack",
+    "servers",
     "demo",
     "indexer",
     "decisions",

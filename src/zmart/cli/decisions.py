@@ -13,6 +13,7 @@ from zmart.cli import intents
 from zmart.cli.errors import one_sentence
 from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
+from zmart.cli.text_argument import accepted_text
 
 if TYPE_CHECKING:
     from zmart.decisions.context import DecisionContext
@@ -65,13 +66,14 @@ def release(
     """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), or close the alert about one (alert)."""
     import getpass
 
-    ref = market_ref(market)
+    ref, reason = market_ref(market), accepted_text("note", note)
+    operator = accepted_text("by", by or getpass.getuser())
 
     async def work(pool: Pool) -> None:
         from zmart.votes import reviews
 
         market_id = await indexed_market_id(pool, ref)
-        released = await reviews.release(pool, market_id, f"command line: {by or getpass.getuser()}", note)
+        released = await reviews.release(pool, market_id, f"command line: {operator}", reason)
         if json:
             typer.echo(json_of(released))
         else:
@@ -103,6 +105,7 @@ def list_reviews(json: Json = False) -> None:
 
 def _once(market: str | None, json: bool, work: Work) -> None:
     from zmart.decisions.context import DecisionContext
+    from zmart.errors import ConfigError
     from zmart.local.addresses import stack_settings
 
     ref = None if market is None else market_ref(market)
@@ -110,6 +113,8 @@ def _once(market: str | None, json: bool, work: Work) -> None:
 
     async def run() -> bool:
         settings = stack_settings()
+        if settings.hold_decisions:
+            raise ConfigError("HOLD_DECISIONS is set, so nothing is decided: unset it first.")
         context = await DecisionContext.open(settings)
         try:
             only = None if ref is None else await indexed_market_id(context.pool, ref)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zmart.cli.errors import one_sentence
+from zmart.cli.text_argument import accepted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -159,8 +160,10 @@ def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Js
     """Show a dead letter with what was delivered."""
     from zmart.store import inbox
 
+    named = accepted_text("which", which)
+
     async def work(pool: Pool) -> None:
-        one = await inbox.dead_letter(pool, which)
+        one = await inbox.dead_letter(pool, named)
         payload = (one.payload or b"").decode(errors="replace")
         about = f"{one.signature} ({one.source}, slot {one.slot}): {one.last_error}"
         _print({"letter": one, "payload": payload}, json, f"{about}\n{payload}")
@@ -174,8 +177,10 @@ def replay(which: Which, json: Json = False) -> None:
     """Try dead letters again; a running indexer does so at once."""
     from zmart.store import inbox
 
+    named = accepted_text("which", which)
+
     async def work(pool: Pool) -> None:
-        number = await inbox.replay(pool, None if which == "all" else which)
+        number = await inbox.replay(pool, None if named == "all" else named)
         _print({"replayed": number}, json, f"{number} will be tried again")
         _none_is_an_error(number)
 
@@ -192,11 +197,12 @@ def drop(
     """Drop dead letters: their events stay missing from the index, and no alert is raised again."""
     from zmart.store import inbox
 
+    named = accepted_text("which", which)
     if not yes:
         typer.confirm("These transactions will stay missing from the index. Continue?", abort=True)
 
     async def work(pool: Pool) -> None:
-        number = await inbox.drop(pool, None if which == "all" else which)
+        number = await inbox.drop(pool, None if named == "all" else named)
         _print({"dropped": number}, json, f"{number} dropped")
         _none_is_an_error(number)
 

@@ -11,6 +11,7 @@ import typer
 from zmart.cli.errors import one_sentence
 from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
+from zmart.cli.text_argument import accepted_text
 
 if TYPE_CHECKING:
     from zmart.store.pool import Pool
@@ -101,6 +102,7 @@ def resolve(
     yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
 ) -> None:
     """Record the outcome of an intent that could not be judged (state uncertain)."""
+    finding = accepted_text("reason", reason)
     if outcome is ResolvedState.dead and not yes:
         typer.confirm(
             "If a signature did land, the effect may be sent twice. Are all of them dead?", abort=True
@@ -116,7 +118,7 @@ def resolve(
                 raise Conflict(f"The intent {intent} is being executed now: try again in a minute.")
             if claim.intent.state.is_done:
                 raise Conflict(f"The intent {intent} is already {claim.intent.state.value}.")
-            await claim.journal.resolve_by_hand(str(intent), intents.IntentState(outcome.value), reason)
+            await claim.journal.resolve_by_hand(str(intent), intents.IntentState(outcome.value), finding)
         await alerts.resolve_alert(pool, f"uncertain:{intent}")
         typer.echo(line_of(await intents.one(pool, intent)))
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zmart.cli.errors import one_sentence
+from zmart.cli.hold_decisions import HoldDecisions, hold
 
 
 class ServiceName(StrEnum):
@@ -31,8 +32,10 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="aggregator, monitor: process what is due, then exit")
     ] = False,
+    hold_decisions: HoldDecisions = False,
 ) -> None:
     """Run one service in the foreground until SIGTERM or Ctrl-C."""
+    hold(hold_decisions)
     gc.disable()  # saves a fifth of the start: imports make no garbage; the host enables it again
     from zmart.settings import settings
 

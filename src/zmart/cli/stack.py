@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zmart.cli.errors import needs_local_stack, one_sentence
+from zmart.cli.hold_decisions import HoldDecisions, hold
 
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
 
@@ -19,6 +20,7 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo", help="play a market's whole life once the stack is ready")
     ] = False,
+    hold_decisions: HoldDecisions = False,
     json: Json = False,
 ) -> None:
     """Start everything on this machine and wait until it is ready; Ctrl-C stops it.
@@ -28,6 +30,7 @@ def up(
     """
     from zmart.cli.stack_up import run
 
+    hold(hold_decisions)
     raise typer.Exit(run(detach=detach, fresh=fresh, demo=demo, as_json=json))
 
 

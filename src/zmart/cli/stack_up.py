@@ -19,10 +19,11 @@ from rich.table import Table
 from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
 from zmart.local.process_group import end_members
-from zmart.local.processes import start_command
+from zmart.local.processes import StartError, start_command
 from zmart.local.stack import LocalStack, erase_home, read_record
 from zmart.local.startup import StackStart, is_up, stop_stack
 from zmart.local.supervision import SupervisionError
+from zmart.ops.disk import full_disk
 from zmart.settings import settings
 
 POLL_SECONDS = 1.0
@@ -75,8 +76,11 @@ class StackSession:
             self._on_signals(begin.stop)
             try:
                 self._process = begin.start(stop_with_us=not detach)
-            except BaseException:
+            except BaseException as problem:
+                disk = full_disk(self._home)  # before what ends now frees some of it
                 stop_stack(self._home)
+                if disk and isinstance(problem, StartError):
+                    raise StartError(f"{disk} {problem}") from None
                 raise
 
     @property
@@ -158,12 +162,22 @@ def _show(console: Console, home: Path, as_json: bool) -> int:
     if record is None:
         raise ConfigError(f"The stack in {home} is not ready yet: see `zmart ps`.")
     if as_json:
-        print(json.dumps({"addresses": record.addresses, "ready": record.ready_paths, "home": str(home)}))
+        result = {
+            "addresses": record.addresses,
+            "ready": record.ready_paths,
+            "page_settings": record.page_settings,
+        }
+        print(json.dumps({**result, "home": str(home)}))
         return OK
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, address in record.addresses.items():
         table.add_row(name, f"[link={address}]{address}[/link]" if address.startswith("http") else address)
     console.print(table)
+    if {"PostgreSQL", "Redis"} & record.addresses.keys():
+        console.print("PostgreSQL and Redis want passwords: `zmart psql` and `zmart redis-cli` know them.")
+    if record.page_settings:
+        console.print("\nSettings of a front end on this machine (elsewhere: CORS_ORIGIN, docs/api.md):")
+        console.print("\n".join(f"{name}={value}" for name, value in record.page_settings.items()))
     return OK
 
 

@@ -187,7 +187,7 @@ class Client:
         min_shares: int | None = None,
         slippage_bps: int | None = None,
     ) -> transactions.TradeTransaction:
-        """Return the transaction of a purchase, by `max_cost` or `shares`.
+        """Return the transaction of a purchase, by `max_cost` or `shares`, or of so many shares for at most that.
 
         `min_shares` follows from `slippage_bps` of the quote unless given.
         """

@@ -10,6 +10,8 @@ import msgspec
 
 from zmart.client.shapes.system import Problem
 from zmart.errors import ZmartError
+from zmart.loopback import client_options
+from zmart.market.json_input import JSON_ERRORS
 
 Shape = TypeVar("Shape")
 Query = Mapping[str, str | int | None]
@@ -31,7 +33,9 @@ class Transport:
     """Hold one connection pool and at most one session. Raises ApiError, or ZmartError without a response."""
 
     def __init__(self, base_url: str, timeout_s: float, http: httpx.AsyncClient | None) -> None:
-        self._http = http or httpx.AsyncClient(base_url=base_url, timeout=timeout_s)
+        self._http = http or httpx.AsyncClient(
+            base_url=base_url, timeout=timeout_s, **client_options(base_url)
+        )
         self.token = ""
 
     async def close(self) -> None:
@@ -73,14 +77,17 @@ class Transport:
             response = await self._http.request(method, path, params=params, content=content, headers=headers)
         except httpx.HTTPError as problem:
             raise ZmartError(f"The API does not answer ({type(problem).__name__}): {path}") from problem
-        if response.is_success:
+        if not response.is_success:
+            raise _refusal(response)
+        try:
             return msgspec.json.decode(response.content, type=shape)
-        raise _refusal(response)
+        except JSON_ERRORS as problem:
+            raise ZmartError(f"The API's answer to {path} cannot be read: {problem}") from problem
 
 
 def _refusal(response: httpx.Response) -> ApiError:
     try:
         problem = msgspec.json.decode(response.content, type=Problem)
-    except msgspec.MsgspecError:
+    except JSON_ERRORS:
         return ApiError(response.status_code, response.text[:200])
     return ApiError(response.status_code, problem.message, problem)

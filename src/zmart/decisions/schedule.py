@@ -23,6 +23,7 @@ from zmart.store.connection import connect
 from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
 JITTER_S = 5.0
+OUTAGE_RETRY_S = 5.0
 GRACE_S = 3.0
 RETRY_S = 2.0
 log = structlog.get_logger()
@@ -43,17 +44,20 @@ async def run_schedule(
     database_url: str,
     name: str,
     cron: str,
-    tick: Callable[[], Awaitable[None]],
+    tick: Callable[[], Awaitable[bool | None]],
     stop: asyncio.Event,
     *,
     restart_after_crash: bool = True,
     outages: Outages | None = None,
     retry_s: float = RETRY_S,
+    outage_retry_s: float = OUTAGE_RETRY_S,
 ) -> None:
     """Call `tick` at each time of `cron` that no other process takes, until `stop` is set.
 
     Ticks that were missed while no process ran are made up for by one. A tick that raises is logged and the schedule
-    continues; it waits for what PostgreSQL cannot do now. A tick starts up to JITTER_S late unless `cron` counts
+    continues; it waits for what PostgreSQL cannot do now. A tick that returns False is called again after
+    `outage_retry_s`, until a later one begins: what a server that was unavailable kept it from doing waits for no cron.
+    A tick starts up to JITTER_S late unless `cron` counts
     seconds; a stop leaves it GRACE_S.
 
     A tick whose process dies is run again by another after 30 s, and the next ones wait for that; with
@@ -61,9 +65,14 @@ async def run_schedule(
     """
     jitter_s = JITTER_S if len(cron.split()) == 5 else 0.0
 
+    begun = 0
+
     async def late_tick() -> None:
+        nonlocal begun
+        begun = this = begun + 1
         await pause(stop, random.uniform(0, jitter_s))  # noqa: S311  # no secret: it spreads the load
-        await _until_stopped(tick, stop)
+        while await _until_stopped(tick, stop) is False and this == begun and not stop.is_set():
+            await pause(stop, outage_retry_s)
 
     outages, work = outages or Outages(), f"The schedule {name}"
 
@@ -75,7 +84,7 @@ async def run_schedule(
     await retrying(until_broken, StopSignal(stop), work, outages, retry_s=retry_s)
 
 
-async def _until_stopped(tick: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def _until_stopped(tick: Callable[[], Awaitable[bool | None]], stop: asyncio.Event) -> bool | None:
     running, stopping = asyncio.ensure_future(tick()), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -83,7 +92,8 @@ async def _until_stopped(tick: Callable[[], Awaitable[None]], stop: asyncio.Even
             await asyncio.wait({running}, timeout=GRACE_S)
         if not running.done():
             running.cancel()
-        await asyncio.gather(running, return_exceptions=stop.is_set())
+        result = (await asyncio.gather(running, return_exceptions=stop.is_set()))[0]
+        return result if isinstance(result, bool) else None
     finally:
         stopping.cancel()
         running.cancel()

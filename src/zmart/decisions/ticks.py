@@ -8,18 +8,26 @@ from collections.abc import Awaitable, Callable
 import structlog
 from prometheus_client import Counter, Histogram
 
-from zmart.errors import ZmartError
+from zmart.chain.json_rpc import TransientRpcError
+from zmart.errors import StoreError, ZmartError
 
 log = structlog.get_logger()
 
 
+def is_outage(problem: Exception) -> bool:
+    """Return whether a server was unavailable: then the same succeeds once it is back."""
+    return isinstance(problem, (StoreError, TransientRpcError))
+
+
 class TickRecord:
-    """`await run(tick)` runs it; afterwards `error` says why it failed, or "" when it succeeded."""
+    """`await run(tick)` runs it; afterwards `error` says why it failed, or "" when it succeeded. `was_outage`: it
+    failed because a server was unavailable, and should soon be run again."""
 
     def __init__(self, counter: Counter, seconds: Histogram) -> None:
         self._counter = counter
         self._seconds = seconds
         self.error = ""
+        self.was_outage = False
         self.last_at_s: float | None = None
         self.runs = 0
 
@@ -28,8 +36,9 @@ class TickRecord:
         started = time.monotonic()
         try:
             await tick()
-            self.error = ""
+            self.error, self.was_outage = "", False
         except Exception as problem:
+            self.was_outage = is_outage(problem)
             self.error = str(problem) or type(problem).__name__
             log.warning("tick failed", error=self.error, exc_info=not isinstance(problem, ZmartError))
         self.runs += 1

@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import Counter, Gauge
 
+from zmart.decisions.ticks import is_outage
 from zmart.errors import IndexIncomplete, ZmartError
 from zmart.market.types import MarketId
 from zmart.store import alerts, market_work
@@ -23,6 +24,8 @@ AT_ONCE = 16
 """Markets in work at the same time: each spends most of its time waiting for the chain."""
 DRAIN_S = 5.0
 """The time that a stop leaves to running work; what is cancelled then is resumed by the next process."""
+OUTAGE_PAUSE_S = 5.0
+"""The longest pause after a server was unavailable: the wait must not outlive the outage."""
 WAITING_PAUSE_S = 30.0
 """Between two attempts at a market that waits for a person or another service."""
 
@@ -30,22 +33,38 @@ log = structlog.get_logger()
 
 
 class MarketWorkers:
-    """`start` begins work on a market unless it has begun; `drain` waits for all of it."""
+    """`start` begins work on a market unless it has begun; `drain` waits for all of it.
 
-    def __init__(self, pool: Pool, limit: int = AT_ONCE) -> None:
+    With `held` nothing begins: HOLD_DECISIONS.
+    """
+
+    def __init__(self, pool: Pool, limit: int = AT_ONCE, *, held: bool = False) -> None:
         self._pool = pool
+        self.held = held
         self._permits = asyncio.Semaphore(limit)
         self._tasks: dict[MarketId, asyncio.Task[None]] = {}
         self._begun: set[MarketId] = set()
 
     def start(self, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> None:
-        """Start `work` on a market, unless work on it is running."""
-        if market_id in self._tasks:
+        """Start `work` on a market, unless work on it is running or decisions are held."""
+        if self.held or market_id in self._tasks:
             return
         task = asyncio.create_task(self._work(market_id, job, work))
         self._tasks[market_id] = task
         running.set(len(self._tasks))
         task.add_done_callback(lambda _: self._ended(market_id))
+
+    async def report_held(self, service: str) -> None:
+        """Raise an alert while this service holds its decisions, and resolve it when it does not."""
+        key = f"decisions-held:{service}"
+        if not self.held:
+            await alerts.resolve_alert(self._pool, key)
+            return
+        text = (
+            f"The {service} was started with HOLD_DECISIONS: it sends nothing to the chain. Start it without, once the "
+            "restored votes have been checked (docs/operations.md)."
+        )
+        await alerts.raise_alert(self._pool, key, "warning", text)
 
     async def drain(self, within_s: float | None = None) -> None:
         """Wait for all work; `within_s`: only for what has begun, then cancel the rest."""
@@ -105,7 +124,8 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
         )
         failures.labels(job.value).inc()
         error = f"{type(problem).__name__}: {problem}"
-        failure = await market_work.failed(pool, market_id, job, error)
+        longest_s = OUTAGE_PAUSE_S if is_outage(problem) else market_work.LONGEST_PAUSE_S
+        failure = await market_work.failed(pool, market_id, job, error, longest_s)
         if failure.same_error:
             text = f"The {job.value} of market {market_id} failed {failure.attempts} times in a row: {error}"
             await alerts.raise_alert(pool, _key("failing", job, market_id), "critical", text)

@@ -32,6 +32,17 @@ _REPLIES = {
 }
 
 
+_QUERY: Document = {
+    "type": "object",
+    "description": "Subscribes on connecting, as the message does. Other parameters are ignored.",
+    "properties": {
+        "channels": {"type": "string", "description": "channels, separated by commas"},
+        "epoch": {"type": "string", "description": "to resume: the last one received"},
+        "offset": {"type": "integer", "minimum": 0, "description": "to resume: the last one received"},
+    },
+}
+
+
 @lru_cache(maxsize=4)
 def published(socket_url: str) -> bytes:
     """Return the document's JSON for the socket that clients reach at `socket_url` (ws:// or wss://)."""
@@ -52,6 +63,7 @@ def document(socket_url: str) -> Document:
                 "address": "/",
                 "description": "One connection carries all subscriptions. Any path will do.",
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in every},
+                "bindings": {"ws": {"method": "GET", "query": _QUERY, "bindingVersion": "0.1.0"}},
             }
         },
         "operations": _operations(),

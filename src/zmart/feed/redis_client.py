@@ -6,7 +6,7 @@ last second, which the feed must notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable
+from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable, ZmartError
 
 _KINDS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (exceptions.ReadOnlyError, ReadOnly),
@@ -25,9 +25,21 @@ _KINDS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (exceptions.ClusterDownError, Unavailable),  # MASTERDOWN, too
     (exceptions.NoPermissionError, Unavailable),
     (exceptions.ConnectionError, Unavailable),  # LOADING, NOAUTH and WRONGPASS, too
+    (exceptions.InvalidResponse, Unavailable),  # another server than Redis
     (exceptions.TimeoutError, Unavailable),
     (OSError, Unavailable),
 )
+_NO_DATABASE = "DB index is out of range"
+_REFUSALS: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.AuthenticationError, "the password of REDIS_URL, or its user, is wrong or missing"),
+    (
+        exceptions.AuthenticationWrongNumberOfArgsError,
+        "REDIS_URL must name the password alone, without a user",
+    ),
+    (exceptions.NoPermissionError, "the user of REDIS_URL may not use this command or key"),
+    (exceptions.InvalidResponse, "what listens at the address of REDIS_URL is no Redis"),
+)
+_CHECK_KEY = "zmart:doctor"
 _KINDS_BY_CODE: dict[str, type[StoreError]] = {
     "MISCONF": ReadOnly,  # it cannot save to its disk
     "NOREPLICAS": ReadOnly,
@@ -39,6 +51,10 @@ _MESSAGES = {
     Busy: "Redis is busy",
     ReadOnly: "Redis accepts no writes",
 }
+
+
+class CommandRefused(ZmartError):
+    """Redis knows no such command, or not with these arguments."""
 
 
 class RedisClient(Redis):
@@ -80,6 +96,38 @@ def connect(
     return cast("RedisClient", RedisClient.from_pool(pool))
 
 
+async def plain_reply(client: RedisClient, command: Sequence[str]) -> object:
+    """Send a command and return the reply as the server sent it. Raises StoreError, or CommandRefused with the server's
+    own words."""
+    client.response_callbacks.clear()
+    try:
+        return await client.execute_command(*command)
+    except exceptions.ResponseError as problem:
+        raise CommandRefused(str(problem)) from None
+
+
+async def require_accepted(redis_url: str) -> None:
+    """Raise SettingError or Unavailable if the server refuses REDIS_URL; return if it accepts it, or cannot be asked
+    now."""
+    client = connect(redis_url, connections=1, connect_s=1.0, answer_s=1.0)
+    try:
+        await client.ping()
+    except StoreError as problem:
+        if problem.setting:
+            raise
+    finally:
+        await client.aclose()
+
+
+async def require_writable(redis_url: str) -> None:
+    """Write a key that expires at once. Raises SettingError and StoreError."""
+    client = connect(redis_url, connections=1, answer_s=5.0)
+    try:
+        await client.set(_CHECK_KEY, b"1", px=1)
+    finally:
+        await client.aclose()
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
     """Raise errors of redis-py within the block as those of the store."""
@@ -96,10 +144,15 @@ def redis_error(problem: Exception) -> StoreError | None:
     """The error of the store for one of redis-py; None for a bug (a wrong command, a key of another type)."""
     kind = next((kind for error, kind in _KINDS if isinstance(problem, error)), None)
     if kind is None and isinstance(problem, exceptions.ResponseError):
-        kind = _KINDS_BY_CODE.get(str(problem).partition(" ")[0])
+        is_number = str(problem).startswith(_NO_DATABASE)
+        kind = Unavailable if is_number else _KINDS_BY_CODE.get(str(problem).partition(" ")[0])
     if kind is None:
         return None
     # The text of a failed connection holds the address; replies of the server say what is wrong.
     answered = getattr(problem, "status_code", None) or isinstance(problem, exceptions.ResponseError)
     reason = f"{type(problem).__name__}: {problem}" if answered else type(problem).__name__
-    return kind(f"{_MESSAGES[kind]} ({reason}).", server="Redis")
+    advice = next((text for error, text in _REFUSALS if isinstance(problem, error)), "")
+    if not advice and str(problem).startswith(_NO_DATABASE):
+        advice = "the number of the database in REDIS_URL is too high"
+    setting = "REDIS_URL" if advice else ""
+    return kind(f"{_MESSAGES[kind]} ({reason}){advice and f': {advice}'}.", server="Redis", setting=setting)

@@ -6,6 +6,7 @@ import httpx
 
 from zmart.ipfs.cid import FileCheck
 from zmart.ipfs.pinning import PinError
+from zmart.loopback import client_options
 
 FETCH_MAX_BYTES = 16 * 1024 * 1024
 _TIMEOUT_S = 30.0
@@ -22,7 +23,7 @@ async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FET
     data = bytearray()
     try:
         async with (
-            httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True) as http,
+            httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True, **client_options(url)) as http,
             http.stream("GET", url) as answer,
         ):
             if answer.status_code != httpx.codes.OK:

@@ -17,12 +17,16 @@ from zmart.errors import SettingError
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.multiformats import parse_cid
 from zmart.ipfs.pinning import PinError, Pinned
+from zmart.loopback import client_options
 from zmart.market.integers import parse_decimal
+from zmart.market.json_input import JSON_ERRORS
+from zmart.market.text_input import one_line
 from zmart.settings import Settings
 
 _ATTEMPTS = 4
 _TIMEOUT_S = 30.0
 _RETRY_AFTER_MAX_S = 60
+_MESSAGE_CHARS = 500
 _NOT_PINNED = "CURRENT_USER_HAS_NOT_PINNED_CID"
 
 _T = TypeVar("_T")
@@ -47,7 +51,9 @@ class PinataClient:
 
     def __init__(self, api_url: str, credentials: Mapping[str, str], name: str = "pinata") -> None:
         self.name = name
-        self._http = httpx.AsyncClient(base_url=api_url, headers=dict(credentials), timeout=_TIMEOUT_S)
+        self._http = httpx.AsyncClient(
+            base_url=api_url, headers=dict(credentials), timeout=_TIMEOUT_S, **client_options(api_url)
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PinataClient:
@@ -82,8 +88,9 @@ class PinataClient:
         )
         pinned = _decode(answer, _PinAnswer)
         if pinned.cid != expected:
-            raise PinError(f"{self.name} stored {name} as {pinned.cid}, but its bytes are {expected}.")
-        return Pinned(expected, self.name, pinned.provider_id, len(data))
+            stored = one_line(pinned.cid, _MESSAGE_CHARS)
+            raise PinError(f"{self.name} stored {name} as {stored}, but its bytes are {expected}.")
+        return Pinned(expected, self.name, one_line(pinned.provider_id, _MESSAGE_CHARS), len(data))
 
     async def unpin(self, cid: str) -> bool:
         """Unpin `cid`; False if it was not pinned. Raises PinError."""
@@ -131,7 +138,7 @@ class PinataClient:
 class _Refused(PinError):
     def __init__(self, provider: str, answer: httpx.Response) -> None:
         self.status = answer.status_code
-        self.body = answer.text[:500]
+        self.body = one_line(answer.text[:_MESSAGE_CHARS], _MESSAGE_CHARS)
         self.retry_after = answer.headers.get("retry-after", "")
         advice = " Check PINATA_JWT or the key pair." if self.status in (401, 403) else ""
         super().__init__(f"{provider} refused with status {self.status}: {self.body}.{advice}")
@@ -164,5 +171,6 @@ def _text(value: Mapping[str, object]) -> str:
 def _decode(answer: bytes, shape: type[_T]) -> _T:
     try:
         return msgspec.json.decode(answer, type=shape)
-    except msgspec.DecodeError as problem:
-        raise PinError(f"The pin provider's answer cannot be read: {problem}.") from None
+    except JSON_ERRORS as problem:
+        problem_text = one_line(str(problem), _MESSAGE_CHARS)
+        raise PinError(f"The pin provider's answer cannot be read: {problem_text}.") from None

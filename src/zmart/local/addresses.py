@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from zmart.local.state_files import DamagedState
+from zmart.market.json_input import JSON_ERRORS
 from zmart.settings import Settings, load_settings, settings
 
 
@@ -37,7 +38,7 @@ def stack_settings() -> Settings:
         return own
     try:
         environment = msgspec.json.decode(path.read_bytes(), type=StackFile).environment
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
+    except (*JSON_ERRORS, OSError) as problem:
         raise DamagedState(
             f"{path} cannot be read ({problem}), so the database is unknown: `zmart up` writes the file again, "
             "or set DATABASE_URL and the other addresses."

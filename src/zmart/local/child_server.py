@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from zmart.local.child_environment import inherited
 from zmart.local.processes import private_folder, stop, wait_until
 
 
@@ -53,6 +54,7 @@ class ChildServer(ABC):
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 cwd=self.working_folder,
+                env=inherited(),
                 process_group=0,
             )
         self.wait_ready()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -80,6 +81,8 @@ def _programs(settings: Settings) -> Iterator[DoctorFinding]:
         yield _program("Valkey", lambda: find_binary(settings.local_valkey_bin))
     else:
         yield _redis(settings)
+    if not parts.pinata:
+        yield _pinata(settings)
     if not parts.chain:
         yield _chain(settings)
         return
@@ -100,30 +103,41 @@ def _program(name: str, find: Callable[[], Path]) -> DoctorFinding:
 
 
 def _database(settings: Settings) -> DoctorFinding:
-    from zmart.store import migrate
+    from zmart.store.database_check import require_writable
 
-    try:
-        status = asyncio.run(migrate.status(settings.require("database_url")))
-    except ZmartError as problem:
-        return DoctorFinding("PostgreSQL", False, str(problem))
-    if status.problem is not None:
-        return DoctorFinding("PostgreSQL", False, status.problem)
-    schema = "up to date" if status.up_to_date else "not up to date: run `zmart migrate up`"
-    return DoctorFinding(
-        "PostgreSQL", status.up_to_date, f"PostgreSQL of DATABASE_URL answers; its schema is {schema}."
+    return _judged(
+        "PostgreSQL",
+        lambda: require_writable(settings.require("database_url")),
+        "PostgreSQL of DATABASE_URL answers; its schema is up to date.",
     )
 
 
 def _redis(settings: Settings) -> DoctorFinding:
-    import redis
+    from zmart.feed.redis_client import require_writable
 
+    return _judged(
+        "Redis",
+        lambda: require_writable(settings.require("redis_url")),
+        "Redis of REDIS_URL answers, and accepts writes.",
+    )
+
+
+def _pinata(settings: Settings) -> DoctorFinding:
+    from zmart.ipfs.pinata import PinataClient
+
+    async def check() -> None:
+        async with PinataClient.from_settings(settings) as pins:
+            await pins.check()
+
+    return _judged("Pinata", check, "Pinata answers, and accepts our credentials.")
+
+
+def _judged(name: str, check: Callable[[], Coroutine[Any, Any, None]], good: str) -> DoctorFinding:
     try:
-        with redis.Redis.from_url(settings.require("redis_url"), socket_timeout=5, retry=None) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as problem:
-        sentence = f"Redis does not answer ({type(problem).__name__}): check REDIS_URL and that it runs."
-        return DoctorFinding("Redis", False, sentence)
-    return DoctorFinding("Redis", True, "Redis of REDIS_URL answers.")
+        asyncio.run(check())
+    except ZmartError as problem:
+        return DoctorFinding(name, False, str(problem))
+    return DoctorFinding(name, True, good)
 
 
 def _disk(home: Path) -> DoctorFinding:
@@ -175,8 +189,4 @@ def _chain(settings: Settings) -> DoctorFinding:
             keys = {"backend": backend.pubkey(), "admin": admin.pubkey() if admin else None}
             await check_program(rpc, Program.from_settings(settings), **keys)
 
-    try:
-        asyncio.run(check())
-    except ZmartError as problem:
-        return DoctorFinding("GlobalConfig", False, str(problem))
-    return DoctorFinding("GlobalConfig", True, "The chain answers, and its GlobalConfig names our keys.")
+    return _judged("GlobalConfig", check, "The chain answers, and its GlobalConfig names our keys.")

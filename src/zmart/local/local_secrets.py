@@ -9,6 +9,7 @@ import msgspec
 
 from zmart.local.processes import private_folder
 from zmart.local.state_files import DamagedState, write_state
+from zmart.market.json_input import JSON_ERRORS
 
 
 class LocalSecrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +27,7 @@ def load_secrets(folder: Path) -> LocalSecrets:
     path = private_folder(folder) / "secrets.json"
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
+    except (*JSON_ERRORS, OSError) as problem:
         raise DamagedState(
             f"{path} cannot be read ({problem}). Restore it from a backup, or remove it: then new ones are created, "
             "sessions end, and webhooks that were registered with the old secret are refused."

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.child_environment import inherited
 from zmart.local.child_server import ChildServer
 from zmart.local.extra import INSTALL
 from zmart.local.processes import (
@@ -184,7 +185,13 @@ class Postgres(ChildServer):
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
         settings = SETTINGS.format(port=self.port) + ("" if self._durable else NOT_DURABLE)
-        (self.data / "postgresql.conf").write_text(settings, encoding="utf-8")
+        path = self.data / "postgresql.conf"
+        if path.read_text("utf-8") == settings:
+            return
+        try:
+            path.write_text(settings, encoding="utf-8")
+        except OSError as problem:
+            raise StartError(f"{path} cannot be written ({problem.strerror}): is the disk full?") from None
 
     def _initdb(self) -> None:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -209,10 +216,12 @@ class Postgres(ChildServer):
             f"--pwfile={password_file}",
             *self._options(),
         ]
-        done = subprocess.run(start_command(command, self.run_as), capture_output=True, check=False, cwd="/")
+        done = subprocess.run(
+            start_command(command, self.run_as), capture_output=True, check=False, cwd="/", env=inherited()
+        )
         password_file.unlink()
         if done.returncode != 0:
-            raise StartError(f"PostgreSQL could not create its data folder: {_last_line(done.stderr)}")
+            raise StartError(f"PostgreSQL could not create its data folder: {_reason(done.stderr)}")
         draft.rename(self.data)
         sync_folder(self.home)
 
@@ -257,7 +266,7 @@ class Postgres(ChildServer):
         """
         made = self._client("createdb", f"--template={template}", name)
         if made.returncode != 0 and b"already exists" not in made.stderr:
-            raise StartError(f"PostgreSQL could not create the database {name}: {_last_line(made.stderr)}")
+            raise StartError(f"PostgreSQL could not create the database {name}: {_reason(made.stderr)}")
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
@@ -273,7 +282,7 @@ class Postgres(ChildServer):
         ]
         return subprocess.run(
             [self._bin_dir / program, *address, *arguments],
-            env={**os.environ, "PGPASSWORD": self.password},
+            env={**inherited(), "PGPASSWORD": self.password},
             capture_output=True,
             check=False,
         )
@@ -306,6 +315,7 @@ def _copy_programs(install: Path, copy: Path) -> None:
     draft.rename(copy)
 
 
-def _last_line(output: bytes) -> str:
-    lines = output.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "no output"
+def _reason(output: bytes) -> str:
+    """Return the line of a program's output that states an error, or its last one."""
+    lines = output.decode("utf-8", "replace").strip().splitlines() or ["no output"]
+    return next((line for line in lines if "error:" in line.lower()), lines[-1])

@@ -5,7 +5,6 @@ This module starts nothing: `startup` does that from a plan, and the commands in
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -17,6 +16,7 @@ import msgspec
 
 from zmart.local.addresses import stack_file
 from zmart.local.chain.server import ChainServer
+from zmart.local.child_environment import inherited
 from zmart.local.environment import EmbeddedParts, environment, parts_of
 from zmart.local.local_secrets import load_secrets
 from zmart.local.ports import NAMES, choose_ports
@@ -25,6 +25,7 @@ from zmart.local.processes import private_folder, start_command
 from zmart.local.state_files import write_state
 from zmart.local.supervision import SupervisedProgram, Supervisor
 from zmart.local.valkey import Valkey
+from zmart.market.json_input import JSON_ERRORS
 from zmart.services.contract import SERVICES
 from zmart.setting_values import host_in_url
 from zmart.settings import Settings
@@ -41,6 +42,7 @@ class StackRecord(msgspec.Struct, frozen=True, kw_only=True):
     addresses: dict[str, str]
     ready_paths: dict[str, str]
     started_at: float
+    page_settings: dict[str, str] = {}
 
 
 class LocalStack:
@@ -127,6 +129,7 @@ class LocalStack:
             environment=self.environment,
             ports=self.ports,
             addresses=self.addresses(),
+            page_settings=self.page_settings(),
             ready_paths=self.ready_urls(),
             started_at=time.time(),
         )
@@ -155,6 +158,18 @@ class LocalStack:
         if self.valkey is not None:
             addresses["Redis"] = f"redis://127.0.0.1:{self.ports['local_redis_port']}/0"
         return addresses
+
+    def page_settings(self) -> dict[str, str]:
+        """Return the settings of a front end that uses this stack, under the names of the old backend's front end."""
+        addresses = self.addresses()
+        rpc_urls = [self.chain.rpc_url] if self.chain is not None else self.effective.rpc_urls
+        return {
+            "NEXT_PUBLIC_API_URL": addresses["API"],
+            "NEXT_PUBLIC_WS_URL": addresses["WebSocket"],
+            "NEXT_PUBLIC_SOLANA_RPC_URL": rpc_urls[0],
+            "NEXT_PUBLIC_SOLANA_NETWORK": "localnet" if self.chain is not None else "devnet",
+            "NEXT_PUBLIC_PROGRAM_ID": self.effective.solana_program_id_core,
+        }
 
     def ready_urls(self) -> dict[str, str]:
         """Return the /ready address of each of the six services."""
@@ -191,7 +206,7 @@ def read_record(home: Path) -> StackRecord | None:
     path = stack_file(home)
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackRecord)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (*JSON_ERRORS, OSError):
         return None
 
 
@@ -226,4 +241,4 @@ def _effective(settings: Settings, given: dict[str, str]) -> Settings:
 def process_environment(stack: LocalStack) -> dict[str, str]:
     """Return the environment of every process of the stack."""
     plain = {"PYTHONUNBUFFERED": "1", "TYPER_STANDARD_TRACEBACK": "1"}  # logs, not terminals
-    return {**os.environ, **stack.environment, **plain}
+    return {**inherited(with_libpq=stack.postgres is None), **stack.environment, **plain}

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import resource
 import shlex
 import socket
@@ -24,9 +25,12 @@ from xmlrpc.client import Fault, ServerProxy
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.local.state_files import write_state
 
 LONGEST_SOCKET_PATH = 100  # the kernel accepts 107 bytes; supervisord appends a suffix while it binds
 MAX_FILES = 65_536
+_EMPTY = "%(here).0s"
+_COMMENT = re.compile(r"(?<=\s)[;#]")
 ANSWER_SECONDS = 5.0
 STOP_POLL_SECONDS = 0.05
 
@@ -37,10 +41,10 @@ silent = true
 user = {user}
 identifier = zmart
 directory = {directory}
-logfile = {logs}/supervisord.log
+logfile = {log}
 logfile_maxbytes = 5MB
 logfile_backups = 2
-pidfile = {folder}/supervisord.pid
+pidfile = {pid}
 childlogdir = {logs}
 minfds = {files}
 
@@ -67,7 +71,7 @@ stopwaitsecs = {stop_seconds}
 stopasgroup = {as_group}
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {logs}/{name}.log
+stdout_logfile = {logfile}
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 3
 """
@@ -146,7 +150,7 @@ class Supervisor:
         return Path(tempfile.gettempdir()) / f"zmart-{os.getuid()}-{name}" / "supervisor.sock"
 
     def write_config(self, programs: Sequence[SupervisedProgram], directory: Path) -> None:
-        """Write supervisord's configuration; programs run in `directory`."""
+        """Write supervisord's configuration; programs run in `directory`. Raises StoreError."""
         for folder in (self.folder, self.logs, self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_private(self.socket.parent)
@@ -155,7 +159,7 @@ class Supervisor:
         for priority, group in enumerate(groups, start=1):
             members = ",".join(program.name for program in programs if program.group == group)
             parts.append(_GROUP.format(name=group, programs=members, priority=priority))
-        self.config.write_text("".join(parts), encoding="utf-8")
+        write_state(self.config, "".join(parts))
 
     def _check_private(self, folder: Path) -> None:
         if folder.stat().st_uid != os.getuid():
@@ -167,7 +171,8 @@ class Supervisor:
             user=os.getuid(),
             directory=_plain(directory),
             logs=_plain(self.logs),
-            folder=_plain(self.folder),
+            log=_plain(self.logs / "supervisord.log"),
+            pid=_plain(self.folder / "supervisord.pid"),
             socket=_plain(self.socket),
             files=MAX_FILES if limit == resource.RLIM_INFINITY else min(limit, MAX_FILES),
         )
@@ -180,7 +185,7 @@ class Supervisor:
             stop_signal=program.stop_signal,
             stop_seconds=program.stop_seconds,
             as_group="true" if program.stop_as_group else "false",
-            logs=_plain(self.logs),
+            logfile=_plain(self.logs / f"{program.name}.log", expansions=2),
         )
 
     def command(self) -> list[str]:
@@ -275,8 +280,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _plain(value: object) -> str:
-    return str(value).replace("%", "%%")
+def _plain(value: object, expansions: int = 1) -> str:
+    """Return a value as it stands in the configuration: supervisord expands `%` so many times, takes ; and # behind a
+    space for a comment, and strips spaces at the end. "%(here).0s" is empty once it is expanded."""
+    escaped = _COMMENT.sub(rf"{_EMPTY}\g<0>", str(value).replace("%", "%%")) + _EMPTY
+    return escaped if expansions == 1 else _doubled(escaped)
+
+
+def _doubled(escaped: str) -> str:
+    return escaped.replace("%%", "%%%%")
 
 
 def _dicts(response: object) -> list[dict[str, object]]:

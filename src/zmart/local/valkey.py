@@ -25,7 +25,7 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 SETTINGS = """\
 bind 127.0.0.1
 port {port}
-dir "{data}"
+dir {data}
 requirepass {password}
 appendonly {append_only}
 appendfsync everysec
@@ -59,6 +59,12 @@ def _bundled() -> Path | None:
     system, machine = platform.system().lower(), platform.machine().lower()
     machine = machine if system == "darwin" else MACHINES.get(machine, machine)
     return Path(spec.origin).parent / "_binaries" / f"{system}-{machine}" / "valkey-server"
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as an argument in double quotes, as the server's configuration reads it."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 class Valkey(ChildServer):
@@ -95,7 +101,9 @@ class Valkey(ChildServer):
         """Write the server's settings."""
         data = private_folder(self.folder / "data")
         append_only = "yes" if self._durable else "no"
-        settings = SETTINGS.format(port=self.port, data=data, password=self.password, append_only=append_only)
+        settings = SETTINGS.format(
+            port=self.port, data=_quoted(data), password=self.password, append_only=append_only
+        )
         write_state(self.folder / "valkey.conf", settings)
 
     def command(self) -> list[str]:

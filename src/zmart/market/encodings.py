@@ -11,6 +11,7 @@ import msgspec
 
 from zmart.errors import Unauthenticated
 from zmart.market.identifiers import BASE58
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature
 
 SIGNATURE_BYTES = 64
@@ -40,7 +41,7 @@ def describe(text: str) -> str:
         return f"{name} of {len(raw)} byte{'s' if len(raw) != 1 else ''}"
     try:
         return f"a list of {len(msgspec.json.decode(text, type=list[int]))} numbers"
-    except (msgspec.DecodeError, RecursionError):
+    except JSON_ERRORS:
         return "in none of these encodings" if text else "empty"
 
 
@@ -57,6 +58,8 @@ def _decoded(text: str) -> Iterator[tuple[str, bytes]]:
         yield "base58", base58.b58decode(text)
     if matched := _HEX.fullmatch(text):
         yield "hex", bytes.fromhex(matched[1])
+        if text.startswith("0x"):
+            return
     if _BASE64.fullmatch(text):
         bare = text.rstrip("=").replace("-", "+").replace("_", "/")
         try:

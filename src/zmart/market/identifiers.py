@@ -10,6 +10,8 @@ import msgspec
 from zmart.market.types import Address, MarketId
 
 BASE58 = "[1-9A-HJ-NP-Za-km-z]"
+BASE58_TEXT = rf"^{BASE58}+\Z"
+"""Any text in base58, for what a node names: nothing else reaches a table."""
 MARKET_ID_FORM = "[0-9a-f]{64}"
 ADDRESS_FORM = f"{BASE58}{{32,44}}"
 SIGNATURE_FORM = f"{BASE58}{{64,88}}"

@@ -24,7 +24,8 @@ _INVISIBLE = (
 _INVISIBLE_BEYOND_FFFF = "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 """Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, and the letters and signs that are blank."""
 
-_refused = re.compile(f"[{_REFUSED}]")
+_refused = re.compile(rf"[{_REFUSED}\ud800-\udfff]")
+_unpaired = re.compile(r"[\ud800-\udfff]")
 _control = re.compile(f"[{_CONTROL}]")
 _reordering = re.compile(f"[{_REORDERING}]")
 _invisible = re.compile(f"[{_INVISIBLE}{_INVISIBLE_BEYOND_FFFF}]")
@@ -52,6 +53,12 @@ def search_text(text: str) -> str:
     return nfc(_refused.sub(" ", text)).strip()
 
 
+def one_line(text: str, longest: int) -> str:
+    """Return what another program said, for our own messages and tables: one line of printable characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= longest else line[:longest] + "…"
+
+
 def nfc(text: str) -> str:
     """Return the form NFC, in which text that looks the same is the same."""
     return unicodedata.normalize("NFC", text)
@@ -69,6 +76,8 @@ def _described(refused: re.Match[str]) -> str:
     what = "a hidden annotation"
     if _control.match(character):
         what = "a control character"
+    elif _unpaired.match(character):
+        what = "a byte that is no UTF-8, or half of a surrogate pair"
     elif _reordering.match(character):
         what = "a character that reorders text"
     return f"{what} (U+{ord(character):04X}) as its character {refused.start() + 1}"

@@ -30,10 +30,15 @@ def parse_iso(text: str) -> datetime:
 
     Raises ValueError: the text is no such time, or lies outside of the years 1 to 9999 in UTC.
     """
+    return in_utc(datetime.fromisoformat(text))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a moment in UTC; without a zone it is UTC. Raises ValueError outside of the years 1 to 9999."""
     try:
-        return _in_utc(datetime.fromisoformat(text))
+        return _in_utc(moment)
     except OverflowError:
-        raise ValueError(f"{text[:40]} is outside of the years 1 to 9999.") from None
+        raise ValueError(f"{moment.isoformat()} is outside of the years 1 to 9999 in UTC.") from None
 
 
 def iso_micro(moment: datetime) -> str:

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import structlog
 
+from zmart.loopback import client_options
 from zmart.settings import Settings
 from zmart.store import alerts
 from zmart.store.alerts import AlertRow
@@ -29,18 +30,17 @@ async def send_alerts(settings: Settings, stop: asyncio.Event, every_s: float = 
     url = settings.alert_webhook_url.get_secret_value()
     if not url:
         return
-    pool: Pool | None = None
-    async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
+    pool = Pool(settings.require("database_url"), size=1, wait_s=2.0)
+    try:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, **client_options(url)) as http:
 
-        async def send_all() -> float:
-            nonlocal pool
-            pool = pool or await Pool.open(settings.require("database_url"), size=1)
-            while not stop.is_set() and await send_next(pool, http, url):
-                pass
-            return every_s
+            async def send_all() -> float:
+                while not stop.is_set() and await send_next(pool, http, url):
+                    pass
+                return every_s
 
-        await retrying(send_all, StopSignal(stop), "Sending alerts", retry_s=every_s)
-    if pool is not None:
+            await retrying(send_all, StopSignal(stop), "Sending alerts", retry_s=every_s)
+    finally:
         await pool.close()
 
 

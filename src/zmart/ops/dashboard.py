@@ -117,6 +117,9 @@ def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
     down = [row.service for row in services if not row.ready]
     if down:
         return f"{', '.join(down)} not ready"
+    waiting = [f"{row.service}: {row.reason}" for row in services if row.reason]
+    if waiting:
+        return waiting[0]
     if state.figures.intents_uncertain:
         return f"{state.figures.intents_uncertain} transactions with an unknown outcome"
     if state.figures.dead_letters:

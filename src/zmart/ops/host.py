@@ -19,6 +19,7 @@ import uvloop
 
 from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
 from zmart.ops import logs
+from zmart.ops.background import BackgroundJobs
 from zmart.ops.disk import full_disk
 from zmart.ops.probes import Probes
 from zmart.services.connection_limits import server_config
@@ -26,11 +27,13 @@ from zmart.services.contract import SERVICES, AsgiApp, Service
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 from zmart.store import service_status
+from zmart.store.database_check import require_usable
 from zmart.store.pool import Pool
 
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard
 
+_USE_REDIS = {"gateway", "websocket", "aggregator"}
 _HEARTBEAT_S = 5.0
 _GRACE_S = 10.0
 START_RETRY_S = 1.0
@@ -51,23 +54,26 @@ async def _run(name: str, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     dashboard = _dashboard(settings) if name == "gateway" else None
-    probes = Probes(service, dashboard, cause=partial(full_disk, settings.zmart_home))
-    helpers = [asyncio.create_task(_heartbeat(service.name, probes, settings))]
+    jobs = BackgroundJobs(stop)
+    probes = Probes(service, dashboard, cause=partial(full_disk, settings.zmart_home), background=jobs)
     server = None if probes.app is None else _server(settings, SERVICES[name], probes)
+    jobs.start("The heartbeat", partial(_heartbeat, service.name, probes, settings))
     if name == "monitor":
-        helpers += [asyncio.create_task(job(settings, stop)) for job in (_alerts, _silence)]
+        jobs.start("Watching the services", partial(_silence, settings, stop))
+        if settings.alert_webhook_url.get_secret_value():
+            jobs.start("Sending alerts", partial(_alerts, settings, stop))
+    serving: asyncio.Task[None] | None = None
     if server is not None:
-        helpers.append(asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])])))
+        serving = asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])]))
     log.info("service started", pid=os.getpid())
     try:
-        await _until_stopped(service, stop)
+        await run_until_stopped(service, stop, serving)
     finally:
-        if server is not None:
+        if server is not None and serving is not None:
             server.should_exit = True
-            await asyncio.wait({helpers[-1]}, timeout=_GRACE_S)
-        for helper in helpers:
-            helper.cancel()
-        await asyncio.gather(*helpers, return_exceptions=True)
+            await asyncio.wait({serving}, timeout=_GRACE_S)
+            serving.cancel()
+        await jobs.end()
         await probes.close()
         log.info("service stopped")
 
@@ -79,6 +85,7 @@ async def create_service(name: str, settings: Settings, retry_s: float = START_R
     reached = False
     while True:
         try:
+            await _require_servers(name, settings)
             return await create(settings)
         except StoreError as problem:
             reached = reached or isinstance(problem, (Busy, ReadOnly))
@@ -86,6 +93,15 @@ async def create_service(name: str, settings: Settings, retry_s: float = START_R
                 raise
             log.warning("service waits to start", reason=str(problem))
             await asyncio.sleep(retry_s)
+
+
+async def _require_servers(name: str, settings: Settings) -> None:
+    """Raise with one sentence where only another setting or another schema helps."""
+    await require_usable(settings.require("database_url"))
+    if name in _USE_REDIS and (url := settings.redis_url.get_secret_value()):
+        from zmart.feed.redis_client import require_accepted
+
+        await require_accepted(url)
 
 
 # What only one service needs is imported by it alone: five processes start sooner.
@@ -118,12 +134,23 @@ def leave_to_rest() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def _until_stopped(service: Service, stop: asyncio.Event) -> None:
-    """Run the service; after `stop` it has the grace time to finish what it began."""
+async def run_until_stopped(
+    service: Service, stop: asyncio.Event, serving: asyncio.Task[None] | None = None
+) -> None:
+    """Run the service; after `stop` it has the grace time to finish what it began.
+
+    A server that ends before (`serving`) ends the service, too: nobody could reach it. Raises what ended it otherwise.
+    """
     running = asyncio.create_task(service.run(stop))
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    ends = {running, stopping} if serving is None else {running, stopping, serving}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    if serving is not None and serving.done() and not stop.is_set():
+        running.cancel()
+        await asyncio.wait({running}, timeout=_GRACE_S)
+        serving.result()
+        raise RuntimeError(f"the server of the {service.name} ended without a request to stop")
     if not running.done():
         _, late = await asyncio.wait({running}, timeout=_GRACE_S)
         if late:

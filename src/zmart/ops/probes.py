@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from zmart.errors import ZmartError
+from zmart.ops.background import BackgroundJobs
 from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
 from zmart.services.plain_http import path_of, send_problem, send_response
 
@@ -30,9 +31,12 @@ class Probes:
         dashboard: Dashboard | None = None,
         readiness_wait_s: float = READINESS_WAIT_S,
         cause: Callable[[], str] = str,
+        background: BackgroundJobs | None = None,
     ) -> None:
-        """`cause` returns what stands behind any trouble on this machine now, as a full disk does, or ""."""
+        """`cause` returns what stands behind any trouble on this machine now, as a full disk does, or "". `background`:
+        the jobs beside the service, without which it is not ready."""
         self._cause = cause
+        self._background = background
         self._service = service
         self._readiness_wait_s = readiness_wait_s
         self._dashboard = dashboard
@@ -92,6 +96,8 @@ class Probes:
         It is bounded in time: a service that does not answer is not ready.
         """
         readiness = await self._service_readiness()
+        if readiness.ready and self._background is not None and (reason := self._background.reason):
+            readiness = msgspec.structs.replace(readiness, ready=False, reason=reason)
         if readiness.ready or not (cause := self._cause()):
             return readiness
         return msgspec.structs.replace(readiness, reason=f"{cause} {readiness.reason}")

@@ -16,17 +16,17 @@ SILENT_AFTER_S = 30.0
 
 async def watch_silence(settings: Settings, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
     """Raise and close the alerts `silent:<service>` until `stop` is set. Every monitor runs this."""
-    pool: Pool | None = None
+    pool = Pool(settings.require("database_url"), size=1, wait_s=2.0)
     silent: frozenset[str] = frozenset()
 
     async def watch() -> float:
-        nonlocal pool, silent
-        pool = pool or await Pool.open(settings.require("database_url"), size=1)
+        nonlocal silent
         silent = await report_silence(pool, silent)
         return every_s
 
-    await retrying(watch, StopSignal(stop), "Watching the services", retry_s=every_s)
-    if pool is not None:
+    try:
+        await retrying(watch, StopSignal(stop), "Watching the services", retry_s=every_s)
+    finally:
         await pool.close()
 
 

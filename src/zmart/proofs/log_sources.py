@@ -11,7 +11,9 @@ import msgspec
 
 from zmart.errors import Invalid, NotFound, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
+from zmart.loopback import client_options
 from zmart.market.integers import parse_decimal
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import MarketId
 from zmart.proofs import merkle
 from zmart.proofs.log_documents import MAX_PAGE, LogPage
@@ -22,7 +24,7 @@ _MOST_WAITS = 5
 
 async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
     """Read the log page by page from GET /api/votes/<market>/log. Raises NotFound, Invalid, ZmartError."""
-    async with httpx.AsyncClient(base_url=base_url, timeout=30.0) as client:
+    async with httpx.AsyncClient(base_url=base_url, timeout=30.0, **client_options(base_url)) as client:
 
         async def page(start: int) -> LogPage:
             query = {"start": start, "limit": MAX_PAGE}
@@ -96,7 +98,7 @@ async def _patient(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Re
 def _page(raw: bytes, market_id: MarketId) -> LogPage:
     try:
         page = msgspec.json.decode(raw, type=LogPage)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+    except JSON_ERRORS as problem:
         raise Invalid("log", f"This is no page of a vote log: {problem}") from None
     if page.market_id != market_id:
         raise Invalid("log", f"This is the log of market {page.market_id}.")

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from zmart.errors import Invalid
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
 from zmart.market.vote_entries import parse_entry
 from zmart.proofs import merkle
@@ -63,7 +64,7 @@ def read_receipt(path: Path) -> VoteReceipt:
 def _decoded(raw: bytes, shape: type[_Shape]) -> _Shape | None:
     try:
         return msgspec.json.decode(raw, type=shape)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return None
 
 

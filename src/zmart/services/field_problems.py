@@ -11,6 +11,7 @@ import msgspec
 
 from zmart.client.shapes.system import FieldProblem
 from zmart.errors import Invalid
+from zmart.market.json_input import JSON_ERRORS
 from zmart.services.request_body import RequestBody, rules_of
 
 _PATH = re.compile(r" - at `\$(.*)`$")
@@ -25,7 +26,7 @@ def of_body(kind: type[msgspec.Struct], body: bytes) -> Iterator[FieldProblem]:
     """Yield one problem for each field of a body that is missing or wrong; none for what is no JSON."""
     try:
         value = msgspec.json.decode(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         return
     if not isinstance(value, dict):
         yield FieldProblem(field="body", message=f"body must be an object, not {_kind_of(value)}.")

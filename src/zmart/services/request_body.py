@@ -22,6 +22,8 @@ class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
 
     either: ClassVar[tuple[str, ...]] = ()
     """Exactly one of these fields must be given."""
+    any_of: ClassVar[tuple[str, ...]] = ()
+    """At least one of these fields must be given."""
 
     def __post_init__(self) -> None:
         problems: list[Invalid] = []
@@ -40,6 +42,8 @@ class RequestBody(msgspec.Struct, frozen=True, kw_only=True):
         """Tell what is wrong with which of the optional fields are given."""
         if cls.either and sum(name in given for name in cls.either) != 1:
             yield Invalid(cls.either[0], f"Send either {' or '.join(cls.either)}.")
+        if cls.any_of and not any(name in given for name in cls.any_of):
+            yield Invalid(cls.any_of[0], f"Send {' or '.join(cls.any_of)}, or both.")
 
 
 @cache

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from time import monotonic
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ import asyncpg
 from asyncpg.transaction import Transaction
 
 from zmart.errors import SettingError
+from zmart.loopback import database_address
 from zmart.store import server_sessions
 from zmart.store.connection_watch import ConnectionWatch
 from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
@@ -154,20 +156,34 @@ async def connect(database_url: str, *, statement_within_s: float | None = STATE
 
     Raises SettingError for an address that cannot be parsed, Unavailable and Busy.
     """
-    try:
+    with _connect_errors():
         async with asyncio.timeout(CONNECT_WITHIN_S):
-            connection = await asyncpg.connect(
-                database_url,
-                timeout=CONNECT_WITHIN_S,
-                command_timeout=statement_within_s,
-                connection_class=StoreConnection,
-            )
+            connection = await _connect(database_url, command_timeout=statement_within_s)
             await _prepare(connection, database_url)
+    return connection
+
+
+async def connect_unprepared(database_url: str) -> Any:  # noqa: ANN401
+    """Return a new connection that keeps no prepared statements, for use before the server is known. Raises as
+    `connect`."""
+    with _connect_errors():
+        return await _connect(database_url, command_timeout=CONNECT_WITHIN_S, statement_cache_size=0)
+
+
+async def _connect(database_url: str, **options: Any) -> Any:  # noqa: ANN401
+    return await asyncpg.connect(
+        database_address(database_url), timeout=CONNECT_WITHIN_S, connection_class=StoreConnection, **options
+    )
+
+
+@contextmanager
+def _connect_errors() -> Iterator[None]:
+    try:
+        yield
     except ValueError:  # its text holds parts of the address, and so of the password
         raise SettingError("DATABASE_URL is not an address of PostgreSQL: see .env.example.") from None
     except DRIVER_ERRORS as problem:
         raise connect_error(problem) from problem
-    return connection
 
 
 async def _prepare(connection: StoreConnection, database_url: str) -> None:

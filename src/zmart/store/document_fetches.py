@@ -38,6 +38,7 @@ FROM due WHERE f.market_id = due.market_id RETURNING f.market_id, f.cid
 """
 _FAILED = "UPDATE document_fetches SET last_error = $3 WHERE market_id = $1 AND cid = $2"
 _DONE = "DELETE FROM document_fetches WHERE market_id = $1 AND cid = $2"
+_RETRY_ALL = "UPDATE document_fetches SET next_attempt_at = now() WHERE next_attempt_at > now()"
 _WAITING = "SELECT count(*) FROM document_fetches"
 
 
@@ -57,6 +58,11 @@ async def claim(pool: Pool, *, is_first: bool) -> DocumentFetch | None:
     """Return a due row, for its first attempt or a later one; no other caller gets it before its next pause is over."""
     row = await pool.fetchrow(_CLAIM, is_first, float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
     return None if row is None else DocumentFetch(**row)
+
+
+async def retry_all(pool: Pool) -> None:
+    """Make every row due: after a restart or a restore nothing is known about why the last attempts failed."""
+    await pool.execute(_RETRY_ALL)
 
 
 async def failed(pool: Pool, fetch: DocumentFetch, error: str) -> None:

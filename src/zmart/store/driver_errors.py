@@ -7,6 +7,8 @@ were unavailable.
 
 from __future__ import annotations
 
+import socket
+import ssl
 from collections.abc import Mapping
 
 import asyncpg
@@ -42,6 +44,26 @@ _BY_CLASS: Mapping[str, type[StoreError]] = {
     "58": Unavailable,  # the server's own disk or system
 }
 _CHECK_ADDRESS = " Check DATABASE_URL if this does not end by itself."
+_REFUSALS: Mapping[str, str] = {
+    "28P01": "the password of DATABASE_URL, or its user, is wrong",
+    "28000": "the user of DATABASE_URL does not exist, or pg_hba.conf does not allow it from this host or without "
+    "encryption (sslmode)",
+    "3D000": "there is no database of the name in DATABASE_URL; create it, or correct the name",
+    "42501": "the user of DATABASE_URL may not connect to this database",
+}
+"""By SQLSTATE. The server's own text is left out: it repeats parts of the address."""
+_CHECK = "check DATABASE_URL and that it runs"
+_ADVICE: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not trusted, check DATABASE_URL (sslrootcert)"),
+    (ssl.SSLError, "the encryption failed, check DATABASE_URL (sslmode)"),
+    (socket.gaierror, "its host name cannot be resolved, check DATABASE_URL"),
+    (
+        ConnectionRefusedError,
+        "nothing listens at its address, check DATABASE_URL and that it runs",
+    ),
+    (TimeoutError, "check DATABASE_URL, that it runs and that no firewall is between"),
+    (FileNotFoundError, "a file or socket is missing, check DATABASE_URL"),
+)
 _MESSAGES: Mapping[type[StoreError], str] = {
     Unavailable: "PostgreSQL is unavailable",
     Busy: "PostgreSQL is busy",
@@ -68,11 +90,16 @@ def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
 def connect_error(problem: Exception) -> StoreError:
     """Return the store's error for a connection that could not be made: there no error is a bug."""
     if isinstance(problem, asyncpg.PostgresError):
+        if refusal := _REFUSALS.get(_code(problem)):
+            return Unavailable(f"PostgreSQL refuses the connection: {refusal}.", setting="DATABASE_URL")
         kind = kind_of_code(_code(problem)) or Unavailable
         advice = "" if isinstance(problem, asyncpg.DiskFullError) else _CHECK_ADDRESS
         return kind(_sentence(kind, problem) + advice)
     name = type(problem).__name__
-    return Unavailable(f"PostgreSQL does not answer ({name}): check DATABASE_URL and that it runs.")
+    advice = next((text for error, text in _ADVICE if isinstance(problem, error)), _CHECK)
+    if type(problem) is ConnectionError:  # asyncpg's own, for one thing only
+        advice = "it offers no encryption, check DATABASE_URL (sslmode)"
+    return Unavailable(f"PostgreSQL does not answer ({name}): {advice}.")
 
 
 def _kind(problem: Exception, *, connected: bool) -> type[StoreError] | None:

@@ -14,7 +14,7 @@ from zmart.store.listening import check_until_closed
 from zmart.store.pool import Connection, Pool
 
 CHANNEL = "zmart_inbox"
-UNAVAILABLE_PAUSE_S, MAX_PAUSE_S = 10, 60
+UNAVAILABLE_PAUSE_S, MAX_PAUSE_S = 5, 60
 """The longest pauses between two attempts: while the RPC is unavailable, and otherwise. There is no last attempt."""
 Source = Literal["webhook", "logs", "scan"]
 

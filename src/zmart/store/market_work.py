@@ -275,9 +275,11 @@ async def waiting_for_index(db: Pool | Connection, jobs: Sequence[Job]) -> list[
     return [WaitingForIndex(**{**row, "job": Job(row["job"])}) for row in rows]
 
 
-async def failed(db: Pool | Connection, market_id: MarketId, job: Job, error: str) -> JobFailure:
+async def failed(
+    db: Pool | Connection, market_id: MarketId, job: Job, error: str, longest_pause_s: float = LONGEST_PAUSE_S
+) -> JobFailure:
     """Record a failure of the job and pause it, twice as long as the last time, at most an hour."""
-    pauses = (float(FIRST_PAUSE_S), float(LONGEST_PAUSE_S))
+    pauses = (min(float(FIRST_PAUSE_S), longest_pause_s), float(longest_pause_s))
     row = (await db.fetch(_FAILED, market_id, job.value, error, *pauses))[0]
     return JobFailure(row["attempts"], row["error_before"] == error)
 

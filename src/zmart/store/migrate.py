@@ -13,6 +13,7 @@ from zmart.store.connection import connect
 from zmart.store.driver_errors import DRIVER_ERRORS, store_error
 from zmart.store.migrations import HEAD, REVISIONS, fingerprint
 from zmart.store.pool import Connection
+from zmart.store.sessions import session
 
 _LOCK = 0x7A6D617274  # any number that is used for nothing else: two migrations never run at once
 _VERSION = "SELECT version_num FROM alembic_version"
@@ -45,14 +46,16 @@ class SchemaStatus(msgspec.Struct, frozen=True):
 
 async def status(database_url: str) -> SchemaStatus:
     """Return the database's revision, and whether this version's migrations created it. Raises StoreError when it
-    cannot be reached."""
-    connection = await connect(database_url)
-    try:
-        has = await connection.fetchval(_HAS_VERSION)
-        current = await connection.fetchval(_VERSION) if has else None
-        return SchemaStatus(current, HEAD, await _problem(connection, current))
-    finally:
-        await connection.close()
+    cannot be reached, SettingError for a pooler in transaction mode."""
+    async with session(database_url) as connection:
+        return await status_of(connection)
+
+
+async def status_of(connection: Connection) -> SchemaStatus:
+    """Return the same as `status`, on a connection."""
+    has = await connection.fetchval(_HAS_VERSION)
+    current = await connection.fetchval(_VERSION) if has else None
+    return SchemaStatus(current, HEAD, await _problem(connection, current))
 
 
 async def _problem(connection: Connection, current: str | None) -> str | None:

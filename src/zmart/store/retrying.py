@@ -59,6 +59,7 @@ class Outages:
     def __init__(self, reported_after_s: float = REPORTED_AFTER_S) -> None:
         self._reported_after_s = reported_after_s
         self._waits: dict[str, tuple[float, str]] = {}
+        self._recovered = asyncio.Event()
 
     @property
     def reason(self) -> str:
@@ -77,9 +78,20 @@ class Outages:
         self._waits[work] = since, reason
 
     def end(self, work: str) -> None:
-        """Record that `work` succeeded."""
+        """Record that `work` succeeded, and wake the loops that wait: the server may be back for them, too."""
         if self._waits.pop(work, None) is not None:
             log.info(f"{work} continues")
+            self._recovered.set()
+            self._recovered = asyncio.Event()
+
+    async def pause(self, wake: WakeSource, seconds: float) -> None:
+        """Wait as `wake` does, or until one of the other loops succeeds."""
+        waits = {asyncio.ensure_future(wake.wait(seconds)), asyncio.ensure_future(self._recovered.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 async def retrying(
@@ -94,8 +106,9 @@ async def retrying(
     """Call `turn` repeatedly until `wake` has stopped.
 
     `turn` returns the pause before its next call in seconds, which a wake-up ends early. After one of `errors` it is
-    called again `retry_s` later, and `outages` reports meanwhile that `work` waits. Any other exception is a bug and is
-    raised. A `turn` that runs without end calls `outages.end(work)` itself once it has succeeded.
+    called again `retry_s` later, or as soon as another loop with these `outages` succeeds, which report meanwhile that
+    `work` waits. Any other exception is a bug and is raised. A `turn` that runs without end calls `outages.end(work)`
+    itself once it has succeeded.
     """
     outages = outages or Outages()
     while not wake.stopped:
@@ -103,12 +116,13 @@ async def retrying(
         try:
             pause_s = await turn()
         except RolledBack:
-            pause_s = _ROLLED_BACK_S
+            await wake.wait(_ROLLED_BACK_S)
+            continue
         except errors as problem:
             outages.begin(work, str(problem))
-            pause_s = retry_s
-        else:
-            outages.end(work)
+            await outages.pause(wake, retry_s)
+            continue
+        outages.end(work)
         if pause_s > 0:
             await wake.wait(pause_s)
 

@@ -11,7 +11,7 @@ from zmart.errors import ReadOnly
 from zmart.market.types import MarketId, Slot, Wallet
 from zmart.store.change_feed import Change, Topic
 from zmart.store.inbox import IS_REAL
-from zmart.store.pool import Pool
+from zmart.store.pool import Connection, Pool
 
 _PROGRESS = """
 SELECT program_id, start_slot, gap_free_through_slot, tip_slot, scanned_at FROM index_progress
@@ -85,7 +85,7 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
     creator: Wallet | None
 
 
-async def check(pool: Pool) -> None:
+async def check(pool: Pool | Connection) -> None:
     """Return if the database can be read and written. Raises Unavailable, Busy or ReadOnly."""
     if await pool.fetchval(_IS_READ_ONLY):
         raise ReadOnly(

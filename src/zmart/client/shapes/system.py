@@ -29,8 +29,31 @@ class Problem(Struct, frozen=True, kw_only=True):
     details: Sequence[FieldProblem] | UnsetType = UNSET
 
 
+class ApiCall(Struct, frozen=True, kw_only=True):
+    """A call of the API."""
+
+    method: str
+    path: str
+    summary: str
+
+
+class ApiIndex(Struct, frozen=True, kw_only=True):
+    """What the API has, and where it is described. Paths are those of this address."""
+
+    name: str
+    version: str
+    documentation: str
+    openapi: str
+    asyncapi: str
+    health: str
+    status: str
+    websocket: str
+    calls: Sequence[ApiCall]
+
+
 class ServiceState(Struct, frozen=True, kw_only=True):
-    """The last report of a service's process; `status` is ok, degraded, or down without a recent report."""
+    """The last report of a service's process; `status` is ok, degraded (`reason` says what waits), or down without a
+    recent report."""
 
     service: str
     status: str

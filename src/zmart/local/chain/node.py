@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zmart.errors import ConfigError
+from zmart.local.child_environment import inherited
 from zmart.local.extra import INSTALL
 from zmart.local.processes import StartError, executable, private_folder
 
@@ -19,6 +20,22 @@ OLDEST_MAJOR = 20
 SOURCE = Path(__file__).parent
 ADDON = Path("node_modules/@solana/surfpool-linux-x64-gnu/surfpool-sdk.linux-x64-gnu.node")
 INSTALL_SECONDS = 300
+_FLAGS = (
+    "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--include=optional", "--no-global",
+    "--no-dry-run",
+)  # fmt: skip
+"""Whatever an .npmrc says."""
+_HINTS = (
+    (
+        r"SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_|certificate",
+        "A proxy that opens TLS? Set NODE_EXTRA_CA_CERTS to its certificate (PEM).",
+    ),
+    (
+        r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH",
+        "Is the registry reachable? Set HTTPS_PROXY, or npm_config_registry to a mirror.",
+    ),
+)
+"""For what npm writes, what helps."""
 
 
 def find_node(setting: Path | None = None) -> Path:
@@ -34,9 +51,15 @@ def find_node(setting: Path | None = None) -> Path:
         return wheel / "bin" / "node"
     reason = f"the one on PATH is version {_major(on_path)}" if on_path else "there is none on PATH"
     raise ConfigError(
-        f"The local chain needs Node.js {OLDEST_MAJOR} or newer, and {reason}: run `make setup` or "
-        f"`{INSTALL}`, which brings one, or set SOLANA_RPC_URL to a chain that runs elsewhere."
+        f"The local chain needs Node.js {OLDEST_MAJOR} or newer, and {reason}: run "
+        f"{_install()}, which brings one, or set SOLANA_RPC_URL to a chain that runs elsewhere."
     )
+
+
+def _install() -> str:
+    """Name what installs Node.js: `make setup` only in a checkout."""
+    is_checkout = (SOURCE.parents[3] / "Makefile").exists()
+    return f"`make setup` or `{INSTALL}`" if is_checkout else f"`{INSTALL}`"
 
 
 def is_installed(folder: Path) -> bool:
@@ -53,19 +76,28 @@ def install(folder: Path, node: Path) -> bool:
             return False
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(SOURCE / name, folder / name)
-        flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run(
-            [node, npm_script(node), "ci", *flags],
+        done = _npm_ci(folder, node)
+        if done.returncode != 0 or not is_installed(folder):
+            (folder / "package-lock.json").unlink()
+            raise StartError(f"npm could not install the local chain's addon: {_reason(done.stderr)}")
+        return True
+
+
+def _npm_ci(folder: Path, node: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            [node, npm_script(node), "ci", *_FLAGS],
             cwd=folder,
             capture_output=True,
             text=True,
             check=False,
             timeout=INSTALL_SECONDS,
+            env=inherited(),
         )
-        if done.returncode != 0 or not is_installed(folder):
-            (folder / "package-lock.json").unlink()
-            raise StartError(f"npm could not install the local chain's addon: {_reason(done.stderr)}")
-        return True
+    except subprocess.TimeoutExpired:
+        raise StartError(
+            f"npm did not install the local chain's addon within {INSTALL_SECONDS} s: {_HINTS[-1][1]}"
+        ) from None
 
 
 @contextmanager
@@ -96,11 +128,14 @@ def _wheel_folder() -> Path | None:
 
 
 def _major(node: str) -> int:
-    output = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(
+        [node, "--version"], capture_output=True, text=True, check=False, env=inherited()
+    ).stdout
     match = re.match(r"v(\d+)\.", output)
     return int(match.group(1)) if match else 0
 
 
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip() and "npm warn" not in line.lower()]
-    return " ".join(lines[:2]) if lines else "no output"
+    hint = next((text for sign, text in _HINTS if re.search(sign, output)), "")
+    return f"{' '.join(lines[:2])} {hint}".strip() if lines else "no output"

@@ -11,6 +11,8 @@ import httpx
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.loopback import client_options
+from zmart.market.json_input import JSON_ERRORS
 
 Json = dict[str, Any]  # an answer of the API, by its documented names
 T = TypeVar("T")
@@ -32,7 +34,7 @@ class Api:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=10)
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=10, **client_options(base_url))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -88,7 +90,7 @@ def _read(answer: httpx.Response, *, is_retry: bool) -> object:
         return msgspec.json.decode(answer.content) if answer.content else None
     try:
         message = msgspec.json.decode(answer.content)["message"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*JSON_ERRORS, KeyError, TypeError):
         message = answer.text[:200]
     raise ApiRefusal(answer.status_code, f"{answer.request.url.path}: {message}", is_retry=is_retry)
 

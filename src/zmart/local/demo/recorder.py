@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from zmart.errors import ZmartError
+from zmart.loopback import socket_proxy
 
 _RETRY_S = 0.2
 _CONFIRMATIONS = {"subscribed", "unsubscribed", "welcome", "pong", "gap", "error"}
@@ -120,7 +121,7 @@ class SocketRecorder:
     async def _run(self) -> None:
         while True:
             try:
-                async with connect(self._url, max_size=None) as connection:
+                async with connect(self._url, max_size=None, proxy=socket_proxy(self._url)) as connection:
                     self._connection = connection
                     self.reconnects += 1
                     for channel in self._channels:

@@ -11,6 +11,7 @@ from zmart.local.demo.recorder import RecordedMessage
 from zmart.local.demo.report import StepOutcome
 from zmart.local.demo.user import DemoUser, LandedTransaction
 from zmart.local.demo.world import DemoWorld, MarketPlay
+from zmart.loopback import client_options
 from zmart.market.outcomes import side_name
 
 EVIDENCE = {
@@ -118,7 +119,7 @@ async def snapshot(world: DemoWorld, play: MarketPlay) -> StepOutcome:
         "a verified snapshot",
     )
     cid = next(s["cid"] for s in listed["snapshots"] if s["cid"] not in play.snapshots)
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient(timeout=30, **client_options(world.settings.ipfs_gateway_url)) as http:
         content = (await http.get(f"{world.settings.ipfs_gateway_url}/ipfs/{cid}")).raise_for_status().content
     if cid_of(content, 1 if cid.startswith("b") else 0) != cid:
         raise ZmartError(f"the gateway's bytes are not those of {cid}")

@@ -10,6 +10,7 @@ import msgspec
 
 from zmart.errors import StoreError
 from zmart.local.state_files import sync_folder, write_state
+from zmart.market.json_input import JSON_ERRORS
 
 Value = TypeVar("Value")
 
@@ -80,7 +81,7 @@ class DiskMap(Generic[Value]):
         for number, line in enumerate(lines, 1):
             try:
                 self._apply(_lines.decode(line))
-            except msgspec.MsgspecError as problem:
+            except JSON_ERRORS as problem:
                 raise StoreError(f"{self._path} is damaged in line {number}: {problem}.") from None
         return len(lines)
 

@@ -44,7 +44,7 @@ class Aggregator:
         self._context = context
         self._cache = cache
         self._voters = Voters(context.pool, context.program, context.rpc, settings)
-        self._workers = MarketWorkers(context.pool)
+        self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
         self._ticks = TickRecord(metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
 
@@ -106,6 +106,7 @@ class Aggregator:
         pending = await market_work.pending(self._context.pool)
         slot = await self._context.rpc.get_slot()
         details = {"pending_votes": pending.votes, "slot": slot, **self._ticks.health()}
+        details["decisions_held"] = self._workers.held
         details["rpc_refused"] = self._context.rpc.refusals()
         reason = self._outages.reason or self._ticks.error
         return Readiness(ready=not reason, reason=reason, details=details)
@@ -118,8 +119,9 @@ class Aggregator:
         """Return the probes and GET /api/stats."""
         return probes(StatsApi(self._context.pool))
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
         await self._ticks.run(self._everything)
+        return not self._ticks.was_outage
 
     async def _woken(self, markets: Sequence[MarketId]) -> None:
         await self._ticks.run(partial(self.decide_due, markets))
@@ -133,6 +135,7 @@ class Aggregator:
         metrics.pending_votes.set((await market_work.pending(context.pool)).votes)
         await payer.check_balance(context)
         await context.report_refused(self.name)
+        await self._workers.report_held(self.name)
 
     async def _close(self) -> None:
         self._workers.cancel()

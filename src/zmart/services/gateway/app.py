@@ -42,7 +42,10 @@ def build(context: AppContext, probes: ProbeMiddleware) -> AsgiApp:
         settings.answer_cache_bytes,
         limits.read_s,
     )
-    headers = HeaderSets(cors_origins(settings), socket_origin(context.socket_url))
+    listed = cors_origins(settings)
+    headers = HeaderSets(
+        listed, socket_origin(context.socket_url), any_loopback=settings.is_local and not listed
+    )
     return Edge(probes(cache), AccessLog(settings), headers)
 
 

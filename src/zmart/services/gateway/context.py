@@ -23,6 +23,7 @@ from zmart.services.gateway.api.relay import Relay
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.http.auth.authenticator import Authenticator
 from zmart.services.gateway.http.auth.sign_in import SignIn
+from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts
 from zmart.services.gateway.http.cached_value import CachedValue
 from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
 from zmart.services.gateway.http.rate_limiter import RateLimiter
@@ -49,6 +50,7 @@ class AppContext:
     backend: Keypair | None
     authenticator: Authenticator
     sign_in: SignIn
+    sign_in_hosts: SignInHosts
     limiter: RateLimiter
     relay: Relay
     webhook: WebhookReceiver

@@ -6,6 +6,7 @@ from litestar.types import ControllerRouterHandler
 
 from zmart.services.gateway.api import (
     discussions,
+    index,
     lifecycle,
     local,
     markets,
@@ -21,6 +22,7 @@ from zmart.services.gateway.explorer import pages
 from zmart.services.gateway.openapi import routes as openapi_routes
 
 HANDLERS: list[ControllerRouterHandler] = [
+    index.index,
     markets.ROUTER,
     lifecycle.ROUTER,
     lifecycle.OPERATOR_ROUTER,

@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from functools import partial
-from urllib.parse import urlsplit
 
 import structlog
 from solders.keypair import Keypair
@@ -35,9 +34,11 @@ from zmart.services.gateway.context import (
 from zmart.services.gateway.http.auth.authenticator import Authenticator
 from zmart.services.gateway.http.auth.session_tokens import SessionTokens
 from zmart.services.gateway.http.auth.sign_in import SignIn
-from zmart.services.gateway.http.auth.signed_requests import ReplayGuard
+from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts
+from zmart.services.gateway.http.auth.signed_requests import ReplayGuard, SignedRequests
 from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
 from zmart.services.gateway.http.rate_limiter import RateLimiter
+from zmart.services.gateway.sign_in_watch import SignInWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
 from zmart.store import index_progress, status
@@ -61,10 +62,13 @@ class Gateway:
     def __init__(self, context: AppContext) -> None:
         self.context = context
         self._started_s = time.monotonic()
+        self._sign_in = SignInWatch(context.pool, context.redis)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run background work until stopped. Connections stay open for requests in progress."""
-        await self.context.relay.run(stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.context.relay.run(stop))
+            group.create_task(self._sign_in.run(stop))
 
     async def close(self) -> None:
         """Close all connections, once no request is in progress."""
@@ -87,7 +91,8 @@ class Gateway:
         rpc = self.context.rpc
         refused = {} if rpc is None else rpc.refusals()
         details = {"database_connections": self.context.pool.in_use, "rpc_refused": refused}
-        return Readiness(ready=True, details=details)
+        # Reads and sessions go on without sign-in: it is said, and takes no gateway out of service.
+        return Readiness(ready=True, reason=self._sign_in.reason, details=details)
 
     def health(self) -> Mapping[str, object]:
         """Return the pricing model and the program's address, and the words that existing clients read."""
@@ -111,6 +116,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
     )
     rpc = _rpc(settings, pool)
+    sign_in_hosts = SignInHosts(settings)
     feed_positions, rules, limiter = FeedPositionReader(pool), cached_rules(pool), RateLimiter(redis)
     context = AppContext(
         settings=settings,
@@ -122,8 +128,9 @@ async def open_gateway(settings: Settings) -> Gateway:
         pins=_pins(settings),
         admin=admin_keypair(settings),
         backend=_backend(settings),
-        authenticator=_authenticator(settings, redis),
-        sign_in=_sign_in(settings, redis),
+        authenticator=_authenticator(settings, redis, sign_in_hosts),
+        sign_in=SignIn(redis, _CHAIN_IDS[settings.zmart_env]),
+        sign_in_hosts=sign_in_hosts,
         limiter=limiter,
         relay=Relay(program, rpc, redis, limiter=limiter),
         webhook=WebhookReceiver(pool, settings),
@@ -156,7 +163,7 @@ def _redis(settings: Settings) -> RedisClient | None:
     return redis_client.connect(url, connections=16, connect_s=timeout_s, answer_s=timeout_s, retries=1)
 
 
-def _authenticator(settings: Settings, redis: RedisClient | None) -> Authenticator:
+def _authenticator(settings: Settings, redis: RedisClient | None, hosts: SignInHosts) -> Authenticator:
     secret = settings.auth_token_secret.get_secret_value()
     if not secret and settings.is_local:
         secret = secrets.token_urlsafe(32)
@@ -169,14 +176,10 @@ def _authenticator(settings: Settings, redis: RedisClient | None) -> Authenticat
         SessionTokens(secret, redis),
         ReplayGuard(redis),
         settings.operator_token.get_secret_value(),
-        legacy_signatures=settings.auth_legacy_signatures,
+        SignedRequests(hosts, must_name_host=settings.auth_legacy_signatures == "named")
+        if settings.auth_legacy_signatures
+        else None,
     )
-
-
-def _sign_in(settings: Settings, redis: RedisClient | None) -> SignIn:
-    uri = settings.public_api_url or f"http://localhost:{settings.api_port}"
-    domain = settings.auth_domain or urlsplit(uri).netloc
-    return SignIn(redis, domain, uri, _CHAIN_IDS[settings.zmart_env])
 
 
 def _pins(settings: Settings) -> PinataClient | None:

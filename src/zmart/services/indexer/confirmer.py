@@ -27,7 +27,7 @@ from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import chain_events, deliveries, inbox, index_progress
 from zmart.store.chain_events import Neighbour
 from zmart.store.deliveries import UnconfirmedDelivery
-from zmart.store.inbox import Hint
+from zmart.store.inbox import UNAVAILABLE_PAUSE_S, Hint
 from zmart.store.pool import Connection, Pool
 from zmart.store.retrying import Outages, retrying
 
@@ -37,6 +37,10 @@ _IDLE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 POSITION = "place in its block"
 log = structlog.get_logger()
+
+
+class _RpcUnavailable(str):
+    """Why the RPC could not be asked; another string is what it said of the delivery."""
 
 
 class _RpcTransaction(msgspec.Struct, frozen=True):
@@ -91,7 +95,10 @@ class Confirmer:
         unanswered += await self._confirm(
             [d for d, a in results if isinstance(a, _RpcTransaction) and not a.differs]
         )
-        await deliveries.unanswered(self._pool, unanswered, _LONGEST_PAUSE_S)
+        silent = [pair for pair in unanswered if isinstance(pair[1], _RpcUnavailable)]
+        await deliveries.unanswered(self._pool, silent, UNAVAILABLE_PAUSE_S)
+        others = [pair for pair in unanswered if not isinstance(pair[1], _RpcUnavailable)]
+        await deliveries.unanswered(self._pool, others, _LONGEST_PAUSE_S)
         for delivery, answer in results:
             if isinstance(answer, _RpcTransaction) and answer.differs:
                 await self._correct(delivery, answer)
@@ -108,7 +115,7 @@ class Confirmer:
                 async with asyncio.timeout(self._timeout_s):
                     raw = await self._rpc.get_transaction_json(delivery.signature)
             except (ChainError, TimeoutError) as error:
-                return str(error) or "The RPC did not answer in time."
+                return _RpcUnavailable(str(error) or "The RPC did not answer in time.")
         return (
             "The RPC does not know this transaction (yet)." if raw is None else self._compare(delivery, raw)
         )

@@ -16,6 +16,7 @@ from zmart.chain import absence
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.departures import Departures
@@ -140,7 +141,7 @@ class Fetcher:
                 return FetchFailure(
                     id=row.id, error=str(error) or "The RPC is silent.", most_s=UNAVAILABLE_PAUSE_S
                 )
-            except (ChainError, msgspec.MsgspecError) as error:
+            except (*JSON_ERRORS, ChainError) as error:
                 return FetchFailure(id=row.id, error=f"The transaction cannot be read for now: {error}")
 
     async def _unknown(self, row: FetchRequest) -> FetchFailure | _AbsentRow | _DepartedRow:

@@ -16,6 +16,7 @@ from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.routes import webhook_app
 from zmart.services.indexer.sources import LiveLog
+from zmart.services.indexer.suspension import watch_suspension
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.services.indexer.webhook_watch import WebhookWatch
 from zmart.services.webhook import WebhookReceiver
@@ -61,7 +62,12 @@ class Indexer:
         """Run all loops until `stop` is set."""
         engine = self._engine
         work, fetch, confirm, scan, final, care, webhooks = (WakeSignal(stop) for _ in range(7))
-        endless = [self._wake(StopSignal(stop), (work, fetch))]
+
+        def resumed() -> None:
+            for signal in (work, fetch, confirm, scan, final):
+                signal.wake()
+
+        endless = [self._wake(StopSignal(stop), (work, fetch)), watch_suspension(resumed)]
         if self._settings.indexer_logs_subscribe and self._settings.rpc_ws_url:
             live = LiveLog(engine.pool, engine.program, self._settings.rpc_ws_url, scan)
             endless.append(live.run())

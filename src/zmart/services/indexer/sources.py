@@ -25,6 +25,7 @@ from zmart.store.retrying import Outages, retrying
 _OVERLAP_SLOTS = 64
 """Twice what a cluster takes to finalize: a list that a node which was behind gave is made good by the next."""
 _QUEUE = 10_000
+_REFUSED_RETRY_S = 60.0
 log = structlog.get_logger()
 
 
@@ -135,14 +136,18 @@ class LiveLog:
             group.create_task(self._write())
 
     async def _listen(self) -> None:
-        notices = subscriptions.logs(self._ws_url, self._program.address, on_connect=self._scan_signal.wake)
-        try:
-            async with aclosing(notices) as stream:
-                async for notice in stream:
-                    if notice.err is None and not self._queue.full():
-                        self._queue.put_nowait(Hint(notice.signature, notice.slot, None))
-        except ChainError as error:
-            log.warning("no live log: the scan alone finds transactions", error=str(error))
+        while True:
+            notices = subscriptions.logs(
+                self._ws_url, self._program.address, on_connect=self._scan_signal.wake
+            )
+            try:
+                async with aclosing(notices) as stream:
+                    async for notice in stream:
+                        if notice.err is None and not self._queue.full():
+                            self._queue.put_nowait(Hint(notice.signature, notice.slot, None))
+            except ChainError as error:
+                log.warning("no live log: the scan alone finds transactions", error=str(error))
+            await asyncio.sleep(_REFUSED_RETRY_S)
 
     async def _write(self) -> None:
         while True:

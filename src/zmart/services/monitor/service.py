@@ -41,7 +41,7 @@ class Monitor:
     def __init__(self, settings: Settings, context: DecisionContext) -> None:
         self._settings = settings
         self._context = context
-        self._workers = MarketWorkers(context.pool)
+        self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
         self._ticks = TickRecord(metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
 
@@ -114,6 +114,7 @@ class Monitor:
         work = await market_work.counts(self._context.pool)
         failing = sum(n for (_, status), n in work.items() if status == "failing")
         details = {"slot": slot, "failing_markets": failing, **self._ticks.health()}
+        details["decisions_held"] = self._workers.held
         details["rpc_refused"] = self._context.rpc.refusals()
         reason = self._outages.reason or self._ticks.error
         return Readiness(ready=not reason, reason=reason, details=details)
@@ -126,14 +127,16 @@ class Monitor:
         """Return the probes: there are no other routes."""
         return probes(None)
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
         await self._ticks.run(self._everything)
+        return not self._ticks.was_outage
 
     async def _everything(self) -> None:
         await self.finalize_due()
         await clear_finished(self._context.pool)
         await payer.check_balance(self._context)
         await self._context.report_refused(self.name)
+        await self._workers.report_held(self.name)
         metrics.waiting.clear()
         for (job, status), markets in (await market_work.counts(self._context.pool)).items():
             metrics.waiting.labels(job.value, status).set(markets)

@@ -10,6 +10,7 @@ import msgspec
 from zmart.client.shapes.system import FieldProblem
 from zmart.errors import Conflict, NotFound, StoreError, ZmartError
 from zmart.ipfs.pinning import PinError
+from zmart.market.json_input import JSON_ERRORS
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.field_problems import of_body
 from zmart.services.plain_http import (
@@ -100,5 +101,5 @@ def _parse_request(body: bytes) -> _RunRequest:
     except msgspec.ValidationError:
         details = list(of_body(_RunRequest, body))
         raise _RunRefused(400, " ".join(detail.message for detail in details), details) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
+    except JSON_ERRORS as problem:
         raise _RunRefused(400, f"The body is not JSON: {problem}") from None

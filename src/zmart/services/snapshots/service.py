@@ -49,7 +49,9 @@ class SnapshotService:
         """Connect to PostgreSQL. Raises ConfigError if no provider is set, StoreError if PostgreSQL is
         unavailable."""
         pins = PinataClient.from_settings(settings)
-        return cls(settings, await Pool.open(settings.require("database_url"), wait_s=30), pins)
+        pool = await Pool.open(settings.require("database_url"), wait_s=30)
+        await document_fetches.retry_all(pool)
+        return cls(settings, pool, pins)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the schedules until `stop`."""
@@ -106,17 +108,20 @@ class SnapshotService:
         """Return the operators' route."""
         return probes(RunApi(self._runs, self._settings.operator_token.get_secret_value()))
 
-    async def _day(self) -> None:
+    async def _day(self) -> bool:
         await self._daily.run(self._run_all)
+        return not self._daily.was_outage
 
     async def _run_all(self) -> None:
         await self._runs.run_all()
 
-    async def _maintain(self) -> None:
+    async def _maintain(self) -> bool:
         await self._maintenance.run(self._maintain_pins)
+        return not self._maintenance.was_outage
 
-    async def _fetch(self) -> None:
+    async def _fetch(self) -> bool:
         await self._fetches.run(self._documents.fetch_due)
+        return not self._fetches.was_outage
 
     async def _maintain_pins(self) -> None:
         await self._runs.maintain()

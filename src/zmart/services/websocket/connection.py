@@ -88,6 +88,11 @@ class SocketConnection:
         if not self.closing and self._writable.is_set():
             self._transport.write(frames.frame(frames.Opcode.PONG, payload))
 
+    def answer_close(self, frame: bytes) -> None:
+        """Send a close frame that answers the client's, or what it did wrong, unless one was sent."""
+        if not self.closing:
+            self._transport.write(frame)
+
     async def writable(self) -> None:
         """Wait until the client has received what was sent."""
         await self._writable.wait()
@@ -114,12 +119,14 @@ class SocketConnection:
         self._transport.write(frames.close(code, reason))
         asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
-    def answer_close(self, payload: bytes) -> None:
-        """Handle the client's close frame: answer it if it came first, and end the connection."""
-        if not self.closing:
-            self.closing = True
-            self._transport.write(frames.close_answer(payload))
-        self._transport.close()
+    def end(self) -> None:
+        """End our side once what was written is sent, after both close frames or an error of the protocol.
+
+        What the client still sends is read for a while: if it met a closed socket, our close frame could be lost.
+        """
+        self.closing = True
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
 
     def ended(self) -> None:
         """Release everything after the transport has ended."""

@@ -6,8 +6,6 @@ from enum import IntEnum
 
 _FIN = 0x80
 _CONTROL_PAYLOAD_MAX = 125
-_CODES_OF_CLIENTS = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
-"""Close codes that may be sent (RFC 6455 section 7.4, and IANA's registry)."""
 
 
 class Opcode(IntEnum):
@@ -24,7 +22,6 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     GOING_AWAY = 1001
-    PROTOCOL_ERROR = 1002
     INVALID_TEXT = 1007
     POLICY = 1008
     INTERNAL = 1011
@@ -52,15 +49,6 @@ def close(code: CloseCode, reason: str) -> bytes:
     return frame(Opcode.CLOSE, (code.to_bytes(2, "big") + reason.encode())[:_CONTROL_PAYLOAD_MAX])
 
 
-def close_answer(payload: bytes) -> bytes:
-    """Encode the answer to a client's close frame: its own code, or 1002 for a code that nobody may send."""
-    if not payload:
-        return frame(Opcode.CLOSE, b"")
-    code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 0
-    if code not in _CODES_OF_CLIENTS:
-        return close(CloseCode.PROTOCOL_ERROR, "invalid close code")
-    try:
-        payload[2:].decode()
-    except UnicodeDecodeError:
-        return close(CloseCode.INVALID_TEXT, "invalid UTF-8")
-    return frame(Opcode.CLOSE, payload[:_CONTROL_PAYLOAD_MAX])
+def is_close(frame_bytes: bytes) -> bool:
+    """Return whether an encoded frame is a close frame."""
+    return frame_bytes[0] == _FIN | Opcode.CLOSE

@@ -11,6 +11,7 @@ from typing import cast
 
 import httptools
 import msgspec
+from websockets.utils import accept_key
 
 from zmart.services.problem_body import problem_body, request_id_of
 from zmart.services.websocket.limits import HandshakeLimits
@@ -20,6 +21,7 @@ Page = Callable[[], tuple[int, str, bytes]]
 Headers = Mapping[bytes, bytes]
 """Values by their names in lower case; those of a repeated header are joined by commas, as lists are."""
 
+SUBPROTOCOL = "zmart.v1"
 _JSON = "application/json"
 _KEY_BYTES = 16
 _VERSION = b"13"
@@ -27,11 +29,24 @@ _READS = ("GET", "HEAD")
 
 
 class SocketHandshake(msgspec.Struct, frozen=True):
-    """A valid handshake. `rest`: what the client sent behind it."""
+    """A valid handshake. `query`: of its target; `rest`: what the client sent behind it."""
 
     key: bytes
+    query: str
     headers: Headers
     rest: bytes
+
+    def response(self) -> bytes:
+        """Return the response that begins the WebSocket: without extensions, with our subprotocol if it is offered."""
+        lines = [
+            "HTTP/1.1 101 Switching Protocols",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Accept: {accept_key(self.key.decode('ascii'))}",
+        ]
+        if SUBPROTOCOL.encode() in _tokens(self.headers.get(b"sec-websocket-protocol", b"")):
+            lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
+        return "\r\n".join([*lines, "\r\n"]).encode()
 
 
 Upgrade = Callable[[asyncio.Transport, SocketHandshake], None]
@@ -133,7 +148,7 @@ class HandshakeProtocol(asyncio.Protocol):
         key = self._headers.get(b"sec-websocket-key", b"")
         if not _is_key(key):
             raise _RefusedHandshake(400, "Sec-WebSocket-Key must be base64 of 16 bytes.")
-        return SocketHandshake(key, self._headers, rest)
+        return SocketHandshake(key, self._query(), self._headers, rest)
 
     def _answer_plain(self) -> None:
         method, page = self._parser.get_method().decode("latin-1"), self._pages.get(self._path())
@@ -161,6 +176,9 @@ class HandshakeProtocol(asyncio.Protocol):
         """Return the path without a slash at its end: with one it names the same."""
         path = bytes(self._url).partition(b"?")[0].decode("latin-1")
         return path.rstrip("/") or path[:1]
+
+    def _query(self) -> str:
+        return bytes(self._url).partition(b"?")[2].decode("latin-1")
 
     def _end_after(self, seconds: float) -> None:
         if self._timer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -11,11 +12,14 @@ from zmart.feed import messages
 from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
 from zmart.feed.messages import Answer, Code, ConnectionLimits, OutcomeName
 from zmart.feed.shapes import PriceFigures
+from zmart.market.integers import parse_decimal
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.times import now_iso
 
 ECHO_MAX = 64
 """Maximum number of a client's own characters in an answer; a market's id has so many."""
 MAX_OFFSET = 2**63 - 1
+CHANNELS_IN_URL = 50
 
 
 class SubscriptionTarget(msgspec.Struct, frozen=True):
@@ -79,7 +83,7 @@ def parse(message: bytes) -> ClientRequest:
     """Parse a client's text frame."""
     try:
         sent = _CLIENT_MESSAGE.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         return _INVALID
     if sent.action == "ping":
         return PingRequest()
@@ -94,6 +98,30 @@ def parse(message: bytes) -> ClientRequest:
         return UnsubscribeRequest(target)
     epoch = None if sent.epoch is None else sent.epoch[: ECHO_MAX + 1]  # a longer one is none of ours
     return SubscribeRequest(target, epoch, sent.offset)
+
+
+def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
+    """Parse the subscriptions that a URL names: `channels=markets,trades:<id>`, with `epoch` and `offset` to resume.
+
+    Unknown parameters are ignored: proxies add some.
+    """
+    values = dict(parse_qsl(query))
+    names = [name for name in values.get("channels", "").split(",") if name]
+    offset_text = values.get("offset")
+    offset = parse_decimal(offset_text) if offset_text else None
+    if names and offset_text and offset is None:
+        return [RefusedRequest("offset in the URL must be an integer", "invalid_message")]
+    if len(names) > CHANNELS_IN_URL:
+        return [
+            RefusedRequest(f"The URL names more than {CHANNELS_IN_URL} channels", "too_many_subscriptions")
+        ]
+    targets = [_target(_ClientMessage("subscribe", channel=name)) for name in names]
+    return [
+        target
+        if isinstance(target, RefusedRequest)
+        else SubscribeRequest(target, values.get("epoch") or None, offset)
+        for target in targets
+    ]
 
 
 def _target(sent: _ClientMessage) -> SubscriptionTarget | RefusedRequest:

@@ -16,6 +16,7 @@ from zmart.services.websocket.connection import SocketConnection
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.protocol import (
+    ClientRequest,
     FeedOffset,
     PingRequest,
     PongRequest,
@@ -86,13 +87,11 @@ class SocketServer:
         """Close a connection that sent a message above the size limit."""
         self._end(connection, _TOO_LARGE)
 
-    def violated(self, connection: SocketConnection, code: frames.CloseCode, how: str) -> None:
-        """Close a connection whose client does not keep to RFC 6455."""
-        connection.close(code, how)
-
     def receive(self, connection: SocketConnection, message: bytes) -> None:
         """Process a message of the client, in the order of its messages."""
-        request = protocol.parse(message)
+        self._obey(connection, protocol.parse(message))
+
+    def _obey(self, connection: SocketConnection, request: ClientRequest) -> None:
         match request:
             case PingRequest():
                 connection.send(protocol.pong(self._position()))
@@ -105,6 +104,13 @@ class SocketServer:
                 self._enqueue(connection, request)
             case _ as never:
                 assert_never(never)
+
+    def subscribe_by_url(self, connection: SocketConnection, query: str) -> None:
+        """Process the subscriptions of the URL that the client connected to, as if it had sent them."""
+        if connection.closing:
+            return
+        for request in protocol.parse_query(query):
+            self._obey(connection, request)
 
     async def watch(self) -> None:
         """Ping every client regularly and close those that do not answer. Run as a task."""

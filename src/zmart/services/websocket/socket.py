@@ -1,27 +1,28 @@
-"""Listen on the WebSocket port: plain HTTP for probes, and after a handshake picows, one listener per connection."""
+"""Listen on the WebSocket port: plain HTTP for probes, and after a handshake one reader of frames per connection."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import cast
 
-import picows
-from picows.picows import WSProtocol  # type: ignore[attr-defined]  # published only through its own server
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SEND_EOF, Protocol, Side
 
 from zmart.services.client_addresses import ClientAddresses
 from zmart.services.websocket.connection import SocketConnection
-from zmart.services.websocket.frames import CloseCode
+from zmart.services.websocket.frames import CloseCode, is_close
 from zmart.services.websocket.handshake import HandshakeProtocol, Page, SocketHandshake
 from zmart.services.websocket.limits import HandshakeLimits
 from zmart.services.websocket.server import SocketServer
 
-# Above our own limit the client gets an error message; above this one picows closes with 1009.
-_PICOWS_FRAME_MAX = 96 * 1024
-_READ_BUFFER_BYTES = 1024
-_HANDSHAKE_S = 5.0
-_UNUSED_S = 20.0
+# Above our own limit the client gets an error message; above this one it is closed with 1009.
+_LONGEST_MESSAGE_BYTES = 96 * 1024
 _FORWARDED = b"x-forwarded-for"
+
+_log = logging.getLogger("zmart.websocket.frames")
+_log.setLevel(logging.WARNING)  # the library logs the end of every connection
 
 
 async def listen(
@@ -37,7 +38,13 @@ async def listen(
 
     def upgrade(transport: asyncio.Transport, handshake: SocketHandshake) -> None:
         forwarded = [value] if (value := handshake.headers.get(_FORWARDED)) else []
-        _hand_over(transport, handshake, _Listener(server, clients, forwarded, frame_bytes))
+        peer = transport.get_extra_info("peername")
+        reader = FrameReader(server, clients.of(peer[0] if peer else None, forwarded), frame_bytes)
+        transport.set_protocol(reader)
+        transport.write(handshake.response())
+        reader.connection_made(transport)
+        server.subscribe_by_url(reader.connection, handshake.query)
+        reader.data_received(handshake.rest)
 
     def connect() -> HandshakeProtocol:
         return HandshakeProtocol(upgrade, pages, limits)
@@ -45,105 +52,78 @@ async def listen(
     return await asyncio.get_running_loop().create_server(connect, host, port)
 
 
-def _hand_over(transport: asyncio.Transport, handshake: SocketHandshake, listener: picows.WSListener) -> None:
-    """Let picows go on with a connection. It gets a handshake in the one spelling that it understands."""
-    protocol = WSProtocol(
-        None, None, False, lambda _: listener, logging.getLogger("picows.websocket"), True, _HANDSHAKE_S, False,
-        _UNUSED_S, _UNUSED_S, picows.WSAutoPingStrategy.PING_WHEN_IDLE, False, _PICOWS_FRAME_MAX, None,
-        _READ_BUFFER_BYTES,
-    )  # fmt: skip
-    protocol.connection_made(transport)
-    transport.pause_reading()  # uvloop chooses the way to read when reading begins
-    transport.set_protocol(protocol)
-    transport.resume_reading()
-    _feed(protocol, _HANDSHAKE % handshake.key + handshake.rest)
+class FrameReader(asyncio.Protocol):
+    """Read what a client sends after its handshake, strictly by RFC 6455, and join fragments to messages.
 
+    The library judges the frames and answers a close. What the server sends goes past it: a frame is encoded once for
+    all subscribers, and a pong has its place among the answers.
+    """
 
-_HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
-)
+    connection: SocketConnection
 
-
-def _feed(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
-    """Give bytes to a protocol that reads into its own buffer."""
-    rest = memoryview(data)
-    while rest:
-        buffer = memoryview(protocol.get_buffer(len(rest)))
-        size = min(len(buffer), len(rest))
-        buffer[:size] = rest[:size]
-        protocol.buffer_updated(size)
-        rest = rest[size:]
-
-
-class _Listener(picows.WSListener):
-    """Join frames to whole messages; a fragmented message is bounded like a single frame."""
-
-    def __init__(
-        self, server: SocketServer, clients: ClientAddresses, forwarded: list[bytes], frame_bytes: int
-    ) -> None:
+    def __init__(self, server: SocketServer, address: str, frame_bytes: int) -> None:
         self._server = server
-        self._clients = clients
-        self._forwarded = forwarded
+        self._address = address
         self._frame_bytes = frame_bytes
-        self._connection: SocketConnection | None = None
-        self._fragments: bytearray | None = None
-        self._is_text = True
+        self._frames = Protocol(Side.SERVER, max_size=_LONGEST_MESSAGE_BYTES, logger=_log)
+        self._message = bytearray()
+        self._is_text, self._is_broken = True, False
 
-    def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        peer = transport.underlying_transport.get_extra_info("peername")
-        address = self._clients.of(peer[0] if peer else None, self._forwarded)
-        self._connection = self._server.admit(transport.underlying_transport, address)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the client."""
+        self.connection = self._server.admit(cast("asyncio.Transport", transport), self._address)
 
-    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
-        if self._connection is not None:
-            self._server.disconnected(self._connection)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Release the client."""
+        self._server.disconnected(self.connection)
 
     def pause_writing(self) -> None:
-        if self._connection is not None:
-            self._connection.paused()
+        """Queue what is to be sent from now on."""
+        self.connection.paused()
 
     def resume_writing(self) -> None:
-        if self._connection is not None:
-            self._connection.resumed()
+        """Send what was queued."""
+        self.connection.resumed()
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        connection = self._connection
-        assert connection is not None, "frames follow on_ws_connected"
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._server.violated(connection, CloseCode.PROTOCOL_ERROR, "reserved bits are set")
-            return
-        if frame.msg_type == picows.WSMsgType.CLOSE:
-            connection.answer_close(frame.get_payload_as_bytes())
-            return
-        if not self._server.count_frame(connection):
-            return
-        if frame.msg_type == picows.WSMsgType.PING:
-            connection.pong(frame.get_payload_as_bytes())
-        elif frame.msg_type != picows.WSMsgType.PONG:
-            self._data(connection, frame)
+    def data_received(self, data: bytes) -> None:
+        """Process whole frames, and send the library's answers to them."""
+        self._frames.receive_data(data)
+        for frame in self._frames.events_received():
+            assert isinstance(frame, Frame)
+            self._process(frame)
+        self._answer()
 
-    def _data(self, connection: SocketConnection, frame: picows.WSFrame) -> None:
-        goes_on = frame.msg_type == picows.WSMsgType.CONTINUATION
-        if goes_on != (self._fragments is not None):
-            self._server.violated(connection, CloseCode.PROTOCOL_ERROR, "fragments in the wrong order")
+    def _process(self, frame: Frame) -> None:
+        if self._is_broken or frame.opcode is Opcode.CLOSE or not self._server.count_frame(self.connection):
             return
-        if not goes_on:
-            self._is_text = frame.msg_type == picows.WSMsgType.TEXT
-        before = self._fragments or bytearray()
-        if len(before) + frame.payload_size > self._frame_bytes:
-            self._server.too_large(connection)
-            return
-        message = before + frame.get_payload_as_bytes()
-        self._fragments = None if frame.fin else message
-        if frame.fin:
-            self._whole(connection, bytes(message))
+        if frame.opcode is Opcode.PING:
+            self.connection.pong(bytes(frame.data))
+        elif frame.opcode is not Opcode.PONG:
+            self._join(frame)
 
-    def _whole(self, connection: SocketConnection, message: bytes) -> None:
+    def _join(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._message, self._is_text = bytearray(), frame.opcode is Opcode.TEXT
+        self._message += frame.data
+        if len(self._message) > self._frame_bytes:
+            self._server.too_large(self.connection)
+        elif frame.fin:
+            message, self._message = bytes(self._message), bytearray()
+            self._receive(message)
+
+    def _receive(self, message: bytes) -> None:
         if self._is_text and not _is_utf8(message):
-            self._server.violated(connection, CloseCode.INVALID_TEXT, "invalid UTF-8")
+            self._is_broken = True
+            self._frames.fail(CloseCode.INVALID_TEXT, "invalid UTF-8")
         else:
-            self._server.receive(connection, message)
+            self._server.receive(self.connection, message)
+
+    def _answer(self) -> None:
+        for data in self._frames.data_to_send():
+            if data == SEND_EOF:
+                self.connection.end()
+            elif is_close(data):
+                self.connection.answer_close(data)
 
 
 def _is_utf8(message: bytes) -> bool:

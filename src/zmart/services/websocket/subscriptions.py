@@ -197,7 +197,10 @@ class Subscriptions:
                 await asyncio.sleep(_RETRY_S)
             except Exception:
                 log.exception("replay failed", channel=str(subscription.channel))
-                raise
+                connection.close(
+                    frames.CloseCode.INTERNAL, "internal error"
+                )  # it would wait for messages in vain
+                return
 
     async def _replay(self, connection: SocketConnection, subscription: Subscription, offset: int) -> int:
         """Send one page, from memory or PostgreSQL; returns the last offset that was sent."""

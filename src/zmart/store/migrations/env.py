@@ -9,6 +9,8 @@ from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from zmart.loopback import database_address
+
 
 def _migrate(connection: Connection) -> None:
     context.configure(connection=connection, transaction_per_migration=False)
@@ -19,7 +21,9 @@ def _migrate(connection: Connection) -> None:
 async def _run(url: str) -> None:
     # asyncpg reads the address itself, so that everything it accepts (sslmode and so on) works here too.
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=pool.NullPool
+        "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(database_address(url)),
+        poolclass=pool.NullPool,
     )
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)

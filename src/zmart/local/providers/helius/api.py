@@ -15,10 +15,10 @@ from zmart.local.providers.helius.registry import (
     WebhookToggle,
 )
 from zmart.local.providers.http import HttpRefusal, HttpReply, HttpRequest, json_reply
+from zmart.market.json_input import JSON_ERRORS
 
 WEBHOOKS = "/v0/webhooks"
 BODY_MAX_BYTES = 64 * 1024
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class WebhookApi:
@@ -62,7 +62,7 @@ class WebhookApi:
         try:
             order = _decoded(body, before)
             webhook = self._registry.put(order, before.webhook_id if before else "")
-        except (*_UNREADABLE, Invalid) as problem:
+        except (*JSON_ERRORS, Invalid) as problem:
             raise _refusal(400, str(problem)) from None
         self._changed()
         return json_reply(webhook)
@@ -70,7 +70,7 @@ class WebhookApi:
     def _toggle(self, body: bytes, webhook: RegisteredWebhook) -> HttpReply:
         try:
             toggle = msgspec.json.decode(body, type=WebhookToggle)
-        except _UNREADABLE as problem:
+        except JSON_ERRORS as problem:
             raise _refusal(400, str(problem)) from None
         changed = self._registry.toggle(webhook, toggle.active)
         self._changed()

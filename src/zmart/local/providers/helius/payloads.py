@@ -11,6 +11,7 @@ import msgspec
 from zmart.chain.json_rpc import decode_answer
 from zmart.chain.rpc import Rpc
 from zmart.errors import ChainError
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature, Slot
 
 _EARLIEST_TIME = 1_000_000_000
@@ -104,7 +105,7 @@ def meta_of(transaction: RawTransaction) -> PayloadMeta:
     """Decode the meta. Raises ChainError."""
     try:
         return msgspec.json.decode(transaction.meta, type=PayloadMeta)
-    except msgspec.MsgspecError as problem:
+    except JSON_ERRORS as problem:
         raise ChainError(f"The node's transaction has no usable meta: {problem}.") from None
 
 

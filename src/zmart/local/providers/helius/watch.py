@@ -38,7 +38,7 @@ class AddressWatch:
         self._ws_url = ws_url
         self._retry_gap_s = retry_gap_s
         self._disable_after = disable_after
-        self._http = httpx.AsyncClient(limits=_CONNECTIONS)
+        self._http = httpx.AsyncClient(limits=_CONNECTIONS, trust_env=False)
         self._source = TransactionSource(rpc)
         self._listeners: dict[Address, asyncio.Task[None]] = {}
         self._connected: set[Address] = set()

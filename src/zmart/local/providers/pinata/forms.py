@@ -13,6 +13,7 @@ import msgspec
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from zmart.local.providers.http import HttpRefusal, HttpRequest
+from zmart.market.json_input import JSON_ERRORS
 
 FILE_MAX_BYTES = 100 * 1024 * 1024
 FIELD_MAX_BYTES = 64 * 1024
@@ -78,7 +79,7 @@ class UploadForm:
         """Decode the JSON of the field `name`; `{}` if it is absent. Raises HttpRefusal 400."""
         try:
             return msgspec.json.decode(self.fields.get(name, "{}"), type=kind)
-        except (msgspec.MsgspecError, RecursionError) as problem:
+        except JSON_ERRORS as problem:
             raise bad_request(f"{name} is wrong: {problem}") from None
 
     def _begin(self, segment: MultipartSegment) -> None:

@@ -39,6 +39,7 @@ class CommentOnMarket(NewComment, frozen=True, kw_only=True):
 
 
 _A_COMMENT = example(market_id=A_MARKET, content="It froze in 1963.")
+_A_COMMENT_THERE = example(content="It froze in 1963.")
 _TO_DELETE = lead_to("DeleteComment", key="$response.body#/discussion/id")
 _TO_ALL = lead_to("GetDiscussions", key="$response.body#/discussion/market_id")
 
@@ -115,10 +116,13 @@ async def post_comment(
     opt={LIMIT: "comments", LINKS: _TO_DELETE},
 )
 async def post_comment_on(
-    context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[NewComment, _A_COMMENT]
+    context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[NewComment, _A_COMMENT_THERE]
 ) -> shapes.DiscussionAnswer:
     """Comment on the market in the path."""
-    return await _comment(context, auth, lookup.market_in_path(key), data)
+    named = {"key": lookup.market_in_path(key)}
+    if data.market_id is not None:
+        named["market_id"] = lookup.market_in_body(data.market_id)
+    return await _comment(context, auth, lookup.one_market(context, named), data)
 
 
 async def _comment(
@@ -150,7 +154,9 @@ async def delete_comment(context: Context, auth: Auth, key: CommentInPath) -> sh
     if comment is None:
         raise NotFound("There is no such comment, or it is deleted already.")
     if comment.wallet != wallet:
-        raise Forbidden("A comment is deleted by its author only.")
+        raise Forbidden(
+            f"A comment is deleted by its author only: sign in with {comment.wallet}, not {wallet}."
+        )
     if await discussions.delete(context.pool, named, wallet) is None:
         raise NotFound("There is no such comment, or it is deleted already.")
     return shapes.Message(message="Comment deleted")

@@ -66,7 +66,8 @@ async def status_of(context: AppContext) -> shapes.Status:
 
 
 def _state(row: ServiceStatus) -> shapes.ServiceState:
-    word = "down" if row.age_s > SILENT_AFTER_S else ("ok" if row.ready else "degraded")
+    is_well = row.ready and not row.reason  # ready with a reason: it works, and something waits
+    word = "down" if row.age_s > SILENT_AFTER_S else ("ok" if is_well else "degraded")
     return shapes.ServiceState(
         service=row.service,
         status=word,

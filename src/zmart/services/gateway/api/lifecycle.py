@@ -63,8 +63,11 @@ async def activate(context: Context, auth: Auth, key: MarketKeyInPath) -> shapes
         )
     wallet = await auth.wallet()
     on_chain = await transaction_builder.on_chain(context, ref)
-    if wallet not in (on_chain.account.creator, on_chain.config.admin):
-        raise Forbidden("A market is activated by its creator or the admin.")
+    creator, admin = on_chain.account.creator, on_chain.config.admin
+    if wallet not in (creator, admin):
+        raise Forbidden(
+            f"A market is activated by its creator {creator} or the admin {admin}, not by {wallet}."
+        )
     return await _answer(context, on_chain, wallet, _activation(context, on_chain, wallet))
 
 

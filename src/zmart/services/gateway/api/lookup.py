@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -40,6 +41,14 @@ def market_in_body(text: str, field: str = "market_id") -> MarketRef:
     if ref is None:
         raise Invalid(field, f"{field} must be a market's id (64 hex characters) or its address.")
     return ref
+
+
+def one_market(context: AppContext, named: Mapping[str, MarketRef]) -> MarketRef:
+    """Return the market that all fields name. Raises Invalid if they name different ones."""
+    of_id = context.program.addresses.market
+    if len({ref.address or of_id(MarketId(str(ref))) for ref in named.values()}) > 1:
+        raise Invalid(list(named)[-1], f"{' and '.join(named)} name different markets.")
+    return next(iter(named.values()))
 
 
 def wallet_in_path(text: str) -> Wallet:

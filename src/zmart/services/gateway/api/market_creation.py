@@ -17,6 +17,7 @@ from zmart.market.types import Lamports, MarketId, Shares
 from zmart.proofs.market_document import MarketDraft
 from zmart.services.gateway.api import lookup, market_documents, schemas, stakes, transaction_builder
 from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.former_names import FORMER_NAMES
 from zmart.services.gateway.http.request_auth import Auth
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, example, lead_to
@@ -35,6 +36,11 @@ class NewMarket(RequestBody, frozen=True, kw_only=True):
     tags: schemas.Tags = msgspec.field(default_factory=list)
 
 
+_FORMER_NAMES = {
+    "liquidity_parameter": "b_parameter",
+    "liquidity": "initial_liquidity",
+    "ends_at": "end_date",
+}
 _FROZEN_HARBOUR = example(
     question="Will the harbour be frozen in February?",
     description="By the harbour master's log.",
@@ -50,7 +56,7 @@ _FROZEN_HARBOUR = example(
     "/",
     operation_id="CreateMarket",
     security=WALLET,
-    opt={LINKS: lead_to("GetMarket", key="$response.body#/id")},
+    opt={LINKS: lead_to("GetMarket", key="$response.body#/id"), FORMER_NAMES: _FORMER_NAMES},
 )
 async def create_market(
     context: Context, auth: Auth, data: Annotated[NewMarket, _FROZEN_HARBOUR]

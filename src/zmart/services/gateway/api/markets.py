@@ -139,7 +139,7 @@ def _rows_of(filters: Filters, sort: Sort, entries: Sequence[ListEntry]) -> Resp
 async def _own_drafts(context: AppContext, auth: RequestAuth, limit: int) -> shapes.Markets:
     creator = await auth.reader()
     if creator is None:
-        raise Unauthenticated("Drafts are visible to their creator only: sign in.")
+        raise Unauthenticated("Drafts are visible to their creator only.")
     drafts = await documents.drafts(context.pool, creator, paging.bounded(limit))
     policy = await context.policy()
     return shapes.Markets(

@@ -12,7 +12,9 @@ import msgspec
 from litestar.params import QueryParameter
 
 from zmart.errors import Invalid
-from zmart.market.identifiers import MARKET_ID_FORM
+from zmart.market.identifiers import ADDRESS_FORM, MARKET_ID_FORM
+from zmart.market.json_input import JSON_ERRORS
+from zmart.market.times import in_utc
 from zmart.services.gateway.api.parameters import between
 from zmart.services.gateway.http.invalid_fields import ParameterRule
 
@@ -80,7 +82,7 @@ class MarketKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """The value that a list of markets is sorted by, and the market's id."""
 
     value: Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(max_length=40)]
-    market_id: Annotated[str, msgspec.Meta(pattern=f"^{MARKET_ID_FORM}$")]
+    market_id: Annotated[str, msgspec.Meta(pattern=rf"^{MARKET_ID_FORM}\Z")]
 
 
 class OffsetKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -95,12 +97,18 @@ class TimeKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     moment: datetime
     id: UUID
 
+    def __post_init__(self) -> None:
+        in_utc(self.moment)
+
 
 class VoteKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """When a vote was cast, and by whom."""
 
     moment: datetime
-    wallet: Annotated[str, msgspec.Meta(max_length=44)]
+    wallet: Annotated[str, msgspec.Meta(pattern=rf"^{ADDRESS_FORM}\Z")]
+
+    def __post_init__(self) -> None:
+        in_utc(self.moment)
 
 
 def cursor_of(key: msgspec.Struct) -> str:
@@ -124,7 +132,7 @@ def _decoded(cursor: str) -> object:
             raise ValueError
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         value: list[object] = msgspec.json.decode(raw, type=list)
-    except (ValueError, msgspec.MsgspecError):
+    except (*JSON_ERRORS, ValueError):
         raise Invalid("cursor", _BAD_CURSOR) from None
     return value
 

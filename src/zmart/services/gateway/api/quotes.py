@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.client.shapes.tape import Quote, QuotedFees
-from zmart.errors import Invalid
+from zmart.errors import Conflict, Invalid
 from zmart.market.amounts import price_text, ratio_text
 from zmart.market.outcomes import side_name
 from zmart.market.pricing import BuyQuote, FeeSchedule, PricingModel, Quantities, SellQuote
@@ -16,7 +16,7 @@ _FULL_BPS = 10_000
 
 
 class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user wants to trade: `shares`, or for a buy `max_cost` in lamports with fees.
+    """What a user wants to trade: `shares`, or for a buy `max_cost` in lamports with fees, or so many for at most that.
 
     The other side is bounded by `min_proceeds` or `min_shares`, or by `slippage_bps` of the quote.
     """
@@ -30,11 +30,11 @@ class TradeOrder(msgspec.Struct, frozen=True, kw_only=True):
     slippage_bps: int | None = None
 
     def check(self) -> None:
-        """Check that the order has one amount. Raises Invalid."""
+        """Check that the order has an amount. Raises Invalid."""
         if self.side is Side.SELL and self.shares is None:
             raise Invalid("shares", "A sale needs `shares`.")
-        if self.side is Side.BUY and (self.shares is None) == (self.max_cost is None):
-            raise Invalid("max_cost", "A buy needs either `max_cost` or `shares`.")
+        if self.side is Side.BUY and self.shares is None and self.max_cost is None:
+            raise Invalid("max_cost", "A buy needs `max_cost` or `shares`, or both.")
         if self.side is Side.SELL and self.min_shares is not None:
             raise Invalid("min_shares", "`min_shares` is for a buy; a sale is bounded by `min_proceeds`.")
 
@@ -58,13 +58,17 @@ def _buy(
 ) -> Quote:
     """Quote a buy for the bound that is signed, because the program spends up to it.
 
-    Only a given `slippage_bps` raises that bound: the program would spend a default as well.
+    Only a given `slippage_bps` raises that bound, never above `max_cost`: the program would spend a default as well.
+    Raises Conflict when `shares` cost more than `max_cost`.
     """
     target = order.max_cost
-    if target is None:
-        assert order.shares is not None
+    if order.shares is not None:
         exact = pricing.cost_of_shares(quantities, fees, order.outcome, order.shares)
-        target = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
+        if target is not None and exact > target:
+            raise Conflict(f"These shares cost {exact} lamports now, which is more than max_cost ({target}).")
+        raised = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
+        target = raised if target is None else min(raised, target)
+    assert target is not None
     priced = pricing.buy_total(quantities, fees, order.outcome, target)
     least = _min_shares(pricing, order, priced.shares)
     return _quoted(
@@ -82,7 +86,7 @@ def _buy(
 
 
 def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Shares | None:
-    """Return the least number of shares to accept; all of them for an order of shares with `slippage_bps`."""
+    """Return the least number of shares to accept; all for an order of shares with `slippage_bps` or `max_cost`."""
     if not pricing.bounds_shares:
         if order.min_shares is not None:
             raise Invalid("min_shares", "The deployed program bounds the cost of a buy only, not its shares.")
@@ -90,7 +94,8 @@ def _min_shares(pricing: PricingModel, order: TradeOrder, quoted: Shares) -> Sha
     if order.min_shares is not None:
         return Shares(order.min_shares)
     tolerated = quoted * (_FULL_BPS - order.tolerance_bps) // _FULL_BPS
-    requested = order.shares if order.slippage_bps is not None else None
+    is_strict = order.slippage_bps is not None or order.max_cost is not None
+    requested = order.shares if is_strict else None
     return Shares(max(tolerated, min(requested or 0, quoted)))
 
 

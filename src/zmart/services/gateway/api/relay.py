@@ -21,6 +21,7 @@ from zmart.chain.versions import MAX_V1_BYTES, max_transaction_bytes
 from zmart.client.shapes.transactions import TransactionState
 from zmart.errors import ChainError, Invalid, NotFound, ProgramError, StoreError
 from zmart.feed.redis_client import RedisClient
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Signature, Slot
 from zmart.services.gateway.api.error_messages import explained, refusal
 from zmart.services.gateway.api.rebroadcast import RESEND_S, Rebroadcast
@@ -168,7 +169,7 @@ class Relay:
             return None
         try:
             return msgspec.msgpack.decode(stored, type=_Sent).pending(signature)
-        except msgspec.MsgspecError:  # written by another release
+        except JSON_ERRORS:  # written by another release
             return None
 
 

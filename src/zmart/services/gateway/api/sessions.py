@@ -11,6 +11,7 @@ from zmart.errors import Unauthenticated
 from zmart.market.times import iso, iso_of_seconds
 from zmart.services.gateway.api import lookup, schemas
 from zmart.services.gateway.context import Context
+from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_auth import Auth
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.security import SIGNED_IN
@@ -38,9 +39,14 @@ class SignedMessage(RequestBody, frozen=True, kw_only=True):
 
 
 @post("/nonce", status_code=200, operation_id="Nonce", opt=_NONCE)
-async def nonce(context: Context, data: Annotated[WalletOnly, example(wallet=A_WALLET)]) -> Nonce:
-    """Return a message for the wallet to sign, valid once within 5 minutes."""
-    challenge = await context.sign_in.challenge(lookup.wallet_in_body(data.wallet))
+async def nonce(
+    context: Context, request: GatewayRequest, data: Annotated[WalletOnly, example(wallet=A_WALLET)]
+) -> Nonce:
+    """Return a message for the wallet to sign, valid once within 5 minutes. Its domain is the host of the page that
+    asks, which must be listed in AUTH_DOMAIN, PUBLIC_API_URL or CORS_ORIGIN."""
+    wallet = lookup.wallet_in_body(data.wallet)
+    uri = context.sign_in_hosts.uri_of(request.headers.get("origin"), request.headers.get("host", ""))
+    challenge = await context.sign_in.challenge(wallet, uri)
     return Nonce(nonce=challenge.nonce, message=challenge.message, expires_at=iso(challenge.expires_at))
 
 
@@ -58,7 +64,7 @@ async def logout(context: Context, auth: Auth) -> Message:
     """Revoke the session token of this request."""
     token = auth.principal.token
     if token is None:
-        raise Unauthenticated(auth.principal.problem or "Send the session token that you want to revoke.")
+        raise Unauthenticated(auth.principal.problem or "There is no session token to revoke.")
     await context.authenticator.tokens.revoke(token)
     return Message(message="Signed out")
 

@@ -16,6 +16,7 @@ from zmart.services.gateway.api import lookup, quotes, schemas, transaction_buil
 from zmart.services.gateway.api.quotes import TradeOrder
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.former_names import FORMER_NAMES
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.security import WALLET
 from zmart.services.gateway.openapi.declarations import A_MARKET, example, refusals
@@ -23,12 +24,13 @@ from zmart.services.request_body import RequestBody
 
 
 class Buy(RequestBody, frozen=True, kw_only=True):
-    """A purchase: either `max_cost` (lamports with fees, the signed bound) or `shares`. outcome: true or YES is YES.
+    """A purchase: `max_cost` (lamports with fees, the signed bound) or `shares`, or those shares for that at most.
+    outcome: true or YES is YES.
 
-    `min_shares` is signed, too; by default it follows from `slippage_bps` (default 100).
+    `min_shares` is signed, too; by default it follows from `slippage_bps` (default 100), with both it is `shares`.
     """
 
-    either = ("max_cost", "shares")
+    any_of = ("max_cost", "shares")
     market_id: schemas.MarketKeyText
     outcome: bool | schemas.Outcome
     max_cost: schemas.Amount | None = None
@@ -58,7 +60,13 @@ _A_SALE = example(market_id=A_MARKET, outcome=True, shares=500_000_000)
 _A_CLAIM = example(market_id=A_MARKET)
 
 
-@post("/buy", status_code=200, operation_id="Buy", responses=refusals(404, 409))
+@post(
+    "/buy",
+    status_code=200,
+    operation_id="Buy",
+    responses=refusals(404, 409),
+    opt={FORMER_NAMES: {"target_cost": "max_cost"}},
+)
 async def buy(context: Context, auth: Auth, data: Annotated[Buy, _A_PURCHASE]) -> shapes.TradeTransaction:
     """Buy shares."""
     order = TradeOrder(
@@ -72,7 +80,13 @@ async def buy(context: Context, auth: Auth, data: Annotated[Buy, _A_PURCHASE]) -
     return await _trade(context, auth, data.market_id, order)
 
 
-@post("/sell", status_code=200, operation_id="Sell", responses=refusals(404, 409))
+@post(
+    "/sell",
+    status_code=200,
+    operation_id="Sell",
+    responses=refusals(404, 409),
+    opt={FORMER_NAMES: {"shares_to_sell": "shares"}},
+)
 async def sell(context: Context, auth: Auth, data: Annotated[Sell, _A_SALE]) -> shapes.TradeTransaction:
     """Sell shares."""
     order = TradeOrder(
@@ -182,7 +196,9 @@ async def withdraw(
 
 def _may_withdraw(on_chain: MarketOnChain, wallet: Wallet) -> None:
     if wallet != on_chain.account.creator and wallet not in on_chain.creditors:
-        raise Forbidden("Only the creator withdraws liquidity, and the market owes this wallet nothing.")
+        raise Forbidden(
+            f"Only the creator {on_chain.account.creator} withdraws liquidity, and the market owes {wallet} nothing."
+        )
 
 
 def _needs(on_chain: MarketOnChain, state: MarketState, what: str) -> None:

@@ -54,8 +54,9 @@ async def put_user(
 ) -> shapes.User:
     """Change your own profile."""
     who = lookup.wallet_in_path(wallet)
-    if await auth.wallet() != who:
-        raise Forbidden("A profile is changed by its own wallet only.")
+    sender = await auth.wallet()
+    if sender != who:
+        raise Forbidden(f"A profile is changed by its own wallet only: sign in with {who}, not {sender}.")
     profile = await users.put(
         context.pool, who, data.display_name, data.bio, data.avatar_url, data.twitter_handle
     )

@@ -11,18 +11,19 @@ from litestar import Router, get, post
 from litestar.params import BodyKwarg, QueryParameter
 
 from zmart.client.shapes import votes as shapes
-from zmart.errors import Invalid
+from zmart.errors import Invalid, Unauthenticated
 from zmart.market.amounts import percent
 from zmart.market.identifiers import MarketRef
 from zmart.market.outcomes import choice_name
-from zmart.market.times import iso
+from zmart.market.times import iso, ms_of
 from zmart.market.types import MarketId, VoteKind, Wallet
-from zmart.market.votes import vote_of_choice
+from zmart.market.votes import Statement, vote_of_choice
 from zmart.proofs.log_documents import MAX_PAGE, LogPage, VoteProof
 from zmart.services.gateway.api import lookup, paging, schemas
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, VoteKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath, WalletInQuery, between
 from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.http.auth.proof_help import MissingStatement
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.request_guard import LIMIT
 from zmart.services.gateway.http.responses import CHAIN
@@ -48,6 +49,7 @@ class Ballot(RequestBody, frozen=True, kw_only=True):
     signature: str | None = None
     wallet: schemas.MaybeWallet = None
     user: schemas.MaybeWallet = None
+    user_wallet: schemas.MaybeWallet = None
     message: str | None = None
 
     @classmethod
@@ -63,7 +65,7 @@ class Ballot(RequestBody, frozen=True, kw_only=True):
         if proof := {"statement", "signature"} & set(given):
             for name in sorted({"statement", "signature"} - proof):
                 yield Invalid(name, f"{name} is missing: a provable vote brings `statement` and `signature`.")
-            if not {"wallet", "user"} & set(given):
+            if not {"wallet", "user", "user_wallet"} & set(given):
                 yield Invalid("wallet", "wallet is missing: whose statement is this?")
 
 
@@ -105,12 +107,15 @@ async def vote_on_dispute(
 
 async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ballot) -> shapes.VoteAnswer:
     """Validation, then the market, duplicates, the signature, the market's state: the contract's order."""
-    ref = _market(data)
+    ref = _market(context, data)
     choice = _choice(kind, data)
     named = _named(data)
     statement, signature = (data.statement, data.signature) if data.message is None else (None, None)
     market_id = await lookup.market_id_of(context, ref)
-    wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
+    try:
+        wallet = named if statement is not None else await _voter(context, auth, market_id, kind, named)
+    except Unauthenticated as problem:
+        raise _unproven(context, problem, market_id, kind, choice, named) from None
     assert wallet is not None
     command = CastVote(
         program=context.program.address,
@@ -122,7 +127,31 @@ async def _cast(context: AppContext, auth: RequestAuth, kind: VoteKind, data: Ba
         statement=statement,
         signature=signature,
     )
-    return _answer(await casting.cast_vote(context.pool, command, _policy(context)))
+    try:
+        accepted = await casting.cast_vote(context.pool, command, _policy(context))
+    except Unauthenticated as problem:
+        raise _unproven(context, problem, market_id, kind, choice, wallet) from None
+    return _answer(accepted)
+
+
+def _unproven(
+    context: AppContext,
+    problem: Unauthenticated,
+    market_id: MarketId,
+    kind: VoteKind,
+    vote: bool,
+    wallet: Wallet | None,
+) -> MissingStatement:
+    """Return the refusal of a vote without a valid proof, with the text that its wallet would sign now."""
+    statement = Statement(
+        program=context.program.address,
+        market_id=market_id,
+        kind=kind,
+        vote=vote,
+        wallet=wallet or Wallet("<the wallet that votes>"),
+        issued_ms=ms_of(datetime.now(UTC)),
+    )
+    return MissingStatement(str(problem), statement.text())
 
 
 def _policy(context: AppContext) -> AcceptancePolicy:
@@ -141,11 +170,13 @@ async def _voter(
     """Who votes without a statement. A wallet that is named and has voted is a conflict before all else."""
     if named is not None and await casting.already_voted(context.pool, market_id, kind, named):
         return named  # cast_vote refuses it in its own words
-    return await auth.wallet_named(named)
+    return await auth.wallet()
 
 
-def _market(data: Ballot) -> MarketRef:
-    return lookup.market_in_body(data.market_id or data.proposal_id or "")
+def _market(context: AppContext, data: Ballot) -> MarketRef:
+    fields = {"market_id": data.market_id, "proposal_id": data.proposal_id}
+    named = {name: lookup.market_in_body(text, name) for name, text in fields.items() if text is not None}
+    return lookup.one_market(context, named)
 
 
 def _choice(kind: VoteKind, data: Ballot) -> bool:
@@ -158,8 +189,11 @@ def _choice(kind: VoteKind, data: Ballot) -> bool:
 
 
 def _named(data: Ballot) -> Wallet | None:
-    named = data.wallet or data.user
-    return None if named is None else lookup.wallet_in_body(named, "wallet" if data.wallet else "user")
+    fields = {"wallet": data.wallet, "user": data.user, "user_wallet": data.user_wallet}
+    named = {name: lookup.wallet_in_body(text, name) for name, text in fields.items() if text is not None}
+    if len(set(named.values())) > 1:
+        raise Invalid(list(named)[-1], f"{' and '.join(named)} name different wallets.")
+    return next(iter(named.values()), None)
 
 
 def _answer(accepted: AcceptedVote) -> shapes.VoteAnswer:

@@ -20,7 +20,8 @@ _MAX_COUNT_AGE_S = 60.0
 class FeedPositionReader:
     """`position()` returns the feed's position at some moment after the call, so that no earlier commit is missed.
 
-    Callers that come while one query runs share the next one.
+    Callers that come while one query runs share the next one. No caller waits for more than 1.5 s: those that come
+    while a query hangs give up with it.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -47,6 +48,8 @@ class FeedPositionReader:
                     async with asyncio.timeout(_WITHIN_S):
                         position = await self._read_position()
                 except Exception as problem:
+                    if isinstance(problem, TimeoutError):
+                        waiters, self._waiting = waiters + self._waiting, []
                     for waiter in waiters:
                         if not waiter.done():
                             waiter.set_exception(problem)

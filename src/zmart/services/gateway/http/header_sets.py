@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zmart.setting_values import is_loopback_origin
+
 Headers = list[tuple[bytes, bytes]]
 
 CONTENT_POLICY = b"content-security-policy"
@@ -26,18 +28,24 @@ class HeaderSet:
 
 
 class HeaderSets:
-    """Header sets by the value of the Origin header."""
+    """Header sets by the value of the Origin header. `any_loopback`: pages on this machine are allowed on any port."""
 
-    def __init__(self, origins: Iterable[str], socket_origin: str) -> None:
-        security = [*security_headers(socket_origin), (b"vary", b"Origin")]
-        self._unlisted = HeaderSet(security, [])
-        self._listed = {
-            origin.encode(): HeaderSet(security, _cors_headers(origin.encode())) for origin in origins
-        }
+    def __init__(self, origins: Iterable[str], socket_origin: str, *, any_loopback: bool = False) -> None:
+        self._security = [*security_headers(socket_origin), (b"vary", b"Origin")]
+        self._any_loopback = any_loopback
+        self._unlisted = HeaderSet(self._security, [])
+        self._listed = {origin.encode(): self._allowing(origin.encode()) for origin in origins}
 
     def of(self, origin: bytes | None) -> HeaderSet:
         """Return the header set for an Origin header, None if there is none."""
-        return self._unlisted if origin is None else self._listed.get(origin, self._unlisted)
+        if origin is None:
+            return self._unlisted
+        if self._any_loopback and is_loopback_origin(origin.decode("latin-1")):
+            return self._allowing(origin)
+        return self._listed.get(origin, self._unlisted)
+
+    def _allowing(self, origin: bytes) -> HeaderSet:
+        return HeaderSet(self._security, _cors_headers(origin))
 
 
 def security_headers(socket_origin: str) -> Headers:

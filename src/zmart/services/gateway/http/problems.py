@@ -28,8 +28,10 @@ from zmart.errors import (
 )
 from zmart.services.connection_limits import SlowBody
 from zmart.services.gateway.explorer.templating import page
+from zmart.services.gateway.http.auth.proof_help import WWW_AUTHENTICATE, proof_details, proof_message
 from zmart.services.gateway.http.invalid_fields import field_problems
 from zmart.services.gateway.http.request_context import request_context
+from zmart.services.gateway.http.security import accepted_proofs
 from zmart.services.problem_body import name_of, problem_body
 from zmart.services.store_refusal import refusal_of
 
@@ -72,6 +74,11 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
     status, message, details = explain(problem)
     if isinstance(problem, ValidationException | Invalid):
         message, details = _of_fields(request, message, details)
+    if status in (401, 403) and not details:
+        proofs = accepted_proofs(request.scope["route_handler"])
+        details = proof_details(problem, proofs)
+        if isinstance(problem, Unauthenticated):
+            message = proof_message(problem, proofs)
     if status == 500:
         log.error("request failed", path=request.url.path, exc_info=problem)
     elif isinstance(problem, StoreError):
@@ -81,6 +88,8 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
         headers |= problem.headers
     if isinstance(problem, HTTPException) and problem.headers:
         headers |= {name: value for name, value in problem.headers.items() if name.lower() == "allow"}
+    if status == 401:
+        headers["WWW-Authenticate"] = WWW_AUTHENTICATE
     if status == 408:
         headers["Connection"] = "close"
     if status == 503:

@@ -166,6 +166,10 @@ class RateLimiter:
             )
             self._paused_until = time.monotonic() + _PAUSE_S
             return self._counted_here(requested)
+        except Exception:  # requests wait for the verdict, whatever Redis may have said
+            log.exception("rate limits are counted by this process alone")
+            self._paused_until = time.monotonic() + _PAUSE_S
+            return self._counted_here(requested)
         return [
             RateLimitGrant(
                 int(reply[2 * i]), int(reply[2 * i + 1]), policy.window_s - now_ms // 1000 % policy.window_s

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from litestar.di import NamedDependency, Provide
 
 from zmart.errors import Forbidden
+from zmart.market.identifiers import is_address
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Wallet
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.http.auth.authenticator import Principal, RequestContent
@@ -12,6 +15,8 @@ from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.rate_limiting import admit
 from zmart.services.gateway.http.request_context import RequestContext, request_context
 from zmart.services.gateway.http.security import accepted_proofs
+
+SENDER_FIELDS = ("wallet", "user", "user_wallet", "creator", "creator_wallet", "author", "trader")
 
 
 class RequestAuth:
@@ -29,16 +34,10 @@ class RequestAuth:
     async def wallet(self) -> Wallet:
         """Return the wallet that signed in or signed this request, counted by its own limit."""
         wallet = await self.context.authenticator.wallet(self.principal, self.content)
+        _refuse_other_wallets(self.content.body, wallet)
         policy, self.request.wallet_policy = self.request.wallet_policy, None  # it is counted once
         if policy is not None:
             await admit(self.request, self.context.limiter, policy, wallet)
-        return wallet
-
-    async def wallet_named(self, named: str | None, field: str = "wallet") -> Wallet:
-        """Return the same wallet, which must be `named` unless that is None."""
-        wallet = await self.wallet()
-        if named is not None and named != wallet:
-            raise Forbidden(f"{field} names another wallet than the one that signed this request.")
         return wallet
 
     async def reader(self) -> Wallet | None:
@@ -51,6 +50,20 @@ class RequestAuth:
         await self.context.authenticator.operator(
             self.principal, self.content, rules.admin if rules else None
         )
+
+
+def _refuse_other_wallets(body: bytes, wallet: Wallet) -> None:
+    """Raise Forbidden if a field of the body names another wallet as the sender: clients name it in many ways."""
+    try:
+        fields = msgspec.json.decode(body or b"{}", type=dict[str, object])
+    except JSON_ERRORS:
+        return  # no object, which a handler that needs one has refused
+    for name in SENDER_FIELDS:
+        named = fields.get(name)
+        if isinstance(named, str) and is_address(named.strip()) and named.strip() != wallet:
+            raise Forbidden(
+                f"{name} names another wallet than the one that signed this request: {named.strip()}, not {wallet}."
+            )
 
 
 Auth = NamedDependency[RequestAuth]

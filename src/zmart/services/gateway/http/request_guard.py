@@ -14,11 +14,13 @@ from litestar.middleware import ASGIMiddleware
 from litestar.params import QueryParameter
 from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.utils.scope.state import ScopeState
 
 from zmart.errors import Invalid, ZmartError
 from zmart.services.client_addresses import ClientAddresses
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.auth.vote_statements import signer_of
+from zmart.services.gateway.http.former_names import FORMER_NAMES, with_present_names
 from zmart.services.gateway.http.problems import GatewayRequest, UnsupportedBody
 from zmart.services.gateway.http.rate_limiting import (
     admit,
@@ -69,6 +71,10 @@ class RequestGuard(ASGIMiddleware):
         if b"%00" in scope["query_string"] or "\0" in scope["path"]:
             raise Invalid("path", "The address contains a NUL character.")
         _refuse_repeats(request)
+        if FORMER_NAMES in options:  # a signature stays bound to the body as it came
+            ScopeState.from_scope(scope).body = with_present_names(context.body, options[FORMER_NAMES])
+        if request.method in _SAFE:
+            await self._context.authenticator.note_read(context.principal)
         if CHAIN in options:
             context.as_of_slot = await self._context.as_of_slot.get()
         context.amounts_as_text = b"numeric=" in scope["query_string"] and _wants_text(request)

@@ -19,7 +19,12 @@ from zmart.services.gateway.http.cached_responses import CachedResponse, CachedR
 from zmart.services.gateway.http.cached_value import CachedValue
 from zmart.services.gateway.http.feed_position import FeedPositionReader
 from zmart.services.gateway.http.rate_limiter import RateLimiter
-from zmart.services.gateway.http.rate_limits import RateLimitPolicy, limit_header, policy_header
+from zmart.services.gateway.http.rate_limits import (
+    RateLimitPolicy,
+    RateLimitVerdict,
+    limit_header,
+    policy_header,
+)
 from zmart.services.gateway.http.recent_changes import FeedAt
 from zmart.services.gateway.http.request_context import RequestContext, request_context
 from zmart.services.gateway.http.responses import REVALIDATE, Encoded, encode, is_known_to
@@ -69,15 +74,13 @@ class ResponseCache:
     async def _respond(self, route: CachedRoute, scope: Scope, request: RequestContext, send: Send) -> bool:
         """Send the response. Returns False, and has sent nothing, when the router has to answer."""
         try:
-            async with asyncio.timeout(self._read_within_s):
-                key = self._clients.of_scope(scope)
-                verdict = self._limiter.at_once(self._policy, key) or await self._limiter.begin(
-                    self._policy, key
-                )
-                request.policy, request.rate_limit = self._policy, verdict
-                if not verdict.allowed:
-                    return False
-                response, slot = await (self._cached(route) if self._keeps_responses else self._read(route))
+            key = self._clients.of_scope(scope)
+            verdict = self._limiter.at_once(self._policy, key) or await self._begin(key, request)
+            request.policy, request.rate_limit = self._policy, verdict
+            if not verdict.allowed:
+                return False
+            read = self._cached if self._keeps_responses else self._read
+            response, slot = await read(route, request)
         except Exception:
             return False
         scope["path_template"] = route.path_template
@@ -104,13 +107,24 @@ class ResponseCache:
             self.routes.add(CachedRoute(address, template, request.cacheable, amounts_as_text=as_text))
             metrics.CACHE.size_bytes = self.routes.size_bytes
 
-    async def _read(self, route: CachedRoute) -> tuple[CachedResponse, int]:
+    def _time_left(self, request: RequestContext) -> asyncio.Timeout:
+        """Return a limit for the rest of the time of the request. A cached response needs none: the feed's position has
+        its own, and nothing else is waited for."""
+        return asyncio.timeout(self._read_within_s - (perf_counter() - request.began_s))
+
+    async def _begin(self, key: str, request: RequestContext) -> RateLimitVerdict:
+        """Count the request where the count of its address has to be read first."""
+        async with self._time_left(request):
+            return await self._limiter.begin(self._policy, key)
+
+    async def _read(self, route: CachedRoute, request: RequestContext) -> tuple[CachedResponse, int]:
         """Return a response read now, and the slot through which it is complete."""
         metrics.CACHE.misses += 1
-        slot = await self._as_of_slot.get()
-        return await self._fresh(route), slot
+        async with self._time_left(request):
+            slot = await self._as_of_slot.get()
+            return await self._fresh(route), slot
 
-    async def _cached(self, route: CachedRoute) -> tuple[CachedResponse, int]:
+    async def _cached(self, route: CachedRoute, request: RequestContext) -> tuple[CachedResponse, int]:
         """Return the cached response if no commit has changed its rows, else a new one."""
         position = await self._feed_positions.position()
         response = route.valid_response(position.at, self._feed_positions.changes)
@@ -119,7 +133,8 @@ class ResponseCache:
             metrics.CACHE.hits += 1
         else:
             metrics.CACHE.misses += 1
-            response = await self._renewed(route, position.at)
+            async with self._time_left(request):
+                response = await self._renewed(route, position.at)
         return response, position.slot
 
     async def _renewed(self, route: CachedRoute, feed_at: FeedAt) -> CachedResponse:

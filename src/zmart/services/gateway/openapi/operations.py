@@ -9,6 +9,7 @@ from litestar.params import BodyKwarg
 
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.services.gateway.http.responses import CHAIN
+from zmart.services.gateway.http.security import SIGNATURE
 from zmart.services.gateway.openapi import shapes
 from zmart.services.gateway.openapi.declarations import LINKS, MEANINGS, link_objects
 from zmart.services.gateway.openapi.shapes import Schema
@@ -84,6 +85,8 @@ def _add_refusals(operation: Schema, method: str, handler: HTTPRouteHandler) -> 
     statuses = [*_OF_EVERYTHING, *(_OF_WRITES if method != "get" else ())]
     if operation["security"] and {} not in operation["security"]:
         statuses.append(401)
+        if any(SIGNATURE in option for option in operation["security"]):
+            statuses.append(403)  # the body names another wallet
     if handler.opt.get(LIMIT) != NO_LIMIT:
         statuses.append(429)
     for status in statuses:

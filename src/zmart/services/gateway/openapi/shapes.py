@@ -63,6 +63,8 @@ def components(kinds: Iterable[type]) -> dict[str, Schema]:
     for kind in structs:
         if fields := getattr(kind, "either", ()):
             schemas[kind.__name__]["oneOf"] = [_only(name, fields) for name in fields]
+        if fields := getattr(kind, "any_of", ()):
+            schemas[kind.__name__]["anyOf"] = [_only(name, (name,)) for name in fields]
     return schemas
 
 

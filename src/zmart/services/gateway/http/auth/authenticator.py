@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection
+from contextlib import suppress
 
 import msgspec
 
-from zmart.errors import Forbidden, Unauthenticated
+from zmart.errors import Forbidden, StoreError, Unauthenticated
 from zmart.market.types import Wallet
-from zmart.services.gateway.http.auth import signed_requests
 from zmart.services.gateway.http.auth.session_tokens import PREFIX, SessionToken, SessionTokens
-from zmart.services.gateway.http.auth.signed_requests import ReplayGuard, WalletSignature
+from zmart.services.gateway.http.auth.signed_requests import (
+    HEADER_PREFIX,
+    ReplayGuard,
+    SignedRequests,
+    WalletSignature,
+)
 from zmart.services.gateway.http.security import OPERATOR_TOKEN, SESSION, SIGNATURE
 
-_NO_PROOF = (
-    "Sign in (POST /api/auth/nonce, then /api/auth/verify) and send the token as Authorization: Bearer."
-)
+_NO_PROOF = "Nothing in this request proves who sends it."
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +59,16 @@ class Authenticator:
     """Reads the proofs of requests, and requires them."""
 
     def __init__(
-        self, tokens: SessionTokens, replays: ReplayGuard, operator_token: str, *, legacy_signatures: bool
+        self,
+        tokens: SessionTokens,
+        replays: ReplayGuard,
+        operator_token: str,
+        signed_requests: SignedRequests | None,
     ) -> None:
         self.tokens = tokens
         self._replays = replays
         self._operator_token = operator_token.encode()
-        self._legacy = legacy_signatures
+        self._signed_requests = signed_requests
 
     def principal(self, authorization: str | None, body: bytes) -> Principal:
         """Return the principal. Never raises: an invalid proof is reported when one is required."""
@@ -78,11 +85,11 @@ class Authenticator:
             if self._is_operator(value):
                 return Principal(operator=True)
             raise Unauthenticated("The bearer token is invalid: sign in again.")
-        if not self._legacy:
+        if self._signed_requests is None:
             return Principal()
-        if authorization.startswith(signed_requests.HEADER_PREFIX):
-            return Principal(signed=signed_requests.in_header(authorization))
-        return Principal(signed=signed_requests.in_body(body)) if body else Principal()
+        if authorization.startswith(HEADER_PREFIX):
+            return Principal(signed=self._signed_requests.in_header(authorization))
+        return Principal(signed=self._signed_requests.in_body(body)) if body else Principal()
 
     def _is_operator(self, value: str) -> bool:
         return bool(self._operator_token) and hmac.compare_digest(value.encode(), self._operator_token)
@@ -93,9 +100,15 @@ class Authenticator:
             await self.tokens.check(principal.token)
             return principal.token.wallet
         if principal.signed is not None:
-            await self._replays.bind(principal.signed, request.method, request.path, request.body)
+            await self._replays.spend(principal.signed, request.method, request.path, request.body)
             return principal.signed.wallet
         raise Unauthenticated(principal.problem or _NO_PROOF)
+
+    async def note_read(self, principal: Principal) -> None:
+        """Remember that the signature came with a read, so that it serves no write of anyone who saw it there."""
+        if principal.signed is not None:
+            with suppress(StoreError):  # without Redis no signature serves a write
+                await self._replays.may_read(principal.signed)
 
     async def reader(self, principal: Principal) -> Wallet | None:
         """Return the wallet that reads, for what only it may see; None without a valid proof."""
@@ -104,6 +117,8 @@ class Authenticator:
                 await self.tokens.check(principal.token)
             except Unauthenticated:
                 return None
+        elif principal.signed is not None and not await self._replays.may_read(principal.signed):
+            return None
         return principal.claimed
 
     async def operator(self, principal: Principal, request: RequestContent, admin: Wallet | None) -> None:
@@ -114,5 +129,6 @@ class Authenticator:
         wallet = await self.wallet(principal, request)
         if wallet != admin:
             raise Forbidden(
-                "Only the operator may do this: send OPERATOR_TOKEN, or sign with the admin wallet."
+                "Only the operator may do this: send Authorization: Bearer <OPERATOR_TOKEN>, or sign in with the "
+                f"admin wallet {admin or '(not indexed yet)'}. This request proves {wallet}."
             )

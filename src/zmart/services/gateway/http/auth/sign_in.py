@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -39,18 +40,16 @@ class _PendingSignIn(msgspec.Struct, frozen=True):
 class SignIn:
     """Nonces are in Redis and are consumed atomically. Raises StoreError while Redis is unavailable."""
 
-    def __init__(self, redis: RedisClient | None, domain: str, uri: str, chain_id: str) -> None:
+    def __init__(self, redis: RedisClient | None, chain_id: str) -> None:
         self._redis = redis
-        self._domain = domain
-        self._uri = uri
         self._chain_id = chain_id
 
-    async def challenge(self, wallet: Wallet) -> SignInChallenge:
-        """Return a new message for the wallet to sign, valid for NONCE_LIFETIME_S."""
+    async def challenge(self, wallet: Wallet, uri: str) -> SignInChallenge:
+        """Return a new message for the wallet to sign on the page at `uri`, valid for NONCE_LIFETIME_S."""
         nonce = secrets.token_hex(16)
         issued = datetime.now(UTC)
         expires = issued + timedelta(seconds=NONCE_LIFETIME_S)
-        message = self._text(wallet, nonce, issued, expires)
+        message = self._text(wallet, uri, nonce, issued, expires)
         pending = msgspec.json.encode(_PendingSignIn(wallet, message))
         try:
             await self._store().set(_key(nonce), pending, ex=NONCE_LIFETIME_S)
@@ -81,10 +80,10 @@ class SignIn:
             raise StoreError("Sign-in needs Redis: set REDIS_URL.")
         return self._redis
 
-    def _text(self, wallet: Wallet, nonce: str, issued: datetime, expires: datetime) -> str:
+    def _text(self, wallet: Wallet, uri: str, nonce: str, issued: datetime, expires: datetime) -> str:
         return (
-            f"{self._domain} wants you to sign in with your Solana account:\n{wallet}\n\n{_STATEMENT}\n\n"
-            f"URI: {self._uri}\nVersion: 1\nChain ID: {self._chain_id}\nNonce: {nonce}\n"
+            f"{urlsplit(uri).netloc} wants you to sign in with your Solana account:\n{wallet}\n\n{_STATEMENT}\n\n"
+            f"URI: {uri}\nVersion: 1\nChain ID: {self._chain_id}\nNonce: {nonce}\n"
             f"Issued At: {iso(issued)}\nExpiration Time: {iso(expires)}"
         )
 

@@ -1,7 +1,7 @@
 """Read requests that existing clients sign: in the body, or in the header `Authorization: Signature ...`.
 
-The signature covers a time, not the request. So each one is bound to the first write that it comes with, and refused
-for any other (`ReplayGuard`).
+The signature covers a time, not the request. So each one is spent by the first write that it comes with, and one that
+has read serves no write (`ReplayGuard`). A text that names a host counts at that host's deployment only.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ import msgspec
 
 from zmart.errors import StoreError, Unauthenticated
 from zmart.feed.redis_client import RedisClient
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Wallet
 from zmart.proofs.signatures import require_signature
+from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts
 
 BODY_WINDOW_S = 300
 HEADER_WINDOW_S = 3600
 HEADER_PREFIX = "Signature "
-_BODY_TEXT = re.compile(r"Sign this message to authenticate with ZMART: (\d{13})")
-_HEADER_TEXT = re.compile(r"Sign in to ZMART\nTimestamp: (\d{13})")
+_AT_HOST = r"(?: at (?P<host>[^\s/]{1,255}))?"
+_BODY_TEXT = re.compile(
+    rf"Sign this message to authenticate with ZMART{_AT_HOST}: (?P<ms>\d{{13}})", re.ASCII
+)
+_HEADER_TEXT = re.compile(rf"Sign in to ZMART{_AT_HOST}\nTimestamp: (?P<ms>\d{{13}})", re.ASCII)
 _MAX_HEADER_CHARS = 2048
-_ANOTHER = "This signature was used for another request: sign a new message for each one."
+_READS = b"reads"
+_USED = "This signature was used for another request: sign a new message for each write."
 
 
 class WalletSignature(msgspec.Struct, frozen=True):
@@ -46,57 +52,82 @@ class _SignedBody(_SignatureFields, frozen=True):
     auth: _SignatureFields | None = msgspec.field(default=None, name="_auth")
 
 
-def in_body(body: bytes) -> WalletSignature | None:
-    """Return the signature of a body; None if there is none. Raises Unauthenticated if it is invalid."""
-    try:
-        signed = msgspec.json.decode(body, type=_SignedBody)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    fields = signed.auth or signed
-    if not (fields.message and fields.signature and fields.wallet):
-        return None
-    return _checked(fields, _BODY_TEXT, BODY_WINDOW_S)
+class SignedRequests:
+    """Reads the signatures of requests. `must_name_host`: only texts that name a host of this deployment count."""
 
+    def __init__(self, hosts: SignInHosts, *, must_name_host: bool = False) -> None:
+        self._hosts = hosts
+        self._must_name_host = must_name_host
 
-def in_header(value: str) -> WalletSignature:
-    """Return the signature of the header. Raises Unauthenticated if it is invalid."""
-    if len(value) > _MAX_HEADER_CHARS:
-        raise Unauthenticated("The Authorization header is too long.")
-    pairs: Mapping[str, str] = dict(parse_qsl(value.removeprefix(HEADER_PREFIX)))
-    signature = pairs.get("signature", "").replace(" ", "+")  # of base64 that was not escaped
-    fields = _SignatureFields(pairs.get("message", ""), signature, pairs.get("wallet", ""))
-    return _checked(fields, _HEADER_TEXT, HEADER_WINDOW_S)
+    def in_body(self, body: bytes) -> WalletSignature | None:
+        """Return the signature of a body; None if there is none. Raises Unauthenticated if it is invalid."""
+        try:
+            signed = msgspec.json.decode(body, type=_SignedBody)
+        except JSON_ERRORS:
+            return None
+        fields = signed.auth or signed
+        if not (fields.message and fields.signature and fields.wallet):
+            return None
+        return self._checked(fields, _BODY_TEXT, BODY_WINDOW_S)
 
+    def in_header(self, value: str) -> WalletSignature:
+        """Return the signature of the header. Raises Unauthenticated if it is invalid."""
+        if len(value) > _MAX_HEADER_CHARS:
+            raise Unauthenticated("The Authorization header is too long.")
+        pairs: Mapping[str, str] = dict(parse_qsl(value.removeprefix(HEADER_PREFIX)))
+        signature = pairs.get("signature", "").replace(" ", "+")  # of base64 that was not escaped
+        fields = _SignatureFields(pairs.get("message", ""), signature, pairs.get("wallet", ""))
+        return self._checked(fields, _HEADER_TEXT, HEADER_WINDOW_S)
 
-def _checked(fields: _SignatureFields, text: re.Pattern[str], window_s: int) -> WalletSignature:
-    match = text.fullmatch(fields.message)
-    if match is None:
-        raise Unauthenticated("The signed message is not the text that this API asks for.")
-    if abs(time.time() * 1000 - int(match[1])) > window_s * 1000:
-        raise Unauthenticated(f"The signed message is older than {window_s // 60} minutes: sign a new one.")
-    wallet = Wallet(fields.wallet)
-    signature = require_signature(wallet, fields.message, fields.signature)
-    return WalletSignature(wallet, signature, window_s)
+    def _checked(self, fields: _SignatureFields, text: re.Pattern[str], window_s: int) -> WalletSignature:
+        match = text.fullmatch(fields.message)
+        if match is None:
+            raise Unauthenticated("The signed message is not the text that this API asks for.")
+        if abs(time.time() * 1000 - int(match["ms"])) > window_s * 1000:
+            raise Unauthenticated(
+                f"The signed message is older than {window_s // 60} minutes: sign a new one."
+            )
+        self._check_host(match["host"])
+        wallet = Wallet(fields.wallet)
+        signature = require_signature(wallet, fields.message, fields.signature)
+        return WalletSignature(wallet, signature, window_s)
+
+    def _check_host(self, host: str | None) -> None:
+        if host is None and self._must_name_host:
+            raise Unauthenticated(
+                "The signed message does not name this backend: sign `... ZMART at <host>` (docs/api.md), or sign in."
+            )
+        if host is not None and host not in self._hosts:
+            raise Unauthenticated(f"The message is signed for {host[:100]!r}, which is not this backend.")
 
 
 class ReplayGuard:
-    """Binds signatures to writes, in Redis. Raises StoreError while Redis is unavailable."""
+    """Remembers in Redis what signatures were used for. Raises StoreError while Redis is unavailable."""
 
     def __init__(self, redis: RedisClient | None) -> None:
         self._redis = redis
 
-    async def bind(self, signed: WalletSignature, method: str, path: str, body: bytes) -> None:
-        """Bind the signature to this write. Raises Unauthenticated if it is bound to another one."""
+    async def spend(self, signed: WalletSignature, method: str, path: str, body: bytes) -> None:
+        """Use the signature for this write. Raises Unauthenticated if it was used before, for the same write, too."""
+        digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()
+        if await self._first_use(signed, digest.encode()) is not None:
+            raise Unauthenticated(_USED)
+
+    async def may_read(self, signed: WalletSignature) -> bool:
+        """Return whether the signature has served no write; from now on it serves none."""
+        return await self._first_use(signed, _READS) in (None, _READS)
+
+    async def _first_use(self, signed: WalletSignature, use: bytes) -> bytes | None:
+        """Note the use if it is the first, and return None; else return the first one."""
         if self._redis is None:
             raise StoreError("Signed requests need Redis: set REDIS_URL, or sign in for a session.")
-        digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()
         key = f"auth:bound:{hashlib.sha256(signed.signature.encode()).hexdigest()}"
         try:
-            first = await self._redis.set(key, digest, nx=True, ex=signed.window_s * 2)
-            bound = digest.encode() if first else await self._redis.get(key)
+            if await self._redis.set(key, use, nx=True, ex=signed.window_s * 2):
+                return None
+            first = await self._redis.get(key)
         except StoreError as problem:
             raise StoreError(
                 f"Signed requests cannot be checked at the moment, try again in a few seconds: {problem}"
             ) from problem
-        if bound != digest.encode():
-            raise Unauthenticated(_ANOTHER)
+        return first if isinstance(first, bytes) else b""  # it expired just now: unknown, and so used

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from zmart.errors import Unauthenticated
+from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Wallet
 from zmart.proofs.signatures import require_signature
 
@@ -22,7 +23,7 @@ def signer_of(body: bytes) -> Wallet | None:
         return None
     try:
         parsed = msgspec.json.decode(body, type=_StatementBody)
-    except (msgspec.MsgspecError, RecursionError):
+    except JSON_ERRORS:
         return None
     wallet = Wallet(parsed.wallet or parsed.user)
     try:

@@ -1,0 +1,153 @@
+// Who signs: a key pair in this process, or a wallet by the Wallet Standard.
+import { decodeBase58, encodeBase58 } from "./base58.js";
+import { ZmartError } from "./errors.js";
+import { signedBy } from "./wire.js";
+
+/** What the client needs of a wallet. */
+export interface Signer {
+  /** The public key in base58. */
+  readonly address: string;
+  /** The 64 bytes of the signature over a message. */
+  signMessage(message: Uint8Array): Promise<Uint8Array>;
+  /** The transaction with this signer's signature in it. */
+  signTransaction(transaction: Uint8Array): Promise<Uint8Array>;
+}
+
+type Bytes = Uint8Array<ArrayBuffer>;
+const PKCS8 = Uint8Array.from([48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32]); // RFC 8410, then the seed
+const SEED_BYTES = 32;
+
+/** A signer whose key is in this process: for servers, scripts and tests. Needs WebCrypto with Ed25519. */
+export class KeyPairSigner implements Signer {
+  readonly address: string;
+  readonly #key: CryptoKey;
+
+  private constructor(key: CryptoKey, publicKey: Uint8Array) {
+    this.#key = key;
+    this.address = encodeBase58(publicKey);
+  }
+
+  /** A new key pair, which cannot be exported. */
+  static async generate(): Promise<KeyPairSigner> {
+    const pair = (await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"])) as CryptoKeyPair;
+    return new KeyPairSigner(pair.privateKey, new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)));
+  }
+
+  /**
+   * Of the bytes of a Solana key file (64: seed and public key), of a seed (32), or of either in base58.
+   * Throws TypeError for another number of bytes, or if the public key is another one's.
+   */
+  static async from(secret: Uint8Array | readonly number[] | string): Promise<KeyPairSigner> {
+    const bytes = typeof secret === "string" ? decodeBase58(secret) : Uint8Array.from(secret);
+    if (bytes.length !== SEED_BYTES && bytes.length !== 2 * SEED_BYTES)
+      throw new TypeError(`A secret key has 64 bytes, a seed 32; this one has ${bytes.length}.`);
+    const seed = bytes.subarray(0, SEED_BYTES);
+    const exportable = await privateKey(seed, true);
+    const { x } = await crypto.subtle.exportKey("jwk", exportable);
+    const publicKey = fromBase64((x ?? "").replaceAll("-", "+").replaceAll("_", "/"));
+    if (bytes.length > SEED_BYTES && publicKey.some((byte, index) => byte !== bytes[SEED_BYTES + index]))
+      throw new TypeError("The public key in this secret key does not belong to its seed.");
+    return new KeyPairSigner(await privateKey(seed, false), publicKey);
+  }
+
+  async signMessage(message: Uint8Array): Promise<Uint8Array> {
+    return new Uint8Array(await crypto.subtle.sign("Ed25519", this.#key, message as Bytes));
+  }
+
+  async signTransaction(transaction: Uint8Array): Promise<Uint8Array> {
+    return signedBy(this.address, transaction, (message) => this.signMessage(message));
+  }
+}
+
+function privateKey(seed: Uint8Array, extractable: boolean): Promise<CryptoKey> {
+  return crypto.subtle.importKey("pkcs8", Uint8Array.from([...PKCS8, ...seed]), "Ed25519", extractable, ["sign"]);
+}
+
+/** Bytes of base64. */
+export function fromBase64(text: string): Bytes {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+/** Base64 of bytes. */
+export function toBase64(bytes: Uint8Array): string {
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}
+
+/** What is used of an account of the Wallet Standard. */
+export interface StandardAccount {
+  readonly address: string;
+  readonly chains: readonly string[];
+}
+
+/** What is used of a wallet of the Wallet Standard. */
+export interface StandardWallet {
+  readonly name: string;
+  readonly accounts: readonly StandardAccount[];
+  readonly features: Readonly<Record<string, unknown>>;
+}
+
+interface Features {
+  "standard:connect": { connect(): Promise<{ accounts: readonly StandardAccount[] }> };
+  "solana:signMessage": {
+    signMessage(input: { account: StandardAccount; message: Uint8Array }): Promise<readonly { signature: Uint8Array }[]>;
+  };
+  "solana:signTransaction": {
+    signTransaction(input: {
+      account: StandardAccount;
+      transaction: Uint8Array;
+      chain?: string;
+    }): Promise<readonly { signedTransaction: Uint8Array }[]>;
+  };
+}
+
+/**
+ * Connect to a wallet of the Wallet Standard that can sign messages and transactions.
+ *
+ * `account`: one of the wallet's, its first one unless given. `chain`: `solana:mainnet`, `solana:devnet`, ...; the
+ * account's first one unless given. Throws ZmartError `WalletLacksFeature`, or what the wallet throws.
+ */
+export async function connectWallet(
+  wallet: StandardWallet,
+  options: { account?: StandardAccount; chain?: string } = {},
+): Promise<Signer> {
+  const messages = feature(wallet, "solana:signMessage");
+  const transactions = feature(wallet, "solana:signTransaction");
+  const account = options.account ?? wallet.accounts[0] ?? (await feature(wallet, "standard:connect").connect()).accounts[0];
+  if (!account) throw new ZmartError("WalletLacksFeature", `${wallet.name} gave this page no account.`);
+  const chain = options.chain ?? account.chains[0];
+  return {
+    address: account.address,
+    async signMessage(message) {
+      return first(wallet, await messages.signMessage({ account, message })).signature;
+    },
+    async signTransaction(transaction) {
+      const input = { account, transaction, ...(chain ? { chain } : {}) };
+      return first(wallet, await transactions.signTransaction(input)).signedTransaction;
+    },
+  };
+}
+
+function feature<N extends keyof Features>(wallet: StandardWallet, name: N): Features[N] {
+  if (name in wallet.features) return wallet.features[name] as Features[N];
+  throw new ZmartError("WalletLacksFeature", `${wallet.name} does not have ${name}.`);
+}
+
+function first<T>(wallet: StandardWallet, outputs: readonly T[]): T {
+  const [output] = outputs;
+  if (output === undefined) throw new ZmartError("WalletLacksFeature", `${wallet.name} signed nothing.`);
+  return output;
+}
+
+/**
+ * Call `found` with each wallet that registers by the Wallet Standard on this page, now and later.
+ *
+ * Returns a function that ends it.
+ */
+export function watchWallets(found: (wallet: StandardWallet) => void, page: EventTarget = globalThis): () => void {
+  const api = { register: (...wallets: StandardWallet[]) => wallets.forEach(found) };
+  const registered = (event: Event) => (event as CustomEvent<(api: object) => void>).detail(api);
+  page.addEventListener("wallet-standard:register-wallet", registered);
+  const ready = new CustomEvent("wallet-standard:app-ready", { detail: api });
+  page.dispatchEvent(ready);
+  return () => page.removeEventListener("wallet-standard:register-wallet", registered);
+}

@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { createPublicKey, randomBytes, verify } from "node:crypto";
+import { test } from "node:test";
+import { connectWallet, decodeBase58, encodeBase58, KeyPairSigner, voteStatement, watchWallets, ZmartError } from "../dist/index.js";
+
+const hex = (text) => Uint8Array.from(Buffer.from(text, "hex"));
+// RFC 8032, 7.1, test 2
+const SEED = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+const PUBLIC = hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+const SIGNED = "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
+
+function holds(address, message, signature) {
+  const der = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), decodeBase58(address)]);
+  return verify(null, message, createPublicKey({ key: der, format: "der", type: "spki" }), signature);
+}
+
+function transaction(signers, versioned) {
+  const others = [randomBytes(32)];
+  const head = [...(versioned ? [0x80] : []), signers.length, 0, 1, signers.length + others.length];
+  const message = Buffer.concat([Buffer.from(head), ...signers.map(decodeBase58), ...others, randomBytes(40)]);
+  return { message, bytes: new Uint8Array(Buffer.concat([Buffer.from([signers.length]), Buffer.alloc(64 * signers.length), message])) };
+}
+
+test("base58 is read back, zeros and all", () => {
+  for (let size = 0; size < 70; size++) {
+    const bytes = new Uint8Array(randomBytes(size));
+    bytes.fill(0, 0, size % 4);
+    assert.deepEqual(decodeBase58(encodeBase58(bytes)), bytes);
+  }
+  assert.equal(encodeBase58(new Uint8Array(32)), "1".repeat(32));
+  assert.throws(() => decodeBase58("0"), TypeError);
+});
+
+test("a key pair signs as RFC 8032 says, from a seed, a key file or base58", async () => {
+  const file = [...SEED, ...PUBLIC];
+  for (const secret of [SEED, file, encodeBase58(Uint8Array.from(file))]) {
+    const signer = await KeyPairSigner.from(secret);
+    assert.equal(signer.address, encodeBase58(PUBLIC));
+    assert.equal(Buffer.from(await signer.signMessage(hex("72"))).toString("hex"), SIGNED);
+  }
+  await assert.rejects(KeyPairSigner.from(SEED.subarray(1)), TypeError);
+  await assert.rejects(KeyPairSigner.from([...SEED, ...SEED]), /does not belong/);
+});
+
+test("a signature goes to its signer's place, in legacy and versioned transactions", async () => {
+  const signers = [await KeyPairSigner.generate(), await KeyPairSigner.generate()];
+  for (const versioned of [false, true])
+    for (const place of [0, 1]) {
+      const { bytes, message } = transaction(signers.map(({ address }) => address), versioned);
+      const signed = await signers[place].signTransaction(bytes);
+      assert.ok(holds(signers[place].address, message, signed.subarray(1 + 64 * place, 65 + 64 * place)));
+      assert.ok(signed.subarray(1 + 64 * (1 - place), 65 + 64 * (1 - place)).every((byte) => byte === 0));
+      assert.deepEqual(signed.subarray(129), bytes.subarray(129));
+    }
+});
+
+test("a transaction of another wallet is not signed", async () => {
+  const [mine, other] = [await KeyPairSigner.generate(), await KeyPairSigner.generate()];
+  for (const bytes of [transaction([other.address], true).bytes, new Uint8Array(0), new Uint8Array(9)])
+    await assert.rejects(mine.signTransaction(bytes), (error) => error instanceof ZmartError && error.code === "NotASigner");
+});
+
+function wallet(signer, without = "") {
+  const account = { address: signer.address, publicKey: decodeBase58(signer.address), chains: ["solana:devnet"], features: [] };
+  const asked = [];
+  const features = {
+    "standard:connect": { version: "1.0.0", connect: async () => ({ accounts: [account] }) },
+    "solana:signMessage": {
+      version: "1.0.0",
+      signMessage: async (...inputs) =>
+        Promise.all(inputs.map(async ({ message }) => ({ signedMessage: message, signature: await signer.signMessage(message) }))),
+    },
+    "solana:signTransaction": {
+      version: "1.0.0",
+      supportedTransactionVersions: ["legacy", 0],
+      signTransaction: async (...inputs) => {
+        asked.push(...inputs);
+        return Promise.all(inputs.map(async ({ transaction }) => ({ signedTransaction: await signer.signTransaction(transaction) })));
+      },
+    },
+  };
+  delete features[without];
+  return { version: "1.0.0", name: "Test wallet", icon: "", chains: account.chains, accounts: [], features, account, asked };
+}
+
+test("a wallet of the standard connects, signs messages, and transactions for its chain", async () => {
+  const key = await KeyPairSigner.generate();
+  const standard = wallet(key);
+  const signer = await connectWallet(standard);
+  assert.equal(signer.address, key.address);
+  const message = randomBytes(20);
+  assert.ok(holds(key.address, message, await signer.signMessage(message)));
+  const { bytes } = transaction([key.address], true);
+  assert.deepEqual(await signer.signTransaction(bytes), await key.signTransaction(bytes));
+  await (await connectWallet(standard, { chain: "solana:mainnet" })).signTransaction(bytes);
+  assert.deepEqual(standard.asked.map(({ chain, account }) => [chain, account]), [["solana:devnet", standard.account], ["solana:mainnet", standard.account]]);
+});
+
+test("a wallet that lacks a feature is named with it", async () => {
+  const key = await KeyPairSigner.generate();
+  for (const name of ["solana:signMessage", "solana:signTransaction", "standard:connect"])
+    await assert.rejects(connectWallet(wallet(key, name)), (error) => error.code === "WalletLacksFeature" && error.message.includes(name));
+});
+
+test("wallets are found whether they register before or after the page asks", () => {
+  const page = new EventTarget();
+  const register = (one) => {
+    const callback = ({ register }) => register(one);
+    page.dispatchEvent(new CustomEvent("wallet-standard:register-wallet", { detail: callback }));
+    page.addEventListener("wallet-standard:app-ready", ({ detail }) => callback(detail));
+  };
+  const found = [];
+  register("early");
+  const end = watchWallets((one) => found.push(one), page);
+  register("late");
+  end();
+  register("after the end");
+  assert.deepEqual(found, ["early", "late"]);
+});
+
+test("a vote's statement is the seven lines that the backend reads", () => {
+  const text = voteStatement({ market: "ab", choice: "disagree" }, "P", "W", new Date(1_700_000_000_007));
+  assert.equal(text, "ZMART vote\nprogram: P\nmarket: ab\nkind: dispute\nchoice: disagree\nwallet: W\nissued: 2023-11-14T22:13:20.007Z");
+});

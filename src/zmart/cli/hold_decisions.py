@@ -1,0 +1,21 @@
+"""The option `--hold-decisions` of the commands that start services."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+HoldDecisions = Annotated[
+    bool,
+    typer.Option(
+        "--hold-decisions", help="aggregator, monitor: decide nothing, as after a restore (HOLD_DECISIONS)"
+    ),
+]
+
+
+def hold(is_given: bool) -> None:
+    """Set HOLD_DECISIONS for this process, and for those that it starts, if the option was given."""
+    if is_given:
+        os.environ["HOLD_DECISIONS"] = "true"

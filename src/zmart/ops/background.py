@@ -1,0 +1,59 @@
+"""Run jobs beside a service: one that ends unexpectedly is logged, runs again, and makes the service not ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from zmart.store.retrying import Outages
+
+RETRY_S = 2.0
+SETTLED_AFTER_S = 10.0
+log = structlog.get_logger()
+
+
+class BackgroundJobs:
+    """`start` begins a job, `end` ends all. `reason` says in a sentence which one fails, until it has run for
+    `settled_after_s` again; empty when none does."""
+
+    def __init__(
+        self, stop: asyncio.Event, retry_s: float = RETRY_S, settled_after_s: float = SETTLED_AFTER_S
+    ) -> None:
+        self._stop = stop
+        self._retry_s = retry_s
+        self._settled_after_s = settled_after_s
+        self._outages = Outages(reported_after_s=0)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def reason(self) -> str:
+        """The job that fails, and why."""
+        return self._outages.reason
+
+    def start(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
+        """Run a job that lasts until the service stops."""
+        self._tasks.append(asyncio.create_task(self._run(name, job)))
+
+    async def end(self) -> None:
+        """End all jobs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            settled = loop.call_later(self._settled_after_s, self._outages.end, name)
+            reason = "it ended"
+            try:
+                await job()
+            except Exception as problem:
+                reason = f"{type(problem).__name__}: {problem}"
+                log.exception("a background job failed", job=name)
+            finally:
+                settled.cancel()
+            if not self._stop.is_set():
+                self._outages.begin(name, reason)
+                await asyncio.sleep(self._retry_s)

@@ -1,0 +1,59 @@
+"""Watch whether users can sign in, which is written to Redis: nothing else tells that it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from zmart.errors import StoreError
+from zmart.feed.redis_client import RedisClient
+from zmart.store import alerts
+from zmart.store.pool import Pool
+from zmart.store.retrying import StopSignal, retrying
+
+EVERY_S = 2.0
+ALERT_AFTER_S = 4.0
+ALERT_KEY = "sign-in"
+_KEY = "auth:probe"
+_EXPIRES_S = 60
+
+
+class SignInWatch:
+    """Write to Redis every two seconds. `reason` says why nobody can sign in; empty while users can."""
+
+    def __init__(self, pool: Pool, redis: RedisClient | None, every_s: float = EVERY_S) -> None:
+        self._pool = pool
+        self._redis = redis
+        self._every_s = every_s
+        self._failing_since: float | None = None
+        self._is_open: bool | None = None
+        """Whether this process has raised the alert; None: an earlier one may have."""
+        self.reason = ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set; without Redis sign-in is off, which is no fault."""
+        if self._redis is not None:
+            await retrying(self._turn, StopSignal(stop), "Watching sign-in", retry_s=self._every_s)
+
+    async def _turn(self) -> float:
+        assert self._redis is not None, "run() checks it"
+        try:
+            await self._redis.set(_KEY, 1, ex=_EXPIRES_S)
+        except StoreError as problem:
+            await self._fails(str(problem))
+        else:
+            self.reason, self._failing_since = "", None
+            if self._is_open is not False:
+                await alerts.resolve_alert(self._pool, ALERT_KEY)
+                self._is_open = False
+        return self._every_s
+
+    async def _fails(self, problem: str) -> None:
+        now = time.monotonic()
+        if self._failing_since is None:  # one late answer is no outage
+            self._failing_since = now
+            return
+        self.reason = f"{problem} Nobody can sign in; sessions continue."
+        if now - self._failing_since >= ALERT_AFTER_S and not self._is_open:
+            await alerts.raise_alert(self._pool, ALERT_KEY, "critical", self.reason)
+            self._is_open = True

@@ -1,0 +1,50 @@
+"""Judge a database before anything works in it. Services, `zmart migrate` and `zmart doctor` ask here."""
+
+from __future__ import annotations
+
+from zmart.errors import ConfigError
+from zmart.store import migrate, status
+from zmart.store.pool import Connection
+from zmart.store.sessions import session
+
+OLDEST_MAJOR = 15
+_NO_SCHEMA = "The database of DATABASE_URL has no schema of ours: run `zmart migrate up`."
+_OLDER_SCHEMA = (
+    "The schema in DATABASE_URL has revision {}, and this version needs {}: run `zmart migrate up`."
+)
+
+
+async def require_usable(database_url: str) -> None:
+    """Return if this version can work in the database. Raises SettingError for a pooler in transaction mode,
+    ConfigError for another schema than this version's or too old a server, StoreError when nobody can tell."""
+    async with session(database_url) as connection:
+        await _require_usable(connection)
+
+
+async def require_writable(database_url: str) -> None:
+    """Raise as `require_usable`, and ReadOnly when the database accepts no writes now."""
+    async with session(database_url) as connection:
+        await _require_usable(connection)
+        await status.check(connection)
+
+
+async def _require_usable(connection: Connection) -> None:
+    _require_version(connection)
+    _require_schema(await migrate.status_of(connection))
+
+
+def _require_version(connection: Connection) -> None:
+    version = connection.get_server_version()
+    if version.major < OLDEST_MAJOR:
+        raise ConfigError(
+            f"PostgreSQL of DATABASE_URL is version {version.major}: {OLDEST_MAJOR} is the oldest that works."
+        )
+
+
+def _require_schema(schema: migrate.SchemaStatus) -> None:
+    if schema.problem is not None:
+        raise ConfigError(schema.problem)
+    if schema.current is None:
+        raise ConfigError(_NO_SCHEMA)
+    if not schema.up_to_date:
+        raise ConfigError(_OLDER_SCHEMA.format(schema.current, schema.head))

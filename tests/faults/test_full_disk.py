@@ -1,0 +1,112 @@
+"""The disk under a whole stack is full while it works, and then freed: everything waits, says why, and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from kit.commands import environment, run
+from kit.local_stack import ADDON, stack_in
+from kit.waiting import wait_for
+from zmart.cli.stack_output import ProcessRow, rows
+from zmart.errors import ZmartError
+from zmart.local import doctor
+from zmart.local.demo.play import play
+from zmart.local.ports import NAMES
+from zmart.local.process_group import members
+from zmart.ops.dashboard import Dashboard
+from zmart.ops.disk import full_disk
+from zmart.settings import Settings
+
+pytestmark = pytest.mark.slow
+FULL_FOR_S = 60
+BACK_WITHIN_S = 10.0
+"""Five seconds, and as long again for a busy machine."""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Room for a stack and little more."""
+    with mounted(tmp_path / "disk", "700m") as folder:
+        yield folder
+
+
+@contextmanager
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own; skips where this user may not mount one."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here: that needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(folder: Path, number: int) -> None:
+    """Take whatever room there is."""
+    with suppress(OSError), (folder / f"filler {number}").open("wb", buffering=0) as filler:
+        while filler.write(bytes(1 << 16)):
+            pass
+
+
+def all_run(found: list[ProcessRow]) -> bool:
+    return all(row.state == "running" and row.ready is not False for row in found)
+
+
+async def headline(settings: Settings) -> str:
+    dashboard = Dashboard(settings)
+    try:
+        return (await dashboard.page())[1]
+    finally:
+        await dashboard.close()
+
+
+def test_a_full_disk_is_waited_for_named_and_survived(small_disk: Path) -> None:
+    """C4, C12, C16: under a demo; nothing is restarted by hand, and the next demo's books hold."""
+    home = small_disk / "home"
+    home.mkdir()
+    with stack_in(home) as stack:
+        before = {row.name: row.pid for row in rows(home)}
+        interrupted = asyncio.run(play(stack, on_start=lambda market, step: fill(small_disk, 0)))
+        assert interrupted.failed_step
+        for number in range(1, FULL_FOR_S):  # whatever a server frees is taken again
+            fill(small_disk, number)
+            time.sleep(1)
+        assert full_disk(home) == doctor._disk(home).sentence
+        assert full_disk(home) in asyncio.run(headline(stack))
+        assert set(before) == {row.name for row in rows(home)}
+        for filler in small_disk.glob("filler *"):
+            filler.unlink()
+        wait_for(lambda: ready_again(home), BACK_WITHIN_S)
+        report = asyncio.run(play(stack))
+        assert report.failed_step == ""
+        assert [check for check in report.books if not check.ok] == []
+
+
+def ready_again(home: Path) -> bool:
+    with suppress(ZmartError):
+        return all_run(rows(home))
+    return False
+
+
+@pytest.mark.parametrize("size", ["64k", "1m", "24m"])
+async def test_a_start_without_room_is_one_sentence_that_says_so(tmp_path: Path, size: str) -> None:
+    """C12, C16: wherever the room ends."""
+    with mounted(tmp_path / "disk", size) as disk:
+        home = disk / "home"
+        home.mkdir()
+        (home / "node").symlink_to(ADDON)
+        status, out, err = await run("up", "-d", env=environment(zmart_home=home, **dict.fromkeys(NAMES, 0)))
+        assert status == 1
+        assert "disk" in err or "No space left on device" in err
+        assert "Traceback" not in out + err
+        assert members(home) == []

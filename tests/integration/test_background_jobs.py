@@ -1,0 +1,118 @@
+"""What runs beside a service may not end silently: it runs again, or its service is not ready, or ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import pytest
+
+from kit.alert_receiver import Receiver
+from kit.database_conditions import DatabaseConditions
+from kit.waiting import until
+from zmart.ops.alerts import send_alerts
+from zmart.ops.background import BackgroundJobs
+from zmart.ops.host import run_until_stopped
+from zmart.ops.probes import Probes
+from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness
+from zmart.settings import Settings
+from zmart.store import alerts
+from zmart.store.pool import Pool
+
+
+class ReadyService:
+    """A service that is always ready, and runs until it is stopped."""
+
+    name = "monitor"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+
+    async def readiness(self) -> Readiness:
+        return Readiness(ready=True)
+
+    def asgi(self, probes: ProbeMiddleware) -> AsgiApp:
+        return probes(None)
+
+
+@asynccontextmanager
+async def jobs(settled_after_s: float = 0.2) -> AsyncIterator[tuple[BackgroundJobs, Probes]]:
+    background = BackgroundJobs(asyncio.Event(), retry_s=0.01, settled_after_s=settled_after_s)
+    try:
+        yield background, Probes(ReadyService(), background=background)
+    finally:
+        await background.end()
+
+
+async def test_a_job_that_fails_is_run_again_and_makes_its_service_unready_until_it_runs() -> None:
+    """C18."""
+    fails, runs = True, 0
+
+    async def job() -> None:
+        nonlocal runs
+        runs += 1
+        if fails:
+            raise KeyError("unforeseen")
+        await asyncio.Event().wait()
+
+    async with jobs() as (background, probes):
+        background.start("The job", job)
+        said = await until(probes.readiness, lambda said: not said.ready)
+        assert said.reason == "The job waits: KeyError: 'unforeseen'"
+        await until(lambda: runs > 3)
+        assert not (await probes.readiness()).ready, "it fails each time"
+        fails = False
+        await until(probes.readiness, lambda said: said == Readiness(ready=True))
+        assert background.reason == ""
+
+
+async def test_a_job_that_ends_by_itself_is_noticed() -> None:
+    """C18."""
+
+    async def job() -> None:
+        return
+
+    async with jobs() as (background, probes):
+        background.start("The job", job)
+        said = await until(probes.readiness, lambda said: not said.ready)
+        assert said.reason == "The job waits: it ended"
+
+
+async def test_alerts_are_sent_again_after_an_error_that_nobody_foresaw(
+    pool: Pool, database_url: str
+) -> None:
+    """C18: a statement that fails as no outage does."""
+    conditions = DatabaseConditions(database_url)
+    async with Receiver.listening() as receiver, jobs() as (background, probes):
+        settings = Settings(_env_file=None, database_url=database_url, alert_webhook_url=receiver.url)
+        background.start("Sending alerts", partial(send_alerts, settings, asyncio.Event(), 0.02))
+        await alerts.raise_alert(pool, "one", "critical", "about one")
+        await until(lambda: receiver.told() == [("one", "open")])
+        await conditions.execute("ALTER TABLE alerts RENAME COLUMN notified_at TO once")
+        said = await until(probes.readiness, lambda said: not said.ready)
+        assert said.reason.startswith("Sending alerts waits: UndefinedColumn")
+        await conditions.execute("ALTER TABLE alerts RENAME COLUMN once TO notified_at")
+        await alerts.raise_alert(pool, "two", "critical", "about two")
+        await until(lambda: ("two", "open") in receiver.told())
+        await until(probes.readiness, lambda said: said.ready)
+
+
+async def test_a_server_that_ends_ends_its_service() -> None:
+    """C18."""
+
+    async def serve() -> None:
+        return
+
+    with pytest.raises(RuntimeError, match="the server of the monitor ended"):
+        await run_until_stopped(ReadyService(), asyncio.Event(), asyncio.create_task(serve()))
+
+
+async def test_a_service_that_is_stopped_ends_without_an_error() -> None:
+    stop, serving = asyncio.Event(), asyncio.create_task(asyncio.Event().wait())
+    stop.set()
+    await run_until_stopped(ReadyService(), stop, serving)
+    serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving

@@ -1,0 +1,111 @@
+"""U15: subscriptions that the socket's URL names, for clients that only know an address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from websockets.asyncio.client import connect
+
+from kit import rows
+from kit.sockets import serving
+from zmart.services.websocket.protocol import (
+    CHANNELS_IN_URL,
+    RefusedRequest,
+    SubscribeRequest,
+    parse,
+    parse_query,
+)
+from zmart.settings import Settings, load_settings
+
+MARKET, ADDRESS, WALLET = "ab" * 32, "MarketAddress" + "1" * 30, "1" * 32
+_COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    return load_settings(zmart_env="local", database_url=database_url, redis_url=redis_url, ws_port=0)
+
+
+async def received(url: str, number: int, **options: object) -> list[dict]:
+    """The first messages of a client that sends nothing."""
+    async with asyncio.timeout(10), connect(url, compression=None, **options) as socket:
+        return [json.loads(await socket.recv()) for _ in range(number)]
+
+
+async def test_a_client_that_sends_nothing_gets_the_channels_of_its_url(settings, pool):
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
+    async with serving(settings) as service:
+        url = f"ws://127.0.0.1:{service.port}/any?x=1&channels=markets,discussions:{ADDRESS}&path=ws"
+        async with asyncio.timeout(10), connect(url, compression=None) as socket:
+            welcome, markets, comments = [json.loads(await socket.recv()) for _ in range(3)]
+            await pool.execute(_COMMENT, "live")
+            change = json.loads(await socket.recv())
+        assert [m["type"] for m in (welcome, markets, comments)] == ["welcome", "subscribed", "subscribed"]
+        assert (markets["channel"], markets["data"]["snapshot"]["count"]) == ("markets", 1)
+        assert (comments["channel"], change["channel"]) == (f"discussions:{MARKET}",) * 2
+        assert change["data"]["content"] == "live"
+
+
+async def test_a_url_resumes_from_an_offset(settings, pool):
+    async with serving(settings) as service:
+        base = f"ws://127.0.0.1:{service.port}/?channels=discussions:{MARKET}"
+        [_, begun] = await received(base, 2)
+        for content in ("one", "two"):
+            await pool.execute(_COMMENT, content)
+        position = f"&epoch={begun['epoch']}&offset={begun['offset']}"
+        [_, resumed, *missed] = await received(base + position, 4)
+        assert resumed["data"]["outcome"] == "replayed"
+        assert [message["data"]["content"] for message in missed] == ["one", "two"]
+
+
+async def test_a_url_that_names_what_there_is_not_is_told_so_and_the_rest_holds(settings, pool):
+    async with serving(settings) as service:
+        url = f"ws://127.0.0.1:{service.port}/?channels=nothing,markets"
+        messages = await received(url, 3)
+        assert [(m["type"], m["data"].get("code")) for m in messages[1:]] == [
+            ("error", "unknown_channel"), ("subscribed", None)
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "codes"),
+    [
+        ("", []),
+        ("channels=", []),
+        ("channel=markets", []),
+        ("channels=%00", ["unknown_channel"]),
+        ("channels=markets&offset=-1", ["invalid_message"]),
+        ("channels=markets&offset=%C2%B2", ["invalid_message"]),
+        ("channels=markets&offset=" + "9" * 5_000, ["invalid_message"]),
+        ("channels=" + "markets," * (CHANNELS_IN_URL + 1), ["too_many_subscriptions"]),
+        ("channels=%FF", ["unknown_channel"]),
+        ("%", []),
+        ("channels=markets&channels=trades", [None]),
+    ],
+)
+def test_whatever_a_query_holds_is_answered_by_messages(query: str, codes: list[str | None]) -> None:
+    requests = parse_query(query)
+    assert [r.code if isinstance(r, RefusedRequest) else None for r in requests] == codes
+
+
+@pytest.mark.parametrize(
+    "channel", ["markets", "trades", "activity", f"trades:{MARKET}", f"market:{ADDRESS}"]
+)
+def test_a_url_and_a_message_mean_the_same(channel: str) -> None:
+    message = {"action": "subscribe", "channel": channel, "epoch": "e", "offset": 7}
+    [request] = parse_query(f"channels={channel}&epoch=e&offset=7")
+    assert isinstance(request, SubscribeRequest)
+    assert request == parse(json.dumps(message).encode())
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [(["zmart.v1"], "zmart.v1"), (["other", "zmart.v1"], "zmart.v1"), (["other"], None)],
+)
+async def test_our_subprotocol_is_named_to_who_offers_it(settings, offered, answered):
+    async with serving(settings) as service:
+        url = f"ws://127.0.0.1:{service.port}"
+        async with connect(url, compression=None, subprotocols=offered) as socket:
+            assert socket.subprotocol == answered

@@ -1,0 +1,160 @@
+"""What others send as JSON: a decoder's failure is the error of the door where it came in, of whatever kind it is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from zmart.chain.clock import read_clock
+from zmart.chain.helius import HeliusClient, HeliusError
+from zmart.chain.json_rpc import TransientRpcError, decode_answer
+from zmart.chain.rpc_answer import BadAnswer, read_answer
+from zmart.chain.rpc_types import SignatureInfo
+from zmart.chain.transactions import parse_transaction
+from zmart.chain.webhooks import read_delivery
+from zmart.client import Client
+from zmart.errors import DecodeError, Invalid, ZmartError
+from zmart.ipfs.pinata import PinataClient
+from zmart.ipfs.pinning import PinError
+from zmart.market.encodings import describe
+from zmart.market.json_input import JSON_ERRORS
+from zmart.proofs import market_document
+from zmart.services.websocket import protocol
+from zmart.services.websocket.protocol import RefusedRequest
+
+SOURCES = Path(__file__).parents[2] / "src" / "zmart"
+UNREADABLE = {
+    "nothing": b"",
+    "cut": b'{"a":',
+    "not UTF-8": b'{"signature":"\xff","IpfsHash":"\xff","error":"\xff","action":"\xff","question":"\xff"}',
+    "half a surrogate pair": b'{"action":"\\ud800","IpfsHash":"\\ud800","error":"\\ud800"}',
+    "deep": b'{"x":' + b"[" * 100_000,
+    "deep and whole": b"[" * 50_000 + b"]" * 50_000,
+    "another shape": b"7",
+    "a number beyond all": b'{"slot":1e999,"IpfsHash":1e999,"error":1e999,"action":1e999}',
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "HTML": b"<html>Just a moment...</html>",
+}
+
+
+def replies(body: bytes) -> httpx.MockTransport:
+    """A server that always answers with these bytes."""
+    return httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+
+
+async def pin(body: bytes) -> None:
+    async with PinataClient("http://pins", {}) as pins:
+        pins._http = httpx.AsyncClient(transport=replies(body), base_url="http://pins")
+        await pins.is_pinned("QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG")
+
+
+async def webhooks(body: bytes) -> None:
+    async with HeliusClient("http://helius", "key") as helius:
+        helius._http = httpx.AsyncClient(transport=replies(body), base_url="http://helius")
+        await helius.webhooks()
+
+
+async def api(body: bytes) -> None:
+    http = httpx.AsyncClient(transport=replies(body), base_url="http://api")
+    async with Client("http://api", http=http) as client:
+        await client.market("ab" * 32)
+
+
+def socket(body: bytes) -> None:
+    request = protocol.parse(body)
+    assert isinstance(request, RefusedRequest)
+    raise Invalid("message", request.error)
+
+
+def delivery(body: bytes) -> None:
+    """An element that cannot be read is refused by itself; here there is no other."""
+    read = read_delivery(body)
+    assert not read.items
+    raise DecodeError(" ".join(read.reasons))
+
+
+Door = Callable[[bytes], object]
+DOORS: dict[str, tuple[Door, type[Exception]]] = {
+    "an RPC's answer": (lambda body: read_answer(body, 1), BadAnswer),
+    "a result of an RPC": (
+        lambda body: decode_answer(list[SignatureInfo], "getSignaturesForAddress", body),
+        TransientRpcError,
+    ),
+    "the clock": (read_clock, BadAnswer),
+    "a transaction": (parse_transaction, DecodeError),
+    "a webhook": (delivery, DecodeError),
+    "a document": (market_document.read, Invalid),
+    "the socket": (socket, Invalid),
+}
+REMOTE: dict[str, tuple[Callable[[bytes], Awaitable[object]], type[Exception]]] = {
+    "the pin provider": (pin, PinError),
+    "Helius": (webhooks, HeliusError),
+    "our API, for its client": (api, ZmartError),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("door", DOORS)
+def test_bytes_that_cannot_be_read_are_the_door_s_own_error(door: str, kind: str) -> None:
+    """A16, W12."""
+    read, error = DOORS[door]
+    with pytest.raises(error):
+        read(UNREADABLE[kind])
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("door", REMOTE)
+async def test_an_answer_that_cannot_be_read_is_the_client_s_own_error(door: str, kind: str) -> None:
+    """A16."""
+    call, error = REMOTE[door]
+    with pytest.raises(error):
+        await call(UNREADABLE[kind])
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "11 1", "5x\n", "", "é"])
+def test_a_node_names_transactions_in_base58_alone(text: str) -> None:
+    """A16: other text never reaches a table."""
+    listed = msgspec.json.encode([{"signature": text, "slot": 1}])
+    with pytest.raises(TransientRpcError):
+        decode_answer(list[SignatureInfo], "getSignaturesForAddress", listed)
+
+
+async def test_what_a_provider_says_is_one_line_of_printable_text() -> None:
+    """A16: NUL in an answer never reaches a table."""
+    said = "gone\0\x1b[31m\u202e\nnow " * 200
+    async with PinataClient("http://pins", {}) as pins:
+        refusing = httpx.MockTransport(lambda _: httpx.Response(402, content=said.encode()))
+        pins._http = httpx.AsyncClient(transport=refusing, base_url="http://pins")
+        with pytest.raises(PinError) as refusal:
+            await pins.check()
+        assert str(refusal.value).isprintable()
+        assert len(str(refusal.value)) < 700
+
+
+def test_no_module_forgets_an_exception_of_the_decoder() -> None:
+    """What catches one of them catches all, by their common name."""
+    listed = {"MsgspecError", "DecodeError"}
+    found = []
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ExceptHandler) and node.type is not None:
+                names = {
+                    part.attr
+                    for part in ast.walk(node.type)
+                    if isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "msgspec"
+                }
+                if names & listed:
+                    found.append(f"{path.relative_to(SOURCES)}:{node.lineno}")
+    assert found == []
+
+
+def test_deeply_nested_text_is_described_and_not_followed() -> None:
+    assert describe("[" * 50_000) == "in none of these encodings"
+    for body in UNREADABLE.values():
+        with pytest.raises(JSON_ERRORS):
+            msgspec.json.decode(body, type=SignatureInfo)
