@@ -167,9 +167,10 @@ def _policy(context: AppContext) -> AcceptancePolicy:
 async def _voter(
     context: AppContext, auth: RequestAuth, market_id: MarketId, kind: VoteKind, named: Wallet | None
 ) -> Wallet:
-    """Who votes without a statement. A wallet that is named and has voted is a conflict before all else."""
-    if named is not None and await casting.already_voted(context.pool, market_id, kind, named):
-        return named  # cast_vote refuses it in its own words
+    """Who votes without a statement. A wallet that is named, or signed, and has voted is a conflict before all else."""
+    voter = named or auth.principal.claimed
+    if voter is not None and await casting.already_voted(context.pool, market_id, kind, voter):
+        return voter  # cast_vote refuses it in its own words
     return await auth.wallet()
 
 

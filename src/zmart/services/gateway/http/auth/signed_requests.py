@@ -108,9 +108,11 @@ class ReplayGuard:
         self._redis = redis
 
     async def spend(self, signed: WalletSignature, method: str, path: str, body: bytes) -> None:
-        """Use the signature for this write. Raises Unauthenticated if it was used before, for the same write, too."""
-        digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest()
-        if await self._first_use(signed, digest.encode()) is not None:
+        """Use the signature for this write. Raises Unauthenticated if it was used before, even for the same write; only
+        what deletes may be repeated: what is gone stays gone."""
+        digest = hashlib.sha256(f"{method} {path}\n".encode() + body).hexdigest().encode()
+        first = await self._first_use(signed, digest)
+        if first is not None and not (method == "DELETE" and first == digest):
             raise Unauthenticated(_USED)
 
     async def may_read(self, signed: WalletSignature) -> bool:
