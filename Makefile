@@ -1,13 +1,19 @@
 # One place for every command. `make help` lists them.
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+	command -v $$p >/dev/null 2>&1 && $$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 VENV := .venv
 BIN := $(VENV)/bin
+# not the script: its first line cannot hold every path
+ZMART := $(BIN)/python -P -m zmart.cli
+INSTALL := $(BIN)/python -I requirements/install.py
 LOCAL := $(VENV)/.local
 DEV := $(VENV)/.dev
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras
+
+# what configures other programs of this user
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONWARNINGS BASH_ENV
 
 .DEFAULT_GOAL := help
 SEED ?=
@@ -17,7 +23,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 up: setup ## start everything on this machine, play a market's life once, keep running (Ctrl-C stops all)
-	@$(BIN)/zmart up --demo
+	@$(ZMART) up --demo
 
 test: setup-dev ## the whole test suite, about 12 minutes on 2 cores
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well
@@ -34,7 +40,7 @@ setup: $(LOCAL) ## virtual environment, pinned packages with the extra `local`, 
 setup-dev: $(DEV) ## the same, with what checks and tests need
 
 demo: setup ## play a market's life against the running stack (starts one if none runs)
-	@$(BIN)/zmart demo
+	@$(ZMART) demo
 
 faults: setup-dev ## the long runs: faults, load, the stack from an installed wheel
 	$(BIN)/pytest tests/faults tests/simulation tests/acceptance/test_installation.py -m "slow or not slow"
@@ -69,22 +75,23 @@ lock: setup-dev ## pin the newest allowed packages again
 	@# on its own: it lives in a folder of its own
 	$(COMPILE) -o requirements/client-generator.txt requirements/client-generator.in
 
-clean: ## remove the virtual environment and the local stack's data
+clean: ## stop the local stack, then remove its data and the virtual environment
+	@if $(BIN)/python -I -c 'import psutil, zmart.cli' 2>/dev/null; then $(ZMART) stop --all; fi
 	rm -rf $(VENV) .zmart artifacts dist
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "ZMART needs Python 3.11 or newer: install it (Debian: apt install python3 python3-venv) and run make again."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "This Python cannot make virtual environments: install the venv package (Debian: apt install python3-venv) and run make again."; exit 1; }
+	@$(PYTHON) -I -m venv $(VENV) || { rm -rf $(VENV); echo "This Python cannot make virtual environments: install the venv package (Debian: apt install python3-venv) and run make again."; exit 1; }
 	@touch $@
 
 $(LOCAL): requirements/local.txt pyproject.toml $(VENV)/.made
 	@echo "Installing the pinned packages into $(VENV) ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/local.txt
+	@$(INSTALL) --require-hashes -r requirements/local.txt
 	@# without an index: whatever the package or its extra needs must be among the pinned packages
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-index --no-build-isolation -e '.[local]'
-	@$(BIN)/zmart setup
+	@$(INSTALL) --no-index --no-build-isolation -e '.[local]'
+	@$(ZMART) setup
 	@touch $@
 
 $(DEV): requirements/dev.txt $(LOCAL)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +36,21 @@ def up(
 
 
 @needs_local_stack
-def stop() -> None:
+def stop(
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="every stack that this installation started, whatever its ZMART_HOME"),
+    ] = False,
+) -> None:
     """Stop the stack of ZMART_HOME, from wherever it was started."""
-    from zmart.local.process_group import members
+    from zmart.local.process_group import homes_of, members
     from zmart.local.startup import stop_stack
 
+    if every:
+        for home in homes_of(Path(sys.prefix)):
+            stop_stack(home)
+            typer.echo(f"Stopped the stack in {home}.")
+        return
     home = _home()
     if not members(home):
         typer.echo("No stack runs here.")

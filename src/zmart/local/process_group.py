@@ -36,6 +36,17 @@ def _marked(home: str) -> Iterator[psutil.Process]:
                 yield process
 
 
+def homes_of(installation: Path) -> list[Path]:
+    """Return the home of every stack that programs of a virtual environment belong to."""
+    homes: set[str] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            home, command = process.environ().get(MARK), process.cmdline()
+            if home and any(word.startswith(f"{installation}{os.sep}") for word in command):
+                homes.add(home)
+    return [Path(home) for home in sorted(homes)]
+
+
 def end_members(home: Path) -> int:
     """End the remaining processes of a stack: by a signal, then by SIGKILL. Returns how many there were."""
     processes = members(home)
