@@ -142,13 +142,14 @@ export class ZmartClient {
   /** Get play money from a local stack and wait for it; other deployments have no faucet (404). */
   async faucet(wallet: string): Promise<bigint> {
     const body = { wallet };
-    await this.#http.send({ method: "POST", path: "/api/local/faucet", body, repeatable: false });
-    for (;;) {
+    const sent = await this.#http.send({ method: "POST", path: "/api/local/faucet", body, repeatable: false });
+    const expected = balanceOf(sent);
+    for (const deadline = Date.now() + LANDS_WITHIN_MS; Date.now() < deadline; await pause(POLL_MS)) {
       const path = `/api/local/wallets/${wallet}`;
-      const { lamports } = (await this.#http.send({ method: "GET", path, repeatable: true })) as { lamports: number };
-      if (lamports > 0) return BigInt(lamports);
-      await pause(POLL_MS);
+      const balance = balanceOf(await this.#http.send({ method: "GET", path, repeatable: true }));
+      if (balance >= expected) return balance;
     }
+    throw new ZmartError("TransactionPending", `The play money has not arrived yet: ${wallet}`);
   }
 
   async #call<P extends PathOf<M>, M extends Method>(
@@ -191,6 +192,10 @@ async function signText(signer: Signer, text: string): Promise<string> {
 
 function filled(template: string, values: Readonly<Record<string, unknown>>): string {
   return template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(values[name])));
+}
+
+function balanceOf(answer: unknown): bigint {
+  return BigInt((answer as { lamports: number | bigint }).lamports);
 }
 
 function programError(error: Schemas["SimulationError"] | null | undefined, otherwise: string): ZmartError {

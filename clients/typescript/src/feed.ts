@@ -74,6 +74,7 @@ export class LiveFeed {
    * what comes after them. Throws TypeError if there is no such channel.
    */
   subscribe<C extends Channel>(channel: C, listener: (message: FeedMessage<C>) => void): () => void {
+    if (this.#closed) throw new ZmartError("FeedClosed", "This feed was closed: make another one.");
     const name = canonical(channel);
     const entry: Listener = (message) => listener(message as FeedMessage<C>);
     let subscription = this.#subscriptions.get(name);

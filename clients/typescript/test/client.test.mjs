@@ -68,6 +68,33 @@ test("an entity tag saves the body, for each session apart", async (t) => {
   assert.equal(server.requests[2].headers["if-none-match"], undefined);
 });
 
+test("the faucet is waited for until the whole sum is there", async (t) => {
+  const balances = [5, 5, 105];
+  const server = await httpServer(t, ({ method }) => ({ body: JSON.stringify({ lamports: method === "POST" ? 105 : balances.shift() }) }));
+  assert.equal(await new ZmartClient(server.url).faucet("w"), 105n);
+  assert.deepEqual(server.requests.map(({ method, url }) => `${method} ${url}`), ["POST /api/local/faucet", ...Array(3).fill("GET /api/local/wallets/w")]);
+});
+
+test("a transaction is followed to its end, and what ended it is told", async (t) => {
+  const states = { landed: { slot: 9 }, failed: { error: { code: 6007, name: "SlippageExceeded", message: "The price moved." } }, expired: {} };
+  for (const [end, more] of Object.entries(states)) {
+    const answers = [{ status: "live" }, { status: end, ...more }];
+    const server = await httpServer(t, () => ({ body: JSON.stringify(answers.shift()) }));
+    const waited = new ZmartClient(server.url).confirm("s");
+    if (end === "landed") assert.equal((await waited).slot, 9);
+    else await assert.rejects(waited, refusedAs({ code: end === "failed" ? "SlippageExceeded" : "TransactionExpired", status: 0 }));
+  }
+});
+
+test("what the chain would refuse is told before anything is signed", async (t) => {
+  const simulation = { ok: false, error: { code: 6044, name: "InvalidTimestamp", message: "It is too early." } };
+  const server = await httpServer(t, () => ({ body: JSON.stringify({ transaction: "AAAA", simulation }) }));
+  const signer = { address: "w", signMessage: assert.fail, signTransaction: assert.fail };
+  const sent = new ZmartClient(server.url).transact(signer, "/api/trades/claim", { body: { market_id: "m" } });
+  await assert.rejects(sent, refusedAs({ code: "InvalidTimestamp", message: "It is too early." }));
+  assert.equal(server.requests.length, 1);
+});
+
 test("only so many answers are kept", async (t) => {
   const server = await httpServer(t, () => ({ headers: { etag: '"e"' } }));
   const api = new ZmartClient(server.url, { cacheEntries: 2 });

@@ -173,6 +173,7 @@ test("messages wait for who reads them, and leaving or closing ends the reading"
   const waiting = activity.next();
   feed.close();
   assert.deepEqual([(await waiting).done, (await activity.next()).done, (await trades.next()).done], [true, true, true]);
+  assert.throws(() => feed.messages("trades"), { code: "FeedClosed" });
 });
 
 test("a name that is no channel is refused at once", () => {
