@@ -120,6 +120,26 @@ async def test_every_port_refuses_in_one_shape(
         assert own.json()["request_id"] == "mine.1"
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET /x?y HTTP/1.1\r\nNo colon\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+    ids=["nonsense", "a header without a colon", "TLS"],
+)
+async def test_what_is_no_http_is_refused_in_the_same_shape(request_bytes: bytes) -> None:
+    """U14."""
+    async with listening(nothing_here, ConnectionBounds()) as port, connected(port) as client:
+        client.writer.write(request_bytes)
+        status, headers, body = await client.answer()
+        problem = msgspec.json.decode(body, type=dict[str, object])
+        assert (status, problem["status"], problem.keys()) == (400, 400, FIELDS)
+        assert (headers["x-request-id"], headers["connection"]) == (problem["request_id"], "close")
+        assert await client.is_closed()
+
+
 async def test_an_operator_is_told_the_wrong_fields_of_a_run(pool: Pool, database_url: str) -> None:
     """U9, U14."""
     async with client_of(applications(pool, database_url)["snapshots"]) as http:

@@ -21,6 +21,7 @@ from zmart.errors import ZmartError
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.head_bounds import HeadBounds, HeadRefusal
 from zmart.services.plain_http import send_problem
+from zmart.services.problem_body import problem_body, request_id_of
 
 KEEP_ALIVE_S = 75
 """How long a connection may rest between two requests; uvicorn's own timer."""
@@ -205,6 +206,12 @@ class _OpenTransport(asyncio.Transport):
             self._transport.resume_reading()
 
 
+_UNREADABLE = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+    b"cache-control: no-store\r\nconnection: close\r\n\r\n"
+)
+
+
 class _ParsedMessages(HttpToolsProtocol):
     """uvicorn's protocol, which also tells the connection what its parser finds."""
 
@@ -218,6 +225,13 @@ class _ParsedMessages(HttpToolsProtocol):
         self.pipeline.clear()
         self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as uvicorn itself begins
         del self._connection
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP in the shape of all errors, and end the connection."""
+        path, request_id = self.url.partition(b"?")[0].decode("latin-1"), request_id_of(None)
+        body = problem_body(400, "This is no HTTP request that can be read.", path, request_id)
+        self.transport.write(_UNREADABLE % (len(body), request_id.encode()) + body)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
