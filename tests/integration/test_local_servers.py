@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 import redis
 
 from zmart.errors import ConfigError
-from zmart.local.postgres import Postgres
+from zmart.local.postgres import Postgres, find_bin_dir
 from zmart.local.processes import RunAs, StartError, free_port, start_command
 from zmart.local.valkey import Valkey
 
@@ -38,6 +39,24 @@ def new_valkey(tmp_path: Path) -> Iterator[Valkey]:
     server = Valkey(tmp_path / "valkey", free_port())
     yield server
     server.stop()
+
+
+async def test_postgres_is_prepared_by_programs_in_any_folder(tmp_path: Path) -> None:
+    """W24: initdb gives the path of its neighbour to a shell."""
+    install = find_bin_dir().parent
+    folder = tmp_path / """a%b "q" \\ $x `y` #h ;s"""
+    copy = folder / install.parent.name / install.name
+    shutil.copytree(install, copy, symlinks=True)
+    libraries = install.parent.with_name(f"{install.parent.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    server = Postgres(folder / "postgres", free_port(), copy / "bin", durable=False)
+    try:
+        server.start()
+        assert await fetch_value(server.url(), "SELECT 1") == 1
+    finally:
+        server.stop()
+        server.erase()
 
 
 async def fetch_value(url: str, query: str) -> object:

@@ -14,6 +14,9 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -207,18 +210,10 @@ class Postgres(ChildServer):
         if self.run_as is RunAs.NOBODY:
             os.chown(self.home, NOBODY, NOBODY)
             os.chown(password_file, NOBODY, NOBODY)
-        command = [
-            self.bin_dir / "initdb",
-            "-D",
-            draft,
-            "-U",
-            USER,
-            f"--pwfile={password_file}",
-            *self._options(),
-        ]
-        done = subprocess.run(
-            start_command(command, self.run_as), capture_output=True, check=False, cwd="/", env=inherited()
-        )
+        arguments = ["-D", draft, "-U", USER, f"--pwfile={password_file}", *self._options()]
+        with _shell_safe(self.bin_dir) as bin_dir:
+            command = start_command([bin_dir / "initdb", *arguments], self.run_as)
+            done = subprocess.run(command, capture_output=True, check=False, cwd="/", env=inherited())
         password_file.unlink()
         if done.returncode != 0:
             raise StartError(f"PostgreSQL could not create its data folder: {_reason(done.stderr)}")
@@ -303,6 +298,19 @@ def _choose_run_as() -> RunAs:
 def _nobody_can_enter(folder: Path) -> bool:
     probe = start_command(["/bin/sh", "-c", 'cd "$1"', "sh", folder], RunAs.NOBODY)
     return subprocess.run(probe, capture_output=True, check=False, cwd="/").returncode == 0
+
+
+@contextmanager
+def _shell_safe(bin_dir: Path) -> Iterator[Path]:
+    """Yield the programs' folder, or that of a copy: initdb names `postgres` to a shell, in double quotes."""
+    if not re.search(r"[\"\\$`]", str(bin_dir)):
+        yield bin_dir
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # the programs may run as nobody
+        copy = Path(folder) / "programs"
+        _copy_programs(bin_dir.parent, copy)
+        yield copy / bin_dir.parent.parent.name / bin_dir.parent.name / bin_dir.name
 
 
 def _copy_programs(install: Path, copy: Path) -> None:
