@@ -147,6 +147,7 @@ class _StoreTransaction(Transaction):  # type: ignore[misc]  # asyncpg publishes
     async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
         connection: StoreConnection = self._connection
         if kind is not None and (connection.hung_since_s is not None or connection.is_closed()):
+            connection.terminate()
             return
         await super().__aexit__(kind, *error)
 
