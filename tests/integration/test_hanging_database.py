@@ -200,7 +200,7 @@ def test_both_ends_of_a_connection_notice_that_the_other_is_gone(database_url: s
 async def test_a_server_that_refuses_is_one_sentence_and_works_once_it_is_back(database_url: str) -> None:
     async with TcpProxy.before(database_url) as proxy:
         proxy.refuse()
-        with pytest.raises(Unavailable, match="nothing listens at the address of DATABASE_URL"):
+        with pytest.raises(Unavailable, match="DATABASE_URL"):
             await Pool.open(proxy.url)
         await proxy.restore()
         pool = await Pool.open(proxy.url)

@@ -25,13 +25,14 @@ from zmart.errors import StoreError, ZmartError
 from zmart.market.types import MarketId, VoteKind, Wallet
 from zmart.services.aggregator.service import _ACTIONS as AGGREGATES
 from zmart.services.aggregator.service import Aggregator
+from zmart.services.contract import Scope
 from zmart.services.indexer.audit import AuditReport, audit
 from zmart.services.indexer.engine import Engine
 from zmart.services.indexer.maintenance import Maintenance
 from zmart.services.indexer.worker import BatchOutcome
 from zmart.services.monitor.service import _ACTIONS as FINALIZES
 from zmart.services.monitor.service import Monitor
-from zmart.services.webhook import WebhookReceiver
+from zmart.services.webhook import WebhookReceiver, WebhookRefusal
 from zmart.settings import Settings
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool
@@ -189,7 +190,12 @@ class Gateway:
 
     async def deliver(self, body: bytes) -> int:
         """A webhook's request; the status of the answer."""
-        return (await self._webhook.receive(body, None, None)).status
+
+        async def receive() -> Scope:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        answer = await self._webhook.receive({"type": "http", "headers": []}, receive)
+        return answer.status if isinstance(answer, WebhookRefusal) else 200
 
 
 async def audited(pool: Pool, rpc: Rpc, program: Program) -> AuditReport:

@@ -45,12 +45,13 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
     answered_at_s = 0.0
     hung_since_s: float | None = None
     session: ServerSession | None = None
+    watch: ConnectionWatch | None = None
 
     # Each method catches for itself: one coroutine around them all would cost every statement microseconds.
 
     async def execute(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return its status."""
-        self.statement_began_s = monotonic()
+        self._begin()
         try:
             return await super().execute(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
@@ -60,7 +61,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
     async def executemany(self, command: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement once for each tuple of arguments."""
-        self.statement_began_s = monotonic()
+        self._begin()
         try:
             return await super().executemany(command, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
@@ -70,7 +71,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
     async def fetch(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return its rows."""
-        self.statement_began_s = monotonic()
+        self._begin()
         try:
             return await super().fetch(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
@@ -80,7 +81,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
     async def fetchrow(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return its first row; None when there is none."""
-        self.statement_began_s = monotonic()
+        self._begin()
         try:
             return await super().fetchrow(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
@@ -90,7 +91,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
 
     async def fetchval(self, query: str, *arguments: object, **options: Any) -> Any:  # noqa: ANN401
         """Run a statement and return the first column of its first row; None when there is none."""
-        self.statement_began_s = monotonic()
+        self._begin()
         try:
             return await super().fetchval(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
@@ -105,7 +106,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             yield rows
 
     async def _noted(self, statement: Awaitable[Any]) -> Any:  # noqa: ANN401
-        self.statement_began_s = monotonic()
+        self._begin()
         try:
             return await statement
         except _ENDS_A_STATEMENT as problem:
@@ -126,6 +127,11 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             self.terminate()
         else:
             await super().close(timeout=timeout or _CLOSE_WITHIN_S)
+
+    def _begin(self) -> None:
+        self.statement_began_s = monotonic()
+        if self.watch is not None:
+            self.watch.arm()
 
     def _raise(self, problem: BaseException) -> NoReturn:
         """Raise the store's error for `problem`, or `problem` itself if it is a bug or a cancellation."""
@@ -196,7 +202,7 @@ async def _prepare(connection: StoreConnection, database_url: str) -> None:
         connection.terminate()
         raise
     if connection.session is not None:
-        watch = ConnectionWatch(connection, database_url, connection.session)
+        watch = connection.watch = ConnectionWatch(connection, database_url, connection.session)
         connection.add_termination_listener(lambda _: watch.stop())
 
 

@@ -36,7 +36,7 @@ class WatchedConnection(Protocol):
 
 
 class ConnectionWatch:
-    """Examine a connection every second, until `stop`.
+    """Examine a connection every second while it is used: each statement calls `arm`.
 
     A long statement is no fault: the connection is ended only when the server is idle in two examinations of one
     statement, for an answer may be under way at the first, or when PostgreSQL cannot be reached at all.
@@ -49,23 +49,29 @@ class ConnectionWatch:
         self._idle_in = 0.0
         """When the statement began that the server did not work on."""
         self._examining: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def arm(self) -> None:
+        """Watch from now on; idempotent. Ends by itself once no statement runs: an idle connection costs nothing."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._tick)
 
     def stop(self) -> None:
         """Stop watching; called when the connection has ended."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._examining is not None and self._examining is not asyncio.current_task():
             self._examining.cancel()
 
     def _tick(self) -> None:
-        if self._connection.is_closed():
-            return
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(EVERY_S, self._tick)
+        self._timer = None
         began_s = self._connection.statement_began_s
+        if not began_s or self._connection.is_closed():
+            return
+        self.arm()
         is_running = self._examining is not None and not self._examining.done()
-        if began_s and not is_running and time.monotonic() - began_s > SUSPECT_AFTER_S:
-            self._examining = loop.create_task(self._examine(began_s))
+        if not is_running and time.monotonic() - began_s > SUSPECT_AFTER_S:
+            self._examining = asyncio.create_task(self._examine(began_s))
 
     async def _examine(self, began_s: float) -> None:
         try:
