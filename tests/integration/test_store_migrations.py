@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -36,6 +37,17 @@ def test_up_then_down_leaves_nothing(empty_database_url: str) -> None:
     assert asyncio.run(_value(empty_database_url, OBJECTS)) > 50
     migrate.rollback(empty_database_url, "base")
     assert asyncio.run(_value(empty_database_url, OBJECTS)) == 0
+    assert migrate.upgrade(empty_database_url).up_to_date
+
+
+def test_migrations_run_from_a_package_in_any_folder(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W24: Alembic interpolates its configuration."""
+    folder = tmp_path / """a%b%%c%(here)s "q" \\ #h ;s"""
+    folder.mkdir()
+    (folder / "migrations").symlink_to(Path(migrate.__file__).parent / "migrations")
+    monkeypatch.setattr(migrate, "__file__", str(folder / "migrate.py"))
     assert migrate.upgrade(empty_database_url).up_to_date
 
 

@@ -128,7 +128,8 @@ def _run_alembic(database_url: str, command: str, revision: str) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # it interpolates values
     config.attributes["url"] = database_url
     getattr(commands, command)(config, revision)
 
