@@ -5,6 +5,9 @@ const net = require('net');
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
 const LONGEST_CALL_MS = 30000; // what hangs fails its request instead of waiting without limit
+const MOST_CALLS = 1000; // in one batch
+const HTTP_LIMITS = { headersTimeout: 10000, requestTimeout: 30000, connectionsCheckingInterval: 1000 };
+const SILENT_MS = LONGEST_CALL_MS + 5000; // how long a client may neither send nor read
 const MOST_BODY_BYTES = 64 * 1024 * 1024; // surfnet_writeProgram sends whole programs
 const HEADERS = {
   'content-type': 'application/json',
@@ -99,6 +102,9 @@ function serveRpc(url, { special, guarded }, host, port) {
     let request;
     try { request = JSON.parse(text); } catch { return post(url, text); }
     if (!Array.isArray(request)) return answerOne(request, text);
+    if (request.length > MOST_CALLS) {
+      throw Object.assign(new Error(`a batch may have ${MOST_CALLS} calls`), { status: 413 });
+    }
     if (!request.some((one) => isSpecial(one) || isGuarded(one))) return post(url, text);
     return `[${(await Promise.all(request.map((one) => answerOne(one, JSON.stringify(one))))).join()}]`;
   }
@@ -113,7 +119,8 @@ function serveRpc(url, { special, guarded }, host, port) {
     }
   }
 
-  const server = http.createServer(respond);
+  const server = http.createServer(HTTP_LIMITS, respond);
+  server.setTimeout(SILENT_MS);
   return listening(server, host, port);
 }
 
