@@ -118,6 +118,16 @@ async def test_a_service_that_stops_in_order_is_no_alert(pool: Pool) -> None:
     assert await open_keys(pool) == []
 
 
+async def test_a_service_that_has_been_silent_for_a_day_is_no_longer_expected(pool: Pool) -> None:
+    await service_status.report(pool, "indexer", "here:1", True, "", {})
+    await be_silent(pool, "indexer", 86_300)
+    silent = await report_silence(pool, await report_silence(pool, frozenset()))
+    assert await open_keys(pool) == ["silent:indexer"]
+    await be_silent(pool, "indexer", 86_500)
+    assert await report_silence(pool, silent) == frozenset()
+    assert await open_keys(pool) == []
+
+
 async def test_every_monitor_watches(pool: Pool, database_url: str) -> None:
     await service_status.report(pool, "indexer", "here:1", True, "", {})
     await be_silent(pool, "indexer", 40)

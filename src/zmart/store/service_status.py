@@ -17,7 +17,8 @@ SET seen_at = now(), ready = excluded.ready, reason = excluded.reason, details =
 _FORGET = "DELETE FROM service_status WHERE service = $1 AND instance = $2"
 _FORGET_OLD = "DELETE FROM service_status WHERE seen_at < now() - interval '1 day'"
 _SILENCE = """
-SELECT service, extract(epoch FROM now() - max(seen_at))::float8 AS age_s FROM service_status GROUP BY service
+SELECT service, extract(epoch FROM now() - max(seen_at))::float8 AS age_s
+FROM service_status WHERE seen_at > now() - interval '1 day' GROUP BY service
 """
 _ALL = """
 SELECT service, instance, seen_at, extract(epoch FROM now() - seen_at)::float8 AS age_s, ready, reason, details
@@ -51,7 +52,10 @@ async def forget(pool: Pool, service: str, instance: str) -> None:
 
 
 async def silence(pool: Pool) -> dict[str, float]:
-    """Return the seconds since any process of a service reported, of each service that did not stop in order."""
+    """Return the seconds since any process of a service reported, of each service that did not stop in order.
+
+    One that has been silent for a day is no longer expected.
+    """
     return {row["service"]: row["age_s"] for row in await pool.fetch(_SILENCE)}
 
 
