@@ -180,6 +180,14 @@ async def test_a_refusal_is_one_sentence_of_the_process(empty_database_url: str)
     assert (status, "the password of DATABASE_URL" in sentence, SECRET in sentence) == (2, True, False)
 
 
+async def test_a_program_id_that_is_none_is_named_and_not_shown(database_url: str) -> None:
+    """It may be a key that was taken for an address."""
+    status, sentence = await refusal_of(
+        "gateway", database_url=database_url, solana_program_id_core=f"{SECRET}0OIl"
+    )
+    assert (status, "SOLANA_PROGRAM_ID_CORE must be" in sentence, SECRET in sentence) == (2, True, False)
+
+
 async def test_a_server_without_encryption_is_named_as_what_it_is(database_url: str) -> None:
     with pytest.raises(Unavailable, match="it offers no encryption"):
         await require_usable(f"{database_url}?sslmode=require")

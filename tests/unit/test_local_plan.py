@@ -16,6 +16,7 @@ from zmart.local.environment import environment, parts_of
 from zmart.local.local_secrets import LocalSecrets, load_secrets
 from zmart.local.ports import NAMES, choose_ports
 from zmart.local.processes import free_port
+from zmart.local.stack import reachable_host
 from zmart.settings import Settings
 from zmart.settings import settings as settings_of_process
 
@@ -67,6 +68,15 @@ def test_a_port_chosen_once_is_chosen_again() -> None:
 def test_no_two_parts_get_the_same_port() -> None:
     ports = choose_ports(plain_settings(**dict.fromkeys(NAMES, 0)), {}, print)
     assert len(set(ports.values())) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("bind_host", "host"),
+    [("::1", "[::1]"), ("::", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.1.2.3", "10.1.2.3")],
+)
+def test_an_address_to_listen_on_stands_in_a_url_as_browsers_read_it(bind_host: str, host: str) -> None:
+    """W19."""
+    assert reachable_host(plain_settings(bind_host=bind_host)) == host
 
 
 def test_everything_is_embedded_when_nothing_is_set() -> None:

@@ -159,7 +159,7 @@ def test_a_settings_file_that_cannot_be_read_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SOLANA_PROGRAM_ID_CORE", f"{SECRET}0OIl"), ("API_PORT", "forty")]
+    ("name", "value"), [("DATABASE_URL", f"postgresql://u:{SECRET}#x@h/db"), ("API_PORT", "forty")]
 )
 async def test_a_service_says_the_same_as_a_process(name: str, value: str) -> None:
     environment = {**os.environ, name: value, "LOG_LEVEL": "error"}
