@@ -176,7 +176,7 @@ class ReceivedBytes:
         self._since_collection += count
         if self._since_collection >= _COLLECT_AFTER_BYTES:
             self._since_collection = 0
-            gc.collect()
+            gc.collect(1)  # the young: a full collection would pause all clients
 
 
 class _OpenTransport(asyncio.Transport):
