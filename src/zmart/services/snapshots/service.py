@@ -43,15 +43,14 @@ class SnapshotService:
         self._documents = DocumentFetcher(pool, settings.ipfs_gateway_url, self._runs.keeper.provider)
         self._fetches = TickRecord(metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
+        self._pauses_ended = False
 
     @classmethod
     async def open(cls, settings: Settings) -> SnapshotService:
         """Connect to PostgreSQL. Raises ConfigError if no provider is set, StoreError if PostgreSQL is
         unavailable."""
         pins = PinataClient.from_settings(settings)
-        pool = await Pool.open(settings.require("database_url"), wait_s=30)
-        await document_fetches.retry_all(pool)
-        return cls(settings, pool, pins)
+        return cls(settings, await Pool.open(settings.require("database_url"), wait_s=30), pins)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the schedules until `stop`."""
@@ -120,8 +119,16 @@ class SnapshotService:
         return not self._maintenance.was_outage
 
     async def _fetch(self) -> bool:
-        await self._fetches.run(self._documents.fetch_due)
+        await self._fetches.run(self._fetch_due)
         return not self._fetches.was_outage
+
+    async def _fetch_due(self) -> None:
+        if (
+            not self._pauses_ended
+        ):  # a write: a database that is read-only at the start must keep no process from it
+            await document_fetches.retry_all(self._pool)
+            self._pauses_ended = True
+        await self._documents.fetch_due()
 
     async def _maintain_pins(self) -> None:
         await self._runs.maintain()
