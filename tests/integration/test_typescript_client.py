@@ -155,10 +155,12 @@ async def _services(
     )  # fmt: skip
     with server(database_url, redis_url, **environment) as api:
         async with (
-            running_service(await Indexer.open(settings)),
+            running_service(await Indexer.open(settings)) as indexer,
             running_service(await WebSocketService.open(settings)),
             Rpc([chain.rpc_url]) as rpc,
         ):
+            # The chain may be older than this test: its markets are shown as they are now.
+            await until(indexer.readiness, lambda readiness: readiness.ready)
             pool = await Pool.open(database_url, size=2)
             yield Running(api, f"ws://127.0.0.1:{port}", front_end, Driver(chain, rpc), pool)
             await pool.close()
