@@ -38,7 +38,7 @@ class StoryNode:
         self.raws: dict[str, bytes | None] = {}  # what it tells of a transaction instead; None: nothing
 
     def tip(self) -> int:
-        return self.more_slots + (self.shown[-1].slot + 5 if self.shown else 10)
+        return self.more_slots + max((tx.slot for tx in self.shown), default=5) + 5
 
     def _final(self) -> int:
         return self.tip() if self.final_slot is None else self.final_slot
