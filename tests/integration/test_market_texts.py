@@ -286,7 +286,8 @@ async def test_a_text_that_was_written_elsewhere_is_fetched_checked_shown_and_ke
 
 async def test_a_restart_asks_for_every_text_at_once_whatever_failed_before(here, ipfs, database_url):
     """C23: a restored database may hold a text that was asked for in vain for days, the next time in hours."""
-    cid, raw = cid_of(document(3).document, 0), document(3).document
+    raw = document(3).document
+    cid = cid_of(raw, 0)
     await chain_has(here.pool, 3, THIEF, cid)
     await fetcher(here.pool, ipfs).fetch_due()
     await here.pool.execute("UPDATE document_fetches SET next_attempt_at = now() + interval '6 hours'")

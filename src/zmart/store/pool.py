@@ -17,6 +17,7 @@ from typing import Any
 from zmart.errors import Busy, RolledBack
 from zmart.store import server_sessions
 from zmart.store.connection import connect
+from zmart.store.server_sessions import ServerSession
 
 # asyncpg publishes no types; a record behaves as a read-only mapping of column names to values.
 Record = Any
@@ -43,7 +44,8 @@ class Pool:
         self._permits = size
         self._size = size
         self._closed = False
-        self._ending: set[asyncio.Task[None]] = set()
+        self._hung_sessions: asyncio.Queue[list[ServerSession]] = asyncio.Queue()
+        self._ending: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, database_url: str, size: int = 8, wait_s: float = 2.0) -> Pool:
@@ -62,8 +64,9 @@ class Pool:
         self._closed = True
         while self._free:
             await self._free.popleft().close()
-        if self._ending:
-            await asyncio.wait(self._ending)
+        if self._ending is not None:
+            self._hung_sessions.put_nowait([])  # the last
+            await asyncio.wait([self._ending])
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
@@ -122,6 +125,8 @@ class Pool:
         return await connect(self._url)
 
     async def _lend(self) -> Connection:
+        if self._ending is None and not self._closed:
+            self._ending = asyncio.create_task(self._end_hung_sessions())
         await self._take_permit()
         try:
             return await self._connection()
@@ -145,17 +150,23 @@ class Pool:
 
     def _discard_hung(self, connection: Connection) -> None:
         """Discard a connection that may hang, and with it the idle ones that have not answered since its statement
-        began. Their sessions are ended by another connection: this one may not reach a server that holds locks."""
+        began. Their sessions are ended by another connection: this one may not reach a server that holds locks. A pool
+        that is closed only terminates: its process ends, and nobody would wait for more."""
         hung = [connection]
         if monotonic() - connection.hung_since_s > _SUSPECT_AFTER_S:
             hung += [idle for idle in self._free if idle.answered_at_s < connection.hung_since_s]
             self._free = deque(idle for idle in self._free if idle not in hung)
         for each in hung:
             each.terminate()
-        if sessions := [each.session for each in hung if each.session is not None]:
-            task = asyncio.create_task(server_sessions.end(self._url, sessions))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+        sessions = [each.session for each in hung if each.session is not None]
+        if sessions and not self._closed:
+            self._hung_sessions.put_nowait(sessions)
+
+    async def _end_hung_sessions(self) -> None:
+        """End sessions for as long as the pool is open. A task of its own: what discards a connection may be cancelled,
+        or the last thing that its event loop does."""
+        while sessions := await self._hung_sessions.get():
+            await server_sessions.end(self._url, sessions)
 
     async def _take_permit(self) -> None:
         if self._permits > 0 and not self._waiters:
