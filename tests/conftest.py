@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from kit.servers import Databases, LocalChain, empty, in_a_thread, running, running_chain
 from kit.temporary_files import keep_in_memory
 from kit.timeouts import pytest_collection_modifyitems, pytest_runtest_makereport  # noqa: F401  # hooks
+from zmart.local.chain.server import ChainServer
 from zmart.local.postgres import Postgres
 from zmart.local.processes import free_port
 from zmart.local.valkey import Valkey
@@ -50,6 +52,14 @@ def migrated_template(postgres: Postgres) -> str:
 
     in_a_thread(migrate.upgrade, postgres.create_database(TEMPLATE))
     return TEMPLATE
+
+
+@pytest.fixture
+def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
+    """A local chain of the test's own, without the program: to be killed, filled and started again."""
+    addon = request.config.rootpath / ".zmart" / "node"
+    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

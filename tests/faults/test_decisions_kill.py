@@ -26,7 +26,7 @@ from zmart.store import intents
 from zmart.store.pool import Pool
 
 EACH_SECOND, NEVER = "* * * * * *", "0 0 1 1 *"
-MOST_AWAITS, FEWEST_AWAITS = 80, 12
+MOST_AWAITS, FEWEST_AWAITS = 80, 15
 """A finalization without a dispute has 15 to 17 awaits: confirming takes as many looks as the chain needs."""
 END = {
     "aggregator": ["MarketCreated", "ProposalAggregated", "ProposalApproved"],
@@ -178,6 +178,8 @@ async def test_killed_at_every_await_there_is_one_effect(
     else:
         raise AssertionError("there are more awaits than markets")
     points, deaths = sum(map(bool, died.values())), sum(died.values())
+    first, last = min(at for at in died if died[at]), max(at for at in died if died[at])
+    assert all(died[at] for at in range(first, last + 1)), f"somebody survived an await: {died}"
     print(f"\n{service}: killed at {points} awaits, {deaths} processes, one effect each time")
     assert points >= FEWEST_AWAITS
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
 from kit.chain_journal import fill_journal
-from kit.servers import running
 from zmart.local.chain.server import ChainServer
-from zmart.local.processes import free_port
 
 pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
 MOST_PROCESSOR_S = 8.0
 """Of two threads that work at the same time: on two cores that do nothing else a start takes little more than half."""
 MOST_MEMORY_MIB = 350
-
-
-@pytest.fixture
-def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
-    addon = request.config.rootpath / ".zmart" / "node"
-    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
-        yield server
 
 
 def memory_mib(chain: ChainServer) -> float:

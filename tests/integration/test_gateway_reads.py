@@ -253,8 +253,9 @@ async def test_a_quote_adds_up_and_names_its_bound(database_url: str, quantity: 
             "outcome=YES&max_cost=5",
         ):
             assert (await here.get(f"/api/markets/{key}/quote?{bad}")).status_code == 400
-        dearer = await here.get(f"/api/markets/{key}/quote?outcome=YES&shares={10**9}&max_cost={10**5}")
-        assert dearer.status_code == 409, "U12: both bounds hold"
+        for dearer in ("shares=1&max_cost=1", f"shares={10**9}&max_cost={10**5}"):
+            answer = await here.get(f"/api/markets/{key}/quote?outcome=YES&{dearer}")
+            assert answer.status_code == 409, "U12: both bounds hold"
 
 
 async def test_while_the_database_is_away_it_says_503_and_recovers(

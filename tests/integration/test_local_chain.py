@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from kit.servers import running
 from kit.waiting import until
 from zmart.chain.clock import ChainClock
 from zmart.chain.compose import memo
@@ -23,16 +22,8 @@ from zmart.local.chain import node
 from zmart.local.chain.genesis import fund, prepare_chain, send, shipped_program
 from zmart.local.chain.keys import ChainKeys, load_keys
 from zmart.local.chain.server import ChainServer
-from zmart.local.processes import free_port
 from zmart.market.types import Address, Lamports, Signature, Wallet
 from zmart.settings import Settings
-
-
-@pytest.fixture
-def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
-    addon = request.config.rootpath / ".zmart" / "node"
-    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
-        yield server
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -12,24 +12,15 @@ import pytest
 from solders.keypair import Keypair
 
 from kit.chain_journal import fill_journal, run_script
-from kit.servers import running
 from kit.waiting import until
 from zmart.chain.compose import memo
 from zmart.chain.rpc import Rpc
 from zmart.errors import ZmartError
 from zmart.local.chain.genesis import fund, send
 from zmart.local.chain.server import ChainServer
-from zmart.local.processes import free_port
 from zmart.market.types import Address, Lamports, Wallet
 
 SOL = 1_000_000_000
-
-
-@pytest.fixture
-def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
-    addon = request.config.rootpath / ".zmart" / "node"
-    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
-        yield server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import itertools
 import random
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,12 @@ import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
 
-from kit.servers import running
 from kit.waiting import until
 from kit.wire_cases import broken_older, broken_v1, mutations, older, sound_v1
 from zmart.chain.rpc import Rpc
 from zmart.local.chain import node
 from zmart.local.chain.genesis import fund
 from zmart.local.chain.server import ChainServer
-from zmart.local.processes import free_port
 from zmart.market.types import Lamports, Signature, Wallet
 
 TABLES = "AddressLookupTab1e1111111111111111111111111"
@@ -76,13 +74,6 @@ class Sender:
             return bool((await self.block(slot, 1))["result"])
 
         await until(shown)
-
-
-@pytest.fixture
-def chain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ChainServer]:
-    addon = request.config.rootpath / ".zmart" / "node"
-    with running(ChainServer(tmp_path / "chain", free_port(), free_port(), addon)) as server:
-        yield server
 
 
 @pytest.fixture
