@@ -13,6 +13,7 @@ from kit.sockets import HANDSHAKE, frame, handshake, head, opened, raw, serving,
 from kit.waiting import until
 from zmart.services.websocket.handshake import HandshakeProtocol
 from zmart.services.websocket.limits import HandshakeLimits, SocketLimits
+from zmart.services.websocket.metrics import closed
 from zmart.settings import Settings, load_settings
 
 MARKET = "ab" * 32
@@ -198,8 +199,12 @@ VIOLATIONS = {
 @pytest.mark.parametrize("kind", VIOLATIONS)
 async def test_a_client_that_breaks_the_protocol_is_closed_with_its_code(port, kind):
     sent, code = VIOLATIONS[kind]
+    is_error = kind not in ("close code 1000", "close code 3000", "close code 4999", "no close code")
+    counted = closed.labels(str(code))
+    before = counted._value.get()
     async with opened(port, sent) as client:
         assert await client.close_code() == code
+    assert counted._value.get() - before == is_error
 
 
 async def test_a_character_may_be_split_by_fragments(port):

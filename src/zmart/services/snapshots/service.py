@@ -123,9 +123,8 @@ class SnapshotService:
         return not self._fetches.was_outage
 
     async def _fetch_due(self) -> None:
-        if (
-            not self._pauses_ended
-        ):  # a write: a database that is read-only at the start must keep no process from it
+        # Not when the service is opened: it is a write, and a read-only database must keep no process from starting.
+        if not self._pauses_ended:
             await document_fetches.retry_all(self._pool)
             self._pauses_ended = True
         await self._documents.fetch_due()

@@ -88,10 +88,13 @@ class SocketConnection:
         if not self.closing and self._writable.is_set():
             self._transport.write(frames.frame(frames.Opcode.PONG, payload))
 
-    def answer_close(self, frame: bytes) -> None:
-        """Send a close frame that answers the client's, or what it did wrong, unless one was sent."""
-        if not self.closing:
-            self._transport.write(frame)
+    def answer_close(self, frame: bytes, error_code: int | None) -> None:
+        """Send a close frame unless one was sent: the answer to the client's, or with the code of its error."""
+        if self.closing:
+            return
+        if error_code is not None:
+            metrics.closed.labels(str(error_code)).inc()
+        self._transport.write(frame)
 
     async def writable(self) -> None:
         """Wait until the client has received what was sent."""

@@ -123,7 +123,12 @@ class FrameReader(asyncio.Protocol):
             if data == SEND_EOF:
                 self.connection.end()
             elif is_close(data):
-                self.connection.answer_close(data)
+                self.connection.answer_close(data, self._error_code())
+
+    def _error_code(self) -> int | None:
+        """Return the code with which the library closed, None if it only answered the client's close frame."""
+        sent = self._frames.close_sent
+        return sent.code if sent is not None and self._frames.close_rcvd is None else None
 
 
 def _is_utf8(message: bytes) -> bool:

@@ -40,9 +40,11 @@ class HeaderSets:
         """Return the header set for an Origin header, None if there is none."""
         if origin is None:
             return self._unlisted
+        if (listed := self._listed.get(origin)) is not None:
+            return listed
         if self._any_loopback and is_loopback_origin(origin.decode("latin-1")):
             return self._allowing(origin)
-        return self._listed.get(origin, self._unlisted)
+        return self._unlisted
 
     def _allowing(self, origin: bytes) -> HeaderSet:
         return HeaderSet(self._security, _cors_headers(origin))
