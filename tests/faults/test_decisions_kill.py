@@ -179,7 +179,7 @@ async def test_killed_at_every_await_there_is_one_effect(
         raise AssertionError("there are more awaits than markets")
     points, deaths = sum(map(bool, died.values())), sum(died.values())
     first, last = min(at for at in died if died[at]), max(at for at in died if died[at])
-    assert all(died[at] for at in range(first, last + 1)), f"somebody survived an await: {died}"
+    assert all(died[at] for at in range(first, last + 1)), f"a process survived an await: {died}"
     print(f"\n{service}: killed at {points} awaits, {deaths} processes, one effect each time")
     assert points >= FEWEST_AWAITS
 
