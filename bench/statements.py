@@ -12,25 +12,30 @@ import sys
 
 from zmart.store import candles, markets, trades
 
-_VOTING = {"vote_rules": ("vote_rules", "_OF_MARKET"), "dispute_review": ("dispute_reviews", "_FIND")}
-"""What one market is answered with besides; older commits have not all of it, and do not ask."""
-
 
 def statements() -> dict[str, str]:
     newest = markets._listed(
         f"SELECT {markets._COLUMNS}", markets.Filters(), markets.Sort.NEWEST, markets.Page(limit=0)
     )
-    statements = {
+    return {
         "page": newest[0],
-        "one": markets._ONE,
+        "one": _one(),
         "exists": markets._EXISTS,
         "trades": trades._OF_MARKET,
         "candles": candles._OF_ID,
     }
-    for name, (module, constant) in _VOTING.items():
-        if importlib.util.find_spec(f"zmart.store.{module}") is not None:
-            statements[name] = getattr(importlib.import_module(f"zmart.store.{module}"), constant)
-    return statements
+
+
+def _one() -> str:
+    """One market, with what is fixed for its votes where the commit knows that."""
+    if importlib.util.find_spec("zmart.store.vote_rules") is None:
+        return markets._ONE
+    if importlib.util.find_spec("zmart.store.market_voting") is None:
+        sys.exit(
+            "This commit reads a market's votes by statements of their own: run the benchmark of its checkout."
+        )
+    voting = importlib.import_module("zmart.store.market_voting")
+    return f"SELECT {markets._COLUMNS}, {voting.COLUMNS}{markets._FROM}{voting.JOINS} WHERE m.market_id = $1"
 
 
 if __name__ == "__main__":

@@ -140,23 +140,20 @@ async function markets(_, { limit = 20, offset = 0 }) {
 }
 
 // Who may vote by the rules that are fixed for the market, else by the settings; the review of its dispute.
-function voting(rules, reviews) {
-  const fixed = new Map(rules.map((each) => [each.kind, each]))
-  const vote_rules = terms.vote_rules.map((usual) =>
-    fixed.has(usual.kind) ? { ...usual, ...fixed.get(usual.kind), fixed: true } : usual
-  )
-  const review = reviews[0]
-  const { waits, reasons, raised_at, released_at } = review === undefined ? {} : review
-  return { vote_rules, dispute_review: review === undefined ? null : { waits, reasons, raised_at, released_at } }
+function voting(row) {
+  const vote_rules = terms.vote_rules.map((usual) => {
+    const rule = row[usual.kind + '_rule']
+    return rule === null ? usual : { ...usual, rule, min_votes: row[usual.kind + '_min_votes'], fixed: true }
+  })
+  const { review_reasons: reasons, review_raised_at: raised_at, review_released_at: released_at } = row
+  const dispute_review = reasons === null ? null : { waits: released_at === null, reasons, raised_at, released_at }
+  return { vote_rules, dispute_review }
 }
 
 async function oneMarket(id) {
-  if (terms.vote_rules === undefined) {
-    const rows = await query('one', [id])
-    return rows.length === 0 ? null : detail(rows[0])
-  }
-  const [rows, rules, reviews] = await Promise.all(['one', 'vote_rules', 'dispute_review'].map((name) => query(name, [id])))
-  return rows.length === 0 ? null : { ...detail(rows[0]), ...voting(rules, reviews) }
+  const rows = await query('one', [id])
+  if (rows.length === 0) return null
+  return terms.vote_rules === undefined ? detail(rows[0]) : { ...detail(rows[0]), ...voting(rows[0]) }
 }
 
 async function trades(id, { limit = 50, offset = 0 }) {

@@ -15,11 +15,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from zmart.market.eligibility import Rule
 from zmart.market.identifiers import MarketRef
-from zmart.market.types import MarketId, Wallet
-from zmart.store import candles, change_feed, discussions, market_lists, markets, positions, trades
+from zmart.market.types import MarketId, VoteKind, Wallet
+from zmart.store import (
+    candles,
+    change_feed,
+    discussions,
+    dispute_reviews,
+    market_lists,
+    market_voting,
+    markets,
+    positions,
+    trades,
+)
 from zmart.store.markets import Filters, Page, Sort
 from zmart.store.pool import Pool
+from zmart.store.vote_rules import VotingTerms
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
@@ -62,7 +74,6 @@ READS: dict[str, Read] = {
     },
     "by creator": lambda p, m, w: markets.entries(p, Filters(creator=w), Sort.NEWEST, _AT),
     "rare words": lambda p, m, w: markets.entries(p, Filters(q="4711"), Sort.NEWEST, _AT),
-    "one": lambda p, m, w: markets.version(p, MarketRef(m)),
     "rows of a page": lambda p, m, w: markets.with_versions(p, [m]),
     "trades": lambda p, m, w: trades.versions(p, m, 51),
     "trades, deep": lambda p, m, w: trades.versions(p, m, 51, after=(300_010_000, 0, 0)),
@@ -70,6 +81,7 @@ READS: dict[str, Read] = {
     "candles": lambda p, m, w: candles.of_market(
         p, MarketRef(m), datetime.now(UTC) - timedelta(hours=200), datetime.now(UTC), 3600
     ),
+    "a market with its voting": lambda p, m, w: market_voting.with_version(p, MarketRef(m)),
     "positions": lambda p, m, w: positions.of_wallet(p, w, 50),
     "comments": lambda p, m, w: discussions.of_market(p, m, 50),
     "the feed's head": lambda p, m, w: change_feed.position(p),
@@ -137,6 +149,14 @@ class Explaining(Pool):
 async def filled(database_url: str) -> AsyncIterator[tuple[Pool, MarketId, Wallet]]:
     market_id = MarketId((await fill(database_url, _SIZE, 1))[0])
     pool = await Pool.open(database_url)
+    await pool.execute(
+        "INSERT INTO vote_rules (market_id, kind, rule, min_votes) "
+        "SELECT market_id, 'dispute', 'staked;50000000', 10 FROM markets"
+    )
+    await pool.execute(
+        "INSERT INTO dispute_reviews (market_id, reasons) SELECT market_id, '{close}' FROM markets"
+    )
+    await pool.execute("ANALYZE vote_rules, dispute_reviews")
     yield pool, market_id, await pool.fetchval("SELECT creator FROM markets WHERE market_id = $1", market_id)
     await pool.close()
 
@@ -152,3 +172,17 @@ async def test_lists_read_a_page_and_not_a_table(filled: tuple[Pool, MarketId, W
             if large or plan.most_sorted > _MOST_SORTED or plan.most_skipped > _MOST_SKIPPED:
                 faults[name] = plan.text
     assert not faults, "\n\n".join(f"{name}:\n{plan}" for name, plan in faults.items())
+
+
+async def test_a_market_is_answered_from_one_statement(filled: tuple[Pool, MarketId, Wallet]) -> None:
+    """What is fixed for its votes and the review of its dispute come with the version of its row."""
+    pool, market_id, _ = filled
+    explaining = Explaining(pool)
+    found = await market_voting.with_version(explaining, MarketRef(market_id))
+    assert found is not None
+    voting = found[1]
+    assert voting.terms(VoteKind.PROPOSAL) is None
+    assert voting.terms(VoteKind.DISPUTE) == VotingTerms(Rule.parse("staked;50000000"), 10)
+    assert voting.review == await dispute_reviews.find(pool, market_id)
+    assert voting == await market_voting.of_market(pool, market_id)
+    assert len(explaining.plans) == 1

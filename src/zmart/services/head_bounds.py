@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import msgspec
 
 from zmart.services.contract import Scope
@@ -33,7 +35,7 @@ class HeadBounds(msgspec.Struct, frozen=True):
         headers = scope["headers"]
         if len(headers) > self.headers:
             return _too_large(f"Send at most {self.headers} headers.")
-        if target + sum(len(name) + len(value) for name, value in headers) > self.head_bytes:
+        if target + sum(map(len, chain.from_iterable(headers))) > self.head_bytes:
             return _too_large(f"A request's headers may have {self.head_bytes} bytes together.")
         return None
 

@@ -53,9 +53,6 @@ _SEVERAL = f"{_SELECT} WHERE m.market_id = ANY($1)"
 _ROWS = "(SELECT xmin AS xid, * FROM markets) m"
 _MARKET_LIST_OFFSET = "(SELECT market_list_offset FROM feed_head)"
 _VERSION = "m.market_id, m.xid, d.xmin"
-_VERSIONS = f"SELECT {_VERSION} FROM {_ROWS}{_JOIN}"
-_VERSION_OF_ONE = f"{_VERSIONS} WHERE m.market_id = $1"
-_VERSION_BY_ADDRESS = f"{_VERSIONS} WHERE m.address = $1"
 _SEVERAL_WITH_VERSIONS = f"SELECT m.xmin, d.xmin, {_COLUMNS}{_FROM} WHERE m.market_id = ANY($1)"
 _ID_OF_ADDRESS = "SELECT market_id FROM markets WHERE address = $1"
 _EXISTS = "SELECT market_id FROM markets WHERE market_id = $1"
@@ -132,12 +129,6 @@ async def several(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, 
     """Return the markets among `market_ids` that are indexed, by id."""
     rows = await pool.fetch(_SEVERAL, list(market_ids))
     return {row["market_id"]: MarketRow(**row) for row in rows}
-
-
-async def version(pool: Pool, ref: MarketRef) -> MarketVersion | None:
-    """Return the current version of a market; None if it is not indexed."""
-    row = await pool.fetchrow(_VERSION_OF_ONE if ref.id else _VERSION_BY_ADDRESS, str(ref))
-    return None if row is None else MarketVersion(*row)
 
 
 async def with_versions(pool: Pool, market_ids: Sequence[MarketId]) -> list[tuple[MarketVersion, MarketRow]]:

@@ -140,7 +140,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         payer_balance=cached_balance(rpc, rules),
         feed_positions=feed_positions,
         market_counts=MarketCounts(pool, feed_positions),
-        fragments=FragmentCache(pool),
+        fragments=FragmentCache(pool, settings),
     )
     return Gateway(context)
 

@@ -12,12 +12,13 @@ import msgspec
 from zmart.client.shapes.markets import MarketDetail
 from zmart.market.fold_config import ConfigFold
 from zmart.market.types import MarketId
-from zmart.services.gateway.api import serializers
+from zmart.services.gateway.api import serializers, vote_terms
 from zmart.services.gateway.api.serializers import FinalizationPolicy
-from zmart.services.gateway.api.vote_terms import MarketVoting
 from zmart.services.gateway.http.recent_changes import ResponseRows
 from zmart.services.gateway.http.responses import Encoded, with_text_amounts
+from zmart.settings import Settings
 from zmart.store import markets, trades
+from zmart.store.market_voting import VotingRow
 from zmart.store.pool import Pool
 
 _MAX_BYTES = 12 << 20
@@ -59,8 +60,9 @@ class Fragments:
 class FragmentCache:
     """Fragments of markets in lists, markets with details, and trades. Markets also depend on the program's rules."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
+        self._settings = settings
         self._rules: ConfigFold | None = None
         self._fragments = Fragments(_MAX_BYTES)
 
@@ -82,14 +84,14 @@ class FragmentCache:
         return [row for row in fragments if row is not None]
 
     async def detail(
-        self, version: markets.MarketVersion, voting: MarketVoting, policy: FinalizationPolicy, *, text: bool
+        self, version: markets.MarketVersion, voting: VotingRow, policy: FinalizationPolicy, *, text: bool
     ) -> Encoded[MarketDetail] | None:
         """Return the JSON of a market with details; None if it was deleted meanwhile."""
         self._apply(policy)
         fragment = self._fragments.get(("detail", text, version, voting))
         if fragment is None:
             for read, row in await markets.with_versions(self._pool, [version.market_id]):
-                content = serializers.detail(row, voting, policy)
+                content = serializers.detail(row, vote_terms.of_row(self._settings, voting), policy)
                 fragment = self._fragments.put(("detail", text, read, voting), content, text=text)
         return None if fragment is None else Encoded(bytes(fragment), ResponseRows((version.market_id,)))
 

@@ -14,7 +14,7 @@ from zmart.errors import NotFound, Unauthenticated
 from zmart.market.identifiers import MarketRef
 from zmart.market.text_input import search_text
 from zmart.market.types import PRICE_ONE
-from zmart.services.gateway.api import lookup, paging, serializers, vote_terms
+from zmart.services.gateway.api import lookup, paging, serializers
 from zmart.services.gateway.api.market_creation import create_market
 from zmart.services.gateway.api.paging import Cursor, Limit, MarketKey, Offset, OffsetKey
 from zmart.services.gateway.api.parameters import MarketKeyInPath, MaybeWallet
@@ -33,7 +33,7 @@ from zmart.services.gateway.http.responses import (
 )
 from zmart.services.gateway.http.security import PUBLIC_OR_WALLET
 from zmart.services.gateway.openapi.declarations import LINKS, lead_to, refusals
-from zmart.store import documents, market_lists, markets
+from zmart.store import documents, market_lists, market_voting, markets
 from zmart.store.documents import Document
 from zmart.store.markets import Filters, ListEntry, Page, Sort
 
@@ -178,10 +178,10 @@ async def market(
 
 
 async def _detail(context: AppContext, ref: MarketRef, *, text: bool) -> Encoded[shapes.MarketDetail] | None:
-    version = await markets.version(context.pool, ref)
-    if version is None:
+    found = await market_voting.with_version(context.pool, ref)
+    if found is None:
         return None
-    voting = await vote_terms.of_market(context.pool, context.settings, version.market_id)
+    version, voting = found
     return await context.fragments.detail(version, voting, await context.policy(), text=text)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 
 from zmart.client.shapes.markets import DisputeReview
 from zmart.client.shapes.votes import VoteTerms
 from zmart.market.times import iso
-from zmart.market.types import MarketId, VoteKind
+from zmart.market.types import VoteKind
 from zmart.settings import Settings
 from zmart.store import dispute_reviews, vote_rules
-from zmart.store.pool import Pool
+from zmart.store.market_voting import VotingRow
 from zmart.votes.eligibility import terms_of
 
 
@@ -23,16 +21,13 @@ class MarketVoting(msgspec.Struct, frozen=True):
     review: dispute_reviews.DisputeReviewRow | None
 
 
-async def of_market(pool: Pool, settings: Settings, market_id: MarketId) -> MarketVoting:
+def of_row(settings: Settings, row: VotingRow) -> MarketVoting:
     """Return the terms of a market's votes, and the review of its dispute."""
-    fixed_terms, review = await asyncio.gather(
-        vote_rules.of_market(pool, market_id), dispute_reviews.find(pool, market_id)
-    )
-    terms = [
-        _terms(kind, fixed_terms.get(kind) or terms_of(settings, kind), fixed=kind in fixed_terms)
-        for kind in VoteKind
-    ]
-    return MarketVoting(tuple(terms), review)
+    terms = []
+    for kind in VoteKind:
+        fixed_terms = row.terms(kind)
+        terms.append(_terms(kind, fixed_terms or terms_of(settings, kind), fixed=fixed_terms is not None))
+    return MarketVoting(tuple(terms), row.review)
 
 
 def of_settings(settings: Settings) -> list[VoteTerms]:

@@ -10,7 +10,7 @@ from zmart.services.gateway.api import paging, serializers, timeline, vote_terms
 from zmart.services.gateway.api.paging import TapeKey, TimeKey
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import charts, market_timeline, vote_totals
-from zmart.store import change_feed, discussions, positions, trades, vote_lists, votes
+from zmart.store import change_feed, discussions, market_voting, positions, trades, vote_lists, votes
 from zmart.store.markets import MarketRow
 
 _TRADES = 25
@@ -33,7 +33,7 @@ async def values(
     life = await timeline.of(context.pool, row.market_id, _EVENTS)
     counts = await votes.counts(context.pool, row.market_id)
     not_counted = await votes.not_counted(context.pool, row.market_id)
-    voting = await vote_terms.of_market(context.pool, context.settings, row.market_id)
+    voting = vote_terms.of_row(context.settings, await market_voting.of_market(context.pool, row.market_id))
     drawn = await _points(context, row)
     return {
         "title": row.question or f"Market {row.market_id[:8]}",

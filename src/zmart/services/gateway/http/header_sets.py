@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from zmart.setting_values import is_loopback_origin
 
 Headers = list[tuple[bytes, bytes]]
 
 CONTENT_POLICY = b"content-security-policy"
+_OTHER_ORIGINS = 1_024
+_MAX_ORIGIN_BYTES = 300
+"""A host name has 253 at most."""
 _EXPOSED = b"ETag, X-As-Of-Slot, X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
@@ -32,9 +36,9 @@ class HeaderSets:
 
     def __init__(self, origins: Iterable[str], socket_origin: str, *, any_loopback: bool = False) -> None:
         self._security = [*security_headers(socket_origin), (b"vary", b"Origin")]
-        self._any_loopback = any_loopback
         self._unlisted = HeaderSet(self._security, [])
         self._listed = {origin.encode(): self._allowing(origin.encode()) for origin in origins}
+        self._of_others = lru_cache(_OTHER_ORIGINS)(self._of_loopback) if any_loopback else None
 
     def of(self, origin: bytes | None) -> HeaderSet:
         """Return the header set for an Origin header, None if there is none."""
@@ -42,9 +46,12 @@ class HeaderSets:
             return self._unlisted
         if (listed := self._listed.get(origin)) is not None:
             return listed
-        if self._any_loopback and is_loopback_origin(origin.decode("latin-1")):
-            return self._allowing(origin)
-        return self._unlisted
+        if self._of_others is None or len(origin) > _MAX_ORIGIN_BYTES:
+            return self._unlisted
+        return self._of_others(origin)
+
+    def _of_loopback(self, origin: bytes) -> HeaderSet:
+        return self._allowing(origin) if is_loopback_origin(origin.decode("latin-1")) else self._unlisted
 
     def _allowing(self, origin: bytes) -> HeaderSet:
         return HeaderSet(self._security, _cors_headers(origin))
