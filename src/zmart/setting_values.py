@@ -239,6 +239,12 @@ def is_loopback_origin(text: str) -> bool:
         return False
 
 
+def reachable(host: str) -> str:
+    """Return the host, as it stands in a URL, at which this machine reaches what listens on `host`."""
+    is_here = host in ("0.0.0.0", "::", "127.0.0.1", "localhost")  # noqa: S104  # compared, not bound
+    return "127.0.0.1" if is_here else host_in_url(host)
+
+
 def host_in_url(host: str) -> str:
     """Return a host as it stands in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -173,6 +173,7 @@ class Settings(BaseSettings):
     local_postgres_bin_dir: Path | None = _local("postgres_bin_dir", None)
     local_valkey_bin: Path | None = _local("valkey_bin", None)
     local_node_bin: Path | None = _local("node_bin", None)
+    local_bind_host: str = "127.0.0.1"
     local_providers_port: int = _local("providers_port", 4006, ge=0, le=65535)
     local_chain_rpc_port: int = _local("chain_rpc_port", 8899, ge=0, le=65535)
     local_chain_ws_port: int = _local("chain_ws_port", 8900, ge=0, le=65535)
@@ -267,7 +268,7 @@ class Settings(BaseSettings):
             setting_values.split_url(value, ("ws", "wss"))
         return value
 
-    @field_validator("bind_host")
+    @field_validator("bind_host", "local_bind_host")
     @classmethod
     def _bind_host(cls, value: str) -> str:
         return setting_values.bind_host(value)

@@ -16,7 +16,7 @@ from zmart.local import extra
 from zmart.local.doctor import examine
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("up", "stop", "restart all", "ps", "monit", "logs", "setup", "demo", "run providers")
+COMMANDS = ("up", "stop", "restart all", "ps", "monit", "logs", "setup", "demo", "run providers", "run chain")
 BUILD = {"editables", "hatchling"}
 
 

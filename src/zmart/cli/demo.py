@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zmart.cli.errors import needs_local_stack
+
+if TYPE_CHECKING:
+    from zmart.local.demo.world import ServiceUrls
 
 
 @needs_local_stack
@@ -15,6 +18,12 @@ def demo(
     traffic: Annotated[
         bool, typer.Option("--traffic", help="only trade lightly in one open market, until Ctrl-C")
     ] = False,
+    snapshots_url: Annotated[
+        str,
+        typer.Option(
+            help="play against PUBLIC_API_URL and PUBLIC_WS_URL, on a local chain; their snapshots service"
+        ),
+    ] = "",
 ) -> None:
     """Play three markets from creation to payout against the running local stack (starts one if none runs).
 
@@ -22,9 +31,13 @@ def demo(
     and the services must react by themselves. Ends with a table and a check of all amounts; exit status 1 if anything
     failed.
     """
+    from zmart.local.demo.world import ServiceUrls
     from zmart.local.startup import running_stack
     from zmart.settings import settings
 
+    if snapshots_url:
+        where = ServiceUrls.of_deployment(settings(), snapshots_url)
+        raise typer.Exit(0 if perform(json=json, where=where) else 1)
     with running_stack(settings(), lambda sentence: typer.echo(sentence, err=json)):
         if traffic:
             _keep_trading()
@@ -42,8 +55,8 @@ def _keep_trading() -> None:
         asyncio.run(light_traffic(stack_settings()))
 
 
-def perform(*, json: bool = False) -> bool:
-    """Play against the running stack and print the report; True if everything holds."""
+def perform(*, json: bool = False, where: ServiceUrls | None = None) -> bool:
+    """Play at `where`, by default the running stack, and print the report; True if everything holds."""
     import asyncio
 
     import msgspec
@@ -58,6 +71,7 @@ def perform(*, json: bool = False) -> bool:
         report = asyncio.run(
             play(
                 stack_settings(),
+                where,
                 on_start=lambda market, step: status.update(f"{market}: {step} …"),
                 on_step=lambda result: console.print(live_line(result)),
             )

@@ -22,12 +22,16 @@ class ServiceName(StrEnum):
     websocket = "websocket"
     snapshots = "snapshots"
     providers = "providers"
+    chain = "chain"
 
 
 @one_sentence
 def run(
     service: Annotated[
-        ServiceName, typer.Argument(help="the service; providers: local stand-ins for Pinata and Helius")
+        ServiceName,
+        typer.Argument(
+            help="the service; of the local stack: chain, and providers (stand-ins for Pinata and Helius)"
+        ),
     ],
     once: Annotated[
         bool, typer.Option("--once", help="aggregator, monitor: process what is due, then exit")
@@ -43,17 +47,28 @@ def run(
         _once(service)
         return
 
-    if service is ServiceName.providers:
-        from zmart.local.extra import require_extra
-        from zmart.local.providers import run as run_providers
-
-        require_extra()
+    if service in (ServiceName.providers, ServiceName.chain):
         gc.enable()
-        run_providers(settings())
+        _local(service)
         return
     from zmart.ops.host import run as run_service
 
     run_service(service.value, settings())
+
+
+def _local(service: ServiceName) -> None:
+    from zmart.local.extra import require_extra
+    from zmart.settings import settings
+
+    require_extra()
+    if service is ServiceName.chain:
+        from zmart.local.chain.process import run as run_chain
+
+        run_chain(settings())
+        return
+    from zmart.local.providers import run as run_providers
+
+    run_providers(settings())
 
 
 def _once(service: ServiceName) -> None:

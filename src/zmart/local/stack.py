@@ -27,7 +27,7 @@ from zmart.local.supervision import SupervisedProgram, Supervisor
 from zmart.local.valkey import Valkey
 from zmart.market.json_input import JSON_ERRORS
 from zmart.services.contract import SERVICES
-from zmart.setting_values import host_in_url
+from zmart.setting_values import reachable
 from zmart.settings import Settings
 
 SERVICE_GROUP = "services"
@@ -98,6 +98,7 @@ class LocalStack:
             addon_folder(self.settings),
             self.settings.local_node_bin,
             self.settings.local_chain_slot_ms,
+            self.settings.local_bind_host,
         )
 
     @property
@@ -212,8 +213,7 @@ def read_record(home: Path) -> StackRecord | None:
 
 def reachable_host(settings: Settings) -> str:
     """Return the host, as it stands in a URL, at which this machine reaches services that listen on BIND_HOST."""
-    is_local = settings.bind_host in ("0.0.0.0", "::", "127.0.0.1", "localhost")
-    return "127.0.0.1" if is_local else host_in_url(settings.bind_host)
+    return reachable(settings.bind_host)
 
 
 def _server(

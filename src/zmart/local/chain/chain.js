@@ -1,5 +1,5 @@
 'use strict';
-// node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms>
+// node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms> [host]
 // A Solana chain for one machine: Surfpool on fixed ports, with state that survives restarts.
 const path = require('path');
 const { Journal } = require('./journal.js');
@@ -11,7 +11,6 @@ const { caller, forward, serveRpc } = require('./rpc.js');
 const { guards } = require('./sending.js');
 const { loadAccounts } = require('./snapshot.js');
 
-const HOST = '127.0.0.1';
 const MARGIN_MS = 10000; // a chain that was killed may be ahead of its journal by this much
 const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
@@ -19,7 +18,7 @@ const PROGRAM_HEADER = 36; // then 4 bytes of kind and 32 of the address of the 
 const PROGRAM_DATA_HEADER = 45;
 const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken
 
-const [addonFolder, stateFolder, rpcPort, wsPort, slotMs] = process.argv.slice(2);
+const [addonFolder, stateFolder, rpcPort, wsPort, slotMs, host = '127.0.0.1'] = process.argv.slice(2);
 
 async function main() {
   const { Surfnet } = require(path.join(addonFolder, 'node_modules', '@solana', 'surfpool-linux-x64-gnu'));
@@ -42,8 +41,8 @@ async function main() {
 
   const special = methods(journal, recorder, heightOffset, Number(slotMs));
   const guarded = guards(journal, (problem) => recorder.flush().finally(() => fail(problem)), () => recorder.unwritten);
-  await serveRpc(chain.rpcUrl, { special, guarded }, HOST, Number(rpcPort));
-  await forward(Number(new URL(chain.wsUrl).port), HOST, Number(wsPort));
+  await serveRpc(chain.rpcUrl, { special, guarded }, host, Number(rpcPort));
+  await forward(Number(new URL(chain.wsUrl).port), host, Number(wsPort));
   recorder.run();
   // Errors that must end the chain call `fail`. Any other error affects only its request.
   for (const kind of ['uncaughtException', 'unhandledRejection']) {

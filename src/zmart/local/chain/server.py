@@ -11,8 +11,10 @@ from zmart.errors import ChainError
 from zmart.local.chain import node
 from zmart.local.child_server import ChildServer
 from zmart.local.processes import start_command
+from zmart.setting_values import reachable
 
 STOP = signal.SIGTERM
+HOST = "127.0.0.1"
 SLOT_MS = 50
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # Surfpool copies the list of an owner's accounts, 44 characters each, at each new one. With room for such pieces in the
@@ -22,7 +24,7 @@ ALLOCATOR = "GLIBC_TUNABLES=glibc.malloc.tcache_count=12000:glibc.malloc.tcache_
 
 
 class ChainServer(ChildServer):
-    """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` and its WebSocket on `ws_port`."""
+    """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` of `host` and its WebSocket on `ws_port`."""
 
     title = "The local chain"
     log_name = "chain.log"
@@ -36,23 +38,25 @@ class ChainServer(ChildServer):
         addon_folder: Path,
         local_node_bin: Path | None = None,
         slot_ms: int = SLOT_MS,
+        host: str = HOST,
     ) -> None:
         super().__init__(folder)
         self.rpc_port = rpc_port
         self.ws_port = ws_port
         self.addon_folder = addon_folder.resolve()
         self.slot_ms = slot_ms
+        self.host = host
         self._node_bin = local_node_bin
 
     @property
     def rpc_url(self) -> str:
         """Return the address of its JSON-RPC."""
-        return f"http://127.0.0.1:{self.rpc_port}"
+        return f"http://{reachable(self.host)}:{self.rpc_port}"
 
     @property
     def ws_url(self) -> str:
         """Return the address of its WebSocket."""
-        return f"ws://127.0.0.1:{self.ws_port}"
+        return f"ws://{reachable(self.host)}:{self.ws_port}"
 
     def prepare(self) -> None:
         """Install the addon if it is missing. Raises ConfigError or StartError."""
@@ -64,7 +68,7 @@ class ChainServer(ChildServer):
         script = Path(__file__).with_name("chain.js")
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
-        arguments = [self.addon_folder, self.folder, *ports]
+        arguments = [self.addon_folder, self.folder, *ports, self.host]
         return start_command(["/usr/bin/env", ALLOCATOR, program, script, *arguments], die_with_parent=STOP)
 
     def answers(self) -> bool:

@@ -156,9 +156,8 @@ async def _replay_agrees(world: DemoWorld) -> str:
     """Check that a client that replays from the first offset receives what the first client received."""
     channels = [f"{kind}:{play.id}" for play in world.markets for kind in ("trades", "votes", "discussions")]
     live = {channel: world.socket.tape(channel) for channel in channels}
-    url = f"ws://127.0.0.1:{world.settings.ws_port}"
     async with SocketRecorder.listening(
-        url, [], since=(world.socket.epoch, world.socket.first_offset - 1)
+        world.where.socket, [], since=(world.socket.epoch, world.socket.first_offset - 1)
     ) as late:
         for channel in channels:
             await late.add(channel)

@@ -15,7 +15,7 @@ from zmart.local.demo.report import ConsistencyCheck, DemoReport, StepOutcome, S
 from zmart.local.demo.scenes_early import Round
 from zmart.local.demo.stage import Stage, StepFailed
 from zmart.local.demo.user import DemoUser
-from zmart.local.demo.world import DemoWorld, MarketPlay
+from zmart.local.demo.world import DemoWorld, MarketPlay, ServiceUrls
 from zmart.settings import Settings
 
 Scene = Callable[Concatenate[DemoWorld, ...], Awaitable[StepOutcome]]
@@ -36,17 +36,19 @@ class ScriptStep(msgspec.Struct, frozen=True):
 
 async def play(
     settings: Settings,
+    where: ServiceUrls | None = None,
     on_start: Callable[[str, str], None] = lambda market, step: None,
     on_step: Callable[[StepResult], None] = lambda result: None,
 ) -> DemoReport:
-    """Play against the running stack that `settings` name. A failed step is reported, never raised."""
+    """Play against the services at `where` (the stack that `settings` name), whose chain is a local one. A failed step
+    is reported, never raised."""
     start = time.monotonic()
     stage = Stage(on_start, on_step)
     failed = ""
     checks: list[ConsistencyCheck] = []
     markets: dict[str, str] = {}
     try:
-        async with DemoWorld.open(settings) as world:
+        async with DemoWorld.open(settings, where) as world:
             for step in script(world):
                 await stage.play(step.market, step.what, step.scene, world, *step.arguments)
                 markets = {market.label: market.id for market in world.markets if market.id}

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import msgspec
+
 from zmart.chain.accounts import MarketAccount
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -20,6 +22,31 @@ from zmart.settings import Settings
 
 FUNDS_LAMPORTS = Lamports(100 * 10**9)
 NAMES = ("Ada", "Bo", "Chen", "Dina", "Eli", "Fay", "Gus", "Hana", "Ivo", "Jun", "Kim", "Lea")
+
+
+class ServiceUrls(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the URLs at which the play reaches the services."""
+
+    api: str
+    socket: str
+    snapshots: str
+
+    @classmethod
+    def of_stack(cls, settings: Settings) -> ServiceUrls:
+        """Return those of the stack on this machine."""
+        api, socket, snapshots = settings.api_port, settings.ws_port, settings.snapshots_port
+        return cls(
+            api=f"http://127.0.0.1:{api}",
+            socket=f"ws://127.0.0.1:{socket}",
+            snapshots=f"http://127.0.0.1:{snapshots}",
+        )
+
+    @classmethod
+    def of_deployment(cls, settings: Settings, snapshots: str) -> ServiceUrls:
+        """Return those that clients are told; the snapshots service, which no client sees, is named. Raises
+        SettingError."""
+        api, socket = settings.require("public_api_url"), settings.require("public_ws_url")
+        return cls(api=api, socket=socket, snapshots=snapshots)
 
 
 class MarketPlay:
@@ -39,9 +66,16 @@ class DemoWorld:
     """Hold the play's connections and markets; opened by `DemoWorld.open`."""
 
     def __init__(
-        self, settings: Settings, api: Api, snapshots: Api, rpc: Rpc, recorder: SocketRecorder
+        self,
+        settings: Settings,
+        where: ServiceUrls,
+        api: Api,
+        snapshots: Api,
+        rpc: Rpc,
+        recorder: SocketRecorder,
     ) -> None:
         self.settings = settings
+        self.where = where
         self.api = api
         self.snapshots = snapshots
         self.rpc = rpc
@@ -60,16 +94,15 @@ class DemoWorld:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator[DemoWorld]:
-        """Connect to a running stack."""
-        api = Api(f"http://127.0.0.1:{settings.api_port}")
-        snapshots = Api(f"http://127.0.0.1:{settings.snapshots_port}")
+    async def open(cls, settings: Settings, where: ServiceUrls | None = None) -> AsyncIterator[DemoWorld]:
+        """Connect to services, by default those of the stack on this machine."""
+        where = where or ServiceUrls.of_stack(settings)
+        api = Api(where.api)
+        snapshots = Api(where.snapshots)
         rpc = Rpc.from_settings(settings)
         try:
-            async with SocketRecorder.listening(
-                f"ws://127.0.0.1:{settings.ws_port}", ["markets", "activity"]
-            ) as recorder:
-                yield cls(settings, api, snapshots, rpc, recorder)
+            async with SocketRecorder.listening(where.socket, ["markets", "activity"]) as recorder:
+                yield cls(settings, where, api, snapshots, rpc, recorder)
         finally:
             await rpc.aclose()
             await snapshots.close()

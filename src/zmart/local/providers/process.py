@@ -152,7 +152,7 @@ async def _run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    listener = _listen(settings.local_providers_port)
+    listener = _listen(settings.local_bind_host, settings.local_providers_port)
     await serve(Providers(settings), listener, stop)
 
 
@@ -170,9 +170,9 @@ async def serve(providers: Providers, listener: socket.socket, stop: asyncio.Eve
         _log.info("providers stopped")
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        return bind_listener(HOST, port)
+        return bind_listener(host, port)
     except OSError as problem:
         raise ConfigError(
             f"Port {port} cannot be used ({problem.strerror}): stop what listens there or set LOCAL_PROVIDERS_PORT."
