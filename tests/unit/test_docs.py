@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 import typer
-from prometheus_client import REGISTRY
 
+from kit.runbook import OPERATIONS, labels, metrics, section
 from zmart import cli
 from zmart.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "zmart"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-OPERATIONS = ROOT / "docs" / "operations.md"
 INVARIANTS = ROOT / "docs" / "invariants.md"
 
 _CODE = re.compile(r"^```.*?^```|^(?: {4}|\t).*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -248,27 +247,27 @@ def test_every_alert_of_the_runbook_can_be_raised():
     assert set(keys) <= alert_keys()
 
 
-def section(title: str) -> str:
-    return OPERATIONS.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
 # --------------------------------------------------------------------------------------------------------- figures
-
-
-@cache
-def metrics() -> frozenset[str]:
-    """Every figure that a process of ours can tell, under the name that Prometheus stores."""
-    for path in SOURCES.rglob("*.py"):
-        if "from prometheus_client import" in path.read_text(encoding="utf-8"):
-            importlib.import_module(".".join(path.relative_to(SOURCES.parent).with_suffix("").parts))
-    result = REGISTRY.collect()
-    names = [m.name + "_total" * (m.type == "counter") for m in result if m.name.startswith("zmart_")]
-    return frozenset(names)
 
 
 def test_every_figure_is_in_the_runbook():
     described = set(re.findall(r"\bzmart_[a-z_]+", section("Metrics")))
     assert sorted(metrics() - described) == []
+
+
+def test_the_labels_of_every_figure_are_in_the_runbook():
+    described = {
+        name: tuple(filter(None, names.strip("{}").split(",")))
+        for name, names in re.findall(r"`(zmart_[a-z_]+)(\{[a-z,]+\})?`", section("Metrics"))
+    }
+    assert {name: names for name, names in labels().items() if described[name] != names} == {}
+
+
+def test_no_label_has_a_name_that_prometheus_gives_to_every_target():
+    """It would be renamed to exported_job, and queries would find nothing."""
+    assert {
+        name for name, names in labels().items() if {"job", "instance", "service", "pod"} & set(names)
+    } == set()
 
 
 def test_every_figure_of_the_runbook_is_told():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import Gauge
 
 from zmart.decisions.context import DecisionContext
@@ -12,6 +14,7 @@ LOW_LAMPORTS = Lamports(1_000_000_000)
 """Below 1 SOL an operator is alerted; a decision costs some 10,000 lamports."""
 
 lamports = Gauge("zmart_payer_lamports", "What the backend authority can still spend")
+lamports.set(math.nan)  # until it is read
 
 
 async def check_balance(context: DecisionContext) -> Lamports:

@@ -25,6 +25,8 @@ class TickRecord:
 
     def __init__(self, counter: Counter, seconds: Histogram) -> None:
         self._counter = counter
+        for result in ("ok", "failed"):
+            counter.labels(result)  # known from the start: its first failure must be an increase
         self._seconds = seconds
         self.error = ""
         self.was_outage = False

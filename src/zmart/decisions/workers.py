@@ -17,7 +17,9 @@ from zmart.store.alerts import Severity
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool
 
-failures = Counter("zmart_market_work_failures_total", "Decisions that failed and are tried again", ["job"])
+failures = Counter(
+    "zmart_market_work_failures_total", "Decisions that failed and are tried again", ["decision"]
+)
 running = Gauge("zmart_market_work_running", "Markets that are being worked on")
 
 AT_ONCE = 16

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable, ZmartError
+from zmart.feed import metrics
 
 _KINDS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (exceptions.ReadOnlyError, ReadOnly),
@@ -137,6 +138,7 @@ def store_errors() -> Iterator[None]:
         error = redis_error(problem)
         if error is None:
             raise
+        metrics.redis_errors.labels(type(error).__name__).inc()
         raise error from problem
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from zmart.ops import metrics
 from zmart.store.retrying import Outages
 
 RETRY_S = 2.0
@@ -55,5 +56,6 @@ class BackgroundJobs:
             finally:
                 settled.cancel()
             if not self._stop.is_set():
+                metrics.job_failures.labels(name).inc()
                 self._outages.begin(name, reason)
                 await asyncio.sleep(self._retry_s)

@@ -18,9 +18,9 @@ import uvicorn
 import uvloop
 
 from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
-from zmart.ops import logs
+from zmart.ops import logs, metrics
 from zmart.ops.background import BackgroundJobs
-from zmart.ops.disk import full_disk
+from zmart.ops.disk import free_bytes, full_disk
 from zmart.ops.probes import Probes
 from zmart.services.connection_limits import server_config
 from zmart.services.contract import SERVICES, AsgiApp, Service
@@ -55,9 +55,13 @@ async def _run(name: str, settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     dashboard = _dashboard(settings) if name == "gateway" else None
     jobs = BackgroundJobs(stop)
+    metrics.disk_free_bytes.set_function(partial(free_bytes, settings.zmart_home))
     probes = Probes(service, dashboard, cause=partial(full_disk, settings.zmart_home), background=jobs)
     server = None if probes.app is None else _server(settings, SERVICES[name], probes)
     jobs.start("The heartbeat", partial(_heartbeat, service.name, probes, settings))
+    redis_url = settings.redis_url.get_secret_value()
+    if name in _USE_REDIS and redis_url:
+        jobs.start("Watching Redis", partial(_redis, redis_url, stop))
     if name == "monitor":
         jobs.start("Watching the services", partial(_silence, settings, stop))
         if settings.alert_webhook_url.get_secret_value():
@@ -118,6 +122,12 @@ async def _alerts(settings: Settings, stop: asyncio.Event) -> None:
     from zmart.ops.alerts import send_alerts
 
     await send_alerts(settings, stop)
+
+
+async def _redis(redis_url: str, stop: asyncio.Event) -> None:
+    from zmart.ops.redis_watch import watch_redis
+
+    await watch_redis(redis_url, stop)
 
 
 async def _silence(settings: Settings, stop: asyncio.Event) -> None:
@@ -194,9 +204,10 @@ async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
     pool: Pool | None = None
     try:
         while True:
+            readiness = await probes.readiness()
+            metrics.ready.set(readiness.ready)
             with suppress(Exception):  # the next beat tries again; /ready tells the trouble itself
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
-                readiness = await probes.readiness()
                 await service_status.report(
                     pool, name, instance, readiness.ready, readiness.reason, readiness.details
                 )

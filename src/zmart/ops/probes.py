@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from zmart.errors import ZmartError
+from zmart.ops import metrics
 from zmart.ops.background import BackgroundJobs
 from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
 from zmart.services.plain_http import path_of, send_problem, send_response
@@ -107,6 +108,7 @@ class Probes:
             async with asyncio.timeout(self._readiness_wait_s):
                 return await self._service.readiness()
         except TimeoutError:
+            metrics.readiness_timeouts.inc()
             return Readiness(
                 ready=False, reason=f"the service did not answer within {self._readiness_wait_s:.0f} s"
             )

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from prometheus_client import Gauge
 
 from zmart.settings import Settings
 from zmart.store import alerts, service_status
+from zmart.store.alerts import AlertRow
 from zmart.store.pool import Pool
 from zmart.store.retrying import StopSignal, retrying
 
 EVERY_S = 10.0
 SILENT_AFTER_S = 30.0
 """A service reports every 5 s."""
+_SHORTEST_IDENTIFIER = 32
+
+alerts_open = Gauge(
+    "zmart_alerts_open", "Open alerts, by the constant part of their key", ["alert", "severity"]
+)
+alerts_read_at = Gauge(
+    "zmart_alerts_read_timestamp_seconds", "When the open alerts were last read, in Unix time"
+)
 
 
 async def watch_silence(settings: Settings, stop: asyncio.Event, every_s: float = EVERY_S) -> None:
@@ -37,7 +50,9 @@ async def report_silence(pool: Pool, before: frozenset[str]) -> frozenset[str]:
     """
     ages = await service_status.silence(pool)
     silent = frozenset(service for service, age_s in ages.items() if age_s > SILENT_AFTER_S)
-    opened = {alert.key for alert in await alerts.open_alerts(pool)}
+    rows = await alerts.open_alerts(pool)
+    _publish(rows)
+    opened = {alert.key for alert in rows}
     for service in silent & before:
         text = (
             f"The {service} has not reported for {ages[service]:.0f} s: its process ended, hangs, or ends at each "
@@ -48,3 +63,16 @@ async def report_silence(pool: Pool, before: frozenset[str]) -> frozenset[str]:
         if key.startswith("silent:"):
             await alerts.resolve_alert(pool, key)
     return silent
+
+
+def _publish(rows: Sequence[AlertRow]) -> None:
+    alerts_open.clear()
+    for (name, severity), number in Counter((alert_name(row.key), row.severity) for row in rows).items():
+        alerts_open.labels(name, severity).set(number)
+    alerts_read_at.set_to_current_time()
+
+
+def alert_name(key: str) -> str:
+    """Return the alert's key without the market, intent or wallet that it is about: such labels would have no bound."""
+    name, _, last = key.rpartition(":")
+    return name if len(last) >= _SHORTEST_IDENTIFIER else key

@@ -70,6 +70,13 @@ FROM ipfs_anchors WHERE unpinned_at IS NULL
 """
 
 
+_STORAGE = """
+SELECT count(*) AS pins, coalesce(sum(size_bytes), 0)::bigint AS size_bytes
+FROM (SELECT DISTINCT cid, provider, size_bytes FROM ipfs_anchors
+      WHERE pinned_at IS NOT NULL AND unpinned_at IS NULL) AS pinned
+"""
+
+
 class AnchorKind(Enum):
     """The kind of document that is pinned."""
 
@@ -140,6 +147,13 @@ class AnchorCounts(msgspec.Struct, frozen=True):
     last_snapshot_at: datetime | None
 
 
+class PinStorage(msgspec.Struct, frozen=True):
+    """What providers store for us now."""
+
+    pins: int
+    size_bytes: int
+
+
 async def lock(connection: Connection, market_id: MarketId) -> None:
     """Lock the market's snapshots until the transaction ends, so that their chain never forks."""
     await connection.execute(_LOCK, market_id)
@@ -201,3 +215,8 @@ async def unpinned(db: Pool | Connection, anchor_id: int) -> None:
 async def counts(db: Pool | Connection) -> AnchorCounts:
     """Return the counts of all pins that were not removed."""
     return AnchorCounts(**await db.fetchrow(_COUNTS) or {})
+
+
+async def storage(db: Pool | Connection) -> PinStorage:
+    """Return how many documents are pinned, and their size; the same bytes at one provider count once."""
+    return PinStorage(**await db.fetchrow(_STORAGE) or {})

@@ -16,7 +16,7 @@ from asyncpg.transaction import Transaction
 
 from zmart.errors import SettingError
 from zmart.loopback import database_address
-from zmart.store import server_sessions
+from zmart.store import metrics, server_sessions
 from zmart.store.connection_watch import ConnectionWatch
 from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
 from zmart.store.server_sessions import ServerSession
@@ -141,6 +141,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
             raise problem
         error = store_error(problem, connected=not self.is_closed())
         if error is not None:
+            metrics.errors.labels(type(error).__name__).inc()
             raise error from problem
         if isinstance(problem, asyncpg.InternalClientError):
             self.terminate()  # the state of the protocol is unknown
@@ -190,7 +191,9 @@ def _connect_errors() -> Iterator[None]:
     except ValueError:  # its text holds parts of the address, and so of the password
         raise SettingError("DATABASE_URL is not an address of PostgreSQL: see .env.example.") from None
     except DRIVER_ERRORS as problem:
-        raise connect_error(problem) from problem
+        error = connect_error(problem)
+        metrics.errors.labels(type(error).__name__).inc()
+        raise error from problem
 
 
 async def _prepare(connection: StoreConnection, database_url: str) -> None:

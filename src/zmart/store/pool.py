@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from zmart.errors import Busy, RolledBack
-from zmart.store import server_sessions
+from zmart.store import metrics, server_sessions
 from zmart.store.connection import connect
 from zmart.store.server_sessions import ServerSession
 
@@ -42,10 +42,11 @@ class Pool:
         self._free: deque[Connection] = deque()
         self._waiters: deque[asyncio.Future[bool]] = deque()
         self._permits = size
-        self._size = size
+        self.size = size
         self._closed = False
         self._hung_sessions: asyncio.Queue[list[ServerSession]] = asyncio.Queue()
         self._ending: asyncio.Task[None] | None = None
+        metrics.POOLS.add(self)
 
     @classmethod
     async def open(cls, database_url: str, size: int = 8, wait_s: float = 2.0) -> Pool:
@@ -57,11 +58,22 @@ class Pool:
     @property
     def in_use(self) -> int:
         """How many connections are in use."""
-        return self._size - self._permits
+        return self.size - self._permits
+
+    @property
+    def idle(self) -> int:
+        """How many connections are open and not in use."""
+        return len(self._free)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a connection."""
+        return sum(not waiter.done() for waiter in self._waiters)
 
     async def close(self) -> None:
         """Close all idle connections; those in use are closed when they are returned."""
         self._closed = True
+        metrics.POOLS.remove(self)
         while self._free:
             await self._free.popleft().close()
         if self._ending is not None:
@@ -185,8 +197,9 @@ class Pool:
         finally:
             patience.cancel()
         if not granted:
+            metrics.errors.labels(Busy.__name__).inc()
             raise Busy(
-                f"All {self._size} database connections are busy: try again, or raise DATABASE_POOL_SIZE."
+                f"All {self.size} database connections are busy: try again, or raise DATABASE_POOL_SIZE."
             )
 
     def _give_permit(self) -> None:

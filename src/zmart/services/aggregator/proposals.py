@@ -29,6 +29,7 @@ from zmart.store.vote_closings import VoteClosing
 from zmart.votes.closings import ClosingMoment, close_by_tally, close_vote, reopen_vote
 from zmart.votes.completeness import require_complete, require_recent
 from zmart.votes.eligibility import Voters
+from zmart.votes.metrics import aggregated
 from zmart.votes.tallying import count_log, record
 
 _MOST_STEPS = 8  # count, record, approve, look; twice, when a vote turns the verdict meanwhile
@@ -146,6 +147,7 @@ class ProposalDecider:
             row = await record(connection, counted, self.policy.threshold_bps)
             await plan_tally(connection, row)
         metrics.tallies.labels(VoteKind.PROPOSAL.value).inc()
+        aggregated.labels(VoteKind.PROPOSAL.value).inc(row.tally.total)
         log.info("votes counted", market=market_id, round=row.round, tally=row.tally, passed=row.passed)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -199,7 +200,7 @@ def _publish(progress: IndexProgress, depth: InboxDepth, waiting: UnconfirmedBac
     metrics.GAP_FREE_SLOT.set(progress.gap_free_through_slot)
     metrics.LAG_SLOTS.set(max(0, progress.tip_slot - progress.gap_free_through_slot))
     metrics.FINAL_SLOT.set(progress.final_slot)
-    metrics.SCAN_AGE_SECONDS.set(progress.scan_age_s or 0)
+    metrics.SCAN_AGE_SECONDS.set(math.nan if progress.scan_age_s is None else progress.scan_age_s)
     metrics.INBOX_DEPTH.set(depth.pending)
     metrics.INBOX_OLDEST_SECONDS.set(depth.oldest_s or 0)
     metrics.INBOX_UNPROVEN.set(depth.unproven)

@@ -32,6 +32,7 @@ from zmart.store.vote_rules import VotingTerms
 from zmart.votes.closings import ClosingMoment, close_vote, extend_vote
 from zmart.votes.completeness import require_complete
 from zmart.votes.eligibility import Voters
+from zmart.votes.metrics import aggregated
 from zmart.votes.tallying import count_log, record
 
 _UNDISPUTED_ROUND = 0
@@ -114,6 +115,7 @@ class Finalizer:
             await self.voters.judge_all(market_id, VoteKind.DISPUTE)
             async with pool.transaction() as connection:
                 row = await self._count(connection, closing, terms)
+            aggregated.labels(VoteKind.DISPUTE.value).inc(row.tally.total if row else 0)
         if row is None:
             await self._too_few_votes(market_id, terms)
         return row

@@ -16,4 +16,9 @@ lateness_seconds = Histogram(
 )
 due = Gauge("zmart_monitor_due_markets", "Markets that were due at the last tick")
 stuck = Gauge("zmart_monitor_stuck_markets", "Markets without progress for seven days", ["state"])
-waiting = Gauge("zmart_monitor_market_work", "Markets by job and status", ["job", "status"])
+decisions = Gauge(
+    "zmart_monitor_threshold_decisions",
+    "Votes decided in 30 days, by whether the result is what counts and threshold demand",
+    ["kind", "result"],
+)
+waiting = Gauge("zmart_monitor_market_work", "Markets by decision and status", ["decision", "status"])

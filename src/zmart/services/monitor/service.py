@@ -21,7 +21,7 @@ from zmart.services.monitor import metrics
 from zmart.services.monitor.dispute_reviews import DisputeReviews
 from zmart.services.monitor.finalizer import Finalizer
 from zmart.settings import Settings
-from zmart.store import alerts, market_work
+from zmart.store import alerts, decision_accuracy, market_work
 from zmart.store.intents import Action, IntentRow
 from zmart.store.market_work import Job
 from zmart.store.retrying import Outages
@@ -29,6 +29,7 @@ from zmart.votes.eligibility import Voters
 from zmart.votes.policy import deadlines_of
 
 STUCK_AFTER_S = 7 * 86_400
+_ACCURACY_DAYS = 30
 _ACTIONS = (Action.FINALIZE_MARKET,)
 _JOBS = (Job.FINALIZE, Job.DISPUTE)
 
@@ -140,6 +141,9 @@ class Monitor:
         metrics.waiting.clear()
         for (job, status), markets in (await market_work.counts(self._context.pool)).items():
             metrics.waiting.labels(job.value, status).set(markets)
+        for checked in await decision_accuracy.accuracy(self._context.pool, _ACCURACY_DAYS):
+            metrics.decisions.labels(checked.kind.value, "correct").set(checked.correct)
+            metrics.decisions.labels(checked.kind.value, "wrong").set(checked.wrong)
 
     async def _report_stuck(self, now: ChainTime) -> None:
         """Raise one alert for all stuck markets: they need the same action, and a key per market has no bound."""

@@ -19,4 +19,7 @@ documents = Counter(
 waiting_documents = Gauge(
     "zmart_snapshots_documents_waiting", "Documents of markets that are still to be fetched"
 )
+storage_bytes = Gauge("zmart_snapshots_storage_bytes", "Size of all documents that are pinned now")
+storage_pins = Gauge("zmart_snapshots_storage_pins", "Documents that are pinned now")
+failing_pins = Gauge("zmart_snapshots_failing", "Pins not verified yet that have failed at least once")
 open_pins = Gauge("zmart_snapshots_open", "Pins that are not verified yet")

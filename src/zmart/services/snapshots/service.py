@@ -17,13 +17,16 @@ from zmart.services.snapshots.runs import SnapshotRuns
 from zmart.settings import Settings
 from zmart.store import alerts, anchors, document_fetches
 from zmart.store.pool import Pool
-from zmart.store.retrying import Outages
+from zmart.store.retrying import Outages, StopSignal, retrying
 
 _MAINTENANCE_CRON = "* * * * *"
 _MAINTENANCE_CRON_LOCAL = "* * * * * */5"
 _DOCUMENTS_CRON = "* * * * * */10"
 _DOCUMENTS_CRON_LOCAL = "* * * * * */2"
 _FAILING = "snapshots failing"
+_MEASURING = "Measuring the storage"
+_MEASURED_EVERY_S = 60.0
+_MEASURED_EVERY_LOCAL_S = 5.0
 
 # The local stack starts within seconds; waiting up to a minute would be noticed there.
 
@@ -77,6 +80,7 @@ class SnapshotService:
                     outages=self._outages,
                 )
                 group.create_task(fetches)
+                group.create_task(retrying(self._measure, StopSignal(stop), _MEASURING, self._outages))
         finally:
             await self._pins.close()
             await self._pool.close()
@@ -85,6 +89,7 @@ class SnapshotService:
         """Return whether the last runs succeeded and no pin fails."""
         counts = await anchors.counts(self._pool)
         metrics.open_pins.set(counts.open)
+        metrics.failing_pins.set(counts.failing)
         waiting = await document_fetches.waiting(self._pool)
         metrics.waiting_documents.set(waiting)
         reason = self._outages.reason or self._daily.error or self._maintenance.error or self._fetches.error
@@ -128,6 +133,12 @@ class SnapshotService:
             await document_fetches.retry_all(self._pool)
             self._pauses_ended = True
         await self._documents.fetch_due()
+
+    async def _measure(self) -> float:
+        storage = await anchors.storage(self._pool)
+        metrics.storage_pins.set(storage.pins)
+        metrics.storage_bytes.set(storage.size_bytes)
+        return _MEASURED_EVERY_LOCAL_S if self._settings.is_local else _MEASURED_EVERY_S
 
     async def _maintain_pins(self) -> None:
         await self._runs.maintain()

@@ -8,6 +8,11 @@ connections = Gauge("zmart_websocket_connections", "Open connections")
 subscriptions = Gauge("zmart_websocket_subscriptions", "Subscriptions of all connections")
 position = Gauge("zmart_websocket_offset", "Last offset of the change feed that was distributed")
 frames = Counter("zmart_websocket_frames", "Feed messages written, counted per subscriber")
+connected = Counter("zmart_websocket_connected", "Connections that were accepted")
+reconnected = Counter(
+    "zmart_websocket_reconnected", "Connections that resumed from an offset of an earlier one"
+)
+feed_age = Gauge("zmart_websocket_feed_age_seconds", "Since the change feed was last read to its end")
 conflated = Counter("zmart_websocket_conflated", "Messages that a newer one replaced for a slow client")
 errors = Counter("zmart_websocket_errors", "Error messages to clients", ["code"])
 closed = Counter("zmart_websocket_closed", "Connections that the server closed", ["code"])

@@ -56,6 +56,7 @@ class SocketServer:
         elif self._per_address[address] > self._limits.connections_per_address:
             self._end(connection, _FULL_FOR_ADDRESS)
         else:
+            metrics.connected.inc()
             limits = self._limits.for_client()
             connection.send(
                 protocol.welcome(self._position(), connection.client_id, self._heartbeat_s, limits)

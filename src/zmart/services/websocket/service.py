@@ -19,7 +19,7 @@ from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import ProbeMiddleware, Readiness, no_probes
-from zmart.services.websocket import socket
+from zmart.services.websocket import metrics, socket
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.server import SocketServer
@@ -53,6 +53,7 @@ class WebSocketService:
         self._hub = SocketHub()
         self._reader = FeedReader(pool, redis)
         database_url = settings.require("database_url")
+        metrics.feed_age.set_function(self._feed_age_s)
         self._relay = FeedRelay(database_url, redis, settings.feed_keep_hours, self._reader.wake)
         subscriptions = Subscriptions(self._hub, ChannelStates(pool), pool, self._limits)
         self._server = SocketServer(self._hub, subscriptions, self._limits, settings.ws_heartbeat_s)
@@ -152,7 +153,7 @@ class WebSocketService:
                 return
 
     def _readiness(self) -> Readiness:
-        lag_s = time.monotonic() - self._reader.caught_up_at
+        lag_s = self._feed_age_s()
         reason = ""
         if self._reader.trouble:
             reason = f"{self._reader.trouble} Connections stay open without new messages."
@@ -167,6 +168,9 @@ class WebSocketService:
         }
         # What the relay waits for (Redis, or a database that can be written) stops no message.
         return Readiness(ready=not reason, reason=reason or self._relay.outages.reason, details=details)
+
+    def _feed_age_s(self) -> float:
+        return time.monotonic() - self._reader.caught_up_at
 
     def _health_page(self) -> tuple[int, str, bytes]:
         uptime_s = round(time.time() - self._started_at, 1)

@@ -112,6 +112,9 @@ class Subscriptions:
         self, connection: SocketConnection, request: SubscribeRequest, channel: Channel, offset: int
     ) -> None:
         target = request.target
+        if not connection.has_resumed:
+            connection.has_resumed = True
+            metrics.reconnected.inc()
         same_epoch = request.epoch == self._hub.epoch
         if same_epoch and offset <= self._hub.position and self._hub.since(offset) is not None:
             position = FeedOffset(self._hub.epoch, offset)

@@ -1,0 +1,73 @@
+"""Define the metrics of the connections to PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+from weakref import WeakSet
+
+from prometheus_client import REGISTRY, Counter
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from zmart.errors import Busy, ReadOnly, RolledBack, Unavailable
+
+errors = Counter(
+    "zmart_database_errors", "Statements and connections that PostgreSQL did not serve", ["kind"]
+)
+for kind in (Unavailable, Busy, ReadOnly, RolledBack):
+    errors.labels(kind.__name__)
+
+
+class PoolState(Protocol):
+    """What a pool tells about its connections."""
+
+    size: int
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are in use."""
+        ...
+
+    @property
+    def idle(self) -> int:
+        """How many connections are open and not in use."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a connection."""
+        ...
+
+
+class PoolFigures(Collector):
+    """Sums the open pools of this process when it is asked. One thread uses pools, so that no lock is needed."""
+
+    def __init__(self) -> None:
+        self._pools: WeakSet[PoolState] = WeakSet()
+
+    def add(self, pool: PoolState) -> None:
+        """Count a pool from now on, until it is removed or collected."""
+        self._pools.add(pool)
+
+    def remove(self, pool: PoolState) -> None:
+        """Count a closed pool no longer."""
+        self._pools.discard(pool)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metrics for Prometheus."""
+        pools = list(self._pools)
+        connections = GaugeMetricFamily(
+            "zmart_database_connections", "Open connections by state", labels=["state"]
+        )
+        connections.add_metric(["in_use"], sum(pool.in_use for pool in pools))
+        connections.add_metric(["idle"], sum(pool.idle for pool in pools))
+        yield connections
+        limit = sum(pool.size for pool in pools)
+        yield GaugeMetricFamily("zmart_database_connections_limit", "Most connections of all pools", limit)
+        waiting = sum(pool.waiting for pool in pools)
+        yield GaugeMetricFamily("zmart_database_waiting", "Callers that wait for a connection", waiting)
+
+
+POOLS = PoolFigures()
+REGISTRY.register(POOLS)
