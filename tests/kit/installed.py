@@ -43,6 +43,13 @@ def python_packages(requirements: Path) -> Path:
     return _installed(requirements.stem, requirements.read_bytes(), install) / "packages"
 
 
+def program(name: str, package: str) -> str:
+    """The path of a program that Debian's `package` brings."""
+    if found := shutil.which(name):
+        return found
+    return missing(f"This test needs {name}: install it (Debian: apt install {package}).")
+
+
 def missing(reason: str) -> NoReturn:
     """Fail on CI, skip elsewhere."""
     if os.environ.get("CI", "").lower() in ("1", "true"):
