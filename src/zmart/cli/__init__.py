@@ -12,6 +12,7 @@ MODULES = (
     "migrate",
     "stack",
     "servers",
+    "clock",
     "demo",
     "indexer",
     "decisions",

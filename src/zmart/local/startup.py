@@ -22,6 +22,7 @@ from zmart.local.processes import start_command
 from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, fetch_report
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError, SupervisorHangs
+from zmart.market.durations import readable_duration
 from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
@@ -157,7 +158,7 @@ class StackStart:
         ahead_s = asyncio.run(prepare()) - int(time.time())
         if ahead_s > REPORTED_CLOCK_LEAD_S:
             self._say(
-                f"The local chain's clock is {_duration(ahead_s)} ahead: its slots and its time never decrease."
+                f"The local chain's clock is {readable_duration(ahead_s)} ahead: its slots and its time never decrease."
             )
         self._on_progress("chain", "ready")
 
@@ -250,10 +251,3 @@ def _all(futures: list[Future[None]]) -> None:
     errors = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, StartInterrupted)):
         raise error
-
-
-def _duration(seconds: int) -> str:
-    hours, minutes = divmod(seconds // 60, 60)
-    days, hours = divmod(hours, 24)
-    parts = [f"{days} d" if days else "", f"{hours} h" if hours else "", f"{minutes} min" if minutes else ""]
-    return " ".join(part for part in parts if part)

@@ -13,6 +13,7 @@ from zmart.chain.accounts import MarketAccount
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import ZmartError
+from zmart.local.chain import travel
 from zmart.local.demo.api import Api, Json, until
 from zmart.local.demo.recorder import SocketRecorder
 from zmart.local.demo.report import StepOutcome
@@ -124,13 +125,8 @@ class DemoWorld:
 
     async def travel(self, seconds: int) -> datetime:
         """Advance the local chain's clock; returns the new chain time."""
-        clock = await self.rpc.get_clock()
-        target = clock.unix_timestamp + seconds
-        await self.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
-        clock_now = await until(
-            self.rpc.get_clock, lambda now: now.unix_timestamp >= target, "the new time on the chain's clock"
-        )
-        return datetime.fromtimestamp(clock_now.unix_timestamp, UTC)
+        clock = await travel.advance(self.rpc, seconds)
+        return datetime.fromtimestamp(clock.unix_timestamp, UTC)
 
     async def market(self, play: MarketPlay) -> Json:
         """Return the market as the API shows it."""

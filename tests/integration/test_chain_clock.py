@@ -1,0 +1,80 @@
+"""`zmart clock`: the chain's time is shown, and a local chain's clock is advanced; no other chain's is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kit.commands import environment, run
+from kit.http_servers import serving
+from kit.servers import LocalChain
+from zmart.chain.rpc import Rpc
+
+HOUR_S = 3_600
+CLOCK = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="  # slot 0, 1970
+
+
+class ValidatorNode:
+    """Answers as a validator of a public cluster does: it says which version it runs and has no method to set its
+    clock."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def __call__(self, scope, receive, send) -> None:
+        call = json.loads((await receive())["body"])
+        self.asked.append(call["method"])
+        results = {"getVersion": {"solana-core": "3.1.8", "feature-set": 1}}
+        results["getAccountInfo"] = {"context": {"slot": 7}, "value": {"data": [CLOCK, "base64"]}}
+        body = {"jsonrpc": "2.0", "id": call["id"], "result": results[call["method"]]}
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+async def test_advance_moves_the_clock_of_the_local_chain_and_shows_both_clocks(
+    local_chain: LocalChain, tmp_path: Path
+) -> None:
+    """P25."""
+    env = environment(solana_rpc_url=local_chain.rpc_url, zmart_home=tmp_path)
+    async with Rpc([local_chain.rpc_url]) as rpc:
+        before = await rpc.get_clock()
+        status, out, err = await run("clock", "advance", "50h", "--json", env=env)
+        assert (status, err) == (0, "")
+        shown = msgspec.json.decode(out)
+        after = await rpc.get_clock()
+    assert after.unix_timestamp >= shown["chain_s"] >= before.unix_timestamp + 50 * HOUR_S
+    assert after.slot >= shown["slot"] > before.slot
+    assert shown["ahead_s"] == shown["chain_s"] - shown["host_s"] > 49 * HOUR_S
+    status, out, err = await run("clock", env=env)
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["chain", "host", "the"]
+    assert out.endswith(" ahead\n")
+
+
+async def test_no_clock_but_a_local_chain_s_is_advanced(tmp_path: Path) -> None:
+    node = ValidatorNode()
+    async with serving(node) as url:
+        env = environment(solana_rpc_url=url, zmart_home=tmp_path)
+        status, out, err = await run("clock", "advance", "2d", env=env)
+        assert (status, out) == (1, "")
+        assert err == (
+            "The RPC of SOLANA_RPC_URL is no local chain: only the clock of a chain of `zmart up` can be advanced.\n"
+        )
+        assert node.asked == ["getVersion"]
+        status, out, _ = await run("clock", "--json", env=env)
+    assert status == 0
+    assert msgspec.json.decode(out)["is_local_chain"] is False
+
+
+@pytest.mark.parametrize("duration", ["50", "tomorrow", "0h", "400d"])
+async def test_what_is_no_duration_is_refused_before_the_chain_is_asked(
+    duration: str, tmp_path: Path
+) -> None:
+    env = environment(solana_rpc_url="http://127.0.0.1:9", zmart_home=tmp_path)
+    status, out, err = await run("clock", "advance", duration, env=env)
+    assert (status, out) == (1, "")
+    assert err == "A duration is written as 50h, 2d or 30m, and is at most 366d.\n"
