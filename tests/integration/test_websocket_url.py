@@ -83,6 +83,10 @@ async def test_a_url_that_names_what_there_is_not_is_told_so_and_the_rest_holds(
         ("channels=%FF", ["unknown_channel"]),
         ("%", []),
         ("channels=markets&channels=trades", [None]),
+        ("numeric=string", []),
+        ("channels=markets&numeric=string", [None]),
+        ("channels=markets&numeric=text", ["invalid_message"]),
+        ("numeric=%FF", ["invalid_message"]),
     ],
 )
 def test_whatever_a_query_holds_is_answered_by_messages(query: str, codes: list[str | None]) -> None:
@@ -98,6 +102,36 @@ def test_a_url_and_a_message_mean_the_same(channel: str) -> None:
     [request] = parse_query(f"channels={channel}&epoch=e&offset=7")
     assert isinstance(request, SubscribeRequest)
     assert request == parse(json.dumps(message).encode())
+
+
+async def test_amounts_are_text_where_the_url_or_a_message_asks_for_it(settings, pool):
+    """U15. In the state, in a replay and in live changes; a message decides for its own subscription."""
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
+    async with serving(settings) as service:
+        base = f"ws://127.0.0.1:{service.port}/?numeric=string"
+        async with asyncio.timeout(10), connect(base + "&channels=markets", compression=None) as socket:
+            _, markets = [json.loads(await socket.recv()) for _ in range(2)]
+            for channel, numeric in ((f"market:{MARKET}", {}), ("activity", {"numeric": "number"})):
+                await socket.send(json.dumps({"action": "subscribe", "channel": channel, **numeric}))
+                await socket.recv()
+            await pool.execute("UPDATE markets SET shares_yes = shares_yes + 1, state = 'CANCELLED'")
+            live = {m["channel"]: m for m in [json.loads(await socket.recv()) for _ in range(3)]}
+        [_, _, replayed] = await received(f"{base}&channels=markets&epoch={markets['epoch']}&offset=0", 3)
+        [snapshot] = markets["data"]["snapshot"]["markets"]
+        assert isinstance(snapshot["b_parameter"], str)
+        kinds = {channel: type(m["data"]["market"]["shares_yes"]) for channel, m in live.items()}
+        assert kinds == {"markets": str, f"market:{MARKET}": str, "activity": int}
+        assert isinstance(replayed["data"]["totalShares"], str)
+
+
+async def test_another_form_of_amounts_is_refused(settings):
+    async with (
+        serving(settings) as service,
+        connect(f"ws://127.0.0.1:{service.port}", compression=None) as socket,
+    ):
+        await socket.recv()
+        await socket.send('{"action":"subscribe","channel":"trades","numeric":"text"}')
+        assert json.loads(await socket.recv())["data"]["code"] == "invalid_message"
 
 
 @pytest.mark.parametrize(

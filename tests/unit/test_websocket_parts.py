@@ -105,6 +105,24 @@ async def test_readers_of_one_channel_share_the_same_bytes():
     assert wires[0].writes[0] is wires[1].writes[0]
 
 
+async def test_readers_of_one_channel_get_amounts_in_the_form_that_each_asked_for():
+    hub, wires = SocketHub(), [Wire(), Wire(), Wire()]
+    hub.begin("e", 0)
+    connections = [SocketConnection(wire, "c", "a", SocketLimits()) for wire in wires]
+    hub.join("trades", connections[0])
+    for connection in connections[1:]:
+        hub.join("trades", connection, as_text=True)
+    tail = b'"offset":1,"data":{"cost":9223372036854775807}}'
+    hub.publish([WireMessage(offset=1, type="trade", market_id="m", channels=("trades",), tail=tail)])
+    [[number], [text], _] = [parsed(b"".join(wire.writes)) for wire in wires]
+    assert json.loads(number.data)["data"]["cost"] == 2**63 - 1
+    assert json.loads(text.data)["data"]["cost"] == "9223372036854775807"
+    assert wires[1].writes[0] is wires[2].writes[0]
+    hub.leave("trades", connections[1], as_text=True)
+    hub.publish([message(2, "trades")])
+    assert [len(wire.writes) for wire in wires] == [2, 1, 2]
+
+
 async def test_who_left_or_ended_gets_nothing_more():
     hub, wire = SocketHub(), Wire()
     hub.begin("e", 0)

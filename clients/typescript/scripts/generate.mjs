@@ -5,8 +5,7 @@ import ts from "typescript";
 
 const HEADER = "// Generated from the published description by scripts/generate.mjs; not edited by hand.\n";
 const INT64_MAX = 2 ** 63;
-const FEED_AMOUNT = "lamports or shares, in 1e-9";
-const AMOUNTS = ["#/components/schemas/Lamports", "#/components/schemas/Shares"];
+const AMOUNTS = ["Lamports", "Shares", "Amount"].map((name) => `#/components/schemas/${name}`);
 const METHODS = ["get", "post", "put", "delete"];
 
 const bigint = ts.factory.createKeywordTypeNode(ts.SyntaxKind.BigIntKeyword);
@@ -16,11 +15,10 @@ const number = ts.factory.createKeywordTypeNode(ts.SyntaxKind.NumberKeyword);
 function transform(schema, { path }) {
   if (AMOUNTS.some((amount) => path?.endsWith(amount))) return bigint;
   if (schema.type !== "integer") return undefined;
-  if (schema.description === FEED_AMOUNT) return bigint;
   return schema.maximum === INT64_MAX ? ts.factory.createUnionTypeNode([number, bigint]) : undefined;
 }
 
-const isAmount = (schema) => AMOUNTS.includes(schema.$ref) || schema.description === FEED_AMOUNT;
+const isAmount = (schema) => AMOUNTS.includes(schema.$ref);
 const named = (ref) => ref.slice(ref.lastIndexOf("/") + 1);
 
 // What a value of this schema may be: "amount", or the names of the objects that hold some further down. Lists and null

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 
 import zmart
 from zmart.feed.channels import ChannelKind
-from zmart.feed.messages import ANSWERS, CHANGES, FROM_CLIENTS, SubscribedData, SubscribedToMarketData
-from zmart.feed.shapes import SNAPSHOTS, TradeData
+from zmart.feed.messages import (
+    ANSWERS,
+    CHANGES,
+    FROM_CLIENTS,
+    NumericForm,
+    SubscribedData,
+    SubscribedToMarketData,
+)
+from zmart.feed.shapes import AMOUNT, SNAPSHOTS, TradeData
 
 PATH = "/asyncapi.json"
 
@@ -22,16 +29,21 @@ _SCHEMAS = "#/components/schemas/"
 _SOCKET = "#/channels/socket"
 _DESCRIPTION = """\
 Every committed change of the ZMART backend, in commit order, once per offset. Lamports and shares are integers in
-units of 1e-9. Channels: `markets`, `trades`, `activity` for all markets; `market:<id>`, `trades:<id>`, `votes:<id>`,
-`discussions:<id>` for one. Remember the last `epoch` and `offset`; after a reconnect subscribe with both to miss
-nothing, or to learn of a gap. The server pings; a client that does not answer for two heartbeats is disconnected."""
+units of 1e-9, with `numeric=string` decimal text. Channels: `markets`, `trades`, `activity` for all markets;
+`market:<id>`, `trades:<id>`, `votes:<id>`, `discussions:<id>` for one. Remember the last `epoch` and `offset`; after a
+reconnect subscribe with both to miss nothing, or to learn of a gap. The server pings; a client that does not answer for
+two heartbeats is disconnected."""
 _REPLIES = {
     "Subscribe": ("Subscribed", "SubscribedToMarket", "Gap", "Error"),
     "Unsubscribe": ("Unsubscribed", "UnsubscribedFromMarket", "Error"),
     "Ping": ("Pong",),
 }
 
-
+_AMOUNT: Document = {
+    "type": ["integer", "string"],
+    "pattern": "^-?[0-9]+$",
+    "description": "Lamports or shares in units of 1e-9. Text with `numeric=string`, else an integer.",
+}
 _QUERY: Document = {
     "type": "object",
     "description": "Subscribes on connecting, as the message does. Other parameters are ignored.",
@@ -39,6 +51,11 @@ _QUERY: Document = {
         "channels": {"type": "string", "description": "channels, separated by commas"},
         "epoch": {"type": "string", "description": "to resume: the last one received"},
         "offset": {"type": "integer", "minimum": 0, "description": "to resume: the last one received"},
+        "numeric": {
+            "type": "string",
+            "enum": list(get_args(get_args(NumericForm)[0])),
+            "description": "string: lamports and shares as decimal text, in all subscriptions of the connection",
+        },
     },
 }
 
@@ -113,4 +130,15 @@ def _schemas() -> Document:
         "anyOf": list({str(part): part for part in snapshots.values()}.values()),
     }
     del schemas[TradeData.__name__]["properties"]["action"]
-    return schemas
+    return {**_with_amounts(schemas), "Amount": _AMOUNT}
+
+
+def _with_amounts(part: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
+    """Return the document with references to `Amount` where an amount of lamports or shares stands."""
+    if isinstance(part, list):
+        return [_with_amounts(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("description") == AMOUNT:
+        return {"$ref": _SCHEMAS + "Amount"}
+    return {name: _with_amounts(value) for name, value in part.items()}

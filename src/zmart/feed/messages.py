@@ -30,6 +30,10 @@ Epoch = Annotated[
     str, Meta(description="identifies the feed that offsets belong to; a restored database begins a new one")
 ]
 Offset = Annotated[int, Meta(ge=0, description="a position in the change feed, the same for all channels")]
+NumericForm = Annotated[
+    Literal["number", "string"],
+    Meta(description="string: lamports and shares of this subscription as decimal text, instead of integers"),
+]
 OutcomeName = Annotated[
     Literal["fresh", "replayed", "gap"],
     Meta(
@@ -53,13 +57,14 @@ Code = Literal[
 
 class Subscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Subscribe to `channel`, or to all channels of `market_id`. To resume, send the last `epoch` and `offset`
-    received."""
+    received. Without `numeric` that of the URL counts, else `number`."""
 
     action: Literal["subscribe"]
     channel: RequestedChannel | UnsetType = UNSET
     market_id: MarketName | UnsetType = UNSET
     epoch: Epoch | UnsetType = UNSET
     offset: Offset | UnsetType = UNSET
+    numeric: NumericForm | UnsetType = UNSET
 
 
 class Unsubscribe(Struct, frozen=True, kw_only=True, omit_defaults=True):

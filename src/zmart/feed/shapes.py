@@ -14,7 +14,8 @@ from zmart.feed.channels import ChannelKind
 from zmart.market.outcomes import ChoiceName, SideName
 
 Moment = Annotated[str, Meta(description="ISO 8601 in UTC with milliseconds")]
-Units = Annotated[int, Meta(description="lamports or shares, in 1e-9")]
+AMOUNT = "lamports or shares, in 1e-9"
+Units = Annotated[int, Meta(description=AMOUNT)]
 Price = Annotated[str, Meta(description="decimal text with nine places")]
 Action = Literal["created", "updated", "deleted"]
 

@@ -16,6 +16,7 @@ from zmart.feed.messages import (
     VoteMessage,
 )
 from zmart.feed.shapes import Action, CommentChange, MarketChange, TradeChange
+from zmart.feed.text_amounts import with_text_amounts
 from zmart.market.times import iso
 from zmart.store.change_feed import Change, Op, Topic
 
@@ -41,6 +42,10 @@ class WireMessage(msgspec.Struct, frozen=True, kw_only=True):
     def payload(self, channel: str) -> bytes:
         """Return the JSON text for the subscribers of `channel`."""
         return b'{"type":"%b","channel":"%b",%b' % (self.type.encode(), channel.encode(), self.tail)
+
+    def with_text_amounts(self) -> WireMessage:
+        """Return the message for subscribers who want amounts as text."""
+        return msgspec.structs.replace(self, tail=with_text_amounts(self.tail))
 
 
 def encode(change: Change, epoch: str) -> WireMessage:

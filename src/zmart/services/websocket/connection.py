@@ -27,10 +27,11 @@ class OutgoingFrame(msgspec.Struct, frozen=True):
 
 
 class Subscription(msgspec.Struct):
-    """Hold a subscription; `active` until the client ends it."""
+    """Hold a subscription; `as_text`: with amounts as text; `active` until the client ends it."""
 
     channel: Channel
     by_market: bool
+    as_text: bool = False
     active: bool = True
 
 
@@ -53,6 +54,7 @@ class SocketConnection:
         self.allowance = MessageAllowance(limits.messages_per_s)
         self.subscriptions: dict[str, Subscription] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.as_text = False
         self.closing = self.has_resumed = False
         self.last_frame_at = self.pinged_at = time.monotonic()
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from operator import attrgetter
+from typing import NamedTuple
 
 from zmart.feed.channels import ChannelKind
 from zmart.feed.wire import WireMessage
@@ -19,6 +20,13 @@ _RECENT = 4_096
 _by_offset = attrgetter("offset")
 
 
+class Audience(NamedTuple):
+    """Identify the subscribers of a channel that get the same bytes: with amounts as numbers or `as_text`."""
+
+    channel: str
+    as_text: bool = False
+
+
 class SocketHub:
     """Hold the subscribers of each channel. `position` is the last offset that was distributed."""
 
@@ -26,8 +34,8 @@ class SocketHub:
         self.epoch = ""
         self.position = 0
         self.connections: set[SocketConnection] = set()
-        self._subscribers: dict[str, dict[SocketConnection, None]] = {}
-        self._recent: deque[WireMessage] = deque(maxlen=_RECENT)
+        self._subscribers: dict[Audience, dict[SocketConnection, None]] = {}
+        self._recent: deque[WireMessage] = deque(maxlen=RECENT)
         self._moved = asyncio.Event()
 
     def begin(self, epoch: str, position: int) -> None:
@@ -36,23 +44,24 @@ class SocketHub:
         self._recent.clear()
         self._notify()
 
-    def join(self, channel: str, connection: SocketConnection) -> None:
-        """Send what is published on `channel` to `connection` from now on."""
-        self._subscribers.setdefault(channel, {})[connection] = None
+    def join(self, channel: str, connection: SocketConnection, *, as_text: bool = False) -> None:
+        """Send what is published on `channel` to `connection` from now on; `as_text`: with amounts as text."""
+        self._subscribers.setdefault(Audience(channel, as_text), {})[connection] = None
 
-    def leave(self, channel: str, connection: SocketConnection) -> None:
+    def leave(self, channel: str, connection: SocketConnection, *, as_text: bool = False) -> None:
         """Stop sending what is published on `channel` to `connection`."""
-        subscribers = self._subscribers.get(channel)
+        audience = Audience(channel, as_text)
+        subscribers = self._subscribers.get(audience)
         if subscribers is not None:
             subscribers.pop(connection, None)
             if not subscribers:
-                del self._subscribers[channel]
+                del self._subscribers[audience]
 
     def forget(self, connection: SocketConnection) -> None:
         """Remove a connection that has ended."""
         self.connections.discard(connection)
-        for channel in connection.subscriptions:
-            self.leave(channel, connection)
+        for channel, subscription in connection.subscriptions.items():
+            self.leave(channel, connection, as_text=subscription.as_text)
 
     def since(self, offset: int) -> list[WireMessage] | None:
         """Return what was published after `offset`, or None if that is no longer in memory."""
@@ -73,21 +82,25 @@ class SocketHub:
         self._recent.extend(messages)
         self.position = messages[-1].offset
         parts: dict[SocketConnection, list[list[OutgoingFrame]]] = {}
-        for channel, batch in self._batches(messages).items():
-            for connection in self._subscribers[channel]:
+        for audience, batch in self._batches(messages).items():
+            for connection in self._subscribers[audience]:
                 parts.setdefault(connection, []).append(batch)
         self._write(parts)
         self._notify()
         metrics.position.set(self.position)
         metrics.publish_s.observe(time.perf_counter() - begun)
 
-    def _batches(self, messages: Sequence[WireMessage]) -> dict[str, list[OutgoingFrame]]:
-        """Return the frames of each channel that has subscribers."""
-        batches: dict[str, list[OutgoingFrame]] = {}
+    def _batches(self, messages: Sequence[WireMessage]) -> dict[Audience, list[OutgoingFrame]]:
+        """Return the frames for each audience that has subscribers."""
+        batches: dict[Audience, list[OutgoingFrame]] = {}
         for message in messages:
+            text: WireMessage | None = None
             for channel in message.channels:
-                if channel in self._subscribers:
-                    batches.setdefault(channel, []).append(outgoing(message, channel))
+                if (numbers := Audience(channel)) in self._subscribers:
+                    batches.setdefault(numbers, []).append(outgoing(message, channel))
+                if (texts := Audience(channel, as_text=True)) in self._subscribers:
+                    text = text or message.with_text_amounts()
+                    batches.setdefault(texts, []).append(outgoing(text, channel))
         return batches
 
     def _write(self, parts: dict[SocketConnection, list[list[OutgoingFrame]]]) -> None:

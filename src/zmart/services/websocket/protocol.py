@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -10,8 +10,9 @@ from msgspec import UNSET, Meta
 
 from zmart.feed import messages
 from zmart.feed.channels import Channel, ChannelKind, ChannelName, parse_channel
-from zmart.feed.messages import Answer, Code, ConnectionLimits, OutcomeName
+from zmart.feed.messages import Answer, Code, ConnectionLimits, NumericForm, OutcomeName
 from zmart.feed.shapes import PriceFigures
+from zmart.feed.text_amounts import with_text_amounts
 from zmart.market.integers import parse_decimal
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.times import now_iso
@@ -35,11 +36,13 @@ class SubscriptionTarget(msgspec.Struct, frozen=True):
 
 
 class SubscribeRequest(msgspec.Struct, frozen=True):
-    """Request a subscription. `offset` and `epoch`: the last ones that the client received, to resume."""
+    """Request a subscription. `offset` and `epoch`: the last ones that the client received, to resume; `as_text`:
+    whether amounts are text, None as the connection's URL has it."""
 
     target: SubscriptionTarget
     epoch: str | None
     offset: int | None
+    as_text: bool | None = None
 
 
 class UnsubscribeRequest(msgspec.Struct, frozen=True):
@@ -72,11 +75,14 @@ class _ClientMessage(msgspec.Struct, frozen=True):
     channel: str | None = None
     epoch: str | None = None
     offset: Annotated[int, Meta(ge=0, le=MAX_OFFSET)] | None = None
+    numeric: NumericForm | None = None
 
 
 _CLIENT_MESSAGE = msgspec.json.Decoder(_ClientMessage)
 _FIGURES = msgspec.json.Decoder(PriceFigures | None)
 _INVALID = RefusedRequest("Invalid message format", "invalid_message")
+_INVALID_NUMERIC = RefusedRequest("numeric in the URL must be number or string", "invalid_message")
+_NUMERIC_FORMS: tuple[str, ...] = get_args(get_args(NumericForm)[0])
 
 
 def parse(message: bytes) -> ClientRequest:
@@ -97,7 +103,14 @@ def parse(message: bytes) -> ClientRequest:
     if sent.action == "unsubscribe":
         return UnsubscribeRequest(target)
     epoch = None if sent.epoch is None else sent.epoch[: ECHO_MAX + 1]  # a longer one is none of ours
-    return SubscribeRequest(target, epoch, sent.offset)
+    return SubscribeRequest(
+        target, epoch, sent.offset, None if sent.numeric is None else sent.numeric == "string"
+    )
+
+
+def wants_text(query: str) -> bool:
+    """Return whether the URL asks for amounts as text: `numeric=string`, for all subscriptions of the connection."""
+    return dict(parse_qsl(query)).get("numeric") == "string"
 
 
 def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
@@ -106,6 +119,8 @@ def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
     Unknown parameters are ignored: proxies add some.
     """
     values = dict(parse_qsl(query))
+    if values.get("numeric", "number") not in _NUMERIC_FORMS:
+        return [_INVALID_NUMERIC]
     names = [name for name in values.get("channels", "").split(",") if name]
     offset_text = values.get("offset")
     offset = parse_decimal(offset_text) if offset_text else None
@@ -184,12 +199,26 @@ def subscribed(
     outcome: OutcomeName,
     snapshot: msgspec.Raw | None,
     subscriptions: list[str],
+    *,
+    as_text: bool = False,
 ) -> bytes:
-    """Encode the answer to a subscription.
+    """Encode the answer to a subscription; `as_text`: with its amounts as text.
 
     The subscription's messages follow `position`: a client that is disconnected before the first of them resumes from
     there.
     """
+    answer = _subscribed(target, channel, position, outcome, snapshot, subscriptions)
+    return with_text_amounts(answer) if as_text else answer
+
+
+def _subscribed(
+    target: SubscriptionTarget,
+    channel: Channel,
+    position: FeedOffset,
+    outcome: OutcomeName,
+    snapshot: msgspec.Raw | None,
+    subscriptions: list[str],
+) -> bytes:
     envelope = _envelope(position, channel)
     state = UNSET if snapshot is None else snapshot
     if target.by_market:

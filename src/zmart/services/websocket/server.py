@@ -110,6 +110,7 @@ class SocketServer:
         """Process the subscriptions of the URL that the client connected to, as if it had sent them."""
         if connection.closing:
             return
+        connection.as_text = protocol.wants_text(query)
         for request in protocol.parse_query(query):
             self._obey(connection, request)
 

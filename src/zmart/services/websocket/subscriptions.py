@@ -63,7 +63,7 @@ class Subscriptions:
             self._refuse(connection, _TOO_MANY)
             connection.close(frames.CloseCode.POLICY, _TOO_MANY.error)
         elif request.offset is None or str(channel) in connection.subscriptions:
-            await self._fresh(connection, request.target, channel)
+            await self._fresh(connection, request, channel)
         else:
             await self._resume(connection, request, channel, request.offset)
 
@@ -82,7 +82,7 @@ class Subscriptions:
         subscription = connection.subscriptions.pop(name, None)
         if subscription is not None:
             subscription.active = False
-            self._hub.leave(name, connection)
+            self._hub.leave(name, connection, as_text=subscription.as_text)
             metrics.subscriptions.dec()
         connection.send(
             protocol.unsubscribed(request.target, channel, self._position(), _named_subscriptions(connection))
@@ -98,38 +98,35 @@ class Subscriptions:
         subscriptions = connection.subscriptions
         return name not in subscriptions and len(subscriptions) >= self._limits.subscriptions
 
-    async def _fresh(
-        self, connection: SocketConnection, target: SubscriptionTarget, channel: Channel
-    ) -> None:
+    async def _fresh(self, connection: SocketConnection, request: SubscribeRequest, channel: Channel) -> None:
         state = await self._state(channel)
         if state is None:
             # PostgreSQL is unavailable: Redis may still carry messages, and the client may request the state again.
-            self._begin(connection, target, channel, self._position(), "fresh", None)
+            self._begin(connection, request, channel, self._position(), "fresh", None)
         else:
-            self._begin(connection, target, channel, _offset_of(state), "fresh", state)
+            self._begin(connection, request, channel, _offset_of(state), "fresh", state)
 
     async def _resume(
         self, connection: SocketConnection, request: SubscribeRequest, channel: Channel, offset: int
     ) -> None:
-        target = request.target
         if not connection.has_resumed:
             connection.has_resumed = True
             metrics.reconnected.inc()
         same_epoch = request.epoch == self._hub.epoch
         if same_epoch and offset <= self._hub.position and self._hub.since(offset) is not None:
             position = FeedOffset(self._hub.epoch, offset)
-            self._begin(connection, target, channel, position, "replayed", None)
+            self._begin(connection, request, channel, position, "replayed", None)
             return
         async with self._replays.permit(connection.address):
             state = await self._states.state(channel)
             head = await change_feed.head(self._pool)
         if request.epoch == head.epoch and head.kept_from - 1 <= offset <= head.head:
             position = FeedOffset(head.epoch, offset)
-            self._begin(connection, target, channel, position, "replayed", None)
+            self._begin(connection, request, channel, position, "replayed", None)
             return
         position = _offset_of(state)
         connection.send(protocol.gap(channel, position, offset + 1))
-        self._begin(connection, target, channel, position, "gap", state)
+        self._begin(connection, request, channel, position, "gap", state)
 
     async def _state(self, channel: Channel) -> ChannelState | None:
         try:
@@ -140,7 +137,7 @@ class Subscriptions:
     def _begin(
         self,
         connection: SocketConnection,
-        target: SubscriptionTarget,
+        request: SubscribeRequest,
         channel: Channel,
         position: FeedOffset,
         outcome: OutcomeName,
@@ -153,19 +150,23 @@ class Subscriptions:
         if position.epoch != self._hub.epoch:
             self._refuse(connection, _DATABASE_UNAVAILABLE)  # a new epoch, which this server has not read yet
             return
-        is_new = name not in connection.subscriptions
-        if is_new:
-            connection.subscriptions[name] = Subscription(channel, target.by_market)
+        subscription = connection.subscriptions.get(name)
+        is_new = subscription is None
+        if subscription is None:
+            as_text = connection.as_text if request.as_text is None else request.as_text
+            subscription = Subscription(channel, request.target.by_market, as_text)
+            connection.subscriptions[name] = subscription
             metrics.subscriptions.inc()
             metrics.begun.labels(outcome).inc()
         snapshot = state.snapshot if state else None
+        names = _named_subscriptions(connection)
         connection.send(
             protocol.subscribed(
-                target, channel, position, outcome, snapshot, _named_subscriptions(connection)
+                request.target, channel, position, outcome, snapshot, names, as_text=subscription.as_text
             )
         )
         if is_new:
-            self._follow(connection, connection.subscriptions[name], position.offset)
+            self._follow(connection, subscription, position.offset)
 
     def _follow(self, connection: SocketConnection, subscription: Subscription, offset: int) -> None:
         """Go live at once if memory allows it, else by a task of the connection."""
@@ -184,7 +185,7 @@ class Subscriptions:
         if sum(map(len, payloads)) > self._limits.queue_bytes // 4:
             return False
         connection.send_all(payloads)
-        self._hub.join(str(subscription.channel), connection)
+        self._hub.join(str(subscription.channel), connection, as_text=subscription.as_text)
         return True
 
     async def _catch_up(self, connection: SocketConnection, subscription: Subscription, offset: int) -> None:
@@ -237,7 +238,11 @@ class Subscriptions:
         target = SubscriptionTarget(ChannelName(channel.kind, channel.market_id), subscription.by_market)
         position, names = _offset_of(state), _named_subscriptions(connection)
         connection.send(protocol.gap(channel, position, offset + 1))
-        connection.send(protocol.subscribed(target, channel, position, "gap", state.snapshot, names))
+        connection.send(
+            protocol.subscribed(
+                target, channel, position, "gap", state.snapshot, names, as_text=subscription.as_text
+            )
+        )
         return state.head
 
     def _position(self) -> FeedOffset:
@@ -254,7 +259,10 @@ _DATABASE_UNAVAILABLE = RefusedRequest("The database is unavailable at the momen
 
 def _payloads(subscription: Subscription, messages: Iterable[WireMessage]) -> list[bytes]:
     name = str(subscription.channel)
-    return [message.payload(name) for message in messages if name in message.channels]
+    carried = (message for message in messages if name in message.channels)
+    if subscription.as_text:
+        carried = (message.with_text_amounts() for message in carried)
+    return [message.payload(name) for message in carried]
 
 
 def _slices(payloads: list[bytes]) -> Iterator[list[bytes]]:
