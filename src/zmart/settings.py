@@ -146,6 +146,7 @@ class Settings(BaseSettings):
     rate_limit_votes: int = Field(default=30, ge=1)
     rate_limit_comments: int = Field(default=10, ge=1)
     rate_limit_nonce: int = Field(default=20, ge=1)
+    supabase_facade: bool = False
     auth_legacy_signatures: bool | Literal["named"] = True
     auth_domain: str = ""
     auth_token_secret: SecretStr = SecretStr("")

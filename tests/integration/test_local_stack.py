@@ -219,7 +219,7 @@ def test_up_prints_the_settings_of_a_front_end_which_may_call_it(shared: Home) -
     printed = dict(line.split("=", 1) for line in said.splitlines() if line.startswith("NEXT_PUBLIC_"))
     assert printed == shared.record()["page_settings"]
     page = {"origin": "http://localhost:3000"}
-    answer = httpx.get(f"{printed['NEXT_PUBLIC_API_URL']}/markets?path=api&path=markets", headers=page)
+    answer = httpx.get(f"{printed['NEXT_PUBLIC_API_URL']}/api/markets?path=api&path=markets", headers=page)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == page["origin"]
     version = {"jsonrpc": "2.0", "id": 1, "method": "getVersion"}

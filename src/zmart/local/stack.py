@@ -163,13 +163,16 @@ class LocalStack:
     def page_settings(self) -> dict[str, str]:
         """Return the settings of a front end that uses this stack, under the names of the old backend's front end."""
         addresses = self.addresses()
+        gateway = addresses["explorer"].rstrip("/")
+        facade = {"NEXT_PUBLIC_SUPABASE_URL": gateway, "NEXT_PUBLIC_SUPABASE_ANON_KEY": "any"}
         rpc_urls = [self.chain.rpc_url] if self.chain is not None else self.effective.rpc_urls
         return {
-            "NEXT_PUBLIC_API_URL": addresses["API"],
+            "NEXT_PUBLIC_API_URL": gateway,
             "NEXT_PUBLIC_WS_URL": addresses["WebSocket"],
             "NEXT_PUBLIC_SOLANA_RPC_URL": rpc_urls[0],
             "NEXT_PUBLIC_SOLANA_NETWORK": "localnet" if self.chain is not None else "devnet",
             "NEXT_PUBLIC_PROGRAM_ID": self.effective.solana_program_id_core,
+            **(facade if self.effective.supabase_facade else {}),
         }
 
     def ready_urls(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ ON CONFLICT (wallet) DO UPDATE SET
     twitter_handle = coalesce(excluded.twitter_handle, users.twitter_handle), updated_at = now()
 RETURNING wallet, display_name, bio, avatar_url, twitter_handle, created_at, updated_at
 """
+_NUMBER = "SELECT count(*) FROM users"
 _COUNTS = """
 SELECT (SELECT count(*) FROM trades WHERE wallet = $1) AS trades,
     (SELECT count(*) FROM votes WHERE wallet = $1 AND kind = 'proposal') AS proposal_votes,
@@ -139,6 +140,12 @@ async def put(
     return ProfileRow(
         **await pool.fetchrow(_PUT, wallet, display_name, bio, avatar_url, twitter_handle) or {}
     )
+
+
+async def number(pool: Pool) -> int:
+    """Return how many wallets have a profile."""
+    count: int = await pool.fetchval(_NUMBER)
+    return count
 
 
 async def counts(pool: Pool, wallet: Wallet) -> ActivityCounts:

@@ -13,7 +13,7 @@ from zmart import setting_values
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import AsgiApp, ProbeMiddleware
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.handlers import HANDLERS, LOCAL_HANDLERS
+from zmart.services.gateway.handlers import FACADE_HANDLERS, HANDLERS, LOCAL_HANDLERS
 from zmart.services.gateway.http.access_log import AccessLog
 from zmart.services.gateway.http.edge import Edge, with_request_id
 from zmart.services.gateway.http.header_sets import HeaderSets
@@ -44,7 +44,10 @@ def build(context: AppContext, probes: ProbeMiddleware) -> AsgiApp:
     )
     listed = cors_origins(settings)
     headers = HeaderSets(
-        listed, socket_origin(context.socket_url), any_loopback=settings.is_local and not listed
+        listed,
+        socket_origin(context.socket_url),
+        any_loopback=settings.is_local and not listed,
+        supabase_facade=settings.supabase_facade,
     )
     return Edge(probes(cache), AccessLog(settings), headers)
 
@@ -57,7 +60,11 @@ def router(context: AppContext, clients: ClientAddresses) -> Litestar:
         return context
 
     return Litestar(
-        route_handlers=[*HANDLERS, *(LOCAL_HANDLERS if settings.is_local else ())],
+        route_handlers=[
+            *HANDLERS,
+            *(LOCAL_HANDLERS if settings.is_local else ()),
+            *(FACADE_HANDLERS if settings.supabase_facade else ()),
+        ],
         dependencies={"context": Provide(provide_context, sync_to_thread=False), "auth": REQUEST_AUTH},
         middleware=[RequestGuard(context, clients)],
         exception_handlers={HTTPException: problem_answer, Exception: problem_answer},

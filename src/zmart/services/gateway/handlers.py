@@ -11,6 +11,7 @@ from zmart.services.gateway.api import (
     local,
     markets,
     sessions,
+    supabase_facade,
     system,
     tape,
     trading,
@@ -38,6 +39,9 @@ HANDLERS: list[ControllerRouterHandler] = [
     *openapi_routes.HANDLERS,
     *pages.HANDLERS,
 ]
+
+FACADE_HANDLERS: list[ControllerRouterHandler] = [*supabase_facade.HANDLERS]
+"""Routes that exist with SUPABASE_FACADE only."""
 
 LOCAL_HANDLERS: list[ControllerRouterHandler] = [*local.HANDLERS]
 """Routes that exist in the local stack only."""

@@ -14,29 +14,39 @@ _OTHER_ORIGINS = 1_024
 _MAX_ORIGIN_BYTES = 300
 """A host name has 253 at most."""
 _EXPOSED = b"ETag, X-As-Of-Slot, X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
-_PREFLIGHT: Headers = [
-    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"Authorization, Content-Type, If-None-Match, X-Request-Id"),
-    (b"access-control-max-age", b"600"),
-]
+_METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_REQUEST_HEADERS = b"Authorization, Content-Type, If-None-Match, X-Request-Id"
+_SUPABASE_METHODS = b", PATCH"
+_SUPABASE_HEADERS = (
+    b", apikey, X-Client-Info, Prefer, Accept-Profile, Content-Profile, X-Supabase-Api-Version"
+)
 
 
 class HeaderSet:
     """The headers for one origin, or for all that are not allowed. `without_policy`: for a response with a content
     policy of its own; `preflight`: additional ones for a CORS preflight."""
 
-    def __init__(self, security: Headers, cors: Headers) -> None:
+    def __init__(self, security: Headers, cors: Headers, preflight: Headers) -> None:
         self.headers = [*security, *cors]
         self.without_policy = [pair for pair in self.headers if pair[0] != CONTENT_POLICY]
-        self.preflight = _PREFLIGHT if cors else []
+        self.preflight = preflight
 
 
 class HeaderSets:
-    """Header sets by the value of the Origin header. `any_loopback`: pages on this machine are allowed on any port."""
+    """Header sets by the value of the Origin header. `any_loopback`: pages on this machine are allowed on any port;
+    `supabase_facade`: pages may send what Supabase's client sends."""
 
-    def __init__(self, origins: Iterable[str], socket_origin: str, *, any_loopback: bool = False) -> None:
+    def __init__(
+        self,
+        origins: Iterable[str],
+        socket_origin: str,
+        *,
+        any_loopback: bool = False,
+        supabase_facade: bool = False,
+    ) -> None:
         self._security = [*security_headers(socket_origin), (b"vary", b"Origin")]
-        self._unlisted = HeaderSet(self._security, [])
+        self._preflight = _preflight_headers(supabase_facade=supabase_facade)
+        self._unlisted = HeaderSet(self._security, [], [])
         self._listed = {origin.encode(): self._allowing(origin.encode()) for origin in origins}
         self._of_others = lru_cache(_OTHER_ORIGINS)(self._of_loopback) if any_loopback else None
 
@@ -54,7 +64,7 @@ class HeaderSets:
         return self._allowing(origin) if is_loopback_origin(origin.decode("latin-1")) else self._unlisted
 
     def _allowing(self, origin: bytes) -> HeaderSet:
-        return HeaderSet(self._security, _cors_headers(origin))
+        return HeaderSet(self._security, _cors_headers(origin), self._preflight)
 
 
 def security_headers(socket_origin: str) -> Headers:
@@ -76,6 +86,14 @@ def security_headers(socket_origin: str) -> Headers:
         (b"x-download-options", b"noopen"),
         (b"x-permitted-cross-domain-policies", b"none"),
         (b"x-xss-protection", b"0"),
+    ]
+
+
+def _preflight_headers(*, supabase_facade: bool) -> Headers:
+    return [
+        (b"access-control-allow-methods", _METHODS + (_SUPABASE_METHODS if supabase_facade else b"")),
+        (b"access-control-allow-headers", _REQUEST_HEADERS + (_SUPABASE_HEADERS if supabase_facade else b"")),
+        (b"access-control-max-age", b"600"),
     ]
 
 
