@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYT
 
 .DEFAULT_GOAL := help
 SEED ?=
-.PHONY: help setup setup-dev up demo test coverage deploy-test faults simulate check bench wheel clients program lock clean
+.PHONY: help setup setup-dev up demo test coverage deploy-test faults soak simulate check bench wheel clients program lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ faults: setup-dev ## the long runs: faults, load, the stack from an installed wh
 
 deploy-test: setup-dev ## what deploy/ holds, run with the programs that it is for; says which are missing
 	$(BIN)/pytest tests/deploy -m "slow or not slow"
+
+soak: setup-dev ## a day of schedules in an hour on the local stack, with a page of figures: artifacts/soak.html
+	$(BIN)/python tests/soak/run_soak.py
 
 simulate: setup-dev ## markets live under faults that a seed draws: make simulate SEED=7 (default: a new seed)
 	$(BIN)/python tests/simulation/run_simulation.py $(SEED)

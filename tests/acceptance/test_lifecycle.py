@@ -7,8 +7,10 @@ import asyncio
 import httpx
 import pytest
 
+from kit.soak import day, month, verdicts
 from zmart.local.demo.play import play
 from zmart.local.demo.report import DemoReport
+from zmart.market.types import MarketId
 from zmart.services.indexer.audit import audit
 from zmart.services.indexer.engine import opened
 from zmart.services.indexer.rebuild import rebuild
@@ -133,3 +135,21 @@ def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(
     markets, differences, was_equal = asyncio.run(check())
     assert markets >= 3
     assert (differences, was_equal) == (0, True)
+
+
+def test_a_few_ticks_of_a_day_hold(stack: Settings, report: DemoReport) -> None:
+    """`make soak`, shortened: schedules tick, every client is answered, no message is missed, nothing happens twice, and a
+    snapshot a day is kept for thirty."""
+
+    async def soak() -> tuple[day.Day, list[verdicts.Verdict]]:
+        lived = await day.live(
+            stack, day.DayPlan(ticks=4, tick_s=2, life_every=0), lambda number, figures: None
+        )
+        snapshots = await month.live(stack, MarketId(report.markets["undisputed"]))
+        return lived, await verdicts.of(stack, lived, snapshots)
+
+    lived, judged = asyncio.run(soak())
+    exact = [verdict for verdict in judged if "one tick each time" not in verdict.promise]
+    assert [verdict for verdict in exact if not verdict.holds] == []
+    for service in ("aggregator ok", "monitor ok"):
+        assert lived.figures[-1].ticks[service] > lived.figures[0].ticks[service]

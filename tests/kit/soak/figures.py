@@ -1,0 +1,68 @@
+"""What the stack holds at one moment: memory, handles and log bytes of each process, rows of each table."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import asyncpg
+import httpx
+import msgspec
+import psutil
+
+from zmart.local.stack import supervisor_of
+from zmart.settings import Settings
+
+MIB = 1024 * 1024
+_TABLES = "SELECT quote_ident(relname) FROM pg_stat_user_tables WHERE schemaname = 'public' ORDER BY 1"
+_TICKS = re.compile(
+    r'^zmart_(aggregator|monitor)_ticks_total\{result="(ok|failed)"\} ([0-9.e+]+)$', re.MULTILINE
+)
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """The figures at `at_s` of the soak's clock. Memory in MiB and handles by process, rows by table."""
+
+    at_s: float
+    memory_mib: Mapping[str, float]
+    handles: Mapping[str, int]
+    log_bytes: int
+    rows: Mapping[str, int]
+    ticks: Mapping[str, int]
+    """Ticks by "service result"."""
+
+
+async def read(settings: Settings, database: asyncpg.Connection, at_s: float) -> Figures:
+    """Read all figures now."""
+    memory, handles = {}, {}
+    for info in supervisor_of(settings.zmart_home).processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if info.pid:
+                memory[info.name], handles[info.name] = _process(info.pid)
+    tables = [row[0] for row in await database.fetch(_TABLES)]
+    rows = {table: await database.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
+    return Figures(at_s, memory, handles, _log_bytes(settings.zmart_home), rows, await _ticks(settings))
+
+
+def _process(pid: int) -> tuple[float, int]:
+    """Memory in MiB and open handles of a process and all that it started."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    memory = sum(member.memory_full_info().uss for member in family)  # shared buffers fill, and are bounded
+    return round(memory / MIB, 1), sum(member.num_fds() for member in family)
+
+
+def _log_bytes(home: Path) -> int:
+    return sum(file.stat().st_size for file in (home / "logs").rglob("*") if file.is_file())
+
+
+async def _ticks(settings: Settings) -> dict[str, int]:
+    ticks: dict[str, int] = {}
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for port in (settings.aggregator_port, settings.monitor_port):
+            text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+            ticks |= {
+                f"{service} {result}": int(float(count)) for service, result, count in _TICKS.findall(text)
+            }
+    return ticks
