@@ -216,3 +216,16 @@ async def test_requests_that_are_sent_together_are_answered_in_order() -> None:
             b"".join(request("/", f"Content-Length: {len(body)}\r\n", "POST") + body for body in bodies)
         )
         assert [(await client.answer())[2] for _ in bodies] == [b"3", b"0", b"7"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["Host: 1.2.3.4, ::1", "Host: host:99999", "Host: [::1", "Host:", "Host: one\r\nHost: two", "Host: a b"],
+)
+async def test_a_head_whose_host_is_none_is_refused_before_anything_reads_it(lines: str) -> None:
+    """W8, A5: found by the fuzz of raw bytes; the framework's own error was a 500."""
+    async with client_of(ConnectionBounds()) as client:
+        client.writer.write(f"GET / HTTP/1.1\r\n{lines}\r\n\r\n".encode())
+        status, _, body = await client.answer()
+        assert status == 400
+        assert b"Host" in body

@@ -278,7 +278,12 @@ def test_every_figure_of_the_runbook_is_told():
 # -------------------------------------------------------------------------------------------------------- settings
 
 
-_NOT_OURS = {"ZMART_ENV_FILE", "ZMART_BIN", "MIN_B", "MAX_B"}  # the environment's own, and names of the program
+_NOT_OURS = {
+    "ZMART_ENV_FILE",
+    "ZMART_BIN",
+    "MIN_B",
+    "MAX_B",
+}  # the environment's own, and names of the program
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+from ipaddress import IPv6Address
 from itertools import chain
 
 import msgspec
 
 from zmart.services.contract import Scope
+
+_HOST = re.compile(
+    rb"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|[!$-+\-.0-9;=A-Z_a-z~]{1,253})(?::(?P<port>[0-9]{0,5}))?"
+)
+_MAX_PORT = 65_535
 
 
 class HeadRefusal(msgspec.Struct, frozen=True):
@@ -37,7 +45,22 @@ class HeadBounds(msgspec.Struct, frozen=True):
             return _too_large(f"Send at most {self.headers} headers.")
         if target + sum(map(len, chain.from_iterable(headers))) > self.head_bytes:
             return _too_large(f"A request's headers may have {self.head_bytes} bytes together.")
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) > 1 or (hosts and not is_host(hosts[0])):
+            return HeadRefusal(400, "The Host header must name one host, and its port if it has one.")
         return None
+
+
+@lru_cache(1_024)
+def is_host(value: bytes) -> bool:
+    """Return whether this is a host with or without a port, as in a URL. Frameworks parse it as one."""
+    matched = _HOST.fullmatch(value)
+    if matched is None or (matched["port"] and int(matched["port"]) > _MAX_PORT):
+        return False
+    try:
+        return matched["v6"] is None or bool(IPv6Address(matched["v6"].decode()))
+    except ValueError:
+        return False
 
 
 def _too_large(message: str) -> HeadRefusal:

@@ -178,10 +178,10 @@ async def market(
 
 
 async def _detail(context: AppContext, ref: MarketRef, *, text: bool) -> Encoded[shapes.MarketDetail] | None:
-    found = await market_voting.with_version(context.pool, ref)
-    if found is None:
+    known = await market_voting.with_version(context.pool, ref)
+    if known is None:
         return None
-    version, voting = found
+    version, voting = known
     return await context.fragments.detail(version, voting, await context.policy(), text=text)
 
 

@@ -195,7 +195,7 @@ async def helius(context: Context, request: GatewayRequest) -> Response[bytes]:
     answer = await context.webhook.receive(scope, cast("Receive", request.receive))
     if isinstance(answer, WebhookReceipt):
         return Response(msgspec.json.encode(answer), media_type="application/json")
-    path, request_id = request.url.path, request_context(scope).request_id
+    path, request_id = request.scope["path"], request_context(scope).request_id
     return Response(
         problem_body(answer.status, answer.message, path, request_id),
         status_code=answer.status,

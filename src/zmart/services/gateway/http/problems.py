@@ -80,9 +80,9 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
         if isinstance(problem, Unauthenticated):
             message = proof_message(problem, proofs)
     if status == 500:
-        log.error("request failed", path=request.url.path, exc_info=problem)
+        log.error("request failed", path=request.scope["path"], exc_info=problem)
     elif isinstance(problem, StoreError):
-        log.warning("request refused", path=request.url.path, reason=str(problem))
+        log.warning("request refused", path=request.scope["path"], reason=str(problem))
     headers: dict[str, str] = {}
     if isinstance(problem, TooManyRequests):
         headers |= problem.headers
@@ -100,7 +100,7 @@ def problem_answer(request: GatewayRequest, problem: Exception) -> Response[Any]
     if _wants_page(request):
         title = name_of(status)
         return page("problem.html", status_code=status, title=title, message=message, request_id=request_id)
-    body = problem_body(status, message, request.url.path, request_id, details)
+    body = problem_body(status, message, request.scope["path"], request_id, details)
     return Response(body, status_code=status, media_type="application/json", headers=headers)
 
 
@@ -120,7 +120,7 @@ def _of_fields(
 
 def _wants_page(request: GatewayRequest) -> bool:
     """Return whether a browser requested a page."""
-    is_api = request.url.path.startswith(("/api", "/health"))
+    is_api = request.scope["path"].startswith(("/api", "/health"))
     return not is_api and "text/html" in request.headers.get("accept", "")
 
 

@@ -74,7 +74,7 @@ async def provide_request_auth(request: GatewayRequest, context: Context) -> Req
     """Return the sender that the request guard has read."""
     state = request_context(request.scope)
     assert state.principal is not None, "the request guard has set it"
-    content = RequestContent(request.method, request.url.path, state.body)
+    content = RequestContent(request.method, request.scope["path"], state.body)
     accepted = accepted_proofs(request.scope["route_handler"])
     return RequestAuth(context, state.principal.limited_to(accepted), content, state)
 
