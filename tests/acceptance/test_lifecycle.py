@@ -138,8 +138,8 @@ def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(
 
 
 def test_a_few_ticks_of_a_day_hold(stack: Settings, report: DemoReport) -> None:
-    """`make soak`, shortened: schedules tick, every client is answered, no message is missed, nothing happens twice, and
-    a snapshot a day is kept for thirty."""
+    """`make soak`, shortened: schedules tick, every client is answered, no message is missed, nothing happens twice,
+    and a snapshot a day is kept for thirty."""
 
     async def soak() -> tuple[day.Day, list[verdicts.Verdict]]:
         lived = await day.live(

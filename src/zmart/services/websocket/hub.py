@@ -35,7 +35,7 @@ class SocketHub:
         self.position = 0
         self.connections: set[SocketConnection] = set()
         self._subscribers: dict[Audience, dict[SocketConnection, None]] = {}
-        self._recent: deque[WireMessage] = deque(maxlen=RECENT)
+        self._recent: deque[WireMessage] = deque(maxlen=_RECENT)
         self._moved = asyncio.Event()
 
     def begin(self, epoch: str, position: int) -> None:
