@@ -1,7 +1,8 @@
 """Build the TypeScript client from the descriptions that this version publishes, and pack it.
 
-`python clients/typescript/build.py [folder]` writes `zmart-client-<version>.tgz` into the folder (dist/ unless given)
-and prints its path. It works in .zmart/typescript, where the tools that package-lock.json pins are installed.
+`python clients/typescript/build.py` writes `zmart-client-<version>.tgz` into dist/, prints its path, and renews the
+bundle that the gateway's pages load. With a folder as argument it packs into that folder and leaves the bundle alone.
+It works in .zmart/typescript, where the tools that package-lock.json pins are installed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ SOURCE = Path(__file__).parent
 ROOT = SOURCE.parents[1]
 WORK = ROOT / ".zmart" / "typescript"
 LOCAL_SOCKET = "ws://127.0.0.1:4001"
+BUNDLE = WORK / "bundle" / "zmart-client.js"
+"""The client as one module for browsers, as the last build made it."""
+PAGES_BUNDLE = ROOT / "src/zmart/services/gateway/explorer/static/client/zmart-client.js"
+"""The same as the pages load it; a test holds it equal to what the sources give."""
 FOLDERS, FILES = ("src", "scripts", "test", "examples"), ("README.md", "tsconfig.json")
 
 
@@ -34,9 +39,16 @@ def build(into: Path) -> Path:
     shutil.rmtree(WORK / "dist", ignore_errors=True)
     _run(node, "scripts/generate.mjs", "openapi.json", "asyncapi.json")
     _run(node, "node_modules/typescript/bin/tsc", "-p", ".")
+    _bundle(node)
     into.mkdir(parents=True, exist_ok=True)
     said = _run(node, npm_script(node), "pack", "--json", "--pack-destination", into.resolve())
     return into / str(json.loads(said)[0]["filename"])
+
+
+def _bundle(node: Path) -> None:
+    options = ("--bundle", "--minify", "--format=esm", "--target=es2022", "--legal-comments=none")
+    esbuild = "node_modules/esbuild/bin/esbuild"
+    _run(node, esbuild, "dist/index.js", *options, "--log-level=warning", f"--outfile={BUNDLE}")
 
 
 def _install(node: Path) -> None:
@@ -67,4 +79,9 @@ def _run(node: Path, *arguments: object) -> str:
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "dist"))
+    if len(sys.argv) > 1:
+        print(build(Path(sys.argv[1])))
+    else:
+        print(build(ROOT / "dist"))
+        PAGES_BUNDLE.parent.mkdir(exist_ok=True)
+        shutil.copyfile(BUNDLE, PAGES_BUNDLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import subprocess
@@ -18,9 +19,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from solders.transaction import VersionedTransaction
 
 import zmart
+from kit import standard_wallet
 from kit.chain_life import Driver, name
 from kit.explorer_browser import chromium, reader
 from kit.gateway_server import server
@@ -39,6 +40,7 @@ from zmart.settings import Settings
 from zmart.store.pool import Pool
 
 CLIENT = ROOT / "clients" / "typescript"
+PAGES_BUNDLE = ROOT / "src/zmart/services/gateway/explorer/static/client/zmart-client.js"
 QUICKSTART = Path("node_modules/@zmart/client/examples/quickstart.mjs")
 _COMMENT = "INSERT INTO discussions (market_id, wallet, content) VALUES ($1, $2, $3)"
 _CHANGES = """
@@ -95,6 +97,15 @@ def test_its_own_tests_pass(tools: Path, tarball: Path) -> None:
     assert len(tests) >= 4
     said = run(find_node(), "--test", "--test-reporter=tap", *tests, folder=tools)
     assert "\n# skipped 0\n" in said, said
+
+
+def test_the_pages_load_the_client_that_these_sources_give(tools: Path, tarball: Path) -> None:
+    """`make clients` renews it."""
+    built = (tools / "bundle" / "zmart-client.js").read_bytes()
+    assert PAGES_BUNDLE.read_bytes() == built, (
+        "run `make clients`: the pages' bundle of the client is of other sources"
+    )
+    assert len(gzip.compress(built)) < 16_000
 
 
 def test_strict_typescript_reads_it_and_the_types_hold(tools: Path, installed: Path) -> None:
@@ -205,19 +216,10 @@ async def test_a_wallet_of_the_standard_signs_in_and_trades_from_a_page_of_anoth
     """The wallet signs with solders, behind the interface of the standard, in Chromium."""
     key = await stack.driver.wallet()
 
-    def sign_message(message: str) -> str:
-        return bytes(key.sign_message(bytes.fromhex(message))).hex()
-
-    def sign_transaction(transaction: str) -> str:
-        message = VersionedTransaction.from_bytes(bytes.fromhex(transaction)).message
-        return bytes(VersionedTransaction(message, [key])).hex()
-
     statuses: list[int] = []
     async with chromium() as browser, reader(browser, stack.front_end) as page:
         page.on("response", lambda response: statuses.append(response.status))
-        await page.expose_function("signMessageHex", sign_message)
-        await page.expose_function("signTransactionHex", sign_transaction)
-        await page.add_init_script(script("wallet.js").replace("ADDRESS", name(key)))
+        await standard_wallet.install(page, key)
         await page.goto("/")
         wallet, bought, seen, kind, bounded, refused = await page.evaluate(script("page.js"), stack.api)
     assert wallet == name(key)

@@ -46,6 +46,10 @@ export class ZmartClient {
     return this.#http.token;
   }
 
+  set token(token: string) {
+    this.#http.token = token;
+  }
+
   get<P extends PathOf<"get">>(path: P, ...[input]: Inputs<P, "get">): Promise<Result<P, "get">> {
     return this.#call("get", path, input);
   }
@@ -134,7 +138,7 @@ export class ZmartClient {
       if (state.status === "landed") return state;
       if (state.status === "failed") throw programError(state.error, "The program refused the transaction.");
       if (state.status === "expired")
-        throw new ZmartError("TransactionExpired", `It did not land in time and never will, build it again: ${signature}`);
+        throw new ZmartError("TransactionExpired", `It expired before it landed, build it again: ${signature}`);
     }
     throw new ZmartError("TransactionPending", `It may still land, ask for it again: ${signature}`);
   }

@@ -12,6 +12,7 @@ export {
   type StandardWallet,
 } from "./signers.js";
 export { voteStatement, type Ballot, type Choice } from "./statements.js";
+export { signedBy } from "./wire.js";
 export { decodeBase58, encodeBase58 } from "./base58.js";
 export { parseJson, stringifyJson } from "./json.js";
 export type { paths } from "./generated/api.js";

@@ -82,12 +82,14 @@ export interface StandardAccount {
 /** What is used of a wallet of the Wallet Standard. */
 export interface StandardWallet {
   readonly name: string;
+  /** A data URL of a picture. */
+  readonly icon?: string;
   readonly accounts: readonly StandardAccount[];
   readonly features: Readonly<Record<string, unknown>>;
 }
 
 interface Features {
-  "standard:connect": { connect(): Promise<{ accounts: readonly StandardAccount[] }> };
+  "standard:connect": { connect(input?: { silent?: boolean }): Promise<{ accounts: readonly StandardAccount[] }> };
   "solana:signMessage": {
     signMessage(input: { account: StandardAccount; message: Uint8Array }): Promise<readonly { signature: Uint8Array }[]>;
   };
@@ -104,16 +106,17 @@ interface Features {
  * Connect to a wallet of the Wallet Standard that can sign messages and transactions.
  *
  * `account`: one of the wallet's, its first one unless given. `chain`: `solana:mainnet`, `solana:devnet`, ...; the
- * account's first one unless given. Throws ZmartError `WalletLacksFeature`, or what the wallet throws.
+ * account's first one unless given. `silent`: give the accounts that this page may use already, without asking the user.
+ * Throws ZmartError `WalletLacksFeature`, `NoAccount`, or what the wallet throws.
  */
 export async function connectWallet(
   wallet: StandardWallet,
-  options: { account?: StandardAccount; chain?: string } = {},
+  options: { account?: StandardAccount; chain?: string; silent?: boolean } = {},
 ): Promise<Signer> {
   const messages = feature(wallet, "solana:signMessage");
   const transactions = feature(wallet, "solana:signTransaction");
-  const account = options.account ?? wallet.accounts[0] ?? (await feature(wallet, "standard:connect").connect()).accounts[0];
-  if (!account) throw new ZmartError("WalletLacksFeature", `${wallet.name} gave this page no account.`);
+  const account = options.account ?? wallet.accounts[0] ?? (await accountsOf(wallet, options.silent))[0];
+  if (!account) throw new ZmartError("NoAccount", `${wallet.name} gave this page no account.`);
   const chain = options.chain ?? account.chains[0];
   return {
     address: account.address,
@@ -125,6 +128,10 @@ export async function connectWallet(
       return first(wallet, await transactions.signTransaction(input)).signedTransaction;
     },
   };
+}
+
+async function accountsOf(wallet: StandardWallet, silent?: boolean): Promise<readonly StandardAccount[]> {
+  return (await feature(wallet, "standard:connect").connect(silent ? { silent } : undefined)).accounts;
 }
 
 function feature<N extends keyof Features>(wallet: StandardWallet, name: N): Features[N] {

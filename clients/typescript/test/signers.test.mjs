@@ -96,6 +96,21 @@ test("a wallet of the standard connects, signs messages, and transactions for it
   assert.deepEqual(standard.asked.map(({ chain, account }) => [chain, account]), [["solana:devnet", standard.account], ["solana:mainnet", standard.account]]);
 });
 
+test("a silent connection asks nobody, and is refused where the page may use no account yet", async () => {
+  const standard = wallet(await KeyPairSigner.generate());
+  const asked = [];
+  let accounts = [standard.account];
+  standard.features["standard:connect"].connect = async (input) => {
+    asked.push(input);
+    return { accounts };
+  };
+  assert.equal((await connectWallet(standard, { silent: true })).address, standard.account.address);
+  accounts = [];
+  await assert.rejects(connectWallet(standard, { silent: true }), (error) => error.code === "NoAccount");
+  await assert.rejects(connectWallet(standard), (error) => error.code === "NoAccount");
+  assert.deepEqual(asked, [{ silent: true }, { silent: true }, undefined]);
+});
+
 test("a wallet that lacks a feature is named with it", async () => {
   const key = await KeyPairSigner.generate();
   for (const name of ["solana:signMessage", "solana:signTransaction", "standard:connect"])
