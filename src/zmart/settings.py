@@ -334,6 +334,11 @@ class Settings(BaseSettings):
         """Whether this is a local stack: ZMART_ENV=local."""
         return self.zmart_env == "local"
 
+    @property
+    def cluster(self) -> str:
+        """The name of the chain, as wallets and sign-in texts write it."""
+        return {"local": "localnet", "devnet": "devnet", "production": "mainnet"}[self.zmart_env]
+
     def require(self, name: str) -> str:
         """The text of a setting that the caller cannot do without; SettingError names it when it is empty."""
         text = self._text(name)

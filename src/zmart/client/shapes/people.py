@@ -33,6 +33,13 @@ class User(Struct, frozen=True, kw_only=True):
     stats: UserCounts
 
 
+class WalletBalance(Struct, frozen=True, kw_only=True):
+    """What a wallet holds on chain now, without its shares."""
+
+    wallet: Wallet
+    lamports: Lamports
+
+
 class UserStats(Struct, frozen=True, kw_only=True):
     """A wallet's results. PnL in lamports; `win_rate` is the percentage of settled positions with a gain."""
 

@@ -51,7 +51,6 @@ _DATABASE_WAIT_S = 1.5
 _READY_WITHIN_S = 1.5
 _REDIS_TIMEOUT_S = 1.0
 _RPC_TIMEOUT_S = 2.0
-_CHAIN_IDS = {"local": "localnet", "devnet": "devnet", "production": "mainnet"}
 
 
 class Gateway:
@@ -129,7 +128,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         admin=admin_keypair(settings),
         backend=_backend(settings),
         authenticator=_authenticator(settings, redis, sign_in_hosts),
-        sign_in=SignIn(redis, _CHAIN_IDS[settings.zmart_env]),
+        sign_in=SignIn(redis, settings.cluster),
         sign_in_hosts=sign_in_hosts,
         limiter=limiter,
         relay=Relay(program, rpc, redis, limiter=limiter),

@@ -12,7 +12,7 @@ from zmart.client.shapes.tape import WalletTrades
 from zmart.errors import Forbidden
 from zmart.market.amounts import percent
 from zmart.market.times import iso
-from zmart.market.types import Lamports, MarketState, Wallet
+from zmart.market.types import Address, Lamports, MarketState, Wallet
 from zmart.market.valuation import PositionValue
 from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
@@ -29,7 +29,7 @@ from zmart.store.users import ActivityCounts, ProfileRow
 
 _ADA = example(display_name="Ada", avatar_url="https://example.com/ada.png")
 _OF_A_WALLET = ("GetUser", "GetUserStats", "GetPortfolio", "GetUserPositions", "GetPositions")
-_WINDOWS_S = {"24h": 86_400, "7d": 604_800, "30d": 2_592_000, "all": 10**9}
+WINDOWS_S = {"24h": 86_400, "7d": 604_800, "30d": 2_592_000, "all": 10**9}
 
 
 class ProfileChange(RequestBody, frozen=True, kw_only=True):
@@ -106,6 +106,13 @@ async def user_stats(context: Context, wallet: WalletInPath) -> shapes.UserStats
         total_votes=counts.proposal_votes + counts.dispute_votes,
         comments=counts.discussions,
     )
+
+
+@get("/users/{wallet:str}/balance", operation_id="GetBalance", responses=refusals(404))
+async def balance(context: Context, wallet: WalletInPath) -> shapes.WalletBalance:
+    """Return the lamports that the wallet holds on chain now."""
+    who = lookup.wallet_in_path(wallet)
+    return shapes.WalletBalance(wallet=who, lamports=await context.chain().get_balance(Address(who)))
 
 
 @get("/users/{wallet:str}/trades", operation_id="GetUserTrades", responses=refusals(404), opt={CHAIN: True})
@@ -195,9 +202,7 @@ async def leaderboard(
     limit: Limit = 50,
 ) -> shapes.Leaderboard:
     """List wallets that traded within the window, the best first."""
-    rows = await users.leaders(
-        context.pool, by, _WINDOWS_S[window], paging.bounded(limit), context.claim_rule
-    )
+    rows = await users.leaders(context.pool, by, WINDOWS_S[window], paging.bounded(limit), context.claim_rule)
     leaders = [
         shapes.Leader(
             rank=rank,
@@ -215,7 +220,7 @@ async def leaderboard(
 ROUTER = Router(
     "/api",
     route_handlers=[
-        user, put_user, user_stats, user_trades, user_positions, plain_positions, portfolio, leaderboard,
+        user, put_user, user_stats, balance, user_trades, user_positions, plain_positions, portfolio, leaderboard,
     ],
     tags=["users"],
 )  # fmt: skip
