@@ -44,8 +44,8 @@ setup-dev: $(DEV) ## the same, with what checks and tests need
 demo: setup ## play a market's life against the running stack (starts one if none runs)
 	@$(ZMART) demo
 
-faults: setup-dev ## the long runs: faults, load, the stack from an installed wheel
-	$(BIN)/pytest tests/faults tests/simulation tests/acceptance/test_installation.py -m "slow or not slow"
+faults: setup-dev ## the long runs: faults, load, every page, the stack from an installed wheel
+	$(BIN)/pytest tests/faults tests/simulation tests/acceptance/test_installation.py tests/acceptance/test_explorer_long.py -m "slow or not slow"
 
 deploy-test: setup-dev ## what deploy/ holds, run with the programs that it is for; says which are missing
 	$(BIN)/pytest tests/deploy -m "slow or not slow"

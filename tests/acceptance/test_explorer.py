@@ -1,6 +1,7 @@
 """The explorer in a real browser, on the whole stack: read, live, and used by hand."""
 
 import asyncio
+import gzip
 import re
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
 from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
+from kit.market_by_hand import Trader, trader
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.user import LandedTransaction
@@ -134,13 +136,13 @@ async def test_a_newcomer_takes_a_question_from_proposal_to_trade_by_hand(
     async with reader(browser, base(stack)) as page, reader(browser, base(stack)) as other:
         await page.goto("/new")
         await page.get_by_label("Question").fill("Will a newcomer manage all of this by hand?")
-        await page.get_by_role("button", name="Propose it").click()
+        await page.get_by_role("button", name="Propose", exact=True).click()
         await page.wait_for_url("**/markets/*")
         await other.goto(page.url)
         await page.get_by_role("button", name="Yes, it should").click()
         await expect(page.locator(f"{PART} [data-status]")).to_contain_text("Your vote counts")
         await expect(other.locator('[data-ballot="proposal"] [data-for]')).to_have_text("1")
-        await page.get_by_role("button", name="Open it for trading").click()
+        await page.get_by_role("button", name="Activate").click()
         await expect(page.locator("[data-quote]")).to_contain_text("At least")
         async with page.expect_request("**/api/trades/buy") as sent:
             await page.get_by_role("button", name="Buy YES").click()
@@ -188,10 +190,9 @@ async def test_a_trade_beyond_the_wallet_is_refused_before_it_is_tried(
         await expect(send).to_be_enabled()
         await send.click()  # which makes the wallet
         await expect(status).to_contain_text("Bought")
-        wallet = str(await page.locator("[data-wallet-link]").get_attribute("href"))
-        await page.route(
-            f"**/api/local{wallet}", lambda route: route.fulfill(json={"lamports": 1_000_000_000})
-        )
+        link = str(await page.locator("[data-wallet-link]").get_attribute("href"))
+        of_wallet = f"**/api/users/{link.removeprefix('/wallets/')}/balance"
+        await page.route(of_wallet, lambda route: route.fulfill(json={"lamports": 1_000_000_000}))
         await _cannot(page, "Buy YES", "SOL to spend", "1.5", "SOL, and the wallet has 1.000.")
         await page.get_by_label("SOL to spend").fill("0.5")
         await expect(send).to_be_enabled()
@@ -235,10 +236,61 @@ async def test_pages_are_complete_without_javascript(browser: Browser, stack: Se
         await expect(page.locator(".chart svg path")).to_have_count(1)
         await expect(page.locator("[data-tape] tr").first).to_be_visible()
         await expect(page.get_by_text("<b>Bold</b> claim")).to_be_visible()
-        await expect(page.locator(f"{PART} form")).to_be_hidden()
+        await expect(page.locator(f"{PART} form:visible")).to_have_count(0)
         await page.locator(".steps a").first.click()
         await expect(page.get_by_role("heading", name="Transaction")).to_be_visible()
         await expect(page.get_by_text("Proposed")).to_be_visible()
+
+
+async def test_a_market_lives_by_the_hands_of_two_wallets_side_by_side(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    """Every step is made on the pages by wallets of the Wallet Standard, and the other page shows it by itself."""
+    phone = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
+    async with trader(browser, stack) as ada, trader(browser, stack, **phone) as bo:
+        await bo.page.goto(await ada.propose("Will two people finish a market by hand?"))
+        await bo.connect()
+        await ada.press("Yes, it should", "Your vote counts")
+        await expect(bo.page.locator('[data-ballot="proposal"] [data-for]')).to_have_text("1")
+        await expect(bo.page.get_by_text("Only its creator")).to_be_visible()
+        await expect(bo.button("Activate")).to_be_disabled()
+        await ada.press("Activate", "Activated")
+        await bo.buy("YES", "2")
+        await expect(ada.page.locator(f'[data-tape] a[href="/wallets/{bo.address}"]')).to_have_count(1)
+        await ada.buy("NO", "1")
+        await expect(bo.page.locator(f'[data-tape] a[href="/wallets/{ada.address}"]')).to_have_count(1)
+        assert await ada.page.locator(PRICE).inner_text() == await bo.page.locator(PRICE).inner_text()
+        await _photographed(ada, bo, "by-hand-active")
+        await expect(ada.page.get_by_text("An outcome can be proposed from")).to_have_count(1)
+        await expect(ada.page.locator("[data-resolve] button")).to_be_disabled()
+        async with DemoWorld.open(stack) as world:
+            await world.travel(25 * 3600)
+        for each in (ada, bo):
+            await each.reload_until("The local chain's clock is 1 day ahead")
+            await expect(each.page.locator("[data-wallet-link]")).to_contain_text("SOL")
+        await ada.propose_outcome("YES", "Two people sat before two screens.")
+        await bo.dispute("They are not finished yet.")
+        await expect(ada.page.locator(".comment").first).to_contain_text(
+            "Disputed: They are not finished yet."
+        )
+        await expect(ada.page.locator("[data-countdown]")).to_contain_text("2 d")
+        for voter in (ada, bo):
+            await voter.press("It is wrong", "Your vote counts")
+        await _photographed(ada, bo, "by-hand-disputed")
+        async with DemoWorld.open(stack) as world:
+            await world.travel(74 * 3600)
+        await expect(bo.page.get_by_text("This wallet has nothing to claim")).to_be_visible(timeout=30_000)
+        await expect(bo.button("Claim")).to_be_disabled()
+        await ada.press("Claim", "Claimed")
+        await ada.press("Withdraw", "Withdrew")
+        await _photographed(ada, bo, "by-hand-finalized")
+        await ada.button("Disconnect").click()
+        await expect(ada.button("Connect wallet")).to_be_visible()
+
+
+async def _photographed(ada: Trader, bo: Trader, name: str) -> None:
+    await keep(ada.page, f"{name}-1280")
+    await keep(bo.page, f"{name}-390")
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +325,26 @@ async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
 async def _wallet_of(page: Page, market: str) -> str:
     await page.goto(f"/markets/{market}")
     return str(await page.locator('[data-tape] a[href^="/wallets/"]').first.get_attribute("href"))
+
+
+_LARGEST_PAINT = """() => new Promise(done => new PerformanceObserver(
+    list => done(list.getEntries().at(-1).startTime)).observe({type: "largest-contentful-paint", buffered: true}))"""
+_SCRIPTS = """performance.getEntriesByType("resource").map(entry => entry.name).filter(name => name.endsWith(".js"))"""
+
+
+async def test_the_market_page_is_light_and_paints_within_a_second(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    """Scripts under 100 KB compressed; the best of three first visits has its largest part in time."""
+    paints: list[float] = []
+    for _ in range(3):
+        async with reader(browser, base(stack)) as page:
+            await page.goto(f"/markets/{market}")
+            await expect(page.locator(".uplot canvas")).to_be_visible()
+            await expect(page.locator("[data-quote]")).to_contain_text("At least")
+            paints.append(await page.evaluate(_LARGEST_PAINT))
+            scripts = await page.evaluate(_SCRIPTS)
+            sizes = [len(gzip.compress(await (await page.request.get(url)).body())) for url in scripts]
+    assert len(sizes) >= 10
+    assert sum(sizes) < 100_000
+    assert min(paints) < 1_000, paints

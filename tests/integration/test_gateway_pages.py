@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import msgspec
@@ -57,7 +58,10 @@ async def test_pages_show_markets_wallets_and_talk_without_script(database_url: 
         policy = index.headers["content-security-policy"]
         assert "connect-src 'self' wss://live.example" in policy
         assert "unsafe" not in policy
-        assert not re.search(r"style=|\son\w+=|(?:src|<link[^>]* href)=.https?:", index.text + market)
+        loaded = re.sub(
+            r'<link rel="canonical"[^>]*>', "", index.text + market
+        )  # an address that nothing is read from
+        assert not re.search(r"style=|\son\w+=|(?:src|<link[^>]* href)=.https?:", loaded)
 
 
 async def test_the_list_pages_on_and_the_search_finds_markets_and_wallets(database_url: str) -> None:
@@ -124,10 +128,88 @@ async def test_a_market_shows_votes_against_their_threshold_life_holders_and_sna
         assert re.search(r"<b data-for>2</b> for", page)
         assert re.search(r"<span data-share>66.66</span>%</b> <span class=\"quiet\">of 70% needed", page)
         assert 'x1="70.0"' in page
-        assert "of at least 10 votes" in page
+        assert "<span data-total>3 votes</span>; minimum 10." in page
         assert "2.00" in page
         assert "bafysnapshot" in page
         assert "Not traded yet" in page
+
+
+async def test_the_list_shows_how_a_market_ended_and_how_a_price_moves(database_url: str) -> None:
+    """P8: an outcome and a final price, nothing half full; what is traded has its price to press, and its change."""
+    async with site(database_url) as here:
+        traded = await add_market(here.pool, 1, price_e9=612_000_000, ends_at=NOW + timedelta(days=9))
+        now = datetime.now(UTC)
+        await add_trade(here.pool, traded, address(2), 1, price_e9=550_000_000, at=now - timedelta(days=2))
+        await add_trade(here.pool, traded, address(2), 2, price_e9=612_000_000, at=now)
+        await add_market(
+            here.pool, 2, "FINALIZED", final_outcome=False, finalized_at=NOW, price_e9=534_000_000
+        )
+        await add_market(here.pool, 3, "FINALIZED", finalized_at=NOW)
+        await add_market(here.pool, 4, "CANCELLED", activated_at=None)
+        cards = re.findall(r'<li class="card".*?</li>', (await here.get("/")).text, re.DOTALL)
+        cancelled, invalid, no, active = (re.sub(r"<[^>]+>|\s+", " ", card) for card in cards)
+        assert "Buy YES 61.2 %" in " ".join(active.split())
+        assert "Buy NO 38.8 %" in " ".join(active.split())
+        assert "+6.2 24 h" in " ".join(active.split())
+        assert "Ends 24 Jan 2026" in " ".join(active.split())
+        assert "NO won · final price 53.4% YES" in " ".join(no.split())
+        assert "INVALID no outcome" in " ".join(invalid.split())
+        assert "Cancelled never traded" in " ".join(cancelled.split())
+        for ended in cards[:3]:
+            assert "data-gauge" not in ended
+            assert "Buy " not in ended
+
+
+async def test_replies_stand_below_their_comment_and_claims_wait_at_the_wallet(
+    database_url: str, redis_url: str
+) -> None:
+    async with site(database_url, redis_url) as here:
+        key = await add_market(here.pool, 1, "FINALIZED", final_outcome=True, finalized_at=NOW)
+        await add_position(here.pool, key, address(2), 3 * 10**9, 0, 10**9)
+        token = await here.sign_in(wallet(2))
+        body = {"market_id": key, "content": "First"}
+        first = (await here.post("/api/discussions", body, token)).json()["discussion"]["id"]
+        await here.post("/api/discussions", {**body, "content": "Second"}, token)
+        await here.post("/api/discussions", {**body, "content": "Echo", "parent_id": first}, token)
+        text = (await here.get(f"/markets/{key}")).text
+        assert text.index("Second") < text.index("First") < text.index("Echo")
+        assert re.search(rf'id="comment-{first}".*?<ol class="replies"[^>]*><li.*?Echo', text, re.DOTALL)
+        held = (await here.get(f"/wallets/{address(2)}")).text
+        assert re.search(r"Claims waiting.*?3\.000 SOL", held, re.DOTALL)
+
+
+async def test_the_lists_of_wallets_and_of_what_happened_are_pages(database_url: str) -> None:
+    async with site(database_url) as here:
+        key = await add_market(here.pool, 1, question="Will the pier hold?")
+        await add_trade(here.pool, key, address(2), 1)
+        await add_position(here.pool, key, address(2), 1000, 0, 600)
+        leaders = (await here.get("/leaderboard?window=all&by=volume")).text
+        assert f'href="/wallets/{address(2)}"' in leaders
+        activity = (await here.get("/activity?kind=trade")).text
+        assert "Will the pier hold?" in activity
+        assert "buy YES" in activity
+        assert "No trades" not in activity
+        assert (await here.get("/portfolio")).status_code == 200
+        for path in ("/leaderboard?by=beauty", "/activity?kind=weather"):
+            assert (await here.get(path)).status_code == 400
+
+
+async def test_other_sites_and_search_engines_are_told_where_and_what_a_market_is(database_url: str) -> None:
+    async with site(database_url, public_api_url="https://markets.example/") as here:
+        key = await add_market(here.pool, 1, question='Will "it" rain?', price_e9=612_000_000)
+        text = (await here.get(f"/markets/{key}")).text
+        assert (
+            f'<meta property="og:image" content="https://markets.example/markets/{key}/picture.png">' in text
+        )
+        assert '<meta property="og:title" content="Will &#34;it&#34; rain?">' in text
+        assert "61.2% YES" in text
+        picture = await here.get(f"/markets/{key}/picture.png")
+        assert picture.headers["content-type"] == "image/png"
+        assert picture.content.startswith(b"\x89PNG")
+        assert (await here.get(f"/markets/{market_id(9)}/picture.png")).status_code == 404
+        assert "Sitemap: https://markets.example/sitemap.xml" in (await here.get("/robots.txt")).text
+        assert f"<loc>https://markets.example/markets/{key}</loc>" in (await here.get("/sitemap.xml")).text
+        assert (await here.get("/favicon.ico")).content.startswith(b"\x89PNG")
 
 
 async def test_long_tapes_are_read_on_by_cursor(database_url: str) -> None:
@@ -215,23 +297,26 @@ async def test_a_withdrawal_of_a_debt_is_not_called_one_of_liquidity(database_ur
         ]
 
 
-@pytest.mark.parametrize("env", ["devnet", "production"])
-async def test_outside_of_the_local_stack_there_is_no_demo_wallet(database_url: str, env: str) -> None:
+@pytest.mark.parametrize(("env", "chain"), [("devnet", "solana:devnet"), ("production", "solana:mainnet")])
+async def test_outside_of_the_local_stack_wallets_trade_and_there_is_no_demo_wallet(
+    database_url: str, env: str, chain: str
+) -> None:
     async with site(
         database_url, zmart_env=env, helius_webhook_secret="what Helius echoes, of 32 characters"
     ) as here:
         key = await add_market(here.pool, 1)
-        for path in ("/", f"/markets/{key}", f"/wallets/{address(2)}"):
+        for path in ("/", f"/markets/{key}", f"/wallets/{address(2)}", "/new"):
             text = (await here.get(path)).text
-            assert "wallet/page.js" not in text
-            assert "data-part" not in text
-            assert "/new" not in text
+            assert "data-local" not in text
+            assert "demo wallet" not in text
+            assert "/dashboard" not in text
+            assert f'data-chain="{chain}"' in text
+        assert 'data-part="ACTIVE"' in (await here.get(f"/markets/{key}")).text
         unknown = await here.post("/api/nothing/at/all", {})
         for answer in (
             await here.post("/api/local/faucet", {"wallet": address(2)}),
             await here.get("/api/local/faucet"),
             await here.get(f"/api/local/wallets/{address(2)}"),
-            await here.get("/new"),
         ):
             assert answer.status_code == 404
             assert answer.json()["message"] == unknown.json()["message"]

@@ -37,3 +37,14 @@ def test_basis_points_sizes_and_addresses_are_short() -> None:
     assert numbers.kilobytes(2049) == "2.1 KiB"
     assert numbers.short("A" * 44) == "AAAA…AAAA"
     assert numbers.short(None) == "-"
+
+
+def test_durations_changes_and_fees_are_written_in_their_units() -> None:
+    seconds = (59, 60, 3600, 7199, 86_400, 259_200)
+    assert [numbers.duration(each) for each in seconds] == [
+        "0 minutes", "1 minute", "1 hour", "1 hour", "1 day", "3 days",
+    ]  # fmt: skip
+    assert [numbers.points(change) for change in (15_000_000, 0, -20_000_000)] == ["+1.5", "±0.0", "−2.0"]
+    assert [numbers.precise(lamports) for lamports in (5000, 10**9, 1_000_000_001)] == [
+        "0.000005", "1", "1.000000001",
+    ]  # fmt: skip

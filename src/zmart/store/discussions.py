@@ -82,7 +82,7 @@ async def one(pool: Pool, comment_id: UUID) -> CommentRow | None:
 async def add(
     pool: Pool, market_id: MarketId, wallet: Wallet, content: str, parent: UUID | None
 ) -> CommentRow:
-    """Insert a comment, as an answer to `parent` if that is given."""
+    """Insert a comment, as a reply to `parent` if that is given."""
     return CommentRow(**await pool.fetchrow(_ADD, market_id, wallet, content, parent) or {})
 
 

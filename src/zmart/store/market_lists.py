@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from zmart.market.types import Lamports, MarketId, PriceE9
@@ -22,6 +24,14 @@ LEFT JOIN LATERAL (
     WHERE t.market_id = m.market_id AND t.traded_at <= {LATEST_CHAIN_TIME} - {DAY}
     ORDER BY t.traded_at DESC, t.slot DESC, t.index_in_block DESC, t.ordinal DESC LIMIT 1) before ON true
 ORDER BY r.volume * r.wallets DESC, m.market_id LIMIT $1
+"""
+_BEFORE = f"""
+SELECT m.market_id, coalesce(before.price_yes_after_e9, 500000000) AS price_before_e9
+FROM unnest($1::text[]) AS m (market_id)
+LEFT JOIN LATERAL (
+    SELECT price_yes_after_e9 FROM trades t
+    WHERE t.market_id = m.market_id AND t.traded_at <= {LATEST_CHAIN_TIME} - {DAY}
+    ORDER BY t.traded_at DESC, t.slot DESC, t.index_in_block DESC, t.ordinal DESC LIMIT 1) before ON true
 """
 _CATEGORIES = f"""
 SELECT coalesce(d.category, '{UNCATEGORIZED}') AS category, count(*) AS markets,
@@ -91,6 +101,13 @@ class RelatedRow(msgspec.Struct, frozen=True, kw_only=True):
 async def trending(pool: Pool, limit: int) -> list[TrendingRow]:
     """Return markets by volume times traders of the last 24 hours of chain time."""
     return [TrendingRow(**row) for row in await pool.fetch(_TRENDING, limit)]
+
+
+async def prices_before(pool: Pool, market_ids: Sequence[MarketId]) -> dict[MarketId, PriceE9]:
+    """Return the YES price of each market 24 hours of chain time ago; of one that was not traded then, the opening
+    price."""
+    rows = await pool.fetch(_BEFORE, list(market_ids))
+    return {row["market_id"]: row["price_before_e9"] for row in rows}
 
 
 async def categories(pool: Pool) -> list[CategoryRow]:

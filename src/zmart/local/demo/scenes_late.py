@@ -86,7 +86,7 @@ async def _tape_agrees(world: DemoWorld, play: MarketPlay, last: LandedTransacti
 
 
 async def talk(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Write comments, an answer, and delete one."""
+    """Write comments, a reply, and delete one."""
     first = await world.users[4].post(
         "/api/discussions", {"market_id": play.id, "content": "The stage is already being built."}
     )

@@ -77,7 +77,7 @@ class ReferenceModel(QuotingModel):
         fits_u64(shares, "shares")
         before = self.cost(q_yes, q_no, b)
         if shares > (q_yes if outcome else q_no):
-            raise PricingError("InsufficientShares", "more shares than are out")
+            raise PricingError("InsufficientShares", "more shares than are outstanding")
         after = Quantities(q_yes, q_no, b).after(outcome, -shares)
         return Lamports(before - self.cost(after.q_yes, after.q_no, b))
 

@@ -83,7 +83,7 @@ class V069Model(QuotingModel):
         """As in PricingModel. Raises InsufficientShares, then as cost does, and UnderflowError."""
         fits_u64(shares, "shares")
         if shares > (q_yes if outcome else q_no):
-            raise PricingError("InsufficientShares", "more shares than are out")
+            raise PricingError("InsufficientShares", "more shares than are outstanding")
         after = Quantities(q_yes, q_no, b).after(outcome, -shares)
         gross = self.cost(q_yes, q_no, b) - self.cost(after.q_yes, after.q_no, b)
         return Lamports(fits_u64(gross, "gross proceeds"))

@@ -19,7 +19,7 @@ from zmart.services.gateway.api import (
     users,
     votes,
 )
-from zmart.services.gateway.explorer import pages
+from zmart.services.gateway.explorer import pages, people_pages, sharing
 from zmart.services.gateway.openapi import routes as openapi_routes
 
 HANDLERS: list[ControllerRouterHandler] = [
@@ -38,6 +38,8 @@ HANDLERS: list[ControllerRouterHandler] = [
     *system.HANDLERS,
     *openapi_routes.HANDLERS,
     *pages.HANDLERS,
+    *people_pages.HANDLERS,
+    *sharing.HANDLERS,
 ]
 
 FACADE_HANDLERS: list[ControllerRouterHandler] = [*supabase_facade.HANDLERS]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.params import FromPath, JSONBody
 
 from zmart.errors import Conflict
 from zmart.market.types import Address, Lamports, Signature
 from zmart.services.gateway.api import lookup
 from zmart.services.gateway.context import Context
-from zmart.services.gateway.explorer.pages import demo_wallet
-from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.problems import TooManyRequests
 from zmart.services.gateway.http.rate_limiting import limit_headers
 from zmart.services.gateway.http.rate_limits import RateLimitPolicy
@@ -63,10 +61,4 @@ async def faucet_balance(context: Context, wallet: FromPath[str]) -> FaucetBalan
     return FaucetBalance(wallet=who, lamports=await context.chain().get_balance(who))
 
 
-@get("/new", include_in_schema=False)
-async def propose(context: Context) -> Response[str]:
-    """Show a form to propose a market with the demo wallet."""
-    return page("new.html", title="Propose a market", local=demo_wallet(context))
-
-
-HANDLERS = [faucet, faucet_balance, propose]
+HANDLERS = [faucet, faucet_balance]

@@ -8,8 +8,9 @@ from zmart.market.times import iso
 from zmart.market.types import PRICE_ONE, VoteKind
 from zmart.services.gateway.api import paging, serializers, timeline, vote_terms
 from zmart.services.gateway.api.paging import TapeKey, TimeKey
+from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.explorer import charts, market_timeline, vote_totals
+from zmart.services.gateway.explorer import charts, discussion_threads, market_timeline, vote_totals
 from zmart.store import change_feed, discussions, market_voting, positions, trades, vote_lists, votes
 from zmart.store.markets import MarketRow
 
@@ -34,13 +35,16 @@ async def values(
     counts = await votes.counts(context.pool, row.market_id)
     not_counted = await votes.not_counted(context.pool, row.market_id)
     voting = vote_terms.of_row(context.settings, await market_voting.of_market(context.pool, row.market_id))
-    drawn = await _points(context, row)
+    drawn = await price_points(context, row)
     return {
         "title": row.question or f"Market {row.market_id[:8]}",
         "market": row,
         "head": head,
         "socket": context.socket_url,
         "outcome": serializers.outcome_word(row),
+        "deadline": _deadline(row, policy),
+        "opens_for_outcome": _opens_for_outcome(context, row, policy),
+        "pricing_model": context.pricing.name,
         "finalize_after": serializers.finalize_after(row, policy),
         "ballots": vote_totals.of_market(
             row, vote_totals.totals_by_kind(counts, not_counted, voting), policy
@@ -57,6 +61,26 @@ async def values(
         **await _tape(context, row, tape_cursor),
         **await _talk(context, row, talk_cursor),
     }
+
+
+def _opens_for_outcome(context: AppContext, row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
+    """Return from when on the program takes a proposed outcome; None where it takes one at any time (v0.69), and
+    before its rules are indexed."""
+    if context.pricing.name != "reference" or policy.rules is None or row.activated_at is None:
+        return None
+    return row.activated_at + timedelta(seconds=policy.rules.min_resolution_delay)
+
+
+def _deadline(row: MarketRow, policy: FinalizationPolicy) -> datetime | None:
+    """Return until when users can act on the present step; None for steps without an end, and before the program's
+    rules are indexed."""
+    if row.state == "DISPUTED" and row.dispute_initiated_at is not None:
+        return row.dispute_initiated_at + policy.voting
+    if row.state == "RESOLVING" and row.resolution_proposed_at is not None and policy.rules is not None:
+        return row.resolution_proposed_at + timedelta(seconds=policy.rules.dispute_period)
+    if row.state == "PROPOSED" and policy.deadlines is not None:
+        return row.created_at + timedelta(seconds=policy.deadlines.proposal_s)
+    return None
 
 
 async def _people(context: AppContext, row: MarketRow) -> dict[str, object]:
@@ -90,10 +114,14 @@ async def _talk(context: AppContext, row: MarketRow, cursor: str | None) -> dict
     older = (
         paging.cursor_of(TimeKey(page_rows[-1].created_at, page_rows[-1].id)) if more and page_rows else None
     )
-    return {"talk": page_rows, "older_comments": older, "talk_is_live": after is None}
+    return {
+        "talk": discussion_threads.threads_of(page_rows),
+        "older_comments": older,
+        "talk_is_live": after is None,
+    }
 
 
-async def _points(context: AppContext, row: MarketRow) -> list[tuple[datetime, int]]:
+async def price_points(context: AppContext, row: MarketRow) -> list[tuple[datetime, int]]:
     """Return the price after each of the newest trades, with the opening price if they reach back to it."""
     until = datetime.now(UTC) + timedelta(days=3650)  # the clock of a local chain may be ahead of ours
     points: list[tuple[datetime, int]] = [

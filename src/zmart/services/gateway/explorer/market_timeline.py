@@ -69,7 +69,7 @@ def note(event: str, details: dict[str, object]) -> str:
         case "ProposalAggregated":
             return f"{details['likes']} for, {details['dislikes']} against"
         case "DisputeAggregated":
-            return f"{details['agrees']} agreed, {details['disagrees']} disagreed"
+            return f"{details['agrees']} say wrong, {details['disagrees']} say right"
         case "MarketResolved":
             return _word(details["outcome"])
         case "MarketFinalized":
@@ -83,7 +83,7 @@ def note(event: str, details: dict[str, object]) -> str:
         case "ProposalVoteSubmitted":
             return "for" if details["vote"] else "against"
         case "DisputeVoteSubmitted":
-            return "agrees" if details["vote"] else "disagrees"
+            return "wrong" if details["vote"] else "right"
         case _:
             return ""
 
@@ -94,7 +94,8 @@ def _final(details: dict[str, object]) -> str:
         return outcome
     if details.get("dispute_agree") is None:
         return f"{outcome}, after a dispute"
-    return f"{outcome}, after a dispute ({details['dispute_agree']} to {details['dispute_disagree']})"
+    votes = f"{details['dispute_agree']} say wrong, {details['dispute_disagree']} say right"
+    return f"{outcome}, after a dispute ({votes})"
 
 
 def _word(outcome: object) -> str:

@@ -12,6 +12,12 @@ def sol(lamports: int) -> str:
     return _fixed(lamports, 3)
 
 
+def precise(lamports: int) -> str:
+    """Return lamports as SOL with all of their decimals, as 0.000005."""
+    whole, rest = divmod(lamports, _UNIT)
+    return f"{whole:,}.{rest:09d}".rstrip("0").rstrip(".")
+
+
 def shares(amount: int) -> str:
     """Return shares with two decimals, as 12.35."""
     return _fixed(amount, 2)
@@ -28,9 +34,27 @@ def cents(price_e9: int) -> str:
     return f"{tenths // 10}.{tenths % 10}"
 
 
+def points(change_e9: int) -> str:
+    """Return the change of a price in percentage points with a sign and one decimal, as +1.5."""
+    sign = "+" if change_e9 > 0 else "−" if change_e9 < 0 else "±"
+    return f"{sign}{cents(abs(change_e9))}"
+
+
 def percent(bps: int) -> str:
     """Return basis points as percent, as 70 or 66.66."""
     return f"{bps // 100}" if bps % 100 == 0 else f"{bps // 100}.{bps % 100:02d}"
+
+
+def duration(seconds: int) -> str:
+    """Return a duration in its largest unit, rounded down, as "3 days", "1 hour" or "5 minutes"."""
+    for unit, size_s in (("day", 86_400), ("hour", 3_600)):
+        if seconds >= size_s:
+            return _counted(seconds // size_s, unit)
+    return _counted(seconds // 60, "minute")
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
 
 
 def short(address: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import Response, get
@@ -11,11 +12,11 @@ from zmart.chain.signatures import is_signature
 from zmart.errors import NotFound
 from zmart.market.identifiers import parse_market
 from zmart.market.text_input import search_text
-from zmart.market.types import MarketState
+from zmart.market.types import MarketId, MarketState
 from zmart.services.gateway.api import lookup, paging
 from zmart.services.gateway.api.paging import MarketKey
 from zmart.services.gateway.context import AppContext, Context
-from zmart.services.gateway.explorer import assets, market_page, transaction_page, wallet_page
+from zmart.services.gateway.explorer import assets, market_page, sharing, site_values, transaction_page
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.store import change_feed, market_lists, markets
@@ -56,6 +57,7 @@ async def index(
         "index.html",
         title="Markets",
         markets=rows,
+        changes=await _changes(context, rows),
         total=await markets.count(context.pool, filters, order),
         categories=await market_lists.categories(context.pool),
         states=[state.name for state in MarketState],
@@ -66,7 +68,7 @@ async def index(
         searched=filters.q,
         head=head,
         socket=context.socket_url,
-        local=demo_wallet(context),
+        site=await site_values.of(context),
     )
 
 
@@ -82,6 +84,15 @@ async def _listed(
     if order is Sort.TRENDING:
         return list(rows), {"offset": str(offset + _PAGE_SIZE)}
     return list(rows), {"cursor": paging.cursor_of(MarketKey(*markets.key_of(order, rows[-1])))}
+
+
+async def _changes(context: AppContext, rows: Sequence[MarketRow]) -> dict[MarketId, int]:
+    """Return by how much the YES price of each market that is traded changed within 24 hours, in 1e-9."""
+    traded = [row.market_id for row in rows if row.state == "ACTIVE"]
+    before = await market_lists.prices_before(context.pool, traded)
+    return {
+        row.market_id: row.price_yes_e9 - before[row.market_id] for row in rows if row.market_id in before
+    }
 
 
 def _chosen(filters: Filters, order: Sort) -> dict[str, str]:
@@ -101,23 +112,26 @@ async def market(
     """Show one market: price, trades, votes, timeline, comments."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
     values = await market_page.values(context, row, trades, talk)
-    return page("market.html", values, local=demo_wallet(context))
-
-
-@get("/wallets/{wallet:str}", include_in_schema=False)
-async def wallet_of(
-    context: Context, wallet: FromPath[str], trades: FromQuery[str | None] = None
-) -> Response[str]:
-    """Show one wallet: positions, trades, votes, results."""
-    who = lookup.wallet_in_path(wallet)
-    return page("wallet.html", await wallet_page.values(context, who, trades), local=demo_wallet(context))
+    shared = sharing.link_values(context, row)
+    return page("market.html", values, shared=shared, site=await site_values.of(context))
 
 
 @get("/transactions/{signature:str}", include_in_schema=False)
 async def transaction(context: Context, signature: FromPath[str]) -> Response[str]:
     """Show one transaction: its status, and its events."""
     values = await transaction_page.values(context, lookup.signature_in_path(signature))
-    return page("transaction.html", values, local=demo_wallet(context))
+    return page("transaction.html", values, site=await site_values.of(context))
+
+
+@get("/new", include_in_schema=False)
+async def propose(context: Context) -> Response[str]:
+    """Show a form to propose a market."""
+    return page(
+        "new.html",
+        title="Propose a market",
+        least_b=context.pricing.min_b,
+        site=await site_values.of(context),
+    )
 
 
 @get("/find", include_in_schema=False)
@@ -150,9 +164,4 @@ async def static(path: FromPath[str]) -> Response[bytes]:
     return Response(content, media_type=kind, headers={"Cache-Control": caching})
 
 
-def demo_wallet(context: AppContext) -> dict[str, str] | None:
-    """Return the settings of the demo wallet, which only the local stack has; else None."""
-    return {"program": context.program.address} if context.settings.is_local else None
-
-
-HANDLERS = [index, market, wallet_of, transaction, find, static]
+HANDLERS = [index, market, transaction, propose, find, static]

@@ -28,22 +28,25 @@ def _environment() -> Environment:
         sol=numbers.sol,
         gain=numbers.gain,
         shares=numbers.shares,
+        precise=numbers.precise,
         cents=numbers.cents,
         percent=numbers.percent,
+        points=numbers.points,
         short=numbers.short,
+        duration=numbers.duration,
         kilobytes=numbers.kilobytes,
         day=day,
         iso=iso,
     )
-    made.globals.update(asset=assets.address, local=None, searched=None)
+    made.globals.update(asset=assets.address, site=None, searched=None)
     return made
 
 
 def page(
     template: str, context: Mapping[str, object] | None = None, *, status_code: int = 200, **values: object
 ) -> Response[str]:
-    """Return the HTML response of a template with `context` and `values`. `local` among them: the settings of the demo
-    wallet, in the local stack only."""
+    """Return the HTML response of a template with `context` and `values`. `site` among them: what the wallet needs
+    (site_values.py); without it the page offers no wallet."""
     text = _environment().get_template(template).render(**(context or {}), **values)
     return Response(text, status_code=status_code, media_type="text/html", headers=dict(_PRIVATE))
 

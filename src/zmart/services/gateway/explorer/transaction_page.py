@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
+from zmart.chain.network_fees import NetworkFee, parse_fee
 from zmart.client.shapes.transactions import SimulationError
-from zmart.errors import ChainError
+from zmart.errors import ChainError, DecodeError
 from zmart.market.types import MarketId, Signature, Slot
 from zmart.services.gateway.context import AppContext
-from zmart.services.gateway.explorer import market_timeline
+from zmart.services.gateway.explorer import event_fields, market_timeline
+from zmart.services.gateway.explorer.event_fields import EventField
 from zmart.store import markets, transactions
 from zmart.store.markets import MarketRow
 from zmart.store.transactions import LoggedEvent
 
 _MAX_EVENTS = 50
+_FEE_WAIT_S = 0.5
 
 
 class TransactionEventRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An event in words, with its fields as logged."""
+    """An event in words, with its fields; `at`: by the chain's clock."""
 
     title: str
     note: str
     market_id: MarketId | None
-    fields: list[tuple[str, str]]
+    at: datetime | None
+    fields: list[EventField]
 
 
 class TransactionFate(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +52,16 @@ async def values(context: AppContext, signature: Signature) -> dict[str, object]
         fate = await _fate_on_chain(context, signature)
     else:
         fate = TransactionFate(status="landed", slot=indexed.slot, confirmation=indexed.finality)
+    lines = [_line(row, touched) for row in logged]
     return {
         "title": f"Transaction {signature[:8]}…",
         "signature": signature,
         "fate": fate,
         "is_indexed": indexed is not None,
-        "lines": [_line(row, touched) for row in logged],
+        "lines": lines,
+        "at": next((line.at for line in lines if line.at is not None), None),
+        "fee": await _fee(context, signature),
+        "gateway": context.settings.ipfs_gateway_url,
         "questions": {key: row.question for key, row in touched.items()},
     }
 
@@ -68,7 +78,6 @@ async def _fate_on_chain(context: AppContext, signature: Signature) -> Transacti
 
 def _line(row: LoggedEvent, touched: Mapping[MarketId, MarketRow]) -> TransactionEventRow:
     details = msgspec.json.decode(row.event, type=dict[str, object])
-    listed = {name: value for name, value in details.items() if name not in ("event", "market_id")}
     market = touched.get(row.market_id) if row.market_id else None
     wallet = details.get("creator", details.get("user"))
     is_debt = row.name == "LiquidityWithdrawn" and market is not None and wallet != market.creator
@@ -76,16 +85,22 @@ def _line(row: LoggedEvent, touched: Mapping[MarketId, MarketRow]) -> Transactio
         title=market_timeline.title(row.name, is_debt=is_debt),
         note=market_timeline.note(row.name, details),
         market_id=row.market_id,
-        fields=[(name, _text(value)) for name, value in listed.items()],
+        at=_moment(details.get("timestamp", details.get("cancelled_at"))),
+        fields=event_fields.fields_of(row.name, details),
     )
 
 
-def _text(value: object) -> str:
-    """Return a field as the chain logged it: exact integers, true and false; "-" for none."""
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return str(value).lower()
-        case _:
-            return str(value)
+def _moment(timestamp: object) -> datetime | None:
+    return datetime.fromtimestamp(timestamp, UTC) if isinstance(timestamp, int) else None
+
+
+async def _fee(context: AppContext, signature: Signature) -> NetworkFee | None:
+    """Return the network's fee as a node reports it; None if none does now."""
+    if context.rpc is None:
+        return None
+    try:
+        async with asyncio.timeout(_FEE_WAIT_S):
+            raw = await context.rpc.get_transaction_json(signature)
+            return None if raw is None else parse_fee(raw)
+    except (ChainError, DecodeError, TimeoutError):
+        return None

@@ -68,7 +68,7 @@ def of_market(
         VoteKind.DISPUTE,
         totals,
         question=f"Is the proposed outcome {side_name(bool(row.proposed_outcome))} wrong?",
-        words=("wrong", "right"),
+        words=("say wrong", "say right"),
         threshold_bps=policy.dispute_threshold,
         is_open=row.state == "DISPUTED",
     )

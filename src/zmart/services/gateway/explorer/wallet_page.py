@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from zmart.market.types import VoteKind, Wallet
-from zmart.services.gateway.api import paging
+from datetime import datetime
+
+from zmart.market.times import parse_iso
+from zmart.market.types import Lamports, VoteKind, Wallet
+from zmart.services.gateway.api import paging, valuation
 from zmart.services.gateway.api.paging import TapeKey
 from zmart.services.gateway.context import AppContext
+from zmart.services.gateway.explorer import charts
 from zmart.store import markets, positions, trades, users, vote_lists
 
 _POSITIONS = 100
 _TRADES = 25
 _VOTES = 25
+_PROFIT_TRADES = 1000
 
 
 async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dict[str, object]:
@@ -26,15 +31,35 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
     mentioned = {trade.market_id for trade in tape} | {vote.market_id for vote in cast}
     missing = list(mentioned - named.keys())
     named |= {key: row.question for key, row in (await markets.several(context.pool, missing)).items()}
+    valued = [(row, row.value(context.claim_rule)) for row in held]
+    profit = await _profit(context, wallet)
     return {
         "title": f"Wallet {wallet[:4]}…{wallet[-4:]}",
         "wallet": wallet,
         "profile": await users.profile(context.pool, wallet),
         "counts": await users.counts(context.pool, wallet),
         "results": await users.results(context.pool, wallet, context.claim_rule),
-        "held": [(row, row.value(context.claim_rule)) for row in held],
+        "held": valued,
+        "claims": [
+            (row, value)
+            for row, value in valued
+            if row.state == "FINALIZED" and not row.has_claimed and value.current > 0
+        ],
+        "profit": profit,
+        "profit_line": charts.amount_path(profit),
+        "width": charts.WIDTH,
+        "height": charts.HEIGHT,
         "tape": tape,
         "older_trades": paging.cursor_of(TapeKey(*tape[-1].position)) if more and tape else None,
         "cast": sorted(cast, key=lambda vote: vote.created_at, reverse=True),
         "questions": named,
     }
+
+
+async def _profit(context: AppContext, wallet: Wallet) -> list[tuple[datetime, Lamports]]:
+    """Return the profit after each of the newest trades, what is held at the price of its last trade here."""
+    tape = await trades.of_wallet(context.pool, wallet, _PROFIT_TRADES)
+    return [
+        (parse_iso(point.timestamp), Lamports(point.realized_pnl + point.value - point.invested))
+        for point in valuation.history(tape[::-1])
+    ]

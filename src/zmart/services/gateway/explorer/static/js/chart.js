@@ -1,43 +1,54 @@
-// The price of YES over time: each trade, or candles (close as a line, the range between low and high behind it, the
-// volume at the bottom). The server's own drawing stays where this cannot run.
+// The price over time, YES and NO, in a range of time: candles (close as a line, the range between low and high of YES
+// behind it, the volume at the bottom), or each trade of a young market. The server's own drawing stays where this cannot run.
 import { element } from "./dom.js";
-import { sol, when } from "./numbers.js";
+import { sol } from "./numbers.js";
+import { when } from "./times.js";
+import { chainNow } from "./wallet/api.js";
 
-const STEPS_S = { "1m": 60, "5m": 300, "1h": 3600, "1d": 86400 };
-const WORDS = { trades: "each trade", "1m": "1 min", "5m": "5 min", "1h": "1 hour", "1d": "1 day" };
-const MOST_CANDLES = 600;
+const RANGES_S = { "1h": 3600, "6h": 21600, "1d": 86400, "1w": 604800, "1m": 2592000, all: Infinity };
+const WORDS = { "1h": "1 hour", "6h": "6 hours", "1d": "1 day", "1w": "1 week", "1m": "1 month", all: "All" };
+const STEPS = [["1m", 60], ["5m", 300], ["1h", 3600], ["1d", 86400]];
+const MOST_CANDLES = 800;
 const MOST_POINTS = 3000;
+const YOUNG_S = 1800;
+const MOST_TRADES = 200;
 const LEAST_WIDTH_S = 20;
+const [TIME, YES, NO, LOW, HIGH, VOLUME] = [0, 1, 2, 3, 4, 5];
 
-// Which steps make sense for a market that was traded for so many seconds, and which one is shown first.
-function choices(span_s) {
-  const fitting = Object.keys(STEPS_S).filter((name) => span_s / STEPS_S[name] >= 3);
-  const first = fitting.find((name) => span_s / STEPS_S[name] <= 300) ?? fitting.at(-1);
-  return { names: ["trades", ...fitting.slice(0, 4)], first: span_s < 1800 || !first ? "trades" : first };
-}
+const stepOf = (length_s) => STEPS.find(([, step]) => length_s / step <= MOST_CANDLES) ?? STEPS.at(-1);
 
 export function drawChart(root, id) {
   const box = root.querySelector("[data-chart]");
   const note = root.querySelector("[data-chart-note]");
-  const from_s = Date.parse(box.dataset.from ?? "") / 1000;
-  let to_s = Date.parse(box.dataset.to ?? "") / 1000;
-  let interval = "trades";
-  let columns = null; // times, close, low, high, volume
+  let from_s = Date.parse(box.dataset.from ?? "") / 1000;
+  const traded_s = Date.parse(box.dataset.to ?? "") / 1000;
+  // a market that is traded has its price until now
+  let to_s = root.dataset.phase === "ACTIVE" && !Number.isNaN(traded_s) ? Math.max(traded_s, chainNow() / 1000) : traded_s;
+  let columns = null;
+  let step_s = 0; // of a candle; 0: each trade
+  let lastShow = 0;
   let plot = null;
+  const sides = { YES: true, NO: false };
 
-  async function show(name) {
-    interval = name;
-    for (const button of root.querySelectorAll("[data-interval]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.interval === name));
+  async function show(range) {
+    for (const button of root.querySelectorAll("[data-range]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.range === range));
     }
-    columns = name === "trades" ? await readTrades(id) : await readCandles(id, name, from_s, to_s);
+    const request = ++lastShow;
+    const length_s = Math.min(RANGES_S[range], to_s - from_s);
+    const [name, step] = stepOf(length_s);
+    const isYoung = to_s - from_s < YOUNG_S;
+    const read = await (isYoung ? readTrades(id, from_s) : readCandles(id, name, to_s - length_s, to_s, step));
+    if (request !== lastShow) return;
+    columns = read;
+    step_s = isYoung ? 0 : step;
     paint();
   }
 
   function paint() {
-    if (!columns || !columns[0].length) return;
+    if (!columns || !columns[TIME].length) return;
     plot?.destroy();
-    plot = new uPlot(options(box, interval, tell), columns, (made, ready) => {
+    plot = new uPlot(options(box, step_s, sides, tell), columns, (made, ready) => {
       box.replaceChildren(made.root);
       ready();
     });
@@ -46,66 +57,91 @@ export function drawChart(root, id) {
   }
 
   function tell(plotted) {
-    const at = plotted.cursor?.idx ?? columns[0].length - 1;
-    const volume = interval === "trades" ? "" : ` · ${sol(columns[4][at] * 1e9)} SOL traded`;
-    note.textContent = `${when(columns[0][at] * 1000)} · ${columns[1][at].toFixed(1)}% YES${volume}`;
-    box.setAttribute("aria-label", `Price of YES over time, ${columns[1].at(-1).toFixed(1)} percent at the end`);
+    const at = plotted.cursor?.idx ?? columns[TIME].length - 1;
+    const volume = columns[VOLUME][at];
+    const traded = volume ? ` · ${sol(volume * 1e9)} SOL traded` : "";
+    const price = `${columns[YES][at].toFixed(1)}% YES · ${columns[NO][at].toFixed(1)}% NO`;
+    note.textContent = `${when(columns[TIME][at] * 1000)} · ${price}${traded}`;
+    box.setAttribute("aria-label", `Price over time, ${columns[YES].at(-1).toFixed(1)} percent YES at the end`);
   }
 
   function push(trade) {
     const at_s = Date.parse(trade.created_at) / 1000;
     to_s = Math.max(to_s || at_s, at_s);
-    if (!columns) {
-      if (!Number.isNaN(at_s)) show("trades");
-      return;
-    }
+    from_s ||= at_s; // the first trade of a market that was not open when the page was rendered
+    if (!columns) return begin();
     const price = Number(trade.price_after) * 100;
-    if (interval === "trades") add(columns, Math.max(at_s, columns[0].at(-1) ?? 0), price);
-    else extend(columns, STEPS_S[interval], at_s, price, trade.cost / 1e9);
+    const traded = Number(trade.cost) / 1e9;
+    if (step_s) extend(columns, step_s, at_s, price, traded);
+    else add(columns, Math.max(at_s, columns[TIME].at(-1) ?? 0), price, price, price, traded);
     plot?.setData(columns);
     if (plot) tell(plot);
   }
 
-  if (window.uPlot && box.dataset.to) {
-    const { names, first } = choices(to_s - from_s);
-    offer(root, names, show);
-    show(first);
+  let begun = false;
+  function begin() {
+    if (begun || !window.uPlot) return;
+    begun = true;
+    const fitting = Object.keys(RANGES_S).filter((name) => RANGES_S[name] < to_s - from_s);
+    offer(root, to_s - from_s < YOUNG_S ? [] : [...fitting, "all"], show);
+    offerSides(root, sides, paint);
+    show("all");
   }
+
+  if (box.dataset.to) begin();
   new ResizeObserver(() => plot?.setSize(size(box))).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   return { push };
 }
 
 function offer(root, names, show) {
-  const group = root.querySelector("[data-intervals]");
+  const group = root.querySelector("[data-ranges]");
   group.hidden = names.length < 2;
   for (const name of names) {
-    const button = element("button", { type: "button", class: "plain", "data-interval": name }, WORDS[name]);
+    const button = element("button", { type: "button", class: "plain", "data-range": name }, WORDS[name]);
     button.addEventListener("click", () => show(name));
     group.append(button);
   }
 }
 
-async function readTrades(id) {
-  const { price_history } = await read(`/api/markets/${id}/price-history?limit=1000`);
-  const columns = [[], [], [], [], []];
-  for (const point of price_history) add(columns, Date.parse(point.timestamp) / 1000, point.yes);
+// Which of the two lines are drawn; one at least.
+function offerSides(root, sides, paint) {
+  const group = root.querySelector("[data-sides]");
+  group.hidden = false;
+  for (const side of Object.keys(sides)) {
+    const button = element("button", { type: "button", class: "plain", "aria-pressed": String(sides[side]) }, side);
+    button.addEventListener("click", () => {
+      const others = Object.keys(sides).filter((name) => name !== side && sides[name]);
+      sides[side] = !sides[side] || others.length === 0;
+      button.setAttribute("aria-pressed", String(sides[side]));
+      paint();
+    });
+    group.append(button);
+  }
+}
+
+const empty = () => [[], [], [], [], [], []];
+
+async function readTrades(id, from_s) {
+  const { trades } = await read(`/api/markets/${id}/trades?limit=${MOST_TRADES}`);
+  const columns = empty();
+  if (trades.length < MOST_TRADES) add(columns, from_s, 50);
+  for (const trade of trades) {
+    const price = Number(trade.price_after) * 100;
+    add(columns, Math.max(Date.parse(trade.timestamp) / 1000, columns[TIME].at(-1) ?? 0), price, price, price, trade.cost / 1e9);
+  }
   return columns;
 }
 
-async function readCandles(id, name, from_s, to_s) {
-  const step = STEPS_S[name];
+async function readCandles(id, name, from_s, to_s, step) {
   const end = (Math.floor(to_s / step) + 1) * step;
   const start = Math.max(Math.floor(from_s / step) * step, end - step * MOST_CANDLES);
   const span = `start=${new Date(start * 1000).toISOString()}&end=${new Date(end * 1000).toISOString()}`;
   const { candles } = await read(`/api/markets/${id}/candles?interval=${name}&${span}`);
-  const columns = [[], [], [], [], []];
-  for (const candle of candles) {
-    columns[0].push(Date.parse(candle.timestamp) / 1000);
-    columns[1].push(Number(candle.close_price_yes) * 100);
-    columns[2].push(Number(candle.low_price_yes) * 100);
-    columns[3].push(Number(candle.high_price_yes) * 100);
-    columns[4].push(candle.volume / 1e9);
+  const columns = empty();
+  const percent = (price) => Number(price) * 100;
+  for (const { timestamp, close_price_yes, low_price_yes, high_price_yes, volume } of candles) {
+    add(columns, Date.parse(timestamp) / 1000, percent(close_price_yes), percent(low_price_yes), percent(high_price_yes), volume / 1e9);
   }
   return columns;
 }
@@ -116,28 +152,29 @@ async function read(path) {
   return answer.json();
 }
 
-function add(columns, at_s, price, low = price, high = price, volume = 0) {
-  [at_s, price, low, high, volume].forEach((value, column) => columns[column].push(value));
-  if (columns[0].length > MOST_POINTS) for (const column of columns) column.shift();
+function add(columns, at_s, yes, low = yes, high = yes, volume = 0) {
+  [at_s, yes, 100 - yes, low, high, volume].forEach((value, column) => columns[column].push(value));
+  if (columns[TIME].length > MOST_POINTS) for (const column of columns) column.shift();
 }
 
 // A trade into its candle; where nothing was traded in between, the last price stands.
 function extend(columns, step, at_s, price, volume) {
-  const [times, closes, lows, highs, volumes] = columns;
   const begin = Math.floor(at_s / step) * step;
-  while (times.at(-1) + step < begin) add(columns, times.at(-1) + step, closes.at(-1));
-  if (times.at(-1) < begin) add(columns, begin, price);
-  const last = times.length - 1;
-  closes[last] = price;
-  lows[last] = Math.min(lows[last], price);
-  highs[last] = Math.max(highs[last], price);
-  volumes[last] += volume;
+  const end = () => columns[TIME].at(-1);
+  while (end() + step < begin) add(columns, end() + step, columns[YES].at(-1));
+  if (end() < begin) add(columns, begin, price);
+  const last = columns[TIME].length - 1;
+  columns[YES][last] = price;
+  columns[NO][last] = 100 - price;
+  columns[LOW][last] = Math.min(columns[LOW][last], price);
+  columns[HIGH][last] = Math.max(columns[HIGH][last], price);
+  columns[VOLUME][last] += volume;
 }
 
 const size = (box) => ({ width: Math.max(box.clientWidth, 200), height: Math.max(box.clientHeight, 180) });
 
 const part = (parts) => {
-  const format = new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: "UTC" });
+  const format = new Intl.DateTimeFormat("en-GB", parts);
   return (at_s) => format.format(new Date(at_s * 1000)).replace("Sept", "Sep");
 };
 const SECOND = part({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -157,33 +194,40 @@ function times(splits, step_s) {
   });
 }
 
-function options(box, interval, tell) {
+function options(box, step_s, sides, tell) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const axis = { stroke: colour("--quiet"), font: "12px system-ui, sans-serif", grid: { stroke: colour("--line"), width: 1 } };
   const ticks = { show: false };
   const hidden = { points: { show: false } };
-  const line = { label: "YES", stroke: colour("--accent"), width: 2, points: { show: false } };
-  if (interval === "trades") line.paths = uPlot.paths.stepped({ align: 1 });
-  const edge = { ...hidden, show: interval !== "trades", stroke: "transparent", width: 0 };
+  const line = (label, stroke) => ({
+    label,
+    stroke,
+    width: 2,
+    show: sides[label],
+    points: { show: false },
+    ...(step_s ? {} : { paths: uPlot.paths.stepped({ align: 1 }) }),
+  });
+  const edge = { ...hidden, show: step_s > 0 && sides.YES, stroke: "transparent", width: 0 };
+  const bars = { size: [0.7, 40] };
   return {
     ...size(box),
-    tzDate: (at_s) => uPlot.tzDate(new Date(at_s * 1000), "Etc/UTC"),
     legend: { show: false },
     cursor: { y: false, drag: { x: true, y: false } },
     scales: { x: { time: true, range: shownTimes }, y: { range: (_, low, high) => room(low, high) }, v: { range: (_, low, high) => [0, (high || 1) * 5] } },
     axes: [
-      { ...axis, ticks, space: 80, values: (_, splits, axis_, space, step_s) => times(splits, step_s) },
+      { ...axis, ticks, space: 80, values: (_, splits, axis_, space, shown_s) => times(splits, shown_s) },
       { ...axis, ticks, size: 46, values: (_, splits) => splits.map((value) => `${value}%`) },
     ],
     series: [
       {},
-      line,
+      line("YES", colour("--yes")),
+      line("NO", colour("--no")),
       edge,
       edge,
-      { ...hidden, scale: "v", show: interval !== "trades", fill: colour("--volume"), width: 0, paths: uPlot.paths.bars({ size: [0.7, 40] }) },
+      { ...hidden, scale: "v", fill: colour("--volume"), width: 0, paths: uPlot.paths.bars(bars) },
     ],
-    bands: [{ series: [3, 2], fill: colour("--range") }],
+    bands: [{ series: [HIGH, LOW], fill: colour("--range") }],
     hooks: { setCursor: [tell] },
   };
 }

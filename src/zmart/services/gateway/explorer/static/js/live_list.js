@@ -1,18 +1,38 @@
 // Prices, volumes and states of the list of markets, as they change.
-import { gauge, put, state } from "./dom.js";
+import { gauge, put } from "./dom.js";
 import { cents, count, sol } from "./numbers.js";
-import { follow } from "./socket.js";
+import { follow } from "./feed.js";
 
 function message({ data }) {
   const now = data.market;
   const root = now && document.querySelector(`[data-market="${now.market_id}"]`);
   if (!root) return;
   const chance = cents(now.current_price_yes);
+  if (root.dataset.phase !== now.state) return renew();
   put(root, "price", chance);
+  put(root, "price-yes", chance);
+  put(root, "price-no", cents(now.current_price_no));
   put(root, "volume", sol(now.total_volume));
   put(root, "traders", count(now.traders));
   gauge(root, chance);
-  state(root, now.state);
+}
+
+// A card of another state looks different: the list is fetched again as the server renders it, for all changes of a moment.
+let timer = 0;
+function renew() {
+  timer ||= setTimeout(replace, 200 + Math.random() * 600);
+}
+
+async function replace() {
+  timer = 0;
+  const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const card of document.querySelectorAll(".card[data-market]")) {
+    const now = fresh.querySelector(`[data-market="${card.dataset.market}"]`);
+    if (now) card.replaceWith(document.adoptNode(now));
+  }
+  document.dispatchEvent(new CustomEvent("zmart:renewed"));
 }
 
 follow({ message, link: () => {}, gap: () => location.reload() });

@@ -1,11 +1,13 @@
 // One market as it changes: price, tape, votes, discussion. The page is complete without any of it.
 import { drawChart } from "./chart.js";
 import { element, gauge, glow, put, state } from "./dom.js";
-import { cents, count, shares, short, sol, when } from "./numbers.js";
-import { follow } from "./socket.js";
+import { follow } from "./feed.js";
+import { cents, count, shares, short, sol } from "./numbers.js";
+import { time } from "./times.js";
 
 const LONGEST_LIST = 50;
-const root = document.querySelector("[data-market]");
+const ENDED = ["FINALIZED", "CANCELLED"];
+const root = document.querySelector("article[data-market]");
 const id = root.dataset.market;
 const chart = drawChart(root, id);
 
@@ -13,6 +15,8 @@ function market({ data }) {
   const now = data.market;
   if (!now) return;
   put(root, "price", cents(now.current_price_yes));
+  put(root, "price-yes", cents(now.current_price_yes));
+  put(root, "price-no", cents(now.current_price_no));
   put(root, "volume", sol(now.total_volume));
   put(root, "pool", sol(now.current_liquidity));
   put(root, "shares-yes", shares(now.shares_yes));
@@ -22,11 +26,11 @@ function market({ data }) {
   const part = root.querySelector("[data-part]");
   const moved = state(root, now.state) || (part && part.dataset.part !== now.state);
   if (moved) renew(["outcome", "ballots", "facts", "life", "part", "holders"]);
+  else if (ENDED.includes(now.state)) renew(["facts", "life", "part", "holders"]); // a claim or a withdrawal
   document.dispatchEvent(new CustomEvent("zmart:price"));
 }
 
 const walletLink = (address) => element("a", { class: "mono", href: `/wallets/${address}`, title: address }, short(address));
-const time = (moment) => element("time", { datetime: moment }, when(moment));
 
 function trade({ data }) {
   if (data.action !== "created") return;
@@ -41,10 +45,11 @@ function trade({ data }) {
     `${data.tx_signature.slice(0, 6)}…`,
   );
   const row = element("tr", { "data-id": data.id });
-  const figures = [shares(data.shares), sol(data.cost), `${cents(data.price_after)}%`];
-  row.append(element("td", {}, time(data.created_at)), element("td", {}, side));
-  row.append(...figures.map((text) => element("td", { class: "n" }, text)));
-  row.append(element("td", {}, walletLink(data.user_wallet)), element("td", {}, proof));
+  const figures = { Shares: shares(data.shares), SOL: sol(data.cost), "YES after": `${cents(data.price_after)}%` };
+  const cell = (label, content, kind) => element("td", { "data-label": label, class: kind }, content);
+  row.append(cell("Time", time(data.created_at)), cell("Trade", side));
+  row.append(...Object.entries(figures).map(([label, text]) => cell(label, text, "n")));
+  row.append(cell("Wallet", walletLink(data.user_wallet)), cell("Transaction", proof));
   begin(tape, row, "no-tape");
   root.querySelector("[data-tape-box]").hidden = false;
 }
@@ -56,7 +61,7 @@ function vote({ data }) {
   const bps = total ? Math.floor((likes * 10000) / total) : 0;
   put(ballot, "for", String(likes));
   put(ballot, "against", String(against));
-  put(ballot, "total", String(total));
+  put(ballot, "total", `${total} ${total === 1 ? "vote" : "votes"}`);
   put(ballot, "share", bps % 100 ? (bps / 100).toFixed(2) : String(bps / 100));
   gauge(ballot, bps / 100);
 }
@@ -67,9 +72,21 @@ function discussion({ data }) {
   const there = talk?.querySelector(`[data-id="${comment.id}"]`);
   if (data.action === "deleted") there?.remove();
   if (!talk || there || data.action !== "created") return;
-  const by = element("p", { class: "by" }, walletLink(comment.user_wallet), " ", time(comment.created_at));
-  if (comment.parent_id) by.append(" · an answer");
-  begin(talk, element("li", { class: "comment", "data-id": comment.id }, element("p", {}, comment.content), by), "no-talk");
+  const thread = comment.parent_id && talk.querySelector(`[data-id="${comment.parent_id}"]`)?.closest("[data-talk] > .comment");
+  const made = commentOf(comment, Boolean(comment.parent_id) && !thread);
+  if (thread) thread.querySelector("[data-replies]").append(made);
+  else begin(talk, made, "no-talk");
+  if (thread) glow(made);
+  document.dispatchEvent(new CustomEvent("zmart:comment"));
+}
+
+function commentOf(comment, isOrphan) {
+  const by = element("p", { class: "by" }, walletLink(comment.user_wallet), " ", time(comment.created_at), isOrphan ? " · a reply " : " ");
+  const button = (name, text) => element("button", { type: "button", class: "plain", [`data-${name}`]: "", hidden: "" }, text);
+  by.append(button("reply", "Reply"), " ", button("delete", "Delete"));
+  const replies = element("ol", { class: "replies", "data-replies": "" });
+  const about = { class: "comment", id: `comment-${comment.id}`, "data-id": comment.id, "data-author": comment.user_wallet };
+  return element("li", about, element("p", {}, comment.content), by, replies);
 }
 
 function begin(list, item, emptiness) {
@@ -104,10 +121,16 @@ async function replace() {
   const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const { aheadS } = fresh.querySelector('meta[name="zmart-site"]').dataset;
+  document.querySelector('meta[name="zmart-site"]').dataset.aheadS = aheadS;
   for (const name of names) {
     const now = fresh.querySelector(`[data-renewed="${name}"]`);
     const before = document.querySelector(`[data-renewed="${name}"]`);
-    if (now && before) before.replaceWith(document.adoptNode(now));
+    if (!now || !before) continue;
+    // what was just said of an act stays
+    const said = name === "part" && before.querySelector("[data-status]");
+    if (said) now.querySelector("[data-status]").replaceWith(said);
+    before.replaceWith(document.adoptNode(now));
   }
   document.dispatchEvent(new CustomEvent("zmart:renewed"));
 }

@@ -1,4 +1,4 @@
-// Amounts for people, written as the server writes them (pages/numbers.py).
+// Amounts for people, written as the server writes them (explorer/numbers.py).
 const fixed = (amount, decimals) => {
   const value = Number(amount) / 1e9;
   const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
@@ -7,17 +7,11 @@ const fixed = (amount, decimals) => {
 };
 
 export const sol = (lamports) => fixed(lamports, 3);
+export const gain = (lamports) => (lamports > 0n ? `+${sol(lamports)}` : sol(lamports));
 export const shares = (amount) => fixed(amount, 2);
 export const count = (number) => Number(number).toLocaleString("en");
 export const cents = (price) => (Number(price) * 100).toFixed(1);
 export const short = (address) => (address.length <= 12 ? address : `${address.slice(0, 4)}…${address.slice(-4)}`);
-
-const DAY = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", year: "numeric", timeZone: "UTC" });
-const HOUR = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
-export const when = (moment) => {
-  const at = new Date(moment);
-  return `${DAY.format(at).replace("Sept", "Sep")}, ${HOUR.format(at)}`;
-};
 
 // "0.5" as 500000000n units of 1e-9, exactly; null for what is no amount.
 export function units(text) {

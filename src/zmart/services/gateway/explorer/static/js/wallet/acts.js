@@ -1,72 +1,163 @@
-// What the demo wallet can do: get play money, vote, comment, and sign the transactions that the API builds.
-import { call, get, post, signText } from "./api.js";
+// What a wallet can do in the life of a market. Each act says how far it is, and returns the sentence that ends it.
+import { ZmartError, encodeBase58 } from "../../client/zmart-client.js";
+import { shares, sol, units } from "../numbers.js";
+import { api, chainNow, withSession } from "./api.js";
+import { bodyOf } from "./trade.js";
 
-const POLL_MS = 250;
-const TIMEOUT_MS = 20000;
-const SIGNATURE_BYTES = 64;
+const POLL_MS = 300;
+const INDEXED_WITHIN_MS = 30000;
+const SIGNATURE_END = 65;
+const DEPOSIT_PER_B = 0.75; // the program needs ln 2 of b, rounded up
 
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+// The wallet, which says what it waits for; `seen` is told the signature of a transaction before it is sent.
+function following(signer, say, seen) {
+  return {
+    address: signer.address,
+    async signMessage(message) {
+      say("Sign the message in your wallet…");
+      const signature = await signer.signMessage(message);
+      say("Sending…");
+      return signature;
+    },
+    async signTransaction(transaction) {
+      say("Approve the transaction in your wallet…");
+      const signed = await signer.signTransaction(transaction);
+      seen(encodeBase58(signed.subarray(1, SIGNATURE_END)));
+      say("Sent. Waiting for confirmation…");
+      return signed;
+    },
+  };
+}
 
-export async function until(read, what) {
-  const deadline = Date.now() + TIMEOUT_MS;
-  for (;;) {
-    const result = await read();
-    if (result) return result;
-    if (Date.now() > deadline) throw new Error(`${what} did not come within ${TIMEOUT_MS / 1000} seconds. Try again in a moment.`);
-    await pause(POLL_MS);
+async function transact(signer, say, path, input) {
+  let signature = "";
+  const mine = following(signer, say, (sent) => (signature = sent));
+  try {
+    return await withSession(mine, () => api.transact(mine, path, input));
+  } catch (problem) {
+    problem.signature = signature;
+    throw problem;
   }
 }
 
-export const balance = async (wallet) => (await get(`/api/local/wallets/${wallet.address}`)).lamports;
+const done = (text, { signature }) => ({ text, signature });
+const onMarket = (market) => ({ path: { key: market } });
 
-export async function fund(wallet) {
-  const before = await balance(wallet);
-  await call("POST", "/api/local/faucet", { wallet: wallet.address });
-  return until(async () => ((await balance(wallet)) > before ? balance(wallet) : 0), "The play money");
+export async function vote({ signer, say, market, button }) {
+  const { receipt } = await api.vote(following(signer, say), { market, choice: button.value });
+  return { text: `Your vote counts. It is number ${receipt.index + 1} in the market's log.` };
 }
 
-// A statement that anyone can check, signed here: no session and no trust in the server is needed.
-export async function vote(wallet, program, market, kind, choice) {
-  const statement = [
-    "ZMART vote",
-    `program: ${program}`,
-    `market: ${market}`,
-    `kind: ${kind}`,
-    `choice: ${choice}`,
-    `wallet: ${wallet.address}`,
-    `issued: ${new Date().toISOString()}`,
-  ].join("\n");
-  const signature = await signText(wallet, statement);
-  return call("POST", `/api/votes/${kind}`, { market_id: market, vote_choice: choice, wallet: wallet.address, statement, signature });
+export async function trade({ form, signer, say, market }) {
+  const { path, body } = bodyOf(form, market);
+  const made = await transact(signer, say, path, { body });
+  const { quote } = made;
+  const did = quote.side === "buy" ? "Bought" : "Sold";
+  return done(`${did} ${shares(quote.shares)} ${quote.outcome} for ${sol(quote.total)} SOL.`, made);
 }
 
-export const comment = (wallet, market, content) => post(wallet, "/api/discussions", { market_id: market, content });
+export async function activate({ signer, say, market }) {
+  return done("Activated: the market is open for trading.", await transact(signer, say, "/api/markets/{key}/activate", onMarket(market)));
+}
 
-// Ask for a transaction, sign it here, send it, wait for its result.
-export async function transact(wallet, path, body) {
-  const built = await post(wallet, path, body);
-  if (!built.simulation.ok) {
-    throw new Error(built.simulation.error?.message ?? "The chain would refuse this transaction.");
+export async function resolve({ form, signer, say, market }) {
+  const given = new FormData(form);
+  const outcome = given.get("proposed");
+  const body = { outcome: outcome === "YES", evidence: given.get("evidence").trim() };
+  return done(`You proposed ${outcome}.`, await transact(signer, say, "/api/markets/{key}/resolve", { ...onMarket(market), body }));
+}
+
+// The reason becomes a comment, once the dispute is on chain.
+export async function dispute({ form, signer, say, market }) {
+  const reason = new FormData(form).get("reason").trim();
+  if (!reason) throw new Error("Say why the outcome is wrong.");
+  const made = await transact(signer, say, "/api/markets/{key}/dispute", onMarket(market));
+  try {
+    await comment({ signer, say, market, content: `Disputed: ${reason}` });
+  } catch (problem) {
+    problem.message = `Disputed, but the reason was not posted: ${problem.message}`;
+    throw problem;
   }
-  const transaction = await sign(wallet, built.transaction);
-  const { signature } = await call("POST", "/api/transactions", { transaction });
-  const fate = await until(async () => {
-    const result = await get(`/api/transactions/${signature}`);
-    return result.status === "live" ? null : result;
-  }, "The end of the transaction");
-  if (fate.status === "landed") return { ...built, signature };
-  if (fate.status === "failed") throw new Error(fate.error?.message ?? "The program refused the transaction.");
-  throw new Error("The transaction did not land in time. Nothing has happened: try again.");
+  return done("Disputed. The vote on the outcome has begun.", made);
 }
 
-// A transaction is a count of signatures, their bytes, and the message that they sign; the first signer pays.
-async function sign(wallet, text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const message = bytes.subarray(1 + SIGNATURE_BYTES);
-  const payer = message.subarray(message[0] & 0x80 ? 5 : 4).subarray(0, 32);
-  if (bytes[0] !== 1 || payer.some((byte, at) => byte !== wallet.bytes[at])) {
-    throw new Error("This transaction is not this wallet's alone to sign, so it was not signed.");
-  }
-  bytes.set(await wallet.sign(message), 1);
-  return btoa(String.fromCharCode(...bytes));
+export async function claim({ signer, say, market }) {
+  const made = await transact(signer, say, "/api/trades/claim", { body: { market_id: market } });
+  return done(`Claimed ${sol(made.payout)} SOL.`, made);
 }
+
+export async function withdraw({ signer, say, market }) {
+  const made = await transact(signer, say, "/api/trades/withdraw", { body: { market_id: market } });
+  return done(`Withdrew ${sol(made.amount)} SOL.`, made);
+}
+
+export async function comment({ form, signer, say, market, content }) {
+  const text = content ?? new FormData(form).get("content").trim();
+  if (!text) throw new Error("The comment is empty.");
+  const mine = following(signer, say);
+  const parent = form?.elements.parent.value || undefined;
+  const body = { market_id: market, content: text, ...(parent ? { parent_id: parent } : {}) };
+  await withSession(mine, () => api.post("/api/discussions", { body }));
+  form?.reset();
+  return { text: parent ? "Reply posted." : "Comment posted." };
+}
+
+export async function remove({ signer, say, comment: id }) {
+  await withSession(following(signer, say), () => api.delete("/api/discussions/{key}", { path: { key: id } }));
+  return { text: "Comment deleted." };
+}
+
+export async function profile({ form, signer, say }) {
+  const given = new FormData(form);
+  const body = Object.fromEntries(["display_name", "bio", "twitter_handle"].map((name) => [name, given.get(name)]));
+  await withSession(following(signer, say), () => api.put("/api/users/{wallet}", { path: { wallet: signer.address }, body }));
+  return { text: "Profile saved." };
+}
+
+export async function propose({ form, signer, say }) {
+  const given = new FormData(form);
+  const deposit = units(given.get("liquidity"));
+  if (!deposit) throw new Error("Enter the liquidity in SOL, such as 15.");
+  const made = await transact(signer, say, "/api/markets", {
+    body: {
+      question: given.get("question"),
+      description: given.get("description"),
+      category: given.get("category"),
+      end_date: endOf(given.get("ends")).toISOString(),
+      b_parameter: depth(deposit, BigInt(form.dataset.leastB)),
+      initial_liquidity: deposit,
+    },
+  });
+  say("Confirmed. Waiting for the index…");
+  await indexed(made.market_id);
+  location.assign(`/markets/${made.market_id}`);
+  return done("Proposed.", made);
+}
+
+function depth(deposit, least) {
+  const b = BigInt(Math.floor(Number(deposit) / DEPOSIT_PER_B));
+  return b > least ? b : least;
+}
+
+// The last second of the day, where the reader is.
+function endOf(day) {
+  const ends = new Date(`${day}T23:59:59`);
+  if (Number.isNaN(ends.getTime())) throw new Error("Enter the day on which the market ends.");
+  if (ends.getTime() <= chainNow()) throw new Error("The market must end in the future, by the chain's clock.");
+  return ends;
+}
+
+async function indexed(market) {
+  for (const deadline = Date.now() + INDEXED_WITHIN_MS; Date.now() < deadline; ) {
+    try {
+      const { state } = await api.get("/api/markets/{key}", { path: { key: market } });
+      if (state !== "DRAFT") return; // which its creator sees before the index has the market
+    } catch (problem) {
+      if (problem.status !== 404) throw problem;
+    }
+    await new Promise((wake) => setTimeout(wake, POLL_MS));
+  }
+  throw new ZmartError("NotIndexed", "The market is on chain and not indexed yet: look for it in the list in a moment.");
+}
+
+export const ACTS = { vote, trade, activate, resolve, dispute, claim, withdraw, comment, propose, profile };

@@ -1,63 +1,67 @@
-// The API as the demo wallet calls it; every failure is an Error whose message is a sentence for people.
-import { encode } from "./base58.js";
+// The API for the connected wallet: one client, its session, and every failure as a sentence for people.
+import { ZmartClient, ZmartError } from "../../client/zmart-client.js";
 
-const SESSION_AS = "zmart-demo-session";
-const utf8 = new TextEncoder();
+const SESSION = "zmart-session";
+const ENDING_MS = 30000;
 
-export class Refused extends Error {
-  constructor(message, status) {
-    super(message);
-    this.status = status;
+export const site = document.querySelector('meta[name="zmart-site"]').dataset;
+export const api = new ZmartClient(location.origin, { program: site.program });
+
+// The chain's time, which on a local chain may be far ahead.
+export const chainNow = () => Date.now() + Number(site.aheadS) * 1000;
+
+// Do what needs the wallet's session: signed in where there is none, or where it has ended.
+export async function withSession(signer, act) {
+  const stored = JSON.parse(sessionStorage.getItem(SESSION) ?? "null");
+  const isOpen = stored?.wallet === signer.address && Date.parse(stored.expires_at) > Date.now() + ENDING_MS;
+  if (isOpen) api.token = stored.token;
+  else await signIn(signer);
+  try {
+    return await act();
+  } catch (problem) {
+    if (problem.status !== 401) throw problem;
+    await signIn(signer);
+    return act();
   }
 }
 
-export async function call(method, path, body, token) {
-  const headers = { accept: "application/json" };
-  if (body !== undefined) headers["content-type"] = "application/json";
-  if (token) headers.authorization = `Bearer ${token}`;
-  let answer;
-  try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  } catch {
-    throw new Refused("The server does not answer. Is the stack still running?", 0);
-  }
-  const content = await answer.json().catch(() => ({}));
-  if (answer.ok) return content;
-  const wrong = answer.status === 400 ? content.details?.map((detail) => detail.message).join(" ") : "";
-  const reason = wrong || content.message || `The server answered ${answer.status}.`;
-  throw new Refused(sentence(reason), answer.status);
+async function signIn(signer) {
+  api.token = "";
+  const session = await api.signIn(signer);
+  sessionStorage.setItem(SESSION, JSON.stringify(session));
+}
+
+export async function endSession() {
+  const stored = sessionStorage.getItem(SESSION);
+  sessionStorage.removeItem(SESSION);
+  if (!stored) return;
+  api.token = JSON.parse(stored).token;
+  await api.signOut().catch(() => {}); // one that is not ended here ends by itself within the hour
+  api.token = "";
+}
+
+const SENTENCES = {
+  Unreachable: "The server does not answer. Try again in a moment.",
+  TimedOut: "The server does not answer. Try again in a moment.",
+  TransactionExpired: "The transaction expired before it landed. Nothing has happened: try again.",
+  TransactionPending: "The transaction is in flight: it may still land.",
+  NoAccount: "The wallet gave this page no account. Unlock it and try again.",
+};
+
+export function words(problem) {
+  if (isDeclined(problem)) return "You declined it in the wallet. Nothing was sent.";
+  const fields = problem.status === 400 ? (problem.details ?? []) : [];
+  return SENTENCES[problem.code] ?? sentence(fields.map((field) => field.message).join(" ") || problem.message);
+}
+
+// What wallets throw has no common form: most have the code 4001, the others say it.
+function isDeclined(problem) {
+  if (problem instanceof ZmartError) return false;
+  return problem?.code === 4001 || /reject|declin|denied|cancel/i.test(problem?.message ?? "");
 }
 
 // "SlippageExceeded: the price moved" without the program's own name of it.
 function sentence(reason) {
-  const text = reason.replace(/^[A-Z][a-z]+[A-Z]\w*: /, "");
+  const text = (reason || "The wallet failed without a reason.").replace(/^[A-Z][a-z]+[A-Z]\w*: /, "");
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
-}
-
-export const get = (path) => call("GET", path);
-
-// With the wallet's session, signed in where there is none or it has ended.
-export async function post(wallet, path, body) {
-  try {
-    return await call("POST", path, body, await session(wallet));
-  } catch (problem) {
-    if (problem.status !== 401) throw problem;
-    sessionStorage.removeItem(SESSION_AS);
-    return call("POST", path, body, await session(wallet));
-  }
-}
-
-export async function signText(wallet, text) {
-  return encode(await wallet.sign(utf8.encode(text)));
-}
-
-// Sign-In With Solana.
-async function session(wallet) {
-  const stored = JSON.parse(sessionStorage.getItem(SESSION_AS) ?? "null");
-  if (stored?.wallet === wallet.address && Date.parse(stored.expires_at) > Date.now() + 30000) return stored.token;
-  const { message } = await call("POST", "/api/auth/nonce", { wallet: wallet.address });
-  const signature = await signText(wallet, message);
-  const given = await call("POST", "/api/auth/verify", { wallet: wallet.address, message, signature });
-  sessionStorage.setItem(SESSION_AS, JSON.stringify({ ...given, wallet: wallet.address }));
-  return given.token;
 }

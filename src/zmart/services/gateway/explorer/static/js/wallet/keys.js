@@ -1,5 +1,5 @@
 // The demo wallet's key: generated and stored in this browser, for play money of a local chain only.
-import { encode } from "./base58.js";
+import { encodeBase58 } from "../../client/zmart-client.js";
 
 const STORAGE_KEY = "zmart-demo-wallet";
 // An Ed25519 private key in PKCS #8 (RFC 8410) is this and then its 32 bytes.
@@ -8,7 +8,7 @@ const PKCS8 = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65,
 const fromBase64 = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes));
 
-// The wallet of this browser, null when it has none: {address, bytes, sign(bytes)}.
+// The key of this browser, null when it has none: {address, bytes, sign(bytes)}.
 export async function load() {
   const stored = localStorage.getItem(STORAGE_KEY);
   return stored ? open(fromBase64(stored)) : null;
@@ -16,17 +16,17 @@ export async function load() {
 
 export async function make() {
   const seed = crypto.getRandomValues(new Uint8Array(32));
-  const wallet = await open(seed);
+  const key = await open(seed);
   localStorage.setItem(STORAGE_KEY, toBase64(seed));
-  return wallet;
+  return key;
 }
 
 async function open(seed) {
   if (!window.isSecureContext) {
-    throw new Error("This browser allows keys only on pages from this machine or over https: open the explorer at http://127.0.0.1.");
+    throw new Error("This browser allows keys only on pages from this machine or over https: open the page at http://127.0.0.1.");
   }
   const { bytes, sign } = await native(seed).catch(() => noble(seed));
-  return { address: encode(bytes), bytes, sign };
+  return { address: encodeBase58(bytes), bytes, sign };
 }
 
 async function native(seed) {

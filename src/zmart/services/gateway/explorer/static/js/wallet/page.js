@@ -1,57 +1,32 @@
-// The demo wallet in the page: shows itself, and executes the forms of the market and of the proposal.
+// The wallet in the page: executes the forms of a market's life, and shows what the wallet has and may do.
 import { element } from "../dom.js";
-import { short, sol } from "../numbers.js";
-import * as acts from "./acts.js";
-import { Refused, get } from "./api.js";
-import * as keys from "./keys.js";
-import { amountOf, bodyOf, quoteAgain, watchTrade } from "./trade.js";
+import { gain, shares, sol } from "../numbers.js";
+import { position } from "./account.js";
+import { ACTS, remove } from "./acts.js";
+import { api, chainNow, site, words } from "./api.js";
+import { chosen, showWallet } from "./chooser.js";
+import { isSure, replyTo, showComments } from "./comments.js";
+import { all, connect, signer } from "./connection.js";
+import { countDown } from "./countdown.js";
+import { quoteAgain, watchTrade } from "./trade.js";
 
-const REFILL_BELOW = 5e9;
-const { program } = document.querySelector('meta[name="zmart-local"]').dataset;
-let wallet = null;
-
+const MONTH_MS = 30 * 86400000;
 const part = () => document.querySelector("[data-part]");
-const market = () => document.querySelector("[data-market]")?.dataset.market;
+const market = () => document.querySelector("article[data-market]")?.dataset.market;
+const nameOf = (form) => Object.keys(ACTS).find((name) => name in form.dataset);
 
-// The wallet of this browser; the first click that needs one makes it and fills it.
+// The connected wallet. In the local stack a browser without a wallet of its own gets the demo wallet.
 async function ready(say) {
-  if (wallet) return wallet;
-  say("Making a wallet in this browser…");
-  const made = await keys.make();
-  say("Asking the local chain for play money…");
-  await acts.fund(made);
-  wallet = made;
-  return wallet;
-}
-
-async function showBalance() {
-  for (const spot of document.querySelectorAll("[data-no-wallet]")) spot.hidden = Boolean(wallet);
-  for (const spot of document.querySelectorAll("[data-has-wallet]")) spot.hidden = !wallet;
-  if (!wallet) return;
-  const lamports = await acts.balance(wallet).catch(() => null);
-  const amount = lamports === null ? "?" : sol(lamports);
-  const balanceLink = document.querySelector("[data-wallet-link]");
-  balanceLink.hidden = false;
-  balanceLink.href = `/wallets/${wallet.address}`;
-  balanceLink.title = `Demo wallet ${wallet.address}`;
-  balanceLink.replaceChildren(element("span", {}, short(wallet.address)), ` ${amount} SOL`);
-  for (const link of document.querySelectorAll("[data-address]")) {
-    link.href = balanceLink.href;
-    link.textContent = short(wallet.address);
-  }
-  for (const spot of document.querySelectorAll("[data-balance]")) spot.textContent = amount;
-  for (const button of document.querySelectorAll("[data-refill]")) button.hidden = lamports === null || lamports >= REFILL_BELOW;
-}
-
-function mount() {
-  for (const spot of document.querySelectorAll("[data-needs-script], [data-comment]")) spot.hidden = false;
-  watchTrade(document.querySelector("[data-trade]"), market(), () => wallet);
-  showBalance();
+  if (signer()) return signer();
+  const found = all();
+  if (!site.local || found.length !== 1) return chosen();
+  say("Making a wallet in this browser, with play money of the local chain…");
+  return connect(found[0]);
 }
 
 // Shows a message beside the form, also to screen readers, with a link to the transaction.
 function sayer(form) {
-  const spot = (form.closest("[data-part], [data-comment], [data-propose]") ?? form).querySelector("[data-status]");
+  const spot = form.querySelector("[data-status]") ?? form.closest("[data-part]").querySelector("[data-status]");
   return (text, { bad = false, signature } = {}) => {
     spot.classList.toggle("bad", bad);
     spot.replaceChildren(text);
@@ -61,76 +36,88 @@ function sayer(form) {
 
 async function execute(form, button) {
   const say = sayer(form);
-  const act = ACTS.find(([attribute]) => attribute in form.dataset)?.[1];
   const buttons = form.querySelectorAll("button");
   buttons.forEach((each) => (each.disabled = true));
   form.setAttribute("aria-busy", "true");
   try {
-    await act(form, await ready(say), say, button);
+    const { text, signature } = await ACTS[nameOf(form)]({ form, button, say, signer: await ready(say), market: market() });
+    say(text, { signature });
+    if (nameOf(form) === "comment") replyTo(null);
     document.dispatchEvent(new CustomEvent("zmart:acted"));
   } catch (problem) {
-    say(problem.message, { bad: true });
-  } finally {
-    buttons.forEach((each) => (each.disabled = false));
-    form.removeAttribute("aria-busy");
-    quoteAgain(); // which says whether another trade can be made
-    showBalance();
+    say(words(problem), { bad: true, signature: problem.signature });
   }
+  buttons.forEach((each) => (each.disabled = false));
+  form.removeAttribute("aria-busy");
+  showAll();
 }
 
-async function vote(form, mine, say, button) {
-  say("Signing your vote…");
-  const { receipt } = await acts.vote(mine, program, market(), form.dataset.vote, button.value);
-  say(`Your vote counts. It is number ${receipt.index + 1} in the market's log.`);
+function showAll() {
+  quoteAgain(); // which says whether another trade can be made
+  showWallet();
+  showMine();
+  showOwn();
 }
 
-async function trade(form, mine, say) {
-  const amount = amountOf(form);
-  if (!amount) throw new Error("Enter an amount, such as 0.5.");
-  const { path, body } = bodyOf(form, market(), amount);
-  say("Signing and sending…");
-  const { quote, signature } = await acts.transact(mine, path, body);
-  const did = quote.side === "buy" ? "Bought" : "Sold";
-  say(`${did} ${(quote.shares / 1e9).toFixed(2)} ${quote.outcome} for ${sol(quote.total)} SOL.`, { signature });
+// What only the wallet itself may do: delete its comments, change its profile, see its portfolio.
+function showOwn() {
+  const address = signer()?.address;
+  showComments(address);
+  const form = document.querySelector("[data-profile]");
+  if (form) form.hidden = !address || form.dataset.profile !== address;
+  if (address && document.querySelector("[data-portfolio]")) location.replace(`/wallets/${address}`);
 }
 
-async function transact(form, mine, say) {
-  if ("creatorsOnly" in form.dataset && part().dataset.creator !== mine.address) {
-    throw new Error("Only the creator of this market can do that, and this demo wallet is not.");
+function mount() {
+  for (const spot of document.querySelectorAll("[data-needs-script], [data-comment]")) spot.hidden = false;
+  watchTrade(document.querySelector("[data-trade]"), market(), signer);
+  countDown();
+  showAll();
+}
+
+// What this wallet has in the market, and what it alone may do.
+async function showMine() {
+  if (!part()) return;
+  const address = signer()?.address;
+  offer(address);
+  const held = address ? await position(address, market()).catch(() => null) : null;
+  if (address !== signer()?.address) return;
+  showPosition(held);
+  showClaim(address, held);
+}
+
+function offer(address) {
+  const { creator } = part().dataset;
+  const activation = part().querySelector("[data-activate]");
+  if (activation) {
+    const isOther = Boolean(address) && address !== creator;
+    activation.querySelector("button").disabled = isOther;
+    activation.querySelector("[data-not-for]").hidden = !isOther;
   }
-  say("Signing and sending…");
-  const { signature, payout } = await acts.transact(mine, form.dataset.transact, "claim" in form.dataset ? { market_id: market() } : {});
-  say(payout ? `${sol(payout)} SOL are yours.` : "Done.", { signature });
+  const withdrawal = part().querySelector("[data-withdraw]");
+  if (withdrawal) withdrawal.hidden = !address || ![creator, withdrawal.dataset.owed].includes(address);
 }
 
-async function comment(form, mine, say) {
-  const content = new FormData(form).get("content").trim();
-  if (!content) throw new Error("The comment is empty.");
-  say("Signing in and sending…");
-  await acts.comment(mine, market(), content);
-  form.reset();
-  say("Comment posted.");
+function showPosition(held) {
+  const list = part().querySelector("[data-mine]");
+  const sides = held ? [["YES", held.yes], ["NO", held.no]].filter(([, amount]) => amount > 0n) : [];
+  list.hidden = sides.length === 0;
+  if (list.hidden) return;
+  const lines = [...sides.map(([side, amount]) => [`Your ${side}`, `${shares(amount)} shares`])];
+  lines.push(["Value", `${sol(held.value)} SOL`], ["Profit", `${gain(held.profit)} SOL`]);
+  list.replaceChildren(...lines.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
 }
 
-async function propose(form, mine, say) {
-  const given = new FormData(form);
-  const ends = new Date(Date.now() + Number(given.get("days")) * 86400000);
-  say("Storing the question on IPFS, signing and sending…");
-  const made = await acts.transact(mine, "/api/markets", {
-    question: given.get("question"),
-    description: given.get("description"),
-    category: given.get("category"),
-    end_date: ends.toISOString(),
-    b_parameter: 20e9,
-    initial_liquidity: 15e9,
-  });
-  say("On chain. Waiting for the index…");
-  const seen = () => get(`/api/markets/${made.market_id}`).catch((problem) => {
-    if (problem instanceof Refused && problem.status === 404) return null;
-    throw problem;
-  });
-  await acts.until(seen, "The market");
-  location.assign(`/markets/${made.market_id}`);
+function showClaim(address, held) {
+  const form = part().querySelector("[data-claim]");
+  if (!form || !address) return;
+  const amount = held?.value ?? 0n;
+  form.querySelector("[data-claimable]").textContent = amount
+    ? `This wallet can claim ${sol(amount)} SOL.`
+    : held
+      ? "This wallet has nothing to claim: it holds no winning shares, or has claimed them."
+      : "This wallet never traded in this market.";
+  form.querySelector("button").disabled = amount === 0n;
 }
 
 async function refill(button) {
@@ -138,26 +125,66 @@ async function refill(button) {
   button.disabled = true;
   try {
     say("Asking the local chain for play money…");
-    await acts.fund(wallet);
+    await api.faucet(signer().address);
     say("The play money is here.");
   } catch (problem) {
-    say(problem.message, { bad: true });
+    say(words(problem), { bad: true });
   }
   button.disabled = false;
-  showBalance();
+  showAll();
 }
 
-const ACTS = [["vote", vote], ["trade", trade], ["transact", transact], ["comment", comment], ["propose", propose]];
-
 document.addEventListener("submit", (event) => {
-  if (!ACTS.some(([attribute]) => attribute in event.target.dataset)) return;
+  if (!nameOf(event.target)) return;
   event.preventDefault();
   execute(event.target, event.submitter);
 });
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-refill]");
-  if (button) refill(button);
-});
-document.addEventListener("zmart:renewed", mount);
+async function removeComment(button) {
+  const say = sayer(document.querySelector("[data-comment]"));
+  if (!isSure(button)) return;
+  button.disabled = true;
+  try {
+    const { text } = await remove({ signer: signer(), say, comment: button.closest(".comment").dataset.id });
+    say(text);
+  } catch (problem) {
+    say(words(problem), { bad: true });
+  }
+  button.disabled = false;
+}
 
-keys.load().then((loaded) => (wallet = loaded)).catch(() => {}).finally(mount);
+async function share(button) {
+  const url = `${location.origin}${location.pathname}`;
+  if (navigator.share) {
+    await navigator.share({ title: document.title, url }).catch(() => {});
+    return;
+  }
+  await navigator.clipboard.writeText(url);
+  button.textContent = "Link copied";
+}
+
+const PRESSED = {
+  refill,
+  delete: removeComment,
+  reply: (button) => replyTo(button.closest(".comment")),
+  "no-reply": () => replyTo(null),
+  share,
+  choose: () => chosen().catch(() => {}),
+};
+document.addEventListener("click", (event) => {
+  for (const [name, act] of Object.entries(PRESSED)) {
+    const button = event.target.closest(`[data-${name}]`);
+    if (button) act(button);
+  }
+});
+document.addEventListener("zmart:comment", () => showComments(signer()?.address));
+document.addEventListener("zmart:renewed", mount);
+document.addEventListener("zmart:wallet", showAll);
+
+// A month from now, by the chain's clock, and no day that is over.
+const ends = document.querySelector("[data-propose] [name=ends]");
+if (ends) {
+  const day = (ms) => new Date(ms).toISOString().slice(0, 10);
+  ends.min = day(chainNow());
+  ends.value = day(chainNow() + MONTH_MS);
+}
+mount();

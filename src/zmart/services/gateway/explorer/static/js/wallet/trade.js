@@ -1,11 +1,12 @@
 // The trade form: shows what a trade costs or pays before it is signed, and why it cannot be made.
 import { element } from "../dom.js";
 import { cents, shares, sol, units, unitsText } from "../numbers.js";
-import { balance } from "./acts.js";
-import { get } from "./api.js";
+import { balance, position } from "./account.js";
+import { api, words } from "./api.js";
 
 const REST_MS = 200;
 const RETRY_MS = 2000;
+const FEE_RESERVE = 10_000_000n; // for the fee and the rent of a first position
 let form = null;
 let timer = 0;
 let market = "";
@@ -16,14 +17,16 @@ let quoted = { of: "", bound: {} };
 export function watchTrade(newForm, id, whose) {
   wallet = whose;
   market = id;
-  if (!newForm || newForm === form) return quoteAgain();
+  if (!newForm || newForm === form) return;
   form = newForm;
   form.addEventListener("input", (event) => {
     sendButton().disabled = true; // until the quote of this input is on the page
     if (event.target.type === "radio") suggest(event.target.name === "side");
     quoteAgain();
   });
-  quoteAgain();
+  const asked = /^#buy-(yes|no)$/.exec(location.hash)?.[1]; // a price that was pressed in the list
+  if (asked) form.elements.outcome.value = asked.toUpperCase();
+  form.querySelector("[data-max]").addEventListener("click", () => takeMax());
 }
 
 document.addEventListener("zmart:price", () => quoteAgain());
@@ -35,99 +38,114 @@ export function quoteAgain(restMs = REST_MS) {
 }
 
 const sendButton = () => form.querySelector("[data-send]");
-
 const chosen = (name) => new FormData(form).get(name);
-export const amountOf = (given) => units(new FormData(given).get("amount"));
+const order = (side, outcome, amount) => `${market} ${side} ${outcome} ${amount}`;
 
-export function bodyOf(given, id, amount) {
-  const side = new FormData(given).get("side");
-  const outcome = new FormData(given).get("outcome");
-  const much = side === "buy" ? { max_cost: Number(amount) } : { shares: Number(amount) };
+// The call that makes the trade of the form, with the bound that was on the page.
+export function bodyOf(given, id) {
+  const [side, outcome, amount] = [chosen("side"), chosen("outcome"), units(chosen("amount"))];
+  if (!amount) throw new Error("Enter an amount, such as 0.5.");
+  const much = side === "buy" ? { max_cost: amount } : { shares: amount };
   const bound = quoted.of === order(side, outcome, amount) ? quoted.bound : {};
   return { path: `/api/trades/${side}`, body: { market_id: id, outcome, ...much, ...bound } };
 }
 
-const order = (side, outcome, amount) => `${market} ${side} ${outcome} ${amount}`;
-
 // What was on the page when the button was pressed is what the transaction must bring at least.
 function boundOf(quote) {
-  if (quote.side === "sell") return { min_proceeds: Number(quote.min_proceeds) };
-  return quote.min_shares == null ? {} : { min_shares: Number(quote.min_shares) };
+  if (quote.side === "sell") return { min_proceeds: quote.min_proceeds };
+  return quote.min_shares == null ? {} : { min_shares: quote.min_shares };
 }
 
 async function suggest(isOtherSide) {
   const side = chosen("side");
   form.querySelector("[data-amount-label]").textContent = side === "buy" ? "SOL to spend" : `${chosen("outcome")} shares to sell`;
   const field = form.elements.amount;
-  if (side === "sell") field.value = unitsText(await held().catch(() => 0));
+  if (side === "sell") field.value = unitsText(await held().catch(() => 0n));
   else if (isOtherSide) field.value = "0.5";
   quoteAgain();
 }
 
+async function takeMax() {
+  const most = chosen("side") === "sell" ? await held() : (await balance(wallet().address)) - FEE_RESERVE;
+  form.elements.amount.value = unitsText(most > 0n ? most : 0n);
+  sendButton().disabled = true;
+  quoteAgain(0);
+}
+
 async function held() {
   const mine = wallet();
-  const rows = mine ? await get(`/api/positions/${mine.address}`) : [];
-  const row = rows.find((each) => each.market_id === market);
-  return row?.[chosen("outcome") === "YES" ? "yes_shares" : "no_shares"] ?? 0;
+  const row = mine ? await position(mine.address, market) : null;
+  return row?.[chosen("outcome") === "YES" ? "yes" : "no"] ?? 0n;
 }
 
 async function show() {
-  const side = chosen("side");
-  const outcome = chosen("outcome");
-  const amount = amountOf(form);
-  const list = form.querySelector("[data-quote]");
+  const [side, outcome, amount] = [chosen("side"), chosen("outcome"), units(chosen("amount"))];
   const request = ++lastRequest;
   let lines = [];
+  let has = null;
   let reason = amount ? "" : "Enter an amount, such as 0.5.";
   try {
-    if (amount && side === "sell") reason = await whyNotSell(amount, outcome);
+    has = wallet() ? await (side === "sell" ? held() : balance(wallet().address)) : null;
+    if (amount && side === "sell") reason = whyNotSell(amount, outcome, has ?? 0n);
     if (!reason) {
-      const much = side === "buy" ? `max_cost=${amount}` : `shares=${amount}`;
-      const quote = await get(`/api/markets/${market}/quote?side=${side}&outcome=${outcome}&${much}`);
-      if (side === "buy") reason = await whyNotBuy(quote);
+      const much = side === "buy" ? { max_cost: amount } : { shares: amount };
+      const quote = await api.get("/api/markets/{key}/quote", { path: { key: market }, query: { side, outcome, ...much } });
+      if (side === "buy") reason = whyNotBuy(quote, has);
       lines = side === "buy" ? bought(quote) : sold(quote);
       if (request === lastRequest) quoted = { of: order(side, outcome, amount), bound: boundOf(quote) };
     }
   } catch (problem) {
-    reason = problem.message;
+    reason = words(problem);
     if (problem.status === 0 || problem.status === 429 || problem.status >= 500) quoteAgain(RETRY_MS);
   }
-  if (request !== lastRequest) return;
-  list.replaceChildren(...(reason ? line("", reason) : []), ...lines);
+  if (request !== lastRequest || !form.isConnected) return;
+  showHeld(side, outcome, has);
+  form.querySelector("[data-quote]").replaceChildren(...(reason ? [element("dt", { class: "whole why" }, reason)] : []), ...lines);
   sendButton().textContent = `${side === "buy" ? "Buy" : "Sell"} ${outcome}`;
   sendButton().disabled = Boolean(reason);
 }
 
-// The reason why nobody should, or this wallet cannot, make the quoted purchase. Without a wallet the first click makes one.
-async function whyNotBuy(quote) {
-  if (quote.pricing_model === "reference" && Number(quote.total) > Number(quote.shares)) {
-    return "You would pay more than the most that it can pay: a share pays one SOL if it wins, and nothing if not.";
-  }
-  const lamports = wallet() ? await balance(wallet()).catch(() => null) : null;
-  if (lamports === null || Number(quote.total) <= lamports) return "";
-  return `This costs ${sol(quote.total)} SOL, and the wallet has ${sol(lamports)}.`;
+function showHeld(side, outcome, has) {
+  form.querySelector("[data-held]").hidden = has === null;
+  if (has === null) return;
+  form.querySelector("[data-held-name]").textContent = side === "buy" ? "Balance" : "You hold";
+  form.querySelector("[data-held-amount]").textContent = side === "buy" ? `${sol(has)} SOL` : `${shares(has)} ${outcome} shares`;
 }
 
-async function whyNotSell(amount, outcome) {
-  const mine = BigInt(await held());
+// The reason why nobody should, or this wallet cannot, make the quoted purchase. Without a wallet its balance is unknown.
+function whyNotBuy(quote, has) {
+  if (form.dataset.model === "reference" && quote.total >= quote.shares) {
+    return "You would pay more than the most that it can pay: a share pays 1 SOL if it wins, and nothing if not.";
+  }
+  if (has === null || quote.total <= has) return "";
+  return `This costs ${sol(quote.total)} SOL, and the wallet has ${sol(has)}.`;
+}
+
+function whyNotSell(amount, outcome, mine) {
   if (amount <= mine) return "";
-  return mine ? `You hold ${shares(mine)} ${outcome} shares.` : `You hold no ${outcome} shares.`;
+  return mine > 0n ? `You hold ${shares(mine)} ${outcome} shares.` : `You hold no ${outcome} shares.`;
 }
 
 const bought = (quote) => [
-  ...line("You get", `${shares(quote.shares)} ${quote.outcome}`),
-  ...(quote.min_shares == null ? [] : line("At least", `${shares(quote.min_shares)} ${quote.outcome}`)),
-  ...line("Each costs", `${Number(quote.average_price).toFixed(3)} SOL`),
-  ...line(`If it is ${quote.outcome}, pays`, `${sol(quote.shares)} SOL`),
+  ...line("You get", `${shares(quote.shares)} ${quote.outcome} shares`),
+  ...(quote.min_shares == null ? [] : line("At least", `${shares(quote.min_shares)} ${quote.outcome} shares`)),
+  ...common(quote),
   ...line("Fees, included", `${sol(quote.fees.total)} SOL`),
-  ...line("YES after", `${cents(quote.price_yes_after)}%`),
+  ...(form.dataset.model === "reference" ? line(`Payout if ${quote.outcome}`, `${sol(quote.shares)} SOL`) : []),
 ];
 
 const sold = (quote) => [
   ...line("You get", `${sol(quote.total)} SOL`),
   ...line("At least", `${sol(quote.min_proceeds)} SOL`),
-  ...line("Fees, taken off", `${sol(quote.fees.total)} SOL`),
+  ...common(quote),
+  ...line("Fees, deducted", `${sol(quote.fees.total)} SOL`),
+];
+
+const common = (quote) => [
+  ...line("Average price", `${Number(quote.average_price).toFixed(3)} SOL`),
+  ...line("Price impact", impact(quote.price_impact_percent)),
   ...line("YES after", `${cents(quote.price_yes_after)}%`),
 ];
 
-const line = (name, text) => (name ? [element("dt", {}, name), element("dd", {}, text)] : [element("dt", { class: "whole" }, text)]);
+const impact = (percent) => `${percent > 0 ? "+" : percent < 0 ? "−" : ""}${Math.abs(percent).toFixed(2)}%`;
+const line = (name, text) => [element("dt", {}, name), element("dd", {}, text)];

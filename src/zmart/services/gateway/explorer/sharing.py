@@ -1,0 +1,112 @@
+"""Handle what other sites and search engines read: a market's picture, robots.txt, the sitemap, the icon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from functools import partial
+from xml.sax.saxutils import escape
+
+from litestar import Response, get
+from litestar.params import FromPath
+
+from zmart.services.gateway.api import lookup
+from zmart.services.gateway.context import AppContext, Context
+from zmart.services.gateway.explorer import assets, market_page, numbers, share_picture
+from zmart.services.gateway.explorer.share_picture import MarketPicture
+from zmart.setting_values import host_in_url
+from zmart.store import markets
+from zmart.store.markets import Filters, MarketRow, Page, Sort
+
+_MAX_PICTURES = 64
+_MAX_LISTED = 5_000
+_PICTURE_CACHING = {"Cache-Control": "public, max-age=300"}
+_FILE_CACHING = {"Cache-Control": "public, max-age=3600"}
+_ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /find\nDisallow: /dashboard\nDisallow: /portfolio\n"
+_SITEMAP = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{urls}</urlset>\n'
+)
+
+_pictures: OrderedDict[MarketPicture, bytes] = OrderedDict()
+"""The last pictures by what they show."""
+
+
+def public_base(context: AppContext) -> str:
+    """Return the address of the pages for readers elsewhere: PUBLIC_API_URL; in the local stack its own; else ""."""
+    settings = context.settings
+    if settings.public_api_url or not settings.is_local:
+        return settings.public_api_url.rstrip("/")
+    return f"http://{host_in_url(settings.bind_host)}:{settings.api_port}"
+
+
+def headline(row: MarketRow) -> str:
+    """Return what a market says in a word: its outcome, or the price of YES."""
+    match row.state:
+        case "FINALIZED":
+            won = None if row.final_outcome is None else ("YES" if row.final_outcome else "NO")
+            return f"{won} won" if won else "No outcome"
+        case "CANCELLED":
+            return "Cancelled"
+        case _:
+            return f"{numbers.cents(row.price_yes_e9)}% YES"
+
+
+def link_values(context: AppContext, row: MarketRow) -> dict[str, str]:
+    """Return what other sites show of a link to the market; `address` is empty where the deployment does not say its
+    own."""
+    base = public_base(context)
+    return {"headline": headline(row), "address": f"{base}/markets/{row.market_id}" if base else ""}
+
+
+@get("/markets/{key:str}/picture.png", include_in_schema=False)
+async def picture(context: Context, key: FromPath[str]) -> Response[bytes]:
+    """Draw the market as it is now."""
+    row = await lookup.market_of(context, lookup.market_in_path(key))
+    market = MarketPicture(
+        question=row.question,
+        headline=headline(row),
+        note=f"{numbers.sol(row.total_volume)} SOL traded · {row.traders:,} traders",
+        points=tuple(await market_page.price_points(context, row)),
+    )
+    return Response(await _drawn(market), media_type="image/png", headers=_PICTURE_CACHING)
+
+
+async def _drawn(market: MarketPicture) -> bytes:
+    known = _pictures.get(market)
+    if known is None:
+        known = await asyncio.to_thread(partial(share_picture.draw, market))
+        _pictures[market] = known
+        if len(_pictures) > _MAX_PICTURES:
+            _pictures.popitem(last=False)
+    _pictures.move_to_end(market)
+    return known
+
+
+@get("/robots.txt", include_in_schema=False)
+async def robots(context: Context) -> Response[str]:
+    """Tell search engines what to read."""
+    base = public_base(context)
+    text = f"{_ROBOTS}Sitemap: {base}/sitemap.xml\n" if base else _ROBOTS
+    return Response(text, media_type="text/plain", headers=_FILE_CACHING)
+
+
+@get("/sitemap.xml", include_in_schema=False)
+async def sitemap(context: Context) -> Response[bytes]:
+    """List the newest markets for search engines; nothing where the deployment does not say its address."""
+    base = public_base(context)
+    rows = (
+        await markets.entries(context.pool, Filters(), Sort.NEWEST, Page(limit=_MAX_LISTED)) if base else []
+    )
+    paths = ["/", "/leaderboard", "/activity", *(f"/markets/{row.version.market_id}" for row in rows)]
+    urls = "".join(f"<url><loc>{escape(base + path)}</loc></url>\n" for path in paths) if base else ""
+    return Response(_SITEMAP.format(urls=urls).encode(), media_type="application/xml", headers=_FILE_CACHING)
+
+
+@get("/favicon.ico", include_in_schema=False)
+async def favicon() -> Response[bytes]:
+    """Serve the icon to what asks for it without having read a page."""
+    return Response(assets.files()["mark.png"], media_type="image/png", headers=_FILE_CACHING)
+
+
+HANDLERS = [picture, robots, sitemap, favicon]

@@ -1,0 +1,48 @@
+"""Collect what every page tells its scripts: program, chain, and how far the local chain's clock is ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+
+from zmart.errors import ChainError
+from zmart.market.types import Address
+from zmart.services.gateway.context import AppContext
+
+_WAIT_S = 0.3
+_AHEAD_S = 60
+"""From so much on it is said: less is what two clocks differ by."""
+
+
+class SiteValues(msgspec.Struct, frozen=True, kw_only=True):
+    """`chain`: its name in the Wallet Standard. `local`: whether there is a demo wallet. `ahead_s`: how far the local
+    chain's clock is ahead of ours, 0 for a difference that does not matter; None if it is unknown, and elsewhere."""
+
+    program: Address
+    chain: str
+    local: bool
+    ahead_s: int | None
+
+
+async def of(context: AppContext) -> SiteValues:
+    """Return the values of this deployment."""
+    return SiteValues(
+        program=context.program.address,
+        chain=f"solana:{context.settings.cluster}",
+        local=context.settings.is_local,
+        ahead_s=await _ahead_s(context) if context.settings.is_local else None,
+    )
+
+
+async def _ahead_s(context: AppContext) -> int | None:
+    try:
+        async with asyncio.timeout(_WAIT_S):
+            chain_time = await context.chain_time.get()
+    except (ChainError, TimeoutError):
+        return None
+    if chain_time is None:
+        return None
+    ahead_s = int(chain_time - time.time())
+    return ahead_s if ahead_s >= _AHEAD_S else 0

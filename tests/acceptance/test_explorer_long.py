@@ -1,0 +1,114 @@
+"""Every page of the explorer in every form: light and dark, desktop and phone, judged by axe and photographed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
+from kit.market_by_hand import trader
+from zmart.local.demo import scenes_early as early
+from zmart.local.demo import scenes_late as late
+from zmart.local.demo.world import DemoWorld, MarketPlay
+from zmart.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture(scope="module")
+def paths(request: pytest.FixtureRequest) -> dict[str, str]:
+    """A page of each kind, of markets in each state."""
+    find_chromium()
+    return asyncio.run(_played(request.getfixturevalue("stack")))
+
+
+async def _played(stack: Settings) -> dict[str, str]:
+    async with DemoWorld.open(stack) as world:
+        await early.fund(world)
+        await early.sign_in(world)
+        markets = {
+            name: MarketPlay(kind, user)
+            for (name, kind), user in zip(_PLAYS.items(), world.users, strict=False)
+        }
+        for name, play in markets.items():
+            await early.create(world, play)
+            if name == "cancelled":
+                await early.cancel(world, play)
+            elif name != "proposed":
+                await _activated(world, play)
+        await late.talk(world, markets["active"])
+        for name, outcome in (("resolving", True), ("disputed", True), ("finalized", False)):
+            await late.resolve(world, markets[name], world.users[5], outcome)
+        await late.dispute(world, markets["disputed"], world.users[2])
+        await late.travel(world, 50)
+        await late.finalized(world, markets["finalized"], False)
+        pages = {name: f"/markets/{play.id}" for name, play in markets.items()}
+        trade = next(iter(markets["active"].trades))
+        return {
+            **_PAGES,
+            **pages,
+            "wallet": f"/wallets/{world.users[1].wallet}",
+            "transaction": f"/transactions/{trade}",
+        }
+
+
+async def _activated(world: DemoWorld, play: MarketPlay) -> None:
+    await early.vote(world, play, "proposal", [[(play.creator, "like")]])
+    await early.decided(world, play)
+    await early.activate(world, play)
+    for user, outcome in ((world.users[1], True), (world.users[2], False), (world.users[3], True)):
+        await late.buy(world, play, user, outcome, 900_000_000)
+
+
+_PLAYS = {
+    "proposed": "open", "cancelled": "cancelled", "active": "open", "resolving": "undisputed",
+    "disputed": "overturned", "finalized": "undisputed",
+}  # fmt: skip
+_PAGES = {
+    "list": "/", "nothing": "/?q=nothingmatchesthis", "new": "/new", "portfolio": "/portfolio",
+    "leaderboard": "/leaderboard", "activity": "/activity", "problem": "/markets/nothing",
+}  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as opened:
+        yield opened
+
+
+async def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window_on_any_page(
+    browser: Browser, stack: Settings, paths: dict[str, str]
+) -> None:
+    axe, result = axe_source(), {}
+    async with trader(browser, stack) as visitor:
+        await visitor.page.goto("/")
+        await visitor.connect()
+        for name, path in paths.items():
+            if name == "portfolio":
+                continue  # which leads to the wallet
+            await visitor.page.goto(path, wait_until="load")
+            for scheme in ("light", "dark"):
+                await visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                for size in (DESKTOP, PHONE):
+                    await visitor.page.set_viewport_size(size)
+                    where = f"all-{name}-{scheme}-{size['width']}"
+                    result[where] = await faults(visitor.page, axe)
+                    if await visitor.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                        result[where].append("wider than the window")
+                    await keep(visitor.page, where)
+    assert {where: what for where, what in result.items() if what} == {}
+
+
+async def test_every_page_is_complete_without_scripts(
+    browser: Browser, stack: Settings, paths: dict[str, str]
+) -> None:
+    base = f"http://127.0.0.1:{stack.api_port}"
+    async with reader(browser, base, java_script_enabled=False) as page:
+        for name, path in paths.items():
+            await page.goto(path)
+            assert (await page.locator("main h1").inner_text()).strip(), name
+            assert await page.locator("[data-needs-script]:visible, dialog:visible").count() == 0, name
