@@ -355,6 +355,21 @@ async def test_the_schedule_makes_snapshots_by_itself(pool, settings):
         assert (await service.readiness()).ready
 
 
+async def test_a_provider_that_cannot_be_used_is_alerted_until_it_can(pool, runs, settings):
+    """No single pin has failed: nothing was tried."""
+    open_alerts = "SELECT message FROM alerts WHERE key = 'snapshots failing' AND resolved_at IS NULL"
+    await pool.execute(COMMENT, "kept")
+    away = settings.model_copy(update={"pinata_api_url": "http://127.0.0.1:1"})
+    async with PinataClient.from_settings(away) as pins:
+        with pytest.raises(PinError):
+            await SnapshotRuns.with_provider(pool, pins, away).run_all()
+    async with running_service(await SnapshotService.open(away)):
+        [row] = await until(lambda: pool.fetch(open_alerts))
+        assert "Nothing can be pinned" in row["message"]
+    async with running_service(await SnapshotService.open(settings)):
+        await until(lambda: pool.fetch(open_alerts), lambda rows: not rows)
+
+
 async def test_the_text_of_a_market_made_elsewhere_comes_within_seconds_and_is_pinned(pool, settings):
     """A10: by the service's own schedule, from a real pin store."""
     raw = market_document.compose(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.ticks import TickRecord
 from zmart.ipfs.pinata import PinataClient
+from zmart.ipfs.pinning import PinError
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
 from zmart.services.snapshots import metrics
 from zmart.services.snapshots.api import RunApi
@@ -141,10 +142,19 @@ class SnapshotService:
         return _MEASURED_EVERY_LOCAL_S if self._settings.is_local else _MEASURED_EVERY_S
 
     async def _maintain_pins(self) -> None:
-        await self._runs.maintain()
+        try:
+            await self._runs.maintain()
+        except PinError as problem:  # the provider cannot be used at all: no single pin has failed
+            await self._alert(f"Nothing can be pinned at {self._runs.keeper.provider}: {problem}")
+            raise
         counts = await anchors.counts(self._pool)
         if counts.failing:
-            text = f"{counts.failing} pin(s) cannot be made or read back at {self._runs.keeper.provider}: "
-            await alerts.raise_alert(self._pool, _FAILING, "warning", text + str(counts.last_error))
+            provider = self._runs.keeper.provider
+            await self._alert(
+                f"{counts.failing} pin(s) cannot be made or read back at {provider}: {counts.last_error}"
+            )
         else:
             await alerts.resolve_alert(self._pool, _FAILING)
+
+    async def _alert(self, text: str) -> None:
+        await alerts.raise_alert(self._pool, _FAILING, "warning", text)

@@ -1,0 +1,215 @@
+"""Drills of docs/operations.md on a running stack: cause a state, see what the page says one sees, do what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import asyncpg
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from kit.database_conditions import DatabaseConditions
+from kit.local_stack import stack_in
+from kit.runbook import section
+from kit.waiting import until
+from zmart.chain.rpc import Rpc
+from zmart.local.chain import travel
+from zmart.local.demo import scenes_early as early
+from zmart.local.demo.world import DemoWorld
+from zmart.local.stack import supervisor_of
+from zmart.services.contract import SERVICES
+from zmart.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+SEEN_WITHIN_S, OVER_WITHIN_S = 90.0, 90.0
+"""Silence is told after 30 s; pins are tried again every minute."""
+_ALERTS = "SELECT key, message FROM alerts WHERE resolved_at IS NULL"
+_WEEK_S = 8 * 86_400
+
+
+@dataclass
+class Operator:
+    """A person before a running stack, with the runbook at hand."""
+
+    settings: Settings
+    http: httpx.AsyncClient
+
+    async def reason(self, service: str) -> str:
+        """Why a service is not ready; empty when it is."""
+        port = getattr(self.settings, SERVICES[service])
+        try:
+            answer = await self.http.get(f"http://127.0.0.1:{port}/ready")
+        except httpx.TransportError as problem:
+            return type(problem).__name__
+        return "" if answer.status_code == 200 else str(answer.json()["reason"])
+
+    async def alerts(self) -> dict[str, str]:
+        """The open alerts with their messages."""
+        database = await asyncpg.connect(self.settings.require("database_url"))
+        try:
+            return {row["key"]: row["message"] for row in await database.fetch(_ALERTS)}
+        finally:
+            await database.close()
+
+    async def dashboard(self) -> str:
+        return (await self.http.get(f"http://127.0.0.1:{self.settings.api_port}/dashboard")).text
+
+    async def sees_alert(self, prefix: str) -> str:
+        """Wait for an alert whose key begins so, on the dashboard too; its row is in the runbook."""
+        assert f"| `{prefix}" in section("Alerts"), f"{prefix} has no row in the runbook"
+        found = await until(
+            self.alerts, lambda keys: _with(keys, prefix), within_s=SEEN_WITHIN_S, every_s=0.2
+        )
+        key = _with(found, prefix)[0]
+        await until(self.dashboard, lambda page: key in page, within_s=10, every_s=0.5)
+        return found[key]
+
+    async def sees_alert_closed(self, prefix: str) -> None:
+        await until(self.alerts, lambda keys: not _with(keys, prefix), within_s=OVER_WITHIN_S, every_s=0.2)
+
+    async def sees_unready(self, service: str, words: str) -> None:
+        """Wait for a reason of /ready; its row is in the runbook."""
+        assert words in section("Why /ready is 503"), f"{words!r} has no row in the runbook"
+        await until(
+            lambda: self.reason(service), lambda reason: words in reason, within_s=SEEN_WITHIN_S, every_s=0.2
+        )
+
+    async def sees_all_ready(self) -> None:
+        for service in SERVICES:
+            await until(
+                lambda name=service: self.reason(name),
+                lambda why: not why,
+                within_s=OVER_WITHIN_S,
+                every_s=0.2,
+            )
+
+    @asynccontextmanager
+    async def without(self, process: str) -> AsyncIterator[None]:
+        """The process is stopped within the block, and then started as `zmart restart` does."""
+        supervisor = supervisor_of(self.settings.zmart_home)
+        name = next(f"{info.group}:{info.name}" for info in supervisor.processes() if info.name == process)
+        supervisor.stop(name)
+        try:
+            yield
+        finally:
+            supervisor.start(name)
+
+
+def _with(alerts: dict[str, str], prefix: str) -> list[str]:
+    return [key for key in alerts if key.startswith(prefix)]
+
+
+@pytest.fixture(scope="module")
+def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A stack for all drills."""
+    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
+        yield settings
+
+
+@pytest.fixture
+async def operator(drilled: Settings) -> AsyncIterator[Operator]:
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
+        operator = Operator(drilled, http)
+        await operator.sees_all_ready()
+        yield operator
+
+
+async def test_postgresql_is_stopped_and_started(operator: Operator) -> None:
+    async with operator.without("postgres"):
+        for service in SERVICES:
+            await operator.sees_unready(service, "PostgreSQL")
+        answer = await operator.http.get(f"http://127.0.0.1:{operator.settings.api_port}/dashboard")
+        assert (answer.status_code, "PostgreSQL" in answer.text) == (503, True)
+    await operator.sees_all_ready()
+
+
+async def test_postgresql_accepts_no_writes_until_it_does(operator: Operator) -> None:
+    conditions = DatabaseConditions(operator.settings.require("database_url"))
+    await conditions.set("default_transaction_read_only", "on")
+    try:
+        await operator.sees_unready("indexer", "accepts no writes")
+    finally:
+        await conditions.reset("default_transaction_read_only")
+    await operator.sees_all_ready()
+
+
+async def test_the_rpc_is_stopped_and_started(operator: Operator) -> None:
+    async with operator.without("chain"):
+        await operator.sees_unready("indexer", "is the RPC there?")
+    await operator.sees_all_ready()
+
+
+async def test_a_service_that_hangs_is_told_as_silent_until_it_runs(operator: Operator) -> None:
+    with _hanging(operator.settings, "snapshots"):
+        assert "snapshots" in await operator.sees_alert("silent:")
+    await operator.sees_alert_closed("silent:")
+
+
+@contextmanager
+def _hanging(settings: Settings, process: str) -> Iterator[None]:
+    """The process hangs within the block; then it is killed, and its supervisor starts it again."""
+    pid = next(info.pid for info in supervisor_of(settings.zmart_home).processes() if info.name == process)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+async def test_redis_refuses_writes_until_it_takes_them(operator: Operator) -> None:
+    redis = Redis.from_url(operator.settings.require("redis_url"))
+    await redis.config_set("min-replicas-to-write", "1")
+    try:
+        await operator.sees_alert("sign-in")
+    finally:
+        await redis.config_set("min-replicas-to-write", "0")
+        await redis.aclose()
+    await operator.sees_alert_closed("sign-in")
+
+
+async def test_the_fee_payer_runs_low_and_is_sent_sol(operator: Operator) -> None:
+    async with Rpc.from_settings(operator.settings) as rpc:
+        payer = await _backend_authority(operator)
+        before = await rpc.get_balance(payer)
+        await rpc.call("surfnet_setAccount", [payer, {"lamports": 100_000_000}])
+        assert payer in await operator.sees_alert("payer low:")
+        await rpc.request_airdrop(payer, before)
+    await operator.sees_alert_closed("payer low:")
+
+
+async def _backend_authority(operator: Operator) -> str:
+    status = (await operator.http.get(f"http://127.0.0.1:{operator.settings.api_port}/api/status")).json()
+    return str(status["fee_payer"])
+
+
+async def test_a_market_without_progress_is_told_until_it_is_cancelled(operator: Operator) -> None:
+    async with DemoWorld.open(operator.settings) as world:
+        await early.fund(world)
+        await early.sign_in(world)
+        await early.create(world, world.cancelled)
+        await travel.advance(world.rpc, _WEEK_S)
+        assert world.cancelled.id in await operator.sees_alert("stuck markets")
+        await early.cancel(world, world.cancelled)
+    await operator.sees_alert_closed("stuck markets")
+
+
+async def test_pins_cannot_be_made_until_the_provider_is_back(operator: Operator) -> None:
+    async with DemoWorld.open(operator.settings) as world:
+        await early.fund(world)
+        await early.sign_in(world)
+        await early.create(world, world.undisputed)
+        async with operator.without("providers"):
+            await _snapshot(operator, world.undisputed.id)
+            await operator.sees_alert("snapshots failing")
+    await operator.sees_alert_closed("snapshots failing")
+
+
+async def _snapshot(operator: Operator, market_id: str) -> None:
+    headers = {"authorization": f"Bearer {operator.settings.require('operator_token')}"}
+    url = f"http://127.0.0.1:{operator.settings.snapshots_port}/api/snapshots/run"
+    await operator.http.post(url, json={"market_id": market_id}, headers=headers)
