@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from zmart import bounded_http
 from zmart.errors import ChainError
 from zmart.loopback import client_options
 from zmart.market.json_input import JSON_ERRORS
@@ -65,7 +66,8 @@ class Registration(msgspec.Struct, frozen=True):
 class HeliusClient:
     """Call the API; use as an async context manager. Every call may raise HeliusError."""
 
-    def __init__(self, api_url: str, api_key: str) -> None:
+    def __init__(self, api_url: str, api_key: str, within_s: float = TIMEOUT_S) -> None:
+        self._within_s = within_s
         self._host = httpx.URL(api_url).host
         self._http = httpx.AsyncClient(
             base_url=api_url, params={"api-key": api_key}, timeout=TIMEOUT_S, **client_options(api_url)
@@ -131,7 +133,9 @@ class HeliusClient:
         content = None if body is None else msgspec.json.encode(body)
         headers = {"content-type": "application/json"} if content else {}
         try:
-            response = await self._http.request(method, path, content=content, headers=headers)
+            response = await bounded_http.request(
+                self._http, method, path, within_s=self._within_s, content=content, headers=headers
+            )
         except httpx.HTTPError as problem:
             # The problem's own text may hold the URL, and with it the key.
             reason = type(problem).__name__

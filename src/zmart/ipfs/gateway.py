@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 
 from zmart.ipfs.cid import FileCheck
@@ -9,20 +11,25 @@ from zmart.ipfs.pinning import PinError
 from zmart.loopback import client_options
 
 FETCH_MAX_BYTES = 16 * 1024 * 1024
+WITHIN_S = 60.0
 _TIMEOUT_S = 30.0
+"""Of one read; a gateway searches for long before it sends the first byte."""
 
 
-async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FETCH_MAX_BYTES) -> bytes:
+async def fetch_from_gateway(
+    gateway_url: str, cid: str, *, max_bytes: int = FETCH_MAX_BYTES, within_s: float = WITHIN_S
+) -> bytes:
     """Return the file `cid` from an IPFS gateway, checked against the CID.
 
-    Raises Invalid for an invalid CID, PinError when the gateway is unavailable, sends another file, or more than
-    `max_bytes`.
+    Raises Invalid for an invalid CID, PinError when the gateway is unavailable, takes longer than `within_s` in all,
+    sends another file, or more than `max_bytes`.
     """
     check = FileCheck(cid)
     url = f"{gateway_url.rstrip('/')}/ipfs/{cid}"
     data = bytearray()
     try:
         async with (
+            asyncio.timeout(within_s),
             httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True, **client_options(url)) as http,
             http.stream("GET", url) as answer,
         ):
@@ -33,6 +40,8 @@ async def fetch_from_gateway(gateway_url: str, cid: str, *, max_bytes: int = FET
                 if len(data) > max_bytes:
                     raise PinError(f"{cid} is larger than {max_bytes} bytes.")
                 check.write(piece)
+    except TimeoutError:
+        raise PinError(f"The gateway did not send {cid} within {within_s:g} s.") from None
     except httpx.HTTPError as problem:
         raise PinError(
             f"The gateway does not answer ({type(problem).__name__}): check IPFS_GATEWAY_URL."

@@ -13,6 +13,8 @@ import httpx
 import msgspec
 import stamina
 
+from zmart import bounded_http
+from zmart.bounded_http import HttpAnswer
 from zmart.errors import SettingError
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.multiformats import parse_cid
@@ -49,10 +51,17 @@ class _PinList(msgspec.Struct, frozen=True):
 class PinataClient:
     """Pinata, or anything that speaks its legacy API. Use as an async context manager, or call `close()`."""
 
-    def __init__(self, api_url: str, credentials: Mapping[str, str], name: str = "pinata") -> None:
+    def __init__(
+        self,
+        api_url: str,
+        credentials: Mapping[str, str],
+        name: str = "pinata",
+        within_s: float = _TIMEOUT_S,
+    ) -> None:
         self.name = name
+        self._within_s = within_s
         self._http = httpx.AsyncClient(
-            base_url=api_url, headers=dict(credentials), timeout=_TIMEOUT_S, **client_options(api_url)
+            base_url=api_url, headers=dict(credentials), timeout=within_s, **client_options(api_url)
         )
 
     @classmethod
@@ -125,7 +134,15 @@ class PinataClient:
         try:
             async for attempt in stamina.retry_context(on=_is_retryable, attempts=_ATTEMPTS, wait_max=10):
                 with attempt:
-                    answer = await self._http.request(method, path, params=params, files=files, data=data)
+                    answer = await bounded_http.request(
+                        self._http,
+                        method,
+                        path,
+                        within_s=self._within_s,
+                        params=params,
+                        files=files,
+                        data=data,
+                    )
                     if not answer.is_success:
                         raise _Refused(self.name, answer)
         except httpx.HTTPError as problem:
@@ -136,7 +153,7 @@ class PinataClient:
 
 
 class _Refused(PinError):
-    def __init__(self, provider: str, answer: httpx.Response) -> None:
+    def __init__(self, provider: str, answer: HttpAnswer) -> None:
         self.status = answer.status_code
         self.body = one_line(answer.text[:_MESSAGE_CHARS], _MESSAGE_CHARS)
         self.retry_after = answer.headers.get("retry-after", "")

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 import structlog
 
+from zmart import bounded_http
 from zmart.loopback import client_options
 from zmart.settings import Settings
 from zmart.store import alerts
@@ -44,14 +45,21 @@ async def send_alerts(settings: Settings, stop: asyncio.Event, every_s: float = 
         await pool.close()
 
 
-async def send_next(pool: Pool, http: httpx.AsyncClient, url: str, lease_s: float = LEASE_S) -> bool:
+async def send_next(
+    pool: Pool, http: httpx.AsyncClient, url: str, lease_s: float = LEASE_S, within_s: float = _TIMEOUT_S
+) -> bool:
     """Send the next message; False if there is none. An undelivered message is retried after the lease."""
     notification = await alerts.claim_notification(pool, lease_s)
     if notification is None:
         return False
     try:
-        response = await http.post(
-            url, content=message(notification.alert), headers={"content-type": "application/json"}
+        response = await bounded_http.request(
+            http,
+            "POST",
+            url,
+            within_s=within_s,
+            content=message(notification.alert),
+            headers={"content-type": "application/json"},
         )
         refusal = "" if response.is_success else f"HTTP status {response.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL) as problem:

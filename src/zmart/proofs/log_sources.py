@@ -19,6 +19,7 @@ from zmart.proofs import merkle
 from zmart.proofs.log_documents import MAX_PAGE, LogPage
 
 _MAX_FILE_BYTES = 512 * 1024 * 1024
+_LARGE_FILE_S = 3_600.0
 _MOST_WAITS = 5
 
 
@@ -45,7 +46,7 @@ async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
 
 async def from_ipfs(gateway_url: str, cid: str, market_id: MarketId) -> list[bytes]:
     """Read a saved log that was pinned, its bytes checked against the CID. Raises Invalid, PinError."""
-    raw = await fetch_from_gateway(gateway_url, cid, max_bytes=_MAX_FILE_BYTES)
+    raw = await fetch_from_gateway(gateway_url, cid, max_bytes=_MAX_FILE_BYTES, within_s=_LARGE_FILE_S)
     return [entry.encode() for entry in _page(raw, market_id).entries]
 
 
