@@ -13,7 +13,9 @@ import pytest
 
 from kit import commands
 from kit.database_conditions import DatabaseConditions
+from kit.gateway import site
 from kit.transaction_pooler import CHOICES, transaction_pooler
+from kit.waiting import until
 from zmart.cli.errors import exit_status
 from zmart.errors import ReadOnly, SettingError, Unavailable, ZmartError
 from zmart.feed import redis_client
@@ -24,6 +26,7 @@ from zmart.settings import load_settings
 from zmart.store import migrate
 from zmart.store.database_check import require_usable, require_writable
 from zmart.store.migrations import HEAD, REVISIONS
+from zmart.store.pool import Pool
 
 POOLED = "connection pooler in transaction mode"
 SECRET = "s3cr3t"
@@ -136,6 +139,49 @@ async def test_a_service_on_another_schema_says_so_and_ends(empty_database_url: 
         status, sentence = await refusal_of(name, database_url=empty_database_url)
         assert (status, says in sentence) == (1, True)
     assert says in await finding_of("PostgreSQL", database_url=empty_database_url)
+
+
+COMMANDS = (
+    ("intents", "list"),
+    ("indexer", "dead-letters", "list"),
+    ("indexer", "rebuild"),
+    ("decisions", "reviews"),
+)
+
+
+async def test_a_command_on_another_schema_says_so(empty_database_url: str) -> None:
+    """P3: also the commands that only read."""
+    for command in COMMANDS:
+        status, sentence = await output_of(*command, database_url=empty_database_url)
+        assert (status, SCHEMAS[nothing] in sentence) == (1, True), command
+    await older(empty_database_url)
+    await execute(empty_database_url, "ALTER TABLE intents RENAME COLUMN round TO former_round")
+    status, sentence = await output_of("intents", "list", database_url=empty_database_url)
+    assert (status, SCHEMAS[older] in sentence) == (1, True)
+
+
+async def test_a_schema_that_vanishes_is_said_and_nobody_gets_a_500(
+    empty_database_url: str, redis_url: str
+) -> None:
+    """P3, W14: under a running gateway, until it is back."""
+    await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    async with site(empty_database_url, redis_url) as here:
+        assert (await here.get("/api/markets")).status_code == 200
+        await asyncio.to_thread(migrate.rollback, empty_database_url, "base")
+        for path in ("/api/markets", "/api/markets?limit=3", "/api/status", f"/api/markets/{'ab' * 32}"):
+            answer = await here.get(path)
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True), answer.text
+        said = await here.gateway.readiness()
+        assert (said.ready, "run `zmart migrate up`" in said.reason) == (False, True)
+        await asyncio.to_thread(migrate.upgrade, empty_database_url)
+        assert (await until(here.gateway.readiness, lambda said: said.ready)).reason == ""
+        assert (await here.get("/api/markets?limit=3")).status_code == 200
+
+
+async def test_a_wrong_statement_stays_a_bug(pool: Pool) -> None:
+    for statement in ("SELECT * FROM no_such_table", "SELECT no_such_column FROM users"):
+        with pytest.raises(asyncpg.PostgresError):
+            await pool.fetchval(statement)
 
 
 # ------------------------------------------------------------------------------------------- servers that refuse us

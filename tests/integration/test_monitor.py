@@ -82,6 +82,30 @@ async def test_our_own_window_counts_when_it_is_the_longer_one(scene: Scene) -> 
     assert await scene.state(market) is MarketState.RESOLVING
 
 
+@pytest.mark.parametrize("is_disputed", [False, True])
+async def test_held_decisions_settle_nothing_and_an_alert_says_so_until_they_are_released(
+    scene: Scene, is_disputed: bool
+) -> None:
+    """C23: neither is a vote closed, which would leave out what is restored later."""
+    market = await (scene.disputed() if is_disputed else scene.resolving())
+    before = await scene.state(market)
+    if is_disputed:
+        await scene.vote(market, 6, 4, VoteKind.DISPUTE)
+    await scene.travel(3 * DAY_S + 60)
+    for held in (True, False):
+        async with scene.context() as context:
+            service = Monitor(scene.with_settings(hold_decisions=held), context)
+            await service._tick()
+            await service.finish()
+            readiness = await service.readiness()
+        assert (readiness.ready, readiness.details["decisions_held"]) == (True, held)
+        assert await scene.state(market) is (before if held else MarketState.FINALIZED)
+        if held:
+            assert await scene.pool.fetchval("SELECT count(*) FROM vote_closings") == 0
+            assert await scene.pool.fetchval("SELECT count(*) FROM intents WHERE market_id = $1", market) == 0
+        assert bool(await open_alerts(scene, "decisions-held:monitor")) is held
+
+
 @pytest.mark.parametrize(("agree", "disagree", "outcome"), [(6, 4, False), (59, 41, True)])
 async def test_a_dispute_is_settled_by_its_votes(
     scene: Scene, agree: int, disagree: int, outcome: bool

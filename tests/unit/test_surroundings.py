@@ -94,6 +94,14 @@ def test_the_address_of_a_database_on_the_loopback_says_everything(url: str, exp
     assert (base, query) == (url.partition("?")[0], expected)
 
 
+def test_no_connection_to_a_database_is_made_without_this_address() -> None:
+    """W23: also those that only examine or end another one."""
+    sources = [path.read_text("utf-8") for path in Path(zmart.__file__).parent.rglob("*.py")]
+    calls = [call for text in sources for call in re.findall(r"asyncpg\.connect\((?s:.{60})", text)]
+    assert len(calls) > 2
+    assert [call for call in calls if "database_address(" not in call] == []
+
+
 def test_children_inherit_what_is_meant_for_them() -> None:
     """W22, W23, W25."""
     foreign = {

@@ -19,6 +19,7 @@ from zmart.loopback import database_address
 from zmart.store import metrics, server_sessions
 from zmart.store.connection_watch import ConnectionWatch
 from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
+from zmart.store.missing_schema import REPORTED_BY, schema_error
 from zmart.store.server_sessions import ServerSession
 
 CONNECT_WITHIN_S = 3.0
@@ -44,6 +45,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
     statement_began_s = 0.0
     answered_at_s = 0.0
     hung_since_s: float | None = None
+    database_url = ""
     session: ServerSession | None = None
     watch: ConnectionWatch | None = None
 
@@ -55,7 +57,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         try:
             return await super().execute(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
-            self._raise(problem)
+            await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
@@ -65,7 +67,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         try:
             return await super().executemany(command, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
-            self._raise(problem)
+            await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
@@ -75,7 +77,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         try:
             return await super().fetch(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
-            self._raise(problem)
+            await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
@@ -85,7 +87,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         try:
             return await super().fetchrow(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
-            self._raise(problem)
+            await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
@@ -95,7 +97,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         try:
             return await super().fetchval(query, *arguments, **options)
         except _ENDS_A_STATEMENT as problem:
-            self._raise(problem)
+            await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
@@ -110,7 +112,7 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         try:
             return await statement
         except _ENDS_A_STATEMENT as problem:
-            self._raise(problem)
+            await self._raise(problem)
         finally:
             self.answered_at_s, self.statement_began_s = monotonic(), 0.0
 
@@ -133,13 +135,15 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         if self.watch is not None:
             self.watch.arm()
 
-    def _raise(self, problem: BaseException) -> NoReturn:
+    async def _raise(self, problem: BaseException) -> NoReturn:
         """Raise the store's error for `problem`, or `problem` itself if it is a bug or a cancellation."""
         if isinstance(problem, (TimeoutError, asyncio.CancelledError)):
             self.hung_since_s = self.statement_began_s
         if not isinstance(problem, Exception):
             raise problem
         error = store_error(problem, connected=not self.is_closed())
+        if error is None and isinstance(problem, REPORTED_BY) and self.database_url:
+            error = await schema_error(self.database_url)
         if error is not None:
             metrics.errors.labels(type(error).__name__).inc()
             raise error from problem
@@ -201,6 +205,7 @@ async def _prepare(connection: StoreConnection, database_url: str) -> None:
         await _set_codecs(connection)
         _set_tcp_options(connection)
         connection.session = await server_sessions.begin(connection)
+        connection.database_url = database_url
     except BaseException:
         connection.terminate()
         raise

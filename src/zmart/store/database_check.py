@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from zmart.errors import ConfigError
 from zmart.store import migrate, status
+from zmart.store.migrations import mismatch
 from zmart.store.pool import Connection
 from zmart.store.sessions import session
 
 OLDEST_MAJOR = 15
-_NO_SCHEMA = "The database of DATABASE_URL has no schema of ours: run `zmart migrate up`."
-_OLDER_SCHEMA = (
-    "The schema in DATABASE_URL has revision {}, and this version needs {}: run `zmart migrate up`."
-)
 
 
 async def require_usable(database_url: str) -> None:
@@ -42,9 +39,5 @@ def _require_version(connection: Connection) -> None:
 
 
 def _require_schema(schema: migrate.SchemaStatus) -> None:
-    if schema.problem is not None:
-        raise ConfigError(schema.problem)
-    if schema.current is None:
-        raise ConfigError(_NO_SCHEMA)
-    if not schema.up_to_date:
-        raise ConfigError(_OLDER_SCHEMA.format(schema.current, schema.head))
+    if (problem := schema.problem or mismatch(schema.current)) is not None:
+        raise ConfigError(problem)

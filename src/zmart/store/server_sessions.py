@@ -14,6 +14,7 @@ from datetime import datetime
 import asyncpg
 import msgspec
 
+from zmart.loopback import database_address
 from zmart.store.driver_errors import DRIVER_ERRORS
 
 WITHIN_S = 2.0
@@ -57,7 +58,7 @@ async def begin(connection: asyncpg.Connection) -> ServerSession | None:
 async def is_idle(database_url: str, session: ServerSession) -> bool:
     """Return whether the server does not work on a statement of the session, or has no such session. Raises errors of
     the driver."""
-    async with _short_connection(database_url) as connection:
+    async with short_connection(database_url) as connection:
         idle: bool = await connection.fetchval(_IS_IDLE, session.pid, session.started_at)
         return idle
 
@@ -65,7 +66,7 @@ async def is_idle(database_url: str, session: ServerSession) -> bool:
 async def end(database_url: str, sessions: Collection[ServerSession]) -> None:
     """End sessions, and with them their locks. Does nothing while the server cannot be reached."""
     try:
-        async with _short_connection(database_url) as connection:
+        async with short_connection(database_url) as connection:
             pids, starts = [s.pid for s in sessions], [s.started_at for s in sessions]
             await connection.execute(_END, pids, starts)
     except DRIVER_ERRORS:
@@ -73,9 +74,12 @@ async def end(database_url: str, sessions: Collection[ServerSession]) -> None:
 
 
 @asynccontextmanager
-async def _short_connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+async def short_connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection for one question, with WITHIN_S for the whole block. Raises errors of the driver."""
     async with asyncio.timeout(WITHIN_S):
-        connection = await asyncpg.connect(database_url, timeout=WITHIN_S, statement_cache_size=0)
+        connection = await asyncpg.connect(
+            database_address(database_url), timeout=WITHIN_S, statement_cache_size=0
+        )
         try:
             yield connection
         finally:

@@ -28,7 +28,10 @@ SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
     (SELECT count(*) FROM ipfs_anchors WHERE verified_at IS NULL) AS pins_unverified,
     (SELECT count(*) FROM alerts WHERE resolved_at IS NULL) AS alerts_open
 """
-_IS_READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
+# It names a table, so that it fails where the schema is gone.
+_IS_READ_ONLY = """
+SELECT current_setting('transaction_read_only')::boolean FROM (SELECT count(*) FROM schema_migrations) AS schema
+"""
 _EVENTS = """
 SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at,
     (SELECT creator FROM markets WHERE market_id = $1) AS creator
@@ -86,7 +89,7 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def check(pool: Pool | Connection) -> None:
-    """Return if the database can be read and written. Raises Unavailable, Busy or ReadOnly."""
+    """Return if the database has our schema and can be read and written. Raises Unavailable, Busy or ReadOnly."""
     if await pool.fetchval(_IS_READ_ONLY):
         raise ReadOnly(
             "PostgreSQL accepts no writes (a stand-by, or default_transaction_read_only is on): reads are answered, "

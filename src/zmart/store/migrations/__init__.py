@@ -15,12 +15,24 @@ REVISIONS = tuple(sorted(folder.name.partition("_")[0] for folder in VERSIONS.gl
 
 HEAD = REVISIONS[-1]
 
+_NO_SCHEMA = "The database of DATABASE_URL has no schema of ours: run `zmart migrate up`."
+_OTHER_SCHEMA = (
+    "The schema in DATABASE_URL has revision {}, and this version needs {}: run `zmart migrate up`."
+)
+
 _RECORD = "INSERT INTO schema_migrations (revision, fingerprint) VALUES ('{}', '{}')"
 _FORGET = """
 DO $$ BEGIN
     IF to_regclass('schema_migrations') IS NOT NULL THEN DELETE FROM schema_migrations WHERE revision = '{}'; END IF;
 END $$
 """
+
+
+def mismatch(current: str | None) -> str | None:
+    """Return what is wrong with a database of this revision (None: it has none), in a sentence; None if it is HEAD."""
+    if current is None:
+        return _NO_SCHEMA
+    return None if current == HEAD else _OTHER_SCHEMA.format(current, HEAD)
 
 
 def up_sql(revision: str) -> str:
