@@ -12,6 +12,9 @@ import msgspec
 import pytest
 
 from kit.raw_client import RawClient, connected, listening, request
+from kit.waiting import until
+from zmart.services.client_addresses import ClientAddresses, parse_proxies
+from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.connection_limits import ConnectionBounds
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.head_bounds import HeadBounds
@@ -207,6 +210,31 @@ async def test_a_client_that_never_reads_is_dropped() -> None:
                     if not piece:
                         raise ConnectionError("ended early")
             assert received < len(LARGE)
+
+
+@pytest.mark.parametrize(("proxies", "held"), [("", 3), ("127.0.0.0/8", 6), ("::ffff:127.0.0.1", 6)])
+async def test_connections_of_one_address_leave_room_for_others(proxies: str, held: int) -> None:
+    """A14: one client holds half of what the process can, a trusted proxy all of it; one that ends makes room."""
+    connections = ConnectionCounts(ClientAddresses(parse_proxies(proxies)), 6)
+    async with listening(app, connections=connections) as port, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(port)) for _ in range(held)]
+        for client in clients:
+            assert (await client.get("/"))[0] == 200
+        async with connected(port) as refused:
+            assert await refused.is_closed()
+        clients[0].writer.close()
+        await until(lambda: connections._by_client.total() == held - 1)
+        async with connected(port) as admitted:
+            assert (await admitted.get("/"))[0] == 200
+
+
+async def test_requests_that_are_sent_together_are_bounded() -> None:
+    """A5: one packet holds thousands of them, and each costs kilobytes until it is answered."""
+    async with client_of(ConnectionBounds()) as client:
+        client.writer.write(request("/") * 100)
+        assert [(await client.answer())[2] for _ in range(100)] == [b"0"] * 100
+        client.writer.write(request("/") * 5_000)
+        assert await client.is_closed()
 
 
 async def test_requests_that_are_sent_together_are_answered_in_order() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
 import httpx
 import pytest
 
 from kit.raw_client import connected, request
 from kit.servers import LocalChain
+from zmart.local.chain.node import SOURCE, find_node
+from zmart.local.processes import free_port
 
 CALL = '{"jsonrpc":"2.0","id":1,"method":"getHealth"}'
 
@@ -53,3 +59,53 @@ async def test_deep_nesting_costs_its_own_request_only(local_chain: LocalChain, 
         assert (
             await http.post("/", content=CALL, headers={"content-type": "application/json"})
         ).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------------ WebSocket's port
+
+UNREAD_MS = 500
+
+
+@asynccontextmanager
+async def forwarder(target: int) -> AsyncIterator[int]:
+    """The chain's own forwarder in front of `target`, with a short patience; its port."""
+    port = free_port()
+    arguments = f"{target}, '127.0.0.1', {port}, {UNREAD_MS}"
+    script = f"require('{SOURCE}/rpc.js').forward({arguments}).then(() => console.log('up'))"
+    node = await asyncio.create_subprocess_exec(find_node(), "-e", script, stdout=asyncio.subprocess.PIPE)
+    assert node.stdout is not None
+    try:
+        assert await node.stdout.readline() == b"up\n"
+        yield port
+    finally:
+        node.kill()
+        await node.wait()
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_a_client_that_never_reads_is_let_go(reads: bool) -> None:
+    """A14, A13: on the WebSocket's port as elsewhere; one that reads, however long, stays."""
+    ended, sent = asyncio.Event(), 0
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with suppress(ConnectionError):
+            while True:
+                writer.write(bytes(65_536))
+                await writer.drain()
+                sent += 65_536
+                await asyncio.sleep(0.001)
+        ended.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        target = server.sockets[0].getsockname()[1]
+        async with forwarder(target) as port, connected(port) as client:
+            if not reads:
+                await asyncio.wait_for(ended.wait(), 20)
+                assert sent < 64 * 1024 * 1024
+                return
+            loop = asyncio.get_running_loop()
+            until_s = loop.time() + 3 * UNREAD_MS / 1000
+            while loop.time() < until_s:
+                assert await client.reader.read(65_536)
+            assert not ended.is_set()

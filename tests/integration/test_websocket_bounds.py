@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import socket as sockets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from websockets.asyncio.client import connect
 
 from kit.sockets import HANDSHAKE, frame, handshake, head, opened, raw, serving, text
 from kit.waiting import until
-from zmart.services.websocket.handshake import HandshakeProtocol
+from zmart.services.client_addresses import ClientAddresses
+from zmart.services.connection_counts import ConnectionCounts
+from zmart.services.websocket.handshake import HandshakeProtocol, SocketHandshake
 from zmart.services.websocket.limits import HandshakeLimits, SocketLimits
 from zmart.services.websocket.metrics import closed
 from zmart.settings import Settings, load_settings
@@ -111,13 +115,66 @@ async def test_what_follows_a_handshake_at_once_is_read(port):
         assert await client.error_code() == "unknown_action"
 
 
+def counts(most: int) -> ConnectionCounts:
+    return ConnectionCounts(ClientAddresses(()), most)
+
+
+@pytest.mark.parametrize("first", [0, 3_000])
+async def test_of_a_head_nothing_behind_its_bound_is_read(first: int) -> None:
+    """A8: repeated headers are joined, which takes quadratic time; one read of a socket may bring 256 KiB."""
+    protocol = HandshakeProtocol(pytest.fail, {}, HandshakeLimits(), counts(100))
+    loop, received = asyncio.get_running_loop(), asyncio.Event()
+
+    class Client(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            assert b" 431 " in data
+            received.set()
+
+    server = await loop.create_server(lambda: protocol, "127.0.0.1", 0)
+    async with server:
+        transport, _ = await loop.create_connection(Client, *server.sockets[0].getsockname())
+        await until(lambda: protocol._client)
+        attack = b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 65_536
+        for piece in filter(None, (attack[:first], attack[first:])):
+            protocol.data_received(piece)
+        await asyncio.wait_for(received.wait(), 10)
+        assert len(protocol._headers[b"a"]) < HandshakeLimits().head_bytes
+        transport.close()
+
+
+async def test_connections_of_one_address_leave_room_for_others_before_any_handshake() -> None:
+    """A14: half of what the process can hold; one that ends makes room, as a WebSocket or before."""
+    connections, ends = counts(6), []
+
+    def upgrade(transport: asyncio.Transport, _: SocketHandshake, ended: Callable[[], None]) -> None:
+        ends.append(ended)
+        transport.write(b"HTTP/1.1 101 x\r\n\r\n")
+
+    server = await asyncio.get_running_loop().create_server(
+        lambda: HandshakeProtocol(upgrade, {}, HandshakeLimits(), connections), "127.0.0.1", 0
+    )
+    async with server, AsyncExitStack() as stack:
+        port = server.sockets[0].getsockname()[1]
+        first, *_ = [await stack.enter_async_context(raw(port)) for _ in range(3)]
+        first.writer.write(handshake())
+        assert await first.status() == 101
+        async with raw(port) as refused:
+            assert await refused.reader.read() == b""
+        ends[0]()
+        async with raw(port) as admitted:
+            admitted.writer.write(handshake())
+            assert await admitted.status() == 101
+
+
 async def test_a_head_that_does_not_come_and_a_response_that_nobody_reads_end_the_connection():
     """A14"""
     limits = HandshakeLimits(head_within_s=0.2, read_within_s=0.4)
     page = b"x" * (8 << 20)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: HandshakeProtocol(pytest.fail, {"/large": lambda: (200, "text/plain", page)}, limits),
+        lambda: HandshakeProtocol(
+            pytest.fail, {"/large": lambda: (200, "text/plain", page)}, limits, counts(100)
+        ),
         "127.0.0.1", 0,
     )  # fmt: skip
     async with server:

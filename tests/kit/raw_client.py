@@ -11,6 +11,7 @@ import uvicorn
 
 from kit.gateway import Site, site
 from kit.waiting import until
+from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.connection_limits import ConnectionBounds, server_config
 from zmart.services.contract import AsgiApp
 from zmart.services.gateway import metrics
@@ -64,9 +65,11 @@ async def connected(port: int) -> AsyncIterator[RawClient]:
 
 
 @asynccontextmanager
-async def listening(app: AsgiApp, bounds: ConnectionBounds | None = None) -> AsyncIterator[int]:
+async def listening(
+    app: AsgiApp, bounds: ConnectionBounds | None = None, connections: ConnectionCounts | None = None
+) -> AsyncIterator[int]:
     """The application as every service serves it; the port."""
-    server = uvicorn.Server(server_config(app, bounds, lifespan="off"))
+    server = uvicorn.Server(server_config(app, bounds, connections, lifespan="off"))
     listener = bind_listener("127.0.0.1", 0)
     running = asyncio.create_task(server._serve([listener]))
     try:

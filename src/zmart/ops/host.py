@@ -22,6 +22,8 @@ from zmart.ops import logs, metrics
 from zmart.ops.background import BackgroundJobs
 from zmart.ops.disk import free_bytes, full_disk
 from zmart.ops.probes import Probes
+from zmart.services.client_addresses import ClientAddresses, parse_proxies
+from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.connection_limits import server_config
 from zmart.services.contract import SERVICES, AsgiApp, Service
 from zmart.services.listener import bind_listener
@@ -188,6 +190,7 @@ def _listen(settings: Settings, port_setting: str) -> socket.socket:
 def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Server:
     config = server_config(
         app,
+        connections=ConnectionCounts(ClientAddresses(parse_proxies(settings.trusted_proxies))),
         host=settings.bind_host,
         port=getattr(settings, port_setting),
         timeout_graceful_shutdown=int(_GRACE_S) - 2,

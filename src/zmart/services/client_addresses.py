@@ -50,6 +50,11 @@ class ClientAddresses:
         lines = b",".join(forwarded_for) if self._trusted else b""
         return self._client_of(peer or "unknown", lines[-_MAX_FORWARDED:])
 
+    def trusts(self, peer: str | None) -> bool:
+        """Return whether an address is that of a trusted proxy."""
+        address = _parse(peer or "")
+        return address is not None and self._is_proxy(address)
+
     def of_scope(self, scope: Mapping[str, Any]) -> str:
         """Return the client of an ASGI request."""
         peer = scope["client"]

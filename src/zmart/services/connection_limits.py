@@ -18,6 +18,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from zmart.errors import ZmartError
+from zmart.services.client_addresses import ClientAddresses
+from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
 from zmart.services.head_bounds import HeadBounds, HeadRefusal
 from zmart.services.plain_http import send_problem
@@ -34,13 +36,14 @@ _current: ContextVar[LimitedConnection | None] = ContextVar("connection", defaul
 
 class ConnectionBounds(msgspec.Struct, frozen=True):
     """The limits of one connection. Times are checked every `check_s`, so they are exact to that much. `unread_bytes`:
-    what may still arrive of a body after its answer."""
+    what may still arrive of a body after its answer. `requests`: how many may be sent before the first is answered."""
 
     head: HeadBounds = HeadBounds()
     head_within_s: float = 10.0
     body_within_s: float = 10.0
     read_within_s: float = 20.0
     unread_bytes: int = 8 * 1024 * 1024
+    requests: int = 100
     check_s: float = 1.0
 
 
@@ -48,13 +51,21 @@ class LimitedConnection(asyncio.Protocol):
     """One connection. While no request is in progress it waits for a head, from the first byte on (a new connection:
     from the beginning), or for the rest of a body that was answered already."""
 
-    def __init__(self, options: dict[str, Any], bounds: ConnectionBounds, received: ReceivedBytes) -> None:
+    def __init__(
+        self,
+        options: dict[str, Any],
+        bounds: ConnectionBounds,
+        received: ReceivedBytes,
+        connections: ConnectionCounts,
+    ) -> None:
         self._inner = _ParsedMessages(self, options)
+        self._connections = connections
+        self._client: str | None = None
         self._bounds = bounds
         self._received = received
         self._piece_bytes = max(1, bounds.head.head_bytes // 4)
         self._loop = asyncio.get_running_loop()
-        self._in_progress = 0
+        self._in_progress = self._unanswered = 0
         self._in_head = self._in_body = False
         self._body_bytes = 0
         self._framing_bytes = 0
@@ -64,14 +75,21 @@ class LimitedConnection(asyncio.Protocol):
         self._check: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first head."""
+        """Begin to wait for the first head, or end the connection where there are too many."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
+        peer = transport.get_extra_info("peername")
+        self._client = self._connections.enter(peer[0] if peer else None)
+        if self._client is None:
+            self._transport.abort()
+            return
         self._waiting_since = self._loop.time()
         self._check = self._loop.call_later(self._bounds.check_s, self._check_time)
         self._inner.connection_made(_OpenTransport(self._transport))
 
     def data_received(self, data: bytes) -> None:
         """Pass the data on in pieces, and end the connection when too much of it is neither body nor a whole head."""
+        if self._client is None:
+            return
         if not self._in_progress and self._waiting_since is None:
             self._waiting_since = self._loop.time()
         self._received.add(len(data))
@@ -88,11 +106,16 @@ class LimitedConnection(asyncio.Protocol):
 
     def _is_too_much(self) -> bool:
         framing = self._framing_bytes - _FRAMING_PER_BYTE * self._body_bytes
-        return framing > self._bounds.head.head_bytes or self._unread_bytes > self._bounds.unread_bytes
+        return (
+            framing > self._bounds.head.head_bytes
+            or self._unread_bytes > self._bounds.unread_bytes
+            or self._unanswered > self._bounds.requests
+        )
 
     def eof_received(self) -> None:
         """Pass it on."""
-        self._inner.eof_received()
+        if self._client is not None:
+            self._inner.eof_received()
 
     def pause_writing(self) -> None:
         """Begin to wait for the client to read."""
@@ -106,6 +129,9 @@ class LimitedConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching the connection."""
+        if self._client is None:
+            return
+        self._connections.leave(self._client)
         if self._check is not None:
             self._check.cancel()
         self._inner.connection_lost(exc)
@@ -114,6 +140,7 @@ class LimitedConnection(asyncio.Protocol):
         """Note that the first line of a request begins."""
         self._in_head = True
         self._framing_bytes = 0
+        self._unanswered += 1
 
     def body_begins(self) -> None:
         """Note that a head is complete."""
@@ -142,6 +169,7 @@ class LimitedConnection(asyncio.Protocol):
     def request_ends(self) -> None:
         """Note that a request was answered."""
         self._in_progress -= 1
+        self._unanswered -= 1
         if not self._in_progress and (self._in_head or self._in_body):
             self._waiting_since = self._loop.time()
 
@@ -309,23 +337,32 @@ async def _refuse(scope: Scope, send: Send, refusal: HeadRefusal) -> None:
     await send_problem(send, scope, refusal.status, refusal.message, headers=((b"connection", b"close"),))
 
 
-def protocol_factory(bounds: ConnectionBounds) -> Callable[..., asyncio.Protocol]:
+def protocol_factory(
+    bounds: ConnectionBounds, connections: ConnectionCounts
+) -> Callable[..., asyncio.Protocol]:
     """Return the factory that uvicorn calls for each connection (`http` of its Config)."""
 
     received = ReceivedBytes()
 
     def make(**options: object) -> asyncio.Protocol:
-        return LimitedConnection(options, bounds, received)
+        return LimitedConnection(options, bounds, received, connections)
 
     return make
 
 
-def server_config(app: AsgiApp, bounds: ConnectionBounds | None = None, **options: object) -> uvicorn.Config:
-    """uvicorn's configuration of every service: httptools, no logs of its own, no headers of its own, these limits."""
+def server_config(
+    app: AsgiApp,
+    bounds: ConnectionBounds | None = None,
+    connections: ConnectionCounts | None = None,
+    **options: object,
+) -> uvicorn.Config:
+    """uvicorn's configuration of every service: httptools, no logs of its own, no headers of its own, these limits.
+    Unless given, `connections` trusts no proxy."""
     bounds = bounds or ConnectionBounds()
+    connections = connections or ConnectionCounts(ClientAddresses(()))
     return uvicorn.Config(
         ConnectionBoundsMiddleware(app, bounds),
-        http=protocol_factory(bounds),  # type: ignore[arg-type]  # typed as a class; any callable serves
+        http=protocol_factory(bounds, connections),  # type: ignore[arg-type]  # typed as a class; any callable serves
         loop="none",
         ws="none",
         log_config=None,

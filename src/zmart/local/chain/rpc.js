@@ -8,6 +8,8 @@ const LONGEST_CALL_MS = 30000; // what hangs fails its request instead of waitin
 const MOST_CALLS = 1000; // in one batch
 const HTTP_LIMITS = { headersTimeout: 10000, requestTimeout: 30000, connectionsCheckingInterval: 1000 };
 const SILENT_MS = LONGEST_CALL_MS + 5000; // how long a client may neither send nor read
+const UNREAD_MS = 20000; // how long what was sent on the WebSocket may wait for its client
+const MOST_SOCKETS = 1000;
 const MOST_BODY_BYTES = 64 * 1024 * 1024; // surfnet_writeProgram sends whole programs
 const HEADERS = {
   'content-type': 'application/json',
@@ -124,17 +126,34 @@ function serveRpc(url, { special, guarded }, host, port) {
   return listening(server, host, port);
 }
 
-/** Pass TCP connections on `port` of `host` to `target` (Surfpool's WebSocket port). */
-function forward(target, host, port) {
+/** Pass TCP connections on `port` of `host` to `target` (Surfpool's WebSocket port). A client that does not read for
+ * `unreadMs` is let go: Surfpool would queue for it without limit. */
+function forward(target, host, port, unreadMs = UNREAD_MS) {
   const server = net.createServer((client) => {
     const inner = net.connect(target, '127.0.0.1');
+    const end = () => { client.destroy(); inner.destroy(); };
     client.pipe(inner).pipe(client);
+    endWhenUnread(client, unreadMs, end);
     for (const socket of [client, inner]) {
       socket.setNoDelay(true);
-      socket.on('error', () => { client.destroy(); inner.destroy(); });
+      socket.on('error', end);
     }
+    client.on('close', () => inner.destroy());
   });
+  server.maxConnections = MOST_SOCKETS;
   return listening(server, host, port);
+}
+
+/** Call `end` once what waits for `client` has waited for `unreadMs` without any of it being read. */
+function endWhenUnread(client, unreadMs, end) {
+  let read = 0;
+  let since = Date.now();
+  const watch = setInterval(() => {
+    const now = client.bytesWritten - client.writableLength;
+    if (now !== read || client.writableLength === 0) [read, since] = [now, Date.now()];
+    else if (Date.now() - since >= unreadMs) end();
+  }, unreadMs / 10);
+  client.on('close', () => clearInterval(watch));
 }
 
 function listening(server, host, port) {

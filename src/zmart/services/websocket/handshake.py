@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import cast
 
@@ -13,6 +14,7 @@ import httptools
 import msgspec
 from websockets.utils import accept_key
 
+from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.problem_body import problem_body, request_id_of
 from zmart.services.websocket.limits import HandshakeLimits
 
@@ -49,8 +51,8 @@ class SocketHandshake(msgspec.Struct, frozen=True):
         return "\r\n".join([*lines, "\r\n"]).encode()
 
 
-Upgrade = Callable[[asyncio.Transport, SocketHandshake], None]
-"""Takes over the transport of a handshake."""
+Upgrade = Callable[[asyncio.Transport, SocketHandshake, Callable[[], None]], None]
+"""Takes over the transport of a handshake; the function is to be called when the connection has ended."""
 
 
 class _RefusedHandshake(Exception):
@@ -66,8 +68,16 @@ class HandshakeProtocol(asyncio.Protocol):
     """One connection until its head is complete, of at most `limits.head_bytes` within `limits.head_within_s`; a plain
     response has `limits.read_within_s` to be read."""
 
-    def __init__(self, upgrade: Upgrade, pages: Mapping[str, Page], limits: HandshakeLimits) -> None:
+    def __init__(
+        self,
+        upgrade: Upgrade,
+        pages: Mapping[str, Page],
+        limits: HandshakeLimits,
+        connections: ConnectionCounts,
+    ) -> None:
         self._upgrade = upgrade
+        self._connections = connections
+        self._client: str | None = None
         self._pages = pages
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
@@ -78,22 +88,31 @@ class HandshakeProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the head."""
+        """Begin to wait for the head, or end the connection where there are too many."""
         self._transport = cast("asyncio.Transport", transport)
-        self._end_after(self._limits.head_within_s)
+        peer = transport.get_extra_info("peername")
+        self._client = self._connections.enter(peer[0] if peer else None)
+        if self._client is None:
+            self._transport.abort()
+        else:
+            self._end_after(self._limits.head_within_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Stop waiting, and forget the connection."""
+        self._stop_waiting()
+        if self._client is not None:
+            self._connections.leave(self._client)
 
     def data_received(self, data: bytes) -> None:
         """Parse the head as far as it has arrived."""
-        if self._is_complete:
+        if self._is_complete or self._client is None:
             return  # what follows a plain request is not read
-        self._received_bytes += len(data)
+        # Repeated headers are joined, which takes quadratic time: only of a head within its bound.
+        room = self._limits.head_bytes + 1 - self._received_bytes
+        piece, later = data[:room], data[room:]
+        self._received_bytes += len(piece)
         try:
-            self._parse(data)
+            self._parse(piece, later)
             if not self._is_complete and self._received_bytes > self._limits.head_bytes:
                 raise _RefusedHandshake(
                     431, f"The head of a request may have {self._limits.head_bytes} bytes."
@@ -119,7 +138,7 @@ class HandshakeProtocol(asyncio.Protocol):
         body = problem_body(refusal.status, str(refusal), self._path(), request_id)
         self._respond(refusal.status, _JSON, body, {**refusal.headers, "X-Request-Id": request_id})
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes, later: bytes) -> None:
         try:
             self._parser.feed_data(data)
             rest = None
@@ -128,13 +147,13 @@ class HandshakeProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             raise _RefusedHandshake(400, "This is no HTTP request.") from None
         if rest is not None and b"websocket" in _tokens(self._headers.get(b"upgrade", b"")):
-            handshake = self._handshake(rest)
-            self.connection_lost(None)
-            self._upgrade(self._transport, handshake)
+            handshake = self._handshake(rest, later)
+            self._stop_waiting()
+            self._upgrade(self._transport, handshake, partial(self.connection_lost, None))
         elif self._is_complete:
             self._answer_plain()
 
-    def _handshake(self, rest: bytes) -> SocketHandshake:
+    def _handshake(self, rest: bytes, later: bytes) -> SocketHandshake:
         """Judge the handshake (RFC 6455 section 4.2.1). Raises _RefusedHandshake."""
         if self._received_bytes - len(rest) > self._limits.head_bytes:
             raise _RefusedHandshake(431, f"The head of a request may have {self._limits.head_bytes} bytes.")
@@ -148,7 +167,7 @@ class HandshakeProtocol(asyncio.Protocol):
         key = self._headers.get(b"sec-websocket-key", b"")
         if not _is_key(key):
             raise _RefusedHandshake(400, "Sec-WebSocket-Key must be base64 of 16 bytes.")
-        return SocketHandshake(key, self._query(), self._headers, rest)
+        return SocketHandshake(key, self._query(), self._headers, rest + later)
 
     def _answer_plain(self) -> None:
         method, page = self._parser.get_method().decode("latin-1"), self._pages.get(self._path())
@@ -180,9 +199,12 @@ class HandshakeProtocol(asyncio.Protocol):
     def _query(self) -> str:
         return bytes(self._url).partition(b"?")[2].decode("latin-1")
 
-    def _end_after(self, seconds: float) -> None:
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _end_after(self, seconds: float) -> None:
+        self._stop_waiting()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SEND_EOF, Protocol, Side
 
 from zmart.services.client_addresses import ClientAddresses
+from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.websocket.connection import SocketConnection
 from zmart.services.websocket.frames import CloseCode, is_close
 from zmart.services.websocket.handshake import HandshakeProtocol, Page, SocketHandshake
@@ -34,12 +35,12 @@ async def listen(
     port: int,
 ) -> asyncio.Server:
     """Serve WebSockets on any path, and `pages` to plain GETs. Raises OSError if the port is in use."""
-    limits = HandshakeLimits()
+    limits, connections = HandshakeLimits(), ConnectionCounts(clients)
 
-    def upgrade(transport: asyncio.Transport, handshake: SocketHandshake) -> None:
+    def upgrade(transport: asyncio.Transport, handshake: SocketHandshake, ended: Callable[[], None]) -> None:
         forwarded = [value] if (value := handshake.headers.get(_FORWARDED)) else []
         peer = transport.get_extra_info("peername")
-        reader = FrameReader(server, clients.of(peer[0] if peer else None, forwarded), frame_bytes)
+        reader = FrameReader(server, clients.of(peer[0] if peer else None, forwarded), frame_bytes, ended)
         transport.set_protocol(reader)
         transport.write(handshake.response())
         reader.connection_made(transport)
@@ -47,7 +48,7 @@ async def listen(
         reader.data_received(handshake.rest)
 
     def connect() -> HandshakeProtocol:
-        return HandshakeProtocol(upgrade, pages, limits)
+        return HandshakeProtocol(upgrade, pages, limits, connections)
 
     return await asyncio.get_running_loop().create_server(connect, host, port)
 
@@ -61,8 +62,11 @@ class FrameReader(asyncio.Protocol):
 
     connection: SocketConnection
 
-    def __init__(self, server: SocketServer, address: str, frame_bytes: int) -> None:
+    def __init__(
+        self, server: SocketServer, address: str, frame_bytes: int, ended: Callable[[], None]
+    ) -> None:
         self._server = server
+        self._ended = ended
         self._address = address
         self._frame_bytes = frame_bytes
         self._frames = Protocol(Side.SERVER, max_size=_LONGEST_MESSAGE_BYTES, logger=_log)
@@ -75,6 +79,7 @@ class FrameReader(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the client."""
+        self._ended()
         self._server.disconnected(self.connection)
 
     def pause_writing(self) -> None:
