@@ -15,6 +15,7 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]/?#]*)(?::(?P<port>\d{1,5}))?
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 _TOKEN = re.compile(r"[\x20-\x7e]*", re.ASCII)
 _LAST_PORT = 65_535
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 _ESCAPES = (
     "special characters of a user name or password are written as %XX ('#' as %23, '/' as %2F, '@' as %40)"
@@ -62,7 +63,8 @@ def split_url(text: str, schemes: tuple[str, ...]) -> SplitResult:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if not host or port == 0 or _FORBIDDEN.search(text) or not _is_host(host):
+    # What stands behind a # is never sent, and may be a part of a password that was not escaped.
+    if not host or port == 0 or _FORBIDDEN.search(text) or "#" in text or not _is_host(host):
         raise ValueError(
             f"must be {schemes[0]}://host or {schemes[0]}://host:port, without spaces; {_ESCAPES}"
         )
@@ -148,12 +150,21 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     parsed: list[IPv4Network | IPv6Network] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         try:
-            parsed.append(ip_network(part, strict=False))
+            parsed.append(_unmapped(ip_network(part, strict=False)))
         except ValueError:
             raise ValueError(
                 f"holds {part[:100]!r}, which is neither an address nor a network (10.0.0.0/8)"
             ) from None
     return tuple(parsed)
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return the network of IPv4 that an IPv6 one maps (::ffff:10.0.0.0/104): addresses are compared in that form."""
+    if isinstance(network, IPv4Network) or not network.subnet_of(_MAPPED):
+        return network
+    address = network.network_address.ipv4_mapped
+    assert address is not None
+    return IPv4Network((address, network.prefixlen - _MAPPED.prefixlen))
 
 
 def token(text: str) -> str:
@@ -163,6 +174,13 @@ def token(text: str) -> str:
     is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     if is_quoted or not _TOKEN.fullmatch(text):
         raise ValueError("must consist of visible ASCII characters, without quotation marks around them")
+    return text
+
+
+def header_value(text: str) -> str:
+    """Return a secret that is compared with a whole header. Raises ValueError for what no header can carry."""
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("must consist of visible ASCII characters and spaces, as a header does")
     return text
 
 

@@ -46,6 +46,8 @@ _VOTE_RULE = re.compile(r"open|(?:funded|staked)(?::[1-9][0-9]{0,17})?|listed:[A
 
 _YEAR_S = 31_536_000
 _TEN_YEARS_DAYS = 3_650
+_MOST_REQUESTS = 1_000_000_000
+"""Redis counts in floating point, and is told four times as much."""
 
 
 def _local(former: str, default: Any, **bounds: Any) -> Any:  # noqa: ANN401  # as pydantic's Field
@@ -141,11 +143,11 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     max_body_bytes: int = Field(default=64 * 1024, ge=1, le=1 << 30)
     answer_cache_bytes: int = Field(default=32 * 1024 * 1024, ge=0, le=1 << 40)
-    rate_limit_reads: int = Field(default=1200, ge=1)
-    rate_limit_writes: int = Field(default=60, ge=1)
-    rate_limit_votes: int = Field(default=30, ge=1)
-    rate_limit_comments: int = Field(default=10, ge=1)
-    rate_limit_nonce: int = Field(default=20, ge=1)
+    rate_limit_reads: int = Field(default=1200, ge=1, le=_MOST_REQUESTS)
+    rate_limit_writes: int = Field(default=60, ge=1, le=_MOST_REQUESTS)
+    rate_limit_votes: int = Field(default=30, ge=1, le=_MOST_REQUESTS)
+    rate_limit_comments: int = Field(default=10, ge=1, le=_MOST_REQUESTS)
+    rate_limit_nonce: int = Field(default=20, ge=1, le=_MOST_REQUESTS)
     supabase_facade: bool = False
     auth_legacy_signatures: bool | Literal["named"] = True
     auth_domain: str = ""
@@ -296,6 +298,11 @@ class Settings(BaseSettings):
     @classmethod
     def _token(cls, value: SecretStr) -> SecretStr:
         return SecretStr(setting_values.token(value.get_secret_value()))
+
+    @field_validator("helius_webhook_secret")
+    @classmethod
+    def _header_value(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(setting_values.header_value(value.get_secret_value()))
 
     @field_validator("redis_url", "alert_webhook_url")
     @classmethod

@@ -95,12 +95,13 @@ async def test_a_refusal_forgets_nothing_that_was_accepted_before(here: Site, re
     assert await redis.keys("relay:*") == before != []
 
 
-async def test_above_its_quota_a_wallet_is_remembered_as_long_as_it_may_land(
-    here: Site, redis: Redis
+@pytest.mark.parametrize("policy", [relay.RELAYED, relay.RELAYED_IN_ALL], ids=["of one", "in all"])
+async def test_above_its_quota_a_transaction_is_remembered_as_long_as_it_may_land(
+    here: Site, redis: Redis, policy: RateLimitPolicy
 ) -> None:
-    """A11: a fee payer's memory is bounded; its transactions are relayed nevertheless."""
+    """A11, C25: the memory of one fee payer and of all is bounded; they are relayed nevertheless."""
     key = await funded(here)
-    await use_up(here, relay.RELAYED, str(key.pubkey()))
+    await use_up(here, policy, str(key.pubkey()) if policy is relay.RELAYED else "all")
     sent = await here.post("/api/transactions", {"transaction": await signed(here, key)})
     assert sent.status_code == 202, sent.text
     [remembered] = await redis.keys("relay:*")

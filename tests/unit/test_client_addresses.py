@@ -44,6 +44,15 @@ def test_the_client_is_the_last_address_that_no_proxy_of_ours_has(
     assert BEHIND.of(peer, [line.encode() for line in lines]) == client
 
 
+@pytest.mark.parametrize("setting", ["::ffff:10.0.0.0/104", "::ffff:a00:1", "::ffff:10.0.0.1/128"])
+@pytest.mark.parametrize("peer", ["10.0.0.1", "::ffff:10.0.0.1"])
+def test_a_proxy_may_be_named_in_either_form(setting: str, peer: str) -> None:
+    """W17"""
+    clients = ClientAddresses(parse_proxies(setting))
+    assert clients.of(peer, [b"1.1.1.1"]) == "1.1.1.1"
+    assert clients.of("11.0.0.1", [b"1.1.1.1"]) == "11.0.0.1"
+
+
 def test_nobody_is_believed_where_no_proxy_is_trusted() -> None:
     assert DIRECT.of("10.0.0.1", [b"1.1.1.1"]) == "10.0.0.1"
 

@@ -15,7 +15,12 @@ _CONTROL = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
 _REORDERING = r"\u202a-\u202e\u2066-\u2069"
 """Embeddings, overrides and isolates of unicode.org/reports/tr9: text shows in another order than it has."""
 _ANNOTATION = r"\ufff9-\ufffb"
-_REFUSED = _CONTROL + _REORDERING + _ANNOTATION
+_NONCHARACTER = r"\ufdd0-\ufdef\ufffe\uffff"
+_NONCHARACTER_BEYOND_FFFF = "".join(
+    chr((plane << 16) + end) for plane in range(1, 17) for end in (0xFFFE, 0xFFFF)
+)
+"""For a program's own use: fonts show nothing of them."""
+_REFUSED = _CONTROL + _REORDERING + _ANNOTATION + _NONCHARACTER
 _SPACE = r"\t\n\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164"
@@ -24,9 +29,10 @@ _INVISIBLE = (
 _INVISIBLE_BEYOND_FFFF = "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 """Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, and the letters and signs that are blank."""
 
-_refused = re.compile(rf"[{_REFUSED}\ud800-\udfff]")
+_refused = re.compile(rf"[{_REFUSED}{_NONCHARACTER_BEYOND_FFFF}\ud800-\udfff]")
 _unpaired = re.compile(r"[\ud800-\udfff]")
 _control = re.compile(f"[{_CONTROL}]")
+_noncharacter = re.compile(f"[{_NONCHARACTER}{_NONCHARACTER_BEYOND_FFFF}]")
 _reordering = re.compile(f"[{_REORDERING}]")
 _invisible = re.compile(f"[{_INVISIBLE}{_INVISIBLE_BEYOND_FFFF}]")
 _line_ends = re.compile(r"\r\n?")
@@ -66,7 +72,7 @@ def nfc(text: str) -> str:
 
 def pattern_of(shortest: int) -> str:
     """Return the rule of `accept_text` as a pattern that Python and ECMAScript read alike, also without its flag u: the
-    invisible characters beyond U+FFFF are not in it."""
+    characters beyond U+FFFF are not in it."""
     seen = rf"[{_SPACE}{_INVISIBLE}]*[^{_SPACE}{_INVISIBLE}{_REFUSED}]"
     return rf"^({seen}){{{shortest}}}[^{_REFUSED}]*$" if shortest else rf"^[^{_REFUSED}]*$"
 
@@ -78,6 +84,8 @@ def _described(refused: re.Match[str]) -> str:
         what = "a control character"
     elif _unpaired.match(character):
         what = "a byte that is no UTF-8, or half of a surrogate pair"
+    elif _noncharacter.match(character):
+        what = "a code that is no character"
     elif _reordering.match(character):
         what = "a character that reorders text"
     return f"{what} (U+{ord(character):04X}) as its character {refused.start() + 1}"

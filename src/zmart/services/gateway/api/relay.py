@@ -36,6 +36,8 @@ _IN_DOUBT_S = 600
 """How long a transaction is remembered before any node has judged it: longer than a blockhash lives."""
 RELAYED = quota("relayed transactions", 2_000)
 """Of one fee payer; those beyond are remembered for a shorter time."""
+RELAYED_IN_ALL = quota("relayed transactions in all", 50_000)
+"""Of all fee payers: a wallet with the fee of one transaction costs little. At most 200 MB in Redis, usually 30."""
 _BLOCKHASH_LIVES_BLOCKS = 151
 _NODE_LAG_BLOCKS = 32
 
@@ -88,10 +90,12 @@ class Relay:
 
     async def _remembered_s(self, transaction: VersionedTransaction) -> int:
         """Return how long an accepted transaction is remembered; one above the quota of its fee payer, which the node
-        has found funded, as long as it may land."""
+        has found funded, or of all of them, as long as it may land."""
         payer = str(transaction.message.account_keys[0])
-        verdict = await self._limiter.take(RELAYED, payer)
-        return _REMEMBERED_S if verdict.allowed else _IN_DOUBT_S
+        for policy, key in ((RELAYED, payer), (RELAYED_IN_ALL, "all")):
+            if not (await self._limiter.take(policy, key)).allowed:
+                return _IN_DOUBT_S
+        return _REMEMBERED_S
 
     async def _pending(self, transaction: VersionedTransaction, raw: bytes) -> PendingTransaction:
         """Return the transaction with its last valid height, which clients do not send: that of a blockhash of

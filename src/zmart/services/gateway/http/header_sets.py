@@ -15,7 +15,10 @@ _MAX_ORIGIN_BYTES = 300
 """A host name has 253 at most."""
 _EXPOSED = b"ETag, X-As-Of-Slot, X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
-_REQUEST_HEADERS = b"Authorization, Content-Type, If-None-Match, X-Request-Id"
+_REQUEST_HEADERS = (
+    b"Authorization, Content-Type, If-None-Match, X-Request-Id, X-Requested-With, "
+    b"sentry-trace, baggage, traceparent, tracestate"  # what libraries add to every request of a page
+)
 _SUPABASE_METHODS = b", PATCH"
 _SUPABASE_HEADERS = (
     b", apikey, X-Client-Info, Prefer, Accept-Profile, Content-Profile, X-Supabase-Api-Version"
