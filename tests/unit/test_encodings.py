@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import base58
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from solders.keypair import Keypair
 
 from zmart.chain.signatures import parse_signature
 from zmart.errors import DecodeError, Unauthenticated
-from zmart.market.encodings import describe, read_signature
+from zmart.market.encodings import decode_base58, describe, read_signature
 from zmart.market.types import Wallet
 from zmart.proofs.signatures import require_signature
 
@@ -26,6 +26,25 @@ FORMS: dict[str, Callable[[bytes], str]] = {
     "HEX": lambda raw: raw.hex().upper(),
     "0x": lambda raw: "0x" + raw.hex(),
 }
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.binary(max_size=1_500))
+@example(0, b"")
+@example(300, b"")
+@example(1, b"\xff" * 3_000)
+def test_a_long_text_in_base58_is_read_as_a_short_one(zeros: int, raw: bytes) -> None:
+    """A5: instruction data of 10 KiB, of which a delivery may hold hundreds."""
+    text = base58.b58encode(bytes(zeros) + raw).decode()
+    assert decode_base58(text) == bytes(zeros) + raw
+
+
+@pytest.mark.parametrize("place", [0, 100, 149, 150, 151, 299])
+@pytest.mark.parametrize("character", ["0", "l", " ", "\n", "é"])
+def test_a_long_text_with_another_character_is_no_base58(place: int, character: str) -> None:
+    text = "a" * 300
+    with pytest.raises(ValueError, match="base58"):
+        decode_base58(text[:place] + character + text[place + 1 :])
 
 
 @given(st.binary(min_size=64, max_size=64))

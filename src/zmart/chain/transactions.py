@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, cast
 
-import base58
 import msgspec
 
 from zmart.chain.instructions import DecodedInstruction
@@ -17,6 +16,7 @@ from zmart.chain.program import Program
 from zmart.chain.versions import check_readable
 from zmart.chain.webhooks import WebhookItem, parse_webhook
 from zmart.errors import DecodeError
+from zmart.market.encodings import decode_base58
 from zmart.market.events import AnyEvent, ChainEvent, MarketCreated, MarketFinalized
 from zmart.market.identifiers import BASE58_TEXT
 from zmart.market.json_input import JSON_ERRORS
@@ -58,7 +58,7 @@ class TxInstruction(msgspec.Struct, frozen=True):
         if len(self.data_base58) > _MAX_DATA_CHARS:
             raise DecodeError("An instruction carries more data than the runtime allows.")
         try:
-            return base58.b58decode(self.data_base58)
+            return decode_base58(self.data_base58)
         except ValueError as error:
             raise DecodeError("An instruction's data is not base58.") from error
 
