@@ -145,7 +145,7 @@ class _Instruction(msgspec.Struct):
     args: list[_Arg]
 
 
-class _Document(msgspec.Struct):
+class _IdlDocument(msgspec.Struct):
     address: str
     instructions: list[_Instruction]
     accounts: list[_Named] = []
@@ -159,7 +159,7 @@ def load_idl(path: Path | None = None) -> Idl:
     """Load the IDL at `path`, or the one in this package. Raises ConfigError if it cannot be read."""
     try:
         raw = path.read_bytes() if path else _packaged()
-        return _assemble(msgspec.json.decode(raw, type=_Document))
+        return _assemble(msgspec.json.decode(raw, type=_IdlDocument))
     except (*JSON_ERRORS, OSError) as error:
         raise ConfigError(
             f"The IDL {path or 'of this package'} cannot be read ({error}); SOLANA_IDL_PATH must name "
@@ -171,7 +171,7 @@ def _packaged() -> bytes:
     return resources.files("zmart.chain.data").joinpath("zmart_core.idl.json").read_bytes()
 
 
-def _assemble(document: _Document) -> Idl:
+def _assemble(document: _IdlDocument) -> Idl:
     return Idl(
         address=document.address,
         instructions={

@@ -137,14 +137,14 @@ class _TransactionMessage(msgspec.Struct, rename="camel"):
     instructions: list[_Compiled]
 
 
-class _SignedTransaction(msgspec.Struct):
+class _SignedEnvelope(msgspec.Struct):
     signatures: Annotated[list[Annotated[str, msgspec.Meta(pattern=BASE58_TEXT)]], msgspec.Meta(min_length=1)]
     message: _TransactionMessage
 
 
 class _FetchedTransaction(msgspec.Struct, rename="camel"):
     slot: _Uint
-    transaction: _SignedTransaction
+    transaction: _SignedEnvelope
     meta: _TransactionMeta
     block_time: int | None = None
     index_within_block: _BlockIndex | None = None

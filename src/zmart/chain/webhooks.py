@@ -52,7 +52,7 @@ class _WebhookMeta(msgspec.Struct):
     err: object = None
 
 
-class _Transaction(msgspec.Struct):
+class _WebhookTransaction(msgspec.Struct):
     signatures: list[object]
 
 
@@ -66,7 +66,7 @@ class _Element(msgspec.Struct):
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _element = msgspec.json.Decoder(_Element)
-_transaction = msgspec.json.Decoder(_Transaction)
+_transaction = msgspec.json.Decoder(_WebhookTransaction)
 _meta = msgspec.json.Decoder(_WebhookMeta)
 
 

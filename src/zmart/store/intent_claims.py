@@ -36,7 +36,7 @@ class Claim(msgspec.Struct, frozen=True):
     journal: Journal
 
 
-class _Session:
+class _LockSession:
     """A connection that several tasks share, one statement at a time."""
 
     def __init__(self, connection: Connection) -> None:
@@ -59,7 +59,7 @@ class Claims:
         """Hold one connection of `pool` from the first claim to `close`, which also closes a pool it owns."""
         self._pool = pool
         self._owns_pool = owns_pool
-        self._session: _Session | None = None
+        self._session: _LockSession | None = None
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._mine: set[UUID] = set()
@@ -112,17 +112,17 @@ class Claims:
         if self._owns_pool:
             await self._pool.close()
 
-    async def _alive(self) -> _Session:
+    async def _alive(self) -> _LockSession:
         async with self._opening:
             if self._session is None or self._session.connection.is_closed():
                 await self._stack.aclose()
                 connection = await self._stack.enter_async_context(self._pool.acquire())
                 await connection.execute(_KEEPALIVE)
-                self._session = _Session(connection)
+                self._session = _LockSession(connection)
             return self._session
 
 
-async def _unlock(session: _Session, intent_id: UUID) -> None:
+async def _unlock(session: _LockSession, intent_id: UUID) -> None:
     try:
         await session.fetchval(_UNLOCK, str(intent_id))
     except Exception:  # the lock must not remain: the server frees all locks with the session
