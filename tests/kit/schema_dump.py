@@ -73,6 +73,7 @@ INSERT INTO ipfs_anchors (kind, market_id, snapshot_day, cid, size_bytes, provid
 VALUES ('snapshot', '{market_id(_VOTED)}', '2026-01-01', 'bafysnapshot', 2048, 'local', now());
 INSERT INTO alerts (key, severity, message) VALUES ('k', 'critical', 'It is late.');
 INSERT INTO service_status (service, instance, ready, details) VALUES ('indexer', 'a', false, '{{"lag": 5}}');
+INSERT INTO figure_history VALUES (60, now(), 'indexer', 'a', 60, '{{"events": 7}}', '{{"lag_slots": 5}}');
 UPDATE discussions SET content = 'Changed' WHERE content = 'Comment 2';
 DELETE FROM discussions WHERE content = 'Comment 3';
 """

@@ -109,17 +109,9 @@ def resolve(
         )
 
     async def work(pool: Pool) -> None:
-        from zmart.errors import Conflict
-        from zmart.store import alerts, intents
-        from zmart.store.intent_claims import Claims
+        from zmart.decisions.findings import resolve_intent
+        from zmart.store.intents import IntentState
 
-        async with Claims(pool) as claims, claims.claim(intent) as claim:
-            if claim is None:
-                raise Conflict(f"The intent {intent} is being executed now: try again in a minute.")
-            if claim.intent.state.is_done:
-                raise Conflict(f"The intent {intent} is already {claim.intent.state.value}.")
-            await claim.journal.resolve_by_hand(str(intent), intents.IntentState(outcome.value), finding)
-        await alerts.resolve_alert(pool, f"uncertain:{intent}")
-        typer.echo(line_of(await intents.one(pool, intent)))
+        typer.echo(line_of(await resolve_intent(pool, intent, IntentState(outcome.value), finding)))
 
     with_pool(work)

@@ -21,11 +21,13 @@ from zmart.errors import ChainError, ProgramError
 from zmart.market.types import Slot
 from zmart.store import alerts, intents
 from zmart.store.intent_claims import Claim, Claims
-from zmart.store.intents import IntentRow
+from zmart.store.intents import Action, IntentRow
 
 outcomes = Counter("zmart_effects_total", "Effects executed on chain", ["action", "outcome"])
 signings = Counter("zmart_effects_signings_total", "Transactions signed for effects", ["action"])
 fees = Counter("zmart_effects_fee_lamports_total", "Lamports paid for effects that landed", ["action"])
+for action in Action:
+    outcomes.labels(action.value, Landed.__name__)
 
 _OPERATORS_ROUND = 0
 log = structlog.get_logger()

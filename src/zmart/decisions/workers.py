@@ -20,6 +20,8 @@ from zmart.store.pool import Pool
 failures = Counter(
     "zmart_market_work_failures_total", "Decisions that failed and are tried again", ["decision"]
 )
+for job in Job:
+    failures.labels(job.value)  # known from the start: the first failure must be an increase
 running = Gauge("zmart_market_work_running", "Markets that are being worked on")
 
 AT_ONCE = 16

@@ -2,75 +2,73 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import jinja2
-import msgspec
 
 from zmart.errors import StoreError
+from zmart.market.types import ChainTime
+from zmart.ops.action_page import ActionPage
+from zmart.ops.chart_drawing import HEIGHT, WIDTH, draw
+from zmart.ops.dashboard_rows import cards, first_trouble, service_rows
 from zmart.ops.disk import full_disk
-from zmart.services.contract import SERVICES, Send
-from zmart.services.plain_http import send_response
+from zmart.ops.figure_series import SPANS_S, charts
+from zmart.ops.runbook import remedy_of
+from zmart.services.contract import Receive, Scope, Send
+from zmart.services.plain_http import Header, path_of, send_response
 from zmart.settings import Settings
-from zmart.store.overview import Overview, OverviewFigures, overview
+from zmart.store import figure_history, market_work
+from zmart.store.figure_history import MINUTE_S, QUARTER_S
+from zmart.store.market_work import DueFinalization
+from zmart.store.overview import Overview, overview
 from zmart.store.pool import Pool
-from zmart.store.service_status import ServiceStatus
 from zmart.store.time_limit import answer_within
+from zmart.votes.policy import deadlines_of
 
-SILENT_AFTER_S = 20.0
-"""A service reports every 5 s; after four missed reports it counts as silent."""
+PATH, ACTION_PATH = "/dashboard", "/dashboard/act"
 _WITHIN_S = 1.5
-
-_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-
-
-class ServiceRow(msgspec.Struct, frozen=True):
-    """Hold a service as shown; `missing` if it has not reported recently."""
-
-    service: str
-    ready: bool
-    missing: bool
-    reason: str
-    reported: str
-    instance: str
-
-
-class FigureCard(msgspec.Struct, frozen=True):
-    """Hold one figure; `tone` is good, warn, bad or empty."""
-
-    name: str
-    value: str
-    tone: str = ""
+_REFRESH_S = b"5"
+_MOST_DUE = 20
+_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+_HEADERS = ((b"content-security-policy", _CSP.encode()), (b"x-content-type-options", b"nosniff"))
 
 
 class Dashboard:
     """Render the page from the database; if that is unavailable, the page says so."""
 
     def __init__(self, settings: Settings) -> None:
-        self._home = settings.zmart_home
+        self._settings = settings
         self._pool = Pool(settings.require("database_url"), size=2, wait_s=1.0)
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).parent / "pages"),
             autoescape=True,
             auto_reload=False,
         )
+        environment.globals.update(remedy_of=remedy_of, width=WIDTH, height=HEIGHT)
         self._template = environment.get_template("dashboard.html")
+        token = settings.operator_token.get_secret_value()
+        self._actions = ActionPage(self._pool, token, environment.get_template("action.html"))
 
     async def close(self) -> None:
         """Close the database connections."""
         await self._pool.close()
 
-    async def page(self) -> tuple[int, str]:
+    async def page(self, query: str = "") -> tuple[int, str]:
         """Return the HTTP status and the page: 503, with what is unavailable, when the state cannot be read."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        step_s = QUARTER_S if parse_qs(query).get("span") == ["day"] else MINUTE_S
         try:
             async with answer_within(_WITHIN_S):
                 state = await overview(self._pool)
+                due = await self._due(state)
+                history = await figure_history.read(self._pool, step_s, SPANS_S[step_s] + step_s)
         except StoreError as problem:
             return 503, self._unavailable(str(problem), now)
         services = service_rows(state.services)
-        trouble = full_disk(self._home) or first_trouble(state, services)
+        trouble = full_disk(self._settings.zmart_home) or first_trouble(state, services)
         return 200, self._template.render(
             healthy=not trouble,
             trouble=trouble,
@@ -78,80 +76,39 @@ class Dashboard:
             services=services,
             cards=cards(state.figures, state.markets),
             alerts=state.alerts,
-            stalled=state.troubles,
+            stalled=state.stalled,
+            due=due,
+            intents=state.intents,
+            dead_letters=state.dead_letters,
+            is_day=step_s == QUARTER_S,
+            charts=[draw(chart) for chart in charts(history, step_s, time.time())],
+        )
+
+    async def _due(self, state: Overview) -> list[DueFinalization]:
+        """Return the markets that the monitor finalizes with its next tick, by the time of the index."""
+        chain_time, dispute_period_s = state.figures.chain_time, state.figures.dispute_period_s
+        is_none_open = state.markets.keys().isdisjoint(("RESOLVING", "DISPUTED"))
+        if chain_time is None or dispute_period_s is None or is_none_open:
+            return []
+        deadlines = deadlines_of(self._settings, dispute_period_s)
+        acts_before = chain_time - deadlines.safety_s
+        return await market_work.finalizations_due(
+            self._pool,
+            ChainTime(acts_before - deadlines.resolution_s),
+            ChainTime(acts_before - deadlines.dispute_s),
+            _MOST_DUE,
         )
 
     def _unavailable(self, reason: str, now: str) -> str:
-        trouble = f"{full_disk(self._home)} {reason}".strip()
+        trouble = f"{full_disk(self._settings.zmart_home)} {reason}".strip()
         return self._template.render(healthy=False, trouble=trouble, now=now)
 
-    async def answer(self, send: Send) -> None:
-        """Send the page as an HTTP response."""
-        status, page = await self.page()
-        headers = (
-            (b"content-security-policy", _CSP.encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"refresh", b"5"),
-        )
-        await send_response(send, status, page.encode(), "text/html; charset=utf-8", headers)
-
-
-def service_rows(statuses: list[ServiceStatus]) -> list[ServiceRow]:
-    """Return one row for each process that reported recently, and one for each of the six services without any."""
-    fresh = [status for status in statuses if status.age_s < SILENT_AFTER_S]
-    reported = {status.service for status in fresh}
-    rows = [
-        ServiceRow(s.service, s.ready, False, s.reason, f"{s.age_s:.0f} s ago", s.instance)
-        for s in fresh
-    ]  # fmt: skip
-    rows += [
-        ServiceRow(name, False, True, f"no report for {SILENT_AFTER_S:.0f} s: see `zmart ps`", "-", "-")
-        for name in SERVICES
-        if name not in reported
-    ]
-    return sorted(rows, key=lambda row: (row.ready, row.service))
-
-
-def first_trouble(state: Overview, services: list[ServiceRow]) -> str:
-    """Return the headline: the worst problem in one clause, or "" if there is none."""
-    down = [row.service for row in services if not row.ready]
-    if down:
-        return f"{', '.join(down)} not ready"
-    waiting = [f"{row.service}: {row.reason}" for row in services if row.reason]
-    if waiting:
-        return waiting[0]
-    if state.figures.intents_uncertain:
-        return f"{state.figures.intents_uncertain} transactions with an unknown outcome"
-    if state.figures.dead_letters:
-        return f"{state.figures.dead_letters} dead letters"
-    critical = [alert for alert in state.alerts if alert.severity == "critical"]
-    return critical[0].message if critical else ""
-
-
-def cards(figures: OverviewFigures, markets: dict[str, int]) -> list[FigureCard]:
-    """Return the figures, with a tone where the number shows whether it is good."""
-    lag = None if figures.tip_slot is None else figures.tip_slot - (figures.gap_free_through_slot or 0)
-    return [
-        FigureCard("gap-free through slot", _number(figures.gap_free_through_slot)),
-        FigureCard(
-            "slots behind the tip", _number(lag), "" if lag is None else "good" if lag < 150 else "warn"
-        ),
-        FigureCard("inbox", _number(figures.inbox_pending), "warn" if figures.inbox_pending > 1000 else ""),
-        FigureCard("unconfirmed deliveries", _number(figures.unconfirmed)),
-        FigureCard("dead letters", _number(figures.dead_letters), "bad" if figures.dead_letters else "good"),
-        FigureCard("transactions in flight", _number(figures.intents_open)),
-        FigureCard(
-            "outcome unknown",
-            _number(figures.intents_uncertain),
-            "bad" if figures.intents_uncertain else "good",
-        ),
-        FigureCard("feed offset", _number(figures.feed_head)),
-        FigureCard(
-            "snapshots unverified", _number(figures.anchors_open), "warn" if figures.anchors_open else ""
-        ),
-        *(FigureCard(f"markets {state.lower()}", _number(count)) for state, count in markets.items()),
-    ]
-
-
-def _number(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}".replace(",", "\u202f")
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of one of the two pages."""
+        if path_of(scope) == ACTION_PATH:
+            status, page = await self._actions.answer(scope, receive)
+            refresh: tuple[Header, ...] = ()  # it would take away what was typed
+        else:
+            status, page = await self.page(scope["query_string"].decode("latin-1"))
+            refresh = ((b"refresh", _REFRESH_S),)
+        await send_response(send, status, page.encode(), "text/html; charset=utf-8", (*_HEADERS, *refresh))

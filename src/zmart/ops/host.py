@@ -21,6 +21,7 @@ from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
 from zmart.ops import logs, metrics
 from zmart.ops.background import BackgroundJobs
 from zmart.ops.disk import free_bytes, full_disk
+from zmart.ops.history import FigureRecorder
 from zmart.ops.probes import Probes
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.connection_counts import ConnectionCounts
@@ -204,6 +205,7 @@ def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Serv
 async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
     """Report this process's state every few seconds; an unavailable database only costs the report."""
     instance = f"{socket.gethostname()}:{os.getpid()}"
+    recorder = FigureRecorder(name, instance)
     pool: Pool | None = None
     try:
         while True:
@@ -211,9 +213,10 @@ async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
             metrics.ready.set(readiness.ready)
             with suppress(Exception):  # the next beat tries again; /ready tells the trouble itself
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
-                await service_status.report(
+                now_s = await service_status.report(
                     pool, name, instance, readiness.ready, readiness.reason, readiness.details
                 )
+                await recorder.record(pool, now_s)
             await asyncio.sleep(_HEARTBEAT_S)
     finally:
         if pool is not None:

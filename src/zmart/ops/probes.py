@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
 
 READINESS_WAIT_S = 3.0
-_OWN_PATHS = ("/health", "/ready", "/metrics", "/dashboard")
+_OWN_PATHS = ("/health", "/ready", "/metrics")
+_DASHBOARD_PATHS = {"/dashboard": ("GET", "HEAD"), "/dashboard/act": ("GET", "HEAD", "POST")}
 
 
 class Probes:
@@ -57,16 +58,19 @@ class Probes:
         inner = app or _no_routes
 
         async def probed(scope: Scope, receive: Receive, send: Send) -> None:
-            is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-            if not is_read or path_of(scope) not in _OWN_PATHS or not await self._answer(scope, send):
+            if scope["type"] != "http" or not await self._answer(scope, receive, send):
                 await inner(scope, receive, send)
 
         return probed
 
-    async def _answer(self, scope: Scope, send: Send) -> bool:
-        """Answer one of the probes' paths; False where this process has none of that name."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer one of the probes' paths, or of the dashboard's; False for any other request."""
         path = path_of(scope)
-        if path == "/dashboard" and self._dashboard is None:
+        if self._dashboard is not None and scope["method"] in _DASHBOARD_PATHS.get(path, ()):
+            scope["path_template"] = path
+            await self._dashboard.answer(scope, receive, send)
+            return True
+        if path not in _OWN_PATHS or scope["method"] not in ("GET", "HEAD"):
             return False
         scope["path_template"] = path
         match path:
@@ -75,10 +79,8 @@ class Probes:
             case "/ready":
                 readiness = await self.readiness()
                 await send_response(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
-            case "/metrics":
+            case _:
                 await send_response(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
-            case _ if self._dashboard is not None:
-                await self._dashboard.answer(send)
         return True
 
     async def close(self) -> None:
@@ -121,7 +123,7 @@ class Probes:
 async def _no_routes(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
-    if path_of(scope) in _OWN_PATHS[:-1]:
+    if path_of(scope) in _OWN_PATHS:
         allow = ((b"allow", b"GET, HEAD"),)
         await send_problem(send, scope, 405, f"{path_of(scope)} is read with GET.", headers=allow)
         return

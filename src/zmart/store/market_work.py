@@ -23,6 +23,7 @@ MOST = 10_000
 
 TOO_FEW_VOTES = "too few votes"
 WAITS_FOR_INDEX = "waiting: index"
+TICK_CHANNEL = "zmart_tick"
 
 # A pause ends early when the index has reached what the job waits for.
 _MAY_GO_ON = f"""(coalesce(w.next_attempt_at, '-infinity') <= now()
@@ -114,6 +115,7 @@ RETURNING attempts, (SELECT last_error FROM market_work w WHERE w.market_id = $1
 """
 _DONE = "DELETE FROM market_work WHERE market_id = $1 AND job = $2 AND status <> 'rejected'"
 _AT_ONCE = "UPDATE market_work SET next_attempt_at = now() WHERE market_id = $1"
+_REQUEST_TICK = f"NOTIFY {TICK_CHANNEL}"
 _FORGET_FINISHED = """
 DELETE FROM market_work w USING markets m
 WHERE m.market_id = w.market_id AND m.state <> CASE w.job
@@ -292,6 +294,11 @@ async def done(db: Pool | Connection, market_id: MarketId, job: Job) -> None:
 async def without_pause(db: Pool | Connection, market_id: MarketId) -> None:
     """Make all jobs of the market due now, whatever they wait for."""
     await db.execute(_AT_ONCE, market_id)
+
+
+async def request_tick(db: Pool | Connection) -> None:
+    """Ask every aggregator and monitor to look for what is due now."""
+    await db.execute(_REQUEST_TICK)
 
 
 async def forget_finished(db: Pool | Connection) -> list[tuple[MarketId, Job]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -21,21 +22,37 @@ SELECT
     (SELECT count(*) FROM intents WHERE state IN ('planned', 'signed', 'sent', 'dead')) AS intents_open,
     (SELECT count(*) FROM intents WHERE state = 'uncertain')                    AS intents_uncertain,
     (SELECT head FROM feed_head)                                                AS feed_head,
-    (SELECT count(*) FROM ipfs_anchors WHERE verified_at IS NULL)               AS anchors_open
+    (SELECT count(*) FROM ipfs_anchors WHERE verified_at IS NULL)               AS anchors_open,
+    (SELECT gap_free_through_time FROM index_progress)                          AS chain_time,
+    (SELECT dispute_period FROM program_config)                                 AS dispute_period_s
 """
 _MARKETS = "SELECT state, count(*)::bigint AS markets FROM markets GROUP BY state ORDER BY state"
 _ALERTS = """
 SELECT key, severity, message, times, raised_at, last_at FROM alerts WHERE resolved_at IS NULL
 ORDER BY severity, raised_at LIMIT 50
 """
-_TROUBLES = """
-SELECT market_id, job, status, attempts, last_error, next_attempt_at FROM market_work
-WHERE last_error IS NOT NULL ORDER BY last_attempt_at DESC NULLS LAST LIMIT 50
+# The step is the newest effect that was planned for the market: what was brought to the chain, and how far.
+_STALLED = """
+SELECT w.market_id, m.state, w.job, w.status, w.attempts, w.last_error, w.next_attempt_at, i.step
+FROM market_work w LEFT JOIN markets m USING (market_id)
+LEFT JOIN LATERAL (
+    SELECT action || ': ' || state AS step FROM intents WHERE market_id = w.market_id
+    ORDER BY created_at DESC LIMIT 1) AS i ON true
+WHERE w.status NOT IN ('rejected', 'done')
+ORDER BY w.status <> 'failing', w.last_attempt_at DESC NULLS LAST LIMIT 50
+"""
+_INTENTS = """
+SELECT id, market_id, action, round, state, attempts, signature, error, updated_at FROM intents
+WHERE state IN ('planned', 'signed', 'sent', 'dead', 'uncertain') ORDER BY state <> 'uncertain', created_at LIMIT 50
+"""
+_DEAD_LETTERS = """
+SELECT id, signature, slot, attempts, last_error FROM inbox WHERE state = 'dead' ORDER BY id LIMIT 20
 """
 
 
 class OverviewFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Key figures of the backend; those of the index are None before it began."""
+    """Key figures of the backend; those of the index are None before it began, as `dispute_period_s`, GlobalConfig's.
+    `chain_time`: of the slot through which the index is complete."""
 
     gap_free_through_slot: int | None
     tip_slot: int | None
@@ -47,6 +64,8 @@ class OverviewFigures(msgspec.Struct, frozen=True, kw_only=True):
     intents_uncertain: int
     feed_head: int
     anchors_open: int
+    chain_time: int | None
+    dispute_period_s: int | None
 
 
 class OpenAlert(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,14 +80,40 @@ class OpenAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StalledMarket(msgspec.Struct, frozen=True, kw_only=True):
-    """A market whose job fails, and why."""
+    """A market whose decision fails or waits, and why. `step`: the newest effect planned for it; None before any."""
 
     market_id: str
+    state: str | None
     job: str
     status: str
     attempts: int
-    last_error: str
+    last_error: str | None
     next_attempt_at: datetime
+    step: str | None
+
+
+class OpenIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """An effect that is planned and not known to be on chain; `attempts` are its signings."""
+
+    id: UUID
+    market_id: str
+    action: str
+    round: int
+    state: str
+    attempts: int
+    signature: str | None
+    error: str | None
+    updated_at: datetime
+
+
+class UnindexedTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter."""
+
+    id: int
+    signature: str
+    slot: int | None
+    attempts: int
+    last_error: str | None
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,17 +123,26 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     services: list[ServiceStatus]
     markets: dict[str, int]
     alerts: list[OpenAlert]
-    troubles: list[StalledMarket]
+    stalled: list[StalledMarket]
+    intents: list[OpenIntent]
+    dead_letters: list[UnindexedTransaction]
 
 
 async def overview(pool: Pool) -> Overview:
     """Return the present overview. Raises StoreError."""
-    figures = await pool.fetchrow(_FIGURES)
-    assert figures is not None
+    row = await pool.fetchrow(_FIGURES)
+    assert row is not None
+    figures = OverviewFigures(**row)
+    # What the figures say is not there costs no statement.
+    under_way = figures.intents_open or figures.intents_uncertain
+    intents = await pool.fetch(_INTENTS) if under_way else ()
+    dead_letters = await pool.fetch(_DEAD_LETTERS) if figures.dead_letters else ()
     return Overview(
-        figures=OverviewFigures(**figures),
+        figures=figures,
         services=await all_statuses(pool),
         markets={row["state"]: row["markets"] for row in await pool.fetch(_MARKETS)},
         alerts=[OpenAlert(**row) for row in await pool.fetch(_ALERTS)],
-        troubles=[StalledMarket(**row) for row in await pool.fetch(_TROUBLES)],
+        stalled=[StalledMarket(**row) for row in await pool.fetch(_STALLED)],
+        intents=[OpenIntent(**row) for row in intents],
+        dead_letters=[UnindexedTransaction(**row) for row in dead_letters],
     )

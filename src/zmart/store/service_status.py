@@ -13,6 +13,7 @@ _REPORT = """
 INSERT INTO service_status (service, instance, ready, reason, details) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (service, instance) DO UPDATE
 SET seen_at = now(), ready = excluded.ready, reason = excluded.reason, details = excluded.details
+RETURNING extract(epoch FROM now())::float8
 """
 _FORGET = "DELETE FROM service_status WHERE service = $1 AND instance = $2"
 _FORGET_OLD = "DELETE FROM service_status WHERE seen_at < now() - interval '1 day'"
@@ -40,9 +41,11 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 async def report(
     pool: Pool, service: str, instance: str, ready: bool, reason: str, details: Mapping[str, object]
-) -> None:
-    """Report this process's status."""
-    await pool.execute(_REPORT, service, instance, ready, reason, msgspec.json.encode(details).decode())
+) -> float:
+    """Report this process's status. Returns the database's time in Unix seconds."""
+    encoded = msgspec.json.encode(details).decode()
+    now_s: float = await pool.fetchval(_REPORT, service, instance, ready, reason, encoded)
+    return now_s
 
 
 async def forget(pool: Pool, service: str, instance: str) -> None:

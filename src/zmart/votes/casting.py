@@ -12,6 +12,7 @@ from zmart.proofs.receipts import VoteReceipt, sign_receipt
 from zmart.store import vote_judgements, votes
 from zmart.store.pool import Connection, Pool
 from zmart.store.votes import NewVote, VoteRow
+from zmart.votes import metrics
 from zmart.votes.admission import Admission
 from zmart.votes.authentication import authenticate, read_statement
 from zmart.votes.chain_time import chain_time
@@ -55,6 +56,7 @@ async def cast_vote(pool: Pool, command: CastVote, policy: AcceptancePolicy) -> 
     time = await chain_time(pool, policy) if command.kind is VoteKind.DISPUTE else None
     async with pool.transaction() as connection:
         row, appended = await _write(connection, command, entry, admission, policy.dispute_voting_s, time)
+    metrics.accepted.labels(command.kind.value).inc()
     receipt = _receipt(command, admission.rule, appended)
     return AcceptedVote(row, sign_receipt(receipt, policy.receipt_signer))
 

@@ -20,7 +20,13 @@ MOST_MORE_LOG = 1.25
 KEPT_DAYS = 30
 LEAST_QUARTER_TICKS = 24
 """In a shorter day caches still fill: what grows cannot be told from what does not."""
-BOUNDED_TABLES = {"inbox": 2_000, "service_status": 50, "unconfirmed_transactions": 500, "alerts": 200}
+BOUNDED_TABLES = {
+    "inbox": 2_000,
+    "service_status": 50,
+    "figure_history": 3_000,
+    "unconfirmed_transactions": 500,
+    "alerts": 200,
+}
 """Tables that hold what is under way: their rows do not follow the history."""
 _EFFECTS_TWICE = """
 SELECT market_id, name, count(*) FROM chain_events

@@ -9,6 +9,7 @@ from functools import partial
 from zmart.decisions import payer
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.execution import resume
+from zmart.decisions.requested_ticks import tick_on_request
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.takeover import resume_abandoned
 from zmart.decisions.ticks import TickRecord
@@ -58,6 +59,7 @@ class Aggregator:
             ),
             resume_abandoned(self._context, _ACTIONS, self._resume, stop, self._outages),
             resume_waiting(self._context.pool, _JOBS, self.decide_due, stop, self._outages),
+            tick_on_request(url, self._tick, stop, self._outages),
         ]
         if self._settings.aggregate_on_threshold:
             jobs.append(wake_by_votes(self._context.pool, url, self._woken, stop, self._outages))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
 
+from zmart.market.events import AnyEvent
+
 EVENTS = Counter("zmart_indexer_events", "events written to chain_events", ["name"])
+for event in get_args(AnyEvent):
+    EVENTS.labels(event.__name__)
 UNKNOWN_EVENTS = Counter("zmart_indexer_decode_errors", "payloads of the program that could not be decoded")
 TRANSACTIONS = Counter("zmart_indexer_transactions", "transactions settled", ["kind"])
 RECOVERED = Counter(

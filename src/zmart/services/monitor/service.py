@@ -10,6 +10,7 @@ from functools import partial
 from zmart.decisions import payer
 from zmart.decisions.context import DecisionContext
 from zmart.decisions.execution import resume
+from zmart.decisions.requested_ticks import tick_on_request
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.takeover import resume_abandoned
 from zmart.decisions.ticks import TickRecord
@@ -62,6 +63,7 @@ class Monitor:
                 group.create_task(
                     resume_waiting(self._context.pool, _JOBS, self.finalize_due, stop, self._outages)
                 )
+                group.create_task(tick_on_request(url, self._tick, stop, self._outages))
             await self._workers.drain(DRAIN_S)
         finally:
             self._workers.cancel()

@@ -1,0 +1,107 @@
+"""Serve the page on which an operator confirms an action with the token, and the result."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+import jinja2
+import msgspec
+
+from zmart.errors import Conflict, Forbidden, Invalid, NotFound, StoreError, ZmartError
+from zmart.ops.operator_actions import ActionRequest, OperatorAction, perform
+from zmart.services.contract import Receive, Scope
+from zmart.services.plain_http import read_body
+from zmart.store.pool import Pool
+from zmart.store.time_limit import answer_within
+
+_WITHIN_S = 5.0
+_MOST_BODY_BYTES = 8_192
+_MOST_FIELDS = 8
+_STATUS: Mapping[type[ZmartError], int] = {Invalid: 400, Forbidden: 403, NotFound: 404, Conflict: 409}
+_TITLES = {
+    OperatorAction.DECIDE: "Decide now",
+    OperatorAction.RESOLVE: "Resolve the intent",
+    OperatorAction.REPLAY: "Replay",
+}
+_EFFECTS = {
+    OperatorAction.DECIDE: "The aggregator and the monitor look at market {} at once, whatever pause it has. The chain "
+    "and the index decide what is due; nothing is sent twice.",
+    OperatorAction.RESOLVE: "Records what became of the intent {}, which could not be judged. Look for its signatures "
+    "in an explorer and at the market's account first.",
+    OperatorAction.REPLAY: "What could not be indexed ({}) is tried again at once.",
+}
+
+
+class ActionPage:
+    """Show the form for GET, act for POST. Every request carries the token: nothing is kept that another page could
+    use."""
+
+    def __init__(self, pool: Pool, operator_token: str, template: jinja2.Template) -> None:
+        self._pool = pool
+        self._token = operator_token.encode()
+        self._template = template
+
+    async def answer(self, scope: Scope, receive: Receive) -> tuple[int, str]:
+        """Return the HTTP status and the page."""
+        fields: dict[str, str] = {}
+        request: ActionRequest | None = None
+        try:
+            fields = await _fields(scope, receive)
+            request = _request(fields)
+            if scope["method"] != "POST":
+                return 200, self._page(request)
+            self._authorize(fields.get("token", ""))
+            async with answer_within(_WITHIN_S):
+                return 200, self._page(request, result=await perform(self._pool, request))
+        except StoreError as problem:
+            return 503, self._page(request, problem=str(problem))
+        except ZmartError as problem:
+            return _STATUS.get(type(problem), 400), self._page(request, problem=str(problem))
+
+    def _authorize(self, token: str) -> None:
+        if not self._token:
+            raise Forbidden("OPERATOR_TOKEN is not set for this gateway: without it nobody may.")
+        if not hmac.compare_digest(token.encode(), self._token):
+            raise Forbidden("This is not the operator's token.")
+
+    def _page(self, request: ActionRequest | None, problem: str = "", result: str = "") -> str:
+        if request is None:
+            return self._template.render(title="No such action", problem=problem)
+        return self._template.render(
+            title=_TITLES[request.action],
+            effect=_EFFECTS[request.action].format(request.target),
+            problem=problem,
+            result=result,
+            **{**msgspec.structs.asdict(request), "action": request.action.value},
+        )
+
+
+async def _fields(scope: Scope, receive: Receive) -> dict[str, str]:
+    text = scope["query_string"].decode("latin-1")
+    if scope["method"] == "POST":
+        body = await read_body(receive, _MOST_BODY_BYTES)
+        if body is None:
+            raise Invalid("body", f"The form may have at most {_MOST_BODY_BYTES} bytes.")
+        text = body.decode("utf-8", errors="replace")
+    try:
+        return {name: values[-1] for name, values in parse_qs(text, max_num_fields=_MOST_FIELDS).items()}
+    except ValueError:
+        raise Invalid("body", f"The form may have at most {_MOST_FIELDS} fields.") from None
+
+
+def _request(fields: Mapping[str, str]) -> ActionRequest:
+    action = next((each for each in OperatorAction if each.value == fields.get("action")), None)
+    target = fields.get("target", "")
+    if action is None or not target or len(target) > 100:
+        raise Invalid(
+            "action", f"There is no such action: {', '.join(each.value for each in OperatorAction)}."
+        )
+    return ActionRequest(
+        action=action,
+        target=target,
+        outcome=fields.get("outcome", ""),
+        reason=fields.get("reason", ""),
+        confirmed=fields.get("confirmed") == "yes",
+    )

@@ -1,0 +1,85 @@
+"""Store figures of each process by the minute and by the quarter of an hour, for the dashboard's charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from zmart.store.pool import Connection, Pool
+
+MINUTE_S = 60
+QUARTER_S = 900
+RETENTION_S = {MINUTE_S: 7_200, QUARTER_S: 90_000}
+"""How long rows of a step are kept: the last hour and the last day, and what reading them takes."""
+
+_WRITE = """
+INSERT INTO figure_history (step_s, began_at, service, instance, seconds, counts, levels)
+SELECT step_s, to_timestamp(began_s), $1, $2, seconds, counts, levels
+FROM unnest($3::integer[], $4::bigint[], $5::real[], $6::jsonb[], $7::jsonb[])
+    AS period (step_s, began_s, seconds, counts, levels)
+ON CONFLICT (step_s, began_at, service, instance) DO UPDATE
+SET seconds = excluded.seconds, counts = excluded.counts, levels = excluded.levels
+"""
+_PRUNE = "DELETE FROM figure_history WHERE step_s = $1 AND began_at < now() - make_interval(secs => $2)"
+_READ = """
+SELECT began_at, service, instance, seconds, counts, levels FROM figure_history
+WHERE step_s = $1 AND began_at > now() - make_interval(secs => $2) ORDER BY began_at, service, instance
+"""
+
+
+class FigurePeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a process in a step, which began at `began_s` (Unix time). The counts are about `seconds` of it."""
+
+    step_s: int
+    began_s: int
+    seconds: float
+    counts: Mapping[str, float]
+    levels: Mapping[str, float]
+
+
+class FigureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored period."""
+
+    began_at: datetime
+    service: str
+    instance: str
+    seconds: float
+    counts: Mapping[str, float]
+    levels: Mapping[str, float]
+
+
+async def write(db: Pool | Connection, service: str, instance: str, periods: Sequence[FigurePeriod]) -> None:
+    """Write the periods of a process; one that is there already is replaced."""
+    await db.execute(
+        _WRITE,
+        service,
+        instance,
+        [period.step_s for period in periods],
+        [period.began_s for period in periods],
+        [period.seconds for period in periods],
+        [msgspec.json.encode(period.counts).decode() for period in periods],
+        [msgspec.json.encode(period.levels).decode() for period in periods],
+    )
+
+
+async def prune(db: Pool | Connection) -> None:
+    """Delete what is older than it is kept."""
+    for step_s, retention_s in RETENTION_S.items():
+        await db.execute(_PRUNE, step_s, retention_s)
+
+
+async def read(db: Pool | Connection, step_s: int, last_s: int) -> list[FigureRow]:
+    """Return the periods of the last seconds, the oldest first."""
+    rows = await db.fetch(_READ, step_s, last_s)
+    return [
+        FigureRow(
+            **{
+                **row,
+                "counts": msgspec.json.decode(row["counts"]),
+                "levels": msgspec.json.decode(row["levels"]),
+            }
+        )
+        for row in rows
+    ]
