@@ -19,13 +19,22 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYT
 
 .DEFAULT_GOAL := help
 SEED ?=
-.PHONY: help setup setup-dev up demo test coverage deploy-test faults soak simulate check bench wheel clients program lock clean
+.PHONY: help setup setup-dev up stop ps logs demo test coverage deploy-test faults soak simulate check bench wheel clients program lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 up: setup ## start everything on this machine, play a market's life once, keep running (Ctrl-C stops all)
 	@$(ZMART) up --demo
+
+stop: ## stop the stack of this folder, however it was started
+	@$(ZMART) stop
+
+ps: ## show its processes: state, restarts, memory, ready or why not
+	@$(ZMART) ps
+
+logs: ## follow what its processes log (Ctrl-C ends the view, not the stack)
+	@$(ZMART) logs --follow
 
 test: setup-dev ## the whole test suite, about 11 minutes on 2 cores
 	@# in the order of the folders: files with few long tests first, so that the last minutes are shared out well

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from kit.waiting import wait_for
+from zmart import version
 from zmart.local.extra import MISSING
 from zmart.local.ports import NAMES
 from zmart.local.processes import free_port
@@ -95,7 +96,10 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
     ours = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == {str(path.relative_to(package.parent)) for path in ours}
+        written = {"zmart/commit.txt"} & held
+        said = archive.read("zmart/commit.txt").decode().strip() if written else "unknown"
+    assert held - written == {str(path.relative_to(package.parent)) for path in ours}
+    assert said == version.commit(), "the wheel says the commit that the checkout says"
 
 
 def test_a_production_installation_brings_no_database_no_node_and_no_supervisor(production: Installation):

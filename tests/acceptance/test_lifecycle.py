@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httpx
 import pytest
 
 from kit.soak import day, month, verdicts
+from zmart.cli.log_filter import LogFilter
+from zmart.cli.stack_logs import last_lines
 from zmart.local.demo.play import play
 from zmart.local.demo.report import DemoReport
 from zmart.market.types import MarketId
@@ -16,6 +19,7 @@ from zmart.services.indexer.engine import opened
 from zmart.services.indexer.rebuild import rebuild
 from zmart.settings import Settings
 from zmart.store.pool import Pool
+from zmart.version import VERSION, commit
 
 EVENTS = "SELECT name FROM chain_events WHERE market_id = $1 ORDER BY slot, index_in_block, ordinal"
 SINGLE = {"SharesBought", "SharesSold", "WinningsClaimed", "ProposalVoteSubmitted", "DisputeVoteSubmitted"}
@@ -135,6 +139,41 @@ def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(
     markets, differences, was_equal = asyncio.run(check())
     assert markets >= 3
     assert (differences, was_equal) == (0, True)
+
+
+SAID = {
+    "indexer": {"batch indexed", "subscription begun"},
+    "aggregator": {"tick", "votes counted", "proposal approved", "intent executed", "decision ended"},
+    "monitor": {"tick", "market finalized", "intent executed", "decision ended"},
+    "gateway": {"request", "signed in"},
+    "websocket": {"feed relay started", "clients"},
+    "snapshots": {"tick", "snapshot built", "pin verified"},
+}
+"""What the log of each service says after the play, besides that it started and is ready."""
+
+
+def test_the_logs_say_each_thing_that_happened_and_nothing_of_probes(
+    stack: Settings, report: DemoReport
+) -> None:
+    market = report.markets["undisputed"]
+    for service, said in SAID.items():
+        text = (stack.zmart_home / "logs" / f"{service}.log").read_text()
+        lines = [json.loads(line) for line in text.split("\n")[:-1]]
+        assert {line["service"] for line in lines} == {service}
+        assert said | {"service starts", "service started", "service ready"} <= {
+            line["event"] for line in lines
+        }
+        assert (lines[0]["event"], lines[0]["version"]) == ("service starts", VERSION)
+        assert lines[0]["commit"] == commit()
+        if service != "websocket":
+            named = last_lines(stack.zmart_home / "logs" / f"{service}.log", 1_000, LogFilter(market=market))
+            assert named, f"nothing of the {service} can be found by the market"
+        if service == "gateway":
+            requests = [line for line in lines if line["event"] == "request"]
+            assert {line["path"] for line in requests} & {"/health", "/ready", "/metrics"} == set()
+            sign_in = next(line for line in lines if line["event"] == "signed in")
+            (path,) = {line["path"] for line in requests if line["request_id"] == sign_in["request_id"]}
+            assert path == "/api/auth/verify"
 
 
 def test_a_few_ticks_of_a_day_hold(stack: Settings, report: DemoReport) -> None:

@@ -22,6 +22,8 @@ from zmart.local.processes import start_command
 from zmart.local.startup import is_up, stop_stack
 from zmart.local.supervision import (
     ANSWER_SECONDS,
+    LOG_BACKUPS,
+    LOG_BYTES,
     ProcessInfo,
     SupervisedProgram,
     SupervisionError,
@@ -42,9 +44,9 @@ def program(name: str, group: str, code: str) -> SupervisedProgram:
 class Running:
     """A supervisord of a test with its programs: `a` in one group, `b` and `c` in the next."""
 
-    def __init__(self, home: Path, codes: dict[str, str]) -> None:
+    def __init__(self, home: Path, codes: dict[str, str], log_bytes: int = LOG_BYTES) -> None:
         self.home = home
-        self.supervisor = Supervisor(home / "run", home / "logs")
+        self.supervisor = Supervisor(home / "run", home / "logs", log_bytes=log_bytes)
         programs = [program(name, "first" if name == "a" else "second", code) for name, code in codes.items()]
         self.supervisor.write_config(programs, home)
         self.process = subprocess.Popen(
@@ -78,6 +80,24 @@ def test_a_killed_process_is_started_again_and_counted(running: Running) -> None
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: running.info("b").pid not in (0, before))
     assert running.supervisor.spawns() == {"a": 1, "b": 2, "c": 1}
+
+
+def test_what_programs_log_is_bounded(tmp_path: Path) -> None:
+    chatty = (
+        "import time; [print(n, 'x' * 90) for n in range(20_000)]; print('end', flush=True); time.sleep(600)"
+    )
+    running = Running(tmp_path, {"a": chatty}, log_bytes=100_000)
+    try:
+        running.supervisor.start("first:a")
+        logs = running.supervisor.logs
+        wait_for(lambda: any(file.read_bytes().endswith(b"end\n") for file in logs.glob("a.log*")))
+        files = sorted(logs.glob("a.log*"))
+        assert len(files) == 1 + LOG_BACKUPS
+        read_at_once = 128 * 1024
+        assert all(file.stat().st_size <= 100_000 + read_at_once for file in files)
+    finally:
+        process_group.end_members(tmp_path)
+        running.process.wait()
 
 
 def test_shutting_down_leaves_no_process_and_no_socket(running: Running, tmp_path: Path) -> None:

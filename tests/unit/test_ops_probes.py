@@ -8,6 +8,7 @@ import httpx
 import msgspec
 import pytest
 
+from zmart import version
 from zmart.ops.disk import full_disk
 from zmart.ops.probes import Probes
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
@@ -55,6 +56,8 @@ async def test_alive_and_caught_up() -> None:
         "status": "ok",
         "service": "scripted",
         "uptime_s": 0,
+        "version": version.VERSION,
+        "commit": version.commit(),
         "events": 7,
     }
     assert (await _get(service, "/ready")).status_code == 200

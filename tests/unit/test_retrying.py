@@ -159,7 +159,7 @@ async def test_a_tick_knows_whether_an_outage_kept_it_from_its_work(
 
     registry = CollectorRegistry()
     ticks = TickRecord(
-        Counter("ticks", "", ["result"], registry=registry), Histogram("s", "", registry=registry)
+        "a tick", Counter("ticks", "", ["result"], registry=registry), Histogram("s", "", registry=registry)
     )
     assert not await ticks.run(fails)
     assert (ticks.was_outage, bool(ticks.error)) == (is_outage, True)

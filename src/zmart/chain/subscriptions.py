@@ -85,7 +85,7 @@ async def logs(
         async for result in results:
             value = result.value
             if not is_signature(value.signature):
-                _log.warning("invalid_signature_in_notification", signature=value.signature[:100])
+                _log.warning("invalid signature in a notification", signature=value.signature[:100])
                 continue
             yield LogNotice(
                 Signature(value.signature), Slot(result.context.slot), value.err, tuple(value.logs)
@@ -111,7 +111,7 @@ async def _notices(
                     yield msgspec.json.decode(raw, type=kind)
         except (*JSON_ERRORS, OSError, TimeoutError, WebSocketException, BadAnswer) as error:
             _log.warning(
-                "subscription_lost",
+                "subscription lost",
                 method=method,
                 error=f"{type(error).__name__}: {safe_message(str(error))}",
                 retry_s=wait_s,
@@ -134,6 +134,7 @@ async def _one_connection(
         await socket.send(request.decode())
         async with asyncio.timeout(15):
             await _accepted(socket, method)
+        _log.info("subscription begun", method=method)
         if on_connect:
             on_connect()
         async for text in socket:

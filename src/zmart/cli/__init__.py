@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -27,13 +28,27 @@ MODULES = (
 app = typer.Typer(
     name="zmart",
     no_args_is_help=True,
-    add_completion=False,
     help="The backend of ZMART, a prediction market on Solana.",
 )
 
 
+def _print_release(is_given: bool) -> None:
+    if is_given:
+        from zmart.version import release
+
+        typer.echo(f"zmart {release()}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_release, is_eager=True, help="print the version and its commit"
+        ),
+    ] = False,
+) -> None:
     """The backend of ZMART, a prediction market on Solana."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmart.cli import intents
-from zmart.cli.errors import one_sentence
+from zmart.cli.errors import does_service_work
 from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
 from zmart.cli.text_argument import accepted_text
@@ -29,7 +29,7 @@ _MAX_INTENTS = 1_000
 decisions = typer.Typer(no_args_is_help=True, help="Review the results of disputes.")
 
 
-@one_sentence
+@does_service_work
 def aggregate(market: Market = None, json: Json = False) -> None:
     """Decide due proposals once, like the aggregator's next tick: count, record on chain, approve or reject."""
     from zmart.services.aggregator.service import Aggregator
@@ -42,7 +42,7 @@ def aggregate(market: Market = None, json: Json = False) -> None:
     _once(market, json, work)
 
 
-@one_sentence
+@does_service_work
 def finalize(market: Market = None, json: Json = False) -> None:
     """Finalize due markets once, like the monitor's next tick. Chain time determines what is due."""
     from zmart.services.monitor.service import Monitor
@@ -56,7 +56,7 @@ def finalize(market: Market = None, json: Json = False) -> None:
 
 
 @decisions.command("release")
-@one_sentence
+@does_service_work
 def release(
     market: Annotated[str, typer.Argument(help=HELP)],
     note: Annotated[str, typer.Option(help="reason, stored with the release")],
@@ -83,7 +83,7 @@ def release(
 
 
 @decisions.command("reviews")
-@one_sentence
+@does_service_work
 def list_reviews(json: Json = False) -> None:
     """List dispute results with a review; waiting ones first."""
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import gc
+import sys
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zmart.cli.errors import one_sentence
+from zmart.cli.errors import exit_status, one_sentence
 from zmart.cli.hold_decisions import HoldDecisions, hold
+from zmart.errors import ZmartError
+
+if TYPE_CHECKING:
+    from zmart.settings import Settings
 
 
 class ServiceName(StrEnum):
@@ -53,7 +59,20 @@ def run(
         return
     from zmart.ops.host import run as run_service
 
-    run_service(service.value, settings())
+    _run(lambda given: run_service(service.value, given), settings())
+
+
+def _run(start: Callable[[Settings], None], settings: Settings) -> None:
+    """Run a process that logs. Its end by an error is the last line of its log; the sentence on standard error would
+    stand between JSON lines where both are one file."""
+    from zmart.ops import logs
+
+    try:
+        start(settings)
+    except ZmartError as problem:
+        if logs.shares_file_with(sys.stderr):
+            raise typer.Exit(exit_status(problem)) from None
+        raise
 
 
 def _local(service: ServiceName) -> None:
@@ -68,7 +87,7 @@ def _local(service: ServiceName) -> None:
         return
     from zmart.local.providers import run as run_providers
 
-    run_providers(settings())
+    _run(run_providers, settings())
 
 
 def _once(service: ServiceName) -> None:

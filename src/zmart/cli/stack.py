@@ -14,6 +14,18 @@ from zmart.cli.hold_decisions import HoldDecisions, hold
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a script")]
 
 
+def _names(beginning: str) -> list[str]:
+    """Complete the name of a process in a shell."""
+    from zmart.services.contract import SERVICES
+
+    processes = ("postgres", "valkey", "chain", "providers", *SERVICES)
+    return [name for name in processes if name.startswith(beginning)]
+
+
+def _names_and_all(beginning: str) -> list[str]:
+    return [*_names(beginning), *(["all"] if "all".startswith(beginning) else [])]
+
+
 @needs_local_stack
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="start in the background")] = False,
@@ -61,7 +73,12 @@ def stop(
 
 @needs_local_stack
 def restart(
-    service: Annotated[str, typer.Argument(help="a name from `zmart ps`, or `all` for the six services")],
+    service: Annotated[
+        str,
+        typer.Argument(
+            help="a name from `zmart ps`, or `all` for the six services", autocompletion=_names_and_all
+        ),
+    ],
 ) -> None:
     """Restart one process, or all services. No data is lost."""
     from zmart.cli.stack_output import full_names
@@ -94,14 +111,22 @@ def monit(
 
 @needs_local_stack
 def logs(
-    service: Annotated[str, typer.Argument(help="a name from `zmart ps` (default: all)")] = "",
+    service: Annotated[
+        str, typer.Argument(help="a name from `zmart ps` (default: all)", autocompletion=_names)
+    ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="keep printing new lines")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="number of last lines to print", min=0)] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", help="number of last lines to print of each process", min=0)
+    ] = 50,
+    level: Annotated[str, typer.Option("--level", help="lines of this level or above: warning, error")] = "",
+    market: Annotated[str, typer.Option("--market", help="lines that name this market")] = "",
+    request: Annotated[str, typer.Option("--request", help="lines of the request with this id")] = "",
 ) -> None:
-    """Print the last lines that processes logged; -f follows."""
+    """Print the last lines that processes logged, in the order of time; -f follows."""
+    from zmart.cli.log_filter import checked
     from zmart.cli.stack_logs import show
 
-    show(_home() / "logs", service, lines, follow=follow)
+    show(_home() / "logs", service, lines, checked(level, market, request), follow=follow)
 
 
 @one_sentence

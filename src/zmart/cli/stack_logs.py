@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
-from typing import TextIO
 
+import msgspec
 import typer
 
+from zmart.cli.log_filter import LogFilter
 from zmart.errors import ConfigError
 
 POLL_SECONDS = 0.2
 TAIL_BYTES = 512 * 1024
 
 
-def show(folder: Path, service: str, lines: int, *, follow: bool) -> None:
-    """Print the last `lines` of one log, or of each; `follow` prints new lines until Ctrl-C."""
+class PrintedLine(msgspec.Struct, frozen=True):
+    """A line of a log, with the process that wrote it and its time, or that of the line before."""
+
+    name: str
+    timestamp: str
+    text: str
+
+
+def show(folder: Path, service: str, lines: int, selected: LogFilter, *, follow: bool) -> None:
+    """Print the last `lines` selected lines of one log, or of each in the order of time; `follow` prints new ones until
+    Ctrl-C."""
     paths = _paths(folder, service)
     width = max(len(path.stem) for path in paths) if len(paths) > 1 else 0
-    for path in paths:
-        for line in _tail(path, lines):
-            _print(path, line, width)
+    followed = {path: FollowedLog(path) for path in paths} if follow else {}
+    last = [line for path in paths for line in last_lines(path, lines, selected)]
+    for line in sorted(last, key=attrgetter("timestamp")):
+        _print(line.name, line.text, width)
     if follow:
-        _follow(paths, width)
+        with suppress(KeyboardInterrupt):
+            _follow(folder, service, followed, selected, width)
 
 
 def _paths(folder: Path, service: str) -> list[Path]:
@@ -38,39 +56,95 @@ def _paths(folder: Path, service: str) -> list[Path]:
     return selected
 
 
-def _tail(path: Path, lines: int) -> list[str]:
+def last_lines(path: Path, number: int, selected: LogFilter) -> list[PrintedLine]:
+    """Return the last selected lines of a log; those of a filter are looked for in its rotated files, too."""
+    result: deque[PrintedLine] = deque(maxlen=number)
+    timestamp = ""
+    for text in _tail(path) if selected.is_open else _whole(path):
+        line = selected.select(text)
+        if line is not None:
+            timestamp = line.timestamp or timestamp
+            result.append(PrintedLine(path.stem, timestamp, text))
+    return list(result)
+
+
+def _tail(path: Path) -> list[str]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        text = file.read().decode("utf-8", "replace")
-    return text.splitlines()[-lines:] if lines else []
+        lines = _text(file.read()).split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
-def _follow(paths: list[Path], width: int) -> None:
-    files: dict[Path, TextIO] = {path: _open_at_end(path) for path in paths}
+def _whole(path: Path) -> Iterator[str]:
+    rotated = [file for file in path.parent.glob(f"{path.name}.*") if re.fullmatch(r"\.\d+", file.suffix)]
+    for file in [*sorted(rotated, key=lambda each: -int(each.suffix[1:])), path]:
+        with suppress(FileNotFoundError), file.open("rb") as opened:  # it was rotated away meanwhile
+            for line in opened:
+                yield _text(line.rstrip(b"\n"))
+
+
+class FollowedLog:
+    """Read what is appended to a log from now on, or from its beginning, also after it was rotated."""
+
+    def __init__(self, path: Path, *, from_beginning: bool = False) -> None:
+        self._path = path
+        self._file = path.open("rb")
+        self._rest = b""
+        if not from_beginning:
+            self._file.seek(0, 2)
+
+    def new_lines(self) -> list[str]:
+        """Return the lines that were completed since the last call."""
+        data = self._rest + self._file.read()
+        if self._was_replaced():
+            data += self._file.read()  # what came between the two
+            self._file.close()
+            self._file = self._path.open("rb")
+            data += self._file.read()
+        *lines, self._rest = data.split(b"\n")
+        return [_text(line) for line in lines]
+
+    def _was_replaced(self) -> bool:
+        """Whether the path names another file now, or this one was emptied."""
+        with suppress(FileNotFoundError):  # between the two steps of a rotation
+            named, ours = self._path.stat(), os.fstat(self._file.fileno())
+            return named.st_ino != ours.st_ino or named.st_size < self._file.tell()
+        return False
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _follow(
+    folder: Path, service: str, logs: dict[Path, FollowedLog], selected: LogFilter, width: int
+) -> None:
     try:
         while True:
-            is_idle = True
-            for path, file in files.items():
-                for line in file:
-                    is_idle = False
-                    _print(path, line.rstrip("\n"), width)
-                if path.exists() and path.stat().st_size < file.tell():  # rotated: continue with the new file
-                    file.close()
-                    files[path] = path.open(encoding="utf-8", errors="replace")
-            if is_idle:
+            printed = [_print_new(path, log, selected, width) for path, log in logs.items()]
+            if not any(printed):
                 time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        return
+            if not service:  # a process may begin to log only now
+                for path in sorted(folder.glob("*.log")):
+                    if path not in logs:
+                        logs[path] = FollowedLog(path, from_beginning=True)
     finally:
-        for file in files.values():
-            file.close()
+        for log in logs.values():
+            log.close()
 
 
-def _open_at_end(path: Path) -> TextIO:
-    file = path.open(encoding="utf-8", errors="replace")
-    file.seek(0, 2)
-    return file
+def _print_new(path: Path, log: FollowedLog, selected: LogFilter, width: int) -> bool:
+    """Print the selected new lines of a log; False if there were no new ones."""
+    lines = log.new_lines()
+    for text in lines:
+        if selected.select(text) is not None:
+            _print(path.stem, text, width)
+    return bool(lines)
 
 
-def _print(path: Path, line: str, width: int) -> None:
-    typer.echo(f"{path.stem:<{width}} | {line}" if width else line)
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+def _print(name: str, line: str, width: int) -> None:
+    typer.echo(f"{name:<{width}} | {line}" if width else line)

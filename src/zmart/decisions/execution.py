@@ -5,10 +5,12 @@ A caller that executes an intent has just read the market's account, and it does
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import assert_never
 
+import msgspec
 import structlog
 from prometheus_client import Counter
 from solders.instruction import Instruction
@@ -111,6 +113,7 @@ async def _execute(context: DecisionContext, claim: Claim) -> Outcome:
         second_rpc=context.second_rpc,
         policy=context.policy,
     )
+    started = time.monotonic()
     outcome = await sender.execute(_chain_intent(context, intent))
     if isinstance(outcome, AlreadyDone):
         await claim.journal.mark_already_done(str(intent.id))
@@ -119,7 +122,9 @@ async def _execute(context: DecisionContext, claim: Claim) -> Outcome:
         market=intent.market_id,
         action=intent.action.value,
         round=intent.round,
-        outcome=outcome,
+        outcome=type(outcome).__name__,
+        **msgspec.structs.asdict(outcome),
+        ms=round((time.monotonic() - started) * 1000, 1),
     )
     return outcome
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -19,11 +19,16 @@ def is_outage(problem: Exception) -> bool:
     return isinstance(problem, (StoreError, TransientRpcError))
 
 
+TickCounts = Mapping[str, int]
+"""What a tick did, for its line in the log."""
+
+
 class TickRecord:
     """`await run(tick)` runs it; afterwards `error` says why it failed, or "" when it succeeded. `was_outage`: it
-    failed because a server was unavailable, and should soon be run again."""
+    failed because a server was unavailable, and should soon be run again. `name` is what the log calls it."""
 
-    def __init__(self, counter: Counter, seconds: Histogram) -> None:
+    def __init__(self, name: str, counter: Counter, seconds: Histogram) -> None:
+        self._name = name
         self._counter = counter
         for result in ("ok", "failed"):
             counter.labels(result)  # known from the start: its first failure must be an increase
@@ -33,16 +38,21 @@ class TickRecord:
         self.last_at_s: float | None = None
         self.runs = 0
 
-    async def run(self, tick: Callable[[], Awaitable[None]]) -> bool:
+    async def run(self, tick: Callable[[], Awaitable[TickCounts | None]]) -> bool:
         """Run a tick and return whether it succeeded."""
         started = time.monotonic()
         try:
-            await tick()
+            counts = await tick()
             self.error, self.was_outage = "", False
+            log.info(
+                "tick", tick=self._name, **counts or {}, ms=round((time.monotonic() - started) * 1000, 1)
+            )
         except Exception as problem:
             self.was_outage = is_outage(problem)
             self.error = str(problem) or type(problem).__name__
-            log.warning("tick failed", error=self.error, exc_info=not isinstance(problem, ZmartError))
+            log.warning(
+                "tick failed", tick=self._name, error=self.error, exc_info=not isinstance(problem, ZmartError)
+            )
         self.runs += 1
         self.last_at_s = time.time()
         self._counter.labels("failed" if self.error else "ok").inc()

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 async def resume_waiting(
     pool: Pool,
     jobs: Sequence[Job],
-    decide: Callable[[Sequence[MarketId]], Awaitable[None]],
+    decide: Callable[[Sequence[MarketId]], Awaitable[object]],
     stop: asyncio.Event,
     outages: Outages | None = None,
 ) -> None:
@@ -44,7 +44,7 @@ async def resume_waiting(
 
 
 async def resume_ready(
-    pool: Pool, jobs: Sequence[Job], decide: Callable[[Sequence[MarketId]], Awaitable[None]]
+    pool: Pool, jobs: Sequence[Job], decide: Callable[[Sequence[MarketId]], Awaitable[object]]
 ) -> list[WaitingForIndex]:
     """Call `decide` once with the markets for which the index has caught up; return all that waited."""
     waiting = await market_work.waiting_for_index(pool, jobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -107,6 +108,7 @@ class MarketWorkers:
 async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], Awaitable[None]]) -> bool:
     """Run work on a market and return whether it succeeded. A failure is stored with a growing pause, and alerts when
     it repeats. Work that waits for the index did not fail: it resumes as soon as the index is complete enough."""
+    started = time.monotonic()
     try:
         await work()
     except IndexIncomplete as incomplete:
@@ -134,6 +136,8 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
             text = f"The {job.value} of market {market_id} failed {failure.attempts} times in a row: {error}"
             await alerts.raise_alert(pool, _key("failing", job, market_id), "critical", text)
         return False
+    ms = round((time.monotonic() - started) * 1000, 1)
+    log.info("decision ended", market=market_id, job=job.value, ms=ms)
     await alerts.resolve_alert(pool, _key("failing", job, market_id))
     return True
 

@@ -58,6 +58,8 @@ class FeedRelay:
         try:
             await self._with_connection()
         finally:
+            if self.leading:
+                log.info("feed relay stopped")
             self.leading = False
             metrics.leading.set(0)
         return _RETRY_S

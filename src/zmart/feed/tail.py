@@ -69,7 +69,7 @@ class FeedReader:
 
     async def next(self) -> list[WireMessage]:
         """Return the next messages; an empty list from time to time if there are none. Raises FeedBroken."""
-        messages = None
+        messages, before = None, self.source
         if time.monotonic() < self._redis_retry_at:
             await self._wait()
         else:
@@ -79,6 +79,8 @@ class FeedReader:
         if messages:
             self.position = messages[-1].offset
             metrics.read.labels(self.source).inc(len(messages))
+        if self.source != before:
+            log.info("the feed's source changed", source=self.source, offset=self.position)
         return messages
 
     def _is_incomplete(self, messages: list[WireMessage]) -> bool:

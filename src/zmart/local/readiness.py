@@ -119,7 +119,7 @@ def readable(line: str) -> str:
         return line
     if not isinstance(fields, dict):
         return line
-    text = str(fields.get("exception") or fields.get("event") or line)
+    text = str(fields.get("exception") or fields.get("error") or fields.get("event") or line)
     return text.strip().splitlines()[-1]
 
 

@@ -33,6 +33,9 @@ _EMPTY = "%(here).0s"
 _COMMENT = re.compile(r"(?<=\s)[;#]")
 ANSWER_SECONDS = 5.0
 STOP_POLL_SECONDS = 0.05
+LOG_BYTES = 10 * 1024**2
+LOG_BACKUPS = 3
+"""The size at which a program's log is rotated, and the number of older files that are kept."""
 
 _HEAD = """\
 [supervisord]
@@ -72,8 +75,8 @@ stopasgroup = {as_group}
 killasgroup = true
 redirect_stderr = true
 stdout_logfile = {logfile}
-stdout_logfile_maxbytes = 10MB
-stdout_logfile_backups = 3
+stdout_logfile_maxbytes = {log_bytes}
+stdout_logfile_backups = {log_backups}
 """
 
 
@@ -127,13 +130,16 @@ class ProcessInfo(msgspec.Struct, frozen=True):
 class Supervisor:
     """Control the supervisord whose files are in `folder` and whose programs log into `logs`.
 
-    Every call ends within `answer_s` seconds.
+    Every call ends within `answer_s` seconds. A program's log is rotated at `log_bytes`.
     """
 
-    def __init__(self, folder: Path, logs: Path, answer_s: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self, folder: Path, logs: Path, answer_s: float = ANSWER_SECONDS, log_bytes: int = LOG_BYTES
+    ) -> None:
         self.folder = folder.resolve()
         self.logs = logs.resolve()
         self._answer_s = answer_s
+        self._log_bytes = log_bytes
 
     @property
     def config(self) -> Path:
@@ -186,6 +192,8 @@ class Supervisor:
             stop_seconds=program.stop_seconds,
             as_group="true" if program.stop_as_group else "false",
             logfile=_plain(self.logs / f"{program.name}.log", expansions=2),
+            log_bytes=self._log_bytes,
+            log_backups=LOG_BACKUPS,
         )
 
     def command(self) -> list[str]:

@@ -17,7 +17,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from zmart.errors import Busy, ConfigError, ReadOnly, StoreError
+from zmart.errors import Busy, ConfigError, ReadOnly, StoreError, ZmartError
 from zmart.ops import logs, metrics
 from zmart.ops.background import BackgroundJobs
 from zmart.ops.disk import free_bytes, full_disk
@@ -26,12 +26,13 @@ from zmart.ops.probes import Probes
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.connection_limits import server_config
-from zmart.services.contract import SERVICES, AsgiApp, Service
+from zmart.services.contract import SERVICES, AsgiApp, Readiness, Service
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings
 from zmart.store import service_status
 from zmart.store.database_check import require_usable
 from zmart.store.pool import Pool
+from zmart.version import VERSION, commit
 
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard
@@ -46,14 +47,20 @@ log = structlog.get_logger()
 def run(name: str, settings: Settings) -> None:
     """Blocks until SIGTERM or SIGINT; raises what ended the service otherwise."""
     logs.configure(settings, name)
-    uvloop.run(_run(name, settings))
+    try:
+        uvloop.run(_run(name, settings))
+    except ZmartError as problem:
+        log.critical("service failed", error=str(problem))
+        raise
 
 
 async def _run(name: str, settings: Settings) -> None:
+    log.info("service starts", pid=os.getpid(), version=VERSION, commit=commit())
     service = await create_service(name, settings)
     leave_to_rest()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    logs.log_loop_errors(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     dashboard = _dashboard(settings) if name == "gateway" else None
@@ -206,15 +213,18 @@ async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
     """Report this process's state every few seconds; an unavailable database only costs the report."""
     instance = f"{socket.gethostname()}:{os.getpid()}"
     recorder = FigureRecorder(name, instance)
+    release = {"version": VERSION, "commit": commit()}
     pool: Pool | None = None
+    reported: bool | None = None
     try:
         while True:
             readiness = await probes.readiness()
             metrics.ready.set(readiness.ready)
+            reported = _log_readiness(readiness, reported)
             with suppress(Exception):  # the next beat tries again; /ready tells the trouble itself
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
                 now_s = await service_status.report(
-                    pool, name, instance, readiness.ready, readiness.reason, readiness.details
+                    pool, name, instance, readiness.ready, readiness.reason, {**release, **readiness.details}
                 )
                 await recorder.record(pool, now_s)
             await asyncio.sleep(_HEARTBEAT_S)
@@ -223,3 +233,12 @@ async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
             with suppress(Exception):
                 await service_status.forget(pool, name, instance)
             await pool.close()
+
+
+def _log_readiness(readiness: Readiness, before: bool | None) -> bool:
+    """Log a change of readiness, and return what it is now."""
+    if readiness.ready and before is not True:
+        log.info("service ready")
+    elif not readiness.ready and before is not False:
+        log.warning("service not ready", reason=readiness.reason)
+    return readiness.ready

@@ -1,33 +1,157 @@
-"""Configure structured logs: one JSON object per line, or readable colours on a terminal."""
+"""Configure structured logs: one JSON object per line, or readable colours on a terminal.
+
+Everything that a process says goes through here: our own lines, those of libraries, warnings, and exceptions that
+nobody caught. What the interpreter itself writes when it dies (a segmentation fault) cannot be made JSON then: it goes
+into a file of ZMART_HOME/run, and the next start logs it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import faulthandler
 import logging
+import os
 import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO, cast
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from zmart.settings import Settings
 
+log = structlog.get_logger()
+
+
+class LineWriter(structlog.PrintLogger):
+    """Write lines to a stream; what that does not take (a full disk, a reader that has ended) is lost."""
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
 
 def configure(settings: Settings, service: str) -> None:
-    """Set up structlog for this process; every line carries the service's name."""
+    """Set up the logs of this process; every line carries the service's name."""
     level = getattr(logging, settings.log_level.upper())
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer()
-    )
+    shared = _shared_processors(service)
+    render: list[Processor] = [structlog.processors.format_exc_info, _renderer(settings)]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, *shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: LineWriter(sys.stdout),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
-    # Libraries that use the standard logger (PgQueuer, uvicorn) log only warnings and errors.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
+    _take_over_standard_logs([structlog.stdlib.add_logger_name, *shared], render)
+    _take_over_exceptions()
+    _keep_crashes(settings.zmart_home / "run", service)
+
+
+def configure_command() -> None:
+    """Set up the logs of a command that does a service's work: warnings and errors, on standard error, for a person."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: LineWriter(sys.stderr),
+    )
+
+
+def log_loop_errors(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what the event loop reports: exceptions of callbacks, and of tasks that nobody awaited."""
+
+    def handle(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+        error = cast("BaseException | None", context.get("exception"))
+        log.error("uncaught exception", where=context.get("message"), exc_info=error or False)
+
+    loop.set_exception_handler(handle)
+
+
+def shares_file_with(stream: TextIO) -> bool:
+    """Return whether what is written to `stream` stands between our lines: in one file or pipe, not on a terminal."""
+    with suppress(OSError, ValueError):
+        ours, other = os.fstat(sys.stdout.fileno()), os.fstat(stream.fileno())
+        return not stream.isatty() and (ours.st_dev, ours.st_ino) == (other.st_dev, other.st_ino)
+    return False
+
+
+def _shared_processors(service: str) -> list[Processor]:
+    def add_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {"service": service, **event}
+
+    return [
+        add_service,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _renderer(settings: Settings) -> Processor:
+    return structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer()
+
+
+def _take_over_standard_logs(before: list[Processor], render: list[Processor]) -> None:
+    """Write lines of libraries that use the standard logger (PgQueuer, uvicorn, asyncio) and Python's warnings like
+    ours, from warnings on."""
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=before, processors=[remove_meta, *render]
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # lost, as in LineWriter
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def _take_over_exceptions() -> None:
+    """Log exceptions that nobody caught, in any thread, and those that Python can only report."""
+
+    def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+            return
+        log.critical("uncaught exception", exc_info=(kind, error, trace))
+
+    def thread_ended(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            name = args.thread.name if args.thread else ""
+            log.error("uncaught exception", thread=name, exc_info=args.exc_value)
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        where = f"{args.err_msg or 'Exception ignored in'} {args.object!r}"
+        log.error("uncaught exception", where=where, exc_info=args.exc_value or False)
+
+    sys.excepthook = ended
+    threading.excepthook = thread_ended
+    sys.unraisablehook = unraisable
+
+
+_crash_file: TextIO | None = None
+"""Open as long as the process lives: the interpreter writes to it when nothing else works any more."""
+
+
+def _keep_crashes(folder: Path, service: str) -> None:
+    """Log what the interpreter wrote when an earlier process of this service crashed, and keep the next one's. On
+    standard error where there is no stack's folder."""
+    global _crash_file
+    path = folder / f"{service}.crash"
+    try:
+        _crash_file = path.open("a+", encoding="utf-8")
+        _crash_file.seek(0)
+        last = _crash_file.read().strip()
+        _crash_file.truncate(0)
+    except OSError:
+        with suppress(OSError, ValueError):  # a test's standard error may be no file
+            faulthandler.enable()
+        return
+    faulthandler.enable(_crash_file)
+    if last:
+        log.critical("an earlier process crashed", exception=last)

@@ -13,14 +13,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from zmart.errors import ZmartError
 from zmart.ops import metrics
 from zmart.ops.background import BackgroundJobs
-from zmart.services.contract import AsgiApp, Readiness, Receive, Scope, Send, Service
+from zmart.services.contract import PROBES, AsgiApp, Readiness, Receive, Scope, Send, Service
 from zmart.services.plain_http import path_of, send_problem, send_response
+from zmart.version import VERSION, commit
 
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard  # it brings a template engine and a database driver along
 
 READINESS_WAIT_S = 3.0
-_OWN_PATHS = ("/health", "/ready", "/metrics")
 _DASHBOARD_PATHS = {"/dashboard": ("GET", "HEAD"), "/dashboard/act": ("GET", "HEAD", "POST")}
 
 
@@ -70,7 +70,7 @@ class Probes:
             scope["path_template"] = path
             await self._dashboard.answer(scope, receive, send)
             return True
-        if path not in _OWN_PATHS or scope["method"] not in ("GET", "HEAD"):
+        if path not in PROBES or scope["method"] not in ("GET", "HEAD"):
             return False
         scope["path_template"] = path
         match path:
@@ -91,7 +91,14 @@ class Probes:
     def health(self) -> Mapping[str, object]:
         """Return that the process is alive, with the service's own fields."""
         uptime_s = round(time.time() - self._started, 1)
-        return {"status": "ok", "service": self._service.name, "uptime_s": uptime_s, **self._service.health()}
+        return {
+            "status": "ok",
+            "service": self._service.name,
+            "uptime_s": uptime_s,
+            "version": VERSION,
+            "commit": commit(),
+            **self._service.health(),
+        }
 
     async def readiness(self) -> Readiness:
         """Return the service's readiness, with the cause of its trouble first.
@@ -123,7 +130,7 @@ class Probes:
 async def _no_routes(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
-    if path_of(scope) in _OWN_PATHS:
+    if path_of(scope) in PROBES:
         allow = ((b"allow", b"GET, HEAD"),)
         await send_problem(send, scope, 405, f"{path_of(scope)} is read with GET.", headers=allow)
         return

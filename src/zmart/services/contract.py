@@ -18,6 +18,9 @@ SERVICES = {
 }
 """The six, with the setting that names their port."""
 
+PROBES = ("/health", "/ready", "/metrics")
+"""The paths that machines ask again and again, on the port of every service."""
+
 # The ASGI 3 interface as uvicorn calls it; its messages are untyped by that standard.
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -106,10 +106,13 @@ class QueueState(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """The state of the backend."""
+    """The state of the backend. `version` and `commit`: of the gateway that answers; the other services' are in their
+    details."""
 
     status: str
     timestamp: str
+    version: str
+    commit: str
     program_id: str
     pricing_model: str
     gap_free_through_slot: Slot | None

@@ -15,7 +15,7 @@ import uvicorn
 
 from zmart.chain.helius import WEBHOOK_PATH
 from zmart.chain.rpc import Rpc
-from zmart.errors import ConfigError
+from zmart.errors import ConfigError, ZmartError
 from zmart.local.providers import metrics
 from zmart.local.providers.helius.api import WEBHOOKS, WebhookApi
 from zmart.local.providers.helius.delivery import DISABLE_AFTER, RETRY_GAP_S
@@ -34,6 +34,7 @@ from zmart.services.connection_limits import ConnectionBounds, server_config
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, Receive, Scope, Send, no_probes
 from zmart.services.listener import bind_listener
 from zmart.settings import Settings
+from zmart.version import VERSION, commit
 
 HOST = "127.0.0.1"
 DEFAULT_WEBHOOK_ID = str(uuid.uuid5(uuid.NAMESPACE_URL, "zmart:local:default-webhook"))
@@ -145,10 +146,16 @@ def default_webhook(settings: Settings) -> WebhookOrder:
 def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError if the port is in use, or the error that ended it."""
     logs.configure(settings, Providers.name)
-    asyncio.run(_run(settings))
+    try:
+        asyncio.run(_run(settings))
+    except ZmartError as problem:
+        _log.critical("service failed", error=str(problem))
+        raise
 
 
 async def _run(settings: Settings) -> None:
+    _log.info("service starts", version=VERSION, commit=commit())
+    logs.log_loop_errors(asyncio.get_running_loop())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

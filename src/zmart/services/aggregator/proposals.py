@@ -148,7 +148,15 @@ class ProposalDecider:
             await plan_tally(connection, row)
         metrics.tallies.labels(VoteKind.PROPOSAL.value).inc()
         aggregated.labels(VoteKind.PROPOSAL.value).inc(row.tally.total)
-        log.info("votes counted", market=market_id, round=row.round, tally=row.tally, passed=row.passed)
+        log.info(
+            "votes counted",
+            market=market_id,
+            round=row.round,
+            likes=row.tally.votes_for,
+            total=row.tally.total,
+            bps=row.tally.bps,
+            passed=row.passed,
+        )
         return True
 
     async def _approve(self, market_id: MarketId, row: TallyRow) -> bool:
@@ -174,6 +182,7 @@ class ProposalDecider:
         approved = await confirm(self.context, intent, await execute(self.context, intent))
         if approved:
             metrics.decided.labels("approved").inc()
+            log.info("proposal approved", market=market_id, likes=row.tally.votes_for, total=row.tally.total)
         return approved
 
 

@@ -12,7 +12,7 @@ from zmart.decisions.execution import resume
 from zmart.decisions.requested_ticks import tick_on_request
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.takeover import resume_abandoned
-from zmart.decisions.ticks import TickRecord
+from zmart.decisions.ticks import TickCounts, TickRecord
 from zmart.decisions.waiting import resume_waiting
 from zmart.decisions.workers import DRAIN_S, MarketWorkers, clear_finished
 from zmart.market.types import ChainTime, MarketId
@@ -46,7 +46,7 @@ class Aggregator:
         self._cache = cache
         self._voters = Voters(context.pool, context.program, context.rpc, settings)
         self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
-        self._ticks = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._ticks = TickRecord("aggregator", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -71,9 +71,9 @@ class Aggregator:
         finally:
             await self._close()
 
-    async def decide_due(self, only: Sequence[MarketId] | None = None) -> None:
+    async def decide_due(self, only: Sequence[MarketId] | None = None) -> TickCounts:
         """Start work on every proposal that may be due (of `only`, if given), by chain time and GlobalConfig; the
-        votes on chain of all open votes are judged first."""
+        votes on chain of all open votes are judged first. Returns their number."""
         await self._voters.judge_open()
         decider = await self._decider()
         policy = decider.policy
@@ -84,6 +84,7 @@ class Aggregator:
         for proposal in due:
             work = partial(decider.decide, proposal.market_id)
             self._workers.start(proposal.market_id, Job.PROPOSAL, work)
+        return {"due": len(due)}
 
     async def _decider(self) -> ProposalDecider:
         config, clock = await self._context.check(), await self._context.rpc.get_clock()
@@ -128,16 +129,18 @@ class Aggregator:
     async def _woken(self, markets: Sequence[MarketId]) -> None:
         await self._ticks.run(partial(self.decide_due, markets))
 
-    async def _everything(self) -> None:
+    async def _everything(self) -> TickCounts:
         context = self._context
-        await self.decide_due()
+        counts = await self.decide_due()
         await clear_finished(context.pool)
         if self._cache is not None:
             await self._cache.refresh(context.pool)
-        metrics.pending_votes.set((await market_work.pending(context.pool)).votes)
+        pending = (await market_work.pending(context.pool)).votes
+        metrics.pending_votes.set(pending)
         await payer.check_balance(context)
         await context.report_refused(self.name)
         await self._workers.report_held(self.name)
+        return {**counts, "pending_votes": pending}
 
     async def _close(self) -> None:
         self._workers.cancel()

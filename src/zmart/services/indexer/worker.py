@@ -36,6 +36,8 @@ from zmart.store.retrying import Outages, retrying
 _TAKEOVER_S = 0.25
 _SAFETY_S = 3.0
 """A process may end after it stored rows and before it woke this loop."""
+_NAMED_SIGNATURES, _NAMED_MARKETS = 5, 20
+"""How many of a batch its line in the log names."""
 log = structlog.get_logger()
 
 
@@ -124,7 +126,7 @@ class Worker:
 
     async def _write_batch(self, batch: Batch, unplaced: Mapping[Signature, Unplaced]) -> BatchOutcome:
         started = time.perf_counter()
-        failures = list(batch.failures)
+        failures, markets = list(batch.failures), set[MarketId]()
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
                 return BatchOutcome.ELSEWHERE
@@ -132,11 +134,11 @@ class Worker:
             transactions, moved = await self._in_order(connection, batch, unplaced, failures)
             transactions = await self._without_covered(connection, batch, transactions)
             transactions = await self._take(connection, batch, transactions, failures)
-            await self._write(connection, transactions, moved)
+            markets = await self._write(connection, transactions, moved)
             await self._set_aside(connection, batch)
             dead = await inbox.failed(connection, failures)
             await index_progress.advance(connection)
-        self._count(batch, transactions, time.perf_counter() - started)
+        self._count(batch, transactions, markets, time.perf_counter() - started)
         if dead:
             log.error("dead letters", signatures=dead)
         return BatchOutcome.WORKED
@@ -232,14 +234,15 @@ class Worker:
 
     async def _write(
         self, connection: Connection, transactions: list[Transaction], moved: set[Signature]
-    ) -> None:
-        if transactions:
-            await self._add(connection, transactions)
+    ) -> set[MarketId]:
+        """Write events and what follows from them; return the markets of the events."""
+        markets = await self._add(connection, transactions) if transactions else set()
         if moved:
             affected = await chain_events.affected_by(connection, moved)
             await self._projector.refold_affected(connection, affected)
+        return markets
 
-    async def _add(self, connection: Connection, transactions: list[Transaction]) -> None:
+    async def _add(self, connection: Connection, transactions: list[Transaction]) -> set[MarketId]:
         events = [event for transaction in transactions for event in transaction.events]
         mapped: list[Mapped] = await self._projector.map_markets(connection, events)
         await asyncio.sleep(0)  # a webhook that came meanwhile is answered first
@@ -247,6 +250,7 @@ class Worker:
         await self._projector.apply(connection, mapped, lambda: chain_events.add(connection, rows, mapped))
         doubtful = {t.row.signature for t in transactions if t.recovered}
         self.recovered |= {m for event, m in mapped if m and event.signature in doubtful}
+        return {market_id for _, market_id in mapped if market_id}
 
     async def _halve(self, batch: Batch, reason: str) -> None:
         rows = list(batch.rows.values())
@@ -258,7 +262,9 @@ class Worker:
         # It alone cannot be settled: try it again later, others go on.
         await inbox.failed(self._pool, [InboxFailure(id=rows[0].id, error=reason, refetch=rows[0].delivered)])
 
-    def _count(self, batch: Batch, transactions: list[Transaction], seconds: float) -> None:
+    def _count(
+        self, batch: Batch, transactions: list[Transaction], markets: set[MarketId], seconds: float
+    ) -> None:
         names = Counter(kind_of(e.event).__name__ for t in transactions for e in t.events)
         for name, number in names.items():
             metrics.EVENTS.labels(name).inc(number)
@@ -267,6 +273,16 @@ class Worker:
         metrics.TRANSACTIONS.labels("new").inc(len(transactions))
         metrics.TRANSACTIONS.labels("known_or_not_ours").inc(len(batch.rows) - len(transactions))
         metrics.WRITE_SECONDS.observe(seconds)
+        log.info(
+            "batch indexed",
+            rows=len(batch.rows),
+            transactions=len(transactions),
+            events=names.total(),
+            signatures=[t.row.signature for t in transactions[:_NAMED_SIGNATURES]],
+            markets=sorted(markets)[:_NAMED_MARKETS],
+            markets_total=len(markets),
+            ms=round(seconds * 1000, 1),
+        )
         for row in batch.rows.values():
             metrics.VISIBLE_SECONDS.observe(row.age_s + seconds)
 

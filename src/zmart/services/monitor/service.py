@@ -13,7 +13,7 @@ from zmart.decisions.execution import resume
 from zmart.decisions.requested_ticks import tick_on_request
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.takeover import resume_abandoned
-from zmart.decisions.ticks import TickRecord
+from zmart.decisions.ticks import TickCounts, TickRecord
 from zmart.decisions.waiting import resume_waiting
 from zmart.decisions.workers import DRAIN_S, MarketWorkers, clear_finished
 from zmart.market.types import ChainTime, MarketId, MarketState
@@ -44,7 +44,7 @@ class Monitor:
         self._settings = settings
         self._context = context
         self._workers = MarketWorkers(context.pool, held=settings.hold_decisions)
-        self._ticks = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._ticks = TickRecord("monitor", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -69,8 +69,8 @@ class Monitor:
             self._workers.cancel()
             await self._context.aclose()
 
-    async def finalize_due(self, only: Sequence[MarketId] | None = None) -> None:
-        """Start to finalize every market whose time is over (of `only`, if given).
+    async def finalize_due(self, only: Sequence[MarketId] | None = None) -> TickCounts:
+        """Start to finalize every market whose time is over (of `only`, if given). Returns their number.
 
         The chain's clock and GlobalConfig are read once, at the start.
         """
@@ -91,6 +91,7 @@ class Monitor:
                 self._workers.start(market.market_id, job, partial(finalizer.finalize, market.market_id))
         if only is None:
             await self._report_stuck(now)
+        return {"due": len(due)}
 
     async def _finalizer(self) -> Finalizer:
         config, clock = await self._context.check(), await self._context.rpc.get_clock()
@@ -134,8 +135,8 @@ class Monitor:
         await self._ticks.run(self._everything)
         return not self._ticks.was_outage
 
-    async def _everything(self) -> None:
-        await self.finalize_due()
+    async def _everything(self) -> TickCounts:
+        counts = await self.finalize_due()
         await clear_finished(self._context.pool)
         await payer.check_balance(self._context)
         await self._context.report_refused(self.name)
@@ -146,6 +147,7 @@ class Monitor:
         for checked in await decision_accuracy.accuracy(self._context.pool, _ACCURACY_DAYS):
             metrics.decisions.labels(checked.kind.value, "correct").set(checked.correct)
             metrics.decisions.labels(checked.kind.value, "wrong").set(checked.wrong)
+        return counts
 
     async def _report_stuck(self, now: ChainTime) -> None:
         """Raise one alert for all stuck markets: they need the same action, and a key per market has no bound."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 
 import msgspec
+import structlog
 
 from zmart.errors import Conflict, NotFound
 from zmart.ipfs.cid import cid_of
@@ -19,6 +21,8 @@ from zmart.store.snapshot_source import SnapshotSource
 _ROW = msgspec.json.Decoder(dict[str, object])
 _ROWS = msgspec.json.Decoder(list[dict[str, object]])
 _PEAKS = msgspec.json.Decoder(list[tuple[int, int, str]])
+
+log = structlog.get_logger()
 
 
 class BuiltSnapshot(msgspec.Struct, frozen=True):
@@ -42,6 +46,7 @@ class SnapshotBuilder:
 
         Raises NotFound, and Conflict for a day before the market's newest snapshot.
         """
+        started = time.perf_counter()
         async with self._pool.transaction() as connection:
             await anchors.lock(connection, market_id)
             latest = await anchors.latest(connection, market_id)
@@ -67,6 +72,15 @@ class SnapshotBuilder:
             )
             await anchors.add(connection, new)
         metrics.built.inc()
+        log.info(
+            "snapshot built",
+            market=market_id,
+            day=day.isoformat(),
+            cid=new.cid,
+            bytes=len(content),
+            comments=comments,
+            ms=round((time.perf_counter() - started) * 1000, 1),
+        )
         return BuiltSnapshot(market_id, new.cid, is_new=True)
 
     def _document(self, source: SnapshotSource, day: date, previous: str | None) -> tuple[bytes, int]:

@@ -43,24 +43,27 @@ class DocumentFetcher:
             False: asyncio.Semaphore(_REPEAT_CONCURRENCY),
         }
 
-    async def fetch_due(self) -> None:
-        """Fetch some of the documents that are due. Concurrent calls share the limits of one call."""
+    async def fetch_due(self) -> int:
+        """Fetch some of the documents that are due, and return how many were tried. Concurrent calls share the limits
+        of one call."""
         await documents.anchor_landed(self._pool, self._provider)
         await document_fetches.drop_done(self._pool)
-        await asyncio.gather(
+        tried = await asyncio.gather(
             *(self._work(True) for _ in range(_FIRST_CONCURRENCY)),
             *(self._work(False) for _ in range(_REPEAT_CONCURRENCY)),
         )
+        return sum(tried)
 
-    async def _work(self, is_first: bool) -> None:
+    async def _work(self, is_first: bool) -> int:
         if self._slots[is_first].locked():
-            return
+            return 0
         async with self._slots[is_first]:
-            for _ in range(_MAX_PER_SLOT):
+            for number in range(_MAX_PER_SLOT):
                 fetch = await document_fetches.claim(self._pool, is_first=is_first)
                 if fetch is None:
-                    return
+                    return number
                 await self._fetch(fetch)
+        return _MAX_PER_SLOT
 
     async def _fetch(self, fetch: DocumentFetch) -> None:
         try:
@@ -75,7 +78,9 @@ class DocumentFetcher:
             return
         await documents.add_fetched(self._pool, document, _pin_cid(document), self._provider)
         await document_fetches.done(self._pool, fetch)
-        metrics.documents.labels("rejected" if document.problem else "stored").inc()
+        outcome = "rejected" if document.problem else "stored"
+        metrics.documents.labels(outcome).inc()
+        log.info("document of a market fetched", market=fetch.market_id, cid=fetch.cid, outcome=outcome)
 
     async def _find(self, fetch: DocumentFetch) -> FetchedDocument:
         try:

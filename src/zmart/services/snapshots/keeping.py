@@ -68,7 +68,7 @@ class PinKeeper:
             await self._pin_and_read(anchor)
         except (PinError, Invalid) as problem:
             metrics.failures.inc()
-            log.warning("pin not verified", cid=anchor.cid, error=str(problem))
+            log.warning("pin not verified", market=anchor.market_id, cid=anchor.cid, error=str(problem))
             await anchors.failed(self._pool, anchor.id, str(problem))
             return False
         return True
@@ -91,6 +91,7 @@ class PinKeeper:
             raise PinError(f"The gateway returned other bytes for {anchor.cid} than were pinned.")
         await anchors.verified(self._pool, anchor.id)
         metrics.verified.inc()
+        log.info("pin verified", market=anchor.market_id, kind=anchor.kind.value, cid=anchor.cid)
 
     async def _unpin(self, pin: DueAnchor) -> None:
         if not pin.needed:

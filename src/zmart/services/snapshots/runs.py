@@ -30,6 +30,13 @@ class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class PinMaintenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Report how many pins were verified, and how many were removed after their retention."""
+
+    verified: int
+    unpinned: int
+
+
 class SnapshotRuns:
     """Run snapshots: `run_all()` for all markets, `run_one(market)` for one."""
 
@@ -71,10 +78,10 @@ class SnapshotRuns:
         await self.keeper.pin_open(built.market_id)
         return await self._result(built)
 
-    async def maintain(self) -> None:
+    async def maintain(self) -> PinMaintenance:
         """Pin what is open, and unpin what exceeded its retention. Raises PinError."""
-        await self.keeper.pin_open()
-        await self.keeper.unpin_expired()
+        verified = await self.keeper.pin_open()
+        return PinMaintenance(verified=verified, unpinned=await self.keeper.unpin_expired())
 
     async def _result(self, built: BuiltSnapshot) -> SnapshotResult:
         anchor = await anchors.snapshot_status(self.pool, built.market_id)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from zmart.decisions.schedule import run_schedule
-from zmart.decisions.ticks import TickRecord
+from zmart.decisions.ticks import TickCounts, TickRecord
 from zmart.ipfs.pinata import PinataClient
 from zmart.ipfs.pinning import PinError
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness, no_probes
@@ -42,10 +42,10 @@ class SnapshotService:
         self._pool = pool
         self._pins = pins
         self._runs = SnapshotRuns.with_provider(pool, pins, settings)
-        self._daily = TickRecord(metrics.ticks, metrics.tick_seconds)
-        self._maintenance = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._daily = TickRecord("snapshots", metrics.ticks, metrics.tick_seconds)
+        self._maintenance = TickRecord("pins", metrics.ticks, metrics.tick_seconds)
         self._documents = DocumentFetcher(pool, settings.ipfs_gateway_url, self._runs.keeper.provider)
-        self._fetches = TickRecord(metrics.ticks, metrics.tick_seconds)
+        self._fetches = TickRecord("documents", metrics.ticks, metrics.tick_seconds)
         self._outages = Outages()
         self._pauses_ended = False
 
@@ -117,8 +117,14 @@ class SnapshotService:
         await self._daily.run(self._run_all)
         return not self._daily.was_outage
 
-    async def _run_all(self) -> None:
-        await self._runs.run_all()
+    async def _run_all(self) -> TickCounts:
+        results = await self._runs.run_all()
+        verified = sum(result.verified for result in results)
+        return {
+            "markets": len(results),
+            "new": sum(result.is_new for result in results),
+            "verified": verified,
+        }
 
     async def _maintain(self) -> bool:
         await self._maintenance.run(self._maintain_pins)
@@ -128,12 +134,12 @@ class SnapshotService:
         await self._fetches.run(self._fetch_due)
         return not self._fetches.was_outage
 
-    async def _fetch_due(self) -> None:
+    async def _fetch_due(self) -> TickCounts:
         # Not when the service is opened: it is a write, and a read-only database must keep no process from starting.
         if not self._pauses_ended:
             await document_fetches.retry_all(self._pool)
             self._pauses_ended = True
-        await self._documents.fetch_due()
+        return {"fetched": await self._documents.fetch_due()}
 
     async def _measure(self) -> float:
         storage = await anchors.storage(self._pool)
@@ -141,9 +147,9 @@ class SnapshotService:
         metrics.storage_bytes.set(storage.size_bytes)
         return _MEASURED_EVERY_LOCAL_S if self._settings.is_local else _MEASURED_EVERY_S
 
-    async def _maintain_pins(self) -> None:
+    async def _maintain_pins(self) -> TickCounts:
         try:
-            await self._runs.maintain()
+            done = await self._runs.maintain()
         except PinError as problem:  # the provider cannot be used at all: no single pin has failed
             await self._alert(f"Nothing can be pinned at {self._runs.keeper.provider}: {problem}")
             raise
@@ -155,6 +161,7 @@ class SnapshotService:
             )
         else:
             await alerts.resolve_alert(self._pool, _FAILING)
+        return {"verified": done.verified, "unpinned": done.unpinned, "open": counts.open}
 
     async def _alert(self, text: str) -> None:
         await alerts.raise_alert(self._pool, _FAILING, "warning", text)

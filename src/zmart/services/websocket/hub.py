@@ -13,6 +13,7 @@ from typing import NamedTuple
 from zmart.feed.channels import ChannelKind
 from zmart.feed.wire import WireMessage
 from zmart.services.websocket import frames, metrics
+from zmart.services.websocket.client_log import ClientLog
 from zmart.services.websocket.connection import OutgoingFrame, SocketConnection
 
 _RECENT = 4_096
@@ -34,6 +35,7 @@ class SocketHub:
         self.epoch = ""
         self.position = 0
         self.connections: set[SocketConnection] = set()
+        self.client_log = ClientLog(lambda: len(self.connections))
         self._subscribers: dict[Audience, dict[SocketConnection, None]] = {}
         self._recent: deque[WireMessage] = deque(maxlen=_RECENT)
         self._moved = asyncio.Event()

@@ -51,6 +51,7 @@ class SocketServer:
         self._hub.connections.add(connection)
         self._per_address[address] += 1
         metrics.connections.inc()
+        self._hub.client_log.note("connected")
         if len(self._hub.connections) > self._limits.connections_per_process:
             self._end(connection, _FULL)
         elif self._per_address[address] > self._limits.connections_per_address:
@@ -67,6 +68,7 @@ class SocketServer:
         """Release a connection whose transport has ended."""
         self._hub.forget(connection)
         metrics.connections.dec()
+        self._hub.client_log.note("disconnected")
         metrics.subscriptions.dec(len(connection.subscriptions))
         connection.ended()
         self._requests.pop(connection, None)

@@ -28,6 +28,7 @@ from zmart.services.websocket.subscriptions import Subscriptions
 from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 from zmart.store.pool import Pool
+from zmart.version import VERSION, commit
 
 _STALE_S = 10.0
 _RETRY_S = 0.5
@@ -74,7 +75,13 @@ class WebSocketService:
         listener = await self._listen()
         tasks = [
             asyncio.create_task(work)
-            for work in (self._relay.run(), self._pump(), self._server.watch(), _until(stop))
+            for work in (
+                self._relay.run(),
+                self._pump(),
+                self._server.watch(),
+                self._hub.client_log.run(),
+                _until(stop),
+            )
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -179,6 +186,8 @@ class WebSocketService:
             "service": self.name,
             "uptime_s": uptime_s,
             "pid": os.getpid(),
+            "version": VERSION,
+            "commit": commit(),
             **self.health(),
         }
         return 200, "application/json", msgspec.json.encode(body)

@@ -158,6 +158,8 @@ class Subscriptions:
             connection.subscriptions[name] = subscription
             metrics.subscriptions.inc()
             metrics.begun.labels(outcome).inc()
+            if outcome != "fresh":
+                self._hub.client_log.note(outcome)
         snapshot = state.snapshot if state else None
         names = _named_subscriptions(connection)
         connection.send(

@@ -14,6 +14,7 @@ from zmart.services.gateway.context import AppContext
 from zmart.store import change_feed, service_status, status
 from zmart.store.service_status import ServiceStatus
 from zmart.store.status import Progress
+from zmart.version import VERSION, commit
 
 SILENT_AFTER_S = 30.0
 _NAMES = {
@@ -48,6 +49,8 @@ async def status_of(context: AppContext) -> shapes.Status:
     return shapes.Status(
         status="ok" if set(by_service.values()) == {"ok"} else "degraded",
         timestamp=now_iso(),
+        version=VERSION,
+        commit=commit(),
         program_id=context.program.address,
         pricing_model=context.pricing.name,
         gap_free_through_slot=progress.gap_free_through_slot if progress else None,

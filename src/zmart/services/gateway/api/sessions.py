@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from litestar import Router, post
 
 from zmart.client.shapes.people import Message, Nonce, Session
@@ -19,6 +20,7 @@ from zmart.services.gateway.openapi.declarations import A_SIGNATURE, A_WALLET, e
 from zmart.services.request_body import RequestBody
 
 _NONCE = {LIMIT: "nonce"}
+log = structlog.get_logger()
 _SIGNED = example(
     wallet=A_WALLET, message="... wants you to sign in with your Solana account: ...", signature=A_SIGNATURE
 )
@@ -54,8 +56,13 @@ async def nonce(
 async def verify(context: Context, data: Annotated[SignedMessage, _SIGNED]) -> Session:
     """Exchange the signed message for a session token, valid for an hour."""
     wallet = lookup.wallet_in_body(data.wallet)
-    await context.sign_in.verify(wallet, data.message, data.signature)
+    try:
+        await context.sign_in.verify(wallet, data.message, data.signature)
+    except Unauthenticated as problem:
+        log.info("sign-in refused", wallet=wallet, reason=str(problem))
+        raise
     text, token = context.authenticator.tokens.issue(wallet)
+    log.info("signed in", wallet=wallet)
     return Session(token=text, expires_at=iso_of_seconds(token.expires), wallet=wallet)
 
 
@@ -66,6 +73,7 @@ async def logout(context: Context, auth: Auth) -> Message:
     if token is None:
         raise Unauthenticated(auth.principal.problem or "There is no session token to revoke.")
     await context.authenticator.tokens.revoke(token)
+    log.info("signed out", wallet=token.wallet)
     return Message(message="Signed out")
 
 

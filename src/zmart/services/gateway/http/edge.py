@@ -6,12 +6,15 @@ import time
 
 import structlog
 
-from zmart.services.contract import AsgiApp, Receive, Scope, Send
+from zmart.services.contract import PROBES, AsgiApp, Receive, Scope, Send
 from zmart.services.gateway import metrics
 from zmart.services.gateway.http.access_log import AccessLog
 from zmart.services.gateway.http.header_sets import CONTENT_POLICY, Headers, HeaderSet, HeaderSets
 from zmart.services.gateway.http.request_context import RequestContext, enter, request_context
 from zmart.services.problem_body import request_id_of
+
+_NOT_LOGGED = frozenset((*PROBES, "/health/{service}"))
+"""Routes of probes: a machine asks them every few seconds, and the answer is in what they report."""
 
 
 class Edge:
@@ -41,7 +44,8 @@ class Edge:
         seconds = time.perf_counter() - began_s
         route = str(scope.get("path_template") or "unknown")
         metrics.REQUESTS.count(method, route, response.status, seconds)
-        self._access_log.note(method, scope["path"], response.status, seconds, request.request_id)
+        if route not in _NOT_LOGGED:
+            self._access_log.note(method, scope["path"], response.status, seconds, request.request_id)
 
 
 class _Response:

@@ -1,0 +1,79 @@
+"""Select lines of the stack's logs by level, market and request, for `zmart logs`."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from zmart.errors import ConfigError
+from zmart.market.identifiers import parse_market
+from zmart.market.json_input import JSON_ERRORS
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+_PLAIN_LEVELS = {
+    "warn": "warning",
+    "crit": "critical",
+    "fatal": "critical",
+    "panic": "critical",
+}
+_PLAIN_LEVEL = re.compile(r"\b(WARNING|WARN|ERROR|CRITICAL|CRIT|FATAL|PANIC)\b")
+"""Of PostgreSQL, supervisord and Node.js."""
+_PLAIN_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d\.\d+) UTC")
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """The fields by which a line is selected and ordered; a line that is no JSON has an empty timestamp or its own."""
+
+    level: str = "info"
+    timestamp: str = ""
+    request_id: str = ""
+
+
+class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Select lines of `level` or above, that name `market`, and that belong to `request`; empty means any."""
+
+    level: str = ""
+    market: str = ""
+    request: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every line passes."""
+        return not (self.level or self.market or self.request)
+
+    def select(self, text: str) -> LogLine | None:
+        """Return the line, read, if it passes."""
+        if self.market not in text or self.request not in text:
+            return None  # before the line is read: most do not pass
+        line = read_line(text)
+        if self.request and line.request_id != self.request:
+            return None
+        return line if not self.level or _rank(line.level) >= _rank(self.level) else None
+
+
+def checked(level: str, market: str, request: str) -> LogFilter:
+    """Return the filter of these options. Raises ConfigError with what is possible."""
+    if level and level.lower() not in LEVELS:
+        raise ConfigError(f"There is no level {level!r}: one of {', '.join(LEVELS)}.")
+    named = parse_market(market) if market else None
+    if market and named is None:
+        raise ConfigError(f"{market[:80]!r} is neither a market's id (64 hex digits) nor its address.")
+    return LogFilter(level=level.lower(), market=str(named or ""), request=request)
+
+
+def read_line(text: str) -> LogLine:
+    """Read one line; the level of one that is no JSON is the one that its text names, else info."""
+    if text.startswith("{"):
+        try:
+            return msgspec.json.decode(text, type=LogLine)
+        except JSON_ERRORS:
+            pass
+    named_level, time = _PLAIN_LEVEL.search(text), _PLAIN_TIME.match(text)
+    level = named_level[1].lower() if named_level else "info"
+    return LogLine(_PLAIN_LEVELS.get(level, level), f"{time[1]}T{time[2]}" if time else "")
+
+
+def _rank(level: str) -> int:
+    """Return the place of a level in LEVELS; a level that is unknown here is never left out."""
+    return LEVELS.index(level) if level in LEVELS else len(LEVELS)

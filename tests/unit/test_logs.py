@@ -1,0 +1,109 @@
+"""Everything that a process says is a line of its log: exceptions, warnings and crashes, too."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from zmart.local.readiness import readable
+
+BEGIN = """
+import asyncio, logging, sys, threading, warnings
+from zmart.ops import logs
+from zmart.settings import load_settings
+import structlog
+logs.configure(load_settings(_env_file=None, zmart_home="."), "indexer")
+log = structlog.get_logger()
+"""
+
+
+def run(folder: Path, code: str) -> tuple[int, str, list[dict[str, Any]]]:
+    """The exit status of a process, what it wrote to standard error, and the lines of its log."""
+    command = [sys.executable, "-W", "always", "-c", BEGIN + code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=30)
+    return done.returncode, done.stderr, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_whatever_goes_wrong_in_a_process_is_one_line_of_json_each(tmp_path: Path) -> None:
+    status, stderr, lines = run(
+        tmp_path,
+        """
+class Reported:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+
+async def loop():
+    running = asyncio.get_running_loop()
+    logs.log_loop_errors(running)
+    running.call_soon(lambda: 1 / 0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+asyncio.run(loop())
+thread = threading.Thread(target=lambda: [][1], name="a-thread")
+thread.start()
+thread.join()
+Reported()
+warnings.warn("deprecated", DeprecationWarning)
+logging.getLogger("library").error("could not %s", "connect")
+log.info("ours", market="ab")
+raise RuntimeError("two\\nlines")
+""",
+    )
+    assert (status, stderr) == (1, "")
+    assert {line["service"] for line in lines} == {"indexer"}
+    assert all(line["timestamp"] and line["level"] and line["event"] for line in lines)
+    assert [line["event"].splitlines()[0].split(": ")[-1] for line in lines] == [
+        *["uncaught exception"] * 3,
+        "deprecated",
+        "could not connect",
+        "ours",
+        "uncaught exception",
+    ]
+    raised = [line["exception"].splitlines()[-1] for line in lines if line.get("exception")]
+    assert raised[:3] == [
+        "ZeroDivisionError: division by zero",
+        "IndexError: list index out of range",
+        "ValueError: in a finalizer",
+    ]
+    assert lines[-1]["level"] == "critical"
+    assert "RuntimeError: two\nlines" in lines[-1]["exception"]
+
+
+def test_a_crash_of_the_interpreter_is_a_line_of_the_next_process(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    status, stderr, lines = run(tmp_path, "import faulthandler; faulthandler._sigsegv()")
+    assert (status, stderr, lines) == (-11, "", [])
+    for expected in (1, 0):
+        _, stderr, lines = run(tmp_path, "log.info('next')")
+        crashed = [line for line in lines if line["event"] == "an earlier process crashed"]
+        assert (stderr, len(crashed)) == ("", expected)
+        assert all("Segmentation fault" in line["exception"] for line in crashed)
+
+
+def test_a_log_that_cannot_be_written_ends_no_process(tmp_path: Path) -> None:
+    code = BEGIN + "log.info('x' * 10_000); logging.error('y' * 10_000); sys.stderr.write('alive')"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert b"alive" in done.stderr
+
+
+def test_an_error_that_ends_a_service_is_told_once_where_both_streams_are_one(tmp_path: Path) -> None:
+    """In a log a sentence that is no JSON has nothing to say; on a terminal, or in a stream of its own, it has."""
+    settings = {"ZMART_HOME": str(tmp_path), "ZMART_ENV_FILE": "/dev/null", "BIND_HOST": "127.0.0.1"}
+    database = {"DATABASE_URL": "postgresql://zmart@127.0.0.1:1/none", "ZMART_ENV": "local"}
+    command = [sys.executable, "-m", "zmart.cli", "run", "monitor"]
+    environment = {**settings, **database, "PATH": ""}
+    both = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    lines = [json.loads(line) for line in both.stdout.splitlines()]
+    assert [line["event"] for line in lines] == ["service starts", "service failed"]
+    assert lines[0]["version"]
+    assert lines[0]["commit"]
+    assert "check DATABASE_URL" in readable(both.stdout.splitlines()[-1])
+    own = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (own.returncode, own.stderr) == (both.returncode, f"{lines[-1]['error']}\n")
