@@ -2,7 +2,7 @@
 
 import pytest
 
-from zmart.cli.servers import without_password
+from zmart.ops.backup.programs import without_password
 
 
 @pytest.mark.parametrize(

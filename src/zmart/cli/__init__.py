@@ -14,6 +14,7 @@ MODULES = (
     "stack",
     "servers",
     "clock",
+    "backup",
     "demo",
     "indexer",
     "decisions",

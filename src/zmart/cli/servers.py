@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -25,6 +24,7 @@ Arguments = Annotated[list[str] | None, typer.Argument(help="passed on as they a
 def psql(arguments: Arguments = None) -> None:
     """Open psql on the database, or run one statement: zmart psql -c 'SELECT count(*) FROM markets'."""
     from zmart.local.addresses import database_url
+    from zmart.ops.backup.programs import without_password
 
     program = _psql()
     address, password = without_password(database_url())
@@ -43,15 +43,6 @@ def redis_cli(arguments: Arguments = None) -> None:
 
     url = stack_settings().require("redis_url")
     asyncio.run(_converse(url, [arguments] if arguments else _typed(), is_one=bool(arguments)))
-
-
-def without_password(url: str) -> tuple[str, str]:
-    """Return the address of a database without its password, which other users could see in the list of processes, and
-    that password."""
-    scheme, _, rest = url.partition("://")
-    credentials, at, _ = urlsplit(url).netloc.rpartition("@")
-    user, _, password = credentials.partition(":")
-    return f"{scheme}://{user}{rest[len(credentials) :]}" if at else url, unquote(password)
 
 
 def _psql() -> Path:

@@ -1,0 +1,170 @@
+"""Implement `zmart backup`, `zmart backup verify` and `zmart restore`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zmart.cli.errors import one_sentence
+
+if TYPE_CHECKING:
+    from zmart.ops.backup.files import BackupManifest
+    from zmart.ops.backup.restoring import RestoreReport
+
+app = typer.Typer(help="Back up the database, and check backups.")
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+Backup = Annotated[Path | None, typer.Argument(help="a backup's folder (default: the newest of this stack)")]
+
+_NEXT = """
+Next:
+  1. Start the services, the aggregator and the monitor with HOLD_DECISIONS=true: votes accepted after the backup are
+     missing, and decisions would be made without them. {start}
+  2. Once the indexer is ready: `zmart indexer audit`, `zmart indexer rebuild`. It reads by itself what happened since.
+  3. `zmart verify tally <market>` shows for which markets votes are missing that a tally on chain had counted.
+  4. Start the aggregator and the monitor without HOLD_DECISIONS once you accept that."""
+
+
+@app.callback(invoke_without_command=True)
+@one_sentence
+def backup(
+    context: typer.Context,
+    to: Annotated[
+        Path | None, typer.Option(help="folder of the backups (default: ZMART_HOME/backups)")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a backup of the database: a dump with a manifest, both of one moment, while everything runs."""
+    if context.invoked_subcommand is not None:
+        return
+    from zmart.local.addresses import database_url
+    from zmart.ops.backup import dumping, files
+
+    path = asyncio.run(dumping.back_up(database_url(), to or _folder(), _bundled()))
+    _show(path, files.read_manifest(path), "Backed up", json)
+
+
+@app.command()
+@one_sentence
+def verify(
+    backup: Backup = None,
+    into: Annotated[
+        str,
+        typer.Option(help="address of an empty database to restore into (default: one is made and dropped)"),
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Restore a backup into a database of its own and compare every table with the manifest."""
+    from zmart.local.addresses import database_url
+    from zmart.ops.backup import dumping, files
+
+    path = backup or files.newest(_folder())
+    manifest = asyncio.run(dumping.verify(into or database_url(), path, _bundled(), into))
+    _show(path, manifest, "Restored and compared", json)
+
+
+@one_sentence
+def restore(
+    backup: Backup = None,
+    yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
+    without_backup: Annotated[
+        bool, typer.Option("--without-backup", help="do not back up what is there before")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Replace what the database holds by a backup. Stops the services of a local stack; others must be stopped."""
+    from zmart.local.addresses import database_url
+    from zmart.ops.backup import files, restoring
+
+    path = backup or files.newest(_folder())
+    manifest = files.read_manifest(path)
+    if not yes:
+        typer.confirm(
+            f"This replaces the database by the backup of {manifest.made_at:%Y-%m-%d %H:%M} UTC. Continue?",
+            abort=True,
+        )
+    url = database_url()
+    is_stack = _stop_services_on(url)
+
+    def say(sentence: str) -> None:
+        typer.echo(sentence, err=json)
+
+    report = restoring.restore(url, path, None if without_backup else _folder(), _bundled(), say)
+    _show(path, manifest, "Restored", json, report)
+    if not json:
+        typer.echo(
+            _NEXT.format(start="Here: `zmart stop`, then `zmart up --hold-decisions`." if is_stack else "")
+        )
+
+
+def _show(
+    path: Path, manifest: BackupManifest, done: str, json: bool, report: RestoreReport | None = None
+) -> None:
+    import msgspec
+
+    if json:
+        typer.echo(
+            msgspec.json.encode({"backup": str(path), "manifest": manifest, "restored": report}, enc_hook=str)
+        )
+        return
+    state = manifest.state
+    typer.echo(f"{done}: {path}")
+    typer.echo(
+        f"  {state.rows:,} rows in {len(state.tables)} tables, {manifest.dump_bytes:,} bytes, schema {state.revision}"
+    )
+    typer.echo(
+        f"  index complete through slot {_known(state.gap_free_slot)} of program {_known(state.program_id)}"
+    )
+    typer.echo(f"  feed at offset {state.feed_offset} of epoch {state.feed_epoch}")
+    if report is not None:
+        typer.echo(f"  schema now {report.schema.current}; the feed's new epoch is {report.feed_epoch}")
+        typer.echo(f"  what was there before: {report.replaced or 'nothing, or not kept'}")
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _folder() -> Path:
+    from zmart.settings import settings
+
+    return settings().zmart_home.resolve() / "backups"
+
+
+def _bundled() -> list[Path]:
+    """Return the folder of the local stack's own PostgreSQL programs, where it is installed."""
+    from zmart.errors import ConfigError
+    from zmart.local.postgres import find_bin_dir
+    from zmart.settings import settings
+
+    try:
+        return [find_bin_dir(settings().local_postgres_bin_dir)]
+    except ConfigError:
+        return []
+
+
+def _stop_services_on(database_url: str) -> bool:
+    """Stop the services of the running stack whose embedded database it is; False where there is none."""
+    from zmart.local.extra import is_installed
+
+    if not is_installed():
+        return False
+    from zmart.local.stack import SERVICE_GROUP, read_record, supervisor_of
+    from zmart.services.contract import SERVICES
+    from zmart.settings import settings
+
+    home = settings().zmart_home.resolve()
+    record, supervisor = read_record(home), supervisor_of(home)
+    is_embedded = record is not None and record.environment.get("DATABASE_URL") == database_url
+    if not is_embedded or not supervisor.answers():
+        return False
+    supervisor.stop(*(f"{SERVICE_GROUP}:{name}" for name in SERVICES))
+    return True
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.add_typer(app, name="backup")
+    root.command()(restore)

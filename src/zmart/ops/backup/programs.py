@@ -1,0 +1,108 @@
+"""Find and run the programs of PostgreSQL that read and write dumps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from zmart.errors import ConfigError, StoreError
+from zmart.loopback import database_address
+
+_INSTALLED = ("/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt")
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
+_REASON = re.compile(r"error: (.*)")
+
+
+class PostgresPrograms(msgspec.Struct, frozen=True):
+    """pg_dump and pg_restore in one folder, of one major version."""
+
+    folder: Path
+    major: int
+
+    async def run(self, name: str, database_url: str, arguments: Sequence[object], stdin: bytes = b"") -> str:
+        """Run a program on a database and return what it printed. Raises StoreError with its first error; the password
+        is in no list of processes."""
+        address, password = without_password(database_address(database_url))
+        return await self._run(name, ["--no-password", f"--dbname={address}", *arguments], password, stdin)
+
+    async def contents(self, dump: Path) -> list[str]:
+        """Return the table of contents of a dump, a line for each object. Raises StoreError for a damaged one."""
+        return (await self._run("pg_restore", ["--list", dump], "", b"")).splitlines()
+
+    async def _run(self, name: str, arguments: Sequence[object], password: str, stdin: bytes) -> str:
+        process = await asyncio.create_subprocess_exec(
+            self.folder / name,
+            *map(str, arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(password),
+        )
+        try:
+            out, err = await process.communicate(stdin)
+        finally:
+            if process.returncode is None:  # we are being stopped
+                process.terminate()
+                await process.wait()
+        if process.returncode != 0:
+            raise StoreError(f"{name} failed: {_reason(err.decode(errors='replace'))}")
+        return out.decode(errors="replace")
+
+
+def find_programs(server_major: int, first: Iterable[Path] = ()) -> PostgresPrograms:
+    """Return the programs of the server's version, or of the next newer one: an older pg_dump refuses a newer server.
+    `first` are folders to look into before PATH. Raises ConfigError that names the package to install."""
+    installed = [programs for folder in [*first, *_folders()] if (programs := _programs_in(folder))]
+    usable = [programs for programs in installed if programs.major >= server_major]
+    if usable:
+        return min(usable, key=lambda programs: programs.major)
+    versions = ", ".join(str(programs.major) for programs in installed) or "none"
+    raise ConfigError(
+        f"The server is PostgreSQL {server_major}, and pg_dump and pg_restore of that version or a newer one are "
+        f"missing (found: {versions}): install them (Debian: apt install postgresql-client-{server_major})."
+    )
+
+
+def without_password(url: str) -> tuple[str, str]:
+    """Return the address of a database without its password, which other users could see in the list of processes, and
+    that password."""
+    scheme, _, rest = url.partition("://")
+    credentials, at, _ = urlsplit(url).netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    return f"{scheme}://{user}{rest[len(credentials) :]}" if at else url, unquote(password)
+
+
+def _folders() -> list[Path]:
+    on_path = shutil.which("pg_dump")
+    installed = [folder for root in _INSTALLED for folder in sorted(Path(root).glob("*/bin"))]
+    return [*([Path(on_path).resolve().parent] if on_path else []), *installed]
+
+
+def _programs_in(folder: Path) -> PostgresPrograms | None:
+    if not all(os.access(folder / name, os.X_OK) for name in ("pg_dump", "pg_restore")):
+        return None
+    done = subprocess.run(  # noqa: S603  # the programs that this function looks for
+        [folder / "pg_dump", "--version"], capture_output=True, text=True, check=False, env=_environment("")
+    )
+    match = _VERSION.search(done.stdout)
+    return PostgresPrograms(folder, int(match[1])) if match else None
+
+
+def _environment(password: str) -> dict[str, str]:
+    """Return our environment without libpq's variables: the address says everything."""
+    ours = {name: value for name, value in os.environ.items() if not re.fullmatch(r"PG[A-Z]+", name)}
+    return {**ours, "PGPASSWORD": password, "LC_MESSAGES": "C"} if password else {**ours, "LC_MESSAGES": "C"}
+
+
+def _reason(output: str) -> str:
+    match = _REASON.search(output)
+    lines = output.strip().splitlines() or ["no output"]
+    return match[1] if match else lines[-1]
