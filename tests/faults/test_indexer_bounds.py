@@ -459,3 +459,27 @@ async def test_what_only_names_the_program_holds_nothing_up(database_url):
         assert (await progress_of(engine)).gap_free_through_slot == node.tip()
         assert await engine.pool.fetchval("SELECT count(*) FROM inbox") == 0
         assert late.signature not in str(without_lone_places(await tables(database_url)))
+
+
+async def test_what_a_node_shows_of_a_fork_that_the_index_has_passed_waits_until_it_is_final(database_url):
+    """A2, INV-10: found by the simulator (seed 1020): a node that was behind showed a transaction that a fork had
+    taken back, in a slot through which the index was complete."""
+    late = next(tx for tx in reversed(STORY.txs[:-1]) if tx.err is None and tx.events)
+    count, state = (
+        "SELECT count(*) FROM chain_events WHERE signature = $1",
+        "SELECT last_error FROM inbox WHERE signature = $1",
+    )
+    async with serving(STORY) as node, engine_asking(database_url, node.url) as engine:
+        node.shown = [tx for tx in STORY.txs if tx is not late]
+        await work(engine)
+        through = (await progress_of(engine)).gap_free_through_slot
+        assert through == node.tip() > late.slot
+        node.raws[late.signature] = late.raw()
+        await inbox.store(engine.pool, "logs", [inbox.Hint(late.signature, late.slot, None)])
+        await settle(engine)
+        assert await engine.pool.fetchval(count, late.signature) == 0
+        assert "it must be final there" in await engine.pool.fetchval(state, late.signature)
+        node.shown = STORY.txs
+        await engine.pool.execute("UPDATE inbox SET next_attempt_at = now()")
+        await settle(engine)
+        assert await engine.pool.fetchval(count, late.signature) == len(late.events)

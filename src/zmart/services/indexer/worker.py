@@ -21,9 +21,10 @@ from zmart.errors import Busy, StoreError
 from zmart.market.events import kind_of
 from zmart.market.types import MarketId, Signature
 from zmart.services.indexer import batch as batches
-from zmart.services.indexer import metrics
+from zmart.services.indexer import late_finality, metrics
 from zmart.services.indexer.batch import Batch, OrderUnknown, Transaction
 from zmart.services.indexer.blocks import Blocks, Unplaced
+from zmart.services.indexer.late_finality import FinalityUnknown
 from zmart.services.indexer.prefetcher import MOST_BYTES, Prefetcher
 from zmart.services.indexer.projector import Mapped, Projector
 from zmart.services.indexer.wake_signal import WakeSignal
@@ -64,6 +65,7 @@ class Worker:
         trusting: bool = False,
     ) -> None:
         self._pool = pool
+        self._rpc = rpc
         self._projector = projector
         self._largest = self._limit = batch_size
         self.blocks = Blocks(rpc)
@@ -97,7 +99,7 @@ class Worker:
         if not batch.rows:
             return BatchOutcome.IDLE
         try:
-            outcome = await self._with_order(batch)
+            outcome = await self._with_proofs(batch)
         except Busy:
             await self._forget_ahead()
             self._limit = max(1, len(batch.rows) // 2)  # a smaller one may stay within the server's limits
@@ -115,16 +117,22 @@ class Worker:
             await self._forget_ahead()
         return outcome
 
-    async def _with_order(self, batch: Batch) -> BatchOutcome:
-        """Write the batch; where it needs a block, read that outside of the transaction and write the batch again."""
+    async def _with_proofs(self, batch: Batch) -> BatchOutcome:
+        """Write the batch; where it needs a block, or a proof that a transaction is final, read that outside of the
+        transaction and write the batch again."""
         unplaced: dict[Signature, Unplaced] = {}
+        doubts: dict[Signature, str] = {}
         while True:
             try:
-                return await self._write_batch(batch, unplaced)
+                return await self._write_batch(batch, unplaced, doubts)
             except OrderUnknown as unknown:
                 unplaced |= await self.blocks.read(unknown.requested)
+            except FinalityUnknown as unknown:
+                doubts |= await late_finality.doubts(self._rpc, unknown.requested)
 
-    async def _write_batch(self, batch: Batch, unplaced: Mapping[Signature, Unplaced]) -> BatchOutcome:
+    async def _write_batch(
+        self, batch: Batch, unplaced: Mapping[Signature, Unplaced], doubts: Mapping[Signature, str]
+    ) -> BatchOutcome:
         started = time.perf_counter()
         failures, markets = list(batch.failures), set[MarketId]()
         async with self._pool.transaction() as connection:
@@ -132,7 +140,7 @@ class Worker:
                 return BatchOutcome.ELSEWHERE
             self._prefetch(batch)
             transactions, moved = await self._in_order(connection, batch, unplaced, failures)
-            transactions = await self._without_covered(connection, batch, transactions)
+            transactions = await self._without_covered(connection, batch, transactions, doubts, failures)
             transactions = await self._take(connection, batch, transactions, failures)
             markets = await self._write(connection, transactions, moved)
             await self._set_aside(connection, batch)
@@ -191,16 +199,28 @@ class Worker:
         return placed, moved
 
     async def _without_covered(
-        self, connection: Connection, batch: Batch, transactions: list[Transaction]
+        self,
+        connection: Connection,
+        batch: Batch,
+        transactions: list[Transaction],
+        doubts: Mapping[Signature, str],
+        failures: list[InboxFailure],
     ) -> list[Transaction]:
-        """Leave out deliveries from slots through which the index is complete and final: they are not folded before
-        our RPC has returned the same."""
-        if not batch.digests:
-            return transactions
+        """Leave out what lies in slots through which the index is complete and final: a delivery is not folded before
+        our RPC has returned the same, nor anything that our RPC returned before it is known to be final there."""
         through = await index_progress.gap_free_slot(connection)
-        old = {t.row.signature for t in transactions if t.row.slot <= through} & batch.digests.keys()
-        batch.unproven += [batch.rows[signature].id for signature in old]
-        return [t for t in transactions if t.row.signature not in old]
+        old = {t.row.signature: t.row.slot for t in transactions if t.row.slot <= through}
+        delivered = old.keys() & batch.digests.keys()
+        returned = old.keys() - delivered
+        if unknown := [(signature, old[signature]) for signature in returned - doubts.keys()]:
+            raise FinalityUnknown(unknown)
+        batch.unproven += [batch.rows[signature].id for signature in delivered]
+        doubtful = {signature for signature in returned if doubts[signature]}
+        failures += [
+            InboxFailure(id=batch.rows[signature].id, error=doubts[signature], refetch=True)
+            for signature in doubtful
+        ]
+        return [t for t in transactions if t.row.signature not in delivered | doubtful]
 
     async def _take(
         self,

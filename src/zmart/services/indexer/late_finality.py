@@ -1,0 +1,60 @@
+"""Prove that a transaction in a slot which the index has passed already is final.
+
+Through the gap-free slot everything is final. A node that is behind, or on a fork that the others have left, still
+shows transactions there that are not on the chain any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from zmart.chain.rpc import Rpc
+from zmart.chain.rpc_types import SignatureStatus
+from zmart.errors import ChainError, ZmartError
+from zmart.market.types import Signature, Slot
+
+_AT_ONCE = 256
+
+Placed = tuple[Signature, Slot]
+
+
+class FinalityUnknown(ZmartError):
+    """The batch has transactions behind the gap-free slot that have not been asked about yet."""
+
+    def __init__(self, requested: Sequence[Placed]) -> None:
+        super().__init__(f"whether {len(requested)} transactions are final is not known")
+        self.requested = requested
+
+
+async def doubts(rpc: Rpc, requested: Sequence[Placed]) -> dict[Signature, str]:
+    """Return for each transaction why it is not known to be final in its slot; "" where it is."""
+    found: dict[Signature, str] = {}
+    for page in _pages(requested):
+        try:
+            answer = await rpc.get_signature_statuses([name for name, _ in page], search_history=True)
+        except ChainError as error:
+            found |= {name: f"Whether it is final cannot be read for now: {error}" for name, _ in page}
+        else:
+            found |= {
+                name: _doubt(slot, status) for (name, slot), status in zip(page, answer.values, strict=True)
+            }
+    return found
+
+
+def _doubt(slot: Slot, status: SignatureStatus | None) -> str:
+    if status is not None and status.slot == slot and status.confirmation_status == "finalized":
+        return ""
+    where = (
+        "does not know it"
+        if status is None
+        else f"has it as {status.confirmation_status} in slot {status.slot}"
+    )
+    return (
+        f"The index is complete and final through slot {slot}, in which a node has this transaction: it must be final "
+        f"there, but the node that was asked {where}."
+    )
+
+
+def _pages(requested: Sequence[Placed]) -> Iterator[Sequence[Placed]]:
+    for start in range(0, len(requested), _AT_ONCE):
+        yield requested[start : start + _AT_ONCE]
