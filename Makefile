@@ -14,12 +14,22 @@ LOCAL := $(VENV)/.local
 DEV := $(VENV)/.dev
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras
 
+# The image. With the commit's time for that of every file, two builds of a commit are the same image.
+CONTAINERS ?= $(shell command -v podman >/dev/null 2>&1 && echo podman || echo docker)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= zmart:latest
+TRIAL_IMAGE ?= zmart-trial:latest
+BUILD_FLAGS ?=
+COMMIT_TIME = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+BUILD_podman = --format docker --timestamp $(COMMIT_TIME)
+BUILD_docker = --build-arg SOURCE_DATE_EPOCH=$(COMMIT_TIME)
+
 # what configures other programs of this user
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONWARNINGS BASH_ENV
 
 .DEFAULT_GOAL := help
 SEED ?=
-.PHONY: help setup setup-dev up stop ps logs demo test coverage deploy-test faults soak simulate check bench wheel clients program lock clean
+.PHONY: help setup setup-dev up stop ps logs demo test coverage deploy-test faults soak simulate check bench wheel clients program image trial-image lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,9 +76,9 @@ simulate: setup-dev ## markets live under faults that a seed draws: make simulat
 	$(BIN)/python tests/simulation/run_simulation.py $(SEED)
 
 check: setup-dev ## format, lint, words, import rules, types
-	$(BIN)/ruff format --check src tests bench programs clients
-	$(BIN)/ruff check src tests bench programs clients
-	$(BIN)/codespell src tests docs bench clients README.md CONTRIBUTING.md CHANGELOG.md .env.example
+	$(BIN)/ruff format --check src tests bench programs clients deploy
+	$(BIN)/ruff check src tests bench programs clients deploy
+	$(BIN)/codespell src tests docs bench clients deploy README.md CONTRIBUTING.md CHANGELOG.md .env.example
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
@@ -84,11 +94,20 @@ clients: setup ## build the TypeScript client from the published descriptions an
 program: setup-dev ## build the on-chain program; says whether the shipped bytes changed
 	$(BIN)/python programs/zmart_core/build.py
 
+image: ## build the container image of the services (deploy/README.md); CONTAINERS=docker where podman is not used
+	$(CONTAINERS) build $(BUILD_$(CONTAINERS)) -f deploy/Containerfile -t $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg COMMIT="$$(git describe --always --dirty --abbrev=12 --exclude='*')" $(BUILD_FLAGS) .
+
+trial-image: ## build the image with a local chain and the demo, for trials of a deployment
+	$(CONTAINERS) build $(BUILD_$(CONTAINERS)) -f deploy/trial/Containerfile -t $(TRIAL_IMAGE) --build-arg ZMART_IMAGE=$(IMAGE) $(BUILD_FLAGS) .
+
 lock: setup-dev ## pin the newest allowed packages again
 	@# each file takes the versions of the one before it
 	$(COMPILE) -o requirements/runtime.txt requirements/runtime.in
 	$(COMPILE) -o requirements/local.txt requirements/local.in
 	$(COMPILE) -o requirements/dev.txt requirements/dev.in
+	$(COMPILE) -o requirements/deploy.txt requirements/deploy.in
+	$(COMPILE) -o requirements/image.txt requirements/image.in
 	@# on its own: it lives in a folder of its own
 	$(COMPILE) -o requirements/client-generator.txt requirements/client-generator.in
 

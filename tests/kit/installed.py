@@ -19,15 +19,15 @@ ROOT = Path(__file__).parents[2]
 _WITHIN_S = 280
 
 
-def npm_packages(source: Path) -> Path:
-    """The folder with the `node_modules` that the lock file beside package.json pins."""
+def npm_packages(source: Path, *options: str) -> Path:
+    """The folder with the `node_modules` that the lock file beside package.json pins. `options`: npm's."""
 
     def install(folder: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(source / name, folder / name)
         node = find_node()
         flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        _run([node, npm_script(node), "ci", *flags], folder)
+        _run([node, npm_script(node), "ci", *flags, *options], folder)
 
     return _installed(source.name, (source / "package-lock.json").read_bytes(), install)
 

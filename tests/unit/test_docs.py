@@ -16,7 +16,8 @@ from zmart.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "zmart"
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+FIRST_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md"]
+PAGES = sorted([*FIRST_PAGES, *(ROOT / "docs").glob("*.md")])
 INVARIANTS = ROOT / "docs" / "invariants.md"
 
 _CODE = re.compile(r"^```.*?^```|^(?: {4}|\t).*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -281,12 +282,13 @@ def test_every_figure_of_the_runbook_is_told():
 _NOT_OURS = {
     "ZMART_ENV_FILE",
     "ZMART_BIN",
+    "ZMART_IMAGE",
     "MIN_B",
     "MAX_B",
-}  # the environment's own, and names of the program
+}  # the environment's own, compose.yaml's, the program's
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_setting_that_a_page_names_is_one(path):
     known = {name.upper() for name in Settings.model_fields}
     prefixes = "|".join(sorted({name.partition("_")[0] for name in known if "_" in name}))
