@@ -28,17 +28,17 @@ class FinalityUnknown(ZmartError):
 
 async def doubts(rpc: Rpc, requested: Sequence[Placed]) -> dict[Signature, str]:
     """Return for each transaction why it is not known to be final in its slot; "" where it is."""
-    found: dict[Signature, str] = {}
+    reasons: dict[Signature, str] = {}
     for page in _pages(requested):
         try:
             answer = await rpc.get_signature_statuses([name for name, _ in page], search_history=True)
         except ChainError as error:
-            found |= {name: f"Whether it is final cannot be read for now: {error}" for name, _ in page}
+            reasons |= {name: f"Whether it is final cannot be read for now: {error}" for name, _ in page}
         else:
-            found |= {
+            reasons |= {
                 name: _doubt(slot, status) for (name, slot), status in zip(page, answer.values, strict=True)
             }
-    return found
+    return reasons
 
 
 def _doubt(slot: Slot, status: SignatureStatus | None) -> str:
