@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
 from kit.market_by_hand import trader
@@ -41,11 +41,13 @@ async def _played(stack: Settings) -> dict[str, str]:
             elif name != "proposed":
                 await _activated(world, play)
         await late.talk(world, markets["active"])
-        for name, outcome in (("resolving", True), ("disputed", True), ("finalized", False)):
-            await late.resolve(world, markets[name], world.users[5], outcome)
-        await late.dispute(world, markets["disputed"], world.users[2])
-        await late.travel(world, 50)
+        await late.travel(world, 25)  # before that the program takes no outcome
+        await late.resolve(world, markets["finalized"], world.users[5], False)
+        await late.travel(world, 74)
         await late.finalized(world, markets["finalized"], False)
+        for name in ("resolving", "disputed"):
+            await late.resolve(world, markets[name], world.users[5], True)
+        await late.dispute(world, markets["disputed"], world.users[2])
         pages = {name: f"/markets/{play.id}" for name, play in markets.items()}
         trade = next(iter(markets["active"].trades))
         return {
@@ -101,6 +103,37 @@ async def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window_on
                         result[where].append("wider than the window")
                     await keep(visitor.page, where)
     assert {where: what for where, what in result.items() if what} == {}
+
+
+async def test_a_comment_is_answered_and_deleted_and_a_profile_is_written_by_its_wallet(
+    browser: Browser, stack: Settings, paths: dict[str, str]
+) -> None:
+    async with trader(browser, stack) as ada, trader(browser, stack) as bo:
+        for each in (ada, bo):
+            await each.page.goto(paths["active"])
+            await each.connect()
+        await ada.page.get_by_label("Write a comment").fill("Who has seen it?")
+        await ada.button("Comment").click()
+        comment = bo.page.locator(".comment", has_text="Who has seen it?").first
+        await expect(comment.get_by_role("button", name="Delete")).to_be_hidden()
+        await comment.get_by_role("button", name="Reply").click()
+        await bo.page.get_by_label("Write a comment").fill("I have.")
+        await bo.button("Comment").click()
+        reply = ada.page.locator(".comment .replies .comment", has_text="I have.")
+        await expect(reply).to_have_count(1)
+        await expect(reply.get_by_role("button", name="Delete")).to_be_hidden()
+        mine = bo.page.locator(".replies .comment", has_text="I have.")
+        await mine.get_by_role("button", name="Delete").click()
+        await mine.get_by_role("button", name="Delete it?").click()
+        await expect(reply).to_have_count(0)
+        await bo.page.get_by_role("link", name="Portfolio").click()
+        await bo.page.wait_for_url(f"**/wallets/{bo.address}")
+        await bo.page.get_by_label("Name").fill("Bo of the harbour")
+        await bo.button("Save the profile").click()
+        await expect(bo.page.get_by_text("Profile saved.")).to_be_visible()
+        await ada.page.goto(f"/wallets/{bo.address}")
+        await expect(ada.page.get_by_role("heading", name="Bo of the harbour")).to_be_visible()
+        await expect(ada.page.locator("[data-profile]")).to_be_hidden()
 
 
 async def test_every_page_is_complete_without_scripts(

@@ -86,6 +86,7 @@ READS: dict[str, Read] = {
     "comments": lambda p, m, w: discussions.of_market(p, m, 50),
     "the feed's head": lambda p, m, w: change_feed.position(p),
     "related": lambda p, m, w: market_lists.related(p, m, 5),
+    "prices a day ago": lambda p, m, w: market_lists.prices_before(p, [m]),
 }
 
 

@@ -13,6 +13,7 @@ let market = "";
 let wallet = () => null;
 let lastRequest = 0;
 let quoted = { of: "", bound: {} };
+let known = null; // what the wallet has of what is traded: {of, amount}
 
 export function watchTrade(newForm, id, whose) {
   wallet = whose;
@@ -29,10 +30,16 @@ export function watchTrade(newForm, id, whose) {
   form.querySelector("[data-max]").addEventListener("click", () => takeMax());
 }
 
-document.addEventListener("zmart:price", () => quoteAgain());
+// Another's trade changes the quote, and not what this wallet has.
+document.addEventListener("zmart:price", () => soon(REST_MS));
 
-// Soon, once nothing has changed for a moment.
+// Soon, once nothing has changed for a moment, with what the wallet has by then.
 export function quoteAgain(restMs = REST_MS) {
+  known = null;
+  soon(restMs);
+}
+
+function soon(restMs) {
   clearTimeout(timer);
   if (form?.isConnected) timer = setTimeout(show, restMs);
 }
@@ -78,6 +85,12 @@ async function held() {
   return row?.[chosen("outcome") === "YES" ? "yes" : "no"] ?? 0n;
 }
 
+async function available(side, outcome) {
+  const of = `${wallet().address} ${side} ${outcome}`;
+  if (known?.of !== of) known = { of, amount: await (side === "sell" ? held() : balance(wallet().address)) };
+  return known.amount;
+}
+
 async function show() {
   const [side, outcome, amount] = [chosen("side"), chosen("outcome"), units(chosen("amount"))];
   const request = ++lastRequest;
@@ -85,7 +98,7 @@ async function show() {
   let has = null;
   let reason = amount ? "" : "Enter an amount, such as 0.5.";
   try {
-    has = wallet() ? await (side === "sell" ? held() : balance(wallet().address)) : null;
+    has = wallet() ? await available(side, outcome) : null;
     if (amount && side === "sell") reason = whyNotSell(amount, outcome, has ?? 0n);
     if (!reason) {
       const much = side === "buy" ? { max_cost: amount } : { shares: amount };
