@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from zmart.market.times import parse_iso
 from zmart.market.types import Lamports, VoteKind, Wallet
@@ -11,6 +11,7 @@ from zmart.services.gateway.api.paging import TapeKey
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import charts
 from zmart.store import markets, positions, trades, users, vote_lists
+from zmart.store.users import Results
 
 _POSITIONS = 100
 _TRADES = 25
@@ -32,13 +33,14 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
     missing = list(mentioned - named.keys())
     named |= {key: row.question for key, row in (await markets.several(context.pool, missing)).items()}
     valued = [(row, row.value(context.claim_rule)) for row in held]
-    profit = await _profit(context, wallet)
+    results = await users.results(context.pool, wallet, context.claim_rule)
+    profit = await _profit(context, wallet, results)
     return {
         "title": f"Wallet {wallet[:4]}…{wallet[-4:]}",
         "wallet": wallet,
         "profile": await users.profile(context.pool, wallet),
         "counts": await users.counts(context.pool, wallet),
-        "results": await users.results(context.pool, wallet, context.claim_rule),
+        "results": results,
         "held": valued,
         "claims": [
             (row, value)
@@ -56,10 +58,15 @@ async def values(context: AppContext, wallet: Wallet, cursor: str | None) -> dic
     }
 
 
-async def _profit(context: AppContext, wallet: Wallet) -> list[tuple[datetime, Lamports]]:
-    """Return the profit after each of the newest trades, what is held at the price of its last trade here."""
+async def _profit(context: AppContext, wallet: Wallet, results: Results) -> list[tuple[datetime, Lamports]]:
+    """Return the profit after each of the newest trades, what is held at the price of its last trade here, and the
+    profit now."""
     tape = await trades.of_wallet(context.pool, wallet, _PROFIT_TRADES)
-    return [
+    points = [
         (parse_iso(point.timestamp), Lamports(point.realized_pnl + point.value - point.invested))
         for point in valuation.history(tape[::-1])
     ]
+    if points:
+        now = max(datetime.now(UTC), points[-1][0])
+        points.append((now, Lamports(results.realized + results.unrealized)))
+    return points
