@@ -42,6 +42,10 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="aggregator, monitor: process what is due, then exit")
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=1, max=64, help="gateway, websocket: processes that share the port"),
+    ] = 1,
     hold_decisions: HoldDecisions = False,
 ) -> None:
     """Run one service in the foreground until SIGTERM or Ctrl-C."""
@@ -57,6 +61,11 @@ def run(
         gc.enable()
         _local(service)
         return
+    if workers > 1:
+        from zmart.ops.worker_parent import run_workers
+
+        gc.enable()
+        raise typer.Exit(run_workers(service.value, workers, settings()))
     from zmart.ops.host import run as run_service
 
     _run(lambda given: run_service(service.value, given), settings())

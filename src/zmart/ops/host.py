@@ -17,17 +17,19 @@ import structlog
 import uvicorn
 import uvloop
 
-from zmart.errors import Busy, ConfigError, ReadOnly, StoreError, ZmartError
+from zmart.errors import Busy, ReadOnly, StoreError, ZmartError
 from zmart.ops import logs, metrics
 from zmart.ops.background import BackgroundJobs
 from zmart.ops.disk import free_bytes, full_disk
 from zmart.ops.history import FigureRecorder
 from zmart.ops.probes import Probes
+from zmart.ops.worker import report_as_worker, stop_with_parent
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.connection_limits import server_config
 from zmart.services.contract import SERVICES, AsgiApp, Readiness, Service
-from zmart.services.listener import bind_listener
+from zmart.services.listener import bind_service
+from zmart.services.workers.slot import worker_slot
 from zmart.settings import Settings
 from zmart.store import service_status
 from zmart.store.database_check import require_usable
@@ -78,7 +80,11 @@ async def _run(name: str, settings: Settings) -> None:
             jobs.start("Sending alerts", partial(_alerts, settings, stop))
     serving: asyncio.Task[None] | None = None
     if server is not None:
-        serving = asyncio.create_task(server.serve(sockets=[_listen(settings, SERVICES[name])]))
+        serving = asyncio.create_task(server.serve(sockets=[bind_service(settings, SERVICES[name])]))
+    slot = worker_slot()
+    if slot is not None:
+        jobs.start("Reporting to the other workers", partial(report_as_worker, slot, service, probes))
+        stop_with_parent(stop)
     log.info("service started", pid=os.getpid())
     try:
         await run_until_stopped(service, stop, serving)
@@ -181,18 +187,6 @@ async def run_until_stopped(
     running.result()
     if not stop.is_set():
         raise RuntimeError(f"the {service.name} ended without a request to stop")
-
-
-def _listen(settings: Settings, port_setting: str) -> socket.socket:
-    """Bind before anything runs, so that a taken port is one sentence and not a stack of lines."""
-    port: int = getattr(settings, port_setting)
-    try:
-        return bind_listener(settings.bind_host, port)
-    except OSError as problem:
-        raise ConfigError(
-            f"Port {port} on {settings.bind_host} cannot be used ({problem.strerror}): "
-            f"stop what listens there or set {port_setting.upper()} to a free one."
-        ) from None
 
 
 def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Server:

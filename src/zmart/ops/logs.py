@@ -22,6 +22,7 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from zmart.services.workers.slot import worker_slot
 from zmart.settings import Settings
 
 log = structlog.get_logger()
@@ -83,8 +84,11 @@ def shares_file_with(stream: TextIO) -> bool:
 
 
 def _shared_processors(service: str) -> list[Processor]:
+    slot = worker_slot()
+    process = {"service": service} if slot is None else {"service": service, "worker": slot.number}
+
     def add_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {"service": service, **event}
+        return {**process, **event}
 
     return [
         add_service,
@@ -142,7 +146,8 @@ def _keep_crashes(folder: Path, service: str) -> None:
     """Log what the interpreter wrote when an earlier process of this service crashed, and keep the next one's. On
     standard error where there is no stack's folder."""
     global _crash_file
-    path = folder / f"{service}.crash"
+    slot = worker_slot()
+    path = folder / (f"{service}.crash" if slot is None else f"{service}-{slot.number}.crash")
     try:
         _crash_file = path.open("a+", encoding="utf-8")
         _crash_file.seek(0)

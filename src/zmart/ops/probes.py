@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from zmart.errors import ZmartError
 from zmart.ops import metrics
 from zmart.ops.background import BackgroundJobs
 from zmart.services.contract import PROBES, AsgiApp, Readiness, Receive, Scope, Send, Service
 from zmart.services.plain_http import path_of, send_problem, send_response
+from zmart.services.workers.whole import health_of_all, metrics_of_all, readiness_of_all
 from zmart.version import VERSION, commit
 
 if TYPE_CHECKING:
@@ -75,12 +76,12 @@ class Probes:
         scope["path_template"] = path
         match path:
             case "/health":
-                await send_response(send, 200, msgspec.json.encode(self.health()))
+                await send_response(send, 200, msgspec.json.encode(health_of_all(self.health())))
             case "/ready":
-                readiness = await self.readiness()
+                readiness = readiness_of_all(await self.readiness())
                 await send_response(send, 200 if readiness.ready else 503, msgspec.json.encode(readiness))
             case _:
-                await send_response(send, 200, generate_latest(), CONTENT_TYPE_LATEST)
+                await send_response(send, 200, metrics_of_all(), CONTENT_TYPE_LATEST)
         return True
 
     async def close(self) -> None:

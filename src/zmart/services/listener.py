@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import socket
 
+from zmart.errors import ConfigError
+from zmart.services.workers.slot import worker_slot
+from zmart.settings import Settings
 
-def bind_listener(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to a port (0: a free one). Raises OSError.
+
+def bind_service(settings: Settings, port_setting: str, *, shared: bool | None = None) -> socket.socket:
+    """Return the socket of a service's port; workers share theirs. Raises ConfigError if the port cannot be used."""
+    port: int = getattr(settings, port_setting)
+    is_shared = worker_slot() is not None if shared is None else shared
+    try:
+        return bind_listener(settings.bind_host, port, shared=is_shared)
+    except OSError as problem:
+        raise ConfigError(
+            f"Port {port} on {settings.bind_host} cannot be used ({problem.strerror}): "
+            f"stop what listens there or set {port_setting.upper()} to a free one."
+        ) from None
+
+
+def bind_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Return a socket that is bound to a port (0: a free one); `shared`: other sockets of this user may be bound to it,
+    too, and the kernel shares out connections. Raises OSError.
 
     The protocol is named because asyncio sets TCP_NODELAY only then: without it the second write of each response
     waits some 40 ms for the client's acknowledgement of the first.
@@ -14,6 +32,8 @@ def bind_listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError:

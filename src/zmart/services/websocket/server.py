@@ -6,7 +6,6 @@ import asyncio
 import random
 import secrets
 import time
-from collections import Counter
 from typing import assert_never
 
 import structlog
@@ -25,6 +24,8 @@ from zmart.services.websocket.protocol import (
     UnsubscribeRequest,
 )
 from zmart.services.websocket.subscriptions import Subscriptions
+from zmart.services.workers.address_counts import AddressCounts
+from zmart.services.workers.slot import worker_slot
 
 _RETRY_MS = (100, 5_000)
 _CLOSE_WAIT_S = 3.5
@@ -42,14 +43,14 @@ class SocketServer:
         self._subscriptions = subscriptions
         self._limits = limits
         self._heartbeat_s = heartbeat_s
-        self._per_address: Counter[str] = Counter()
+        self._per_address = AddressCounts(worker_slot())
         self._requests: dict[SocketConnection, asyncio.Queue[SubscribeRequest | UnsubscribeRequest]] = {}
 
     def admit(self, transport: asyncio.Transport, address: str) -> SocketConnection:
         """Accept a new client with a welcome, or refuse it if there are too many."""
         connection = SocketConnection(transport, f"client_{secrets.token_hex(8)}", address, self._limits)
         self._hub.connections.add(connection)
-        self._per_address[address] += 1
+        self._per_address.add(address)
         metrics.connections.inc()
         self._hub.client_log.note("connected")
         if len(self._hub.connections) > self._limits.connections_per_process:
@@ -72,9 +73,7 @@ class SocketServer:
         metrics.subscriptions.dec(len(connection.subscriptions))
         connection.ended()
         self._requests.pop(connection, None)
-        self._per_address[connection.address] -= 1
-        if not self._per_address[connection.address]:
-            del self._per_address[connection.address]
+        self._per_address.remove(connection.address)
 
     def count_frame(self, connection: SocketConnection) -> bool:
         """Count a frame of the client; False if it exceeds its limit."""

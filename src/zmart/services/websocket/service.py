@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import msgspec
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from zmart.errors import ConfigError, StoreError
+from zmart.errors import StoreError
 from zmart.feed import asyncapi, redis_client
 from zmart.feed.redis_client import RedisClient
 from zmart.feed.relay import FeedRelay
@@ -19,12 +19,14 @@ from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import ProbeMiddleware, Readiness, no_probes
+from zmart.services.listener import bind_service
 from zmart.services.websocket import metrics, socket
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.server import SocketServer
 from zmart.services.websocket.state import ChannelStates
 from zmart.services.websocket.subscriptions import Subscriptions
+from zmart.services.workers.whole import health_of_all, metrics_of_all, readiness_of_all
 from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 from zmart.store.pool import Pool
@@ -108,22 +110,14 @@ class WebSocketService:
         return
 
     async def _listen(self) -> asyncio.Server:
-        host, port = self._settings.bind_host, self._settings.ws_port
         pages = {
             "/health": self._health_page,
             "/ready": self._ready_page,
             "/metrics": _metrics_page,
             asyncapi.PATH: self._description_page,
         }
-        try:
-            listener = await socket.listen(
-                self._server, pages, self._clients, self._limits.frame_bytes, host, port
-            )
-        except OSError as problem:
-            raise ConfigError(
-                f"Port {port} on {host} cannot be used ({problem.strerror}): "
-                "stop the process that uses it or set WS_PORT to a free port."
-            ) from None
+        bound = bind_service(self._settings, "ws_port")
+        listener = await socket.listen(self._server, pages, self._clients, self._limits.frame_bytes, bound)
         self.port = listener.sockets[0].getsockname()[1]
         return listener
 
@@ -190,19 +184,19 @@ class WebSocketService:
             "commit": commit(),
             **self.health(),
         }
-        return 200, "application/json", msgspec.json.encode(body)
+        return 200, "application/json", msgspec.json.encode(health_of_all(body))
 
     def _description_page(self) -> tuple[int, str, bytes]:
         url = self._settings.public_ws_url or f"ws://{host_in_url(self._settings.bind_host)}:{self.port}"
         return 200, "application/json", asyncapi.published(url)
 
     def _ready_page(self) -> tuple[int, str, bytes]:
-        readiness = self._readiness()
+        readiness = readiness_of_all(self._readiness())
         return 200 if readiness.ready else 503, "application/json", msgspec.json.encode(readiness)
 
 
 def _metrics_page() -> tuple[int, str, bytes]:
-    return 200, CONTENT_TYPE_LATEST, generate_latest()
+    return 200, CONTENT_TYPE_LATEST, metrics_of_all()
 
 
 async def _until(stop: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -31,10 +32,9 @@ async def listen(
     pages: Mapping[str, Page],
     clients: ClientAddresses,
     frame_bytes: int,
-    host: str,
-    port: int,
+    bound: socket.socket,
 ) -> asyncio.Server:
-    """Serve WebSockets on any path, and `pages` to plain GETs. Raises OSError if the port is in use."""
+    """Serve WebSockets on any path of a bound socket, and `pages` to plain GETs."""
     limits, connections = HandshakeLimits(), ConnectionCounts(clients)
 
     def upgrade(transport: asyncio.Transport, handshake: SocketHandshake, ended: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ async def listen(
     def connect() -> HandshakeProtocol:
         return HandshakeProtocol(upgrade, pages, limits, connections)
 
-    return await asyncio.get_running_loop().create_server(connect, host, port)
+    return await asyncio.get_running_loop().create_server(connect, sock=bound)
 
 
 class FrameReader(asyncio.Protocol):

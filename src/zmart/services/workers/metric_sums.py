@@ -1,0 +1,65 @@
+"""Add up the metrics of several processes, each given as Prometheus' text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+_COUNTERS = ("counter", "histogram", "summary")
+_LEAST = ("_created", "_start_time_seconds", "_ready", "_up", "_free_bytes")
+_GREATEST = ("_offset", "_info", "_age_seconds", "_alerts")
+"""How names end of gauges that all processes have of the same thing; others are added up."""
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+"""The name of a sample with its labels."""
+
+
+class _Sums(Collector):
+    """The metrics of all texts."""
+
+    def __init__(self, texts: Iterable[str], kinds: tuple[str, ...] = ()) -> None:
+        self._metrics: dict[str, Metric] = {}
+        self._values: dict[str, dict[Key, float]] = {}
+        for text in texts:
+            for family in text_string_to_metric_families(text):
+                if not kinds or family.type in kinds:
+                    self._add(family)
+
+    def _add(self, family: Metric) -> None:
+        self._metrics.setdefault(family.name, family)
+        values = self._values.setdefault(family.name, {})
+        for sample in family.samples:
+            key = sample.name, tuple(sorted(sample.labels.items()))
+            values[key] = _joined(sample.name, values[key], sample.value) if key in values else sample.value
+
+    def collect(self) -> Iterator[Metric]:
+        for name, first in self._metrics.items():
+            metric = Metric(name, first.documentation, first.type)
+            for (sample, labels), value in self._values[name].items():
+                metric.add_sample(sample, dict(labels), value)
+            yield metric
+
+
+def _joined(name: str, one: float, other: float) -> float:
+    if math.isnan(one) or math.isnan(other):  # one of them does not know
+        return other if math.isnan(one) else one
+    if name.endswith(_LEAST):
+        return min(one, other)
+    if name.endswith(_GREATEST):
+        return max(one, other)
+    return one + other
+
+
+def summed(texts: Iterable[str]) -> bytes:
+    """Return the metrics of all processes as one text."""
+    return generate_latest(_Sums(texts))
+
+
+def ended_counters(texts: Iterable[str]) -> str:
+    """Return the counters and histograms of all texts: what a process that ended leaves behind."""
+    return generate_latest(_Sums(texts, _COUNTERS)).decode()

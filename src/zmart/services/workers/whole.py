@@ -1,0 +1,33 @@
+"""Answer for all workers of a service, whichever of them is asked; for itself where it is the only process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import generate_latest
+
+from zmart.services.contract import Readiness
+from zmart.services.workers.metric_sums import summed
+from zmart.services.workers.reports import WorkerReports, whole_health, whole_readiness
+from zmart.services.workers.slot import worker_slot
+
+
+def readiness_of_all(own: Readiness) -> Readiness:
+    """Return the readiness of the service."""
+    slot = worker_slot()
+    return own if slot is None else whole_readiness(own, WorkerReports(slot.folder).others(slot), slot)
+
+
+def health_of_all(own: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the health of the service."""
+    slot = worker_slot()
+    return own if slot is None else whole_health(own, WorkerReports(slot.folder).others(slot), slot)
+
+
+def metrics_of_all() -> bytes:
+    """Return the metrics of the service as Prometheus' text: counters of workers that ended are in them."""
+    slot, own = worker_slot(), generate_latest()
+    if slot is None:
+        return own
+    reports = WorkerReports(slot.folder)
+    return summed([own.decode(), *(report.metrics for report in reports.others(slot)), reports.ended()])
