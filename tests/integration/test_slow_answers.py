@@ -12,8 +12,11 @@ from itertools import chain, repeat
 import httpx
 import pytest
 
+from kit.gateway import site
 from zmart import bounded_http
 from zmart.chain.helius import HeliusClient, HeliusError
+from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
 from zmart.ipfs.cid import cid_of
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.ipfs.pinata import PinataClient
@@ -99,6 +102,18 @@ async def test_pinata_and_helius_have_a_time_for_their_answer(way) -> None:
         async with asyncio.timeout(10), HeliusClient(url, "key", within_s=WITHIN_S) as helius:
             with pytest.raises(HeliusError, match="does not answer"):
                 await helius.webhooks()
+
+
+async def test_of_an_endless_answer_of_the_rpc_a_gateway_reads_little(database_url: str) -> None:
+    """A5, C11: each request may be reading one."""
+    with answering(body_without_end) as url:
+        async with site(database_url, solana_rpc_url=url) as here, asyncio.timeout(20):
+            with pytest.raises(ChainError, match=r"more than 4194304 bytes|did not answer"):
+                await here.gateway.context.chain().get_slot()
+            assert here.gateway.context.chain()._rpc._max_answer_bytes == 4_194_304
+        async with Rpc([url], 5.0, attempts=1, max_answer_bytes=500_000) as rpc, asyncio.timeout(20):
+            with pytest.raises(ChainError, match="more than 500000 bytes"):
+                await rpc.get_slot()
 
 
 @pytest.mark.parametrize("way", WAYS[:2], ids=lambda way: way.__name__)

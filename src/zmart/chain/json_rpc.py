@@ -40,6 +40,7 @@ Answer = TypeVar("Answer")
 ReadReport = Callable[[Answer], ChainReport | ChainClock]
 
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
+"""Of a list of all positions; who asks for no lists says less."""
 _MAX_REFUSAL_BYTES = 4_096
 _PAUSE_S, _SHORT_PAUSE_S = 15.0, 1.0
 _SLOWEST_ANSWER = 3
@@ -115,12 +116,19 @@ def _tls_context() -> ssl.SSLContext:
 class JsonRpc:
     """Call one logical node behind one or more URLs, the preferred first. Close it, or use `async with`."""
 
-    def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, attempts: int = 5) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        timeout_s: float = 10.0,
+        attempts: int = 5,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
         if not urls:
             raise SettingError("No Solana RPC is set; set SOLANA_RPC_URL (or HELIUS_RPC_URL).")
         self._endpoints = [_Endpoint(url) for url in urls]
         self._attempts = attempts
         self._timeout_s = timeout_s
+        self._max_answer_bytes = max_answer_bytes
         self._ids = count(1)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, pool=timeout_s * 2),
@@ -237,7 +245,7 @@ class JsonRpc:
         async with self._http.stream("POST", url, content=body) as response:
             content_type = response.headers.get("content-type", "")
             is_usable = response.status_code == httpx.codes.OK and is_json(content_type)
-            most = MAX_ANSWER_BYTES if is_usable else _MAX_REFUSAL_BYTES
+            most = self._max_answer_bytes if is_usable else _MAX_REFUSAL_BYTES
             read = bytearray()
             async for chunk in response.aiter_bytes():
                 read += chunk

@@ -14,7 +14,7 @@ import msgspec
 from zmart.chain.accounts import AccountInfo
 from zmart.chain.clock import ChainClock, RecentClock, clock_params, read_clock
 from zmart.chain.endpoint_guard import EndpointGuard
-from zmart.chain.json_rpc import JsonRpc, ReadReport, RpcError, decode_answer
+from zmart.chain.json_rpc import MAX_ANSWER_BYTES, JsonRpc, ReadReport, RpcError, decode_answer
 from zmart.chain.rpc_accounts import KeyedAccount, RpcAccount, info_of
 from zmart.chain.rpc_context import (
     InContext,
@@ -75,8 +75,14 @@ class _PrioritizationFee(msgspec.Struct, rename="camel"):
 class Rpc:
     """Call one cluster behind one or more URLs; see JsonRpc for retries and failover."""
 
-    def __init__(self, urls: Sequence[str], timeout_s: float = 10.0, attempts: int = 5) -> None:
-        self._rpc = JsonRpc(urls, timeout_s, attempts)
+    def __init__(
+        self,
+        urls: Sequence[str],
+        timeout_s: float = 10.0,
+        attempts: int = 5,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._rpc = JsonRpc(urls, timeout_s, attempts, max_answer_bytes)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Rpc:

@@ -51,6 +51,8 @@ _DATABASE_WAIT_S = 1.5
 _READY_WITHIN_S = 1.5
 _REDIS_TIMEOUT_S = 1.0
 _RPC_TIMEOUT_S = 2.0
+_MAX_RPC_ANSWER_BYTES = 4 * 1024 * 1024
+"""A simulation with its logs, or a hundred accounts, are a tenth of that; many requests may wait at the same time."""
 
 
 class Gateway:
@@ -148,7 +150,8 @@ def _rpc(settings: Settings, pool: Pool) -> Rpc | None:
     """Return the RPC client, with fewer attempts than other services make: a user waits for the answer."""
     if not settings.rpc_urls:
         return None
-    rpc = Rpc(settings.rpc_urls, min(settings.rpc_timeout_s, _RPC_TIMEOUT_S), attempts=2)
+    timeout_s = min(settings.rpc_timeout_s, _RPC_TIMEOUT_S)
+    rpc = Rpc(settings.rpc_urls, timeout_s, attempts=2, max_answer_bytes=_MAX_RPC_ANSWER_BYTES)
     rpc.guard_with(EndpointGuard(partial(index_progress.read, pool)))
     return rpc
 
