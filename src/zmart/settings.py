@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from errno import EISDIR
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any, Literal
 
 from pydantic import (
@@ -382,8 +384,8 @@ def _env_file() -> str:
 
 def _require_named_file() -> None:
     """Raise OSError where ZMART_ENV_FILE names no file: its settings would be missing without a word."""
-    if os.environ.get("ZMART_ENV_FILE"):
-        os.stat(_env_file())
+    if os.environ.get("ZMART_ENV_FILE") and S_ISDIR(os.stat(_env_file()).st_mode):
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
 
 
 @lru_cache(maxsize=1)

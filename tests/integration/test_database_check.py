@@ -217,6 +217,15 @@ async def test_a_database_that_refuses_us_is_named_as_what_it_is(
     assert SECRET not in sentence + finding
 
 
+@pytest.mark.parametrize("option", ["pgbouncer=true&connection_limit=1", "statement_timeout=soon"])
+async def test_an_option_that_postgresql_does_not_know_is_named_as_what_it_is(
+    database_url: str, option: str
+) -> None:
+    """P16: other clients put options of their own into such addresses."""
+    status, sentence = await refusal_of("gateway", database_url=f"{database_url}?{option}")
+    assert (status, "DATABASE_URL has an option that is no setting" in sentence) == (2, True)
+
+
 async def test_a_refusal_is_one_sentence_of_the_process(empty_database_url: str) -> None:
     """P3, P16: without a traceback."""
     status, sentence = await output_of("run", "gateway", database_url=empty_database_url)

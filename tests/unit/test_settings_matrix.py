@@ -150,8 +150,9 @@ def test_there_are_sixty_and_more() -> None:
     [
         (lambda path: None, "No such file"),
         (lambda path: path.write_bytes(b"OPERATOR_TOKEN=s3cr3t\xff"), "not UTF-8"),
+        (lambda path: path.mkdir(), "Is a directory"),
     ],
-    ids=["missing", "latin-1"],
+    ids=["missing", "latin-1", "folder"],
 )
 def test_a_settings_file_that_cannot_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make, says: str

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from zmart.errors import ConfigError
+from zmart.errors import ConfigError, SettingError
 from zmart.market.json_input import JSON_ERRORS
 
 PRIMITIVES = frozenset({"bool", "u8", "u16", "u32", "u64", "i64", "pubkey"})
@@ -161,7 +161,7 @@ def load_idl(path: Path | None = None) -> Idl:
         raw = path.read_bytes() if path else _packaged()
         return _assemble(msgspec.json.decode(raw, type=_IdlDocument))
     except (*JSON_ERRORS, OSError) as error:
-        raise ConfigError(
+        raise SettingError(
             f"The IDL {path or 'of this package'} cannot be read ({error}); SOLANA_IDL_PATH must name "
             "an IDL made by Anchor 0.30 or newer."
         ) from error

@@ -34,7 +34,7 @@ def keypair_from_text(text: str, name: str) -> Keypair:
 def keypair_from_file(path: Path, name: str) -> Keypair:
     """Read a keypair from a file. Raises SettingError that names the setting `name`."""
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
+        if path.is_file() and path.stat().st_size > _MAX_FILE_BYTES:
             raise SettingError(f"{name} names {path}, which is too long for a keypair: {_RULE}.")
         text = path.read_text(encoding="ascii")
     except OSError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from errno import EACCES, EADDRINUSE
 
-from zmart.errors import ConfigError
+from zmart.errors import ConfigError, SettingError
 from zmart.services.workers.slot import worker_slot
 from zmart.settings import Settings
 
@@ -16,10 +17,7 @@ def bind_service(settings: Settings, port_setting: str, *, shared: bool | None =
     try:
         return bind_listener(settings.bind_host, port, shared=is_shared)
     except OSError as problem:
-        raise ConfigError(
-            f"Port {port} on {settings.bind_host} cannot be used ({problem.strerror}): "
-            f"stop what listens there or set {port_setting.upper()} to a free one."
-        ) from None
+        raise listen_error(settings.bind_host, port, port_setting.upper(), problem) from None
 
 
 def bind_listener(host: str, port: int, *, shared: bool = False) -> socket.socket:
@@ -40,3 +38,11 @@ def bind_listener(host: str, port: int, *, shared: bool = False) -> socket.socke
         listener.close()
         raise
     return listener
+
+
+def listen_error(host: str, port: int, setting: str, problem: OSError) -> ConfigError:
+    """Return what to do about a port that cannot be listened on; `setting` names it."""
+    what = f"Port {port} on {host} cannot be used ({problem.strerror})"
+    if problem.errno in (EADDRINUSE, EACCES):
+        return ConfigError(f"{what}: stop what listens there or set {setting} to a free one.")
+    return SettingError(f"{what}: BIND_HOST must be an address of this machine, like 127.0.0.1 or 0.0.0.0.")

@@ -50,6 +50,11 @@ _REFUSALS: Mapping[str, str] = {
     "encryption (sslmode)",
     "3D000": "there is no database of the name in DATABASE_URL; create it, or correct the name",
     "42501": "the user of DATABASE_URL may not connect to this database",
+    **dict.fromkeys(
+        ("42704", "22023", "22P02"),
+        "DATABASE_URL has an option that is no setting of PostgreSQL, or a wrong value of one (pgbouncer and "
+        "connection_limit are other clients' own)",
+    ),
 }
 """By SQLSTATE. The server's own text is left out: it repeats parts of the address."""
 _CHECK = "check DATABASE_URL and that it runs"
