@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 from litestar import Response, get
 from litestar.params import FromPath
 
+from zmart.market.outcomes import side_name
 from zmart.services.gateway.api import lookup
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.explorer import assets, market_page, numbers, share_picture
@@ -44,8 +45,7 @@ def headline(row: MarketRow) -> str:
     """Return what a market says in a word: its outcome, or the price of YES."""
     match row.state:
         case "FINALIZED":
-            won = None if row.final_outcome is None else ("YES" if row.final_outcome else "NO")
-            return f"{won} won" if won else "No outcome"
+            return "No outcome" if row.final_outcome is None else f"{side_name(row.final_outcome)} won"
         case "CANCELLED":
             return "Cancelled"
         case _:
