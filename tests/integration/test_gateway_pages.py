@@ -132,6 +132,11 @@ async def test_a_market_shows_votes_against_their_threshold_life_holders_and_sna
         assert "2.00" in page
         assert "bafysnapshot" in page
         assert "Not traded yet" in page
+        other = await add_market(here.pool, 2, question="Will the pier hold?")
+        related = re.search(r"Related markets.*?</ul>", (await here.get(f"/markets/{key}")).text, re.DOTALL)
+        assert related is not None
+        assert f'href="/markets/{other}"' in related[0]
+        assert key not in related[0]
 
 
 async def test_the_list_shows_how_a_market_ended_and_how_a_price_moves(database_url: str) -> None:

@@ -11,7 +11,16 @@ from zmart.services.gateway.api.paging import TapeKey, TimeKey
 from zmart.services.gateway.api.serializers import FinalizationPolicy
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import charts, discussion_threads, market_timeline, vote_totals
-from zmart.store import change_feed, discussions, market_voting, positions, trades, vote_lists, votes
+from zmart.store import (
+    change_feed,
+    discussions,
+    market_lists,
+    market_voting,
+    positions,
+    trades,
+    vote_lists,
+    votes,
+)
 from zmart.store.markets import MarketRow
 
 _TRADES = 25
@@ -20,6 +29,7 @@ _HOLDERS = 8
 _VOTES = 12
 _SNAPSHOTS = 12
 _EVENTS = 50
+_RELATED = 4
 _MAX_POINTS = 500
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -56,6 +66,7 @@ async def values(
         "height": charts.HEIGHT,
         "drawn_to": iso(drawn[-1][0]) if drawn else None,
         "gateway": context.settings.ipfs_gateway_url,
+        "related": await market_lists.related(context.pool, row.market_id, _RELATED),
         "snapshots": await discussions.snapshots(context.pool, row.market_id, _SNAPSHOTS),
         **await _people(context, row),
         **await _tape(context, row, tape_cursor),

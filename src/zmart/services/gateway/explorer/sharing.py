@@ -63,10 +63,11 @@ def link_values(context: AppContext, row: MarketRow) -> dict[str, str]:
 async def picture(context: Context, key: FromPath[str]) -> Response[bytes]:
     """Draw the market as it is now."""
     row = await lookup.market_of(context, lookup.market_in_path(key))
+    traders = f"{row.traders:,} {'trader' if row.traders == 1 else 'traders'}"
     market = MarketPicture(
         question=row.question,
         headline=headline(row),
-        note=f"{numbers.sol(row.total_volume)} SOL traded · {row.traders:,} traders",
+        note=f"{numbers.sol(row.total_volume)} SOL traded · {traders}",
         points=tuple(await market_page.price_points(context, row)),
     )
     return Response(await _drawn(market), media_type="image/png", headers=_PICTURE_CACHING)

@@ -28,6 +28,9 @@ export function watchTrade(newForm, id, whose) {
   const asked = /^#buy-(yes|no)$/.exec(location.hash)?.[1]; // a price that was pressed in the list
   if (asked) form.elements.outcome.value = asked.toUpperCase();
   form.querySelector("[data-max]").addEventListener("click", () => takeMax());
+  form.querySelector("[data-amounts]").addEventListener("click", ({ target }) => {
+    if (target.dataset.add) take((units(chosen("amount")) ?? 0n) + units(target.dataset.add));
+  });
 }
 
 // Another's trade changes the quote, and not what this wallet has.
@@ -67,6 +70,7 @@ async function suggest(isOtherSide) {
   const side = chosen("side");
   form.querySelector("[data-amount-label]").textContent = side === "buy" ? "SOL to spend" : `${chosen("outcome")} shares to sell`;
   const field = form.elements.amount;
+  form.querySelector("[data-amounts]").hidden = side === "sell";
   if (side === "sell") field.value = unitsText(await held().catch(() => 0n));
   else if (isOtherSide) field.value = "0.5";
   quoteAgain();
@@ -74,8 +78,12 @@ async function suggest(isOtherSide) {
 
 async function takeMax() {
   const most = chosen("side") === "sell" ? await held() : (await balance(wallet().address)) - FEE_RESERVE;
-  form.elements.amount.value = unitsText(most > 0n ? most : 0n);
-  sendButton().disabled = true;
+  take(most > 0n ? most : 0n);
+}
+
+function take(amount) {
+  form.elements.amount.value = unitsText(amount);
+  sendButton().disabled = true; // until its quote is on the page
   quoteAgain(0);
 }
 
