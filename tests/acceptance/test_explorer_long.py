@@ -14,7 +14,9 @@ from kit.market_by_hand import trader
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.world import DemoWorld, MarketPlay
-from zmart.settings import Settings
+from zmart.ops.dashboard import Dashboard
+from zmart.settings import Settings, load_settings
+from zmart.store.pool import Pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -145,3 +147,47 @@ async def test_every_page_is_complete_without_scripts(
             await page.goto(path)
             assert (await page.locator("main h1").inner_text()).strip(), name
             assert await page.locator("[data-needs-script]:visible, dialog:visible").count() == 0, name
+
+
+_TROUBLES = f"""
+INSERT INTO alerts (key, severity, message)
+VALUES ('failing:dispute:{"a" * 64}', 'critical', 'The dispute of market {"a" * 64} failed 3 times in a row: why'),
+    ('stuck markets', 'warning', '3 market(s) made no progress for 7 days');
+INSERT INTO market_work (market_id, job, status, attempts, last_error, next_attempt_at)
+VALUES ('{"a" * 64}', 'dispute', 'failing', 3, 'ProgramError: Unauthorized (6001)', now());
+INSERT INTO intents (market_id, action, state, attempts, signature, error)
+VALUES ('{"a" * 64}', 'finalize_market', 'uncertain', 2, '{"5" * 88}', 'two nodes disagree');
+INSERT INTO inbox (signature, source, slot, state, last_error)
+VALUES ('{"4" * 88}', 'scan', 5, 'dead', 'it cannot be decoded');
+INSERT INTO service_status (service, instance, ready, reason)
+VALUES ('gateway', 'a-host-with-a-long-name.example:12345', true, ''), ('indexer', 'h:1', false, 'a gap in slot 5');
+INSERT INTO figure_history
+SELECT 60, date_trunc('minute', now()) - n * interval '1 minute', 'gateway', 'h:1', 60,
+    jsonb_build_object('requests', n * 600, 'messages', 77, 'request_seconds:0.1', 50, 'request_seconds:+Inf', 60),
+    '{{"lag_slots": 33, "payer_lamports": 2500000000}}' FROM generate_series(0, 50) n
+"""
+
+
+async def test_the_dashboard_with_every_trouble_is_accessible_and_no_wider_than_a_phone(
+    browser: Browser, database_url: str
+) -> None:
+    pool = await Pool.open(database_url, size=1)
+    await pool.execute(_TROUBLES)
+    await pool.close()
+    dashboard = Dashboard(load_settings(database_url=database_url))
+    status, troubled = await dashboard.page()
+    await dashboard.close()
+    assert (status, troubled.count("<tr>") > 10) == (200, True)
+    axe, result = axe_source(), {}
+    async with reader(browser, "http://127.0.0.1") as page:
+        await page.set_content(troubled)  # as it is, without the refresh that its response asks for
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            for size in (DESKTOP, PHONE):
+                await page.set_viewport_size(size)
+                where = f"dashboard-{scheme}-{size['width']}"
+                result[where] = await faults(page, axe)
+                if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                    result[where].append("wider than the window")
+                await keep(page, where)
+    assert {where: what for where, what in result.items() if what} == {}

@@ -115,6 +115,12 @@ def test_without_the_extra_everything_but_the_local_stack_is_imported(production
     assert done.returncode == 0, done.stderr
 
 
+def test_the_dashboard_of_a_production_installation_knows_the_runbook(production: Installation):
+    done = production.run("python", "-c", "from zmart.ops.runbook import remedies; print(len(remedies()))")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20
+
+
 def test_the_gateway_of_a_production_installation_serves_given_servers(
     production: Installation, database_url: str, redis_url: str
 ):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 import httpx
 import pytest
 
 from kit.soak import day, month, verdicts
+from kit.waiting import wait_for
 from zmart.cli.log_filter import LogFilter
 from zmart.cli.stack_logs import last_lines
 from zmart.local.demo.play import play
@@ -122,9 +124,23 @@ def test_each_effect_of_the_backend_is_on_chain_exactly_once(stack: Settings, re
 
 
 def test_the_dashboard_shows_a_healthy_stack(stack: Settings, report: DemoReport) -> None:
-    page = httpx.get(f"http://127.0.0.1:{stack.api_port}/dashboard", timeout=10)
-    assert page.status_code == 200
-    assert "healthy" in page.text, page.text[page.text.find("<body") :]
+    def page(query: str = "") -> str:
+        answer = httpx.get(f"http://127.0.0.1:{stack.api_port}/dashboard{query}", timeout=10)
+        assert answer.status_code == 200
+        return answer.text
+
+    assert "healthy" in page(), page()[page().find("<body") :]
+    drawn = [
+        "Requests: requests", "Response times: p50", "Index behind the tip: lag", "Socket connections: open",
+        "Messages to sockets: messages", "Ticks: aggregator", "Fee payer: balance", "IPFS storage: pinned",
+        "Threshold accuracy, 30 days: as counted", "Work queues: pending votes",
+    ]  # fmt: skip
+
+    def missing(text: str) -> list[str]:
+        return [label for label in drawn if not re.search(rf'aria-label="{label} \d', text)]
+
+    wait_for(lambda: not missing(page()))  # every process has told its figures since
+    assert missing(page("?span=day")) == []
 
 
 def test_an_audit_and_a_rebuild_of_the_plays_index_find_no_difference(
