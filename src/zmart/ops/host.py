@@ -58,6 +58,7 @@ def run(name: str, settings: Settings) -> None:
 
 async def _run(name: str, settings: Settings) -> None:
     log.info("service starts", pid=os.getpid(), version=VERSION, commit=commit())
+    metrics.build_info.labels(VERSION, commit()).set(1)
     service = await create_service(name, settings)
     leave_to_rest()
     stop = asyncio.Event()

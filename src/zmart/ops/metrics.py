@@ -6,10 +6,7 @@ import math
 
 from prometheus_client import Counter, Gauge
 
-from zmart import __version__
-
-build_info = Gauge("zmart_build_info", "1, with the release that runs as labels", ["version"])
-build_info.labels(__version__).set(1)
+build_info = Gauge("zmart_build_info", "1, with the release that runs as labels", ["version", "commit"])
 ready = Gauge("zmart_ready", "1 if the service is ready, 0 if it is not")
 ready.set(math.nan)  # until it is known
 readiness_timeouts = Counter("zmart_readiness_timeouts", "Times that the service did not say if it is ready")

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 _COUNTERS = ("counter", "histogram", "summary")
 _LEAST = ("_created", "_start_time_seconds", "_ready", "_up", "_free_bytes")
-_GREATEST = ("_offset", "_info", "_age_seconds", "_alerts")
+_GREATEST = ("_offset", "_info", "_age_seconds", "_ping_seconds", "_alerts")
 """How names end of gauges that all processes have of the same thing; others are added up."""
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
