@@ -112,6 +112,7 @@ def test_the_certificate_is_of_caddy_s_own_authority_and_plain_http_leads_to_it(
 
 @pytest.mark.parametrize("path", OPERATORS)
 def test_the_public_sees_no_page_of_operators(stack: ComposeStack, client: httpx.Client, path: str):
+    site = f"https://127.0.0.1:{stack.https_port}"
     for form in (
         path,
         f"{path}/",
@@ -121,10 +122,10 @@ def test_the_public_sees_no_page_of_operators(stack: ComposeStack, client: httpx
         f"/{path}",
         f"/x/..{path}",
     ):
-        answer = get(client, form)
+        answer = get(client, f"{site}{form}")
         assert answer.status_code == 404, form
         assert "zmart_" not in answer.text
-        upgraded = get(client, form, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+        upgraded = get(client, f"{site}{form}", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
         assert upgraded.status_code == 404, form
     assert inside(stack, "gateway-1", path) == 200
 
