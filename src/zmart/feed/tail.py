@@ -59,13 +59,17 @@ class FeedReader:
         """Signal that a change was committed."""
         self._woken.set()
 
-    async def start(self) -> None:
-        """Start at the present end of the feed. Raises StoreError if PostgreSQL is unavailable."""
+    async def start(self, back: int = 0) -> int:
+        """Start `back` changes before the present end of the feed, or where it begins; returns the end.
+
+        Raises StoreError if PostgreSQL is unavailable.
+        """
         self.close()
         head = await change_feed.head(self._pool)
-        self.epoch, self.position = head.epoch, head.head
+        self.epoch, self.position = head.epoch, max(head.head - back, head.kept_from - 1)
         self._stream = FeedStream(self._redis, head.epoch)
         self.caught_up_at = time.monotonic()
+        return head.head
 
     async def next(self) -> list[WireMessage]:
         """Return the next messages; an empty list from time to time if there are none. Raises FeedBroken."""

@@ -16,7 +16,8 @@ from zmart.services.websocket import frames, metrics
 from zmart.services.websocket.client_log import ClientLog
 from zmart.services.websocket.connection import OutgoingFrame, SocketConnection
 
-_RECENT = 4_096
+RECENT = 4_096
+"""So many of the newest changes are in memory: who resumes behind them needs no database."""
 
 _by_offset = attrgetter("offset")
 
@@ -37,7 +38,7 @@ class SocketHub:
         self.connections: set[SocketConnection] = set()
         self.client_log = ClientLog(lambda: len(self.connections))
         self._subscribers: dict[Audience, dict[SocketConnection, None]] = {}
-        self._recent: deque[WireMessage] = deque(maxlen=_RECENT)
+        self._recent: deque[WireMessage] = deque(maxlen=RECENT)
         self._moved = asyncio.Event()
 
     def begin(self, epoch: str, position: int) -> None:

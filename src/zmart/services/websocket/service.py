@@ -21,7 +21,7 @@ from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import ProbeMiddleware, Readiness, no_probes
 from zmart.services.listener import bind_service
 from zmart.services.websocket import metrics, socket
-from zmart.services.websocket.hub import SocketHub
+from zmart.services.websocket.hub import RECENT, SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.server import SocketServer
 from zmart.services.websocket.state import ChannelStates
@@ -35,6 +35,7 @@ from zmart.version import VERSION, commit
 _STALE_S = 10.0
 _RETRY_S = 0.5
 _REDIS_WITHIN_S = 3.0  # a read waits a second for messages
+_FILL_WITHIN_S = 5.0
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ class WebSocketService:
         redis = redis_client.connect(settings.require("redis_url"), answer_s=_REDIS_WITHIN_S)
         pool = await Pool.open(settings.require("database_url"), settings.database_pool_size, wait_s=10)
         service = cls(settings, pool, redis)
-        await service._start_at_the_end()
+        await service._start_near_the_end()
         return service
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -135,23 +136,34 @@ class WebSocketService:
         except FeedBroken as problem:
             log.warning("clients must resume", reason=str(problem))
             self._server.dismiss("feed restarted")
-            await self._start_at_the_end()
+            await self._start_near_the_end()
         else:
             if messages:
                 self._hub.publish(messages)
                 await asyncio.sleep(0)  # lets requests run between two full batches
 
-    async def _start_at_the_end(self) -> None:
+    async def _start_near_the_end(self) -> None:
+        """Start with the newest changes in memory: after a restart all clients resume at once."""
         while True:
             try:
-                await self._reader.start()
+                head = await self._reader.start(RECENT)
+                self._hub.begin(self._reader.epoch, self._reader.position)
+                async with asyncio.timeout(_FILL_WITHIN_S):
+                    await self._fill_recent(head)
+                return
+            except TimeoutError:
+                return  # the reader goes on with it
             except StoreError:
                 if not self._hub.epoch:
                     raise
-                await asyncio.sleep(_RETRY_S)
-            else:
-                self._hub.begin(self._reader.epoch, self._reader.position)
-                return
+            except FeedBroken as problem:
+                log.warning("the feed changed while it was read", reason=str(problem))
+            await asyncio.sleep(_RETRY_S)
+
+    async def _fill_recent(self, head: int) -> None:
+        while self._hub.position < head:
+            if messages := await self._reader.next():
+                self._hub.publish(messages)
 
     def _readiness(self) -> Readiness:
         lag_s = self._feed_age_s()

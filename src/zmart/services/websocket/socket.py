@@ -22,6 +22,9 @@ from zmart.services.websocket.server import SocketServer
 # Above our own limit the client gets an error message; above this one it is closed with 1009.
 _LONGEST_MESSAGE_BYTES = 96 * 1024
 _FORWARDED = b"x-forwarded-for"
+_BACKLOG = (
+    4096  # after a restart all clients connect at once; whom the kernel drops tries again after a second
+)
 
 _log = logging.getLogger("zmart.websocket.frames")
 _log.setLevel(logging.WARNING)  # the library logs the end of every connection
@@ -50,7 +53,7 @@ async def listen(
     def connect() -> HandshakeProtocol:
         return HandshakeProtocol(upgrade, pages, limits, connections)
 
-    return await asyncio.get_running_loop().create_server(connect, sock=bound)
+    return await asyncio.get_running_loop().create_server(connect, sock=bound, backlog=_BACKLOG)
 
 
 class FrameReader(asyncio.Protocol):
