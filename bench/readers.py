@@ -1,7 +1,9 @@
-"""Clients of a WebSocket server: many connections of one process that count bytes, and in turn also read the moment of
-sending in each message. Prints JSON.
+"""Clients of a WebSocket server: many connections of one process that count messages, and in turn also read the moment
+of the commit in each of them. Prints JSON.
 
-    python bench/readers.py PORT CONNECTIONS FRAME_BYTES SECONDS
+    python bench/readers.py PORT PATH CONNECTIONS SECONDS [SLOW]
+
+Every SLOW-th connection stops reading when the run begins: what the others get is reported.
 
 Reading every message of every client would take the processor from the server. So a run has n slices: in each, every
 n-th connection is timed, in the next slice the one after it. In the end every connection was timed for as long as any
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -19,13 +22,16 @@ from statistics import median
 from typing import cast
 
 import uvloop
+from feed_database import MARK
 
 _TIMED_AT_ONCE = 50
 _AT_ONCE = 50
 _SETTLE_S = 2.0
-_STAMP = b'"sent":"'
+_CONNECT_WITHIN_S = 90.0
+_EDGE_BYTES = len(MARK) - 1
+_STAMP_BYTES = len(MARK) + 19
 _UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
@@ -52,28 +58,44 @@ def percentile(ages_by_client: Iterable[Sequence[int]], share: float) -> int:
     raise ValueError("no message was timed")
 
 
-def starved(bytes_by_client: Sequence[int]) -> int:
+def starved(count_by_client: Sequence[int]) -> int:
     """How many clients got less than half of what the median client got."""
-    return sum(count < median(bytes_by_client) / 2 for count in bytes_by_client)
+    return sum(count < median(count_by_client) / 2 for count in count_by_client)
+
+
+def handshake(path: str) -> bytes:
+    """The request that begins a WebSocket."""
+    return _UPGRADE % path.encode()
+
+
+def allow_many_files() -> None:
+    """Let this process have as many connections as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Reader(asyncio.Protocol):
-    """Counts bytes behind the handshake; while it is timed it keeps the age of every message on arrival, in ns."""
+    """Counts messages behind the handshake; while it is timed it keeps the age of every message on arrival, in ns."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.messages = 0
         self.ages: list[int] = []
         self.ready = asyncio.get_running_loop().create_future()
         self.lost = False
         self._timed = False
-        self._rest = b""
+        self._rest = self._edge = b""
+
+    def stop_reading(self) -> None:
+        self._transport.pause_reading()
 
     def time(self, *, timed: bool) -> None:
         """Begin or end to keep ages. A stamp that is cut by the beginning is not read."""
         self._timed, self._rest = timed, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).write(_UPGRADE)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(handshake(self._path))
 
     def data_received(self, data: bytes) -> None:
         if not self.ready.done():
@@ -82,41 +104,49 @@ class Reader(asyncio.Protocol):
                 self.ready.set_result(None)
                 self._rest = b""
             return
-        self.bytes += len(data)
+        self.messages += data.count(MARK) + (self._edge + data[:_EDGE_BYTES]).count(MARK)
+        self._edge = data[-_EDGE_BYTES:]
         if self._timed:
             self._read(time.monotonic_ns(), self._rest + data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionError("lost before the handshake"))
 
     def _read(self, now: int, data: bytes) -> None:
-        at = data.find(_STAMP)
-        while at >= 0 and at + 27 <= len(data):
-            self.ages.append(now - int(data[at + 8 : at + 27]))
-            data = data[at + 27 :]
-            at = data.find(_STAMP)
-        self._rest = data[-32:] if at < 0 else data[at:]
+        at, end = data.find(MARK), 0
+        while at >= 0 and at + _STAMP_BYTES <= len(data):
+            end = at + _STAMP_BYTES
+            self.ages.append(now - int(data[at + len(MARK) : end]))
+            at = data.find(MARK, end)
+        self._rest = data[max(end, len(data) - _EDGE_BYTES) :] if at < 0 else data[at:]
 
 
-async def _measure(port: int, connections: int, frame_bytes: int, seconds: float) -> dict[str, float]:
+async def _measure(port: int, path: str, connections: int, seconds: float, slow: int) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    readers: list[Reader] = []
+    every: list[Reader] = []
     for first in range(0, connections, _AT_ONCE):
-        some = [Reader() for _ in range(first, min(first + _AT_ONCE, connections))]
+        some = [Reader(path) for _ in range(first, min(first + _AT_ONCE, connections))]
         for reader in some:
             await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", port)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_CONNECT_WITHIN_S):
             await asyncio.gather(*(reader.ready for reader in some))
-        readers += some
+        every += some
+    sys.stdout.write("connected\n")
+    sys.stdout.flush()
     await asyncio.sleep(_SETTLE_S)
+    for reader in every[::slow] if slow else ():
+        reader.stop_reading()
+    readers = [reader for at, reader in enumerate(every) if not slow or at % slow]
     for reader in readers:
-        reader.bytes, reader.ages = 0, []
+        reader.messages, reader.ages = 0, []
     sys.stdout.write("begin\n")
     sys.stdout.flush()
     began = time.monotonic()
-    slices = slices_of(connections)
+    slices = slices_of(len(readers))
     for number in range(slices):
-        timed = [readers[position] for position in timed_in(number, connections, slices)]
+        timed = [readers[position] for position in timed_in(number, len(readers), slices)]
         for reader in timed:
             reader.time(timed=True)
         await asyncio.sleep(began + seconds * (number + 1) / slices - time.monotonic())
@@ -126,17 +156,20 @@ async def _measure(port: int, connections: int, frame_bytes: int, seconds: float
     sys.stdout.write("end\n")
     sys.stdout.flush()
     ages = [reader.ages for reader in readers]
-    delivered = sum(reader.bytes for reader in readers) / frame_bytes
+    delivered = sum(reader.messages for reader in readers)
     return {
         "per_second": delivered / took,
         "delivered": delivered,
         "p50_ms": percentile(ages, 0.5) / 1e6,
         "p99_ms": percentile(ages, 0.99) / 1e6,
         "lost": sum(reader.lost for reader in readers),
-        "starved": starved([reader.bytes for reader in readers]),
+        "lost_slow": sum(reader.lost for reader in every) - sum(reader.lost for reader in readers),
+        "starved": starved([reader.messages for reader in readers]),
     }
 
 
 if __name__ == "__main__":
-    numbers = (int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
-    sys.stdout.write(json.dumps(uvloop.run(_measure(*numbers))) + "\n")
+    allow_many_files()
+    port, path, connections, seconds, *slow = sys.argv[1:]
+    measured = _measure(int(port), path, int(connections), float(seconds), int(slow[0]) if slow else 0)
+    sys.stdout.write(json.dumps(uvloop.run(measured)) + "\n")

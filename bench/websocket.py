@@ -1,171 +1,187 @@
-"""Fan-out of the WebSocket server beside Node's `ws`: the same messages to the same number of clients, in turn.
+"""The live feed beside two peers in one run: from the COMMIT in PostgreSQL to the client, through everything between.
 
-What a message costs is the processor's time of the server divided by the messages that arrived: that stays true on a
-machine with other work, where arrival times do not.
+The peers are Node's `ws` fed by LISTEN/NOTIFY, and by logical replication. Each server is one process on a database of
+its own in the same PostgreSQL, where the same rows are committed. What a message costs is the processor's time of the
+server divided by the messages that arrived: that stays true on a machine with other work, where arrival times do not.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import subprocess
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from statistics import median
 
-import machine
-import peers
-import psutil
-import report
-from fanout import CHANNEL, FIRST_OFFSET, STAMP, message
+import feed_database
+import websocket_report
+from comparison import turns
+from feed_servers import NAMES, FeedServer, FeedServers, install_peers, reader_process
+from report import Progress, run
+from websocket_report import FeedLoad, FeedReport, IdleMemory, SlowReaders, Storm
 
 from zmart.errors import ZmartError
-from zmart.local.processes import free_port, wait_until
-from zmart.services.websocket import frames
 
-TICKS, MESSAGES = 20, 2
-COST_GOAL, P99_GOAL = 2.1, 2.0
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one server did for its clients."""
-
-    per_second: float
-    per_cpu_second: float
-    p50_ms: float
-    p99_ms: float
-    memory_mb: float
-    starved: int
+SLOW_EVERY = 10
+_FULL = ((100, 40), (100, 400), (1_000, 40), (1_000, 400), (5_000, 20), (5_000, 40))
+_QUICK = ((100, 40), (1_000, 40))
+"""Clients, and changes a second."""
+_STORM_CHANGES_PER_S = 20
+_DOWN_S = 1.0
+_SETTLE_S = 2.0
 
 
-def measure(quick: bool, progress: Callable[[str], None]) -> report.Report:
-    """Raises ZmartError with one sentence when something is missing."""
-    peers.installed("ws")
-    results = report.Report("The WebSocket server, one process", "Node ws")
-    with tempfile.TemporaryDirectory(prefix="zmart-bench-") as folder:
-        for connections in (1_000,) if quick else (1_000, 2_500):
-            _compare(results, Path(folder), connections, 2 if quick else 3, 4 if quick else 8, progress)
-    results.notes.append(
-        f"{TICKS} times a second {MESSAGES} messages of {len(_payload())} bytes to every client"
-    )
-    return results
+class FeedBenchmark:
+    """All measurements; `quick`: fewer clients, shorter, once."""
 
+    def __init__(self, servers: FeedServers, report: FeedReport, progress: Progress, *, quick: bool) -> None:
+        self._servers = servers
+        self._report = report
+        self._progress = progress
+        self._seconds = 4 if quick else 8
+        self._rounds = 1 if quick else 3
+        self._loads = _QUICK if quick else _FULL
+        self._crowd = 500 if quick else 5_000
+        self._idle = 500 if quick else 2_000
+        self._slow = (200, 40) if quick else (1_000, 40)
 
-def _compare(
-    results: report.Report,
-    folder: Path,
-    connections: int,
-    rounds: int,
-    seconds: int,
-    progress: Callable[[str], None],
-) -> None:
-    rounds: dict[str, list[Round]] = {"ours": [], "peer": []}
-    for number in range(rounds):
-        for who, start in (("ours", _ours), ("peer", _peer)):
-            progress(f"{connections:,} clients, round {number + 1}: {who}")
-            rounds[who].append(_round(start, folder, connections, seconds))
-    ours, peer = (_middle(rounds[who]) for who in ("ours", "peer"))
-    name = f"{connections:,} clients"
-    results.faster(
-        f"{name}: messages per second of processor", ours.per_cpu_second, peer.per_cpu_second, "/s", COST_GOAL
-    )
-    results.smaller(f"{name}: latency p50", ours.p50_ms, peer.p50_ms, "ms")
-    results.smaller(
-        f"{name}: latency p99", ours.p99_ms, peer.p99_ms, "ms", P99_GOAL if connections == 1_000 else None
-    )
-    results.smaller(f"{name}: memory", ours.memory_mb, peer.memory_mb, "MB")
-    results.plain(f"{name}: messages delivered", ours.per_second, "/s", peer.per_second)
-    for who, rounds_of in rounds.items():
-        if most := max(each.starved for each in rounds_of):
-            results.notes.append(
-                f"{name}, {who}: in one round {most} clients got less than half of the median client"
+    async def run(self) -> None:
+        for clients, changes_per_s in self._loads:
+            await self._compare(clients, changes_per_s)
+        for name in NAMES:
+            self._progress(f"{self._idle:,} idle connections: {name}")
+            self._report.idle.append(await self._idle_memory(name))
+            self._progress(f"every {SLOW_EVERY}th client reads nothing: {name}")
+            self._report.slow.append(await self._slow_readers(name))
+            self._progress(f"a reconnect storm of {self._crowd:,}: {name}")
+            self._report.storms.append(await self._storm(name))
+
+    async def _compare(self, clients: int, changes_per_s: int) -> None:
+        loads: dict[str, list[FeedLoad]] = {name: [] for name in NAMES}
+        for number in range(self._rounds):
+            for name in turns(NAMES, number):
+                self._progress(f"{clients:,} clients, {changes_per_s} changes/s, round {number + 1}: {name}")
+                loads[name].append(await self._load(name, clients, changes_per_s))
+        self._report.add(clients, changes_per_s, loads)
+
+    async def _load(self, name: str, clients: int, changes_per_s: int) -> FeedLoad:
+        async with self._servers.running(name) as server:
+            result, spent_s = await self._read(server, clients, changes_per_s, 0)
+            if result["lost"]:
+                raise ZmartError(f"{name}: {result['lost']:.0f} clients lost their connection.")
+            return FeedLoad(
+                result["per_second"],
+                result["delivered"] / spent_s,
+                result["p50_ms"],
+                result["p99_ms"],
+                server.memory_bytes() / 1e6,
+                result["starved"],
             )
 
+    async def _read(
+        self, server: FeedServer, clients: int, changes_per_s: int, slow: int
+    ) -> tuple[dict[str, float], float]:
+        """What the clients got, and the server's processor time meanwhile."""
+        command = reader_process("readers.py", server.port, server.path, clients, self._seconds, slow)
+        readers = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        assert readers.stdout is not None
+        if await readers.stdout.readline() != b"connected\n":
+            raise ZmartError(f"{server.name}: the clients did not connect; {server.said()}")
+        async with _writing(server, changes_per_s):
+            await readers.stdout.readline()
+            before_s = server.cpu_s()
+            await readers.stdout.readline()
+            spent_s = server.cpu_s() - before_s
+        return _result(await readers.stdout.readline(), server), spent_s
 
-def _middle(rounds: list[Round]) -> Round:
-    names = ("per_second", "per_cpu_second", "p50_ms", "p99_ms", "memory_mb", "starved")
-    return Round(**{name: median(getattr(each, name) for each in rounds) for name in names})
+    async def _idle_memory(self, name: str) -> IdleMemory:
+        async with self._servers.running(name) as server:
+            await asyncio.sleep(_SETTLE_S)
+            before = server.memory_bytes()
+            async with _crowd(server, self._idle):
+                await asyncio.sleep(_SETTLE_S)
+                grown = server.memory_bytes() - before
+        return IdleMemory(name, grown / self._idle / 1024)
+
+    async def _slow_readers(self, name: str) -> SlowReaders:
+        clients, changes_per_s = self._slow
+        async with self._servers.running(name) as server:
+            before = server.memory_bytes()
+            result, _ = await self._read(server, clients, changes_per_s, SLOW_EVERY)
+            grown = (server.memory_bytes() - before) / 1e6
+        return SlowReaders(name, result["p99_ms"], grown, int(result["lost"]), int(result["starved"]))
+
+    async def _storm(self, name: str) -> Storm:
+        async with (
+            self._servers.running(name) as server,
+            _crowd(server, self._crowd) as crowd,
+            _writing(server, _STORM_CHANGES_PER_S),
+        ):
+            await asyncio.sleep(_SETTLE_S)
+            server.kill()
+            await asyncio.sleep(_DOWN_S)
+            await server.restart()
+            assert crowd.stdin is not None
+            assert crowd.stdout is not None
+            crowd.stdin.write(f"{server.writer.number}\n".encode())
+            await crowd.stdin.drain()
+            result = _result(await crowd.stdout.readline(), server)
+        return Storm(name, **result)
 
 
-def _round(
-    start: Callable[[int, Path], subprocess.Popen[bytes]], folder: Path, clients: int, seconds: int
-) -> Round:
-    port, log = free_port(), folder / "server.log"
-    server = start(port, log)
+@asynccontextmanager
+async def _writing(server: FeedServer, changes_per_s: int) -> AsyncIterator[None]:
+    task = asyncio.create_task(server.writer.run(changes_per_s))
     try:
-        wait_until(lambda: _listens(port), "the server", 20, server, log)
-        size = len(frames.text(_payload()))
-        command = [
-            machine.fast_python(),
-            Path(__file__).with_name("readers.py"),
-            port,
-            clients,
-            size,
-            seconds,
-        ]
-        with subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.PIPE, env=_environment()
-        ) as readers:
-            assert readers.stdout is not None
-            readers.stdout.readline()
-            before = _cpu_s(server.pid)
-            readers.stdout.readline()
-            spent_s = _cpu_s(server.pid) - before
-            memory_mb = psutil.Process(server.pid).memory_info().rss / 1e6
-            result = json.loads(readers.stdout.readline() or b"{}")
+        yield
     finally:
-        server.kill()
-        server.wait()
-    if not result or result["lost"]:
-        raise ZmartError(f"Clients lost their connection: {result or log.read_text('utf-8')[-300:]}")
-    per_cpu_second = result["delivered"] / spent_s
-    return Round(
-        result["per_second"], per_cpu_second, result["p50_ms"], result["p99_ms"], memory_mb, result["starved"]
-    )
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
-def _ours(port: int, log: Path) -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("fanout.py")
-    command = [str(part) for part in (machine.fast_python(), script, port, TICKS, MESSAGES)]
-    with log.open("wb") as out:
-        return subprocess.Popen(command, stdout=out, stderr=out, env=_environment())
+@asynccontextmanager
+async def _crowd(server: FeedServer, clients: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Clients that are connected, and wait."""
+    command = reader_process("storm.py", server.port, server.path, clients)
+    pipe = subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    try:
+        if await process.stdout.readline() != b"connected\n":
+            raise ZmartError(f"{server.name}: the clients did not connect; {server.said()}")
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
-def _peer(port: int, log: Path) -> subprocess.Popen[bytes]:
-    template = _payload().decode()
-    at = template.index('"sent":"') + len('"sent":"')
-    template = template[:at] + STAMP.decode() + template[at + len(STAMP) :]
-    settings = {"PORT": str(port), "TICKS": str(TICKS), "MESSAGES": str(MESSAGES), "TEMPLATE": template}
-    return peers.start("ws", {**os.environ, **settings}, log)
+def _result(line: bytes, server: FeedServer) -> dict[str, float]:
+    if not line:
+        raise ZmartError(f"{server.name}: the clients ended without a result; {server.said()}")
+    result: dict[str, float] = json.loads(line)
+    return result
 
 
-def _payload() -> bytes:
-    return message(FIRST_OFFSET + 1).payload(CHANNEL)
+def measure(progress: Progress, *, quick: bool) -> FeedReport:
+    """Raises ZmartError with one sentence when something is missing."""
+    install_peers()
+    report = FeedReport("The live feed from COMMIT to client, one process each")
+    with tempfile.TemporaryDirectory(prefix="zmart-bench-") as name:
+        folder = Path(name)
+        with feed_database.stores(folder) as stores:
+            asyncio.run(_measure(FeedServers(stores, folder), report, progress, quick=quick))
+    return report
 
 
-def _environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(machine.CHECKOUT / "src"), str(Path(__file__).parent))),
-    }
-
-
-def _cpu_s(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError):
-        return any(
-            each.laddr.port == port and each.status == "LISTEN" for each in psutil.net_connections("tcp")
-        )
-    return False
+async def _measure(servers: FeedServers, report: FeedReport, progress: Progress, *, quick: bool) -> None:
+    await servers.prepare()
+    await FeedBenchmark(servers, report, progress, quick=quick).run()
 
 
 if __name__ == "__main__":
-    report.main(measure)
+    options = websocket_report.options()
+    run(lambda progress: measure(progress, quick=options.quick), websocket_report.show, as_json=options.json)

@@ -277,7 +277,7 @@ def test_peers_run_the_statements_of_the_gateway():
     assert market_voting.JOINS in found["one"]
 
 
-@pytest.mark.parametrize("peer", ["express", "fastify", "ws"])
+@pytest.mark.parametrize("peer", ["express", "fastify", "ws_notify", "ws_replication"])
 def test_peers_are_pinned_without_addresses(peer):
     folder = ROOT / "bench" / "peers" / peer
     expected = json.loads((folder / "package.json").read_text())["dependencies"]

@@ -44,6 +44,9 @@ def bench(
 
     gateway: reads of 500 different clients, from the database, cached, and mixed with writes; beside Express 4,
     Fastify 5 and a bare ASGI answer. For each: requests per second, p50, p99, ratios, and whether the goals are met.
+
+    websocket: the live feed from COMMIT to up to 5,000 clients, beside Node's ws fed by LISTEN/NOTIFY and by logical
+    replication; memory of idle connections, slow readers, a reconnect storm.
     """
     folder = _folder()
     selected = names or list(NAMES)

@@ -1,0 +1,138 @@
+"""The servers of the live feed that are compared, each as one process: ours, and Node's `ws` fed in two other ways."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import checkout
+import feed_database
+import machine
+import peers
+import psutil
+from subjects import Stores
+
+from zmart.local.processes import free_port, wait_until
+
+OURS, NOTIFY, REPLICATION = "zmart", "ws, LISTEN/NOTIFY", "ws, replication"
+NAMES = (OURS, NOTIFY, REPLICATION)
+_FOLDERS = {NOTIFY: "ws_notify", REPLICATION: "ws_replication"}
+_DATABASES = {OURS: "zmart_feed", NOTIFY: "notify", REPLICATION: "replication"}
+_START_S = 30
+
+
+@dataclass
+class FeedServer:
+    """A server under load. `path`: what a client asks for, to get every trade."""
+
+    name: str
+    port: int
+    path: str
+    writer: feed_database.TradeWriter
+    start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def cpu_s(self) -> float:
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def memory_bytes(self) -> int:
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def said(self) -> str:
+        """Whether it still runs, and the end of its log."""
+        state = self.process.poll()
+        ended = "it runs" if state is None else f"it ended with {state}"
+        return f"{ended}; {self.log.read_text('utf-8', errors='replace')[-600:]}"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    async def restart(self) -> None:
+        """Start it again on the same port; returns when it listens."""
+        self.process = self.start()
+        await asyncio.to_thread(wait_until, self.listens, self.name, _START_S, self.process)
+
+    def listens(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+
+class FeedServers:
+    """Starts the servers on databases that are made for each run."""
+
+    def __init__(self, stores: Stores, folder: Path) -> None:
+        self._stores = stores
+        self._folder = folder
+
+    def database_url(self, name: str) -> str:
+        return self._stores.database_url.format(_DATABASES[name])
+
+    async def prepare(self) -> None:
+        """Make the tables of each, once."""
+        checkout.find(None).migrate(self.database_url(OURS))
+        for name, sql in ((NOTIFY, feed_database.NOTIFYING), (REPLICATION, feed_database.REPLICATED)):
+            connection = await asyncpg.connect(self.database_url(name))
+            await connection.execute(sql)
+            await connection.close()
+
+    @asynccontextmanager
+    async def running(self, name: str) -> AsyncIterator[FeedServer]:
+        """One of the servers, and a writer of its database."""
+        connection = await asyncpg.connect(self.database_url(name))
+        await connection.execute(feed_database.DROP_SLOT)
+        if name == REPLICATION:
+            await connection.execute(feed_database.CREATE_SLOT)
+        port, log = free_port(), self._folder / "server.log"
+        start = self._ours(port, log) if name == OURS else self._peer(name, port, log)
+        path = "/?channels=trades" if name == OURS else "/"
+        server = FeedServer(name, port, path, feed_database.TradeWriter(connection), start, start(), log)
+        try:
+            await asyncio.to_thread(wait_until, server.listens, name, _START_S, server.process, log)
+            yield server
+        finally:
+            server.kill()
+            await connection.close()
+
+    def _ours(self, port: int, log: Path) -> Callable[[], subprocess.Popen[bytes]]:
+        ours = checkout.find(None)
+        settings = {
+            "ZMART_ENV": "local",
+            "DATABASE_URL": self.database_url(OURS),
+            "REDIS_URL": self._stores.redis_url,
+            "WS_PORT": str(port),
+            "WS_MAX_CONNECTIONS": "20000",
+            "WS_MAX_PER_IP": "20000",
+        }
+        return lambda: _child(ours.command("run", "websocket"), {**ours.environment, **settings}, log)
+
+    def _peer(self, name: str, port: int, log: Path) -> Callable[[], subprocess.Popen[bytes]]:
+        environment = {**os.environ, "PORT": str(port), "DATABASE_URL": self.database_url(name)}
+        return lambda: peers.start(_FOLDERS[name], environment, log)
+
+
+def install_peers() -> None:
+    """Raises ConfigError when npm is missing."""
+    for folder in _FOLDERS.values():
+        peers.installed(folder)
+
+
+def reader_process(script: str, *arguments: object) -> list[str]:
+    """The command of a program of clients."""
+    command = (machine.fast_python(), Path(__file__).with_name(script), *arguments)
+    return [str(part) for part in command]
+
+
+def _child(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as out:
+        return subprocess.Popen(command, env=dict(environment), stdout=out, stderr=out)
