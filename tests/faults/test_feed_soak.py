@@ -1,0 +1,95 @@
+"""The live feed over a long time: clients come and go, nobody misses a change, and the server's memory is flat."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+
+import asyncpg
+import psutil
+import pytest
+
+from kit import commands
+from kit.feed_crowd import Crowd
+from kit.waiting import until
+from zmart.local.processes import free_port, port_is_free
+
+import feed_database  # isort: skip  # kit.feed_crowd makes the folder of the benchmarks importable
+
+SOAK_S = float(os.environ.get("SOAK_SECONDS", "3600"))
+WARM_UP_S = 600.0
+SLOPE_MB_PER_H = 1.0
+
+
+class Soak:
+    """What was seen: memory over time, and what the clients missed."""
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[float, float]] = []
+        self.connects = 0
+
+    def slope_mb_per_h(self, after_s: float) -> float:
+        """The slope of the line through all samples behind the warm-up, by least squares."""
+        points = [(at / 3600, mb) for at, mb in self.samples if at >= after_s]
+        middle_h = sum(h for h, _ in points) / len(points)
+        middle_mb = sum(mb for _, mb in points) / len(points)
+        across = sum((h - middle_h) ** 2 for h, _ in points)
+        return sum((h - middle_h) * (mb - middle_mb) for h, mb in points) / across
+
+
+async def soak(
+    database_url: str, redis_url: str, *, clients: int, stay_s: float, seconds: float, changes_per_s: int
+) -> Soak:
+    """Play it; fails when a client missed or repeated a change, was told of a gap, or lost its connection."""
+    port, result = free_port(), Soak()
+    env = commands.environment(
+        database_url=database_url, redis_url=redis_url, ws_port=port, ws_max_per_ip=clients + 10,
+        ws_max_connections=clients + 10, log_level="error",
+    )  # fmt: skip
+    connection = await asyncpg.connect(database_url)
+    writer = feed_database.TradeWriter(connection)
+    server = await commands.start("run", "websocket", env=env)
+    try:
+        await until(lambda: not port_is_free(port))
+        writing = asyncio.create_task(writer.run(changes_per_s))
+        async with Crowd(port, clients, stay_s) as crowd:
+            process, began = psutil.Process(server.pid), time.monotonic()
+            while (at := time.monotonic() - began) < seconds:
+                result.samples.append((at, process.memory_info().rss / 1e6))
+                await asyncio.sleep(min(5.0, seconds / 20))
+            writing.cancel()
+            with suppress(asyncio.CancelledError):
+                await writing
+            await crowd.gather_all()
+            await writer.commit(1)
+            await until(lambda: {client.last for client in crowd.clients}, {writer.number}.__eq__)
+            broken = [c for c in crowd.clients if c.holes or c.repeats or c.gaps or c.losses]
+            assert broken == []
+            result.connects = sum(client.attempts for client in crowd.clients)
+        return result
+    finally:
+        server.kill()
+        await server.wait()
+        await connection.close()
+
+
+async def test_clients_that_come_and_go_miss_no_change(database_url: str, redis_url: str) -> None:
+    """The long run below, for some seconds: 100 clients, each with several connections."""
+    result = await soak(database_url, redis_url, clients=100, stay_s=0.7, seconds=5, changes_per_s=40)
+    assert result.connects > 300
+    first, last = result.samples[len(result.samples) // 3][1], result.samples[-1][1]
+    assert last - first < 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SOAK_S + 900)
+async def test_1000_clients_come_and_go_for_an_hour_and_memory_is_flat(
+    database_url: str, redis_url: str
+) -> None:
+    """SOAK_SECONDS says how long; the slope counts after the first ten minutes, of a shorter run after a third."""
+    result = await soak(database_url, redis_url, clients=1_000, stay_s=20, seconds=SOAK_S, changes_per_s=20)
+    slope = result.slope_mb_per_h(min(WARM_UP_S, SOAK_S / 3))
+    print(f"{result.connects} connections, {result.samples[-1][1]:.1f} MB, {slope:+.2f} MB/h")
+    assert slope < SLOPE_MB_PER_H
