@@ -21,6 +21,11 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # cache of each thread glibc does that in half the time: 10,000 accounts of one owner are restored in 3 s instead of 6.
 # Larger pieces stay out of these caches, since memory in them is never given back. Other C libraries ignore it.
 ALLOCATOR = "GLIBC_TUNABLES=glibc.malloc.tcache_count=12000:glibc.malloc.tcache_max=64"
+# With each transaction Surfpool makes copies of the program, 76 KiB, and drops them: mapped, the kernel has them back
+# at once; in the heaps they leave holes, and the chain grows with every transaction. But with some thousand accounts of
+# one owner its lists are as large, and to map each of them makes a start three times as long.
+MAPPED = ":glibc.malloc.mmap_threshold=65536:glibc.malloc.arena_max=2"
+MAPPED_BELOW_BYTES = 32 * 1024 * 1024
 
 
 class ChainServer(ChildServer):
@@ -69,7 +74,15 @@ class ChainServer(ChildServer):
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
         arguments = [self.addon_folder, self.folder, *ports, self.host]
-        return start_command(["/usr/bin/env", ALLOCATOR, program, script, *arguments], die_with_parent=STOP)
+        return start_command(
+            ["/usr/bin/env", self._allocator(), program, script, *arguments], die_with_parent=STOP
+        )
+
+    def _allocator(self) -> str:
+        """Return the settings of malloc: another for a chain with much to restore."""
+        journal = self.folder / "journal"
+        is_small = not journal.exists() or journal.stat().st_size < MAPPED_BELOW_BYTES
+        return ALLOCATOR + (MAPPED if is_small else "")
 
     def answers(self) -> bool:
         """As in ChildServer."""
