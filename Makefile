@@ -76,8 +76,8 @@ simulate: setup-dev ## markets live under faults that a seed draws: make simulat
 	$(BIN)/python tests/simulation/run_simulation.py $(SEED)
 
 check: setup-dev ## format, lint, words, import rules, types
-	$(BIN)/ruff format --check src tests bench programs clients deploy
-	$(BIN)/ruff check src tests bench programs clients deploy
+	$(BIN)/ruff format --check src tests bench programs clients deploy vendor
+	$(BIN)/ruff check src tests bench programs clients deploy vendor
 	$(BIN)/codespell src tests docs bench clients deploy README.md CONTRIBUTING.md CHANGELOG.md .env.example
 	$(BIN)/lint-imports
 	$(BIN)/mypy

@@ -303,6 +303,25 @@ def axe() -> str:
     return axe_source()
 
 
+async def test_the_reference_works_with_nothing_from_elsewhere(browser: Browser, stack: Settings) -> None:
+    """P14: every call is found, types lead to their shapes, a call is tried, and no other host is asked."""
+    async with reader(browser, base(stack)) as page:
+        elsewhere: list[str] = []
+        page.on(
+            "request",
+            lambda asked: elsewhere.append(asked.url) if not asked.url.startswith(base(stack)) else None,
+        )
+        await page.goto("/docs")
+        await expect(page.get_by_text("List markets").first).to_be_visible()
+        await keep(page, "reference")
+        await page.goto("/docs#tag/system/GET/api/status")
+        async with page.expect_response(lambda got: got.url.endswith("/api/status")) as got:
+            await page.get_by_role("button", name=re.compile("Test Request")).last.click()
+            await page.get_by_role("button", name=re.compile("^Send")).first.click()
+        assert (await got.value).status == 200
+        assert elsewhere == []
+
+
 async def test_axe_finds_no_serious_fault_in_light_and_dark_wide_and_narrow(
     browser: Browser, stack: Settings, market: str, axe: str
 ) -> None:

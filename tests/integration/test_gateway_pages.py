@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -366,10 +367,47 @@ async def test_the_published_description_is_openapi_and_names_every_endpoint(dat
             for operation in item.values():
                 assert operation.get("description"), path
                 assert operation["responses"]["503"]["content"]
-        docs = (await here.get("/docs")).text
-        assert "/api/trades/buy" in docs
-        assert "max_cost" in docs
-        assert "http" not in re.sub(r"https?://www\.w3\.org|http-equiv", "", docs).split("<main")[0]
+        for path in ("/docs", "/docs/plain"):
+            docs = (await here.get(path)).text
+            assert "/api/trades/buy" in docs
+            assert "max_cost" in docs
+            assert "http" not in re.sub(r"https?://www\.w3\.org|http-equiv", "", docs).split("<main")[0]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/plain", "/docs/socket"])
+async def test_every_type_and_section_of_a_reference_page_leads_somewhere(
+    database_url: str, path: str
+) -> None:
+    """P14: without scripts, too."""
+    async with site(database_url) as here:
+        text = (await here.get(path)).text
+        targets = set(re.findall(r'href="#([^"]+)"', text))
+        anchors = set(re.findall(r'id="([^"]+)"', text))
+        assert len([target for target in targets if target.startswith("shape-")]) > 10
+        assert targets <= anchors
+
+
+async def test_a_call_is_shown_with_its_refusals_and_samples(database_url: str) -> None:
+    async with site(database_url) as here:
+        [_, buy] = (await here.get("/docs/plain")).text.split('id="Buy"')
+        buy = html.unescape(buy.partition("</details>")[0])
+        assert "<dt>409</dt>" in buy
+        assert "curl -s" in buy
+        assert "-X POST" in buy
+        assert 'await api.post("/api/trades/buy"' in buy
+        socket = (await here.get("/docs/socket")).text
+        assert here.gateway.context.socket_url in socket
+        assert 'id="Subscribe"' in socket
+
+
+async def test_only_the_reference_by_scalar_may_have_styles_of_its_own(database_url: str) -> None:
+    async with site(database_url) as here:
+        policies = {
+            path: (await here.get(path)).headers["content-security-policy"]
+            for path in ("/docs", "/docs/plain", "/")
+        }
+        assert ["unsafe-inline" in policy for policy in policies.values()] == [True, False, False]
+        assert all("script-src 'self';" in policy for policy in policies.values())
 
 
 async def test_answers_agree_with_the_published_description(database_url: str) -> None:

@@ -3,6 +3,7 @@ not changed and never mix two versions."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import lru_cache
 from importlib import resources
@@ -14,6 +15,7 @@ KINDS = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
+_COMPRESSED = ".gz"
 
 
 @lru_cache(maxsize=1)
@@ -34,6 +36,16 @@ def version() -> str:
     return digest.hexdigest()
 
 
+def content_of(name: str, *, accepts_gzip: bool) -> tuple[bytes, bool] | None:
+    """Return a file's bytes, and whether they are compressed; None if there is no such file. Large ones are stored
+    compressed, and so they are sent to who takes that."""
+    if (plain := files().get(name)) is not None:
+        return plain, False
+    if (compressed := files().get(name + _COMPRESSED)) is None:
+        return None
+    return (compressed, True) if accepts_gzip else (gzip.decompress(compressed), False)
+
+
 def address(name: str) -> str:
     """Return the path of the file for a page."""
     return f"/static/{version()}/{name}"
@@ -49,5 +61,5 @@ def _collect(folder: Traversable, prefix: str, contents: dict[str, bytes]) -> No
         name = prefix + item.name
         if item.is_dir():
             _collect(item, f"{name}/", contents)
-        elif kind_of(name) is not None:
+        elif kind_of(name.removesuffix(_COMPRESSED)) is not None:
             contents[name] = item.read_bytes()

@@ -18,6 +18,7 @@ from zmart.services.gateway.api.paging import MarketKey
 from zmart.services.gateway.context import AppContext, Context
 from zmart.services.gateway.explorer import assets, market_page, sharing, site_values, transaction_page
 from zmart.services.gateway.explorer.templating import page
+from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
 from zmart.store import change_feed, market_lists, markets
 from zmart.store.markets import Filters, MarketRow, Page, Sort
@@ -153,15 +154,18 @@ async def _named(context: AppContext, text: str) -> str | None:
 
 
 @get("/static/{path:path}", include_in_schema=False, opt={LIMIT: NO_LIMIT})
-async def static(path: FromPath[str]) -> Response[bytes]:
+async def static(request: GatewayRequest, path: FromPath[str]) -> Response[bytes]:
     """Serve styles and scripts of the pages, whose addresses change with their content."""
     version, _, name = path.lstrip("/").partition("/")
-    content, kind = assets.files().get(name), assets.kind_of(name)
-    if content is None or kind is None:
+    accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
+    file, kind = assets.content_of(name, accepts_gzip=accepts_gzip), assets.kind_of(name)
+    if file is None or kind is None:
         raise NotFound(f"There is no file {path[:60]}.")
+    content, is_compressed = file
     # A page of another version, before or after an upgrade, gets the present file and does not cache it.
     caching = _IMMUTABLE if version == assets.version() else _REVALIDATE
-    return Response(content, media_type=kind, headers={"Cache-Control": caching})
+    encoding = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"} if is_compressed else {}
+    return Response(content, media_type=kind, headers={"Cache-Control": caching, **encoding})
 
 
 HANDLERS = [index, market, transaction, propose, find, static]

@@ -1,7 +1,8 @@
-"""Serve the API's own description: OpenAPI, AsyncAPI, and a page that needs no internet."""
+"""Serve the API's own description: OpenAPI, AsyncAPI, and pages that need no internet."""
 
 from __future__ import annotations
 
+import msgspec
 from litestar import Response, get
 
 from zmart.feed import asyncapi
@@ -9,11 +10,14 @@ from zmart.services.gateway.context import Context
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.problems import GatewayRequest
 from zmart.services.gateway.http.request_guard import LIMIT, NO_LIMIT
-from zmart.services.gateway.http.security import OPERATOR_TOKEN
-from zmart.services.gateway.openapi import specification
-from zmart.services.gateway.openapi.shapes import Schema
+from zmart.services.gateway.openapi import reference, specification
 
 _FREE = {LIMIT: NO_LIMIT}
+_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; "
+    "script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; connect-src 'self'"
+)
+"""As for all pages, but that Scalar may add styles to its page; scripts are those of the gateway all the same."""
 
 
 @get("/api/openapi.json", include_in_schema=False, opt=_FREE)
@@ -30,46 +34,42 @@ async def asyncapi_json(context: Context) -> Response[bytes]:
 
 @get("/docs", include_in_schema=False, opt=_FREE)
 async def docs(request: GatewayRequest) -> Response[str]:
-    """Show the reference page."""
+    """Show the API reference by Scalar; without scripts the plain one."""
+    answer = _reference_page(request, "docs.html")
+    answer.headers["Content-Security-Policy"] = _POLICY
+    return answer
+
+
+@get("/docs/plain", include_in_schema=False, opt=_FREE)
+async def plain_docs(request: GatewayRequest) -> Response[str]:
+    """Show the API reference without scripts."""
+    return _reference_page(request, "docs_plain.html")
+
+
+@get("/docs/socket", include_in_schema=False, opt=_FREE)
+async def socket_docs(context: Context) -> Response[str]:
+    """Show the live feed's channels, messages and shapes."""
+    document = msgspec.json.decode(asyncapi.published(context.socket_url))
+    return page(
+        "docs_socket.html",
+        title="Live feed",
+        about=document["info"]["description"],
+        socket=context.socket_url,
+        query=document["channels"]["socket"]["bindings"]["ws"]["query"]["properties"],
+        messages=reference.messages(document),
+        shapes=reference.shapes(document),
+    )
+
+
+def _reference_page(request: GatewayRequest, template: str) -> Response[str]:
     schema = specification.document(request.app)
-    groups: dict[str, list[dict[str, object]]] = {}
-    for path, item in sorted(schema["paths"].items()):
-        for method, operation in item.items():
-            groups.setdefault(operation.get("tags", ["other"])[0], []).append(
-                _reference_entry(schema, path, method, operation)
-            )
-    return page("docs.html", title="API reference", groups=groups, about=schema["info"]["description"])
+    return page(
+        template,
+        title="API reference",
+        about=schema["info"]["description"],
+        groups=reference.calls(schema),
+        shapes=reference.shapes(schema),
+    )
 
 
-def _reference_entry(schema: Schema, path: str, method: str, operation: Schema) -> dict[str, object]:
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    status, answer = next(iter(operation["responses"].items()))
-    answered = answer.get("content", {}).get("application/json", {}).get("schema")
-    return {
-        "id": operation.get("operationId", f"{method}{path}"),
-        "method": method.upper(),
-        "path": path,
-        "about": operation.get("description", ""),
-        "secured": _secured(operation["security"]),
-        "parameters": [
-            (
-                item["name"],
-                item["in"],
-                specification.type_of_parameter(item.get("schema", {})),
-                item.get("description", ""),
-            )
-            for item in operation.get("parameters", [])
-        ],
-        "body": specification.fields_of(schema, body),
-        "status": status,
-        "answer": specification.fields_of(schema, answered),
-    }
-
-
-def _secured(security: list[Schema]) -> str:
-    if {} in security or not security:
-        return ""
-    return "operator" if {OPERATOR_TOKEN: []} in security else "wallet"
-
-
-HANDLERS = [openapi_json, asyncapi_json, docs]
+HANDLERS = [openapi_json, asyncapi_json, docs, plain_docs, socket_docs]

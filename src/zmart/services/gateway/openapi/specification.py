@@ -14,7 +14,7 @@ from litestar.routes import HTTPRoute
 
 import zmart
 from zmart.services.gateway.http.security import SCHEMES
-from zmart.services.gateway.openapi import operations, shapes
+from zmart.services.gateway.openapi import operations, samples, shapes
 from zmart.services.gateway.openapi.shapes import Schema
 
 _DESCRIPTION = """\
@@ -67,6 +67,10 @@ def document(app: Litestar) -> Schema:
     schema["components"]["schemas"] |= shapes.components(kinds)
     whole: Schema = shapes.tidied(schema)
     whole["components"]["schemas"] |= shapes.SCALARS
+    for path, item in whole["paths"].items():
+        for method, operation in item.items():
+            source = samples.typescript(method, path, operation)
+            operation["x-codeSamples"] = [{"lang": "TypeScript", "label": "@zmart/client", "source": source}]
     return whole
 
 
