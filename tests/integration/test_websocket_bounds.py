@@ -16,7 +16,6 @@ from kit.waiting import until
 from zmart.services.client_addresses import ClientAddresses
 from zmart.services.connection_counts import ConnectionCounts
 from zmart.services.websocket.handshake import HandshakeProtocol, SocketHandshake
-from zmart.services.websocket.hub import RECENT
 from zmart.services.websocket.limits import HandshakeLimits, SocketLimits
 from zmart.services.websocket.metrics import closed
 from zmart.settings import Settings, load_settings
@@ -286,13 +285,13 @@ async def test_requests_that_wait_for_the_database_are_bounded(settings, pool):
 
 async def test_replays_of_one_address_leave_room_for_those_of_others(settings, pool):
     """A13: a resume waits for its turn among the clients, not for all that one of them has asked for."""
-    number = RECENT + 200  # more than the server has in memory
     await pool.execute(
         "INSERT INTO discussions (market_id, wallet, content) "
-        f"SELECT '{MARKET}', '{'1' * 32}', 'x' FROM generate_series(1, {number})"
+        f"SELECT '{MARKET}', '{'1' * 32}', 'x' FROM generate_series(1, 3000)"
     )
     trusting = settings.model_copy(update={"trusted_proxies": "127.0.0.0/8"})
     async with serving(trusting) as service:
+        service._hub._recent.clear()  # as if they were older than what is in memory
 
         async def resume(address: str) -> None:
             url, forwarded = f"ws://127.0.0.1:{service.port}", {"X-Forwarded-For": address}
@@ -300,7 +299,7 @@ async def test_replays_of_one_address_leave_room_for_those_of_others(settings, p
                 welcome = json.loads(await socket.recv())
                 asked = {"channel": "activity", "epoch": welcome["epoch"], "offset": 0}
                 await socket.send(json.dumps({"action": "subscribe", **asked}))
-                for _ in range(1 + number):
+                for _ in range(1 + 3_000):
                     await socket.recv()
 
         replays, busy = service._server._subscriptions._replays, "203.0.113.1"
