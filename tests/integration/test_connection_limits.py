@@ -15,9 +15,11 @@ from kit.raw_client import RawClient, connected, listening, request
 from kit.waiting import until
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.connection_counts import ConnectionCounts
-from zmart.services.connection_limits import ConnectionBounds
+from zmart.services.connection_limits import ConnectionBounds, UnfinishedBody
 from zmart.services.contract import Receive, Scope, Send
+from zmart.services.gateway.http.problems import explain
 from zmart.services.head_bounds import HeadBounds
+from zmart.services.plain_http import read_body
 
 QUICK = ConnectionBounds(head_within_s=0.2, body_within_s=0.2, read_within_s=0.3, check_s=0.05)
 LARGE = b"x" * (8 << 20)
@@ -257,3 +259,26 @@ async def test_a_head_whose_host_is_none_is_refused_before_anything_reads_it(lin
         status, _, body = await client.answer()
         assert status == 400
         assert b"Host" in body
+
+
+@pytest.mark.parametrize("how", ["content-length: 9", "transfer-encoding: chunked"])
+async def test_a_body_that_is_cut_is_no_body_and_no_failure_of_ours(how: str) -> None:
+    """A5: found by the fuzz of raw bytes. The framework called it an error of the server, others took it for whole."""
+    ended: asyncio.Queue[object] = asyncio.Queue()
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await ended.put(await read_body(receive, 1_000))
+        except Exception as problem:
+            await ended.put(problem)
+            raise
+
+    async with listening(reads, ConnectionBounds()) as port, connected(port) as client:
+        part = b"4\r\n[1]\n\r\n" if "chunked" in how else b"[1]\n"
+        client.writer.write(f"POST / HTTP/1.1\r\nhost: x\r\n{how}\r\n\r\n".encode() + part)
+        await client.writer.drain()
+        client.writer.close()
+        async with asyncio.timeout(10):
+            problem = await ended.get()
+        assert isinstance(problem, UnfinishedBody)
+        assert explain(problem)[0] == 400

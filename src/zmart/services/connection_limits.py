@@ -285,9 +285,16 @@ class SlowBody(ZmartError):
         super().__init__("The body did not arrive in time: send it again.")
 
 
+class UnfinishedBody(ZmartError):
+    """The connection ended within the body: nobody waits for an answer, and what came of it means nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection ended before the whole body had arrived.")
+
+
 class ConnectionBoundsMiddleware:
     """An ASGI application around another one. Refuses a head above its bounds; the application's `receive` raises
-    SlowBody. How large a body may be is for each application to say: it knows what it expects."""
+    SlowBody or UnfinishedBody. How large a body may be is for each application to say: it knows what it expects."""
 
     def __init__(self, app: AsgiApp, bounds: ConnectionBounds) -> None:
         self._app = app
@@ -307,6 +314,8 @@ class ConnectionBoundsMiddleware:
                 await self._app(scope, receive, send)
             else:
                 await self._app(scope, _TimedBody(receive, self._bounds.body_within_s), send)
+        except UnfinishedBody:
+            pass
         except SlowBody as problem:
             await _refuse(scope, send, HeadRefusal(408, str(problem)))
         finally:
@@ -314,7 +323,8 @@ class ConnectionBoundsMiddleware:
 
 
 class _TimedBody:
-    """`receive` of a request whose body has `within_s` to arrive. Raises SlowBody."""
+    """`receive` of a request whose body has `within_s` to arrive. Raises SlowBody, and UnfinishedBody when
+    the connection ends before."""
 
     def __init__(self, receive: Receive, within_s: float) -> None:
         self._receive = receive
@@ -329,6 +339,8 @@ class _TimedBody:
                 message = await self._receive()
         except TimeoutError:
             raise SlowBody from None
+        if message["type"] == "http.disconnect":
+            raise UnfinishedBody
         self._has_arrived = not message.get("more_body", False)
         return message
 

@@ -26,7 +26,7 @@ from zmart.errors import (
     Unauthenticated,
     ZmartError,
 )
-from zmart.services.connection_limits import SlowBody
+from zmart.services.connection_limits import SlowBody, UnfinishedBody
 from zmart.services.gateway.explorer.templating import page
 from zmart.services.gateway.http.auth.proof_help import WWW_AUTHENTICATE, proof_details, proof_message
 from zmart.services.gateway.http.invalid_fields import field_problems
@@ -131,6 +131,8 @@ def explain(problem: Exception) -> tuple[int, str, list[FieldProblem]]:
             return 429, str(problem), []
         case UnsupportedBody():
             return 415, str(problem), []
+        case UnfinishedBody():
+            return 400, str(problem), []
         case SlowBody():
             return 408, str(problem), []
         case RecursionError():
