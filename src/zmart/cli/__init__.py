@@ -15,6 +15,7 @@ MODULES = (
     "servers",
     "clock",
     "backup",
+    "stack_rollback",
     "demo",
     "indexer",
     "decisions",

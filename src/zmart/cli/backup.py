@@ -42,7 +42,7 @@ def backup(
     from zmart.local.addresses import database_url
     from zmart.ops.backup import dumping, files
 
-    path = asyncio.run(dumping.back_up(database_url(), to or _folder(), _bundled()))
+    path = asyncio.run(dumping.back_up(database_url(), to or _folder(), bundled_programs()))
     _show(path, files.read_manifest(path), "Backed up", json)
 
 
@@ -61,7 +61,7 @@ def verify(
     from zmart.ops.backup import dumping, files
 
     path = backup or files.newest(_folder())
-    manifest = asyncio.run(dumping.verify(into or database_url(), path, _bundled(), into))
+    manifest = asyncio.run(dumping.verify(into or database_url(), path, bundled_programs(), into))
     _show(path, manifest, "Restored and compared", json)
 
 
@@ -91,7 +91,7 @@ def restore(
     def say(sentence: str) -> None:
         typer.echo(sentence, err=json)
 
-    report = restoring.restore(url, path, None if without_backup else _folder(), _bundled(), say)
+    report = restoring.restore(url, path, None if without_backup else _folder(), bundled_programs(), say)
     _show(path, manifest, "Restored", json, report)
     if not json:
         typer.echo(
@@ -133,7 +133,7 @@ def _folder() -> Path:
     return settings().zmart_home.resolve() / "backups"
 
 
-def _bundled() -> list[Path]:
+def bundled_programs() -> list[Path]:
     """Return the folder of the local stack's own PostgreSQL programs, where it is installed."""
     from zmart.errors import ConfigError
     from zmart.local.postgres import find_bin_dir

@@ -20,6 +20,7 @@ from zmart.local.chain_record import keep_to_one_chain
 from zmart.local.postgres import accepts_connections
 from zmart.local.processes import start_command
 from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, fetch_report
+from zmart.local.releases import record_release
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError, SupervisorHangs
 from zmart.market.durations import readable_duration
@@ -64,6 +65,7 @@ class StackStart:
             self.stop.set()
             raise
         self._stack.record()
+        record_release(self._stack.home)
         return process
 
     def _supervisord(self, stop_with_us: bool) -> subprocess.Popen[bytes]:

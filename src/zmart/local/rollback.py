@@ -1,0 +1,109 @@
+"""Take a stack back to a release that ran before: its code, and the migrations that came since.
+
+Each step looks at what is there, so that a rollback which was killed is begun again by the same command. What it must
+know then is in ZMART_HOME/run/rollback.json.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from zmart.errors import ConfigError
+from zmart.local.releases import ReleaseCommand, StackRelease, command_of
+from zmart.local.stack import SERVICE_GROUP, supervisor_of
+from zmart.local.startup import is_up, stop_stack
+from zmart.local.state_files import write_state
+from zmart.ops.backup import dumping
+from zmart.services.contract import SERVICES
+from zmart.store import migrate
+
+_SERVICES = tuple(f"{SERVICE_GROUP}:{name}" for name in SERVICES)
+
+
+class RollbackProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done of a rollback: the backup that it made, and whether the database is the older release's."""
+
+    target: StackRelease
+    backup: str = ""
+    migrated: bool = False
+
+
+def progress_of(home: Path) -> RollbackProgress | None:
+    """Return a rollback that was begun and did not end."""
+    try:
+        return msgspec.json.decode(_file(home).read_bytes(), type=RollbackProgress)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def roll_back(
+    home: Path, database_url: str, target: StackRelease, programs_in: list[Path], say: Callable[[str], None]
+) -> Path:
+    """Take the stack of `home` back to `target` and return the backup that was made before; blocks. Raises ConfigError,
+    StoreError, with the stack as it was, or to be begun again."""
+    command = command_of(home, target)
+    progress = progress_of(home) or RollbackProgress(target=target)
+    if is_up(home):
+        progress = _prepare(home, database_url, progress, command, programs_in, say)
+        say("Stopping the stack ...")
+        stop_stack(home)
+    elif not progress.migrated:
+        raise ConfigError(f"No stack runs in {home}: start it with `zmart up`, its database is needed.")
+    say(f"Starting {target.name} ...")
+    started = command.run("up", "--detach", ZMART_HOME=str(home))
+    if started.returncode != 0:
+        raise ConfigError(
+            f"{target.name} did not start: {_last(started.stderr or started.stdout)} Try again."
+        )
+    _file(home).unlink()
+    return Path(progress.backup)
+
+
+def _prepare(
+    home: Path,
+    database_url: str,
+    progress: RollbackProgress,
+    command: ReleaseCommand,
+    programs_in: list[Path],
+    say: Callable[[str], None],
+) -> RollbackProgress:
+    """Make the database that of the older release, with the services stopped and a backup made before."""
+    supervisor, target = supervisor_of(home), progress.target
+    say("Stopping the services ...")
+    supervisor.stop(*_SERVICES)
+    if not progress.backup:
+        say("Backing up the database ...")
+        backup = asyncio.run(dumping.back_up(database_url, home / "backups", programs_in))
+        progress = _noted(home, msgspec.structs.replace(progress, backup=str(backup)))
+    current = asyncio.run(migrate.status(database_url)).current or ""
+    if current > target.schema:
+        say(f"Reverting migrations: {current} to {target.schema} ...")
+        migrate.rollback(database_url, target.schema)
+    status = command.run("migrate", "status", DATABASE_URL=database_url)
+    if status.returncode != 0:
+        migrate.upgrade(database_url)
+        supervisor.start(*_SERVICES)
+        _file(home).unlink(missing_ok=True)
+        raise ConfigError(
+            f"{target.name} does not know the database after that ({_last(status.stdout + status.stderr)}): the "
+            "migrations and the services are as before."
+        )
+    return _noted(home, msgspec.structs.replace(progress, migrated=True))
+
+
+def _noted(home: Path, progress: RollbackProgress) -> RollbackProgress:
+    write_state(_file(home), msgspec.json.encode(progress))
+    return progress
+
+
+def _file(home: Path) -> Path:
+    return home / "run" / "rollback.json"
+
+
+def _last(output: str) -> str:
+    lines = output.strip().splitlines()
+    return lines[-1] if lines else "no output"
