@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import Callable
@@ -49,9 +50,13 @@ def changed(url: str, *, user: str = "", password: str = "", database: str = "",
 
 
 async def output_of(*command: str, **settings: object) -> tuple[int, str]:
-    """Exit status and the only line of a command, on standard error."""
+    """Exit status and the only line of a command, on standard error; a service has it in its log, too."""
     status, out, err = await commands.run(*command, env=commands.environment(log_level="error", **settings))
-    assert (out, len(err.splitlines())) == ("", 1), out + err
+    assert len(err.splitlines()) == 1, out + err
+    logged = [json.loads(line) for line in out.splitlines()]
+    assert [(line["event"], line["error"]) for line in logged] == (
+        [("service failed", err.strip())] if command[0] == "run" else []
+    )
     return status, err
 
 

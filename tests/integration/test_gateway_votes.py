@@ -241,7 +241,7 @@ async def test_the_rule_is_shown_wherever_votes_are(database_url: str, redis_url
         }
         assert (listed["stats"]["likes"], listed["stats"]["not_counted"]) == (1, 1)
         page = (await here.get(f"/markets/{market}")).text
-        assert "of at least 7 votes" in page
+        assert "minimum 7." in page
         assert "0.05 SOL" in page
         assert "1 vote is not counted" in page
 

@@ -392,7 +392,7 @@ async def test_a_gateway_that_never_answers_for_one_text_holds_up_no_other(here,
         await until(lambda: ipfs.now == 2)
         await chain_has(here.pool, 200, VICTIM, draft.cid)
         await patient.fetch_due()
-        assert (await shown(here, 200))["question"] == draft.question
+        await until(lambda: shown(here, 200), lambda market: market.get("question") == draft.question)
     assert ipfs.most == 4
     await due_now(here.pool)
     await fetcher(here.pool, ipfs, within_s=0.2).fetch_due()
