@@ -10,8 +10,8 @@ import pytest
 
 from kit.commands import environment, run
 from kit.http_servers import serving
-from kit.servers import LocalChain
 from zmart.chain.rpc import Rpc
+from zmart.local.chain.server import ChainServer
 
 HOUR_S = 3_600
 CLOCK = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="  # slot 0, 1970
@@ -36,11 +36,11 @@ class ValidatorNode:
 
 
 async def test_advance_moves_the_clock_of_the_local_chain_and_shows_both_clocks(
-    local_chain: LocalChain, tmp_path: Path
+    chain: ChainServer, tmp_path: Path
 ) -> None:
-    """P25."""
-    env = environment(solana_rpc_url=local_chain.rpc_url, zmart_home=tmp_path)
-    async with Rpc([local_chain.rpc_url]) as rpc:
+    """P25. On a chain of its own: other tests set the slot of a shared one."""
+    env = environment(solana_rpc_url=chain.rpc_url, zmart_home=tmp_path)
+    async with Rpc([chain.rpc_url]) as rpc:
         before = await rpc.get_clock()
         status, out, err = await run("clock", "advance", "50h", "--json", env=env)
         assert (status, err) == (0, "")

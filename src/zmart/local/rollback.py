@@ -17,6 +17,7 @@ from zmart.local.releases import ReleaseCommand, StackRelease, command_of
 from zmart.local.stack import SERVICE_GROUP, supervisor_of
 from zmart.local.startup import is_up, stop_stack
 from zmart.local.state_files import write_state
+from zmart.market.json_input import JSON_ERRORS
 from zmart.ops.backup import dumping
 from zmart.services.contract import SERVICES
 from zmart.store import migrate
@@ -36,7 +37,7 @@ def progress_of(home: Path) -> RollbackProgress | None:
     """Return a rollback that was begun and did not end."""
     try:
         return msgspec.json.decode(_file(home).read_bytes(), type=RollbackProgress)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, *JSON_ERRORS):
         return None
 
 
