@@ -25,20 +25,27 @@ _LOOK_S, _MOST_LOOKS = 0.05, 100
 
 
 @contextmanager
-def stores(folder: Path) -> Iterator[Stores]:
-    """An empty PostgreSQL that counts statements, and a Valkey."""
+def servers(folder: Path, setting: str) -> Iterator[tuple[Postgres, Valkey]]:
+    """A running PostgreSQL with one more line of configuration, and a Valkey."""
     postgres, valkey = Postgres(folder / "postgres", free_port()), Valkey(folder / "valkey", free_port())
     try:
         postgres.prepare()
         with (postgres.data / "postgresql.auto.conf").open("a") as settings:
-            settings.write("shared_preload_libraries = 'pg_stat_statements'\n")
+            settings.write(f"{setting}\n")
         postgres.start()
         valkey.start()
-        yield Stores(postgres.url(), valkey.url())
+        yield postgres, valkey
     finally:
         valkey.stop()
         postgres.stop()
         postgres.erase()
+
+
+@contextmanager
+def stores(folder: Path) -> Iterator[Stores]:
+    """An empty PostgreSQL that counts statements, and a Valkey."""
+    with servers(folder, "shared_preload_libraries = 'pg_stat_statements'") as (postgres, valkey):
+        yield Stores(postgres.url(), valkey.url())
 
 
 async def count_statements(connection: asyncpg.Connection) -> None:

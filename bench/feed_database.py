@@ -13,11 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
+from database import servers
 from subjects import Stores
-
-from zmart.local.postgres import Postgres
-from zmart.local.processes import free_port
-from zmart.local.valkey import Valkey
 
 _PREFIX = "SENT"
 MARK = b'signature":"' + _PREFIX.encode()
@@ -58,20 +55,10 @@ SELECT s, 0, repeat('ab', 32), repeat('W', 44), 'buy', 'yes', 1250000000, 712345
 @contextmanager
 def stores(folder: Path) -> Iterator[Stores]:
     """A PostgreSQL with logical replication, and a Valkey."""
-    postgres, valkey = Postgres(folder / "postgres", free_port()), Valkey(folder / "valkey", free_port())
-    try:
-        postgres.prepare()
-        with (postgres.data / "postgresql.auto.conf").open("a") as settings:
-            settings.write("wal_level = logical\n")
-        postgres.start()
-        valkey.start()
+    with servers(folder, "wal_level = logical") as (postgres, valkey):
         for name in ("zmart_feed", "notify", "replication"):
             postgres.create_database(name)
         yield Stores(postgres.url("{}"), valkey.url())
-    finally:
-        valkey.stop()
-        postgres.stop()
-        postgres.erase()
 
 
 class TradeWriter:

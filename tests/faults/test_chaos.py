@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from random import Random
 
-import asyncpg
 import pytest
 
+from kit.effects import done_twice
 from kit.local_stack import stack_in
 from kit.stack_faults import StackFaults
 from kit.waiting import until
@@ -26,11 +26,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 SEED = int(os.environ.get("CHAOS_SEED", "20261128"))
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "8"))
 READY_WITHIN_S = 10.0
-_TWICE = """
-SELECT market_id, name, count(*) FROM chain_events
-WHERE name IN ('ProposalApproved', 'MarketFinalized', 'MarketCancelled', 'DisputeAggregated')
-GROUP BY market_id, name HAVING count(*) > 1
-"""
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +78,7 @@ async def test_a_life_ends_as_it_must_whatever_happens_to_the_machines(
 
 
 async def test_after_all_of_it_nothing_was_done_twice_and_the_index_is_the_chains(chaotic: Settings) -> None:
-    database = await asyncpg.connect(chaotic.require("database_url"))
-    try:
-        assert await database.fetch(_TWICE) == []
-    finally:
-        await database.close()
+    assert await done_twice(chaotic.require("database_url")) == []
     async with opened(chaotic) as engine:
         audited = await audit(engine.pool, engine.rpc, engine.program)
         rebuilt = await rebuild(engine.pool, engine.projector)

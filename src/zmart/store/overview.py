@@ -38,7 +38,7 @@ FROM market_work w LEFT JOIN markets m USING (market_id)
 LEFT JOIN LATERAL (
     SELECT action || ': ' || state AS step FROM intents WHERE market_id = w.market_id
     ORDER BY created_at DESC LIMIT 1) AS i ON true
-WHERE w.status NOT IN ('rejected', 'done')
+WHERE w.status <> 'rejected'
 ORDER BY w.status <> 'failing', w.last_attempt_at DESC NULLS LAST LIMIT 50
 """
 _INTENTS = """

@@ -13,7 +13,7 @@ from zmart.errors import ConfigError
 from zmart.store.connection import connect
 
 _PREFIX = "zmart_scratch_"
-_LEFT = f"SELECT datname FROM pg_database WHERE datname LIKE '{_PREFIX}%'"
+_LEFT = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{_PREFIX}')"
 _CREATE = 'CREATE DATABASE "{}" TEMPLATE template0'
 _DROP = 'DROP DATABASE IF EXISTS "{}"'
 

@@ -12,6 +12,7 @@ import msgspec
 from kit.soak.figures import Figures, read
 from kit.soak.probes import ProbeAnswer, Prober
 from zmart.chain.rpc import Rpc
+from zmart.local.chain import travel
 from zmart.local.demo.play import play
 from zmart.local.demo.recorder import SocketRecorder
 from zmart.local.demo.traffic import light_traffic
@@ -62,7 +63,7 @@ async def live(settings: Settings, plan: DayPlan, on_tick: Callable[[int, Figure
                     if plan.life_every and (number - 1) % plan.life_every == 0:
                         await lives.begin()
                     if not lives.is_running:  # a life moves the clock by itself
-                        await _pass(rpc)
+                        await travel.advance(rpc, TICK_CHAIN_S)
                     await asyncio.sleep(max(0.0, began + number * plan.tick_s - time.monotonic()))
                     figures.append(await read(settings, database, time.monotonic() - began))
                     on_tick(number, figures[-1])
@@ -110,12 +111,6 @@ class Lives:
         if not report.ok:
             wrong = [f"{check.name}: {check.detail}" for check in report.books if not check.ok]
             self.failed.append(f"life {self.done}: {report.failed_step} {'; '.join(wrong)}")
-
-
-async def _pass(rpc: Rpc) -> None:
-    """Move the chain's clock by what lies between two ticks."""
-    target = (await rpc.get_clock()).unix_timestamp + TICK_CHAIN_S
-    await rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": target * 1000}])
 
 
 async def _replay(url: str, since: tuple[str, int], heard: list[int]) -> list[int]:

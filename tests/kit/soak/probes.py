@@ -53,10 +53,6 @@ class Prober:
             self.answers.append(ProbeAnswer(at_s, service, path, why))
             await asyncio.sleep(max(0.0, at_s + EVERY_S - (time.monotonic() - self._began)))
 
-    @property
-    def failures(self) -> list[ProbeAnswer]:
-        return [answer for answer in self.answers if answer.why]
-
     def uptime(self) -> Mapping[str, float]:
         """The share of the probes of each service that were answered with 200."""
         asked, failed = dict.fromkeys(SERVICES, 0), dict.fromkeys(SERVICES, 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-import asyncpg
 import msgspec
 
+from kit.effects import done_twice
 from kit.soak.day import Day
 from kit.soak.figures import Figures
 from kit.soak.month import SnapshotDay
@@ -28,15 +28,6 @@ BOUNDED_TABLES = {
     "alerts": 200,
 }
 """Tables that hold what is under way: their rows do not follow the history."""
-_EFFECTS_TWICE = """
-SELECT market_id, name, count(*) FROM chain_events
-WHERE name IN ('ProposalApproved', 'MarketFinalized', 'MarketCancelled', 'DisputeAggregated')
-GROUP BY market_id, name HAVING count(*) > 1
-"""
-_LANDED_TWICE = """
-SELECT market_id, action, round, count(*) FROM intents WHERE state = 'landed'
-GROUP BY market_id, action, round HAVING count(*) > 1
-"""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -49,11 +40,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 async def of(settings: Settings, day: Day, month: Sequence[SnapshotDay]) -> list[Verdict]:
     """Judge everything that was seen; what happened twice is asked of the database."""
-    database = await asyncpg.connect(settings.require("database_url"))
-    try:
-        twice = [*await database.fetch(_EFFECTS_TWICE), *await database.fetch(_LANDED_TWICE)]
-    finally:
-        await database.close()
+    twice = await done_twice(settings.require("database_url"))
     return [
         _uptime(day), *_ticks(day), _lives(day), _feed(day),
         Verdict("each effect once", not twice, "; ".join(map(str, twice)) or "none doubled"),
