@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, Locator, Page, WebSocketRoute, expect
 
 from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
 from kit.market_by_hand import Trader, trader
+from kit.waiting import until
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.user import LandedTransaction
@@ -87,7 +88,7 @@ async def test_a_price_changes_before_the_readers_eyes(
         await expect(page.locator(PRICE)).not_to_have_text(before)
         await expect(page.locator(f'[data-id="{landed.signature}:0"]')).to_have_count(1)
         await expect(on_the_list).not_to_have_text(listed)
-        assert await on_the_list.inner_text() == await page.locator(PRICE).inner_text()
+        await _show_the_same(on_the_list, page.locator(PRICE))
         await expect(page.locator(HOLDERS)).not_to_have_text(held, use_inner_text=True, timeout=20_000)
         assert await page.evaluate("window.isStillHere") is True
         await keep(page, "market-live")
@@ -264,7 +265,7 @@ async def test_a_market_lives_by_the_hands_of_two_wallets_side_by_side(
         await expect(ada.page.locator(f'[data-tape] a[href="/wallets/{bo.address}"]')).to_have_count(1)
         await ada.buy("NO", "1")
         await expect(bo.page.locator(f'[data-tape] a[href="/wallets/{ada.address}"]')).to_have_count(1)
-        assert await ada.page.locator(PRICE).inner_text() == await bo.page.locator(PRICE).inner_text()
+        await _show_the_same(ada.page.locator(PRICE), bo.page.locator(PRICE))
         await _photographed(ada, bo, "by-hand-active")
         await expect(ada.page.get_by_text("An outcome can be proposed from")).to_have_count(1)
         await expect(ada.page.locator("[data-resolve] button")).to_be_disabled()
@@ -291,6 +292,15 @@ async def test_a_market_lives_by_the_hands_of_two_wallets_side_by_side(
         await _photographed(ada, bo, "by-hand-finalized")
         await ada.button("Disconnect").click()
         await expect(ada.button("Connect wallet")).to_be_visible()
+
+
+async def _show_the_same(one: Locator, other: Locator) -> None:
+    """Both pages come to the same text; each hears of a change by its own socket, one a moment before the other."""
+
+    async def texts() -> set[str]:
+        return {await one.inner_text(), await other.inner_text()}
+
+    await until(texts, lambda seen: len(seen) == 1)
 
 
 async def _photographed(ada: Trader, bo: Trader, name: str) -> None:

@@ -1,7 +1,7 @@
 """The pool serves in order, never hands out a spoiled connection, and says so when it cannot serve."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -10,7 +10,7 @@ import pytest
 from kit.waiting import until
 from zmart.errors import Busy, ConfigError, ReadOnly, StoreError, Unavailable
 from zmart.store.connection import connect
-from zmart.store.pool import Pool
+from zmart.store.pool import Connection, Pool
 
 
 @pytest.fixture
@@ -104,14 +104,44 @@ async def test_no_server_is_one_sentence() -> None:
 # ------------------------------------------------------------------------- what a real server says, and what it means
 
 
-async def test_a_statement_on_a_connection_that_was_cut_is_unavailable_and_not_a_bug(pool: Pool) -> None:
+async def _listen(connection: Connection) -> None:
+    await connection.add_listener("anything", lambda *_: None)
+
+
+async def _transact(connection: Connection) -> None:
+    async with connection.transaction():
+        pass
+
+
+async def _read_in_pieces(connection: Connection) -> None:
+    async for _ in connection.pieces("SELECT 1", size=1):
+        pass
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda connection: connection.execute("SELECT 1"),
+        lambda connection: connection.executemany("SELECT $1::integer", [(1,)]),
+        lambda connection: connection.fetch("SELECT 1"),
+        lambda connection: connection.fetchrow("SELECT 1"),
+        lambda connection: connection.fetchval("SELECT 1"),
+        _listen,
+        _read_in_pieces,
+        _transact,
+    ],
+    ids=["execute", "executemany", "fetch", "fetchrow", "fetchval", "listen", "pieces", "transaction"],
+)
+async def test_what_begins_on_a_connection_that_was_cut_is_unavailable_and_not_a_bug(
+    pool: Pool, begin: Callable[[Connection], Awaitable[object]]
+) -> None:
     async with pool.acquire() as connection:
         ended = asyncio.Event()
         connection.add_termination_listener(lambda *_: ended.set())
         await pool.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
         await asyncio.wait_for(ended.wait(), 5)
-        with pytest.raises(Unavailable, match="InterfaceError"):
-            await connection.fetchval("SELECT 1")
+        with pytest.raises(Unavailable, match="ended the connection"):
+            await begin(connection)
 
 
 async def test_two_statements_at_once_on_one_connection_are_a_bug_and_not_unavailable(pool: Pool) -> None:

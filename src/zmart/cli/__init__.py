@@ -52,6 +52,9 @@ def root(
     ] = False,
 ) -> None:
     """The backend of ZMART, a prediction market on Solana."""
+    from zmart.cli.command_logs import configure_command
+
+    configure_command()
 
 
 def main() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zmart.cli import intents
-from zmart.cli.errors import does_service_work
+from zmart.cli.errors import one_sentence
 from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
 from zmart.cli.text_argument import accepted_text
@@ -29,7 +28,7 @@ _MAX_INTENTS = 1_000
 decisions = typer.Typer(no_args_is_help=True, help="Review the results of disputes.")
 
 
-@does_service_work
+@one_sentence
 def aggregate(market: Market = None, json: Json = False) -> None:
     """Decide due proposals once, like the aggregator's next tick: count, record on chain, approve or reject."""
     from zmart.services.aggregator.service import Aggregator
@@ -42,7 +41,7 @@ def aggregate(market: Market = None, json: Json = False) -> None:
     _once(market, json, work)
 
 
-@does_service_work
+@one_sentence
 def finalize(market: Market = None, json: Json = False) -> None:
     """Finalize due markets once, like the monitor's next tick. Chain time determines what is due."""
     from zmart.services.monitor.service import Monitor
@@ -56,7 +55,7 @@ def finalize(market: Market = None, json: Json = False) -> None:
 
 
 @decisions.command("release")
-@does_service_work
+@one_sentence
 def release(
     market: Annotated[str, typer.Argument(help=HELP)],
     note: Annotated[str, typer.Option(help="reason, stored with the release")],
@@ -83,7 +82,7 @@ def release(
 
 
 @decisions.command("reviews")
-@does_service_work
+@one_sentence
 def list_reviews(json: Json = False) -> None:
     """List dispute results with a review; waiting ones first."""
 
@@ -109,7 +108,6 @@ def _once(market: str | None, json: bool, work: Work) -> None:
     from zmart.local.addresses import stack_settings
 
     ref = None if market is None else market_ref(market)
-    _log_to_stderr()
 
     async def run() -> bool:
         settings = stack_settings()
@@ -152,18 +150,6 @@ async def _report(
         ]
         typer.echo("\n".join(lines) if lines else "nothing was due")
     return all(job.status != "failing" for job in open_jobs)
-
-
-def _log_to_stderr() -> None:
-    """Send logs to standard error; standard output is for the result."""
-    import logging
-
-    import structlog
-
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-    )
 
 
 def register(root: typer.Typer) -> None:

@@ -35,19 +35,6 @@ def exit_status(problem: ZmartError) -> int:
     return 2 if is_setting else 1
 
 
-def does_service_work(command: Callable[P, R]) -> Callable[P, R]:
-    """`one_sentence` for commands that do what services do: what those log goes to standard error, from warnings on."""
-
-    @wraps(command)
-    def logging(*arguments: P.args, **options: P.kwargs) -> R:
-        from zmart.ops.logs import configure_command
-
-        configure_command()
-        return command(*arguments, **options)
-
-    return one_sentence(logging)
-
-
 def needs_local_stack(command: Callable[P, R]) -> Callable[P, R]:
     """`one_sentence` for commands of the local stack: without the extra `local` the sentence says what to install."""
 

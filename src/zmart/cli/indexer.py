@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zmart.cli.errors import does_service_work
+from zmart.cli.errors import one_sentence
 from zmart.cli.text_argument import accepted_text
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Which = Annotated[
 
 
 @app.command()
-@does_service_work
+@one_sentence
 def backfill(
     from_slot: Annotated[
         int | None,
@@ -70,7 +70,7 @@ def backfill(
 
 
 @app.command()
-@does_service_work
+@one_sentence
 def rebuild(json: Json = False) -> None:
     """Compute every projection again from the stored events, beside the live ones, and compare byte by byte.
 
@@ -101,7 +101,7 @@ def rebuild(json: Json = False) -> None:
 
 
 @app.command()
-@does_service_work
+@one_sentence
 def audit(json: Json = False) -> None:
     """Compare the index with the accounts on chain, field by field; exit status 1 if anything differs."""
     from zmart.services.indexer.audit import audit as run
@@ -121,7 +121,7 @@ def audit(json: Json = False) -> None:
 
 
 @app.command()
-@does_service_work
+@one_sentence
 def reread(json: Json = False) -> None:
     """Read again the transactions whose events this version could not decode before (after an update or another
     IDL)."""
@@ -135,7 +135,7 @@ def reread(json: Json = False) -> None:
 
 
 @letters.command("list")
-@does_service_work
+@one_sentence
 def list_letters(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="maximum number of rows")] = 100,
     json: Json = False,
@@ -155,7 +155,7 @@ def list_letters(
 
 
 @letters.command()
-@does_service_work
+@one_sentence
 def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Json = False) -> None:
     """Show a dead letter with what was delivered."""
     from zmart.store import inbox
@@ -172,7 +172,7 @@ def show(which: Annotated[str, typer.Argument(help="id or signature")], json: Js
 
 
 @letters.command()
-@does_service_work
+@one_sentence
 def replay(which: Which, json: Json = False) -> None:
     """Try dead letters again; a running indexer does so at once."""
     from zmart.store import inbox
@@ -188,7 +188,7 @@ def replay(which: Which, json: Json = False) -> None:
 
 
 @letters.command()
-@does_service_work
+@one_sentence
 def drop(
     which: Which,
     yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
@@ -214,23 +214,9 @@ def _none_is_an_error(number: int) -> None:
         raise typer.Exit(1)
 
 
-def _quiet_logs() -> None:
-    """Send logs to standard error; standard output is for the result."""
-    import sys
-
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 def _with_engine(work: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
     from zmart.local.addresses import stack_settings
     from zmart.services.indexer.engine import opened
-
-    _quiet_logs()
 
     async def run() -> None:
         async with opened(stack_settings()) as engine:
@@ -242,8 +228,6 @@ def _with_engine(work: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
 def _with_pool(work: Callable[[Pool], Coroutine[Any, Any, None]]) -> None:
     from zmart.local.addresses import database_url
     from zmart.store.pool import Pool
-
-    _quiet_logs()
 
     async def run() -> None:
         pool = await Pool.open(database_url(), size=1)

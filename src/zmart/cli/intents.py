@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from zmart.cli.errors import does_service_work
+from zmart.cli.errors import one_sentence
 from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
 from zmart.cli.text_argument import accepted_text
@@ -43,7 +43,7 @@ class ResolvedState(StrEnum):
 
 
 @app.command("list")
-@does_service_work
+@one_sentence
 def list_intents(
     state: Annotated[IntentStateName | None, typer.Option(help="only this state, such as uncertain")] = None,
     market: Annotated[str | None, typer.Option(help=f"only this market: {HELP}")] = None,
@@ -68,7 +68,7 @@ def list_intents(
 
 
 @app.command()
-@does_service_work
+@one_sentence
 def show(intent: IntentId, json: Json = False) -> None:
     """Show an intent with every signature that was made for it."""
 
@@ -92,7 +92,7 @@ def show(intent: IntentId, json: Json = False) -> None:
 
 
 @app.command()
-@does_service_work
+@one_sentence
 def resolve(
     intent: IntentId,
     outcome: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zmart.cli.errors import does_service_work, one_sentence
+from zmart.cli.errors import one_sentence
 from zmart.cli.market_argument import HELP
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-@does_service_work
+@one_sentence
 def snapshot(
     market: Annotated[str | None, typer.Option(help=f"{HELP} (default: all markets)")] = None,
     day: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from zmart.cli.errors import does_service_work
+from zmart.cli.errors import one_sentence
 
 app = typer.Typer(no_args_is_help=True, help="Manage lists of wallets that may vote (the rule listed:CID).")
 
@@ -22,7 +22,7 @@ class ListSigner(StrEnum):
 
 
 @app.command("list-sign")
-@does_service_work
+@one_sentence
 def list_sign(
     wallets: Annotated[Path, typer.Argument(help="text file with one wallet address per line")],
     file: Annotated[Path, typer.Argument(help="where to save the signed list")],

@@ -22,22 +22,11 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from zmart.ops.line_writer import LineWriter
 from zmart.services.workers.slot import worker_slot
 from zmart.settings import Settings
 
 log = structlog.get_logger()
-
-
-class LineWriter(structlog.PrintLogger):
-    """Write lines to a stream; what that does not take (a full disk, a reader that has ended) is lost."""
-
-    def msg(self, message: str) -> None:
-        """Write a line."""
-        with suppress(OSError, ValueError):
-            super().msg(message)
-
-    log = debug = info = warn = warning = msg
-    fatal = failure = err = error = critical = exception = msg
 
 
 def configure(settings: Settings, service: str) -> None:
@@ -54,15 +43,6 @@ def configure(settings: Settings, service: str) -> None:
     _take_over_standard_logs([structlog.stdlib.add_logger_name, *shared], render)
     _take_over_exceptions()
     _keep_crashes(settings.zmart_home / "run", service)
-
-
-def configure_command() -> None:
-    """Set up the logs of a command that does a service's work: warnings and errors, on standard error, for a person."""
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=lambda *_: LineWriter(sys.stderr),
-    )
 
 
 def log_loop_errors(loop: asyncio.AbstractEventLoop) -> None:

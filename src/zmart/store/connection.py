@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import asyncpg
 from asyncpg.transaction import Transaction
 
-from zmart.errors import SettingError
+from zmart.errors import SettingError, Unavailable
 from zmart.loopback import database_address
 from zmart.store import metrics, server_sessions
 from zmart.store.connection_watch import ConnectionWatch
@@ -32,6 +32,7 @@ _TCP_OPTIONS = {
     "TCP_USER_TIMEOUT": 10_000,  # milliseconds
 }
 """A connection whose other end is gone ends within about ten seconds, idle or not; by default after hours."""
+_ENDED = "PostgreSQL is unavailable (it ended the connection)."
 _ENDS_A_STATEMENT = (*DRIVER_ERRORS, asyncio.CancelledError)
 
 
@@ -134,6 +135,13 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         self.statement_began_s = monotonic()
         if self.watch is not None:
             self.watch.arm()
+
+    def _check_open(self) -> None:
+        """Refuse what begins on a connection that has ended: a transaction, a cursor, LISTEN. asyncpg calls it first in
+        each, and raises what it also raises for a call that is wrong."""
+        if self.is_closed():
+            metrics.errors.labels(Unavailable.__name__).inc()
+            raise Unavailable(_ENDED)
 
     async def _raise(self, problem: BaseException) -> NoReturn:
         """Raise the store's error for `problem`, or `problem` itself if it is a bug or a cancellation."""

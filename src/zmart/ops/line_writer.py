@@ -1,0 +1,19 @@
+"""Write log lines to a stream that may take none."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import structlog
+
+
+class LineWriter(structlog.PrintLogger):
+    """Write lines to a stream; what that does not take (a full disk, a reader that has ended) is lost."""
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
