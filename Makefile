@@ -3,8 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
-# Tests wait for processes more than they compute: one worker more than cores.
-WORKERS ?= $(shell echo $$(($(CORES) + 1)))
+# Tests wait for processes as long as they compute: two workers more than cores.
+WORKERS ?= $(shell echo $$(($(CORES) + 2)))
 VENV := .venv
 BIN := $(VENV)/bin
 # not the script: its first line cannot hold every path
@@ -64,7 +64,7 @@ demo: setup ## play a market's life against the running stack (starts one if non
 	@$(ZMART) demo
 
 faults: setup-dev ## the long runs: faults, load, every page, the stack from an installed wheel
-	$(BIN)/pytest tests/faults tests/simulation tests/acceptance/test_installation.py tests/acceptance/test_rollback.py tests/acceptance/test_explorer_long.py -m "slow or not slow"
+	SCREENSHOTS=1 $(BIN)/pytest tests/faults tests/simulation tests/acceptance/test_installation.py tests/acceptance/test_rollback.py tests/acceptance/test_kill_services.py tests/acceptance/test_explorer_long.py -m "slow or not slow"
 
 deploy-test: setup-dev ## what deploy/ holds, run with the programs that it is for; says which are missing
 	$(BIN)/pytest tests/deploy -m "slow or not slow"

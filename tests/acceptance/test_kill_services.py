@@ -8,6 +8,8 @@ import random
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from zmart.local.demo.play import play
 from zmart.local.demo.report import StepResult
 from zmart.local.stack import supervisor_of
@@ -36,6 +38,7 @@ def killer(stack: Settings, seed: int) -> tuple[Callable[[str, str], None], list
     return on_start, killed
 
 
+@pytest.mark.slow
 def test_a_life_goes_on_while_every_service_is_killed(stack: Settings) -> None:
     on_start, killed = killer(stack, seed=20261124)
 

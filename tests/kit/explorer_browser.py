@@ -1,5 +1,6 @@
 """A reader of the explorer: headless Chromium, its complaints collected, its pages photographed and judged by axe."""
 
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,8 +71,9 @@ async def reader(browser: Browser, base_url: str, **options: Any) -> AsyncIterat
 
 
 async def keep(page: Page, name: str) -> None:
-    """A photograph under artifacts/."""
-    await page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+    """A photograph under artifacts/, in the long runs: it takes seconds of each test."""
+    if "SCREENSHOTS" in os.environ:
+        await page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
 async def faults(page: Page, axe: str) -> list[str]:
