@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+import uvloop
 
 from kit.raw_client import RawClient, connected, listening, request
 from kit.waiting import until
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.connection_counts import ConnectionCounts
-from zmart.services.connection_limits import ConnectionBounds, UnfinishedBody
+from zmart.services.connection_limits import ConnectionBounds, LimitedConnection, UnfinishedBody
 from zmart.services.contract import Receive, Scope, Send
 from zmart.services.gateway.http.problems import explain
 from zmart.services.head_bounds import HeadBounds
@@ -46,6 +48,42 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 async def client_of(bounds: ConnectionBounds) -> AsyncIterator[RawClient]:
     async with listening(app, bounds) as port, connected(port) as client:
         yield client
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HT",
+        request("/"),
+        request("/", "Content-Length: 9\r\n", "POST") + b"part",
+        b"no HTTP\r\n\r\n",
+    ],
+    ids=["nothing", "half a head", "a request", "half a body", "no HTTP"],
+)
+def test_connections_that_have_ended_leave_nothing_in_memory(sent: bytes) -> None:
+    """A16: on the event loop of the services, whose timers keep what was current when they began."""
+
+    async def client(port: int) -> None:
+        async with connected(port) as client:
+            client.writer.write(sent)
+            await client.writer.drain()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await client.reader.read(65_536)
+
+    async def play() -> None:
+        async with listening(app, ConnectionBounds()) as port:
+            for _ in range(10):
+                await asyncio.gather(*(client(port) for _ in range(10)))
+            await until(lambda: _connections_in_memory() == 0)
+
+    uvloop.run(play())
+
+
+def _connections_in_memory() -> int:
+    gc.collect()
+    return sum(isinstance(each, LimitedConnection) for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"\r\n\r\n"])

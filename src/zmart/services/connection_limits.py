@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, MutableMapping
-from contextvars import ContextVar
 from typing import Any, cast
 
 import msgspec
@@ -31,7 +30,9 @@ _COLLECT_AFTER_BYTES = 16 * 1024 * 1024
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing for each byte of a body: a chunk of one byte has five."""
 
-_current: ContextVar[LimitedConnection | None] = ContextVar("connection", default=None)
+_CONNECTION = "zmart.connection"
+"""Key of a request's scope, for ConnectionBoundsMiddleware alone. A context variable would be in the context of each
+timer that begins meanwhile, and uvloop's timers keep theirs when they are cancelled: nothing would ever be freed."""
 
 
 class ConnectionBounds(msgspec.Struct, frozen=True):
@@ -93,7 +94,6 @@ class LimitedConnection(asyncio.Protocol):
         if not self._in_progress and self._waiting_since is None:
             self._waiting_since = self._loop.time()
         self._received.add(len(data))
-        _current.set(self)
         for start in range(0, len(data), self._piece_bytes):
             piece = data[start : start + self._piece_bytes]
             self._framing_bytes += len(piece)
@@ -263,6 +263,7 @@ class _ParsedMessages(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        cast("dict[str, Any]", self.scope)[_CONNECTION] = self._connection
         self._connection.head_begins()
 
     def on_headers_complete(self) -> None:
@@ -302,7 +303,7 @@ class ConnectionBoundsMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request within the bounds."""
-        connection = _current.get() if scope["type"] == "http" else None
+        connection: LimitedConnection | None = scope.pop(_CONNECTION, None)
         if connection is None:
             await self._app(scope, receive, send)
             return
