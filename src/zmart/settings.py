@@ -183,6 +183,7 @@ class Settings(BaseSettings):
     local_chain_rpc_port: int = _local("chain_rpc_port", 8899, ge=0, le=65535)
     local_chain_ws_port: int = _local("chain_ws_port", 8900, ge=0, le=65535)
     local_chain_slot_ms: int = _local("chain_slot_ms", 100, ge=10, le=10_000)
+    local_chain_growth_mib: int = Field(default=512, ge=0, le=1_000_000)
     local_postgres_port: int = _local("postgres_port", 54329, ge=0, le=65535)
     local_redis_port: int = _local("redis_port", 63799, ge=0, le=65535)
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
+from solders.keypair import Keypair
 
 from kit import commands
 from kit.waiting import until
+from zmart.chain import compose
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
+from zmart.errors import ChainError
 from zmart.local.chain.keys import key_path
 from zmart.local.processes import free_port
+from zmart.market.types import Address, Lamports
 from zmart.settings import Settings
 
 ELSEWHERE = "127.0.0.2"
@@ -57,6 +64,62 @@ async def test_the_chain_alone_has_the_program_and_its_keys_and_ends_when_it_is_
         os.kill(chain.pid, signal.SIGTERM)
         assert await chain.wait() == 0
     assert not listens(ELSEWHERE, port)
+
+
+async def test_a_chain_that_has_grown_restarts_and_remembers_every_transaction_that_it_confirmed(
+    environment,
+):
+    """P21: Surfpool keeps every transaction in memory; clients meet a chain that is unavailable for seconds, nothing else."""
+    url = f"http://{ELSEWHERE}:{environment['LOCAL_CHAIN_RPC_PORT']}"
+    chain = await commands.start(
+        "run", "chain", env={**environment, "LOCAL_CHAIN_GROWTH_MIB": "8"}, stdout=asyncio.subprocess.PIPE
+    )
+    assert chain.stdout is not None
+    starts = 0
+
+    async def count_starts() -> None:
+        nonlocal starts
+        async for line in chain.stdout:
+            starts += line.startswith(b"ready: ")
+
+    counting = asyncio.create_task(count_starts())
+    try:
+        await until(lambda: starts == 1, every_s=0.2)
+        confirmed: list[str] = []
+        async with Rpc([url], attempts=1) as rpc:
+            genesis = await rpc.get_genesis_hash()
+            payer = Keypair()
+            await rpc.request_airdrop(Address(str(payer.pubkey())), Lamports(10**9))
+
+            async def send() -> bool:
+                with suppress(ChainError):
+                    await asyncio.gather(*(confirm(rpc, payer, confirmed) for _ in range(20)))
+                return starts > 1
+
+            await until(send, within_s=90)
+            assert await rpc.get_genesis_hash() == genesis
+            statuses = await asyncio.gather(*(rpc.get_transaction_json(signature) for signature in confirmed))
+        assert len(confirmed) >= 40
+        assert statuses.count(None) == 0
+    finally:
+        os.kill(chain.pid, signal.SIGTERM)
+        assert await chain.wait() == 0
+        await counting
+
+
+async def confirm(rpc: Rpc, payer: Keypair, confirmed: list[str]) -> None:
+    """One more transaction; its signature, once the chain has confirmed it."""
+    blockhash = (await rpc.get_latest_blockhash()).blockhash
+    memo = compose.compile(payer.pubkey(), [compose.memo(token_hex(8))], blockhash)
+    raw = bytes(compose.sign(memo, [payer]))
+    await rpc.simulate(raw)
+    signature = await rpc.send_raw_transaction(raw)
+
+    async def is_confirmed() -> bool:
+        return (await rpc.get_signature_statuses([signature])).values != [None]
+
+    await until(is_confirmed)
+    confirmed.append(signature)
 
 
 async def test_the_providers_listen_where_they_are_told_to(environment):

@@ -107,6 +107,7 @@ WRONG = [
     ("ALERT_WEBHOOK_URL", f"hooks.example/{SECRET}"),
     ("LOCAL_REDIS_PORT", "many"),
     ("LOCAL_CHAIN_SLOT_MS", "1"),
+    ("LOCAL_CHAIN_GROWTH_MIB", "-1"),
 ]  # fmt: skip
 
 

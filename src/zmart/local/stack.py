@@ -99,6 +99,7 @@ class LocalStack:
             self.settings.local_node_bin,
             self.settings.local_chain_slot_ms,
             self.settings.local_bind_host,
+            self.settings.local_chain_growth_mib,
         )
 
     @property

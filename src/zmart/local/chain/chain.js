@@ -1,5 +1,5 @@
 'use strict';
-// node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms> [host]
+// node chain.js <addon folder> <state folder> <rpc port> <ws port> <slot ms> <host> <growth in MiB, 0: no limit>
 // A Solana chain for one machine: Surfpool on fixed ports, with state that survives restarts.
 const path = require('path');
 const { Journal } = require('./journal.js');
@@ -7,7 +7,7 @@ const { Recorder, exportAccounts } = require('./recorder.js');
 const { base58 } = require('./base58.js');
 const { chainTime, travel } = require('./clock.js');
 const { methods } = require('./history.js');
-const { caller, forward, serveRpc } = require('./rpc.js');
+const { caller, closed, forward, serveRpc } = require('./rpc.js');
 const { guards } = require('./sending.js');
 const { loadAccounts } = require('./snapshot.js');
 
@@ -16,9 +16,13 @@ const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
 const PROGRAM_HEADER = 36; // then 4 bytes of kind and 32 of the address of the account with the code
 const PROGRAM_DATA_HEADER = 45;
+const EXIT_TO_RESTART = 75; // exit status, as sysexits' EX_TEMPFAIL: who started the chain starts it again
+const MIB = 1024 * 1024;
+const GROWTH_MS = 2000;
+const ANSWERED_MS = 5000;
 const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken
 
-const [addonFolder, stateFolder, rpcPort, wsPort, slotMs, host = '127.0.0.1'] = process.argv.slice(2);
+const [addonFolder, stateFolder, rpcPort, wsPort, slotMs, host, growthMib] = process.argv.slice(2);
 
 async function main() {
   const { Surfnet } = require(path.join(addonFolder, 'node_modules', '@solana', 'surfpool-linux-x64-gnu'));
@@ -41,9 +45,10 @@ async function main() {
 
   const special = methods(journal, recorder, heightOffset, Number(slotMs));
   const guarded = guards(journal, (problem) => recorder.flush().finally(() => fail(problem)), () => recorder.unwritten);
-  await serveRpc(chain.rpcUrl, { special, guarded }, host, Number(rpcPort));
+  const server = await serveRpc(chain.rpcUrl, { special, guarded }, host, Number(rpcPort));
   await forward(Number(new URL(chain.wsUrl).port), host, Number(wsPort));
   recorder.run();
+  if (Number(growthMib)) restartOnceGrown(server, recorder, Number(growthMib));
   // Errors that must end the chain call `fail`. Any other error affects only its request.
   for (const kind of ['uncaughtException', 'unhandledRejection']) {
     process.on(kind, (problem) => console.error(`a request failed: ${problem?.stack ?? problem}`));
@@ -53,9 +58,21 @@ async function main() {
   console.log(`the chain answers on ${rpcPort} (RPC) and ${wsPort} (WebSocket); ${isNew ? 'it is new' : memory}`);
 }
 
-async function finish(recorder) {
+/** Surfpool keeps every transaction in memory, some 25 KB, and has no setting that bounds them. The journal has them, too. */
+function restartOnceGrown(server, recorder, mib) {
+  const before = process.memoryUsage.rss();
+  const watching = setInterval(async () => {
+    if (process.memoryUsage.rss() - before < mib * MIB) return;
+    clearInterval(watching);
+    console.log(`the chain has grown by ${mib} MiB: it restarts from its journal, which takes seconds`);
+    await closed(server, ANSWERED_MS); // else what is executed while the journal is written would be undone
+    finish(recorder, EXIT_TO_RESTART);
+  }, GROWTH_MS);
+}
+
+async function finish(recorder, status = 0) {
   await recorder.save().catch(fail);
-  process.exit(0); // the kernel frees the ports quicker than Surfnet.stop(), which waits for its servers
+  process.exit(status); // the kernel frees the ports quicker than Surfnet.stop(), which waits for its servers
 }
 
 /** Restore accounts and programs, then set the clock: slots and time never decrease. */

@@ -12,7 +12,7 @@ from zmart.chain.rpc import Rpc
 from zmart.errors import ConfigError
 from zmart.local.chain.genesis import prepare_chain, shipped_program
 from zmart.local.chain.keys import load_keys
-from zmart.local.chain.server import STOP, ChainServer
+from zmart.local.chain.server import EXIT_TO_RESTART, STOP, ChainServer
 from zmart.local.child_environment import inherited
 from zmart.local.processes import stop, wait_until
 from zmart.local.stack import addon_folder
@@ -33,16 +33,23 @@ def run(settings: Settings) -> None:
         settings.local_node_bin,
         settings.local_chain_slot_ms,
         settings.local_bind_host,
+        settings.local_chain_growth_mib,
     )
     server.prepare()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+    while (status := _run_once(server, settings)) == EXIT_TO_RESTART:
+        pass
+    raise ConfigError(f"The local chain ended by itself with {status}.")
+
+
+def _run_once(server: ChainServer, settings: Settings) -> int:
     process = subprocess.Popen(server.command(), stdin=subprocess.DEVNULL, env=inherited(), process_group=0)
     try:
         wait_until(server.answers, server.title, READY_WITHIN_S, process)
         asyncio.run(_prepare(server, settings))
         print(f"ready: {server.rpc_url}", flush=True)
-        raise ConfigError(f"The local chain ended by itself with {process.wait()}.")
+        return process.wait()
     finally:
         stop(process, STOP)
 

@@ -163,4 +163,12 @@ function listening(server, host, port) {
   });
 }
 
-module.exports = { caller, serveRpc, forward };
+/** Take no more requests; resolves once those under way are answered, or after `withinMs`. */
+async function closed(server, withinMs) {
+  const answered = new Promise((resolve) => server.close(resolve));
+  server.closeIdleConnections();
+  await Promise.race([answered, new Promise((resolve) => setTimeout(resolve, withinMs))]);
+  server.closeAllConnections();
+}
+
+module.exports = { caller, closed, serveRpc, forward };

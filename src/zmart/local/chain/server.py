@@ -16,6 +16,8 @@ from zmart.setting_values import reachable
 STOP = signal.SIGTERM
 HOST = "127.0.0.1"
 SLOT_MS = 50
+EXIT_TO_RESTART = 75
+"""Exit status of a chain that has grown: started once more, it restores its journal."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # Surfpool copies the list of an owner's accounts, 44 characters each, at each new one. With room for such pieces in the
 # cache of each thread glibc does that in half the time: 10,000 accounts of one owner are restored in 3 s instead of 6.
@@ -29,7 +31,10 @@ MAPPED_BELOW_BYTES = 32 * 1024 * 1024
 
 
 class ChainServer(ChildServer):
-    """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` of `host` and its WebSocket on `ws_port`."""
+    """Run a chain with its state in `folder`, JSON-RPC on `rpc_port` of `host` and its WebSocket on `ws_port`.
+
+    Once its memory has grown by `growth_mib` (0: never) the process ends with EXIT_TO_RESTART.
+    """
 
     title = "The local chain"
     log_name = "chain.log"
@@ -44,6 +49,7 @@ class ChainServer(ChildServer):
         local_node_bin: Path | None = None,
         slot_ms: int = SLOT_MS,
         host: str = HOST,
+        growth_mib: int = 0,
     ) -> None:
         super().__init__(folder)
         self.rpc_port = rpc_port
@@ -51,6 +57,7 @@ class ChainServer(ChildServer):
         self.addon_folder = addon_folder.resolve()
         self.slot_ms = slot_ms
         self.host = host
+        self.growth_mib = growth_mib
         self._node_bin = local_node_bin
 
     @property
@@ -73,7 +80,7 @@ class ChainServer(ChildServer):
         script = Path(__file__).with_name("chain.js")
         program = node.find_node(self._node_bin)
         ports = [self.rpc_port, self.ws_port, self.slot_ms]
-        arguments = [self.addon_folder, self.folder, *ports, self.host]
+        arguments = [self.addon_folder, self.folder, *ports, self.host, self.growth_mib]
         return start_command(
             ["/usr/bin/env", self._allocator(), program, script, *arguments], die_with_parent=STOP
         )
