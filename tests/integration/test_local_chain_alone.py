@@ -69,7 +69,7 @@ async def test_the_chain_alone_has_the_program_and_its_keys_and_ends_when_it_is_
 async def test_a_chain_that_has_grown_restarts_and_remembers_every_transaction_that_it_confirmed(
     environment,
 ):
-    """P21: Surfpool keeps every transaction in memory; clients meet a chain that is unavailable for seconds, nothing else."""
+    """P21: Surfpool keeps every transaction in memory. Clients find it unavailable for seconds, no more."""
     url = f"http://{ELSEWHERE}:{environment['LOCAL_CHAIN_RPC_PORT']}"
     chain = await commands.start(
         "run", "chain", env={**environment, "LOCAL_CHAIN_GROWTH_MIB": "8"}, stdout=asyncio.subprocess.PIPE

@@ -62,7 +62,7 @@ async function main() {
 function restartOnceGrown(server, recorder, mib) {
   const before = process.memoryUsage.rss();
   const watching = setInterval(async () => {
-    if (process.memoryUsage.rss() - before < mib * MIB) return;
+    if (process.memoryUsage.rss() - before < mib * MIB || recorder.unwritten) return;
     clearInterval(watching);
     console.log(`the chain has grown by ${mib} MiB: it restarts from its journal, which takes seconds`);
     await closed(server, ANSWERED_MS); // else what is executed while the journal is written would be undone
