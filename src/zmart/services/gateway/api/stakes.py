@@ -16,7 +16,7 @@ EVIDENCE = quota("documents of evidence", 50)
 
 
 async def is_funded(context: AppContext, wallet: Wallet, needed: Lamports) -> bool:
-    """Return whether the wallet holds `needed`. Raises ChainError while no RPC tells."""
+    """Return whether the wallet holds `needed`. Raises ChainError while no RPC answers."""
     return await context.chain().get_balance(Address(wallet)) >= needed
 
 
