@@ -20,7 +20,8 @@ from zmart.proofs.log_documents import MAX_PAGE, LogPage
 
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 _LARGE_FILE_S = 3_600.0
-_MOST_WAITS = 5
+_MOST_REQUESTS = 10
+_BUSY = frozenset((429, 502, 503, 504))
 
 
 async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
@@ -85,15 +86,15 @@ async def read_pages(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
 
 
 async def _patient(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """Read a page; at the API's rate limit wait as long as it requests, since a long log has more pages than the limit
-    allows in a minute."""
-    for _ in range(_MOST_WAITS):
+    """Read a page. While the API is busy, or at its rate limit, wait as long as it requests: a long log has more pages
+    than the limit allows in a minute."""
+    for _ in range(_MOST_REQUESTS - 1):
         answer = await request()
-        if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
-            break
+        if answer.status_code not in _BUSY:
+            return answer
         seconds = parse_decimal(answer.headers.get("retry-after", ""))
         await asyncio.sleep(1 if seconds is None else min(seconds, 60))
-    return answer
+    return await request()
 
 
 def _page(raw: bytes, market_id: MarketId) -> LogPage:

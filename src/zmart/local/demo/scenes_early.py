@@ -141,8 +141,12 @@ async def activate(world: DemoWorld, play: MarketPlay) -> StepOutcome:
 
 async def cancel(world: DemoWorld, play: MarketPlay) -> StepOutcome:
     """Cancel a market as the operator; the service holds the admin's key in the local stack and sends it."""
-    answer = await world.api.post(f"/api/markets/{play.id}/cancel", {}, world.operator_token)
+    signature = ""
+    try:
+        answer = await world.api.post(f"/api/markets/{play.id}/cancel", {}, world.operator_token)
+        signature = str(answer.get("signature", ""))
+    except ApiRefusal as refused:
+        if refused.status != 409 or not refused.is_retry:  # the first answer was lost
+            raise
     done = await world.reached(play, "CANCELLED")
-    return StepOutcome(
-        transaction=str(answer.get("signature", "")), slot=done.slot, index=done.index, socket=done.socket
-    )
+    return StepOutcome(transaction=signature, slot=done.slot, index=done.index, socket=done.socket)
