@@ -297,7 +297,18 @@ async def test_only_signed_transactions_of_the_program_are_relayed(stage: Stage)
     assert "not signed" in (await relayed(compose.unsigned(message))).json()["message"]
     refused = await relayed(compose.sign(message, [user]))
     assert refused.status_code == 409, refused.text
-    assert (await relayed(b"rubbish")).status_code == 400
+    for rubbish in (
+        b"",
+        b"\0",
+        b"\x80",
+        b"\x81",
+        b"\xff",
+        b"rubbish",
+        bytes(1_232),
+        b"\x81" * 4_096,
+        bytes(9_999),
+    ):
+        assert (await relayed(rubbish)).status_code == 400, rubbish[:9]
     assert (await stage.here.post("/api/transactions", {"transaction": "%%"})).status_code == 400
     unknown = str(user.sign_message(b"never sent"))
     assert (await stage.here.get(f"/api/transactions/{unknown}")).status_code == 404

@@ -186,7 +186,10 @@ def _decode(text: str) -> bytes:
         raw = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         raise Invalid("transaction", "transaction must be base64.") from None
-    if not 0 < len(raw) <= (most := max_transaction_bytes(raw)):
+    if not raw:
+        raise Invalid("transaction", "transaction is empty.")
+    most = max_transaction_bytes(raw)
+    if len(raw) > most:
         raise Invalid(
             "transaction",
             f"This one has {len(raw)} bytes; a transaction has at most {most} (version 1: {MAX_V1_BYTES}).",
