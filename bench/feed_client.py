@@ -57,7 +57,8 @@ class FeedClient:
 
     def opened(self) -> None:
         assert self.opening is not None
-        self.opening.set_result(None)
+        if not self.opening.done():  # nobody waits for it any more: the client is about to disconnect
+            self.opening.set_result(None)
 
     def lost(self) -> None:
         """Try again, if the storm has begun and this client is not back."""

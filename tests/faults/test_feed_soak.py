@@ -105,5 +105,6 @@ async def test_1000_clients_come_and_go_for_an_hour_and_memory_is_flat(
     """SOAK_SECONDS says how long; the slope counts after the first ten minutes, of a shorter run after a third."""
     result = await soak(database_url, redis_url, clients=1_000, stay_s=20, seconds=SOAK_S, changes_per_s=20)
     slope = result.slope_mb_per_h(min(WARM_UP_S, SOAK_S / 3))
-    print(f"{result.connects} connections, {result.samples[-1][1]:.1f} MB, {slope:+.2f} MB/h")
+    curve = ", ".join(f"{at:.0f} s: {mb:.1f}" for at, mb in result.samples[:: max(1, len(result.samples) // 12)])
+    print(f"{result.connects} connections, {slope:+.2f} MB/h; MB after {curve}")
     assert slope < SLOPE_MB_PER_H
