@@ -29,8 +29,8 @@ WHERE wallet = $1 AND traded_at < to_timestamp($2) AND {_IS_FINAL}
 _VOTERS = """
 (SELECT wallet FROM votes WHERE (market_id, kind) = ($1, $2)
  UNION SELECT wallet FROM onchain_votes WHERE (market_id, kind) = ($1, $2)) AS v
-LEFT JOIN vote_judgements j
-    ON (j.market_id, j.kind, j.wallet) = ($1, $2, v.wallet) AND j.opened_at = $3
+LEFT JOIN LATERAL (SELECT wallet, traded_lamports FROM vote_judgements  -- by its key: see store/vote_log.py
+    WHERE (market_id, kind, wallet) = ($1, $2, v.wallet) AND opened_at = $3 OFFSET 0) AS j ON true
 """
 _UNJUDGED = f"SELECT v.wallet FROM {_VOTERS} WHERE j.wallet IS NULL ORDER BY v.wallet"
 # Judgements by an incomplete index are repeated: the sums of all voters, one range of the index each.
