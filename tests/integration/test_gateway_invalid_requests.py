@@ -198,6 +198,8 @@ async def test_a_body_is_told_all_that_is_wrong(
             "offset": "offset goes up to 100000: use next_cursor to read on.",
             "cursor": "This cursor is invalid: start again without it.",
         }),
+        *((f"/api/markets?limit=x&offset={text}", {"limit": "limit must be an integer, not a string."})
+          for text in ("0.0", "-0", "1e3", "10.000")),
         ("/api/events/latest?types=x,trade&since=-1&limit=0", {
             "types": "types holds 'x'; there are market_state, trade, vote, discussion.",
             "since": "since must be an integer of at least 0.",

@@ -37,7 +37,7 @@ def bounded_offset(offset: int) -> int:
 
 
 def _check_offset(_: str, text: str) -> None:
-    bounded_offset(int(text))
+    bounded_offset(msgspec.convert(text, int, strict=False))  # "0.0" is an integer, too
 
 
 def _check_cursor(_: str, text: str) -> None:

@@ -22,6 +22,7 @@ MEANINGS = {
     408: "The body did not arrive in time.",
     409: "The present state does not allow it; for a trade, the program's refusal in words.",
     413: "The body is larger than `MAX_BODY_BYTES`.",
+    414: "Path and query have more than 8,192 bytes together.",
     415: "The body is not JSON.",
     429: "The caller's limit is used up: `Retry-After` says for how long.",
     500: "Something went wrong here; `request_id` is what the operator needs.",

@@ -14,7 +14,7 @@ from zmart.services.gateway.openapi import shapes
 from zmart.services.gateway.openapi.declarations import LINKS, MEANINGS, link_objects
 from zmart.services.gateway.openapi.shapes import Schema
 
-_OF_EVERYTHING = (400, 500, 503)
+_OF_EVERYTHING = (400, 414, 500, 503)
 _OF_WRITES = (408, 413, 415)
 _NUMERIC = {
     "name": "numeric",
