@@ -3,8 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
-# Tests wait for processes as long as they compute: two workers more than cores.
-WORKERS ?= $(shell echo $$(($(CORES) + 2)))
+# Tests wait for processes more than they compute: one worker more than cores.
+WORKERS ?= $(shell echo $$(($(CORES) + 1)))
 VENV := .venv
 BIN := $(VENV)/bin
 # not the script: its first line cannot hold every path
