@@ -59,12 +59,14 @@ def resident_bytes(url: str) -> int:
 
 
 async def test_the_cache_s_bytes_bound_what_many_addresses_take(database_url: str, redis_url: str) -> None:
+    """A7: what names an entry counts as the entry does."""
     grown = await grown_bytes(database_url, redis_url, 1_500, ANSWER_CACHE_BYTES=str(2 * MIB))
     assert grown < 24 * MIB  # 1,500 responses of this length are 45 MiB
 
 
 @pytest.mark.slow
 async def test_100_000_addresses_take_less_than_64_mib(database_url: str, redis_url: str) -> None:
+    """A7."""
     grown = await grown_bytes(database_url, redis_url, 100_000)
     print(f"{grown / MIB:.1f} MiB")
     assert grown < 64 * MIB

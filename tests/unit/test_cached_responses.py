@@ -57,6 +57,7 @@ def test_what_is_held_is_counted() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20_000), st.booleans()), max_size=200))
 def test_the_bound_holds_after_every_step(steps: list[tuple[int, int, bool]]) -> None:
+    """A7."""
     routes = CachedRoutes(100_000)
     for number, body_bytes, is_used in steps:
         made = route(number)
