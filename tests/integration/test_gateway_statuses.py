@@ -19,7 +19,7 @@ from kit.wallets import address, market_id, wallet
 from zmart.chain.rpc import Rpc
 from zmart.store import dispute_reviews
 
-COMMON = {400, 408, 413, 415, 429, 500, 503}
+COMMON = {400, 408, 413, 414, 415, 429, 500, 503}
 NOWHERE = "ab" * 32
 NEW = {
     "question": "Will the harbour be frozen in February?", "end_date": "2100-01-01", "b_parameter": 20 * SOL,

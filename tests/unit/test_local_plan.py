@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import msgspec
 import pytest
 
 from zmart.errors import ConfigError
+from zmart.local import processes
 from zmart.local.addresses import stack_settings
 from zmart.local.environment import environment, parts_of
 from zmart.local.local_secrets import LocalSecrets, load_secrets
@@ -143,3 +146,19 @@ def test_a_command_finds_the_stack_whose_ports_were_any_free_ones(
     finally:
         settings_of_process.cache_clear()
     assert (result.api_port, result.ws_port, result.indexer_port) == (23001, 4444, 23003)
+
+
+def test_a_port_that_was_chosen_is_not_chosen_again_by_any_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until its server listens, which takes seconds, nothing else shows that it is taken."""
+    monkeypatch.setattr(processes, "FIRST_PORT", processes.LAST_PORT - 60)
+    script = (
+        "from zmart.local import processes as p; p.FIRST_PORT = p.LAST_PORT - 60\n"
+        "print(*[p.free_port() for _ in range(20)])\ninput()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        chosen = [*map(int, other.stdout.readline().split()), *(free_port() for _ in range(20))]
+        other.communicate("\n")
+    assert len(set(chosen)) == 40

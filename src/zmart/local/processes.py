@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -10,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -57,12 +60,38 @@ FIRST_PORT, LAST_PORT = 20_000, 32_000
 between its choice and its use; wide enough that two stacks that start together choose different ports."""
 
 
+RESERVED_S = 60.0
+_reservations: deque[tuple[float, socket.socket]] = deque()
+
+
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 on which no process listens now."""
+    """Return a TCP port on 127.0.0.1 on which no process listens now, and which no other call returns for a minute, in
+    whatever process: its server may take that long to listen."""
     while True:
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
-        if port_is_free(port):
+        if port_is_free(port) and _reserve(port):
             return port
+
+
+def _reserve(port: int) -> bool:
+    """Reserve the port by an abstract socket, which Linux frees when this process ends."""
+    _release(time.monotonic() - RESERVED_S)
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0zmart-port-{port}")
+    except OSError:
+        reservation.close()
+        return sys.platform != "linux"
+    _reservations.append((time.monotonic(), reservation))
+    return True
+
+
+def _release(before_s: float) -> None:
+    while _reservations and _reservations[0][0] < before_s:
+        _reservations.popleft()[1].close()
+
+
+atexit.register(_release, math.inf)
 
 
 def port_is_free(port: int) -> bool:
