@@ -48,9 +48,8 @@ def test_clean_stops_the_stacks_of_its_checkout_first(tmp_path: Path, home: str)
     other = subprocess.Popen([sys.executable, "-c", sleeper], env={**os.environ, **mark(other_home)})
     try:
         wait_for(lambda: len(members(folder)) == 1 and len(members(other_home)) == 1)
-        with ThreadPoolExecutor(
-            1
-        ) as reaper:  # a process that ended and was not waited for still counts as there
+        # a process that ended and was not waited for still counts as there
+        with ThreadPoolExecutor(1) as reaper:
             ended = reaper.submit(ours.wait, 60)
             done = make(checkout, "clean")
         assert done.returncode == 0, done.stderr
