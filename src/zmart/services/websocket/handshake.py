@@ -100,6 +100,7 @@ class HandshakeProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting, and forget the connection."""
         self._stop_waiting()
+        del self._parser  # it holds this object: else both wait for a full garbage collection
         if self._client is not None:
             self._connections.leave(self._client)
 

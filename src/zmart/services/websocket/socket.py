@@ -84,6 +84,9 @@ class FrameReader(asyncio.Protocol):
         """Release the client."""
         self._ended()
         self._server.disconnected(self.connection)
+        # Both hold the library's object, which holds them: else all wait for a full garbage collection.
+        self._frames.parser.close()
+        self._frames.parser_exc = None
 
     def pause_writing(self) -> None:
         """Queue what is to be sent from now on."""
