@@ -26,6 +26,8 @@ BUILD_docker = --build-arg SOURCE_DATE_EPOCH=$(COMMIT_TIME)
 
 # what configures other programs of this user
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONWARNINGS BASH_ENV
+# with it every process compiles the whole source again
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 SEED ?=
