@@ -227,7 +227,7 @@ async function main() {
   const chain = { drainEvents: () => events.shift() ?? [] };
   const journal = { commit: (transactions) => written.push(...transactions) };
   const fail = (problem) => { console.log(problem); process.exit(1); };
-  const recorder = new Recorder(chain, call, journal, { genesis: {}, heightOffset: 0, fail });
+  const recorder = new Recorder(chain, call, journal, { genesis: {}, heightOffset: 0, slotMs: 50, fail });
   let flushes = 0;
   while (!written.length) { await recorder.flush(); flushes += 1; }
   console.log(`ended by ${ended} of ${answers.length}; written after ${flushes - 1} failures`);

@@ -5,13 +5,15 @@ const path = require('path');
 const { Journal } = require('./journal.js');
 const { Recorder, exportAccounts } = require('./recorder.js');
 const { base58 } = require('./base58.js');
-const { chainTime, travel } = require('./clock.js');
+const { chainTime, jumper, travel } = require('./clock.js');
+const { Gate } = require('./gate.js');
 const { methods } = require('./history.js');
 const { caller, closed, forward, serveRpc } = require('./rpc.js');
 const { guards } = require('./sending.js');
 const { loadAccounts } = require('./snapshot.js');
 
-const MARGIN_MS = 10000; // a chain that was killed may be ahead of its journal by this much
+const AHEAD_MS = 10000; // of a journal without reserved slots: so much a chain that was killed may be ahead of it
+const KILLED_BLOCKS = 1000; // more than pass while slots are reserved
 const BLOCKHASH_LIVES_BLOCKS = 151;
 const LOADER = 'BPFLoaderUpgradeab1e11111111111111111111111';
 const PROGRAM_HEADER = 36; // then 4 bytes of kind and 32 of the address of the account with the code
@@ -34,18 +36,20 @@ async function main() {
   const call = caller(chain.rpcUrl);
   const genesis = await exportAccounts(call);
   const isNew = journal.clock === null;
-  const margin = journal.clock?.ended ? 1 : Math.ceil(MARGIN_MS / Number(slotMs));
-  await Promise.all([journal.readTransactions(), isNew || restore(chain, call, journal, genesis, margin)]);
+  await Promise.all([journal.readTransactions(), isNew || restore(chain, call, journal, genesis)]);
   // Surfpool counts blocks, and numbers blockhashes, from 0 again. For our clients the height continues, past
   // every blockhash of the previous run: what was signed then and never landed has expired.
-  const heightOffset = isNew ? 0 : journal.clock.height + margin + BLOCKHASH_LIVES_BLOCKS;
+  const passed = journal.clock?.ended ? 1 : KILLED_BLOCKS;
+  const heightOffset = isNew ? 0 : journal.clock.height + passed + BLOCKHASH_LIVES_BLOCKS;
   clearInterval(draining);
-  const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, fail });
+  const recorder = new Recorder(chain, call, journal, { genesis, heightOffset, slotMs: Number(slotMs), fail });
   if (isNew) journal.commit([], {}, { ...recorder.clock, genesis: await call('getGenesisHash') });
+  await recorder.begin();
 
-  const special = methods(journal, recorder, heightOffset, Number(slotMs));
+  const gate = new Gate();
+  const special = methods(journal, recorder, gate, heightOffset, Number(slotMs));
   const guarded = guards(journal, (problem) => recorder.flush().finally(() => fail(problem)), () => recorder.unwritten);
-  const server = await serveRpc(chain.rpcUrl, { special, guarded }, host, Number(rpcPort));
+  const server = await serveRpc(chain.rpcUrl, { special, guarded, gate }, host, Number(rpcPort));
   await forward(Number(new URL(chain.wsUrl).port), host, Number(wsPort));
   recorder.run();
   if (Number(growthMib)) restartOnceGrown(server, recorder, Number(growthMib));
@@ -53,7 +57,7 @@ async function main() {
   for (const kind of ['uncaughtException', 'unhandledRejection']) {
     process.on(kind, (problem) => console.error(`a request failed: ${problem?.stack ?? problem}`));
   }
-  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => finish(recorder));
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => finish(server, recorder));
   const memory = `it remembers ${journal.accounts.size} accounts and ${journal.past.size} transactions`;
   console.log(`the chain answers on ${rpcPort} (RPC) and ${wsPort} (WebSocket); ${isNew ? 'it is new' : memory}`);
 }
@@ -61,22 +65,22 @@ async function main() {
 /** Surfpool keeps every transaction in memory, some 25 KB, and has no setting that bounds them. The journal has them, too. */
 function restartOnceGrown(server, recorder, mib) {
   const before = process.memoryUsage.rss();
-  const watching = setInterval(async () => {
+  const watching = setInterval(() => {
     if (process.memoryUsage.rss() - before < mib * MIB || recorder.unwritten) return;
     clearInterval(watching);
     console.log(`the chain has grown by ${mib} MiB: it restarts from its journal, which takes seconds`);
-    await closed(server, ANSWERED_MS); // else what is executed while the journal is written would be undone
-    finish(recorder, EXIT_TO_RESTART);
+    finish(server, recorder, EXIT_TO_RESTART);
   }, GROWTH_MS);
 }
 
-async function finish(recorder, status = 0) {
-  await recorder.save().catch(fail);
+async function finish(server, recorder, status = 0) {
+  await closed(server, ANSWERED_MS); // else what is executed, or shown, while the journal is written would be undone
+  await recorder.save(true).catch(fail);
   process.exit(status); // the kernel frees the ports quicker than Surfnet.stop(), which waits for its servers
 }
 
 /** Restore accounts and programs, then set the clock: slots and time never decrease. */
-async function restore(chain, call, journal, genesis, margin) {
+async function restore(chain, call, journal, genesis) {
   const known = [...journal.accounts].filter(([, { owner }]) => owner !== LOADER);
   // Surfpool's snapshots bring new accounts that are not programs, and bring them much faster.
   const isNew = ([address, { executable }]) => !executable && !Object.hasOwn(genesis, address);
@@ -85,11 +89,15 @@ async function restore(chain, call, journal, genesis, margin) {
   for (const [address, account] of journal.accounts) {
     if (account.owner === LOADER && account.executable) await writeProgram(call, address, account, journal);
   }
-  const { slot, unixTimestamp } = journal.clock;
-  await call('surfnet_timeTravel', { absoluteSlot: slot + margin });
-  if ((await chainTime(call)) < unixTimestamp) {
-    await travel(call, unixTimestamp * 1000, Number(slotMs));
-  }
+  const { unixTimestamp } = journal.clock;
+  const jump = jumper(call);
+  await jump({ absoluteSlot: shownSlot(journal.clock) + 1 });
+  if ((await chainTime(call)) < unixTimestamp) await travel(call, jump, unixTimestamp * 1000, Number(slotMs));
+}
+
+/** The latest slot that the chain of this journal can have shown. */
+function shownSlot({ slot, ended, reserved = slot + Math.ceil(AHEAD_MS / Number(slotMs)) }) {
+  return ended ? slot : reserved;
 }
 
 function setAccount(call, address, { lamports, owner, data, executable }) {

@@ -1,15 +1,22 @@
 'use strict';
 // Answer from the journal what Surfpool loses in a restart, so that a restarted chain continues as one chain.
 const { setTimeout } = require('timers/promises');
-const { travel } = require('./clock.js');
+const { epochInfo, jumper, slotsUntil, travel } = require('./clock.js');
+const { refusal } = require('./refusal.js');
 const { encoded, forAnyVersion, readable } = require('./rendering.js');
 
 const MOST_SIGNATURES = 1000;
 const FRESH_TRIES = 80;
 const FRESH_EVERY_MS = 25;
+const ALONE_WITHIN_MS = 2000;
+const INVALID_PARAMS = -32602;
+const AN_HOUR_MS = 3600000; // so far goes a call without a target, as Surfpool's own
 
-/** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` calls Surfpool. */
-function methods(journal, recorder, heightOffset, slotMs) {
+const RESET = 'this chain is not reset while it runs, since its slots never decrease: `zmart clean` erases it';
+
+/** The methods that we answer, as {name: async (call, params) => result}; `call(...params)` calls Surfpool. Through `gate`
+ * go the requests of clients. */
+function methods(journal, recorder, gate, heightOffset, slotMs) {
   const past = (signatures = []) => signatures.filter((signature) => journal.past.has(signature));
   const statusOf = ({ slot, err, blockTime }) => ({ slot, err, blockTime, confirmationStatus: 'finalized' });
 
@@ -98,11 +105,27 @@ function methods(journal, recorder, heightOffset, slotMs) {
 
   const higher = (block) => block && { ...block, blockHeight: block.blockHeight + heightOffset };
 
-  async function timeTravel(call, params) {
-    const target = params[0]?.absoluteTimestamp;
-    const result = target ? await travel(recorder.call, target, slotMs) : await call(...params);
-    recorder.jumped(result.absoluteSlot);
-    return result;
+  const jump = jumper(recorder.call, (act) => gate.alone(act, ALONE_WITHIN_MS));
+
+  /** Where it leads is recorded before: a chain that is killed on the way restarts there, not at an earlier slot. */
+  async function timeTravel(call, [target]) {
+    if (!Object.values(target ?? {}).every(Number.isSafeInteger)) return call(target); // which Surfpool refuses
+    const info = await epochInfo(recorder.call);
+    const slot = slotOf(target, info);
+    const timestamp = target?.absoluteTimestamp ?? (slot === undefined ? Date.now() + AN_HOUR_MS : undefined);
+    if (slot <= info.absoluteSlot) {
+      throw refusal(INVALID_PARAMS, `slot ${slot} is in the past: the chain is at slot ${info.absoluteSlot}`);
+    }
+    recorder.reserve(slot ?? info.absoluteSlot + await slotsUntil(recorder.call, timestamp, slotMs));
+    try {
+      const reached = slot === undefined
+        ? await travel(recorder.call, jump, timestamp, slotMs) : await jump({ absoluteSlot: slot });
+      recorder.arrived(reached.absoluteSlot);
+      return higher(reached);
+    } catch (problem) {
+      recorder.arrived();
+      throw problem;
+    }
   }
 
   return {
@@ -111,8 +134,14 @@ function methods(journal, recorder, heightOffset, slotMs) {
     getEpochInfo: async (call, params) => higher(await call(...params)),
     getGenesisHash: async () => journal.clock.genesis,
     surfnet_timeTravel: timeTravel,
+    surfnet_resetNetwork: async () => { throw refusal(INVALID_PARAMS, RESET); },
     zmart_save: () => recorder.save(),
   };
+}
+
+/** The slot that a call of surfnet_timeTravel names: an epoch is the slot with which it begins. */
+function slotOf(target, { slotsInEpoch }) {
+  return target?.absoluteEpoch === undefined ? target?.absoluteSlot : target.absoluteEpoch * slotsInEpoch;
 }
 
 module.exports = { methods };

@@ -2,13 +2,17 @@
 // Record what the chain does within moments: long before a slot is finalized.
 
 const { chainTime } = require('./clock.js');
+const { refusal } = require('./refusal.js');
 const { ANY_VERSION } = require('./rendering.js');
 
 const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken, and then answers nothing
 const FLUSH_MS = 50;
 const WRITE_AGAIN_MS = 1000;
 const MOST_TRIES = 40; // about 2 s for what Surfpool does not answer
-const CLOCK_EVERY_MS = 5000; // less than the margin that a killed chain is given
+const CLOCK_EVERY_MS = 5000;
+const AHEAD_MS = 10000; // so far ahead slots are reserved: as many as are skipped after a kill
+const STOP_MS = 2000; // so long before the end of what is reserved the chain stops
+const UNHEALTHY = -32005;
 const ACCOUNTS_AT_ONCE = 100;
 const EVERYTHING = { includeParsedAccounts: false, scope: 'network', filter: { includeProgramAccounts: true } };
 // Every new chain includes these.
@@ -19,12 +23,17 @@ const BUILT_IN_OWNERS = new Set([
 ]);
 
 class Recorder {
-  /** `genesis`: the accounts of a chain on which nothing has happened; `fail(problem)` ends the process. */
-  constructor(chain, call, journal, { genesis, heightOffset, fail }) {
+  /** `genesis`: the accounts of a chain on which nothing has happened; `fail(problem)` ends the process.
+   *
+   * The journal's clock has the slot up to which slots are `reserved`. The chain shows no later one, and a chain that was
+   * killed restarts behind it: so slots never decrease, whenever it is killed. */
+  constructor(chain, call, journal, { genesis, heightOffset, slotMs, fail }) {
     Object.assign(this, { chain, call, journal, genesis, heightOffset, fail });
     Object.assign(this, { turn: Promise.resolve(), writtenAt: 0, failures: 0 });
     Object.assign(this, { unwritten: null, notBefore: 0 }); // why the journal cannot be written, and when to try again
     this.clock = { slot: 0, unixTimestamp: 0, height: 0, ended: false };
+    Object.assign(this, { ahead: Math.ceil(AHEAD_MS / slotMs), stop: Math.ceil(STOP_MS / slotMs) });
+    Object.assign(this, { target: 0, stopped: false }); // target: the slot to which the clock is set now
     this.seen = []; // [signature, chain time] in the order of execution
     this.touched = new Set(); // addresses
     this.drain();
@@ -32,8 +41,15 @@ class Recorder {
     this.touched.clear();
   }
 
+  /** Reserve the first slots, before anything is shown. */
+  async begin() {
+    this.clock.slot = await this.call('getSlot', { commitment: 'processed' });
+    try { this.write([], {}); } catch (problem) { this.stumbled(problem); }
+    await this.stopIfShown();
+  }
+
   run() {
-    setInterval(() => this.drain(), DRAIN_MS);
+    setInterval(() => { this.drain(); this.stopIfShown(); }, DRAIN_MS);
     setInterval(() => this.flush(), FLUSH_MS);
   }
 
@@ -62,7 +78,9 @@ class Recorder {
     for (const event of this.chain.drainEvents()) {
       if (event.kind === 'aborted') this.fail(new Error(JSON.stringify(event)));
       const { clock, transactionSignature, accountPubkey } = event;
-      if (clock) Object.assign(this.clock, { slot: clock.slot, unixTimestamp: clock.unixTimestamp, ended: false });
+      // after a jump Surfpool's first event has the number of the slot in its epoch for the slot
+      if (clock?.slot > this.clock.slot) this.clock.slot = clock.slot;
+      if (clock) Object.assign(this.clock, { unixTimestamp: clock.unixTimestamp, ended: false });
       if (transactionSignature) this.seen.push([transactionSignature, this.clock.unixTimestamp]);
       if (accountPubkey) this.touched.add(accountPubkey);
     }
@@ -139,27 +157,61 @@ class Recorder {
   }
 
   write(transactions, accounts) {
+    this.clock.reserved = Math.max(this.clock.slot, this.target) + this.ahead;
     this.journal.commit(transactions, accounts, this.clock);
     this.writtenAt = Date.now();
     if (this.unwritten) console.error('the journal is written again');
     this.unwritten = null;
+    if (!this.stopped) return;
+    this.stopped = false;
+    this.call('surfnet_resumeClock').catch((problem) => this.fail(problem));
   }
 
-  /** The clock was set to `slot`: recorded before the caller gets the response. */
-  jumped(slot) {
-    this.clock.slot = slot;
+  /** Let no slot be shown that is not reserved. */
+  async stopIfShown() {
+    if (this.stopped || this.clock.slot < this.journal.clock.reserved - this.stop) return;
+    try {
+      this.write([], {});
+    } catch (problem) {
+      this.stumbled(problem);
+      await this.standStill();
+    }
+  }
+
+  async standStill() {
+    this.stopped = true;
+    console.error('the chain stands still until its journal can be written');
+    await this.call('surfnet_pauseClock').catch((problem) => this.fail(problem));
+  }
+
+  /** Reserve the slots up to `slot`, to which the clock is about to be set. Throws the error that the caller gets. */
+  reserve(slot) {
+    this.target = slot;
+    try {
+      this.write([], {});
+    } catch (problem) {
+      this.target = 0;
+      this.stumbled(problem);
+      throw refusal(UNHEALTHY, `Node is unhealthy: ${this.unwritten ?? problem.message}`);
+    }
+  }
+
+  /** The clock was set, to `slot` if that succeeded: recorded before the caller gets the response. */
+  arrived(slot = 0) {
+    this.target = 0;
+    this.clock.slot = Math.max(this.clock.slot, slot);
     this.write([], {});
   }
 
-  /** Record everything exactly, at a clean end. */
-  save() {
+  /** Record everything exactly; `isEnd`: after this nothing is shown any more. */
+  save(isEnd = false) {
     this.notBefore = 0;
-    const done = this.turn.then(() => this.record()).then(() => this.snapshot());
+    const done = this.turn.then(() => this.record()).then(() => this.snapshot(isEnd));
     this.turn = done.catch(() => {});
     return done;
   }
 
-  async snapshot() {
+  async snapshot(isEnd) {
     const now = await exportAccounts(this.call);
     const changed = {};
     for (const [address, account] of Object.entries(now)) {
@@ -167,8 +219,9 @@ class Recorder {
       if (JSON.stringify(account) !== JSON.stringify(before)) changed[address] = account;
     }
     for (const address of this.journal.accounts.keys()) if (!(address in now)) changed[address] = null;
+    const unixTimestamp = await chainTime(this.call);
     const slot = await this.call('getSlot', { commitment: 'processed' });
-    Object.assign(this.clock, { slot, unixTimestamp: await chainTime(this.call), ended: true });
+    Object.assign(this.clock, { slot, unixTimestamp, ended: isEnd });
     this.write([], changed);
     return { slot, accounts: this.journal.accounts.size, transactions: this.journal.transactions.size };
   }

@@ -67,8 +67,8 @@ function caller(url) {
 }
 
 /** Serve JSON-RPC on `port` of `host`: `special` methods by us, everything else by Surfpool at `url`, `guarded` ones
- * only if their guard lets them. */
-function serveRpc(url, { special, guarded }, host, port) {
+ * only if their guard lets them, each request as `gate` lets it pass. */
+function serveRpc(url, { special, guarded, gate }, host, port) {
   const call = caller(url);
   const isSpecial = (request) => Object.hasOwn(special, request?.method);
   const isGuarded = (request) => Object.hasOwn(guarded, request?.method);
@@ -114,7 +114,9 @@ function serveRpc(url, { special, guarded }, host, port) {
   /** An error fails only the request that caused it. */
   async function respond(request, response) {
     try {
-      const text = request.method === 'POST' ? await answer(await bodyOf(request)) : 'ok';
+      const isCall = request.method === 'POST';
+      const body = isCall ? await bodyOf(request) : '';
+      const text = isCall ? await gate.pass(() => answer(body)) : 'ok';
       response.writeHead(200, HEADERS).end(text);
     } catch (problem) {
       response.writeHead(problem.status ?? 502, HEADERS).end(problem.message);
