@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 _HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _LIBPQ_DEFAULTS = {"sslmode": "prefer", "target_session_attrs": "any"}
+_OF_SEVERAL_HOSTS = {"target_session_attrs": "primary"}
 
 
 def is_loopback(url: str) -> bool:
@@ -32,12 +33,16 @@ def socket_proxy(ws_url: str) -> Literal[True] | None:
 
 
 def database_address(database_url: str) -> str:
-    """Return the address of a database; on the loopback PGSSLMODE and PGTARGETSESSIONATTRS say nothing about it."""
-    if not is_loopback(database_url):
-        return database_url
+    """Return the address of a database: on the loopback PGSSLMODE and PGTARGETSESSIONATTRS say nothing about it, and of
+    several hosts the primary is meant."""
     parts = urlsplit(database_url)
+    defaults = _LIBPQ_DEFAULTS if is_loopback(database_url) else {}
+    if "," in parts.netloc.rpartition("@")[2]:
+        defaults = defaults | _OF_SEVERAL_HOSTS
     given = parse_qs(parts.query)
-    missing = [f"{name}={value}" for name, value in _LIBPQ_DEFAULTS.items() if name not in given]
+    missing = [f"{name}={value}" for name, value in defaults.items() if name not in given]
+    if not missing:
+        return database_url
     return urlunsplit(parts._replace(query="&".join(filter(None, [parts.query, *missing]))))
 
 

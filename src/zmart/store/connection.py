@@ -15,9 +15,9 @@ import asyncpg
 from asyncpg.transaction import Transaction
 
 from zmart.errors import SettingError, Unavailable
-from zmart.loopback import database_address
 from zmart.store import metrics, server_sessions
 from zmart.store.connection_watch import ConnectionWatch
+from zmart.store.database_hosts import open_connection
 from zmart.store.driver_errors import DRIVER_ERRORS, connect_error, store_error
 from zmart.store.missing_schema import REPORTED_BY, schema_error
 from zmart.store.server_sessions import ServerSession
@@ -191,8 +191,8 @@ async def connect_unprepared(database_url: str) -> Any:  # noqa: ANN401
 
 
 async def _connect(database_url: str, **options: Any) -> Any:  # noqa: ANN401
-    return await asyncpg.connect(
-        database_address(database_url), timeout=CONNECT_WITHIN_S, connection_class=StoreConnection, **options
+    return await open_connection(
+        database_url, timeout=CONNECT_WITHIN_S, connection_class=StoreConnection, **options
     )
 
 

@@ -68,6 +68,10 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     ),
     (TimeoutError, "check DATABASE_URL, that it runs and that no firewall is between"),
     (FileNotFoundError, "a file or socket is missing, check DATABASE_URL"),
+    (
+        asyncpg.TargetServerAttributeNotMatched,
+        "no host of DATABASE_URL that answers is a primary, promote a stand-by",
+    ),
 )
 _MESSAGES: Mapping[type[StoreError], str] = {
     Unavailable: "PostgreSQL is unavailable",

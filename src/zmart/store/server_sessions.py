@@ -14,7 +14,7 @@ from datetime import datetime
 import asyncpg
 import msgspec
 
-from zmart.loopback import database_address
+from zmart.store.database_hosts import open_connection
 from zmart.store.driver_errors import DRIVER_ERRORS
 
 WITHIN_S = 2.0
@@ -77,9 +77,7 @@ async def end(database_url: str, sessions: Collection[ServerSession]) -> None:
 async def short_connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """Open a connection for one question, with WITHIN_S for the whole block. Raises errors of the driver."""
     async with asyncio.timeout(WITHIN_S):
-        connection = await asyncpg.connect(
-            database_address(database_url), timeout=WITHIN_S, statement_cache_size=0
-        )
+        connection = await open_connection(database_url, timeout=WITHIN_S, statement_cache_size=0)
         try:
             yield connection
         finally:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
 from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from zmart.loopback import database_address
+from zmart.store.database_hosts import open_connection
 
 
 def _migrate(connection: Connection) -> None:
@@ -22,7 +21,7 @@ async def _run(url: str) -> None:
     # asyncpg reads the address itself, so that everything it accepts (sslmode and so on) works here too.
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(database_address(url)),
+        async_creator=lambda: open_connection(url),
         poolclass=pool.NullPool,
     )
     async with engine.connect() as connection:

@@ -1,0 +1,73 @@
+"""Connect to the primary among the hosts of a DATABASE_URL that names several.
+
+All hosts are asked at once: one that is cut off does not answer, and must not use up the time for the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import asyncpg
+
+from zmart.loopback import database_address
+from zmart.store.driver_errors import DRIVER_ERRORS
+
+_ONE_AFTER_THE_OTHER = {"any", "prefer-standby"}
+
+
+async def open_connection(database_url: str, **options: Any) -> Any:  # noqa: ANN401  # asyncpg publishes no types
+    """Return a connection to the host of `database_url`, or to the one of its hosts that takes writes; `options` are
+    those of `asyncpg.connect`. Raises errors of the driver, and ValueError for an address that cannot be parsed."""
+    address = database_address(database_url)
+    hosts = _one_by_one(address)
+    if len(hosts) == 1:
+        return await asyncpg.connect(address, **options)
+    attempts = [asyncio.ensure_future(asyncpg.connect(host, **options)) for host in hosts]
+    chosen = None
+    try:
+        chosen = await _first(attempts)
+        return chosen
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+            attempt.add_done_callback(lambda ended: _discard_unless(ended, chosen))
+
+
+def _one_by_one(address: str) -> list[str]:
+    """Return the address of each host, or the address itself where their order counts."""
+    parts = urlsplit(address)
+    user, at, hosts = parts.netloc.rpartition("@")
+    attribute = parse_qs(parts.query).get("target_session_attrs", [""])[-1]
+    if "," not in hosts or attribute in _ONE_AFTER_THE_OTHER:
+        return [address]
+    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+
+
+async def _first(attempts: list[asyncio.Future[Any]]) -> Any:  # noqa: ANN401
+    errors: list[BaseException] = []
+    waiting = set(attempts)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for attempt in done:
+            problem = attempt.exception()
+            if problem is None:
+                return attempt.result()
+            errors.append(problem)
+    raise min(errors, key=_rank)
+
+
+def _rank(problem: BaseException) -> int:
+    """What says most comes first: a bug, a refusal, a stand-by, a host that does not answer."""
+    if not isinstance(problem, DRIVER_ERRORS):
+        return 0
+    if isinstance(problem, asyncpg.PostgresError):
+        return 1
+    return 2 if isinstance(problem, asyncpg.TargetServerAttributeNotMatched) else 3
+
+
+def _discard_unless(attempt: asyncio.Future[Any], chosen: object) -> None:
+    """End a connection that came too late; an error that nobody asked for is taken, so that it is not logged."""
+    if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not chosen:
+        attempt.result().terminate()

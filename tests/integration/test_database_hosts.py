@@ -1,0 +1,93 @@
+"""A DATABASE_URL with several hosts leads to the primary among them, whatever the others do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from kit.tcp_proxy import TcpProxy
+from kit.waiting import until
+from zmart.errors import Unavailable
+from zmart.store.connection import connect
+from zmart.store.pool import Pool
+
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+
+def through(database_url: str, *ports: int) -> str:
+    """The address with these ports of this machine as its hosts."""
+    there = urlsplit(database_url)
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return there._replace(netloc=f"{there.username}:{there.password}@{hosts}").geturl()
+
+
+@asynccontextmanager
+async def two_hosts(database_url: str) -> AsyncIterator[tuple[TcpProxy, TcpProxy, str]]:
+    """Two ways to one server, which look like two hosts."""
+    async with TcpProxy.before(database_url) as first, TcpProxy.before(database_url) as second:
+        yield first, second, through(database_url, first.port, second.port)
+
+
+@pytest.mark.parametrize("fault", ["hang", "refuse"])
+async def test_a_host_that_is_gone_costs_no_time(database_url: str, fault: str) -> None:
+    """Asked one after the other, one that is cut off would use up the time for the one that works."""
+    async with two_hosts(database_url) as (first, _, url):
+        getattr(first, fault)()
+        began = time.monotonic()
+        connection = await connect(url)
+        assert await connection.fetchval("SELECT 1") == 1
+        assert time.monotonic() - began < 2
+        await connection.close()
+
+
+async def test_a_pool_moves_to_the_other_host_when_its_own_is_cut_off(database_url: str) -> None:
+    async with two_hosts(database_url) as (first, second, url):
+        second.refuse()
+        pool = await Pool.open(url, size=1)
+        await second.restore()
+        first.hang()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await pool.fetchval("SELECT 1")
+        assert await pool.fetchval("SELECT 1") == 1
+        assert time.monotonic() - began < 8
+        await pool.close()
+
+
+async def test_a_connection_that_comes_too_late_is_ended(database_url: str) -> None:
+    async with two_hosts(database_url) as (_, _, url):
+        for _ in range(3):
+            connection = await connect(url)
+            await until(lambda c=connection: c.fetchval(_SESSIONS), lambda open_now: open_now == 1)
+            await connection.close()
+
+
+async def test_a_host_that_starts_is_passed_over(database_url: str) -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        writer.close()
+
+    here = urlsplit(database_url).port
+    assert here is not None
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as starting:
+        port = starting.sockets[0].getsockname()[1]
+        connection = await connect(through(database_url, port, here) + "?sslmode=disable")
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+        with pytest.raises(Unavailable, match="starting up"):
+            await connect(through(database_url, port, port) + "?sslmode=disable")
+
+
+async def test_hosts_without_a_primary_are_told_so(database_url: str) -> None:
+    """Here a server that is a primary, of which a stand-by is demanded: the same check the other way around."""
+    async with TcpProxy.before(database_url) as gone:
+        gone.refuse()
+        url = through(database_url, urlsplit(database_url).port or 0, gone.port)
+        with pytest.raises(Unavailable, match="promote a stand-by"):
+            await connect(url + "?target_session_attrs=standby")
