@@ -15,6 +15,7 @@ from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
 from zmart.feed.wire import WireMessage
 from zmart.store import change_feed
+from zmart.store.connection import connect
 
 MARKET = "ab" * 32
 WALLET = "1" * 32
@@ -96,6 +97,22 @@ async def test_the_other_relay_takes_over_when_the_leader_ends(database_url, poo
             return second_starts_later.leading
 
         await until(leads)
+
+
+async def test_the_relay_of_a_process_that_is_stopped_is_taken_over_within_ten_seconds(
+    database_url, pool, redis
+):
+    """Its session stays, for the kernel answers in its place. One that has nothing to relay keeps its lock."""
+    stopped = await connect(database_url)
+    try:
+        assert await change_feed.try_relay_lock(stopped)
+        async with relaying(database_url, redis) as first, relaying(database_url, redis) as second:
+            await until(lambda: first.leading or second.leading, within_s=10)
+            leader = first if first.leading else second
+            await asyncio.sleep(8)  # longer than a leader may be silent
+            assert (first.leading, second.leading) == (leader is first, leader is second)
+    finally:
+        stopped.terminate()
 
 
 async def test_appending_again_or_with_a_hole_changes_nothing(redis):

@@ -194,7 +194,7 @@ def test_both_ends_of_a_connection_notice_that_the_other_is_gone(database_url: s
             "SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000,
         }  # fmt: skip
         assert servers == {
-            "tcp_keepalives_idle": "10", "tcp_user_timeout": "20000", "idle_in_transaction_session_timeout": "1min",
+            "tcp_keepalives_idle": "10", "tcp_user_timeout": "20000", "idle_in_transaction_session_timeout": "8s",
         }  # fmt: skip
 
 

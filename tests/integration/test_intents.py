@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
@@ -21,10 +22,11 @@ from zmart.decisions.workers import MarketWorkers
 from zmart.errors import NotFound, StoreError, Unavailable
 from zmart.market.types import Signature, Slot
 from zmart.store import alerts, intents, market_work
+from zmart.store.connection import connect
 from zmart.store.intent_claims import Claims
 from zmart.store.intents import Action, IntentRow, IntentState
 from zmart.store.market_work import Job
-from zmart.store.pool import Pool
+from zmart.store.pool import Connection, Pool
 
 MARKET = market_id(1)
 Tick = Callable[[], Awaitable[None]]
@@ -96,6 +98,41 @@ async def test_who_loses_the_lock_can_no_longer_write_and_a_stand_by_can(
             assert second_result.intent.state is IntentState.PLANNED
     async with claims.claim(intent.id) as second_result:  # with a new session
         assert second_result is not None
+
+
+async def test_a_process_that_is_stopped_loses_its_intents_within_ten_seconds(
+    pool: Pool, database_url: str, intent: IntentRow
+) -> None:
+    """Its session stays, for the kernel answers in its place. One that only works for long on an intent keeps it."""
+    busy = await intents.plan(pool, market_id(2), Action.FINALIZE_MARKET, 0, {})
+    async with (
+        await Claims.open(database_url) as worker,
+        await Claims.open(database_url) as stand_by,
+        stopped_holder(database_url, intent) as session,
+        worker.claim(busy.id) as kept,
+    ):
+        assert kept is not None
+        began = time.monotonic()
+        assert not await stand_by.is_free(intent.id)
+        await until(lambda: stand_by.is_free(intent.id), within_s=10, every_s=0.5)
+        assert time.monotonic() - began > 2, "it was not waited for"
+        with pytest.raises(Unavailable):
+            await session.fetchval("SELECT 1")
+        assert not await stand_by.is_free(busy.id)
+        await kept.journal.save_signed(str(busy.id), ONE, b"raw", 10)
+
+
+@asynccontextmanager
+async def stopped_holder(database_url: str, intent: IntentRow) -> AsyncIterator[Connection]:
+    """The session of a process that took an intent and was then stopped."""
+    connection = await connect(database_url)
+    try:
+        await connection.execute(
+            "SELECT pg_advisory_lock(hashtextextended('zmart intent ' || $1, 0))", str(intent.id)
+        )
+        yield connection
+    finally:
+        connection.terminate()
 
 
 async def test_a_journal_keeps_every_signature_and_what_became_of_it(

@@ -25,6 +25,8 @@ BATCH = 500
 _REFILL = 10_000  # an empty stream is refilled with this many newest changes
 _FALLBACK_POLL_S = 3.0
 _LOCK_RETRY_S = 1.0
+_SILENT_AFTER_S = 7.0
+"""A leader without a statement for so long is stopped: it polls every few seconds, whatever Redis does."""
 _PRUNE_EVERY_S = 60.0
 _RETRY_S = 0.5
 _APPENDING = "Appending to Redis"
@@ -84,6 +86,9 @@ class FeedRelay:
         while True:
             if await change_feed.try_relay_lock(connection):
                 break
+            if await change_feed.end_silent_relay(connection, _SILENT_AFTER_S):
+                log.warning("the feed relay of another process was stopped, its session is ended")
+                continue
             await asyncio.sleep(_LOCK_RETRY_S)
         self.outages.end(_WORK)
         self.leading = True

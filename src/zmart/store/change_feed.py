@@ -9,6 +9,7 @@ import msgspec
 
 from zmart.errors import StoreError
 from zmart.market.types import MarketId
+from zmart.store import session_locks
 from zmart.store.pool import Connection, Pool, Record
 
 NOTIFICATION = "zmart_feed"
@@ -174,6 +175,11 @@ async def try_relay_lock(connection: Connection) -> bool:
     """Take the relay's lock for the life of this connection. Returns False when another process holds it."""
     taken: bool = await connection.fetchval(_TRY_LOCK, _RELAY_LOCK)
     return taken
+
+
+async def end_silent_relay(connection: Connection, silent_s: float) -> bool:
+    """End the session of a relay that has run no statement for `silent_s` seconds. Returns whether there was one."""
+    return await session_locks.end_silent_holder(connection, _RELAY_LOCK, silent_s)
 
 
 async def renew_epoch(db: Pool | Connection) -> str:

@@ -2,26 +2,35 @@
 
 When the process dies, or its connection to PostgreSQL breaks, the server ends that session, and with it every lock: a
 stand-by may resume, and a process that lost the session can no longer write into the journal, and so never sends.
+The session of a process that is stopped stays, since its kernel answers for it: each session says every second that its
+process works, and one that has said nothing for some seconds is ended by the process that wants its lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from uuid import UUID
 
 import msgspec
 
+from zmart.errors import StoreError
+from zmart.store import session_locks
 from zmart.store.intents import IntentRow, Journal, one
 from zmart.store.pool import Connection, Pool, Record
 
+_KEY = "SELECT hashtextextended('zmart intent ' || $1, 0)"
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('zmart intent ' || $1, 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('zmart intent ' || $1, 0))"
 _IS_FREE = """
 WITH lock AS (SELECT hashtextextended('zmart intent ' || $1, 0) AS key)
 SELECT CASE WHEN pg_try_advisory_lock(key) THEN pg_advisory_unlock(key) ELSE false END FROM lock
 """
+_WORKS = "SELECT 1"
+_WORKS_EVERY_S = 1.0
+SILENT_AFTER_S = 4.0
+"""A holder that has said nothing for so long is stopped, or so busy that it cannot work on its intents in time."""
 # A peer that vanished is given up after 8 s, so that its locks are free within 10 s.
 _KEEPALIVE = """
 SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives_interval', '2', false),
@@ -63,6 +72,7 @@ class Claims:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._mine: set[UUID] = set()
+        self._saying: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, database_url: str, wait_s: float = 30.0) -> Claims:
@@ -102,10 +112,18 @@ class Claims:
         if intent_id in self._mine:
             return False
         session = await self._alive()
+        if await session.fetchval(_IS_FREE, str(intent_id)):
+            return True
+        key = await session.fetchval(_KEY, str(intent_id))
+        assert isinstance(key, int)
+        if not await session_locks.end_silent_holder(session, key, SILENT_AFTER_S):
+            return False
         return await session.fetchval(_IS_FREE, str(intent_id)) is True
 
     async def close(self) -> None:
         """End the session, and with it every remaining lock."""
+        if self._saying is not None:
+            self._saying.cancel()
         if self._session is not None:
             self._session.connection.terminate()
         await self._stack.aclose()
@@ -119,7 +137,18 @@ class Claims:
                 connection = await self._stack.enter_async_context(self._pool.acquire())
                 await connection.execute(_KEEPALIVE)
                 self._session = _LockSession(connection)
+                if self._saying is not None:
+                    self._saying.cancel()
+                self._saying = asyncio.create_task(_say_that_it_works(self._session))
             return self._session
+
+
+async def _say_that_it_works(session: _LockSession) -> None:
+    """Run a statement every second until the session has ended; who uses it next opens another one."""
+    with suppress(StoreError):
+        while True:
+            await asyncio.sleep(_WORKS_EVERY_S)
+            await session.fetchval(_WORKS)
 
 
 async def _unlock(session: _LockSession, intent_id: UUID) -> None:

@@ -19,11 +19,12 @@ from zmart.store.driver_errors import DRIVER_ERRORS
 
 WITHIN_S = 2.0
 
-# Settings of the session, for the server's end of a connection that is gone: it must not keep locks.
+# Settings of the session, for the server's end of a connection that is gone: it must not keep locks. Nor must that of a
+# process that is stopped, whose kernel still answers: nothing of ours pauses for seconds within a transaction.
 _BEGIN = """
 SELECT pid, backend_start AS started_at, set_config('tcp_keepalives_idle', '10', false),
     set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false),
-    set_config('tcp_user_timeout', '20000', false), set_config('idle_in_transaction_session_timeout', '60000', false)
+    set_config('tcp_user_timeout', '20000', false), set_config('idle_in_transaction_session_timeout', '8000', false)
 FROM pg_stat_activity WHERE pid = pg_backend_pid()
 """
 # Another role's session and a server that does not track activity show no state: then the session is taken to work.

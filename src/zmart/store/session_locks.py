@@ -1,0 +1,35 @@
+"""End the session that holds an advisory lock when its process no longer works.
+
+A process that is stopped, or a machine that is paused, keeps its session: the kernel answers keepalive probes. So
+holders run a statement now and then on the session that holds the lock, and one that has been idle for too long is
+ended.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+_END_SILENT = """
+SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)) FROM (
+    SELECT DISTINCT a.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.classid::bigint = ($1::bigint >> 32) & 4294967295 AND l.objid::bigint = $1::bigint & 4294967295
+      AND a.usename = current_user AND a.pid <> pg_backend_pid()
+      AND a.state LIKE 'idle%' AND a.state_change < clock_timestamp() - $2 * interval '1 s'
+) silent
+"""
+
+
+class Database(Protocol):
+    """What runs a statement: a pool, a connection, a session that several tasks share."""
+
+    async def fetchval(self, sql: str, *arguments: object) -> object:
+        """Run a statement and return the first column of its first row."""
+        ...
+
+
+async def end_silent_holder(db: Database, key: int, silent_s: float) -> bool:
+    """End the session that holds the lock `key` (one number of 64 bits) if it has run no statement for `silent_s`
+    seconds. Returns whether one was ended. Raises StoreError."""
+    return bool(await db.fetchval(_END_SILENT, key, silent_s))
