@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zmart.cli.errors import one_sentence
+
+if TYPE_CHECKING:
+    from zmart.store.migrate import SchemaStatus
 
 app = typer.Typer(no_args_is_help=True, help="Update, revert or inspect the database's schema.")
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -21,7 +24,8 @@ def _url() -> str:
 @app.command()
 @one_sentence
 def up(json: Json = False) -> None:
-    """Run every migration that the database lacks; harmless if there is none."""
+    """Run every migration that the database lacks; harmless if there is none. Services may run: while one of them holds
+    a lock that a migration needs, it is tried again, for a minute."""
     from zmart.store import migrate
 
     _show(migrate.upgrade(_url()), json)
@@ -45,16 +49,22 @@ def rollback(
 @app.command()
 @one_sentence
 def status(json: Json = False) -> None:
-    """Print the database's revision and the newest one; exit status 1 if they differ, or if other migrations made the
-    database."""
+    """Print the database's revision and the newest one; exit status 1 if this version does not work in the database:
+    the schema is older, or newer without what this version needs, or other migrations made it."""
     import asyncio
 
     from zmart.store import migrate
 
     schema = asyncio.run(migrate.status(_url()))
     _show(schema, json)
-    if not schema.up_to_date:
+    if not schema.works:
         raise typer.Exit(1)
+
+
+def _state(schema: SchemaStatus) -> str:
+    if schema.is_newer:
+        return "newer, and this version works on it"
+    return "up to date" if schema.up_to_date else schema.problem or "run `zmart migrate up`"
 
 
 def _show(schema: object, json: bool) -> None:
@@ -66,7 +76,7 @@ def _show(schema: object, json: bool) -> None:
     if json:
         typer.echo(msgspec.json.encode(schema))
     else:
-        state = "up to date" if schema.up_to_date else schema.problem or "run `zmart migrate up`"
+        state = _state(schema)
         typer.echo(f"database: {schema.current or 'empty'}, newest: {schema.head} ({state})")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import structlog
+
 from zmart.errors import ConfigError
 from zmart.store import migrate, status
 from zmart.store.migrations import mismatch
@@ -9,11 +11,13 @@ from zmart.store.pool import Connection
 from zmart.store.sessions import session
 
 OLDEST_MAJOR = 15
+log = structlog.get_logger()
 
 
 async def require_usable(database_url: str) -> None:
     """Return if this version can work in the database. Raises SettingError for a pooler in transaction mode,
-    ConfigError for another schema than this version's or too old a server, StoreError when nobody can tell."""
+    ConfigError for a schema on which this version does not work, or too old a server, StoreError when nobody can
+    tell."""
     async with session(database_url) as connection:
         await _require_usable(connection)
 
@@ -39,5 +43,7 @@ def _require_version(connection: Connection) -> None:
 
 
 def _require_schema(schema: migrate.SchemaStatus) -> None:
-    if (problem := schema.problem or mismatch(schema.current)) is not None:
-        raise ConfigError(problem)
+    if not schema.works:
+        raise ConfigError(schema.problem or mismatch(schema.current))
+    if schema.is_newer:
+        log.info("a newer version migrated the database", revision=schema.current, newest_known=schema.head)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from zmart.errors import StoreError
+from zmart.errors import Busy, StoreError
 from zmart.store import change_feed
 from zmart.store.connection import connect
 from zmart.store.driver_errors import DRIVER_ERRORS, store_error
-from zmart.store.migrations import HEAD, REVISIONS, fingerprint
+from zmart.store.migrations import HEAD, REVISIONS, fingerprint, oldest_code_in
 from zmart.store.pool import Connection
 from zmart.store.sessions import session
 
@@ -19,8 +21,12 @@ _LOCK = 0x7A6D617274  # any number that is used for nothing else: two migrations
 _VERSION = "SELECT version_num FROM alembic_version"
 _HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _FINGERPRINTS = "SELECT revision, fingerprint FROM schema_migrations"
+_COMMENT = "SELECT obj_description('alembic_version'::regclass, 'pg_class')"
 _HAS_FINGERPRINTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 _TRY_LOCK = "SELECT pg_advisory_lock($1)"
+LOCKS_WITHIN_S = 60.0
+"""How long a migration is tried again that did not get its locks."""
+_PAUSE_S = 1.0
 _OTHER_MIGRATION = (
     "This database was created by a different migration {}, so this version cannot change its schema. Start with an "
     "empty database (`zmart up --fresh` on the local stack; elsewhere create one, set DATABASE_URL and run `zmart "
@@ -29,14 +35,25 @@ _OTHER_MIGRATION = (
 _UNKNOWN_REVISION = (
     "This database has revision {}, which this version does not know: install the version that created it."
 )
+_NOT_BY_THIS_VERSION = (
+    "This database has revision {}, on which this version works, but which it does not know: migrate it with the "
+    "version that created it."
+)
 
 
 class SchemaStatus(msgspec.Struct, frozen=True):
-    """`current` is None for an empty database. `problem`: why this version cannot migrate it to `head`."""
+    """`current` is None for an empty database. `problem`: why this version cannot migrate it to `head`. `is_newer`: a
+    newer version migrated it, and left what this version needs."""
 
     current: str | None
     head: str
     problem: str | None = None
+    is_newer: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether this version works in the database."""
+        return self.up_to_date or self.is_newer
 
     @property
     def up_to_date(self) -> bool:
@@ -55,27 +72,38 @@ async def status_of(connection: Connection) -> SchemaStatus:
     """Return the same as `status`, on a connection."""
     has = await connection.fetchval(_HAS_VERSION)
     current = await connection.fetchval(_VERSION) if has else None
-    return SchemaStatus(current, HEAD, await _problem(connection, current))
-
-
-async def _problem(connection: Connection, current: str | None) -> str | None:
     if current is None:
-        return None
-    if current not in REVISIONS:
-        return _UNKNOWN_REVISION.format(current)
+        return SchemaStatus(None, HEAD)
+    if current in REVISIONS:
+        known = REVISIONS[: REVISIONS.index(current) + 1]
+        return SchemaStatus(current, HEAD, await _problem(connection, known))
+    oldest_code = oldest_code_in(await connection.fetchval(_COMMENT), current)
+    if oldest_code is None or oldest_code > HEAD:
+        return SchemaStatus(current, HEAD, _UNKNOWN_REVISION.format(current))
+    problem = await _problem(connection, REVISIONS)
+    return SchemaStatus(current, HEAD, problem, is_newer=problem is None)
+
+
+async def _problem(connection: Connection, known: Sequence[str]) -> str | None:
+    """Return that another text than ours made the database, if it did."""
     has = await connection.fetchval(_HAS_FINGERPRINTS)
     recorded = dict(await connection.fetch(_FINGERPRINTS)) if has else {}
-    for revision in REVISIONS[: REVISIONS.index(current) + 1]:
+    for revision in known:
         if recorded.get(revision) != fingerprint(revision):
             return _OTHER_MIGRATION.format(revision)
     return None
 
 
 def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
-    """Migrate the database to `revision`; cheap if it has that revision. A restored database begins a new epoch of its
-    change feed. Blocks, so never call it in a running loop. Raises StoreError for a database that other migrations
-    created, or that is unavailable, busy or read-only."""
+    """Migrate the database to `revision`; cheap if it has that revision. A newer schema on which this version works is
+    left as it is. A restored database begins a new epoch of its change feed. Blocks, so never call it in a running
+    loop. Raises StoreError for a database that other migrations created, or that is unavailable, busy or read-only."""
     after = _checked(database_url)
+    if after.is_newer:
+        if revision != "head":
+            raise StoreError(_NOT_BY_THIS_VERSION.format(after.current))
+        asyncio.run(_renew_restored_epoch(database_url))
+        return after
     if revision != "head" or not after.up_to_date:
         asyncio.run(_guarded(database_url, "upgrade", revision))
         after = asyncio.run(status(database_url))
@@ -86,8 +114,10 @@ def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
 
 def rollback(database_url: str, revision: str = "-1") -> SchemaStatus:
     """Revert the newest migration, or all down to `revision` ("base" empties the schema). Blocks. Raises StoreError for
-    a database that other migrations created."""
-    _checked(database_url)
+    a database that other migrations created, or a newer version."""
+    before = _checked(database_url)
+    if before.is_newer:
+        raise StoreError(_NOT_BY_THIS_VERSION.format(before.current))
     asyncio.run(_guarded(database_url, "downgrade", revision))
     return asyncio.run(status(database_url))
 
@@ -103,10 +133,25 @@ async def _guarded(database_url: str, command: str, revision: str) -> None:
     lock = await connect(database_url, statement_within_s=None)
     try:
         await lock.execute(_TRY_LOCK, _LOCK)
-        await asyncio.to_thread(_alembic, database_url, command, revision)
+        await _with_locks(database_url, command, revision)
         await _job_tables(lock, needed=not (command == "downgrade" and revision == "base"))
     finally:
         await lock.close()
+
+
+async def _with_locks(database_url: str, command: str, revision: str) -> None:
+    """Run one of Alembic's commands; again, while others hold the locks that it needs. Nobody waits behind it in
+    between."""
+    deadline_s = time.monotonic() + LOCKS_WITHIN_S
+    while True:
+        try:
+            await asyncio.to_thread(_alembic, database_url, command, revision)
+        except Busy:
+            if time.monotonic() >= deadline_s:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def _alembic(database_url: str, command: str, revision: str) -> None:

@@ -2,11 +2,16 @@
 
 Alembic keeps the order. A released migration never changes: the fingerprint of its SQL is written into the database
 that it creates (table schema_migrations), and a test holds it.
+
+Each migration declares `oldest_code`: the oldest revision whose code works on the schema that it makes. The database
+keeps that for code which does not know the migration, in the comment of Alembic's table, beside the revision.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from importlib import import_module
 from pathlib import Path
 
 VERSIONS = Path(__file__).parent / "versions"
@@ -15,6 +20,12 @@ REVISIONS = tuple(sorted(folder.name.partition("_")[0] for folder in VERSIONS.gl
 
 HEAD = REVISIONS[-1]
 
+LOCK_WITHIN_S = 1
+"""A statement of a migration waits for a lock no longer: what needs the table later waits behind it."""
+
+_LIMIT = f"SET LOCAL lock_timeout = '{LOCK_WITHIN_S}s'"
+_MARK = "COMMENT ON TABLE alembic_version IS 'revision {}: code from {} on works'"
+_MARKED = re.compile(r"revision (\w+): code from (\w+) on works")
 _NO_SCHEMA = "The database of DATABASE_URL has no schema of ours: run `zmart migrate up`."
 _OTHER_SCHEMA = (
     "The schema in DATABASE_URL has revision {}, and this version needs {}: run `zmart migrate up`."
@@ -35,6 +46,17 @@ def mismatch(current: str | None) -> str | None:
     return None if current == HEAD else _OTHER_SCHEMA.format(current, HEAD)
 
 
+def oldest_code(revision: str) -> str:
+    """Return the oldest revision whose code works on the schema of `revision`, as the migrations through it declare."""
+    return max(_declared(each) for each in REVISIONS[: REVISIONS.index(revision) + 1])
+
+
+def oldest_code_in(comment: str | None, revision: str) -> str | None:
+    """Return what the comment of Alembic's table says of `revision`; None if it says nothing."""
+    marked = _MARKED.fullmatch(comment or "")
+    return marked[2] if marked is not None and marked[1] == revision else None
+
+
 def up_sql(revision: str) -> str:
     """Return the SQL that `revision` runs, with Unix line ends."""
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(_folder(revision).glob("*up.sql")))
@@ -46,15 +68,26 @@ def fingerprint(revision: str) -> str:
 
 
 def run_up(revision: str) -> None:
-    """Run the migration inside Alembic's transaction, and record its fingerprint."""
+    """Run the migration inside Alembic's transaction; record its fingerprint, and which code works on it."""
+    _execute(_LIMIT)
     _execute(up_sql(revision))
     _execute(_RECORD.format(revision, fingerprint(revision)))
+    _execute(_MARK.format(revision, oldest_code(revision)))
 
 
 def run_down(revision: str) -> None:
     """Revert the migration inside Alembic's transaction."""
+    _execute(_LIMIT)
     _execute((_folder(revision) / "down.sql").read_text(encoding="utf-8"))
     _execute(_FORGET.format(revision))
+    if revision != REVISIONS[0]:
+        before = REVISIONS[REVISIONS.index(revision) - 1]
+        _execute(_MARK.format(before, oldest_code(before)))
+
+
+def _declared(revision: str) -> str:
+    declared: str = import_module(f"{__name__}.versions.{_folder(revision).name}").oldest_code
+    return declared
 
 
 def _folder(revision: str) -> Path:

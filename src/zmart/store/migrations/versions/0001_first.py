@@ -4,6 +4,7 @@ from zmart.store.migrations import run_down, run_up
 
 revision = "0001"
 down_revision = None
+oldest_code = "0001"
 
 
 def upgrade() -> None:

@@ -4,6 +4,7 @@ from zmart.store.migrations import run_down, run_up
 
 revision = "0002"
 down_revision = "0001"
+oldest_code = "0002"
 
 
 def upgrade() -> None:

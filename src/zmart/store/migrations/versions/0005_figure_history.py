@@ -4,6 +4,7 @@ from zmart.store.migrations import run_down, run_up
 
 revision = "0005"
 down_revision = "0004"
+oldest_code = "0003"
 
 
 def upgrade() -> None:
