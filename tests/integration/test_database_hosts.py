@@ -59,6 +59,24 @@ async def test_a_pool_moves_to_the_other_host_when_its_own_is_cut_off(database_u
         await pool.close()
 
 
+async def test_one_statement_that_hangs_tells_of_all_connections_of_a_pool(database_url: str) -> None:
+    """Each idle connection would else hang again, for seconds, when it is used."""
+    async with two_hosts(database_url) as (first, second, url):
+        second.refuse()
+        pool = await Pool.open(url, size=4)
+        await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.2)") for _ in range(4)))
+        assert pool.idle == 4
+        await second.restore()
+        first.hang()
+        with pytest.raises(Unavailable):
+            await pool.fetchval("SELECT 1")
+        began = time.monotonic()
+        for _ in range(4):
+            assert await pool.fetchval("SELECT 1") == 1
+        assert time.monotonic() - began < 1.5
+        await pool.close()
+
+
 async def test_a_connection_that_comes_too_late_is_ended(database_url: str) -> None:
     async with two_hosts(database_url) as (_, _, url):
         for _ in range(3):

@@ -209,6 +209,32 @@ async def test_one_run_per_tick_whatever_the_number_of_schedulers(database_url: 
     assert min(gaps) > 0.5, f"two schedulers ran one tick: {gaps}"
 
 
+async def test_a_tick_whose_process_died_as_it_took_it_delays_the_next_by_seconds(
+    database_url: str, pool: Pool
+) -> None:
+    """The job queue itself waits for 30 s; a process that works says so every second."""
+    stop, runs = asyncio.Event(), []
+
+    async def tick() -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            await pool.execute("UPDATE pgqueuer_schedules SET status = 'picked', heartbeat = now()")
+            stop.set()  # this process: the row stays as another left it
+
+    def scheduler() -> Awaitable[None]:
+        return run_schedule(database_url, "taken", "* * * * * *", tick, stop, restart_after_crash=False)
+
+    await scheduler()
+    await pool.execute("UPDATE pgqueuer_schedules SET status = 'picked', heartbeat = now()")
+    stop.clear()
+    began = time.monotonic()
+    running = asyncio.ensure_future(scheduler())
+    await until(lambda: len(runs) >= 2, within_s=10)
+    assert time.monotonic() - began > 3, "it was not waited for"
+    stop.set()
+    await running
+
+
 async def test_a_schedule_outlives_the_end_of_its_connection(database_url: str, pool: Pool) -> None:
     stop, runs = asyncio.Event(), []
 

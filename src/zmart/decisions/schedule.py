@@ -1,8 +1,9 @@
 """Run a cron schedule that many processes share: PgQueuer gives each tick to one of them.
 
 PgQueuer keeps one row per (entrypoint, expression) and takes it with FOR UPDATE SKIP LOCKED, moving next_run to the
-next tick in the same statement; a holder that stopped its heartbeat for 30 s loses it. So one tick may, after a
-stall, run twice: what runs here must be harmless twice, and effects on chain are (intents).
+next tick in the same statement; a holder that stopped its heartbeat for 30 s loses it, and after SILENT_S where a tick
+is not run again. So one tick may, after a stall, run twice: what runs here must be harmless twice, and effects on chain
+are (intents).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pgqueuer.db import AsyncpgDriver
 from pgqueuer.models import CronExpressionEntrypoint, Schedule
 from pgqueuer.queries import Queries
 
+from zmart.store import schedules
 from zmart.store.connection import connect
 from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
@@ -26,18 +28,24 @@ JITTER_S = 5.0
 OUTAGE_RETRY_S = 5.0
 GRACE_S = 3.0
 RETRY_S = 2.0
+SILENT_S = 4.0
+"""A process that took a tick and has said nothing for so long died or was stopped before it gave the schedule back."""
 log = structlog.get_logger()
 
 
 class _WatchedQueries(Queries):
-    """PgQueuer's statements; `succeeded` is called whenever it could look for due schedules."""
+    """PgQueuer's statements; `succeeded` is called whenever it could look for due schedules. `releases_silent`: a
+    schedule whose holder is silent may be taken at its next tick."""
 
     succeeded: Callable[[], None]
+    releases_silent = False
 
     async def fetch_schedule(self, entrypoints: dict[CronExpressionEntrypoint, timedelta]) -> list[Schedule]:
-        schedules = await super().fetch_schedule(entrypoints)
+        for each in entrypoints if self.releases_silent else ():
+            await schedules.release_silent(self.driver, each.entrypoint, SILENT_S)
+        due = await super().fetch_schedule(entrypoints)
         self.succeeded()
-        return schedules
+        return due
 
 
 async def run_schedule(
@@ -111,6 +119,7 @@ async def _run(
     connection = await connect(database_url)
     queries = _WatchedQueries(AsyncpgDriver(connection))
     queries.succeeded = succeeded
+    queries.releases_silent = not restart_after_crash
     manager = SchedulerManager(queries)
     manager.shutdown = stop
 

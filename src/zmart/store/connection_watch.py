@@ -11,7 +11,7 @@ import structlog
 
 from zmart.store import server_sessions
 from zmart.store.driver_errors import DRIVER_ERRORS
-from zmart.store.server_sessions import ServerSession
+from zmart.store.server_sessions import ServerSession, SessionState
 
 EVERY_S = 1.0
 SUSPECT_AFTER_S = 2.0
@@ -22,9 +22,11 @@ log = structlog.get_logger()
 
 
 class WatchedConnection(Protocol):
-    """What the watch needs of a connection. `statement_began_s`: by the monotonic clock, 0 while none runs."""
+    """What the watch needs of a connection. `statement_began_s`: by the monotonic clock, 0 while none runs.
+    `hung_since_s` is set to that when the connection is ended: others to the same server are in doubt, too."""
 
     statement_began_s: float
+    hung_since_s: float | None
 
     def is_closed(self) -> bool:
         """Return whether the connection has ended."""
@@ -39,7 +41,8 @@ class ConnectionWatch:
     """Examine a connection every second while it is used: each statement calls `arm`.
 
     A long statement is no fault: the connection is ended only when the server is idle in two examinations of one
-    statement, for an answer may be under way at the first, or when PostgreSQL cannot be reached at all.
+    statement, for an answer may be under way at the first, when it has no such session, as after a fail-over, or when
+    PostgreSQL cannot be reached at all.
     """
 
     def __init__(self, connection: WatchedConnection, database_url: str, session: ServerSession) -> None:
@@ -75,19 +78,22 @@ class ConnectionWatch:
 
     async def _examine(self, began_s: float) -> None:
         try:
-            idle = await server_sessions.is_idle(self._database_url, self._session)
+            state = await server_sessions.state_of(self._database_url, self._session)
         except asyncpg.PostgresError:
             return  # it answers, and refuses this connection: nothing is known of the other
         except DRIVER_ERRORS as problem:
             if time.monotonic() - began_s > NO_CONTACT_S:
                 self._end(began_s, f"PostgreSQL does not answer ({type(problem).__name__})")
             return
-        if idle and self._idle_in == began_s:
+        if state is SessionState.GONE:
+            self._end(began_s, "PostgreSQL has no such session")
+        elif state is SessionState.IDLE and self._idle_in == began_s:
             await server_sessions.end(self._database_url, [self._session])
             self._end(began_s, "PostgreSQL does not work on its statement")
-        self._idle_in = began_s if idle else 0.0
+        self._idle_in = began_s if state is SessionState.IDLE else 0.0
 
     def _end(self, began_s: float, reason: str) -> None:
         if self._connection.statement_began_s == began_s:  # its answer has not come meanwhile
             log.warning("a database connection hangs and is ended", reason=reason)
+            self._connection.hung_since_s = began_s
             self._connection.terminate()

@@ -58,6 +58,11 @@ _IN_ORDER = "ORDER BY u.slot, u.signature FOR UPDATE OF u"
 _LOCKED = f"""locked AS MATERIALIZED (
     SELECT u.slot, u.signature FROM unconfirmed_transactions u JOIN {_KEYS} USING (slot, signature) {_IN_ORDER}
 )"""
+_RENEWED = f"""
+WITH {_LOCKED}
+UPDATE unconfirmed_transactions u SET next_attempt_at = now() + make_interval(secs => $3)
+FROM locked l WHERE (u.slot, u.signature) = (l.slot, l.signature)
+"""
 _CONFIRMED = f"""
 WITH {_LOCKED}
 DELETE FROM unconfirmed_transactions u USING locked l WHERE (u.slot, u.signature) = (l.slot, l.signature)
@@ -159,6 +164,11 @@ async def reported_not_ours(connection: Connection, ids: Sequence[int]) -> None:
 async def claim(pool: Pool, limit: int, lease_s: float) -> list[UnconfirmedDelivery]:
     """Return the next deliveries to confirm; no other caller gets them before the lease ends."""
     return [UnconfirmedDelivery(**row) for row in await pool.fetch(_CLAIM, limit, lease_s)]
+
+
+async def renew(pool: Pool, taken: Sequence[UnconfirmedDelivery], lease_s: float) -> None:
+    """Keep deliveries that were claimed and are still being confirmed."""
+    await pool.execute(_RENEWED, *_keys(taken), lease_s)
 
 
 async def confirmed(pool: Pool, matching: Sequence[UnconfirmedDelivery]) -> None:

@@ -77,6 +77,11 @@ WHERE id IN (
     ORDER BY slot, id LIMIT $1 FOR UPDATE SKIP LOCKED
 ) RETURNING id, signature, slot, listed, unknown_since_slot
 """
+_RENEWED = f"""
+WITH {LOCKED}
+UPDATE inbox i SET next_attempt_at = now() + make_interval(secs => $2) FROM locked l
+WHERE i.id = l.id AND i.state = 'pending' AND i.payload IS NULL
+"""
 _FETCHED = f"""
 WITH {LOCKED}, filled AS (
     UPDATE inbox i SET payload = f.payload, delivered = false, slot = f.slot, unknown_since_slot = NULL,
@@ -322,6 +327,11 @@ async def ready(
 async def claim_fetches(pool: Pool, limit: int, lease_s: float) -> list[FetchRequest]:
     """Return the next rows to fetch; no other caller gets them before the lease ends."""
     return [FetchRequest(**row) for row in await pool.fetch(_TO_FETCH, limit, lease_s)]
+
+
+async def renew_fetches(pool: Pool, ids: Sequence[int], lease_s: float) -> None:
+    """Keep rows that were claimed and are still being fetched."""
+    await pool.execute(_RENEWED, list(ids), lease_s)
 
 
 async def fetched(pool: Pool, transactions: Sequence[tuple[int, bytes, Slot]]) -> None:

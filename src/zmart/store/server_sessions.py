@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
+from enum import StrEnum
 
 import asyncpg
 import msgspec
@@ -28,8 +29,10 @@ SELECT pid, backend_start AS started_at, set_config('tcp_keepalives_idle', '10',
 FROM pg_stat_activity WHERE pid = pg_backend_pid()
 """
 # Another role's session and a server that does not track activity show no state: then the session is taken to work.
-_IS_IDLE = """
-SELECT count(*) = 0 OR bool_or(coalesce(state LIKE 'idle%' OR wait_event = 'ClientWrite', false))
+_STATE = """
+SELECT CASE WHEN count(*) = 0 THEN 'gone'
+            WHEN bool_or(coalesce(state LIKE 'idle%' OR wait_event = 'ClientWrite', false)) THEN 'idle'
+            ELSE 'working' END
 FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2
 """
 _END = """
@@ -56,12 +59,18 @@ async def begin(connection: asyncpg.Connection) -> ServerSession | None:
     return ServerSession(row["pid"], row["started_at"])
 
 
-async def is_idle(database_url: str, session: ServerSession) -> bool:
-    """Return whether the server does not work on a statement of the session, or has no such session. Raises errors of
-    the driver."""
+class SessionState(StrEnum):
+    """What the server says of a session: it works on a statement, or does not, or is not there."""
+
+    WORKING = "working"
+    IDLE = "idle"
+    GONE = "gone"
+
+
+async def state_of(database_url: str, session: ServerSession) -> SessionState:
+    """Return what the server does with the session's statement. Raises errors of the driver."""
     async with short_connection(database_url) as connection:
-        idle: bool = await connection.fetchval(_IS_IDLE, session.pid, session.started_at)
-        return idle
+        return SessionState(await connection.fetchval(_STATE, session.pid, session.started_at))
 
 
 async def end(database_url: str, sessions: Collection[ServerSession]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -21,6 +22,7 @@ from zmart.market.times import iso
 from zmart.market.types import Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.blocks import Blocks, Unplaced
+from zmart.services.indexer.lease import LEASE_S, renewing
 from zmart.services.indexer.listing import Pace
 from zmart.services.indexer.projector import Projector
 from zmart.services.indexer.wake_signal import WakeSignal
@@ -85,11 +87,12 @@ class Confirmer:
 
     async def turn(self) -> int:
         """Compare some deliveries and return how many were requested. A lease keeps other processes off them, and
-        returns them after a crash."""
-        taken = await deliveries.claim(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
+        returns them soon after a crash."""
+        taken = await deliveries.claim(self._pool, _TAKEN, LEASE_S)
         if not taken:
             return 0
-        answers = await asyncio.gather(*(self._ask(delivery) for delivery in taken))
+        async with renewing(partial(deliveries.renew, self._pool, taken)):
+            answers = await asyncio.gather(*(self._ask(delivery) for delivery in taken))
         results = list(zip(taken, answers, strict=True))
         unanswered = [(delivery, answer) for delivery, answer in results if isinstance(answer, str)]
         unanswered += await self._confirm(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -20,6 +21,7 @@ from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, Signature, Slot
 from zmart.services.indexer import metrics
 from zmart.services.indexer.departures import Departures
+from zmart.services.indexer.lease import LEASE_S, renewing
 from zmart.services.indexer.listing import Pace
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import inbox, index_progress
@@ -104,11 +106,12 @@ class Fetcher:
 
     async def turn(self) -> int:
         """Fetch some transactions and return how many were requested. A lease keeps other processes off them, and
-        returns them after a crash."""
-        rows = await inbox.claim_fetches(self._pool, _TAKEN, lease_s=self._timeout_s + 5)
+        returns them soon after a crash."""
+        rows = await inbox.claim_fetches(self._pool, _TAKEN, LEASE_S)
         if not rows:
             return 0
-        outcomes = await asyncio.gather(*(self._fetch(row) for row in rows))
+        async with renewing(partial(inbox.renew_fetches, self._pool, [row.id for row in rows])):
+            outcomes = await asyncio.gather(*(self._fetch(row) for row in rows))
         await inbox.fetched(
             self._pool, [(o.id, o.raw, o.slot) for o in outcomes if isinstance(o, _FetchedRow)]
         )
