@@ -16,7 +16,7 @@ import typer
 from zmart.cli.errors import one_sentence
 from zmart.errors import ConfigError
 
-NAMES = ("indexer", "gateway", "websocket")
+NAMES = ("indexer", "gateway", "websocket", "workers")
 _QUICK = {"indexer": ("--events", "20000", "--growth", "50000", "--seconds", "5")}
 """Options of a short run; `--quick` if there is no entry."""
 
@@ -47,6 +47,9 @@ def bench(
 
     websocket: the live feed from COMMIT to up to 5,000 clients, beside Node's ws fed by LISTEN/NOTIFY and by logical
     replication; memory of idle connections, slow readers, a reconnect storm.
+
+    workers: gateway and websocket with 1, 2 and 4 processes on one port, without a peer: requests and messages per
+    second, and for each second of their processor time.
     """
     folder = _folder()
     selected = names or list(NAMES)
