@@ -19,7 +19,8 @@ class Crowd:
     """`number` clients, each connected for `stay_s` seconds on average, then away for a moment, until it is ended."""
 
     def __init__(self, port: int, number: int, stay_s: float) -> None:
-        self.clients = [FeedClient(port, PATH) for _ in range(number)]
+        # each of its own address: those of one share two replays from the database, however many they are
+        self.clients = [FeedClient(port, PATH, _address(each)) for each in range(number)]
         self._stay_s = stay_s
         self._random = Random(7)  # the same crowd in every run
         self._tasks: list[asyncio.Task[None]] = []
@@ -53,3 +54,8 @@ class Crowd:
             client.disconnect()
             await asyncio.sleep(self._random.uniform(0, _AWAY_S))
             await client.connect()
+
+
+def _address(number: int) -> str:
+    """An address of the loopback that no other client has."""
+    return f"127.1.{number // 250}.{number % 250 + 1}"
