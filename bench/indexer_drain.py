@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 import psutil
+import structlog
 
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
@@ -81,6 +83,11 @@ def compare(few: History, many: History, window: int) -> Compared:
     return _in_a_process(partial(_compare, few, many, window), Compared)
 
 
+def by_turns(histories: list[History], window: int) -> list[Used]:
+    """Fold what lies before, then so many events of each history, in stretches by turns."""
+    return _in_a_process(partial(_by_turns, histories, window), list)
+
+
 def _in_a_process(work: Callable[[], Coroutine[None, None, T]], kind: type[T]) -> T:
     context = get_context("spawn")
     here, there = context.Pipe()
@@ -95,6 +102,7 @@ def _in_a_process(work: Callable[[], Coroutine[None, None, T]], kind: type[T]) -
 def _run(work: Callable[[], Coroutine[None, None, object]], pipe: Connection) -> None:
     import uvloop
 
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     pipe.send(uvloop.run(work()))
 
 
@@ -154,6 +162,22 @@ async def _compare(few: History, many: History, window: int) -> Compared:
             ):  # fmt: skip
                 total.add(await folding.fold(stretch))
         return Compared(after_few, after_many, _peak_mb())
+
+
+async def _by_turns(histories: list[History], window: int) -> list[Used]:
+    async with AsyncExitStack() as stack:
+        foldings = [await stack.enter_async_context(_folding(h.url, h.postgres_pid)) for h in histories]
+        leave_to_rest()
+        for folding, history in zip(foldings, histories, strict=True):
+            await folding.fold(history.before)
+        totals = [Used() for _ in histories]
+        turns = list(zip(foldings, totals, strict=True))
+        stretch = min(_STRETCH, window) // 4
+        for _ in range(window // stretch):
+            for folding, total in turns:
+                total.add(await folding.fold(stretch))
+            turns.append(turns.pop(0))  # another one begins
+        return totals
 
 
 def _peak_mb() -> float:

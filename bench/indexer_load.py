@@ -28,6 +28,7 @@ from zmart.store.inbox import Hint
 START = 1_762_772_000
 FEES = FeeSchedule(Bps(300), Bps(200), Bps(500))
 A_SLOT_HOLDS = 40
+_FIRST_SLOT = Slot(1_000)
 MODEL = pricing_model("reference")
 B = Shares(50_000_000_000)
 
@@ -35,13 +36,20 @@ B = Shares(50_000_000_000)
 class Load:
     """`hints()` are raw webhook deliveries in chain order: the beginning of every market, then trades without end."""
 
-    def __init__(self, program: Program, seed: int, markets: int, wallets: int) -> None:
+    def __init__(
+        self, program: Program, seed: int, markets: int, wallets: int, first_slot: Slot = _FIRST_SLOT
+    ) -> None:
+        self._first_slot = first_slot
         self._program = program
         self._random = random.Random(seed)  # the same load every time
         self._wallets = [Wallet(_key(self._random)) for _ in range(wallets)]
         self._ids = [MarketId(self._random.randbytes(32).hex()) for _ in range(markets)]
         self._shares = {market_id: [0, 0] for market_id in self._ids}
         self._count = 0
+
+    @property
+    def wallets(self) -> list[Wallet]:
+        return self._wallets
 
     def hints(self) -> Iterator[Hint]:
         yield self._hint(
@@ -90,7 +98,7 @@ class Load:
 
     def _hint(self, event: e.AnyEvent) -> Hint:
         signature = Signature(base58.b58encode(self._random.randbytes(64)).decode())
-        slot = Slot(1_000 + self._count // A_SLOT_HOLDS)
+        slot = Slot(self._first_slot + self._count // A_SLOT_HOLDS)
         raw = self._raw(signature, slot, self._count % A_SLOT_HOLDS, event)
         self._count += 1
         return Hint(signature, slot, raw)

@@ -35,8 +35,8 @@ BEGIN
         EXECUTE format('ALTER TABLE public.%I ALTER COLUMN %I SET DEFAULT public.%s', c.table_name, c.column_name,
                        replace(c.column_default, 'pg_catalog.', ''));
     END LOOP;
-    FOR c IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-        EXECUTE format('ALTER TABLE public.%I SET (autovacuum_enabled = false)', c.tablename);
+    FOR c IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
+        EXECUTE format('ALTER TABLE public.%I SET (autovacuum_enabled = false)', c.relname);
     END LOOP;
 END $body$;
 UPDATE public.feed_head SET epoch = public.gen_random_uuid();

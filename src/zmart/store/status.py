@@ -36,7 +36,9 @@ _EVENTS = """
 SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at,
     (SELECT creator FROM markets WHERE market_id = $1) AS creator
 FROM chain_events e JOIN chain_transactions t USING (signature)
-WHERE e.market_id = $1 AND e.name = ANY($3) ORDER BY e.slot, e.index_in_block NULLS FIRST, e.ordinal LIMIT $2 OFFSET $4
+WHERE e.market_id = $1 AND e.name = ANY($3)
+    AND e.slot >= coalesce((SELECT created_slot FROM markets WHERE market_id = $1), 0)  -- no earlier partition
+ORDER BY e.slot, e.index_in_block NULLS FIRST, e.ordinal LIMIT $2 OFFSET $4
 """
 _CHANGES = """
 SELECT c.base_offset + f.ordinal AS "offset", c.committed_at, f.topic, f.op, f.market_id, f.old_row, f.new_row

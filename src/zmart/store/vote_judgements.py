@@ -12,10 +12,11 @@ from zmart.store.pool import Connection, Pool
 
 _OPENING = """
 SELECT extract(epoch FROM v.at)::bigint AS at, coalesce(e.slot, 0) AS slot, coalesce(e.signature, '') AS signature
-FROM (SELECT CASE $2 WHEN 'proposal' THEN created_at ELSE dispute_initiated_at END AS at FROM markets
+FROM (SELECT CASE $2 WHEN 'proposal' THEN created_at ELSE dispute_initiated_at END AS at, created_slot FROM markets
       WHERE market_id = $1) AS v
 LEFT JOIN LATERAL (SELECT slot, signature FROM chain_events
-    WHERE market_id = $1 AND name = CASE $2 WHEN 'proposal' THEN 'MarketCreated' ELSE 'DisputeInitiated' END
+    WHERE market_id = $1 AND slot >= v.created_slot
+        AND name = CASE $2 WHEN 'proposal' THEN 'MarketCreated' ELSE 'DisputeInitiated' END
     ORDER BY slot DESC LIMIT 1) AS e ON true
 WHERE v.at IS NOT NULL
 """

@@ -9,6 +9,7 @@ import msgspec
 
 from zmart.market.types import Slot
 from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.event_partitions import PartitionKeeper
 from zmart.services.indexer.listing import pages
 from zmart.services.indexer.sources import store_listed
 from zmart.services.indexer.worker import BatchOutcome
@@ -73,10 +74,12 @@ async def _list(engine: Engine, from_slot: Slot, to_slot: Slot, progress: Progre
 async def _index_pending(engine: Engine, progress: Progress) -> int:
     waiting = await inbox.depth(engine.pool)
     total = waiting.pending
+    partitions = PartitionKeeper(engine.pool)
     while waiting.pending:
         fetched = await engine.fetcher.turn()
         while await engine.worker.turn() is BatchOutcome.WORKED:
             pass
+        await partitions.turn()
         waiting = await inbox.depth(engine.pool)
         total = max(total, waiting.pending)
         progress("indexing", total - waiting.pending, total)

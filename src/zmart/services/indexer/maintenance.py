@@ -1,4 +1,4 @@
-"""Maintain the index: audits on a schedule, alerts for people, deletion of old rows of the inbox."""
+"""Maintain the index: audits on a schedule, alerts for people, deletion of old rows of the inbox, partitions ahead."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from zmart.errors import ChainError
 from zmart.services.indexer import metrics
 from zmart.services.indexer.audit import AuditReport, Difference, audit
 from zmart.services.indexer.engine import Engine
+from zmart.services.indexer.event_partitions import PartitionKeeper
 from zmart.services.indexer.wake_signal import WakeSignal
 from zmart.store import alerts, chain_events, deliveries, inbox, projections
 from zmart.store.retrying import Outages, retrying
@@ -33,6 +34,7 @@ class Maintenance:
         self._engine = engine
         self._interval_s = audit_interval_s
         self._audited_at = time.monotonic()
+        self._partitions = PartitionKeeper(engine.pool)
 
     async def run(self, signal: WakeSignal, outages: Outages) -> None:
         """Run until the service stops."""
@@ -56,6 +58,7 @@ class Maintenance:
         await self._alert_false_deliveries()
         await self._alert_unconfirmed()
         await self._alert_backwards()
+        await self._alert("index-outside-partitions", "warning", await self._partitions.turn())
         await report_refused(self._engine.pool, self._engine.witnesses, "indexer")
         if self._is_due():
             await self.audit()

@@ -1,0 +1,17 @@
+"""Keep chain_events in partitions of slots."""
+
+from zmart.store.migrations import run_down, run_up
+
+revision = "0006"
+down_revision = "0005"
+oldest_code = "0006"
+
+
+def upgrade() -> None:
+    """Run the folder's `*up.sql`."""
+    run_up(revision)
+
+
+def downgrade() -> None:
+    """Run the folder's `down.sql`."""
+    run_down(revision)
