@@ -231,6 +231,28 @@ async def test_a_wallet_of_the_standard_signs_in_and_trades_from_a_page_of_anoth
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_wallet_that_only_sends_what_it_signs_trades_once(stack: Running) -> None:
+    """It sends to the chain by itself; the gateway relays nothing, and the trade is confirmed and seen live."""
+    key, wallet = (
+        await stack.driver.wallet(),
+        standard_wallet.SendingWallet(standard_wallet.to(stack.driver.rpc)),
+    )
+    relayed: list[str] = []
+    async with chromium() as browser, reader(browser, stack.front_end) as page:
+        page.on(
+            "request",
+            lambda asked: relayed.append(asked.url) if asked.url.endswith("/transactions") else None,
+        )
+        await standard_wallet.install(page, key, wallet)
+        await page.goto("/")
+        _, bought, seen, _, _, refused = await page.evaluate(script("page.js"), stack.api)
+    assert [bought] == [seen] == [*wallet.signatures]
+    assert wallet.asked == ["solana:localnet"]
+    assert relayed == []
+    assert refused not in ("", None)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_reader_whose_connections_are_cut_gets_every_change_once(tools: Path, stack: Running) -> None:
     """It continues what it read of another database, so with a gap; then it is cut while changes are committed."""
     wallet = name(await stack.driver.wallet())

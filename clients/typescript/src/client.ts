@@ -15,6 +15,8 @@ export interface ClientOptions extends TransportOptions {
   token?: string;
   /** The program that votes name; asked from the API unless given. */
   program?: string;
+  /** How long `transact` and `confirm` wait until a transaction has landed; two minutes unless given. */
+  landsWithinMs?: number;
 }
 
 /** A transaction that has landed, with what the API said when it built it. */
@@ -22,6 +24,7 @@ export type Landed<Built> = Built & { signature: string; slot: number | null };
 
 const POLL_MS = 400;
 const LANDS_WITHIN_MS = 120_000;
+const ELSEWHERE = "Is the wallet set to another network?";
 // These POSTs change nothing when they are sent twice: they build, or they are recognized.
 const REPEATABLE = /^\/api\/(auth\/nonce|transactions|trades\/|markets\/\{key\}\/(activate|resolve|dispute)$)/;
 
@@ -34,11 +37,13 @@ const REPEATABLE = /^\/api\/(auth\/nonce|transactions|trades\/|markets\/\{key\}\
 export class ZmartClient {
   readonly #http: Transport;
   #program: string;
+  readonly #landsWithinMs: number;
 
   constructor(baseUrl: string, options: ClientOptions = {}) {
     this.#http = new Transport(baseUrl, options);
     this.#http.token = options.token ?? "";
     this.#program = options.program ?? "";
+    this.#landsWithinMs = options.landsWithinMs ?? LANDS_WITHIN_MS;
   }
 
   /** The session's token; empty without a session. */
@@ -110,11 +115,14 @@ export class ZmartClient {
   }
 
   /**
-   * Ask the API for a transaction, have it signed, relay it, and wait until it has landed.
+   * Ask the API for a transaction, have it signed, relay it, and wait until it has landed. A wallet that sends what it
+   * signs itself is asked once to send it, and the API does not relay it.
    *
    * Throws before anything is signed if the chain would refuse it, with the program's name for that as `code`; later with
    * that code if it failed, `TransactionExpired` if it can no longer land, `TransactionPending` if neither is known after
-   * two minutes (then `confirm` asks again).
+   * two minutes (then `confirm` asks again). What a wallet sends itself may also end as `TransactionNotSeen`: after two
+   * minutes this chain does not know it, as when the wallet is set to another network; or as `SendingUncertain`: the wallet
+   * failed, and may have sent it. What the wallet throws when the user declines is thrown as it is.
    */
   async transact<P extends TransactionPath>(
     signer: Signer,
@@ -124,23 +132,46 @@ export class ZmartClient {
     const built = await this.#call<P, "post">("post", path, input);
     const { simulation, transaction: unsigned } = built as BuiltTransaction;
     if (!simulation.ok) throw programError(simulation.error, "The chain would refuse this transaction.");
-    const transaction = toBase64(await signer.signTransaction(fromBase64(unsigned)));
-    const { signature } = await this.post("/api/transactions", { body: { transaction } });
-    const { slot = null } = await this.confirm(signature, input?.signal);
+    const signature = await this.#sent(signer, fromBase64(unsigned));
+    const { slot = null } = await this.#confirmed(signature, Boolean(signer.signAndSendTransaction), input?.signal);
     return { ...(built as object), signature, slot } as Landed<Result<P, "post">>;
   }
 
+  async #sent(signer: Signer, unsigned: Uint8Array): Promise<string> {
+    if (signer.signAndSendTransaction) return signer.signAndSendTransaction(unsigned);
+    const transaction = toBase64(await signer.signTransaction(unsigned));
+    return (await this.post("/api/transactions", { body: { transaction } })).signature;
+  }
+
   /** Wait until a transaction has landed; throws as `transact` does. */
-  async confirm(signature: string, signal?: AbortSignal): Promise<Schemas["TransactionState"]> {
+  confirm(signature: string, signal?: AbortSignal): Promise<Schemas["TransactionState"]> {
+    return this.#confirmed(signature, false, signal);
+  }
+
+  async #confirmed(signature: string, isSentElsewhere: boolean, signal?: AbortSignal): Promise<Schemas["TransactionState"]> {
+    let isSeen = !isSentElsewhere;
     const given = signal ? { signal } : {};
-    for (const deadline = Date.now() + LANDS_WITHIN_MS; Date.now() < deadline; await pause(POLL_MS, signal)) {
-      const state = await this.get("/api/transactions/{signature}", { path: { signature }, ...given });
+    for (const deadline = Date.now() + this.#landsWithinMs; Date.now() < deadline; await pause(POLL_MS, signal)) {
+      const state = await this.#state(signature, isSentElsewhere, given);
+      if (!state) continue;
+      isSeen = true;
       if (state.status === "landed") return state;
       if (state.status === "failed") throw programError(state.error, "The program refused the transaction.");
       if (state.status === "expired")
         throw new ZmartError("TransactionExpired", `It expired before it landed, build it again: ${signature}`);
     }
-    throw new ZmartError("TransactionPending", `It may still land, ask for it again: ${signature}`);
+    if (isSeen) throw new ZmartError("TransactionPending", `It may still land, ask for it again: ${signature}`);
+    throw new ZmartError("TransactionNotSeen", `The wallet sent it, and this chain does not know it. ${ELSEWHERE} ${signature}`);
+  }
+
+  /** Undefined where it may be unknown, as what a wallet sends is at first. */
+  async #state(signature: string, mayBeUnknown: boolean, given: { signal?: AbortSignal }): Promise<Schemas["TransactionState"] | undefined> {
+    try {
+      return await this.get("/api/transactions/{signature}", { path: { signature }, ...given });
+    } catch (problem) {
+      if (mayBeUnknown && problem instanceof ZmartError && problem.status === 404) return undefined;
+      throw problem;
+    }
   }
 
   /** Get play money from a local stack and wait for it; other deployments have no faucet (404). */

@@ -17,8 +17,8 @@ export interface ErrorFacts {
  *
  * `code` is for programs: the API's short name (`Conflict`, `Unauthenticated`, ...), the program's name of a refusal
  * (`SlippageExceeded`), or one of this package: `Unreachable`, `TimedOut`, `NotJson`, `TransactionExpired`,
- * `TransactionPending`, `NotASigner`, `WalletLacksFeature`, `NoAccount`, `NoWebSocket`, `FeedClosed`. `status` is the HTTP
- * status, 0 where there is none.
+ * `TransactionPending`, `TransactionNotSeen`, `SendingUncertain`, `NotASigner`, `WalletLacksFeature`, `WrongChain`, `NoAccount`,
+ * `NoWebSocket`, `FeedClosed`. `status` is the HTTP status, 0 where there is none.
  * `requestId` stands in the gateway's log.
  */
 export class ZmartError extends Error {

@@ -5,7 +5,9 @@ export type { Channel, FeedMessage, Position } from "./channels.js";
 export { ZmartError, type FieldProblem } from "./errors.js";
 export {
   connectWallet,
+  isDeclined,
   KeyPairSigner,
+  walletProblem,
   watchWallets,
   type Signer,
   type StandardAccount,

@@ -11,6 +11,11 @@ export interface Signer {
   signMessage(message: Uint8Array): Promise<Uint8Array>;
   /** The transaction with this signer's signature in it. */
   signTransaction(transaction: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Only of a wallet that sends what it signs itself: sends the transaction; gives the signature in base58.
+   * `transact` calls this instead of `signTransaction`, which such a wallet does not have.
+   */
+  signAndSendTransaction?(transaction: Uint8Array): Promise<string>;
 }
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -84,6 +89,7 @@ export interface StandardWallet {
   readonly name: string;
   /** A data URL of a picture. */
   readonly icon?: string;
+  readonly chains?: readonly string[];
   readonly accounts: readonly StandardAccount[];
   readonly features: Readonly<Record<string, unknown>>;
 }
@@ -100,34 +106,103 @@ interface Features {
       chain?: string;
     }): Promise<readonly { signedTransaction: Uint8Array }[]>;
   };
+  "solana:signAndSendTransaction": {
+    signAndSendTransaction(input: {
+      account: StandardAccount;
+      transaction: Uint8Array;
+      chain: string;
+    }): Promise<readonly { signature: Uint8Array }[]>;
+  };
+}
+
+const SIGNS = "solana:signTransaction";
+const SENDS = "solana:signAndSendTransaction";
+const SIGNATURE_BYTES = 64;
+
+/**
+ * Why a wallet cannot be used on a chain (`solana:devnet`, ...): ZmartError `WalletLacksFeature`, or `WrongChain` for one
+ * that sends what it signs, and not to this chain. Undefined for one that can.
+ */
+export function walletProblem(wallet: StandardWallet, chain?: string): ZmartError | undefined {
+  const missing = ["standard:connect", "solana:signMessage"].find((name) => !(name in wallet.features));
+  if (missing) return lacks(wallet, missing);
+  if (SIGNS in wallet.features) return undefined;
+  if (!(SENDS in wallet.features)) return lacks(wallet, `${SIGNS} or ${SENDS}`);
+  return chain && wallet.chains && !wallet.chains.includes(chain) ? wrongChain(wallet, wallet.chains, chain) : undefined;
 }
 
 /**
- * Connect to a wallet of the Wallet Standard that can sign messages and transactions.
+ * Connect to a wallet of the Wallet Standard that can sign messages and transactions, or send the latter itself.
  *
- * `account`: one of the wallet's, its first one unless given. `chain`: `solana:mainnet`, `solana:devnet`, ...; the
- * account's first one unless given. `silent`: give the accounts that this page may use already, without asking the user.
- * Throws ZmartError `WalletLacksFeature`, `NoAccount`, or what the wallet throws.
+ * `account`: one of the wallet's; unless given its first one on `chain`, else its first one on Solana. `chain`:
+ * `solana:mainnet`, `solana:devnet`, ...; the account's first one unless given. `silent`: give the accounts that this page
+ * may use already, without asking the user.
+ * Throws ZmartError `WalletLacksFeature`, `WrongChain`, `NoAccount`, or what the wallet throws.
  */
 export async function connectWallet(
   wallet: StandardWallet,
   options: { account?: StandardAccount; chain?: string; silent?: boolean } = {},
 ): Promise<Signer> {
-  const messages = feature(wallet, "solana:signMessage");
-  const transactions = feature(wallet, "solana:signTransaction");
-  const account = options.account ?? wallet.accounts[0] ?? (await accountsOf(wallet, options.silent))[0];
+  const problem = walletProblem(wallet, options.chain);
+  if (problem) throw problem;
+  const account = options.account ?? (await firstAccount(wallet, options));
   if (!account) throw new ZmartError("NoAccount", `${wallet.name} gave this page no account.`);
-  const chain = options.chain ?? account.chains[0];
-  return {
+  const chain = options.chain ?? account.chains.find(isSolana) ?? account.chains[0];
+  const signer = {
     address: account.address,
-    async signMessage(message) {
-      return first(wallet, await messages.signMessage({ account, message })).signature;
+    async signMessage(message: Uint8Array) {
+      return first(wallet, await feature(wallet, "solana:signMessage").signMessage({ account, message })).signature;
     },
-    async signTransaction(transaction) {
+    async signTransaction(transaction: Uint8Array) {
       const input = { account, transaction, ...(chain ? { chain } : {}) };
-      return first(wallet, await transactions.signTransaction(input)).signedTransaction;
+      return first(wallet, await feature(wallet, SIGNS).signTransaction(input)).signedTransaction;
     },
   };
+  return SIGNS in wallet.features ? signer : { ...signer, signAndSendTransaction: sender(wallet, account, chain) };
+}
+
+/** What sends through the wallet; fails before the wallet is asked if the account is not on the chain. */
+function sender(wallet: StandardWallet, account: StandardAccount, chain = ""): (transaction: Uint8Array) => Promise<string> {
+  if (!account.chains.includes(chain)) throw wrongChain(wallet, account.chains, chain);
+  const { signAndSendTransaction } = feature(wallet, SENDS);
+  return async (transaction) => {
+    try {
+      const { signature } = first(wallet, await signAndSendTransaction({ account, transaction, chain }));
+      if (signature.length !== SIGNATURE_BYTES) throw new TypeError(`The signature has ${signature.length} bytes.`);
+      return encodeBase58(signature);
+    } catch (cause) {
+      if (isDeclined(cause)) throw cause;
+      const why = cause instanceof Error && cause.message ? ` (${cause.message})` : "";
+      const advice = "Look in the wallet whether it was sent before you try again.";
+      throw new ZmartError("SendingUncertain", `${wallet.name} failed while it sent the transaction${why}. ${advice}`, { cause });
+    }
+  };
+}
+
+/** Whether what a wallet threw says that the user declined. Most have the code 4001, the others say it. */
+export function isDeclined(problem: unknown): boolean {
+  if (problem instanceof ZmartError) return false;
+  const { code, message = problem } = (problem ?? {}) as { code?: unknown; message?: unknown };
+  return code === 4001 || /reject|declin|denied|cancel/i.test(String(message ?? ""));
+}
+
+async function firstAccount(
+  wallet: StandardWallet,
+  { chain = "", silent }: { chain?: string; silent?: boolean },
+): Promise<StandardAccount | undefined> {
+  const accounts = wallet.accounts.length > 0 ? wallet.accounts : await accountsOf(wallet, silent);
+  return accounts.find(({ chains }) => chains.includes(chain)) ?? accounts.find(({ chains }) => chains.some(isSolana)) ?? accounts[0];
+}
+
+const isSolana = (chain: string) => chain.startsWith("solana:");
+
+function lacks(wallet: StandardWallet, name: string): ZmartError {
+  return new ZmartError("WalletLacksFeature", `${wallet.name} does not have ${name}.`);
+}
+
+function wrongChain(wallet: StandardWallet, chains: readonly string[], chain: string): ZmartError {
+  const known = chains.filter(isSolana).join(", ") || "no chain of Solana";
+  return new ZmartError("WrongChain", `${wallet.name} sends only to ${known}, and this is ${chain || "an unknown chain"}.`);
 }
 
 async function accountsOf(wallet: StandardWallet, silent?: boolean): Promise<readonly StandardAccount[]> {
@@ -136,7 +211,7 @@ async function accountsOf(wallet: StandardWallet, silent?: boolean): Promise<rea
 
 function feature<N extends keyof Features>(wallet: StandardWallet, name: N): Features[N] {
   if (name in wallet.features) return wallet.features[name] as Features[N];
-  throw new ZmartError("WalletLacksFeature", `${wallet.name} does not have ${name}.`);
+  throw lacks(wallet, name);
 }
 
 function first<T>(wallet: StandardWallet, outputs: readonly T[]): T {

@@ -75,6 +75,43 @@ test("the faucet is waited for until the whole sum is there", async (t) => {
   assert.deepEqual(server.requests.map(({ method, url }) => `${method} ${url}`), ["POST /api/local/faucet", ...Array(3).fill("GET /api/local/wallets/w")]);
 });
 
+const BUILT = { transaction: "AAAA", simulation: { ok: true } };
+
+async function sentByWallet(t, { status, send = async () => "sig", landsWithinMs = 2_000 }) {
+  const server = await httpServer(t, ({ method }) => (method === "POST" ? { body: JSON.stringify(BUILT) } : status()));
+  const sent = [];
+  const signer = { address: "w", signMessage: assert.fail, signTransaction: assert.fail, signAndSendTransaction: (bytes) => (sent.push(bytes), send()) };
+  const api = new ZmartClient(server.url, { landsWithinMs });
+  const made = api.transact(signer, "/api/trades/claim", { body: { market_id: "m" } });
+  return { made, sent, requests: server.requests };
+}
+
+test("what a wallet sends itself is sent once, not relayed, and followed although it is unknown at first", async (t) => {
+  const answers = [problem(404), problem(404), { body: '{"status":"live"}' }, { body: '{"status":"landed","slot":9}' }];
+  const { made, sent, requests } = await sentByWallet(t, { status: () => answers.shift() });
+  const { signature, slot } = await made;
+  assert.deepEqual([signature, slot, sent.length], ["sig", 9, 1]);
+  assert.deepEqual(requests.filter(({ method }) => method === "POST").map(({ url }) => url), ["/api/trades/claim"]);
+});
+
+test("what this chain never sees of a wallet's is told with the likely cause", async (t) => {
+  const { made, sent } = await sentByWallet(t, { status: () => problem(404), landsWithinMs: 900 });
+  await assert.rejects(made, (error) => error.code === "TransactionNotSeen" && /set to another network/.test(error.message));
+  assert.equal(sent.length, 1);
+});
+
+test("what was seen of a wallet's may still land", async (t) => {
+  const { made } = await sentByWallet(t, { status: () => ({ body: '{"status":"live"}' }), landsWithinMs: 900 });
+  await assert.rejects(made, refusedAs({ code: "TransactionPending" }));
+});
+
+test("what the wallet throws ends it, and nothing is asked of the chain", async (t) => {
+  const declined = Object.assign(new Error("User rejected the request."), { code: 4001 });
+  const { made, sent, requests } = await sentByWallet(t, { status: assert.fail, send: () => Promise.reject(declined) });
+  await assert.rejects(made, (error) => error === declined);
+  assert.deepEqual([sent.length, requests.length], [1, 1]);
+});
+
 test("a transaction is followed to its end, and what ended it is told", async (t) => {
   const states = { landed: { slot: 9 }, failed: { error: { code: 6007, name: "SlippageExceeded", message: "The price moved." } }, expired: {} };
   for (const [end, more] of Object.entries(states)) {

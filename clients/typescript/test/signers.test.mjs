@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createPublicKey, randomBytes, verify } from "node:crypto";
 import { test } from "node:test";
-import { connectWallet, decodeBase58, encodeBase58, KeyPairSigner, voteStatement, watchWallets, ZmartError } from "../dist/index.js";
+import { connectWallet, decodeBase58, encodeBase58, isDeclined, KeyPairSigner, voteStatement, walletProblem, watchWallets, ZmartError } from "../dist/index.js";
 
 const hex = (text) => Uint8Array.from(Buffer.from(text, "hex"));
 // RFC 8032, 7.1, test 2
@@ -115,6 +115,66 @@ test("a wallet that lacks a feature is named with it", async () => {
   const key = await KeyPairSigner.generate();
   for (const name of ["solana:signMessage", "solana:signTransaction", "standard:connect"])
     await assert.rejects(connectWallet(wallet(key, name)), (error) => error.code === "WalletLacksFeature" && error.message.includes(name));
+});
+
+function sendingWallet(signer, answer = () => new Uint8Array(64).fill(7)) {
+  const made = wallet(signer, "solana:signTransaction");
+  made.features["solana:signAndSendTransaction"] = {
+    version: "1.0.0",
+    supportedTransactionVersions: ["legacy", 0],
+    signAndSendTransaction: async (...inputs) => {
+      made.asked.push(...inputs);
+      return inputs.map(() => ({ signature: answer() }));
+    },
+  };
+  return made;
+}
+
+test("a wallet that only sends what it signs sends to the page's chain, once, and gives the signature", async () => {
+  const key = await KeyPairSigner.generate();
+  const standard = sendingWallet(key);
+  const signer = await connectWallet(standard, { chain: "solana:devnet" });
+  const { bytes } = transaction([key.address], true);
+  assert.equal(await signer.signAndSendTransaction(bytes), encodeBase58(new Uint8Array(64).fill(7)));
+  assert.deepEqual(standard.asked, [{ account: standard.account, transaction: bytes, chain: "solana:devnet" }]);
+  await assert.rejects(signer.signTransaction(bytes), (error) => error.code === "WalletLacksFeature");
+  assert.equal((await connectWallet(wallet(key))).signAndSendTransaction, undefined);
+});
+
+test("a wallet that sends to other chains only is named with them before it is asked for anything", async () => {
+  const standard = sendingWallet(await KeyPairSigner.generate());
+  const isWrong = (error) => error.code === "WrongChain" && error.message === "Test wallet sends only to solana:devnet, and this is solana:mainnet.";
+  assert.ok(isWrong(walletProblem(standard, "solana:mainnet")));
+  assert.equal(walletProblem(standard, "solana:devnet"), undefined);
+  await assert.rejects(connectWallet(standard, { chain: "solana:mainnet" }), isWrong);
+  standard.chains = ["solana:devnet", "solana:mainnet"]; // the wallet knows it, the account is not on it
+  await assert.rejects(connectWallet(standard, { chain: "solana:mainnet" }), isWrong);
+  assert.deepEqual(standard.asked, []);
+});
+
+test("a wallet that fails while it sends may have sent; one whose user declines has not", async () => {
+  const key = await KeyPairSigner.generate();
+  const failing = (problem) => connectWallet(sendingWallet(key, () => { throw problem; }));
+  const { bytes } = transaction([key.address], true);
+  for (const problem of [Object.assign(new Error("no"), { code: 4001 }), new Error("User rejected the request."), "Transaction cancelled"]) {
+    assert.ok(isDeclined(problem));
+    await assert.rejects((await failing(problem)).signAndSendTransaction(bytes), (error) => error === problem);
+  }
+  const isUncertain = (error) => error.code === "SendingUncertain" && /before you try again/.test(error.message);
+  await assert.rejects((await failing(new Error("Internal error"))).signAndSendTransaction(bytes), isUncertain);
+  const short = await connectWallet(sendingWallet(key, () => new Uint8Array(3)));
+  await assert.rejects(short.signAndSendTransaction(bytes), isUncertain);
+});
+
+test("of several accounts the first on the chain is used, else the first on Solana", async () => {
+  const standard = wallet(await KeyPairSigner.generate());
+  const account = (address, ...chains) => ({ address, chains });
+  standard.accounts = [account("0xaa", "eip155:1"), account("main", "solana:mainnet"), account("dev", "solana:devnet")];
+  const chosen = async (options) => (await connectWallet(standard, options)).address;
+  assert.equal(await chosen({ chain: "solana:devnet" }), "dev");
+  assert.equal(await chosen({ chain: "solana:testnet" }), "main");
+  assert.equal(await chosen({}), "main");
+  assert.equal(await chosen({ account: standard.accounts[2] }), "dev");
 });
 
 test("wallets are found whether they register before or after the page asks", () => {

@@ -1,17 +1,18 @@
 // What a wallet can do in the life of a market. Each act says how far it is, and returns the sentence that ends it.
 import { ZmartError, encodeBase58 } from "../../client/zmart-client.js";
 import { shares, sol, units } from "../numbers.js";
-import { api, chainNow, withSession } from "./api.js";
+import { api, chainNow, site, withSession } from "./api.js";
 import { bodyOf } from "./trade.js";
 
 const POLL_MS = 300;
 const INDEXED_WITHIN_MS = 30000;
 const SIGNATURE_END = 65;
+const UNSEEN_MS = 8000;
 const DEPOSIT_PER_B = 0.75; // the program needs ln 2 of b, rounded up
 
 // The wallet, which says what it waits for; `seen` is told the signature of a transaction before it is sent.
 function following(signer, say, seen) {
-  return {
+  const mine = {
     address: signer.address,
     async signMessage(message) {
       say("Sign the message in your wallet…");
@@ -27,17 +28,38 @@ function following(signer, say, seen) {
       return signed;
     },
   };
+  if (signer.signAndSendTransaction) mine.signAndSendTransaction = sending(signer, say, seen);
+  return mine;
 }
+
+const sending = (signer, say, seen) => async (transaction) => {
+  say("Approve the transaction in your wallet, which sends it…");
+  const signature = await signer.signAndSendTransaction(transaction);
+  seen(signature);
+  say("Sent by your wallet. Waiting for confirmation…");
+  return signature;
+};
 
 async function transact(signer, say, path, input) {
   let signature = "";
-  const mine = following(signer, say, (sent) => (signature = sent));
+  let late = 0;
+  const mine = following(signer, say, (sent) => {
+    signature = sent;
+    if (signer.signAndSendTransaction) late = setTimeout(() => say(`Not confirmed yet. Is your wallet set to ${site.chain}?`), UNSEEN_MS);
+  });
   try {
     return await withSession(mine, () => api.transact(mine, path, input));
   } catch (problem) {
-    problem.signature = signature;
-    throw problem;
+    throw problem.code === "TransactionNotSeen" ? problem : withSignature(problem, signature);
+  } finally {
+    clearTimeout(late);
   }
+}
+
+// A wallet may throw anything, such as a text.
+function withSignature(problem, signature) {
+  if (Object.isExtensible(problem)) return Object.assign(problem, { signature });
+  return Object.assign(new Error(String(problem?.message ?? problem ?? "")), { code: problem?.code, signature });
 }
 
 const done = (text, { signature }) => ({ text, signature });

@@ -1,5 +1,5 @@
 // The API for the connected wallet: one client, its session, and every failure as a sentence for people.
-import { ZmartClient, ZmartError } from "../../client/zmart-client.js";
+import { ZmartClient, isDeclined } from "../../client/zmart-client.js";
 
 const SESSION = "zmart-session";
 const ENDING_MS = 30000;
@@ -45,19 +45,14 @@ const SENTENCES = {
   TimedOut: "The server does not answer. Try again in a moment.",
   TransactionExpired: "The transaction expired before it landed. Nothing has happened: try again.",
   TransactionPending: "The transaction is in flight: it may still land.",
+  TransactionNotSeen: `The wallet says that it sent the transaction, but it is not on this chain: set the wallet to ${site.chain}. Nothing has happened here.`,
   NoAccount: "The wallet gave this page no account. Unlock it and try again.",
 };
 
 export function words(problem) {
   if (isDeclined(problem)) return "You declined it in the wallet. Nothing was sent.";
-  const fields = problem.status === 400 ? (problem.details ?? []) : [];
-  return SENTENCES[problem.code] ?? sentence(fields.map((field) => field.message).join(" ") || problem.message);
-}
-
-// What wallets throw has no common form: most have the code 4001, the others say it.
-function isDeclined(problem) {
-  if (problem instanceof ZmartError) return false;
-  return problem?.code === 4001 || /reject|declin|denied|cancel/i.test(problem?.message ?? "");
+  const fields = problem?.status === 400 ? (problem.details ?? []) : [];
+  return SENTENCES[problem?.code] ?? sentence(fields.map((field) => field.message).join(" ") || problem?.message);
 }
 
 // "SlippageExceeded: the price moved" without the program's own name of it.

@@ -3,7 +3,7 @@ import { element } from "../dom.js";
 import { short, sol } from "../numbers.js";
 import { balance } from "./account.js";
 import { site, words } from "./api.js";
-import { all, connect, disconnect, signer, walletName } from "./connection.js";
+import { connect, disconnect, found, signer, usable, walletName, whyNot } from "./connection.js";
 
 const REFILL_BELOW = 5_000_000_000n;
 const dialog = document.querySelector("[data-wallets]");
@@ -21,17 +21,19 @@ export function chosen() {
 }
 
 function list() {
-  const found = all();
-  find("wallet-none").hidden = found.length > 0;
+  find("wallet-none").hidden = usable().length > 0;
   say("");
-  find("wallet-list").replaceChildren(
-    ...found.map((wallet) => {
-      const icon = element("img", { src: wallet.icon, alt: "", width: 24, height: 24 });
-      const button = element("button", { type: "button", class: "quietly" }, icon, wallet.name);
-      button.addEventListener("click", () => choose(wallet, button));
-      return element("li", {}, button);
-    }),
-  );
+  find("wallet-list").replaceChildren(...found().map(entry));
+}
+
+// A wallet that cannot be used here is listed with the reason.
+function entry(wallet) {
+  const icon = element("img", { src: wallet.icon, alt: "", width: 24, height: 24 });
+  const button = element("button", { type: "button", class: "quietly" }, icon, wallet.name);
+  const reason = whyNot(wallet);
+  if (reason) button.disabled = true;
+  else button.addEventListener("click", () => choose(wallet, button));
+  return element("li", {}, button, ...(reason ? [element("p", { class: "note" }, reason)] : []));
 }
 
 async function choose(wallet, button) {

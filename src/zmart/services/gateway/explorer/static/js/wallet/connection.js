@@ -1,19 +1,22 @@
 // The wallets of this browser by the Wallet Standard, and the one that is connected. "zmart:wallet" tells of a change.
-import { connectWallet, watchWallets } from "../../client/zmart-client.js";
+import { connectWallet, walletProblem, watchWallets } from "../../client/zmart-client.js";
 import { endSession, site } from "./api.js";
 
 const CHOICE = "zmart-wallet";
-const NEEDED = ["standard:connect", "solana:signMessage", "solana:signTransaction"];
+const SOLANA = /^solana:/;
 const wallets = new Map();
 let connected = null;
 let leaveEvents = () => {};
 
 const tell = () => document.dispatchEvent(new CustomEvent("zmart:wallet"));
 
-// Who signs: {address, signMessage, signTransaction}; null without a wallet.
+// Who signs: {address, signMessage, signTransaction}, and signAndSendTransaction of a wallet that sends itself; null
+// without a wallet.
 export const signer = () => connected?.signer ?? null;
 export const walletName = () => connected?.wallet.name ?? "";
-export const all = () => [...wallets.values()];
+export const whyNot = (wallet) => walletProblem(wallet, site.chain)?.message ?? "";
+export const found = () => [...wallets.values()];
+export const usable = () => found().filter((wallet) => !whyNot(wallet));
 
 export async function connect(wallet, { silent = false } = {}) {
   const made = await connectWallet(wallet, { chain: site.chain, silent });
@@ -30,7 +33,7 @@ async function changed({ accounts }) {
   if (!connected || !accounts || accounts[0]?.address === connected.signer.address) return;
   const { wallet } = connected;
   if (accounts.length === 0) await disconnect();
-  else await connect(wallet, { silent: true });
+  else await connect(wallet, { silent: true }).catch(disconnect); // to an account that this page cannot use
 }
 
 export async function disconnect() {
@@ -44,11 +47,11 @@ export async function disconnect() {
 }
 
 function registered(wallet) {
-  if (!NEEDED.every((name) => name in wallet.features)) return;
+  if (![...Object.keys(wallet.features), ...wallet.chains].some((name) => SOLANA.test(name))) return;
   wallets.set(wallet.name, wallet);
   tell();
   const isChosen = localStorage.getItem(CHOICE) === wallet.name;
-  if (isChosen && !connected) connect(wallet, { silent: true }).catch(() => {}); // it asks again when it is needed
+  if (isChosen && !connected && !whyNot(wallet)) connect(wallet, { silent: true }).catch(() => {}); // it asks again when it is needed
 }
 
 if (site.local) await import("./demo.js");

@@ -6,7 +6,7 @@ import { ACTS, remove } from "./acts.js";
 import { api, chainNow, site, words } from "./api.js";
 import { chosen, showWallet } from "./chooser.js";
 import { isSure, replyTo, showComments } from "./comments.js";
-import { all, connect, signer } from "./connection.js";
+import { connect, signer, usable } from "./connection.js";
 import { countDown } from "./countdown.js";
 import { quoteAgain, watchTrade } from "./trade.js";
 
@@ -18,7 +18,7 @@ const nameOf = (form) => Object.keys(ACTS).find((name) => name in form.dataset);
 // The connected wallet. In the local stack a browser without a wallet of its own gets the demo wallet.
 async function ready(say) {
   if (signer()) return signer();
-  const found = all();
+  const found = usable();
   if (!site.local || found.length !== 1) return chosen();
   say("Making a wallet in this browser, with play money of the local chain…");
   return connect(found[0]);
