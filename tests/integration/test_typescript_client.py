@@ -8,13 +8,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,6 +22,7 @@ from kit import standard_wallet
 from kit.chain_life import Driver, name
 from kit.explorer_browser import chromium, reader
 from kit.gateway_server import server
+from kit.http_servers import folder_served
 from kit.installed import ROOT, npm_packages
 from kit.servers import Databases, LocalChain, empty
 from kit.services import running_service
@@ -140,7 +138,7 @@ async def stack(
 ) -> AsyncIterator[Running]:
     """A gateway with indexer and live feed beside it, a proposed and an active market, and a front end's host."""
     database_url, redis_url = databases.create(migrated_template), empty(valkey)
-    with _front_end(installed) as front_end:
+    with folder_served(installed) as front_end:
         async with _services(local_chain, database_url, redis_url, front_end) as running:
             await running.driver.open(await running.driver.wallet(), await running.driver.wallet())
             await running.driver.propose(await running.driver.wallet())
@@ -176,23 +174,6 @@ async def _services(
             pool = await Pool.open(database_url, size=2)
             yield Running(api, f"ws://127.0.0.1:{port}", front_end, Driver(chain, rpc), pool)
             await pool.close()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def _front_end(folder: Path) -> Iterator[str]:
-    """Serve the files of a folder on an origin of its own."""
-    (folder / "index.html").write_text("<!doctype html><title>A front end</title>")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as host:
-        thread = Thread(target=host.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{host.server_port}"
-        host.shutdown()
-        thread.join()
 
 
 @pytest.mark.asyncio(loop_scope="module")

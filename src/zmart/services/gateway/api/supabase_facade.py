@@ -24,6 +24,7 @@ _EQUAL = "eq."
 _NEWEST_FIRST = "created_at.desc"
 _ONE_ROW = "application/vnd.pgrst.object+json"
 """As PostgREST names the form of an answer with one row, which `.single()` of supabase-js asks for."""
+_WITH_ROW = "return=representation"
 _USERS, _DISCUSSIONS = "/rest/v1/users", "/rest/v1/discussions"
 
 
@@ -73,7 +74,7 @@ async def users_count(context: Context, select: FromQuery[str | None] = None) ->
 
 @post(_USERS, include_in_schema=False)
 async def upsert_user(context: Context, request: GatewayRequest, data: JSONBody[UserUpsert]) -> Response[Any]:
-    """Return the wallet's row as if it had been inserted or updated."""
+    """Return the wallet's row as if it had been inserted or updated; nothing unless the client asks for it."""
     wallet = lookup.wallet_in_body(data.wallet)
     profile = await users.profile(context.pool, wallet)
     row = SupabaseUser(
@@ -82,6 +83,8 @@ async def upsert_user(context: Context, request: GatewayRequest, data: JSONBody[
         last_seen_at=now_iso(),
         twitter_handle=profile.twitter_handle if profile else None,
     )
+    if _WITH_ROW not in request.headers.get("prefer", ""):
+        return Response(None, status_code=201)
     if _ONE_ROW in request.headers.get("accept", ""):
         return Response(msgspec.json.encode(row), status_code=201, media_type=_ONE_ROW)
     return Response([row], status_code=201)

@@ -21,7 +21,8 @@ _REQUEST_HEADERS = (
 )
 _SUPABASE_METHODS = b", PATCH"
 _SUPABASE_HEADERS = (
-    b", apikey, X-Client-Info, Prefer, Accept-Profile, Content-Profile, X-Supabase-Api-Version"
+    b", apikey, X-Client-Info, Prefer, Accept-Profile, Content-Profile, X-Supabase-Api-Version, X-Retry-Count"
+    b", Traceparent, Tracestate, Baggage"
 )
 
 
