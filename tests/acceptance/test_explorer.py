@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, Locator, Page, Request, WebSocketRoute, expect
+from solders.keypair import Keypair
 
+from kit import standard_wallet
 from kit.explorer_browser import DESKTOP, PHONE, axe_source, chromium, faults, find_chromium, keep, reader
 from kit.market_by_hand import Trader, trader
+from kit.standard_wallet import SendingWallet
 from kit.waiting import until
+from zmart.chain.rpc import Rpc
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.user import LandedTransaction
@@ -246,6 +250,80 @@ async def test_pages_are_complete_without_javascript(browser: Browser, stack: Se
         await page.locator(".steps a").first.click()
         await expect(page.get_by_role("heading", name="Transaction")).to_be_visible()
         await expect(page.get_by_text("Proposed")).to_be_visible()
+
+
+async def test_a_wallet_that_only_sends_what_it_signs_trades_once_and_every_failure_says_what_happened(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    wallet = SendingWallet(standard_wallet.nowhere)
+    async with Rpc.from_settings(stack) as rpc, trader(browser, stack, sending=wallet) as ada:
+        relayed: list[str] = []
+        ada.page.on("request", lambda asked: relayed.append(asked.url) if _is_relay(asked) else None)
+        await ada.page.goto(f"/markets/{market}")
+        await ada.connect()
+        for send, answer in (
+            (_raising("User rejected the request."), "You declined it in the wallet. Nothing was sent."),
+            (_raising("Internal error"), "Look in the wallet whether it was sent before you try again."),
+            (standard_wallet.nowhere, "Is your wallet set to solana:localnet?"),
+        ):
+            wallet.send = send
+            await ada.page.goto(f"/markets/{market}")
+            await ada.press("Buy YES", answer)
+        wallet.send = standard_wallet.to(rpc)
+        await ada.page.goto(f"/markets/{market}")
+        await ada.press("Buy YES", "Bought")
+        landed = wallet.signatures[-1]
+        await expect(ada.page.locator(f'[data-id="{landed}:0"]')).to_have_count(1)
+        trades = await (await ada.page.request.get(f"/api/users/{ada.address}/trades")).json()
+        assert [trade["tx_signature"] for trade in trades["trades"]] == [landed]
+        assert wallet.asked == ["solana:localnet"] * 4
+        assert relayed == []
+
+
+def _is_relay(request: Request) -> bool:
+    return request.method == "POST" and request.url.endswith("/api/transactions")
+
+
+def _raising(reason: str) -> standard_wallet.Sender:
+    async def send(_: bytes) -> None:
+        raise RuntimeError(reason)
+
+    return send
+
+
+async def test_what_the_user_does_in_the_wallet_is_followed_and_wallets_that_do_not_fit_are_listed_with_the_reason(
+    browser: Browser, stack: Settings, market: str
+) -> None:
+    other = str(Keypair().pubkey())
+    async with trader(browser, stack) as ada:
+        await standard_wallet.add(ada.page, other, name="Elsewhere", sends=True, chains=["solana:mainnet"])
+        await standard_wallet.add(ada.page, other, name="Silent", without=["solana:signMessage"])
+        await standard_wallet.add(ada.page, other, name="Many", others=["0x1"])
+        await ada.page.goto(f"/markets/{market}")
+        await ada.button("Connect wallet").click()
+        dialog, link = ada.page.locator("dialog"), ada.page.locator("[data-wallet-link]")
+        for name, reason in (
+            ("Elsewhere", "Elsewhere sends only to solana:mainnet, and this is solana:localnet."),
+            ("Silent", "Silent does not have solana:signMessage."),
+        ):
+            await expect(dialog.get_by_role("button", name=name)).to_be_disabled()
+            await expect(dialog).to_contain_text(reason)
+        await keep(ada.page, "wallets")
+        await dialog.get_by_role("button", name="Many").click()
+        await expect(link).to_contain_text(other[:4])
+        await _hold(ada.page, "Many", [ada.address])
+        await expect(link).to_have_attribute("href", f"/wallets/{ada.address}")
+        await ada.page.reload()  # the wallet of before is connected again, silently
+        await expect(link).to_have_attribute("href", f"/wallets/{other}")
+        await _hold(ada.page, "Many", [])
+        await expect(ada.button("Connect wallet")).to_be_visible()
+        await ada.page.reload()
+        await expect(ada.button("Connect wallet")).to_be_visible()
+
+
+async def _hold(page: Page, wallet: str, accounts: list[str]) -> None:
+    """Choose accounts in the wallet."""
+    await page.evaluate("([name, accounts]) => testWallets[name].hold(accounts)", [wallet, accounts])
 
 
 async def test_a_market_lives_by_the_hands_of_two_wallets_side_by_side(

@@ -12,6 +12,7 @@ from solders.keypair import Keypair
 
 from kit import standard_wallet
 from kit.explorer_browser import reader
+from kit.standard_wallet import SendingWallet
 from kit.waiting import until
 from zmart.chain.rpc import Rpc
 from zmart.market.types import Address, Lamports
@@ -90,12 +91,14 @@ class Trader:
 
 
 @asynccontextmanager
-async def trader(browser: Browser, stack: Settings, **options: Any) -> AsyncIterator[Trader]:
-    """A trader with 100 SOL in a wallet that is not connected yet."""
+async def trader(
+    browser: Browser, stack: Settings, *, sending: SendingWallet | None = None, **options: Any
+) -> AsyncIterator[Trader]:
+    """A trader with 100 SOL in a wallet that is not connected yet; with `sending` it only sends what it signs."""
     key = Keypair()
     async with Rpc.from_settings(stack) as rpc:
         await rpc.request_airdrop(Address(str(key.pubkey())), _FUNDS)
         await until(lambda: rpc.get_balance(Address(str(key.pubkey()))), lambda held: held == _FUNDS)
     async with reader(browser, f"http://127.0.0.1:{stack.api_port}", **options) as page:
-        await standard_wallet.install(page, key)
+        await standard_wallet.install(page, key, sending)
         yield Trader(page, key)
