@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from secrets import token_hex
 
 import httpx
+import msgspec
 import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
@@ -31,6 +34,7 @@ from zmart.store import index_progress
 SOL = 10**9
 B = 20 * SOL
 HOUR = 3_600
+_IN_LAMPORTS = re.compile(r'<dt>([^<]*)</dt>\s*<dd title="(\d+) lamports"')
 
 
 class Stage:
@@ -490,3 +494,34 @@ async def test_a_resolver_without_lamports_holds_up_no_claim_and_takes_its_rewar
     rooms = stage.here.gateway.context
     report = await audit(rooms.pool, stage.rpc, rooms.program)
     assert report.differences == []
+
+
+async def test_the_page_of_a_trade_shows_the_fees_that_the_chain_charged(stage: Stage) -> None:
+    """The network's fee and the program's own, against the balances that the chain changed."""
+    creator, buyer = await stage.user(), await stage.user()
+    market = MarketId(await stage.active(creator))
+    who, fees = (Wallet(str(key.pubkey())) for key in (buyer, stage.chain.keys.fees))
+    buy = stage.build.buy_shares(who, market, fees, outcome=True, target_cost=Lamports(2 * SOL))
+    blockhash = (await stage.rpc.get_latest_blockhash()).blockhash
+    unsigned = compose.unsigned(compose.compile(buyer.pubkey(), [buy], blockhash))
+    signature = await stage.relay(buyer, base64.b64encode(bytes(unsigned)).decode())
+
+    async def page() -> str:
+        return (await stage.here.get(f"/transactions/{signature}")).text
+
+    text = await until(page, lambda text: "Protocol fee" in text)
+    chain = msgspec.json.decode(await stage.rpc.get_transaction_json(signature))
+    meta, keys = chain["meta"], chain["transaction"]["message"]["accountKeys"]
+    before, after = (dict(zip(keys, meta[name], strict=True)) for name in ("preBalances", "postBalances"))
+    changes = {key: after[key] - before[key] for key in keys}
+    rent = sum(after[key] for key in keys if before[key] == 0)
+    assert f'title="{meta["fee"]} lamports">{Decimal(meta["fee"]).scaleb(-9):f} SOL</span>' in text
+    shown = {name: int(lamports) for name, lamports in _IN_LAMPORTS.findall(text)}
+    assert shown["Protocol fee"] == changes[fees] > 0
+    assert shown["Cost"] == sum(change for change in changes.values() if change > 0) - rent
+    assert -changes[who] == shown["Cost"] + meta["fee"] + rent
+    trade = (await stage.here.get(f"/api/users/{who}/trades")).json()["trades"][0]
+    assert (
+        sum(shown[name] for name in ("Protocol fee", "Resolver&#39;s fee", "Fee for the pool"))
+        == trade["fees"]
+    )

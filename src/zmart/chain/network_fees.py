@@ -6,15 +6,18 @@ from typing import Annotated
 
 import msgspec
 
+from zmart.chain.compute_budget import SIGNATURE_LAMPORTS
 from zmart.errors import DecodeError
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Lamports, Wallet
 
 
 class NetworkFee(msgspec.Struct, frozen=True):
-    """What the network charged for a transaction, and the wallet that paid it."""
+    """What the network charged for a transaction, and the wallet that paid it. `priority_lamports`: what is above the
+    price of the signatures."""
 
     lamports: Lamports
+    priority_lamports: Lamports
     payer: Wallet
 
 
@@ -22,7 +25,12 @@ class _FeeMeta(msgspec.Struct):
     fee: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
+class _FeeHeader(msgspec.Struct, rename="camel"):
+    num_required_signatures: Annotated[int, msgspec.Meta(ge=1, le=255)]
+
+
 class _FeeMessage(msgspec.Struct, rename="camel"):
+    header: _FeeHeader
     account_keys: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
@@ -44,4 +52,6 @@ def parse_fee(raw: bytes) -> NetworkFee:
         answer = _decoder.decode(raw)
     except JSON_ERRORS as error:
         raise DecodeError(f"This is not a transaction in the encoding 'json': {error}") from error
-    return NetworkFee(Lamports(answer.meta.fee), Wallet(answer.transaction.message.account_keys[0]))
+    fee, message = answer.meta.fee, answer.transaction.message
+    signatures = message.header.num_required_signatures * SIGNATURE_LAMPORTS
+    return NetworkFee(Lamports(fee), Lamports(max(0, fee - signatures)), Wallet(message.account_keys[0]))

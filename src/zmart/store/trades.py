@@ -29,6 +29,7 @@ WHERE (slot, signature, ordinal) IN (SELECT * FROM unnest($1::bigint[], $2::text
 _OF_WALLET = f"SELECT {_COLUMNS} FROM trades WHERE wallet = $1 {_ORDER} LIMIT $2 OFFSET $3"
 _OF_WALLET_AFTER = f"""SELECT {_COLUMNS} FROM trades WHERE wallet = $1
 AND (slot, index_in_block, ordinal) < ($3, $4, $5) {_ORDER} LIMIT $2"""
+_OF_TRANSACTION = f"SELECT {_COLUMNS} FROM trades WHERE slot = $1 AND signature = $2"
 _STATS = """
 SELECT coalesce(sum(cost_lamports), 0) AS volume, count(*) AS trades, count(DISTINCT wallet) AS wallets,
     coalesce(sum(cost_lamports) FILTER (WHERE side = 'buy'), 0) AS bought,
@@ -119,6 +120,11 @@ async def of_wallet(
     if after is None:
         return _rows(await pool.fetch(_OF_WALLET, wallet, limit, offset))
     return _rows(await pool.fetch(_OF_WALLET_AFTER, wallet, limit, *after))
+
+
+async def of_transaction(pool: Pool, slot: Slot, signature: Signature) -> list[TradeRow]:
+    """Return the trades that a transaction of this slot made."""
+    return _rows(await pool.fetch(_OF_TRANSACTION, slot, signature))
 
 
 async def stats(pool: Pool, market_id: MarketId) -> TapeTotals:

@@ -13,6 +13,7 @@ from zmart.market import events
 from zmart.market.outcomes import final_outcome_name
 from zmart.market.types import Address, Bps, ChainTime, Lamports, PriceE9, Shares, Wallet
 from zmart.services.gateway.explorer import numbers
+from zmart.store.trades import TradeRow
 
 _HINTS: dict[str, dict[str, Any]] = {
     kind.__name__: get_type_hints(kind) for kind in get_args(events.AnyEvent)
@@ -52,6 +53,16 @@ def fields_of(name: str, details: Mapping[str, object]) -> list[EventField]:
     hints = {} if "instruction" in details else _HINTS.get(name, {})
     displayed = {field: value for field, value in details.items() if field not in _HIDDEN}
     return [_field(name, field, value, _bare(hints.get(field))) for field, value in displayed.items()]
+
+
+def fees_of(trade: TradeRow) -> list[EventField]:
+    """Return the fees of a trade, which its event has only in the sum with the price."""
+    fees = {
+        "Protocol fee": trade.protocol_fee_lamports,
+        "Resolver's fee": trade.resolver_fee_lamports,
+        "Fee for the pool": trade.lp_fee_lamports,
+    }
+    return [_number(label, "", lamports, Lamports) for label, lamports in fees.items()]
 
 
 def _bare(hint: Any) -> Any:  # noqa: ANN401  # a NewType, a type, or a union of one with None

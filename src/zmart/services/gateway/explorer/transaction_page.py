@@ -15,7 +15,7 @@ from zmart.market.types import MarketId, Signature, Slot
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.explorer import event_fields, market_timeline
 from zmart.services.gateway.explorer.event_fields import EventField
-from zmart.store import markets, transactions
+from zmart.store import markets, trades, transactions
 from zmart.store.markets import MarketRow
 from zmart.store.transactions import LoggedEvent
 
@@ -46,13 +46,15 @@ async def values(context: AppContext, signature: Signature) -> dict[str, object]
     """Return the values of the template transaction.html. Raises NotFound if neither index nor chain knows it."""
     indexed = await transactions.one(context.pool, signature)
     logged = [] if indexed is None else await transactions.events(context.pool, indexed, _MAX_EVENTS)
+    made = [] if indexed is None else await trades.of_transaction(context.pool, indexed.slot, signature)
+    fees = {trade.ordinal: event_fields.fees_of(trade) for trade in made}
     ids = {row.market_id for row in logged if row.market_id is not None}
     touched = await markets.several(context.pool, list(ids))
     if indexed is None or indexed.failed:
         fate = await _fate_on_chain(context, signature)
     else:
         fate = TransactionFate(status="landed", slot=indexed.slot, confirmation=indexed.finality)
-    lines = [_line(row, touched) for row in logged]
+    lines = [_line(row, touched, fees.get(row.ordinal, [])) for row in logged]
     return {
         "title": f"Transaction {signature[:8]}…",
         "signature": signature,
@@ -76,7 +78,9 @@ async def _fate_on_chain(context: AppContext, signature: Signature) -> Transacti
     )
 
 
-def _line(row: LoggedEvent, touched: Mapping[MarketId, MarketRow]) -> TransactionEventRow:
+def _line(
+    row: LoggedEvent, touched: Mapping[MarketId, MarketRow], fees: list[EventField]
+) -> TransactionEventRow:
     details = msgspec.json.decode(row.event, type=dict[str, object])
     market = touched.get(row.market_id) if row.market_id else None
     wallet = details.get("creator", details.get("user"))
@@ -86,7 +90,7 @@ def _line(row: LoggedEvent, touched: Mapping[MarketId, MarketRow]) -> Transactio
         note=market_timeline.note(row.name, details),
         market_id=row.market_id,
         at=_moment(details.get("timestamp", details.get("cancelled_at"))),
-        fields=event_fields.fields_of(row.name, details),
+        fields=[*event_fields.fields_of(row.name, details), *fees],
     )
 
 
