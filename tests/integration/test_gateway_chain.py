@@ -515,7 +515,9 @@ async def test_the_page_of_a_trade_shows_the_fees_that_the_chain_charged(stage: 
     before, after = (dict(zip(keys, meta[name], strict=True)) for name in ("preBalances", "postBalances"))
     changes = {key: after[key] - before[key] for key in keys}
     rent = sum(after[key] for key in keys if before[key] == 0)
-    assert f'title="{meta["fee"]} lamports">{Decimal(meta["fee"]).scaleb(-9):f} SOL</span>' in text
+    assert (
+        f'title="{meta["fee"]} lamports">{Decimal(meta["fee"]).scaleb(-9).normalize():f} SOL</span>' in text
+    )
     shown = {name: int(lamports) for name, lamports in _IN_LAMPORTS.findall(text)}
     assert shown["Protocol fee"] == changes[fees] > 0
     assert shown["Cost"] == sum(change for change in changes.values() if change > 0) - rent
