@@ -2,8 +2,8 @@
 
 When the process dies, or its connection to PostgreSQL breaks, the server ends that session, and with it every lock: a
 stand-by may resume, and a process that lost the session can no longer write into the journal, and so never sends.
-The session of a process that is stopped stays, since its kernel answers for it: each session says every second that its
-process works, and one that has said nothing for some seconds is ended by the process that wants its lock.
+The session of a process that is stopped stays, since its kernel answers for it: a session with locks says every second
+that its process works, and one that has said nothing for some seconds is ended by the process that wants its lock.
 """
 
 from __future__ import annotations
@@ -101,11 +101,15 @@ class Claims:
                 yield None
                 return
             try:
+                if self._saying is None:
+                    self._saying = asyncio.create_task(_say_that_it_works(session))
                 yield Claim(await one(session, intent_id), Journal(session))
             finally:
                 await asyncio.shield(_unlock(session, intent_id))
         finally:
             self._mine.discard(intent_id)
+            if not self._mine:
+                self._be_silent()
 
     async def is_free(self, intent_id: UUID) -> bool:
         """Return whether no process executes the intent now."""
@@ -122,8 +126,7 @@ class Claims:
 
     async def close(self) -> None:
         """End the session, and with it every remaining lock."""
-        if self._saying is not None:
-            self._saying.cancel()
+        self._be_silent()
         if self._session is not None:
             self._session.connection.terminate()
         await self._stack.aclose()
@@ -137,14 +140,17 @@ class Claims:
                 connection = await self._stack.enter_async_context(self._pool.acquire())
                 await connection.execute(_KEEPALIVE)
                 self._session = _LockSession(connection)
-                if self._saying is not None:
-                    self._saying.cancel()
-                self._saying = asyncio.create_task(_say_that_it_works(self._session))
+                self._be_silent()  # on the session before
             return self._session
+
+    def _be_silent(self) -> None:
+        if self._saying is not None:
+            self._saying.cancel()
+            self._saying = None
 
 
 async def _say_that_it_works(session: _LockSession) -> None:
-    """Run a statement every second until the session has ended; who uses it next opens another one."""
+    """Run a statement every second while the session has locks; if it has ended, who uses it next opens another."""
     with suppress(StoreError):
         while True:
             await asyncio.sleep(_WORKS_EVERY_S)
