@@ -126,6 +126,7 @@ async def test_a_node_that_is_behind_buries_no_nonce(world):
     account = str(nonce.account.pubkey())
     old = await world.rpc.call("getAccountInfo", [account, {"encoding": "base64"}])
     slot = old["context"]["slot"]
+    await until(world.rpc.get_slot, lambda now: now > slot)  # else both are of one slot
     await nonce.advance()
     world.proxy.script = drops
     signature = await world.send(await nonce.signed(world.call(nonce.owner)))

@@ -18,7 +18,7 @@ async def test_a_row_is_its_fetchers_while_it_works_and_any_others_soon_after_it
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_S", 1.0)
-    monkeypatch.setattr(lease, "_RENEW_EVERY_S", 0.2)
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.2)
     await inbox.store(pool, "scan", [Hint(Signature("1" * 88), Slot(7), None)])
     renewals = 0
 
@@ -38,4 +38,4 @@ async def test_a_row_is_its_fetchers_while_it_works_and_any_others_soon_after_it
 
 
 def test_a_lease_leaves_time_for_a_take_over_within_ten_seconds() -> None:
-    assert lease._RENEW_EVERY_S * 2 < lease.LEASE_S <= 5
+    assert lease.RENEW_EVERY_S * 2 < lease.LEASE_S <= 5

@@ -13,7 +13,7 @@ from zmart.errors import StoreError
 from zmart.store.retrying import pause
 
 LEASE_S = 5.0
-_RENEW_EVERY_S = 1.5
+RENEW_EVERY_S = 1.5
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def renewing(renew: Callable[[float], Awaitable[None]]) -> AsyncIterator[N
 
 async def _renew(renew: Callable[[float], Awaitable[None]], over: asyncio.Event) -> None:
     while True:
-        await pause(over, _RENEW_EVERY_S)
+        await pause(over, RENEW_EVERY_S)
         if over.is_set():
             return
         with suppress(StoreError):

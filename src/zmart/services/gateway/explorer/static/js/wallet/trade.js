@@ -71,8 +71,11 @@ async function suggest(isOtherSide) {
   form.querySelector("[data-amount-label]").textContent = side === "buy" ? "SOL to spend" : `${chosen("outcome")} shares to sell`;
   const field = form.elements.amount;
   form.querySelector("[data-amounts]").hidden = side === "sell";
-  if (side === "sell") field.value = unitsText(await held().catch(() => 0n));
-  else if (isOtherSide) field.value = "0.5";
+  if (side === "sell") {
+    const before = field.value;
+    const mine = await held().catch(() => 0n);
+    if (field.value === before && chosen("side") === side) field.value = unitsText(mine); // else something was typed meanwhile
+  } else if (isOtherSide) field.value = "0.5";
   quoteAgain();
 }
 
