@@ -179,11 +179,13 @@ function sender(wallet: StandardWallet, account: StandardAccount, chain = ""): (
   };
 }
 
+const DECLINED = /user (has )?reject|rejected by (the )?user|declin|denied|cancel/i; // a node rejects, too: that is no answer
+
 /** Whether what a wallet threw says that the user declined. Most have the code 4001, the others say it. */
 export function isDeclined(problem: unknown): boolean {
   if (problem instanceof ZmartError) return false;
   const { code, message = problem } = (problem ?? {}) as { code?: unknown; message?: unknown };
-  return code === 4001 || /reject|declin|denied|cancel/i.test(String(message ?? ""));
+  return code === 4001 || DECLINED.test(String(message ?? ""));
 }
 
 async function firstAccount(

@@ -161,7 +161,8 @@ test("a wallet that fails while it sends may have sent; one whose user declines 
     await assert.rejects((await failing(problem)).signAndSendTransaction(bytes), (error) => error === problem);
   }
   const isUncertain = (error) => error.code === "SendingUncertain" && /before you try again/.test(error.message);
-  await assert.rejects((await failing(new Error("Internal error"))).signAndSendTransaction(bytes), isUncertain);
+  for (const message of ["Internal error", "Transaction rejected by the cluster: timed out"])
+    await assert.rejects((await failing(new Error(message))).signAndSendTransaction(bytes), isUncertain);
   const short = await connectWallet(sendingWallet(key, () => new Uint8Array(3)));
   await assert.rejects(short.signAndSendTransaction(bytes), isUncertain);
 });

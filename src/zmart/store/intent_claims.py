@@ -2,8 +2,8 @@
 
 When the process dies, or its connection to PostgreSQL breaks, the server ends that session, and with it every lock: a
 stand-by may resume, and a process that lost the session can no longer write into the journal, and so never sends.
-The session of a process that is stopped stays, since its kernel answers for it: a session with locks says every second
-that its process works, and one that has said nothing for some seconds is ended by the process that wants its lock.
+The session of a process that is stopped stays, since its kernel answers for it: a session with locks has a heartbeat,
+and one that has run no statement for some seconds is ended by the process that wants its lock.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _IS_FREE = """
 WITH lock AS (SELECT hashtextextended('zmart intent ' || $1, 0) AS key)
 SELECT CASE WHEN pg_try_advisory_lock(key) THEN pg_advisory_unlock(key) ELSE false END FROM lock
 """
-_WORKS = "SELECT 1"
-_WORKS_EVERY_S = 1.0
+_HEARTBEAT = "SELECT 1"
+_HEARTBEAT_EVERY_S = 1.0
 SILENT_AFTER_S = 4.0
-"""A holder that has said nothing for so long is stopped, or so busy that it cannot work on its intents in time."""
+"""A holder that has run no statement for so long is stopped, or so busy that it cannot work on its intents in time."""
 # A peer that vanished is given up after 8 s, so that its locks are free within 10 s.
 _KEEPALIVE = """
 SELECT set_config('tcp_keepalives_idle', '2', false), set_config('tcp_keepalives_interval', '2', false),
@@ -72,7 +72,7 @@ class Claims:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._mine: set[UUID] = set()
-        self._saying: asyncio.Task[None] | None = None
+        self._heartbeat: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, database_url: str, wait_s: float = 30.0) -> Claims:
@@ -101,15 +101,13 @@ class Claims:
                 yield None
                 return
             try:
-                if self._saying is None:
-                    self._saying = asyncio.create_task(_say_that_it_works(session))
+                if self._heartbeat is None or self._heartbeat.done():
+                    self._heartbeat = asyncio.create_task(self._run_heartbeat(session))
                 yield Claim(await one(session, intent_id), Journal(session))
             finally:
                 await asyncio.shield(_unlock(session, intent_id))
         finally:
             self._mine.discard(intent_id)
-            if not self._mine:
-                self._be_silent()
 
     async def is_free(self, intent_id: UUID) -> bool:
         """Return whether no process executes the intent now."""
@@ -126,7 +124,7 @@ class Claims:
 
     async def close(self) -> None:
         """End the session, and with it every remaining lock."""
-        self._be_silent()
+        self._end_heartbeat()
         if self._session is not None:
             self._session.connection.terminate()
         await self._stack.aclose()
@@ -140,21 +138,22 @@ class Claims:
                 connection = await self._stack.enter_async_context(self._pool.acquire())
                 await connection.execute(_KEEPALIVE)
                 self._session = _LockSession(connection)
-                self._be_silent()  # on the session before
+                self._end_heartbeat()  # that of the session before
             return self._session
 
-    def _be_silent(self) -> None:
-        if self._saying is not None:
-            self._saying.cancel()
-            self._saying = None
+    async def _run_heartbeat(self, session: _LockSession) -> None:
+        """Run a statement every second until no intent is held; if the session has ended, who uses it next opens
+        another."""
+        with suppress(StoreError):
+            await asyncio.sleep(_HEARTBEAT_EVERY_S)
+            while self._mine:
+                await session.fetchval(_HEARTBEAT)
+                await asyncio.sleep(_HEARTBEAT_EVERY_S)
 
-
-async def _say_that_it_works(session: _LockSession) -> None:
-    """Run a statement every second while the session has locks; if it has ended, who uses it next opens another."""
-    with suppress(StoreError):
-        while True:
-            await asyncio.sleep(_WORKS_EVERY_S)
-            await session.fetchval(_WORKS)
+    def _end_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
 
 
 async def _unlock(session: _LockSession, intent_id: UUID) -> None:

@@ -24,8 +24,10 @@ class PartitionKeeper:
 
     async def turn(self) -> str:
         """Make the partitions that are missing, and return why an event lies outside of them for the second time."""
-        await self._add_missing()
         state = await partitions.read(self._pool)
+        if state.next_missing is not None:
+            await self._add_missing()
+            state = await partitions.read(self._pool)
         was_outside, self._was_outside = self._was_outside, state.lowest_outside is not None
         if not (was_outside and self._was_outside):
             return ""
