@@ -25,7 +25,7 @@ from zmart.store.connection import connect
 from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
 JITTER_S = 5.0
-OUTAGE_RETRY_S = 5.0
+OUTAGE_RETRY_S = 2.0
 GRACE_S = 3.0
 RETRY_S = 2.0
 SILENT_S = 4.0

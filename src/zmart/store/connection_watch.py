@@ -14,8 +14,8 @@ from zmart.store.driver_errors import DRIVER_ERRORS
 from zmart.store.server_sessions import ServerSession, SessionState
 
 EVERY_S = 1.0
-SUSPECT_AFTER_S = 2.0
-"""A statement that takes longer is examined: most take milliseconds."""
+SUSPECT_AFTER_S = 0.9
+"""A statement that takes longer is examined from the next look on: most take milliseconds."""
 NO_CONTACT_S = 5.0
 """A statement that takes longer is given up when PostgreSQL does not answer on another connection either."""
 log = structlog.get_logger()
