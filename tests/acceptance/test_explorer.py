@@ -474,3 +474,39 @@ async def test_the_market_page_is_light_and_paints_within_a_second(
     assert len(sizes) >= 10
     assert sum(sizes) < 100_000
     assert min(paints) < _SECOND_MS, paints
+
+
+_MOST_SHIFT = 0.1
+"""What Core Web Vitals call good."""
+_SHIFTS = """() => new Promise(done => {
+    const shifts = [];
+    new PerformanceObserver(list => shifts.push(...list.getEntries())).observe({type: "layout-shift", buffered: true});
+    requestAnimationFrame(() => setTimeout(() => done(shifts.filter(shift => !shift.hadRecentInput).map(shift => [
+        shift.value, ...shift.sources.map(({node}) => node?.outerHTML?.slice(0, 80) ?? "")]))));
+})"""
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_nothing_moves_while_a_page_loads(
+    browser: Browser, stack: Settings, market: str, size: dict[str, int]
+) -> None:
+    """What needs scripts is there before they are; a wallet that is connected again changes the header in place."""
+    paths = ["/", f"/markets/{market}", "/new", "/leaderboard", "/activity", "/portfolio"]
+    shifted: dict[str, object] = {}
+    async with reader(browser, base(stack), viewport=size) as page:
+        for visit in ("without a wallet", "with one"):
+            for path in paths:
+                await page.goto(path, wait_until="load")
+                await expect(page.locator("[data-account]:not([inert])")).to_be_visible()
+                if path.startswith("/markets/"):
+                    await expect(page.locator(".uplot canvas")).to_be_visible()
+                if visit == "with one":
+                    await expect(page.locator("[data-wallet-link]")).to_contain_text("SOL")
+                shifts = await page.evaluate(_SHIFTS)
+                if sum(shift[0] for shift in shifts) >= _MOST_SHIFT:
+                    shifted[f"{visit}: {path}"] = shifts
+            if visit == "without a wallet":
+                await page.get_by_role("button", name="Connect wallet").first.click()
+                await page.locator("[data-wallet-list] button").first.click()
+                await expect(page.locator("[data-wallet-link]")).to_contain_text("SOL")
+    assert shifted == {}

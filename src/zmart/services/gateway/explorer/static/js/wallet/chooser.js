@@ -57,7 +57,6 @@ function say(text, isBad = false) {
 // What the page says of the wallet; its balance is asked again after each act.
 export async function showWallet() {
   const mine = signer();
-  find("account").hidden = false;
   find("connect").hidden = Boolean(mine);
   find("disconnect").hidden = !mine;
   find("wallet-link").hidden = !mine;

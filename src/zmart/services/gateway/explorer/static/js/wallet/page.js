@@ -69,7 +69,7 @@ function showOwn() {
 }
 
 function mount() {
-  for (const spot of document.querySelectorAll("[data-needs-script], [data-comment]")) spot.hidden = false;
+  for (const spot of document.querySelectorAll("[data-needs-script]")) spot.inert = false;
   watchTrade(document.querySelector("[data-trade]"), market(), signer);
   countDown();
   showAll();
