@@ -62,6 +62,7 @@ QUOTE = {
     "price_yes_after": PRICE, "price_impact_percent": number, "max_loss": int, "pricing_model": str,
 }  # fmt: skip
 HOLDER = {"wallet": WALLET, "shares_yes": int, "shares_no": int}
+zero = (0).__eq__
 PAST = {"market_id": MARKET, "average_cost_yes": DECIMAL, "realized_pnl": int, "unrealized_pnl": int}
 
 ROWS = [
@@ -131,6 +132,8 @@ ROWS = [
     ("/api/leaderboard?by=pnl", {"leaders": [{"wallet": WALLET, "pnl": int, "volume": int}]}),
     (f"/api/users/{WHO}/portfolio", {"open_positions": [PAST], "closed_positions": [PAST],
                                      "history": [{"timestamp": ISO, "value": int}]}),
+    (f"/api/users/{WHO}/positions/{ACTIVE}", PAST),
+    (f"/api/users/{address(7)}/positions/{ACTIVE}", {**PAST, "shares_yes": zero, "realized_pnl": zero}),
     ("/api/search?q=rain", {"markets": [{**ROW, "rank": number}], "count": int}),
     ("/api/status", {"services": [dict], "lag_slots": int, "gap_free_through_slot": int,
                      "fee_payer_balance": maybe(int), "queues": dict}),

@@ -161,6 +161,7 @@ async def _wallets_agree(here: Site, oracle: Oracle) -> None:
             value = one.worth(oracle.markets[market])
             assert valued[market]["current_value"] == str(value)
             assert displayed[market]["current_value"] == value
+            assert (await here.get(f"/api/users/{wallet}/positions/{market}")).json() == displayed[market]
             assert displayed[market]["realized_pnl"] == one.realized
             assert displayed[market]["unrealized_pnl"] == one.unrealized(oracle.markets[market])
             average = one.basis[True] * ONE // one.shares[True] if one.shares[True] else 0

@@ -327,6 +327,10 @@ class Client:
         """List a wallet's positions."""
         return await self._http.get(list[people.Position], f"/api/positions/{wallet}")
 
+    async def position(self, wallet: Wallet, market: MarketId) -> people.PortfolioPosition:
+        """Return a wallet's position in a market with its value and profit; zeros if it never traded there."""
+        return await self._http.get(people.PortfolioPosition, f"/api/users/{wallet}/positions/{market}")
+
     async def portfolio(self, wallet: Wallet) -> people.Portfolio:
         """Return a wallet's positions with their values and history."""
         return await self._http.get(people.Portfolio, f"/api/users/{wallet}/portfolio")

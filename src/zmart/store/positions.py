@@ -16,12 +16,13 @@ from zmart.store.tables import POSITIONS
 _COLUMNS = POSITIONS.row_list("p")
 _FINAL_OUTCOME = outcome_as_boolean("m.final_outcome")
 _ONE = f"SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.wallet = $2"
-_OF_WALLET = f"""
+_HELD = f"""
 SELECT {_COLUMNS}, m.state, m.price_yes_e9, {_FINAL_OUTCOME} AS final_outcome, m.current_liquidity,
     m.shares_yes AS market_shares_yes, m.shares_no AS market_shares_no, coalesce(d.question, '') AS question
 FROM positions p JOIN markets m USING (market_id) LEFT JOIN market_documents d ON {OF_MARKET}
-WHERE p.wallet = $1 ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3
-"""
+WHERE p.wallet = $1"""
+_OF_WALLET = f"{_HELD} ORDER BY p.last_trade_at DESC, p.market_id LIMIT $2 OFFSET $3"
+_HELD_IN = f"{_HELD} AND p.market_id = $2"
 _HOLDERS = {
     outcome: f"""SELECT {_COLUMNS} FROM positions p WHERE p.market_id = $1 AND p.{side} > 0
     ORDER BY p.{side} DESC, p.wallet LIMIT $2 OFFSET $3"""
@@ -80,6 +81,12 @@ async def one(pool: Pool, market_id: MarketId, wallet: Wallet) -> PositionRow | 
     """Return the wallet's position in the market; None if it never had one."""
     row = await pool.fetchrow(_ONE, market_id, wallet)
     return None if row is None else PositionRow(**row)
+
+
+async def held_in(pool: Pool, wallet: Wallet, market_id: MarketId) -> HeldPosition | None:
+    """Return the wallet's position in the market with what determines its value; None if it never had one."""
+    row = await pool.fetchrow(_HELD_IN, wallet, market_id)
+    return None if row is None else HeldPosition(**row)
 
 
 async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> list[HeldPosition]:

@@ -16,7 +16,7 @@ from zmart.market.types import Address, Lamports, MarketState, Wallet
 from zmart.market.valuation import PositionValue
 from zmart.services.gateway.api import lookup, paging, schemas, serializers, valuation
 from zmart.services.gateway.api.paging import Cursor, Limit, Offset, TapeKey
-from zmart.services.gateway.api.parameters import WalletInPath
+from zmart.services.gateway.api.parameters import MarketKeyInPath, WalletInPath
 from zmart.services.gateway.context import Context
 from zmart.services.gateway.http.request_auth import Auth
 from zmart.services.gateway.http.responses import CHAIN
@@ -149,6 +149,23 @@ async def user_positions(
     return [_valued(row, row.value(context.claim_rule)) for row in held]
 
 
+@get(
+    "/users/{wallet:str}/positions/{key:str}",
+    operation_id="GetUserPosition",
+    responses=refusals(404),
+    opt={CHAIN: True},
+)
+async def user_position(
+    context: Context, wallet: WalletInPath, key: MarketKeyInPath
+) -> shapes.PortfolioPosition:
+    """Return the position in one market: its cost, its value, and the profit of its sales and claims (`realized_pnl`).
+    Zeros for a wallet that never traded in the market."""
+    who = lookup.wallet_in_path(wallet)
+    market = await lookup.market_of(context, lookup.market_in_path(key))
+    held = await positions.held_in(context.pool, who, market.market_id)
+    return valuation.no_position(market) if held is None else valuation.position(held, context.claim_rule)
+
+
 def _valued(row: HeldPosition, value: PositionValue) -> shapes.UserPosition:
     return shapes.UserPosition(
         market_id=row.market_id,
@@ -220,7 +237,8 @@ async def leaderboard(
 ROUTER = Router(
     "/api",
     route_handlers=[
-        user, put_user, user_stats, balance, user_trades, user_positions, plain_positions, portfolio, leaderboard,
+        user, put_user, user_stats, balance, user_trades, user_positions, user_position, plain_positions,
+        portfolio, leaderboard,
     ],
     tags=["users"],
 )  # fmt: skip

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from zmart.client.shapes.people import Portfolio, PortfolioPosition, ValuePoint
 from zmart.market.amounts import ratio_text
 from zmart.market.times import iso
-from zmart.market.types import Lamports, Wallet
-from zmart.market.valuation import ClaimRule, HoldingHistory, PositionValue
+from zmart.market.types import Lamports, Shares, Wallet
+from zmart.market.valuation import ClaimRule, HoldingHistory
 from zmart.store import positions, trades
+from zmart.store.markets import MarketRow
 from zmart.store.pool import Pool
 from zmart.store.positions import HeldPosition
 from zmart.store.trades import TradeRow
@@ -22,7 +23,7 @@ async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
     """Return all positions of a wallet, and the value of its holdings after each of its trades."""
     held = await positions.of_wallet(pool, wallet, _MAX_POSITIONS)
     tape = await trades.of_wallet(pool, wallet, _MAX_TRADES)
-    items = [_position(row, row.value(rule)) for row in held]
+    items = [position(row, rule) for row in held]
     opened = [item for row, item in zip(held, items, strict=True) if row.is_open]
     closed = [item for row, item in zip(held, items, strict=True) if not row.is_open]
     return Portfolio(
@@ -37,7 +38,9 @@ async def portfolio(pool: Pool, wallet: Wallet, rule: ClaimRule) -> Portfolio:
     )
 
 
-def _position(row: HeldPosition, value: PositionValue) -> PortfolioPosition:
+def position(row: HeldPosition, rule: ClaimRule) -> PortfolioPosition:
+    """Return a position with its value and its profit."""
+    value = row.value(rule)
     return PortfolioPosition(
         market_id=row.market_id,
         question=row.question,
@@ -52,6 +55,26 @@ def _position(row: HeldPosition, value: PositionValue) -> PortfolioPosition:
         unrealized_pnl=value.unrealized,
         has_claimed=row.has_claimed,
         claimed=row.claimed_lamports,
+    )
+
+
+def no_position(market: MarketRow) -> PortfolioPosition:
+    """Return the position of a wallet that never traded in the market."""
+    none = Lamports(0)
+    return PortfolioPosition(
+        market_id=market.market_id,
+        question=market.question,
+        state=market.state,
+        shares_yes=Shares(0),
+        shares_no=Shares(0),
+        average_cost_yes=ratio_text(0, 0),
+        average_cost_no=ratio_text(0, 0),
+        cost_basis=none,
+        current_value=none,
+        realized_pnl=none,
+        unrealized_pnl=none,
+        has_claimed=False,
+        claimed=none,
     )
 
 
