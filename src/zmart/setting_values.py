@@ -3,7 +3,9 @@ secret."""
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -44,6 +46,8 @@ def of_ours(variables: Mapping[str, str | None]) -> dict[str, str | None]:
 def _stripped(name: str, value: object) -> object:
     if not isinstance(value, str):
         return value
+    if "\0" in value:
+        raise ValueError(f"{name.upper()} must not contain the character NUL")
     return value.strip().lower() if name in _CASELESS else value.strip()
 
 
@@ -111,6 +115,13 @@ def http_url(text: str) -> str:
     if text:
         split_url(text, ("http", "https"))
     return text.rstrip("/")
+
+
+def base_url(text: str) -> str:
+    """Return an HTTP address to which paths are appended, without its trailing slashes. Raises ValueError."""
+    if "?" in text:
+        raise ValueError("must be http://host:port/path without a ? and a query: paths are appended to it")
+    return http_url(text)
 
 
 def public_url(text: str, schemes: tuple[str, ...]) -> str:
@@ -190,6 +201,28 @@ def path(value: Path) -> Path:
         return value.expanduser()
     except RuntimeError:
         raise ValueError("begins with ~, but the home folder is unknown: write the whole path") from None
+
+
+def folder(value: Path) -> Path:
+    """Return the path of a folder that exists or may be made. Raises ValueError where something else stands in its
+    place."""
+    value = path(value)
+    try:
+        is_other = not stat.S_ISDIR(os.stat(value).st_mode)
+    except (FileNotFoundError, PermissionError):  # whether we need it is known to who uses it
+        return value
+    except OSError as problem:
+        raise ValueError(f"names {value}, which cannot be a folder ({problem.strerror})") from None
+    if is_other:
+        raise ValueError(f"names {value}, which is not a folder")
+    return value
+
+
+def off_or_at_least(value: float, least: float) -> float:
+    """Return a number that is 0, for "off", or not below `least`. Raises ValueError."""
+    if 0 < value < least:
+        raise ValueError(f"must be 0 (off), or at least {least:g}")
+    return value
 
 
 def origins(text: str) -> list[str]:

@@ -31,10 +31,17 @@ from pydantic_settings import (
 )
 
 from zmart import setting_values
+from zmart.bounded_files import read_at_most
 from zmart.errors import SettingError
 
 DEFAULT_PROGRAM_ID = "6s8bbbCS7oNYNnTUHgrPDHG4jqaSrD6MSxQSPVR1rxw"
 
+_LEAST_UNLESS_OFF = {
+    "helius_check_interval_s": 0.05,
+    "indexer_audit_interval_s": 1.0,
+    "indexer_rpc_per_s": 0.1,
+}
+"""0 switches these off; a number that is nearly 0 would ask without a pause, or never."""
 _LOCAL_DEFAULTS: dict[str, object] = {
     "vote_rule_proposals": "open",
     "vote_rule_disputes": "open",
@@ -46,6 +53,7 @@ _LOCAL_DEFAULTS: dict[str, object] = {
 _VOTE_RULE = re.compile(r"open|(?:funded|staked)(?::[1-9][0-9]{0,17})?|listed:[A-Za-z0-9]{46,59}", re.ASCII)
 
 
+_MOST_FILE_BYTES = 1_000_000
 _YEAR_S = 31_536_000
 _TEN_YEARS_DAYS = 3_650
 _MOST_REQUESTS = 1_000_000_000
@@ -62,7 +70,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=os.environ.get("ZMART_ENV_FILE", ".env"),
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # editors of Windows write a mark first
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
@@ -86,7 +94,7 @@ class Settings(BaseSettings):
     backend_authority_private_key: SecretStr = SecretStr("")
     admin_keypair_path: Path | None = None
     pricing_model: Literal["v069", "reference"] = "reference"
-    rpc_timeout_s: float = Field(default=10.0, gt=0, le=3_600)
+    rpc_timeout_s: float = Field(default=10.0, ge=0.05, le=3_600)
     max_priority_fee_lamports: int = Field(default=1_000_000, ge=0, le=10_000_000_000)
 
     # Data
@@ -116,7 +124,7 @@ class Settings(BaseSettings):
     helius_check_interval_s: float = Field(default=3_600.0, ge=0, le=_YEAR_S)
     webhook_max_body_bytes: int = Field(default=5 * 1024 * 1024, ge=1, le=1 << 30)
     indexer_batch_size: int = Field(default=2_000, ge=1, le=100_000)
-    indexer_scan_interval_s: float = Field(default=2.0, gt=0, le=_YEAR_S)
+    indexer_scan_interval_s: float = Field(default=2.0, ge=0.1, le=_YEAR_S)
     indexer_audit_interval_s: float = Field(default=900.0, ge=0, le=_YEAR_S)
     indexer_rpc_per_s: float = Field(default=0.0, ge=0, le=1_000_000)
     indexer_logs_subscribe: bool = True
@@ -159,7 +167,7 @@ class Settings(BaseSettings):
     # WebSocket
     ws_max_connections: int = Field(default=10_000, ge=1, le=10_000_000)
     ws_max_per_ip: int = Field(default=1_000, ge=1, le=10_000_000)
-    ws_heartbeat_s: float = Field(default=30.0, gt=0, le=86_400)
+    ws_heartbeat_s: float = Field(default=30.0, ge=0.1, le=86_400)
 
     # Snapshots
     snapshots_cron: str = "0 0 * * *"
@@ -168,7 +176,7 @@ class Settings(BaseSettings):
     pinata_api_key: SecretStr = SecretStr("")
     pinata_secret_key: SecretStr = SecretStr("")
     pinata_api_url: str = "https://api.pinata.cloud"
-    pin_wait_s: float = Field(default=4.0, gt=0, le=3_600)
+    pin_wait_s: float = Field(default=4.0, ge=0.1, le=3_600)
     ipfs_gateway_url: str = "https://gateway.pinata.cloud"
 
     # Operation
@@ -216,8 +224,17 @@ class Settings(BaseSettings):
             ) from None
         return value
 
+    @field_validator("zmart_home")
+    @classmethod
+    def _folder(cls, value: Path) -> Path:
+        return setting_values.folder(value)
+
+    @field_validator(*_LEAST_UNLESS_OFF)
+    @classmethod
+    def _off_or_at_least(cls, value: float, info: ValidationInfo) -> float:
+        return setting_values.off_or_at_least(value, _LEAST_UNLESS_OFF[str(info.field_name)])
+
     @field_validator(
-        "zmart_home",
         "solana_idl_path",
         "backend_keypair_path",
         "admin_keypair_path",
@@ -249,14 +266,12 @@ class Settings(BaseSettings):
             raise ValueError("must be open, funded:LAMPORTS, staked:LAMPORTS or listed:CID")
         return value
 
-    @field_validator(
-        "solana_rpc_url",
-        "helius_rpc_url",
-        "pinata_api_url",
-        "ipfs_gateway_url",
-        "helius_api_url",
-        "supabase_url",
-    )
+    @field_validator("pinata_api_url", "ipfs_gateway_url", "helius_api_url", "supabase_url")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        return setting_values.base_url(value)
+
+    @field_validator("solana_rpc_url", "helius_rpc_url")
     @classmethod
     def _http(cls, value: str) -> str:
         return setting_values.http_url(value)
@@ -367,7 +382,7 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  # pydantic che
     """Settings from the environment and `.env`; SettingError with one sentence about the first wrong one."""
     try:
         if "_env_file" not in overrides:
-            _require_named_file()
+            _check_file()
         return Settings(**overrides)
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8"
@@ -383,10 +398,15 @@ def _env_file() -> str:
     return os.environ.get("ZMART_ENV_FILE", ".env")
 
 
-def _require_named_file() -> None:
-    """Raise OSError where ZMART_ENV_FILE names no file: its settings would be missing without a word."""
-    if os.environ.get("ZMART_ENV_FILE") and S_ISDIR(os.stat(_env_file()).st_mode):
+def _check_file() -> None:
+    """Raise OSError where ZMART_ENV_FILE names no file, and SettingError for a file that is no text: settings would be
+    missing without a word."""
+    path = Path(_env_file())
+    if os.environ.get("ZMART_ENV_FILE") and S_ISDIR(path.stat().st_mode):
         raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+    # not a pipe, which can be read only once
+    if path.is_file() and b"\0" in read_at_most(path, _MOST_FILE_BYTES):
+        raise SettingError(f"The settings file {path} holds the character NUL: save it as UTF-8 text.")
 
 
 @lru_cache(maxsize=1)

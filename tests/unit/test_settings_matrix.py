@@ -41,6 +41,19 @@ WRONG = [
     ("RPC_TIMEOUT_S", "inf"),
     ("RPC_TIMEOUT_S", "nan"),
     ("RPC_TIMEOUT_S", "0"),
+    ("RPC_TIMEOUT_S", "1e-12"),
+    ("HELIUS_CHECK_INTERVAL_S", "1e-12"),
+    ("INDEXER_SCAN_INTERVAL_S", "1e-12"),
+    ("INDEXER_AUDIT_INTERVAL_S", "1e-300"),
+    ("INDEXER_RPC_PER_S", "1e-12"),
+    ("WS_HEARTBEAT_S", "1e-12"),
+    ("PIN_WAIT_S", "1e-12"),
+    ("PINATA_API_URL", f"https://pins.example/?key={SECRET}"),
+    ("IPFS_GATEWAY_URL", f"https://gateway.example/ipfs?token={SECRET}"),
+    ("IPFS_GATEWAY_URL", "https://gateway.example/?"),
+    ("HELIUS_API_URL", f"https://h.example?api-key={SECRET}"),
+    ("SUPABASE_URL", f"https://p.supabase.co/?apikey={SECRET}"),
+    ("IPFS_GATEWAY_URL", "https://gateway.example/#x"),
     ("MAX_PRIORITY_FEE_LAMPORTS", "-1"),
     ("DATABASE_URL", f"mysql://u:{SECRET}@h/db"),
     ("DATABASE_URL", f"u:{SECRET}@h/db"),
@@ -139,6 +152,30 @@ def test_a_wrong_value_is_one_sentence_exit_status_2_and_no_secret(
 ) -> None:
     """W6c, W13, W20, W27, A17, P16."""
     monkeypatch.setenv(name, value)
+    assert_one_sentence(["migrate", "status"], name)
+
+
+def test_every_number_has_bounds_on_both_sides() -> None:
+    """W20: also those that are added later."""
+    numbers = {
+        name: field for name, field in Settings.model_fields.items() if field.annotation in (int, float)
+    }
+    assert len(numbers) > 30
+    bounds = {name: {type(each).__name__ for each in field.metadata} for name, field in numbers.items()}
+    assert {
+        name for name, found in bounds.items() if not (found & {"Ge", "Gt"} and found & {"Le", "Lt"})
+    } == set()
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e-300", "-0.5", "1e300"])
+@pytest.mark.parametrize(
+    "name", [name.upper() for name, field in Settings.model_fields.items() if field.annotation is float]
+)
+def test_a_time_or_a_rate_that_no_clock_can_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: str
+) -> None:
+    """W20."""
+    monkeypatch.setenv(name, number)
     assert_one_sentence(["migrate", "status"], name)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from zmart.bounded_files import read_at_most
 from zmart.errors import ConfigError, SettingError
 from zmart.market.json_input import JSON_ERRORS
 
@@ -154,11 +155,14 @@ class _IdlDocument(msgspec.Struct):
     types: list[_Type] = []
 
 
+_MAX_FILE_BYTES = 4_000_000
+
+
 @lru_cache(maxsize=8)
 def load_idl(path: Path | None = None) -> Idl:
     """Load the IDL at `path`, or the one in this package. Raises ConfigError if it cannot be read."""
     try:
-        raw = path.read_bytes() if path else _packaged()
+        raw = read_at_most(path, _MAX_FILE_BYTES) if path else _packaged()
         return _assemble(msgspec.json.decode(raw, type=_IdlDocument))
     except (*JSON_ERRORS, OSError) as error:
         raise SettingError(

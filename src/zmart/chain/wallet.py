@@ -5,12 +5,14 @@ No message of this module ever contains key material.
 
 from __future__ import annotations
 
+from errno import EFBIG
 from pathlib import Path
 
 import base58
 import msgspec
 from solders.keypair import Keypair
 
+from zmart.bounded_files import read_at_most
 from zmart.errors import SettingError
 from zmart.market.json_input import JSON_ERRORS
 from zmart.settings import Settings
@@ -34,10 +36,10 @@ def keypair_from_text(text: str, name: str) -> Keypair:
 def keypair_from_file(path: Path, name: str) -> Keypair:
     """Read a keypair from a file. Raises SettingError that names the setting `name`."""
     try:
-        if path.is_file() and path.stat().st_size > _MAX_FILE_BYTES:
-            raise SettingError(f"{name} names {path}, which is too long for a keypair: {_RULE}.")
-        text = path.read_text(encoding="ascii")
+        text = read_at_most(path, _MAX_FILE_BYTES).decode("ascii")
     except OSError as error:
+        if error.errno == EFBIG:
+            raise SettingError(f"{name} names {path}, which is too long for a keypair: {_RULE}.") from None
         raise SettingError(f"{name} names {path}, which cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise SettingError(f"{name} names {path}, which is not a keypair: {_RULE}.") from None

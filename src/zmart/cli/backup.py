@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmart.cli.errors import one_sentence
+from zmart.cli.url_argument import database_url as database_url_of
 
 if TYPE_CHECKING:
     from zmart.ops.backup.files import BackupManifest
@@ -60,6 +61,7 @@ def verify(
     from zmart.local.addresses import database_url
     from zmart.ops.backup import dumping, files
 
+    into = database_url_of("into", into) or ""
     path = backup or files.newest(_folder())
     manifest = asyncio.run(dumping.verify(into or database_url(), path, bundled_programs(), into))
     _show(path, manifest, "Restored and compared", json)
@@ -128,9 +130,10 @@ def _known(value: object) -> str:
 
 
 def _folder() -> Path:
+    from zmart.local.processes import require_readable
     from zmart.settings import settings
 
-    return settings().zmart_home.resolve() / "backups"
+    return require_readable(settings().zmart_home.resolve()) / "backups"
 
 
 def bundled_programs() -> list[Path]:

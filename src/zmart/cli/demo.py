@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zmart.cli.errors import needs_local_stack
+from zmart.cli.url_argument import base_url
 
 if TYPE_CHECKING:
     from zmart.local.demo.world import ServiceUrls
@@ -35,6 +36,7 @@ def demo(
     from zmart.local.startup import running_stack
     from zmart.settings import settings
 
+    snapshots_url = base_url("snapshots-url", snapshots_url) or ""
     if snapshots_url:
         where = ServiceUrls.of_deployment(settings(), snapshots_url)
         raise typer.Exit(0 if perform(json=json, where=where) else 1)

@@ -3,6 +3,7 @@ setting, 1 for anything else."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -15,8 +16,25 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_OF_THE_MACHINE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EMFILE,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What a path or a disk may answer whatever we do. A missing file is not among them: that may be a bug."""
+
+
 def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
-    """Print a ZmartError as its sentence on standard error. Other exceptions are bugs and keep their traceback."""
+    """Print a ZmartError, and what the machine refuses, as a sentence on standard error. Other exceptions are bugs and
+    keep their traceback."""
 
     @wraps(command)
     def guarded(*arguments: P.args, **options: P.kwargs) -> R:
@@ -25,6 +43,12 @@ def one_sentence(command: Callable[P, R]) -> Callable[P, R]:
         except ZmartError as problem:
             typer.secho(str(problem), fg=typer.colors.RED, err=True)
             raise typer.Exit(exit_status(problem)) from None
+        except OSError as problem:
+            if problem.errno not in _OF_THE_MACHINE:
+                raise
+            what = problem.filename or "The output"
+            typer.secho(f"{what} cannot be used ({problem.strerror}).", fg=typer.colors.RED, err=True)
+            raise typer.Exit(1) from None
 
     return guarded
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Fill, rebuild and check the index.")
 letters = typer.Typer(no_args_is_help=True, help="Manage transactions that could not be indexed.")
 app.add_typer(letters, name="dead-letters")
+_LAST_SLOT = 2**63 - 1
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Which = Annotated[
     str, typer.Argument(help="id or signature of a dead letter, signature of a waiting transaction, or `all`")
@@ -33,11 +34,16 @@ def backfill(
     from_slot: Annotated[
         int | None,
         typer.Option(
-            "--from", "--from-slot", min=0, help="first slot (default: where the last listing ended)"
+            "--from",
+            "--from-slot",
+            min=0,
+            max=_LAST_SLOT,
+            help="first slot (default: where the last listing ended)",
         ),
     ] = None,
     to_slot: Annotated[
-        int | None, typer.Option("--to", "--to-slot", min=0, help="last slot (default: the tip)")
+        int | None,
+        typer.Option("--to", "--to-slot", min=0, max=_LAST_SLOT, help="last slot (default: the tip)"),
     ] = None,
     json: Json = False,
 ) -> None:

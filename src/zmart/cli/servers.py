@@ -68,7 +68,12 @@ def _typed() -> Iterator[list[str]]:
         line = sys.stdin.readline()
         if not line:
             return
-        if words := shlex.split(line):
+        try:
+            words = shlex.split(line)
+        except ValueError as problem:  # as in redis-cli, which goes on
+            typer.echo(f"(error) {problem}")
+            continue
+        if words:
             yield words
 
 

@@ -11,6 +11,7 @@ import typer
 
 from zmart.cli.errors import one_sentence
 from zmart.cli.market_argument import HELP
+from zmart.cli.url_argument import base_url, http_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ def verify(
     """
     import msgspec
 
-    reports = asyncio.run(_verify(cid, gateway, rpc, history))
+    reports = asyncio.run(_verify(cid, base_url("gateway", gateway), http_url("rpc", rpc), history))
     if json:
         typer.echo(
             msgspec.json.encode([{**msgspec.to_builtins(each), "holds": each.holds} for each in reports])

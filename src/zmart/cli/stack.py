@@ -101,7 +101,7 @@ def ps(json: Json = False) -> None:
 
 @needs_local_stack
 def monit(
-    every: Annotated[float, typer.Option(help="refresh interval in seconds", min=0.2)] = 1.0,
+    every: Annotated[float, typer.Option(help="refresh interval in seconds", min=0.2, max=86_400)] = 1.0,
 ) -> None:
     """Watch the processes live; Ctrl-C ends the view, not the stack."""
     from zmart.cli.stack_output import watch
@@ -116,7 +116,10 @@ def logs(
     ] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="keep printing new lines")] = False,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", help="number of last lines to print of each process", min=0)
+        int,
+        typer.Option(
+            "--lines", "-n", help="number of last lines to print of each process", min=0, max=1_000_000
+        ),
     ] = 50,
     level: Annotated[str, typer.Option("--level", help="lines of this level or above: warning, error")] = "",
     market: Annotated[str, typer.Option("--market", help="lines that name this market")] = "",
@@ -142,18 +145,21 @@ def doctor(json: Json = False) -> None:
 def setup() -> None:
     """Install what the local chain needs (one native addon, pinned by its hash) into ZMART_HOME."""
     from zmart.local.chain import node
+    from zmart.local.processes import private_folder
     from zmart.local.stack import addon_folder
     from zmart.settings import settings
 
+    private_folder(settings().zmart_home)
     folder = addon_folder(settings())
     done = node.is_installed(folder) or node.install(folder, node.find_node(settings().local_node_bin))
     typer.echo(f"The local chain is installed in {folder}." if done else f"{folder} is complete.")
 
 
 def _home() -> Path:
+    from zmart.local.processes import require_readable
     from zmart.settings import settings
 
-    return settings().zmart_home.resolve()
+    return require_readable(settings().zmart_home.resolve())
 
 
 def register(app: typer.Typer) -> None:

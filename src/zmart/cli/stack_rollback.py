@@ -23,11 +23,12 @@ def rollback(
     """
     from zmart.cli.backup import bundled_programs
     from zmart.local.addresses import database_url
+    from zmart.local.processes import require_readable
     from zmart.local.releases import release_before, this_release
     from zmart.local.rollback import progress_of, roll_back
     from zmart.settings import settings
 
-    home = settings().zmart_home.resolve()
+    home = require_readable(settings().zmart_home.resolve())
     begun = progress_of(home)
     target = begun.target if begun else release_before(home, to)
     this = this_release()

@@ -19,7 +19,7 @@ from rich.table import Table
 from zmart.cli.stack_progress import StartView
 from zmart.errors import ConfigError
 from zmart.local.process_group import end_members
-from zmart.local.processes import StartError, start_command
+from zmart.local.processes import StartError, private_folder, start_command
 from zmart.local.stack import LocalStack, erase_home, read_record
 from zmart.local.startup import StackStart, is_up, stop_stack
 from zmart.local.supervision import SupervisionError
@@ -148,7 +148,8 @@ class ProcessWatcher:
 
 @contextlib.contextmanager
 def _only_one_start(home: Path) -> Iterator[None]:
-    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(home)
+    private_folder(home / "run")
     with (home / ".starting").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

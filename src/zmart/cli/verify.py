@@ -13,6 +13,8 @@ import typer
 from zmart.cli.errors import one_sentence
 from zmart.cli.intent_output import json_of
 from zmart.cli.market_argument import HELP, market_id_on_chain, market_ref
+from zmart.cli.output_file import write_file
+from zmart.cli.url_argument import base_url
 
 if TYPE_CHECKING:
     from zmart.market.types import MarketId
@@ -58,9 +60,10 @@ def tally(
     """
     from zmart.errors import NotFound
 
+    api, gateway = base_url("api", api), base_url("gateway", gateway)
     market_id = _market_id(market)
     source = _Source(market_id, api, file, cid, gateway, database)
-    saved_list = None if voter_list is None else voter_list.read_bytes()
+    saved_list = None if voter_list is None else _saved_list(voter_list)
     reports, receipts = asyncio.run(_reports(source, receipt or [], saved_list))
     if not reports and receipts is None:
         raise NotFound(f"No tally of market {market} is on chain yet.")
@@ -91,13 +94,25 @@ def log(
     from zmart.ipfs.cid import cid_of
     from zmart.proofs.log_sources import as_file
 
+    api = base_url("api", api)
     market_id = _market_id(market)
     entries = asyncio.run(_Source(market_id, api, None, None, None, database).read())
     saved = as_file(entries, market_id)
-    file.write_bytes(saved)
+    write_file(file, saved)
     if pin:
         asyncio.run(_pin(saved, file.name))
     typer.echo(f"{cid_of(saved, 1)}  {len(entries)} entries, {len(saved)} bytes")
+
+
+def _saved_list(path: Path) -> bytes:
+    from zmart.bounded_files import read_at_most
+    from zmart.errors import Invalid
+    from zmart.proofs.voter_list import MAX_BYTES
+
+    try:
+        return read_at_most(path, MAX_BYTES)
+    except OSError as problem:
+        raise Invalid("voter-list", f"{path} cannot be read ({problem.strerror}).") from None
 
 
 def _market_id(market: str) -> MarketId:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zmart.cli.errors import one_sentence
+from zmart.cli.output_file import write_file
 
 app = typer.Typer(no_args_is_help=True, help="Manage lists of wallets that may vote (the rule listed:CID).")
 
@@ -34,6 +35,7 @@ def list_sign(
     ] = False,
 ) -> None:
     """Sign a list of wallets and print its CID, for VOTE_RULE_DISPUTES=listed:CID or VOTE_RULE_PROPOSALS."""
+    from zmart.bounded_files import read_at_most
     from zmart.chain import wallet
     from zmart.chain.program import Program
     from zmart.errors import ConfigError, Invalid
@@ -48,13 +50,11 @@ def list_sign(
     if keypair is None:
         raise ConfigError("ADMIN_KEYPAIR_PATH is not set: set it, or sign with --signer backend.")
     try:
-        if wallets.stat().st_size > MAX_BYTES:
-            raise Invalid("wallets", f"{wallets} is larger than the maximum of {MAX_BYTES} bytes.")
-        lines = wallets.read_text(encoding="ascii").split()
+        lines = read_at_most(wallets, MAX_BYTES).decode("ascii").split()
     except (OSError, UnicodeDecodeError) as problem:
         raise Invalid("wallets", f"{wallets} cannot be read as text: {problem}.") from None
     signed = sign_list(Program.from_settings(settings).address, lines, keypair)
-    file.write_bytes(signed.encode())
+    write_file(file, signed.encode())
     if pin:
 
         async def upload() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zmart.cli.errors import one_sentence
+from zmart.cli.url_argument import http_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -33,9 +34,11 @@ def register_webhook(
     """
     from zmart.market.types import Address
 
+    target = http_url("url", url)
+
     async def work(helius: HeliusClient, settings: Settings) -> None:
         done = await helius.register(
-            url or _default_url(settings),
+            target or _default_url(settings),
             [Address(settings.solana_program_id_core)],
             settings.require("helius_webhook_secret"),
             "rawDevnet" if settings.zmart_env == "devnet" else "raw",

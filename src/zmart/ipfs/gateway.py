@@ -42,7 +42,7 @@ async def fetch_from_gateway(
                 check.write(piece)
     except TimeoutError:
         raise PinError(f"The gateway did not send {cid} within {within_s:g} s.") from None
-    except httpx.HTTPError as problem:
+    except (httpx.HTTPError, httpx.InvalidURL) as problem:
         raise PinError(
             f"The gateway does not answer ({type(problem).__name__}): check IPFS_GATEWAY_URL."
         ) from problem

@@ -34,10 +34,10 @@ def stack_settings() -> Settings:
     """
     own = settings()
     path = stack_file(own.zmart_home)
-    if not path.exists():
-        return own
     try:
         environment = msgspec.json.decode(path.read_bytes(), type=StackFile).environment
+    except FileNotFoundError:
+        return own
     except (*JSON_ERRORS, OSError) as problem:
         raise DamagedState(
             f"{path} cannot be read ({problem}), so the database is unknown: `zmart up` writes the file again, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from zmart.local.valkey import find_binary
 from zmart.ops.disk import free_bytes, full_disk
 from zmart.settings import Settings, load_settings
 
+_OF_THE_KERNEL = (("/", "proc"), ("/", "sys"))
+"""Their modes say that root may write there, where nothing can be made."""
 MIN_FREE_BYTES = 2 * 1024**3
 
 
@@ -43,6 +46,7 @@ def examine() -> list[DoctorFinding]:
         return [DoctorFinding("settings", False, str(problem))]
     return [
         DoctorFinding("settings", True, f"The settings are valid (ZMART_HOME is {settings.zmart_home})."),
+        *_home(settings.zmart_home),
         *_programs(settings),
         _disk(settings.zmart_home),
         *_stack(settings),
@@ -69,6 +73,15 @@ def _without_extra(settings: Settings) -> DoctorFinding:
     if parts.postgres or parts.valkey or parts.chain:
         return DoctorFinding("stack", False, extra.MISSING)
     return DoctorFinding("stack", True, "This is a production installation, without the local stack.")
+
+
+def _home(home: Path) -> Iterator[DoctorFinding]:
+    """Find out whether the stack could write where its data is, or will be; nothing is made."""
+    existing = next(path for path in (home, *home.resolve().parents) if os.path.exists(path))
+    can_write = os.access(existing, os.W_OK | os.X_OK) and existing.resolve().parts[:2] not in _OF_THE_KERNEL
+    if not can_write:
+        sentence = f"ZMART_HOME is {home}, and we may not write into {existing}: set it to a folder of yours."
+        yield DoctorFinding("home", False, sentence)
 
 
 def _programs(settings: Settings) -> Iterator[DoctorFinding]:

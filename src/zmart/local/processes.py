@@ -15,9 +15,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from errno import EACCES, EDQUOT, ENOSPC
 from pathlib import Path
 
-from zmart.errors import SettingError, ZmartError
+from zmart.errors import SettingError, StoreError, ZmartError
 
 POLL_SECONDS = 0.01
 
@@ -144,9 +145,29 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float =
 
 
 def private_folder(path: Path) -> Path:
-    """Create `path` with access for us alone."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create `path` with access for us alone. Raises SettingError where we may not write there, StoreError on a full
+    disk."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
+    except OSError as problem:
+        sentence = f"The folder {path} cannot be made or written ({problem.strerror})"
+        if problem.errno in (ENOSPC, EDQUOT):
+            raise StoreError(f"{sentence}: free some space.") from None
+        raise SettingError(f"{sentence}: set ZMART_HOME to a folder that can.") from None
     return path
+
+
+def require_readable(home: Path) -> Path:
+    """Return ZMART_HOME if it can be looked into, or is not there. Raises SettingError."""
+    try:
+        is_open = not home.exists() or os.access(home, os.R_OK | os.X_OK)
+    except OSError:  # a folder above it
+        is_open = False
+    if not is_open:
+        raise SettingError(f"ZMART_HOME is wrong: we may not look into {home}. Set it to a folder of yours.")
+    return home
 
 
 def executable(path: str, setting: str) -> Path:

@@ -37,7 +37,7 @@ def progress_of(home: Path) -> RollbackProgress | None:
     """Return a rollback that was begun and did not end."""
     try:
         return msgspec.json.decode(_file(home).read_bytes(), type=RollbackProgress)
-    except (FileNotFoundError, *JSON_ERRORS):
+    except (FileNotFoundError, NotADirectoryError, *JSON_ERRORS):
         return None
 
 

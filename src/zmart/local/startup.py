@@ -18,7 +18,7 @@ from zmart.local import process_group
 from zmart.local.chain.keys import load_keys
 from zmart.local.chain_record import keep_to_one_chain
 from zmart.local.postgres import accepts_connections
-from zmart.local.processes import start_command
+from zmart.local.processes import private_folder, start_command
 from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, fetch_report
 from zmart.local.releases import record_release
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
@@ -203,7 +203,7 @@ class StackStart:
 @contextmanager
 def running_stack(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
     """Provide the stack of these settings: the running one, or a new one that lives as long as this context."""
-    home = settings.zmart_home.resolve()
+    home = private_folder(settings.zmart_home).resolve()
     if is_up(home):
         yield
         return

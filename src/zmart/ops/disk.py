@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -18,5 +19,5 @@ def full_disk(folder: Path) -> str:
 
 def free_bytes(folder: Path) -> int:
     """Return what the disk of `folder` can still take."""
-    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.resolve().parents) if os.path.exists(path))
     return shutil.disk_usage(existing).free

@@ -9,6 +9,9 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from zmart import bounded_http
+from zmart.bounded_files import read_at_most
+from zmart.bounded_http import HttpAnswer
 from zmart.errors import Invalid, NotFound, ZmartError
 from zmart.ipfs.gateway import fetch_from_gateway
 from zmart.loopback import client_options
@@ -20,18 +23,21 @@ from zmart.proofs.log_documents import MAX_PAGE, LogPage
 
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 _LARGE_FILE_S = 3_600.0
+_MAX_PAGE_BYTES = 16 * 1024 * 1024
+_PAGE_S = 60.0
 _MOST_REQUESTS = 10
 _BUSY = frozenset((429, 502, 503, 504))
 
 
 async def from_api(base_url: str, market_id: MarketId) -> list[bytes]:
     """Read the log page by page from GET /api/votes/<market>/log. Raises NotFound, Invalid, ZmartError."""
-    async with httpx.AsyncClient(base_url=base_url, timeout=30.0, **client_options(base_url)) as client:
+    async with httpx.AsyncClient(timeout=30.0, **client_options(base_url)) as client:
+        url = f"{base_url.rstrip('/')}/api/votes/{market_id}/log"
 
         async def page(start: int) -> LogPage:
             query = {"start": start, "limit": MAX_PAGE}
             try:
-                answer = await _patient(lambda: client.get(f"/api/votes/{market_id}/log", params=query))
+                answer = await _patient(lambda: _get(client, url, query))
             except (httpx.HTTPError, httpx.InvalidURL) as problem:
                 raise ZmartError(
                     f"{base_url} does not answer ({type(problem).__name__}): give --api."
@@ -62,9 +68,7 @@ def as_file(log: Sequence[bytes], market_id: MarketId) -> bytes:
 def from_file(path: Path, market_id: MarketId) -> list[bytes]:
     """Read a saved response of the API that contains the whole log. Raises Invalid."""
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise Invalid("file", f"{path} is larger than any log.")
-        raw = path.read_bytes()
+        raw = read_at_most(path, _MAX_FILE_BYTES)
     except OSError as problem:
         raise Invalid("file", f"{path} cannot be read ({problem.strerror}).") from None
     return [entry.encode() for entry in _page(raw, market_id).entries]
@@ -85,7 +89,13 @@ async def read_pages(page: Callable[[int], Awaitable[LogPage]]) -> list[bytes]:
     return entries
 
 
-async def _patient(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+async def _get(client: httpx.AsyncClient, url: str, query: dict[str, int]) -> HttpAnswer:
+    return await bounded_http.request(
+        client, "GET", url, within_s=_PAGE_S, max_bytes=_MAX_PAGE_BYTES, params=query
+    )
+
+
+async def _patient(request: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
     """Read a page. While the API is busy, or at its rate limit, wait as long as it requests: a long log has more pages
     than the limit allows in a minute."""
     for _ in range(_MOST_REQUESTS - 1):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from zmart.bounded_files import read_at_most
 from zmart.errors import Invalid
 from zmart.market.json_input import JSON_ERRORS
 from zmart.market.types import Address, MarketId, VoteKind, Wallet
@@ -51,7 +52,7 @@ class ReceiptsReport(msgspec.Struct, frozen=True):
 def read_receipt(path: Path) -> VoteReceipt:
     """Read a receipt from a file that contains it alone or as part of the API's response. Raises Invalid."""
     try:
-        raw = path.read_bytes()[:MAX_RECEIPT_BYTES]
+        raw = read_at_most(path, MAX_RECEIPT_BYTES)
     except OSError as problem:
         raise Invalid("receipt", f"{path} cannot be read ({problem.strerror}).") from None
     answer, bare = _decoded(raw, _Answer), _decoded(raw, VoteReceipt)

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import msgspec
 
 from zmart.errors import ConfigError, StoreError
 from zmart.loopback import database_address
 
+_SECRET_NAMES = {"password", "sslpassword"}
 _INSTALLED = ("/usr/lib/postgresql", "/usr/local/lib/postgresql", "/opt")
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _REASON = re.compile(r"error: (.*)")
@@ -73,11 +74,28 @@ def find_programs(server_major: int, first: Iterable[Path] = ()) -> PostgresProg
 
 def without_password(url: str) -> tuple[str, str]:
     """Return the address of a database without its password, which other users could see in the list of processes, and
-    that password."""
+    that password: the one before the host, else the query's, as for the driver of the services. Raises ConfigError for
+    the password of a client's key, which libpq takes in an address alone."""
     scheme, _, rest = url.partition("://")
     credentials, at, _ = urlsplit(url).netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    return f"{scheme}://{user}{rest[len(credentials) :]}" if at else url, unquote(password)
+    bare = f"{scheme}://{user}{rest[len(credentials) :]}" if at else url
+    address, mark, query = bare.partition("?")
+    given = [part for part in query.split("&") if part]
+    public = [part for part in given if _name(part) not in _SECRET_NAMES]
+    secret = {_name(part): unquote_plus(part.partition("=")[2]) for part in given if part not in public}
+    if "sslpassword" in secret:
+        raise ConfigError(
+            "DATABASE_URL holds a sslpassword, which other users of this machine would see in the list of processes: "
+            "name with sslkey a key without a password, in a file that only you may read."
+        )
+    return f"{address}{mark if public else ''}{'&'.join(public)}", unquote(password) or secret.get(
+        "password", ""
+    )
+
+
+def _name(part: str) -> str:
+    return unquote_plus(part.partition("=")[0])
 
 
 def _folders() -> list[Path]:

@@ -1,0 +1,15 @@
+"""Write a file that an argument names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write the file. Raises Invalid with the reason why it cannot be written."""
+    from zmart.errors import Invalid
+
+    try:
+        path.write_bytes(content)
+    except OSError as problem:
+        raise Invalid("file", f"{path} cannot be written ({problem.strerror}).") from None

@@ -1,0 +1,233 @@
+"""Paths and addresses that the command line, or a setting, names: a sentence says what is wrong with each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+from solders.keypair import Keypair
+from typer.testing import CliRunner
+
+from zmart.cli import MODULES
+from zmart.local.doctor import examine
+from zmart.settings import Settings, load_settings, settings
+
+app = typer.Typer()
+for name in MODULES:
+    import_module(f"zmart.cli.{name}").register(app)
+MARKET = "ab" * 32
+CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
+NOWHERE = "postgresql://nobody@127.0.0.1:9/x"
+COMMANDS = (
+    ["up", "--detach"], ["ps"], ["ps", "--json"], ["stop"], ["restart", "all"], ["monit"], ["logs"], ["setup"],
+    ["demo"], ["rollback"], ["backup"], ["backup", "verify"], ["restore", "--yes"], ["redis-cli", "ping"],
+    ["migrate", "status"], ["run", "chain"],
+)  # fmt: skip
+WRITING = (["up", "--detach"], ["demo"], ["setup"], ["run", "chain"])
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZMART_ENV_FILE", os.devnull)
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    monkeypatch.setenv("SOLANA_RPC_URL", "http://127.0.0.1:9")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def assert_a_sentence(arguments: list[str], status: int, *says: str) -> None:
+    ended = CliRunner().invoke(app, arguments)
+    assert ended.exit_code == status, (ended.output, ended.exception)
+    assert not ended.exception or isinstance(ended.exception, SystemExit), ended.exception
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    for text in says:
+        assert text in ended.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("below", ["", "sub/home"], ids=["itself", "below"])
+def test_a_home_that_is_a_file_is_one_sentence_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, below: str, command: list[str]
+) -> None:
+    """W24: whatever the command needs of it."""
+    (tmp_path / "home").touch()
+    monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home" / below))
+    assert_a_sentence(command, 2, "ZMART_HOME is wrong", "folder")
+
+
+@pytest.mark.parametrize("command", WRITING, ids=" ".join)
+@pytest.mark.parametrize("home", ["/proc/zmart", "/proc/zmart/home"])
+def test_a_home_that_cannot_be_made_is_one_sentence_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, home: str, command: list[str]
+) -> None:
+    """W24: of the commands that write there."""
+    monkeypatch.delenv("SOLANA_RPC_URL")
+    monkeypatch.setenv("ZMART_HOME", home)
+    assert_a_sentence(command, 2, home, "ZMART_HOME", "cannot be made or written")
+
+
+@pytest.mark.parametrize("part", ["run", "keys"])
+def test_a_file_where_a_folder_of_the_home_belongs_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
+) -> None:
+    """W24."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / part).touch()
+    monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home"))
+    assert_a_sentence(["up", "--detach"], 2, str(tmp_path / "home" / part))
+
+
+@pytest.mark.parametrize("part", [".starting", "run/stack.json"])
+def test_a_folder_where_a_file_of_the_home_belongs_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
+) -> None:
+    """W24: refused by the system wherever it is opened, and that is no bug of ours."""
+    (tmp_path / "home" / part).mkdir(parents=True)
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("ZMART_HOME", str(tmp_path / "home"))
+    command = ["up", "--detach"] if part == ".starting" else ["migrate", "status"]
+    assert_a_sentence(command, 1, str(tmp_path / "home" / part))
+
+
+def test_the_doctor_says_that_the_home_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W24: it makes nothing there."""
+    monkeypatch.setenv("ZMART_HOME", "/proc/zmart")
+    found = {finding.name: finding for finding in examine()}
+    assert "/proc/zmart" in found["home"].sentence
+    assert not found["home"].ok
+
+
+@pytest.mark.parametrize(
+    ("option", "command"),
+    [
+        ("--gateway", ["verify", "snapshot", CID]),
+        ("--gateway", ["verify", "tally", MARKET, "--cid", CID]),
+        ("--rpc", ["verify", "snapshot", CID]),
+        ("--api", ["verify", "tally", MARKET]),
+        ("--api", ["verify", "log", MARKET, "log.json"]),
+        ("--url", ["webhook", "register"]),
+        ("--snapshots-url", ["demo"]),
+        ("--into", ["backup", "verify"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "url",
+    ["http://[::1", "http://h:port/", "http://h/#x", "h", "http://a b/", "http://\udcff/", "\0"],
+    ids=ascii,
+)
+def test_an_invalid_address_is_one_sentence_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, option: str, command: list[str], url: str
+) -> None:
+    """W20."""
+    monkeypatch.setenv("HELIUS_API_KEY", "x")
+    assert_a_sentence([*command, option, url], 1, option)
+
+
+@pytest.mark.parametrize("option", ["--gateway", "--api"])
+def test_an_address_to_which_paths_are_appended_has_no_query(option: str) -> None:
+    """W20: as in a setting."""
+    assert_a_sentence(
+        ["verify", "tally", MARKET, option, "https://h.example/?key=s3cr3t"], 1, option, "query"
+    )
+
+
+@pytest.mark.parametrize("number", [str(2**63), str(10**30), "-1"])
+@pytest.mark.parametrize(
+    "command",
+    [["logs", "-n"], ["intents", "list", "--limit"], ["indexer", "backfill", "--from"], ["monit", "--every"]],
+    ids=" ".join,
+)
+def test_a_number_that_nothing_can_hold_is_a_wrong_option(command: list[str], number: str) -> None:
+    """P16: said by the option itself, with status 2."""
+    ended = CliRunner().invoke(app, [*command, number])
+    assert (ended.exit_code, type(ended.exception)) == (2, SystemExit), ended.output
+    assert "Invalid value" in ended.stderr
+
+
+@pytest.mark.parametrize("file", ["/dev/zero", "/", "missing"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["verify", "tally", MARKET, "--receipt"],
+        ["votes", "list-sign", "--signer", "backend"],
+    ],
+    ids=lambda part: part[1],
+)
+def test_a_file_to_read_has_a_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str], file: str
+) -> None:
+    """P16: a device without end, too."""
+    key = tmp_path / "key.json"
+    key.write_text(str(list(bytes(Keypair()))))
+    monkeypatch.setenv("BACKEND_KEYPAIR_PATH", str(key))
+    more = ["out"] if command[0] == "votes" else []
+    assert_a_sentence([*command, file, *more], 1, file)
+
+
+@pytest.mark.parametrize("name", ["BACKEND_KEYPAIR_PATH", "ADMIN_KEYPAIR_PATH"])
+def test_a_key_s_file_has_a_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """P16."""
+    monkeypatch.setenv(name, "/dev/zero")
+    signer = name.split("_")[0].lower()
+    (tmp_path / "wallets").touch()
+    assert_a_sentence(["votes", "list-sign", "--signer", signer, "wallets", "out"], 2, name, "too long")
+
+
+@pytest.mark.parametrize("file", ["/proc/zmart", "no/such/folder", "."])
+def test_a_file_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
+) -> None:
+    """P16."""
+    pair = Keypair()
+    (tmp_path / "key.json").write_text(str(list(bytes(pair))))
+    (tmp_path / "wallets").write_text(str(pair.pubkey()))
+    monkeypatch.setenv("BACKEND_KEYPAIR_PATH", str(tmp_path / "key.json"))
+    assert_a_sentence(["votes", "list-sign", "wallets", file], 1, file, "cannot be written")
+
+
+ENCODED = {
+    "a mark": b"\xef\xbb\xbfAPI_PORT=4444\nWS_PORT=5555\n",
+    "lines of Windows": b"API_PORT=4444\r\nWS_PORT=5555\r\n",
+    "both": b"\xef\xbb\xbfAPI_PORT=4444\r\nWS_PORT=5555\r\n",
+    "spaces": b"  API_PORT = 4444  \n\n export WS_PORT='5555' \n",
+    "no end": b"API_PORT=4444\nWS_PORT=5555",
+}
+
+
+@pytest.mark.parametrize("content", ENCODED.values(), ids=ENCODED)
+def test_a_settings_file_of_any_editor_is_read_from_its_first_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    """P16."""
+    (tmp_path / "zmart.env").write_bytes(content)
+    monkeypatch.setitem(Settings.model_config, "env_file", str(tmp_path / "zmart.env"))
+    found = load_settings()
+    assert (found.api_port, found.ws_port) == (4444, 5555)
+
+
+UNREADABLE = {
+    "UTF-16 with a mark": "API_PORT=4444\n".encode("utf-16"),
+    "UTF-16 without": "API_PORT=4444\n".encode("utf-16-le"),
+    "NUL": b"API_PORT=44\x0044\n",
+    "Latin-1": b"AUTH_DOMAIN=\xe9.example\n",
+    "too long": b"#" * 1_000_001,
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_settings_file_that_is_no_text_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    """P16: its settings would be missing without a word."""
+    (tmp_path / "zmart.env").write_bytes(content)
+    monkeypatch.setenv("ZMART_ENV_FILE", str(tmp_path / "zmart.env"))
+    monkeypatch.setitem(Settings.model_config, "env_file", str(tmp_path / "zmart.env"))
+    assert_a_sentence(["migrate", "status"], 2, "zmart.env")
