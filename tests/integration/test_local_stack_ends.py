@@ -1,0 +1,134 @@
+"""How a local stack starts, ends and goes on: by command, by signal, with a doubt about its chain. Nothing is left behind,
+nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from kit.stack_home import Home
+from kit.waiting import wait_for
+from zmart.local.postgres import Postgres
+from zmart.local.process_group import members
+from zmart.local.stack import supervisor_of
+from zmart.services.contract import SERVICES
+
+
+@pytest.fixture
+def home(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Home]:
+    home = Home(tmp_path / "home", request.config.rootpath / ".zmart" / "node")
+    yield home
+    home.zmart("stop")
+    assert members(home.folder) == []
+
+
+def test_kill_9_of_up_or_of_its_supervisor_leaves_nothing(home: Home) -> None:
+    up = home.up().ready()
+    os.kill(int((home.folder / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+    assert up.process.wait(30) == 1
+    assert "zmart up" in up.said
+    assert members(home.folder) == []
+    up = home.up().ready()
+    up.process.kill()
+    up.process.wait()
+    wait_for(lambda: not members(home.folder))
+
+
+def test_a_stop_in_the_middle_of_a_start_leaves_nothing(home: Home) -> None:
+    up = home.up()
+    wait_for(lambda: "valkey is ready" in up.said)
+    assert up.end(signal.SIGINT) == 1
+    assert "Stopped while starting." in up.said
+    assert members(home.folder) == []
+
+
+def test_a_taken_port_is_said_before_anything_starts(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        home.environment["API_PORT"] = str(port)
+        refused = home.zmart("up")
+    assert refused.returncode == 1
+    assert f"API_PORT is {port}" in refused.stderr
+    assert members(home.folder) == []
+
+
+def test_a_service_that_cannot_start_is_named_with_its_reason(home: Home) -> None:
+    home.environment["ADMIN_KEYPAIR_PATH"] = "/nowhere/key.json"
+    refused = home.zmart("up")
+    assert refused.returncode == 1
+    assert re.fullmatch(
+        r"\w+ does not start: ADMIN_KEYPAIR_PATH names /nowhere/key.json, .*\n", refused.stderr
+    )
+    assert members(home.folder) == []
+
+
+def test_a_stack_goes_on_where_it_was_and_no_doubt_about_its_chain_costs_the_database(home: Home) -> None:
+    """C14: stopped by command; then a torn record of the chain; then a chain that is not there any more."""
+    up = home.up().ready()
+    slot, ports = home.slot(), home.record()["ports"]
+    record = home.folder / "postgres" / "chain"
+    whole = record.read_text()
+    query(home, "INSERT INTO users (wallet) VALUES ($1)", whole)
+    assert home.zmart("stop").stdout == "Stopped.\n"
+    assert up.process.wait(20) == 0
+    assert members(home.folder) == []
+    assert not supervisor_of(home.folder).socket.exists()
+    record.write_text(whole[:20])
+    up = home.up().ready()
+    assert home.record()["ports"] == ports
+    assert home.slot() > slot
+    assert query(home, "SELECT wallet FROM users WHERE wallet = $1", whole) == [(whole,)]
+    assert record.read_text() == whole
+    assert up.end(signal.SIGINT) == 0
+    assert members(home.folder) == []
+    (home.folder / "chain" / "journal").rename(home.folder / "journal")
+    refused = home.zmart("up", "--detach")
+    assert refused.returncode == 1
+    assert "Nothing was deleted" in refused.stderr.replace("\n", " ")
+    assert "zmart up --fresh" in refused.stderr.replace("\n", " ")
+    assert members(home.folder) == []
+    server = Postgres(home.folder / "postgres", home.record()["ports"]["local_postgres_port"])
+    server.start()
+    try:
+        assert query(home, "SELECT wallet FROM users WHERE wallet = $1", whole) == [(whole,)]
+    finally:
+        server.stop()
+
+
+def query(home: Home, statement: str, *values: str) -> list[tuple[object, ...]]:
+    async def ask() -> list[tuple[object, ...]]:
+        connection = await asyncpg.connect(home.record()["environment"]["DATABASE_URL"])
+        try:
+            return [tuple(row) for row in await connection.fetch(statement, *values)]
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, ask()).result()
+
+
+def test_servers_that_settings_name_are_used_and_not_started(
+    home: Home, empty_database_url: str, redis_url: str
+) -> None:
+    home.environment |= {"DATABASE_URL": empty_database_url, "REDIS_URL": redis_url}
+    up = home.up().ready()
+    assert set(home.ps()) == {"chain", "providers", *SERVICES}
+    assert home.zmart("migrate", "status").returncode == 0
+    assert home.zmart("doctor").returncode == 0
+    assert up.end() == 0
+
+
+def test_commands_without_a_stack_say_how_to_start_one(home: Home) -> None:
+    refused = home.zmart("ps")
+    assert refused.returncode == 1
+    assert "zmart up" in refused.stderr
+    assert home.zmart("stop").stdout == "No stack runs here.\n"
