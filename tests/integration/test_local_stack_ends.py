@@ -1,5 +1,7 @@
-"""How a local stack starts, ends and goes on: by command, by signal, with a doubt about its chain. Nothing is left behind,
-nothing is lost."""
+"""How a local stack starts, ends and goes on: by command, by signal, with a doubt about its chain.
+
+Nothing is left behind, and nothing is lost.
+"""
 
 from __future__ import annotations
 
