@@ -26,6 +26,10 @@ BUILD_docker = --build-arg SOURCE_DATE_EPOCH=$(COMMIT_TIME)
 
 # what configures other programs of this user
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONWARNINGS BASH_ENV
+# pip ends with a traceback where there is none, as for a user without a name in a container
+ifeq ($(HOME),)
+export HOME := $(CURDIR)/$(VENV)/.home
+endif
 # with it every process compiles the whole source again
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -225,3 +225,45 @@ async def _listens(pool: Pool) -> bool:
     """Whether a service has asked PostgreSQL for requests of ticks."""
     sessions = await pool.fetch("SELECT query FROM pg_stat_activity WHERE query ILIKE 'LISTEN %'")
     return any(market_work.TICK_CHANNEL in row["query"] for row in sessions)
+
+
+UNSEEN = {
+    "NUL": "a\0b",
+    "a control": "a\x01b",
+    "an escape": "\x1b[31mred",
+    "reordered": "a\u202eb",
+    "unseen": "\u200b",
+}
+
+
+@pytest.mark.parametrize("text", UNSEEN.values(), ids=UNSEEN)
+@pytest.mark.parametrize("action", ["decide", "resolve", "replay"])
+async def test_text_that_cannot_be_stored_is_refused_with_a_sentence(
+    http: httpx.AsyncClient, pool: Pool, action: str, text: str
+) -> None:
+    """W11, W28: before anything is done, and before it is logged."""
+    intent = await intents.plan(pool, MARKET, Action.FINALIZE_MARKET, 0, {})
+    await pool.execute("UPDATE intents SET state = 'uncertain', signature = 'sig' WHERE id = $1", intent.id)
+    targeted = await _act(http, action=action, target=text)
+    assert (targeted.status_code, 'role="alert"' in targeted.text) == (400, True)
+    reasoned = await _act(http, action="resolve", target=str(intent.id), outcome="landed", reason=text)
+    assert (reasoned.status_code, "reason" in reasoned.text) == (400, True)
+    assert (await intents.one(pool, intent.id)).state is intents.IntentState.UNCERTAIN
+
+
+@pytest.mark.parametrize("encoded", ["%ff", "%ed%a0%80", "%c0%80", "\xff"], ids=ascii)
+async def test_a_form_that_is_not_utf_8_is_refused_with_a_sentence(
+    http: httpx.AsyncClient, encoded: str
+) -> None:
+    """W11: in each field, and in the address of the page."""
+    for field in ("target", "reason", "outcome", "token", "action"):
+        form = f"{field}={encoded}&" + "&".join(
+            f"{name}={value}"
+            for name, value in {"action": "replay", "target": "all", "token": TOKEN}.items()
+            if name != field
+        )
+        posted = await http.post("/dashboard/act", content=form.encode("latin-1"))
+        assert (posted.status_code, "not UTF-8" in posted.text) == (400, True)
+        if encoded.isascii():
+            shown = await http.get(f"/dashboard/act?{form}")
+            assert (shown.status_code, "not UTF-8" in shown.text) == (400, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from zmart.errors import DecodeError, Invalid, ZmartError
 from zmart.ipfs.pinata import PinataClient
 from zmart.ipfs.pinning import PinError
 from zmart.market.encodings import describe
-from zmart.market.json_input import JSON_ERRORS
+from zmart.market.json_input import JSON_ERRORS, is_shallow
 from zmart.proofs import market_document
 from zmart.services.websocket import protocol
 from zmart.services.websocket.protocol import RefusedRequest
@@ -78,6 +79,10 @@ def delivery(body: bytes) -> None:
     raise DecodeError(" ".join(read.reasons))
 
 
+def answer(body: bytes) -> None:
+    read_answer(body, 1)
+
+
 Door = Callable[[bytes], object]
 DOORS: dict[str, tuple[Door, type[Exception]]] = {
     "an RPC's answer": (lambda body: read_answer(body, 1), BadAnswer),
@@ -114,6 +119,54 @@ async def test_an_answer_that_cannot_be_read_is_the_client_s_own_error(door: str
     call, error = REMOTE[door]
     with pytest.raises(error):
         await call(UNREADABLE[kind])
+
+
+FETCHED = (
+    '{"slot":1,"version":%s,"meta":{"err":%s,"logMessages":[]},"transaction":{"signatures":["' + "1" * 64
+    + '"],"message":{"accountKeys":["' + "1" * 32 + '"],"instructions":[]}}}'
+)  # fmt: skip
+NESTED = {
+    "a webhook's slot": (delivery, '[{"slot":%s,"signature":"x"}]'),
+    "a webhook's signature": (delivery, '[{"slot":1,"signature":%s}]'),
+    "a transaction's error": (parse_transaction, FETCHED % (0, "%s")),
+    "a transaction's version": (parse_transaction, FETCHED % ("%s", "null")),
+    "an RPC's error": (answer, '{"jsonrpc":"2.0","id":1,"error":%s}'),
+    "a socket's action": (socket, '{"action":%s}'),
+    "a socket's market": (socket, '{"action":"subscribe","market_id":%s}'),
+    "a socket's channels": (socket, '{"action":"subscribe","channels":[%s]}'),
+    "a document's question": (market_document.read, '{"question":%s}'),
+    "a document's tags": (market_document.read, '{"question":"Will it?","tags":[%s]}'),
+}
+
+
+@pytest.mark.parametrize("levels", [("[", "]"), ('{"a":', "}")], ids=["arrays", "objects"])
+@pytest.mark.parametrize("where", NESTED)
+def test_a_value_that_is_nested_as_deeply_as_the_decoder_takes_is_refused_in_words(
+    where: str, levels: tuple[str, str]
+) -> None:
+    """A16: what the decoder has just accepted overflows the stack of whatever else walks through it."""
+    read, form = NESTED[where]
+    limit = sys.getrecursionlimit()
+    for depth in range(max(20, limit - 500), limit + 20):
+        value = levels[0] * depth + "1" + levels[1] * depth
+        with pytest.raises((ZmartError, BadAnswer)) as refused:
+            read((form % value).encode())
+        assert len(str(refused.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"),
+    [(1, 0), ("[[[", 0), ([], 1), ({}, 1), ([1, [2]], 2), ({"a": {"b": [3]}}, 3), ([[], [[]]], 3)],
+    ids=str,
+)
+def test_levels_of_arrays_and_objects_are_counted(value: object, levels: int) -> None:
+    assert is_shallow(value, levels)
+    assert not levels or not is_shallow(value, levels - 1)
+
+
+def test_an_error_of_a_transaction_that_the_runtime_may_give_is_read() -> None:
+    raw = FETCHED % (0, '{"InstructionError":[2,{"Custom":6001}]}')
+    assert parse_transaction(raw.encode()).err == {"InstructionError": [2, {"Custom": 6001}]}
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "11 1", "5x\n", "", "é"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from zmart.chain.idl import Idl
 from zmart.errors import ProgramError
+from zmart.market.json_input import described
 
 SYSTEM_PROGRAM = "11111111111111111111111111111111"
 
@@ -82,7 +83,7 @@ def from_transaction(idl: Idl, err: object, logs: Sequence[str] = ()) -> Program
 def _label(reason: object) -> str:
     if isinstance(reason, Mapping) and reason:
         return str(next(iter(reason)))
-    return str(reason)[:100]
+    return described(reason)
 
 
 def _failed_first(logs: Sequence[str]) -> str:

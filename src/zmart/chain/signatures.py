@@ -6,6 +6,7 @@ from solders.signature import Signature as SoldersSignature
 
 from zmart.errors import DecodeError
 from zmart.market.encodings import describe
+from zmart.market.json_input import described
 from zmart.market.types import Signature
 
 MAX_CHARS = 88
@@ -26,5 +27,5 @@ def parse_signature(text: object) -> Signature:
     """Validate a signature. Raises DecodeError."""
     if not isinstance(text, str) or not is_signature(text):
         given = f": this is {describe(text)}" if isinstance(text, str) else ""
-        raise DecodeError(f"{str(text)[:100]!r} is not a signature, base58 of 64 bytes{given}.")
+        raise DecodeError(f"{described(text)!r} is not a signature, base58 of 64 bytes{given}.")
     return Signature(text)

@@ -19,7 +19,7 @@ from zmart.errors import DecodeError
 from zmart.market.encodings import decode_base58
 from zmart.market.events import AnyEvent, ChainEvent, MarketCreated, MarketFinalized
 from zmart.market.identifiers import BASE58_TEXT
-from zmart.market.json_input import JSON_ERRORS
+from zmart.market.json_input import JSON_ERRORS, is_shallow
 from zmart.market.types import Address, ChainTime, Signature, Slot
 
 __all__ = [
@@ -103,6 +103,8 @@ class Extracted(msgspec.Struct, frozen=True):
 
 
 NO_EVENTS = Extracted([], 0, needs_account_fallback=False)
+_MOST_LEVELS_OF_ERROR = 16
+"""The runtime's own have three."""
 _Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _Uint = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _BlockIndex = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -169,6 +171,10 @@ def parse_transaction(raw: bytes) -> ChainTransaction:
         fetched = _fetched.decode(raw)
         check_readable(fetched.version)
         instructions = tuple(_instructions(fetched))
+        if not is_shallow(fetched.meta.err, _MOST_LEVELS_OF_ERROR):
+            raise DecodeError(
+                "This is not a transaction in the encoding 'json': its error is nested too deeply."
+            )
     except (*JSON_ERRORS, IndexError) as error:
         check_readable(_version_of(raw))  # a newer one may have another shape
         raise DecodeError(f"This is not a transaction in the encoding 'json': {error}") from error

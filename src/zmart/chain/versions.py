@@ -6,6 +6,7 @@ The formats: https://solana.com/docs/core/transactions; version 1 is SIMD-0385, 
 from __future__ import annotations
 
 from zmart.errors import UnsupportedVersion
+from zmart.market.json_input import described
 
 NEWEST_READABLE_VERSION = 1
 """The newest that `transactions.parse_transaction` and `wire.read_signed` read, and the ceiling of every request."""
@@ -32,6 +33,6 @@ def check_readable(version: object) -> None:
         return
     if type(version) is not int or not 0 <= version <= NEWEST_READABLE_VERSION:
         raise UnsupportedVersion(
-            f"The transaction has version {version}; this release reads legacy and 0 to {NEWEST_READABLE_VERSION}. "
-            "It is stored; a newer release will read it."
+            f"The transaction has version {described(version)}; this release reads legacy and 0 to "
+            f"{NEWEST_READABLE_VERSION}. It is stored; a newer release will read it."
         )

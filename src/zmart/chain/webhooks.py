@@ -14,7 +14,7 @@ import msgspec
 
 from zmart.chain.signatures import is_signature, parse_signature
 from zmart.errors import DecodeError
-from zmart.market.json_input import JSON_ERRORS
+from zmart.market.json_input import JSON_ERRORS, described
 from zmart.market.types import Signature, Slot
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -173,7 +173,7 @@ def _slot(claimed: object) -> Slot | None:
     if claimed is None:
         return None
     if isinstance(claimed, bool) or not isinstance(claimed, int) or not 0 <= claimed <= _MAX_SLOT:
-        raise DecodeError(f"A webhook element's slot is not a slot number: {str(claimed)[:40]}.")
+        raise DecodeError(f"A webhook element's slot is not a slot number: {described(claimed, 40)}.")
     return Slot(claimed)
 
 

@@ -12,6 +12,7 @@ from zmart.cli import intents
 from zmart.cli.errors import one_sentence
 from zmart.cli.intent_output import json_of, line_of, plain, with_pool
 from zmart.cli.market_argument import HELP, indexed_market_id, market_ref
+from zmart.cli.system_user import system_user
 from zmart.cli.text_argument import accepted_text
 
 if TYPE_CHECKING:
@@ -63,10 +64,8 @@ def release(
     json: Json = False,
 ) -> None:
     """Release a dispute whose result waits for review (DISPUTE_REVIEW=hold), or close the alert about one (alert)."""
-    import getpass
-
     ref, reason = market_ref(market), accepted_text("note", note)
-    operator = accepted_text("by", by or getpass.getuser())
+    operator = accepted_text("by", by or system_user())
 
     async def work(pool: Pool) -> None:
         from zmart.votes import reviews

@@ -28,6 +28,7 @@ from zmart.local.processes import (
     RunAs,
     StartError,
     executable,
+    has_name,
     start_command,
 )
 from zmart.local.state_files import DamagedState, read_state, sync_folder, token_in, write_state
@@ -125,14 +126,16 @@ class Postgres(ChildServer):
 
     @cached_property
     def run_as(self) -> RunAs:
-        """Return the server's user, decided once and recorded: files of one mode cannot be used in another."""
+        """Return the server's user, decided once and recorded: files of one mode cannot be used in another. Those of a
+        user who is not root can, so that he may get a name or lose it."""
         record = self.folder / "run_as"
         try:
             text = read_state(record, "|".join(RunAs), "the owner of the data folder decides")
         except DamagedState:
             text = None
-        run_as = RunAs(text) if text else self._owner_of_data() or _choose_run_as()
-        if text is None:
+        is_decided = text is not None and (os.getuid() == 0 or text == RunAs.NOBODY)
+        run_as = RunAs(str(text)) if is_decided else self._owner_of_data() or _choose_run_as()
+        if text != run_as.value:
             write_state(record, run_as.value)
         return run_as
 
@@ -143,6 +146,8 @@ class Postgres(ChildServer):
             (self._nobody_home, self._nobody_home / "data"),
         ):
             if folder.exists():
+                if folder.stat().st_uid == os.getuid() != 0:
+                    return None  # ours in either case, with a name or without
                 if folder.stat().st_uid == NOBODY or home == self._nobody_home:
                     return RunAs.NOBODY
                 return RunAs.NAMESPACE if folder.stat().st_uid == 0 else RunAs.SELF
@@ -150,7 +155,8 @@ class Postgres(ChildServer):
 
     def _check_owner(self) -> None:
         is_root = os.getuid() == 0
-        if is_root == (self.run_as is RunAs.SELF):
+        is_ours = self.run_as is RunAs.NAMESPACE and self.folder.stat().st_uid == os.getuid()
+        if is_root == (self.run_as is RunAs.SELF) and not is_ours:
             raise ConfigError(
                 f"{self.folder} was created by {'another user' if is_root else 'root'}: "
                 "run as that user, or start over with `zmart up --fresh`."
@@ -289,10 +295,20 @@ class Postgres(ChildServer):
 
 
 def _choose_run_as() -> RunAs:
-    if os.getuid() != 0:
+    """Return who we are, unless PostgreSQL refuses that: it wants neither root nor a user without a name. Raises
+    ConfigError."""
+    uid = os.getuid()
+    if uid != 0 and has_name(uid):
         return RunAs.SELF
     probe = subprocess.run(start_command(["/bin/true"], RunAs.NAMESPACE), capture_output=True, check=False)
-    return RunAs.NAMESPACE if probe.returncode == 0 else RunAs.NOBODY
+    if probe.returncode == 0:
+        return RunAs.NAMESPACE
+    if uid == 0:
+        return RunAs.NOBODY
+    raise ConfigError(
+        f"The user number {uid} has no name here, which PostgreSQL needs, and user namespaces are not allowed: add it "
+        f"to /etc/passwd (zmart:x:{uid}:{os.getgid()}::/tmp:/bin/sh), or set DATABASE_URL to a server that runs."
+    )
 
 
 def _nobody_can_enter(folder: Path) -> bool:

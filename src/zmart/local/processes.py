@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import math
 import os
+import pwd
 import secrets
 import signal
 import socket
@@ -142,6 +143,15 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float =
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def has_name(uid: int) -> bool:
+    """Return whether the system has a name for a user's number; in containers that run as any number it has none."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def private_folder(path: Path) -> Path:

@@ -25,6 +25,7 @@ from xmlrpc.client import Fault, ServerProxy
 import msgspec
 
 from zmart.errors import ZmartError
+from zmart.local.processes import has_name
 from zmart.local.state_files import write_state
 
 LONGEST_SOCKET_PATH = 100  # the kernel accepts 107 bytes; supervisord appends a suffix while it binds
@@ -41,8 +42,7 @@ _HEAD = """\
 [supervisord]
 nodaemon = true
 silent = true
-user = {user}
-identifier = zmart
+{user}identifier = zmart
 directory = {directory}
 logfile = {log}
 logfile_maxbytes = 5MB
@@ -174,7 +174,7 @@ class Supervisor:
     def _head(self, directory: Path) -> str:
         _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         return _HEAD.format(
-            user=os.getuid(),
+            user=f"user = {os.getuid()}\n" if has_name(os.getuid()) else "",
             directory=_plain(directory),
             logs=_plain(self.logs),
             log=_plain(self.logs / "supervisord.log"),

@@ -79,16 +79,18 @@ class ActionPage:
 
 
 async def _fields(scope: Scope, receive: Receive) -> dict[str, str]:
-    text = scope["query_string"].decode("latin-1")
+    form: bytes | None = scope["query_string"]
     if scope["method"] == "POST":
-        body = await read_body(receive, _MOST_BODY_BYTES)
-        if body is None:
-            raise Invalid("body", f"The form may have at most {_MOST_BODY_BYTES} bytes.")
-        text = body.decode("utf-8", errors="replace")
+        form = await read_body(receive, _MOST_BODY_BYTES)
+    if form is None:
+        raise Invalid("body", f"The form may have at most {_MOST_BODY_BYTES} bytes.")
     try:
-        return {name: values[-1] for name, values in parse_qs(text, max_num_fields=_MOST_FIELDS).items()}
+        fields = parse_qs(form.decode(), max_num_fields=_MOST_FIELDS, errors="strict")
+    except UnicodeDecodeError:
+        raise Invalid("body", "The form is not UTF-8.") from None
     except ValueError:
         raise Invalid("body", f"The form may have at most {_MOST_FIELDS} fields.") from None
+    return {name: values[-1] for name, values in fields.items()}
 
 
 def _request(fields: Mapping[str, str]) -> ActionRequest:

@@ -12,12 +12,13 @@ import structlog
 from zmart.decisions.findings import resolve_intent
 from zmart.errors import Invalid
 from zmart.market.identifiers import parse_market
+from zmart.market.text_input import accept_text
 from zmart.market.types import MarketId
 from zmart.store import inbox, market_work
 from zmart.store.intents import IntentState
 from zmart.store.pool import Pool
 
-_MOST_REASON = 500
+_MOST_TARGET, _MOST_REASON = 100, 500
 log = structlog.get_logger()
 
 
@@ -44,6 +45,10 @@ class ActionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 async def perform(pool: Pool, request: ActionRequest) -> str:
     """Do it and return a sentence about the result. Raises Invalid, NotFound, Conflict, StoreError."""
+    target = accept_text("target", request.target, (1, _MOST_TARGET), one_line=True)
+    least = 1 if request.action is OperatorAction.RESOLVE else 0
+    reason = accept_text("reason", request.reason, (least, _MOST_REASON))
+    request = msgspec.structs.replace(request, target=target, reason=reason)
     log.info("operator's action", action=request.action.value, target=request.target, reason=request.reason)
     match request.action:
         case OperatorAction.DECIDE:
@@ -65,14 +70,12 @@ async def _resolve(pool: Pool, request: ActionRequest) -> str:
     outcome = next((state for state in RESOLUTIONS if state.value == request.outcome), None)
     if outcome is None:
         raise Invalid("outcome", f"The outcome is {', '.join(state.value for state in RESOLUTIONS)}.")
-    if not request.reason.strip() or len(request.reason) > _MOST_REASON:
-        raise Invalid("reason", f"Say in 1 to {_MOST_REASON} characters what you found.")
     if outcome is IntentState.DEAD and not request.confirmed:
         raise Invalid(
             "confirmed",
             "If a signature did land, the effect may be sent twice. Confirm that all of them are dead.",
         )
-    row = await resolve_intent(pool, intent, outcome, request.reason.strip())
+    row = await resolve_intent(pool, intent, outcome, request.reason)
     return f"The intent {intent} is {row.state.value} now."
 
 

@@ -6,11 +6,14 @@ All hosts are asked at once: one that is cut off does not answer, and must not u
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg
 
+from zmart.errors import SettingError
 from zmart.loopback import database_address
 from zmart.store.driver_errors import DRIVER_ERRORS
 
@@ -19,8 +22,10 @@ _ONE_AFTER_THE_OTHER = {"any", "prefer-standby"}
 
 async def open_connection(database_url: str, **options: Any) -> Any:  # noqa: ANN401  # asyncpg publishes no types
     """Return a connection to the host of `database_url`, or to the one of its hosts that takes writes; `options` are
-    those of `asyncpg.connect`. Raises errors of the driver, and ValueError for an address that cannot be parsed."""
+    those of `asyncpg.connect`. Raises errors of the driver, ValueError for an address that cannot be parsed, and
+    SettingError for one without a user where this process has no name that could stand for it."""
     address = database_address(database_url)
+    _require_user(address)
     hosts = _one_by_one(address)
     if len(hosts) == 1:
         return await asyncpg.connect(address, **options)
@@ -33,6 +38,19 @@ async def open_connection(database_url: str, **options: Any) -> Any:  # noqa: AN
         for attempt in attempts:
             attempt.cancel()
             attempt.add_done_callback(lambda ended: _discard_unless(ended, chosen))
+
+
+def _require_user(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.username or "user" in parse_qs(parts.query) or "PGUSER" in os.environ:
+        return
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # of Python up to 3.12, and from 3.13
+        raise SettingError(
+            f"DATABASE_URL names no user, and the system has no name for ours (number {os.getuid()}): write "
+            "postgresql://user@host/database."
+        ) from None
 
 
 def _one_by_one(address: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -92,12 +93,21 @@ def _npm_ci(folder: Path, node: Path) -> subprocess.CompletedProcess[str]:
             text=True,
             check=False,
             timeout=INSTALL_SECONDS,
-            env=inherited(),
+            env=inherited() | _home_for_npm(folder),
         )
     except subprocess.TimeoutExpired:
         raise StartError(
             f"npm did not install the local chain's addon within {INSTALL_SECONDS} s: {_HINTS[-1][1]}"
         ) from None
+
+
+def _home_for_npm(folder: Path) -> dict[str, str]:
+    """Return what npm needs for a home, without which it ends and gives no reason: users of containers may have none,
+    or one in which they may not write."""
+    home = os.environ.get("HOME")
+    if not home:
+        return {"HOME": str(folder)}
+    return {} if os.access(home, os.W_OK) else {"npm_config_cache": str(folder / ".npm")}
 
 
 @contextmanager
