@@ -13,6 +13,12 @@ from zmart.errors import ZmartError
 from zmart.local.demo.api import Api, ApiRefusal, Json, until
 from zmart.market.times import iso
 
+_MOST_TRIES = 3
+
+
+class Expired(ZmartError):
+    """A transaction did not land in time and never will: it may be built and signed again."""
+
 
 class LandedTransaction(msgspec.Struct, frozen=True):
     """Hold a transaction that is on chain."""
@@ -53,9 +59,16 @@ class DemoUser:
         await self._api.delete(path, self._token)
 
     async def transact(self, path: str, body: Json) -> tuple[Json, LandedTransaction]:
-        """Request a transaction, sign it, send it through the API, wait until it landed."""
-        answer = await self.post(path, body)
-        return answer, await self.send(answer)
+        """Request a transaction, sign it, send it through the API, wait until it landed. One that expired, as when the
+        chain's process was killed with it, is requested again."""
+        for left in reversed(range(_MOST_TRIES)):
+            answer = await self.post(path, body)
+            try:
+                return answer, await self.send(answer)
+            except Expired:
+                if not left:
+                    raise
+        raise AssertionError("a try returns or raises")
 
     async def send(self, answer: Json) -> LandedTransaction:
         """Sign and relay a transaction that the API built."""
@@ -75,9 +88,8 @@ class DemoUser:
             f"the outcome of transaction {signature}",
         )
         if state["status"] != "landed":
-            raise ZmartError(
-                f"{self.name}'s transaction {signature} is {state['status']}: {state.get('error')}"
-            )
+            error = Expired if state["status"] == "expired" else ZmartError
+            raise error(f"{self.name}'s transaction {signature} is {state['status']}: {state.get('error')}")
         return LandedTransaction(signature, int(state["slot"]))
 
     async def vote(self, program_id: str, market_id: str, kind: str, choice: str, at: datetime) -> Json:

@@ -1,0 +1,63 @@
+"""A user of the demo: what a transaction that expired, failed or landed means to it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from solders.hash import Hash
+from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.system_program import TransferParams, transfer
+from solders.transaction import VersionedTransaction
+
+from zmart.errors import ZmartError
+from zmart.local.demo.user import DemoUser, Expired
+
+
+class ScriptedApi:
+    """An API whose transactions end as the script says, one after the other."""
+
+    def __init__(self, key: Keypair, ends: list[str]) -> None:
+        self.key = key
+        self.ends = ends
+        self.relayed: list[str] = []
+
+    async def post(self, path: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
+        if path == "/api/transactions":
+            self.relayed.append(body["transaction"])
+            return {}
+        payer = self.key.pubkey()
+        instruction = transfer(TransferParams(from_pubkey=payer, to_pubkey=payer, lamports=1))
+        message = MessageV0.try_compile(payer, [instruction], [], Hash.new_unique())
+        unsigned = VersionedTransaction.populate(message, [])
+        return {"simulation": {"ok": True}, "transaction": base64.b64encode(bytes(unsigned)).decode()}
+
+    async def get(self, path: str) -> dict[str, Any]:
+        return {"status": self.ends[len(self.relayed) - 1], "slot": len(self.relayed), "error": None}
+
+
+def user(ends: list[str]) -> tuple[DemoUser, ScriptedApi]:
+    key = Keypair()
+    api = ScriptedApi(key, ends)
+    return DemoUser("Ada", api, key), api  # type: ignore[arg-type]  # it calls what is scripted
+
+
+async def test_a_transaction_that_expired_is_built_and_signed_again() -> None:
+    """C1: the chain's process was killed with it; it can never land."""
+    ada, api = user(["expired", "expired", "landed"])
+    _, landed = await ada.transact("/api/trades/buy", {})
+    assert landed.slot == 3
+    assert len(set(api.relayed)) == 3
+
+
+@pytest.mark.parametrize(("end", "relayed"), [("failed", 1), ("expired", 3)])
+async def test_one_that_failed_is_not_sent_again_and_one_that_expires_again_and_again_is_given_up(
+    end: str, relayed: int
+) -> None:
+    ada, api = user([end] * relayed)
+    with pytest.raises(ZmartError, match=f"is {end}") as raised:
+        await ada.transact("/api/trades/buy", {})
+    assert isinstance(raised.value, Expired) == (end == "expired")
+    assert len(api.relayed) == relayed
