@@ -40,12 +40,19 @@ class FeedClient:
         while True:
             self.attempts += 1
             self.opening = loop.create_future()
+            connection = self._connection = FeedConnection(self)
             try:
-                _, self._connection = await loop.create_connection(
-                    lambda: FeedConnection(self), "127.0.0.1", self._port, local_addr=self._address
+                await loop.create_connection(
+                    lambda: connection,  # noqa: B023  # it is called before the next turn
+                    "127.0.0.1",
+                    self._port,
+                    local_addr=self._address,
                 )
                 await self.opening
                 return
+            except asyncio.CancelledError:
+                connection.end()  # before it is told that it was lost, which it was not
+                raise
             except OSError:
                 await asyncio.sleep(_RETRY_S)
 
@@ -109,14 +116,19 @@ class FeedConnection(asyncio.Protocol):
         self._client = client
         self._rest = b""
         self._is_open = self._is_ended = False
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if self._is_ended:
+            self._transport.abort()
+            return
         self._transport.write(handshake(self._client.path()))
 
     def end(self) -> None:
         self._is_ended = True
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._is_ended:
