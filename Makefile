@@ -111,6 +111,7 @@ lock: setup-dev ## pin the newest allowed packages again
 	@# each file takes the versions of the one before it
 	$(COMPILE) -o requirements/runtime.txt requirements/runtime.in
 	$(COMPILE) -o requirements/local.txt requirements/local.in
+	$(COMPILE) -o requirements/otel.txt requirements/otel.in
 	$(COMPILE) -o requirements/dev.txt requirements/dev.in
 	$(COMPILE) -o requirements/deploy.txt requirements/deploy.in
 	$(COMPILE) -o requirements/image.txt requirements/image.in

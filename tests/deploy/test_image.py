@@ -35,7 +35,7 @@ def normal(name: str) -> str:
 
 
 def pinned() -> dict[str, str]:
-    text = (ROOT / "requirements" / "runtime.txt").read_text()
+    text = (ROOT / "requirements" / "otel.txt").read_text()
     return {
         normal(name): version
         for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE)

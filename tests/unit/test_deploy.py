@@ -25,6 +25,7 @@ DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "zmart"
 SETTINGS = {name.upper() for name in Settings.model_fields}
 PORTS = {name: Settings.model_fields[setting].default for name, setting in SERVICES.items()}
+TRACES = set(re.findall(r"OTEL_\w+", (ROOT / "docs" / "traces.md").read_text()))
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
@@ -77,7 +78,7 @@ def test_compose_runs_every_service_two_gateways_two_sockets_and_the_migration()
 
 def test_every_setting_of_compose_is_one_and_has_a_value_that_the_service_takes(variables: dict[str, str]):
     for name, service in ours().items():
-        assert service["environment"].keys() - SETTINGS == set(), name
+        assert service["environment"].keys() - SETTINGS - TRACES == set(), name
         given = {key.lower(): filled(value, variables) for key, value in service["environment"].items()}
         settings = load_settings(_env_file=None, **{key: value for key, value in given.items() if value})
         assert settings.database_url.get_secret_value().startswith("postgresql://zmart:")
@@ -180,7 +181,7 @@ def test_the_chart_knows_every_service_and_its_port():
 def test_every_setting_of_the_chart_is_one():
     named = {name for row in table().values() for name in row["secrets"]}
     named |= set(re.findall(r"^  (?:# )?([A-Z][A-Z_]+): ", (CHART / "values.yaml").read_text(), re.MULTILINE))
-    assert named - SETTINGS == set()
+    assert named - SETTINGS - TRACES == set()
     assert {"ZMART_ENV", "REDIS_URL", "TRUSTED_PROXIES"} <= named
 
 

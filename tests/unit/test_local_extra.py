@@ -77,15 +77,19 @@ def test_what_is_pinned_is_what_the_package_and_its_extra_need():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     local = names(project["optional-dependencies"]["local"])
     assert requirements("runtime.in") == names(project["dependencies"]) | {"async-timeout"}
+    otel = names(project["optional-dependencies"]["otel"])
     assert requirements("local.in") == local | BUILD
+    assert requirements("otel.in") == otel
     assert names(project["dependencies"]) <= requirements("runtime.txt")
     assert local | BUILD <= requirements("local.txt")
+    assert otel <= requirements("otel.txt")
 
 
 def test_every_lock_file_takes_the_versions_of_the_one_before_it():
-    pins = [
+    runtime, local, otel, dev = (
         set(re.findall(r"^[a-z0-9-]+==\S+", (ROOT / "requirements" / file).read_text(), re.MULTILINE))
-        for file in ("runtime.txt", "local.txt", "dev.txt")
-    ]
-    assert len(pins[0]) > 50
-    assert pins[0] < pins[1] < pins[2]
+        for file in ("runtime.txt", "local.txt", "otel.txt", "dev.txt")
+    )
+    assert len(runtime) > 50
+    assert runtime < local < dev
+    assert runtime < otel < dev

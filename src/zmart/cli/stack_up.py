@@ -24,6 +24,7 @@ from zmart.local.stack import LocalStack, erase_home, read_record
 from zmart.local.startup import StackStart, is_up, stop_stack
 from zmart.local.supervision import SupervisionError
 from zmart.ops.disk import full_disk
+from zmart.ops.traces import check as check_traces
 from zmart.settings import settings
 
 POLL_SECONDS = 1.0
@@ -33,6 +34,7 @@ OK, FAILED = 0, 1
 def run(*, detach: bool, fresh: bool, demo: bool, as_json: bool) -> int:
     """Start the stack; returns the exit status."""
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    check_traces()
     home = settings().zmart_home.resolve()
     with _only_one_start(home):
         if is_up(home):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import assert_never
 
 import msgspec
@@ -15,6 +16,7 @@ import structlog
 from prometheus_client import Counter
 from solders.instruction import Instruction
 
+from zmart import traces
 from zmart.chain.judge import PendingTransaction
 from zmart.chain.sender import AlreadyDone, Expired, Failed, Intent, Landed, Outcome, Sender, Uncertain
 from zmart.decisions.context import DecisionContext
@@ -114,7 +116,8 @@ async def _execute(context: DecisionContext, claim: Claim) -> Outcome:
         policy=context.policy,
     )
     started = time.monotonic()
-    outcome = await sender.execute(_chain_intent(context, intent))
+    with traces.around(traces.ServiceWork.INTENT, partial(_described, intent)):
+        outcome = await _sent(sender, _chain_intent(context, intent), intent)
     if isinstance(outcome, AlreadyDone):
         await claim.journal.mark_already_done(str(intent.id))
     log.info(
@@ -127,6 +130,24 @@ async def _execute(context: DecisionContext, claim: Claim) -> Outcome:
         ms=round((time.monotonic() - started) * 1000, 1),
     )
     return outcome
+
+
+async def _sent(sender: Sender, chain_intent: Intent, intent: IntentRow) -> Outcome:
+    began_ns = time.time_ns()
+    outcome = await sender.execute(chain_intent)
+    if isinstance(outcome, Landed | Uncertain | Failed) and outcome.signature is not None:
+        given: traces.Attributes = {**_described(intent), "zmart.outcome": type(outcome).__name__}
+        traces.record(traces.TransactionStep.SEND, outcome.signature, began_ns, given)
+    return outcome
+
+
+def _described(intent: IntentRow) -> dict[str, str | int]:
+    """Return the attributes of an intent's span."""
+    return {
+        "zmart.action": intent.action.value,
+        "zmart.market": intent.market_id,
+        "zmart.round": intent.round,
+    }
 
 
 def _chain_intent(context: DecisionContext, intent: IntentRow) -> Intent:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from prometheus_client import Counter, Histogram
 
+from zmart import traces
 from zmart.chain.json_rpc import TransientRpcError
 from zmart.errors import StoreError, ZmartError
 
@@ -42,7 +43,8 @@ class TickRecord:
         """Run a tick and return whether it succeeded."""
         started = time.monotonic()
         try:
-            counts = await tick()
+            with traces.around(traces.ServiceWork.TICK, lambda: {"zmart.tick": self._name}):
+                counts = await tick()
             self.error, self.was_outage = "", False
             log.info(
                 "tick", tick=self._name, **counts or {}, ms=round((time.monotonic() - started) * 1000, 1)

@@ -10,6 +10,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import Counter, Gauge
 
+from zmart import traces
 from zmart.decisions.ticks import is_outage
 from zmart.errors import IndexIncomplete, ZmartError
 from zmart.market.types import MarketId
@@ -110,7 +111,10 @@ async def run_job(pool: Pool, market_id: MarketId, job: Job, work: Callable[[], 
     it repeats. Work that waits for the index did not fail: it resumes as soon as the index is complete enough."""
     started = time.monotonic()
     try:
-        await work()
+        with traces.around(
+            traces.ServiceWork.DECISION, lambda: {"zmart.job": job.value, "zmart.market": market_id}
+        ):
+            await work()
     except IndexIncomplete as incomplete:
         log.info("decision waits for the index", market=market_id, job=job.value, reason=str(incomplete))
         await market_work.wait_for_index(

@@ -12,10 +12,12 @@ from collections.abc import Callable
 
 import structlog
 
+from zmart import traces
 from zmart.errors import Busy, ReadOnly, StoreError
 from zmart.feed import metrics
 from zmart.feed.redis_client import RedisClient
 from zmart.feed.stream import FeedStream
+from zmart.feed.traced import trace_relayed
 from zmart.feed.wire import encode
 from zmart.store import change_feed
 from zmart.store.pool import Connection, Pool
@@ -117,6 +119,8 @@ class FeedRelay:
             self.outages.end(_APPENDING)
             metrics.relayed.inc(len(changes))
             metrics.relayed_offset.set(position)
+            if traces.is_on():
+                trace_relayed(changes)
 
     async def _begin(self, connection: Connection) -> tuple[FeedStream, int]:
         if await change_feed.renew_restored_epoch(connection):

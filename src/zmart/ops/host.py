@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 
 from zmart.errors import Busy, ReadOnly, StoreError, ZmartError
-from zmart.ops import logs, metrics
+from zmart.ops import logs, metrics, traces
 from zmart.ops.background import BackgroundJobs
 from zmart.ops.disk import free_bytes, full_disk
 from zmart.ops.history import FigureRecorder
@@ -38,6 +38,7 @@ from zmart.version import VERSION, commit
 
 if TYPE_CHECKING:
     from zmart.ops.dashboard import Dashboard
+    from zmart.ops.tracing.export import TraceExport
 
 _USE_REDIS = {"gateway", "websocket", "aggregator"}
 _HEARTBEAT_S = 5.0
@@ -49,14 +50,19 @@ log = structlog.get_logger()
 def run(name: str, settings: Settings) -> None:
     """Blocks until SIGTERM or SIGINT; raises what ended the service otherwise."""
     logs.configure(settings, name)
+    export: TraceExport | None = None
     try:
-        uvloop.run(_run(name, settings))
+        export = traces.start(name)
+        uvloop.run(_run(name, settings, export))
     except ZmartError as problem:
         log.critical("service failed", error=str(problem))
         raise
+    finally:
+        if export is not None:
+            export.stop()
 
 
-async def _run(name: str, settings: Settings) -> None:
+async def _run(name: str, settings: Settings, export: TraceExport | None = None) -> None:
     log.info("service starts", pid=os.getpid(), version=VERSION, commit=commit())
     metrics.build_info.labels(VERSION, commit()).set(1)
     service = await create_service(name, settings)
@@ -70,7 +76,8 @@ async def _run(name: str, settings: Settings) -> None:
     jobs = BackgroundJobs(stop)
     metrics.disk_free_bytes.set_function(partial(free_bytes, settings.zmart_home))
     probes = Probes(service, dashboard, cause=partial(full_disk, settings.zmart_home), background=jobs)
-    server = None if probes.app is None else _server(settings, SERVICES[name], probes)
+    app = probes if export is None else export.around(probes)
+    server = None if probes.app is None else _server(settings, SERVICES[name], app)
     jobs.start("The heartbeat", partial(_heartbeat, service.name, probes, settings))
     redis_url = settings.redis_url.get_secret_value()
     if name in _USE_REDIS and redis_url:

@@ -6,10 +6,12 @@ A delivery is only a hint: it is stored raw and acknowledged; the indexer works 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgspec
 from prometheus_client import Counter
 
+from zmart import traces
 from zmart.chain.webhook_auth import authorization_matches, hmac_matches
 from zmart.chain.webhooks import WebhookDelivery, read_delivery
 from zmart.errors import DecodeError, SettingError, StoreError
@@ -63,12 +65,12 @@ class WebhookReceiver:
 
     async def receive(self, scope: Scope, receive: Receive) -> WebhookReceipt | WebhookRefusal:
         """Receive one delivery. What its head tells (no secret, a long body) is judged before the body is read."""
-        answer = await self._judge(scope, receive)
+        answer = await self._judge(scope, receive, time.time_ns())
         status = answer.status if isinstance(answer, WebhookRefusal) else 200
         DELIVERIES.labels(str(status)).inc()
         return answer
 
-    async def _judge(self, scope: Scope, receive: Receive) -> WebhookReceipt | WebhookRefusal:
+    async def _judge(self, scope: Scope, receive: Receive, began_ns: int) -> WebhookReceipt | WebhookRefusal:
         headers = dict(scope["headers"])
         is_helius, signature = self._is_authorized(headers), self._hmac_signature(headers)
         if not is_helius and signature is None:
@@ -89,18 +91,20 @@ class WebhookReceiver:
         TRANSACTIONS.labels("refused").inc(delivery.refused)
         if delivery.refused and not delivery.items:
             return WebhookRefusal(400, " ".join(delivery.reasons))
-        return await self._store(delivery)
+        return await self._store(delivery, began_ns)
 
     def _too_large(self) -> WebhookRefusal:
         return WebhookRefusal(413, f"The body may have {self.max_body_bytes} bytes.")
 
-    async def _store(self, delivery: WebhookDelivery) -> WebhookReceipt | WebhookRefusal:
+    async def _store(self, delivery: WebhookDelivery, began_ns: int) -> WebhookReceipt | WebhookRefusal:
         hints = [inbox.Hint(item.signature, item.slot, item.raw) for item in delivery.items]
         try:
             stored = await inbox.store(self._pool, "webhook", hints, wake_workers=False)
         except StoreError as problem:
             refusal = refusal_of(problem)
             return WebhookRefusal(503, refusal.message, refusal.retry_after)
+        for hint in hints if traces.is_on() else ():
+            traces.record(traces.TransactionStep.DELIVERY, hint.signature, began_ns)
         if stored.changed:  # a delivery that completes a known row makes work, too
             self._wake_workers()
         TRANSACTIONS.labels("fresh").inc(stored.fresh)

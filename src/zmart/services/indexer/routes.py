@@ -17,9 +17,11 @@ def webhook_app(receiver: WebhookReceiver) -> AsgiApp:
             message = f"There is no {scope['path'][:200]} here: this service answers POST {PATH}."
             await send_problem(send, scope, 404, message)
         elif scope["method"] != "POST":
+            scope["path_template"] = PATH
             allow = ((b"allow", b"POST"),)
             await send_problem(send, scope, 405, f"{PATH} accepts POST only.", headers=allow)
         else:
+            scope["path_template"] = PATH
             await _receive(receiver, scope, receive, send)
 
     return app

@@ -15,6 +15,7 @@ from enum import Enum, auto
 
 import structlog
 
+from zmart import traces
 from zmart.chain.program import Program
 from zmart.chain.rpc import Rpc
 from zmart.errors import Busy, StoreError
@@ -285,6 +286,8 @@ class Worker:
     def _count(
         self, batch: Batch, transactions: list[Transaction], markets: set[MarketId], seconds: float
     ) -> None:
+        if traces.is_on():
+            _trace(batch, transactions, seconds)
         names = Counter(kind_of(e.event).__name__ for t in transactions for e in t.events)
         for name, number in names.items():
             metrics.EVENTS.labels(name).inc(number)
@@ -311,3 +314,21 @@ def _without_position(row: ReadyTransaction, problem: Unplaced) -> InboxFailure:
     """Return why the row waits for its place; a transaction that its block does not hold is fetched again, wherever
     it is."""
     return InboxFailure(id=row.id, error=problem.reason, refetch=row.delivered or problem.is_elsewhere)
+
+
+def _trace(batch: Batch, transactions: list[Transaction], seconds: float) -> None:
+    """Record for each transaction how long it waited in the inbox until it was committed, and the commit."""
+    ended_ns, write_ns = time.time_ns(), int(seconds * 1e9)
+    for transaction in transactions:
+        row = transaction.row
+        inbox_row = batch.rows[row.signature]
+        began_ns = ended_ns - int(inbox_row.age_s * 1e9) - write_ns
+        source = "webhook" if inbox_row.delivered else "rpc"
+        given: traces.Attributes = {
+            "zmart.slot": row.slot,
+            "zmart.events": row.event_count,
+            "zmart.source": source,
+        }
+        traces.record(traces.TransactionStep.INDEX, row.signature, began_ns, given, ended_ns)
+        size = {"zmart.batch.transactions": len(transactions)}
+        traces.record(traces.TransactionStep.COMMIT, row.signature, ended_ns - write_ns, size, ended_ns)

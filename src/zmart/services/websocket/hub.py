@@ -66,6 +66,11 @@ class SocketHub:
         for channel, subscription in connection.subscriptions.items():
             self.leave(channel, connection, as_text=subscription.as_text)
 
+    def subscribers_of(self, message: WireMessage) -> int:
+        """Return how many connections a message is for."""
+        audiences = [Audience(name, as_text) for name in message.channels for as_text in (False, True)]
+        return len({one for audience in audiences for one in self._subscribers.get(audience, ())})
+
     def since(self, offset: int) -> list[WireMessage] | None:
         """Return what was published after `offset`, or None if that is no longer in memory."""
         if offset >= self.position:

@@ -11,12 +11,14 @@ import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from zmart import traces
 from zmart.errors import StoreError
 from zmart.feed import asyncapi, redis_client
 from zmart.feed.redis_client import RedisClient
 from zmart.feed.relay import FeedRelay
 from zmart.feed.tail import FeedBroken, FeedReader
 from zmart.feed.tasks import end
+from zmart.feed.traced import trace_sent
 from zmart.services.client_addresses import ClientAddresses, parse_proxies
 from zmart.services.contract import ProbeMiddleware, Readiness, no_probes
 from zmart.services.listener import bind_service
@@ -139,7 +141,10 @@ class WebSocketService:
             await self._start_near_the_end()
         else:
             if messages:
+                began_ns = time.time_ns()
                 self._hub.publish(messages)
+                if traces.is_on():
+                    trace_sent(messages, began_ns, self._hub.subscribers_of)
                 await asyncio.sleep(0)  # lets requests run between two full batches
 
     async def _start_near_the_end(self) -> None:

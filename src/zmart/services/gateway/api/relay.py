@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import time
 from contextlib import suppress
 
 import msgspec
 import structlog
 from solders.transaction import SanitizeError, VersionedTransaction
 
+from zmart import traces
 from zmart.chain import absence
 from zmart.chain.json_rpc import RpcError
 from zmart.chain.judge import Dead, Live, PendingTransaction, Seen, Verdict, judge
@@ -77,6 +79,7 @@ class Relay:
         transaction = _checked(self._program, raw)
         pending = await self._pending(transaction, raw)
         is_new = await self._remember(pending, _IN_DOUBT_S, only_new=True)
+        began_ns = time.time_ns()
         try:
             await self._chain().send_raw_transaction(raw)
         except RpcError as problem:
@@ -84,6 +87,7 @@ class Relay:
                 if is_new:  # the answer to an earlier request may have been another one
                     await self._forget(pending)
                 raise _as_refusal(self._program, problem) from problem
+        traces.record(traces.TransactionStep.SEND, pending.signature, began_ns)
         await self._remember(pending, await self._remembered_s(transaction))
         self._rebroadcast.add(pending)
         return pending.signature

@@ -1,0 +1,1 @@
+"""Export spans by OpenTelemetry: the only package that imports what the extra `zmart[otel]` brings."""
