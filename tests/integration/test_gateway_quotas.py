@@ -145,6 +145,37 @@ async def test_drafts_have_a_quota_by_wallet_and_those_of_unfunded_wallets_by_ad
     assert (await here.post("/api/markets", NEW, await here.sign_in(other))).status_code == 201
 
 
+async def test_a_deposit_that_is_passed_on_from_wallet_to_wallet_meets_a_quota_by_address(
+    database_url: str, redis_url: str, local_chain: object
+) -> None:
+    """A12: a fresh key pair for each draft, funded each time."""
+    proxied = {
+        "solana_rpc_url": local_chain.rpc_url,
+        "trusted_proxies": "127.0.0.1",
+        "rate_limit_nonce": 1_000,
+    }
+    async with site(database_url, redis_url, **proxied) as here:
+        context, mine = here.gateway.context, "2001:db8:1:2::"
+        for policy, most in ((stakes.DRAFTS, 400), (stakes.EVIDENCE, 200)):
+            assert stakes.shared_by_address(context, policy).requests == most
+        await use_up(here, stakes.shared_by_address(context, stakes.DRAFTS), f"{mine}/64")
+        token = {"authorization": f"Bearer {await here.sign_in(await funded(here))}"}
+        for other in (1, 2):
+            from_here = {"x-forwarded-for": f"{mine}{other}"}
+            refused = await here.http.post("/api/markets", json=NEW, headers=token | from_here)
+            assert refused.status_code == 429, refused.text
+            assert "400 drafts" in refused.json()["message"]
+            assert int(refused.headers["retry-after"]) > 0
+        from_there = {"x-forwarded-for": "2001:db8:1:3::1"}
+        assert (await here.http.post("/api/markets", json=NEW, headers=token | from_there)).status_code == 201
+
+
+async def test_where_many_clients_share_an_address_its_quota_is_as_large_as_its_rate(here: Site) -> None:
+    """A12: as on the local stack, whose demo and tests are one address."""
+    shared = stakes.shared_by_address(here.gateway.context, stakes.EVIDENCE)
+    assert (shared.requests, shared.window_s) == (10_000, 86_400)
+
+
 async def test_evidence_is_kept_for_a_proposal_that_would_succeed(
     here: Site, database_url: str, local_chain: object
 ) -> None:
@@ -166,3 +197,7 @@ async def test_evidence_is_kept_for_a_proposal_that_would_succeed(
         here, RateLimitPolicy(stakes.EVIDENCE.name, stakes.EVIDENCE.requests - 1, 86_400), str(key.pubkey())
     )
     assert (await here.post(f"/api/markets/{market}/resolve", body, token)).status_code == 429
+    await use_up(here, RateLimitPolicy(f"{stakes.EVIDENCE.name}-of-address", 9_999, 86_400), "127.0.0.1")
+    another = await here.sign_in(await funded(here))
+    above = await here.post(f"/api/markets/{market}/resolve", body, another)
+    assert (above.status_code, "10000 documents" in above.json()["message"]) == (429, True), above.text

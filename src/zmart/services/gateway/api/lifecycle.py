@@ -14,11 +14,10 @@ from zmart.market.types import MarketState, Wallet
 from zmart.services.gateway.api import lookup, market_documents, schemas, transaction_builder
 from zmart.services.gateway.api.operator import send_as_admin
 from zmart.services.gateway.api.parameters import MarketKeyInPath
-from zmart.services.gateway.api.stakes import EVIDENCE
+from zmart.services.gateway.api.stakes import EVIDENCE, admit_stake
 from zmart.services.gateway.api.transaction_builder import MarketOnChain
 from zmart.services.gateway.api.vote_terms import review_of
 from zmart.services.gateway.context import AppContext, Context
-from zmart.services.gateway.http.rate_limiting import admit_within_quota
 from zmart.services.gateway.http.request_auth import Auth, RequestAuth
 from zmart.services.gateway.http.security import OPERATOR, WALLET
 from zmart.services.gateway.openapi.declarations import example, refusals
@@ -80,7 +79,8 @@ def _activation(context: AppContext, on_chain: MarketOnChain, authority: Wallet)
 async def resolve(
     context: Context, auth: Auth, key: MarketKeyInPath, data: Annotated[Resolution, _HARBOUR_LOG]
 ) -> shapes.ResolveTransaction:
-    """Propose the outcome of a market; evidence in text form is stored and pinned if the simulation is ok."""
+    """Propose the outcome of a market; evidence in text form is stored and pinned if the simulation is ok: 50 documents
+    of a wallet, and 200 of all wallets of an address, a day (429 beyond, with Retry-After)."""
     ref = lookup.market_in_path(key)
     cid, evidence = market_documents.evidence(data.ipfs_evidence_hash, data.evidence)
     wallet = await auth.wallet()
@@ -91,7 +91,7 @@ async def resolve(
     )
     built = await transaction_builder.build(context, wallet, [instruction])
     if evidence is not None and built.simulation.ok:
-        await admit_within_quota(context.limiter, EVIDENCE, wallet)
+        await admit_stake(context, EVIDENCE, wallet, auth.request.client)
         await market_documents.keep_evidence(context, on_chain.account.market_id, cid, evidence)
     return shapes.ResolveTransaction(
         **transaction_builder.parts(on_chain, built), outcome=data.outcome, ipfs_evidence_hash=cid

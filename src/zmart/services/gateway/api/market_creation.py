@@ -63,7 +63,8 @@ async def create_market(
 ) -> shapes.CreatedMarket:
     """Store and pin the question, and build the transaction that makes the market. Where no transaction can be
     built (503), the draft is kept: the same request again answers with a transaction for it. The question of a wallet
-    that does not hold the deposit is pinned once it does and asks again, or the market is on chain."""
+    that does not hold the deposit is pinned once it does and asks again, or the market is on chain. A wallet has 100
+    drafts a day, all wallets of an address 400, those of them without the deposit 100 (beyond 429 with Retry-After)."""
     draft = _checked(context, data)
     creator, client, new_id = await auth.wallet(), auth.request.client, MarketId(secrets.token_hex(32))
     try:
