@@ -67,17 +67,23 @@ class TradeWriter:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.number = 0
         self._connection = connection
+        self._is_stopped = False
 
     async def run(self, changes_per_s: int) -> None:
-        """Write without end."""
+        """Write until `stop` is called."""
         commits_per_s = min(COMMITS_PER_S, changes_per_s)
         rows_each = changes_per_s // commits_per_s
         loop = asyncio.get_running_loop()
         at = loop.time()
-        while True:
+        self._is_stopped = False
+        while not self._is_stopped:
             at = max(at + 1 / commits_per_s, loop.time() - 1)
             await asyncio.sleep(max(0, at - loop.time()))
             await self.commit(rows_each)
+
+    def stop(self) -> None:
+        """End `run` behind a commit: of one that is cancelled nobody knows whether it happened."""
+        self._is_stopped = True
 
     async def commit(self, rows: int) -> None:
         numbers = range(self.number + 1, self.number + rows + 1)

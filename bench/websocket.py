@@ -137,9 +137,8 @@ async def _writing(server: FeedServer, changes_per_s: int) -> AsyncIterator[None
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        server.writer.stop()
+        await task
 
 
 @asynccontextmanager

@@ -153,13 +153,14 @@ async def _messages(
         assert readers.stdout is not None
         assert await readers.stdout.readline() == b"connected\n"
         connection = await asyncpg.connect(stores.database_url)
-        writing = asyncio.create_task(feed_database.TradeWriter(connection).run(_CHANGES_PER_S))
+        writer = feed_database.TradeWriter(connection)
+        writing = asyncio.create_task(writer.run(_CHANGES_PER_S))
         await readers.stdout.readline()
         before = served.cpu_s()
         await readers.stdout.readline()
         spent, memory = served.cpu_s() - before, served.memory_mb()
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
+        writer.stop()
+        await writing
         read = json.loads(await readers.stdout.readline())
         await readers.wait()
         await connection.close()

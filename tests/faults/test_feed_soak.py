@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import suppress
 
 import asyncpg
 import psutil
@@ -72,9 +71,8 @@ async def soak(
             while (at := time.monotonic() - began) < seconds or connections_of(crowd) <= connects:
                 result.samples.append((at, process.memory_info().rss / 1e6))
                 await asyncio.sleep(min(5.0, seconds / 20))
-            writing.cancel()
-            with suppress(asyncio.CancelledError):
-                await writing
+            writer.stop()
+            await writing
             await crowd.gather_all()
             await writer.commit(1)
             await until(lambda: {client.last for client in crowd.clients}, {writer.number}.__eq__)
