@@ -135,6 +135,8 @@ HANDSHAKES = {
     "a short key": (handshake(Sec_WebSocket_Key="AAAA"), 400),
     "no base64": (handshake(Sec_WebSocket_Key="#" * 24), 400),
     "POST": (handshake("POST / HTTP/1.1"), 400),
+    "two hosts": (handshake("GET / HTTP/1.1\r\nHost: another.example"), 400),
+    "two hosts of a probe": (head("GET /health HTTP/1.1\r\nHost: a.example\r\nHost: b.example"), 400),
     "HTTP/1.0": (handshake("GET / HTTP/1.0"), 400),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     "17 KiB of headers": (handshake(X_Long="y" * 17_000), 431),

@@ -87,6 +87,14 @@ def test_what_is_no_encoding_is_named_as_what_it_is(text: str, seen: str) -> Non
         read_signature(text)
 
 
+@pytest.mark.parametrize("text", [" {}", "{}\n", "\u00a0{}\t"])
+def test_white_space_around_what_is_right_is_named(text: str) -> None:
+    """U9: where it is refused, the sentence would say else that it is what it must be."""
+    wallet = "1" * 31 + "2"
+    assert describe(wallet) == "base58 of 32 bytes"
+    assert describe(text.format(wallet)) == "base58 of 32 bytes, with white space around it"
+
+
 @given(st.text(max_size=100))
 def test_any_other_text_is_refused(text: str) -> None:
     try:

@@ -25,7 +25,8 @@ def is_signature(text: object) -> bool:
 
 def parse_signature(text: object) -> Signature:
     """Validate a signature. Raises DecodeError."""
-    if not isinstance(text, str) or not is_signature(text):
-        given = f": this is {describe(text)}" if isinstance(text, str) else ""
-        raise DecodeError(f"{described(text)!r} is not a signature, base58 of 64 bytes{given}.")
+    if not isinstance(text, str):
+        raise DecodeError(f"{described(text)} is not a signature, base58 of 64 bytes.")
+    if not is_signature(text):
+        raise DecodeError(f"{text[:100]!r} is not a signature, base58 of 64 bytes: this is {describe(text)}.")
     return Signature(text)

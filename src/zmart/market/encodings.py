@@ -54,8 +54,14 @@ def _base58_number(digits: str) -> int:
 
 
 def describe(text: str) -> str:
-    """Name the encoding and the number of bytes of a text, of several the most likely one: "base64 of 64 bytes"."""
-    text = text.strip()
+    """Name the encoding and the number of bytes of a text, of several the most likely one, and white space around it:
+    "base64 of 64 bytes"."""
+    bare = text.strip()
+    around = ", with white space around it" if bare and bare != text else ""
+    return f"{_description(bare)}{around}"
+
+
+def _description(text: str) -> str:
     if len(text) > _MAX_CHARS and not text.startswith("["):
         return f"a text of {len(text)} characters"
     for name, raw in sorted(_decoded(text), key=lambda item: _distance(len(item[1]))):

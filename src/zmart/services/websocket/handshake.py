@@ -84,6 +84,7 @@ class HandshakeProtocol(asyncio.Protocol):
         self._received_bytes = 0
         self._url = bytearray()
         self._headers: dict[bytes, bytes] = {}
+        self._has_two_hosts = False
         self._is_complete = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -128,6 +129,7 @@ class HandshakeProtocol(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; called by the parser."""
         name, before = name.lower(), self._headers.get(name.lower())
+        self._has_two_hosts = self._has_two_hosts or (name == b"host" and before is not None)
         self._headers[name] = value if before is None else before + b"," + value
 
     def on_headers_complete(self) -> None:
@@ -147,6 +149,8 @@ class HandshakeProtocol(asyncio.Protocol):
             self._is_complete, rest = True, data[upgrade.args[0] :]
         except httptools.HttpParserError:
             raise _RefusedHandshake(400, "This is no HTTP request.") from None
+        if self._is_complete and self._has_two_hosts:
+            raise _RefusedHandshake(400, "A request names one host.")
         if rest is not None and b"websocket" in _tokens(self._headers.get(b"upgrade", b"")):
             handshake = self._handshake(rest, later)
             self._stop_waiting()
