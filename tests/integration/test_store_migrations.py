@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from kit.database_conditions import DatabaseConditions
 from zmart.cli.migrate import app
-from zmart.errors import StoreError
+from zmart.errors import Invalid, StoreError
 from zmart.store import migrate
 from zmart.store.migrations import REVISIONS, fingerprint
 
@@ -176,3 +176,14 @@ def test_a_read_only_database_ends_a_migration_with_one_sentence(
     assert len(done.output.splitlines()) == 1
     asyncio.run(conditions.reset("default_transaction_read_only"))
     assert CliRunner().invoke(app, ["up"]).exit_code == 0
+
+
+@pytest.mark.parametrize("revision", ["9999", "'; drop", "\udcff", "-99", "--1"], ids=ascii)
+def test_a_revision_that_does_not_exist_is_a_sentence_and_nothing_is_reverted(
+    empty_database_url: str, revision: str
+) -> None:
+    """P16."""
+    before = migrate.upgrade(empty_database_url).current
+    with pytest.raises(Invalid, match="is no revision before"):
+        migrate.rollback(empty_database_url, revision)
+    assert asyncio.run(migrate.status(empty_database_url)).current == before

@@ -193,6 +193,12 @@ def test_a_file_that_cannot_be_written_is_named(
     assert_a_sentence(["votes", "list-sign", "wallets", file], 1, file, "cannot be written")
 
 
+def test_a_page_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    """P16."""
+    (tmp_path / "page.md").write_bytes(b"\xff")
+    assert_a_sentence(["openapi", "--page", "page.md"], 1, "page.md", "not UTF-8")
+
+
 ENCODED = {
     "a mark": b"\xef\xbb\xbfAPI_PORT=4444\nWS_PORT=5555\n",
     "lines of Windows": b"API_PORT=4444\r\nWS_PORT=5555\r\n",

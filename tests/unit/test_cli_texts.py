@@ -4,7 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from zmart.cli import decisions, indexer
+from zmart.cli import decisions, indexer, webhook
 
 MARKET = "ab" * 32
 INTENT = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -15,6 +15,7 @@ COMMANDS = [
     ("which", ["indexer", "dead-letters", "show"]),
     ("which", ["indexer", "dead-letters", "replay"]),
     ("which", ["indexer", "dead-letters", "drop", "--yes"]),
+    ("webhook_id", ["webhook", "delete", "--yes"]),
 ]
 BAD = ["a\u202eb", "a\x01b", "\u200b", " ", "a\udcffb", "x" * 1_001]
 """The fifth is what the shell passes for the byte 0xff."""
@@ -27,7 +28,7 @@ def test_text_that_cannot_be_stored_ends_a_command_with_one_sentence(
 ) -> None:
     """W28, A16."""
     app = typer.Typer()
-    for module in (decisions, indexer):  # the first brings the intents along
+    for module in (decisions, indexer, webhook):  # the first brings the intents along
         module.register(app)
     ended = CliRunner().invoke(
         app, [*command, text], env={"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/x"}

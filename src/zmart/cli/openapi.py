@@ -28,7 +28,11 @@ def openapi(
         return
     if not page.is_file():
         raise ConfigError(f"There is no page {page}: --page takes a file like docs/api.md.")
-    page.write_text(markdown.with_calls(page.read_text(encoding="utf-8"), schema), encoding="utf-8")
+    try:
+        text = page.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{page} is not UTF-8.") from None
+    page.write_text(markdown.with_calls(text, schema), encoding="utf-8")
     typer.echo(f"The list of calls in {page} is that of this version.")
 
 

@@ -83,8 +83,11 @@ async def _converse(url: str, commands: Iterable[list[str]], *, is_one: bool) ->
     client = redis_client.connect(url, connections=1)
     try:
         for command in commands:
+            sent = [
+                os.fsencode(word) for word in command
+            ]  # bytes that are not UTF-8, too, as they were typed
             try:
-                typer.echo("\n".join(_lines(await redis_client.plain_reply(client, command))))
+                typer.echo("\n".join(_lines(await redis_client.plain_reply(client, sent))))
             except redis_client.CommandRefused as problem:
                 if is_one:
                     raise

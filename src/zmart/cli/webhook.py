@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zmart.cli.errors import one_sentence
+from zmart.cli.text_argument import accepted_text
 from zmart.cli.url_argument import http_url
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
 ) -> None:
     """Delete a webhook. The indexer then finds transactions by its scan alone, a few seconds later."""
+    webhook_id = accepted_text("webhook_id", webhook_id)
     if not yes:
         typer.confirm(f"Delete webhook {webhook_id}?", abort=True)
 

@@ -100,7 +100,7 @@ def connect(
     return cast("RedisClient", RedisClient.from_pool(pool))
 
 
-async def plain_reply(client: RedisClient, command: Sequence[str]) -> object:
+async def plain_reply(client: RedisClient, command: Sequence[bytes]) -> object:
     """Send a command and return the reply as the server sent it. Raises StoreError, or CommandRefused with the server's
     own words."""
     client.response_callbacks.clear()

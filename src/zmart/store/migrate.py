@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from zmart.errors import Busy, StoreError
+from zmart.errors import Busy, Invalid, StoreError
 from zmart.store import change_feed
 from zmart.store.connection import connect
 from zmart.store.driver_errors import DRIVER_ERRORS, store_error
@@ -114,11 +114,19 @@ def upgrade(database_url: str, revision: str = "head") -> SchemaStatus:
 
 def rollback(database_url: str, revision: str = "-1") -> SchemaStatus:
     """Revert the newest migration, or all down to `revision` ("base" empties the schema). Blocks. Raises StoreError for
-    a database that other migrations created, or a newer version."""
+    a database that other migrations created, or a newer version, Invalid for a revision that is none before its own."""
+    from alembic.util.exc import CommandError  # only where something is migrated: it is slow to load
+
     before = _checked(database_url)
     if before.is_newer:
         raise StoreError(_NOT_BY_THIS_VERSION.format(before.current))
-    asyncio.run(_guarded(database_url, "downgrade", revision))
+    try:
+        asyncio.run(_guarded(database_url, "downgrade", revision))
+    except CommandError:
+        known = ", ".join(REVISIONS)
+        raise Invalid(
+            "to", f"{revision[:40]!r} is no revision before {before.current}: -1, base, or one of {known}."
+        ) from None
     return asyncio.run(status(database_url))
 
 
