@@ -13,7 +13,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from zmart.errors import ZmartError
-from zmart.local.demo.user import DemoUser, Expired
+from zmart.local.demo.user import DemoUser, ExpiredBeforeLanding
 
 
 class ScriptedApi:
@@ -59,5 +59,5 @@ async def test_one_that_failed_is_not_sent_again_and_one_that_expires_again_and_
     ada, api = user([end] * relayed)
     with pytest.raises(ZmartError, match=f"is {end}") as raised:
         await ada.transact("/api/trades/buy", {})
-    assert isinstance(raised.value, Expired) == (end == "expired")
+    assert isinstance(raised.value, ExpiredBeforeLanding) == (end == "expired")
     assert len(api.relayed) == relayed

@@ -16,7 +16,7 @@ from zmart.market.times import iso
 _MOST_TRIES = 3
 
 
-class Expired(ZmartError):
+class ExpiredBeforeLanding(ZmartError):
     """A transaction did not land in time and never will: it may be built and signed again."""
 
 
@@ -65,7 +65,7 @@ class DemoUser:
             answer = await self.post(path, body)
             try:
                 return answer, await self.send(answer)
-            except Expired:
+            except ExpiredBeforeLanding:
                 if not left:
                     raise
         raise AssertionError("a try returns or raises")
@@ -88,7 +88,7 @@ class DemoUser:
             f"the outcome of transaction {signature}",
         )
         if state["status"] != "landed":
-            error = Expired if state["status"] == "expired" else ZmartError
+            error = ExpiredBeforeLanding if state["status"] == "expired" else ZmartError
             raise error(f"{self.name}'s transaction {signature} is {state['status']}: {state.get('error')}")
         return LandedTransaction(signature, int(state["slot"]))
 
