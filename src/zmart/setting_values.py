@@ -11,6 +11,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from zmart.bearer import credentials
+
 LEAST_SECRET_CHARACTERS = 32
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]/?#]*)(?::(?P<port>\d{1,5}))?", re.ASCII)
@@ -181,7 +183,7 @@ def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 def token(text: str) -> str:
     """Return a secret that travels in a header, without the word Bearer. Raises ValueError for what no header can
     carry."""
-    text = text.removeprefix("Bearer ").strip()
+    text = credentials(text.lstrip()).strip()
     is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     if is_quoted or not _TOKEN.fullmatch(text):
         raise ValueError("must consist of visible ASCII characters, without quotation marks around them")
@@ -257,7 +259,7 @@ def origin_of(text: str) -> str:
 
 def require_strong(name: str, secret: str) -> None:
     """Raise ValueError for a secret that can be guessed."""
-    if secret and len(secret.removeprefix("Bearer ")) < LEAST_SECRET_CHARACTERS:
+    if secret and len(credentials(secret)) < LEAST_SECRET_CHARACTERS:
         raise ValueError(
             f"{name.upper()} must have at least {LEAST_SECRET_CHARACTERS} characters where ZMART_ENV is not local"
         )

@@ -311,7 +311,8 @@ async def test_an_operator_gets_a_snapshot_by_http_at_once(pool, runs):
     await pool.execute(COMMENT, "now")
     bearer = {"authorization": f"Bearer {TOKEN}"}
     async with asking(runs) as http:
-        answer = await http.post("/api/snapshots/run", json={"market_id": MARKET}, headers=bearer)
+        lower_case = {"authorization": f"bearer {TOKEN}"}
+        answer = await http.post("/api/snapshots/run", json={"market_id": MARKET}, headers=lower_case)
         assert answer.status_code == 200
         [made] = answer.json()["snapshots"]
         assert (made["market_id"], made["verified"]) == (MARKET, True)
@@ -324,6 +325,7 @@ async def test_an_operator_gets_a_snapshot_by_http_at_once(pool, runs):
     [
         ("POST", "/api/snapshots/run", b"{}", {}, 401),
         ("POST", "/api/snapshots/run", b"{}", {"authorization": "Bearer wrong"}, 401),
+        ("POST", "/api/snapshots/run", b"{}", {"authorization": TOKEN}, 401),
         ("POST", "/api/snapshots/run", b"[", {"authorization": f"Bearer {TOKEN}"}, 400),
         ("POST", "/api/snapshots/run", b'{"market":1}', {"authorization": f"Bearer {TOKEN}"}, 400),
         ("POST", "/api/snapshots/run", b" " * 5000, {"authorization": f"Bearer {TOKEN}"}, 413),

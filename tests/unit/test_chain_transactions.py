@@ -378,6 +378,7 @@ def test_the_echoed_header_must_equal_the_secret():
     assert authorization_matches("s3cret", "s3cret")
     assert authorization_matches("Bearer s3cret", "s3cret")
     assert authorization_matches("Bearer s3cret", "Bearer s3cret")  # W6: registered with the whole header
+    assert authorization_matches("bearer s3cret", "s3cret")  # W6: schemes are compared without their case
     assert not authorization_matches("Bearer ", "Bearer ")
     for header in (None, "", "s3cre", "s3cret ", "Basic s3cret", "\udcff"):
         assert not authorization_matches(header, "s3cret")

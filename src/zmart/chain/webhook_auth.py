@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from zmart.bearer import credentials
+
 
 def authorization_matches(header: str | None, secret: str) -> bool:
-    """Compare the header in constant time; `Bearer ` at the start of either is left out. An empty secret matches
-    nothing."""
-    given, expected = (text.removeprefix("Bearer ") for text in (header or "", secret))
+    """Compare the header in constant time; the scheme Bearer of either is left out. An empty secret matches nothing."""
+    given, expected = credentials(header or ""), credentials(secret)
     if not expected:
         return False
     return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
