@@ -328,6 +328,8 @@ async def test_an_operator_gets_a_snapshot_by_http_at_once(pool, runs):
         ("POST", "/api/snapshots/run", b"{}", {"authorization": TOKEN}, 401),
         ("POST", "/api/snapshots/run", b"[", {"authorization": f"Bearer {TOKEN}"}, 400),
         ("POST", "/api/snapshots/run", b'{"market":1}', {"authorization": f"Bearer {TOKEN}"}, 400),
+        ("POST", "/api/snapshots/run", b"[[[", {"authorization": f"Bearer {TOKEN}"}, 400),
+        ("POST", "/api/snapshots/run", b'{"market_id":1e400}', {"authorization": f"Bearer {TOKEN}"}, 400),
         ("POST", "/api/snapshots/run", b" " * 5000, {"authorization": f"Bearer {TOKEN}"}, 413),
         ("GET", "/api/snapshots/run", b"", {"authorization": f"Bearer {TOKEN}"}, 405),
         ("POST", "/api/other", b"{}", {"authorization": f"Bearer {TOKEN}"}, 404),
@@ -346,6 +348,7 @@ async def test_whoever_asks_wrongly_is_told_why(runs, method, path, body, header
         assert answer.status_code == status
         fields = set(answer.json())
         assert fields - {"details"} == {"error", "message", "status", "timestamp", "path", "request_id"}
+        assert answer.json()["message"]
         assert ("details" in fields) == (body == b'{"market":1}')
 
 

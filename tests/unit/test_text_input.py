@@ -22,7 +22,8 @@ DECEPTIVE = [
 ]
 SPACES = list(map(chr, [0x20, 0xA0, 0x2003, 0x3000]))
 INVISIBLE = list(map(chr, [0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x180E, 0x200B, 0x200C, 0x200D, 0x200E, 0x2060, 0x2800,
-                           0x3164, 0xFE0F, 0xFEFF, 0xFFA0, 0x1D173, 0xE0020, 0xE0100]))  # fmt: skip
+                           0x3164, 0xFE0F, 0xFEFF, 0xFFA0, 0x13430, 0x13441, 0x1D173, 0xE0020, 0xE0100]))  # fmt: skip
+MARKS = list(map(chr, [0x301, 0x1AB0, 0x1DC0, 0x20DD, 0xFE20]))
 
 
 def number(character: str) -> str:
@@ -39,7 +40,7 @@ def test_a_character_that_controls_reorders_or_hides_is_refused_by_its_name(char
     assert search_text(f"abc{character}def") == "abc def"
 
 
-@pytest.mark.parametrize("character", SPACES + INVISIBLE, ids=number)
+@pytest.mark.parametrize("character", SPACES + INVISIBLE + MARKS, ids=number)
 def test_characters_that_nobody_sees_are_no_text(character: str) -> None:
     """W28."""
     for text in (character, character * 10, f" {character}\t{character} "):
@@ -47,11 +48,20 @@ def test_characters_that_nobody_sees_are_no_text(character: str) -> None:
             accept_text("note", text, (1, 100))
 
 
-@pytest.mark.parametrize("character", INVISIBLE, ids=number)
+@pytest.mark.parametrize("character", INVISIBLE + MARKS, ids=number)
 def test_they_do_not_make_a_short_text_longer(character: str) -> None:
     """W28."""
     with pytest.raises(Invalid, match="must have 10 to 200 characters"):
         accept_text("question", f"a{character * 12}b", (10, 200))
+
+
+@pytest.mark.parametrize("character", INVISIBLE + MARKS, ids=number)
+def test_where_no_text_is_needed_it_is_none_or_one_that_is_seen(character: str) -> None:
+    """W28: a name of nothing but zero-width spaces is no name."""
+    assert accept_text("bio", " \t\u3000", (0, 50)) == ""
+    with pytest.raises(Invalid, match="only characters that nobody sees"):
+        accept_text("bio", f" {character * 3} ", (0, 50))
+    assert not re.fullmatch(pattern_of(0), "\u200b" * 3)
 
 
 def test_every_format_character_of_unicode_is_refused_or_not_counted() -> None:
@@ -65,7 +75,6 @@ def test_every_format_character_of_unicode_is_refused_or_not_counted() -> None:
         0x8E2,
         0x110BD,
         0x110CD,
-        *range(0x13430, 0x13440),
     }
     for point in range(0x110000):
         category = unicodedata.category(chr(point))

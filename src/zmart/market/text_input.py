@@ -26,15 +26,19 @@ _INVISIBLE = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
 )
-_INVISIBLE_BEYOND_FFFF = "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-"""Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, and the letters and signs that are blank."""
+_MARKS = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+"""Accents of any letter: without one they are no text."""
+_INVISIBLE_BEYOND_FFFF = "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+"""Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, the letters and signs that are blank, and the
+controls of Egyptian signs."""
 
 _refused = re.compile(rf"[{_REFUSED}{_NONCHARACTER_BEYOND_FFFF}\ud800-\udfff]")
 _unpaired = re.compile(r"[\ud800-\udfff]")
 _control = re.compile(f"[{_CONTROL}]")
 _noncharacter = re.compile(f"[{_NONCHARACTER}{_NONCHARACTER_BEYOND_FFFF}]")
 _reordering = re.compile(f"[{_REORDERING}]")
-_invisible = re.compile(f"[{_INVISIBLE}{_INVISIBLE_BEYOND_FFFF}]")
+_UNSEEN = _INVISIBLE + _MARKS
+_unseen = re.compile(f"[{_UNSEEN}{_INVISIBLE_BEYOND_FFFF}]")
 _line_ends = re.compile(r"\r\n?")
 _breaks = re.compile(r"[\t\n\u2028\u2029]+")
 
@@ -49,8 +53,11 @@ def accept_text(field: str, text: str, chars: tuple[int, int], *, one_line: bool
         accepted = _breaks.sub(" ", accepted)
     accepted = accepted.strip()
     shortest, longest = chars
-    if len(accepted) > longest or len(_invisible.sub("", accepted).strip()) < shortest:
+    seen = len(_unseen.sub("", accepted).strip())
+    if len(accepted) > longest or seen < shortest:
         raise Invalid(field, f"{field} must have {shortest} to {longest} characters.")
+    if accepted and not seen:
+        raise Invalid(field, f"{field} holds only characters that nobody sees: write some that are seen, or none.")
     return accepted
 
 
@@ -73,8 +80,9 @@ def nfc(text: str) -> str:
 def pattern_of(shortest: int) -> str:
     """Return the rule of `accept_text` as a pattern that Python and ECMAScript read alike, also without its flag u: the
     characters beyond U+FFFF are not in it."""
-    seen = rf"[{_SPACE}{_INVISIBLE}]*[^{_SPACE}{_INVISIBLE}{_REFUSED}]"
-    return rf"^({seen}){{{shortest}}}[^{_REFUSED}]*$" if shortest else rf"^[^{_REFUSED}]*$"
+    any_text = f"[^{_REFUSED}]*"
+    seen = rf"[{_SPACE}{_UNSEEN}]*[^{_SPACE}{_UNSEEN}{_REFUSED}]"
+    return rf"^({seen}){{{shortest}}}{any_text}$" if shortest else rf"^([{_SPACE}]*|{seen}{any_text})$"
 
 
 def _described(refused: re.Match[str]) -> str:

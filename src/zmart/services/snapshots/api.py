@@ -101,8 +101,9 @@ _STATUS: dict[type[Exception], int] = {NotFound: 404, Conflict: 409, PinError: 5
 def _parse_request(body: bytes) -> _RunRequest:
     try:
         return msgspec.json.decode(body or b"{}", type=_RunRequest)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as problem:
         details = list(of_body(_RunRequest, body))
-        raise _RunRefused(400, " ".join(detail.message for detail in details), details) from None
+        message = " ".join(detail.message for detail in details) or f"The body is not as described: {problem}"
+        raise _RunRefused(400, message, details) from None
     except JSON_ERRORS as problem:
         raise _RunRefused(400, f"The body is not JSON: {problem}") from None
