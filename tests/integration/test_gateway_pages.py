@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
+import jinja2
 import msgspec
 import pytest
 
@@ -385,6 +386,25 @@ async def test_every_type_and_section_of_a_reference_page_leads_somewhere(
         anchors = set(re.findall(r'id="([^"]+)"', text))
         assert len([target for target in targets if target.startswith("shape-")]) > 10
         assert targets <= anchors
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/plain", "/docs/socket"])
+async def test_a_reference_page_is_rendered_once_however_often_it_is_read(
+    database_url: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A8: nobody is refused them, and each costs 20 ms of processor time to render."""
+    rendered: list[str | None] = []
+    render = jinja2.Template.render
+
+    def counted(template: jinja2.Template, *arguments: object, **values: object) -> str:
+        rendered.append(template.name)
+        return render(template, *arguments, **values)
+
+    monkeypatch.setattr(jinja2.Template, "render", counted)
+    async with site(database_url) as here:
+        texts = {(await here.get(path)).text for _ in range(5)}
+        assert len(texts) == 1
+        assert len(rendered) <= 1  # none if an earlier gateway of this process has rendered it
 
 
 async def test_a_call_is_shown_with_its_refusals_and_samples(database_url: str) -> None:

@@ -28,7 +28,9 @@ _INVISIBLE = (
 )
 _MARKS = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 """Accents of any letter: without one they are no text."""
-_INVISIBLE_BEYOND_FFFF = "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+_INVISIBLE_BEYOND_FFFF = (
+    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
 """Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, the letters and signs that are blank, and the
 controls of Egyptian signs."""
 
@@ -57,7 +59,9 @@ def accept_text(field: str, text: str, chars: tuple[int, int], *, one_line: bool
     if len(accepted) > longest or seen < shortest:
         raise Invalid(field, f"{field} must have {shortest} to {longest} characters.")
     if accepted and not seen:
-        raise Invalid(field, f"{field} holds only characters that nobody sees: write some that are seen, or none.")
+        raise Invalid(
+            field, f"{field} holds only characters that nobody sees: write some that are seen, or none."
+        )
     return accepted
 
 

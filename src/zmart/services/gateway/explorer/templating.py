@@ -42,12 +42,21 @@ def _environment() -> Environment:
     return made
 
 
+def html(template: str, context: Mapping[str, object] | None = None, **values: object) -> str:
+    """Return a template with `context` and `values`. `site` among them: what the wallet needs (site_values.py); without
+    it the page offers no wallet."""
+    return _environment().get_template(template).render(**(context or {}), **values)
+
+
 def page(
     template: str, context: Mapping[str, object] | None = None, *, status_code: int = 200, **values: object
 ) -> Response[str]:
-    """Return the HTML response of a template with `context` and `values`. `site` among them: what the wallet needs
-    (site_values.py); without it the page offers no wallet."""
-    text = _environment().get_template(template).render(**(context or {}), **values)
+    """Return the HTML response of a template, as `html` makes it."""
+    return answer(html(template, context, **values), status_code=status_code)
+
+
+def answer(text: str, *, status_code: int = 200) -> Response[str]:
+    """Return the response with the text of a page."""
     return Response(text, status_code=status_code, media_type="text/html", headers=dict(_PRIVATE))
 
 
