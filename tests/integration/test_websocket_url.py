@@ -136,7 +136,12 @@ async def test_another_form_of_amounts_is_refused(settings):
 
 @pytest.mark.parametrize(
     ("offered", "answered"),
-    [(["zmart.v1"], "zmart.v1"), (["other", "zmart.v1"], "zmart.v1"), (["other"], None)],
+    [
+        (["zmart.v1"], "zmart.v1"),
+        (["other", "zmart.v1"], "zmart.v1"),
+        (["other"], None),
+        (["ZMART.V1"], None),
+    ],
 )
 async def test_our_subprotocol_is_named_to_who_offers_it(settings, offered, answered):
     async with serving(settings) as service:

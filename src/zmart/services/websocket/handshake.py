@@ -46,7 +46,8 @@ class SocketHandshake(msgspec.Struct, frozen=True):
             "Connection: Upgrade",
             f"Sec-WebSocket-Accept: {accept_key(self.key.decode('ascii'))}",
         ]
-        if SUBPROTOCOL.encode() in _tokens(self.headers.get(b"sec-websocket-protocol", b"")):
+        offered = self.headers.get(b"sec-websocket-protocol", b"").split(b",")  # by their case, unlike tokens
+        if SUBPROTOCOL.encode() in map(bytes.strip, offered):
             lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
         return "\r\n".join([*lines, "\r\n"]).encode()
 
