@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -66,7 +65,7 @@ class NextRelease:
         return {**given, "PYTHONPATH": self._path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
 
     async def migrate(self, database_url: str, *arguments: str) -> str:
-        env = self.environment(database_url=database_url, zmart_home=os.devnull)
+        env = self.environment(database_url=database_url, zmart_home=self._path)
         status, out, error = await commands.run("migrate", *arguments, env=env)
         assert status == 0, out + error
         return out

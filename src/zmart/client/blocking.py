@@ -86,6 +86,7 @@ class SyncClient:
     user_trades = _blocking(Client.user_trades)
     user_votes = _blocking(Client.user_votes)
     positions = _blocking(Client.positions)
+    position = _blocking(Client.position)
     portfolio = _blocking(Client.portfolio)
     leaderboard = _blocking(Client.leaderboard)
     activity = _blocking(Client.activity)
