@@ -57,17 +57,16 @@ class TimeLimit:
             await self._app(scope, receive, send)
             return
         within_s = self._limits.of(scope["method"], scope["path"])
-        request, response = request_context(scope), _Begun(send)
+        request = request_context(scope)
+        is_read = scope["method"] in _SAFE
+        waited_s = time.perf_counter() - request.began_s  # in the cache
+        left_s = max(within_s - waited_s, _AT_LEAST_S) if is_read else self._limits.body_s + within_s
+        limit = asyncio.timeout(left_s)
+        response = _Begun(send, limit)
         try:
-            if scope["method"] in _SAFE:
-                left_s = within_s - (
-                    time.perf_counter() - request.began_s
-                )  # the cache may have waited already
-                async with asyncio.timeout(max(left_s, _AT_LEAST_S)):
-                    await self._app(scope, receive, response.send)
-            else:
-                async with asyncio.timeout(self._limits.body_s + within_s) as limit:
-                    await self._app(scope, _watched(receive, limit, within_s), response.send)
+            async with limit:
+                arriving = receive if is_read else _watched(receive, limit, within_s, response)
+                await self._app(scope, arriving, response.send)
         except TimeoutError:
             path, request_id = scope["path"], request.request_id
             log.warning("request took too long", path=path, within_s=within_s, request_id=request_id)
@@ -76,15 +75,19 @@ class TimeLimit:
 
 
 class _Begun:
-    """Knows whether a response has begun: then it is not replaced."""
+    """Knows whether a response has begun: then it is not replaced, and the limit ends. What is left is the client's
+    time to read, which connection_limits.py limits: a send waits while its buffers are full."""
 
-    __slots__ = ("_send", "has_begun")
+    __slots__ = ("_limit", "_send", "has_begun")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, limit: asyncio.Timeout) -> None:
         self._send = send
+        self._limit = limit
         self.has_begun = False
 
     async def send(self, message: Scope) -> None:
+        if not self.has_begun and not self._limit.expired():
+            self._limit.reschedule(None)
         self.has_begun = True
         await self._send(message)
 
@@ -94,12 +97,12 @@ async def _give_up(scope: Scope, request: RequestContext, send: Send) -> None:
     await send_response(send, 503, body, headers=((b"retry-after", b"2"),))
 
 
-def _watched(receive: Receive, limit: asyncio.Timeout, within_s: float) -> Receive:
+def _watched(receive: Receive, limit: asyncio.Timeout, within_s: float, response: _Begun) -> Receive:
     """Return `receive` that starts the limit of the response when the body has arrived."""
 
     async def watched() -> Scope:
         message = await receive()
-        if not message.get("more_body", False):
+        if not message.get("more_body", False) and not response.has_begun:
             limit.reschedule(asyncio.get_running_loop().time() + within_s)
         return message
 
