@@ -172,6 +172,37 @@ async def test_a_whole_head_above_a_bound_is_refused_before_the_application_sees
         assert msgspec.json.decode(body)["status"] == status
 
 
+@pytest.mark.parametrize("size", [90_000, 100_000, 900_000])
+@pytest.mark.parametrize(
+    "begin", [b"GET / HTTP/1.1\r\nHost: x\r\nCookie: ", b"GET /"], ids=["a header", "a path"]
+)
+async def test_a_head_that_does_not_end_is_answered_before_the_connection_ends(
+    begin: bytes, size: int
+) -> None:
+    """A5, U14: an answer is lost if the connection is reset with bytes that nobody has read."""
+    async with client_of(ConnectionBounds()) as client:
+        client.writer.write(begin + b"a" * size)
+        await client.writer.drain()
+        status, headers, body = await client.answer()
+        assert (status, headers["connection"]) == (431, "close")
+        assert "65536 bytes" in msgspec.json.decode(body)["message"]
+        client.writer.write_eof()
+        assert await client.is_closed()
+
+
+async def test_behind_the_answer_to_an_endless_head_little_is_read() -> None:
+    async with client_of(ConnectionBounds()) as client:
+        client.writer.write(b"GET /" + b"a" * 100_000)
+        assert (await client.answer())[0] == 431
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < MOST_PIECES:
+                client.writer.write(b"a" * 8_192)
+                await client.writer.drain()
+                sent += 1
+        assert sent < MOST_PIECES
+
+
 async def test_a_head_within_the_bounds_is_taken() -> None:
     async with client_of(ConnectionBounds()) as client:
         query = "&".join(f"p{number}=1" for number in range(100))

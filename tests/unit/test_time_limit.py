@@ -22,7 +22,7 @@ async def _respond(_: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"the rest"})
 
 
-async def _hang(_: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+async def _hang(_: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 

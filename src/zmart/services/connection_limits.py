@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
@@ -26,7 +27,9 @@ from zmart.services.problem_body import problem_body, request_id_of
 
 KEEP_ALIVE_S = 75
 """How long a connection may rest between two requests; uvicorn's own timer."""
+_PATH_SHOWN = 200
 _COLLECT_AFTER_BYTES = 16 * 1024 * 1024
+_DISCARDED_BYTES = 1024 * 1024
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing for each byte of a body: a chunk of one byte has five."""
 
@@ -71,6 +74,7 @@ class LimitedConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._framing_bytes = 0
         self._unread_bytes = 0
+        self._discarded_bytes: int | None = None
         self._waiting_since: float | None = None
         self._paused_since: float | None = None
         self._check: asyncio.TimerHandle | None = None
@@ -91,6 +95,9 @@ class LimitedConnection(asyncio.Protocol):
         """Pass the data on in pieces, and end the connection when too much of it is neither body nor a whole head."""
         if self._client is None:
             return
+        if self._discarded_bytes is not None:
+            self._discard(len(data))
+            return
         if not self._in_progress and self._waiting_since is None:
             self._waiting_since = self._loop.time()
         self._received.add(len(data))
@@ -101,8 +108,26 @@ class LimitedConnection(asyncio.Protocol):
             if self._transport.is_closing():
                 return
             if self._is_too_much():
-                self._transport.abort()
+                self._end_endless()
                 return
+
+    def _end_endless(self) -> None:
+        """Answer a head that is too long, where it is the next to be answered; else end the connection."""
+        if self._in_body or self._in_progress or self._unanswered > 1:
+            self._transport.abort()
+            return
+        self._inner.refuse_head()
+        # Closed with bytes that nobody has read, the connection would be reset, and the answer lost.
+        self._discarded_bytes = 0
+        self._waiting_since = self._loop.time()
+        self._transport.write_eof()
+
+    def _discard(self, size: int) -> None:
+        """Read on behind an answer that ends the connection, for as long as a head may take."""
+        self._discarded_bytes = (self._discarded_bytes or 0) + size
+        self._received.add(size)
+        if self._discarded_bytes > _DISCARDED_BYTES:
+            self._transport.abort()
 
     def _is_too_much(self) -> bool:
         framing = self._framing_bytes - _FRAMING_PER_BYTE * self._body_bytes
@@ -135,6 +160,11 @@ class LimitedConnection(asyncio.Protocol):
         if self._check is not None:
             self._check.cancel()
         self._inner.connection_lost(exc)
+
+    @property
+    def head_bytes(self) -> int:
+        """How many bytes a head may have."""
+        return self._bounds.head.head_bytes
 
     def head_begins(self) -> None:
         """Note that the first line of a request begins."""
@@ -234,8 +264,8 @@ class _OpenTransport(asyncio.Transport):
             self._transport.resume_reading()
 
 
-_UNREADABLE = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+_REFUSED = (
+    b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
     b"cache-control: no-store\r\nconnection: close\r\n\r\n"
 )
 
@@ -255,11 +285,20 @@ class _ParsedMessages(HttpToolsProtocol):
         del self._connection
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP in the shape of all errors, and end the connection."""
-        path, request_id = self.url.partition(b"?")[0].decode("latin-1"), request_id_of(None)
-        body = problem_body(400, "This is no HTTP request that can be read.", path, request_id)
-        self.transport.write(_UNREADABLE % (len(body), request_id.encode()) + body)
+        """Refuse what is no HTTP, and end the connection."""
+        self._refuse(400, "This is no HTTP request that can be read.")
         self.transport.close()
+
+    def refuse_head(self) -> None:
+        """Refuse a head that does not end."""
+        self._refuse(431, f"The head of a request may have {self._connection.head_bytes} bytes.")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer in the shape of all errors."""
+        path, request_id = self.url.partition(b"?")[0][:_PATH_SHOWN].decode("latin-1"), request_id_of(None)
+        body = problem_body(status, message, path, request_id)
+        line = f"{status} {HTTPStatus(status).phrase}".encode()
+        self.transport.write(_REFUSED % (line, len(body), request_id.encode()) + body)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
