@@ -27,7 +27,7 @@ from zmart.services.problem_body import problem_body, request_id_of
 
 KEEP_ALIVE_S = 75
 """How long a connection may rest between two requests; uvicorn's own timer."""
-_PATH_SHOWN = 200
+_PATH_IN_ERROR = 200
 _COLLECT_AFTER_BYTES = 16 * 1024 * 1024
 _DISCARDED_BYTES = 1024 * 1024
 _FRAMING_PER_BYTE = 8
@@ -295,7 +295,7 @@ class _ParsedMessages(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer in the shape of all errors."""
-        path, request_id = self.url.partition(b"?")[0][:_PATH_SHOWN].decode("latin-1"), request_id_of(None)
+        path, request_id = self.url.partition(b"?")[0][:_PATH_IN_ERROR].decode("latin-1"), request_id_of(None)
         body = problem_body(status, message, path, request_id)
         line = f"{status} {HTTPStatus(status).phrase}".encode()
         self.transport.write(_REFUSED % (line, len(body), request_id.encode()) + body)
