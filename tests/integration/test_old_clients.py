@@ -236,7 +236,8 @@ async def _signed_in(here: Site, number: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "field", ["wallet", "user", "user_wallet", "creator", "creator_wallet", "author", "trader"]
+    "field",
+    ["wallet", "user", "user_wallet", "userWallet", "voter", "creator", "creator_wallet", "author", "trader"],
 )
 @pytest.mark.parametrize("proof", ["session", "body", "header"])
 async def test_a_body_that_names_another_wallet_than_its_sender_is_refused(

@@ -16,7 +16,10 @@ from zmart.services.gateway.http.rate_limiting import admit
 from zmart.services.gateway.http.request_context import RequestContext, request_context
 from zmart.services.gateway.http.security import accepted_proofs
 
-SENDER_FIELDS = ("wallet", "user", "user_wallet", "creator", "creator_wallet", "author", "trader")
+SENDER_FIELDS = (
+    *("wallet", "user", "user_wallet", "userWallet", "voter", "author", "trader"),
+    *("creator", "creator_wallet", "creatorWallet"),
+)
 
 
 class RequestAuth:
