@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from kit import rows
 from kit.decisions import Scene
+from kit.raw_client import connected, listening, request
 from kit.runbook import section
 from kit.services import running_service
 from kit.waiting import until
@@ -20,6 +21,7 @@ from zmart.ops.dashboard import Dashboard
 from zmart.ops.probes import Probes
 from zmart.ops.runbook import remedies, remedy_of
 from zmart.services import monitor
+from zmart.services.connection_limits import ConnectionBounds
 from zmart.services.contract import AsgiApp, ProbeMiddleware
 from zmart.settings import Settings, load_settings
 from zmart.store import alerts, intents, market_work
@@ -267,3 +269,18 @@ async def test_a_form_that_is_not_utf_8_is_refused_with_a_sentence(
         if encoded.isascii():
             shown = await http.get(f"/dashboard/act?{form}")
             assert (shown.status_code, "not UTF-8" in shown.text) == (400, True)
+
+
+async def test_a_form_that_does_not_arrive_is_408_and_ends_the_connection(database_url: str) -> None:
+    """A15: as at every other door."""
+    probes = Probes(OtherRoutes(), Dashboard(load_settings(database_url=database_url, operator_token=TOKEN)))
+    bounds = ConnectionBounds(body_within_s=0.2, check_s=0.05)
+    try:
+        async with listening(probes, bounds) as port, connected(port) as client:
+            client.writer.write(request("/dashboard/act", "Content-Length: 100\r\n", "POST") + b"action=")
+            status, headers, body = await client.answer()
+            assert (status, headers["connection"]) == (408, "close")
+            assert b"did not arrive in time" in body
+            assert await client.is_closed()
+    finally:
+        await probes.close()

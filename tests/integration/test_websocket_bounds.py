@@ -163,6 +163,8 @@ PLAIN = {
     "POST": ("POST /health HTTP/1.1", {"Content-Length": "0"}, 405),
     "another path": ("GET /other HTTP/1.1", {}, 426),
     "a slash at the end": ("GET /health/ HTTP/1.1", {}, 200),
+    "a whole address": ("GET http://x.example/health HTTP/1.1", {}, 200),
+    "a whole address without a path": ("GET http://x.example HTTP/1.1", {}, 426),
 }
 
 

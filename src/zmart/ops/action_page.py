@@ -11,6 +11,7 @@ import msgspec
 
 from zmart.errors import Conflict, Forbidden, Invalid, NotFound, StoreError, ZmartError
 from zmart.ops.operator_actions import ActionRequest, OperatorAction, perform
+from zmart.services.connection_limits import SlowBody, UnfinishedBody
 from zmart.services.contract import Receive, Scope
 from zmart.services.plain_http import read_body
 from zmart.store.pool import Pool
@@ -44,7 +45,7 @@ class ActionPage:
         self._template = template
 
     async def answer(self, scope: Scope, receive: Receive) -> tuple[int, str]:
-        """Return the HTTP status and the page."""
+        """Return the HTTP status and the page. Raises SlowBody and UnfinishedBody, which the connection answers."""
         fields: dict[str, str] = {}
         request: ActionRequest | None = None
         try:
@@ -55,6 +56,8 @@ class ActionPage:
             self._authorize(fields.get("token", ""))
             async with answer_within(_WITHIN_S):
                 return 200, self._page(request, result=await perform(self._pool, request))
+        except (SlowBody, UnfinishedBody):
+            raise
         except StoreError as problem:
             return 503, self._page(request, problem=str(problem))
         except ZmartError as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -27,6 +28,8 @@ SUBPROTOCOL = "zmart.v1"
 _JSON = "application/json"
 _KEY_BYTES = 16
 _VERSION = b"13"
+_ORIGIN = re.compile(rb"\A(?i:https?|wss?)://[^/]*")
+"""What stands before the path of a target in the absolute form (RFC 9112 section 3.2.2)."""
 _READS = ("GET", "HEAD")
 
 
@@ -199,7 +202,7 @@ class HandshakeProtocol(asyncio.Protocol):
 
     def _path(self) -> str:
         """Return the path without a slash at its end: with one it names the same."""
-        path = bytes(self._url).partition(b"?")[0].decode("latin-1")
+        path = _ORIGIN.sub(b"", bytes(self._url).partition(b"?")[0]).decode("latin-1") or "/"
         return path.rstrip("/") or path[:1]
 
     def _query(self) -> str:
