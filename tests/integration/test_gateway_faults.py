@@ -23,6 +23,7 @@ from zmart.local.chain.genesis import fund
 from zmart.market.types import Lamports
 from zmart.services.connection_limits import ConnectionBounds
 from zmart.services.gateway.api import fee_payer
+from zmart.services.gateway.http.time_limit import TimeLimits
 from zmart.store import anchors
 
 NEW = {
@@ -59,7 +60,7 @@ async def test_an_unavailable_database_is_503_within_two_seconds_and_comes_back_
     """C8: nothing answers; nothing listens; connections are cut; old connections hang and new ones work."""
     async with (
         TcpProxy.before(database_url) as proxy,
-        site(proxy.url, redis_url, database_pool_size=4) as here,
+        site(proxy.url, redis_url, limits=TimeLimits(), database_pool_size=4) as here,
     ):
         market, token = await add_market(here.pool, 1), await here.sign_in(wallet(1))
         assert {a.status_code for a in await every_answer(here, market, token, "before")} <= {200, 201}
@@ -86,7 +87,7 @@ async def test_a_hanging_rpc_is_503_within_five_seconds_and_reads_go_on(
     """C11: from the first call of a request on, or from a later one on."""
     async with (
         Proxy.before(local_chain.rpc_url) as proxy,
-        site(database_url, redis_url, solana_rpc_url=proxy.url) as here,
+        site(database_url, redis_url, limits=TimeLimits(), solana_rpc_url=proxy.url) as here,
     ):
         async with Rpc([local_chain.rpc_url]) as rpc:
             life = Driver(local_chain, rpc)
@@ -119,7 +120,7 @@ def hanging_after(calls: int) -> Script:
 
 
 async def test_a_full_pool_is_503_with_retry_after_and_never_hangs(database_url: str) -> None:
-    async with site(database_url, database_pool_size=1) as here:
+    async with site(database_url, limits=TimeLimits(), database_pool_size=1) as here:
         await add_market(here.pool, 1)
         async with here.pool.acquire():
             answer, seconds = await timed(here.get(f"/api/users/{address(2)}/stats"))
@@ -133,7 +134,10 @@ async def test_a_full_pool_is_503_with_retry_after_and_never_hangs(database_url:
 async def test_reads_go_on_while_redis_is_silent_and_limits_still_hold(
     database_url: str, redis_url: str
 ) -> None:
-    async with TcpProxy.before(redis_url) as wire, site(database_url, wire.url, rate_limit_reads=8) as here:
+    async with (
+        TcpProxy.before(redis_url) as wire,
+        site(database_url, wire.url, limits=TimeLimits(), rate_limit_reads=8) as here,
+    ):
         market = await add_market(here.pool, 1)
         token = await here.sign_in(wallet(1))
         wire.hang()

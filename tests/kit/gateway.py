@@ -17,12 +17,15 @@ from kit.wallets import address, address_of, market_id, wallet
 from zmart.market.fold_state import PositionFold
 from zmart.market.types import MarketId, Side, VoteKind, Wallet
 from zmart.market.votes import Statement
+from zmart.services.gateway.http.time_limit import TimeLimits
 from zmart.services.gateway.service import Gateway, open_gateway
 from zmart.settings import Settings
 from zmart.store.pool import Pool
 
 OPERATOR = "operator token of the tests, of 32 characters"
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
+PATIENT = TimeLimits(60.0, 60.0, 60.0, 60.0, 60.0, 60.0)
+"""A machine that other tests keep busy may stop a process for seconds; what the limits do has tests of its own."""
 ADMIN = Keypair.from_seed(b"admin".ljust(32, b"."))
 
 
@@ -56,7 +59,12 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    database_url: str, redis_url: str = "", *, with_rules: bool = True, **settings: object
+    database_url: str,
+    redis_url: str = "",
+    *,
+    with_rules: bool = True,
+    limits: TimeLimits = PATIENT,
+    **settings: object,
 ) -> AsyncIterator[Site]:
     """A gateway, reached without a socket; `with_rules`: the database gets the program's rules and an indexed
     slot, which otherwise the indexer writes."""
@@ -68,7 +76,7 @@ async def site(
         "operator_token": OPERATOR,
         "auth_token_secret": "a secret of the tests, of 32 characters",
     }
-    gateway = await open_gateway(Settings(_env_file=None, **{**values, **settings}))
+    gateway = await open_gateway(Settings(_env_file=None, **{**values, **settings}), limits)
     if with_rules:
         await rows.add_config(gateway.context.pool, address_of(ADMIN))
         await rows.index_through(gateway.context.pool, gateway.context.program.address, 777, tip=777)

@@ -28,9 +28,9 @@ from zmart.services.gateway.openapi.specification import OPENAPI
 from zmart.settings import Settings
 
 
-def build(context: AppContext, probes: ProbeMiddleware) -> AsgiApp:
+def build(context: AppContext, probes: ProbeMiddleware, limits: TimeLimits) -> AsgiApp:
     """Return the gateway's ASGI application: edge, probes, response cache, time limit, router (docs/requests.md)."""
-    settings, limits = context.settings, TimeLimits()
+    settings = context.settings
     clients = ClientAddresses(parse_proxies(settings.trusted_proxies))
     cache = ResponseCache(
         TimeLimit(with_request_id(cast("AsgiApp", router(context, clients))), limits),

@@ -38,6 +38,7 @@ from zmart.services.gateway.http.auth.sign_in_hosts import SignInHosts
 from zmart.services.gateway.http.auth.signed_requests import ReplayGuard, SignedRequests
 from zmart.services.gateway.http.feed_position import FeedPositionReader, MarketCounts
 from zmart.services.gateway.http.rate_limiter import RateLimiter
+from zmart.services.gateway.http.time_limit import TimeLimits
 from zmart.services.gateway.sign_in_watch import SignInWatch
 from zmart.services.webhook import WebhookReceiver
 from zmart.settings import Settings
@@ -47,7 +48,7 @@ from zmart.store.time_limit import answer_within
 
 log = structlog.get_logger()
 
-_DATABASE_WAIT_S = 1.5
+_LIMITS = TimeLimits()
 _READY_WITHIN_S = 1.5
 _REDIS_TIMEOUT_S = 1.0
 _RPC_TIMEOUT_S = 2.0
@@ -60,8 +61,9 @@ class Gateway:
 
     name = "gateway"
 
-    def __init__(self, context: AppContext) -> None:
+    def __init__(self, context: AppContext, limits: TimeLimits) -> None:
         self.context = context
+        self._limits = limits
         self._started_s = time.monotonic()
         self._sign_in = SignInWatch(context.pool, context.redis)
 
@@ -106,15 +108,15 @@ class Gateway:
 
     def asgi(self, probes: ProbeMiddleware = no_probes) -> AsgiApp:
         """Return the ASGI application. The edge also adds headers, CORS and log lines to the probes."""
-        return build(self.context, probes)
+        return build(self.context, probes, self._limits)
 
 
-async def open_gateway(settings: Settings) -> Gateway:
+async def open_gateway(settings: Settings, limits: TimeLimits = _LIMITS) -> Gateway:
     """Open the gateway. Raises ConfigError for a wrong setting, StoreError when the database is unavailable."""
     program = Program.from_settings(settings)
     redis = _redis(settings)
     pool = await Pool.open(
-        settings.require("database_url"), settings.database_pool_size, wait_s=_DATABASE_WAIT_S
+        settings.require("database_url"), settings.database_pool_size, wait_s=limits.connection_s
     )
     rpc = _rpc(settings, pool)
     sign_in_hosts = SignInHosts(settings)
@@ -143,7 +145,7 @@ async def open_gateway(settings: Settings) -> Gateway:
         market_counts=MarketCounts(pool, feed_positions),
         fragments=FragmentCache(pool, settings),
     )
-    return Gateway(context)
+    return Gateway(context, limits)
 
 
 def _rpc(settings: Settings, pool: Pool) -> Rpc | None:

@@ -27,13 +27,15 @@ _TIMED_OUT = (
 
 
 class TimeLimits(msgspec.Struct, frozen=True):
-    """Limits of a response in seconds, for a write from the arrival of its body on. `body_s`: the limit of that."""
+    """Limits of a response in seconds, for a write from the arrival of its body on. `body_s`: the limit of that;
+    `connection_s`: how long a request waits for a free connection to PostgreSQL."""
 
     read_s: float = 1.8
     write_s: float = 1.8
     write_on_chain_s: float = 4.8
     write_that_lands_s: float = 15.0
     body_s: float = 11.0
+    connection_s: float = 1.5
 
     def of(self, method: str, path: str) -> float:
         """Return the limit of a request."""
