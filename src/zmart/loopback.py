@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 _HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _LIBPQ_DEFAULTS = {"sslmode": "prefer", "target_session_attrs": "any"}
@@ -21,10 +25,19 @@ def is_loopback(url: str) -> bool:
 
 
 def client_options(*urls: str) -> dict[str, Any]:
-    """Return httpx's options for a client of these URLs: only to other machines it uses the environment's proxies."""
+    """Return httpx's options for a client of these URLs: only to other machines it uses the environment's proxies and
+    certificates."""
     if all(is_loopback(url) for url in urls):
-        return {"trust_env": False}
-    return {"mounts": {f"all://{host}": None for host in _HOSTS}}
+        return {"trust_env": False, "verify": _tls_context(trust_env=False)}
+    return {"mounts": {f"all://{host}": None for host in _HOSTS}, "verify": _tls_context(trust_env=True)}
+
+
+@cache
+def _tls_context(*, trust_env: bool) -> SSLContext:
+    """Return the TLS context of every client of this process: to load the certificates takes 20 ms."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def socket_proxy(ws_url: str) -> Literal[True] | None:

@@ -10,10 +10,9 @@ errors that it doesn't expect. No response passes through it here.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -107,12 +106,6 @@ class _Endpoint:
             self.guard.reconnects(self.guarded)
 
 
-@lru_cache(maxsize=1)
-def _tls_context() -> ssl.SSLContext:
-    """Return the TLS context of every client of this process: to load the certificates takes 20 ms."""
-    return httpx.create_ssl_context()
-
-
 class JsonRpc:
     """Call one logical node behind one or more URLs, the preferred first. Close it, or use `async with`."""
 
@@ -134,7 +127,6 @@ class JsonRpc:
             timeout=httpx.Timeout(timeout_s, pool=timeout_s * 2),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             headers={"content-type": "application/json"},
-            verify=_tls_context(),
             **client_options(*urls),
         )
 

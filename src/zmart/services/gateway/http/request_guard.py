@@ -18,6 +18,10 @@ from litestar.utils.scope.state import ScopeState
 
 from zmart.errors import Invalid, ZmartError
 from zmart.services.client_addresses import ClientAddresses
+from zmart.services.contract import AsgiApp
+from zmart.services.contract import Receive as ServiceReceive
+from zmart.services.contract import Scope as ServiceScope
+from zmart.services.contract import Send as ServiceSend
 from zmart.services.gateway.context import AppContext
 from zmart.services.gateway.http.auth.vote_statements import signer_of
 from zmart.services.gateway.http.former_names import FORMER_NAMES, with_present_names
@@ -44,10 +48,11 @@ _NUMERIC_NAME = "numeric"
 _NUMERIC = ("number", "string")
 
 
-class RequestGuard(ASGIMiddleware):
-    """Middleware that limits requests and puts principal, body and the index's slot into the request's context."""
+_STATE_KEY = "zmart.guard"
 
-    scopes = (ScopeType.HTTP,)
+
+class RequestGuard:
+    """Limits the requests of one gateway and puts principal, body and the index's slot into their context."""
 
     def __init__(self, context: AppContext, clients: ClientAddresses) -> None:
         self._context = context
@@ -108,6 +113,34 @@ class RequestGuard(ASGIMiddleware):
         if claims or (policy.name == "votes" and signer_of(context.body) is not None):
             policy = of_address(policy)
         await admit(context, self._context.limiter, policy, address)
+
+    def in_front_of(self, router: AsgiApp) -> AsgiApp:
+        """Return `router` with this guard and its gateway's context in the scope of each request."""
+
+        async def guarded(scope: ServiceScope, receive: ServiceReceive, send: ServiceSend) -> None:
+            scope.setdefault("state", {})[_STATE_KEY] = self
+            await router(scope, receive, send)
+
+        return guarded
+
+    @classmethod
+    def context_of(cls, scope: Scope) -> AppContext:
+        """Return the context of the gateway that received the request."""
+        return _guard_of(scope)._context
+
+
+class GuardMiddleware(ASGIMiddleware):
+    """Middleware of the router, which holds nothing of one gateway: the guard in the scope checks the request."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Check the request and pass it on."""
+        await _guard_of(scope).handle(scope, receive, send, next_app)
+
+
+def _guard_of(scope: Scope) -> RequestGuard:
+    return cast("RequestGuard", cast("ServiceScope", scope)["state"][_STATE_KEY])
 
 
 def _refuse_repeats(request: GatewayRequest) -> None:
