@@ -368,7 +368,8 @@ async def test_requests_that_wait_for_the_database_are_bounded(settings, pool):
 
 
 async def test_replays_of_one_address_leave_room_for_those_of_others(settings, pool):
-    """A13: a resume waits for its turn among the clients, not for all that one of them has asked for."""
+    """A13: a replay waits for its turn among the clients, not for all that one of them has asked for, and that it begins
+    is answered before."""
     await pool.execute(
         "INSERT INTO discussions (market_id, wallet, content) "
         f"SELECT '{MARKET}', '{'1' * 32}', 'x' FROM generate_series(1, 3000)"
@@ -376,6 +377,7 @@ async def test_replays_of_one_address_leave_room_for_those_of_others(settings, p
     trusting = settings.model_copy(update={"trusted_proxies": "127.0.0.0/8"})
     async with serving(trusting) as service:
         service._hub._recent.clear()  # as if they were older than what is in memory
+        answered: list[str] = []
 
         async def resume(address: str) -> None:
             url, forwarded = f"ws://127.0.0.1:{service.port}", {"X-Forwarded-For": address}
@@ -383,7 +385,9 @@ async def test_replays_of_one_address_leave_room_for_those_of_others(settings, p
                 welcome = json.loads(await socket.recv())
                 asked = {"channel": "activity", "epoch": welcome["epoch"], "offset": 0}
                 await socket.send(json.dumps({"action": "subscribe", **asked}))
-                for _ in range(1 + 3_000):
+                assert json.loads(await socket.recv())["type"] == "subscribed"
+                answered.append(address)
+                for _ in range(3_000):
                     await socket.recv()
 
         replays, busy = service._server._subscriptions._replays, "203.0.113.1"
@@ -391,6 +395,7 @@ async def test_replays_of_one_address_leave_room_for_those_of_others(settings, p
             async with replays.permit(busy), replays.permit(busy):  # as much as one address may have at once
                 others = [asyncio.create_task(resume(busy)) for _ in range(8)]
                 await until(lambda: len(replays._waiting.get(busy, ())) == len(others))
+                assert answered == [busy] * len(others)
                 await resume("203.0.113.2")
                 assert not any(other.done() for other in others)
             await asyncio.gather(*others)

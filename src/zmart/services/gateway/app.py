@@ -36,7 +36,7 @@ def build(context: AppContext, probes: ProbeMiddleware, limits: TimeLimits) -> A
     settings = context.settings
     clients = ClientAddresses(parse_proxies(settings.trusted_proxies))
     options = RouterOptions(settings.is_local, settings.supabase_facade, settings.max_body_bytes)
-    guarded = RequestGuard(context, clients).in_front_of(cast("AsgiApp", router(options)))
+    guarded = RequestGuard(context, clients).guarding(cast("AsgiApp", router(options)))
     responses = ResponseCache(
         TimeLimit(with_request_id(guarded), limits),
         context.feed_positions,

@@ -30,6 +30,7 @@ from zmart.store.time_limit import answer_within
 
 _PAGE = 2_000  # offsets per step of a replay
 _CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS = 8, 2
+_CONCURRENT_CHECKS, _CHECKS_OF_ONE_ADDRESS = 4, 2
 _SLICE_BYTES = 64 * 1024
 _RETRY_S = 0.5
 _ANSWER_WITHIN_S = 1.8
@@ -46,6 +47,8 @@ class Subscriptions:
         self._pool = pool
         self._limits = limits
         self._replays = FairShare(_CONCURRENT_REPLAYS, _REPLAYS_OF_ONE_ADDRESS)
+        self._checks = FairShare(_CONCURRENT_CHECKS, _CHECKS_OF_ONE_ADDRESS)
+        """Of offsets, by one small statement each: the answer to a client does not wait for replays of others."""
 
     async def subscribe(self, connection: SocketConnection, request: SubscribeRequest) -> None:
         """Answer with the state and everything after it, or with everything after the client's offset."""
@@ -117,13 +120,13 @@ class Subscriptions:
             position = FeedOffset(self._hub.epoch, offset)
             self._begin(connection, request, channel, position, "replayed", None)
             return
-        async with self._replays.permit(connection.address):
-            state = await self._states.state(channel)
+        async with self._checks.permit(connection.address):
             head = await change_feed.head(self._pool)
         if request.epoch == head.epoch and head.kept_from - 1 <= offset <= head.head:
             position = FeedOffset(head.epoch, offset)
             self._begin(connection, request, channel, position, "replayed", None)
             return
+        state = await self._states.state(channel)
         position = _offset_of(state)
         connection.send(protocol.gap(channel, position, offset + 1))
         self._begin(connection, request, channel, position, "gap", state)

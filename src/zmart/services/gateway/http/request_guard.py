@@ -114,7 +114,7 @@ class RequestGuard:
             policy = of_address(policy)
         await admit(context, self._context.limiter, policy, address)
 
-    def in_front_of(self, router: AsgiApp) -> AsgiApp:
+    def guarding(self, router: AsgiApp) -> AsgiApp:
         """Return `router` with this guard and its gateway's context in the scope of each request."""
 
         async def guarded(scope: ServiceScope, receive: ServiceReceive, send: ServiceSend) -> None:
