@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -137,6 +138,7 @@ ENDLESS = {
 }  # fmt: skip
 """What can go on without an end in the head or the framing of a message: its beginning, and a piece of 8 KiB."""
 MOST_PIECES = 2_000
+MIB = 1 << 20
 
 
 @pytest.mark.parametrize("part", ENDLESS)
@@ -232,6 +234,27 @@ async def test_a_body_that_nobody_reads_is_bounded() -> None:
         assert (await client.answer())[0] == 200
         client.writer.write(b"x" * 500_000)
         assert await client.is_closed()
+
+
+@pytest.mark.parametrize("sent", ["the rest of a body", "an endless head"])
+async def test_what_nobody_uses_is_read_slowly(sent: str) -> None:
+    """A5, A6: a client that sends on after its answer takes little of the processor, and the others get it."""
+    began_s = time.monotonic()
+    async with client_of(ConnectionBounds()) as client:
+        if sent == "an endless head":
+            client.writer.write(b"GET /" + b"a" * 100_000)
+            assert (await client.answer())[0] == 431
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    client.writer.write(b"a" * 65_536)
+                    await client.writer.drain()
+            assert time.monotonic() - began_s >= 1 / 32
+        else:
+            client.writer.write(request("/unread", f"Content-Length: {4 * MIB}\r\n", "POST"))
+            assert (await client.answer())[0] == 200
+            client.writer.write(b"x" * 4 * MIB)
+            assert (await client.get("/"))[0] == 200, "all of it was read, and the connection goes on"
+            assert time.monotonic() - began_s >= 3 / 16
 
 
 async def test_a_short_body_that_nobody_reads_leaves_the_connection_open() -> None:

@@ -368,8 +368,8 @@ async def test_requests_that_wait_for_the_database_are_bounded(settings, pool):
 
 
 async def test_replays_of_one_address_leave_room_for_those_of_others(settings, pool):
-    """A13: a replay waits for its turn among the clients, not for all that one of them has asked for, and that it begins
-    is answered before."""
+    """A13: a replay waits for its turn among the clients, not for all that one has asked for; that it begins is
+    answered before."""
     await pool.execute(
         "INSERT INTO discussions (market_id, wallet, content) "
         f"SELECT '{MARKET}', '{'1' * 32}', 'x' FROM generate_series(1, 3000)"

@@ -30,6 +30,9 @@ KEEP_ALIVE_S = 75
 _PATH_IN_ERROR = 200
 _COLLECT_AFTER_BYTES = 16 * 1024 * 1024
 _DISCARDED_BYTES = 1024 * 1024
+_UNREAD_BYTES_PER_S = 16 * 1024 * 1024
+"""How fast a connection may send what no handler reads. Without it, clients whose requests were refused take all of
+the processor by sending on."""
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing for each byte of a body: a chunk of one byte has five."""
 
@@ -78,6 +81,7 @@ class LimitedConnection(asyncio.Protocol):
         self._waiting_since: float | None = None
         self._paused_since: float | None = None
         self._check: asyncio.TimerHandle | None = None
+        self._reading_on: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first head, or end the connection where there are too many."""
@@ -110,6 +114,19 @@ class LimitedConnection(asyncio.Protocol):
             if self._is_too_much():
                 self._end_endless()
                 return
+        if self._in_body and not self._in_progress:
+            self._read_on_later(len(data))
+
+    def _read_on_later(self, size: int) -> None:
+        """Read no more until the time is over that `size` bytes may take which nobody uses."""
+        if self._reading_on is None:
+            self._transport.pause_reading()
+            self._reading_on = self._loop.call_later(size / _UNREAD_BYTES_PER_S, self._read_on)
+
+    def _read_on(self) -> None:
+        self._reading_on = None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _end_endless(self) -> None:
         """Answer a head that is too long, where it is the next to be answered; else end the connection."""
@@ -128,6 +145,8 @@ class LimitedConnection(asyncio.Protocol):
         self._received.add(size)
         if self._discarded_bytes > _DISCARDED_BYTES:
             self._transport.abort()
+        else:
+            self._read_on_later(size)
 
     def _is_too_much(self) -> bool:
         framing = self._framing_bytes - _FRAMING_PER_BYTE * self._body_bytes
@@ -157,8 +176,9 @@ class LimitedConnection(asyncio.Protocol):
         if self._client is None:
             return
         self._connections.leave(self._client)
-        if self._check is not None:
-            self._check.cancel()
+        for timer in (self._check, self._reading_on):
+            if timer is not None:
+                timer.cancel()
         self._inner.connection_lost(exc)
 
     @property
