@@ -14,15 +14,17 @@ LOCAL := $(VENV)/.local
 DEV := $(VENV)/.dev
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras
 
-# The image. With the commit's time for that of every file, two builds of a commit are the same image.
+# The image. Every file and layer has one time, so that two builds of a commit are the same image. It is none of the
+# commit's (a label says that): podman takes layers of earlier builds whatever their time, and a build without them
+# would differ. 1980-01-01 is the earliest time that zip files know.
 CONTAINERS ?= $(shell command -v podman >/dev/null 2>&1 && echo podman || echo docker)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= zmart:latest
 TRIAL_IMAGE ?= zmart-trial:latest
 BUILD_FLAGS ?=
-COMMIT_TIME = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
-BUILD_podman = --format docker --timestamp $(COMMIT_TIME)
-BUILD_docker = --build-arg SOURCE_DATE_EPOCH=$(COMMIT_TIME)
+IMAGE_TIME := 315532800
+BUILD_podman = --format docker --timestamp $(IMAGE_TIME)
+BUILD_docker = --build-arg SOURCE_DATE_EPOCH=$(IMAGE_TIME)
 
 # what configures other programs of this user
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPLATLIBDIR PYTHONWARNINGS BASH_ENV
@@ -102,7 +104,8 @@ program: setup-dev ## build the on-chain program; says whether the shipped bytes
 
 image: ## build the container image of the services (deploy/README.md); CONTAINERS=docker where podman is not used
 	$(CONTAINERS) build $(BUILD_$(CONTAINERS)) -f deploy/Containerfile -t $(IMAGE) --build-arg VERSION=$(VERSION) \
-		--build-arg COMMIT="$$(git describe --always --dirty --abbrev=12 --exclude='*')" $(BUILD_FLAGS) .
+		--build-arg COMMIT="$$(git describe --always --dirty --abbrev=12 --exclude='*')" \
+		--build-arg CREATED="$$(git log -1 --format=%cI 2>/dev/null)" $(BUILD_FLAGS) .
 
 trial-image: ## build the image with a local chain and the demo, for trials of a deployment
 	$(CONTAINERS) build $(BUILD_$(CONTAINERS)) -f deploy/trial/Containerfile -t $(TRIAL_IMAGE) --build-arg ZMART_IMAGE=$(IMAGE) $(BUILD_FLAGS) .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from kit.decisions import Scene
 
 TEMPLATE = "migrated"
-gc.disable()  # until the tests are collected, which makes much and drops little
 keep_in_memory()
 # How long it takes to draw examples says how busy the machine is; how long the code takes with one stays bounded.
 hypothesis_settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
@@ -38,13 +36,6 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Let the garbage collector pass over what stays: it took a tenth of all tests' time to look at it again."""
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,8 @@ def test_the_image_says_what_it_was_made_from(podman: Podman, image: str):
     head = podman.call("git", "rev-parse", "HEAD", cwd=ROOT)
     labels = config["Labels"]
     assert head.strip().startswith(labels["org.opencontainers.image.revision"].removesuffix("-dirty"))
+    committed = podman.call("git", "log", "-1", "--format=%cI", cwd=ROOT).strip()
+    assert labels["org.opencontainers.image.created"] == committed
     assert labels["org.opencontainers.image.version"] == installed(podman, image)["zmart"]
     assert config["User"] == "10001:10001"
     assert inspected["Healthcheck"]["Test"][0] == "CMD"

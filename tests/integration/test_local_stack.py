@@ -119,7 +119,8 @@ def test_kill_9_of_a_server_is_healed(shared: Home, name: str) -> None:
     os.kill(before["pid"], signal.SIGKILL)
     wait_for(lambda: shared.processes()[name].pid not in (0, before["pid"]))
     wait_for(shared.all_ready)
-    assert shared.ps()[name]["restarts"] == before["restarts"] + 1
+    # twice where what PostgreSQL's old processes share is still there when the new ones begin
+    assert shared.ps()[name]["restarts"] in (before["restarts"] + 1, before["restarts"] + 2)
 
 
 def test_a_service_is_restarted_by_name(shared: Home) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from zmart.bearer import credentials
+from zmart.bearer import bearer_token
 from zmart.client.shapes.system import FieldProblem
 from zmart.errors import Conflict, NotFound, StoreError, ZmartError
 from zmart.ipfs.pinning import PinError
@@ -83,10 +83,8 @@ class RunApi:
 
     def _authorize(self, scope: Scope) -> None:
         sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        header = sent.decode("latin-1")
-        given = credentials(header)
-        is_bearer = given != header
-        if not self._token or not is_bearer or not hmac.compare_digest(given.encode(), self._token.encode()):
+        given = bearer_token(sent.decode("latin-1"))
+        if not self._token or not given or not hmac.compare_digest(given.encode(), self._token.encode()):
             unset = "" if self._token else " OPERATOR_TOKEN is not set here: without it nobody may."
             raise _RunRefused(
                 401,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 
+from zmart.bearer import bearer_token
 from zmart.local.providers.http import HttpRequest
 from zmart.settings import Settings
 
@@ -18,8 +19,8 @@ class PinataCredentials:
 
     def allow(self, request: HttpRequest) -> bool:
         """Return whether the request has valid credentials."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
+        token = bearer_token(request.headers.get("authorization", ""))
+        if token is not None:
             return _same(token, self._jwt)
         key, secret = (request.headers.get(name, "") for name in ("pinata_api_key", "pinata_secret_api_key"))
         return _same(key, self._key) and _same(secret, self._secret)

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
+from zmart.bearer import bearer_token
 from zmart.errors import Forbidden, StoreError, Unauthenticated
 from zmart.market.types import Wallet
 from zmart.services.gateway.http.auth.session_tokens import PREFIX, SessionToken, SessionTokens
@@ -78,8 +79,8 @@ class Authenticator:
             return Principal(problem=str(problem))
 
     def _principal(self, authorization: str, body: bytes) -> Principal:
-        scheme, _, value = authorization.partition(" ")
-        if scheme.lower() == "bearer":
+        value = bearer_token(authorization)
+        if value is not None:
             if value.startswith(PREFIX):
                 return Principal(token=self.tokens.read(value))
             if self._is_operator(value):
