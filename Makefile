@@ -23,6 +23,7 @@ IMAGE ?= zmart:latest
 TRIAL_IMAGE ?= zmart-trial:latest
 BUILD_FLAGS ?=
 IMAGE_TIME := 315532800
+FINISH_podman = $(PYTHON) -I deploy/reproducible_image.py $(IMAGE)
 BUILD_podman = --format docker --timestamp $(IMAGE_TIME)
 BUILD_docker = --build-arg SOURCE_DATE_EPOCH=$(IMAGE_TIME)
 
@@ -106,6 +107,7 @@ image: ## build the container image of the services (deploy/README.md); CONTAINE
 	$(CONTAINERS) build $(BUILD_$(CONTAINERS)) -f deploy/Containerfile -t $(IMAGE) --build-arg VERSION=$(VERSION) \
 		--build-arg COMMIT="$$(git describe --always --dirty --abbrev=12 --exclude='*')" \
 		--build-arg CREATED="$$(git log -1 --format=%cI 2>/dev/null)" $(BUILD_FLAGS) .
+	$(FINISH_$(CONTAINERS))
 
 trial-image: ## build the image with a local chain and the demo, for trials of a deployment
 	$(CONTAINERS) build $(BUILD_$(CONTAINERS)) -f deploy/trial/Containerfile -t $(TRIAL_IMAGE) --build-arg ZMART_IMAGE=$(IMAGE) $(BUILD_FLAGS) .
