@@ -6,13 +6,12 @@ the same trace and no row, message or stream has to carry an id.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from hashlib import sha256
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 Attributes = Mapping[str, str | int | bool]
 
@@ -97,17 +96,3 @@ def record(
 def around(work: ServiceWork, attributes: Callable[[], Attributes]) -> AbstractContextManager[object]:
     """Return a context whose time becomes a span; an exception that leaves it makes the span failed."""
     return nullcontext() if _recorder is None else _recorder.around(work, attributes())
-
-
-@contextmanager
-def without_opentelemetry() -> Iterator[None]:
-    """Hide the extra `otel` from packages that are imported within, unless it is in use already."""
-    if "opentelemetry" in sys.modules:
-        yield
-        return
-    modules = cast("dict[str, object]", sys.modules)
-    modules["opentelemetry"] = None  # an import of it raises ImportError
-    try:
-        yield
-    finally:
-        del modules["opentelemetry"]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
+from zmart.hidden_packages import hidden
 
-from zmart.ops.line_writer import LineWriter
+# With it structlog draws tracebacks, with the values of all variables: 0.1 s and 4 MB of each process.
+with hidden("rich"):
+    import structlog
 
 
 def configure_command() -> None:
     """Send warnings and errors to standard error, for a person. `zmart run` sets up those of a service instead."""
+    from zmart.ops.line_writer import LineWriter
+
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),

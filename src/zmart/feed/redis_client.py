@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from zmart.errors import Busy, ReadOnly, SettingError, StoreError, Unavailable, ZmartError
 from zmart.feed import metrics
-from zmart.traces import without_opentelemetry
+from zmart.hidden_packages import hidden
 
 # redis-py imports what it finds of OpenTelemetry, for metrics that are off: 0.13 s and 3 MB of each process.
-with without_opentelemetry():
+with hidden("opentelemetry"):
     from redis import exceptions
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
