@@ -30,7 +30,17 @@ HINTS = (
     ),
     (r"No space left", "Free some disk space."),
     (
-        r"NewConnectionError|NameResolutionError|ProxyError|ConnectTimeout|Connection\w*Error|timed out|versions: none",
+        r"401 Error|HTTP error 40[137]|40[137] Client Error",
+        "The registry refuses: give a user and a password, or another path, in PIP_INDEX_URL.",
+    ),
+    (r"HTTP error \d+", "The registry does not give this file: use another mirror (PIP_INDEX_URL)."),
+    (
+        r"versions: none",
+        "Is the registry reachable? Set HTTPS_PROXY to a proxy that runs, or PIP_INDEX_URL to a mirror. If it is: the "
+        "packages are for Python 3.11 to 3.13 on Linux (x86-64, and aarch64 where a package has it).",
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|ProxyError|ConnectTimeout|Connection\w*Error|timed out",
         "Is the registry reachable? Set HTTPS_PROXY to a proxy that runs, or PIP_INDEX_URL to a mirror.",
     ),
     (r"No matching distribution|not a supported wheel", "The packages are for Python 3.11 to 3.13 on Linux."),

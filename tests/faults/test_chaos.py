@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Iterator
 from random import Random
 
@@ -12,6 +11,7 @@ import pytest
 
 from kit.effects import done_twice
 from kit.local_stack import stack_in
+from kit.machine_time import machine_time, seconds_since
 from kit.stack_faults import StackFaults
 from kit.waiting import until
 from zmart.cli.stack_output import rows
@@ -47,7 +47,7 @@ async def live_under_faults(settings: Settings, faults: StackFaults, chance: Ran
 
 async def ready_again_s(settings: Settings) -> float:
     """How long it takes until every process runs and is ready."""
-    began = time.monotonic()
+    began = machine_time()
 
     async def unready() -> list[str]:
         shown = await asyncio.to_thread(rows, settings.zmart_home)
@@ -58,7 +58,7 @@ async def ready_again_s(settings: Settings) -> float:
         ]
 
     await until(unready, lambda found: not found, within_s=90, every_s=0.2)
-    return time.monotonic() - began
+    return seconds_since(began)
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from kit import commands
+from kit.machine_time import machine_time, seconds_since
 from kit.servers import LocalChain
 from kit.tcp_proxy import TcpProxy
 from kit.waiting import until
@@ -23,7 +24,8 @@ from zmart.services.contract import SERVICES
 
 READY_WITHIN_S = 6.0
 """Retries every second or two, three seconds for a connection that was begun in the fault, a busy machine."""
-ANSWER_WITHIN_S = 2.5
+ANSWER_WITHIN_S = 4.0
+"""The gateway's 1.8 s, and as much for a busy machine; that it keeps to 2 s, test_gateway_faults.py says."""
 GIVEN_UP_AFTER_S = 60
 
 
@@ -52,10 +54,10 @@ class Backend:
 
     async def slowest_answer_s(self) -> float:
         """How long a read of the gateway takes; it is answered, or refused with 503."""
-        began = time.monotonic()
+        began = machine_time()
         answer = await self.http.get(f"http://127.0.0.1:{self.ports['gateway']}/api/markets")
         assert answer.status_code in (200, 503), answer.text
-        return time.monotonic() - began
+        return seconds_since(began)
 
     async def survive(self, server: str, how: str, seconds: float) -> tuple[float, str]:
         """Apply a fault for so long; return how long the services took to be ready after it, and what they waited for
@@ -67,12 +69,12 @@ class Backend:
             assert await self.slowest_answer_s() < ANSWER_WITHIN_S, (server, how)
             await asyncio.sleep(0.5)
         await proxy.restore()
-        began, waited_for = time.monotonic(), {}
+        began, waited_for = machine_time(), {}
         while unready := await self.unready():
             waited_for = unready
-            assert time.monotonic() - began < GIVEN_UP_AFTER_S, unready
+            assert seconds_since(began) < GIVEN_UP_AFTER_S, unready
             await asyncio.sleep(0.1)
-        return time.monotonic() - began, str(waited_for)
+        return seconds_since(began), str(waited_for)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable
+import secrets
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -18,6 +19,7 @@ from kit.gateway import site
 from kit.transaction_pooler import CHOICES, transaction_pooler
 from kit.waiting import until
 from zmart.cli.errors import exit_status
+from zmart.decisions import schedule
 from zmart.errors import ReadOnly, SettingError, Unavailable, ZmartError
 from zmart.feed import redis_client
 from zmart.local.doctor import examine
@@ -181,6 +183,73 @@ async def test_a_schema_that_vanishes_is_said_and_nobody_gets_a_500(
         await asyncio.to_thread(migrate.upgrade, empty_database_url)
         assert (await until(here.gateway.readiness, lambda said: said.ready)).reason == ""
         assert (await here.get("/api/markets?limit=3")).status_code == 200
+
+
+async def test_a_schedule_whose_tables_are_gone_says_what_the_services_say(empty_database_url: str) -> None:
+    """W14: not that another product's command should be run."""
+    await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    await asyncio.to_thread(migrate.rollback, empty_database_url, "base")
+
+    async def tick() -> None: ...
+
+    with pytest.raises(Unavailable, match="run `zmart migrate up`"):
+        await schedule._run(
+            empty_database_url, "ticks", "* * * * *", tick, asyncio.Event(), True, lambda: None
+        )
+
+
+@pytest.fixture
+async def role(database_url: str) -> AsyncIterator[str]:
+    """A role that may connect and nothing else."""
+    name = f"role_{secrets.token_hex(4)}"
+    await execute(database_url, f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
+    yield name
+    await execute(database_url, f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("granted", ["", "pg_read_all_data"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS[:2], ("run", "gateway"), ("migrate", "status"), ("migrate", "up")]
+)
+async def test_a_role_without_privileges_is_said_in_one_sentence(
+    database_url: str, role: str, command: tuple[str, ...], granted: str
+) -> None:
+    """P3: also one that may read, from which row level security hides who made the schema."""
+    if granted:
+        await execute(database_url, f"GRANT {granted} TO {role}")
+    url = changed(database_url, user=role, password=SECRET)
+    if granted and command[0] != "run" and command[-1] != "up":  # they only read
+        result, _, _ = await commands.run(*command, env=commands.environment(database_url=url))
+        assert result == (1 if command == ("migrate", "status") else 0)
+        return
+    status, sentence = await output_of(*command, database_url=url)
+    assert (status, "The user of DATABASE_URL may not" in sentence) == (1, True)
+
+
+async def test_a_schema_that_we_may_not_make_is_said_in_one_sentence(
+    empty_database_url: str, role: str
+) -> None:
+    """P3: since PostgreSQL 15 only the owner of a database may."""
+    status, sentence = await output_of(
+        "migrate", "up", database_url=changed(empty_database_url, user=role, password=SECRET)
+    )
+    assert (status, "The user of DATABASE_URL may not do this" in sentence) == (1, True)
+
+
+async def test_a_database_that_cannot_hold_every_text_is_refused(database_url: str) -> None:
+    """P3."""
+    name = f"latin_{secrets.token_hex(4)}"
+    await execute(
+        database_url,
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    url = changed(database_url, database=name)
+    try:
+        for command in (("run", "gateway"), ("migrate", "up")):
+            status, sentence = await output_of(*command, database_url=url)
+            assert (status, "has the encoding LATIN1" in sentence) == (1, True)
+    finally:
+        await execute(database_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def test_a_wrong_statement_stays_a_bug(pool: Pool) -> None:

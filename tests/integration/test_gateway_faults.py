@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import httpx
 import pytest
@@ -12,6 +11,7 @@ from solders.keypair import Keypair
 
 from kit.chain_life import SOL, Driver
 from kit.gateway import Site, add_market, legacy_body, site
+from kit.machine_time import machine_time, seconds_since
 from kit.raw_client import connected, request, served
 from kit.rpc_proxy import Call, Fault, Late, Proxy, Script, honest
 from kit.tcp_proxy import TcpProxy
@@ -33,9 +33,9 @@ NEW = {
 
 
 async def timed(call) -> tuple[httpx.Response, float]:
-    began = time.monotonic()
+    began = machine_time()
     answer = await call
-    return answer, time.monotonic() - began
+    return answer, seconds_since(began)
 
 
 READS = ("/api/markets?limit=3", "/api/markets/{market}", "/api/markets/{market}/trades", "/api/status", "/")

@@ -21,7 +21,8 @@ POSTGRES_ERRORS = sorted(
 TEMPORARY = {
     "08000": Unavailable, "08001": Unavailable, "08003": Unavailable, "08004": Unavailable, "08006": Unavailable,
     "08007": Unavailable, "08P01": Unavailable, "25006": ReadOnly, "25P03": Unavailable, "25P04": Busy,
-    "40000": RolledBack, "40001": RolledBack, "40003": Unavailable, "40P01": RolledBack, "53000": Busy,
+    "40000": RolledBack, "40001": RolledBack, "40003": Unavailable, "40P01": RolledBack, "42501": Unavailable,
+    "53000": Busy,
     "53100": ReadOnly, "53200": Busy, "53300": Busy, "53400": Busy, "55006": Busy, "55P03": Busy, "57000": Unavailable,
     "57014": Busy, "57P01": Unavailable, "57P02": Unavailable, "57P03": Unavailable, "57P04": Unavailable,
     "57P05": Unavailable, "58000": Unavailable, "58030": Unavailable, "58P01": Unavailable, "58P02": Unavailable,
@@ -103,6 +104,22 @@ def test_the_sentence_names_the_error_and_its_first_line() -> None:
     assert str(store_error(problem, connected=True)) == (
         "PostgreSQL is busy (LockNotAvailableError: canceling statement)."
     )
+
+
+@pytest.mark.parametrize("code", ["42P05", "26000"])
+def test_what_a_pooler_in_transaction_mode_does_to_a_driver_is_named(code: str) -> None:
+    """P4."""
+    problem = connect_error(asyncpg.PostgresError.new({"C": code, "M": "prepared statement", "S": "ERROR"}))
+    assert (problem.setting, "pooler in transaction mode" in str(problem)) == ("DATABASE_URL", True)
+
+
+@pytest.mark.parametrize("function", ["PreCommit_Notify", "GetNewTransactionId", "GetNewMultiXactId"])
+def test_a_server_that_is_full_accepts_no_writes(function: str) -> None:
+    """W14: 54000 is a bug where a value is too large, and a condition of the server where its own numbers end."""
+    full = asyncpg.PostgresError.new({"C": "54000", "M": "full", "S": "ERROR", "R": function})
+    assert type(store_error(full, connected=True)) is ReadOnly
+    too_large = asyncpg.PostgresError.new({"C": "54000", "M": "index row", "S": "ERROR", "R": "_bt_check"})
+    assert store_error(too_large, connected=True) is None
 
 
 def test_no_address_is_told_when_the_network_fails() -> None:

@@ -22,6 +22,7 @@ from pgqueuer.queries import Queries
 
 from zmart.store import schedules
 from zmart.store.connection import connect
+from zmart.store.missing_schema import schema_error
 from zmart.store.retrying import Outages, StopSignal, pause, retrying
 
 JITTER_S = 5.0
@@ -131,5 +132,7 @@ async def _run(
 
     try:
         await manager.run()
+    except RuntimeError as problem:  # it misses its tables
+        raise await schema_error(database_url) or problem from None
     finally:
         await connection.close()

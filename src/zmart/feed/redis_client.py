@@ -28,6 +28,7 @@ _KINDS: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (exceptions.MaxConnectionsError, Busy),
     (exceptions.ClusterDownError, Unavailable),  # MASTERDOWN, too
     (exceptions.NoPermissionError, Unavailable),
+    (exceptions.AskError, Unavailable),  # MOVED, too
     (exceptions.ConnectionError, Unavailable),  # LOADING, NOAUTH and WRONGPASS, too
     (exceptions.InvalidResponse, Unavailable),  # another server than Redis
     (exceptions.TimeoutError, Unavailable),
@@ -41,13 +42,16 @@ _REFUSALS: tuple[tuple[type[Exception], str], ...] = (
         "REDIS_URL must name the password alone, without a user",
     ),
     (exceptions.NoPermissionError, "the user of REDIS_URL may not use this command or key"),
+    (exceptions.AskError, "REDIS_URL is a node of a cluster, use a single server (with replicas or without)"),
     (exceptions.InvalidResponse, "what listens at the address of REDIS_URL is no Redis"),
 )
+_NO_PERMISSION_IN_SCRIPT = "ACL failure in script"
 _CHECK_KEY = "zmart:doctor"
 _KINDS_BY_CODE: dict[str, type[StoreError]] = {
     "MISCONF": ReadOnly,  # it cannot save to its disk
     "NOREPLICAS": ReadOnly,
     "BUSY": Busy,  # a script runs
+    "UNBLOCKED": Unavailable,  # it became a replica while a client waited
 }
 """Replies that redis-py has no class for, by the first word, which is their code."""
 _MESSAGES = {
@@ -149,8 +153,8 @@ def redis_error(problem: Exception) -> StoreError | None:
     """The error of the store for one of redis-py; None for a bug (a wrong command, a key of another type)."""
     kind = next((kind for error, kind in _KINDS if isinstance(problem, error)), None)
     if kind is None and isinstance(problem, exceptions.ResponseError):
-        is_number = str(problem).startswith(_NO_DATABASE)
-        kind = Unavailable if is_number else _KINDS_BY_CODE.get(str(problem).partition(" ")[0])
+        is_refused = str(problem).startswith((_NO_DATABASE, _NO_PERMISSION_IN_SCRIPT))
+        kind = Unavailable if is_refused else _KINDS_BY_CODE.get(str(problem).partition(" ")[0])
     if kind is None:
         return None
     # The text of a failed connection holds the address; replies of the server say what is wrong.
@@ -159,5 +163,7 @@ def redis_error(problem: Exception) -> StoreError | None:
     advice = next((text for error, text in _REFUSALS if isinstance(problem, error)), "")
     if not advice and str(problem).startswith(_NO_DATABASE):
         advice = "the number of the database in REDIS_URL is too high"
+    if str(problem).startswith(_NO_PERMISSION_IN_SCRIPT):
+        advice = "the user of REDIS_URL may not use this command or key"
     setting = "REDIS_URL" if advice else ""
     return kind(f"{_MESSAGES[kind]} ({reason}){advice and f': {advice}'}.", server="Redis", setting=setting)

@@ -31,12 +31,25 @@ _BY_CODE: Mapping[str, type[StoreError]] = {
     "40001": RolledBack,
     "40003": Unavailable,  # unknown whether the statement was completed
     "40P01": RolledBack,
+    "42501": Unavailable,  # a privilege was taken, or never given
     "53100": ReadOnly,  # the disk is full
     "55006": Busy,
     "55P03": Busy,  # lock_timeout, or NOWAIT
     "57014": Busy,  # statement_timeout, or pg_cancel_backend
     "72000": Busy,
 }
+FULL_OF_NOTIFICATIONS = (
+    "its queue of notifications is full, end the session in pg_stat_activity that listens and has been in a "
+    "transaction for long"
+)
+_NO_NUMBERS = "it has no transaction numbers left, run VACUUM in all databases"
+_FULL: Mapping[str, str] = {
+    "PreCommit_Notify": FULL_OF_NOTIFICATIONS,
+    "GetNewTransactionId": _NO_NUMBERS,
+    "GetNewMultiXactId": _NO_NUMBERS,
+}
+"""By the function of PostgreSQL that reports 54000, a limit of the program: elsewhere that is a value of ours which is
+too large, a bug."""
 _BY_CLASS: Mapping[str, type[StoreError]] = {
     "08": Unavailable,  # the connection
     "53": Busy,  # too many connections, memory, limits
@@ -57,6 +70,12 @@ _REFUSALS: Mapping[str, str] = {
     ),
 }
 """By SQLSTATE. The server's own text is left out: it repeats parts of the address."""
+POOLED_ERRORS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+"""What a driver gets that prepares statements, and whose server changes between them."""
+POOLED = (
+    "DATABASE_URL leads through a connection pooler in transaction mode, where LISTEN and session locks do not last: "
+    "use the direct connection, or a pooler in session mode (on Supabase port 5432 instead of 6543)."
+)
 _CHECK = "check DATABASE_URL and that it runs"
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "its certificate is not trusted, check DATABASE_URL (sslrootcert)"),
@@ -92,6 +111,8 @@ def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
     asyncpg raises InterfaceError and InternalClientError both for a connection that has ended and for a call that is
     wrong. `connected`, the connection's state now, tells them apart.
     """
+    if (limit := _FULL.get(getattr(problem, "server_source_function", None) or "")) is not None:
+        return ReadOnly(f"PostgreSQL accepts no writes: {limit}.")
     kind = _kind(problem, connected=connected)
     return None if kind is None else kind(_sentence(kind, problem))
 
@@ -101,6 +122,8 @@ def connect_error(problem: Exception) -> StoreError:
     if isinstance(problem, asyncpg.PostgresError):
         if refusal := _REFUSALS.get(_code(problem)):
             return Unavailable(f"PostgreSQL refuses the connection: {refusal}.", setting="DATABASE_URL")
+        if isinstance(problem, POOLED_ERRORS):
+            return Unavailable(POOLED, setting="DATABASE_URL")
         kind = kind_of_code(_code(problem)) or Unavailable
         advice = "" if isinstance(problem, asyncpg.DiskFullError) else _CHECK_ADDRESS
         return kind(_sentence(kind, problem) + advice)
@@ -138,4 +161,8 @@ def _sentence(kind: type[StoreError], problem: Exception) -> str:
     reason = f"{type(problem).__name__}: {reported[0]}" if reported else type(problem).__name__
     if isinstance(problem, asyncpg.DiskFullError):
         return f"The disk of PostgreSQL is full ({reason}): free some space. Nothing has to be restarted."
+    if isinstance(problem, asyncpg.InsufficientPrivilegeError):
+        return (
+            f"The user of DATABASE_URL may not do this ({reason}): use the owner of the tables, or GRANT it."
+        )
     return f"{_MESSAGES[kind]} ({reason})."

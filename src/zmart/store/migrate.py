@@ -13,7 +13,7 @@ from zmart.errors import Busy, Invalid, StoreError
 from zmart.store import change_feed
 from zmart.store.connection import connect
 from zmart.store.driver_errors import DRIVER_ERRORS, store_error
-from zmart.store.migrations import HEAD, REVISIONS, fingerprint, oldest_code_in
+from zmart.store.migrations import HEAD, REVISIONS, UNKNOWN_REVISION, fingerprint, oldest_code_in
 from zmart.store.pool import Connection
 from zmart.store.sessions import session
 
@@ -32,9 +32,11 @@ _OTHER_MIGRATION = (
     "empty database (`zmart up --fresh` on the local stack; elsewhere create one, set DATABASE_URL and run `zmart "
     "migrate up`): the indexer reads the chain again; votes, comments and profiles stay in the old database."
 )
-_UNKNOWN_REVISION = (
-    "This database has revision {}, which this version does not know: install the version that created it."
+_OTHER_ENCODING = (
+    "The database of DATABASE_URL has the encoding {}, which cannot hold every text: create one with CREATE DATABASE "
+    "... TEMPLATE template0 ENCODING 'UTF8'."
 )
+_UNREADABLE = "The user of DATABASE_URL may not read schema_migrations: use the user that owns the tables."
 _NOT_BY_THIS_VERSION = (
     "This database has revision {}, on which this version works, but which it does not know: migrate it with the "
     "version that created it."
@@ -72,22 +74,30 @@ async def status_of(connection: Connection) -> SchemaStatus:
     """Return the same as `status`, on a connection."""
     has = await connection.fetchval(_HAS_VERSION)
     current = await connection.fetchval(_VERSION) if has else None
-    if current is None:
-        return SchemaStatus(None, HEAD)
+    if (problem := _encoding_problem(connection)) is not None or current is None:
+        return SchemaStatus(current, HEAD, problem)
     if current in REVISIONS:
         known = REVISIONS[: REVISIONS.index(current) + 1]
         return SchemaStatus(current, HEAD, await _problem(connection, known))
     oldest_code = oldest_code_in(await connection.fetchval(_COMMENT), current)
     if oldest_code is None or oldest_code > HEAD:
-        return SchemaStatus(current, HEAD, _UNKNOWN_REVISION.format(current))
+        return SchemaStatus(current, HEAD, UNKNOWN_REVISION.format(current))
     problem = await _problem(connection, REVISIONS)
     return SchemaStatus(current, HEAD, problem, is_newer=problem is None)
+
+
+def _encoding_problem(connection: Connection) -> str | None:
+    """Return that the database cannot hold every text, if it cannot."""
+    encoding = connection.get_settings().server_encoding
+    return None if encoding == "UTF8" else _OTHER_ENCODING.format(encoding)
 
 
 async def _problem(connection: Connection, known: Sequence[str]) -> str | None:
     """Return that another text than ours made the database, if it did."""
     has = await connection.fetchval(_HAS_FINGERPRINTS)
     recorded = dict(await connection.fetch(_FINGERPRINTS)) if has else {}
+    if has and known and not recorded:  # row level security hides them from all but the owner
+        return _UNREADABLE
     for revision in known:
         if recorded.get(revision) != fingerprint(revision):
             return _OTHER_MIGRATION.format(revision)

@@ -9,19 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import asyncpg
-
 from zmart.errors import SettingError, Unavailable
 from zmart.store.connection import connect_unprepared
+from zmart.store.driver_errors import POOLED, POOLED_ERRORS
 from zmart.store.pool import Connection
 
 _ROUNDS = 2
 _PID = "SELECT pg_backend_pid()"
-_POOLED_ERRORS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
-_POOLED = (
-    "DATABASE_URL leads through a connection pooler in transaction mode, where LISTEN and session locks do not last: "
-    "use the direct connection, or a pooler in session mode (on Supabase port 5432 instead of 6543)."
-)
 
 
 @asynccontextmanager
@@ -31,7 +25,7 @@ async def session(database_url: str) -> AsyncIterator[Connection]:
     async with AsyncExitStack() as stack:
         first, second = [await _opened(stack, database_url) for _ in range(2)]
         if await _share_backends(first, second):
-            raise SettingError(_POOLED)
+            raise SettingError(POOLED)
         await second.close()
         yield first
         await first.close()
@@ -50,7 +44,7 @@ async def _share_backends(first: Connection, second: Connection) -> bool:
         # Each twice in a row: a pooler that gives its backends in turn would else look like two sessions.
         for connection in (first, first, second, second) * _ROUNDS:
             pids[connection].add(await _backend(connection))
-    except _POOLED_ERRORS:
+    except POOLED_ERRORS:
         return True
     except Unavailable as problem:
         if "pooling mode" in str(problem):

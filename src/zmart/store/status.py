@@ -10,6 +10,7 @@ import msgspec
 from zmart.errors import ReadOnly
 from zmart.market.types import MarketId, Slot, Wallet
 from zmart.store.change_feed import Change, Topic
+from zmart.store.driver_errors import FULL_OF_NOTIFICATIONS
 from zmart.store.inbox import IS_REAL
 from zmart.store.pool import Connection, Pool
 
@@ -32,6 +33,8 @@ SELECT (SELECT count(*) FROM inbox WHERE {IS_REAL}) AS inbox_pending,
 _IS_READ_ONLY = """
 SELECT current_setting('transaction_read_only')::boolean FROM (SELECT count(*) FROM schema_migrations) AS schema
 """
+_NOTIFICATIONS = "SELECT pg_notification_queue_usage()"
+_MOST_NOTIFICATIONS = 0.98
 _EVENTS = """
 SELECT e.signature, e.ordinal, e.slot, e.name, e.event, t.indexed_at,
     (SELECT creator FROM markets WHERE market_id = $1) AS creator
@@ -92,6 +95,9 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def check(pool: Pool | Connection) -> None:
     """Return if the database has our schema and can be read and written. Raises Unavailable, Busy or ReadOnly."""
+    # also lets PostgreSQL drop what all listeners have read: after a refused NOTIFY it does not by itself
+    if await pool.fetchval(_NOTIFICATIONS) > _MOST_NOTIFICATIONS:
+        raise ReadOnly(f"PostgreSQL accepts no writes: {FULL_OF_NOTIFICATIONS}.")
     if await pool.fetchval(_IS_READ_ONLY):
         raise ReadOnly(
             "PostgreSQL accepts no writes (a stand-by, or default_transaction_read_only is on): reads are answered, "

@@ -27,6 +27,9 @@ _LIMIT = f"SET LOCAL lock_timeout = '{LOCK_WITHIN_S}s'"
 _MARK = "COMMENT ON TABLE alembic_version IS 'revision {}: code from {} on works'"
 _MARKED = re.compile(r"revision (\w+): code from (\w+) on works")
 _NO_SCHEMA = "The database of DATABASE_URL has no schema of ours: run `zmart migrate up`."
+UNKNOWN_REVISION = (
+    "This database has revision {}, which this version does not know: install the version that created it."
+)
 _OTHER_SCHEMA = (
     "The schema in DATABASE_URL has revision {}, and this version needs {}: run `zmart migrate up`."
 )
@@ -43,6 +46,8 @@ def mismatch(current: str | None) -> str | None:
     """Return what is wrong with a database of this revision (None: it has none), in a sentence; None if it is HEAD."""
     if current is None:
         return _NO_SCHEMA
+    if current not in REVISIONS:
+        return UNKNOWN_REVISION.format(current)
     return None if current == HEAD else _OTHER_SCHEMA.format(current, HEAD)
 
 
