@@ -10,8 +10,8 @@ import threading
 import time
 
 _STEP_S = 0.02
-_USUAL_S = 0.02
-"""How late a process may be woken on two busy cores."""
+_USUAL_S = 0.25
+"""How late a process may be woken on two busy cores: that is load, and counts."""
 
 
 class _Meter(threading.Thread):

@@ -25,7 +25,10 @@ schemathesis.openapi.format("cursor", st.just(""))
 
 @schemathesis.hook
 def filter_body(context: object, body: object) -> bool:
-    """Leave out texts with characters beyond U+FFFF that nobody sees: the published patterns cannot name them
-    (market/text_input.py), so they take a text of nothing else, which is refused."""
+    """Leave out texts of nothing but characters that nobody sees, if one is beyond U+FFFF: the published patterns
+    cannot name those (market/text_input.py) and take such a text, which is refused."""
     values = body.values() if isinstance(body, dict) else ()
-    return not any(isinstance(value, str) and UNSEEN.search(value) for value in values)
+    return not any(
+        isinstance(value, str) and UNSEEN.search(value) and not text_input._unseen.sub("", value).strip()
+        for value in values
+    )

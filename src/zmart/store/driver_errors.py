@@ -43,13 +43,14 @@ FULL_OF_NOTIFICATIONS = (
     "transaction for long"
 )
 _NO_NUMBERS = "it has no transaction numbers left, run VACUUM in all databases"
+_PROGRAM_LIMIT = "54000"
 _FULL: Mapping[str, str] = {
     "PreCommit_Notify": FULL_OF_NOTIFICATIONS,
     "GetNewTransactionId": _NO_NUMBERS,
     "GetNewMultiXactId": _NO_NUMBERS,
 }
-"""By the function of PostgreSQL that reports 54000, a limit of the program: elsewhere that is a value of ours which is
-too large, a bug."""
+"""By the function of PostgreSQL that reports a limit of the program: in others that is a value of ours which is too
+large, a bug."""
 _BY_CLASS: Mapping[str, type[StoreError]] = {
     "08": Unavailable,  # the connection
     "53": Busy,  # too many connections, memory, limits
@@ -111,7 +112,8 @@ def store_error(problem: Exception, *, connected: bool) -> StoreError | None:
     asyncpg raises InterfaceError and InternalClientError both for a connection that has ended and for a call that is
     wrong. `connected`, the connection's state now, tells them apart.
     """
-    if (limit := _FULL.get(getattr(problem, "server_source_function", None) or "")) is not None:
+    limit = _FULL.get(getattr(problem, "server_source_function", None) or "")
+    if limit is not None and _code(problem) == _PROGRAM_LIMIT:
         return ReadOnly(f"PostgreSQL accepts no writes: {limit}.")
     kind = _kind(problem, connected=connected)
     return None if kind is None else kind(_sentence(kind, problem))

@@ -95,14 +95,14 @@ class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 async def check(pool: Pool | Connection) -> None:
     """Return if the database has our schema and can be read and written. Raises Unavailable, Busy or ReadOnly."""
-    # also lets PostgreSQL drop what all listeners have read: after a refused NOTIFY it does not by itself
-    if await pool.fetchval(_NOTIFICATIONS) > _MOST_NOTIFICATIONS:
-        raise ReadOnly(f"PostgreSQL accepts no writes: {FULL_OF_NOTIFICATIONS}.")
     if await pool.fetchval(_IS_READ_ONLY):
         raise ReadOnly(
             "PostgreSQL accepts no writes (a stand-by, or default_transaction_read_only is on): reads are answered, "
             "writes get 503. Make it writable; nothing has to be restarted."
         )
+    # also lets PostgreSQL drop what all listeners have read: after a refused NOTIFY it does not by itself
+    if await pool.fetchval(_NOTIFICATIONS) > _MOST_NOTIFICATIONS:
+        raise ReadOnly(f"PostgreSQL accepts no writes: {FULL_OF_NOTIFICATIONS}.")
 
 
 async def as_of_slot(pool: Pool) -> Slot:
