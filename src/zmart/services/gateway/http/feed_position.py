@@ -21,7 +21,7 @@ class FeedPositionReader:
     """`position()` returns the feed's position at some moment after the call, so that no earlier commit is missed.
 
     Callers that come while one query runs share the next one. No caller waits for more than 1.5 s: those that come
-    while a query hangs give up with it.
+    while a query hangs give up with it, and the next one has only what is left of the time of who waits longest.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -29,12 +29,15 @@ class FeedPositionReader:
         """The changes up to the last position that was returned."""
         self._pool = pool
         self._waiting: list[asyncio.Future[FeedPosition]] = []
+        self._waiting_since_s = 0.0
         self._reading: asyncio.Task[None] | None = None
 
     async def position(self) -> FeedPosition:
         """Return the position. Raises StoreError; TimeoutError when the database does not answer."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[FeedPosition] = loop.create_future()
+        if not self._waiting:
+            self._waiting_since_s = loop.time()
         self._waiting.append(waiter)
         if self._reading is None:
             self._reading = loop.create_task(self._read())
@@ -45,7 +48,7 @@ class FeedPositionReader:
             while self._waiting:
                 waiters, self._waiting = self._waiting, []
                 try:
-                    async with asyncio.timeout(_WITHIN_S):
+                    async with asyncio.timeout_at(self._waiting_since_s + _WITHIN_S):
                         position = await self._read_position()
                 except Exception as problem:
                     if isinstance(problem, TimeoutError):
