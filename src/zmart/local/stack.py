@@ -23,7 +23,7 @@ from zmart.local.ports import NAMES, choose_ports
 from zmart.local.postgres import Postgres
 from zmart.local.processes import private_folder, start_command
 from zmart.local.state_files import write_state
-from zmart.local.supervision import SupervisedProgram, Supervisor
+from zmart.local.supervision import ANSWER_SECONDS, SupervisedProgram, Supervisor
 from zmart.local.valkey import Valkey
 from zmart.market.json_input import JSON_ERRORS
 from zmart.services.contract import SERVICES
@@ -102,11 +102,6 @@ class LocalStack:
             self.settings.local_chain_growth_mib,
         )
 
-    @property
-    def supervisor(self) -> Supervisor:
-        """Return the stack's supervisord."""
-        return supervisor_of(self.home)
-
     def programs(self) -> list[SupervisedProgram]:
         """Return every process in start order; the reverse is the stop order."""
         return [*self.servers(), *(_python(name, SERVICE_GROUP, "run", name) for name in SERVICES)]
@@ -177,9 +172,13 @@ class LocalStack:
         }
 
     def ready_urls(self) -> dict[str, str]:
-        """Return the /ready address of each of the six services."""
+        """Return where each of our programs says whether it is ready: the six services, and the providers if they are
+        embedded."""
         host = reachable_host(self.settings)
-        return {name: f"http://{host}:{self.ports[port]}/ready" for name, port in SERVICES.items()}
+        urls = {name: f"http://{host}:{self.ports[port]}/ready" for name, port in SERVICES.items()}
+        if self.parts.providers:
+            urls["providers"] = f"http://127.0.0.1:{self.ports['local_providers_port']}/health"
+        return urls
 
 
 def erase_home(settings: Settings) -> None:
@@ -196,9 +195,9 @@ def erase_home(settings: Settings) -> None:
             path.unlink()
 
 
-def supervisor_of(home: Path) -> Supervisor:
-    """Return the supervisord of the stack in `home`, running or not."""
-    return Supervisor(home / "run", home / "logs")
+def supervisor_of(home: Path, answer_s: float = ANSWER_SECONDS) -> Supervisor:
+    """Return the supervisord of the stack in `home`, running or not; calls wait `answer_s` seconds for its answer."""
+    return Supervisor(home / "run", home / "logs", answer_s)
 
 
 def addon_folder(settings: Settings) -> Path:

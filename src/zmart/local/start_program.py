@@ -61,19 +61,28 @@ def die_with_parent(signal_number: int, parent: int) -> None:
             sys.exit(CANNOT_START)
 
 
+def parse(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the options, and the program with its arguments."""
+    split = arguments.index("--")
+    return dict(zip(arguments[:split:2], arguments[1:split:2], strict=True)), arguments[split + 1 :]
+
+
+def apply(options: dict[str, str]) -> None:
+    """Change the user and bind this process to its parent's life."""
+    parent = parent_of_ours(options)
+    if options.get("--as") == "namespace":
+        enter_namespace()
+    elif options.get("--as") == "nobody":
+        become_nobody()
+    if "--die-with-parent" in options:
+        die_with_parent(int(options["--die-with-parent"]), parent)
+
+
 def main(arguments: list[str]) -> None:
     """Read the options, change the user, and become the program."""
-    split = arguments.index("--")
-    options = dict(zip(arguments[:split:2], arguments[1:split:2], strict=True))
-    command = arguments[split + 1 :]
+    options, command = parse(arguments)
     try:
-        parent = parent_of_ours(options)
-        if options.get("--as") == "namespace":
-            enter_namespace()
-        elif options.get("--as") == "nobody":
-            become_nobody()
-        if "--die-with-parent" in options:
-            die_with_parent(int(options["--die-with-parent"]), parent)
+        apply(options)
         os.execvp(command[0], command)  # noqa: S606  (no shell, on purpose)
     except OSError as problem:
         print(f"cannot start {command[0]}: {problem}", file=sys.stderr)

@@ -43,7 +43,10 @@ class StackStart:
         self._stack = stack
         self._on_progress = on_progress
         self._say = say
-        self._waiter = ReadinessWaiter(stack.supervisor, START_SECONDS)
+        # It imports libraries when the first of our programs starts, and answers nobody meanwhile.
+        self._supervisor = supervisor_of(stack.home, START_SECONDS)
+        self._waiter = ReadinessWaiter(self._supervisor, START_SECONDS)
+        self._chain_begun = threading.Event()
 
     @property
     def stop(self) -> threading.Event:
@@ -58,7 +61,7 @@ class StackStart:
         process = self._supervisord(stop_with_us)
         self._waiter.is_alive = lambda: process.poll() is None
         try:
-            self._waiter.until("supervisord", self._stack.supervisor.answers)
+            self._waiter.until("supervisord", self._supervisor.answers)
             self._servers()
             self._services()
         except BaseException:
@@ -69,8 +72,7 @@ class StackStart:
         return process
 
     def _supervisord(self, stop_with_us: bool) -> subprocess.Popen[bytes]:
-        stack = self._stack
-        supervisor = stack.supervisor
+        stack, supervisor = self._stack, self._supervisor
         supervisor.write_config(stack.programs(), Path.cwd())
         command = supervisor.command()
         if stop_with_us:
@@ -130,16 +132,20 @@ class StackStart:
         assert server is not None
         self._on_progress("chain", "starting")
         server.prepare()
-        self._run("chain", server.answers)
+        self._supervisor.start("chain:chain")
+        self._chain_begun.set()
+        self._waiter.until("chain", server.answers)
 
     def _start_providers(self) -> None:
         self._on_progress("providers", "starting")
-        url = f"http://127.0.0.1:{self._stack.ports['local_providers_port']}/health"
+        if self._stack.chain is not None:  # what takes longest begins first
+            self._waiter.until("chain", self._chain_begun.is_set)
+        url = self._stack.ready_urls()["providers"]
         self._run("providers", lambda: fetch_report(url).ready)
         self._on_progress("providers", "ready")
 
     def _run(self, name: str, condition: Callable[[], bool]) -> None:
-        self._stack.supervisor.start(f"{name}:{name}")
+        self._supervisor.start(f"{name}:{name}")
         self._waiter.until(name, condition)
 
     def _program(self) -> None:
@@ -183,7 +189,7 @@ class StackStart:
     def _services(self) -> None:
         for name in SERVICES:
             self._on_progress(name, "starting")
-        self._stack.supervisor.start(*(f"{SERVICE_GROUP}:{name}" for name in SERVICES))
+        self._supervisor.start(*(f"{SERVICE_GROUP}:{name}" for name in SERVICES))
         answers: dict[str, ReadinessReport] = {}
         with ThreadPoolExecutor(len(SERVICES)) as threads:
             waits = [partial(self._service, name, answers) for name in SERVICES]

@@ -1,18 +1,24 @@
-"""Run supervisord so that it gives no program up and survives a full disk: python -m zmart.local.supervisord -c <file>.
+"""Run supervisord so that it gives no program up, survives a full disk and starts our programs fast:
+python -m zmart.local.supervisord -c <file>.
 
 supervisord itself waits a second longer before each start of a program that keeps ending, gives it up after
-`startretries`, and ends when neither its log nor its standard error can be written.
+`startretries`, and ends when neither its log nor its standard error can be written. It closes each possible file of a
+program one by one, and executes each.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from supervisor import loggers, process, supervisord
 from supervisor.states import ProcessStates
+
+from zmart.local.forked_start import ForkedCommand, import_libraries
 
 LONGEST_PAUSE_S = 3
 """Between two starts of a program: with the start itself it runs at most 5 s after its fault is over."""
@@ -23,6 +29,9 @@ class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor
 
     backoff: int
     delay: float
+    laststop: float
+    pipes: dict[str, int]
+    has_libraries: ClassVar[bool] = False
 
     def change_state(self, new_state: int, expected: bool = True) -> object:
         """Enter a state; `backoff`, the count that ends in giving up, is the pause in seconds, too."""
@@ -31,6 +40,29 @@ class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor
             self.backoff = min(self.backoff, LONGEST_PAUSE_S)
             self.delay = min(self.delay, time.time() + LONGEST_PAUSE_S)
         return result
+
+    def spawn(self) -> object:
+        """Start it. Our own programs are forked at first; what is started again is executed, as it is installed by
+        then."""
+        if self._forked() and not PersistentProcess.has_libraries:
+            PersistentProcess.has_libraries = True
+            import_libraries()
+        return super().spawn()
+
+    def _forked(self) -> ForkedCommand | None:
+        return ForkedCommand.of(shlex.split(self.config.command)) if self.laststop == 0 else None
+
+    def _spawn_as_child(self, filename: str, argv: list[str]) -> None:
+        forked = self._forked()
+        if forked is not None:
+            self.config.options.execve = lambda filename, argv, environment: forked.run(environment)
+        super()._spawn_as_child(filename, argv)
+
+    def _prepare_child_fds(self) -> None:
+        """Replace the standard files and close all others, in one call of the kernel."""
+        for number, pipe in enumerate(("child_stdin", "child_stdout", "child_stdout")):
+            os.dup2(self.pipes[pipe], number)
+        os.closerange(3, self.config.options.minfds)
 
 
 class LossyFileHandler(loggers.RotatingFileHandler):  # type: ignore[misc]  # supervisor publishes no types

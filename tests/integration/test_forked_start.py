@@ -1,0 +1,164 @@
+"""A program that supervisord forks behaves as one that it executes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kit.waiting import wait_for
+from zmart.local import process_group
+from zmart.local.forked_start import LIBRARIES, ForkedCommand
+from zmart.local.processes import start_command
+from zmart.local.supervision import SupervisedProgram, Supervisor
+
+REPORT = """\
+import json, os, signal, sys, time
+handled = [s.name for s in signal.Signals if signal.getsignal(s) not in (signal.SIG_DFL, signal.SIG_IGN)]
+report = {
+    "libraries": "litestar" in sys.modules,
+    "ours": [name for name in sys.modules if name.startswith("zmart.")],
+    "names": [__name__, sys.modules["__main__"].__name__, *sys.argv[1:]],
+    "handled": handled,
+    "files": len(os.listdir("/proc/self/fd")),
+    "group": os.getpgid(0) == os.getpid(),
+    "process": os.environ["SUPERVISOR_PROCESS_NAME"],
+}
+with open("REPORTS", "a") as file:
+    print(json.dumps(report), file=file)
+time.sleep(600)
+"""
+FORK = """\
+import os, sys
+from zmart.local.forked_start import ForkedCommand, import_libraries
+import_libraries()
+pid = os.fork()
+if pid == 0:
+    ForkedCommand.of(sys.argv[1:]).run(dict(os.environ))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+ENDS = {
+    "its end": "print('done')",
+    "a status": "import sys; print('begun', end=''); sys.exit(3)",
+    "a sentence": "import sys; sys.exit('It cannot start.')",
+    "no status": "import sys; sys.exit()",
+    "a bug": "import sys; sys.tracebacklimit = 0; 1 / 0",
+    "a thread that goes on": (
+        "import threading, time; late = lambda: (time.sleep(0.2), print('thread'))\n"
+        "threading.Thread(target=late).start(); print('main')"
+    ),
+    "what is registered for the end": "import atexit; atexit.register(print, 'last'); print('first')",
+    "SIGTERM": "import os, signal; os.kill(os.getpid(), signal.SIGTERM); import time; time.sleep(60)",
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    process_group.end_members(tmp_path)
+
+
+def module(home: Path, text: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command that runs a module of this text, and its environment."""
+    (home / "module_of_test.py").write_text(text)
+    command = start_command(
+        [sys.executable, "-m", "module_of_test", "one", "two words"], die_with_parent=signal.SIGTERM
+    )
+    return command, {
+        **os.environ,
+        **process_group.mark(home),
+        "PYTHONPATH": str(home),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def test_a_program_is_forked_at_first_and_executed_when_it_is_started_again(home: Path) -> None:
+    reports = home / "reports"
+    command, environment = module(home, REPORT.replace("REPORTS", str(reports)))
+    supervisor = Supervisor(home / "run", home / "logs")
+    supervisor.write_config([SupervisedProgram(name="a", group="a", command=tuple(command))], home)
+    process = subprocess.Popen(
+        supervisor.command(),
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(supervisor.answers)
+    supervisor.start("a:a")
+
+    def lines() -> list[dict[str, object]]:
+        return [json.loads(line) for line in reports.read_text().splitlines()] if reports.exists() else []
+
+    wait_for(lambda: len(lines()) == 1)
+    pid = supervisor.processes()[0].pid
+    shown = psutil.Process(pid).cmdline()
+    assert shown[1:5] == ["-m", "module_of_test", "one", "two"], "ps shows supervisord"
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: len(lines()) == 2)
+    forked, executed = lines()
+    assert (forked.pop("libraries"), executed.pop("libraries")) == (True, False)
+    ours = forked.pop("ours")
+    assert isinstance(ours, list)
+    assert all(name.startswith(("zmart.local", "zmart.errors", "zmart.hidden_packages")) for name in ours), (
+        ours
+    )
+    assert executed.pop("ours") == []
+    assert forked == executed
+    process.kill()
+    process.wait()
+    wait_for(lambda: not process_group.members(home))
+
+
+@pytest.mark.parametrize("text", ENDS.values(), ids=ENDS.keys())
+def test_a_forked_program_ends_as_an_executed_one(home: Path, text: str) -> None:
+    command, environment = module(home, text)
+    executed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    forked = subprocess.run(
+        [sys.executable, "-c", FORK, *command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (forked.returncode, forked.stdout) == (executed.returncode % 256, executed.stdout)
+    assert forked.stderr.splitlines()[-1:] == executed.stderr.splitlines()[-1:]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["/bin/true"],
+        [sys.executable, "-m", "zmart.cli"],
+        start_command(["/bin/true", "-m", "zmart.cli"], die_with_parent=signal.SIGTERM),
+        start_command([sys.executable, "-c", "pass"], die_with_parent=signal.SIGTERM),
+    ],
+)
+def test_other_programs_are_executed(command: list[str]) -> None:
+    assert ForkedCommand.of(command) is None
+
+
+def test_libraries_bring_no_module_and_no_metric_of_ours() -> None:
+    """A program exports the metrics that its own modules define."""
+    code = (
+        "import sys; from zmart.local.forked_start import import_libraries; import_libraries()\n"
+        "from prometheus_client import REGISTRY\n"
+        "print(sorted(name for name in sys.modules if name.startswith('zmart')))\n"
+        "print([m.name for m in REGISTRY.collect() if not m.name.startswith(('python_', 'process_'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules, metrics = done.stdout.splitlines()
+    assert metrics == "[]"
+    assert set(json.loads(modules.replace("'", '"'))) <= {
+        *("zmart", "zmart.errors", "zmart.hidden_packages"),
+        *("zmart.local", "zmart.local.forked_start", "zmart.local.start_program"),
+    }
+
+
+def test_every_library_is_there() -> None:
+    """One that was renamed would only make the start slow."""
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-c", code, *LIBRARIES], check=True)
