@@ -201,6 +201,9 @@ async def test_a_trade_beyond_the_wallet_is_refused_before_it_is_tried(
         of_wallet = f"**/api/users/{link.removeprefix('/wallets/')}/balance"
         await page.route(of_wallet, lambda route: route.fulfill(json={"lamports": 1_000_000_000}))
         await _cannot(page, "Buy YES", "SOL to spend", "1.5", "SOL, and the wallet has 1.000.")
+        await _cannot(
+            page, "Buy YES", "SOL to spend", "1", "the network takes a fee: Max leaves enough for it."
+        )
         await page.get_by_role("button", name="Max").click()
         await expect(page.get_by_label("SOL to spend")).to_have_value("0.99")
         await expect(send).to_be_enabled()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -91,6 +93,21 @@ def test_proceeds_below_the_minimum_are_slippage() -> None:
     assert MODEL.sell_total(MARKET, FEES, True, SOL, net).net == net
     with refusal("SlippageExceeded"):
         MODEL.sell_total(MARKET, FEES, True, SOL, net + 1)
+
+
+@pytest.mark.parametrize("name", ["v069", "reference"])
+def test_a_refused_trade_says_its_amounts_in_sol(name: str) -> None:
+    """P7: people see these sentences."""
+    model, market = pricing_model(name), Quantities(3 * SOL, 2 * SOL, 200 * SOL)
+    refused = [
+        (lambda: model.buy_total(market, FEES, True, 9_999), "a trade is at least 0.00001 SOL"),
+        (lambda: model.sell_total(market, FEES, True, 10_000), "and a trade is at least 0.00001 SOL"),
+        (lambda: model.sell_total(market, FEES, True, SOL, 2 * SOL), "SOL after fees, less than 2 SOL"),
+    ]
+    for trade, sentence in refused:
+        with pytest.raises(PricingError, match=re.escape(sentence)) as caught:
+            trade()
+        assert "lamports" not in str(caught.value)
 
 
 def test_no_shares_have_no_price() -> None:

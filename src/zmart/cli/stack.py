@@ -151,6 +151,8 @@ def setup() -> None:
 
     private_folder(settings().zmart_home)
     folder = addon_folder(settings())
+    if not node.is_installed(folder):  # npm is silent while it waits for a registry
+        typer.echo(f"npm installs the local chain into {folder} ...", err=True)
     done = node.is_installed(folder) or node.install(folder, node.find_node(settings().local_node_bin))
     typer.echo(f"The local chain is installed in {folder}." if done else f"{folder} is complete.")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from zmart.errors import PricingError
+from zmart.market.amounts import amount_text
 from zmart.market.pricing.constants import MIN_TRADE_LAMPORTS, fits_u64
 from zmart.market.pricing.fees import FeeSchedule, TradeFees
 from zmart.market.pricing.model import BuyQuote, PricedShares, Quantities, SellQuote
 from zmart.market.types import Lamports, PriceE9, Shares
+
+_LEAST = f"{amount_text(MIN_TRADE_LAMPORTS)} SOL"
 
 
 class QuotingModel(ABC):
@@ -41,14 +44,17 @@ class QuotingModel(ABC):
         """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or an error of the arithmetic."""
         fits_u64(target_cost_lamports, "target_cost")
         if target_cost_lamports < MIN_TRADE_LAMPORTS:
-            raise PricingError("TradeTooSmall", f"a trade is at least {MIN_TRADE_LAMPORTS} lamports")
+            raise PricingError("TradeTooSmall", f"a trade is at least {_LEAST}")
         q_yes, q_no, b = quantities.q_yes, quantities.q_no, quantities.b
         trade = self.buy(q_yes, q_no, b, outcome, self._budget_before_fees(fees, target_cost_lamports))
         self._refuse_empty(trade)
         paid = self._fees_of(fees, trade.cost)
         total = Lamports(trade.cost + paid.total)
         if total > target_cost_lamports:
-            raise PricingError("SlippageExceeded", f"{total} lamports is more than {target_cost_lamports}")
+            bound = amount_text(target_cost_lamports)
+            raise PricingError(
+                "SlippageExceeded", f"{amount_text(total)} SOL with fees, more than {bound} SOL"
+            )
         return BuyQuote(
             shares=trade.shares,
             cost=trade.cost,
@@ -69,11 +75,15 @@ class QuotingModel(ABC):
         """As in PricingModel. Raises TradeTooSmall, SlippageExceeded or an error of the arithmetic."""
         gross = self.sell(quantities.q_yes, quantities.q_no, quantities.b, outcome, shares)
         if gross < MIN_TRADE_LAMPORTS:
-            raise PricingError("TradeTooSmall", f"{gross} lamports is less than {MIN_TRADE_LAMPORTS}")
+            brings = f"these shares bring {amount_text(gross)} SOL"
+            raise PricingError("TradeTooSmall", f"{brings}, and a trade is at least {_LEAST}")
         paid = self._fees_of(fees, gross)
         net = Lamports(gross - paid.total)
         if net < min_proceeds_lamports:
-            raise PricingError("SlippageExceeded", f"{net} lamports is less than {min_proceeds_lamports}")
+            bound = amount_text(min_proceeds_lamports)
+            raise PricingError(
+                "SlippageExceeded", f"{amount_text(net)} SOL after fees, less than {bound} SOL"
+            )
         return SellQuote(
             shares=Shares(shares),
             gross=gross,

@@ -9,7 +9,7 @@ _MESSAGES = {
     "SlippageExceeded": "The price moved beyond your bound: ask for a new quote, or allow more slippage.",
     "InsufficientShares": "The wallet holds fewer shares of that side than you want to sell.",
     "InsufficientLiquidity": "The market's account does not hold enough to pay this out now.",
-    "TradeTooSmall": "The trade is too small: a trade is at least 10,000 lamports.",
+    "TradeTooSmall": "The trade is too small: a trade is at least 0.00001 SOL.",
     "InvalidMarketState": "The market is not in the state that this needs: read its state again.",
     "InvalidStateTransition": "The market is not in the state that this needs: read its state again.",
     "ProtocolPaused": "The protocol is paused: nothing is created or traded until its admin resumes it.",

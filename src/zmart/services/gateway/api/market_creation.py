@@ -12,6 +12,7 @@ from litestar import post
 
 from zmart.client.shapes import transactions as shapes
 from zmart.errors import ChainError, Invalid, refuse_invalid
+from zmart.market.amounts import amount_text
 from zmart.market.published import same_named
 from zmart.market.types import Lamports, MarketId, Shares
 from zmart.proofs.market_document import MarketDraft
@@ -108,7 +109,7 @@ def _checked(context: AppContext, data: NewMarket) -> MarketDraft:
         sentence = f"b_parameter must be at least {least_b}, else nobody can trade."
         problems.append(Invalid("b_parameter", sentence))
     elif deposit < (least_deposit := context.pricing.min_deposit(b)):
-        sentence = f"initial_liquidity must be at least {least_deposit} lamports for this b."
+        sentence = f"initial_liquidity must be at least {least_deposit} ({amount_text(least_deposit)} SOL) for this b."
         problems.append(Invalid("initial_liquidity", sentence))
     refuse_invalid(problems)
     return MarketDraft(

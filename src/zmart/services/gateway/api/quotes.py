@@ -6,7 +6,7 @@ import msgspec
 
 from zmart.client.shapes.tape import Quote, QuotedFees
 from zmart.errors import Conflict, Invalid
-from zmart.market.amounts import price_text, ratio_text
+from zmart.market.amounts import amount_text, price_text, ratio_text
 from zmart.market.outcomes import side_name
 from zmart.market.pricing import BuyQuote, FeeSchedule, PricingModel, Quantities, SellQuote
 from zmart.market.types import PRICE_ONE, Lamports, MarketId, Shares, Side
@@ -65,7 +65,10 @@ def _buy(
     if order.shares is not None:
         exact = pricing.cost_of_shares(quantities, fees, order.outcome, order.shares)
         if target is not None and exact > target:
-            raise Conflict(f"These shares cost {exact} lamports now, which is more than max_cost ({target}).")
+            cost, bound = amount_text(exact), amount_text(target)
+            raise Conflict(
+                f"These shares cost {cost} SOL now with fees, which is more than max_cost ({bound} SOL)."
+            )
         raised = -(-exact * (_FULL_BPS + (order.slippage_bps or 0)) // _FULL_BPS)
         target = raised if target is None else min(raised, target)
     assert target is not None

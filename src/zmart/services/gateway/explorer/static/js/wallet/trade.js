@@ -7,6 +7,7 @@ import { api, words } from "./api.js";
 const REST_MS = 200;
 const RETRY_MS = 2000;
 const FEE_RESERVE = 10_000_000n; // for the fee and the rent of a first position
+const SIGNATURE_FEE = 5_000n; // the least that the network takes
 let form = null;
 let timer = 0;
 let market = "";
@@ -141,7 +142,8 @@ function whyNotBuy(quote, has) {
   if (form.dataset.model === "reference" && quote.total >= quote.shares) {
     return "You would pay more than the most that it can pay: a share pays 1 SOL if it wins, and nothing if not.";
   }
-  if (has === null || quote.total <= has) return "";
+  if (has === null || quote.total + SIGNATURE_FEE <= has) return "";
+  if (quote.total <= has) return `This costs all of the wallet's ${sol(has)} SOL, and the network takes a fee: Max leaves enough for it.`;
   return `This costs ${sol(quote.total)} SOL, and the wallet has ${sol(has)}.`;
 }
 
