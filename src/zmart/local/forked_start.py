@@ -39,13 +39,13 @@ _ARG_START = 45
 
 
 def import_libraries() -> None:
-    """Import what the programs share. What is missing is left to the program that needs it, which says so."""
+    """Import what the programs share. What fails is left to the program that needs it, which says so in its log."""
     gc.disable()  # imports make no garbage
-    with suppress(ImportError):
+    with suppress(Exception):
         import_module("typer.main")
     with hidden("rich"), hidden("opentelemetry"):  # as our own modules do
         for name in LIBRARIES:
-            with suppress(ImportError):
+            with suppress(Exception):
                 import_module(name)
     gc.freeze()  # the collector writes to no page that is shared from now on
     gc.enable()

@@ -50,6 +50,7 @@ log = structlog.get_logger()
 def run(name: str, settings: Settings) -> None:
     """Blocks until SIGTERM or SIGINT; raises what ended the service otherwise."""
     logs.configure(settings, name)
+    log.info("service starts", pid=os.getpid(), version=VERSION, commit=commit())
     export: TraceExport | None = None
     try:
         export = traces.start(name)
@@ -63,7 +64,6 @@ def run(name: str, settings: Settings) -> None:
 
 
 async def _run(name: str, settings: Settings, export: TraceExport | None = None) -> None:
-    log.info("service starts", pid=os.getpid(), version=VERSION, commit=commit())
     metrics.build_info.labels(VERSION, commit()).set(1)
     service = await create_service(name, settings)
     leave_to_rest()
