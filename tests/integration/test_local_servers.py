@@ -77,8 +77,10 @@ async def test_postgres_keeps_its_rows_after_kill_9(new_postgres: Postgres) -> N
     new_postgres.start()
     await fetch_value(new_postgres.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
     assert new_postgres._process is not None
+    others = psutil.Process(new_postgres._process.pid).children(recursive=True)
     new_postgres._process.kill()
     new_postgres._process.wait()
+    psutil.wait_procs(others, timeout=30)  # a server refuses to start beside processes of the one before
     new_postgres.start()
     assert await fetch_value(new_postgres.url(), "SELECT answer FROM kept") == 42
 

@@ -15,6 +15,7 @@ from zmart.errors import StoreError, ZmartError
 from zmart.feed import metrics
 from zmart.feed.redis_client import RedisClient
 from zmart.feed.stream import FeedStream
+from zmart.feed.tasks import retrieve
 from zmart.feed.wire import WireMessage, encode
 from zmart.store import change_feed
 from zmart.store.pool import Pool
@@ -126,7 +127,7 @@ class FeedReader:
         if self._reading is None:
             reading = self._stream.read_after(self.position, _BATCH, _BLOCK_MS)
             self._reading = asyncio.create_task(reading)
-            self._reading.add_done_callback(_retrieve)
+            self._reading.add_done_callback(retrieve)  # it may be given up
         woken = asyncio.create_task(self._woken.wait())
         try:
             until_poll_s = max(_REDIS_GRACE_S, self._poll_at - time.monotonic())
@@ -171,9 +172,3 @@ class FeedReader:
                 await self._woken.wait()
         except TimeoutError:
             return
-
-
-def _retrieve(reading: asyncio.Task[list[WireMessage]]) -> None:
-    """Take the error of a reading that may be given up before anyone takes its result."""
-    if not reading.cancelled():
-        reading.exception()

@@ -1,9 +1,10 @@
-"""End asyncio tasks reliably."""
+"""End asyncio tasks reliably, and take what they raise."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 _RETRY_S = 0.2
 
@@ -19,3 +20,12 @@ async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=_RETRY_S)
+
+
+def retrieve(task: asyncio.Future[Any]) -> None:
+    """Take the exception of a task that has ended: a callback for one that others await by `asyncio.shield`.
+
+    It is raised for each of them. If all have gone before, asyncio would report it as one that nobody looked at.
+    """
+    if not task.cancelled():
+        task.exception()

@@ -11,6 +11,7 @@ import msgspec
 from zmart.feed import rows
 from zmart.feed.channels import Channel, ChannelKind
 from zmart.feed.shapes import MarketsSnapshot, Tallies, VotesSnapshot
+from zmart.feed.tasks import retrieve
 from zmart.market.identifiers import MarketRef, parse_market
 from zmart.market.types import MarketId
 from zmart.store import live_state, markets
@@ -66,6 +67,7 @@ class ChannelStates:
         reading = self._reading.get(name)
         if reading is None:
             reading = self._reading[name] = asyncio.create_task(self._read(channel, name))
+            reading.add_done_callback(retrieve)
         return await asyncio.shield(reading)
 
     async def market_id(self, market: str) -> MarketId | None:

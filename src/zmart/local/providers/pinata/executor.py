@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from zmart.feed.tasks import retrieve
 from zmart.local.providers.http import HttpRequest
 from zmart.local.providers.pinata.forms import FILE_MAX_BYTES, FRAME_MAX_BYTES, UploadForm
 from zmart.local.providers.pinata.pins import Label, Pin, PinStore
@@ -45,4 +46,5 @@ class PinExecutor:
     async def _do(self, job: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
         # Shielded: a caller that disconnects must not close the file while the thread uses it.
         work = asyncio.get_running_loop().run_in_executor(self._thread, lambda: job(*arguments, **options))
+        work.add_done_callback(retrieve)
         return await asyncio.shield(work)

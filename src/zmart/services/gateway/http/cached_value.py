@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from zmart.feed.tasks import retrieve
+
 Value = TypeVar("Value")
 
 
@@ -46,5 +48,4 @@ class CachedValue(Generic[Value]):
 
     def _end(self, reading: asyncio.Task[Value]) -> None:
         self._reading = None
-        if not reading.cancelled():
-            reading.exception()  # raised for callers that wait; if there are none, the next read raises it
+        retrieve(reading)

@@ -11,6 +11,7 @@ import asyncio
 from time import perf_counter
 
 from zmart.errors import NotFound
+from zmart.feed.tasks import retrieve
 from zmart.market.types import Slot
 from zmart.services.client_addresses import ClientAddresses
 from zmart.services.contract import AsgiApp, Receive, Scope, Send
@@ -142,6 +143,7 @@ class ResponseCache:
         if route.reading is None or route.reading_at != feed_at:
             route.reading_at = feed_at
             route.reading = asyncio.create_task(self._read_and_keep(route, feed_at))
+            route.reading.add_done_callback(retrieve)
         return await asyncio.shield(route.reading)
 
     async def _read_and_keep(self, route: CachedRoute, feed_at: FeedAt) -> CachedResponse:
