@@ -129,6 +129,24 @@ def test_kill_9_of_a_server_is_healed(shared: Home, name: str) -> None:
     assert shared.ps()[name]["restarts"] == before["restarts"] + 1 + refused
 
 
+def test_what_a_ready_service_lacks_is_named_alike_by_every_command(shared: Home) -> None:
+    """C9, W15: a Redis that has become a replica: everything is read and traded, and nobody can sign in."""
+    reason = "Nobody can sign in; sessions continue."
+    assert shared.zmart("redis-cli", "REPLICAOF", "127.0.0.1", "9").returncode == 0
+    try:
+        wait_for(lambda: reason in shared.processes()["gateway"].reason)
+        assert shared.processes()["gateway"].ready is True
+        refused = "Redis accepts no writes (ReadOnlyError: You can't write against a read only replica.)."
+        assert shared.ps()["gateway"]["reason"] == f"{refused} {reason}"
+        doctor = shared.zmart("doctor")
+        assert doctor.returncode == 1
+        assert "The gateway is ready, but Redis accepts no writes" in doctor.stdout
+    finally:
+        assert shared.zmart("redis-cli", "REPLICAOF", "NO", "ONE").returncode == 0
+    wait_for(lambda: not shared.processes()["gateway"].reason)
+    assert shared.zmart("doctor").returncode == 0
+
+
 def test_a_service_is_restarted_by_name(shared: Home) -> None:
     before = shared.ps()["monitor"]["pid"]
     assert shared.zmart("restart", "monitor").stdout == "Restarted monitor.\n"

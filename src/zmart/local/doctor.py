@@ -183,8 +183,9 @@ def _running(settings: Settings, processes: list[ProcessInfo]) -> Iterator[Docto
     record = read_record(settings.zmart_home)
     for name, url in record.ready_paths.items() if record else ():
         answer = fetch_report(url)
-        if not answer.ready:
-            yield DoctorFinding(name, False, f"The {name} is not ready: {answer.reason}.")
+        if not answer.ready or answer.reason:
+            state = "is ready, but" if answer.ready else "is not ready:"
+            yield DoctorFinding(name, False, f"The {name} {state} {answer.reason.rstrip('.')}.")
     if parts_of(settings).chain:
         yield _chain(stack_settings())
 

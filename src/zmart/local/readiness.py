@@ -20,10 +20,11 @@ REPORT_SECONDS = 4.0
 POLL_SECONDS = 0.05
 SUPERVISOR_POLL_SECONDS = 0.25
 MAX_FAILED_STARTS = 2
+UNEXPLAINED = "not ready, without a reason"
 
 
 class ReadinessReport(msgspec.Struct, frozen=True):
-    """Hold the result of a /ready request; `reason` is for a person."""
+    """Hold the result of a /ready request; `reason` is for a person: why not, or what a ready process lacks."""
 
     ready: bool
     reason: str = ""
@@ -45,16 +46,15 @@ def fetch_report(url: str, seconds: float = REPORT_SECONDS) -> ReadinessReport:
         return ReadinessReport(ready=False, reason=f"does not answer ({type(problem).__name__})")
     finally:
         connection.close()
-    return ReadinessReport(
-        ready=response.status == 200, reason="" if response.status == 200 else _reason(body)
-    )
+    is_ready = response.status == 200
+    return ReadinessReport(ready=is_ready, reason=_reason(body) or ("" if is_ready else UNEXPLAINED))
 
 
 def _reason(body: bytes) -> str:
     try:
-        return str(json.loads(body).get("reason") or "not ready, without a reason")
+        return str(json.loads(body).get("reason") or "")
     except (ValueError, AttributeError):
-        return "not ready, without a reason"
+        return ""
 
 
 class ReadinessWaiter:
