@@ -54,6 +54,10 @@ ENDS = {
         "import threading, time; late = lambda: (time.sleep(0.2), print('thread'))\n"
         "threading.Thread(target=late).start(); print('main')"
     ),
+    "an executor that is open": (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "pool = ThreadPoolExecutor(1); pool.submit(print, 'in the pool').result()"
+    ),
     "what is registered for the end": "import atexit; atexit.register(print, 'last'); print('first')",
     "SIGTERM": "import os, signal; os.kill(os.getpid(), signal.SIGTERM); import time; time.sleep(60)",
 }
@@ -120,9 +124,9 @@ def test_a_program_is_forked_at_first_and_executed_when_it_is_started_again(home
 @pytest.mark.parametrize("text", ENDS.values(), ids=ENDS.keys())
 def test_a_forked_program_ends_as_an_executed_one(home: Path, text: str) -> None:
     command, environment = module(home, text)
-    executed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    forked = subprocess.run(
-        [sys.executable, "-c", FORK, *command], env=environment, capture_output=True, text=True, check=False
+    executed, forked = (
+        subprocess.run(how, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        for how in (command, [sys.executable, "-c", FORK, *command])
     )
     assert (forked.returncode, forked.stdout) == (executed.returncode % 256, executed.stdout)
     assert forked.stderr.splitlines()[-1:] == executed.stderr.splitlines()[-1:]
@@ -156,6 +160,23 @@ def test_libraries_bring_no_module_and_no_metric_of_ours() -> None:
         *("zmart", "zmart.errors", "zmart.hidden_packages"),
         *("zmart.local", "zmart.local.forked_start", "zmart.local.start_program"),
     }
+
+
+@pytest.mark.parametrize(
+    "raising", ["SystemExit('no license')", "BaseException('a panic')", "OSError('no file')"]
+)
+def test_a_library_that_fails_is_left_to_the_program_that_needs_it(home: Path, raising: str) -> None:
+    (home / "broken_library.py").write_text(f"raise {raising}")
+    code = (
+        "import sys; from zmart.local import forked_start\n"
+        "forked_start.LIBRARIES = ('broken_library', 'base58'); forked_start.import_libraries()\n"
+        "print('base58' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_every_library_is_there() -> None:

@@ -10,14 +10,14 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from kit.stack_home import Home
+from kit.stack_home import Home, Up
 from kit.waiting import wait_for
 from zmart.local.postgres import Postgres
 from zmart.local.process_group import members
@@ -33,9 +33,13 @@ def home(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Home]:
     assert members(home.folder) == []
 
 
+def supervisord(home: Home) -> int:
+    return int((home.folder / "run" / "supervisord.pid").read_text())
+
+
 def test_kill_9_of_up_or_of_its_supervisor_leaves_nothing(home: Home) -> None:
     up = home.up().ready()
-    os.kill(int((home.folder / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+    os.kill(supervisord(home), signal.SIGKILL)
     assert up.process.wait(30) == 1
     assert "zmart up" in up.said
     assert members(home.folder) == []
@@ -45,11 +49,21 @@ def test_kill_9_of_up_or_of_its_supervisor_leaves_nothing(home: Home) -> None:
     wait_for(lambda: not members(home.folder))
 
 
-def test_a_stop_in_the_middle_of_a_start_leaves_nothing(home: Home) -> None:
+INTERRUPTIONS: dict[str, tuple[Callable[[Up], object], str]] = {
+    "Ctrl-C": (lambda up: up.process.send_signal(signal.SIGINT), "Stopped while starting."),
+    "zmart stop": (lambda up: up.home.zmart("stop"), "Stopped while starting."),
+    "kill -9": (lambda up: os.kill(supervisord(up.home), signal.SIGKILL), "supervisord was ended by SIGKILL"),
+}
+
+
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_an_end_in_the_middle_of_a_start_leaves_nothing_and_is_said(home: Home, how: str) -> None:
+    end, said = INTERRUPTIONS[how]
     up = home.up()
     wait_for(lambda: "valkey is ready" in up.said)
-    assert up.end(signal.SIGINT) == 1
-    assert "Stopped while starting." in up.said
+    end(up)
+    assert up.process.wait(60) == 1
+    assert up.said.splitlines()[-1].startswith(said), up.said
     assert members(home.folder) == []
 
 

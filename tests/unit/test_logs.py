@@ -1,12 +1,19 @@
 """Everything that a process says is a line of its log: exceptions, warnings and crashes, too."""
 
+import io
 import json
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from rich.console import Console
+
+from zmart.cli.stack_up import StackSession
 from zmart.local.readiness import readable
+from zmart.ops.line_writer import LineWriter
 
 BEGIN = """
 import asyncio, logging, sys, threading, warnings
@@ -107,3 +114,32 @@ def test_an_error_that_ends_a_service_is_told_once_where_both_streams_are_one(tm
     assert "check DATABASE_URL" in readable(both.stdout.splitlines()[-1])
     own = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (own.returncode, own.stderr) == (both.returncode, f"{lines[-1]['error']}\n")
+
+
+def test_a_line_and_its_end_are_one_write() -> None:
+    """Two processes that write to one pipe, or one that is killed, leave no line without its end."""
+
+    class Stream(io.StringIO):
+        writes: ClassVar[list[str]] = []
+
+        def write(self, text: str) -> int:
+            self.writes.append(text)
+            return len(text)
+
+    LineWriter(Stream()).info("one line")
+    assert Stream.writes == ["one line\n"]
+
+
+def test_who_ignores_the_end_of_its_terminal_still_does_when_the_stack_starts() -> None:
+    """`nohup zmart up`"""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for ignored in (signal.SIG_IGN, signal.SIG_DFL):
+            signal.signal(signal.SIGHUP, ignored)
+            StackSession(Console(), Path())._on_signals(threading.Event())
+            assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == (ignored is signal.SIG_IGN)
+            assert callable(signal.getsignal(signal.SIGTERM))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,8 +16,9 @@ def configure_command() -> None:
     """Send warnings and errors to standard error, for a person. `zmart run` sets up those of a service instead."""
     from zmart.ops.line_writer import LineWriter
 
+    colors = sys.stderr is not None and sys.stderr.isatty()
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer()],
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(colors=colors)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=lambda *_: LineWriter(sys.stderr),
     )

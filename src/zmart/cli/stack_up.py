@@ -96,7 +96,10 @@ class StackSession:
             self._stop.set()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, end)
+            if (
+                number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+            ):  # nohup ignores it
+                signal.signal(number, end)
 
     def _say(self, sentence: str) -> None:
         self._console.print(sentence)

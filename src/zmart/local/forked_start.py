@@ -41,11 +41,11 @@ _ARG_START = 45
 def import_libraries() -> None:
     """Import what the programs share. What fails is left to the program that needs it, which says so in its log."""
     gc.disable()  # imports make no garbage
-    with suppress(Exception):
+    with suppress(BaseException):
         import_module("typer.main")
     with hidden("rich"), hidden("opentelemetry"):  # as our own modules do
         for name in LIBRARIES:
-            with suppress(Exception):
+            with suppress(BaseException):
                 import_module(name)
     gc.freeze()  # the collector writes to no page that is shared from now on
     gc.enable()
@@ -96,10 +96,8 @@ def _status(end: SystemExit) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End as the interpreter does, but for what belongs to supervisord."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    """End as the interpreter does, but for what belongs to supervisord; multiprocessing ends its forks alike."""
+    threading._shutdown()  # type: ignore[attr-defined]  # also ends the threads of executors
     atexit._run_exitfuncs()
     with suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +16,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from zmart.local.processes import StartError, last_line
-from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor
+from zmart.local.supervision import ProcessInfo, SupervisionError, Supervisor, SupervisorHangs
 
 REPORT_SECONDS = 4.0
 POLL_SECONDS = 0.05
 SUPERVISOR_POLL_SECONDS = 0.25
 MAX_FAILED_STARTS = 2
+STOPPED = "Stopped while starting."
+ENDS_WITHIN_S = 45.0
 UNEXPLAINED = "not ready, without a reason"
 
 
@@ -78,7 +82,7 @@ class ReadinessWaiter:
         """
         while not condition():
             if self.stop.wait(POLL_SECONDS):
-                raise StartInterrupted("Stopped while starting.")
+                raise StartInterrupted(STOPPED)
             self._check(name)
             if time.monotonic() > self._deadline:
                 raise StartError(
@@ -109,6 +113,25 @@ class ReadinessWaiter:
     def last_output(self, name: str) -> str:
         """Return the last line of a process's log, or the message in it if it is structured."""
         return readable(last_line(self._supervisor.logs / f"{name}.log"))
+
+
+def end_of(supervisor: Supervisor, process: subprocess.Popen[bytes]) -> str:
+    """Return a sentence if supervisord is ending, because it was told to or was killed; else an empty text."""
+    try:
+        state = supervisor.call("supervisor.getState")
+        return STOPPED if isinstance(state, dict) and state.get("statename") == "SHUTDOWN" else ""
+    except SupervisorHangs:
+        return ""
+    except SupervisionError:  # it has ended, or closes its socket at the end
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDS_WITHIN_S)
+    status = process.returncode
+    if status == 0:
+        return STOPPED
+    if status is None or status > 0:
+        return ""
+    name = signal.Signals(-status).name
+    return f"supervisord was ended by {name} while the stack was starting: run `zmart up` again."
 
 
 def readable(line: str) -> str:

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from zmart.local import process_group
 from zmart.local.chain.keys import load_keys
-from zmart.local.chain_record import keep_to_one_chain
 from zmart.local.postgres import accepts_connections
 from zmart.local.processes import private_folder, start_command
-from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, fetch_report
+from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, end_of, fetch_report
 from zmart.local.releases import record_release
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError, SupervisorHangs
@@ -64,8 +63,10 @@ class StackStart:
             self._waiter.until("supervisord", self._supervisor.answers)
             self._servers()
             self._services()
-        except BaseException:
+        except BaseException as problem:
             self.stop.set()
+            if isinstance(problem, Exception) and (end := end_of(supervisor_of(self._stack.home), process)):
+                raise StartInterrupted(end) from None  # what failed only followed from that
             raise
         self._stack.record()
         record_release(self._stack.home)
@@ -181,6 +182,8 @@ class StackStart:
         self._on_progress("schema", "ready")
 
     def _same_chain(self) -> None:
+        from zmart.local.chain_record import keep_to_one_chain  # brings the database's driver
+
         postgres, chain = self._stack.postgres, self._stack.chain
         assert postgres is not None
         assert chain is not None

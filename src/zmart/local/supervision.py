@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
-from xmlrpc.client import Fault, ServerProxy
+from xmlrpc.client import Error, Fault, ServerProxy
 
 import msgspec
 
@@ -222,7 +222,7 @@ class Supervisor:
                 f"supervisord runs and did not answer within {self._answer_s:.0f} s: `zmart stop` ends it with "
                 "everything it started, `zmart up` starts it again. No data is lost."
             ) from None
-        except (OSError, http.client.HTTPException) as problem:
+        except (OSError, http.client.HTTPException, Error) as problem:
             raise SupervisionError(f"no supervisord answers at {self.socket} ({problem})") from None
         finally:
             transport.close()

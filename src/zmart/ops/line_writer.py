@@ -7,8 +7,9 @@ from contextlib import suppress
 import structlog
 
 
-class LineWriter(structlog.PrintLogger):
-    """Write lines to a stream; what that does not take (a full disk, a reader that has ended) is lost."""
+class LineWriter(structlog.WriteLogger):
+    """Write each line in one call, so that nothing comes between it and its end; what the stream does not take (a full
+    disk, a reader that has ended) is lost."""
 
     def msg(self, message: str) -> None:
         """Write a line."""

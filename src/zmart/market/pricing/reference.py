@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from zmart.errors import PricingError
+from zmart.market.amounts import amount_text
 from zmart.market.pricing.constants import BPS_ONE, MIN_TRADE_LAMPORTS, fits_u64
 from zmart.market.pricing.fees import FeeSchedule, TradeFees
 from zmart.market.pricing.fixed_point import ONE_Q58, exp_neg, ln_1p, ratio_q58
@@ -76,8 +77,9 @@ class ReferenceModel(QuotingModel):
         """As in PricingModel. Raises as cost does for the market before, InsufficientShares, and for after."""
         fits_u64(shares, "shares")
         before = self.cost(q_yes, q_no, b)
-        if shares > (q_yes if outcome else q_no):
-            raise PricingError("InsufficientShares", "more shares than are outstanding")
+        if shares > (outstanding := q_yes if outcome else q_no):
+            sentence = f"only {amount_text(outstanding)} shares of that side are outstanding"
+            raise PricingError("InsufficientShares", sentence)
         after = Quantities(q_yes, q_no, b).after(outcome, -shares)
         return Lamports(before - self.cost(after.q_yes, after.q_no, b))
 
@@ -117,11 +119,14 @@ def _check(q_a: int, q_b: int, b: int) -> None:
     if not MIN_B <= b <= MAX_B:
         raise PricingError("InvalidBParameter", f"b must be {MIN_B} to {MAX_B}, not {b}")
     if max(q_a, q_b) > MAX_Q:
-        raise PricingError("OverflowError", f"more than {MAX_Q} shares")
+        raise PricingError("OverflowError", f"a market has at most {amount_text(MAX_Q)} shares of a side")
     if min(q_a, q_b) < 0:
         raise PricingError("UnderflowError", "shares are negative")
     if abs(q_a - q_b) > MAX_EXPONENT * b:
-        raise PricingError("ExponentTooLarge", f"the sides differ by more than {MAX_EXPONENT} b")
+        raise PricingError(
+            "ExponentTooLarge",
+            f"so many shares are beyond the last price: a side leads by {MAX_EXPONENT} b at most",
+        )
 
 
 def _potential(q_a: int, q_b: int, b: int) -> int:

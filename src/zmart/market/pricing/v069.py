@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from zmart.errors import PricingError
+from zmart.market.amounts import amount_text
 from zmart.market.pricing.constants import BPS_ONE, MIN_TRADE_LAMPORTS, U64_END, fits_u64
 from zmart.market.pricing.fees import FeeSchedule, TradeFees
 from zmart.market.pricing.model import PricedShares, Quantities
@@ -82,8 +83,9 @@ class V069Model(QuotingModel):
     def sell(self, q_yes: int, q_no: int, b: int, outcome: bool, shares: int) -> Lamports:
         """As in PricingModel. Raises InsufficientShares, then as cost does, and UnderflowError."""
         fits_u64(shares, "shares")
-        if shares > (q_yes if outcome else q_no):
-            raise PricingError("InsufficientShares", "more shares than are outstanding")
+        if shares > (outstanding := q_yes if outcome else q_no):
+            sentence = f"only {amount_text(outstanding)} shares of that side are outstanding"
+            raise PricingError("InsufficientShares", sentence)
         after = Quantities(q_yes, q_no, b).after(outcome, -shares)
         gross = self.cost(q_yes, q_no, b) - self.cost(after.q_yes, after.q_no, b)
         return Lamports(fits_u64(gross, "gross proceeds"))
@@ -156,7 +158,9 @@ def b_from_max_loss(max_loss_lamports: int) -> int:
 def exp(x_e9: int) -> int:
     """Compute the program's exp in 1e-9: a Pade (2,2) quotient, accurate below 1, falling beyond 3.46."""
     if x_e9 > MAX_EXPONENT_E9:
-        raise PricingError("ExponentTooLarge", "the sides differ by more than 20 b")
+        raise PricingError(
+            "ExponentTooLarge", "so many shares are beyond the last price: a side leads by 20 b at most"
+        )
     square = _mul(x_e9, x_e9)
     numerator = PRICE_ONE + x_e9 // 2 + square // 12
     return _div(numerator, PRICE_ONE + square // 12 - x_e9 // 2)

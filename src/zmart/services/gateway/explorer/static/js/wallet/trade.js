@@ -143,7 +143,8 @@ function whyNotBuy(quote, has) {
     return "You would pay more than the most that it can pay: a share pays 1 SOL if it wins, and nothing if not.";
   }
   if (has === null || quote.total + SIGNATURE_FEE <= has) return "";
-  if (quote.total <= has) return `This costs all of the wallet's ${sol(has)} SOL, and the network takes a fee: Max leaves enough for it.`;
+  const most = has > FEE_RESERVE ? ": Max leaves enough for it" : "";
+  if (quote.total <= has) return `This costs all of the wallet's ${sol(has)} SOL, and the network takes a fee${most}.`;
   return `This costs ${sol(quote.total)} SOL, and the wallet has ${sol(has)}.`;
 }
 
