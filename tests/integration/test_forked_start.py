@@ -55,8 +55,8 @@ ENDS = {
         "threading.Thread(target=late).start(); print('main')"
     ),
     "an executor that is open": (
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "pool = ThreadPoolExecutor(1); pool.submit(print, 'in the pool').result()"
+        "import sys; from concurrent.futures import ThreadPoolExecutor\n"
+        "sys.pool = ThreadPoolExecutor(1); sys.pool.submit(print, 'in the pool').result()"
     ),
     "what is registered for the end": "import atexit; atexit.register(print, 'last'); print('first')",
     "SIGTERM": "import os, signal; os.kill(os.getpid(), signal.SIGTERM); import time; time.sleep(60)",
