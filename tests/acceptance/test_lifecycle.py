@@ -65,6 +65,7 @@ def report(stack: Settings) -> DemoReport:
 
 def test_every_step_of_the_life_happens(report: DemoReport) -> None:
     assert report.failed_step == ""
+    assert report.ok
     assert all(step.ok for step in report.steps)
     assert len(report.steps) > 30
 

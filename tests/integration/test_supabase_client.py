@@ -134,7 +134,7 @@ async def test_a_request_that_supabase_s_client_repeats_by_itself_may_say_so(
 async def test_a_page_of_another_origin_gets_nothing(browser: Browser, here: Here, packages: Path) -> None:
     with folder_served(packages) as elsewhere:
         async with reader(browser, elsewhere) as page:
-            await _open(page, "supabase-former")  # the other one repeats what fails, for a minute
+            await _open(page, "supabase-now")
             told = await _ask(page, here)
     assert {name: answer["data"] for name, answer in told.items()} == dict.fromkeys(told)
     assert all("Failed to fetch" in answer["error"]["message"] for answer in told.values())

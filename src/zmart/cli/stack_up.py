@@ -95,11 +95,11 @@ class StackSession:
             starting.set()
             self._stop.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if (
-                number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
-            ):  # nohup ignores it
-                signal.signal(number, end)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
+            signal.signal(number, end)
 
     def _say(self, sentence: str) -> None:
         self._console.print(sentence)

@@ -23,7 +23,6 @@ POLL_SECONDS = 0.05
 SUPERVISOR_POLL_SECONDS = 0.25
 MAX_FAILED_STARTS = 2
 STOPPED = "Stopped while starting."
-ENDS_WITHIN_S = 45.0
 UNEXPLAINED = "not ready, without a reason"
 
 
@@ -115,16 +114,17 @@ class ReadinessWaiter:
         return readable(last_line(self._supervisor.logs / f"{name}.log"))
 
 
-def end_of(supervisor: Supervisor, process: subprocess.Popen[bytes]) -> str:
-    """Return a sentence if supervisord is ending, because it was told to or was killed; else an empty text."""
+def end_of(supervisor: Supervisor, process: subprocess.Popen[bytes], within_s: float) -> str:
+    """Return a sentence if supervisord is ending, because it was told to or was killed; else an empty text. One that
+    closes its socket is given `within_s` to end."""
     try:
         state = supervisor.call("supervisor.getState")
         return STOPPED if isinstance(state, dict) and state.get("statename") == "SHUTDOWN" else ""
     except SupervisorHangs:
         return ""
-    except SupervisionError:  # it has ended, or closes its socket at the end
+    except SupervisionError:
         with suppress(subprocess.TimeoutExpired):
-            process.wait(ENDS_WITHIN_S)
+            process.wait(within_s)
     status = process.returncode
     if status == 0:
         return STOPPED

@@ -65,7 +65,8 @@ class StackStart:
             self._services()
         except BaseException as problem:
             self.stop.set()
-            if isinstance(problem, Exception) and (end := end_of(supervisor_of(self._stack.home), process)):
+            end = end_of(supervisor_of(self._stack.home), process, STOP_SECONDS)
+            if end and isinstance(problem, Exception):
                 raise StartInterrupted(end) from None  # what failed only followed from that
             raise
         self._stack.record()
