@@ -116,3 +116,23 @@ async def test_a_service_that_is_stopped_ends_without_an_error() -> None:
     serving.cancel()
     with suppress(asyncio.CancelledError):
         await serving
+
+
+async def test_a_job_that_loses_a_cancellation_is_ended_all_the_same(monkeypatch):
+    """As any call to a server may before Python 3.12: a service that waited for it would not stop."""
+    monkeypatch.setattr("zmart.ops.background.ENDS_WITHIN_S", 0.01)
+    jobs = BackgroundJobs(asyncio.Event())
+    running, lost = asyncio.Event(), asyncio.Event()
+
+    async def job() -> None:
+        running.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        lost.set()
+        await asyncio.Event().wait()
+
+    jobs.start("The job", job)
+    await running.wait()
+    async with asyncio.timeout(10):
+        await jobs.end()
+    assert lost.is_set()

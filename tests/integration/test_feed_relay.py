@@ -235,6 +235,29 @@ async def test_a_stream_that_fell_behind_what_is_kept_starts_anew_and_its_reader
         assert contents(await read(fresh, 1)) == ["5"]
 
 
+async def test_a_reader_is_closed_once_its_call_to_redis_has_ended(pool, redis, monkeypatch):
+    """Before Python 3.12 a call to Redis may lose a cancellation, and connect again behind a client that is closed."""
+    lost, ended = asyncio.Event(), asyncio.Event()
+
+    async def calling(*_: object) -> list[WireMessage]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.set()
+        try:
+            return await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(FeedStream, "read_after", calling)
+    tail = FeedReader(pool, redis)
+    await tail.start()
+    await tail.next()
+    await tail.close()
+    assert lost.is_set()
+    assert ended.is_set()
+
+
 async def test_reading_on_from_an_offset_uses_the_indexes(pool):
     await pool.execute(
         "DO $$ BEGIN FOR n IN 1..3000 LOOP INSERT INTO discussions (market_id, wallet, content) "

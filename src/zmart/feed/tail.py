@@ -15,7 +15,7 @@ from zmart.errors import StoreError, ZmartError
 from zmart.feed import metrics
 from zmart.feed.redis_client import RedisClient
 from zmart.feed.stream import FeedStream
-from zmart.feed.tasks import retrieve
+from zmart.feed.tasks import end, retrieve
 from zmart.feed.wire import WireMessage, encode
 from zmart.store import change_feed
 from zmart.store.pool import Pool
@@ -65,7 +65,7 @@ class FeedReader:
 
         Raises StoreError if PostgreSQL is unavailable.
         """
-        self.close()
+        await self.close()
         head = await change_feed.head(self._pool)
         self.epoch, self.position = head.epoch, max(head.head - back, head.kept_from - 1)
         self._stream = FeedStream(self._redis, head.epoch)
@@ -95,10 +95,10 @@ class FeedReader:
             return messages[0].offset != self.position + 1
         return time.monotonic() >= self._poll_at
 
-    def close(self) -> None:
-        """Give up what is under way."""
+    async def close(self) -> None:
+        """Give up what is under way, and wait until it has ended: then the client of Redis can be closed."""
         if self._reading is not None:
-            self._reading.cancel()
+            await end([self._reading])
             self._reading = None
 
     async def _from_redis(self) -> list[WireMessage] | None:

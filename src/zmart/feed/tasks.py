@@ -9,17 +9,19 @@ from typing import Any
 _RETRY_S = 0.2
 
 
-async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def end(tasks: Iterable[asyncio.Task[Any]], retry_s: float = _RETRY_S) -> None:
     """Cancel tasks and wait until they have ended; their exceptions are not raised here.
 
-    One cancellation is not enough: before Python 3.12 `asyncio.wait_for`, which the database driver uses, loses a
-    cancellation that arrives together with the awaited result.
+    They are cancelled again every `retry_s`: as long as what they do at their end may take.
+
+    One cancellation is not enough: before Python 3.12 `asyncio.wait_for`, which the clients of PostgreSQL and Redis
+    use, loses a cancellation that arrives together with the awaited result.
     """
     running = set(tasks)
     while running:
         for task in running:
             task.cancel()
-        _, running = await asyncio.wait(running, timeout=_RETRY_S)
+        _, running = await asyncio.wait(running, timeout=retry_s)
 
 
 def retrieve(task: asyncio.Future[Any]) -> None:

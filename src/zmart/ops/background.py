@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from zmart.feed.tasks import end
 from zmart.ops import metrics
 from zmart.store.retrying import Outages
 
 RETRY_S = 2.0
 SETTLED_AFTER_S = 10.0
+ENDS_WITHIN_S = 2.0
+"""So long a job may take to end, for the rows that it deletes."""
 log = structlog.get_logger()
 
 
@@ -39,9 +42,7 @@ class BackgroundJobs:
 
     async def end(self) -> None:
         """End all jobs."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks, retry_s=ENDS_WITHIN_S)
 
     async def _run(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()

@@ -18,8 +18,9 @@ import uvicorn
 import uvloop
 
 from zmart.errors import Busy, ReadOnly, StoreError, ZmartError
+from zmart.feed.tasks import end
 from zmart.ops import logs, metrics, traces
-from zmart.ops.background import BackgroundJobs
+from zmart.ops.background import ENDS_WITHIN_S, BackgroundJobs
 from zmart.ops.disk import free_bytes, full_disk
 from zmart.ops.history import FigureRecorder
 from zmart.ops.probes import Probes
@@ -193,8 +194,7 @@ async def run_until_stopped(
         _, late = await asyncio.wait({running}, timeout=_GRACE_S)
         if late:
             log.warning("service did not stop in time", grace_s=_GRACE_S)
-            running.cancel()
-            await asyncio.wait(late)
+            await end(late, retry_s=ENDS_WITHIN_S)
             return
     running.result()
     if not stop.is_set():

@@ -97,6 +97,7 @@ class WebSocketService:
                 task.result()
         finally:
             await end(tasks)
+            await self._reader.close()
             await self._redis.aclose()
             await self._pool.close()
 
@@ -126,11 +127,8 @@ class WebSocketService:
 
     async def _pump(self) -> None:
         """Publish messages of the feed without end."""
-        try:
-            while True:
-                await self._publish_next()
-        finally:
-            self._reader.close()
+        while True:
+            await self._publish_next()
 
     async def _publish_next(self) -> None:
         try:
