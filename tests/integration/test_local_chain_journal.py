@@ -184,3 +184,59 @@ async function main() {
 }
 main();
 """
+
+
+def test_lines_from_the_end_are_those_from_the_beginning_wherever_chunks_end(tmp_path: Path) -> None:
+    """C3: the last state is looked for from the end. A rest without a line feed is no line, nor is what was cut off."""
+    assert run_script(LINES, tmp_path / "chain") == "600 files read both ways\n"
+
+
+LINES = """
+const assert = require('assert');
+const fs = require('fs');
+const [source, folder] = process.argv.slice(2);
+const { JournalFile } = require(`${source}/journal_file.js`);
+let seed = 7;
+const below = (limit) => { seed = (seed * 1103515245 + 12345) % 2147483648; return seed % limit; };
+const text = () => Array.from({ length: below(9) }, () => '\\u00e4b\\u{1f600}'[below(3)] ?? 'x').join('');
+
+for (let round = 0; round < 600; round += 1) {
+  const parts = Array.from({ length: below(8) }, text);
+  const content = Buffer.from(parts.map((part) => `${part}\\n`).join('') + (below(2) ? text() : ''));
+  fs.writeFileSync(`${folder}/lines`, content);
+  const file = new JournalFile(`${folder}/lines`, 1 + below(12));
+  const taken = (lines) => Array.from(lines, ([bytes, offset]) => [bytes.toString('hex'), offset]);
+  const fromEnd = taken(file.linesFromEnd()).reverse();
+  file.end = content.length;
+  assert.deepStrictEqual(fromEnd, taken(file.lines()));
+  assert.strictEqual(fromEnd.length, parts.length);
+  for (const [bytes, offset] of fromEnd) assert.ok(content.subarray(offset).toString('hex').startsWith(`${bytes}0a`));
+  file.end = fromEnd[0] ? fromEnd[0][1] + fromEnd[0][0].length / 2 + 1 : 0;
+  assert.strictEqual(taken(file.lines()).length, Math.min(1, parts.length));
+  file.close();
+}
+console.log('600 files read both ways');
+"""
+
+
+def test_a_last_state_that_cannot_be_read_leaves_the_one_before_it_and_all_changes(tmp_path: Path) -> None:
+    assert run_script(DAMAGED_STATE, tmp_path / "chain") == "3 1\n"
+
+
+DAMAGED_STATE = """
+const fs = require('fs');
+const [source, folder] = process.argv.slice(2);
+const { Journal } = require(`${source}/journal.js`);
+console.error = () => {};
+const journal = new Journal(folder);
+const account = (lamports) => ({ lamports, owner: 'o', data: '', executable: false });
+for (let at = 1; at < 4; at += 1) {
+  journal.commit([], { a: account(at), [`only ${at}`]: account(at) }, { slot: at });
+  if (at < 3) journal.writeState();
+}
+const text = fs.readFileSync(journal.file, 'utf8');
+const at = text.indexOf(':', text.lastIndexOf('S {'));
+fs.writeFileSync(journal.file, `${text.slice(0, at)}#${text.slice(at + 1)}`);
+const read = new Journal(folder);
+console.log(['only 1', 'only 2', 'only 3'].filter((name) => read.accounts.has(name)).length, read.damaged);
+"""

@@ -2,7 +2,7 @@
 // Store what the chain keeps over restarts: one append-only file of lines.
 //   T {...}  a transaction, whole, as history answers it: what is looked up comes first, then `meta`
 //   C {...}  accounts and clock after the transactions above it. Lines after the last C or S are discarded.
-//   S {...}  every account, and the clock: a start reads no C line above it
+//   S {...}  every account, and the clock: a start reads no C line above it, and looks for it from the end
 const fs = require('fs');
 const path = require('path');
 const { setImmediate: others } = require('timers/promises');
@@ -10,10 +10,9 @@ const { JournalFile } = require('./journal_file.js');
 
 const COMPACT_ABOVE_BYTES = 16 * 1024 * 1024;
 const CHANGES_BYTES = 4 * 1024 * 1024;
-const HEAD_BYTES = 2048;
 const AT_ONCE = 200; // some 5 ms
 const META = Buffer.from(',"meta":');
-const CLOSE = Buffer.from('}');
+const [TRANSACTION, WHOLE] = Buffer.from('TS');
 // JSON.stringify writes this nowhere but after the kind: inside of strings quotes are escaped.
 const BEGIN = Buffer.from(' {"');
 
@@ -30,31 +29,27 @@ class Journal {
     this.pastBlockhashes = new Set();
     this.bytes = { transactions: 0, state: 0, changes: 0 }; // state: the last S line, changes: C lines below it
     this.lines = new JournalFile(this.file);
-    this.unread = []; // [offset, length] of each transaction in the file that `readTransactions` has yet to read
     this.damaged = 0;
     this.readState();
   }
 
-  /** Find every line; read the accounts and the clock. What follows the last C or S line is cut off. */
+  /** Read the accounts and the clock, from the end of the file: that is soon done, however long it is. What follows the
+   * last C or S line is cut off. */
   readState() {
     const { size } = this.lines;
-    const [states, pending] = [[], []];
-    let [end, count] = [0, 0];
-    for (const [bytes, offset] of this.lines.lines()) {
+    const changes = []; // newest first
+    let [end, count, isWhole] = [0, 0, false];
+    for (const [bytes, offset] of this.lines.linesFromEnd()) {
       count += 1;
       const start = beginning(bytes);
-      if (start !== 0) this.damaged += 1; // the rest of a write that was cut short, alone or before a whole line
-      if (start === null) continue;
+      if (start === null || bytes[start] === TRANSACTION) continue;
+      end ||= offset + bytes.length + 1;
       const line = [offset + start + 2, bytes.length - start - 2];
-      if (bytes[start] === 84 /* T */) {
-        pending.push(line);
-        continue;
-      }
-      for (const transaction of pending.splice(0)) this.unread.push(transaction);
-      states.push([bytes[start] === 83 /* S */, ...line]);
-      end = offset + bytes.length + 1;
+      isWhole = bytes[start] === WHOLE && this.applied('state', ...line);
+      if (isWhole) break;
+      if (bytes[start] !== WHOLE) changes.push(line);
     }
-    this.applyAll(states);
+    for (const line of changes.reverse()) this.applied('changes', ...line);
     if (!this.clock && (count || !neverHappened(this.lines.read(0, Math.min(size, 3))))) {
       throw new Error(`${this.file} holds no state of a chain; nothing was deleted`);
     }
@@ -62,44 +57,44 @@ class Journal {
     this.lines.cutTo(end);
   }
 
-  /** Apply the last S line that can be read, and every C line below it. */
-  applyAll(states) {
-    const applied = ([isWhole, ...line]) => {
-      const record = parsed(this.lines.read(...line));
-      if (!record) this.damaged += 1;
-      else {
-        this.apply(record);
-        this.bytes[isWhole ? 'state' : 'changes'] += line[1] + 3;
-      }
-      return record;
-    };
-    let whole = states.length - 1;
-    while (whole >= 0 && !(states[whole][0] && applied(states[whole]))) whole -= 1;
-    for (const state of states.slice(whole + 1)) if (!state[0]) applied(state);
+  /** Apply an S line (`state`) or a C line (`changes`); whether it could be read. */
+  applied(kind, offset, length) {
+    const record = parsed(this.lines.read(offset, length));
+    if (!record) this.damaged += 1;
+    else {
+      this.apply(record);
+      this.bytes[kind] += length + 3;
+    }
+    return Boolean(record);
   }
 
   /** Read what is looked up of every transaction, a few at a time so that others may run. */
   async readTransactions() {
-    for (const [at, line] of this.unread.entries()) {
-      if (at % AT_ONCE === 0) await others();
-      const head = this.headOf(...line);
-      if (!head) this.damaged += 1;
-      else {
-        this.index(head, ...line);
-        this.past.add(head.signature);
-        this.pastBlockhashes.add(head.blockhash);
-      }
+    let count = 0;
+    for (const [bytes, offset] of this.lines.lines()) {
+      const start = beginning(bytes);
+      if (start !== 0) this.damaged += 1; // the rest of a write that was cut short, alone or before a whole line
+      if (start === null || bytes[start] !== TRANSACTION) continue;
+      count += 1;
+      if (count % AT_ONCE === 0) await others();
+      this.remember(bytes.subarray(start + 2), offset + start + 2);
     }
-    this.unread = [];
     if (this.damaged) console.error(`${this.file}: ${this.damaged} damaged lines are left out`);
     const spare = this.lines.end - this.bytes.transactions - this.bytes.state;
     if (spare > Math.max(COMPACT_ABOVE_BYTES, 2 * this.bytes.transactions)) this.compactIfPossible();
   }
 
-  headOf(offset, length) {
-    const start = this.lines.read(offset, Math.min(length, HEAD_BYTES));
-    const end = start.indexOf(META);
-    return parsed(end < 0 ? this.lines.read(offset, length) : Buffer.concat([start.subarray(0, end), CLOSE]));
+  /** Index a transaction of a previous run: its record, and where that begins in the file. */
+  remember(bytes, offset) {
+    const end = bytes.indexOf(META);
+    const head = end < 0 ? parsed(bytes) : parsed(`${bytes.toString('utf8', 0, end)}}`);
+    if (!head) {
+      this.damaged += 1;
+      return;
+    }
+    this.index(head, offset, bytes.length);
+    this.past.add(head.signature);
+    this.pastBlockhashes.add(head.blockhash);
   }
 
   apply({ accounts = {}, clock }) {
@@ -185,8 +180,8 @@ function beginning(bytes) {
   return 'TCS'.includes(String.fromCharCode(bytes[start])) && bytes.indexOf(BEGIN, start) === start + 1 ? start : null;
 }
 
-function parsed(bytes) {
-  try { return JSON.parse(bytes.toString('utf8')); } catch { return null; }
+function parsed(text) {
+  try { return JSON.parse(text.toString('utf8')); } catch { return null; }
 }
 
 /** Whether a journal without a whole line is the first one of a chain that ended while it was written. */

@@ -6,8 +6,9 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 const NEW_LINE = 10;
 
 class JournalFile {
-  constructor(file) {
+  constructor(file, chunkBytes = CHUNK_BYTES) {
     this.file = file;
+    this.chunkBytes = chunkBytes;
     this.handle = fs.openSync(file, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
     this.end = 0;
   }
@@ -41,22 +42,40 @@ class JournalFile {
     return bytes;
   }
 
-  /** Every whole line as [bytes, offset]; `bytes` are valid until the next one is taken. */
+  /** Every line below `end` as [bytes, offset]; `bytes` are valid until the next one is taken. */
   * lines() {
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    const chunk = Buffer.allocUnsafe(this.chunkBytes);
     let rest = Buffer.alloc(0);
     let offset = 0;
-    for (;;) {
-      const count = fs.readSync(this.handle, chunk, 0, CHUNK_BYTES, offset + rest.length);
+    while (offset < this.end) {
+      const count = fs.readSync(this.handle, chunk, 0, this.chunkBytes, offset + rest.length);
       if (!count) return;
       const bytes = rest.length ? Buffer.concat([rest, chunk.subarray(0, count)]) : chunk.subarray(0, count);
       let start = 0;
       for (let stop = bytes.indexOf(NEW_LINE); stop >= 0; stop = bytes.indexOf(NEW_LINE, start)) {
+        if (offset + stop >= this.end) return;
         yield [bytes.subarray(start, stop), offset + start];
         start = stop + 1;
       }
       rest = Buffer.from(bytes.subarray(start));
       offset += start;
+    }
+  }
+
+  /** Every whole line of the file as [bytes, offset], the last one first. */
+  * linesFromEnd() {
+    let rest = Buffer.alloc(0); // behind `offset`: the end of a line that begins before it
+    for (let offset = this.size; offset > 0;) {
+      const length = Math.min(this.chunkBytes, offset);
+      offset -= length;
+      const bytes = Buffer.concat([this.read(offset, length), rest]);
+      let stop = bytes.lastIndexOf(NEW_LINE);
+      for (let before = previous(bytes, stop); before >= 0; before = previous(bytes, stop)) {
+        yield [bytes.subarray(before + 1, stop), offset + before + 1];
+        stop = before;
+      }
+      rest = bytes.subarray(0, stop + 1);
+      if (offset === 0 && stop >= 0) yield [bytes.subarray(0, stop), 0];
     }
   }
 
@@ -70,6 +89,11 @@ class JournalFile {
   }
 
   close() { fs.closeSync(this.handle); }
+}
+
+/** Where the line feed before the one at `stop` is; less than 0 for none. */
+function previous(bytes, stop) {
+  return stop > 0 ? bytes.lastIndexOf(NEW_LINE, stop - 1) : -1;
 }
 
 module.exports = { JournalFile };

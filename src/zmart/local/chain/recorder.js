@@ -6,6 +6,7 @@ const { refusal } = require('./refusal.js');
 const { ANY_VERSION } = require('./rendering.js');
 
 const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken, and then answers nothing
+const BUSY_MS = 1000; // so long after a transaction events are taken that often; else at each flush
 const FLUSH_MS = 50;
 const WRITE_AGAIN_MS = 1000;
 const MOST_TRIES = 40; // about 2 s for what Surfpool does not answer
@@ -33,6 +34,7 @@ class Recorder {
     Object.assign(this, { unwritten: null, notBefore: 0 }); // why the journal cannot be written, and when to try again
     this.clock = { slot: 0, unixTimestamp: 0, height: 0, ended: false };
     Object.assign(this, { ahead: Math.ceil(AHEAD_MS / slotMs), stop: Math.ceil(STOP_MS / slotMs) });
+    Object.assign(this, { busyUntil: 0, often: undefined }); // until when `watch` is called often, and its timer then
     Object.assign(this, { target: 0, stopped: false }); // target: the slot to which the clock is set now
     this.seen = []; // [signature, chain time] in the order of execution
     this.touched = new Set(); // addresses
@@ -49,8 +51,16 @@ class Recorder {
   }
 
   run() {
-    setInterval(() => { this.drain(); this.stopIfShown(); }, DRAIN_MS);
-    setInterval(() => this.flush(), FLUSH_MS);
+    setInterval(() => { this.watch(); this.flush(); }, FLUSH_MS);
+  }
+
+  /** Take the events, and let no slot be shown that is not reserved; often while transactions arrive. */
+  watch() {
+    this.drain();
+    this.stopIfShown();
+    const isBusy = Date.now() < this.busyUntil;
+    if (isBusy && !this.often) this.often = setInterval(() => this.watch(), DRAIN_MS);
+    if (!isBusy && this.often) this.often = clearInterval(this.often);
   }
 
   /** Record what has happened until now. */
@@ -81,6 +91,7 @@ class Recorder {
       // after a jump Surfpool's first event has the number of the slot in its epoch for the slot
       if (clock?.slot > this.clock.slot) this.clock.slot = clock.slot;
       if (clock) Object.assign(this.clock, { unixTimestamp: clock.unixTimestamp, ended: false });
+      if (transactionSignature || accountPubkey) this.busyUntil = Date.now() + BUSY_MS;
       if (transactionSignature) this.seen.push([transactionSignature, this.clock.unixTimestamp]);
       if (accountPubkey) this.touched.add(accountPubkey);
     }
