@@ -70,7 +70,9 @@ def rows(home: Path) -> list[ProcessRow]:
         )
     spawns = supervisor.spawns()
     last_output = {
-        i.name: readable(last_line(supervisor.logs / f"{i.name}.log")) for i in processes if not i.is_up
+        i.name: readable(last_line(supervisor.logs / f"{i.name}.log", i.spawnerr))
+        for i in processes
+        if not i.is_up
     }
     disk = full_disk(home)
     return [

@@ -126,11 +126,11 @@ def wait_until(
         time.sleep(POLL_SECONDS)
 
 
-def last_line(log: Path | None) -> str:
-    """Return a program's last output, for a sentence."""
+def last_line(log: Path | None, otherwise: str = "") -> str:
+    """Return a program's last output, for a sentence; `otherwise` if there is none."""
     lines = log.read_text("utf-8", "replace").split("\n") if log is not None and log.exists() else []
     outputs = (line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines))  # without the frames around tracebacks
-    return next((line for line in outputs if line), "no output")
+    return next((line for line in outputs if line), otherwise or "no output")
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = 10.0) -> None:

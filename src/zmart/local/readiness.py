@@ -8,8 +8,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -66,13 +66,28 @@ class ReadinessWaiter:
     def __init__(self, supervisor: Supervisor, seconds: float) -> None:
         self._supervisor = supervisor
         self._deadline = time.monotonic() + seconds
-        self._polled_at = 0.0
         self._seen: list[ProcessInfo] = []
         self._spawns: Mapping[str, int] = {}
-        self._lock = threading.Lock()
         self.stop = threading.Event()
         self.is_alive: Callable[[], bool] = lambda: True
         """Whether supervisord runs; set by the caller that starts it."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Ask supervisord for its processes within the block, beside the waits: while it imports libraries it answers
+        nobody."""
+        ended = threading.Event()
+        threading.Thread(target=self._watch, args=(ended,), daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(SUPERVISOR_POLL_SECONDS):
+            with suppress(SupervisionError):  # it is starting, too
+                seen, spawns = self._supervisor.processes(), self._supervisor.spawns()
+                self._seen, self._spawns = seen, spawns
 
     def until(self, name: str, condition: Callable[[], bool], why: Callable[[], str] = str) -> None:
         """Wait until `condition` holds.
@@ -92,26 +107,17 @@ class ReadinessWaiter:
         if not self.is_alive():
             text = last_line(self._supervisor.logs / "supervisord.out")
             raise StartError(f"supervisord ended while {name} was starting: {text}")
-        info = next((info for info in self._processes() if info.name == name), None)
+        info = next((info for info in self._seen if info.name == name), None)
         if info is None:
             return
         has_ended = info.state in ("FATAL", "BACKOFF", "EXITED")
         failed_starts = self._spawns.get(name, 0) - (0 if has_ended else 1)
         if info.state == "FATAL" or failed_starts >= MAX_FAILED_STARTS:
-            raise StartError(f"{name} does not start: {self.last_output(name) or info.spawnerr}")
+            raise StartError(f"{name} does not start: {self.last_output(name, info.spawnerr)}")
 
-    def _processes(self) -> list[ProcessInfo]:
-        with self._lock:
-            if time.monotonic() - self._polled_at > SUPERVISOR_POLL_SECONDS:
-                with suppress(SupervisionError):  # it is starting, too
-                    self._seen = self._supervisor.processes()
-                    self._spawns = self._supervisor.spawns()
-                self._polled_at = time.monotonic()
-            return self._seen
-
-    def last_output(self, name: str) -> str:
+    def last_output(self, name: str, otherwise: str = "") -> str:
         """Return the last line of a process's log, or the message in it if it is structured."""
-        return readable(last_line(self._supervisor.logs / f"{name}.log"))
+        return readable(last_line(self._supervisor.logs / f"{name}.log", otherwise))
 
 
 def end_of(supervisor: Supervisor, process: subprocess.Popen[bytes], within_s: float) -> str:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -30,6 +30,9 @@ START_SECONDS = 90.0
 STOP_SECONDS = 45.0
 HUNG_STOP_SECONDS = 5.0
 REPORTED_CLOCK_LEAD_S = 120
+_JOBS = 6
+_OTHERS_BEGIN_WITHIN_S = 0.3
+"""But for a server that is new, and takes longer to prepare."""
 
 Progress = Callable[[str, str], None]
 """`on_progress(name, state)`: a part of the stack is "starting" or "ready"."""
@@ -45,7 +48,7 @@ class StackStart:
         # It imports libraries when the first of our programs starts, and answers nobody meanwhile.
         self._supervisor = supervisor_of(stack.home, START_SECONDS)
         self._waiter = ReadinessWaiter(self._supervisor, START_SECONDS)
-        self._chain_begun = threading.Event()
+        self._begun: set[str] = set()
 
     @property
     def stop(self) -> threading.Event:
@@ -60,9 +63,10 @@ class StackStart:
         process = self._supervisord(stop_with_us)
         self._waiter.is_alive = lambda: process.poll() is None
         try:
-            self._waiter.until("supervisord", self._supervisor.answers)
-            self._servers()
-            self._services()
+            with self._waiter.watching():
+                self._waiter.until("supervisord", self._supervisor.answers)
+                self._servers()
+                self._services()
         except BaseException as problem:
             self.stop.set()
             end = end_of(supervisor_of(self._stack.home), process, STOP_SECONDS)
@@ -91,22 +95,36 @@ class StackStart:
             )
 
     def _servers(self) -> None:
+        """Start the servers; prepare schema and program as soon as what they need is there."""
         stack = self._stack
-        with ThreadPoolExecutor(4) as threads:
-            started: list[Future[None]] = []
-            for part, job in (
-                (stack.chain, self._start_chain),
-                (stack.postgres, self._start_postgres),
-                (stack.valkey, self._start_valkey),
-                (stack.parts.providers, self._start_providers),
-            ):
-                if part:
-                    started.append(threads.submit(self._guarded, job))
-            _all(started)
-            _all([threads.submit(self._guarded, job) for job in (self._schema, self._program)])
+        with ThreadPoolExecutor(_JOBS) as threads:
 
-    def _guarded(self, job: Callable[[], None]) -> None:
+            def begin(part: object, job: Callable[[], None], *after: Future[None]) -> list[Future[None]]:
+                return [threads.submit(self._guarded, job, after)] if part else []
+
+            chain = begin(stack.chain, self._start_chain)
+            postgres = begin(stack.postgres, self._start_postgres)
+            started = [
+                *chain,
+                *postgres,
+                *begin(stack.valkey, self._start_valkey),
+                *begin(stack.parts.providers, self._start_providers),
+                *begin(True, self._schema, *postgres, *chain),
+                *begin(stack.chain, self._program, *chain),
+            ]
+            self._import_what_follows()
+            _all(started)
+
+    def _import_what_follows(self) -> None:
+        """Import what the schema and the program need, while the servers start."""
+        import zmart.store.migrate
+
+        if self._stack.chain is not None:
+            import zmart.local.chain.genesis  # noqa: F401
+
+    def _guarded(self, job: Callable[[], None], after: Sequence[Future[None]] = ()) -> None:
         try:
+            _all(after)
             job()
         except BaseException:
             self.stop.set()  # the others would wait in vain
@@ -134,20 +152,21 @@ class StackStart:
         assert server is not None
         self._on_progress("chain", "starting")
         server.prepare()
-        self._supervisor.start("chain:chain")
-        self._chain_begun.set()
-        self._waiter.until("chain", server.answers)
+        self._run("chain", server.answers)
 
     def _start_providers(self) -> None:
         self._on_progress("providers", "starting")
-        if self._stack.chain is not None:  # what takes longest begins first
-            self._waiter.until("chain", self._chain_begun.is_set)
+        # With the first program of ours supervisord imports libraries, and starts nothing else meanwhile.
+        others = {program.name for program in self._stack.servers()} - {"providers"}
+        latest = time.monotonic() + _OTHERS_BEGIN_WITHIN_S
+        self._waiter.until("providers", lambda: others <= self._begun or time.monotonic() > latest)
         url = self._stack.ready_urls()["providers"]
         self._run("providers", lambda: fetch_report(url).ready)
         self._on_progress("providers", "ready")
 
     def _run(self, name: str, condition: Callable[[], bool]) -> None:
         self._supervisor.start(f"{name}:{name}")
+        self._begun.add(name)
         self._waiter.until(name, condition)
 
     def _program(self) -> None:
@@ -258,7 +277,7 @@ def is_up(home: Path) -> bool:
     return supervisor_of(home).answers()
 
 
-def _all(futures: list[Future[None]]) -> None:
+def _all(futures: Sequence[Future[None]]) -> None:
     """Wait for all; raise the first error that did not merely follow from another."""
     errors = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, StartInterrupted)):
