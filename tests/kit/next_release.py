@@ -62,7 +62,7 @@ class NextRelease:
 
     def environment(self, **settings: object) -> dict[str, str]:
         given = commands.environment(**settings)
-        return {**given, "PYTHONPATH": self._path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
+        return {**given, "PYTHONPATH": self._path, "PYTHONSAFEPATH": "1"}
 
     async def migrate(self, database_url: str, *arguments: str) -> str:
         env = self.environment(database_url=database_url, zmart_home=self._path)
