@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from supervisor.process import Subprocess
 
 from kit.waiting import wait_for
 from zmart.local import process_group
-from zmart.local.forked_start import LIBRARIES, ForkedCommand
+from zmart.local.forked_start import HANDLED, LIBRARIES, ForkedCommand
 from zmart.local.processes import start_command
 from zmart.local.supervision import SupervisedProgram, Supervisor
+from zmart.local.supervisord import PersistentProcess
 
 REPORT = """\
 import json, os, signal, sys, time
@@ -44,6 +48,7 @@ if pid == 0:
     ForkedCommand.of(sys.argv[1:]).run(dict(os.environ))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
+BLOCKED = "from zmart.local.forked_start import HANDLED; signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)"
 ENDS = {
     "its end": "print('done')",
     "a status": "import sys; print('begun', end=''); sys.exit(3)",
@@ -130,6 +135,35 @@ def test_a_forked_program_ends_as_an_executed_one(home: Path, text: str) -> None
     )
     assert (forked.returncode, forked.stdout) == (executed.returncode % 256, executed.stdout)
     assert forked.stderr.splitlines()[-1:] == executed.stderr.splitlines()[-1:]
+
+
+def test_a_signal_that_comes_before_a_fork_has_its_own_handlers_ends_it(home: Path) -> None:
+    """supervisord's handler took it, and the program ran until it was killed."""
+    command, environment = module(home, "print('it goes on')")
+    early = (
+        FORK.replace("import_libraries()\n", f"signal.signal(signal.SIGTERM, print)\n{BLOCKED}\n", 1)
+        .replace("import os, sys", "import os, signal, sys")
+        .replace("if pid == 0:\n", "if pid == 0:\n    os.kill(os.getpid(), signal.SIGTERM)\n")
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", early, *command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", -signal.SIGTERM % 256)
+
+
+def test_signals_are_blocked_while_a_program_is_forked(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    masks = []
+    monkeypatch.setattr(PersistentProcess, "has_libraries", True)
+    monkeypatch.setattr(
+        Subprocess, "spawn", lambda self: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    )
+    started = object.__new__(PersistentProcess)
+    started.config = SimpleNamespace(command=shlex.join(module(home, "")[0]))
+    for started.laststop in (0, 1):
+        started.spawn()
+    assert set(HANDLED) <= masks[0]
+    assert not set(HANDLED) & masks[1], "a program that is executed would keep them blocked"
+    assert not set(HANDLED) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,16 @@ async def test_locks_of_a_connection_that_hangs_are_free_once_its_work_is_given_
             await pool.execute("INSERT INTO held VALUES (1)")
 
 
+async def test_a_pool_on_a_server_that_hangs_is_closed_in_seconds_without_an_error(database_url: str) -> None:
+    """C7: services that stopped meanwhile ended with a traceback, one connection after the other."""
+    async with TcpProxy.before(database_url) as proxy:
+        async with pool_behind(proxy, 5) as (pool, _):
+            proxy.hang()
+            began = machine_time()
+        assert seconds_since(began) < 6
+        assert pool.idle == 0
+
+
 async def test_what_ends_a_block_on_a_closed_connection_is_not_replaced_by_the_rollback(pool: Pool) -> None:
     with pytest.raises(KeyError):
         async with pool.transaction() as connection:

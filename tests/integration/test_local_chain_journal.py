@@ -219,6 +219,27 @@ console.log('600 files read both ways');
 """
 
 
+def test_a_transaction_that_cannot_be_indexed_costs_no_other(tmp_path: Path) -> None:
+    assert run_script(DAMAGED_TRANSACTION, tmp_path / "chain") == "s1 1\n"
+
+
+DAMAGED_TRANSACTION = """
+const fs = require('fs');
+const [source, folder] = process.argv.slice(2);
+const { Journal } = require(`${source}/journal.js`);
+console.error = () => {};
+const journal = new Journal(folder);
+for (let at = 0; at < 2; at += 1) {
+  const times = { slot: at, blockTime: at };
+  const shown = { signature: `s${at}`, ...times, err: null, blockhash: `b${at}`, addresses: [], meta: {} };
+  journal.commit([shown], {}, { slot: at });
+}
+fs.writeFileSync(journal.file, fs.readFileSync(journal.file, 'utf8').replace('addresses', 'addressez'));
+const read = new Journal(folder);
+read.readTransactions().then(() => console.log(...read.transactions.keys(), read.damaged));
+"""
+
+
 def test_a_last_state_that_cannot_be_read_leaves_the_one_before_it_and_all_changes(tmp_path: Path) -> None:
     assert run_script(DAMAGED_STATE, tmp_path / "chain") == "3 1\n"
 

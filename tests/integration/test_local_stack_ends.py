@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from kit.machine_time import machine_time, seconds_since
 from kit.stack_home import Home, Up
 from kit.waiting import wait_for
 from zmart.local.postgres import Postgres
@@ -64,6 +65,18 @@ def test_an_end_in_the_middle_of_a_start_leaves_nothing_and_is_said(home: Home, 
     end(up)
     assert up.process.wait(60) == 1
     assert up.said.splitlines()[-1].startswith(said), up.said
+    assert members(home.folder) == []
+
+
+def test_an_end_before_the_supervisor_listens_is_at_once(home: Home) -> None:
+    """It was waited for, although nobody had told it to end: 45 s."""
+    up = home.up()
+    wait_for((home.folder / "logs" / "supervisord.out").exists, every_s=0.001)
+    began = machine_time()
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait(60) == 1
+    assert seconds_since(began) < 20
+    assert up.said.splitlines()[-1] == "Stopped while starting.", up.said
     assert members(home.folder) == []
 
 

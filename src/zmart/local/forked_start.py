@@ -32,7 +32,7 @@ LIBRARIES = (
     *("uvicorn.lifespan.off", "uvicorn.protocols.http.httptools_impl"),
     *("websockets.asyncio.client", "websockets.asyncio.server"),
 )
-_SIGNALS = tuple(signal.Signals[f"SIG{name}"] for name in ("INT", "TERM", "QUIT", "HUP", "CHLD", "USR2"))
+HANDLED = tuple(signal.Signals[f"SIG{name}"] for name in ("INT", "TERM", "QUIT", "HUP", "CHLD", "USR2"))
 """Those that supervisord handles."""
 _ARG_START = 45
 """The index of the field among those behind the name in /proc/self/stat; the next one is their end. See proc(5)."""
@@ -72,9 +72,10 @@ class ForkedCommand(msgspec.Struct, frozen=True):
         try:
             os.environ.clear()
             os.environ.update(environment)
-            for number in _SIGNALS:
+            for number in HANDLED:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # blocked over the fork
             start_program.apply(self.options)
             _show_as([sys.executable, "-m", *self.module])
             sys.argv = list(self.module)

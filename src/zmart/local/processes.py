@@ -7,6 +7,7 @@ import contextlib
 import math
 import os
 import pwd
+import re
 import secrets
 import signal
 import socket
@@ -22,6 +23,8 @@ from pathlib import Path
 from zmart.errors import SettingError, StoreError, ZmartError
 
 POLL_SECONDS = 0.01
+_FATAL = re.compile(r"^[^{]*\b(FATAL|PANIC): +(?! |the database system is )")
+"""What ended PostgreSQL; not what it tells a client while it starts or ends."""
 
 
 class RunAs(StrEnum):
@@ -126,11 +129,14 @@ def wait_until(
         time.sleep(POLL_SECONDS)
 
 
-def last_line(log: Path | None, otherwise: str = "") -> str:
-    """Return a program's last output, for a sentence; `otherwise` if there is none."""
-    lines = log.read_text("utf-8", "replace").split("\n") if log is not None and log.exists() else []
-    outputs = (line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines))  # without the frames around tracebacks
-    return next((line for line in outputs if line), otherwise or "no output")
+def last_line(log: Path | None, otherwise: str = "", before: int = 0) -> str:
+    """Return a program's last output, for a sentence, or the last one that PostgreSQL calls fatal; `otherwise` if there
+    is none. The first `before` bytes of the log are of earlier starts."""
+    written = log.read_bytes() if log is not None and log.exists() else b""
+    lines = written[before if len(written) >= before else 0 :].decode("utf-8", "replace").split("\n")
+    outputs = [line.strip(" \t|+-│╭╮╰╯─") for line in reversed(lines)]  # without the frames around tracebacks
+    fatal = (line for line in outputs if _FATAL.search(line))
+    return next(fatal, "") or next((line for line in outputs if line), otherwise or "no output")
 
 
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, seconds: float = 10.0) -> None:

@@ -68,6 +68,8 @@ class ReadinessWaiter:
         self._deadline = time.monotonic() + seconds
         self._seen: list[ProcessInfo] = []
         self._spawns: Mapping[str, int] = {}
+        self._sizes = {log.name: log.stat().st_size for log in supervisor.logs.glob("*.log")}
+        """Of the logs before the start: what is in them says nothing about it."""
         self.stop = threading.Event()
         self.is_alive: Callable[[], bool] = lambda: True
         """Whether supervisord runs; set by the caller that starts it."""
@@ -117,7 +119,8 @@ class ReadinessWaiter:
 
     def last_output(self, name: str, otherwise: str = "") -> str:
         """Return the last line of a process's log, or the message in it if it is structured."""
-        return readable(last_line(self._supervisor.logs / f"{name}.log", otherwise))
+        log = self._supervisor.logs / f"{name}.log"
+        return readable(last_line(log, otherwise, self._sizes.get(log.name, 0)))
 
 
 def end_of(supervisor: Supervisor, process: subprocess.Popen[bytes], within_s: float) -> str:

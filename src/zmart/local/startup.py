@@ -18,7 +18,14 @@ from zmart.local import process_group
 from zmart.local.chain.keys import load_keys
 from zmart.local.postgres import accepts_connections
 from zmart.local.processes import private_folder, start_command
-from zmart.local.readiness import ReadinessReport, ReadinessWaiter, StartInterrupted, end_of, fetch_report
+from zmart.local.readiness import (
+    STOPPED,
+    ReadinessReport,
+    ReadinessWaiter,
+    StartInterrupted,
+    end_of,
+    fetch_report,
+)
 from zmart.local.releases import record_release
 from zmart.local.stack import SERVICE_GROUP, LocalStack, process_environment, supervisor_of
 from zmart.local.supervision import SupervisionError, SupervisorHangs
@@ -62,15 +69,20 @@ class StackStart:
         """
         process = self._supervisord(stop_with_us)
         self._waiter.is_alive = lambda: process.poll() is None
+        has_answered = False
         try:
             with self._waiter.watching():
                 self._waiter.until("supervisord", self._supervisor.answers)
+                has_answered = True
                 self._servers()
                 self._services()
         except BaseException as problem:
             self.stop.set()
+            if not has_answered and process.poll() is None:
+                process.terminate()  # it may not listen yet, and nothing runs under it
+                raise
             end = end_of(supervisor_of(self._stack.home), process, STOP_SECONDS)
-            if end and isinstance(problem, Exception):
+            if end and isinstance(problem, Exception) and not isinstance(problem, StartInterrupted):
                 raise StartInterrupted(end) from None  # what failed only followed from that
             raise
         self._stack.record()
@@ -126,7 +138,11 @@ class StackStart:
         try:
             _all(after)
             job()
-        except BaseException:
+        except BaseException as problem:
+            if self.stop.is_set() and isinstance(problem, Exception):
+                raise StartInterrupted(
+                    STOPPED
+                ) from problem  # Ctrl-C also ends the programs that a job runs itself
             self.stop.set()  # the others would wait in vain
             raise
 

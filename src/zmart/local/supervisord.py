@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import BinaryIO, ClassVar
 from supervisor import loggers, process, supervisord
 from supervisor.states import ProcessStates
 
-from zmart.local.forked_start import ForkedCommand, import_libraries
+from zmart.local.forked_start import HANDLED, ForkedCommand, import_libraries
 
 LONGEST_PAUSE_S = 3
 """Between two starts of a program: with the start itself it runs at most 5 s after its fault is over."""
@@ -44,10 +45,17 @@ class PersistentProcess(process.Subprocess):  # type: ignore[misc]  # supervisor
     def spawn(self) -> object:
         """Start it. Our own programs are forked at first; what is started again is executed, as it is installed by
         then."""
-        if self._forked() and not PersistentProcess.has_libraries:
+        if not self._forked():
+            return super().spawn()
+        if not PersistentProcess.has_libraries:
             PersistentProcess.has_libraries = True
             import_libraries()
-        return super().spawn()
+        # A fork has our handlers until it has set its own: a signal that it got meanwhile would be lost.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        try:
+            return super().spawn()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _forked(self) -> ForkedCommand | None:
         return ForkedCommand.of(shlex.split(self.config.command)) if self.laststop == 0 else None

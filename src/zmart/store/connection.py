@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from time import monotonic
 from typing import Any, NoReturn
@@ -128,7 +128,10 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         """Close the connection; without a farewell if it may hang."""
         if self.hung_since_s is not None:
             self.terminate()
-        else:
+            return
+        with suppress(
+            *DRIVER_ERRORS
+        ):  # a server that hangs does not hold up the end: the driver drops the connection
             await super().close(timeout=timeout or _CLOSE_WITHIN_S)
 
     def _begin(self) -> None:

@@ -74,8 +74,8 @@ class Pool:
         """Close all idle connections; those in use are closed when they are returned."""
         self._closed = True
         metrics.POOLS.remove(self)
-        while self._free:
-            await self._free.popleft().close()
+        free, self._free = self._free, deque()
+        await asyncio.gather(*(connection.close() for connection in free))
         if self._ending is not None:
             self._hung_sessions.put_nowait([])  # the last
             await asyncio.wait([self._ending])

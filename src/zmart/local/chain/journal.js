@@ -88,7 +88,7 @@ class Journal {
   remember(bytes, offset) {
     const end = bytes.indexOf(META);
     const head = end < 0 ? parsed(bytes) : parsed(`${bytes.toString('utf8', 0, end)}}`);
-    if (!head) {
+    if (!Array.isArray(head?.addresses)) {
       this.damaged += 1;
       return;
     }
