@@ -13,6 +13,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from zmart.errors import ZmartError
+from zmart.local.demo.api import ApiRefusal
 from zmart.local.demo.user import DemoUser, ExpiredBeforeLanding
 
 
@@ -23,10 +24,13 @@ class ScriptedApi:
         self.key = key
         self.ends = ends
         self.relayed: list[str] = []
+        self.refusals: list[str] = []
 
     async def post(self, path: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
         if path == "/api/transactions":
             self.relayed.append(body["transaction"])
+            if self.refusals and (message := self.refusals.pop(0)):
+                raise ApiRefusal(409, message, is_retry=False)
             return {}
         payer = self.key.pubkey()
         instruction = transfer(TransferParams(from_pubkey=payer, to_pubkey=payer, lamports=1))
@@ -50,6 +54,24 @@ async def test_a_transaction_that_expired_is_built_and_signed_again() -> None:
     _, landed = await ada.transact("/api/trades/buy", {})
     assert landed.slot == 3
     assert len(set(api.relayed)) == 3
+
+
+@pytest.mark.parametrize(("end", "built"), [("unknown", 2), ("landed", 1)])
+async def test_one_that_is_too_old_at_its_sending_is_built_again_unless_an_earlier_attempt_landed(
+    end: str, built: int
+) -> None:
+    """C1: the chain's process was killed between the building of a transaction and its sending."""
+    ada, api = user([end, "landed"])
+    api.refusals = ["/api/transactions: BlockhashNotFound (-1): The transaction is too old."]
+    _, landed = await ada.transact("/api/trades/buy", {})
+    assert (landed.slot, len(set(api.relayed))) == (built, built)
+
+
+async def test_another_refusal_is_not_tried_again() -> None:
+    ada, api = user(["unknown"])
+    api.refusals = ["/api/transactions: SlippageExceeded (6013): The price moved."]
+    with pytest.raises(ApiRefusal, match="SlippageExceeded"):
+        await ada.transact("/api/trades/buy", {})
 
 
 @pytest.mark.parametrize(("end", "relayed"), [("failed", 1), ("expired", 3)])

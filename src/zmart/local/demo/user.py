@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -81,7 +82,12 @@ class DemoUser:
         """Send a signed transaction; safe to repeat, since its signature is its identity."""
         signature = str(transaction.signatures[0])
         raw = base64.b64encode(bytes(transaction)).decode()
-        await self._api.post("/api/transactions", {"transaction": raw})
+        try:
+            await self._api.post("/api/transactions", {"transaction": raw})
+        except ApiRefusal as refused:
+            if "BlockhashNotFound" not in str(refused):
+                raise
+            return await self._earlier(signature, refused)
         state = await until(
             lambda: self._api.get(f"/api/transactions/{signature}"),
             lambda state: state["status"] not in ("live", "unknown"),
@@ -91,6 +97,15 @@ class DemoUser:
             error = ExpiredBeforeLanding if state["status"] == "expired" else ZmartError
             raise error(f"{self.name}'s transaction {signature} is {state['status']}: {state.get('error')}")
         return LandedTransaction(signature, int(state["slot"]))
+
+    async def _earlier(self, signature: str, refused: ApiRefusal) -> LandedTransaction:
+        """Return what an attempt whose response was lost has done. Raises ExpiredBeforeLanding if it has not landed: a
+        restart of the chain made it too old."""
+        with suppress(ApiRefusal):
+            state = await self._api.get(f"/api/transactions/{signature}")
+            if state["status"] == "landed":
+                return LandedTransaction(signature, int(state["slot"]))
+        raise ExpiredBeforeLanding(str(refused))
 
     async def vote(self, program_id: str, market_id: str, kind: str, choice: str, at: datetime) -> Json:
         """Cast a signed statement once; a conflict with an own repeated request is ignored."""
