@@ -140,9 +140,8 @@ class StackStart:
             job()
         except BaseException as problem:
             if self.stop.is_set() and isinstance(problem, Exception):
-                raise StartInterrupted(
-                    STOPPED
-                ) from problem  # Ctrl-C also ends the programs that a job runs itself
+                # Ctrl-C also ends the programs that a job runs itself.
+                raise StartInterrupted(STOPPED) from problem
             self.stop.set()  # the others would wait in vain
             raise
 

@@ -129,9 +129,8 @@ class StoreConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg publ
         if self.hung_since_s is not None:
             self.terminate()
             return
-        with suppress(
-            *DRIVER_ERRORS
-        ):  # a server that hangs does not hold up the end: the driver drops the connection
+        # A server that hangs does not hold up the end: the driver drops the connection.
+        with suppress(*DRIVER_ERRORS):
             await super().close(timeout=timeout or _CLOSE_WITHIN_S)
 
     def _begin(self) -> None:
