@@ -33,7 +33,8 @@ from zmart.local.supervision import (
 from zmart.local.supervisord import LONGEST_PAUSE_S, PersistentProcess
 from zmart.settings import load_settings
 
-SLEEPER = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *a: sys.exit(0)); time.sleep(600)"
+# It waits for the signal itself: a handler's call may be left until after a sleep that has just begun.
+SLEEPER = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); signal.sigwait([15])"
 
 
 def program(name: str, group: str, code: str) -> SupervisedProgram:

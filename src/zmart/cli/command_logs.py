@@ -18,18 +18,7 @@ def configure_command() -> None:
 
     colors = sys.stderr is not None and sys.stderr.isatty()
     structlog.configure(
-        processors=[
-            _without_retries,
-            structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer(colors=colors),
-        ],
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(colors=colors)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=lambda *_: LineWriter(sys.stderr),
     )
-
-
-def _without_retries(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Drop what is said of a call that is repeated: a command says what failed in the end."""
-    if event.get("event") == "stamina.retry_scheduled":
-        raise structlog.DropEvent
-    return event
