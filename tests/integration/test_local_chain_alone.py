@@ -72,7 +72,7 @@ async def test_a_chain_that_has_grown_restarts_and_remembers_every_transaction_t
     """P21: Surfpool keeps every transaction in memory. Clients find it unavailable for seconds, no more."""
     url = f"http://{ELSEWHERE}:{environment['LOCAL_CHAIN_RPC_PORT']}"
     chain = await commands.start(
-        "run", "chain", env={**environment, "LOCAL_CHAIN_GROWTH_MIB": "8"}, stdout=asyncio.subprocess.PIPE
+        "run", "chain", env={**environment, "LOCAL_CHAIN_GROWTH_MIB": "12"}, stdout=asyncio.subprocess.PIPE
     )
     assert chain.stdout is not None
     starts = 0
