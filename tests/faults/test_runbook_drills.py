@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 
-import asyncpg
-import httpx
 import pytest
 from redis.asyncio import Redis
 
 from kit.database_conditions import DatabaseConditions
 from kit.local_stack import stack_in
-from kit.runbook import section
-from kit.waiting import until
+from kit.operator import Operator
 from zmart.chain.rpc import Rpc
 from zmart.local.chain import travel
 from zmart.local.demo import scenes_early as early
@@ -26,82 +22,7 @@ from zmart.services.contract import SERVICES
 from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-SEEN_WITHIN_S, OVER_WITHIN_S = 90.0, 90.0
-"""Silence is told after 30 s; pins are tried again every minute."""
-_ALERTS = "SELECT key, message FROM alerts WHERE resolved_at IS NULL"
 _WEEK_S = 8 * 86_400
-
-
-@dataclass
-class Operator:
-    """A person before a running stack, with the runbook at hand."""
-
-    settings: Settings
-    http: httpx.AsyncClient
-
-    async def reason(self, service: str) -> str:
-        """Why a service is not ready; empty when it is."""
-        port = getattr(self.settings, SERVICES[service])
-        try:
-            answer = await self.http.get(f"http://127.0.0.1:{port}/ready")
-        except httpx.TransportError as problem:
-            return type(problem).__name__
-        return "" if answer.status_code == 200 else str(answer.json()["reason"])
-
-    async def alerts(self) -> dict[str, str]:
-        """The open alerts with their messages."""
-        database = await asyncpg.connect(self.settings.require("database_url"))
-        try:
-            return {row["key"]: row["message"] for row in await database.fetch(_ALERTS)}
-        finally:
-            await database.close()
-
-    async def dashboard(self) -> str:
-        return (await self.http.get(f"http://127.0.0.1:{self.settings.api_port}/dashboard")).text
-
-    async def sees_alert(self, prefix: str) -> str:
-        """Wait for an alert whose key begins so, on the dashboard too; its row is in the runbook."""
-        assert f"| `{prefix}" in section("Alerts"), f"{prefix} has no row in the runbook"
-        found = await until(
-            self.alerts, lambda keys: _with(keys, prefix), within_s=SEEN_WITHIN_S, every_s=0.2
-        )
-        key = _with(found, prefix)[0]
-        await until(self.dashboard, lambda page: key in page, within_s=10, every_s=0.5)
-        return found[key]
-
-    async def sees_alert_closed(self, prefix: str) -> None:
-        await until(self.alerts, lambda keys: not _with(keys, prefix), within_s=OVER_WITHIN_S, every_s=0.2)
-
-    async def sees_unready(self, service: str, words: str) -> None:
-        """Wait for a reason of /ready; its row is in the runbook."""
-        assert words in section("Why /ready is 503"), f"{words!r} has no row in the runbook"
-        await until(
-            lambda: self.reason(service), lambda reason: words in reason, within_s=SEEN_WITHIN_S, every_s=0.2
-        )
-
-    async def sees_all_ready(self) -> None:
-        for service in SERVICES:
-            await until(
-                lambda name=service: self.reason(name),
-                lambda why: not why,
-                within_s=OVER_WITHIN_S,
-                every_s=0.2,
-            )
-
-    @asynccontextmanager
-    async def without(self, process: str) -> AsyncIterator[None]:
-        """The process is stopped within the block, and then started as `zmart restart` does."""
-        supervisor = supervisor_of(self.settings.zmart_home)
-        name = next(f"{info.group}:{info.name}" for info in supervisor.processes() if info.name == process)
-        supervisor.stop(name)
-        try:
-            yield
-        finally:
-            supervisor.start(name)
-
-
-def _with(alerts: dict[str, str], prefix: str) -> list[str]:
-    return [key for key in alerts if key.startswith(prefix)]
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +34,15 @@ def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture
 async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
-        operator = Operator(drilled, http)
-        await operator.sees_all_ready()
+    async with Operator.before(drilled) as operator:
         yield operator
 
 
 async def test_postgresql_is_stopped_and_started(operator: Operator) -> None:
     async with operator.without("postgres"):
         for service in SERVICES:
-            await operator.sees_unready(service, "PostgreSQL")
+            await operator.sees_unready(service, "PostgreSQL is unavailable")
+        await operator.sees_unready("websocket", "Connections stay open without new messages")
         answer = await operator.http.get(f"http://127.0.0.1:{operator.settings.api_port}/dashboard")
         assert (answer.status_code, "PostgreSQL" in answer.text) == (503, True)
     await operator.sees_all_ready()

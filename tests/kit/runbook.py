@@ -20,6 +20,12 @@ def section(title: str) -> str:
     return OPERATIONS.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
+def rows(title: str) -> list[list[str]]:
+    """The cells of each row of that section's first table, without its head."""
+    lines = section(title).partition("\n|---")[2].partition("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
 @cache
 def metrics() -> frozenset[str]:
     """Every figure that a process of ours can tell, under the name that Prometheus stores."""
