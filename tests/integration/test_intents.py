@@ -21,11 +21,11 @@ from zmart.decisions.schedule import run_schedule
 from zmart.decisions.workers import MarketWorkers
 from zmart.errors import NotFound, StoreError, Unavailable
 from zmart.market.types import Signature, Slot
-from zmart.store import alerts, intents, market_work
+from zmart.store import alerts, decision_alerts, intents, market_work
 from zmart.store.connection import connect
 from zmart.store.intent_claims import Claims
 from zmart.store.intents import Action, IntentRow, IntentState
-from zmart.store.market_work import Job
+from zmart.store.market_work import AWAITING_ADMIN, NEEDS_A_PERSON, TOO_FEW_VOTES, Job
 from zmart.store.pool import Connection, Pool
 
 MARKET = market_id(1)
@@ -383,3 +383,22 @@ async def test_finished_work_is_forgotten_and_rejections_are_kept(pool: Pool) ->
     assert await market_work.forget_finished(pool) == [(market_id(1), Job.FINALIZE)]
     await market_work.done(pool, market_id(2), Job.PROPOSAL)
     assert [work.status for work in await market_work.everything(pool)] == ["rejected"]
+
+
+async def test_alerts_about_decisions_close_when_their_reason_is_gone(pool: Pool) -> None:
+    """The decision was made, fails no more, or waits for no person any more."""
+    jobs = [(market_id(n), job) for n, job in enumerate((Job.PROPOSAL, Job.DISPUTE, Job.FINALIZE))]
+    for (market, job), status in zip(jobs, (AWAITING_ADMIN, TOO_FEW_VOTES, "failing"), strict=True):
+        await market_work.note(pool, market, job, status)
+        topic = "failing" if status == "failing" else "waiting"
+        await alerts.raise_alert(pool, f"{topic}:{job.value}:{market}", "warning", "m")
+    await alerts.raise_alert(pool, "sign-in", "critical", "of another kind")
+    assert await decision_alerts.resolve_outdated(pool) == []
+    await market_work.done(pool, *jobs[0])
+    await market_work.wait_for_index(pool, *jobs[1], "slow", 1, 1, 0.0)
+    assert sorted(await decision_alerts.resolve_outdated(pool)) == [
+        f"waiting:dispute:{jobs[1][0]}",
+        f"waiting:proposal:{jobs[0][0]}",
+    ]
+    await market_work.note(pool, *jobs[2], NEEDS_A_PERSON)
+    assert await decision_alerts.resolve_outdated(pool) == [f"failing:finalize:{jobs[2][0]}"]

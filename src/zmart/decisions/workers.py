@@ -14,7 +14,7 @@ from zmart import traces
 from zmart.decisions.ticks import is_outage
 from zmart.errors import IndexIncomplete, ZmartError
 from zmart.market.types import MarketId
-from zmart.store import alerts, market_work
+from zmart.store import alerts, decision_alerts, market_work
 from zmart.store.alerts import Severity
 from zmart.store.market_work import Job
 from zmart.store.pool import Pool
@@ -155,10 +155,10 @@ async def report_waiting(
 
 
 async def clear_finished(pool: Pool) -> None:
-    """Delete the work and resolve the alerts of markets that have moved on, whichever process did it."""
-    for market_id, job in await market_work.forget_finished(pool):
-        for topic in ("failing", "waiting"):
-            await alerts.resolve_alert(pool, _key(topic, job, market_id))
+    """Delete the work of markets that have moved on, and resolve the alerts whose reason is gone, whichever process
+    did it."""
+    await market_work.forget_finished(pool)
+    await decision_alerts.resolve_outdated(pool)
 
 
 def _key(topic: str, job: Job, market_id: MarketId) -> str:

@@ -21,7 +21,10 @@ LONGEST_PAUSE_S = 3_600
 MOST = 10_000
 """The maximum number of markets in one tick; the next tick continues with the rest."""
 
-TOO_FEW_VOTES = "too few votes"
+AWAITING_ADMIN, NEEDS_A_PERSON = "awaiting admin", "needs a person"
+TOO_FEW_VOTES, WAITS_FOR_REVIEW = "too few votes", "waiting: review"
+WAITS_FOR_A_PERSON = (AWAITING_ADMIN, NEEDS_A_PERSON, TOO_FEW_VOTES, WAITS_FOR_REVIEW)
+"""The statuses of jobs for which a person is alerted."""
 WAITS_FOR_INDEX = "waiting: index"
 TICK_CHANNEL = "zmart_tick"
 

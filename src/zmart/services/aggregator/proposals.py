@@ -22,7 +22,7 @@ from zmart.services.aggregator import metrics
 from zmart.services.aggregator.policy import Policy, Recorded, Step, next_step
 from zmart.store import intents, market_work, tallies, vote_closings, vote_log, votes
 from zmart.store.intents import Action, IntentRow
-from zmart.store.market_work import Job
+from zmart.store.market_work import AWAITING_ADMIN, Job
 from zmart.store.pool import Connection, Pool
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import VoteClosing
@@ -166,7 +166,7 @@ class ProposalDecider:
                 "the admin to send approve_proposal (or set ADMIN_KEYPAIR_PATH)."
             )
             await report_waiting(
-                self.context.pool, market_id, Job.PROPOSAL, "awaiting admin", "warning", message
+                self.context.pool, market_id, Job.PROPOSAL, AWAITING_ADMIN, "warning", message
             )
             return False
         pool = self.context.pool

@@ -9,12 +9,10 @@ from zmart.decisions.workers import report_waiting
 from zmart.market.types import Bps, ChainTime
 from zmart.settings import Settings
 from zmart.store import alerts, dispute_reviews
-from zmart.store.market_work import Job
+from zmart.store.market_work import WAITS_FOR_REVIEW, Job
 from zmart.store.pool import Pool
 from zmart.store.tallies import TallyRow
 from zmart.votes.reviews import reasons_for_review
-
-WAITS_FOR_REVIEW = "waiting: review"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from zmart.services.monitor import metrics
 from zmart.services.monitor.dispute_reviews import DisputeReviews
 from zmart.store import intents, market_work, tallies, vote_closings, votes
 from zmart.store.intents import Action, IntentRow
-from zmart.store.market_work import TOO_FEW_VOTES, Job
+from zmart.store.market_work import NEEDS_A_PERSON, TOO_FEW_VOTES, Job
 from zmart.store.pool import Connection
 from zmart.store.tallies import TallyRow
 from zmart.store.vote_closings import VoteClosing
@@ -168,6 +168,4 @@ class Finalizer:
             f"Market {market_id} is back in RESOLVING after a dispute (aggregate_dispute_votes): finalizing it "
             "would confirm the outcome that the votes rejected. A person must decide."
         )
-        await report_waiting(
-            self.context.pool, market_id, Job.FINALIZE, "needs a person", "critical", message
-        )
+        await report_waiting(self.context.pool, market_id, Job.FINALIZE, NEEDS_A_PERSON, "critical", message)

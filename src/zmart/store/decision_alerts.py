@@ -1,0 +1,22 @@
+"""Close the alerts about decisions whose reason is gone. Their keys are `<topic>:<job>:<market>`."""
+
+from __future__ import annotations
+
+from zmart.store.market_work import WAITS_FOR_A_PERSON
+from zmart.store.pool import Connection, Pool
+
+_RESOLVE_OUTDATED = """
+UPDATE alerts a SET resolved_at = now()
+WHERE a.resolved_at IS NULL AND split_part(a.key, ':', 1) IN ('failing', 'waiting')
+  AND NOT EXISTS (
+    SELECT FROM market_work w
+    WHERE w.market_id = split_part(a.key, ':', 3) AND w.job = split_part(a.key, ':', 2)
+      AND CASE split_part(a.key, ':', 1) WHEN 'failing' THEN w.status = 'failing' ELSE w.status = ANY ($1) END)
+RETURNING a.key
+"""
+
+
+async def resolve_outdated(db: Pool | Connection) -> list[str]:
+    """Close each `failing` alert whose job does not fail any more, and each `waiting` alert whose job waits for no
+    person any more, whichever process did it. Returns their keys."""
+    return [row["key"] for row in await db.fetch(_RESOLVE_OUTDATED, list(WAITS_FOR_A_PERSON))]

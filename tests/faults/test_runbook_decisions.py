@@ -1,0 +1,193 @@
+"""Drills of docs/operations.md about decisions: markets that cannot be decided, wait for a person or for the index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from kit.local_stack import stack_in
+from kit.operator import Operator
+from kit.operator_markets import (
+    MarketsOnTheWay,
+    agreed,
+    disputed,
+    liked,
+    proposed,
+    the_time_to_vote_passes,
+    with_settings,
+    world_of,
+    zmart,
+)
+from kit.waiting import until
+from zmart.chain.sender import PAYER_RENT_LAMPORTS
+from zmart.local.chain.keys import load_keys
+from zmart.local.demo import scenes_late as late
+from zmart.local.demo.user import DemoUser
+from zmart.local.demo.world import DemoWorld
+from zmart.market.types import Address, Lamports
+from zmart.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+_FUNDS_LAMPORTS = Lamports(1_000 * 10**9)
+_WAITING_JOBS = "SELECT count(*) FROM market_work WHERE status = 'waiting: index'"
+_AGE_THE_WAIT = (
+    "UPDATE market_work SET status_since = now() - interval '11 min' WHERE status = 'waiting: index'"
+)
+
+
+@pytest.fixture(scope="module")
+def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A stack for all drills."""
+    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
+        yield settings
+
+
+@pytest.fixture
+async def operator(drilled: Settings) -> AsyncIterator[Operator]:
+    async with Operator.before(drilled) as operator:
+        yield operator
+
+
+@pytest.fixture
+async def world(operator: Operator) -> AsyncIterator[DemoWorld]:
+    async with world_of(operator) as world:
+        yield world
+
+
+async def test_decisions_that_fail_are_tried_at_once_when_the_fee_payer_has_sol_again(
+    operator: Operator, world: DemoWorld
+) -> None:
+    markets = await MarketsOnTheWay.make(world)
+    payer = Address((await world.api.get("/api/status"))["fee_payer"])
+    await world.rpc.call("surfnet_setAccount", [payer, {"lamports": PAYER_RENT_LAMPORTS}])
+    await markets.become_due(world)
+    assert "send it SOL" in await operator.sees_alert("failing:proposal:")
+    assert "send it SOL" in await operator.sees_alert("failing:finalize:")
+    assert "send it SOL" in await operator.sees_alert("failing:dispute:")
+    await world.rpc.request_airdrop(payer, _FUNDS_LAMPORTS)
+    await until(lambda: world.rpc.get_balance(payer), lambda lamports: lamports > _FUNDS_LAMPORTS)
+    await zmart(operator, "aggregate", markets.proposal.id)
+    await zmart(operator, "finalize", markets.finalize.id)
+    await zmart(operator, "finalize", markets.dispute.id)
+    await operator.sees_alert_closed("failing:proposal:")
+    await operator.sees_alert_closed("failing:finalize:")
+    await operator.sees_alert_closed("failing:dispute:")
+    await markets.are_decided(world)
+
+
+async def test_decisions_wait_for_an_indexer_that_is_stopped_and_go_on_by_themselves(
+    operator: Operator, world: DemoWorld
+) -> None:
+    markets = await MarketsOnTheWay.make(world)
+    async with operator.without("indexer"):
+        await markets.become_due(world)
+        await _the_decisions_have_waited(operator, 3)
+        assert "the decision needs slot" in await operator.sees_alert("index-behind:proposal")
+        assert "the decision needs slot" in await operator.sees_alert("index-behind:dispute")
+        assert "the decision needs slot" in await operator.sees_alert("index-behind:finalize")
+        assert await operator.reason("indexer") == "ConnectError"
+    await operator.sees_alert_closed("index-behind:proposal")
+    await operator.sees_alert_closed("index-behind:dispute")
+    await operator.sees_alert_closed("index-behind:finalize")
+    await markets.are_decided(world)
+
+
+async def _the_decisions_have_waited(operator: Operator, number: int) -> None:
+    """Wait until so many decisions wait, and let them have waited for longer than ten minutes already."""
+    database = await asyncpg.connect(operator.settings.require("database_url"))
+    try:
+        await until(lambda: database.fetchval(_WAITING_JOBS), lambda waiting: waiting == number)
+        await database.execute(_AGE_THE_WAIT)
+    finally:
+        await database.close()
+
+
+async def test_a_proposal_waits_for_the_admin_until_the_operator_signs_its_approval(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market = await proposed(world)
+    async with (
+        with_settings(operator, "aggregator", admin_keypair_path=""),
+        with_settings(operator, "gateway", admin_keypair_path=""),
+    ):
+        await liked(world, market)
+        assert market.id in await operator.sees_alert("waiting:proposal:")
+        answer = await world.api.post(f"/api/markets/{market.id}/approve", {}, world.operator_token)
+        assert answer["status"] == "unsigned"
+        await _admin(operator, world).send(answer)
+        await operator.sees_alert_closed("waiting:proposal:")
+    await world.reached(market, "APPROVED")
+
+
+def _admin(operator: Operator, world: DemoWorld) -> DemoUser:
+    """The admin, who signs with a key that the services lack."""
+    return DemoUser("the admin", world.api, load_keys(operator.settings.zmart_home / "keys").admin)
+
+
+async def test_a_proposal_waits_for_the_admins_key_until_it_is_set(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market = await proposed(world)
+    async with with_settings(operator, "aggregator", admin_keypair_path=""):
+        await liked(world, market)
+        assert market.id in await operator.sees_alert("waiting:proposal:")
+    await operator.sees_alert_closed("waiting:proposal:")
+    await world.reached(market, "APPROVED")
+
+
+async def test_a_dispute_with_too_few_votes_is_settled_by_a_later_one(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market = await disputed(world)
+    await the_time_to_vote_passes(world)
+    assert "0 vote(s)" in await operator.sees_alert("waiting:dispute:")
+    await agreed(world, market)
+    await operator.sees_alert_closed("waiting:dispute:")
+    await late.finalized(world, market, False)
+
+
+async def test_a_result_under_review_is_released_by_the_operator(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market = await disputed(world)
+    await agreed(world, market)
+    async with with_settings(operator, "monitor", dispute_review="hold"):
+        await the_time_to_vote_passes(world)
+        assert "It waits for an operator" in await operator.sees_alert("waiting:dispute:")
+        await zmart(operator, "decisions", "release", market.id, "--note", "its voters are known")
+        await operator.sees_alert_closed("waiting:dispute:")
+    await late.finalized(world, market, False)
+
+
+async def test_a_doubtful_result_is_told_until_the_operator_has_seen_it(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market = await disputed(world)
+    await agreed(world, market)
+    async with with_settings(operator, "monitor", dispute_review="alert"):
+        await the_time_to_vote_passes(world)
+        assert "wallets" in await operator.sees_alert("dispute review:")
+        await late.finalized(world, market, False)
+        await zmart(operator, "decisions", "release", market.id, "--note", "its voters are known")
+        await operator.sees_alert_closed("dispute review:")
+    assert "its voters are known" in await zmart(operator, "decisions", "reviews")
+
+
+async def test_held_decisions_are_made_once_the_services_are_started_without_hold(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market = await proposed(world)
+    async with (
+        with_settings(operator, "aggregator", "--hold-decisions"),
+        with_settings(operator, "monitor", hold_decisions="true"),
+    ):
+        await operator.sees_alert("decisions-held:aggregator")
+        await operator.sees_alert("decisions-held:monitor")
+        await liked(world, market)
+        await operator.sees_all_ready()
+        assert (await world.market(market))["state"] == "PROPOSED"
+    await operator.sees_alert_closed("decisions-held:aggregator")
+    await operator.sees_alert_closed("decisions-held:monitor")
+    await world.reached(market, "APPROVED")
