@@ -94,14 +94,14 @@ class Effect:
             TransferParams(from_pubkey=self.payer.pubkey(), to_pubkey=self.target, lamports=lamports)
         )
 
-    def intent(self, pending=None, lamports=AMOUNT, look=False):
+    def intent(self, pending=None, lamports=AMOUNT, look=False, was_uncertain=False):
         async def instructions():
             return [self.instruction(lamports)]
 
         async def already_done(since):
             return look and await self.balance() > 0
 
-        return Intent("one", instructions, [], already_done, pending)
+        return Intent("one", instructions, [], already_done, pending, was_uncertain)
 
     def sender(self, rpc=None, **more):
         return Sender(self.program, rpc or self.rpc, self.payer, self.journal, **{"policy": QUICK} | more)
@@ -333,6 +333,17 @@ async def test_an_uncertain_transaction_is_settled_when_it_is_taken_up_again(fas
         )
     assert isinstance(await fast.sender(second_rpc=fast.rpc).execute(fast.intent(pending)), Landed)
     assert await fast.balance() == AMOUNT
+
+
+async def test_an_uncertain_transaction_is_judged_again_briefly_and_stays_uncertain_meanwhile(fast):
+    """A person can resolve it in between, and finds it in the list of the uncertain ones."""
+    pending = await fast.signed()
+    await fast.until_expired(pending)
+    policy = SendPolicy(rebroadcast_s=0.02, poll_s=0.02, uncertain_after_s=600, judged_again_for_s=0.1)
+    async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
+        sender = fast.sender(second_rpc=away, policy=policy)
+        assert isinstance(await sender.execute(fast.intent(pending, was_uncertain=True)), Uncertain)
+    assert fast.journal.names == ["mark_uncertain"]
 
 
 async def test_signing_anew_has_an_end(fast, fast_chain):

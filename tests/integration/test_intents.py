@@ -17,9 +17,10 @@ from kit.votes import (
 from kit.waiting import until
 from kit.wallets import market_id
 from zmart.decisions import schedule
+from zmart.decisions.findings import resolve_intent
 from zmart.decisions.schedule import run_schedule
 from zmart.decisions.workers import MarketWorkers
-from zmart.errors import NotFound, StoreError, Unavailable
+from zmart.errors import Conflict, NotFound, StoreError, Unavailable
 from zmart.market.types import Signature, Slot
 from zmart.store import alerts, decision_alerts, intents, market_work
 from zmart.store.connection import connect
@@ -402,3 +403,15 @@ async def test_alerts_about_decisions_close_when_their_reason_is_gone(pool: Pool
     ]
     await market_work.note(pool, *jobs[2], NEEDS_A_PERSON)
     assert await decision_alerts.resolve_outdated(pool) == [f"failing:finalize:{jobs[2][0]}"]
+
+
+async def test_a_person_resolves_an_intent_as_soon_as_no_service_holds_it(pool: Pool) -> None:
+    intent = await intents.plan(pool, market_id(1), Action.FINALIZE_MARKET, 0, {})
+    async with Claims(pool) as claims:
+        async with claims.claim(intent.id) as claim:
+            assert claim is not None
+            with pytest.raises(Conflict, match="is being executed now"):
+                await resolve_intent(pool, intent.id, IntentState.DEAD, "not there", wait_s=0.0)
+            resolving = asyncio.create_task(resolve_intent(pool, intent.id, IntentState.DEAD, "not there"))
+            await claim.journal.mark_uncertain(str(intent.id), "no history")
+        assert (await resolving).state is IntentState.DEAD

@@ -36,7 +36,8 @@ class Intent:
     """Describe one effect that is to happen.
 
     `instructions` builds it again for every signing; `already_done` reads the account on chain from a node that has
-    reached at least the given slot. `pending` is the stored transaction of an intent that is resumed.
+    reached at least the given slot. `pending` is the stored transaction of an intent that is resumed; `was_uncertain`:
+    it could not be judged before.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Intent:
     signers: Sequence[Keypair]
     already_done: Callable[[Slot | None], Awaitable[bool]]
     pending: PendingTransaction | None = None
+    was_uncertain: bool = False
 
 
 class IntentJournal(Protocol):
@@ -114,12 +116,14 @@ class InsufficientFunds(ChainError):
 
 class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Hold limits and intervals. `uncertain_after_s` must exceed a blockhash's life (60 to 90 s on a real
-    cluster)."""
+    cluster). An uncertain transaction is judged again for `judged_again_for_s`: meanwhile its intent is locked, and no
+    person can resolve it."""
 
     max_signings: int = 3
     rebroadcast_s: float = 2.0
     poll_s: float = 0.4
     uncertain_after_s: float = 180.0
+    judged_again_for_s: float = 5.0
     max_priority_fee_lamports: Lamports = Lamports(1_000_000)
 
 
@@ -226,7 +230,9 @@ class Sender:
         """Send the same bytes until they are judged; returns None if they are dead."""
         started = time.monotonic()
         send_at = started + (self._policy.rebroadcast_s if judge_first else 0.0)
-        sent, reason = False, "it neither landed nor expired in time"
+        was_uncertain = judge_first and intent.was_uncertain
+        limit_s = self._policy.judged_again_for_s if was_uncertain else self._policy.uncertain_after_s
+        sent, reason = was_uncertain, "it neither landed nor expired in time"  # uncertain until it is judged
         while True:
             if time.monotonic() >= send_at:
                 reason = await self._broadcast(attempt) or reason
@@ -246,7 +252,7 @@ class Sender:
                     await self._journal.mark_dead(intent.id, attempt.signature)
                     return None
                 case Live():
-                    if time.monotonic() - started > self._policy.uncertain_after_s:
+                    if time.monotonic() - started > limit_s:
                         return await self._uncertain(intent, attempt, reason)
                     await asyncio.sleep(self._policy.poll_s)
                 case _:

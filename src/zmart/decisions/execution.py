@@ -25,7 +25,7 @@ from zmart.errors import ChainError, ProgramError
 from zmart.market.types import Slot
 from zmart.store import alerts, intents
 from zmart.store.intent_claims import Claim, Claims
-from zmart.store.intents import Action, IntentRow
+from zmart.store.intents import Action, IntentRow, IntentState
 
 outcomes = Counter("zmart_effects_total", "Effects executed on chain", ["action", "outcome"])
 signings = Counter("zmart_effects_signings_total", "Transactions signed for effects", ["action"])
@@ -157,6 +157,7 @@ def _chain_intent(context: DecisionContext, intent: IntentRow) -> Intent:
         signers=[context.admin] if intent.action in ADMIN_ACTIONS and context.admin else [],
         already_done=_already_done(context, intent),
         pending=_pending(intent),
+        was_uncertain=intent.state is IntentState.UNCERTAIN,
     )
 
 

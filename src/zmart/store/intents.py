@@ -58,7 +58,7 @@ UPDATE intents SET state = $3, landed_slot = $4, error = NULL, updated_at = now(
 _FAILED = """
 WITH judged AS (
     UPDATE intent_signatures s SET verdict = 'failed' FROM intents i
-    WHERE i.id = $1 AND s.signature = i.signature AND i.state = 'sent')
+    WHERE i.id = $1 AND s.signature = i.signature AND i.state IN ('sent', 'uncertain'))
 UPDATE intents SET state = 'failed', error_code = $2, error_name = $3, error = $4, updated_at = now()
 WHERE id = $1 RETURNING id
 """
