@@ -42,6 +42,25 @@ async def test_nobody_waits_longer_than_allowed(pool: Pool) -> None:
     assert pool.in_use == 0
 
 
+async def test_as_few_sessions_do_the_work_as_can(pool: Pool) -> None:
+    """The connection that was used last is lent first, so that the others of a burst stay as they were."""
+    async with pool.acquire(), pool.acquire():
+        pass
+    assert len({await pool.fetchval("SELECT pg_backend_pid()") for _ in range(10)}) == 1
+
+
+async def test_a_connection_that_nobody_needed_for_minutes_is_closed(pool: Pool) -> None:
+    async with pool.acquire() as one, pool.acquire() as other:
+        pass
+    assert pool.idle == 2
+    one.answered_at_s -= 301
+    other.answered_at_s -= 301
+    assert await pool.fetchval("SELECT 1") == 1
+    assert pool.idle == 1
+    assert await pool.fetchval("SELECT 1") == 1
+    assert pool.idle == 1
+
+
 async def test_a_waiter_that_is_cancelled_loses_no_connection(pool: Pool) -> None:
     async with pool.acquire(), pool.acquire():
         waiting = asyncio.create_task(pool.fetchval("SELECT 1"))

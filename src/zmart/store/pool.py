@@ -2,7 +2,8 @@
 
 Connections are not reset, which would take a round trip: one that is returned inside a transaction, closed, or after
 a statement that timed out or was cancelled, is discarded instead. Waiters are served in order of arrival, so that load
-starves none.
+starves none. The connection that was used last is lent first, and one that nobody needed for minutes is closed: each
+session of PostgreSQL keeps what it has read of the schema and of statements, some 10 MB in time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Record = Any
 Connection = Any
 
 _MOST_ROLLBACKS = 3
+_IDLE_S = 300.0
 _SUSPECT_AFTER_S = 1.0
 """A statement without an answer for so long puts the idle connections in doubt, too."""
 
@@ -131,7 +133,7 @@ class Pool:
 
     async def _connection(self) -> Connection:
         while self._free:
-            connection = self._free.popleft()
+            connection = self._free.pop()
             if not connection.is_closed():
                 return connection
         return await connect(self._url)
@@ -159,6 +161,12 @@ class Pool:
             connection.terminate()
         else:
             self._free.append(connection)
+            self._end_idle()
+
+    def _end_idle(self) -> None:
+        """End the connection that was not used for longest, if that is long ago."""
+        if monotonic() - self._free[0].answered_at_s > _IDLE_S:
+            self._free.popleft().terminate()
 
     def _discard_hung(self, connection: Connection) -> None:
         """Discard a connection that may hang, and with it the idle ones that have not answered since its statement

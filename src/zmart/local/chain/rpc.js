@@ -3,8 +3,9 @@
 const http = require('http');
 const net = require('net');
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
 const LONGEST_CALL_MS = 30000; // what hangs fails its request instead of waiting without limit
+// Connections to Surfpool that a burst needed are closed when they were not used for longer than a call may take.
+const agent = new http.Agent({ keepAlive: true, maxSockets: 128, timeout: LONGEST_CALL_MS + 5000 });
 const MOST_CALLS = 1000; // in one batch
 const HTTP_LIMITS = { headersTimeout: 10000, requestTimeout: 30000, connectionsCheckingInterval: 1000 };
 const SILENT_MS = LONGEST_CALL_MS + 5000; // how long a client may neither send nor read
