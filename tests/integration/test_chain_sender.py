@@ -339,7 +339,7 @@ async def test_an_uncertain_transaction_is_judged_again_briefly_and_stays_uncert
     """A person can resolve it in between, and finds it in the list of the uncertain ones."""
     pending = await fast.signed()
     await fast.until_expired(pending)
-    policy = SendPolicy(rebroadcast_s=0.02, poll_s=0.02, uncertain_after_s=600, judged_again_for_s=0.1)
+    policy = SendPolicy(rebroadcast_s=0.02, poll_s=0.02, uncertain_after_s=600, recheck_for_s=0.1)
     async with Rpc([AWAY], timeout_s=0.2, attempts=1) as away:
         sender = fast.sender(second_rpc=away, policy=policy)
         assert isinstance(await sender.execute(fast.intent(pending, was_uncertain=True)), Uncertain)

@@ -116,14 +116,14 @@ class InsufficientFunds(ChainError):
 
 class SendPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Hold limits and intervals. `uncertain_after_s` must exceed a blockhash's life (60 to 90 s on a real
-    cluster). An uncertain transaction is judged again for `judged_again_for_s`: meanwhile its intent is locked, and no
+    cluster). An uncertain transaction is judged again for `recheck_for_s`: meanwhile its intent is locked, and no
     person can resolve it."""
 
     max_signings: int = 3
     rebroadcast_s: float = 2.0
     poll_s: float = 0.4
     uncertain_after_s: float = 180.0
-    judged_again_for_s: float = 5.0
+    recheck_for_s: float = 5.0
     max_priority_fee_lamports: Lamports = Lamports(1_000_000)
 
 
@@ -231,7 +231,7 @@ class Sender:
         started = time.monotonic()
         send_at = started + (self._policy.rebroadcast_s if judge_first else 0.0)
         was_uncertain = judge_first and intent.was_uncertain
-        limit_s = self._policy.judged_again_for_s if was_uncertain else self._policy.uncertain_after_s
+        limit_s = self._policy.recheck_for_s if was_uncertain else self._policy.uncertain_after_s
         sent, reason = was_uncertain, "it neither landed nor expired in time"  # uncertain until it is judged
         while True:
             if time.monotonic() >= send_at:
