@@ -21,12 +21,14 @@ from kit.operator_markets import (
     zmart,
 )
 from kit.waiting import until
+from kit.wallets import address_of
 from zmart.chain.sender import PAYER_RENT_LAMPORTS
+from zmart.local.chain.genesis import send
 from zmart.local.chain.keys import load_keys
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.user import DemoUser
 from zmart.local.demo.world import DemoWorld
-from zmart.market.types import Address, Lamports
+from zmart.market.types import Address, Lamports, MarketId
 from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -173,6 +175,20 @@ async def test_a_doubtful_result_is_told_until_the_operator_has_seen_it(
         await zmart(operator, "decisions", "release", market.id, "--note", "its voters are known")
         await operator.sees_alert_closed("dispute review:")
     assert "its voters are known" in await zmart(operator, "decisions", "reviews")
+
+
+async def test_a_market_that_another_process_took_back_to_resolving_is_finalized_by_a_person_alone(
+    operator: Operator, world: DemoWorld
+) -> None:
+    market, backend = await disputed(world), load_keys(operator.settings.zmart_home / "keys").backend
+    await agreed(world, market)
+    make = world.program.instructions.aggregate_dispute_votes
+    await send(world.rpc, [make(address_of(backend), MarketId(market.id), 1, 0)], [backend])
+    await the_time_to_vote_passes(world)
+    assert "A person must decide" in await operator.sees_alert("waiting:finalize:")
+    assert "landed in slot" in await zmart(operator, "finalize", market.id, "--as-proposed", "--yes")
+    await operator.sees_alert_closed("waiting:finalize:")
+    await late.finalized(world, market, True)
 
 
 async def test_held_decisions_are_made_once_the_services_are_started_without_hold(

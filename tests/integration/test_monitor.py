@@ -7,9 +7,7 @@ import asyncio
 import pytest
 
 from kit import rows
-from kit.decisions import (
-    Scene,
-)
+from kit.decisions import Scene, zmart
 from kit.services import running_service
 from kit.votes import (
     NOW,
@@ -21,7 +19,7 @@ from zmart.chain.json_rpc import TransientRpcError
 from zmart.decisions.workers import run_job
 from zmart.errors import Busy, ConfigError, Conflict
 from zmart.market.tally import Tally, parse_memo
-from zmart.market.types import ChainTime, MarketState, VoteKind
+from zmart.market.types import ChainTime, MarketId, MarketState, VoteKind
 from zmart.services import monitor
 from zmart.services.monitor import metrics
 from zmart.services.monitor.service import Monitor
@@ -173,6 +171,18 @@ async def test_a_market_that_was_disputed_is_never_finalized_by_itself(scene: Sc
     assert (account.state, account.was_disputed) == (MarketState.RESOLVING, True)
     assert await open_alerts(scene, market) == ["waiting"]
     assert await intents.recent(scene.pool, 10) == []
+    await _a_person_finalizes_it_as_proposed(scene, market)
+
+
+async def _a_person_finalizes_it_as_proposed(scene: Scene, market: MarketId) -> None:
+    """Only by name: the command for all that is due leaves it alone."""
+    assert (await zmart(scene, "finalize", "--as-proposed", "--yes"))[0] == 1
+    assert await scene.state(market) is MarketState.RESOLVING
+    assert (await zmart(scene, "finalize", market))[0] == 0
+    assert await scene.state(market) is MarketState.RESOLVING
+    assert (await zmart(scene, "finalize", market, "--as-proposed", "--yes"))[0] == 0
+    account = await scene.account(market)
+    assert (account.state, account.final_outcome) == (MarketState.FINALIZED, True)
 
 
 async def test_monitors_at_once_finalize_each_market_once(scene: Scene) -> None:

@@ -43,13 +43,32 @@ def aggregate(market: Market = None, json: Json = False) -> None:
 
 
 @one_sentence
-def finalize(market: Market = None, json: Json = False) -> None:
+def finalize(
+    market: Market = None,
+    as_proposed: Annotated[
+        bool,
+        typer.Option(
+            "--as-proposed",
+            help="also if it is back in RESOLVING after a dispute: confirm the outcome that the votes rejected",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="skip confirmation")] = False,
+    json: Json = False,
+) -> None:
     """Finalize due markets once, like the monitor's next tick. Chain time determines what is due."""
+    from zmart.errors import ConfigError
     from zmart.services.monitor.service import Monitor
+
+    if as_proposed and market is None:
+        raise ConfigError("--as-proposed is for one market: name it.")
+    if as_proposed and not yes:
+        typer.confirm(
+            "The votes may have rejected the proposed outcome. Finalize the market by it?", abort=True
+        )
 
     async def work(settings: Settings, context: DecisionContext, only: MarketId | None) -> None:
         service = Monitor(settings, context)
-        await service.finalize_due(None if only is None else [only])
+        await service.finalize_due(None if only is None else [only], against_votes=as_proposed)
         await service.finish()
 
     _once(market, json, work)

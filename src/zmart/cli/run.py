@@ -107,9 +107,9 @@ def _once(service: ServiceName) -> None:
     from zmart.errors import ConfigError
 
     if service is ServiceName.aggregator:
-        decisions.aggregate(None, False)
+        decisions.aggregate()
     elif service is ServiceName.monitor:
-        decisions.finalize(None, False)
+        decisions.finalize()
     else:
         raise ConfigError(f"--once is for the aggregator and the monitor; the {service.value} has no ticks.")
 

@@ -49,6 +49,8 @@ class Finalizer:
     clock: ChainClock
     voters: Voters
     reviews: DisputeReviews
+    against_votes: bool = False
+    """Finalize as proposed even what is back in RESOLVING after a dispute: a person decided so."""
 
     def closes_at(self, account: MarketAccount) -> ChainTime:
         """Return when the vote, or the dispute window, of a market in DISPUTED or RESOLVING is over."""
@@ -62,23 +64,24 @@ class Finalizer:
         Raises IndexIncomplete, ChainError, ProgramError, StoreError.
         """
         account = await self.context.market(market_id)
-        if account.state is MarketState.RESOLVING and account.was_disputed:
-            await self._require_person(market_id)
-            return
         if account.state not in (MarketState.RESOLVING, MarketState.DISPUTED):
             return
         closes_at = self.closes_at(account)
         if self.clock.unix_timestamp < self.deadlines.due_at(closes_at):
             return
         if account.state is MarketState.RESOLVING:
-            program = self.context.program.address
-            await require_complete(self.context.pool, program, market_id, closes_at)
-            intent = await intents.plan(
-                self.context.pool, market_id, Action.FINALIZE_MARKET, _UNDISPUTED_ROUND, {}
-            )
-            await self._execute(account, intent, Job.FINALIZE)
+            await self._finalize_as_proposed(account, closes_at)
         else:
             await self._finalize_disputed(account, closes_at)
+
+    async def _finalize_as_proposed(self, account: MarketAccount, closes_at: ChainTime) -> None:
+        pool, market_id = self.context.pool, account.market_id
+        await require_complete(pool, self.context.program.address, market_id, closes_at)
+        if account.was_disputed and not self.against_votes:
+            await self._require_person(market_id)
+            return
+        intent = await intents.plan(pool, market_id, Action.FINALIZE_MARKET, _UNDISPUTED_ROUND, {})
+        await self._execute(account, intent, Job.FINALIZE)
 
     async def _finalize_disputed(self, account: MarketAccount, closes_at: ChainTime) -> None:
         pool, row = self.context.pool, await self._dispute_tally(account.market_id, closes_at)
@@ -166,6 +169,7 @@ class Finalizer:
     async def _require_person(self, market_id: MarketId) -> None:
         message = (
             f"Market {market_id} is back in RESOLVING after a dispute (aggregate_dispute_votes): finalizing it "
-            "would confirm the outcome that the votes rejected. A person must decide."
+            "would confirm the outcome that the votes rejected. A person must decide: `zmart finalize "
+            f"{market_id} --as-proposed` confirms it, else it stays as it is."
         )
         await report_waiting(self.context.pool, market_id, Job.FINALIZE, NEEDS_A_PERSON, "critical", message)

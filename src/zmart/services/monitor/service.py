@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from zmart.decisions import payer
@@ -69,12 +70,15 @@ class Monitor:
             self._workers.cancel()
             await self._context.aclose()
 
-    async def finalize_due(self, only: Sequence[MarketId] | None = None) -> TickCounts:
+    async def finalize_due(
+        self, only: Sequence[MarketId] | None = None, *, against_votes: bool = False
+    ) -> TickCounts:
         """Start to finalize every market whose time is over (of `only`, if given). Returns their number.
 
-        The chain's clock and GlobalConfig are read once, at the start.
+        The chain's clock and GlobalConfig are read once, at the start. `against_votes`: also, as proposed, what is back
+        in RESOLVING after a dispute.
         """
-        finalizer = await self._finalizer()
+        finalizer = replace(await self._finalizer(), against_votes=against_votes)
         now, deadlines = finalizer.clock.unix_timestamp, finalizer.deadlines
         acts_before = now - deadlines.safety_s
         proposed_before, disputed_before = (
