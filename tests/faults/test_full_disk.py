@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from kit.commands import environment, run
 from kit.local_stack import ADDON, stack_in
+from kit.operator import Operator
 from kit.waiting import wait_for
 from zmart.cli.stack_output import ProcessRow, rows
 from zmart.errors import ZmartError
@@ -83,6 +85,7 @@ def test_a_full_disk_is_waited_for_named_and_survived(small_disk: Path) -> None:
             time.sleep(1)
         assert full_disk(home) == doctor._disk(home).sentence
         assert full_disk(home) in asyncio.run(headline(stack))
+        asyncio.run(ready_says_so(stack))
         assert set(before) == {row.name for row in rows(home)}
         for filler in small_disk.glob("filler *"):
             filler.unlink()
@@ -90,6 +93,12 @@ def test_a_full_disk_is_waited_for_named_and_survived(small_disk: Path) -> None:
         report = asyncio.run(play(stack))
         assert report.failed_step == ""
         assert [check for check in report.books if not check.ok] == []
+
+
+async def ready_says_so(settings: Settings) -> None:
+    """As the runbook says it."""
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as http:
+        await Operator(settings, http).sees_unready("indexer", "The disk of")
 
 
 def ready_again(home: Path) -> bool:

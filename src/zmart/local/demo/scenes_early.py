@@ -36,9 +36,9 @@ async def sign_in(world: DemoWorld) -> StepOutcome:
     return StepOutcome(index=f"{len(world.users)} sessions")
 
 
-async def create(world: DemoWorld, play: MarketPlay) -> StepOutcome:
-    """Create a market: the API stores the question and returns the transaction that the creator signs."""
-    body: Json = {
+def new_market(play: MarketPlay) -> Json:
+    """Return the body that proposes a market."""
+    return {
         "question": QUESTIONS[play.label],
         "description": f"A market of the demo: it ends {play.label}.",
         "category": "demo",
@@ -47,7 +47,11 @@ async def create(world: DemoWorld, play: MarketPlay) -> StepOutcome:
         "b_parameter": B_PARAMETER,
         "initial_liquidity": INITIAL_LIQUIDITY_LAMPORTS,
     }
-    answer, landed = await play.creator.transact("/api/markets", body)
+
+
+async def create(world: DemoWorld, play: MarketPlay) -> StepOutcome:
+    """Create a market: the API stores the question and returns the transaction that the creator signs."""
+    answer, landed = await play.creator.transact("/api/markets", new_market(play))
     play.id, play.address = answer["market_id"], answer["on_chain_address"]
     for channel in ("trades", "votes", "discussions"):
         await world.socket.add(f"{channel}:{play.id}")

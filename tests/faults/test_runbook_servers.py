@@ -1,0 +1,96 @@
+"""Drills of docs/operations.md about servers that are slow, busy or full: what /ready says, and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import asyncpg
+import pytest
+
+from kit.database_conditions import DatabaseConditions
+from kit.local_stack import stack_in
+from kit.operator import Operator
+from kit.waiting import until
+from zmart.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+_HOLDS_A_LOCK = (
+    "SELECT DISTINCT unnest(pg_blocking_pids(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+)
+_NO_SILENCE = "ALTER TABLE alerts ADD CONSTRAINT drill CHECK (key NOT LIKE 'silent:%') NOT VALID"
+_SILENCE = "ALTER TABLE alerts DROP CONSTRAINT drill"
+
+
+@pytest.fixture(scope="module")
+def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A stack for all drills."""
+    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
+        yield settings
+
+
+@pytest.fixture
+async def operator(drilled: Settings) -> AsyncIterator[Operator]:
+    async with Operator.before(drilled) as operator:
+        yield operator
+
+
+@pytest.fixture
+def conditions(operator: Operator) -> DatabaseConditions:
+    return DatabaseConditions(operator.settings.require("database_url"))
+
+
+async def test_a_service_whose_database_hangs_does_not_say_whether_it_is_ready(
+    operator: Operator, conditions: DatabaseConditions
+) -> None:
+    async with conditions.locked("ipfs_anchors"):
+        await operator.sees_unready("snapshots", "the service did not answer within 3 s")
+    await operator.sees_all_ready()
+
+
+async def test_a_session_that_holds_a_lock_is_found_and_ended(
+    operator: Operator, conditions: DatabaseConditions
+) -> None:
+    """Where the role has a lock_timeout, as hosts set it."""
+    await conditions.set("lock_timeout", "1s")
+    url = operator.settings.require("database_url")
+    database, holder = await asyncpg.connect(url), await asyncpg.connect(url)
+    try:
+        await holder.execute("BEGIN; LOCK TABLE index_progress")
+        await operator.sees_unready("indexer", "PostgreSQL is busy")
+        [found] = await until(lambda: database.fetch(_HOLDS_A_LOCK), bool)
+        assert found[0] == holder.get_server_pid()
+        await database.execute("SELECT pg_terminate_backend($1)", found[0])
+        await operator.sees_all_ready()
+    finally:
+        holder.terminate()
+        await database.close()
+        await conditions.reset("lock_timeout")
+
+
+async def test_a_job_beside_a_service_that_fails_is_told_and_begun_again_by_itself(
+    operator: Operator, conditions: DatabaseConditions
+) -> None:
+    """A row that its table refuses: no outage. The log has the traceback."""
+    await conditions.execute(_NO_SILENCE)
+    try:
+        with operator.paused("snapshots"):
+            await operator.sees_unready("monitor", "Watching the services")
+            log = (operator.settings.zmart_home / "logs" / "monitor.log").read_text()
+            assert "CheckViolationError" in log
+    finally:
+        await conditions.execute(_SILENCE)
+    await operator.sees_all_ready()
+
+
+async def test_a_socket_server_that_stood_still_says_for_how_long_it_has_not_read_the_feed(
+    operator: Operator, conditions: DatabaseConditions
+) -> None:
+    """As a virtual machine that was paused, while PostgreSQL is slow."""
+    async with AsyncExitStack() as held:
+        with operator.paused("websocket"):
+            await operator.sees_alert("silent:")
+            await held.enter_async_context(conditions.locked("feed_head"))
+        await operator.sees_unready("websocket", "The change feed could not be read for")
+    await operator.sees_all_ready()
+    await operator.sees_alert_closed("silent:")
