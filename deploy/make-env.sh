@@ -1,23 +1,66 @@
 #!/bin/sh
-# Write the .env of compose.yaml with new secrets: make-env.sh [--trial] HOST
+# Write the .env of compose.yaml with new secrets: make-env.sh [--trial] [--private ADDRESS --second ADDRESS] HOST
 # HOST: the name that clients use. --trial: with a Solana chain of this machine and play money (trial/compose.yaml).
+# --private, --second: addresses of this machine and of a second one in a network of theirs (two/first.yaml).
+# Then, for the second machine: make-env.sh --for-second writes .env.second.
 set -eu
 umask 077
 cd "$(dirname "$0")"
 
-trial=
-if [ "${1:-}" = --trial ]; then
-	trial=yes
-	shift
-fi
-if [ $# -ne 1 ]; then
-	echo "usage: make-env.sh [--trial] HOST" >&2
+usage() {
+	echo "usage: make-env.sh [--trial] [--private ADDRESS --second ADDRESS] HOST" >&2
+	echo "       make-env.sh --for-second" >&2
 	exit 2
-fi
+}
+
+value() { sed -n "s/^$1=//p" .env; }
+
+for_second() {
+	[ -e .env ] || { echo "There is no .env here: run make-env.sh --private ... --second ... HOST first." >&2; exit 1; }
+	first=$(value PRIVATE_ADDRESS)
+	second=$(value SECOND_ADDRESS)
+	[ -n "$first" ] && [ -n "$second" ] || { echo "The .env here is not of two machines: it was made without --private and --second." >&2; exit 1; }
+	files=compose.yaml:two/second.yaml
+	case "$(value COMPOSE_FILE)" in *trial*) files=$files:two/second-trial.yaml ;; esac
+	{
+		sed -e '/^COMPOSE_FILE=/d; /^PRIVATE_ADDRESS=/d; /^SECOND_ADDRESS=/d' \
+			-e "s#//chain:#//$first:#; s#//providers:#//$first:#" .env
+		cat <<-END
+
+			# The second of two machines.
+			COMPOSE_FILE=$files
+			PRIVATE_ADDRESS=$second
+			FIRST_ADDRESS=$first
+			DATABASE_HOST=$first
+			REDIS_HOST=$first
+		END
+	} > .env.second
+	echo "Wrote $(pwd)/.env.second: copy it to the second machine as .env."
+	exit 0
+}
+
+trial=
+private=
+second=
+while [ $# -gt 1 ] || [ "${1:-}" = --for-second ]; do
+	case "$1" in
+		--trial) trial=yes; shift ;;
+		--private) private=$2; shift 2 ;;
+		--second) second=$2; shift 2 ;;
+		--for-second) [ $# -eq 1 ] || usage; for_second ;;
+		*) usage ;;
+	esac
+done
+case "${1:-}" in ""|-*) usage ;; esac
+[ -n "$private$second" ] && { [ -n "$private" ] && [ -n "$second" ] || usage; }
 if [ -e .env ]; then
 	echo "There is a .env already: its secrets are in use, and the passwords of PostgreSQL and Redis belong to their data." >&2
 	exit 1
 fi
+files=compose.yaml
+[ -z "$trial" ] || files=$files:trial/compose.yaml
+[ -z "$private" ] || files=$files:two/first.yaml
+[ -z "$trial" ] || [ -z "$private" ] || files=$files:two/first-trial.yaml
 
 secret() { od -An -tx1 -N32 /dev/urandom | tr -d ' \n'; }
 
@@ -31,7 +74,6 @@ secret() { od -An -tx1 -N32 /dev/urandom | tr -d ' \n'; }
 		cat <<-END
 
 			# The trial: its own chain, pins on this machine, ticks every two seconds.
-			COMPOSE_FILE=compose.yaml:trial/compose.yaml
 			ZMART_ENV=local
 			SOLANA_RPC_URL=http://chain:8899
 			SOLANA_WS_URL=ws://chain:8900
@@ -55,6 +97,12 @@ secret() { od -An -tx1 -N32 /dev/urandom | tr -d ' \n'; }
 			PINATA_JWT=
 			TLS_ISSUER=internal
 		END
+	fi
+	if [ "$files" != compose.yaml ]; then
+		printf '\n# What of this folder runs here.\nCOMPOSE_FILE=%s\n' "$files"
+	fi
+	if [ -n "$private" ]; then
+		printf 'PRIVATE_ADDRESS=%s\nSECOND_ADDRESS=%s\n' "$private" "$second"
 	fi
 } > .env
 echo "Wrote $(pwd)/.env"

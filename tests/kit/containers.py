@@ -18,7 +18,7 @@ PACKAGES = (
 PROGRAMS = ("podman", "buildah", "runc", "iptables", "catatonit", "debootstrap")
 MISSING = f"Containers cannot run here: apt-get install --no-install-recommends {PACKAGES}"
 # crun refuses the mixture of control groups of some machines, and podman wants to raise limits that may not be raised.
-_CONTAINERS = """
+CONTAINERS_CONF = """
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=1000:1000"]
 [engine]
@@ -39,7 +39,7 @@ class Podman:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         containers, storage = folder / "containers.conf", folder / "storage.conf"
-        containers.write_text(_CONTAINERS)
+        containers.write_text(CONTAINERS_CONF)
         storage.write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/storage"\nrunroot = "{folder}/run"\n'
         )
