@@ -1,0 +1,86 @@
+"""What an operator's drills about the index need: votes on chain, an indexer with another RPC or of another version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+
+import asyncpg
+
+from kit.operator import Operator
+from kit.operator_markets import with_settings
+from kit.rpc_proxy import Call, Edit, Fault, Proxy, Refuse, Script
+from kit.waiting import until
+from zmart.chain import compose
+from zmart.local.demo.user import DemoUser
+from zmart.local.demo.world import DemoWorld, MarketPlay
+from zmart.market.types import MarketId, Wallet
+
+QUOTA = "max usage reached"
+_VOTES = "SELECT count(*) FROM onchain_votes WHERE market_id = $1 AND wallet = $2"
+
+
+def shows_no_transaction(call: Call) -> Fault | None:
+    """An RPC whose quota for history is used up: it lists transactions and returns none."""
+    return Refuse(-32429, QUOTA) if call.method == "getTransaction" else None
+
+
+def keeps_no_logs(call: Call) -> Fault | None:
+    """A node that returns transactions without their logs."""
+    return Edit(_without_logs) if call.method == "getTransaction" else None
+
+
+def _without_logs(transaction):
+    if transaction is not None:
+        transaction["meta"]["logMessages"] = None
+    return transaction
+
+
+@asynccontextmanager
+async def indexer_before(operator: Operator, script: Script, **changes: str) -> AsyncIterator[Proxy]:
+    """Within the block the indexer asks an RPC that behaves by the script, and no other."""
+    async with (
+        Proxy.before(operator.settings.solana_rpc_url, script) as proxy,
+        with_settings(operator, "indexer", solana_rpc_url=proxy.url, **changes),
+    ):
+        yield proxy
+
+
+def other_idl(folder: Path, kind: str, name: str) -> str:
+    """The path of an IDL of another version of the program, to which that one of `instructions` or `events` is new."""
+    idl = json.loads(resources.files("zmart.chain").joinpath("data/zmart_core.idl.json").read_text())
+    [item] = [each for each in idl[kind] if each["name"] == name]
+    item["discriminator"] = [255] * 8
+    path = folder / "zmart_core.idl.json"
+    path.write_text(json.dumps(idl))
+    return str(path)
+
+
+async def voted(world: DemoWorld, market: MarketPlay, user: DemoUser) -> str:
+    """The signature of a vote for the proposal that landed on chain just now; the index may not have it yet."""
+    vote = world.program.instructions.submit_proposal_vote(Wallet(user.wallet), MarketId(market.id), True)
+    blockhash = (await world.rpc.get_latest_blockhash()).blockhash
+    message = compose.compile(user.key.pubkey(), [vote], blockhash)
+    return (await user.relay(compose.sign(message, [user.key]))).signature
+
+
+async def is_indexed(operator: Operator, market: MarketPlay, user: DemoUser) -> bool:
+    """Whether the index has the wallet's vote on chain."""
+    return bool(await asked(operator, _VOTES, market.id, user.wallet))
+
+
+async def asked(operator: Operator, query: str, *arguments: object) -> object:
+    """The first value of a query."""
+    database = await asyncpg.connect(operator.settings.require("database_url"))
+    try:
+        return await database.fetchval(query, *arguments)
+    finally:
+        await database.close()
+
+
+async def becomes_indexed(operator: Operator, market: MarketPlay, user: DemoUser) -> None:
+    """Wait until the index has the wallet's vote on chain."""
+    await until(lambda: is_indexed(operator, market, user), within_s=60, every_s=0.2)
