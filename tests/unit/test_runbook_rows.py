@@ -1,0 +1,47 @@
+"""Each row of the runbook's tables has a drill: a test that causes what it says, sees it, and does what it says."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from kit import runbook
+
+_FAULTS = Path(__file__).parents[1] / "faults"
+
+
+@cache
+def _said_in_drills(call: str, position: int) -> set[str]:
+    """The texts that drills give to a method of their operator, as this argument."""
+    said = set()
+    for path in sorted(_FAULTS.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == call:
+                argument = node.args[position]
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    said.add(argument.value)
+    return said
+
+
+def _keys() -> list[str]:
+    return [key for row in runbook.rows("Alerts") for key in re.findall(r"`([^`]+)`", row[0])]
+
+
+@pytest.mark.parametrize("key", _keys())
+def test_each_alert_has_a_drill(key: str) -> None:
+    """A drill names the key up to the market, the intent or the address in it, and waits until the alert is closed."""
+    constant = key.partition("<")[0]
+    for seen in ("sees_alert", "sees_alert_closed"):
+        assert constant in _said_in_drills(seen, 0), seen
+
+
+@pytest.mark.parametrize("number", range(len(runbook.rows("Why /ready is 503"))))
+def test_each_reason_of_ready_has_a_drill(number: int) -> None:
+    """A drill waits for words that stand in this row alone."""
+    reasons = [row[1] for row in runbook.rows("Why /ready is 503")]
+    own = [words for words in _said_in_drills("sees_unready", 1) if words in reasons[number]]
+    assert [words for words in own if sum(words in reason for reason in reasons) == 1], reasons[number]
