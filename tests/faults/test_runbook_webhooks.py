@@ -13,9 +13,9 @@ import pytest
 from solders.instruction import AccountMeta, Instruction
 from solders.system_program import TransferParams, transfer
 
-from kit import commands
 from kit.local_stack import stack_in
 from kit.operator import Operator
+from kit.operator_deliveries import command
 from kit.operator_index import asked, becomes_indexed, voted
 from kit.operator_markets import proposed, with_settings, world_of, zmart
 from zmart.local.chain.genesis import send
@@ -134,12 +134,11 @@ async def _delivered(operator: Operator, port: str, body: bytes, secret: str) ->
 @asynccontextmanager
 async def _another_secret(operator: Operator) -> AsyncIterator[None]:
     """Gateway and indexer run with another secret within the block, and the webhook is registered with it."""
-    env = commands.environment(zmart_home=operator.settings.zmart_home, helius_webhook_secret=_OTHER_SECRET)
     async with (
         with_settings(operator, "gateway", helius_webhook_secret=_OTHER_SECRET),
         with_settings(operator, "indexer", helius_webhook_secret=_OTHER_SECRET),
     ):
-        status, out, err = await commands.run("webhook", "register", env=env)
-        assert (status, out.startswith("updated: ")) == (0, True), out + err
+        out = await command(operator, "webhook", "register", helius_webhook_secret=_OTHER_SECRET)
+        assert out.startswith("updated: ")
         yield
     await zmart(operator, "webhook", "register")
