@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 from compose_stack import HOST, make_servers
-from machine import Machine
+from deploy_machine import Machine
 
 from kit.containers import ROOT, Podman
 from kit.waiting import wait_for

@@ -192,9 +192,9 @@ async def _tape_agrees(world: DemoWorld) -> str:
     count = 0
     for play in world.markets:
         trades = (await world.api.get(f"/api/markets/{play.id}/trades", limit=200))["trades"]
-        shown, in_order = trades_of_messages([m.data for m in world.socket.tape(f"trades:{play.id}")])
+        current, in_order = trades_of_messages([m.data for m in world.socket.tape(f"trades:{play.id}")])
         names = ("tx_signature", "shares", "cost", "outcome", "trade_type", "user_wallet")
-        index, received = [[[row[n] for n in names] for row in rows] for rows in (trades, shown)]
+        index, received = [[[row[n] for n in names] for row in rows] for rows in (trades, current)]
         if not in_order:
             index, received = sorted(index), sorted(received)
         if index != received:
