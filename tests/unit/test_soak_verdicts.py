@@ -1,0 +1,53 @@
+"""What the soak's verdicts make of the memory of a day."""
+
+import pytest
+
+from kit.soak.day import Day, DayPlan
+from kit.soak.figures import Figures
+from kit.soak.verdicts import LEAST_QUARTER_TICKS, MOST_GROWTH_MIB, flat
+
+BOUND_MIB = 50
+TICKS = 4 * LEAST_QUARTER_TICKS
+
+
+def day_of(chain_mib: list[float], indexer_mib: list[float]) -> Day:
+    """A day in which these two processes held so much memory after each tick, and all else stood still."""
+    figures = [
+        Figures(
+            float(at_s), {"chain": chain, "indexer": indexer}, {"chain": 9, "indexer": 9}, 100 * at_s, {}, {}
+        )
+        for at_s, (chain, indexer) in enumerate(zip(chain_mib, indexer_mib, strict=True))
+    ]
+    return Day(DayPlan(TICKS, 1.0, 0), float(TICKS), figures, [], {}, 0, [], [], [], 0)
+
+
+def growing(by_mib: float) -> list[float]:
+    """A memory whose last quarter holds so much more than its second one, evenly."""
+    return [100 + by_mib * tick / (TICKS // 2) for tick in range(TICKS)]
+
+
+@pytest.mark.parametrize(
+    ("chain_by_mib", "indexer_by_mib", "is_flat", "is_bounded"),
+    [
+        (0, 0, True, True),
+        (MOST_GROWTH_MIB - 1, MOST_GROWTH_MIB - 1, True, True),
+        (MOST_GROWTH_MIB + 1, 0, False, True),
+        (0, MOST_GROWTH_MIB + 1, False, True),
+        (BOUND_MIB, 0, False, False),
+    ],
+)
+def test_the_local_chain_is_judged_as_every_process_and_by_its_own_bound(
+    chain_by_mib: float, indexer_by_mib: float, is_flat: bool, is_bounded: bool
+) -> None:
+    judged = flat(day_of(growing(chain_by_mib), growing(indexer_by_mib)), BOUND_MIB)
+    memory, bound = judged[:2]
+    assert (memory.promise, memory.holds) == ("memory is flat", is_flat)
+    assert ("LOCAL_CHAIN_GROWTH_MIB (50)" in bound.promise, bound.holds) == (True, is_bounded)
+    assert "chain" in memory.figures
+
+
+def test_a_chain_that_grows_late_in_the_day_is_named_by_its_bound_alone() -> None:
+    """A peak that the middle of a quarter does not show."""
+    chain = [100.0] * (TICKS - 3) + [100.0 + BOUND_MIB + 1] * 3
+    memory, bound = flat(day_of(chain, growing(0)), BOUND_MIB)[:2]
+    assert (memory.holds, bound.holds) == (True, False)
