@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
@@ -20,6 +22,7 @@ from zmart.proofs.log_sources import from_api
 from zmart.proofs.tally_evidence import Anchor, gather
 from zmart.proofs.verify_tally import Verdict, verify_tally
 
+_TRADE_NAMES = ("slot", "tx_signature", "shares", "cost", "outcome", "trade_type", "user_wallet")
 _SAME_NAMES = ("b_parameter", "initial_liquidity", "current_liquidity", "shares_yes", "shares_no", "total_volume",
                "proposed_outcome", "final_outcome", "was_disputed")  # fmt: skip
 
@@ -188,18 +191,30 @@ def trades_of_messages(messages: Sequence[Json]) -> tuple[list[Json], bool]:
     return list(trades.values()), all(data["action"] == "created" for data in messages)
 
 
+def trades_agree(index: Sequence[Json], received: Sequence[Json], in_order: bool) -> bool:
+    """Return whether the index has the trades that were received, in the same order; unless they came in order, their
+    order within a slot may differ."""
+    indexed_rows, received_rows = [
+        [[trade[name] for name in _TRADE_NAMES] for trade in trades] for trades in (index, received)
+    ]
+    if in_order:
+        return indexed_rows == received_rows
+    return by_slot(indexed_rows) == by_slot(sorted(received_rows))
+
+
+def by_slot(rows: Sequence[list[Json]]) -> list[list[list[Json]]]:
+    """Group neighbouring rows that begin with the same slot, and sort each group."""
+    return [sorted(group) for _, group in groupby(rows, key=itemgetter(0))]
+
+
 async def _tape_agrees(world: DemoWorld) -> str:
     count = 0
     for play in world.markets:
         trades = (await world.api.get(f"/api/markets/{play.id}/trades", limit=200))["trades"]
         current, in_order = trades_of_messages([m.data for m in world.socket.tape(f"trades:{play.id}")])
-        names = ("tx_signature", "shares", "cost", "outcome", "trade_type", "user_wallet")
-        index, received = [[[row[n] for n in names] for row in rows] for rows in (trades, current)]
-        if not in_order:
-            index, received = sorted(index), sorted(received)
-        if index != received:
+        if not trades_agree(trades, current, in_order):
             raise ZmartError(
-                f"{play.label}: {len(trades)} trades in the index, {len(received)} on the socket, not the same"
+                f"{play.label}: {len(trades)} trades in the index, {len(current)} on the socket, not the same"
             )
         count += len(trades)
     return f"{count} trades in the same order"
