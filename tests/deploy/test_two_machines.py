@@ -47,9 +47,9 @@ class TwoMachines:
     demo: str
     seconds: float
 
-    def both(self, first: str, folder: Path) -> None:
+    def pipe_to_second(self, line: str) -> None:
         """Run a line of the first machine whose output goes to the second by ssh."""
-        parts = _SSH.match(first)
+        parts = _SSH.match(line)
         assert parts is not None
         self.first.shell(f"{parts['said']} > /root/pipe", folder=_DEPLOY, within_s=600)
         (self.first.home / "pipe").rename(self.second.home / "pipe")
@@ -98,7 +98,7 @@ def follow(first: Machine, second: Machine) -> TwoMachines:
         if "/var/lib/zmart" in line:  # the keys are there once the chain is ready
             wait_for(lambda: _answers(first, "chain", 8899), within_s=180, every_s=1)
         if "ssh" in line:
-            result.both(line, first.folder)
+            result.pipe_to_second(line)
         else:
             first.shell(line, folder=_DEPLOY, within_s=600)
     assert on_second[0] == "cd zmart"
