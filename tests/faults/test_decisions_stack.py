@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from kit.local_stack import stack_in
+from kit.local_stack import paused, stack_in
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.api import until
 from zmart.local.demo.play import DISPUTE_HOURS, RESOLUTION_DELAY_HOURS, play
 from zmart.local.demo.user import DemoUser
 from zmart.local.demo.world import DemoWorld, MarketPlay
-from zmart.local.stack import supervisor_of
 from zmart.market.types import MarketId, MarketState, VoteKind
 from zmart.proofs.log_sources import from_api
 from zmart.proofs.tally_evidence import gather
@@ -35,17 +32,6 @@ pytestmark = pytest.mark.slow
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with stack_in(tmp_path_factory.mktemp("home")) as settings:
         yield settings
-
-
-@contextmanager
-def stopped(stack: Settings, name: str) -> Iterator[None]:
-    """The process stands still; it holds its connections and says nothing."""
-    [pid] = [p.pid for p in supervisor_of(stack.zmart_home).processes() if p.name == name]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def disputed(world: DemoWorld, market: MarketPlay) -> None:
@@ -79,7 +65,7 @@ async def test_a_dispute_is_not_decided_while_the_indexer_stands_still(stack: Se
         await early.vote(world, market, "dispute", [[(user, "agree") for user in users[:3]]])
         pool = await Pool.open(stack.require("database_url"), size=1)
         try:
-            with stopped(stack, "indexer"):
+            with paused(stack, "indexer"):
                 for user in users[3:8]:
                     await vote_unheard(world, market, user, False)
                 await late.travel(world, DISPUTE_HOURS)

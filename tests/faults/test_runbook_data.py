@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
-import asyncpg
 import pytest
 
 from kit.database_conditions import DatabaseConditions
-from kit.local_stack import stack_in
 from kit.operator import Operator
-from kit.operator_deliveries import command, deliver, newest_transaction
-from kit.operator_markets import liked, proposed, with_settings, world_of
+from kit.operator_deliveries import deliver, delivery_of
+from kit.operator_index import asked, voted
+from kit.operator_markets import liked, proposed, with_settings, zmart
 from kit.rpc_proxy import Call, Edit, Fault, Proxy
 from zmart.local.demo import scenes_early as early
 from zmart.local.demo.world import DemoWorld, MarketPlay
-from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _DAMAGE = "UPDATE markets SET shares_yes = shares_yes + 1 WHERE market_id = $1"
+_TRADES = "SELECT count(*) FROM trades WHERE market_id = $1"
 _FAR_SLOTS = 50_000_000
-
-
-@pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills."""
-    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with Operator.before(drilled) as operator:
-        yield operator
-
-
-@pytest.fixture
-async def world(operator: Operator) -> AsyncIterator[DemoWorld]:
-    async with world_of(operator) as world:
-        yield world
 
 
 async def test_a_market_that_stands_still_for_a_wrong_pricing_model_goes_on_with_the_right_one(
@@ -48,9 +26,9 @@ async def test_a_market_that_stands_still_for_a_wrong_pricing_model_goes_on_with
     async with with_settings(operator, "indexer", pricing_model="v069"):
         await _bought(world, market)
         assert market.id in await operator.sees_alert("index-stuck-markets")
-    await command(operator, "indexer", "rebuild", ends_with=1)
+    await zmart(operator, "indexer", "rebuild", ends_with=1)
     await operator.sees_alert_closed("index-stuck-markets")
-    assert (await _trades(operator, market)) == 1
+    assert await asked(operator, _TRADES, market.id) == 1
 
 
 async def test_an_index_that_differs_from_the_chain_is_named_and_made_right_by_a_rebuild(
@@ -62,10 +40,10 @@ async def test_an_index_that_differs_from_the_chain_is_named_and_made_right_by_a
     async with with_settings(operator, "indexer", indexer_audit_interval_s="2"):
         await DatabaseConditions(operator.settings.require("database_url")).execute(_DAMAGE, market.id)
         assert "shares_yes" in await operator.sees_alert("index-differs")
-        assert "shares_yes" in await command(operator, "indexer", "audit", ends_with=1)
-        await command(operator, "indexer", "backfill", "--from", "0")
-        await command(operator, "indexer", "rebuild", ends_with=1)
-        await command(operator, "indexer", "audit")
+        assert "shares_yes" in await zmart(operator, "indexer", "audit", ends_with=1)
+        await zmart(operator, "indexer", "backfill", "--from", "0")
+        await zmart(operator, "indexer", "rebuild", ends_with=1)
+        await zmart(operator, "indexer", "audit")
         await operator.sees_alert_closed("index-differs")
 
 
@@ -96,8 +74,7 @@ async def test_an_event_of_a_slot_that_the_chain_does_not_come_near_is_told_unti
     operator: Operator, world: DemoWorld
 ) -> None:
     """By a sender who knows the webhook's secret."""
-    await proposed(world)
-    _, far = await newest_transaction(operator, world.rpc, world.program.address)
+    far = await delivery_of(world, await voted(world, await proposed(world), world.users[1]))
     far["slot"] += _FAR_SLOTS
     far["transaction"]["signatures"][0] = "5" * 87
     assert await deliver(operator, far, operator.settings.require("helius_webhook_secret")) == 200
@@ -117,11 +94,3 @@ async def _bought(world: DemoWorld, market: MarketPlay) -> None:
     """A trade on chain, whether or not the index has it."""
     body = {"market_id": market.id, "outcome": True, "max_cost": 900_000_000}
     await world.users[1].transact("/api/trades/buy", body)
-
-
-async def _trades(operator: Operator, market: MarketPlay) -> int:
-    database = await asyncpg.connect(operator.settings.require("database_url"))
-    try:
-        return int(await database.fetchval("SELECT count(*) FROM trades WHERE market_id = $1", market.id))
-    finally:
-        await database.close()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import asyncpg
 import pytest
 
-from kit.local_stack import stack_in
 from kit.operator import Operator
 from kit.operator_markets import (
     MarketsOnTheWay,
@@ -17,7 +14,6 @@ from kit.operator_markets import (
     proposed,
     the_time_to_vote_passes,
     with_settings,
-    world_of,
     zmart,
 )
 from kit.waiting import until
@@ -29,7 +25,6 @@ from zmart.local.demo import scenes_late as late
 from zmart.local.demo.user import DemoUser
 from zmart.local.demo.world import DemoWorld
 from zmart.market.types import Address, Lamports, MarketId
-from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _FUNDS_LAMPORTS = Lamports(1_000 * 10**9)
@@ -37,25 +32,6 @@ _WAITING_JOBS = "SELECT count(*) FROM market_work WHERE status = 'waiting: index
 _AGE_THE_WAIT = (
     "UPDATE market_work SET status_since = now() - interval '11 min' WHERE status = 'waiting: index'"
 )
-
-
-@pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills."""
-    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with Operator.before(drilled) as operator:
-        yield operator
-
-
-@pytest.fixture
-async def world(operator: Operator) -> AsyncIterator[DemoWorld]:
-    async with world_of(operator) as world:
-        yield world
 
 
 async def test_decisions_that_fail_are_tried_at_once_when_the_fee_payer_has_sol_again(

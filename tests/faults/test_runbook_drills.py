@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from redis.asyncio import Redis
 
 from kit.database_conditions import DatabaseConditions
-from kit.local_stack import stack_in
 from kit.operator import Operator
 from zmart.chain.rpc import Rpc
 from zmart.local.chain import travel
@@ -23,19 +22,6 @@ from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _WEEK_S = 8 * 86_400
-
-
-@pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills."""
-    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with Operator.before(drilled) as operator:
-        yield operator
 
 
 async def test_postgresql_is_stopped_and_started(operator: Operator) -> None:

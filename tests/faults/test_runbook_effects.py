@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from solders.keypair import Keypair
 
-from kit.local_stack import stack_in
 from kit.operator import Operator
 from kit.operator_markets import (
     liked,
@@ -18,7 +17,6 @@ from kit.operator_markets import (
     resolving,
     the_time_to_vote_passes,
     with_settings,
-    world_of,
     zmart,
 )
 from kit.rpc_proxy import Proxy, honest
@@ -31,28 +29,8 @@ from zmart.local.chain.keys import load_keys
 from zmart.local.demo import scenes_late as late
 from zmart.local.demo.world import DemoWorld, MarketPlay
 from zmart.market.types import MarketId, MarketState, Signature
-from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills."""
-    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with Operator.before(drilled) as operator:
-        yield operator
-
-
-@pytest.fixture
-async def world(operator: Operator) -> AsyncIterator[DemoWorld]:
-    async with world_of(operator) as world:
-        yield world
 
 
 async def test_effects_that_cannot_be_judged_are_resolved_by_what_an_explorer_shows(

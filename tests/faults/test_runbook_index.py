@@ -3,14 +3,11 @@ that does not know what the program does."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from kit import commands
-from kit.local_stack import stack_in
 from kit.operator import Operator
 from kit.operator_index import (
     QUOTA,
@@ -23,11 +20,10 @@ from kit.operator_index import (
     shows_no_transaction,
     voted,
 )
-from kit.operator_markets import proposed, with_settings, world_of, zmart
+from kit.operator_markets import proposed, with_settings, zmart
 from kit.rpc_proxy import Call, Fault, Late, Proxy, Say
 from kit.waiting import until
 from zmart.local.demo.world import DemoWorld
-from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _OTHER_GENESIS = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"
@@ -36,25 +32,6 @@ _SLOW_S = 3.0
 _AGE_WAITING = "UPDATE inbox SET received_at = received_at - interval '3 min' WHERE state = 'pending'"
 _AGE_UNCONFIRMED = "UPDATE unconfirmed_transactions SET received_at = received_at - interval '3 min'"
 _LISTED = "SELECT count(*) FROM unconfirmed_transactions WHERE listed"
-
-
-@pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills."""
-    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with Operator.before(drilled) as operator:
-        yield operator
-
-
-@pytest.fixture
-async def world(operator: Operator) -> AsyncIterator[DemoWorld]:
-    async with world_of(operator) as world:
-        yield world
 
 
 async def test_transactions_that_the_rpc_does_not_return_are_read_from_another_rpc(
@@ -156,8 +133,7 @@ async def test_the_first_scan_of_a_chain_takes_its_time(operator: Operator) -> N
     database = await asyncpg.connect(own)
     await database.execute("CREATE DATABASE first_start")
     await database.close()
-    status, out, err = await commands.run("migrate", "up", env=commands.environment(database_url=fresh))
-    assert status == 0, out + err
+    await zmart(operator, "migrate", "up", database_url=fresh)
     async with indexer_before(operator, _lists_slowly, database_url=fresh):
         await operator.sees_unready("indexer", "the first scan of the chain has not ended")
         await operator.sees_all_ready()

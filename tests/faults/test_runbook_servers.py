@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 
 from kit.database_conditions import DatabaseConditions
-from kit.local_stack import stack_in
+from kit.local_stack import paused
 from kit.operator import Operator
 from kit.waiting import until
-from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _HOLDS_A_LOCK = (
@@ -20,19 +18,6 @@ _HOLDS_A_LOCK = (
 )
 _NO_SILENCE = "ALTER TABLE alerts ADD CONSTRAINT drill CHECK (key NOT LIKE 'silent:%') NOT VALID"
 _SILENCE = "ALTER TABLE alerts DROP CONSTRAINT drill"
-
-
-@pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills."""
-    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with Operator.before(drilled) as operator:
-        yield operator
 
 
 @pytest.fixture
@@ -74,7 +59,7 @@ async def test_a_job_beside_a_service_that_fails_is_told_and_begun_again_by_itse
     """A row that its table refuses: no outage. The log has the traceback."""
     await conditions.execute(_NO_SILENCE)
     try:
-        with operator.paused("snapshots"):
+        with paused(operator.settings, "snapshots"):
             await operator.sees_unready("monitor", "Watching the services")
             log = (operator.settings.zmart_home / "logs" / "monitor.log").read_text()
             assert "CheckViolationError" in log
@@ -88,7 +73,7 @@ async def test_a_socket_server_that_stood_still_says_for_how_long_it_has_not_rea
 ) -> None:
     """As a virtual machine that was paused, while PostgreSQL is slow."""
     async with AsyncExitStack() as held:
-        with operator.paused("websocket"):
+        with paused(operator.settings, "websocket"):
             await operator.sees_alert("silent:")
             await held.enter_async_context(conditions.locked("feed_head"))
         await operator.sees_unready("websocket", "The change feed could not be read for")

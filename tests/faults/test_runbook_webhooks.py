@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -13,41 +14,18 @@ import pytest
 from solders.instruction import AccountMeta, Instruction
 from solders.system_program import TransferParams, transfer
 
-from kit.local_stack import stack_in
 from kit.operator import Operator
-from kit.operator_deliveries import command
+from kit.operator_deliveries import Delivery, deliver, delivery_of
 from kit.operator_index import asked, becomes_indexed, voted
-from kit.operator_markets import proposed, with_settings, world_of, zmart
+from kit.operator_markets import proposed, with_settings, zmart
 from zmart.local.chain.genesis import send
 from zmart.local.demo.world import DemoWorld
-from zmart.market.types import Signature
-from zmart.services.webhook import PATH
-from zmart.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _OTHER_SECRET = "a-secret-that-no-other-sender-knows"
 _MARK = "Program data: "
 # As if an hour had passed since the last of them: so long the alert stays open.
 _AGE_FALSE = "UPDATE false_deliveries SET detected_at = detected_at - interval '1 hour'"
-
-
-@pytest.fixture(scope="module")
-def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A stack for all drills."""
-    with stack_in(tmp_path_factory.mktemp("drills")) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def operator(drilled: Settings) -> AsyncIterator[Operator]:
-    async with Operator.before(drilled) as operator:
-        yield operator
-
-
-@pytest.fixture
-async def world(operator: Operator) -> AsyncIterator[DemoWorld]:
-    async with world_of(operator) as world:
-        yield world
 
 
 async def test_a_webhook_whose_deliveries_were_refused_is_switched_on_by_register(
@@ -96,26 +74,25 @@ async def test_a_sender_who_lies_is_kept_out_by_another_secret(operator: Operato
     async with operator.without("providers"), operator.without("indexer"):
         signature = await voted(world, market, user)
         lie = await _with_the_opposite_vote(world, signature)
-        assert await _delivered(operator, "api_port", lie, old) == 200
+        assert await deliver(operator, lie, old) == 200
     message = await operator.sees_alert("index-false-deliveries")
-    assert (signature in message, "log lines" in message) == (True, True)
+    assert re.search(rf"{signature}, received [^;]* UTC: log lines, events\.$", message), message
     await becomes_indexed(operator, market, user)
     async with _another_secret(operator):
         for port in ("api_port", "indexer_port"):
-            assert await _delivered(operator, port, lie, old) == 401
+            assert await deliver(operator, lie, old, port) == 401
         await voted(world, other, user)
         await becomes_indexed(operator, other, user)
         await asked(operator, _AGE_FALSE)
         await operator.sees_alert_closed("index-false-deliveries")
 
 
-async def _with_the_opposite_vote(world: DemoWorld, signature: str) -> bytes:
+async def _with_the_opposite_vote(world: DemoWorld, signature: str) -> Delivery:
     """The transaction as the chain has it, but for the vote in its log."""
-    raw = await world.rpc.get_transaction_json(Signature(signature))
-    assert raw is not None
-    value = msgspec.json.decode(raw)
-    value["meta"]["logMessages"] = [_opposite(world, line) for line in value["meta"]["logMessages"]]
-    return msgspec.json.encode([value])
+    delivery = await delivery_of(world, signature)
+    lines = delivery["meta"]["logMessages"]
+    delivery["meta"]["logMessages"] = [_opposite(world, line) for line in lines]
+    return delivery
 
 
 def _opposite(world: DemoWorld, line: str) -> str:
@@ -126,11 +103,6 @@ def _opposite(world: DemoWorld, line: str) -> str:
     return _MARK + base64.b64encode(other).decode()
 
 
-async def _delivered(operator: Operator, port: str, body: bytes, secret: str) -> int:
-    url = f"http://127.0.0.1:{getattr(operator.settings, port)}{PATH}"
-    return (await operator.http.post(url, content=body, headers={"authorization": secret})).status_code
-
-
 @asynccontextmanager
 async def _another_secret(operator: Operator) -> AsyncIterator[None]:
     """Gateway and indexer run with another secret within the block, and the webhook is registered with it."""
@@ -138,7 +110,7 @@ async def _another_secret(operator: Operator) -> AsyncIterator[None]:
         with_settings(operator, "gateway", helius_webhook_secret=_OTHER_SECRET),
         with_settings(operator, "indexer", helius_webhook_secret=_OTHER_SECRET),
     ):
-        out = await command(operator, "webhook", "register", helius_webhook_secret=_OTHER_SECRET)
+        out = await zmart(operator, "webhook", "register", helius_webhook_secret=_OTHER_SECRET)
         assert out.startswith("updated: ")
         yield
     await zmart(operator, "webhook", "register")

@@ -1,12 +1,14 @@
 """The whole stack, as `zmart up` starts it, on free ports and in a home of its own."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from zmart.local.chain.server import SLOT_MS
 from zmart.local.ports import NAMES
-from zmart.local.stack import read_record
+from zmart.local.stack import read_record, supervisor_of
 from zmart.local.startup import running_stack
 from zmart.settings import Settings, load_settings
 
@@ -24,3 +26,15 @@ def stack_in(home: Path, **settings: object) -> Iterator[Settings]:
         assert record is not None
         environment = {name.lower(): value for name, value in record.environment.items()}
         yield load_settings(_env_file=None, **environment)
+
+
+@contextmanager
+def paused(settings: Settings, process: str) -> Iterator[None]:
+    """The process stands still within the block; it holds its connections and says nothing."""
+    running = supervisor_of(settings.zmart_home).processes()
+    [pid] = [info.pid for info in running if info.name == process]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

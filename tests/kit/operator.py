@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -97,17 +95,6 @@ class Operator:
             yield
         finally:
             supervisor.start(name)
-
-    @contextmanager
-    def paused(self, process: str) -> Iterator[None]:
-        """The process stands still within the block; it holds its connections and says nothing."""
-        running = supervisor_of(self.settings.zmart_home).processes()
-        [pid] = [info.pid for info in running if info.name == process]
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
 
 
 def _with(alerts: dict[str, str], prefix: str) -> list[str]:

@@ -98,11 +98,12 @@ async def the_time_to_vote_passes(world: DemoWorld) -> None:
     await late.travel(world, DISPUTE_HOURS)
 
 
-async def zmart(operator: Operator, *arguments: str) -> str:
-    """The command as an operator runs it beside the stack; what it printed. It must succeed."""
-    env = commands.environment(zmart_home=operator.settings.zmart_home)
+async def zmart(operator: Operator, *arguments: str, ends_with: int = 0, **settings: object) -> str:
+    """The command as an operator runs it beside the stack, with these settings; what it printed. It must end with this
+    exit status."""
+    env = commands.environment(zmart_home=operator.settings.zmart_home, **settings)
     status, out, err = await commands.run(*arguments, env=env)
-    assert status == 0, f"zmart {' '.join(arguments)}: {out}{err}"
+    assert status == ends_with, f"zmart {' '.join(arguments)}: {out}{err}"
     return out
 
 
