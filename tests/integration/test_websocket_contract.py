@@ -14,9 +14,16 @@ from websockets.asyncio.client import ClientConnection, connect
 from kit import rows
 from kit.sockets import serving
 from kit.waiting import until
+from zmart.feed.channels import Channel, ChannelKind, ChannelName
+from zmart.feed.tail import FeedReader
+from zmart.services.websocket.connection import SocketConnection
+from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.metrics import closed
+from zmart.services.websocket.protocol import SubscribeRequest, SubscriptionTarget
 from zmart.services.websocket.service import WebSocketService
+from zmart.services.websocket.state import ChannelStates
+from zmart.services.websocket.subscriptions import Subscriptions
 from zmart.settings import Settings, load_settings
 from zmart.store import change_feed
 
@@ -278,6 +285,69 @@ async def test_what_cannot_be_replayed_is_called_a_gap_and_the_state_follows(set
         assert [comment["content"] for comment in answer["data"]["snapshot"]] == ["0", "1", "2"]
         await pool.execute(_COMMENT, MARKET, "3")
         assert (await receive(socket))["offset"] == 4
+
+
+async def test_who_resumes_while_a_new_epoch_begins_is_sent_away_and_told_of_the_gap(
+    settings, pool, monkeypatch
+):
+    """As after a fail-over: the server knows that its epoch is over, and waits for the database for the new one."""
+    await pool.execute(_COMMENT, MARKET, "0")
+    epoch = (await change_feed.head(pool)).epoch
+    resume = {"action": "subscribe", "channel": f"discussions:{MARKET}", "epoch": epoch, "offset": 0}
+    starting, may_start, start = asyncio.Event(), asyncio.Event(), FeedReader.start
+
+    async def start_late(reader: FeedReader, back: int = 0) -> int:
+        starting.set()
+        await may_start.wait()
+        return await start(reader, back)
+
+    async with serving(settings) as service:
+        monkeypatch.setattr(FeedReader, "start", start_late)
+        await change_feed.renew_epoch(pool)
+        async with asyncio.timeout(10):
+            await starting.wait()
+        async with client(service) as socket:
+            await ask(socket, **resume)
+            may_start.set()
+            assert await closed_with(socket) == 1012
+        async with client(service) as socket:
+            assert (await ask(socket, **resume))["type"] == "gap"
+            assert (await receive(socket))["data"]["outcome"] == "gap"
+
+
+class MutedTransport(asyncio.Transport):
+    """A transport that drops what is written."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+async def test_a_gap_is_told_once_though_the_first_try_meets_a_state_of_the_old_epoch(pool, monkeypatch):
+    """The state that subscribers share may be a second old: who is refused because of it was told of no gap yet."""
+    await pool.execute(_COMMENT, MARKET, "0")
+    limits = SocketLimits()
+    states = ChannelStates(pool)
+    sent: list[dict] = []
+    old = (await states.state(Channel(ChannelKind.DISCUSSIONS, MARKET))).epoch
+    hub = SocketHub()
+    hub.begin(await change_feed.renew_epoch(pool), 1)
+    connection = SocketConnection(MutedTransport(), "client_1", "198.51.100.1", limits)
+    monkeypatch.setattr(connection, "send", lambda payload: sent.append(json.loads(payload)))
+    target = SubscriptionTarget(ChannelName(ChannelKind.DISCUSSIONS, MARKET), by_market=False)
+    request = SubscribeRequest(target, epoch=old, offset=0)
+    subscriptions = Subscriptions(hub, states, pool, limits)
+    await subscriptions.subscribe(connection, request)
+    assert [each["data"].get("code") for each in sent] == ["unavailable"]
+
+    async def answered() -> bool:
+        await subscriptions.subscribe(connection, request)
+        return bool(connection.subscriptions)
+
+    await until(answered, every_s=0.1)
+    assert [each["type"] for each in sent if each["type"] != "error"] == ["gap", "subscribed"]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,6 @@ class WebSocketService:
             messages = await self._reader.next()
         except FeedBroken as problem:
             log.warning("clients must resume", reason=str(problem))
-            self._server.dismiss("feed restarted")
             await self._start_near_the_end()
         else:
             if messages:
@@ -151,6 +150,8 @@ class WebSocketService:
             try:
                 head = await self._reader.start(RECENT)
                 self._hub.begin(self._reader.epoch, self._reader.position)
+                # Only now: a client that came back sooner would resume in what this server has just left.
+                self._server.dismiss("feed restarted")
                 async with asyncio.timeout(_FILL_WITHIN_S):
                     await self._fill_recent(head)
                 return

@@ -128,7 +128,8 @@ class Subscriptions:
             return
         state = await self._states.state(channel)
         position = _offset_of(state)
-        connection.send(protocol.gap(channel, position, offset + 1))
+        if position.epoch == self._hub.epoch:  # else it is refused, and told of the gap when it comes back
+            connection.send(protocol.gap(channel, position, offset + 1))
         self._begin(connection, request, channel, position, "gap", state)
 
     async def _state(self, channel: Channel) -> ChannelState | None:
