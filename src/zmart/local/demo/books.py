@@ -13,7 +13,7 @@ from zmart.chain.accounts import AccountInfo, PositionAccount, VoteRecord
 from zmart.chain.addresses import to_pubkey
 from zmart.errors import ZmartError
 from zmart.local.demo.api import Json, until
-from zmart.local.demo.recorder import SocketRecorder
+from zmart.local.demo.recorder import RecordedMessage, SocketRecorder
 from zmart.local.demo.report import ConsistencyCheck
 from zmart.local.demo.world import FUNDS_LAMPORTS, DemoWorld, MarketPlay
 from zmart.market.tally import Tally
@@ -167,7 +167,12 @@ async def _replay_agrees(world: DemoWorld) -> str:
         for channel in channels:
             if live[channel]:
                 await late.through(channel, live[channel][-1].offset)
-        replayed = {channel: late.tape(channel)[: len(live[channel])] for channel in channels}
+        replayed = {
+            channel: _without_gaps(late.tape(channel), world.socket.gaps.get(channel, []))[
+                : len(live[channel])
+            ]
+            for channel in channels
+        }
     for channel in channels:
         offsets = [message.offset for message in live[channel]]
         if offsets != sorted(set(offsets)):
@@ -175,8 +180,12 @@ async def _replay_agrees(world: DemoWorld) -> str:
         if [(m.offset, m.data) for m in live[channel]] != [(m.offset, m.data) for m in replayed[channel]]:
             raise ZmartError(f"{channel}: the replay differs from the live messages")
     total = sum(len(messages) for messages in live.values())
-    reconnects, gaps = world.socket.reconnects, world.socket.gaps
+    reconnects, gaps = world.socket.reconnects, sum(map(len, world.socket.gaps.values()))
     return f"{total} messages in {len(channels)} channels, {reconnects} reconnects, {gaps} gaps"
+
+
+def _without_gaps(tape: list[RecordedMessage], gaps: list[range]) -> list[RecordedMessage]:
+    return [message for message in tape if not any(message.offset in gap for gap in gaps)]
 
 
 def trades_of_messages(messages: Sequence[Json]) -> tuple[list[Json], bool]:
@@ -211,7 +220,7 @@ async def _tape_agrees(world: DemoWorld) -> str:
     count = 0
     for play in world.markets:
         trades = (await world.api.get(f"/api/markets/{play.id}/trades", limit=200))["trades"]
-        current, in_order = trades_of_messages([m.data for m in world.socket.tape(f"trades:{play.id}")])
+        current, in_order = trades_of_messages(world.socket.displayed(f"trades:{play.id}"))
         if not trades_agree(trades, current, in_order):
             raise ZmartError(
                 f"{play.label}: {len(trades)} trades in the index, {len(current)} on the socket, not the same"

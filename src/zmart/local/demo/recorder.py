@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -25,22 +26,34 @@ class RecordedMessage(msgspec.Struct, frozen=True, kw_only=True):
     market_id: str = ""
     epoch: str = ""
     offset: int = 0
-    data: dict[str, object] = {}
+    data: dict[str, Any] = {}
+
+    @property
+    def rows_after_gap(self) -> list[dict[str, Any]]:
+        """Return the rows of the state that follows a gap: what changed within the gap is only there. Empty for any
+        other message, and for a state without rows (tallies)."""
+        if self.type != "subscribed" or self.data.get("outcome") != "gap":
+            return []
+        state = self.data.get("snapshot")
+        rows = state.get("markets") if isinstance(state, dict) else state
+        return rows if isinstance(rows, list) else []
 
 
 class SocketRecorder:
-    """Subscribe to channels and record. After a lost connection each channel resumes from its last offset."""
+    """Subscribe to channels and record. After a lost connection, and after "unavailable", each channel resumes from its
+    last offset."""
 
     def __init__(self, url: str, channels: list[str], since: tuple[str, int] | None = None) -> None:
         self._url = url
         self._channels = channels
-        self._last: dict[str, int] = {}
+        self._last: dict[str, tuple[str, int]] = {}
         self._since = since
         self.epoch = since[0] if since else ""
         self._changed = asyncio.Condition()
         self._connection: ClientConnection | None = None
         self.messages: list[RecordedMessage] = []
-        self.gaps = 0
+        self.gaps: dict[str, list[range]] = {}
+        """The offsets that each channel was told it cannot get."""
         self.reconnects = -1
 
     @classmethod
@@ -68,14 +81,26 @@ class SocketRecorder:
         """Wait for the server's confirmation of a channel."""
         await self.wait_for(lambda m: m.type == "subscribed" and m.channel == channel, f"channel {channel}")
 
-    async def message(self, channel: str, what: str, **data: object) -> RecordedMessage:
-        """Return the message of `channel` whose data contains `data`, received or to come."""
-        return await self.wait_for(
-            lambda m: (
-                m.channel == channel and m.type not in _CONFIRMATIONS and data.items() <= m.data.items()
-            ),
-            what,
-        )
+    async def message(
+        self, channel: str, what: str, known_gaps: int | None = None, **data: object
+    ) -> RecordedMessage:
+        """Return the message of `channel` whose data contains `data`, received or to come; or the state after a gap if
+        one of its rows does. With `known_gaps`, any gap beyond so many will do: the caller reads the state elsewhere.
+        """
+
+        def matches(m: RecordedMessage) -> bool:
+            if m.channel != channel:
+                return False
+            if m.type == "gap":
+                return known_gaps is not None and len(self.gaps[channel]) > known_gaps
+            changes = m.rows_after_gap if m.type in _CONFIRMATIONS else [m.data]
+            return any(data.items() <= change.items() for change in changes)
+
+        return await self.wait_for(matches, what)
+
+    def gaps_of(self, channel: str) -> int:
+        """Return how many gaps were reported on a channel."""
+        return len(self.gaps.get(channel, []))
 
     async def through(self, channel: str, offset: int) -> None:
         """Wait until a channel was received through `offset`."""
@@ -118,6 +143,17 @@ class SocketRecorder:
         """Return the messages of one channel, without the confirmations of subscriptions."""
         return [m for m in self.messages if m.channel == channel and m.type not in _CONFIRMATIONS]
 
+    def displayed(self, channel: str) -> list[dict[str, Any]]:
+        """Return the changes of which a client's display of a channel is made: those since its last gap, after the rows
+        of the state that followed the gap."""
+        changes: list[dict[str, Any]] = []
+        for m in self.messages:
+            if m.channel == channel and m.type not in _CONFIRMATIONS:
+                changes.append(m.data)
+            elif m.channel == channel and m.type == "subscribed" and m.data.get("outcome") == "gap":
+                changes = [{**row, "action": "created"} for row in m.rows_after_gap]
+        return changes
+
     async def _run(self) -> None:
         while True:
             try:
@@ -135,17 +171,21 @@ class SocketRecorder:
 
     def _subscribe(self, channel: str) -> str:
         request: dict[str, object] = {"action": "subscribe", "channel": channel}
-        last = self._last.get(channel, self._since[1] if self._since else None)
+        last = self._last.get(channel, self._since)
         if last is not None:
-            request |= {"epoch": self.epoch, "offset": last}
+            request |= {"epoch": last[0], "offset": last[1]}
         return msgspec.json.encode(request).decode()
 
     async def _take(self, frame: str | bytes) -> None:
         message = msgspec.json.decode(frame, type=RecordedMessage)
-        self.gaps += message.type == "gap"
         self.epoch = message.epoch or self.epoch
-        if message.channel and message.offset:
-            self._last[message.channel] = max(self._last.get(message.channel, 0), message.offset)
+        if message.type == "gap":  # its state is still to come: a resume from here would lack it
+            missed = range(message.data["from"], message.data["to"] + 1)
+            self.gaps.setdefault(message.channel, []).append(missed)
+        elif message.channel:
+            self._last[message.channel] = message.epoch, message.offset
         async with self._changed:
             self.messages.append(message)
             self._changed.notify_all()
+        if message.type == "error" and message.data.get("code") == "unavailable":
+            raise ConnectionError(message.data.get("error"))  # a channel is not subscribed

@@ -55,6 +55,7 @@ async def create(world: DemoWorld, play: MarketPlay) -> StepOutcome:
     play.id, play.address = answer["market_id"], answer["on_chain_address"]
     for channel in ("trades", "votes", "discussions"):
         await world.socket.add(f"{channel}:{play.id}")
+        await world.socket.subscribed(f"{channel}:{play.id}")
     done = await world.reached(play, "PROPOSED", landed)
     row = await world.market(play)
     if row["question"] != QUESTIONS[play.label] or row["initial_liquidity"] != INITIAL_LIQUIDITY_LAMPORTS:
@@ -67,6 +68,7 @@ Round = list[tuple[DemoUser, str]]
 
 async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round]) -> StepOutcome:
     """Cast signed statements, round by round; each must arrive on the socket with its tally."""
+    gaps = world.socket.gaps_of(f"votes:{play.id}")
     receipts: list[Json] = []
     for ballots in rounds:
         receipts += await asyncio.gather(
@@ -76,7 +78,7 @@ async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round
             )
         )
     voters = [ballot for ballots in rounds for ballot in ballots]
-    messages = [await vote_received(world, play, kind, user, "offchain") for user, _ in voters]
+    messages = [await vote_received(world, play, kind, user, "offchain", gaps) for user, _ in voters]
     names = ("likes", "dislikes") if kind == "proposal" else ("agrees", "disagrees")
     tally = await until(
         lambda: world.api.get(f"/api/votes/{play.id}"),
@@ -92,12 +94,14 @@ async def vote(world: DemoWorld, play: MarketPlay, kind: str, rounds: list[Round
 
 
 async def vote_received(
-    world: DemoWorld, play: MarketPlay, kind: str, user: DemoUser, source: str
+    world: DemoWorld, play: MarketPlay, kind: str, user: DemoUser, source: str, gaps: int
 ) -> RecordedMessage:
-    """Return the message of a wallet's vote; `source` is offchain (a statement) or onchain."""
+    """Return the message of a wallet's vote, or a gap beyond the first `gaps`: a tally names no wallet. `source` is
+    offchain (a statement) or onchain."""
     return await world.socket.message(
         f"votes:{play.id}",
         f"the {source} {kind} vote of {user.name}",
+        gaps,
         vote_type=kind,
         user_wallet=user.wallet,
         source=source,
@@ -125,8 +129,9 @@ async def vote_on_chain(
     message = compose.compile(
         user.key.pubkey(), [make(Wallet(user.wallet), MarketId(play.id), vote)], blockhash
     )
+    gaps = world.socket.gaps_of(f"votes:{play.id}")
     landed = await user.relay(compose.sign(message, [user.key]))
-    received = await vote_received(world, play, kind, user, "onchain")
+    received = await vote_received(world, play, kind, user, "onchain", gaps)
     return StepOutcome(
         transaction=landed.signature, slot=landed.slot, index="VoteRecord", socket=f"#{received.offset} vote"
     )

@@ -95,11 +95,14 @@ async def talk(world: DemoWorld, play: MarketPlay) -> StepOutcome:
         "/api/discussions",
         {"market_id": play.id, "content": "Seen it too, near the east pier.", "parent_id": comment_id},
     )
+    gaps = world.socket.gaps_of(f"discussions:{play.id}")
     regretted = await world.users[6].post(
         "/api/discussions", {"market_id": play.id, "content": "I regret this."}
     )
     await world.users[6].delete(f"/api/discussions/{_comment_id(regretted)}")
-    message = await world.socket.message(f"discussions:{play.id}", "the deleted comment", action="deleted")
+    message = await world.socket.message(
+        f"discussions:{play.id}", "the deleted comment", gaps, action="deleted"
+    )
     discussions = await world.api.get(f"/api/discussions/{play.id}")
     if discussions["count"] != 2:
         raise ZmartError(f"two comments should be shown, the API shows {discussions['count']}")
@@ -184,7 +187,11 @@ async def claim(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcom
     )
     pool_lamports = (await world.market(play))["current_liquidity"]
     message = await world.socket.wait_for(
-        lambda m: m.market_id == play.id and _pool_of(m) == pool_lamports, "the pool after the claims"
+        lambda m: any(
+            row.get("id") == play.id and row["current_liquidity"] == pool_lamports
+            for row in _finalized_rows(m)
+        ),
+        "the pool after the claims",
     )
     total = sum(int(h["claimed_lamports"]) for h in paid["holders"])
     return StepOutcome(
@@ -195,10 +202,10 @@ async def claim(world: DemoWorld, play: MarketPlay, outcome: bool) -> StepOutcom
     )
 
 
-def _pool_of(message: RecordedMessage) -> object:
+def _finalized_rows(message: RecordedMessage) -> list[Json]:
     market = message.data.get("market")
-    finalized = message.data.get("new_state") == "FINALIZED"
-    return market.get("current_liquidity") if isinstance(market, dict) and finalized else None
+    rows = [market] if isinstance(market, dict) else message.rows_after_gap
+    return [row for row in rows if row.get("state") == "FINALIZED"]
 
 
 async def _refused_claim(play: MarketPlay, loser: DemoUser) -> None:

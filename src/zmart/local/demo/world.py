@@ -147,7 +147,8 @@ class DemoWorld:
         row = await until(lambda: self.market(play), lambda m: m["state"] == state, f"{state} in the index")
         message = await self.socket.wait_for(
             lambda m: (
-                m.type == "market_state" and m.market_id == play.id and m.data.get("new_state") == state
+                (m.type == "market_state" and m.market_id == play.id and m.data.get("new_state") == state)
+                or any(row.get("id") == play.id and row.get("state") == state for row in m.rows_after_gap)
             ),
             f"{play.label} becoming {state}",
         )
