@@ -58,6 +58,12 @@ class ServiceProcess:
         return f"{self.service} {self.host.name}:{self.port}"
 
     @property
+    def instance(self) -> str:
+        """The name under which the process that runs now reports its status."""
+        assert self.process is not None
+        return f"{self.host.name}:{self.process.pid}"
+
+    @property
     def at(self) -> str:
         return f"{self.host.address}:{self.port}"
 
