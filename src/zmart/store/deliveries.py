@@ -103,9 +103,11 @@ WHERE detected_at > now() - make_interval(secs => $1) ORDER BY detected_at DESC,
 _COUNT_RECENT = "SELECT count(*) FROM false_deliveries WHERE detected_at > now() - make_interval(secs => $1)"
 _PRUNE = "DELETE FROM false_deliveries WHERE detected_at < now() - make_interval(secs => $1)"
 _WAITING = """
-SELECT count(*) AS number, extract(epoch FROM now() - min(received_at))::float8 AS oldest_s,
+SELECT count(*) AS number, count(*) FILTER (WHERE listed) AS listed,
+    extract(epoch FROM now() - min(received_at))::float8 AS oldest_s,
     extract(epoch FROM now() - min(received_at) FILTER (WHERE listed))::float8 AS oldest_listed_s,
-    (SELECT last_error FROM unconfirmed_transactions WHERE last_error IS NOT NULL ORDER BY slot LIMIT 1) AS last_error
+    (SELECT last_error FROM unconfirmed_transactions WHERE last_error IS NOT NULL
+     ORDER BY listed DESC, slot LIMIT 1) AS last_error
 FROM unconfirmed_transactions
 """
 _NEXT_DUE = "SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM unconfirmed_transactions"
@@ -131,9 +133,13 @@ class FalseDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 class UnconfirmedBacklog(msgspec.Struct, frozen=True, kw_only=True):
     """How many deliveries our RPC has not confirmed, and since when the oldest waits (None: there is none).
-    `oldest_listed_s` considers those that our RPC itself lists, so it should be able to show them."""
+
+    `listed` and `oldest_listed_s` consider those that our RPC itself lists, so it should be able to show them;
+    `last_error` is of one of these, if there is one.
+    """
 
     number: int
+    listed: int
     oldest_s: float | None
     oldest_listed_s: float | None
     last_error: str | None

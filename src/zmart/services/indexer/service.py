@@ -185,7 +185,7 @@ def _why_unconfirmed(waiting: UnconfirmedBacklog) -> str:
     if waiting.oldest_listed_s is None or waiting.oldest_listed_s <= UNCONFIRMED_S:
         return ""
     reason = (
-        f"{waiting.number} deliveries are not confirmed by the RPC, which lists them, the oldest for "
+        f"{waiting.listed} deliveries are not confirmed by the RPC, which lists them, the oldest for "
         f"{waiting.oldest_listed_s:.0f} s"
     )
     return _with_cause(reason, waiting.last_error or "")
