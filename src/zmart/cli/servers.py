@@ -69,12 +69,12 @@ def _typed() -> Iterator[list[str]]:
         if not line:
             return
         try:
-            words = shlex.split(line)
+            arguments = shlex.split(line)
         except ValueError as problem:  # as in redis-cli, which goes on
             typer.echo(f"(error) {problem}")
             continue
-        if words:
-            yield words
+        if arguments:
+            yield arguments
 
 
 async def _converse(url: str, commands: Iterable[list[str]], *, is_one: bool) -> None:

@@ -81,7 +81,7 @@ def read(raw: bytes) -> MarketDocument:
         ends_at = parsed.ends_at.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as problem:
         raise Invalid("document", f"The market document cannot be read: {problem}.") from None
-    return msgspec.structs.replace(parsed, ends_at=ends_at, **_accepted_texts(parsed))
+    return msgspec.structs.replace(parsed, ends_at=ends_at, **_accepted_values(parsed))
 
 
 def _is_version(value: Mapping[str, object]) -> bool:
@@ -89,8 +89,8 @@ def _is_version(value: Mapping[str, object]) -> bool:
     return version == VERSION and version is not True  # Python holds true for equal to 1
 
 
-def _accepted_texts(parsed: MarketDraft) -> dict[str, str | list[str]]:
-    """Return the document's text in the form in which it is shown."""
+def _accepted_values(parsed: MarketDraft) -> dict[str, str | list[str]]:
+    """Return the texts of the document in the form in which they are displayed. Raises Invalid."""
     question = _accepted("question", parsed.question, QUESTION_CHARS, one_line=True)
     description = _accepted("description", parsed.description, DESCRIPTION_CHARS)
     category = _accepted("category", parsed.category, CATEGORY_CHARS, one_line=True)

@@ -78,19 +78,19 @@ def arrays(columns: Sequence[Column], rows: Sequence[object]) -> list[str]:
 
 def array(array_type: str, values: Sequence[object]) -> str:
     """Return an array in PostgreSQL's text form; `array_type` is the type of its elements."""
-    texts: Sequence[str] = list(map(str, values))
+    elements: Sequence[str] = list(map(str, values))
     if array_type in _QUOTED_TYPES:
-        texts = _quoted(texts)
+        elements = _quoted(elements)
     if None in values:
-        texts = [_NULL if value is None else text for value, text in zip(values, texts, strict=True)]
-    return "{" + ",".join(texts) + "}"
+        elements = [_NULL if value is None else text for value, text in zip(values, elements, strict=True)]
+    return "{" + ",".join(elements) + "}"
 
 
-def _quoted(texts: Sequence[str]) -> list[str]:
-    together = "".join(texts)
+def _quoted(elements: Sequence[str]) -> list[str]:
+    together = "".join(elements)
     if "\\" in together or '"' in together:  # few columns need escapes
-        texts = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
-    return [f'"{text}"' for text in texts]
+        elements = [text.replace("\\", "\\\\").replace('"', '\\"') for text in elements]
+    return [f'"{text}"' for text in elements]
 
 
 def unnest(columns: Sequence[Column], first: int = 1) -> str:

@@ -106,9 +106,9 @@ class SocketHub:
             for channel in message.channels:
                 if (numbers := Audience(channel)) in self._subscribers:
                     batches.setdefault(numbers, []).append(outgoing(message, channel))
-                if (texts := Audience(channel, as_text=True)) in self._subscribers:
+                if (as_text := Audience(channel, as_text=True)) in self._subscribers:
                     text = text or message.with_text_amounts()
-                    batches.setdefault(texts, []).append(outgoing(text, channel))
+                    batches.setdefault(as_text, []).append(outgoing(text, channel))
         return batches
 
     def _write(self, parts: dict[SocketConnection, list[list[OutgoingFrame]]]) -> None:

@@ -20,13 +20,13 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class _Sums(Collector):
-    """The metrics of all texts."""
+    """The summed metrics of several expositions in Prometheus' text format."""
 
-    def __init__(self, texts: Iterable[str], kinds: tuple[str, ...] = ()) -> None:
+    def __init__(self, expositions: Iterable[str], kinds: tuple[str, ...] = ()) -> None:
         self._metrics: dict[str, Metric] = {}
         self._values: dict[str, dict[Key, float]] = {}
-        for text in texts:
-            for family in text_string_to_metric_families(text):
+        for exposition in expositions:
+            for family in text_string_to_metric_families(exposition):
                 if not kinds or family.type in kinds:
                     self._add(family)
 
@@ -55,11 +55,11 @@ def _joined(name: str, one: float, other: float) -> float:
     return one + other
 
 
-def summed(texts: Iterable[str]) -> bytes:
+def summed(expositions: Iterable[str]) -> bytes:
     """Return the metrics of all processes as one text."""
-    return generate_latest(_Sums(texts))
+    return generate_latest(_Sums(expositions))
 
 
-def ended_counters(texts: Iterable[str]) -> str:
-    """Return the counters and histograms of all texts: what a process that ended leaves behind."""
-    return generate_latest(_Sums(texts, _COUNTERS)).decode()
+def ended_counters(expositions: Iterable[str]) -> str:
+    """Return the counters and histograms of all processes: what a process that ended leaves behind."""
+    return generate_latest(_Sums(expositions, _COUNTERS)).decode()

@@ -85,8 +85,8 @@ def _state(row: ServiceStatus) -> shapes.ServiceState:
 
 def _worst(reports: Sequence[shapes.ServiceState]) -> str:
     """Return ok while any instance is ready: the row of a killed one stays for a minute."""
-    words = {row.status for row in reports}
-    return next((word for word in ("ok", "degraded") if word in words), "down")
+    statuses = {row.status for row in reports}
+    return next((each for each in ("ok", "degraded") if each in statuses), "down")
 
 
 def _index(progress: Progress) -> shapes.IndexState:

@@ -58,7 +58,7 @@ def of_market(
         VoteKind.PROPOSAL,
         totals,
         question="Should this become a market?",
-        words=("for", "against"),
+        labels=("for", "against"),
         threshold_bps=policy.approval_threshold,
         is_open=row.state == "PROPOSED",
     )
@@ -68,7 +68,7 @@ def of_market(
         VoteKind.DISPUTE,
         totals,
         question=f"Is the proposed outcome {side_name(bool(row.proposed_outcome))} wrong?",
-        words=("say wrong", "say right"),
+        labels=("say wrong", "say right"),
         threshold_bps=policy.dispute_threshold,
         is_open=row.state == "DISPUTED",
     )
@@ -80,7 +80,7 @@ def _panel(
     totals: dict[VoteKind, VoteTotals],
     *,
     question: str,
-    words: tuple[str, str],
+    labels: tuple[str, str],
     threshold_bps: Bps | None,
     is_open: bool,
 ) -> VotePanel:
@@ -88,8 +88,8 @@ def _panel(
         kind=kind.value,
         title=f"Vote on the {kind.value}",
         question=question,
-        word_for=words[0],
-        word_against=words[1],
+        word_for=labels[0],
+        word_against=labels[1],
         choice_for=choice_name(kind, True),
         choice_against=choice_name(kind, False),
         tally=totals[kind].tally,

@@ -62,8 +62,8 @@ def complete(operation: Schema, method: str, path: str, handler: HTTPRouteHandle
 
 def _sentence(operation_id: str) -> str:
     """Make "List markets" of ListMarkets."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation_id)
-    return words[0] + words[1:].lower()
+    sentence = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation_id)
+    return sentence[0] + sentence[1:].lower()
 
 
 def _add_parameters(operation: Schema, method: str, path: str, handler: HTTPRouteHandler) -> None:
