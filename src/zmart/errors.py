@@ -139,8 +139,8 @@ class Forbidden(ZmartError):
 
 
 class NotEligible(Forbidden):
-    """The wallet is not eligible by the rule of the vote. `rule` and `remedy` are sentences: who may vote, and what
-    would make the wallet eligible."""
+    """The wallet is not eligible by the rule of the vote. `rule`, `reason` and `remedy` are sentences: who may vote,
+    why this wallet may not, and what would make it eligible."""
 
     def __init__(self, rule: str, reason: str, remedy: str) -> None:
         super().__init__(f"{rule} {reason} {remedy}")

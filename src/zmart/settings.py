@@ -346,26 +346,27 @@ class Settings(BaseSettings):
 
     @property
     def rpc_urls(self) -> tuple[str, ...]:
-        """The URLs of the RPCs, the preferred one first; its answers can be checked with the other."""
+        """Return the URLs of the RPCs that are set, the preferred one first."""
         return tuple(url for url in (self.helius_rpc_url, self.solana_rpc_url) if url)
 
     @property
     def rpc_ws_url(self) -> str:
-        """SOLANA_WS_URL, or the preferred RPC's address with ws:// for http://."""
+        """Return SOLANA_WS_URL, else the URL of the preferred RPC with ws for http (wss for https); empty if none is
+        set."""
         return self.solana_ws_url or (self.rpc_urls[0].replace("http", "ws", 1) if self.rpc_urls else "")
 
     @property
     def is_local(self) -> bool:
-        """Whether this is a local stack: ZMART_ENV=local."""
+        """Return whether this is a local stack (ZMART_ENV=local)."""
         return self.zmart_env == "local"
 
     @property
     def cluster(self) -> str:
-        """The name of the chain, as wallets and sign-in texts write it."""
+        """Return the name of the cluster as wallets and sign-in messages write it: localnet, devnet or mainnet."""
         return {"local": "localnet", "devnet": "devnet", "production": "mainnet"}[self.zmart_env]
 
     def require(self, name: str) -> str:
-        """The text of a setting that the caller cannot do without; SettingError names it when it is empty."""
+        """Return the text of a setting. Raises SettingError, which names the setting, when it is empty."""
         text = self._text(name)
         if not text:
             raise SettingError(

@@ -118,9 +118,10 @@ class MarketAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MarketNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the debts of a market.
+    """Hold what the program of this repository notes in the reserved bytes of a market.
 
-    `owed_resolver` and `owed_protocol` are lamports in the account that could not be paid to their wallets when due.
+    `claimed_shares`: shares that were paid out (without an outcome those of both sides). `owed_resolver` and
+    `owed_protocol`: lamports in the account that could not be paid when due, to the resolver and to `fee_wallet`.
     """
 
     claimed_shares: Shares

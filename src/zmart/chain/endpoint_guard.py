@@ -82,7 +82,8 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class EndpointGuard:
-    """`recorded` reads which chain the index is made of: None before there is one."""
+    """Check the answers of all RPC endpoints of this process. `recorded` reads which chain the index is made of: None
+    before there is one."""
 
     def __init__(self, recorded: Callable[[], Awaitable[RecordedChain | None]]) -> None:
         self._read_recorded = recorded
@@ -116,13 +117,16 @@ class EndpointGuard:
             self._checked_at[url] = time.monotonic()
 
     def reconnects(self, endpoint: GuardedEndpoint) -> None:
-        """Check the endpoint before it is used again: it failed, and what answers next may be another node."""
+        """Have the next `admit` check the endpoint: it failed, and what answers next may be another node."""
         self._checked_at.pop(endpoint.url, None)
 
     async def check(
         self, endpoint: GuardedEndpoint, report: ChainReport | ChainClock, call: EndpointCall
     ) -> None:
-        """Raise BadAnswer when an answer reports what the chain cannot have reached."""
+        """Raise BadAnswer when an answer reports a slot or a time that the chain cannot have reached.
+
+        The endpoint is then among the `refusals`, unless the clock of a local chain was just being advanced.
+        """
         try:
             await self._judge(report, call)
         except BadAnswer as problem:

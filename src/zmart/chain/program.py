@@ -1,4 +1,4 @@
-"""Bundle what services need of the program: its id, interface, addresses, codecs and errors."""
+"""Bundle what services need to know of the on-chain program: its address, IDL, derived addresses, codecs and errors."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _VERSION_BIT = 0x80
 
 
 def max_transaction_bytes(raw: bytes) -> int:
-    """Return how many bytes a transaction of this kind may have.
+    """Return the maximum size in bytes of a transaction of the version that `raw` begins with.
 
     Legacy and version 0 begin with the number of their signatures, later ones with their version.
     """

@@ -76,7 +76,8 @@ def restore(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Replace what the database holds by a backup. Stops the services of a local stack; others must be stopped."""
+    """Replace the content of the database with a backup. Stops the services of a local stack; others must be
+    stopped."""
     from zmart.local.addresses import database_url
     from zmart.ops.backup import files, restoring
 

@@ -27,5 +27,5 @@ async def plan_tally(db: Pool | Connection, row: TallyRow) -> IntentRow:
 
 
 async def intent_of_tally(db: Pool | Connection, row: TallyRow) -> IntentRow | None:
-    """Return the intent that was planned for a tally; None before."""
+    """Return the intent that was planned for a tally; None if there is none yet."""
     return await intents.of_round(db, row.market_id, ACTION_OF_TALLY[row.kind], row.round)

@@ -25,8 +25,10 @@ async def resume_abandoned(
 ) -> None:
     """Call `resume` with every open intent that no process holds, every EVERY_S, until `stop` is set.
 
-    The server frees a lock when its holder's session ends, so the wait is EVERY_S + UNTOUCHED_S at most, and 10 s
-    after a machine that vanished without a word.
+    PostgreSQL frees the lock of an intent when the session of its holder ends, and a session that has run no statement
+    for SILENT_AFTER_S is ended here (store/intent_claims.py). So an intent waits for at most EVERY_S + UNTOUCHED_S
+    after its process ended, and SILENT_AFTER_S + EVERY_S after its process or its host stopped. Intents of a market
+    that pauses after a failure wait for the end of the pause.
     """
 
     async def resume_then_pause() -> float:
@@ -43,7 +45,8 @@ async def resume_abandoned_once(
     resume: Callable[[IntentRow], None],
     untouched_s: float,
 ) -> None:
-    """Call `resume` once with each of them. Raises ZmartError."""
+    """Call `resume` once with each open intent that no process has changed for `untouched_s` and none holds. Raises
+    ZmartError."""
     for intent in await intents.open_intents(context.pool, actions, untouched_s):
         if context.claims is None or await context.claims.is_free(intent.id):
             resume(intent)

@@ -25,8 +25,11 @@ TickCounts = Mapping[str, int]
 
 
 class TickRecord:
-    """`await run(tick)` runs it; afterwards `error` says why it failed, or "" when it succeeded. `was_outage`: it
-    failed because a server was unavailable, and should soon be run again. `name` is what the log calls it."""
+    """Run ticks and record how the last one ended.
+
+    `error`: why it failed, or "" when it succeeded. `was_outage`: it failed because a server was unavailable, and
+    should soon be run again. `name` is what the log calls it.
+    """
 
     def __init__(self, name: str, counter: Counter, seconds: Histogram) -> None:
         self._name = name

@@ -39,9 +39,9 @@ log = structlog.get_logger()
 
 
 class MarketWorkers:
-    """`start` begins work on a market unless it has begun; `drain` waits for all of it.
+    """Run the work on markets: on each market one piece at a time, on `limit` markets at once.
 
-    With `held` nothing begins: HOLD_DECISIONS.
+    With `held` (HOLD_DECISIONS) `start` begins nothing.
     """
 
     def __init__(self, pool: Pool, limit: int = AT_ONCE, *, held: bool = False) -> None:

@@ -1,4 +1,5 @@
-"""Encode a committed change as the message that clients receive: pure, once, the same in every process and replay."""
+"""Encode a committed change as the message that clients receive. Pure: every process, and every replay, encodes a
+change as the same bytes."""
 
 from __future__ import annotations
 

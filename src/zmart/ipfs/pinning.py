@@ -42,5 +42,5 @@ class PinClient(Protocol):
         """Return whether `cid` is pinned. Raises PinError."""
 
     async def check(self) -> None:
-        """Raises PinError when the provider is unavailable or refuses our credentials."""
+        """Raise PinError when the provider is unavailable or refuses our credentials."""
         ...

@@ -45,7 +45,8 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class FileBuilder:
-    """Takes a file piece by piece, gives each block to `put` once, holds at most one chunk and the open nodes."""
+    """Build the DAG of a file piece by piece. Each block is passed to `put` once; at most one chunk and the open nodes
+    are in memory."""
 
     def __init__(self, version: int, put: BlockSink | None = None) -> None:
         if version not in (0, 1):

@@ -72,7 +72,8 @@ async def send_next(
 
 
 def message(alert: AlertRow) -> bytes:
-    """Encode an alert: `text` for Slack, `content` for Discord, the other fields for programs."""
+    """Encode an alert as JSON: `text` for Slack, `content` for Discord (2,000 characters at most), the other fields for
+    programs."""
     status = "open" if alert.resolved_at is None else "resolved"
     text = f"ZMART {alert.severity if status == 'open' else status}: {alert.message}"
     fields = {

@@ -19,8 +19,7 @@ log = structlog.get_logger()
 
 
 class BackgroundJobs:
-    """`start` begins a job, `end` ends all. `reason` says in a sentence which one fails, until it has run for
-    `settled_after_s` again; empty when none does."""
+    """Run jobs beside a service until `stop` is set; start a job that ended or failed again after `retry_s`."""
 
     def __init__(
         self, stop: asyncio.Event, retry_s: float = RETRY_S, settled_after_s: float = SETTLED_AFTER_S
@@ -33,15 +32,16 @@ class BackgroundJobs:
 
     @property
     def reason(self) -> str:
-        """The job that fails, and why."""
+        """Return which job fails, and why, in a sentence; empty when none does. A job counts as failing until it has
+        run for `settled_after_s` again."""
         return self._outages.reason
 
     def start(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
-        """Run a job that lasts until the service stops."""
+        """Start a job, which is to run until the service stops."""
         self._tasks.append(asyncio.create_task(self._run(name, job)))
 
     async def end(self) -> None:
-        """End all jobs."""
+        """Cancel all jobs and wait until they have ended."""
         await end(self._tasks, retry_s=ENDS_WITHIN_S)
 
     async def _run(self, name: str, job: Callable[[], Awaitable[None]]) -> None:

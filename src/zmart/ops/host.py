@@ -1,4 +1,4 @@
-"""Runs one service as a process: its HTTP port, its loop, its heartbeat, an orderly end on SIGTERM."""
+"""Run one service as a process: its HTTP port, its loop, its heartbeat, an orderly end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 def run(name: str, settings: Settings) -> None:
-    """Blocks until SIGTERM or SIGINT; raises what ended the service otherwise."""
+    """Run a service until SIGTERM or SIGINT. Raises what ended it otherwise."""
     logs.configure(settings, name)
     log.info("service starts", pid=os.getpid(), version=VERSION, commit=commit())
     export: TraceExport | None = None

@@ -68,7 +68,7 @@ def run_workers(service: str, workers: int, settings: Settings) -> int:
 
 
 class WorkerParent:
-    """`await run()` runs all workers of a service until a signal. `given` is added to their environment."""
+    """Run all workers of a service until a signal. `given` is added to their environment."""
 
     def __init__(self, service: str, workers: int, folder: Path, given: dict[str, str]) -> None:
         self._service = service
@@ -79,8 +79,8 @@ class WorkerParent:
         create_table(self._slots[0])
 
     async def run(self) -> None:
-        """Run the workers. The first one starts alone: what is wrong with the settings is wrong for all, and is said
-        once. Raises WorkerFailed."""
+        """Start the workers and keep them running. The first one starts alone, so that a wrong setting is reported once
+        and not by each of them. Raises WorkerFailed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)

@@ -13,9 +13,9 @@ from zmart.proofs.signatures import signed_text
 
 
 class VoteReceipt(msgspec.Struct, frozen=True, kw_only=True):
-    """`index`, `leaf_hash` say where the vote stands, `tree_size` and `root` the log's head with it in (hex).
-    `rule`: who may vote. `authority` and `signature` are None where this process does not hold the backend authority's
-    key."""
+    """Hold the receipt of a vote: its `index` and `leaf_hash` in the log, and the log's head with it in, `tree_size`
+    and `root` (hex). `rule`: who may vote. `authority` and `signature` are None where this process does not hold the
+    backend authority's key."""
 
     program: Address
     market_id: MarketId

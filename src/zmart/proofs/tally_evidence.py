@@ -1,4 +1,5 @@
-"""Read from the chain by what a market's tallies are judged: counts sent, with their memos, and votes cast on chain."""
+"""Read from the chain the evidence for a market's tallies: the counts that were sent, with their memos, and the votes
+cast on chain."""
 
 from __future__ import annotations
 

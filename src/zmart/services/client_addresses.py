@@ -38,7 +38,7 @@ def parse_proxies(text: str) -> Networks:
 
 
 class ClientAddresses:
-    """Determines the client of each request or socket, with a cache."""
+    """Determine the client of each request or socket, with a cache."""
 
     def __init__(self, trusted: Networks) -> None:
         self._trusted = trusted

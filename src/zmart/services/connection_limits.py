@@ -242,7 +242,7 @@ class LimitedConnection(asyncio.Protocol):
 
 
 class ReceivedBytes:
-    """Collects garbage by the bytes that clients have sent. Requests leave reference cycles behind (exceptions with
+    """Collect garbage by the bytes that clients have sent. Requests leave reference cycles behind (exceptions with
     their frames, a connection with its parser), each of a few objects that may hold a body of 64 KiB; Python's own
     collector counts objects."""
 
@@ -428,7 +428,7 @@ def server_config(
     connections: ConnectionCounts | None = None,
     **options: object,
 ) -> uvicorn.Config:
-    """uvicorn's configuration of every service: httptools, no logs of its own, no headers of its own, these limits.
+    """Return uvicorn's configuration for a service: httptools, no logs and no headers of uvicorn's own, these limits.
     Unless given, `connections` trusts no proxy."""
     bounds = bounds or ConnectionBounds()
     connections = connections or ConnectionCounts(ClientAddresses(()))

@@ -23,7 +23,8 @@ class StoreRefusal(msgspec.Struct, frozen=True):
 
 
 def refusal_of(problem: StoreError) -> StoreRefusal:
-    """The operator reads the server's own words in the log and in /ready."""
+    """Return the answer for a failure of the store. It does not repeat PostgreSQL's own words, which are in the log and
+    in /ready."""
     return StoreRefusal(_message(problem), str(ceil(problem.retry_after_s)))
 
 

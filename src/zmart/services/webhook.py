@@ -47,7 +47,7 @@ class WebhookReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WebhookReceiver:
-    """`await receive(...)` never raises for what a caller may send. Raises SettingError when no secret is set
+    """Receive webhook deliveries and store their transactions in the inbox. Raises SettingError when no secret is set
     outside of ZMART_ENV=local."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
@@ -64,7 +64,8 @@ class WebhookReceiver:
             )
 
     async def receive(self, scope: Scope, receive: Receive) -> WebhookReceipt | WebhookRefusal:
-        """Receive one delivery. What its head tells (no secret, a long body) is judged before the body is read."""
+        """Return the receipt of one delivery, or its refusal; raises nothing for what a client may send. What the head
+        shows (no secret, a long body) is judged before the body is read."""
         answer = await self._judge(scope, receive, time.time_ns())
         status = answer.status if isinstance(answer, WebhookRefusal) else 200
         DELIVERIES.labels(str(status)).inc()

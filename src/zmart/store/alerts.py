@@ -33,7 +33,7 @@ _NOTIFIED = "UPDATE alerts SET notified_at = $2, claimed_until = NULL WHERE id =
 
 
 class AlertRow(msgspec.Struct, frozen=True):
-    """`times`: how often it was raised while open; `notified_at`: when the last notification was sent."""
+    """An alert. `times`: how often it was raised while open; `notified_at`: when the last notification was sent."""
 
     id: int
     key: str

@@ -104,7 +104,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedHead(msgspec.Struct, frozen=True):
-    """`head` is the last offset, `kept_from` the first that can still be read; offsets count within `epoch`."""
+    """The ends of the feed: `head` is the last offset, `kept_from` the first that can still be read; offsets count
+    within `epoch`."""
 
     epoch: str
     head: int

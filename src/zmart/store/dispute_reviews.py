@@ -24,7 +24,8 @@ _ALL = f"SELECT {_COLUMNS} FROM dispute_reviews ORDER BY released_at NULLS FIRST
 
 
 class DisputeReviewRow(msgspec.Struct, frozen=True):
-    """`reasons`: why a person should review the result; `released_by`: who released it, None while it waits."""
+    """A review of a dispute's result. `reasons`: why a person should review it; `released_by`: who released it, None
+    while it waits."""
 
     market_id: MarketId
     reasons: tuple[str, ...]

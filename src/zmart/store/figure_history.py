@@ -30,7 +30,10 @@ WHERE step_s = $1 AND began_at > now() - make_interval(secs => $2) ORDER BY bega
 
 
 class FigurePeriod(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of a process in a step, which began at `began_s` (Unix time). The counts are about `seconds` of it."""
+    """Hold the figures of a process in one step of time, which began at `began_s` (Unix time) and takes `step_s`.
+
+    `counts`: how much each counter grew, in `seconds` that end in the step. `levels`: the last values of gauges.
+    """
 
     step_s: int
     began_s: int
@@ -40,7 +43,7 @@ class FigurePeriod(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FigureRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored period."""
+    """Hold a stored period, as FigurePeriod, with the service and the process that wrote it."""
 
     began_at: datetime
     service: str

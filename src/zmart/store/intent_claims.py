@@ -62,7 +62,7 @@ class _LockSession:
 
 
 class Claims:
-    """Claims the intents that this process executes. Use as an async context manager, or call `close()`."""
+    """Claim the intents that this process executes. Use it as an async context manager, or call `close()`."""
 
     def __init__(self, pool: Pool, *, owns_pool: bool = False) -> None:
         """Hold one connection of `pool` from the first claim to `close`, which also closes a pool it owns."""

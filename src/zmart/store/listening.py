@@ -14,7 +14,7 @@ CHECK_EVERY_S = 3.0
 
 
 class NotificationListener:
-    """`notified` is set by every notification, and by the loss of the connection."""
+    """Signal the notifications of one channel: `notified` is set by each of them, and by the loss of the connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.notified = asyncio.Event()

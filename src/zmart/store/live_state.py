@@ -43,7 +43,7 @@ _DISCUSSIONS_OF = _AT.format(
 
 
 class LiveState(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is JSON text, None where there is no such row, as of offset `head` of `epoch`."""
+    """The state of a channel as of offset `head` of `epoch`: `state` is JSON text, None where there is no such row."""
 
     epoch: str
     head: int

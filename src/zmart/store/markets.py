@@ -71,7 +71,7 @@ class MarketRow(MarketColumns[str, bool, datetime], frozen=True, kw_only=True):
 
 
 class MarketVersion(msgspec.Struct, frozen=True):
-    """Identifies one version of a market's row and of its document: equal versions hold equal rows."""
+    """Identify one version of a market's row and of its document: equal versions hold equal rows."""
 
     market_id: MarketId
     market_xid: int

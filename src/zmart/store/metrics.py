@@ -41,7 +41,7 @@ class PoolState(Protocol):
 
 
 class PoolFigures(Collector):
-    """Sums the open pools of this process when it is asked. One thread uses pools, so that no lock is needed."""
+    """Sum up the open pools of this process when Prometheus asks. One thread uses pools, so that no lock is needed."""
 
     def __init__(self) -> None:
         self._pools: WeakSet[PoolState] = WeakSet()

@@ -44,8 +44,9 @@ _NOT_BY_THIS_VERSION = (
 
 
 class SchemaStatus(msgspec.Struct, frozen=True):
-    """`current` is None for an empty database. `problem`: why this version cannot migrate it to `head`. `is_newer`: a
-    newer version migrated it, and left what this version needs."""
+    """The revision of a database beside `head`, the newest of this version. `current` is None for an empty database.
+    `problem`: why this version cannot migrate it to `head`. `is_newer`: a newer version migrated it, and left what this
+    version needs."""
 
     current: str | None
     head: str

@@ -97,7 +97,7 @@ async def of_wallet(pool: Pool, wallet: Wallet, limit: int, offset: int = 0) -> 
 async def holders(
     pool: Pool, market_id: MarketId, outcome: bool, limit: int, offset: int = 0
 ) -> list[PositionRow]:
-    """Return the positions that hold shares of that outcome, the largest first."""
+    """Return the positions that hold shares of `outcome` (true: YES), the largest first."""
     return [PositionRow(**row) for row in await pool.fetch(_HOLDERS[outcome], market_id, limit, offset)]
 
 

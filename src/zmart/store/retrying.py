@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class WakeSource(Protocol):
-    """Ends a pause early: when there is work, or when the service stops."""
+    """End a pause early: when there is work, or when the service stops."""
 
     @property
     def stopped(self) -> bool:
@@ -54,7 +54,8 @@ class StopSignal:
 
 
 class Outages:
-    """Which loops of a service wait for a server, and why, for `/ready`. Beginning and end of an outage are logged."""
+    """Record which loops of a service wait for a server, and why, for `/ready`. Beginning and end of an outage are
+    logged."""
 
     def __init__(self, reported_after_s: float = REPORTED_AFTER_S) -> None:
         self._reported_after_s = reported_after_s

@@ -36,7 +36,7 @@ ORDER BY m.market_id
 
 
 class SnapshotSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows as JSON text; `log_peaks` holds [level, number, hash in hex]."""
+    """The rows that a market's snapshot is made of, as JSON text; `log_peaks` holds [level, number, hash in hex]."""
 
     market: str
     genesis_hash: str | None

@@ -57,8 +57,8 @@ class TradeRow(TradeColumns[str, bool, datetime], frozen=True, kw_only=True):
 
 
 class TradeVersion(msgspec.Struct, frozen=True):
-    """Identifies one version of a trade's row: equal versions hold equal rows. `xid`: the transaction of PostgreSQL
-    that wrote it."""
+    """Identify one version of a trade's row: equal versions hold equal rows. `xid`: the transaction of PostgreSQL that
+    wrote it."""
 
     signature: Signature
     ordinal: int

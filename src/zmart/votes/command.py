@@ -25,8 +25,8 @@ async def index_alone() -> ChainTime | None:
 class CastVote(msgspec.Struct, frozen=True, kw_only=True):
     """Command: accept the vote of `wallet`.
 
-    Without a statement the caller has authenticated the wallet, and the vote is unproven. `received_at` has a time zone
-    and is of our own clock.
+    Without a statement the caller has authenticated the wallet, and the vote is unproven. `received_at` has a time
+    zone; it is the time of this host's clock, not the chain's.
     """
 
     program: Address

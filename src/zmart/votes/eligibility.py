@@ -48,7 +48,7 @@ def terms_of(settings: Settings, kind: VoteKind) -> VotingTerms:
 
 @dataclass(frozen=True)
 class Voters:
-    """Judges voters. Without an `rpc` the rule `funded` admits no wallet."""
+    """Judge voters. Without an `rpc` the rule `funded` admits no wallet."""
 
     pool: Pool
     program: Program

@@ -160,7 +160,8 @@ class Holder(Struct, frozen=True, kw_only=True):
 
 
 class Holders(Struct, frozen=True, kw_only=True):
-    """`holders` are all positions, the largest first; `yes` and `no` the largest of each side. Counts are of all."""
+    """The holders of a market: `holders` are all positions, the largest first; `yes` and `no` the largest of each side.
+    Counts are of all."""
 
     market_id: MarketId
     holders: Sequence[Holder]
@@ -229,7 +230,7 @@ class DiscussionSnapshots(Struct, frozen=True, kw_only=True):
 
 
 class Nonce(Struct, frozen=True, kw_only=True):
-    """`message` is the exact text to sign."""
+    """A challenge to sign in; `message` is the exact text to sign."""
 
     nonce: str
     message: str

@@ -142,7 +142,7 @@ class LatestEvent(Struct, frozen=True, kw_only=True):
 
 
 class LatestEvents(Struct, frozen=True, kw_only=True):
-    """The latest changes."""
+    """Changes after `since` in the order of their commits; pass `timestamp` as the next `since`. Both in Unix ms."""
 
     events: Sequence[LatestEvent]
     count: int

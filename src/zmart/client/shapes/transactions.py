@@ -45,7 +45,8 @@ class MarketTransaction(UnsignedTransaction, frozen=True, kw_only=True):
 
 
 class CreatedMarket(MarketTransaction, frozen=True, kw_only=True):
-    """`cid` names the stored question document; the market is a draft until the transaction landed."""
+    """The transaction that creates a market, which is a draft until that has landed; `cid` names its stored question
+    document."""
 
     id: MarketId
     cid: str
@@ -73,7 +74,8 @@ class Debt(Struct, frozen=True, kw_only=True):
 
 
 class ClaimTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`payout` is the value of the position; 0 if the simulation shows that the claim would be refused.
+    """The transaction of a claim. `payout` is the value of the position; 0 if the simulation shows that the claim would
+    be refused.
 
     `debts` are those recorded before it: the transaction pays each whose wallet can be credited.
     """
@@ -83,7 +85,8 @@ class ClaimTransaction(MarketTransaction, frozen=True, kw_only=True):
 
 
 class WithdrawTransaction(MarketTransaction, frozen=True, kw_only=True):
-    """`amount` is the creator's liquidity, or another wallet's debt; 0 if the simulation shows a refusal.
+    """The transaction of a withdrawal. `amount` is the creator's liquidity, or another wallet's debt; 0 if the
+    simulation shows a refusal.
 
     `debts` as for a claim: a debt to the creator itself is paid in addition to `amount`.
     """
@@ -93,9 +96,9 @@ class WithdrawTransaction(MarketTransaction, frozen=True, kw_only=True):
 
 
 class OperatorTransaction(Struct, frozen=True, kw_only=True):
-    """Either the backend holds the admin key and sends the transaction, or the admin has to sign `transaction`.
+    """An operator's transaction: sent by the backend if it holds the admin key, else to be signed by the admin.
 
-    `status`: landed, already_done, pending (sent, not judged yet), or unsigned.
+    `status`: landed, already_done, pending (sent, not judged yet), or unsigned (`transaction` is to be signed).
     """
 
     market_id: MarketId
@@ -117,7 +120,7 @@ class Relayed(Struct, frozen=True, kw_only=True):
 
 
 class TransactionState(Struct, frozen=True, kw_only=True):
-    """`status`: landed, failed, live (it may still land), expired (it never will)."""
+    """The state of a transaction. `status`: landed, failed, live (it may still land), expired (it never will)."""
 
     signature: Signature
     status: str

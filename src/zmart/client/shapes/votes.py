@@ -46,8 +46,8 @@ class Vote(Struct, frozen=True, kw_only=True):
 
 
 class VoteStats(Struct, frozen=True, kw_only=True):
-    """`approval_rate` in percent. `not_counted`: further votes, of wallets that may not vote or are not judged
-    yet."""
+    """The counts of a vote. `approval_rate` in percent. `not_counted`: further votes, of wallets that may not vote or
+    are not judged yet."""
 
     likes: int
     dislikes: int

@@ -108,7 +108,10 @@ class DemoUser:
         raise ExpiredBeforeLanding(str(refused))
 
     async def vote(self, program_id: str, market_id: str, kind: str, choice: str, at: datetime) -> Json:
-        """Cast a signed statement once; a conflict with an own repeated request is ignored."""
+        """Sign the statement of a vote and post it. Returns the answer.
+
+        Returns {"receipt": None} if a repeated attempt gets 409: an earlier one was accepted, and its answer was lost.
+        """
         statement = (
             f"ZMART vote\nprogram: {program_id}\nmarket: {market_id}\nkind: {kind}\n"
             f"choice: {choice}\nwallet: {self.wallet}\nissued: {iso(at)}"

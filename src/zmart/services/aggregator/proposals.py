@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class ProposalDecider:
-    """Decides proposals by the policy and the chain's time of one tick."""
+    """Decide proposals by the policy and the chain's time of one tick."""
 
     context: DecisionContext
     policy: Policy

@@ -64,7 +64,7 @@ class AppContext:
 
     @property
     def socket_url(self) -> str:
-        """The address of the WebSocket server for clients."""
+        """Return the address of the WebSocket server for clients."""
         return (
             self.settings.public_ws_url
             or f"ws://{host_in_url(self.settings.bind_host)}:{self.settings.ws_port}"
@@ -72,7 +72,7 @@ class AppContext:
 
     @property
     def voters(self) -> Voters:
-        """Judges who may vote."""
+        """Return the judge of who may vote."""
         return Voters(self.pool, self.program, self.rpc, self.settings)
 
     def chain(self) -> Rpc:

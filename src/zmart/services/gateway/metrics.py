@@ -28,7 +28,7 @@ class _Times:
 
 
 class Requests(Collector):
-    """Counts requests and their times. One thread counts, so that no lock is needed."""
+    """Count requests and their times. One thread counts, so that no lock is needed."""
 
     def __init__(self) -> None:
         self._answered: dict[tuple[str, str, int], int] = {}
@@ -62,7 +62,7 @@ class Requests(Collector):
 
 
 class ResponseCacheFigures(Collector):
-    """Counts hits, misses and bytes of the response cache, by one thread without a lock."""
+    """Count hits, misses and bytes of the response cache, by one thread without a lock."""
 
     def __init__(self) -> None:
         self.hits = 0

@@ -1,4 +1,5 @@
-"""List the chain through a range of slots and index all of it, beside a running indexer or without one."""
+"""List the program's transactions in a range of slots and index those that are missing, beside a running indexer or
+without one."""
 
 from __future__ import annotations
 
@@ -34,9 +35,10 @@ async def backfill(
     to_slot: Slot | None = None,
     progress: Progress = lambda what, done, of: None,
 ) -> BackfillResult:
-    """Index from slot to slot, both included; by default from where the index is complete to the tip.
+    """Index from slot to slot, both included; by default from where the last listing ended to the tip.
 
-    `progress` is called with ("listing" or "indexing", done, of). An interrupted backfill continues where it was.
+    `to_slot` needs a `from_slot`. `progress` is called with ("listing" or "indexing", done, of). An interrupted
+    backfill continues where it was.
     """
     new_count = await engine.scanner.scan() if to_slot is None else 0
     if from_slot is not None:

@@ -167,8 +167,8 @@ def _transaction(chain_transaction: ChainTransaction, extracted: Extracted) -> T
 
 
 class BlockOrder(msgspec.Struct, frozen=True):
-    """`positions` in the block of transactions that had none, or another one; `missing`: slots whose blocks must be
-    read first, with the transactions whose positions are needed."""
+    """Hold what is known of the order inside blocks. `positions`: of transactions that had none, or another one.
+    `missing`: slots whose blocks must be read first, with the transactions whose positions are needed."""
 
     positions: dict[Signature, int]
     missing: dict[Slot, set[Signature]]

@@ -54,7 +54,7 @@ class _RpcTransaction(msgspec.Struct, frozen=True):
 
 
 class Confirmer:
-    """`turn()` compares some deliveries; `run(signal)` does so whenever there are any."""
+    """Compare what webhooks delivered with what our RPC has, and replace what differs."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class Departures:
-    """`await left(row)`: whether a listed transaction that the RPC does not have has left the chain."""
+    """Find out whether a listed transaction that the RPC does not have has left the chain."""
 
     def __init__(self, pool: Pool, witnesses: Sequence[Rpc], program: Address, pace: Pace) -> None:
         self._pool = pool
@@ -32,8 +32,8 @@ class Departures:
         self._suspects: set[Signature] = set()
 
     async def left(self, row: FetchRequest) -> bool:
-        """Return whether it has left. Raises ChainError when an endpoint cannot be asked or its list is not
-        consistent."""
+        """Return whether the transaction was absent from every endpoint and its list, in two calls in succession.
+        Raises ChainError when an endpoint cannot be asked or its list is not consistent."""
         if row.slot is None or not await self._is_gone(row.signature, row.slot):
             self._suspects.discard(row.signature)
             return False

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class PartitionKeeper:
-    """`await turn()` makes what is missing. It returns what an alert should say, "" for nothing."""
+    """Make the partitions of chain_events before they are needed."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -23,7 +23,8 @@ class PartitionKeeper:
         self._was_outside = False
 
     async def turn(self) -> str:
-        """Make the partitions that are missing, and return why an event lies outside of them for the second time."""
+        """Make the partitions that are missing. Returns the text of an alert when events lie outside of all partitions
+        in two turns in succession, else ""."""
         state = await partitions.read(self._pool)
         if state.next_missing is not None:
             await self._add_missing()

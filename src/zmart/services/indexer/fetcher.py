@@ -73,8 +73,8 @@ def _placed(row: FetchRequest, raw: bytes) -> _FetchedRow | FetchFailure:
 
 
 class Fetcher:
-    """`turn()` fetches some; `run(signal)` does so whenever there are any. All of `witnesses` must agree before a
-    transaction is considered not to exist."""
+    """Fetch by RPC the transactions of inbox rows without content. All of `witnesses` must agree before a transaction
+    is considered not to exist."""
 
     def __init__(
         self,

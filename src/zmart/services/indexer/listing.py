@@ -19,7 +19,7 @@ PAGE = 1000
 
 
 class Pace:
-    """Limits the calls per second to a provider; 0: no limit."""
+    """Limit the calls per second to a provider; 0: no limit."""
 
     def __init__(self, per_second: float) -> None:
         self._between_s = 1 / per_second if per_second else 0.0

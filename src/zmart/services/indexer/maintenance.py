@@ -27,8 +27,11 @@ log = structlog.get_logger()
 
 
 class Maintenance:
-    """`run(signal)` acts every few seconds; an audit is due every `audit_interval_s` (0: never), and at once when
-    events had to be recovered from a truncated log."""
+    """Prune tables, raise and resolve alerts every few seconds, and audit the index against the chain.
+
+    An audit is due every `audit_interval_s` (0: never), and at once when events had to be recovered from a truncated
+    log.
+    """
 
     def __init__(self, engine: Engine, audit_interval_s: float) -> None:
         self._engine = engine

@@ -27,7 +27,10 @@ log = structlog.get_logger()
 
 
 class Prefetcher:
-    """`batch(limit, without)` holds no lock: its result may be outdated when it is written, so the writer checks it."""
+    """Read and decode the next batch of the inbox while the database writes the one before.
+
+    It holds no lock: a batch may be outdated when it is written, so the writer checks it.
+    """
 
     def __init__(
         self, pool: Pool, rpc: Rpc, program: Program, blocks: Blocks, *, trusting: bool = False

@@ -39,7 +39,7 @@ REFOLD_PIECE_EVENTS = 5_000
 
 
 class Projector:
-    """Folds events into rows. Every method runs inside the caller's transaction, under the writer's lock."""
+    """Fold events into rows. Every method runs inside the caller's transaction, under the writer's lock."""
 
     def __init__(self, program: Program, pricing: PricingModelName) -> None:
         self.program = program

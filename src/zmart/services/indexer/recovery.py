@@ -55,7 +55,8 @@ class TruncatedInstruction(msgspec.Struct, frozen=True):
 
 
 class Recovery:
-    """`events(tx, extracted)` gives an event for each of `extracted.lost`."""
+    """Recover the events that a truncated log does not hold, one for each instruction in `extracted.lost`, from the
+    instructions and the accounts."""
 
     def __init__(self, rpc: Rpc, program: Program) -> None:
         self._rpc = rpc

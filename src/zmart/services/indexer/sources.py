@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 
 class Scanner:
-    """Lists the chain from the last slot through which the list is complete and final to the tip, so that nothing is
-    missed, whatever the webhook lost. `trouble` is why the last scan failed."""
+    """List the program's transactions from the last slot through which the list is complete and final to the tip, so
+    that nothing is missed, whatever the webhook lost. `trouble` is why the last scan failed."""
 
     def __init__(self, pool: Pool, rpc: Rpc, program: Program, pace: Pace, interval_s: float) -> None:
         self._pool = pool
@@ -120,7 +120,8 @@ async def store_listed(pool: Pool, page: Sequence[SignatureInfo]) -> int:
 
 
 class LiveLog:
-    """Names transactions within a block time (logsSubscribe). What it misses while it reconnects, a scan finds."""
+    """Store the signatures that logsSubscribe reports, within a block time. What it misses while it reconnects, a scan
+    finds."""
 
     def __init__(self, pool: Pool, program: Program, ws_url: str, scan_signal: WakeSignal) -> None:
         self._pool = pool

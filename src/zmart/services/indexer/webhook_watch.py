@@ -23,7 +23,8 @@ log = structlog.get_logger()
 
 
 class WebhookWatch:
-    """`run(signal)` checks every HELIUS_CHECK_INTERVAL_S where HELIUS_API_KEY is set."""
+    """Check every HELIUS_CHECK_INTERVAL_S, if HELIUS_API_KEY is set, whether Helius has disabled a webhook of the
+    program."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool

@@ -52,8 +52,10 @@ class BatchOutcome(Enum):
 
 
 class Worker:
-    """`turn()` settles one batch; `run(signal)` does so whenever something is in the inbox. `recovered` are markets
-    with events that no log held: they are to be compared with their accounts."""
+    """Write the transactions of the inbox to the database, batch by batch, while there are any.
+
+    `recovered` are markets with events that no log held: they are to be compared with their accounts.
+    """
 
     def __init__(
         self,

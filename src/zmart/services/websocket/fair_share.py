@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 
 class FairShare:
-    """`total` permits, at most `each` of them for one client. Clients that wait are served in turn, one permit each."""
+    """Share `total` permits among clients, at most `each` of them to one. Clients that wait are served in turn, one
+    permit each."""
 
     def __init__(self, total: int, each: int) -> None:
         self._total = total
@@ -19,7 +20,7 @@ class FairShare:
 
     @asynccontextmanager
     async def permit(self, client: str) -> AsyncIterator[None]:
-        """Wait for a permit, and hold it for the block."""
+        """Wait for a permit, and hold it until the end of the `async with` block."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(turn)
         self._serve()

@@ -20,7 +20,7 @@ _FILE = "addresses"
 
 
 class AddressCounts:
-    """Connections by address; of this process alone without a slot."""
+    """Count connections by address: over all workers with a `slot`, else of this process alone."""
 
     def __init__(self, slot: WorkerSlot | None = None) -> None:
         self._own: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Let each worker say once a second how it is, so that whichever is asked can answer for all.
+"""Write and read the reports of workers: each reports its state once a second, so that any can answer for all.
 
 A report is a file in the folder of the workers. The parent removes that of a worker that ended and adds its counters to
 those of all that ended before, so that no counter ever falls.
@@ -26,7 +26,8 @@ _SUMMED = ("connections", "database_connections")
 
 
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of itself; `at_s` by the machine's monotonic clock. `metrics` is Prometheus' text."""
+    """Hold the state of a worker at `at_s` of the machine's monotonic clock. `metrics` is in Prometheus' text
+    format."""
 
     number: int
     pid: int

@@ -27,7 +27,7 @@ _FRAGMENT_BYTES = 600
 
 
 class Fragments:
-    """JSON by kind and version; beyond `max_bytes` the oldest is evicted."""
+    """Hold encoded JSON by kind and version. Beyond `max_bytes` the fragment that was stored first is evicted."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -58,7 +58,8 @@ class Fragments:
 
 
 class FragmentCache:
-    """Fragments of markets in lists, markets with details, and trades. Markets also depend on the program's rules."""
+    """Cache the JSON of markets in lists, of markets with details, and of trades. That of markets also depends on the
+    program's rules: all fragments are removed when these change."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool

@@ -26,7 +26,8 @@ from zmart.services.request_body import RequestBody
 
 
 class NewMarket(RequestBody, frozen=True, kw_only=True):
-    """`b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the future."""
+    """A market to create. `b_parameter` and `initial_liquidity` in units of 1e-9. `end_date`: ISO 8601, in the
+    future."""
 
     question: schemas.Question
     end_date: schemas.EndDate | schemas.EndDateMs

@@ -38,7 +38,7 @@ class _InFlight:
 
 
 class Rebroadcast:
-    """Resends up to `max_in_flight` transactions, and up to `max_with_nonce` with a durable nonce."""
+    """Resend up to `max_in_flight` transactions, and up to `max_with_nonce` with a durable nonce."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class _Sent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Relay:
-    """Sends transactions for users. They are stored in Redis, so that every gateway can report their state."""
+    """Send transactions for users. They are stored in Redis, so that every gateway can report their state."""
 
     def __init__(
         self,

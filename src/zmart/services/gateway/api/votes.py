@@ -38,7 +38,7 @@ from zmart.votes.command import AcceptancePolicy, CastVote
 
 
 class Ballot(RequestBody, frozen=True, kw_only=True):
-    """`vote` or `vote_choice`; true of a dispute: the proposed outcome is wrong. A provable vote brings its
+    """A vote, as `vote` or `vote_choice`; true of a dispute: the proposed outcome is wrong. A provable vote brings its
     `statement` and the wallet's `signature` over it."""
 
     market_id: schemas.MaybeMarketKey = None

@@ -17,8 +17,11 @@ _AHEAD_S = 60
 
 
 class SiteValues(msgspec.Struct, frozen=True, kw_only=True):
-    """`chain`: its name in the Wallet Standard. `local`: whether there is a demo wallet. `ahead_s`: how far the local
-    chain's clock is ahead of ours, 0 for a difference that does not matter; None if it is unknown, and elsewhere."""
+    """Hold what every page needs to know of this deployment.
+
+    `chain`: its name in the Wallet Standard. `local`: whether there is a demo wallet. `ahead_s`: how far the local
+    chain's clock is ahead of ours, 0 for less than a minute; None if it is unknown, and on every other chain.
+    """
 
     program: Address
     chain: str

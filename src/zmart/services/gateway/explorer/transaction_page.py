@@ -34,7 +34,8 @@ class TransactionEventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TransactionFate(msgspec.Struct, frozen=True, kw_only=True):
-    """`status`: landed, failed, live (it may still land), expired (it never can), unknown (the RPC does not answer)."""
+    """Describe what became of a transaction. `status`: landed, failed, live (it may still land), expired (it never
+    can), unknown (the RPC does not answer)."""
 
     status: str
     slot: Slot | None = None

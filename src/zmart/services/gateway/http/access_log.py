@@ -30,7 +30,8 @@ class AccessLogEntry(msgspec.Struct, frozen=True):
 
 
 class AccessLog:
-    """Writes JSON lines itself, which is faster at thousands of lines a second; other formats by structlog."""
+    """Write the access log. JSON lines are written here, which is faster at thousands of lines a second; other formats
+    by structlog."""
 
     def __init__(self, settings: Settings) -> None:
         self._as_json = settings.log_json

@@ -79,7 +79,7 @@ class CachedRoute:
 
     @property
     def size_bytes(self) -> int:
-        """The memory that the route takes, with its response."""
+        """Return the memory that the route takes, with its response."""
         path, query = self.address
         size = _ROUTE_BYTES + getsizeof(path) + getsizeof(query)
         response = self.response
@@ -90,7 +90,8 @@ class CachedRoute:
 
 
 class CachedRoutes:
-    """Routes by address. Beyond `max_bytes`, routes that were not used since the last check are evicted first."""
+    """Hold cached routes by address. Beyond `max_bytes`, routes that were not used since the last check are evicted
+    first."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

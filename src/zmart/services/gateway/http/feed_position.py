@@ -18,10 +18,10 @@ _MAX_COUNT_AGE_S = 60.0
 
 
 class FeedPositionReader:
-    """`position()` returns the feed's position at some moment after the call, so that no earlier commit is missed.
+    """Read the feed's position as it was at some moment after each call, so that no commit before the call is missed.
 
-    Callers that come while one query runs share the next one. No caller waits for more than 1.5 s: those that come
-    while a query hangs give up with it, and the next one has only what is left of the time of who waits longest.
+    Calls that come while one query runs share the next one. No call takes longer than 1.5 s: those that come while a
+    query hangs fail with it, and the next query has only what is left of the time of the call that waits longest.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -75,7 +75,7 @@ class FeedPositionReader:
 
 
 class MarketCounts:
-    """Counts of markets by filters, counted again only after a commit that may have changed them."""
+    """Count markets by filters, again only after a commit that may have changed the count."""
 
     def __init__(self, pool: Pool, feed_positions: FeedPositionReader) -> None:
         self._pool = pool

@@ -70,7 +70,7 @@ class _ClientBudget:
 
 
 class RateLimiter:
-    """Counts requests: `take(policy, key)` counts one."""
+    """Count requests by policy and client, in Redis or, while it is unavailable, in this process."""
 
     def __init__(self, redis: RedisClient | None, answer_within_s: float = ANSWER_WITHIN_S) -> None:
         self.answer_within_s = answer_within_s

@@ -52,7 +52,7 @@ _STATE_KEY = "zmart.guard"
 
 
 class RequestGuard:
-    """Limits the requests of one gateway and puts principal, body and the index's slot into their context."""
+    """Limit the requests of one gateway, and put principal, body and the index's slot into their context."""
 
     def __init__(self, context: AppContext, clients: ClientAddresses) -> None:
         self._context = context

@@ -35,7 +35,8 @@ _ROUTES_ALONE_BYTES = 8 << 20
 
 
 class ResponseCache:
-    """An ASGI application around the router. With `max_bytes` 0 no response is cached: each is read again."""
+    """Answer repeated GETs; an ASGI application around the router. With `max_bytes` 0 no response is cached: each is
+    read again."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class TimeLimits(msgspec.Struct, frozen=True):
 
 
 class TimeLimit:
-    """An ASGI application around the router."""
+    """Limit the time of the router's responses; an ASGI application around it."""
 
     def __init__(self, app: AsgiApp, limits: TimeLimits) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Write the list of calls in docs/api.md from the OpenAPI document."""
+"""Write the list of operations and schemas in docs/api.md from the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class RequestContent(msgspec.Struct, frozen=True):
 
 
 class Authenticator:
-    """Reads the proofs of requests, and requires them."""
+    """Read the proofs of requests, and require them."""
 
     def __init__(
         self,

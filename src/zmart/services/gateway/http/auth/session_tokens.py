@@ -37,7 +37,8 @@ class SessionToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionTokens:
-    """Revocations are in Redis; while it is unavailable, this process knows only its own."""
+    """Issue, read and revoke session tokens. Revocations are in Redis; while it is unavailable, this process knows only
+    its own."""
 
     def __init__(self, secret: str, redis: RedisClient | None) -> None:
         self._secret = secret.encode()

@@ -38,7 +38,8 @@ class _PendingSignIn(msgspec.Struct, frozen=True):
 
 
 class SignIn:
-    """Nonces are in Redis and are consumed atomically. Raises StoreError while Redis is unavailable."""
+    """Let wallets sign in with a message that can be used once. Nonces are in Redis, where taking one also deletes it.
+    Raises StoreError while Redis is unavailable."""
 
     def __init__(self, redis: RedisClient | None, chain_id: str) -> None:
         self._redis = redis

@@ -53,7 +53,7 @@ class _SignedBody(_SignatureFields, frozen=True):
 
 
 class SignedRequests:
-    """Reads the signatures of requests. `must_name_host`: only texts that name a host of this deployment count."""
+    """Read the signatures of requests. `must_name_host`: only texts that name a host of this deployment count."""
 
     def __init__(self, hosts: SignInHosts, *, must_name_host: bool = False) -> None:
         self._hosts = hosts
@@ -102,7 +102,7 @@ class SignedRequests:
 
 
 class ReplayGuard:
-    """Remembers in Redis what signatures were used for. Raises StoreError while Redis is unavailable."""
+    """Remember in Redis what each signature was used for. Raises StoreError while Redis is unavailable."""
 
     def __init__(self, redis: RedisClient | None) -> None:
         self._redis = redis
@@ -116,7 +116,8 @@ class ReplayGuard:
             raise Unauthenticated(_USED)
 
     async def may_read(self, signed: WalletSignature) -> bool:
-        """Return whether the signature has served no write; from now on it serves none."""
+        """Record that the signature came with a read, and return whether it has served no write; from now on it serves
+        none."""
         return await self._first_use(signed, _READS) in (None, _READS)
 
     async def _first_use(self, signed: WalletSignature, use: bytes) -> bytes | None:
