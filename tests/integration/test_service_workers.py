@@ -88,20 +88,22 @@ async def running(
             await process.wait()
 
 
-async def follow(port: int, offsets: list[int], reconnects: list[int]) -> None:
-    """Follow the channel until the last change, coming back with the last offset."""
-    epoch: str | None = None
+async def follow(port: int, offsets: list[int], reconnects: list[int], subscribed: list[int]) -> None:
+    """Follow the channel until the last change, coming back with the last offset: at first that of the subscription."""
+    position: dict[str, object] = {}
     while len(offsets) < CHANGES:
         try:
             async with connect(f"ws://127.0.0.1:{port}") as socket:
-                resume = {"epoch": epoch, "offset": offsets[-1]} if offsets else {}
                 await socket.send(
-                    json.dumps({"action": "subscribe", "channel": f"discussions:{MARKET}", **resume})
+                    json.dumps({"action": "subscribe", "channel": f"discussions:{MARKET}", **position})
                 )
                 async for text in socket:
                     message = json.loads(text)
                     assert message["type"] != "gap"
-                    epoch = message.get("epoch", epoch)
+                    if "channel" in message:
+                        position = {"epoch": message["epoch"], "offset": message["offset"]}
+                    if message["type"] == "subscribed":
+                        subscribed.append(message["offset"])
                     if message["type"] == "discussion":
                         offsets.append(message["offset"])
                     if len(offsets) >= CHANGES:
@@ -118,7 +120,11 @@ async def test_a_killed_worker_of_the_sockets_is_replaced_and_no_client_misses_a
     async with running("websocket", "ws_port", tmp_path, **settings) as workers:
         received: list[list[int]] = [[] for _ in range(CLIENTS)]
         reconnects: list[int] = []
-        following = [asyncio.create_task(follow(workers.port, offsets, reconnects)) for offsets in received]
+        subscribed: list[int] = []
+        following = [
+            asyncio.create_task(follow(workers.port, offsets, reconnects, subscribed)) for offsets in received
+        ]
+        await until(lambda: subscribed, lambda confirmed: len(confirmed) == CLIENTS)
         await until(lambda: workers.figure("zmart_websocket_subscriptions"), lambda held: held == CLIENTS)
         # a worker tells of the others what they reported last, up to a second ago
         await until(lambda: workers.health("connections"), lambda held: held == CLIENTS)
