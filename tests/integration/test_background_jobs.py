@@ -14,7 +14,7 @@ from kit.database_conditions import DatabaseConditions
 from kit.waiting import until
 from zmart.ops.alerts import send_alerts
 from zmart.ops.background import BackgroundJobs
-from zmart.ops.host import run_until_stopped
+from zmart.ops.host import heartbeat, run_until_stopped
 from zmart.ops.probes import Probes
 from zmart.services.contract import AsgiApp, ProbeMiddleware, Readiness
 from zmart.settings import Settings
@@ -97,6 +97,42 @@ async def test_alerts_are_sent_again_after_an_error_that_nobody_foresaw(
         await alerts.raise_alert(pool, "two", "critical", "about two")
         await until(lambda: ("two", "open") in receiver.told())
         await until(probes.readiness, lambda said: said.ready)
+
+
+async def test_a_heartbeat_that_fails_by_no_outage_is_named(database_url: str, pool: Pool) -> None:
+    """It was silent: the service was ready, and others reported that it had not been heard of."""
+    conditions = DatabaseConditions(database_url)
+    settings = Settings(database_url=database_url)
+    async with jobs() as (background, probes):
+        await conditions.execute("ALTER TABLE service_status RENAME COLUMN reason TO why")
+        background.start("The heartbeat", partial(heartbeat, "monitor", probes, settings, 0.05))
+        said = await until(probes.readiness, lambda said: not said.ready)
+        assert said.reason.startswith("The heartbeat waits: UndefinedColumn")
+        await conditions.execute("ALTER TABLE service_status RENAME COLUMN why TO reason")
+        await until(lambda: pool.fetchval("SELECT ready FROM service_status WHERE service = 'monitor'"))
+
+
+async def test_an_outage_costs_the_heartbeat_only_its_report(database_url: str) -> None:
+    conditions = DatabaseConditions(database_url)
+    beats = 0
+
+    class CountedService(ReadyService):
+        async def readiness(self) -> Readiness:
+            nonlocal beats
+            beats += 1
+            return await super().readiness()
+
+    await conditions.set("default_transaction_read_only", "on")
+    background = BackgroundJobs(asyncio.Event(), retry_s=60)
+    probes = Probes(CountedService(), background=background)
+    work = partial(heartbeat, "monitor", probes, Settings(database_url=database_url), 0.05)
+    try:
+        background.start("The heartbeat", work)
+        await until(lambda: beats >= 3)
+        assert background.reason == ""
+    finally:
+        await background.end()
+        await conditions.reset("default_transaction_read_only")
 
 
 async def test_a_server_that_ends_ends_its_service() -> None:

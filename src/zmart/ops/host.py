@@ -79,7 +79,7 @@ async def _run(name: str, settings: Settings, export: TraceExport | None = None)
     probes = Probes(service, dashboard, cause=partial(full_disk, settings.zmart_home), background=jobs)
     app = probes if export is None else export.around(probes)
     server = None if probes.app is None else _server(settings, SERVICES[name], app)
-    jobs.start("The heartbeat", partial(_heartbeat, service.name, probes, settings))
+    jobs.start("The heartbeat", partial(heartbeat, service.name, probes, settings))
     redis_url = settings.redis_url.get_secret_value()
     if name in _USE_REDIS and redis_url:
         jobs.start("Watching Redis", partial(_redis, redis_url, stop))
@@ -215,8 +215,9 @@ def _server(settings: Settings, port_setting: str, app: AsgiApp) -> uvicorn.Serv
     return server
 
 
-async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
-    """Report this process's state every few seconds; an unavailable database only costs the report."""
+async def heartbeat(name: str, probes: Probes, settings: Settings, every_s: float = _HEARTBEAT_S) -> None:
+    """Report this process's state every few seconds; an unavailable database only costs the report. Raises what is no
+    outage of it."""
     instance = f"{socket.gethostname()}:{os.getpid()}"
     recorder = FigureRecorder(name, instance)
     release = {"version": VERSION, "commit": commit()}
@@ -227,13 +228,13 @@ async def _heartbeat(name: str, probes: Probes, settings: Settings) -> None:
             readiness = await probes.readiness()
             metrics.ready.set(readiness.ready)
             reported = _log_readiness(readiness, reported)
-            with suppress(Exception):  # the next beat tries again; /ready tells the trouble itself
+            with suppress(StoreError):  # the next beat tries again; the service itself says it in /ready
                 pool = pool or await Pool.open(settings.require("database_url"), size=1)
                 now_s = await service_status.report(
                     pool, name, instance, readiness.ready, readiness.reason, {**release, **readiness.details}
                 )
                 await recorder.record(pool, now_s)
-            await asyncio.sleep(_HEARTBEAT_S)
+            await asyncio.sleep(every_s)
     finally:
         if pool is not None:
             with suppress(Exception):
