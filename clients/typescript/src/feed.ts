@@ -185,7 +185,7 @@ export class LiveFeed {
     if (!subscription) return; // it was left a moment ago
     if (message.type === "subscribed") {
       subscription.phase = "answered";
-      this.#wait = FIRST_WAIT_MS;
+      if (this.#isComplete()) this.#wait = FIRST_WAIT_MS;
     } else if (message.type !== "gap") {
       const last = this.#positions.get(channel);
       const seen = last?.epoch === epoch && offset <= last.offset;
@@ -224,6 +224,11 @@ export class LiveFeed {
     const socket = this.#socket;
     this.#disconnected(1006, "");
     socket?.close();
+  }
+
+  // While one channel is refused as unavailable, the pauses grow though others are answered.
+  #isComplete(): boolean {
+    return [...this.#subscriptions.values()].every(({ phase }) => phase === "answered");
   }
 
   #isOpen(): boolean {

@@ -98,6 +98,23 @@ test("what the database could not answer is asked again on a new connection", as
   assert.deepEqual(await (await server.next()).received(), { action: "subscribe", channel: "trades" });
 });
 
+test("while one channel cannot be answered the pauses grow, though another one is answered", async (t) => {
+  const server = await socketServer(t);
+  const { feed } = open(t, server);
+  feed.subscribe("trades", () => {});
+  feed.subscribe("activity", () => {});
+  let connection = await server.next();
+  const pauses = [];
+  for (let round = 0; round < 3; round++) {
+    connection.send(subscribed("trades", 1));
+    const ended = performance.now();
+    connection.send({ type: "error", channel: "", epoch: "e", offset: 0, data: { code: "unavailable", error: "The database is unavailable" } });
+    connection = await server.next();
+    pauses.push(performance.now() - ended);
+  }
+  assert.ok(pauses[2] >= 800, `${pauses} ms`); // half of the third pause at least, by chance
+});
+
 test("a connection that answers nothing is given up", async (t) => {
   const server = await socketServer(t);
   const { feed, told } = open(t, server);
