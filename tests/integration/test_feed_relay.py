@@ -200,6 +200,37 @@ async def test_a_database_restored_from_a_backup_begins_a_new_epoch(database_url
         await until(renewed)
 
 
+async def test_a_relay_follows_into_an_epoch_that_another_process_began(database_url, pool, redis):
+    """Else readers would get changes of the new epoch as those of the old one, for as long as changes come."""
+    async with relaying(database_url, redis):
+        await pool.execute(COMMENT, "0")
+        await until(FeedStream(redis, (await change_feed.head(pool)).epoch).last)
+        stream = FeedStream(redis, await change_feed.renew_epoch(pool))
+
+        async def follows() -> bool:
+            await pool.execute(COMMENT, "one of many")
+            return await stream.last() is not None
+
+        await until(follows, every_s=0.1)
+
+
+async def test_a_reader_that_misses_changes_begins_a_new_epoch_once(pool, redis):
+    await pool.execute(COMMENT, "0")
+    await pool.execute(COMMENT, "1")
+    tails = [FeedReader(pool, redis) for _ in range(2)]
+    for tail in tails:
+        await tail.start()
+    ended = tails[0].epoch
+    await change_feed.renew_lost_epoch(pool, ended, 2)
+    assert (await change_feed.head(pool)).epoch == ended, "nothing is lost"
+    await pool.execute("UPDATE feed_head SET head = 1")
+    for tail in tails:
+        with pytest.raises(FeedBroken):
+            await read(tail, 1)
+        await tail.start()
+    assert tails[0].epoch == tails[1].epoch != ended
+
+
 async def test_old_changes_are_pruned_and_what_is_kept_is_told_truly(pool):
     await pool.execute(COMMENT, "old")
     await pool.execute(COMMENT, "older than a day too")

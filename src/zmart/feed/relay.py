@@ -30,6 +30,7 @@ _LOCK_RETRY_S = 1.0
 _SILENT_AFTER_S = 7.0
 """A leader without a statement for so long is stopped: it polls every few seconds, whatever Redis does."""
 _PRUNE_EVERY_S = 60.0
+_COMPARE_EPOCH_EVERY_S = 1.0
 _RETRY_S = 0.5
 _APPENDING = "Appending to Redis"
 _PRUNING = "Pruning the feed"
@@ -49,7 +50,7 @@ class FeedRelay:
         self._keep_hours = keep_hours
         self._on_commit = on_commit
         self._woken = asyncio.Event()
-        self._prune_at = 0.0
+        self._prune_at = self._compare_epoch_at = 0.0
         self.outages = Outages()
         self.leading = False
 
@@ -106,9 +107,9 @@ class FeedRelay:
             await asyncio.sleep(_RETRY_S)
 
     async def _publish_until_lost(self, connection: Connection) -> None:
-        """Append committed changes without end. Raises StoreError, with Redis as its server if it was Redis."""
+        """Append committed changes until the epoch ends. Raises StoreError, its server is Redis if it was Redis."""
         stream, position = await self._begin(connection)
-        while True:
+        while await self._is_present(connection):
             self._woken.clear()
             await self._prune(connection)
             changes = await change_feed.read_after(connection, position, BATCH)
@@ -141,6 +142,13 @@ class FeedRelay:
         self._epoch = head.epoch
         refill_from = max(head.kept_from - 1, head.head - _REFILL)
         return stream, refill_from if last is None else last
+
+    async def _is_present(self, connection: Connection) -> bool:
+        """Return whether the epoch is still that of the database: a reader that misses changes begins another."""
+        if time.monotonic() < self._compare_epoch_at:
+            return True
+        self._compare_epoch_at = time.monotonic() + _COMPARE_EPOCH_EVERY_S
+        return (await change_feed.head(connection)).epoch == self._epoch
 
     async def _wait(self) -> None:
         try:

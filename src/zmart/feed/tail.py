@@ -146,6 +146,9 @@ class FeedReader:
             async with answer_within(_POSTGRES_WITHIN_S):
                 head = await change_feed.head(self._pool)
                 changes = await change_feed.read_after(self._pool, self.position, _BATCH)
+                if head.epoch == self.epoch and head.head < self.position:
+                    # At once: until a relay does it, clients would resume in an epoch that has lost changes.
+                    await change_feed.renew_lost_epoch(self._pool, self.epoch, self.position)
         except StoreError as problem:
             self._note(problem)
             return []

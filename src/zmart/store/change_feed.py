@@ -53,6 +53,10 @@ WHERE c.base_offset >= coalesce((SELECT max(base_offset) FROM feed_commits WHERE
 ORDER BY c.base_offset, f.ordinal
 """
 _RENEW_EPOCH = "UPDATE feed_head SET epoch = gen_random_uuid() RETURNING epoch::text"
+_RENEW_LOST = """
+UPDATE feed_head SET epoch = gen_random_uuid(), home = feed_home()
+WHERE epoch::text = $1 AND (head < $2 OR home <> feed_home())
+"""
 _RENEW_RESTORED = """
 UPDATE feed_head SET epoch = gen_random_uuid(), home = feed_home() WHERE home <> feed_home() RETURNING epoch::text
 """
@@ -188,6 +192,11 @@ async def renew_epoch(db: Pool | Connection) -> str:
     restored from a backup): every resume then reports a gap."""
     epoch: str = await db.fetchval(_RENEW_EPOCH)
     return epoch
+
+
+async def renew_lost_epoch(db: Pool | Connection, epoch: str, received: int) -> None:
+    """Begin a new epoch if `epoch` lasts, and its offset `received`, which a reader has, is not in the database."""
+    await db.execute(_RENEW_LOST, epoch, received)
 
 
 async def renew_restored_epoch(db: Pool | Connection) -> bool:
