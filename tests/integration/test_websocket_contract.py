@@ -16,7 +16,8 @@ from kit.sockets import serving
 from kit.waiting import until
 from zmart.feed.channels import Channel, ChannelKind, ChannelName
 from zmart.feed.tail import FeedReader
-from zmart.services.websocket.connection import SocketConnection
+from zmart.services.websocket import service as service_module
+from zmart.services.websocket.connection import SocketConnection, Subscription
 from zmart.services.websocket.hub import SocketHub
 from zmart.services.websocket.limits import SocketLimits
 from zmart.services.websocket.metrics import closed
@@ -315,6 +316,24 @@ async def test_who_resumes_while_a_new_epoch_begins_is_sent_away_and_told_of_the
             assert (await receive(socket))["data"]["outcome"] == "gap"
 
 
+async def test_a_database_that_hangs_while_a_new_epoch_begins_is_asked_again(settings, pool, monkeypatch):
+    """Clients get neither messages nor notice of their epoch's end meanwhile."""
+    start, calls = FeedReader.start, []
+
+    async def start_or_hang(reader: FeedReader, back: int = 0) -> int:
+        calls.append(back)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        return await start(reader, back)
+
+    monkeypatch.setattr(service_module, "_START_WITHIN_S", 0.2)
+    async with serving(settings) as service, client(service) as socket:
+        monkeypatch.setattr(FeedReader, "start", start_or_hang)
+        await change_feed.renew_epoch(pool)
+        assert await closed_with(socket) == 1012
+        assert len(calls) == 2
+
+
 class MutedTransport(asyncio.Transport):
     """A transport that drops what is written."""
 
@@ -325,29 +344,98 @@ class MutedTransport(asyncio.Transport):
         pass
 
 
-async def test_a_gap_is_told_once_though_the_first_try_meets_a_state_of_the_old_epoch(pool, monkeypatch):
-    """The state that subscribers share may be a second old: who is refused because of it was told of no gap yet."""
+class Subscriber:
+    """A client of a hub without a socket: `sent` is what it was sent."""
+
+    def __init__(self, pool, epoch: str) -> None:
+        self.hub = SocketHub()
+        self.hub.begin(epoch, 1)
+        self.states = ChannelStates(pool)
+        self.subscriptions = Subscriptions(self.hub, self.states, pool, SocketLimits())
+        self.sent: list[dict] = []
+        self.connection = SocketConnection(MutedTransport(), "client_1", "198.51.100.1", SocketLimits())
+        self.connection.send = lambda payload: self.sent.append(json.loads(payload))
+
+    async def resume(self, epoch: str, offset: int) -> list[str]:
+        """Resume DISCUSSIONS, and return the codes of errors and the types of the other answers."""
+        self.sent.clear()
+        target = SubscriptionTarget(ChannelName(ChannelKind.DISCUSSIONS, MARKET), by_market=False)
+        await self.subscriptions.subscribe(self.connection, SubscribeRequest(target, epoch, offset))
+        return [each["data"].get("code", each["type"]) for each in self.sent]
+
+
+DISCUSSIONS = Channel(ChannelKind.DISCUSSIONS, MARKET)
+
+
+async def test_who_resumes_in_a_new_epoch_gets_its_state_though_one_of_the_old_epoch_is_fresh(pool):
+    """Subscribers share a state for a second. A refusal would leave a client that does not ask again without any."""
     await pool.execute(_COMMENT, MARKET, "0")
-    limits = SocketLimits()
-    states = ChannelStates(pool)
-    sent: list[dict] = []
-    old = (await states.state(Channel(ChannelKind.DISCUSSIONS, MARKET))).epoch
-    hub = SocketHub()
-    hub.begin(await change_feed.renew_epoch(pool), 1)
-    connection = SocketConnection(MutedTransport(), "client_1", "198.51.100.1", limits)
-    monkeypatch.setattr(connection, "send", lambda payload: sent.append(json.loads(payload)))
-    target = SubscriptionTarget(ChannelName(ChannelKind.DISCUSSIONS, MARKET), by_market=False)
-    request = SubscribeRequest(target, epoch=old, offset=0)
-    subscriptions = Subscriptions(hub, states, pool, limits)
-    await subscriptions.subscribe(connection, request)
-    assert [each["data"].get("code") for each in sent] == ["unavailable"]
+    ended = (await change_feed.head(pool)).epoch
+    subscriber = Subscriber(pool, ended)
+    await subscriber.states.state(DISCUSSIONS, ended)
+    reading = asyncio.create_task(subscriber.states._shared_read(DISCUSSIONS))  # begins in the old epoch
+    await asyncio.sleep(0)
+    began = await change_feed.renew_epoch(pool)
+    subscriber.hub.begin(began, 1)
+    assert await subscriber.resume(ended, 0) == ["gap", "subscribed"]
+    assert [each["epoch"] for each in subscriber.sent] == [began, began]
+    await reading
 
-    async def answered() -> bool:
-        await subscriptions.subscribe(connection, request)
-        return bool(connection.subscriptions)
 
-    await until(answered, every_s=0.1)
-    assert [each["type"] for each in sent if each["type"] != "error"] == ["gap", "subscribed"]
+async def test_a_gap_is_reported_once_by_a_server_that_has_not_begun_the_new_epoch_yet(pool):
+    await pool.execute(_COMMENT, MARKET, "0")
+    ended = (await change_feed.head(pool)).epoch
+    subscriber = Subscriber(pool, ended)
+    await subscriber.states.state(DISCUSSIONS, ended)  # it is fresh, but of an epoch that ends
+    began = await change_feed.renew_epoch(pool)
+    assert await subscriber.resume(str(uuid.uuid4()), 0) == ["unavailable"]
+    assert await subscriber.resume(began, 0) == ["unavailable"]
+    subscriber.hub.begin(began, 1)
+    assert await subscriber.resume(ended, 0) == ["gap", "subscribed"]
+
+
+async def test_a_gap_is_reported_once_if_the_new_epoch_begins_between_two_reads(pool, monkeypatch):
+    ended = (await change_feed.head(pool)).epoch
+    subscriber = Subscriber(pool, ended)
+    read_head = change_feed.head
+
+    async def head_of_the_old_epoch(db) -> change_feed.FeedHead:
+        head = await read_head(db)
+        await change_feed.renew_epoch(pool)
+        return head
+
+    monkeypatch.setattr(change_feed, "head", head_of_the_old_epoch)
+    assert await subscriber.resume(str(uuid.uuid4()), 0) == ["unavailable"]
+
+
+@pytest.mark.parametrize("why", ["a new epoch", "unsubscribed"])
+async def test_a_gap_within_a_replay_is_not_reported_to_who_is_to_leave_or_has_unsubscribed(pool, why):
+    subscriber = Subscriber(pool, (await change_feed.head(pool)).epoch)
+    subscription = Subscription(DISCUSSIONS, by_market=False, active=why != "unsubscribed")
+    if why == "a new epoch":
+        await change_feed.renew_epoch(pool)
+    replayed = subscriber.subscriptions._gap_during_replay(subscriber.connection, subscription, 7)
+    assert (await replayed, subscriber.sent) == (7, [])
+
+
+async def test_a_database_that_lost_changes_begins_a_new_epoch_before_clients_resume(settings, pool):
+    """As after a fail-over that the server notices before any relay: changes with the same offsets follow."""
+    for number in range(3):
+        await pool.execute(_COMMENT, MARKET, str(number))
+    ended = (await change_feed.head(pool)).epoch
+    channel = f"discussions:{MARKET}"
+    async with serving(settings) as service:
+        async with client(service) as socket:
+            await ask(socket, action="subscribe", channel=channel)
+            await pool.execute("DELETE FROM feed_commits WHERE base_offset >= 1")
+            await pool.execute("UPDATE feed_head SET head = 1")
+            assert await closed_with(socket) == 1012
+        for content in ("other 1", "other 2"):
+            await pool.execute(_COMMENT, MARKET, content)
+        async with client(service) as socket:
+            answer = await ask(socket, action="subscribe", channel=channel, epoch=ended, offset=3)
+            assert answer["type"] == "gap"
+            assert (await receive(socket))["epoch"] != ended
 
 
 @pytest.mark.parametrize(

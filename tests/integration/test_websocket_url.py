@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 
 from kit import rows
 from kit.sockets import serving
+from zmart.services.websocket import state
 from zmart.services.websocket.protocol import (
     CHANNELS_IN_URL,
     RefusedRequest,
@@ -18,6 +19,7 @@ from zmart.services.websocket.protocol import (
     parse_query,
 )
 from zmart.settings import Settings, load_settings
+from zmart.store import change_feed
 
 MARKET, ADDRESS, WALLET = "ab" * 32, "MarketAddress" + "1" * 30, "1" * 32
 _COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
@@ -67,6 +69,21 @@ async def test_a_url_that_names_what_there_is_not_is_told_so_and_the_rest_holds(
         assert [(m["type"], m["data"].get("code")) for m in messages[1:]] == [
             ("error", "unknown_channel"), ("subscribed", None)
         ]  # fmt: skip
+
+
+async def test_a_url_subscribes_at_once_after_a_new_epoch_has_begun(settings, pool, monkeypatch):
+    """A client that only knows an address does not ask again for what was refused."""
+    monkeypatch.setattr(state, "_FRESH_S", 60)  # so old may a state be that subscribers share
+    async with serving(settings) as service:
+        url = f"ws://127.0.0.1:{service.port}/?channels=trades"
+        async with asyncio.timeout(10), connect(url, compression=None) as socket:
+            _, before = [json.loads(await socket.recv()) for _ in range(2)]
+            began = await change_feed.renew_epoch(pool)
+            await socket.wait_closed()
+            assert socket.close_code == 1012
+        _, after = await received(url, 2)
+        assert [each["type"] for each in (before, after)] == ["subscribed"] * 2
+        assert after["epoch"] == began != before["epoch"]
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,13 @@ from zmart.services.workers.whole import health_of_all, metrics_of_all, readines
 from zmart.setting_values import host_in_url
 from zmart.settings import Settings
 from zmart.store.pool import Pool
+from zmart.store.time_limit import answer_within
 from zmart.version import VERSION, commit
 
 _STALE_S = 10.0
 _RETRY_S = 0.5
 _REDIS_WITHIN_S = 3.0  # a read waits a second for messages
-_FILL_WITHIN_S = 5.0
+_START_WITHIN_S = _FILL_WITHIN_S = 5.0
 
 log = structlog.get_logger()
 
@@ -148,7 +149,9 @@ class WebSocketService:
         """Start with the newest changes in memory: after a restart all clients resume at once."""
         while True:
             try:
-                head = await self._reader.start(RECENT)
+                # A connection that was lost in a fail-over may hang.
+                async with answer_within(_START_WITHIN_S):
+                    head = await self._reader.start(RECENT)
                 self._hub.begin(self._reader.epoch, self._reader.position)
                 # Only now: a client that came back sooner would resume in what this server has just left.
                 self._server.dismiss("feed restarted")

@@ -58,12 +58,22 @@ class ChannelStates:
         self._reading: dict[str, asyncio.Task[ChannelState]] = {}
         self._market_ids: dict[MarketRef, MarketId] = {}
 
-    async def state(self, channel: Channel) -> ChannelState:
-        """Return the state of a channel. Raises StoreError and driver errors if PostgreSQL is unavailable."""
-        name = str(channel)
-        cached = self._states.get(name)
-        if cached is not None and time.monotonic() - cached.taken_at < _FRESH_S:
+    async def state(self, channel: Channel, epoch: str) -> ChannelState:
+        """Return the state of a channel, of another epoch than `epoch` only if the database has begun one since.
+
+        Raises StoreError and driver errors if PostgreSQL is unavailable.
+        """
+        cached = self._states.get(str(channel))
+        is_fresh = cached is not None and time.monotonic() - cached.taken_at < _FRESH_S
+        if cached is not None and is_fresh and cached.epoch == epoch:
             return cached
+        state = await self._shared_read(channel)
+        if state.epoch != epoch:  # that read may have begun before `epoch`
+            state = await self._shared_read(channel)
+        return state
+
+    async def _shared_read(self, channel: Channel) -> ChannelState:
+        name = str(channel)
         reading = self._reading.get(name)
         if reading is None:
             reading = self._reading[name] = asyncio.create_task(self._read(channel, name))

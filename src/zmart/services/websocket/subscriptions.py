@@ -122,19 +122,23 @@ class Subscriptions:
             return
         async with self._checks.permit(connection.address):
             head = await change_feed.head(self._pool)
+        if head.epoch != self._hub.epoch:
+            # Else a state that was read a moment ago would report a gap in an epoch that is about to end.
+            self._refuse(connection, _DATABASE_UNAVAILABLE)
+            return
         if request.epoch == head.epoch and head.kept_from - 1 <= offset <= head.head:
             position = FeedOffset(head.epoch, offset)
             self._begin(connection, request, channel, position, "replayed", None)
             return
-        state = await self._states.state(channel)
+        state = await self._states.state(channel, self._hub.epoch)
         position = _offset_of(state)
-        if position.epoch == self._hub.epoch:  # else it is refused, and told of the gap when it comes back
+        if position.epoch == self._hub.epoch:  # else it is refused, and the gap is reported later
             connection.send(protocol.gap(channel, position, offset + 1))
         self._begin(connection, request, channel, position, "gap", state)
 
     async def _state(self, channel: Channel) -> ChannelState | None:
         try:
-            return await self._states.state(channel)
+            return await self._states.state(channel, self._hub.epoch)
         except StoreError:
             return None
 
@@ -240,9 +244,14 @@ class Subscriptions:
     ) -> int:
         """Report that the feed was pruned before the replay reached it, and continue from the state."""
         channel = subscription.channel
-        state = await self._states.state(channel)
-        target = SubscriptionTarget(ChannelName(channel.kind, channel.market_id), subscription.by_market)
+        state = await self._states.state(channel, self._hub.epoch)
         position, names = _offset_of(state), _named_subscriptions(connection)
+        if position.epoch != self._hub.epoch:
+            await asyncio.sleep(_RETRY_S)  # the hub is about to disconnect all clients for a new epoch
+            return offset
+        if not subscription.active:
+            return offset
+        target = SubscriptionTarget(ChannelName(channel.kind, channel.market_id), subscription.by_market)
         connection.send(protocol.gap(channel, position, offset + 1))
         connection.send(
             protocol.subscribed(
