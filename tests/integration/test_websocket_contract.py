@@ -326,7 +326,7 @@ async def test_a_database_that_hangs_while_a_new_epoch_begins_is_asked_again(set
             await asyncio.Event().wait()
         return await start(reader, back)
 
-    monkeypatch.setattr(service_module, "_START_WITHIN_S", 0.2)
+    monkeypatch.setattr(service_module, "START_WITHIN_S", 0.2)
     async with serving(settings) as service, client(service) as socket:
         monkeypatch.setattr(FeedReader, "start", start_or_hang)
         await change_feed.renew_epoch(pool)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 
 from kit import rows
+from kit.database_conditions import DatabaseConditions
 from kit.sockets import serving
 from zmart.services.websocket import state
 from zmart.services.websocket.protocol import (
@@ -73,7 +76,7 @@ async def test_a_url_that_names_what_there_is_not_is_told_so_and_the_rest_holds(
 
 async def test_a_url_subscribes_at_once_after_a_new_epoch_has_begun(settings, pool, monkeypatch):
     """A client that only knows an address does not ask again for what was refused."""
-    monkeypatch.setattr(state, "_FRESH_S", 60)  # so old may a state be that subscribers share
+    monkeypatch.setattr(state, "FRESH_S", 60)  # so old may a state be that subscribers share
     async with serving(settings) as service:
         url = f"ws://127.0.0.1:{service.port}/?channels=trades"
         async with asyncio.timeout(10), connect(url, compression=None) as socket:
@@ -84,6 +87,23 @@ async def test_a_url_subscribes_at_once_after_a_new_epoch_has_begun(settings, po
         _, after = await received(url, 2)
         assert [each["type"] for each in (before, after)] == ["subscribed"] * 2
         assert after["epoch"] == began != before["epoch"]
+
+
+async def test_who_cannot_ask_again_for_an_unavailable_channel_is_sent_away_to_come_back(settings, pool):
+    await rows.add_markets(pool, [rows.market_fold(MARKET, address=ADDRESS)])
+    async with serving(settings) as service:
+        url = f"ws://127.0.0.1:{service.port}/?channels=markets,discussions:{ADDRESS}"
+        async with DatabaseConditions(settings.database_url.get_secret_value()).locked("markets"):
+            messages = []
+            async with asyncio.timeout(20), connect(url, compression=None) as socket:
+                with pytest.raises(ConnectionClosedError):
+                    while True:
+                        messages.append(json.loads(await socket.recv()))
+        assert messages[-1]["data"]["code"] == "unavailable"
+        assert socket.close_code == 1012
+        assert int(socket.close_reason.partition("retry_ms=")[2]) >= 100
+        messages = await received(url, 3)
+        assert {m["channel"] for m in messages[1:]} == {"markets", f"discussions:{MARKET}"}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +138,9 @@ def test_a_url_and_a_message_mean_the_same(channel: str) -> None:
     message = {"action": "subscribe", "channel": channel, "epoch": "e", "offset": 7}
     [request] = parse_query(f"channels={channel}&epoch=e&offset=7")
     assert isinstance(request, SubscribeRequest)
-    assert request == parse(json.dumps(message).encode())
+    sent = parse(json.dumps(message).encode())
+    assert isinstance(sent, SubscribeRequest)
+    assert request == msgspec.structs.replace(sent, by_url=True)
 
 
 async def test_amounts_are_text_where_the_url_or_a_message_asks_for_it(settings, pool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from zmart.services.websocket.limits import MessageAllowance, SocketLimits
 
 _TRANSPORT_BUFFER_BYTES = 64 * 1024
 _CLOSE_WAIT_S = 3.0
+_RETRY_MS = (100, 5_000)
 _LATEST_QUEUES = 4
 """How many times as much may wait of what a newer message replaces: it grows with the markets only."""
 
@@ -123,6 +125,11 @@ class SocketConnection:
         metrics.closed.labels(str(int(code))).inc()
         self._transport.write(frames.close(code, reason))
         asyncio.get_running_loop().call_later(_CLOSE_WAIT_S, self._transport.abort)
+
+    def dismiss(self, why: str) -> None:
+        """Close it, to be opened again and resumed after a time of its own, so that not all come at once."""
+        retry_ms = random.randint(*_RETRY_MS)  # noqa: S311  # spreads load, no secret
+        self.close(frames.CloseCode.RESTART, f"{why}; retry_ms={retry_ms}")
 
     def end(self) -> None:
         """End our side once what was written is sent, after both close frames or an error of the protocol.

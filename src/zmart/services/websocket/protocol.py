@@ -37,12 +37,14 @@ class SubscriptionTarget(msgspec.Struct, frozen=True):
 
 class SubscribeRequest(msgspec.Struct, frozen=True):
     """Request a subscription. `offset` and `epoch`: the last ones that the client received, to resume; `as_text`:
-    whether amounts are text, None as the connection's URL has it."""
+    whether amounts are text, None as the connection's URL has it; `by_url`: the URL names it, so the client does not
+    ask again."""
 
     target: SubscriptionTarget
     epoch: str | None
     offset: int | None
     as_text: bool | None = None
+    by_url: bool = False
 
 
 class UnsubscribeRequest(msgspec.Struct, frozen=True):
@@ -134,7 +136,7 @@ def parse_query(query: str) -> list[SubscribeRequest | RefusedRequest]:
     return [
         target
         if isinstance(target, RefusedRequest)
-        else SubscribeRequest(target, values.get("epoch") or None, offset)
+        else SubscribeRequest(target, values.get("epoch") or None, offset, by_url=True)
         for target in targets
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import time
 from typing import assert_never
@@ -27,7 +26,6 @@ from zmart.services.websocket.subscriptions import Subscriptions
 from zmart.services.workers.address_counts import AddressCounts
 from zmart.services.workers.slot import worker_slot
 
-_RETRY_MS = (100, 5_000)
 _CLOSE_WAIT_S = 3.5
 
 log = structlog.get_logger()
@@ -129,8 +127,7 @@ class SocketServer:
     def dismiss(self, why: str) -> None:
         """Close all connections with reconnect times spread over some seconds."""
         for connection in list(self._hub.connections):
-            retry_ms = random.randint(*_RETRY_MS)  # noqa: S311  # spreads load, no secret
-            connection.close(frames.CloseCode.RESTART, f"{why}; retry_ms={retry_ms}")
+            connection.dismiss(why)
 
     async def empty(self) -> None:
         """Wait until the dismissed clients have disconnected, a few seconds at most."""

@@ -38,7 +38,8 @@ from zmart.version import VERSION, commit
 _STALE_S = 10.0
 _RETRY_S = 0.5
 _REDIS_WITHIN_S = 3.0  # a read waits a second for messages
-_START_WITHIN_S = _FILL_WITHIN_S = 5.0
+START_WITHIN_S = 5.0
+_FILL_WITHIN_S = 5.0
 
 log = structlog.get_logger()
 
@@ -150,7 +151,7 @@ class WebSocketService:
         while True:
             try:
                 # A connection that was lost in a fail-over may hang.
-                async with answer_within(_START_WITHIN_S):
+                async with answer_within(START_WITHIN_S):
                     head = await self._reader.start(RECENT)
                 self._hub.begin(self._reader.epoch, self._reader.position)
                 # Only now: a client that came back sooner would resume in what this server has just left.

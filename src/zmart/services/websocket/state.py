@@ -19,7 +19,7 @@ from zmart.store.live_state import LiveState
 from zmart.store.pool import Pool
 from zmart.store.time_limit import answer_within
 
-_FRESH_S = 1.0
+FRESH_S = 1.0
 _WITHIN_S = 1.5
 _CACHED_MAX = 1_000
 _ADDRESSES_MAX = 10_000
@@ -64,7 +64,7 @@ class ChannelStates:
         Raises StoreError and driver errors if PostgreSQL is unavailable.
         """
         cached = self._states.get(str(channel))
-        is_fresh = cached is not None and time.monotonic() - cached.taken_at < _FRESH_S
+        is_fresh = cached is not None and time.monotonic() - cached.taken_at < FRESH_S
         if cached is not None and is_fresh and cached.epoch == epoch:
             return cached
         state = await self._shared_read(channel)

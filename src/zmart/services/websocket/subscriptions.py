@@ -56,7 +56,7 @@ class Subscriptions:
             async with answer_within(_ANSWER_WITHIN_S):
                 await self._subscribe(connection, request)
         except StoreError:
-            self._refuse(connection, _DATABASE_UNAVAILABLE)
+            self._refuse_for_now(connection, request)
 
     async def _subscribe(self, connection: SocketConnection, request: SubscribeRequest) -> None:
         channel = await self._channel(request.target)
@@ -124,7 +124,7 @@ class Subscriptions:
             head = await change_feed.head(self._pool)
         if head.epoch != self._hub.epoch:
             # Else a state that was read a moment ago would report a gap in an epoch that is about to end.
-            self._refuse(connection, _DATABASE_UNAVAILABLE)
+            self._refuse_for_now(connection, request)
             return
         if request.epoch == head.epoch and head.kept_from - 1 <= offset <= head.head:
             position = FeedOffset(head.epoch, offset)
@@ -156,7 +156,7 @@ class Subscriptions:
         if connection.closing:
             return
         if position.epoch != self._hub.epoch:
-            self._refuse(connection, _DATABASE_UNAVAILABLE)  # a new epoch, which this server has not read yet
+            self._refuse_for_now(connection, request)  # a new epoch, which this server has not read yet
             return
         subscription = connection.subscriptions.get(name)
         is_new = subscription is None
@@ -262,6 +262,12 @@ class Subscriptions:
 
     def _position(self) -> FeedOffset:
         return FeedOffset(self._hub.epoch, self._hub.position)
+
+    def _refuse_for_now(self, connection: SocketConnection, request: SubscribeRequest) -> None:
+        """Refuse what the client may ask again; one that cannot, since its URL asks, is sent away to come back."""
+        self._refuse(connection, _DATABASE_UNAVAILABLE)
+        if request.by_url:
+            connection.dismiss("a channel of the URL is unavailable")
 
     def _refuse(self, connection: SocketConnection, refused: RefusedRequest) -> None:
         metrics.errors.labels(refused.code).inc()
