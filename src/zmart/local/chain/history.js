@@ -1,11 +1,15 @@
 'use strict';
 // Answer from the journal what Surfpool loses in a restart, so that a restarted chain continues as one chain.
 const { setTimeout } = require('timers/promises');
+const { fromBase58 } = require('./base58.js');
 const { epochInfo, jumper, slotsUntil, travel } = require('./clock.js');
 const { refusal } = require('./refusal.js');
 const { encoded, forAnyVersion, readable } = require('./rendering.js');
 
 const MOST_SIGNATURES = 1000;
+const FINAL_AFTER_SLOTS = 31; // as for Surfpool's own commitments
+const COMMITMENTS = [undefined, null, 'processed', 'confirmed', 'finalized'];
+const [MOST_ADDRESS_CHARACTERS, ADDRESS_BYTES] = [44, 32];
 const FRESH_TRIES = 80;
 const FRESH_EVERY_MS = 25;
 const ALONE_WITHIN_MS = 2000;
@@ -51,21 +55,26 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     return result;
   }
 
+  /** From the journal: Surfpool copies all of its transactions for each list. Like it, and whatever the commitment, this
+   * lists what is executed; minContextSlot is met, since the one node that there is has reached every slot. */
   async function getSignaturesForAddress(call, params) {
-    // Surfpool takes minContextSlot for a filter of the list; the one node that there is has reached every slot.
-    const [address, { limit = MOST_SIGNATURES, before, until, minContextSlot, ...others } = {}] = params;
-    const beforeIsPast = journal.past.has(before);
-    const untilIsPast = journal.past.has(until);
-    const asked = { limit, ...others, ...(before && { before }), ...(until && !untilIsPast && { until }) };
-    const found = beforeIsPast ? [] : await call(address, asked);
-    for (const line of found) line.blockTime = (await recall(line.signature))?.blockTime ?? line.blockTime;
-    if (until && !untilIsPast && (await recall(until))) return found; // the past lies beyond it
-    const older = past(journal.byAddress.get(address));
-    let at = (beforeIsPast ? older.indexOf(before) : older.length) - 1;
-    for (; at >= 0 && found.length < limit && older[at] !== until; at -= 1) {
-      found.push({ signature: older[at], memo: null, ...statusOf(journal.transactions.get(older[at])) });
+    const [address, options] = params;
+    if (!isAddress(address) || !areListOptions(options ?? {})) return call(...params); // it says what is wrong
+    await recorder.complete();
+    const { limit, before, until } = options ?? {};
+    const signatures = journal.byAddress.get(address) ?? [];
+    const found = [];
+    const first = before ? signatures.lastIndexOf(before) : signatures.length;
+    for (let at = first - 1; at >= 0 && found.length < (limit ?? MOST_SIGNATURES) && signatures[at] !== until; at -= 1) {
+      found.push({ signature: signatures[at], memo: null, ...lineOf(journal.transactions.get(signatures[at])) });
     }
     return found;
+  }
+
+  function lineOf({ slot, err, blockTime }) {
+    const age = recorder.clock.slot - slot;
+    const confirmationStatus = age >= FINAL_AFTER_SLOTS ? 'finalized' : age > 0 ? 'confirmed' : 'processed';
+    return { slot, err, blockTime, confirmationStatus };
   }
 
   async function getBlock(call, params) {
@@ -138,6 +147,18 @@ function methods(journal, recorder, gate, heightOffset, slotMs) {
     zmart_save: () => recorder.save(),
   };
 }
+
+function isAddress(text) {
+  return typeof text === 'string' && text.length <= MOST_ADDRESS_CHARACTERS && fromBase58(text)?.length === ADDRESS_BYTES;
+}
+
+function areListOptions({ limit, before, until, commitment, minContextSlot }) {
+  return isCount(limit, 1, MOST_SIGNATURES) && isCount(minContextSlot, 0, Number.MAX_SAFE_INTEGER)
+    && [before, until].every((signature) => typeof (signature ?? '') === 'string') && COMMITMENTS.includes(commitment);
+}
+
+const isCount = (value, least, most) => (value ?? null) === null
+  || (Number.isInteger(value) && value >= least && value <= most);
 
 /** The slot that a call of surfnet_timeTravel names: an epoch is the slot with which it begins. */
 function slotOf(target, { slotsInEpoch }) {

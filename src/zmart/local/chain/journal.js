@@ -109,8 +109,17 @@ class Journal {
     if (this.transactions.has(signature)) return;
     this.bytes.transactions += length + 3;
     this.transactions.set(signature, { offset, length, slot, blockTime, err });
-    for (const address of addresses) append(this.byAddress, address, signature);
+    for (const address of addresses) this.list(address, signature, slot);
     append(this.bySlot, slot, signature);
+  }
+
+  /** Append to an address's signatures; before those of later slots, if Surfpool showed this one later than them. */
+  list(address, signature, slot) {
+    append(this.byAddress, address, signature);
+    const list = this.byAddress.get(address);
+    for (let at = list.length - 1; at > 0 && this.transactions.get(list[at - 1]).slot > slot; at -= 1) {
+      [list[at - 1], list[at]] = [list[at], list[at - 1]];
+    }
   }
 
   /** Write transactions with the resulting state, all or nothing. Throws an error with `unwritten`. */

@@ -1,6 +1,7 @@
 'use strict';
 // Record what the chain does within moments: long before a slot is finalized.
 
+const { setTimeout } = require('timers/promises');
 const { chainTime } = require('./clock.js');
 const { refusal } = require('./refusal.js');
 const { ANY_VERSION } = require('./rendering.js');
@@ -10,6 +11,7 @@ const BUSY_MS = 1000; // so long after a transaction events are taken that often
 const FLUSH_MS = 50;
 const WRITE_AGAIN_MS = 1000;
 const MOST_TRIES = 40; // about 2 s for what Surfpool does not answer
+const COMPLETE_MS = 2500; // longer than MOST_TRIES take
 const CLOCK_EVERY_MS = 5000;
 const AHEAD_MS = 10000; // so far ahead slots are reserved: as many as are skipped after a kill
 const STOP_MS = 2000; // so long before the end of what is reserved the chain stops
@@ -37,9 +39,11 @@ class Recorder {
     Object.assign(this, { busyUntil: 0, often: undefined }); // until when `watch` is called often, and its timer then
     Object.assign(this, { target: 0, stopped: false }); // target: the slot to which the clock is set now
     this.seen = []; // [signature, chain time] in the order of execution
+    this.pending = new Set(); // signatures that were seen, and are neither written down nor given up
     this.touched = new Set(); // addresses
     this.drain();
     this.seen = []; // what restoring did is already recorded
+    this.pending.clear();
     this.touched.clear();
   }
 
@@ -69,6 +73,21 @@ class Recorder {
     return this.turn;
   }
 
+  /** Resolve once everything that was executed before is in the journal. Throws the error that the caller gets if that
+   * does not come to pass. */
+  async complete() {
+    this.drain();
+    const awaited = [...this.pending];
+    for (const end = Date.now() + COMPLETE_MS; ;) {
+      await this.flush();
+      if (!awaited.some((signature) => this.pending.has(signature))) return;
+      if (this.unwritten || Date.now() > end) {
+        throw refusal(UNHEALTHY, `Node is unhealthy: ${this.unwritten ?? 'transactions are not written down yet'}`);
+      }
+      await setTimeout(FLUSH_MS);
+    }
+  }
+
   /** What Surfpool did not answer is requested again, what the disk did not take is written again later. */
   stumbled(problem) {
     if (problem.unwritten) return this.waits(problem);
@@ -92,7 +111,10 @@ class Recorder {
       if (clock?.slot > this.clock.slot) this.clock.slot = clock.slot;
       if (clock) Object.assign(this.clock, { unixTimestamp: clock.unixTimestamp, ended: false });
       if (transactionSignature || accountPubkey) this.busyUntil = Date.now() + BUSY_MS;
-      if (transactionSignature) this.seen.push([transactionSignature, this.clock.unixTimestamp]);
+      if (transactionSignature) {
+        this.seen.push([transactionSignature, this.clock.unixTimestamp]);
+        this.pending.add(transactionSignature);
+      }
       if (accountPubkey) this.touched.add(accountPubkey);
     }
   }
@@ -122,6 +144,8 @@ class Recorder {
     for (const transaction of transactions) for (const address of transaction.addresses) addresses.add(address);
     this.write(transactions, await this.accounts([...addresses]));
     this.seen.push(...again);
+    const later = new Set(again.map(([signature]) => signature));
+    for (const [signature] of seen) if (!later.has(signature)) this.pending.delete(signature);
   }
 
   /** The present state of accounts; null for one that no longer exists. */
@@ -146,7 +170,7 @@ class Recorder {
       return await this.shown(signature, blockTime);
     } catch (problem) {
       if (tries < MOST_TRIES) again.push([signature, blockTime, tries + 1]);
-      else console.error(`transaction ${signature} will be forgotten in a restart: ${problem.message}`);
+      else console.error(`transaction ${signature} is left out of lists, and forgotten in a restart: ${problem.message}`);
       return null;
     }
   }
