@@ -221,7 +221,8 @@ async function main() {
     if (unanswered[0] === method) throw Object.assign(new Error('socket hang up'), { asked: unanswered.shift() });
     if (method === 'getBlockHeight') return 7;
     if (method === 'getMultipleAccounts') return { value: [null] };
-    return { slot: 1, meta: { err: null }, version: 9, transaction: { message: { accountKeys: ['a'] }, 0: 'AA==' } };
+    const message = { accountKeys: ['a'], instructions: [] };
+    return { slot: 1, meta: { err: null }, version: 9, transaction: { message, 0: 'AA==' } };
   };
   const events = [[], [{ kind: 'x', transactionSignature: 's' }]];
   const chain = { drainEvents: () => events.shift() ?? [] };

@@ -105,10 +105,10 @@ class Journal {
     }
   }
 
-  index({ signature, slot, blockTime, err, addresses }, offset, length) {
+  index({ signature, slot, blockTime, err, memo, addresses }, offset, length) {
     if (this.transactions.has(signature)) return;
     this.bytes.transactions += length + 3;
-    this.transactions.set(signature, { offset, length, slot, blockTime, err });
+    this.transactions.set(signature, { offset, length, slot, blockTime, err, ...(memo && { memo }) });
     for (const address of addresses) this.list(address, signature, slot);
     append(this.bySlot, slot, signature);
   }

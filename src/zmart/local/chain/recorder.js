@@ -4,7 +4,7 @@
 const { setTimeout } = require('timers/promises');
 const { chainTime } = require('./clock.js');
 const { refusal } = require('./refusal.js');
-const { ANY_VERSION } = require('./rendering.js');
+const { ANY_VERSION, memoOf } = require('./rendering.js');
 
 const DRAIN_MS = 10; // Surfpool waits once some 500 events have not been taken, and then answers nothing
 const BUSY_MS = 1000; // so long after a transaction events are taken that often; else at each flush
@@ -111,12 +111,15 @@ class Recorder {
       if (clock?.slot > this.clock.slot) this.clock.slot = clock.slot;
       if (clock) Object.assign(this.clock, { unixTimestamp: clock.unixTimestamp, ended: false });
       if (transactionSignature || accountPubkey) this.busyUntil = Date.now() + BUSY_MS;
-      if (transactionSignature) {
-        this.seen.push([transactionSignature, this.clock.unixTimestamp]);
-        this.pending.add(transactionSignature);
-      }
+      if (transactionSignature) this.executed(transactionSignature);
       if (accountPubkey) this.touched.add(accountPubkey);
     }
+  }
+
+  /** A transaction was executed: by an event, or by what Surfpool reports no event of. */
+  executed(signature) {
+    this.seen.push([signature, this.clock.unixTimestamp]);
+    this.pending.add(signature);
   }
 
   async record() {
@@ -185,7 +188,7 @@ class Recorder {
     const { writable = [], readonly = [] } = json.meta.loadedAddresses ?? {};
     return {
       signature, slot: json.slot, height: this.clock.height, blockTime, err: json.meta.err,
-      blockhash: message.recentBlockhash,
+      blockhash: message.recentBlockhash, memo: memoOf(message),
       addresses: [...message.accountKeys, ...writable, ...readonly],
       meta: json.meta, version: json.version, json: json.transaction, base64: bytes.transaction[0],
     };

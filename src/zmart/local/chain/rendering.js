@@ -1,8 +1,10 @@
 'use strict';
 // Return a transaction in the requested encoding, and only in a version that the client accepts.
+const { fromBase58 } = require('./base58.js');
 const { refusal } = require('./refusal.js');
 
 const ANY_VERSION = 255;
+const MEMO_PROGRAMS = ['MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr', 'Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo'];
 
 /** The options for Surfpool: every version, since `readable` checks it afterwards, with a validator's error. */
 function forAnyVersion(options) {
@@ -28,4 +30,17 @@ function encoded(record, options) {
   throw refusal(-32602, `what happened before the chain's last restart is kept as json and base64, not as ${encoding}`);
 }
 
-module.exports = { ANY_VERSION, encoded, forAnyVersion, readable };
+/** The memos of a message (in json), as a validator lists them: `[bytes] text; ...`; null for none. */
+function memoOf({ accountKeys, instructions }) {
+  const memos = instructions
+    .filter(({ programIdIndex }) => MEMO_PROGRAMS.includes(accountKeys[programIdIndex]))
+    .map(({ data }) => fromBase58(data))
+    .map((bytes) => `[${bytes.length}] ${text(bytes) ?? '(unparseable)'}`);
+  return memos.length ? memos.join('; ') : null;
+}
+
+function text(bytes) {
+  try { return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes); } catch { return null; }
+}
+
+module.exports = { ANY_VERSION, encoded, forAnyVersion, memoOf, readable };
