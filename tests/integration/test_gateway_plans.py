@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from zmart.market.eligibility import Rule
 from zmart.market.identifiers import MarketRef
@@ -38,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 from market_data import Size, fill
 
 _SIZE = Size(markets=20_000, trades=60_000)
+_SMALL = Size(markets=1_000, trades=3_000)
 _PAGE = 21
 _MOST_SORTED = 1_000
 """Rows that one answer may sort: what a creator, a rare word or a small state leaves, never a table."""
@@ -146,9 +147,10 @@ class Explaining(Pool):
         return None if row is None else row[0]  # type: ignore[index]
 
 
-@pytest.fixture
-async def filled(database_url: str) -> AsyncIterator[tuple[Pool, MarketId, Wallet]]:
-    market_id = MarketId((await fill(database_url, _SIZE, 1))[0])
+@asynccontextmanager
+async def filled(database_url: str, size: Size) -> AsyncIterator[tuple[Pool, MarketId, Wallet]]:
+    """A database of that size; a market of it that people look at, and its creator."""
+    market_id = MarketId((await fill(database_url, size, 1))[0])
     pool = await Pool.open(database_url)
     await pool.execute(
         "INSERT INTO vote_rules (market_id, kind, rule, min_votes) "
@@ -162,28 +164,28 @@ async def filled(database_url: str) -> AsyncIterator[tuple[Pool, MarketId, Walle
     await pool.close()
 
 
-async def test_lists_read_a_page_and_not_a_table(filled: tuple[Pool, MarketId, Wallet]) -> None:
-    pool, market_id, wallet = filled
+async def test_lists_read_a_page_and_not_a_table(database_url: str) -> None:
     faults = {}
-    for name, read in READS.items():
-        explaining = Explaining(pool)
-        await read(explaining, market_id, wallet)
-        for plan in explaining.plans:
-            large = [table for table in plan.scanned if table not in ("feed_head", "index_progress")]
-            if large or plan.most_sorted > _MOST_SORTED or plan.most_skipped > _MOST_SKIPPED:
-                faults[name] = plan.text
+    async with filled(database_url, _SIZE) as (pool, market_id, wallet):
+        for name, read in READS.items():
+            explaining = Explaining(pool)
+            await read(explaining, market_id, wallet)
+            for plan in explaining.plans:
+                large = [table for table in plan.scanned if table not in ("feed_head", "index_progress")]
+                if large or plan.most_sorted > _MOST_SORTED or plan.most_skipped > _MOST_SKIPPED:
+                    faults[name] = plan.text
     assert not faults, "\n\n".join(f"{name}:\n{plan}" for name, plan in faults.items())
 
 
-async def test_a_market_is_answered_from_one_statement(filled: tuple[Pool, MarketId, Wallet]) -> None:
+async def test_a_market_is_answered_from_one_statement(database_url: str) -> None:
     """What is fixed for its votes and the review of its dispute come with the version of its row."""
-    pool, market_id, _ = filled
-    explaining = Explaining(pool)
-    found = await market_voting.with_version(explaining, MarketRef(market_id))
-    assert found is not None
-    voting = found[1]
-    assert voting.terms(VoteKind.PROPOSAL) is None
-    assert voting.terms(VoteKind.DISPUTE) == VotingTerms(Rule.parse("staked;50000000"), 10)
-    assert voting.review == await dispute_reviews.find(pool, market_id)
-    assert voting == await market_voting.of_market(pool, market_id)
+    async with filled(database_url, _SMALL) as (pool, market_id, _):
+        explaining = Explaining(pool)
+        found = await market_voting.with_version(explaining, MarketRef(market_id))
+        assert found is not None
+        voting = found[1]
+        assert voting.terms(VoteKind.PROPOSAL) is None
+        assert voting.terms(VoteKind.DISPUTE) == VotingTerms(Rule.parse("staked;50000000"), 10)
+        assert voting.review == await dispute_reviews.find(pool, market_id)
+        assert voting == await market_voting.of_market(pool, market_id)
     assert len(explaining.plans) == 1
