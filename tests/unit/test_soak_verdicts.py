@@ -4,17 +4,24 @@ import pytest
 
 from kit.soak.day import Day, DayPlan
 from kit.soak.figures import Figures
-from kit.soak.verdicts import LEAST_QUARTER_TICKS, MOST_GROWTH_MIB, flat
+from kit.soak.verdicts import LEAST_QUARTER_TICKS, MOST_CHAIN_KIB, MOST_GROWTH_MIB, flat
 
-BOUND_MIB = 50
+BOUND_MIB = 80
 TICKS = 4 * LEAST_QUARTER_TICKS
+TRANSACTIONS_MIB = 10
+"""What the transactions between the two quarters may take."""
 
 
 def day_of(chain_mib: list[float], indexer_mib: list[float]) -> Day:
     """A day in which these two processes held so much memory after each tick, and all else stood still."""
     figures = [
         Figures(
-            float(at_s), {"chain": chain, "indexer": indexer}, {"chain": 9, "indexer": 9}, 100 * at_s, {}, {}
+            float(at_s),
+            {"chain": chain, "indexer": indexer},
+            {"chain": 9, "indexer": 9},
+            100 * at_s,
+            {"chain_transactions": at_s * TRANSACTIONS_MIB * 1024 // MOST_CHAIN_KIB // (TICKS // 2)},
+            {},
         )
         for at_s, (chain, indexer) in enumerate(zip(chain_mib, indexer_mib, strict=True))
     ]
@@ -27,27 +34,26 @@ def growing(by_mib: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("chain_by_mib", "indexer_by_mib", "is_flat", "is_bounded"),
+    ("chain_by_mib", "indexer_by_mib", "is_flat", "is_only_transactions", "is_bounded"),
     [
-        (0, 0, True, True),
-        (MOST_GROWTH_MIB - 1, MOST_GROWTH_MIB - 1, True, True),
-        (MOST_GROWTH_MIB + 1, 0, False, True),
-        (0, MOST_GROWTH_MIB + 1, False, True),
-        (BOUND_MIB, 0, False, False),
+        (0, 0, True, True, True),
+        (TRANSACTIONS_MIB, MOST_GROWTH_MIB - 1, True, True, True),
+        (TRANSACTIONS_MIB + MOST_GROWTH_MIB - 1, 0, True, True, True),
+        (TRANSACTIONS_MIB + MOST_GROWTH_MIB + 1, 0, True, False, True),
+        (0, MOST_GROWTH_MIB + 1, False, True, True),
+        (BOUND_MIB, 0, True, False, False),
     ],
 )
-def test_the_local_chain_is_judged_as_every_process_and_by_its_own_bound(
-    chain_by_mib: float, indexer_by_mib: float, is_flat: bool, is_bounded: bool
+def test_the_local_chain_may_grow_with_its_transactions_and_no_other_process_may(
+    chain_by_mib: float, indexer_by_mib: float, is_flat: bool, is_only_transactions: bool, is_bounded: bool
 ) -> None:
-    judged = flat(day_of(growing(chain_by_mib), growing(indexer_by_mib)), BOUND_MIB)
-    memory, bound = judged[:2]
-    assert (memory.promise, memory.holds) == ("memory is flat", is_flat)
-    assert ("LOCAL_CHAIN_GROWTH_MIB (50)" in bound.promise, bound.holds) == (True, is_bounded)
-    assert "chain" in memory.figures
+    verdicts = flat(day_of(growing(chain_by_mib), growing(indexer_by_mib)), BOUND_MIB)[:3]
+    assert [verdict.holds for verdict in verdicts] == [is_flat, is_only_transactions, is_bounded]
+    assert "LOCAL_CHAIN_GROWTH_MIB (80)" in verdicts[2].promise
 
 
 def test_a_chain_that_grows_late_in_the_day_is_named_by_its_bound_alone() -> None:
     """A peak that the middle of a quarter does not show."""
     chain = [100.0] * (TICKS - 3) + [100.0 + BOUND_MIB + 1] * 3
-    memory, bound = flat(day_of(chain, growing(0)), BOUND_MIB)[:2]
-    assert (memory.holds, bound.holds) == (True, False)
+    verdicts = flat(day_of(chain, growing(0)), BOUND_MIB)[:3]
+    assert [verdict.holds for verdict in verdicts] == [True, True, False]
