@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 import uvloop
 
@@ -18,13 +19,17 @@ from kit.servers import in_a_thread
 from kit.tcp_proxy import TcpProxy
 from kit.waiting import until
 from zmart.errors import StoreError, Unavailable
-from zmart.store import inbox
+from zmart.store import inbox, index_progress
 from zmart.store.connection import connect
 from zmart.store.listening import listening
 from zmart.store.pool import Pool
 
 _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
 _PID = "SELECT pg_backend_pid()"
+_LOCKED = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
+_WAITS_FOR_CLIENT = (
+    "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND wait_event = 'ClientRead'"
+)
 
 
 @asynccontextmanager
@@ -148,6 +153,103 @@ async def test_a_statement_on_a_dead_connection_ends_in_seconds_and_its_locks_wi
         assert seconds_since(began) < 6
         await pool.execute("INSERT INTO held VALUES (1)")
         assert await hanging.fetchval("SELECT 1") == 1
+
+
+@asynccontextmanager
+async def within_a_statement(holder: Any, proxy: TcpProxy, pool: Pool) -> AsyncIterator[int]:
+    """The session of `holder` has locked the table held and waits for its client, which is gone, in the middle of the
+    statement that the block waits for; gives its process id."""
+    pid = await holder.fetchval(_PID)
+    await holder.execute("LOCK TABLE held")
+    async with pool.transaction() as other:
+        await other.execute("LOCK TABLE asked")
+        asking = asyncio.create_task(holder.fetchval("SELECT count(*) FROM asked WHERE n > $1", 0))
+        await until(lambda: pool.fetchval(_LOCKED, pid))
+        proxy.hang_old()
+    await until(lambda: pool.fetchval(_WAITS_FOR_CLIENT, pid))
+    try:
+        yield pid
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_connection_that_dies_within_a_statement_is_given_up_and_its_locks_are_free(
+    database_url: str, pool: Pool
+) -> None:
+    """C20: PostgreSQL has parsed it, and waits for its arguments."""
+    await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
+    async with TcpProxy.before(database_url) as proxy, pool_behind(proxy, 1) as (hanging, _):
+        with pytest.raises(Unavailable):
+            async with (
+                hanging.transaction() as connection,
+                within_a_statement(connection, proxy, pool) as pid,
+            ):
+                began = machine_time()
+                await until(lambda: pool.fetchval(_SESSIONS, pid), lambda sessions: sessions == 0)
+                assert seconds_since(began) < 6
+                raise Unavailable("as its statement does")
+        await pool.execute("INSERT INTO held VALUES (1)")
+
+
+async def test_who_waits_for_a_lock_of_a_process_that_is_stopped_within_a_statement_gets_it(
+    database_url: str, pool: Pool
+) -> None:
+    """PostgreSQL ends such a session neither as one that is idle in a transaction nor as one whose host is gone."""
+    await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
+    async with TcpProxy.before(database_url) as proxy:
+        stopped = await asyncpg.connect(proxy.url)  # nothing watches it: its process is stopped
+        try:
+            await stopped.execute("BEGIN")
+            async with within_a_statement(stopped, proxy, pool):
+                began = machine_time()
+                await pool.execute("INSERT INTO held VALUES (1)")
+                assert 6 <= seconds_since(began) < 10
+        finally:
+            stopped.terminate()
+
+
+async def test_a_writer_of_the_index_that_is_stopped_within_a_statement_is_replaced(
+    database_url: str, pool: Pool
+) -> None:
+    """Nobody waits for its lock: the others only try to take it."""
+    await pool.execute("CREATE TABLE held (n integer); CREATE TABLE asked (n integer)")
+    async with TcpProxy.before(database_url) as proxy:
+        stopped = await asyncpg.connect(proxy.url)
+        try:
+            await stopped.execute("BEGIN")
+            assert await index_progress.try_lock_writer(stopped)
+            async with within_a_statement(stopped, proxy, pool), pool.transaction() as connection:
+                assert not await index_progress.end_silent_writer(connection, 60)
+                assert not await index_progress.try_lock_writer(connection)
+                assert await index_progress.end_silent_writer(connection, 0)
+                assert await index_progress.try_lock_writer(connection)
+        finally:
+            stopped.terminate()
+
+
+async def test_a_restore_that_waits_for_its_client_keeps_its_locks(database_url: str, pool: Pool) -> None:
+    """COPY of a client that is slow."""
+    await pool.execute("CREATE TABLE held (n integer)")
+    slow, over = await asyncpg.connect(database_url), asyncio.Event()
+
+    async def rows() -> AsyncIterator[bytes]:
+        yield b"1\n"
+        await over.wait()
+
+    try:
+        await slow.execute("BEGIN; LOCK TABLE held")
+        copying = asyncio.create_task(slow.copy_to_table("held", source=rows(), format="text"))
+        await until(lambda: pool.fetchval(_WAITS_FOR_CLIENT, slow.get_server_pid()))
+        waiting = asyncio.create_task(pool.fetchval("SELECT count(*) FROM held"))
+        await asyncio.wait({waiting}, timeout=9)
+        assert not waiting.done()
+        over.set()
+        await copying
+        await slow.execute("COMMIT")
+        assert await waiting == 1
+    finally:
+        slow.terminate()
 
 
 async def test_a_statement_that_takes_long_is_left_alone(database_url: str, pool: Pool) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from zmart.errors import ConfigError
 from zmart.market.types import Address, ChainTime, Slot
+from zmart.store import session_locks
 from zmart.store.pool import Connection, Pool
 
 _WRITER_LOCK = 0x7A6D666F6C64
@@ -128,6 +129,11 @@ async def try_lock_writer(connection: Connection) -> bool:
     """
     locked: bool = await connection.fetchval(_TRY_LOCK, _WRITER_LOCK)
     return locked
+
+
+async def end_silent_writer(connection: Connection, silent_s: float) -> bool:
+    """End the session of a writer that has run no statement for `silent_s` seconds. Returns whether there was one."""
+    return await session_locks.end_silent_holder(connection, _WRITER_LOCK, silent_s)
 
 
 async def lock_writer(connection: Connection) -> None:

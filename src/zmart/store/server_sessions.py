@@ -17,6 +17,7 @@ import msgspec
 
 from zmart.store.database_hosts import open_connection
 from zmart.store.driver_errors import DRIVER_ERRORS
+from zmart.store.stopped_holders import HOLDERS
 
 WITHIN_S = 2.0
 
@@ -28,11 +29,12 @@ SELECT pid, backend_start AS started_at, set_config('tcp_keepalives_idle', '10',
     set_config('tcp_user_timeout', '20000', false), set_config('idle_in_transaction_session_timeout', '8000', false)
 FROM pg_stat_activity WHERE pid = pg_backend_pid()
 """
+# A statement that this session does not know is sent in two parts: between them the server waits for the client.
 # Another role's session and a server that does not track activity show no state: then the session is taken to work.
 _STATE = """
 SELECT CASE WHEN count(*) = 0 THEN 'gone'
-            WHEN bool_or(coalesce(state LIKE 'idle%' OR wait_event = 'ClientWrite', false)) THEN 'idle'
-            ELSE 'working' END
+            WHEN bool_or(coalesce(state LIKE 'idle%' OR wait_event IN ('ClientRead', 'ClientWrite'), false)) THEN 'idle'
+            WHEN bool_or(wait_event_type = 'Lock') THEN 'locked' ELSE 'working' END
 FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2
 """
 _END = """
@@ -60,17 +62,22 @@ async def begin(connection: asyncpg.Connection) -> ServerSession | None:
 
 
 class SessionState(StrEnum):
-    """What the server says of a session: it works on a statement, or does not, or is not there."""
+    """What the server says of a session: it works on a statement, waits for a lock, does neither, or is not there."""
 
     WORKING = "working"
+    LOCKED = "locked"
     IDLE = "idle"
     GONE = "gone"
 
 
 async def state_of(database_url: str, session: ServerSession) -> SessionState:
-    """Return what the server does with the session's statement. Raises errors of the driver."""
+    """Return what the server does with the session's statement. Where it waits for a lock, a stopped process that holds
+    it loses its session. Raises errors of the driver."""
     async with short_connection(database_url) as connection:
-        return SessionState(await connection.fetchval(_STATE, session.pid, session.started_at))
+        state = SessionState(await connection.fetchval(_STATE, session.pid, session.started_at))
+        if state is SessionState.LOCKED:
+            await HOLDERS.end(connection, session.pid)
+        return state
 
 
 async def end(database_url: str, sessions: Collection[ServerSession]) -> None:

@@ -2,7 +2,7 @@
 
 A process that is stopped, or a machine that is paused, keeps its session: the kernel answers keepalive probes. So
 holders run a statement now and then on the session that holds the lock, and one that has been idle for too long is
-ended.
+ended. So is one in the middle of a statement that waits for its client: the driver sends a new statement in two parts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)) FROM (
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND l.classid::bigint = ($1::bigint >> 32) & 4294967295 AND l.objid::bigint = $1::bigint & 4294967295
       AND a.usename = current_user AND a.pid <> pg_backend_pid()
-      AND a.state LIKE 'idle%' AND a.state_change < clock_timestamp() - $2 * interval '1 s'
+      AND (a.state LIKE 'idle%' OR a.wait_event = 'ClientRead')
+      AND a.state_change < clock_timestamp() - $2 * interval '1 s'
 ) silent
 """
 

@@ -36,6 +36,9 @@ from zmart.store.pool import Connection, Pool
 from zmart.store.retrying import Outages, retrying
 
 _TAKEOVER_S = 0.25
+_SILENT_WRITER_S = 8.0
+"""As long as PostgreSQL lets a session be idle in a transaction; it does not end one within a statement."""
+_EXAMINE_WRITER_EVERY_S = 1.0
 _SAFETY_S = 3.0
 """A process may end after it stored rows and before it woke this loop."""
 _NAMED_SIGNATURES, _NAMED_MARKETS = 5, 20
@@ -74,6 +77,7 @@ class Worker:
         self.blocks = Blocks(rpc)
         self._prefetcher = Prefetcher(pool, rpc, program, self.blocks, trusting=trusting)
         self._ahead: asyncio.Task[Batch] | None = None
+        self._examine_writer_at = 0.0
         self.events_total = 0
         self.recovered: set[MarketId] = set()
 
@@ -140,6 +144,7 @@ class Worker:
         failures, markets = list(batch.failures), set[MarketId]()
         async with self._pool.transaction() as connection:
             if not await index_progress.try_lock_writer(connection):
+                await self._examine_writer(connection)
                 return BatchOutcome.ELSEWHERE
             self._prefetch(batch)
             transactions, moved = await self._in_order(connection, batch, unplaced, failures)
@@ -153,6 +158,13 @@ class Worker:
         if dead:
             log.error("dead letters", signatures=dead)
         return BatchOutcome.WORKED
+
+    async def _examine_writer(self, connection: Connection) -> None:
+        """End the session of another process that is the writer and was stopped."""
+        if time.monotonic() >= self._examine_writer_at:
+            self._examine_writer_at = time.monotonic() + _EXAMINE_WRITER_EVERY_S
+            if await index_progress.end_silent_writer(connection, _SILENT_WRITER_S):
+                log.warning("the indexer of another process was stopped, its session is ended")
 
     def _prefetch(self, batch: Batch) -> None:
         """Prefetch the next batch. After a batch that is not full there is none; the next rows wake the loop."""
