@@ -123,6 +123,13 @@ def redis_url(valkey: Valkey) -> str:
     return empty(valkey)
 
 
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A Valkey of the test's own, whose settings it may change."""
+    with running(Valkey(tmp_path / "valkey", free_port(), durable=False)) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def local_chain(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -358,15 +358,6 @@ async def test_sockets_stay_open_through_every_condition_and_bring_what_is_commi
 
 
 # ----------------------------------------------------------------------------------------------------------- Redis
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(tmp_path / "valkey", free_port(), durable=False)
-    server.start()
-    yield server
-    server.stop()
-    server.erase()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from kit.waiting import until
 from zmart.feed import redis_client
@@ -19,6 +20,10 @@ from zmart.store.connection import connect
 
 MARKET = "ab" * 32
 WALLET = "1" * 32
+_END_RELAY = """
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'advisory' AND objid::bigint = $1::bigint & 4294967295
+"""
 COMMENT = f"INSERT INTO discussions (market_id, wallet, content) VALUES ('{MARKET}', '{WALLET}', $1)"
 
 
@@ -319,3 +324,45 @@ async def test_votes_say_how_the_count_stands_and_a_vote_on_chain_replaces_the_o
         {"for": 2, "against": 0, "total": 2},
         {"for": 1, "against": 1, "total": 2},
     ]
+
+
+async def test_a_relay_whose_redis_takes_no_writes_says_so_without_a_pause_and_logs_it_once(
+    database_url, pool, own_valkey
+):
+    """Reads succeed meanwhile."""
+    redis = redis_client.connect(own_valkey.url())
+    try:
+        with capture_logs() as lines:
+            async with relaying(database_url, redis) as relay:
+                await until(lambda: relay.leading)
+                await redis.config_set("maxmemory", 1)
+                await pool.execute(COMMENT, "not appended yet")
+                reason = await until(lambda: relay.outages.reason)
+                assert reason.startswith("Appending to Redis waits: Redis accepts no writes")
+                appended = redis_client.connect(own_valkey.url())
+                assert await appended.dbsize() == 0
+                await redis.config_set("maxmemory", 0)
+                await until(lambda: not relay.outages.reason)
+                assert await appended.dbsize() == 1
+                await appended.aclose()
+        about = [line["event"] for line in lines if "Appending" in line["event"]]
+        assert about == ["Appending to Redis waits", "Appending to Redis continues"]
+    finally:
+        await redis.aclose()
+
+
+async def test_a_relay_whose_lock_another_process_took_waits_for_nothing(database_url, pool, own_valkey):
+    redis, other = redis_client.connect(own_valkey.url()), await connect(database_url)
+    try:
+        async with relaying(database_url, redis) as relay:
+            await until(lambda: relay.leading)
+            await redis.config_set("maxmemory", 1)
+            await pool.execute(COMMENT, "not appended yet")
+            await until(lambda: relay.outages.reason)
+            await pool.execute(_END_RELAY, change_feed._RELAY_LOCK)
+            await until(lambda: change_feed.try_relay_lock(other))
+            await until(lambda: not relay.outages.reason)
+            assert not relay.leading
+    finally:
+        other.terminate()
+        await redis.aclose()

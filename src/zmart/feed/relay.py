@@ -67,6 +67,8 @@ class FeedRelay:
                 log.info("feed relay stopped")
             self.leading = False
             metrics.leading.set(0)
+            for work in (_APPENDING, _PRUNING):
+                self.outages.forget(work)
         return _RETRY_S
 
     async def _with_connection(self) -> None:
@@ -86,9 +88,8 @@ class FeedRelay:
         self._on_commit()
 
     async def _contend(self, connection: Connection) -> None:
-        while True:
-            if await change_feed.try_relay_lock(connection):
-                break
+        while not await change_feed.try_relay_lock(connection):
+            self.outages.end(_WORK)  # that of another process is fine, too
             if await change_feed.end_silent_relay(connection, _SILENT_AFTER_S):
                 log.warning("the feed relay of another process was stopped, its session is ended")
                 continue
@@ -114,6 +115,7 @@ class FeedRelay:
             await self._prune(connection)
             changes = await change_feed.read_after(connection, position, BATCH)
             if not changes:
+                self.outages.end(_APPENDING)  # Redis has them all
                 await self._wait()
                 continue
             position = await stream.append([encode(change, self._epoch) for change in changes])
@@ -138,7 +140,6 @@ class FeedRelay:
             log.warning("feed relay skips pruned changes", last=last, kept_from=head.kept_from)
             await stream.reset()
             last = None
-        self.outages.end(_APPENDING)
         self._epoch = head.epoch
         refill_from = max(head.kept_from - 1, head.head - _REFILL)
         return stream, refill_from if last is None else last

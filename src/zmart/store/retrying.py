@@ -85,6 +85,10 @@ class Outages:
             self._recovered.set()
             self._recovered = asyncio.Event()
 
+    def forget(self, work: str) -> None:
+        """Record that another process does `work` now."""
+        self._waits.pop(work, None)
+
     async def pause(self, wake: WakeSource, seconds: float) -> None:
         """Wait as `wake` does, or until one of the other loops succeeds."""
         waits = {asyncio.ensure_future(wake.wait(seconds)), asyncio.ensure_future(self._recovered.wait())}
